@@ -1,1 +1,1 @@
-"""Measurements. Each figure is a ratio against a floor taken in the same run."""
+"""Benchmarks. Each result is a ratio to a floor that is measured in the same run."""

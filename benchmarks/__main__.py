@@ -1,7 +1,7 @@
-"""`make bench`: what Troth costs, beside the bare requests that the same result needs at least.
+"""`make bench`: the cost of Troth, compared with the minimum requests for the same result.
 
-The floor is a bare aiohttp client that sends the same writes, or reads the same lists, with the
-same concurrency and nothing to think about. Ratios travel between machines; seconds do not.
+The floor is a plain aiohttp client that sends the same writes, or reads the same lists, with the
+same concurrency and no other work. Ratios are comparable between machines; seconds are not.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from troth.serving.logs import LogFormat, configure
 
 
 class Benchmark(StrEnum):
-    """What can be measured."""
+    """Names of the benchmarks."""
 
     CONVERGENCE = "convergence"
     EFFECT = "effect"
@@ -55,13 +55,13 @@ REPORTS = {
 
 
 def main() -> None:
-    """Measure what is asked for, and print."""
+    """Run the requested benchmarks and print their reports."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Troth.")
     named = ", ".join(Benchmark)
     parser.add_argument("benchmark", nargs="*", type=Benchmark, help=f"{named}; without, all")
     parser.add_argument("--json", action="store_true", help="print every time taken, as JSON")
     asked = parser.parse_args()
-    configure(LogFormat.CONSOLE, "warning")  # on standard error, what went wrong
+    configure(LogFormat.CONSOLE, "warning")  # log warnings to standard error
     console = Console(file=sys.stdout)
     found = []
     for benchmark in asked.benchmark or Benchmark:

@@ -3,11 +3,10 @@
     with Sandbox.start() as sandbox:
         sandbox.kubectl("get", "namespaces")
 
-With another tier it has a node, where Pods run and NetworkPolicies filter packets; see
-`sandbox.node`.
+Other tiers add a node, which runs Pods and enforces NetworkPolicies; see `sandbox.node`.
 
-Nothing of it outlives the process that started it, however that ends. `python -m sandbox up`
-gives a person a cluster that stays until `python -m sandbox down`.
+All parts end with the process that started them, even if it is killed. `python -m sandbox up`
+starts a cluster that runs until `python -m sandbox down`.
 """
 
 from sandbox.cluster import Sandbox

@@ -1,4 +1,4 @@
-"""The sandbox's command: `python -m sandbox up`."""
+"""The command line of the sandbox: `python -m sandbox up`."""
 
 import re
 import shlex
@@ -63,7 +63,7 @@ PODS = {
 
 
 def _tier(*, node: bool, process_pods: bool) -> Tier:
-    """Return the tier that was asked for, or the control plane where it cannot be had."""
+    """Return the requested tier, or the control plane if the machine does not support it."""
     if node and process_pods:
         raise SandboxError("either --node or --process-pods: there is one node")
     wanted = Tier.NODE if node else Tier.PROCESS_PODS if process_pods else Tier.CONTROL_PLANE
@@ -119,7 +119,7 @@ def build(
             raise SandboxError(f"there is no program {name}; there are {', '.join(known)}")
         print(tools.ensure(name))
     if not names and not useless:
-        starting.prepare(Tier.NODE)  # the packages too
+        starting.prepare(Tier.NODE)  # fetches the packages too
         if reason := image.unavailable():
             print(f"Without the operator's image: {reason}.", file=sys.stderr)
         else:

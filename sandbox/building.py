@@ -1,4 +1,4 @@
-"""Builds a program once and keeps it in the cache; most are Go's."""
+"""Builds programs, most of them Go, once and keeps them in the cache."""
 
 import hashlib
 import platform
@@ -19,9 +19,9 @@ from sandbox.toolchain import go, go_environment
 class GoProgram:
     """A program built from a Go module of this repository.
 
-    `package` is what to build, in the module's eyes. `release_of` is the required module whose
-    version is the program's; a program of our own has none. `stamp` is the variable the linker
-    writes that version to.
+    `package` is the package to build, relative to the module. `release_of` is the required module
+    whose version is the program's version; it is empty for a program of this repository. `stamp` is
+    the variable to which the linker writes that version.
     """
 
     name: str
@@ -32,21 +32,21 @@ class GoProgram:
 
     @property
     def version(self) -> str:
-        """The version `go.mod` pins, "local" for a program of our own."""
+        """Version that `go.mod` pins; "local" for a program of this repository."""
         if not self.release_of:
             return "local"
         go_mod = (self.module / "go.mod").read_text()
-        # A requirement, and not the `tool` line, which has no version, nor a `replace`.
+        # Match the requirement, not the `tool` line, which has no version, or a `replace`.
         pinned = re.search(rf"^\s*{re.escape(self.release_of)} (v\S+)", go_mod, re.MULTILINE)
         if not pinned:
             raise SandboxError(f"{self.module / 'go.mod'} requires no {self.release_of}")
         return pinned[1]
 
     def cached(self) -> Path:
-        """Return where the program is, or will be once it is built.
+        """Return the path of the program in the cache, which may not exist yet.
 
-        The key covers all that goes into it except the Go version: every file of the module, the
-        command, and the machine's kind, for a home directory that several machines share.
+        The key covers every input except the Go version: all files of the module, the command, and
+        the platform, because several machines may share one home directory.
         """
         key = hashlib.sha256(
             repr((self._command(), platform.system(), platform.machine())).encode()
@@ -65,10 +65,10 @@ class GoProgram:
 
 
 def build(program: GoProgram) -> Path:
-    """Return the program from the cache, building it first if need be.
+    """Return the program from the cache; build it first if necessary.
 
-    Processes that ask at once wait for the one that builds. Raises `BuildError` with the end of
-    the compiler's output.
+    Concurrent processes wait for the one that builds. Raises `BuildError` with the end of the
+    compiler's output.
     """
     if not (program.module / "go.mod").exists():
         raise SandboxError(
@@ -92,9 +92,9 @@ def build(program: GoProgram) -> Path:
 
 
 def build_once(target: Path, title: str, make: Callable[[Tether], Path]) -> Path:
-    """Return a file of the cache, made first if it is not there.
+    """Return a file of the cache; make it first if it does not exist.
 
-    `make` makes it below its tether's directory, which goes with all else that is in it.
+    `make` writes the file below its tether's directory, which is removed afterwards.
     """
     if target.exists():
         return target
@@ -105,5 +105,5 @@ def build_once(target: Path, title: str, make: Callable[[Tether], Path]) -> Path
         with Tether(directory) as tether:
             built = make(tether)
             target.parent.mkdir(exist_ok=True)
-            built.rename(target)  # atomic: whoever sees it sees all of it
+            built.rename(target)  # atomic: other processes never see an incomplete file
     return target

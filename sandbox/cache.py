@@ -1,4 +1,4 @@
-"""Where the sandbox keeps what it built, outside the checkout."""
+"""The sandbox's cache of built programs, outside the checkout."""
 
 import fcntl
 import os
@@ -11,17 +11,17 @@ from sandbox.progress import waiting
 
 
 def cache_directory() -> Path:
-    """Return the directory of everything the sandbox keeps: `$XDG_CACHE_HOME/troth-sandbox`."""
+    """Return the directory of all cached files: `$XDG_CACHE_HOME/troth-sandbox`."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "troth-sandbox"
 
 
 @contextmanager
 def locked(path: Path, *, meanwhile: str) -> Iterator[None]:
-    """Hold the lock of `path`; while another process does, wait and show `meanwhile`.
+    """Hold the lock of `path`; show `meanwhile` while another process holds it.
 
-    The kernel frees the lock when its holder ends, however it ends; the lock file beside `path`
-    stays, since removing it would let two processes hold locks of one name.
+    The kernel releases the lock when its holder ends, even after a crash. The lock file beside
+    `path` stays, because two processes could otherwise lock two files of the same name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.lock").open("a") as file:
@@ -34,7 +34,7 @@ def locked(path: Path, *, meanwhile: str) -> Iterator[None]:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Take the lock of an open file unless somebody holds it; say whether it is ours now."""
+    """Lock an open file unless another process holds the lock; return whether it is locked now."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -12,21 +12,21 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-# A cluster brought `up` may be kept for long; its keys are removed with it.
+# A detached cluster may run for months; its keys are removed with it.
 LIFETIME = dt.timedelta(days=365)
 CLOCK_SKEW = dt.timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """The files of a certificate and its private key."""
+    """Files of a certificate and its private key."""
 
     certificate: Path
     key: Path
 
 
 class Authority:
-    """Issues certificates into a directory; its own key never leaves memory."""
+    """An authority that issues certificates into a directory; its own key stays in memory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -46,9 +46,10 @@ class Authority:
     def server(
         self, name: str, *, addresses: Sequence[str], dns_names: Sequence[str], peer: bool = False
     ) -> KeyPair:
-        """Issue the certificate of a server reached under the given addresses and names.
+        """Issue a server certificate for the given addresses and names.
 
-        A `peer` connects to servers of its kind as well, and to itself, by the same certificate.
+        A `peer` also uses it as a client certificate, to connect to other servers of its kind and
+        to itself.
         """
         alternatives = x509.SubjectAlternativeName(
             [
@@ -62,7 +63,7 @@ class Authority:
         return self._issue(name, _name(name), purposes, alternatives)
 
     def client(self, name: str, *, user: str, group: str | None = None) -> KeyPair:
-        """Issue the certificate by which the API server knows a user and, if given, its group."""
+        """Issue a client certificate for a user of the API server and, if given, a group."""
         return self._issue(name, _name(user, group), [ExtendedKeyUsageOID.CLIENT_AUTH])
 
     def _issue(
@@ -73,7 +74,7 @@ class Authority:
         alternatives: x509.SubjectAlternativeName | None = None,
     ) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
-        # Python verifies strictly since 3.13: without the issuer's key identifier it refuses.
+        # Python 3.13 and later reject certificates without the issuer's key identifier.
         issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
             self._key_identifier
         )
@@ -93,15 +94,15 @@ class Authority:
 
 
 def service_account_key() -> rsa.RSAPrivateKey:
-    """Generate the key that signs service-account tokens: RSA, as most clusters have it."""
+    """Generate the signing key of service-account tokens: RSA, as in most clusters."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def write_private_key(path: Path, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
-    """Write a private key that nobody else on the machine can read."""
+    """Write a private key that only the owner can read."""
     pem = key.private_bytes(
         serialization.Encoding.PEM,
-        # The form that every Kubernetes version takes for every kind of key.
+        # All Kubernetes versions read this format for every kind of key.
         serialization.PrivateFormat.TraditionalOpenSSL,
         serialization.NoEncryption(),
     )
@@ -110,7 +111,7 @@ def write_private_key(path: Path, key: ec.EllipticCurvePrivateKey | rsa.RSAPriva
 
 
 def owner_only(path: str, flags: int) -> int:
-    """Open a file that nobody else on the machine may read; an `opener` for `open`."""
+    """Open a file that only the owner can read; an `opener` for `open`."""
     return os.open(path, flags, 0o600)
 
 

@@ -1,4 +1,4 @@
-"""A base for what is closed at the end of a `with` block."""
+"""A base class for objects that close at the end of a `with` block."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -10,7 +10,7 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Release what it holds."""
+        """Release all resources."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""The sandbox as demos, tests and benchmarks see it."""
+"""The sandbox as demos, tests and benchmarks use it."""
 
 import json
 import os
@@ -23,9 +23,9 @@ KUBECONFIG_VARIABLE = "TROTH_SANDBOX_KUBECONFIG"
 
 
 class Sandbox:
-    """A cluster to work with: one of its own, or the one a person named.
+    """A cluster for demos, tests and benchmarks: a new one, or one that the user names.
 
-    `kubeconfig` is the administrator's; `directory` is for files that go with the sandbox.
+    `kubeconfig` is the administrator's. `directory` holds the sandbox's files.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class Sandbox:
         kubeconfig: Path | None = None,
         tier: Tier = Tier.CONTROL_PLANE,
     ) -> Iterator[Self]:
-        """Start a control plane and end it, and all it left, when the context does.
+        """Start a control plane; stop it and remove its files when the context ends.
 
-        With a `tier` that has one, a node is started too.
+        A `tier` with a node also starts a node.
 
-        `directory` must be missing or empty; it is removed in the end. Without one a temporary
-        directory is used. With `kubeconfig`, or `TROTH_SANDBOX_KUBECONFIG`, nothing is started
-        and the sandbox is that cluster, as it is.
+        `directory` must be missing or empty, and is removed at the end. Without it, a temporary
+        directory is used. With `kubeconfig`, or with `TROTH_SANDBOX_KUBECONFIG`, nothing is started
+        and the sandbox is that cluster, unchanged.
 
         Raises `SandboxError` if the control plane cannot be built or started, or if this machine
-        cannot have the tier.
+        does not support the tier.
         """
         named = kubeconfig or named_kubeconfig()
         if named:
@@ -80,30 +80,30 @@ class Sandbox:
 
     @property
     def node(self) -> Node:
-        """The node; raises `SandboxError` where there is none of ours."""
+        """Node of the sandbox; raises `SandboxError` if the sandbox has none."""
         if self._node is None:
             raise SandboxError("this sandbox has no node: start it with another tier")
         return self._node
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run kubectl as the administrator and return what it prints.
+        """Run kubectl as the administrator and return its output.
 
-        Raises `CommandError` with its complaint if it fails.
+        Raises `CommandError` with kubectl's error output if it fails.
         """
         return self._command("kubectl", arguments, stdin)
 
     def helm(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run helm as the administrator and return what it prints.
+        """Run helm as the administrator and return its output.
 
-        Its own files are kept in the sandbox. Raises `CommandError` if it fails.
+        Helm's own files stay in the sandbox. Raises `CommandError` if it fails.
         """
         return self._command("helm", arguments, stdin)
 
     def service_account_kubeconfig(self, namespace: str, name: str, *, hours: int = 24) -> Path:
-        """Write a kubeconfig for a service account with a token the API server issued.
+        """Write a kubeconfig for a service account, with a token that the API server issued.
 
-        The API server is verified by the same CA as the administrator's. A service account made
-        again under its name needs a new token, hence a new call.
+        The file has the same CA as the administrator's kubeconfig. If the service account is
+        deleted and created again, it needs a new token: call this method again.
         """
         token = self.kubectl("create", "token", name, "-n", namespace, f"--duration={hours}h")
         view = self.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json")
@@ -116,11 +116,11 @@ class Sandbox:
         )
 
     def stop_api_server(self, *, grace: float = GRACE_SECONDS) -> None:
-        """Stop the API server, with `grace=0` as a crash would; etcd keeps what it has."""
+        """Stop the API server and keep etcd's data. `grace=0` kills it, as a crash would."""
         self._own_control_plane().stop_api_server(grace=grace)
 
     def start_api_server(self) -> None:
-        """Start the API server again on the port it had; return once it serves."""
+        """Start the API server again on the same port; return once it serves."""
         self._own_control_plane().start_api_server()
 
     def restart_api_server(self, *, grace: float = GRACE_SECONDS) -> None:
@@ -134,7 +134,7 @@ class Sandbox:
         return self._control_plane
 
     def _command(self, program: str, arguments: tuple[str, ...], stdin: str | None) -> str:
-        home = self.directory / program  # caches and plugins of the person's stay out of it
+        home = self.directory / program  # not the user's own caches and plugins
         done = subprocess.run(
             [tools.ensure(program), *arguments],
             input=stdin,
@@ -158,7 +158,7 @@ class Sandbox:
 
 
 def named_kubeconfig() -> Path | None:
-    """Return the kubeconfig of the cluster to use instead of one of our own, if one is named."""
+    """Return the kubeconfig of the existing cluster that the environment names, if any."""
     named = os.environ.get(KUBECONFIG_VARIABLE)
     if not named:
         return None
@@ -168,11 +168,11 @@ def named_kubeconfig() -> Path | None:
 
 
 def _own(directory: Path | None) -> Path:
-    """Return a directory that may be removed in the end."""
+    """Return a directory that may be removed at the end."""
     if directory is None:
         return Path(tempfile.mkdtemp(prefix="troth-sandbox-"))
     if directory.exists() and any(directory.iterdir()):
         raise SandboxError(f"{directory} is not empty, and would be removed in the end")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.chmod(0o700)  # it holds private keys, and etcd's socket
+    directory.chmod(0o700)  # it holds private keys and etcd's socket
     return directory.absolute()

@@ -1,8 +1,8 @@
-"""The three programs of the control plane and the flags they are started with.
+"""The three programs of the control plane and their flags.
 
-All of them run in the sandbox's directory, where etcd's sockets are, by relative names: a socket's
-path may have no more than about a hundred characters. Other files are named in full, so that the
-list of processes shows which sandbox each belongs to.
+All three run in the sandbox's directory and use relative names for etcd's sockets, because a
+socket's path is limited to about a hundred characters. Other files have absolute names, so that the
+list of processes shows the sandbox of each process.
 """
 
 import json
@@ -17,24 +17,23 @@ SERVICE_RANGE = "10.96.0.0/16"
 FIRST_SERVICE_ADDRESS = "10.96.0.1"  # the Service `kubernetes`
 RESOLVER_ADDRESS = "10.96.0.10"  # reserved for the Service `kube-dns`
 
-# What the EndpointSlice of the Service `kubernetes` says. The API server refuses to write a
-# loopback address there, and without one it writes no slice at all. It listens on loopback
-# nevertheless; an address meant for documentation (RFC 5737) reaches nobody by accident and
-# makes every machine's sandbox the same.
+# The address in the EndpointSlice of the Service `kubernetes`. The API server listens on loopback,
+# but it rejects a loopback address in that slice, and without an address it writes no slice. A
+# documentation address (RFC 5737) collides with no host and is the same on every machine.
 ADVERTISED = "192.0.2.1"
 
-# Files in the sandbox's directory. etcd insists on a port, which here is a part of the name.
+# Files in the sandbox's directory. etcd requires a port; here it is part of the file name.
 ETCD_SOCKET = "unix://etcd.sock:1"
 ETCD_PEER_SOCKET = "unix://etcd.sock:2"
 
-# The node, where there is one, is in a network of its own, and no route leads there. The API server
-# reaches its kubelet, and webhooks in its pods, through a socket in the sandbox's directory.
+# The node has a network of its own, without a route from the machine. The API server reaches its
+# kubelet, and webhooks in its pods, through a socket in the sandbox's directory.
 NODE = "sandbox-node"
 NODE_ADDRESS = "10.77.0.1"
 EGRESS_SOCKET = "egress.sock"
 EGRESS_CONFIGURATION = "egress.json"
 
-# Controllers that only wait here for nodes, clouds and volumes that never come.
+# Controllers for nodes, clouds and volumes, which the sandbox does not have.
 IDLE_CONTROLLERS = (
     "cloud-node-lifecycle-controller",
     "node-ipam-controller",
@@ -49,7 +48,7 @@ IDLE_CONTROLLERS = (
 
 @dataclass(frozen=True, slots=True)
 class NodeCredentials:
-    """The files by which the API server and a node's kubelet know each other."""
+    """Files for mutual authentication between the API server and a node's kubelet."""
 
     api_server: KeyPair
     kubelet: KeyPair
@@ -57,7 +56,7 @@ class NodeCredentials:
 
     @classmethod
     def issue(cls, authority: Authority) -> "NodeCredentials":
-        """Generate all of them."""
+        """Issue all credentials of a node."""
         return cls(
             api_server=authority.client("kube-apiserver-kubelet-client", user="kube-apiserver"),
             kubelet=authority.client("kubelet", user=f"system:node:{NODE}", group="system:nodes"),
@@ -69,7 +68,7 @@ class NodeCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The files by which the components and the administrator know each other."""
+    """Files for mutual authentication between the components and the administrator."""
 
     authority: Path
     server: KeyPair
@@ -80,7 +79,7 @@ class Credentials:
 
     @classmethod
     def issue(cls, directory: Path, *, node: bool = False) -> "Credentials":
-        """Generate all of them into `directory`, with those of a node if there is to be one."""
+        """Issue all credentials into `directory`; with `node`, those of a node too."""
         authority = Authority(directory)
         key = directory / "service-account.key"
         write_private_key(key, service_account_key())
@@ -111,8 +110,8 @@ class Credentials:
 def etcd(data: Path) -> Sequence[str]:
     """Return etcd's flags.
 
-    It listens on sockets in a directory that is the owner's alone, so nobody else on the machine
-    can write past the API server, and there is no port to collide on.
+    etcd listens on sockets in a directory that only the owner can access. So no other user can
+    write to etcd directly, and no port can collide.
     """
     return [
         f"--data-dir={data}",
@@ -121,7 +120,7 @@ def etcd(data: Path) -> Sequence[str]:
         f"--listen-peer-urls={ETCD_PEER_SOCKET}",
         f"--initial-advertise-peer-urls={ETCD_PEER_SOCKET}",
         f"--initial-cluster=default={ETCD_PEER_SOCKET}",
-        "--unsafe-no-fsync",  # the data ends with the sandbox
+        "--unsafe-no-fsync",  # the data is deleted with the sandbox
         "--log-level=warn",
     ]
 
@@ -138,8 +137,8 @@ def api_server(port: int, credentials: Credentials) -> Sequence[str]:
         f"--client-ca-file={credentials.authority}",
         "--anonymous-auth=false",
         "--authorization-mode=Node,RBAC",
-        # The second is what stricter clusters (OpenShift) have on: who sets an owner reference
-        # that blocks deletion must be allowed to set the owner's finalizers.
+        # Stricter clusters (OpenShift) enable the second plugin: a client that sets an owner
+        # reference that blocks deletion must be allowed to set the owner's finalizers.
         "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-signing-key-file={credentials.service_account_key}",
@@ -157,13 +156,13 @@ def _towards_the_node(authority: Path, credentials: NodeCredentials) -> Sequence
         f"--kubelet-client-certificate={credentials.api_server.certificate}",
         f"--kubelet-client-key={credentials.api_server.key}",
         "--kubelet-preferred-address-types=InternalIP",
-        # Webhooks are called at their pods, since no Service address leads anywhere here.
+        # The API server calls webhooks at their pods: Service addresses are not routed here.
         "--enable-aggregator-routing=true",
     ]
 
 
 def egress_configuration() -> str:
-    """Return the file that tells the API server how to reach what is in the node's network."""
+    """Return the configuration by which the API server reaches the node's network."""
     connection = {
         "proxyProtocol": "HTTPConnect",
         "transport": {"uds": {"udsName": EGRESS_SOCKET}},
@@ -187,8 +186,8 @@ def controller_manager(kubeconfig: Path, credentials: Credentials) -> Sequence[s
         f"--root-ca-file={credentials.authority}",
         f"--service-account-private-key-file={credentials.service_account_key}",
         "--leader-elect=false",
-        "--secure-port=0",  # nobody asks it anything
-        # The defaults (20, 30) make a suite that creates and deletes namespaces wait.
+        "--secure-port=0",  # no component calls it
+        # With the defaults (20, 30), tests that create and delete many namespaces wait.
         "--kube-api-qps=300",
         "--kube-api-burst=600",
         "--profiling=false",

@@ -1,4 +1,4 @@
-"""Starts etcd, the API server and the controller manager, and knows when they are ready."""
+"""Starts etcd, the API server and the controller manager, and waits until they are ready."""
 
 import http.client
 import os
@@ -17,24 +17,24 @@ from sandbox.kubeconfig import by_certificate, verified, write_kubeconfig
 from sandbox.processes import Tether, tail
 
 READY_SECONDS = 90.0
-GRACE_SECONDS = 1.0  # the API server would wait a minute for open watches
-ANSWER_SECONDS = 1.0  # whoever else has taken our port may accept and say nothing
+GRACE_SECONDS = 1.0  # the API server waits a minute for open watches
+ANSWER_SECONDS = 1.0  # another server on our port may accept a connection and not answer
 BIND_ATTEMPTS = 5
 IN_USE = "address already in use"
 
-# With Go's own, 100, a sixth of the API server's work is to collect garbage.
+# With Go's default, 100, garbage collection takes a sixth of the API server's CPU time.
 GARBAGE_PERCENT = "400"
 
-# Below the range from which systems take ports for outgoing connections, so that the port is
-# still free when the API server comes back on it.
+# Below the range of ephemeral ports, so that the port is still free when the API server starts
+# again on it.
 PORTS = range(20_000, 30_000)
 
 MOST_CLAIMS = 64
 _claims: deque[int] = deque()
-"""File descriptors of the sockets that hold the last ports that were given out."""
+"""File descriptors of the sockets that reserve the most recently returned ports."""
 
-# What must exist before the control plane is of use: the first two are the work of the
-# controller manager, the third of the API server.
+# Objects that must exist before the control plane is usable. The controller manager creates the
+# first two, the API server the third.
 FIRST_OBJECTS = (
     "/api/v1/namespaces/default/serviceaccounts/default",
     "/api/v1/namespaces/default/configmaps/kube-root-ca.crt",
@@ -43,9 +43,9 @@ FIRST_OBJECTS = (
 
 
 class ControlPlane:
-    """A control plane in a directory, its processes tethered to this one.
+    """A control plane in a directory; its processes end with this one.
 
-    `kubeconfig` is the administrator's. With `node` it is made for a node to join.
+    `kubeconfig` is the administrator's. With `node`, a node can join the control plane.
     """
 
     def __init__(self, tether: Tether, directory: Path, *, node: bool = False) -> None:
@@ -64,23 +64,23 @@ class ControlPlane:
 
     @property
     def server(self) -> str:
-        """The API server's address."""
+        """URL of the API server."""
         return f"https://{components.LOOPBACK}:{self._port}"
 
     @property
     def port(self) -> int:
-        """The API server's port, on the loopback interface."""
+        """Port of the API server on the loopback interface."""
         return self._port
 
     @property
     def credentials(self) -> components.Credentials:
-        """The files of the components."""
+        """Credentials of the components."""
         return self._credentials
 
     def start(self) -> None:
-        """Start everything and return once it serves.
+        """Start all components and return once they serve.
 
-        Raises `ComponentError` with the end of the log of whatever failed.
+        Raises `ComponentError` with the end of the log of the component that failed.
         """
         self._run("etcd", components.etcd(self._directory / "etcd"))
         on_free_ports(self._start_on_a_free_port)
@@ -102,16 +102,16 @@ class ControlPlane:
         )
 
     def start_api_server(self) -> None:
-        """Start the API server on the port it had, and return once it serves."""
+        """Start the API server on its previous port, and return once it serves."""
         self._run("kube-apiserver", components.api_server(self._port, self._credentials))
         self._wait("kube-apiserver", partial(self._exists, "/readyz"))
 
     def stop_api_server(self, *, grace: float = GRACE_SECONDS) -> None:
-        """Stop the API server; with no grace it is killed, as in a crash."""
+        """Stop the API server; `grace=0` kills it, as a crash would."""
         self._tether.stop("kube-apiserver", grace=grace)
 
     def _exists(self, path: str) -> bool:
-        """Whether the API server answers the administrator, with something at that path."""
+        """Return whether the API server serves an object at that path to the administrator."""
         connection = http.client.HTTPSConnection(
             components.LOOPBACK, self._port, timeout=ANSWER_SECONDS, context=self._tls
         )
@@ -142,7 +142,7 @@ class ControlPlane:
     def _wait(self, component: str, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while not condition():
-            # etcd too: without it the API server waits, and would be blamed.
+            # Check etcd too: if it has ended, the API server waits, and its log shows no cause.
             for needed in ("etcd", component):
                 returncode = self._tether.poll(needed)
                 if returncode is not None:
@@ -167,10 +167,10 @@ def on_free_ports(start: Callable[[], None]) -> None:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody has, and that no other caller gets until it is in use.
+    """Return a free loopback port, which no other caller gets until it is in use.
 
-    A socket of this process stays bound to it and never listens: servers, which allow the reuse of
-    addresses, can bind the port all the same.
+    A socket of this process stays bound to the port and never listens. A server can still bind the
+    port, because it allows address reuse.
     """
     for port in random.sample(PORTS, k=100):
         with socket.socket() as claim:

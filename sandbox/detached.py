@@ -1,15 +1,15 @@
-"""A sandbox that outlives the command that started it, until somebody ends it.
+"""A sandbox that outlives the command that started it, until `down` ends it.
 
 Each has a name and a directory in the cache:
 
-    holder         locked as long as the sandbox is up; says the process id of who holds it
-    holder.log     what the holder had to complain about
-    tier           which kind of sandbox it is
+    holder         locked while the sandbox is up; contains the holder's process ID
+    holder.log     error output of the holder
+    tier           tier of the sandbox
     bin/           kubectl and helm
-    control-plane/ the sandbox itself, gone when it is
+    control-plane/ the sandbox itself, removed when it ends
 
-The holder is this module run as a program. The kernel frees its lock when it ends, so a process
-id is believed, and signalled, only while the lock is held: it can be nobody else's by then.
+The holder is this module, run as a program. The kernel releases its lock when it ends. So the
+process ID is used only while the lock is held: after that, another process may have it.
 """
 
 import os
@@ -38,29 +38,29 @@ END_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class DetachedSandbox:
-    """A sandbox by its name, up or not."""
+    """A detached sandbox by its name, whether up or not."""
 
     name: str = "default"
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig, there while the sandbox is up."""
+        """Kubeconfig of the administrator; exists while the sandbox is up."""
         return self._control_plane / "kubeconfig"
 
     @property
     def programs(self) -> Path:
-        """The directory of kubectl and helm, to be put on PATH."""
+        """Directory of kubectl and helm, for PATH."""
         return self._directory / "bin"
 
     @property
     def tier(self) -> Tier:
-        """Which kind of sandbox it is, while it is up."""
+        """Tier of the sandbox while it is up."""
         return Tier(self._tier_file.read_text())
 
     def up(self, tier: Tier = Tier.CONTROL_PLANE) -> bool:
-        """Bring it up unless it is; return whether anything had to be done.
+        """Start the sandbox unless it is up; return whether it was started.
 
-        Raises `SandboxError` if this machine cannot have the tier.
+        Raises `SandboxError` if this machine does not support the tier.
         """
         for program in tools.CLUSTER:
             tools.ensure(program)
@@ -73,7 +73,7 @@ class DetachedSandbox:
             return True
 
     def down(self) -> bool:
-        """End it, or remove what a crash left; return whether it was up."""
+        """End the sandbox, or remove what a crash left; return whether it was up."""
         with locked(self._directory, meanwhile="waiting for another command on this sandbox"):
             holder = self._holder()
             if holder:
@@ -84,12 +84,12 @@ class DetachedSandbox:
             return holder is not None
 
     def is_up(self) -> bool:
-        """Whether somebody holds it."""
+        """Return whether a holder runs."""
         with locked(self._directory, meanwhile="waiting for another command on this sandbox"):
             return self._holder() is not None
 
     def hold(self) -> None:
-        """Be its holder: start it, and keep it until SIGTERM."""
+        """Run as the holder: start the sandbox, and keep it until SIGTERM."""
 
         def end(_signal: int, _frame: object) -> NoReturn:
             raise SystemExit(0)
@@ -126,13 +126,13 @@ class DetachedSandbox:
         return self._directory / "holder.log"
 
     def _holder(self) -> int | None:
-        """Return the process id of the holder, `None` if there is none."""
+        """Return the process ID of the holder, `None` if there is none."""
         if not self._lock_file.exists():
             return None
         with self._lock_file.open() as file:
             if try_lock(file.fileno()):
                 return None
-            while not (text := file.read()):  # locked this instant
+            while not (text := file.read()):  # the holder has the lock and has not written yet
                 time.sleep(0.01)
             return int(text)
 
@@ -158,7 +158,7 @@ class DetachedSandbox:
                 raise
 
     def _wait_until_ready(self, holder: subprocess.Popen[bytes], beat: Callable[[], None]) -> None:
-        # The node's socket is the last thing to appear of a sandbox that has one.
+        # The node's socket is the last file of a sandbox with a node to appear.
         last = self._control_plane / CONTROL_SOCKET if self.tier.has_node else self.kubeconfig
         while not last.exists():
             if holder.poll() is not None:
@@ -167,7 +167,7 @@ class DetachedSandbox:
             time.sleep(0.05)
 
     def _clear(self) -> None:
-        # If the holder was killed, its tether needs a moment more to end the components.
+        # If the holder was killed, its tether needs a moment to end the components.
         _within(END_SECONDS if self._control_plane.exists() else 0, self._is_gone)
         shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -180,7 +180,7 @@ def _called(tier: Tier) -> str:
 
 
 def _within(seconds: float, condition: Callable[[], bool]) -> bool:
-    """Wait for a condition; return whether it came true in time."""
+    """Wait for a condition; return whether it became true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,8 +1,8 @@
-"""What can go wrong in the sandbox, said so that a person can mend it."""
+"""Errors of the sandbox, with messages that tell the user what to do."""
 
 
 class SandboxError(Exception):
-    """The sandbox cannot do what was asked; the message says why."""
+    """The sandbox cannot do what was asked; the message gives the reason."""
 
 
 class BuildError(SandboxError):
@@ -15,7 +15,7 @@ class BuildError(SandboxError):
 
 
 class ComponentError(SandboxError):
-    """A part of the control plane ended, or never became ready."""
+    """A component of the control plane ended, or did not become ready."""
 
     def __init__(self, component: str, problem: str, log: str) -> None:
         super().__init__(f"{component} {problem}; the end of its log:\n{log or '(empty)'}")

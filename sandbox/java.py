@@ -1,7 +1,7 @@
-"""Builds a Java program where the machine can: with a JDK and Maven, which nobody else here needs.
+"""Builds a Java program if the machine has a JDK and Maven, which no other build needs.
 
-The library it is written for comes from Maven's central repository by its ordinary client, and is
-held to a digest, as `go.sum` holds Go's. It and the program become one jar.
+Maven fetches the program's one library from Maven Central. The library must match a SHA-256 digest,
+as Go modules match `go.sum`. The program and the library become one jar.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ FETCHER = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A jar without dependencies in Maven's central repository, and the SHA-256 it must have."""
+    """A jar without dependencies on Maven Central, with its SHA-256 digest."""
 
     group: str
     name: str
@@ -42,7 +42,7 @@ class JavaProgram:
     library: Library
 
     def cached(self) -> Path:
-        """Return where the jar is, or will be once it is built."""
+        """Return the path of the jar, which may not exist yet."""
         key = hashlib.sha256(repr((self.main, self.library, FETCHER)).encode())
         for file in sorted(self.sources.glob("*.java")):
             key.update(f"{file.name}\0".encode())
@@ -52,7 +52,7 @@ class JavaProgram:
 
 
 def missing() -> str | None:
-    """Say in a sentence why this machine builds and runs no Java, `None` if it does."""
+    """Return the reason why this machine cannot build Java, as a sentence; `None` if it can."""
     for program in TOOLS:
         if not shutil.which(program):
             return f"a Java program needs the program {program}, which is not on PATH"
@@ -63,9 +63,9 @@ def missing() -> str | None:
 
 
 def build_java(program: JavaProgram) -> Path:
-    """Return the program's jar from the cache, building it first if need be.
+    """Return the program's jar from the cache; build it first if necessary.
 
-    Raises `BuildError` if that fails, or if the machine lacks what it takes.
+    Raises `BuildError` if the build fails, or if the machine lacks a JDK or Maven.
     """
     title = f"{program.name} {program.library.version}"
     if reason := missing():
@@ -80,7 +80,7 @@ def _packed(tether: Tether, program: JavaProgram, title: str) -> Path:
     fetched = tether.directory / f"{library.name}-{library.version}.jar"
     coordinates = f"{library.group}:{library.name}:{library.version}"
     maven = ["mvn", "--batch-mode", "--quiet", FETCHER, f"-Dartifact={coordinates}"]
-    # A repository of its own: what Maven fetches to do this is not left in the home directory.
+    # A separate Maven repository, so that the downloads do not stay in the home directory.
     maven += [f"-Dmaven.repo.local={tether.directory / 'repository'}"]
     maven += [f"-DoutputDirectory={tether.directory}"]
     run(tether, maven, doing="fetching", what=coordinates, cwd=tether.directory)

@@ -1,4 +1,4 @@
-"""Writes kubeconfig files that carry everything they need."""
+"""Writes self-contained kubeconfig files."""
 
 import base64
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def write_kubeconfig(
         "contexts": [{"name": NAME, "context": context}],
         "current-context": NAME,
     }
-    # Renamed into place: who waits for the file never reads half of it.
+    # Renamed into place, so that a waiting reader never reads an incomplete file.
     draft = path.with_name(f".{path.name}.draft")
     with open(draft, "w", opener=owner_only) as file:
         yaml.safe_dump(content, file, sort_keys=False)
@@ -36,12 +36,12 @@ def write_kubeconfig(
 
 
 def verified(server: str, authority: bytes) -> dict[str, str]:
-    """Return the cluster entry of an API server that is trusted by `authority` (PEM) alone."""
+    """Return the cluster entry of an API server that clients verify by `authority` (PEM) alone."""
     return {"server": server, "certificate-authority-data": encoded(authority)}
 
 
 def by_certificate(pair: KeyPair) -> dict[str, str]:
-    """Return the user entry of whom the API server knows by a client certificate."""
+    """Return the user entry of a user with a client certificate."""
     return {
         "client-certificate-data": encoded(pair.certificate.read_bytes()),
         "client-key-data": encoded(pair.key.read_bytes()),
@@ -49,5 +49,5 @@ def by_certificate(pair: KeyPair) -> dict[str, str]:
 
 
 def encoded(content: bytes) -> str:
-    """Return bytes as kubeconfig files hold them."""
+    """Return bytes in the encoding of kubeconfig files."""
     return base64.b64encode(content).decode()

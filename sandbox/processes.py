@@ -1,4 +1,4 @@
-"""Processes that cannot outlive the one that started them."""
+"""Processes that end with the process that started them."""
 
 import contextlib
 import json
@@ -20,8 +20,8 @@ TAIL_LINES = 25
 class Tether(Closing):
     """Starts and stops named processes that end with this one, even if it is killed.
 
-    `directory` is for their files; it is removed at the end, once they are gone.
-    Safe to use from several threads.
+    `directory` is for their files; it is removed at the end, after they have ended. Safe to use
+    from several threads.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -30,12 +30,12 @@ class Tether(Closing):
         self._lock = threading.Lock()
         self._asked = 0
         self._tether = subprocess.Popen(
-            # -I -S: no site-packages, so that it starts in a few hundredths of a second.
+            # -I -S: without site-packages, it starts in a few hundredths of a second.
             [sys.executable, "-I", "-S", script, str(os.getpid()), str(directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # A session of its own: Ctrl-C in the terminal must reach this process alone, or
-            # the components would die before their owner knows why.
+            # In a session of its own: Ctrl-C in the terminal must reach only this process.
+            # Otherwise the components end before their owner knows why.
             start_new_session=True,
         )
 
@@ -48,7 +48,7 @@ class Tether(Closing):
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> int:
-        """Start a process with its output appended to `log`; return its id."""
+        """Start a process, append its output to `log`, and return its process ID."""
         answer = self._ask(
             do="start",
             name=name,
@@ -60,12 +60,12 @@ class Tether(Closing):
         return int(answer["pid"])
 
     def poll(self, name: str) -> int | None:
-        """Return how the process ended, `None` while it runs."""
+        """Return the exit status of a process, `None` while it runs."""
         returncode = self._ask(do="poll", name=name)["returncode"]
         return None if returncode is None else int(returncode)
 
     def stop(self, name: str, *, grace: float) -> None:
-        """Ask the process to end, and kill it after `grace` seconds."""
+        """Ask a process to end, and kill it after `grace` seconds."""
         self._ask(do="stop", name=name, grace=grace)
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Tether(Closing):
                 self._tether.stdin.write(json.dumps({**request, "number": self._asked}).encode())
                 self._tether.stdin.write(b"\n")
                 self._tether.stdin.flush()
-                # Ctrl-C may have come between an earlier question and its answer.
+                # Ctrl-C may have interrupted an earlier request before its response.
                 answer: dict[str, Any] = {"number": 0}
                 while answer["number"] < self._asked:
                     answer = json.loads(self._tether.stdout.readline())

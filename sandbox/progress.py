@@ -1,4 +1,4 @@
-"""Shows that something slow goes on: a spinner on a terminal, a line now and then elsewhere."""
+"""Progress of slow work: a spinner on a terminal, an occasional line elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +12,10 @@ HEARTBEAT_SECONDS = 30.0
 
 @contextmanager
 def waiting(title: str) -> Iterator[Callable[[], None]]:
-    """Show `title` and the time it takes, on standard error.
+    """Show `title` and the elapsed time on standard error.
 
-    Yields a function to be called often while waiting: where there is no terminal, it prints a
-    line every half minute, so that a log shows life.
+    Yields a function to call often while waiting. Without a terminal, it prints a line every half
+    minute, so that a log shows progress.
     """
     console = Console(stderr=True, highlight=False)
     began = time.monotonic()

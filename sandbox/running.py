@@ -1,4 +1,4 @@
-"""Runs one slow command to its end, visibly, and never leaves it behind."""
+"""Runs one slow command to its end, with progress, and ends it with this process."""
 
 import os
 import time
@@ -19,10 +19,10 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a command to its end, showing that it goes on.
+    """Run a command to its end, and show progress.
 
-    Its temporary files are in the tether's directory and go with it, even if all is killed.
-    Raises `BuildError` about `what`, with the end of the output, if it fails.
+    Its temporary files are in the tether's directory and are removed with it, even after a kill.
+    Raises `BuildError` about `what`, with the end of the output, if the command fails.
     """
     with waiting(f"{doing} {what}") as beat:
         run_quietly(tether, argv, what=what, cwd=cwd, env=env, beat=beat)
@@ -37,7 +37,7 @@ def run_quietly(
     env: Mapping[str, str] | None = None,
     beat: Callable[[], None] = lambda: None,
 ) -> None:
-    """As `run`, for what takes seconds: it shows nothing itself, and calls `beat` meanwhile."""
+    """Run a command as `run` does, but show nothing; call `beat` often meanwhile."""
     log = tether.directory / "output"
     environment = {**(os.environ if env is None else env), "TMPDIR": str(tether.directory)}
     tether.start(what, argv, log=log, cwd=cwd, env=environment)

@@ -1,4 +1,4 @@
-"""Starts servers on loopback and waits until they serve."""
+"""Starts servers on the loopback interface and waits until they serve."""
 
 import time
 from abc import ABC, abstractmethod
@@ -32,7 +32,7 @@ def await_serving(
 
 
 class LoopbackServer(ABC):
-    """A server with one port on loopback, its files in a directory, its process in a tether."""
+    """A server on one loopback port, with its files in a directory and its process in a tether."""
 
     name: ClassVar[str]
 
@@ -43,11 +43,11 @@ class LoopbackServer(ABC):
 
     @property
     def port(self) -> int:
-        """The port on loopback."""
+        """Port on the loopback interface."""
         return self._port
 
     def start(self) -> None:
-        """Start it for the first time; raises `ComponentError` with the end of its log."""
+        """Start the server for the first time; raises `ComponentError` with the end of its log."""
 
         def start() -> None:
             self._port = free_port()
@@ -57,13 +57,13 @@ class LoopbackServer(ABC):
         on_free_ports(start)
 
     def restart(self) -> None:
-        """Start it again on the same port with the data that it kept."""
+        """Start the server again on the same port with its data."""
         log = self._directory / f"{self.name}.log"
         self._tether.start(self.name, self._command(), log=log, cwd=self._directory)
         await_serving(self._tether, self.name, self._serves, log=log, seconds=READY_SECONDS)
 
     def stop(self, *, grace: float = 5.0) -> None:
-        """Stop it; without grace it is killed, as in a crash."""
+        """Stop the server; `grace=0` kills it, as a crash would."""
         self._tether.stop(self.name, grace=grace)
 
     @abstractmethod
@@ -76,4 +76,4 @@ class LoopbackServer(ABC):
 
     @abstractmethod
     def _serves(self) -> bool:
-        """Whether it answers."""
+        """Return whether the server answers."""

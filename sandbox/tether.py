@@ -1,13 +1,13 @@
-"""A process that ends others when the one it serves is gone.
+"""A program that ends other processes when its owner ends.
 
-Run as a script by `sandbox.processes.Tether`, never imported: it must start in no time, so it
-uses the standard library only. Its standard input is a pipe that its owner holds open. However
-the owner ends, by returning, by Ctrl-C or by SIGKILL, the kernel closes the pipe; then
-everything started here is killed and the directory removed.
+`sandbox.processes.Tether` runs this module as a script. It is never imported: it must start fast,
+so it uses only the standard library. Its standard input is a pipe that its owner holds open. When
+the owner ends, even by Ctrl-C or SIGKILL, the kernel closes the pipe. Then the program kills all
+its processes and removes the directory.
 
     tether.py OWNER_PID DIRECTORY
 
-One JSON object a line each way: `start`, `poll` and `stop` in, one answer each out.
+Requests and responses are one JSON object a line. The requests are `start`, `poll` and `stop`.
 """
 
 import contextlib
@@ -30,10 +30,10 @@ Answer = dict[str, Any]
 
 
 def dying_with(tether: int) -> Callable[[], None] | None:
-    """What a child does before its exec, so that it ends even if this process is killed.
+    """Return a function that a child calls before exec, so that it dies with this process.
 
-    The signal comes when the *thread* that forked ends; this process has one only. Linux alone
-    knows it.
+    The kernel then kills the child even if this process is killed. The signal comes when the
+    *thread* that forked ends; this process has only one. Only Linux has this signal.
     """
     if sys.platform != "linux":
         return None
@@ -41,7 +41,7 @@ def dying_with(tether: int) -> Callable[[], None] | None:
 
     def ask_for_the_signal() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != tether:  # killed before we could ask
+        if os.getppid() != tether:  # the parent was killed before prctl
             os._exit(1)
 
     return ask_for_the_signal
@@ -57,7 +57,7 @@ class Processes:
     def start(
         self, name: str, argv: list[str], log: str, cwd: str | None, env: dict[str, str] | None
     ) -> Answer:
-        """Start one, its output appended to `log`, in a session of its own."""
+        """Start a process in a session of its own, and append its output to `log`."""
         if name in self._running and self._running[name].poll() is None:
             return {"error": "runs already"}
         with Path(log).open("ab") as output:
@@ -74,13 +74,13 @@ class Processes:
         return {"pid": self._running[name].pid}
 
     def poll(self, name: str) -> Answer:
-        """Say how it ended, or null while it runs."""
+        """Return the exit status of a process, or null while it runs."""
         if name not in self._running:
             return {"error": "was not started"}
         return {"returncode": self._running[name].poll()}
 
     def stop(self, name: str, grace: float) -> Answer:
-        """Ask it to end, and kill it and its descendants after `grace` seconds."""
+        """Ask a process to end; kill it and its descendants after `grace` seconds."""
         process = self._running.pop(name, None)
         if not process:
             return {"error": "was not started"}
@@ -91,24 +91,24 @@ class Processes:
         return {"returncode": self._kill(process)}
 
     def kill_all(self) -> None:
-        """End everything at once: nothing here has a state worth saving."""
+        """Kill all processes at once: none has state worth saving."""
         while self._running:
             self._kill(self._running.popitem()[1])
 
     @staticmethod
     def _kill(process: subprocess.Popen[bytes]) -> int:
-        # The whole group, since a build has compilers as children. It may be gone already; macOS
-        # then answers "not permitted".
+        # Kill the whole group, because a build has compilers as children. If the group is gone,
+        # macOS answers "not permitted".
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         return process.wait()
 
 
 def requests(owner: int) -> Iterator[Answer]:
-    """What the owner asks for, until it is gone.
+    """Yield the owner's requests until it ends.
 
-    The owner's process id is looked at as well: a child the owner forked without exec has a copy
-    of the pipe and would keep it open.
+    Also check the owner's process ID: a child that the owner forked without exec has a copy of the
+    pipe and would keep it open.
     """
     pending = b""
     while os.getppid() == owner:
@@ -123,7 +123,7 @@ def requests(owner: int) -> Iterator[Answer]:
 
 
 def main(owner: int, directory: str) -> None:
-    """Serve until the owner is gone, then leave nothing behind."""
+    """Serve until the owner ends, then kill all processes and remove the directory."""
 
     def end(_signal: int, _frame: object) -> NoReturn:
         raise SystemExit(0)

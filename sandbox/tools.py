@@ -1,8 +1,12 @@
-"""The programs the sandbox runs, and where each comes from.
+"""The programs of the sandbox, and the source of each.
 
-In this order: the directory `KUBEBUILDER_ASSETS` names, as far as it has the program; the wheel
-in this environment (kubectl); the cache, built once from a Go module in `sandbox/`, or from Java
-where the machine has what that takes, as it has to for Kafka too.
+The sources, in order:
+
+- the directory that `KUBEBUILDER_ASSETS` names, if it has the program
+- the wheel in this environment (kubectl)
+- the cache, built once from a Go module in `sandbox/`, or from Java
+
+Java programs and Kafka need a machine with Java and Maven.
 """
 
 import os
@@ -49,7 +53,7 @@ PROGRAMS = {
         ),
         GoProgram(
             name="kube-proxy",
-            # A module of its own: a change of its requirements rebuilds no other program.
+            # A separate module: a change of its requirements rebuilds no other program.
             module=HERE / "tools" / "kube-proxy",
             package="k8s.io/kubernetes/cmd/kube-proxy",
             release_of="k8s.io/kubernetes",
@@ -98,9 +102,9 @@ CLUSTER = (*CONTROL_PLANE, "kubectl", "helm")
 
 
 def ensure(name: str) -> Path:
-    """Return the path of a program, building it first if it is nowhere to be found.
+    """Return the path of a program; build it first if no source has it.
 
-    Kafka is a directory of jars.
+    For Kafka, the path is a directory of jars.
     """
     if given := _among_assets(name):
         return given

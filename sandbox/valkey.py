@@ -1,4 +1,4 @@
-"""Starts Valkey on loopback, with a password and an append-only file that survives a crash."""
+"""Valkey on the loopback interface, with a password and an append-only file."""
 
 import secrets
 import shutil
@@ -17,7 +17,7 @@ LOOPBACK = "127.0.0.1"
 NAME = "valkey-server"
 
 DURABLE = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
-"""The settings of a replay store: it persists each write before it answers, and evicts nothing."""
+"""Settings of a replay store: it persists each write before it answers, and evicts nothing."""
 
 
 class ValkeyServer(LoopbackServer):
@@ -47,7 +47,7 @@ class ValkeyServer(LoopbackServer):
 
     @property
     def url(self) -> str:
-        """The server's URL with the password."""
+        """URL of the server with the password."""
         return f"valkey://:{self._password}@{LOOPBACK}:{self._port}"
 
     def _command(self) -> list[str]:

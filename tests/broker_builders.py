@@ -1,4 +1,4 @@
-"""Brokers for the pure tests: what Troth keeps of one, and a broker that was told everything."""
+"""Broker objects for the pure tests: credentials, ledgers and observations."""
 
 import base64
 import json
@@ -28,23 +28,23 @@ CONSUMER = "troth-shop.fulfilment"
 DOWN = Fault("Unreachable", "nobody answered at kafka.messaging.svc:9093")
 
 
-# What a user writes
+# Declarations
 
 
 def publisher(name: str = "checkout", *policies: str, **spec: Any) -> Manifest:
-    """An identity that publishes by policies of its namespace, by `orders` without any."""
+    """Return an identity that publishes under policies of its namespace, by default `orders`."""
     named = [{"policy": {"name": each}} for each in policies or ("orders",)]
     return identity(name, publishes=named, **spec)
 
 
 def subscriber(name: str = "fulfilment", *policies: str, **spec: Any) -> Manifest:
-    """An identity that consumes by policies of its namespace, by `orders` without any."""
+    """Return an identity that consumes under policies of its namespace, by default `orders`."""
     named = [{"policy": {"name": each}} for each in policies or ("orders",)]
     return identity(name, consumes=named, **spec)
 
 
 def orders(name: str = "orders", **spec: Any) -> Manifest:
-    """A policy by which `checkout` publishes and `fulfilment` consumes."""
+    """Return a policy with the producer `checkout` and the consumer `fulfilment`."""
     named: Manifest = {
         "producers": [producer("checkout")],
         "consumers": [consumer("fulfilment", "fulfilment")],
@@ -53,18 +53,18 @@ def orders(name: str = "orders", **spec: Any) -> Manifest:
 
 
 def market(*manifests: Manifest) -> Cluster:
-    """A shop with the broker `main`, a producer and a consumer of the policy `orders`.
+    """Return a shop with the broker `main`, and a producer and a consumer of the policy `orders`.
 
-    What is given replaces what has its name.
+    A given manifest replaces the one of its name.
     """
     return shop(broker(), publisher(), subscriber(), orders(), *manifests)
 
 
-# What Troth keeps
+# Owned objects
 
 
 def fingerprint(principal: str, which: str = "first") -> str:
-    """A fingerprint that looks like one."""
+    """Return a value in the form of a fingerprint."""
     return digest({principal: which.encode()})[:16]
 
 
@@ -77,9 +77,9 @@ def credential(
     upcoming: tuple[Slot, str] | None = None,
     retiring: tuple[Slot, str] | None = None,
 ) -> Manifest:
-    """The Secret with an identity's credential at a broker, as Troth left it.
+    """Return the Secret with an identity's credential at a broker, as Troth wrote it.
 
-    `identity` is as the cluster has it. A credential is its slot and which one it is, for
+    `identity` is the object in the cluster. A credential is its slot and a name that determines its
     `fingerprint`; the password is not a real one.
     """
     owner = Ref.of(identity)
@@ -116,7 +116,7 @@ def credential(
 
 
 def give_credentials(cluster: Cluster, *identities: Ref, at: Ref = MAIN) -> None:
-    """Give identities their credentials at a broker, as their own plans do."""
+    """Create the credential Secrets of identities at a broker, as their plans do."""
     declared = declared_at(cluster, at)
     for ref in identities:
         stored = cluster.objects["ServiceIdentity", ref]
@@ -124,7 +124,7 @@ def give_credentials(cluster: Cluster, *identities: Ref, at: Ref = MAIN) -> None
         cluster.put(credential(stored, at, principal_of(declared, owner.ref)))
 
 
-# What is known of a broker
+# Observations
 
 
 def declared_at(cluster: Cluster, at: Ref = MAIN) -> MessageBroker:
@@ -145,7 +145,7 @@ def keep_ledger(cluster: Cluster, ledger: Ledger, at: Ref = MAIN) -> None:
 
 
 def lose_ledger(cluster: Cluster, at: Ref = MAIN) -> None:
-    """Delete a broker's ledger, as somebody may do by mistake."""
+    """Delete a broker's ledger, as a user may do by mistake."""
     cluster.drop("ConfigMap", ledger_ref(OWN, at))
 
 
@@ -155,7 +155,7 @@ def see(
     credentials: Iterable[Place] = (),
     at: Ref = MAIN,
 ) -> None:
-    """Look at a broker that has these."""
+    """Record a successful observation of a broker with these rules and credentials."""
     observed = Observed(frozenset(credentials), frozenset(rules))
     uptime = cluster.uptime
     cluster.world.brokers.note_observation(
@@ -164,16 +164,16 @@ def see(
 
 
 def lose_sight(cluster: Cluster, fault: Fault = DOWN, at: Ref = MAIN) -> None:
-    """Look at a broker in vain; what was seen before stays known."""
+    """Record a failed observation of a broker; the previous state stays known."""
     before, uptime = cluster.world.brokers.observation(at), cluster.uptime
     cluster.world.brokers.note_observation(at, before.tried(uptime, fault))
 
 
 def tell(cluster: Cluster, at: Ref = MAIN) -> Ledger:
-    """Bring a broker into step with what is declared, as its own plan does; return the ledger.
+    """Bring a broker in sync with the declarations, as its plan does; return the ledger.
 
-    It has every rule that is granted and every credential of those who have a grant, keeps what is
-    suspended or retained, and has nothing else.
+    The broker then has every granted rule and every credential of principals with a grant, keeps
+    everything suspended or retained, and has nothing else.
     """
     declared, brokers = declared_at(cluster, at), cluster.world.brokers
     before = brokers.ledger(at) or Ledger()

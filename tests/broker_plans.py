@@ -1,4 +1,4 @@
-"""What is planned about brokers and policies, for tests that need no broker."""
+"""Plans about brokers and policies, for tests that need no broker."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from troth.world.keys import Key, Keys
 
 
 def network_at(cluster: Cluster, ref: Ref) -> BrokerNetwork | None:
-    """What becomes of the NetworkPolicy at a broker, None where it cannot be read."""
+    """Return the planned NetworkPolicy of a broker; None if the broker is unreadable."""
     world = cluster.world
     broker = world.brokers.messaging.brokers.get(ref)
     if broker is None:
@@ -24,7 +24,7 @@ def network_at(cluster: Cluster, ref: Ref) -> BrokerNetwork | None:
 
 
 def said(cluster: Cluster, key: Key) -> Any:
-    """All that is said of a key: its plan, and what a plan of it must follow from."""
+    """Return everything planned for a key, and the data from which a plan must follow."""
     world = cluster.world
     found: list[Any] = []
     if key.kind in PLANNERS:
@@ -39,7 +39,7 @@ def said(cluster: Cluster, key: Key) -> Any:
 
 
 def kept_up(cluster: Cluster, ref: Ref) -> Keys:
-    """Carry out what is planned of the NetworkPolicy at a broker."""
+    """Carry out the planned NetworkPolicy of a broker."""
     network = network_at(cluster, ref)
     affected: Keys = set()
     for step in network.steps if network else ():
@@ -56,7 +56,7 @@ def differs_from(cluster: Cluster, step: Any) -> bool:
 
 
 def settled(cluster: Cluster) -> Cluster:
-    """Visit identities, domains and the network at brokers until nothing changes any more."""
+    """Reconcile identities, domains and brokers' NetworkPolicies until nothing changes any more."""
     for _ in range(6):
         before = cluster.version
         cluster.settle()

@@ -1,6 +1,6 @@
-"""Builders for the pure tests: manifests as a user writes them, and a cluster in memory.
+"""Builders for the pure tests: manifests as users write them, and a cluster in memory.
 
-Everything is a plain manifest until a `Cluster` takes it in, as the API server would have it.
+A `Cluster` stores plain manifests as the API server does.
 """
 
 import base64
@@ -75,21 +75,21 @@ def stamp(moment: datetime) -> str:
 
 
 def at(now: datetime) -> Moment:
-    """A moment at which the process has just begun."""
+    """Return a Moment of a process that has just started."""
     return Moment(now, 0.0, timedelta(0))
 
 
-# What a user writes
+# Declarations
 
 
 def namespace(name: str, **labels: str) -> Manifest:
-    """A namespace with the label that the API server puts on each."""
+    """Return a namespace with the label that the API server sets."""
     named = {"kubernetes.io/metadata.name": name, **labels}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": named}}
 
 
 def domain(name: str = "production", **spec: Any) -> Manifest:
-    """A trust domain that governs the namespaces labelled with its name."""
+    """Return a trust domain that governs the namespaces labelled with its name."""
     return {
         "apiVersion": "troth.dev/v1alpha1",
         "kind": "TrustDomain",
@@ -115,7 +115,7 @@ def identity(
     account: str = "",
     **spec: Any,
 ) -> Manifest:
-    """An identity with mTLS whose pods are labelled `app: <name>`."""
+    """Return an identity with mTLS whose pods are labelled `app: <name>`."""
     workload = {
         "serviceAccountName": account or name,
         "podSelector": pods or {"matchLabels": {"app": name}},
@@ -142,7 +142,7 @@ def rotation(
     name: str = "",
     **spec: Any,
 ) -> Manifest:
-    """A rotation of the credential of something that is declared."""
+    """Return a rotation of a resource's credential."""
     return {
         "apiVersion": "troth.dev/v1alpha1",
         "kind": "CredentialRotation",
@@ -216,7 +216,7 @@ def endpoint_slice(*addresses: str, port: int = 6443, name: str = "kubernetes") 
 
 
 def secret(name: str, namespace: str = OWN, **data: bytes) -> Manifest:
-    """A Secret; write `tls_crt` for tls.crt."""
+    """Return a Secret; `tls_crt` stands for tls.crt."""
     encoded = {
         key.replace("_", "."): base64.b64encode(value).decode() for key, value in data.items()
     }
@@ -230,7 +230,7 @@ def secret(name: str, namespace: str = OWN, **data: bytes) -> Manifest:
 
 @cache
 def root(trust_domain: str, which: str = "first", *, constrained: bool = True) -> tuple[bytes, str]:
-    """A root's certificate and key as PEM, the same for the whole run."""
+    """Return a root's certificate and key as PEM, the same for the whole run."""
     key = generate_key(KeyAlgorithm.ECDSA_P256)
     certificate = create_root(trust_domain, key, YEAR, NOW, constrained=constrained)
     return certificate, private_key_pem(key).decode()
@@ -239,7 +239,7 @@ def root(trust_domain: str, which: str = "first", *, constrained: bool = True) -
 def authority_secret(
     name: str = "production", which: str = "first", *, constrained: bool = True
 ) -> Manifest:
-    """The Secret of a root that Troth made earlier for a domain of this name."""
+    """Return the Secret of a root that Troth created earlier for a domain of this name."""
     certificate, key = root(f"{name}.example", which, constrained=constrained)
     made = secret(f"{name}-authority", tls_crt=certificate, tls_key=key.encode())
     return owned(made, "TrustDomain", name)
@@ -247,14 +247,14 @@ def authority_secret(
 
 @cache
 def token_key(which: str = "first") -> bytes:
-    """A key that signs tokens as PEM, the same for the whole run."""
+    """Return a token signing key as PEM, the same for the whole run."""
     return private_key_pem(generate_key(KeyAlgorithm.ECDSA_P256))
 
 
 def tokens_secret(name: str = "production", made: datetime = NOW, **data: bytes) -> Manifest:
-    """The Secret that the issuer of a domain of this name works from, in the midst of a handover.
+    """Return the Secret of a domain's issuer, during a rotation of its key.
 
-    Without `data`: a key that signs, the next one, and the one before.
+    Without `data` it has the current, the next and the retiring key.
     """
     before = load_private_key(token_key("before")).public_key()
     assert isinstance(before, ec.EllipticCurvePublicKey)
@@ -269,13 +269,13 @@ def tokens_secret(name: str = "production", made: datetime = NOW, **data: bytes)
 
 
 def owned(manifest: Manifest, kind: str, name: str) -> Manifest:
-    """The object with the labels of what Troth wrote for a resource."""
+    """Return the object with the labels of an owned object of a resource."""
     labels = {MANAGED_BY: "troth", OWNER_KIND: kind, OWNER_NAME: name}
     metadata = {**manifest["metadata"], "labels": labels}
     return {**manifest, "metadata": metadata}
 
 
-# What the models make of it
+# Parsed resources
 
 
 def parsed_domain(manifest: Manifest) -> TrustDomain:
@@ -287,7 +287,7 @@ def parsed_identity(manifest: Manifest) -> ServiceIdentity:
 
 
 def registry(*manifests: Manifest) -> Registry:
-    """Everything these manifests declare."""
+    """Return a registry of everything that these manifests declare."""
     declared = Registry()
     for manifest in manifests:
         match manifest["kind"]:
@@ -308,7 +308,7 @@ def registry(*manifests: Manifest) -> Registry:
 
 @dataclass
 class Cluster:
-    """Objects, the world that was told of them, and hands that carry plans out at once."""
+    """Objects, the World that observes them, and the immediate execution of plans."""
 
     world: World = field(default_factory=lambda: World(OWN))
     objects: dict[tuple[str, Ref], Manifest] = field(default_factory=dict)
@@ -330,7 +330,7 @@ class Cluster:
         return Moment(self.now, self.uptime, self.set_forward)
 
     def put(self, manifest: Manifest) -> Keys:
-        """Create or replace an object, as the API server would store it."""
+        """Create or replace an object, as the API server stores it."""
         self.version += 1
         place = manifest["kind"], Ref.of(manifest)
         before = self.objects.get(place)
@@ -359,7 +359,7 @@ class Cluster:
         )
 
     def delete(self, kind: str, ref: Ref) -> Keys:
-        """Delete an object as a person does: it stays until its finalizers are off."""
+        """Delete an object as a user does: it stays until its finalizers are removed."""
         stored = copy.deepcopy(self.objects[kind, ref])
         if not stored["metadata"].get("finalizers"):
             return self.drop(kind, ref)
@@ -367,14 +367,14 @@ class Cluster:
         return self.put(stored)
 
     def see(self, manifest: Manifest) -> Keys:
-        """Take in an object as the API server has it."""
+        """Store and observe an object as the API server returns it."""
         if manifest["kind"] == "Secret":
             self.keyring.observe(manifest)
         self.objects[manifest["kind"], Ref.of(manifest)] = manifest
         return self.world.observe(copy.deepcopy(manifest), uptime=self.uptime)
 
     def keys(self) -> list[Key]:
-        """The key of every resource that is there, domains first."""
+        """Return the key of every resource, domains first."""
         names = [ref for kind, ref in sorted(self.objects) if kind == "TrustDomain"]
         refs = [ref for kind, ref in sorted(self.objects) if kind == "ServiceIdentity"]
         rotations = [ref for kind, ref in sorted(self.objects) if kind == "CredentialRotation"]
@@ -395,7 +395,7 @@ class Cluster:
             yield from (key(ref) for each, ref in sorted(self.objects) if each == kind)
 
     def views(self) -> list[Key]:
-        """The key of what each issuer works from."""
+        """Return the key of each issuer's view."""
         return [
             view_key(ref.name)
             for (kind, ref), each in sorted(self.objects.items())
@@ -406,7 +406,7 @@ class Cluster:
         return plan(key, self.world, self.moment)
 
     def carry_out(self, step: Step) -> Keys:
-        """Do what a step says, as the executor would."""
+        """Carry out a step as the executor does."""
         match step:
             case Apply():
                 return self.put(_merged(self.objects, step.manifest))
@@ -476,10 +476,10 @@ class Cluster:
                     self.world.observe_outcome(IssuerViewWritten(step.ref, self.uptime))
                 return self.put(before)
             case _:
-                return set()  # what signs is replaced in tests/reconcile/test_*rotation.py
+                return set()  # tests/reconcile/test_*rotation.py test the other steps
 
     def visit(self, key: Key) -> Plan:
-        """Carry one plan out, write the status, and return the plan that holds then."""
+        """Carry out one plan, write the status, and return the plan after that."""
         made = self.plan(key)
         steps = made.pending(self.world)
         for step in steps:
@@ -487,9 +487,9 @@ class Cluster:
         return self.report(key, None if steps else made)
 
     def report(self, key: Key, made: Plan | None = None) -> Plan:
-        """Write a resource's status as planning has it; return the plan that holds then.
+        """Write a resource's status as planned; return the plan after that.
 
-        `made` is a plan of before, if nothing has changed since.
+        `made` is an earlier plan, if nothing has changed since.
         """
         made = made or self.plan(key)
         stored = self.objects.get((key.kind, key.ref))
@@ -499,7 +499,7 @@ class Cluster:
         return self.plan(key)
 
     def settle(self) -> "Cluster":
-        """Visit every key until nothing changes any more."""
+        """Reconcile every key until nothing changes any more."""
         for _ in range(6):
             before = self.version
             for key in (*self.keys(), *self.views()):
@@ -509,7 +509,7 @@ class Cluster:
         raise AssertionError("does not settle")
 
     def condition(self, key: Key, type_: str) -> Manifest:
-        """One condition of a resource as planning has it now."""
+        """Return one condition of a resource as planned now."""
         status = self.plan(key).status
         assert status is not None
         found: Manifest = next(each for each in status["conditions"] if each["type"] == type_)
@@ -538,7 +538,7 @@ class Cluster:
 
 
 def _merged(objects: dict[tuple[str, Ref], Manifest], manifest: Manifest) -> Manifest:
-    """An applied object: of metadata what others wrote stays, of the rest nothing does."""
+    """Return an applied object: labels of others stay, and nothing else of the old object."""
     before = objects.get((manifest["kind"], Ref.of(manifest)))
     merged = copy.deepcopy(manifest)
     if before is not None:
@@ -556,7 +556,7 @@ def key_of(name: str = "payments", namespace: str = "shop") -> Key:
 
 
 def shop(*manifests: Manifest) -> Cluster:
-    """A cluster with the governed namespace `shop`, a root, and what else is given."""
+    """Return a cluster with the governed namespace `shop`, a root, and the given objects."""
     return Cluster.of(
         namespace("shop", domain="production"),
         domain(),

@@ -1,4 +1,4 @@
-"""One manifest made of another: with one value changed, or one field gone."""
+"""A copy of a manifest with one value changed or one field removed."""
 
 import copy
 from typing import Any
@@ -9,7 +9,7 @@ GONE = object()
 
 
 def changed(manifest: Manifest, path: str, value: Any) -> Manifest:
-    """The manifest with another value at a path such as `spec.calls.0.to`, or without it."""
+    """Return the manifest with another value at a path such as `spec.calls.0.to`, or without it."""
     result = copy.deepcopy(manifest)
     holder: Any = result
     *way, last = path.split(".")

@@ -1,4 +1,4 @@
-"""How much hypothesis tries: little by default, much with HYPOTHESIS_PROFILE=thorough."""
+"""Hypothesis profiles: few examples by default, many with HYPOTHESIS_PROFILE=thorough."""
 
 import os
 import signal
@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, settings
 
 from troth.planning import faults, planner
 
-# A shell that runs tests in the background ignores SIGINT, and all that tests start inherits that.
+# A shell that runs tests in the background ignores SIGINT, and every process that the tests start
+# inherits this.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -23,11 +24,11 @@ pytest_plugins = (
     "tests.ordering",
 )
 
-# A failure is made smaller for minutes at most; what explains it then would take as long again.
+# Shrinking a failure may take minutes. Explaining it afterwards would take as long again.
 _PHASES = [phase for phase in Phase if phase is not Phase.explain]
 
-# CI tries the same examples each time, so that what it says of a change is about that change.
-# Chance is for whoever runs the tests at a desk, and for `make campaign`.
+# CI tries the same examples each time, so that a failure is about the change. Examples are random
+# on a developer's machine and in `make campaign`.
 _CI = bool(os.environ.get("CI"))
 
 settings.register_profile(
@@ -54,8 +55,9 @@ def log_configuration() -> Iterator[None]:
 def hidden_faults(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """Fail a test during which planning raised, which only a condition tells; unless the test is
-    marked `faulty`, because it makes planning raise.
+    """Fail a test during which planning raised, unless it is marked `faulty`.
+
+    Planning catches the error and only sets a condition, so the test would not notice.
     """
     found: list[Exception] = []
     run, failed = faults.Isolation.run, faults.failed_plan

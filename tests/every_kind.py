@@ -1,4 +1,4 @@
-"""One object of everything that Troth watches, by the kind under which the world knows it."""
+"""One object of every watched kind, by its watch class."""
 
 import copy
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ EVERY_KIND = tuple(SAMPLES)
 
 
 def sample(kind: str, version: int, uid: str = "first") -> Manifest:
-    """Return the object of a kind at a resource version, as the API server has it."""
+    """Return the object of a kind at a resource version, as the API server returns it."""
     manifest = copy.deepcopy(SAMPLES[kind])
     manifest["metadata"] |= {"resourceVersion": str(version), "uid": uid, "generation": 1}
     return manifest

@@ -1,4 +1,4 @@
-"""Secrets as costly as somebody with rights in one namespace can make them."""
+"""The most expensive Secrets that a user with rights in one namespace can create."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,9 @@ def secret(
 
 
 def with_large_keys(namespace: str) -> Iterator[Manifest]:
-    """Yield Secrets with large RSA keys, wherever Troth looks for a key, and large values."""
+    """Yield Secrets with large RSA keys, under every name where Troth expects a key, and large
+    values.
+    """
     leaf = pki.leaf(pki.own_root())
     for bits in (8192, 16384):
         key = pem(large_key(bits))
@@ -58,7 +60,7 @@ def with_large_keys(namespace: str) -> Iterator[Manifest]:
 
 
 def of_authorities(own_namespace: str) -> Iterator[Manifest]:
-    """Yield given CAs, and Secrets of issuers, with large RSA keys."""
+    """Yield Secrets of given CAs and of issuers, with large RSA keys."""
     authority = pki.by_hand("corporate").pem
     for bits in (8192, 16384):
         key = pem(large_key(bits))
@@ -69,7 +71,9 @@ def of_authorities(own_namespace: str) -> Iterator[Manifest]:
 
 
 def crowded(namespace: str, types: Mapping[str, str] = TYPES) -> Iterator[Manifest]:
-    """Yield Secrets with as many entries as an API server takes: of both labels, and of types."""
+    """Yield Secrets with as many entries as an API server accepts, with each label and of each
+    type.
+    """
     many = {f"{number:x}": b"" for number in range(ENTRIES)}
     yield secret("many-given", namespace, GIVEN, many)
     yield secret("many-ours", namespace, OURS, many)

@@ -1,4 +1,4 @@
-"""Brokers and policies for the tests: manifests as a user writes them, and what is wrong."""
+"""Brokers and policies for the tests: manifests as users write them, valid and invalid."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -53,7 +53,7 @@ def broker(
     principals: str = "troth-",
     **spec: Any,
 ) -> Manifest:
-    """A broker for the namespaces of the domain `production`."""
+    """Return a broker for the namespaces of the domain `production`."""
     return {
         "apiVersion": "troth.dev/v1alpha1",
         "kind": "MessageBroker",
@@ -78,7 +78,7 @@ def policy(
     at: tuple[str, str] = ("messaging", "main"),
     **spec: Any,
 ) -> Manifest:
-    """A policy of the environment `production`."""
+    """Return a policy of the environment `production`."""
     return {
         "apiVersion": "troth.dev/v1alpha1",
         "kind": "TopicPolicy",
@@ -105,7 +105,7 @@ def consumer(name: str, group: str = "", namespace: str | None = None) -> Manife
 def messaging(
     *manifests: Manifest, uses: dict[tuple[str, str], tuple[list[Any], list[Any]]] | None = None
 ) -> Messaging:
-    """What these manifests declare; `uses` has what an identity publishes and consumes by."""
+    """Return what these manifests declare; `uses` has the policies of each identity."""
     declared = Messaging()
     for manifest in manifests:
         if manifest["kind"] == "MessageBroker":
@@ -118,7 +118,7 @@ def messaging(
     return declared
 
 
-# What a person writes, and what is wrong
+# Valid and invalid manifests
 
 BASES: dict[str, Manifest] = {
     "kafka": broker(
@@ -169,11 +169,11 @@ HOSTILE = (
     ),
     *("'prod'", '"', "%", "prod,orders", "prod;", "User:a=b", "@", "^prod$"),
 )
-"""What some broker could read as more than, or as something else than, it looks like."""
+"""Invalid names: some broker could read them as several names, or as another one."""
 ELSE = {"servers": ["a:1"], "adminSecretRef": {"name": "a"}}
 SERVERS = "spec.kafka.bootstrapServers"
 WRONG: list[tuple[str, str, Any, str, str]] = [
-    # base, changed path, value, where it is told, words of the sentence
+    # base, changed path, value, path of the error, words of the message
     ("kafka", "spec.mqtt", ELSE, "spec", "set exactly one of kafka, rabbitmq, nats, mqtt"),
     ("mqtt", "spec.valkey", ELSE, "spec", "set exactly one of kafka, rabbitmq, nats, mqtt"),
     ("kafka", "spec.kafka", GONE, "spec", "set exactly one of kafka, rabbitmq, nats, mqtt"),

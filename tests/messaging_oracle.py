@@ -1,7 +1,7 @@
-"""Who may do what at which broker, decided from the words of the reference and nothing else.
+"""Oracle of operations at brokers, written from the reference alone.
 
-Works on manifests, not on models; shares no code with `troth`. Judges single operations: whether an
-identity may publish to, or consume from, one topic by one group.
+It works on manifests, not on models, and shares no code with `troth`. It judges single operations:
+whether an identity may publish to one topic, or consume it in one group.
 """
 
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from tests.oracle import Declared, place_of
 Manifest = dict[str, Any]
 Place = tuple[str, str]
 Uses = dict[Place, tuple[list[Place], list[Place]]]
-"""The policies by which an identity publishes, and consumes."""
+"""Policies under which an identity publishes, and consumes."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What an identity tries at a broker."""
+    """Operation that an identity attempts at a broker."""
 
     broker: Place
     identity: Place
@@ -55,7 +55,7 @@ class Brokers:
         )
 
     def _by_policy(self, place: Place, tried: Operation) -> bool:
-        """Either by what the policy is about, or as a consumer by its dead-letter topic."""
+        """A grant by the policy's topic, or a consumer's grant for its dead-letter topic."""
         spec = self.policies[place]
         publishes, consumes = self.uses.get(tried.identity, ([], []))
         if tried.action == "Publish":
@@ -97,7 +97,7 @@ class Brokers:
         return agreed
 
     def _allowed(self, place: Place, tried: Operation, topic: Manifest) -> bool:
-        """The broker's owner, both namespaces and the identity itself let it."""
+        """The broker's owner, both namespaces and the identity itself must allow the operation."""
         spec, broker = self.policies[place], self.brokers.get(tried.broker)
         return (
             broker is not None
@@ -120,7 +120,7 @@ class Brokers:
         )
 
     def _at_home(self, namespace: str, policy: Manifest, broker: Manifest) -> bool:
-        """The namespace is of the environment, and one that may use the broker."""
+        """The namespace must be of the environment, and the broker must admit it."""
         governor = self.declared.governor(namespace)
         return (
             governor is not None
@@ -142,7 +142,7 @@ class Brokers:
         return "stream" not in policy["topic"] or tried.group != ""
 
     def _group_shared(self, tried: Operation) -> bool:
-        """Groups of Kafka are the whole cluster's: no two namespaces have one together."""
+        """Groups of Kafka belong to the whole cluster: two namespaces may not share one."""
         mine = self.brokers.get(tried.broker, {})
         return "kafka" in mine and any(
             each.get("group", "") == tried.group
@@ -175,7 +175,7 @@ class Brokers:
         return False
 
     def _disputed(self, environment: str, topic: Manifest, broker: Manifest) -> bool:
-        """Somebody whom the broker admits claims such a topic for another environment."""
+        """An admitted policy claims a common topic for another environment."""
         for place, spec in self.policies.items():
             theirs = self.brokers.get(_means(spec["brokerRef"], place[0]))
             if (
@@ -196,7 +196,7 @@ class Brokers:
 
 
 def _servers(broker: Manifest) -> set[tuple[str, str, str]]:
-    """Where a broker's principals are: of NATS, in one account."""
+    """Places where a broker's principals exist; for NATS, within one account."""
     for type_ in ("kafka", "rabbitmq", "nats", "mqtt", "valkey"):
         if type_ in broker:
             given = broker[type_]
@@ -222,7 +222,7 @@ def _about(topic: Manifest, name: str) -> bool:
 
 
 def _common(first: Manifest, second: Manifest) -> bool:
-    """Whether any of the topics there could be is in both."""
+    """Whether some topic matches both."""
     return any(_about(first, name) and _about(second, name) for name in _some_of(first, second))
 
 

@@ -1,7 +1,7 @@
-"""What NetworkPolicies let through: an evaluator written from the Kubernetes documentation alone.
+"""Evaluator of NetworkPolicies, written from the Kubernetes documentation alone.
 
 https://kubernetes.io/docs/concepts/services-networking/network-policies/ and the API reference of
-`networking.k8s.io/v1`. It knows nothing of Troth and shares no code with it.
+`networking.k8s.io/v1`. It shares no code with Troth.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Manifest = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod; or, with no namespace, something outside the cluster that has only an address."""
+    """A pod, or without a namespace an address outside the cluster."""
 
     namespace: str
     labels: Mapping[str, str]
@@ -23,7 +23,10 @@ class Pod:
 
 
 def selects(selector: Manifest, labels: Mapping[str, str]) -> bool:
-    """A label selector: matchLabels and matchExpressions, ANDed; an empty one selects all."""
+    """Return whether a label selector matches: all of matchLabels and matchExpressions must.
+
+    An empty selector matches everything.
+    """
     for key, value in (selector.get("matchLabels") or {}).items():
         if key not in labels or labels[key] != value:
             return False
@@ -46,22 +49,22 @@ def within(address: str, cidr: str) -> bool:
 
 @dataclass(frozen=True)
 class Network:
-    """The namespaces with their labels, and the policies."""
+    """Namespaces with their labels, and policies."""
 
     namespaces: Mapping[str, Mapping[str, str]]
     policies: tuple[Manifest, ...]
 
     def lets(self, source: Pod, destination: Pod, port: int, protocol: str) -> bool:
-        """A connection is allowed only if the source's egress and the destination's ingress are."""
+        """Return whether the source's egress and the destination's ingress allow a connection."""
         leaves = self.allows("Egress", source, destination, port, protocol)
         return leaves and self.allows("Ingress", destination, source, port, protocol)
 
     def isolated(self, pod: Pod, direction: str) -> bool:
-        """A pod is isolated in a direction if a policy of that type selects it."""
+        """Return whether a policy of that direction selects the pod."""
         return bool(self._selecting(pod, direction))
 
     def allows(self, direction: str, pod: Pod, peer: Pod, port: int, protocol: str) -> bool:
-        """Policies are additive: one rule of one of them is enough."""
+        """Return whether one rule of one policy allows it, because policies are additive."""
         destination = pod if direction == "Ingress" else peer
         selecting = self._selecting(pod, direction)
         side, where = ("ingress", "from") if direction == "Ingress" else ("egress", "to")
@@ -83,7 +86,7 @@ class Network:
         ]
 
     def _is_peer(self, policy: Manifest, peers: list[Manifest] | None, pod: Pod) -> bool:
-        """No peers, or an empty list of them, are all there are."""
+        """An absent or empty list of peers allows every peer."""
         if not peers:
             return True
         return any(self._is_one(policy, peer, pod) for peer in peers)
@@ -104,7 +107,7 @@ class Network:
 
 
 def _types(spec: Manifest) -> list[str]:
-    """Without policyTypes: Ingress always, Egress if there are egress rules."""
+    """The default policyTypes: Ingress always, Egress if there are egress rules."""
     given = spec.get("policyTypes")
     if given:
         return list(given)
@@ -112,7 +115,7 @@ def _types(spec: Manifest) -> list[str]:
 
 
 def _is_port(ports: list[Manifest] | None, destination: Pod, port: int, protocol: str) -> bool:
-    """No ports, or an empty list of them, are all there are; the protocol defaults to TCP."""
+    """An absent or empty list of ports allows every port; the protocol defaults to TCP."""
     if not ports:
         return True
     for each in ports:

@@ -1,7 +1,7 @@
-"""What is open, decided from the words of the resources' reference and nothing else.
+"""Oracle of network access, written from the resources' reference alone.
 
-Works on manifests, not on models; shares no code with `troth`. Judges pods: who may reach whom on
-which number, where both ends, or one of them, carry an identity that enforces.
+It works on manifests, not on models, and shares no code with `troth`. It judges pairs of pods and a
+port, if at least one of the pods has an enforced identity.
 """
 
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from tests.strategies import APPS, TIERS
 Manifest = dict[str, Any]
 Place = tuple[str, str]
 Opening = tuple[str, int]
-"""A protocol and a number."""
+"""Protocol and port number."""
 
 LABELS = [
     {key: value for key, value in (("app", app), ("tier", tier)) if value}
     for app, tier in product((*APPS, "unheard-of", None), (*TIERS, "unheard-of", None))
 ]
-"""Every set of labels that a selector of the strategies can tell apart."""
+"""Every set of labels that selectors of the strategies can tell apart."""
 
 
 def place_of(manifest: Manifest) -> Place:
@@ -31,18 +31,18 @@ def place_of(manifest: Manifest) -> Place:
 
 @dataclass
 class Declared:
-    """The manifests by kind."""
+    """Manifests by kind."""
 
     domains: dict[str, Manifest]
     namespaces: dict[str, dict[str, str]]
     identities: dict[Place, Manifest]
     endpoints: list[tuple[str, int]]
     webhooks: list[tuple[str, Manifest]]
-    """The inbound WebhookEndpoints, each with its namespace."""
+    """Inbound WebhookEndpoints, each with its namespace."""
     services: list[Manifest]
     now: datetime
     suspended_too: bool = False
-    """Whether edges count as live that only a conflict suspends."""
+    """Whether an edge that only a conflict suspends counts as live."""
 
     @classmethod
     def by(
@@ -123,7 +123,7 @@ class Declared:
         )
 
     def together(self, here: str, there: str) -> bool:
-        """Whether the trust domains of two namespaces let any call be between them."""
+        """Return whether the trust domains of two namespaces allow calls between them."""
         first, second = self.governor(here), self.governor(there)
         return (
             first is not None
@@ -132,7 +132,7 @@ class Declared:
         )
 
     def _torn(self, place: Place) -> bool:
-        """Whether two domains claim it."""
+        """Return whether two domains claim the namespace."""
         return len(self.claims(place[0])) > 1
 
     def consented(self, caller: Place, callee: Place, port: str) -> bool:
@@ -151,7 +151,7 @@ class Declared:
         )
 
     def _agreed(self, caller: Place, callee: Place, port: str) -> bool:
-        """The caller's side; of a gateway that serves webhooks an endpoint is, if not itself."""
+        """The caller's consent; for a gateway that serves webhooks, an endpoint may give it."""
         if self._called(caller, callee, port):
             return True
         served = self.identities[caller].get("servesWebhooks")
@@ -172,7 +172,7 @@ class Declared:
         )
 
     def _for_nobody_else(self, callee: Place, port: str, caller: Place) -> bool:
-        """Webhooks have a port of their own."""
+        """The port must be used for webhooks only."""
         return all(
             _means(entry.get("from"), callee[0]) == caller
             for entry in self.identities[callee]["accepts"]
@@ -186,7 +186,7 @@ class Declared:
         )
 
     def _callee_decides(self, caller: Place, callee: Place) -> bool:
-        """Both domains take the callee's word; of a torn namespace one claimant might."""
+        """Both domains require the callee's consent alone; one of several claimants is enough."""
         return all(
             any(self.domains[name].get("consent") == "Callee" for name in self.claims(place[0]))
             for place in (caller, callee)
@@ -201,12 +201,12 @@ class Declared:
         return self.now < until <= self.now + timedelta(days=90)
 
     def tokens_issued(self, callee: Place, *domains: str) -> bool:
-        """A callee that asks for tokens is called by nobody who could not be given one."""
+        """A callee that requires tokens has live edges only if both domains issue them."""
         asks = "token" in self.identities[callee]["authentication"]
         return not asks or all("tokens" in self.domains[domain] for domain in domains)
 
     def audience_is_its_own(self, callee: Place, domain: str) -> bool:
-        """Nobody else whom the same tokens could reach asks for those of its audience."""
+        """Return whether no other callee within reach of the same tokens has the same audience."""
         audience = self._audience(callee)
         return audience is None or not any(
             claim == domain or self._name_each_other(claim, domain)
@@ -226,7 +226,7 @@ class Declared:
         )
 
     def _let_together(self, first: str, second: str) -> bool:
-        """Both name each other, and each allows the other's environment."""
+        """Both domains must name each other, and each must allow the other's environment."""
         here, there = self.domains[first], self.domains[second]
         return self._name_each_other(first, second) and all(
             theirs["environment"] in [mine["environment"], *mine.get("allowEnvironments", [])]
@@ -242,7 +242,7 @@ class Declared:
     # "Selects nothing but the workload's pods"
 
     def services_of(self, place: Place) -> list[Manifest]:
-        """The Services that reach nothing but an identity's pods."""
+        """Return the Services that reach no other pods than an identity's."""
         pods = self.identities[place]["workload"]["podSelector"]
         return [
             service
@@ -258,7 +258,7 @@ class Declared:
     # Pods
 
     def carried(self, pod: Pod) -> list[Place]:
-        """The identities whose selector matches a pod."""
+        """Return the identities whose selector matches a pod."""
         return [
             place
             for place, spec in self.identities.items()
@@ -266,7 +266,7 @@ class Declared:
         ]
 
     def enforced(self, pod: Pod) -> list[Place]:
-        """The identities that close a pod: under Enforce, and claimed by a domain or several."""
+        """Return the identities that isolate a pod: under Enforce, with at least one domain."""
         return [place for place in self.carried(pod) if self.enforces(place)]
 
     def enforces(self, place: Place) -> bool:
@@ -276,7 +276,7 @@ class Declared:
         )
 
     def unsettled(self, place: Place) -> bool:
-        """Whether a conflict must be mended first: nothing opens there."""
+        """Return whether the identity is in a conflict, during which nothing opens."""
         return self.governor(place[0]) is None or self.shared(place)
 
     def lets(self, source: Pod, destination: Pod, opening: Opening) -> bool:
@@ -293,7 +293,7 @@ class Declared:
         return not entering or any(self._enters(me, source, opening) for me in entering)
 
     def _leaves(self, me: Place, to: Pod, opening: Opening) -> bool:
-        if self.unsettled(me) and not self.suspended_too:  # and in conflict from the beginning
+        if self.unsettled(me) and not self.suspended_too:  # in conflict from the beginning
             return all(_resolver(network, to, opening) for network in self._networks(me))
         return (
             any(
@@ -334,11 +334,11 @@ class Declared:
         )
 
     def _networks(self, me: Place) -> list[Manifest]:
-        """What each domain that claims it says of the cluster's network."""
+        """Return the `network` of each domain that claims the identity."""
         return [self.domains[name].get("network") or {} for name in self.claims(me[0])]
 
     def _has_its_own_pods(self, me: Place) -> bool:
-        """Whether no pod can carry another identity as well."""
+        """Return whether no pod can have another identity as well."""
         return not any(
             selects(self.identities[me]["workload"]["podSelector"], labels)
             and selects(theirs["workload"]["podSelector"], labels)
@@ -363,7 +363,7 @@ class Declared:
 
 
 def _common(networks: list[Manifest]) -> Manifest:
-    """The exceptions that several domains describe in the same words, block by block."""
+    """Return the exceptions that all domains describe identically, block by block."""
     first, *others = networks
     common: Manifest = {}
     metrics = first.get("metrics")
@@ -396,7 +396,10 @@ def _means(reference: Manifest | None, here: str) -> Place | None:
 
 
 def _described(peer: Manifest, me: Place, pod: Pod, namespaces: dict[str, dict[str, str]]) -> bool:
-    """Unverified: by cidrs; or by namespaces and pods, this namespace when only pods are given."""
+    """Return whether an unverified peer matches: by CIDRs, or by namespaces and pods.
+
+    Pods without a namespaceSelector are those of the same namespace.
+    """
     if "cidrs" in peer:
         return any(within(pod.address, cidr) for cidr in peer["cidrs"])
     if not pod.namespace:

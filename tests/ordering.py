@@ -1,7 +1,7 @@
-"""The order in which test files run: the longest first, or any order that a seed names.
+"""Order of test files: the longest first, or a random order of a given seed.
 
 pytest-xdist keeps each file on one worker. A long file that starts last keeps one worker busy while
-the others have nothing left to do.
+the others are idle.
 """
 
 import json
@@ -14,7 +14,7 @@ import pytest
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "durations.json"
-"""Seconds of each file that takes long; `TEST_DURATIONS=record` brings it up to date."""
+"""Seconds of each long file; `TEST_DURATIONS=record` updates them."""
 LONG = 2.0
 
 _seconds: defaultdict[str, float] = defaultdict(float)
@@ -37,7 +37,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Record how long the files took, in the process that hears of all of them."""
+    """Record the durations of files, in the process that receives all reports."""
     if os.environ.get("TEST_DURATIONS") != "record" or "PYTEST_XDIST_WORKER" in os.environ:
         return
     known = _recorded() | {file: round(seconds) for file, seconds in _seconds.items()}

@@ -1,7 +1,7 @@
-"""How long a test waits for what must happen."""
+"""Time limit of tests that wait for an event."""
 
 PATIENCE = 120.0
-"""Seconds after which what has not come counts as never coming.
+"""Seconds after which an event counts as missing.
 
-A measure of nothing: a machine that does much else beside the tests must not exceed it.
+It is no performance limit: a busy machine must not exceed it.
 """

@@ -1,11 +1,11 @@
-"""What the models have against a manifest."""
+"""Validation errors of a manifest."""
 
 from tests.builders import Manifest
 from troth.resources.manifests import FaultyManifests, ManifestFault, parse_resource
 
 
 def faults(manifest: Manifest) -> list[ManifestFault]:
-    """Every fault; none where the manifest is taken."""
+    """Return every fault; none if the manifest is valid."""
     try:
         parse_resource(manifest)
     except FaultyManifests as refusal:

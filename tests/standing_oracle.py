@@ -1,8 +1,8 @@
-"""What stays open while something is in conflict, from the history of what was declared.
+"""Oracle of open traffic during conflicts, from the history of declarations.
 
-Beside `tests.oracle`, which judges one moment, this one is told every moment. It shares no code
-with `troth` and looks at no policy: what was open is what it said was open the moment before.
-The resolver it leaves to the other one.
+`tests.oracle` judges one moment; this oracle is given every moment in order. It shares no code with
+`troth` and reads no policy: it keeps its own result of the previous moment. It leaves the resolver
+to `tests.oracle`.
 """
 
 import json
@@ -14,11 +14,11 @@ from tests.networkpolicy import Pod, selects, within
 from tests.oracle import LABELS, Declared, Opening, Place
 
 Labels = frozenset[int]
-"""Some of `LABELS`, by number: the pods that a selector matches."""
+"""Indices into `LABELS`: the pods that a selector matches."""
 Way = tuple[str, Place, Opening]
-"""A direction, the peer's identity, and the callee's port."""
+"""Direction, the peer's identity, and the callee's port."""
 Entry = tuple[str, str, Opening]
-"""A direction, a description of peers that needs no consent, and a port."""
+"""Direction, a description of peers that needs no consent, and a port."""
 
 
 def labels_of(selector: dict[str, Any]) -> Labels:
@@ -27,26 +27,26 @@ def labels_of(selector: dict[str, Any]) -> Labels:
 
 @dataclass
 class Held:
-    """What one identity's pods were left with."""
+    """State of one identity's pods, kept between moments."""
 
     pods: Labels
     closed: Labels
-    """Pods that are denied what others of the identity may."""
+    """Pods that are denied everything, although others of the identity are not."""
     left_out: Labels
-    """The pods that no unverified peer and no collector stands for."""
+    """Pods that unverified peers and collectors never match."""
     edges: dict[Way, Labels] = field(default_factory=dict)
     entries: frozenset[Entry] = frozenset()
 
 
 class History:
-    """Told every moment, it says what is open."""
+    """Judges open traffic, given every moment in order."""
 
     def __init__(self) -> None:
         self.held: dict[Place, Held] = {}
         self.declared: Declared
 
     def happens(self, declared: Declared) -> None:
-        """Take in what is declared from now on."""
+        """Add the next moment with its declarations."""
         self.declared = declared
         self.held = {
             me: self._holds(me, self.held.get(me))
@@ -74,7 +74,7 @@ class History:
         return labels_of(self.declared.identities[place]["workload"]["podSelector"])
 
     def _ways(self, me: Place, *, suspended: bool) -> Iterator[Way]:
-        """The edges that are live, or those that only a conflict suspends."""
+        """Yield the live edges, or those that only a conflict suspends."""
         settled = replace(self.declared, suspended_too=False)
         torn = replace(self.declared, suspended_too=True)
         for other in self.declared.identities:
@@ -87,7 +87,7 @@ class History:
                         yield direction, other, opening
 
     def _staying(self, me: Place, before: Held | None) -> dict[Way, Labels]:
-        """The suspended edges that were live, to pods that are still their peer's."""
+        """Return suspended edges that were live, to pods that their peer still selects."""
         held = before.edges if before is not None else {}
         staying = {
             way: held[way] & self._labels(way[1])
@@ -96,7 +96,7 @@ class History:
         }
         return {way: labels for way, labels in staying.items() if labels}
 
-    # What needs no consent
+    # Traffic without consent
 
     def _networks(self, me: Place) -> list[dict[str, Any]]:
         claims = self.declared.claims(me[0])
@@ -135,7 +135,7 @@ class History:
         return frozenset(found)
 
     def _first(self, me: Place) -> frozenset[Entry]:
-        """What an identity has that begins in a conflict."""
+        """Return the entries of an identity that begins in a conflict."""
         alone = not any(
             self._labels(me) & self._labels(other)
             for other in self.declared.identities
@@ -144,14 +144,16 @@ class History:
         each = [self._exceptions(me, network) for network in self._networks(me)]
         return frozenset.intersection(*each) if alone else frozenset()
 
-    # What is open
+    # Judgement
 
     def must(self, direction: str, pod: Pod, peer: Pod, opening: Opening) -> bool:
-        """Whether it is open for certain."""
+        """Return whether the traffic must be open."""
         return self._open(direction, pod, peer, opening, lenient=False)
 
     def may(self, direction: str, pod: Pod, peer: Pod, opening: Opening) -> bool:
-        """Whether it may be open: what needs no consent and is declared may be, if it was."""
+        """Return whether the traffic may be open: declared entries without consent may, if they
+        were.
+        """
         return self._open(direction, pod, peer, opening, lenient=True)
 
     def _open(

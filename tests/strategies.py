@@ -1,7 +1,7 @@
-"""Whole sets of resources for hypothesis: small universes, so that what matters happens often.
+"""Hypothesis strategies for sets of resources, from small universes.
 
-Edges are drawn first, with who declares them, and folded into identities afterwards; two sides
-drawn alone would hardly ever name each other.
+Edges are drawn first, with the sides that declare them, and then collected into identities. Sides
+drawn independently would hardly ever name each other.
 """
 
 from collections import defaultdict
@@ -35,7 +35,7 @@ CIDRS = (
     "2001:db8::/64",
 )
 
-# what is usual comes first, so that failures shrink towards it
+# The common value is first, so that failures shrink towards it.
 often = st.sampled_from((*[True] * 11, False))
 sometimes = st.sampled_from((*[False] * 7, True))
 half = st.booleans()
@@ -44,17 +44,16 @@ port_names = st.lists(st.sampled_from(tuple(PORTS)), min_size=1, max_size=2, uni
 
 
 def more(times: int) -> settings:
-    """So many times the examples of the profile, for what is worth looking at long."""
+    """Return settings with `times` as many examples as the profile, for important tests."""
     profile = settings.default
     assert profile is not None
     return settings(max_examples=times * profile.max_examples)
 
 
 def campaign(examples: settings) -> settings:
-    """The examples of a campaign, each of 30 steps.
+    """Return settings of a campaign: its examples, each of 30 steps.
 
-    By default a failure is told as it was found: to make one of a campaign smaller takes longer
-    than all other tests.
+    By default a failure is not shrunk, because that takes longer than all other tests.
     """
     thorough = settings.get_current_profile_name() == "thorough"
     phases = [each for each in examples.phases if thorough or each is not Phase.shrink]
@@ -62,14 +61,14 @@ def campaign(examples: settings) -> settings:
 
 
 def fewer(times: int) -> settings:
-    """A fraction of the examples of the profile, for what takes long to look at."""
+    """Return settings with a fraction of the profile's examples, for slow tests."""
     profile = settings.default
     assert profile is not None
     return settings(max_examples=max(profile.max_examples // times, 1))
 
 
 def subset(items: Iterable[Any]) -> st.SearchStrategy[list[Any]]:
-    """Any of the items, each at most once."""
+    """Draw any of the items, each at most once."""
     listed = list(items)
     return st.sets(st.sampled_from(range(len(listed)))).map(
         lambda chosen: [listed[number] for number in sorted(chosen)]
@@ -77,13 +76,13 @@ def subset(items: Iterable[Any]) -> st.SearchStrategy[list[Any]]:
 
 
 def some(items: Iterable[Any]) -> st.SearchStrategy[list[Any]]:
-    """At least one of the items, each at most once."""
+    """Draw at least one of the items, each at most once."""
     return subset(items).filter(bool)
 
 
 @st.composite
 def selectors(draw: st.DrawFn) -> Manifest:
-    """A selector over the labels app and tier, in every operator."""
+    """Draw a selector over the labels app and tier, with every operator."""
     chosen: Manifest = {}
     requirements = draw(
         st.lists(
@@ -133,7 +132,7 @@ def namespaces(draw: st.DrawFn, name: str) -> Manifest:
 
 @st.composite
 def domains(draw: st.DrawFn, name: str) -> Manifest:
-    """A domain that selects the namespaces of its name, and now and then a rival's as well."""
+    """Draw a domain that selects the namespaces of its name, and sometimes a rival's too."""
     others = [other for other in DOMAINS if other != name]
     spec: dict[str, Any] = {"environment": draw(st.sampled_from(("prod", "prod", "stage")))}
     other = "stage" if spec["environment"] == "prod" else "prod"
@@ -170,7 +169,7 @@ def domains(draw: st.DrawFn, name: str) -> Manifest:
 
 @dataclass(frozen=True)
 class Wish:
-    """One edge, and who declares it."""
+    """One edge, and the sides that declare it."""
 
     caller: tuple[str, str]
     callee: tuple[str, str]
@@ -178,7 +177,7 @@ class Wish:
     called: bool
     accepted: bool
     by_endpoint: bool = False
-    """Whether WebhookEndpoints ask for the call, one for each port, instead of the caller."""
+    """Whether WebhookEndpoints request the call, one for each port, instead of the caller."""
 
 
 places = st.tuples(st.sampled_from((*["north"] * 2, *NAMESPACES)), st.sampled_from(NAMES))
@@ -194,7 +193,7 @@ wishes = st.builds(
 
 
 def endpoints(declared: Iterable[Wish]) -> list[Manifest]:
-    """The WebhookEndpoints that ask for what is wished by them."""
+    """Return the WebhookEndpoints of the wishes that need some."""
     asked = {
         (wish.caller, wish.callee, port): None
         for wish in declared
@@ -241,7 +240,7 @@ def unverified_peers(draw: st.DrawFn) -> Manifest:
 
 @st.composite
 def identities(draw: st.DrawFn, place: tuple[str, str], declared: list[Wish]) -> Manifest:
-    """One identity with its share of the wishes."""
+    """Draw an identity with its share of the wishes."""
     here, name = place
     accepts = [
         builders.accept(wish.caller[1], *wish.ports, namespace=_as_written(here, wish.caller[0]))
@@ -308,13 +307,13 @@ def identities(draw: st.DrawFn, place: tuple[str, str], declared: list[Wish]) ->
 
 
 def _as_written(here: str, there: str) -> str | None:
-    """A reference within a namespace leaves it out."""
+    """Return a reference, without the namespace if it is the same."""
     return None if here == there else there
 
 
 @st.composite
 def clusters(draw: st.DrawFn) -> list[Manifest]:
-    """Everything that users declare in one cluster."""
+    """Draw all declarations of one cluster."""
     declared = draw(st.lists(wishes, min_size=1, max_size=8))
     named: dict[tuple[str, str], None] = defaultdict()
     for wish in declared:

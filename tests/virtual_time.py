@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer when there is nothing else to do."""
+"""An event loop whose clock jumps to the next timer if nothing else is ready."""
 
 import asyncio
 import selectors
@@ -10,7 +10,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class _Jumping(selectors.DefaultSelector):
-    """Moves the clock on instead of waiting."""
+    """Selector that advances the clock instead of waiting."""
 
     moment = 0.0
 
@@ -33,20 +33,20 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def run_in_executor(
         self,
-        executor: object,  # noqa: ARG002 - there is none
+        executor: object,  # noqa: ARG002 - unused, because the function runs at once
         func: Callable[[Unpack[Ts]], T],
         *args: *Ts,
     ) -> asyncio.Future[T]:
-        """Do it at once: a thread takes time that does not pass here."""
+        """Run the function at once, because a thread takes real time."""
         done: asyncio.Future[T] = self.create_future()
         try:
             done.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is for who asked
+        except Exception as error:  # noqa: BLE001 - the caller gets every error
             done.set_exception(error)
         return done
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run to the end in no time. Nothing in it may use real sockets."""
+    """Run a coroutine to its end in virtual time. It must not use real sockets."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)

@@ -1,4 +1,4 @@
-"""Webhooks for the tests: endpoints as a user writes them, and what is wrong with some."""
+"""WebhookEndpoints for the tests: manifests as users write them, valid and invalid."""
 
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,7 @@ def endpoint(
     scheme: str | None = "StandardWebhooks",
     **inbound: Any,
 ) -> Manifest:
-    """An inbound endpoint whose secret Troth makes, for port `webhooks` of payments."""
+    """Return an inbound endpoint with a generated secret, for port `webhooks` of payments."""
     signed = {} if scheme is None else {"scheme": scheme}
     return {
         "apiVersion": "troth.dev/v1alpha1",
@@ -50,12 +50,12 @@ def endpoint(
 
 
 def issued(scheme: str = "Stripe", secret: str = "stripe-signing", **more: Any) -> Manifest:
-    """An endpoint whose secret the sender issues."""
+    """Return an endpoint with a secret that the sender issues."""
     return endpoint(scheme=scheme, secretRef={"name": secret}, **more)
 
 
 def outbound(name: str = "partner", namespace: str = "shop", **spec: Any) -> Manifest:
-    """An endpoint of deliveries that go elsewhere."""
+    """Return an outbound endpoint."""
     return {
         "apiVersion": "troth.dev/v1alpha1",
         "kind": "WebhookEndpoint",
@@ -110,7 +110,7 @@ INBOUND = "spec.inbound"
 PATH = f"{INBOUND}.target.path"
 SIGNED = f"{INBOUND}.hmac.signed"
 WRONG: list[tuple[str, str, Any, str, str]] = [
-    # base, changed path, value, where it is told, words of the sentence
+    # base, changed path, value, path of the error, words of the message
     (
         "bare",
         "spec.outbound",
@@ -233,17 +233,17 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
 ]
 
 
-# The Secrets, and what a gateway reports
+# Secrets, and a gateway's report
 
 
 def keys(name: str = "stripe-signing", namespace: str = "shop", **texts: str) -> Manifest:
-    """A person's Secret with the keys of a sender, given to Troth."""
+    """Return a Secret with the keys of a sender, labelled for Troth."""
     data = {key: text.encode() for key, text in (texts or {"main": ONE}).items()}
     return labelled(builders.secret(name, namespace, **data))
 
 
 def labelled(secret: Manifest) -> Manifest:
-    """The same Secret with the label that gives it to Troth."""
+    """Return the Secret with the label that lets Troth read it."""
     return {**secret, "metadata": {**secret["metadata"], "labels": {GIVEN_LABEL: "true"}}}
 
 
@@ -254,14 +254,14 @@ def leading(
     port: int = 443,
     **spec: Any,
 ) -> Manifest:
-    """A Service that leads to the port for webhooks of payments' pods."""
+    """Return a Service for the webhook port of payments' pods."""
     made = builders.service(name, namespace, app="payments")
     ports = [{"name": "webhooks", "port": port, "targetPort": target}]
     return {**made, "spec": made["spec"] | {"ports": ports} | spec}
 
 
 def report(endpoint: str = "shop.stripe-charges", **verified: datetime) -> Manifest:
-    """What the gateway reports of the keys of an endpoint."""
+    """Return a gateway's report on the keys of an endpoint."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

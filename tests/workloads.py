@@ -1,6 +1,6 @@
-"""Workloads and budgets for the tests, as the API server has them, and what their controllers do.
+"""Workloads and budgets for the tests, as the API server returns them.
 
-`rolled` stands for the controller manager: it moves the counts of a status on.
+`rolled` simulates the controller manager: it updates the counts in a status.
 """
 
 import copy
@@ -23,7 +23,7 @@ def workload(
     annotations: Manifest | None = None,
     **spec: Any,
 ) -> Manifest:
-    """A workload whose pods all run and are labelled `app`."""
+    """Return a workload whose pods all run and are labelled `app`."""
     template: Manifest = {"metadata": {"labels": {"app": app}}, "spec": {"containers": []}}
     if annotations:
         template["metadata"]["annotations"] = annotations
@@ -55,7 +55,7 @@ def status(kind: str, there: int, *, updated: int, available: int, generation: i
 
 
 def rolled(manifest: Manifest, updated: int = 2, available: int = 2, there: int = 2) -> Manifest:
-    """The workload when its controller has seen it and come so far with its rollout."""
+    """Return the workload after its controller has observed it, at this point of its rollout."""
     manifest = copy.deepcopy(manifest)
     generation = manifest["metadata"]["generation"]
     manifest["status"] = status(
@@ -72,7 +72,7 @@ def budget(
     selector: Manifest | None = None,
     seen: bool = True,
 ) -> Manifest:
-    """A PodDisruptionBudget that allows so many pods to be disrupted now."""
+    """Return a PodDisruptionBudget that allows this many disruptions now."""
     chosen = {"matchLabels": {"app": name}} if selector is None else selector
     return {
         "apiVersion": "policy/v1",

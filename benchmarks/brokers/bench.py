@@ -1,7 +1,8 @@
-"""Brokers: what it takes until one has what is declared, beside its own client doing the same.
+"""Broker benchmarks: the time until a broker has the declared grants, compared with its own client.
 
-The floor tells the broker as much by its own bulk calls, and writes the same Secrets and statuses
-by the bare client: in turns with Troth, on one control plane and one broker.
+The floor makes the same changes at the broker with bulk calls of its client, and writes the same
+Secrets and statuses with the plain client. It takes turns with Troth, on one control plane and one
+broker.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ ROUNDS = 2
 LOOKS = 20
 RESTARTS = 2
 CHANGES = 50
-"""How often one grant is added, and as often taken back."""
+"""Number of times that one grant is added and removed."""
 SETTLE_SECONDS = 0.3
 FLOOR = "floor"
 CHANGED = "troth_broker_changes_total"
@@ -57,7 +58,7 @@ NOTE = (
 
 
 def reports() -> Iterator[Report]:
-    """Measure at each broker, on a control plane of its own."""
+    """Measure each broker, on a control plane of its own."""
     if reason := java.missing():
         yield Report(f"Brokers: {BareKafka.name}", note=f"Not measured: {reason}.")
     else:
@@ -66,7 +67,7 @@ def reports() -> Iterator[Report]:
 
 
 def report(kind: type[AnyBroker], market: Market = MARKET, changes: int = CHANGES) -> Report:
-    """Measure at one broker."""
+    """Measure one broker."""
     hush()
     with control_plane(NAMESPACE, FLOOR) as sandbox:
         bench = asyncio.run(_measured(sandbox, kind, market, changes))
@@ -94,7 +95,7 @@ async def _measured(
 
 @dataclass(slots=True)
 class _Bench:
-    """One broker on one control plane, and what was measured there."""
+    """One broker on one control plane, and its results."""
 
     sandbox: Sandbox
     bare: Bare
@@ -104,7 +105,7 @@ class _Bench:
     figures: list[Figure] = field(default_factory=list)
 
     async def declare(self, *, grown: bool = False) -> None:
-        """Declare the ring, or all, without the broker."""
+        """Declare identities and policies without the broker: the ring, or with `grown` all."""
         manifests = (*self.market.identities(grown=grown), *self.market.topics(grown=grown))
         await self.bare.send(
             Write(path(each["kind"], object_name=each["metadata"]["name"]), each)
@@ -112,7 +113,7 @@ class _Bench:
         )
 
     async def converge(self, counted: Counted) -> None:
-        """Declare the broker again and again; the last one stays."""
+        """Declare the broker in each round; the last one stays."""
         market, at = self.market, self.at
         troth, floor, told = [], [], []
         place = path("MessageBroker", object_name=BROKER.name)
@@ -120,15 +121,14 @@ class _Bench:
             async with running(counted.server) as operator:
                 await self.declare()
                 await declared(operator, market)
-                await operator.engine.event_recorder.told()
+                await operator.engine.event_recorder.flush()
                 counted.requests.clear()
                 began = time.perf_counter()
                 await self.bare.write(Write(place, broker(at.described)))
                 await at_rest(operator, market)
                 troth.append(time.perf_counter() - began)
-                await (
-                    operator.engine.event_recorder.told()
-                )  # Events, which nothing waits for, but count
+                # Count Events too, which no step waits for.
+                await operator.engine.event_recorder.flush()
                 number = writes(counted.requests)
                 await at.remember()
                 made = await copies(self.bare, FLOOR)
@@ -146,7 +146,7 @@ class _Bench:
         self.figures.append(Figure("writes for each identity or policy", each))
 
     async def _copied(self, made: Copies) -> tuple[float, float, float]:
-        """Write the Secrets, tell the broker, write the statuses; return the seconds of each."""
+        """Write the Secrets, change the broker, write the statuses; return the seconds of each."""
         await self.bare.send(made.before)
         took = (
             await timed(lambda: self.bare.send(made.secrets)),
@@ -159,17 +159,17 @@ class _Bench:
         return took
 
     async def look(self, operator: Operator, counted: Counted) -> None:
-        """Look at the broker, of which nothing has changed."""
+        """Measure checks of the broker when nothing has changed."""
         brokers, queue = operator.engine.world.brokers, operator.engine.queue
 
         async def look() -> None:
             brokers.note_observation(BROKER, brokers.observation(BROKER).anew())
             queue.add({broker_key(BROKER)})
-            while len(queue) or brokers.observation(BROKER).busy:  # noqa: ASYNC110 - none tells
+            while len(queue) or brokers.observation(BROKER).busy:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.001)
 
         troth, floor = [], []
-        await operator.engine.event_recorder.told()
+        await operator.engine.event_recorder.flush()
         counted.requests.clear()
         for _ in range(LOOKS):
             troth.append(await timed(look))
@@ -183,7 +183,10 @@ class _Bench:
         ]
 
     async def restart(self, changes: int) -> None:
-        """Start the operator as a process of its own; have one grant come and go under the last."""
+        """Measure restarts of the operator as a process.
+
+        After the last restart, measure changes of one grant.
+        """
         for left in reversed(range(RESTARTS)):
             async with Process.run(self.sandbox) as process:
                 settled = await process.settled(self.market.principals)
@@ -214,7 +217,7 @@ class _Bench:
                 await seen()
                 times["troth", live].append(time.perf_counter() - began)
             await asyncio.sleep(SETTLE_SECONDS)
-            # the other way round, for what is not there cannot be taken back
+            # in the opposite direction, because only an existing grant can be removed
             elsewhere = {**manifest, "metadata": {"name": policy_name(number)}}
             async with self.at.effect(OTHER, topic(number), live=not live) as seen:
                 began = time.perf_counter()

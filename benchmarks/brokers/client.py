@@ -1,4 +1,4 @@
-"""A broker of the sandbox's by its own client: the floor of what Troth does there."""
+"""A broker of the sandbox with its own client, which is the floor of the broker benchmarks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -9,27 +9,27 @@ from benchmarks.brokers.market import ADMIN, ROOTS
 from benchmarks.fleet.topology import Manifest
 
 PATIENCE = 60.0
-"""Seconds in which a broker must have done what it is asked for."""
+"""Seconds until a change at a broker has timed out."""
 
 
 class Administered(Protocol):
-    """A server of the sandbox's, and what it is administered with."""
+    """A server of the sandbox with its administrator's credential and its CA."""
 
     def admin_secret(self) -> dict[str, str]:
-        """Return the data of a Secret with which Troth can administer it."""
+        """Return the data of a Secret with which Troth administers the server."""
 
     def ca_secret(self) -> dict[str, str]:
-        """Return the data of a Secret with what clients verify it with."""
+        """Return the data of a Secret with which clients verify the server."""
 
 
 Server = TypeVar("Server", bound=Administered)
 
 
 class BareBroker(ABC, Generic[Server]):
-    """One server, and its own client connected to it."""
+    """One server with a connected client."""
 
     name: ClassVar[str]
-    """As people know it."""
+    """Name of the broker's software in reports."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -37,39 +37,39 @@ class BareBroker(ABC, Generic[Server]):
     @classmethod
     @abstractmethod
     def connect(cls) -> AbstractAsyncContextManager[Self]:
-        """Start a server, and connect."""
+        """Start a server and connect to it."""
 
     @property
     def described(self) -> Manifest:
-        """How a `MessageBroker` describes it."""
+        """Description of the broker in a `MessageBroker`."""
         secrets = {"tls": {"caSecretRef": {"name": ROOTS}}, "adminSecretRef": {"name": ADMIN}}
         return {self.name.lower(): self._reached() | secrets}
 
     @property
     def admin(self) -> dict[str, str]:
-        """What it is administered with."""
+        """Data of the administrator's Secret."""
         return self._server.admin_secret()
 
     @property
     def roots(self) -> dict[str, str]:
-        """What it is verified with."""
+        """Data of the Secret with the server's CA."""
         return self._server.ca_secret()
 
     @abstractmethod
     def _reached(self) -> Manifest:
-        """Return where it is, as a `MessageBroker` says it."""
+        """Return the address of the broker in the format of a `MessageBroker`."""
 
     @abstractmethod
     async def remember(self) -> None:
-        """Note what Troth has made there, to make as much."""
+        """Record what Troth made at the broker, so that `tell` can make the same."""
 
     @abstractmethod
     async def tell(self) -> None:
-        """Make as much, in bulk."""
+        """Make the same in bulk."""
 
     @abstractmethod
     async def forget(self) -> None:
-        """Take that back."""
+        """Remove what `tell` made."""
 
     @abstractmethod
     async def look(self) -> None:
@@ -77,15 +77,15 @@ class BareBroker(ABC, Generic[Server]):
 
     @abstractmethod
     async def change(self, topic: str, *, live: bool) -> None:
-        """Have `OTHER` publish to a topic, or not any more."""
+        """Grant `OTHER` the right to publish to a topic, or with `live` false remove it."""
 
     @abstractmethod
     def effect(
         self, principal: str, topic: str, *, live: bool
     ) -> AbstractAsyncContextManager[Callable[[], Awaitable[None]]]:
-        """BrokerObservation or listen until somebody may publish to a topic, or may not any more.
+        """Observe when a principal may publish to a topic, or with `live` false may no longer.
 
-        What is entered with returns then.
+        The context yields a function that waits for this moment.
         """
 
 

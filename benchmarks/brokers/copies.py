@@ -1,4 +1,4 @@
-"""What Troth wrote for a broker, as writes of the floor's into another namespace."""
+"""What Troth wrote for a broker, as writes by the floor to another namespace."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from troth.world.observation.broker_secrets import TYPE
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Writes in their order; `before` are those of what was there before the broker was."""
+    """Writes in their order; `before` has those for objects older than the broker."""
 
     before: Sequence[Write]
     secrets: Sequence[Write]
@@ -20,7 +20,7 @@ class Copies:
 
 
 async def copies(bare: Bare, namespace: str) -> Copies:
-    """Return all that was written since a broker was declared."""
+    """Return all writes since the declaration of a broker."""
     secrets = await bare.items(path("Secret"))
     credentials = [item for item in secrets if item.get("type") == TYPE]
     identities = [item for item in secrets if item["metadata"]["name"].endswith(SECRET_SUFFIX)]

@@ -1,4 +1,4 @@
-"""Kafka as its own admin client has it."""
+"""The Kafka floor: its own admin client."""
 
 import asyncio
 import secrets
@@ -27,7 +27,7 @@ from troth.trust.grants import Rule
 
 LOOK_SECONDS = 0.002
 AT_ONCE = 250
-"""Passwords to a call: the client hashes them while its timeout runs."""
+"""Passwords per call: the client hashes them within its timeout."""
 
 
 class BareKafka(BareBroker[KafkaServer]):
@@ -53,7 +53,7 @@ class BareKafka(BareBroker[KafkaServer]):
     @classmethod
     @asynccontextmanager
     async def connect(cls) -> AsyncIterator[Self]:
-        """Start a server, and connect."""
+        """Start a server and connect to it."""
         with KafkaServer.start() as server:
             yield cls(server)
 
@@ -61,7 +61,7 @@ class BareKafka(BareBroker[KafkaServer]):
         return {"bootstrapServers": [self._server.client_address]}
 
     async def remember(self) -> None:
-        """Note what Troth has made, to make the same for other principals."""
+        """Record what Troth made, so that `tell` can make the same for other principals."""
         rules = [rule_of(each) for each in await asyncio.to_thread(self._acls)]
         named = [rule for rule in rules if rule.principal.startswith(PRINCIPALS)]
         self._bindings = [
@@ -70,11 +70,11 @@ class BareKafka(BareBroker[KafkaServer]):
         self._users = sorted({f"{OTHER}-{rule.principal}" for rule in named})
 
     async def tell(self) -> None:
-        """Make it: a password of each principal, and every ACL by one call."""
+        """Set the password of each principal, and create all ACLs with one call."""
         await asyncio.to_thread(self._tell)
 
     async def forget(self) -> None:
-        """Take it back; the passwords stay."""
+        """Delete the ACLs; the passwords stay."""
         filters = [filter_of(rule_of(each)) for each in self._bindings]
         answers = self._admin.delete_acls(filters, request_timeout=PATIENCE)
         await asyncio.to_thread(_done, answers.values())
@@ -84,7 +84,7 @@ class BareKafka(BareBroker[KafkaServer]):
         await asyncio.to_thread(self._look)
 
     async def change(self, topic: str, *, live: bool) -> None:
-        """Have `OTHER` publish to a topic, or not any more: by one ACL."""
+        """Create or delete the ACL with which `OTHER` publishes to a topic."""
         binding = binding_of(_publishes(OTHER, topic))
         if live:
             answers: Any = self._admin.create_acls([binding], request_timeout=PATIENCE)
@@ -97,7 +97,7 @@ class BareKafka(BareBroker[KafkaServer]):
     async def effect(
         self, principal: str, topic: str, *, live: bool
     ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """BrokerObservation until somebody may publish to a topic, or may not any more."""
+        """Observe when a principal may publish to a topic, or with `live` false may no longer."""
         looking = filter_of(_publishes(principal, topic))
 
         def seen() -> None:
@@ -143,7 +143,7 @@ def _publishes(principal: str, topic: str) -> Rule:
 
 
 def _done(futures: Collection[Any]) -> None:
-    """Wait until all is done; raises what went wrong."""
+    """Wait for all futures; raises the error of one that failed."""
     wait(futures)
     for future in futures:
         future.result()

@@ -1,6 +1,4 @@
-"""What the benchmark of brokers declares: identities, and policies by which they publish and
-consume.
-"""
+"""The declarations of the broker benchmarks: identities that publish and consume, and policies."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -14,16 +12,16 @@ BROKER = Ref(NAMESPACE, "main")
 ADMIN, ROOTS = "broker-admin", "broker-ca"
 OWNED, PRINCIPALS = "bench.", "bench-"
 EXTRA = 0
-"""The identity of which one grant comes and goes."""
+"""The identity with the grant that is added and removed."""
 OTHER = "floor"
-"""The principal to whom the floor gives that, and whose name others of the floor's begin with."""
+"""The floor's principal with that grant; its name is the prefix of the floor's other principals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """A ring of identities with four grants each, by two policies an identity.
+    """A ring of identities with four grants each and two policies for each identity.
 
-    Of `principals` those beyond the ring consume by one more policy of the ring's each.
+    Each of the `principals` beyond the ring consumes from one more policy of the ring.
     """
 
     ring: int
@@ -31,26 +29,26 @@ class Market:
 
     @property
     def policies(self) -> int:
-        """How many policies there are."""
+        """Number of policies."""
         return 2 * self.ring
 
     @property
     def grants(self) -> int:
-        """How many grants the ring has."""
+        """Number of grants of the ring."""
         return 2 * self.policies
 
     def identities(self, *, grown: bool = False) -> Iterator[Manifest]:
-        """Yield the ring, or all."""
+        """Yield the ring's identities, or with `grown` all."""
         for number in range(self.principals if grown else self.ring):
             yield self._identity(number)
 
     def topics(self, *, grown: bool = False) -> Iterator[Manifest]:
-        """Yield the policies, with the ring in them or all."""
+        """Yield the policies for the ring's identities, or with `grown` for all."""
         for number in range(self.policies):
             yield self.policy(number, grown=grown)
 
     def policy(self, number: int, *, extra: bool = True, grown: bool = False) -> Manifest:
-        """Return a policy; without `extra` the grant that comes and goes is not in it."""
+        """Return a policy; without `extra`, it lacks the grant that is added and removed."""
         producers = [number % self.ring]
         producers += [EXTRA] if extra and number == self.toggled else []
         consumers = [self._consumer(number)]
@@ -73,7 +71,7 @@ class Market:
 
     @property
     def toggled(self) -> int:
-        """The policy by which `EXTRA` publishes for a while; it has nothing else to do with it."""
+        """The policy by which `EXTRA` publishes at times, and which grants it nothing else."""
         return self.ring // 2
 
     def _consumer(self, policy: int) -> int:
@@ -107,12 +105,12 @@ def topic(number: int) -> str:
 
 
 def principal(number: int) -> str:
-    """Return what an identity is called at the broker."""
+    """Return an identity's principal at the broker."""
     return f"{PRINCIPALS}{NAMESPACE}.{name(number)}"
 
 
 def broker(described: Manifest) -> Manifest:
-    """Return the broker; `described` is how it is reached."""
+    """Return the broker; `described` is its part of the spec, for example its address."""
     return {
         "apiVersion": API_VERSION,
         "kind": "MessageBroker",
@@ -121,7 +119,7 @@ def broker(described: Manifest) -> Manifest:
             "environment": "bench",
             "allowedNamespaces": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
             "owns": {"topicPrefixes": [OWNED], "principalPrefix": PRINCIPALS},
-            "driftCheck": "1h",  # whoever measures it asks for it
+            "driftCheck": "1h",  # the benchmark requests drift checks itself
             **described,
         },
     }

@@ -1,4 +1,4 @@
-"""NATS as nats-py has it, in operator mode."""
+"""The NATS floor: nats-py, in operator mode."""
 
 import asyncio
 import copy
@@ -20,7 +20,7 @@ PUSH = "$SYS.REQ.CLAIMS.UPDATE"
 
 
 class BareNats(BareBroker[NatsServer]):
-    """A client of the system account, and the operator's signing key."""
+    """A client of the system account, with the operator's signing key."""
 
     name = "NATS"
 
@@ -34,7 +34,7 @@ class BareNats(BareBroker[NatsServer]):
     @classmethod
     @asynccontextmanager
     async def connect(cls) -> AsyncIterator[Self]:
-        """Start a server, and connect."""
+        """Start a server and connect to it."""
         with NatsServer.serving() as server:
             client = Client()
             await client.connect(
@@ -51,7 +51,7 @@ class BareNats(BareBroker[NatsServer]):
         return {"servers": [self._server.address], "account": self._server.account}
 
     async def remember(self) -> None:
-        """Note what Troth has made, to make it again."""
+        """Record what Troth made, so that `tell` can make it again."""
         self._full = await self.account()
         entries = self._full["nats"].get("signing_keys") or []
         self._principals = [entry["role"] for entry in entries if isinstance(entry, dict)]
@@ -72,7 +72,7 @@ class BareNats(BareBroker[NatsServer]):
         await self.account()
 
     async def change(self, topic: str, *, live: bool) -> None:
-        """Have `OTHER` publish to a topic, or not any more: the account is read and pushed."""
+        """Change the right of `OTHER` to publish to a topic: read the account and push it."""
         claims = copy.deepcopy(await self.account())
         entries = claims["nats"].setdefault("signing_keys", [])
         entries[:] = [each for each in entries if _role(each) != OTHER]
@@ -87,7 +87,7 @@ class BareNats(BareBroker[NatsServer]):
     async def effect(
         self, principal: str, topic: str, *, live: bool
     ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """Listen until somebody may publish to a topic, or may not any more."""
+        """Listen until a principal may publish to a topic, or with `live` false may no longer."""
         pushed = asyncio.Event()
 
         async def hear(message: Msg) -> None:
@@ -106,7 +106,7 @@ class BareNats(BareBroker[NatsServer]):
             await listening.unsubscribe()
 
     async def account(self) -> Claims:
-        """Return the claims of the account, as they are kept now."""
+        """Return the current claims of the account."""
         subject = f"$SYS.REQ.ACCOUNT.{self._server.account}.CLAIMS.LOOKUP"
         answer = await self._client.request(subject, timeout=PATIENCE)
         return decode(answer.data.decode(), Kind.OPERATOR)

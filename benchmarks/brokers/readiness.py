@@ -1,4 +1,4 @@
-"""When a market is as declared."""
+"""Conditions for which the broker benchmarks wait."""
 
 import asyncio
 import time
@@ -14,12 +14,12 @@ PATIENCE_SECONDS = 900.0
 
 
 async def declared(operator: Operator, market: Market) -> None:
-    """Wait until all but the broker is there, and of each is said that it waits."""
+    """Wait until every identity and policy exists and reports that it waits for the broker."""
     await _until(operator, market.ring + market.policies, lambda _: True)
 
 
 async def at_rest(operator: Operator, market: Market, *, grown: bool = False) -> None:
-    """Wait until the broker, every policy and every identity is ready, and nothing is to do."""
+    """Wait until the broker, every policy and every identity is ready, and no work is left."""
     identities = market.principals if grown else market.ring
     expected = identities + market.policies + 1
     await _until(operator, expected, lambda ready: ready.status is Truth.TRUE)
@@ -40,7 +40,7 @@ async def _until(operator: Operator, expected: int, holds: Callable[[Condition],
 
 
 def _told(operator: Operator) -> Iterator[Condition | None]:
-    """Yield of each resource whether it is ready, None where nothing is said yet."""
+    """Yield the condition Ready of each resource; None if it has none yet."""
     world = operator.engine.world
     messaging = world.brokers.messaging
     for kind in (world.registry.identities, messaging.policies, messaging.brokers):

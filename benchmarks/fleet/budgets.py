@@ -1,4 +1,4 @@
-"""What changes cost in requests: of children, by another hand, and of what is declared."""
+"""The cost of changes in requests: changes of owned objects by others, and of declarations."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from troth.world.observation.objects import PEERS
 
 IDENTITIES = 100
 TIMES = 20
-"""To how many objects each change is made, at once."""
+"""Number of objects to which each change is made at once."""
 DAMAGE = "bm8gUEVN"
 EVENTS = "events"
 TITLE = f"Requests for each of {TIMES} changes, among {IDENTITIES} identities"
@@ -32,7 +32,7 @@ NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is done to objects, and what each should cost Troth; without a patch it is deleted."""
+    """A change of objects, and its expected cost for Troth; without a patch, they are deleted."""
 
     what: str
     kind: str
@@ -43,7 +43,7 @@ class Change:
 
     @property
     def mended(self) -> bool:
-        """Whether Troth is to undo it."""
+        """Whether Troth must restore the objects."""
         return self.kind != "ServiceIdentity"
 
 
@@ -65,7 +65,7 @@ CHANGES = (
     Change("an identity annotated", "ServiceIdentity", NAMES, ANNOTATED, 0, events=0),
 )
 LOOKS = TIMES
-"""The reads for all of these: one for each label that was taken."""
+"""Expected reads for all these changes: one for each removed label."""
 
 
 def reports() -> Iterator[Report]:
@@ -110,7 +110,7 @@ async def _make(sandbox: Sandbox, bare: Bare, change: Change) -> None:
 
 
 async def _check(bare: Bare, change: Change) -> None:
-    """Raise `SandboxError` if Troth has not undone what it should."""
+    """Raise `SandboxError` if Troth has not restored an object."""
     there = {item["metadata"]["name"]: item for item in await bare.items(path(change.kind))}
     for name in change.names if change.mended else ():
         if name not in there or (change.patch and bears(there[name], change.patch)):
@@ -118,7 +118,7 @@ async def _check(bare: Bare, change: Change) -> None:
 
 
 def bears(item: Manifest, patch: Manifest) -> bool:
-    """Say whether an object still is as a merge patch made it."""
+    """Return whether an object still has the values of a merge patch."""
     return all(
         bears(item.get(key) or {}, value) if isinstance(value, dict) else item.get(key) == value
         for key, value in patch.items()

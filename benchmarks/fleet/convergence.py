@@ -1,7 +1,7 @@
-"""A fleet appears at once: from its first create to its last Ready, beside the bare writes.
+"""Time from the first create of a fleet to the last Ready, compared with the plain writes.
 
-Troth runs and waits when the first identity is created; the floor makes the same objects, a key
-and a signature in each Secret, as quickly as the API server takes them.
+Troth is idle when the first identity is created. The floor creates the same objects, with a key and
+a signature in each Secret, as fast as the API server accepts them.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ SIZES = (1000, 4000)
 ROUNDS = 2
 IDENTITY = "ServiceIdentity"
 RATE = 0.7
-"""The part of the floor's rate to be reached."""
+"""Share of the floor's rate to reach."""
 GROWTH = 4.5
-"""How many times as long four times the identities may take."""
+"""Maximum ratio of the time for four times as many identities."""
 NOTE = (
     "Troth and the floor take turns, on one control plane that is swept in between. A write more "
     "than 3 for an identity is about peers that were created after it."
@@ -37,7 +37,7 @@ NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """One identity and what came of it, as the writes that make them again, in their order."""
+    """The writes for one identity and its owned objects, in order."""
 
     declared: Write
     secret: Write
@@ -55,7 +55,7 @@ def reports() -> Iterator[Report]:
 
 
 Measured = tuple[Comparison, float]
-"""Times, and how many writes each identity took Troth."""
+"""Times, and Troth's number of writes for each identity."""
 
 
 def _figures(measured: Sequence[Measured]) -> Iterator[Figure]:
@@ -100,7 +100,7 @@ def _declared(size: int) -> Iterator[Write]:
 
 
 async def _fleet(bare: Bare) -> AsyncIterator[Whole]:
-    """Yield a finished fleet as the writes that make it again."""
+    """Yield the writes that create the current fleet again."""
     children = {
         (kind, Ref.of(item)): whole(kind, item)
         for kind in WRITTEN
@@ -122,7 +122,7 @@ async def _fleet(bare: Bare) -> AsyncIterator[Whole]:
 
 
 async def _again(bare: Bare, fleet: Sequence[Whole]) -> None:
-    """Make a fleet: some connections declare, as many others do for each what Troth does."""
+    """Create a fleet: half of the connections declare it, and half make Troth's writes for it."""
     sign = signer()
     waiting = iter(fleet)
     declared: asyncio.Queue[Whole | None] = asyncio.Queue()
@@ -148,6 +148,6 @@ async def _again(bare: Bare, fleet: Sequence[Whole]) -> None:
 
 
 async def _sweep(bare: Bare) -> None:
-    """Delete every identity and what came of them."""
+    """Delete every identity and its owned objects."""
     for kind in (IDENTITY, *WRITTEN):
         await bare.delete_all(path(kind))

@@ -1,4 +1,4 @@
-"""What Troth wrote, as writes of the floor's: the same bytes for objects of other names."""
+"""What Troth wrote, as writes by the floor: the same bytes for objects of other names."""
 
 import json
 
@@ -10,10 +10,10 @@ WRITTEN = {"Secret": "v1", "NetworkPolicy": "networking.k8s.io/v1"}
 
 
 def whole(kind: str, item: Manifest, *, namespace: str = NAMESPACE, prefix: str = "") -> Write:
-    """Return the write that makes a Secret or NetworkPolicy again, elsewhere or as another.
+    """Return the write that creates a Secret or NetworkPolicy again, in another place or name.
 
-    No label or owner of Troth's goes with it, so Troth does not see it. What a policy says of the
-    benchmark's namespace, the copy says of its own.
+    The copy has no label or owner of Troth, so Troth does not observe it. In a policy, the copy's
+    namespace replaces the benchmark's namespace.
     """
     name = prefix + item["metadata"]["name"]
     body: Manifest = {
@@ -28,7 +28,7 @@ def whole(kind: str, item: Manifest, *, namespace: str = NAMESPACE, prefix: str 
 
 
 def public(item: Manifest, *, namespace: str) -> Write:
-    """Return the write of that part of an identity's Secret that changes with its edges."""
+    """Return the write of the part of an identity's Secret that changes with its edges."""
     data = {key: item["data"][key] for key in PUBLIC if key in item["data"]}
     return Write(path("Secret", namespace, item["metadata"]["name"]), {"data": data}, MERGE)
 

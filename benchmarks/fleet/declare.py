@@ -1,4 +1,4 @@
-"""A fleet in the API server, and the lists that tell of it, as the bare client reads them."""
+"""A fleet in the API server, and Troth's lists of it as the plain client reads them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from troth.reconcile.loop.informers import selections
 
 
 async def declare(bare: Bare, identities: int) -> None:
-    """Declare a ring of so many identities, or have one of fewer grow."""
+    """Declare a ring of identities, or enlarge an existing one."""
     await bare.send(
         Write(path(each["kind"], object_name=each["metadata"]["name"]), each)
         for each in declarations(identities)
@@ -19,7 +19,10 @@ async def declare(bare: Bare, identities: int) -> None:
 
 
 async def read(bare: Bare) -> int:
-    """Read all that Troth reads when it starts, as it does; return how many pages that were."""
+    """Read all lists that Troth reads when it starts; return the number of pages.
+
+    The selections and the size of the pages are the same as Troth's.
+    """
 
     async def pages(selection: Selection) -> int:
         return sum([1 async for _ in _pages(bare, selection)])

@@ -1,7 +1,7 @@
-"""One edge more, from its declaration to all that Troth writes of it, in small and large fleets.
+"""Time from the declaration of one more edge to Troth's last write for it, by fleet size.
 
-The floor is the same writes by a bare client, one after the other: both declarations, both
-policies, then both Secrets, then both statuses, to twins that Troth does not see.
+The floor makes the same writes with a plain client, one after the other: both declarations, both
+policies, both Secrets, both statuses. It writes them to twins that Troth does not observe.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from troth.resources.identity.status import EdgeState
 SIZES = (200, 2000)
 EDGES = 100
 AIM = 3.0
-"""How many times its bare writes an edge may take."""
+"""Maximum ratio of an edge's time to the time of its plain writes."""
 PAUSE_SECONDS = 0.1
 KINDS = ("NetworkPolicy", "Secret", "ServiceIdentity")
 STAGES = ("policies", "Secrets too", "statuses too")
@@ -38,7 +38,7 @@ NOTE = (
 
 @dataclass(slots=True)
 class Fleet:
-    """What was found in a fleet of one size: times by stage, and visits to any identity."""
+    """Results for a fleet of one size: times by stage, and reconciliations for each edge."""
 
     size: int
     troth: list[list[float]] = field(default_factory=lambda: [[] for _ in STAGES])
@@ -92,7 +92,7 @@ async def _measure(sandbox: Sandbox, size: int) -> Fleet:
 
 
 async def _by_troth(bare: Bare, watch: Watch, pair: Pair, fleet: Fleet) -> None:
-    """Declare an edge, and take the times of Troth's."""
+    """Declare an edge, and record Troth's times."""
     stages = [asyncio.create_task(watch.until(holds)) for holds in _stages(pair)]
     began = time.perf_counter()
     for write in pair.declared(live=True):
@@ -102,7 +102,7 @@ async def _by_troth(bare: Bare, watch: Watch, pair: Pair, fleet: Fleet) -> None:
 
 
 async def _by_the_floor(bare: Bare, objects: Objects, pair: Pair, fleet: Fleet) -> None:
-    """Write what Troth has just written, and what it was told by, to the twins."""
+    """Make the same writes as Troth just did, with the declarations, to the twins."""
     identities = [objects[place] for place in _identities(pair)]
     children = pair.copied([objects[place] for place in pair.children()], twins.NAMESPACE)
     stages = (
@@ -118,8 +118,9 @@ async def _by_the_floor(bare: Bare, objects: Objects, pair: Pair, fleet: Fleet) 
 
 
 def _stages(pair: Pair) -> Iterator[Callable[[Objects], bool]]:
-    """Yield what holds when the policies, the Secrets, and the statuses tell of an edge; each
-    stage has those before it in it.
+    """Yield the condition of each stage: policies, Secrets and statuses have the edge.
+
+    Each condition includes the ones before.
     """
     policies, secrets = pair.children()[:2], pair.children()[2:]
 

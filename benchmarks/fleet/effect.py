@@ -1,8 +1,8 @@
-"""Time to effect: from a changed edge being sent to packets, and the files in pods, obeying it.
+"""Time from sending a changed edge until packets, and the files in pods, conform to it.
 
-The floor is the same bytes, sent by a bare client for pods of a namespace that Troth does not
-govern: two policies and two Secrets, as Troth had just written them. So each change is made twice,
-one right after the other in the same cluster, and what differs is Troth.
+The floor sends the same bytes, two policies and two Secrets just as Troth wrote them, with a plain
+client for pods of a namespace that Troth does not govern. Each change is made twice in succession
+in the same cluster, so that the difference is the cost of Troth.
 """
 
 import asyncio
@@ -30,25 +30,28 @@ from sandbox.progress import waiting
 IDENTITIES = 40
 FLOOR = "floor"
 SETTLE_SECONDS = 0.4
-"""How long after a change the next one comes: the firewall may have to look once more."""
+"""Seconds between changes: the firewall may have to synchronize once more."""
 READY_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is measured on one kind of node: each pair's edge added and removed in every round."""
+    """A measurement on one kind of node: each round adds and removes each pair's edge."""
 
     tier: Tier
     pairs: int
     rounds: int
     spread: float = 0.0
-    """For how many seconds at most, by chance, a change waits: its moment must not depend on that
-    of the change before, to which what happens at intervals would be tied."""
+    """Maximum of the random delay before a change, in seconds.
+
+    Without it, the time of a change would depend on the one before, and periodic work would follow
+    the changes in lockstep.
+    """
     note: str = ""
 
     @property
     def title(self) -> str:
-        """Return what stands above the figures."""
+        """Title of the report."""
         changes = 2 * self.pairs * self.rounds
         return (
             f"Time to effect on {self.tier.value}: {changes} changes of an edge "
@@ -70,7 +73,7 @@ TRIALS = (
 
 
 def reports() -> Iterator[Report]:
-    """Measure on every kind of node that this machine can have."""
+    """Measure on every kind of node that this machine supports."""
     for trial in TRIALS:
         if reason := unavailable(trial.tier):
             yield Report(trial.title, note=f"Not measured: {reason}.")
@@ -102,7 +105,7 @@ async def _measure(sandbox: Sandbox, trial: Trial) -> list[Comparison]:
 
 
 async def _ready(bare: Bare) -> None:
-    """Wait until Troth says of every identity that it is ready."""
+    """Wait until Troth reports every identity as ready."""
     deadline = time.monotonic() + READY_SECONDS
     while True:
         found = await bare.items(path("ServiceIdentity"))
@@ -119,11 +122,11 @@ def _is_ready(resource: Manifest) -> bool:
 
 
 Addresses = Mapping[tuple[str, str], str]
-"""Of pods, by namespace and name."""
+"""Addresses of pods, by namespace and name."""
 
 
 async def _pods(sandbox: Sandbox, bare: Bare, numbers: Sequence[int]) -> Addresses:
-    """Start the pods of identities, in both namespaces, and return their addresses."""
+    """Start the pods of identities in both namespaces, and return their addresses."""
     pods = [
         workload_pod(
             namespace,
@@ -147,7 +150,7 @@ async def _pods(sandbox: Sandbox, bare: Bare, numbers: Sequence[int]) -> Address
 
 
 class Measurement:
-    """Changes edges and takes the times."""
+    """Changes edges and records the times."""
 
     def __init__(self, node: Node, bare: Bare, addresses: Addresses, spread: float) -> None:
         self._node = node
@@ -157,7 +160,7 @@ class Measurement:
         self._times: dict[tuple[str, bool, str], list[float]] = defaultdict(list)
 
     async def change(self, pair: Pair, *, live: bool) -> None:
-        """Have Troth add or remove an edge; then do as it did, without it."""
+        """Declare the change of an edge to Troth; then make Troth's writes as the floor."""
         await self._change(NAMESPACE, pair, pair.declared(live=live), live=live)
         children = await self._written(pair, live=live)
         await self._change(FLOOR, pair, pair.copied(children, FLOOR), live=live)
@@ -173,14 +176,14 @@ class Measurement:
             asyncio.create_task(asyncio.to_thread(becomes, look, wanted=live))
             for look in (sight.passes, sight.names_the_caller)
         )
-        await asyncio.sleep(0)  # both are looking
+        await asyncio.sleep(0)  # both probes have started
         sent = time.perf_counter()
         await self._bare.send(writes)
         self._times[namespace, live, "packets"].append(await packets - sent)
         self._times[namespace, live, "files"].append(await files - sent)
 
     async def _written(self, pair: Pair, *, live: bool) -> list[Manifest]:
-        """Return all that Troth wrote of a change, once it has; raises `TimeoutError`."""
+        """Return the objects that Troth wrote for a change; raises `TimeoutError`."""
         async with asyncio.timeout(READY_SECONDS):
             while True:
                 children = [await self._bare.get(each) for each in pair.children()]
@@ -194,7 +197,7 @@ class Measurement:
         return Sight(caller, callee, f"{address}:{PORT}", pair.caller)
 
     def comparisons(self) -> list[Comparison]:
-        """Return what was measured."""
+        """Return the results."""
         return [
             Comparison(what, self._times[NAMESPACE, live, where], self._times[FLOOR, live, where])
             for what, live, where in (

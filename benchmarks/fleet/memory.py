@@ -1,4 +1,4 @@
-"""The memory of `troth run`: for fleets of several sizes, and beside Secrets of others."""
+"""The memory of `troth run`: for fleets of several sizes, and with foreign Secrets."""
 
 import asyncio
 import base64
@@ -16,13 +16,13 @@ from sandbox import Sandbox
 from sandbox.progress import waiting
 
 AIMS = {1000: 120, 4000: 200, 10_000: 400}
-"""MB that are to suffice for so many identities."""
+"""Maximum memory in MB, by number of identities."""
 RESTARTS = 3
 FOREIGN = 30_000
 FOREIGN_BYTES = 750
-"""With what is said around them, about a kilobyte."""
+"""With its metadata, a Secret has about a kilobyte."""
 NOISE = 0.01
-"""The share by which the memory of one restart differs from that of the next."""
+"""Share by which the memory of one restart differs from the next."""
 NOTE = (
     "Resident memory of the restart that took most: at rest, when every identity was visited, and "
     "the most since the start. What one restart may take more than another is no addition."
@@ -31,14 +31,14 @@ NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Restarts:
-    """What processes at rest held, each after a start, and how many pages each had read."""
+    """Memory of idle processes, one for each restart, and the number of pages that each read."""
 
     held: Sequence[Memory]
     pages: Sequence[int]
 
     @property
     def typical(self) -> float:
-        """What one of them held."""
+        """Median of the resident memory."""
         return quantile([each.resident for each in self.held], 0.5)
 
 
@@ -73,7 +73,7 @@ async def _measure(sandbox: Sandbox) -> list[Figure]:
 
 
 async def _built(sandbox: Sandbox, bare: Bare, size: int) -> Memory:
-    """Have the fleet grow to a size; return what the process holds that made it."""
+    """Enlarge the fleet to a size; return the memory of the process that reconciled it."""
     async with Process.run(sandbox) as process:
         await declare(bare, size)
         await process.settled(size)

@@ -1,4 +1,4 @@
-"""Two identities whose edge comes and goes: what is declared of it, and what Troth writes then."""
+"""Two identities whose edge is added and removed, with its declarations and Troth's writes."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from troth.world.observation.objects import PEERS
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A caller and a callee that the ring of so many `identities` does not connect."""
+    """A caller and a callee that a ring of `identities` identities does not connect."""
 
     caller: int
     callee: int
@@ -22,11 +22,11 @@ class Pair:
 
     @property
     def pods(self) -> tuple[int, int]:
-        """Return whose pods it takes."""
+        """Numbers of the identities whose pods the pair needs."""
         return self.caller, self.callee
 
     def declared(self, *, live: bool) -> list[Write]:
-        """Return the writes with which both sides declare the edge, or take it back."""
+        """Return the writes that declare the edge on both sides, or with `live` false remove it."""
         callers, callees = ([self.caller], [self.callee]) if live else ([], [])
         manifests = [
             topology.identity(self.callee, self.identities, callers=callers),
@@ -38,27 +38,27 @@ class Pair:
         ]
 
     def children(self) -> list[str]:
-        """Return the paths of all that Troth writes of the edge: two policies, two Secrets."""
+        """Return the paths of Troth's objects for the edge: two policies, two Secrets."""
         policies = [path("NetworkPolicy", object_name=topology.policy(each)) for each in self.pods]
         secrets = [path("Secret", object_name=topology.secret(each)) for each in self.pods]
         return [*policies, *secrets]
 
     def is_in(self, children: Sequence[Manifest], *, live: bool) -> bool:
-        """Say whether all of the children tell of the edge, or with `live` false none."""
+        """Return whether all objects contain the edge, or with `live` false whether none does."""
         policies, secrets = children[:2], children[2:]
         told = [*self.selected(policies), *self.listed(secrets)]
         return all(each is live for each in told)
 
     def selected(self, policies: Sequence[Manifest]) -> list[bool]:
-        """Say of both policies whether they open to the other."""
+        """Return for each policy whether it allows the other identity."""
         return [_selects(each, peer) for each, peer in zip(policies, self.pods[::-1], strict=True)]
 
     def listed(self, secrets: Sequence[Manifest]) -> list[bool]:
-        """Say of both Secrets whether they name the other."""
+        """Return for each Secret whether it names the other identity."""
         return [_lists(each, peer) for each, peer in zip(secrets, self.pods[::-1], strict=True)]
 
     def copied(self, children: Sequence[Manifest], namespace: str) -> list[Write]:
-        """Return the writes of the same children, as they are, in another namespace."""
+        """Return the writes that copy the objects to another namespace."""
         policies, secrets = children[:2], children[2:]
         return [
             *(whole("NetworkPolicy", each, namespace=namespace) for each in policies),
@@ -67,7 +67,7 @@ class Pair:
 
 
 def names(document: str, peer: int) -> bool:
-    """Say whether the text of an identity.json names an identity by its SPIFFE ID."""
+    """Return whether the text of an identity.json names an identity by its SPIFFE ID."""
     return f'/sa/{topology.name(peer)}"' in document
 
 

@@ -1,4 +1,4 @@
-"""Seeing the moment at which a change takes effect: at the packets, and on the pod's disk."""
+"""Probes for the time at which a change takes effect, on packets and on the pod's disk."""
 
 import time
 from collections.abc import Callable
@@ -8,23 +8,23 @@ from benchmarks.fleet.pairs import names
 from sandbox import SandboxError
 from sandbox.node.workload import Layer, Mode, Target, Workload
 
-PAUSE_SECONDS = 0.001  # without it, looking would keep a processor from those who are looked at
+PAUSE_SECONDS = 0.001  # without a pause, the probes would take CPU time from the measured processes
 PATIENCE_SECONDS = 60.0
 PROBE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What can be seen of one edge from the two pods: `address` is the callee's, IP:PORT."""
+    """Probes of one edge from its two pods: `address` is the callee's, IP:PORT."""
 
     caller: Workload
     callee: Workload
     address: str
     number: int
-    """The caller's, among the identities."""
+    """Number of the caller among the identities."""
 
     def passes(self) -> bool | None:
-        """Say whether a new connection is let through or refused; None if that stays open."""
+        """Return whether a new connection is accepted or rejected; None if neither is certain."""
         target = Target(self.address, mode=Mode.CONNECT)
         (outcome,) = self.caller.call([target], timeout=PROBE_SECONDS)
         if outcome.layer is Layer.ANSWERED:
@@ -32,7 +32,7 @@ class Sight:
         return False if outcome.reason == "rejected" else None
 
     def names_the_caller(self) -> bool | None:
-        """Say whether the callee's identity.json names the caller; None while it is swapped."""
+        """Return whether the callee's identity.json names the caller; None while it is replaced."""
         try:
             document = (self.callee.root / "identity" / "identity.json").read_text()
         except FileNotFoundError:
@@ -41,9 +41,9 @@ class Sight:
 
 
 def becomes(look: Callable[[], bool | None], *, wanted: bool) -> float:
-    """Look all the time until what is seen is what is wanted; return when, by `perf_counter`.
+    """Probe until the result is `wanted`; return the time, by `perf_counter`.
 
-    Raises `SandboxError` if it does not come.
+    Raises `SandboxError` after a timeout.
     """
     deadline = time.perf_counter() + PATIENCE_SECONDS
     while look() is not wanted:

@@ -1,4 +1,4 @@
-"""A restart: until Troth is ready, and until all is looked at, beside the bare lists it reads."""
+"""Time from a restart until Troth is ready and all is reconciled, compared with the plain lists."""
 
 import asyncio
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ IDENTITIES = 2000
 RESTARTS = 4
 IDLE_SECONDS = 60.0
 TIMES_THE_LISTS, ALLOWANCE = 1.5, 5.0
-"""When Troth should be ready: after that many times the bare lists, and so many seconds."""
+"""Aim for readiness: this multiple of the time for the plain lists, plus this many seconds."""
 NOTE = (
     "Ready is when /readyz says so, counted from the start of the process. The floor reads the "
     "same lists, in pages of the same size, all selections at once."
@@ -48,7 +48,7 @@ async def _restarts(sandbox: Sandbox) -> Report:
     answered: Requests = Requests()
     asked: Requests = Requests()
     async with Bare.connect(sandbox.kubeconfig) as bare:
-        pages = await read(bare)  # and the connections are there
+        pages = await read(bare)  # also opens the connections
         for _ in range(RESTARTS):
             reading.append(await timed(lambda: read(bare)))
             before = served(sandbox)

@@ -1,6 +1,6 @@
-"""A root is replaced under a fleet: how long that takes, beside the writes that it needs at least.
+"""Time to replace a root under a fleet, compared with the minimum writes for it.
 
-The waits for readers are cut as short as they can be, so that what remains is work.
+The propagation delays are as short as possible, so that the rest of the time is work.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ BEFORE = (
     *(RotationPhase.IDLE, RotationPhase.PREPARING),
     *(RotationPhase.DISTRIBUTING, RotationPhase.ACTIVATING),
 )
-"""The phases before the new root signs."""
+"""Phases before the new root signs."""
 TITLE = f"Rotation: the root of {IDENTITIES} certificates is replaced"
 NOTE = (
     "Both sides have in them what readers are given: bundle.propagation, here 1 s and by default "
@@ -66,9 +66,7 @@ async def _measure(sandbox: Sandbox) -> list[Comparison]:
 
 
 async def _replaced(bare: Bare, operator: Operator) -> tuple[float, float]:
-    """Have the root replaced; return the seconds until the old one is gone, and those of them in
-    which certificates were replaced.
-    """
+    """Replace the root; return the seconds of the rotation, and those of its phase Reissuing."""
     asked = time.perf_counter()
     await bare.send([_request()])
     await _past(operator, *BEFORE)
@@ -80,7 +78,7 @@ async def _replaced(bare: Bare, operator: Operator) -> tuple[float, float]:
 
 
 async def _past(operator: Operator, *phases: RotationPhase) -> None:
-    """Wait while the status that the API server has tells of one of these phases."""
+    """Wait while the rotation in the domain's status is in one of these phases."""
     domains = operator.engine.world.registry.domains
     while domains[DOMAIN].status.rotation.phase in phases:  # noqa: ASYNC110
         await asyncio.sleep(0.005)

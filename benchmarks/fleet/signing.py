@@ -1,4 +1,4 @@
-"""Keys and certificates as the floor makes them: one key, one signature, and nothing to check."""
+"""Keys and certificates of the floor: one key and one signature each, without checks."""
 
 import base64
 from collections.abc import Callable
@@ -13,7 +13,7 @@ LIFETIME = timedelta(hours=24)
 
 
 def signer() -> Callable[[str], dict[str, str]]:
-    """Return what makes the certificate and key of a URI, as a Secret's data has them."""
+    """Return a function that issues a key and certificate for a URI, as the data of a Secret."""
     root = ec.generate_private_key(ec.SECP256R1())
     now = datetime.now(UTC)
     begun = (

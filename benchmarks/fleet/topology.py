@@ -1,4 +1,4 @@
-"""What the benchmarks declare: one trust domain, and a ring of identities that call each other."""
+"""The declarations of the benchmarks: one trust domain, and a ring of identities with edges."""
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -14,7 +14,7 @@ DOMAIN = "bench"
 NAMESPACE = "bench"
 PORT_NAME, PORT = "https", 8443
 NEIGHBOURS = 4
-"""How many of those after it each identity accepts, and how many of those before it it calls."""
+"""Number of following identities that each accepts, and of preceding ones that it calls."""
 
 COLLECTIONS = {
     "TrustDomain": f"/apis/{API_VERSION}/trustdomains",
@@ -52,7 +52,7 @@ def declarations(
 def identity(
     number: int, identities: int, *, callers: Iterable[int] = (), callees: Iterable[int] = ()
 ) -> Manifest:
-    """Return one identity of a ring, which may have more callers and callees than the ring says."""
+    """Return one identity of a ring; `callers` and `callees` add edges to those of the ring."""
     steps = range(1, NEIGHBOURS + 1)
     accepted = [*((number + step) % identities for step in steps), *callers]
     called = [*((number - step) % identities for step in steps), *callees]
@@ -74,7 +74,7 @@ def identity(
 
 
 def name(number: int) -> str:
-    """Return an identity's name, which is its service account's and its pod's too."""
+    """Return an identity's name, which is also its service account's and its pod's."""
     return f"s{number}"
 
 
@@ -94,6 +94,6 @@ def policy(number: int) -> str:
 
 
 def path(kind: str, namespace: str = NAMESPACE, object_name: str = "") -> str:
-    """Return the API server's path of an object, or of all of a kind in a namespace."""
+    """Return the API server's path of an object, or of all objects of a kind in a namespace."""
     collection = COLLECTIONS[kind].format(namespace)
     return f"{collection}/{object_name}" if object_name else collection

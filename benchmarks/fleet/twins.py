@@ -1,7 +1,7 @@
-"""Twins of identities and of their children, for the floor to write to: Troth sees none of them.
+"""Twins of identities and of their owned objects, to which the floor writes; Troth observes none.
 
-They are of a kind with the very same schema in a group of its own, so that a write to one costs
-the API server what a write to a ServiceIdentity does.
+Their kind has the same schema as ServiceIdentity in another API group. So a write to a twin costs
+the API server as much as a write to a ServiceIdentity.
 """
 
 import json
@@ -24,7 +24,7 @@ SCHEMA = Path("crds/serviceidentities.yaml")
 
 
 def make_known(sandbox: Sandbox) -> None:
-    """Make the twins' kind known."""
+    """Create the CRD of the twins."""
     definition = yaml.safe_load(SCHEMA.read_text())
     plural = definition["spec"]["names"]["plural"]
     definition["metadata"] = {"name": f"{plural}.{GROUP}"}
@@ -36,7 +36,7 @@ def make_known(sandbox: Sandbox) -> None:
 
 
 async def give_birth(bare: Bare, pairs: Sequence[Pair]) -> None:
-    """Make the twins of the identities of pairs, and of their children, as these are now."""
+    """Create twins of the pairs' identities, and of their owned objects, as they are now."""
     numbers = {number for pair in pairs for number in pair.pods}
     names = {name(number) for number in numbers}
     children = {place.rpartition("/")[2] for pair in pairs for place in pair.children()}

@@ -1,4 +1,4 @@
-"""The least client there is: the floor that Troth is held against."""
+"""A minimal client of the API server: the floor with which Troth is compared."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ DELETED_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One PATCH: where, with what, and of which content type, `APPLY` or `MERGE`."""
+    """One PATCH: its path, body and content type, `APPLY` or `MERGE`."""
 
     path: str
     body: Manifest
@@ -31,7 +31,7 @@ class Write:
 
 
 class Bare:
-    """One session, JSON in, bytes out, and nothing to think about."""
+    """One session that sends JSON and does no other work."""
 
     def __init__(self, session: aiohttp.ClientSession, server: str) -> None:
         self._session = session
@@ -40,17 +40,17 @@ class Bare:
     @classmethod
     @asynccontextmanager
     async def connect(cls, kubeconfig: Path) -> AsyncIterator[Self]:
-        """Connect as a kubeconfig says."""
+        """Connect as the user of a kubeconfig."""
         context, server = credentials(kubeconfig)
-        # as many for the person who declares as for the operator who follows
+        # as many for the declaring client as for the following operator
         connector = aiohttp.TCPConnector(ssl=context, limit=2 * CONNECTIONS)
         async with aiohttp.ClientSession(connector=connector) as session:
             yield cls(session, server)
 
     async def send(self, writes: Iterable[Write]) -> None:
-        """Send writes, as many at once as there are connections.
+        """Send writes, one at a time on each connection.
 
-        Raises `aiohttp.ClientResponseError` for one that is refused.
+        Raises `aiohttp.ClientResponseError` for a rejected write.
         """
         waiting = iter(writes)
 
@@ -68,7 +68,7 @@ class Bare:
             return manifest
 
     async def items(self, path: str) -> list[Manifest]:
-        """Return everything at a path, listed in pages."""
+        """Return all objects at a path, listed in pages."""
         found: list[Manifest] = []
         token = ""
         while True:
@@ -79,7 +79,7 @@ class Bare:
                 return found
 
     async def delete_all(self, path: str) -> None:
-        """Delete everything at a path, and wait until it is gone."""
+        """Delete all objects at a path, and wait until they are gone."""
         async with self._session.delete(f"{self._server}{path}") as answer:
             await answer.read()
             answer.raise_for_status()
@@ -87,7 +87,7 @@ class Bare:
             await asyncio.sleep(DELETED_SECONDS)
 
     async def write(self, write: Write) -> None:
-        """Send one write; raises `aiohttp.ClientResponseError` if it is refused."""
+        """Send one write; raises `aiohttp.ClientResponseError` if it is rejected."""
         force = "&force=true" if write.kind == APPLY else ""
         async with self._session.patch(
             f"{self._server}{write.path}?fieldManager=bench{force}",

@@ -16,7 +16,7 @@ from troth.cluster.connecting import configuration
 
 @contextmanager
 def control_plane(*namespaces: str, tier: Tier = Tier.CONTROL_PLANE) -> Iterator[Sandbox]:
-    """Run a control plane with the CRDs, the operator's namespace and others."""
+    """Run a control plane with the CRDs, the operator's namespace and the given namespaces."""
     with Sandbox.start(tier=tier) as sandbox:
         for namespace in (SYSTEM, *namespaces):
             sandbox.kubectl("create", "namespace", namespace)
@@ -26,13 +26,13 @@ def control_plane(*namespaces: str, tier: Tier = Tier.CONTROL_PLANE) -> Iterator
 
 
 def apply(sandbox: Sandbox, manifests: Iterable[Manifest]) -> None:
-    """Apply manifests as a person does."""
+    """Apply manifests with kubectl."""
     text = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
     sandbox.kubectl("apply", "-f", "-", stdin=text)
 
 
 class Counted(NamedTuple):
-    """A client of the API server for an operator in this process, and the requests it makes."""
+    """A client of the API server for an operator in this process, and a count of its requests."""
 
     server: ApiServer
     requests: Requests

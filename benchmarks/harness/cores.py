@@ -1,4 +1,4 @@
-"""One core for who is measured, and another for who asks."""
+"""One core for the measured processes, and another for the load."""
 
 import os
 from collections.abc import Iterator
@@ -7,20 +7,20 @@ from pathlib import Path
 
 
 def cores() -> tuple[int, int]:
-    """Return the core of the servers, and that of who asks: another, where there is one."""
+    """Return the core of the servers and the core of the load, which differ if possible."""
     found = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     return found[0], found[-1]
 
 
 def stay(core: int) -> None:
-    """Keep this process on one core, where one can be chosen."""
+    """Pin this process to one core, if the platform supports it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
 
 
 @contextmanager
 def on(core: int) -> Iterator[None]:
-    """Keep this process, and those that it starts, on one core while the context lasts."""
+    """Pin this process, and those that it starts, to one core while the context lasts."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -33,15 +33,16 @@ def on(core: int) -> Iterator[None]:
 
 
 def processor_seconds(pid: int) -> float:
-    """Return how long a process's threads have had a core, as the scheduler counts it.
+    """Return the CPU time of a process's threads in seconds, as the scheduler counts it.
 
-    To the nanosecond (Documentation/scheduler/sched-stats.rst); proc(5)'s own times are hundredths.
+    The count has nanoseconds (Documentation/scheduler/sched-stats.rst); the times in proc(5) have
+    only hundredths of a second.
     """
     threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(each.read_text().split()[0]) for each in threads) / 1e9
 
 
 def resident(pid: int) -> float:
-    """Return what a process holds in MB, each a million bytes, as the kernel says."""
+    """Return the resident memory of a process in MB of a million bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

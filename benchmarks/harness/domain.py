@@ -1,4 +1,4 @@
-"""A trust domain without a cluster: certificates, and tokens, for what is measured by itself."""
+"""A trust domain without a cluster: certificates and tokens for isolated measurements."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ LIFETIME = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class SVID:
-    """A workload's SPIFFE ID, its certificate (PEM) and the key of that."""
+    """A workload's SPIFFE ID, its certificate (PEM) and its key."""
 
     spiffe_id: str
     certificate: bytes
@@ -34,7 +34,7 @@ class SVID:
 
     @property
     def der(self) -> bytes:
-        """The certificate as TLS sends it."""
+        """Certificate in DER, as sent in TLS."""
         (certificate,) = read_certificates(self.certificate, "the SVID")
         return certificate.public_bytes(Encoding.DER)
 
@@ -48,7 +48,7 @@ class Domain:
 
     @classmethod
     def make(cls) -> Self:
-        """Make one."""
+        """Create a trust domain."""
         key = generate_key(KeyAlgorithm.ECDSA_P256)
         certificate = create_root(NAME, key, LIFETIME, datetime.now(UTC))
         root = load_signing_authority(certificate, private_key_pem(key), None, NAME)
@@ -56,18 +56,18 @@ class Domain:
 
     @property
     def anchors(self) -> bytes:
-        """The roots, as `ca.crt` has them."""
+        """Roots in the format of `ca.crt`."""
         return b"".join(self.root.authority.anchors)
 
     def svid(self, workload: str) -> SVID:
-        """Issue a certificate, which is `localhost`'s too."""
+        """Issue a certificate for a workload that is also valid for `localhost`."""
         key = generate_key(KeyAlgorithm.ECDSA_P256)
         profile = LeafProfile(identity(workload), ("localhost",), LIFETIME)
         leaf = issue(profile, key, self.root, datetime.now(UTC))
         return SVID(profile.spiffe_id, leaf, private_key_pem(key))
 
     def bundle(self) -> dict[str, Any]:
-        """Return its SPIFFE bundle, as JSON has it."""
+        """Return the SPIFFE bundle of the domain as JSON."""
         anchors, key = self.root.authority.anchors, self.token_key.public_key()
         return bundle_document(anchors, [public_jwk(key)])
 
@@ -78,7 +78,7 @@ def identity(workload: str) -> str:
 
 
 def write_tls(directory: Path, own: SVID, anchors: bytes) -> None:
-    """Write `tls.crt`, `tls.key` and `ca.crt`, as a kubelet does a Secret of an identity."""
+    """Write `tls.crt`, `tls.key` and `ca.crt`, like a mounted Secret of an identity."""
     files = {"tls.crt": own.certificate, "tls.key": own.key, "ca.crt": anchors}
     for name, content in files.items():
         write_secretly(directory / name, content)

@@ -1,7 +1,7 @@
-"""A load on one server: requests over kept connections, as fast as it answers or evenly.
+"""A load on one server: requests over kept connections, as fast as possible or at a fixed rate.
 
-One thread with blocking sockets. While it reads one answer, all other connections have a request
-under way. So the load costs little, and the server never waits for it.
+One thread uses blocking sockets. While it reads one answer, all other connections have a request in
+progress. So the load is cheap, and the server never waits for it.
 """
 
 import select
@@ -18,14 +18,14 @@ PIECE = 65536
 class Load:
     """Connections to one server, and the function that reads an answer from one.
 
-    That function raises `ConnectionError` for an answer that is not a success.
+    The function raises `ConnectionError` for an answer that is not a success.
     """
 
     connections: Sequence[socket.socket]
     read: Callable[[socket.socket], bytes]
 
     def once(self, request: bytes) -> bytes:
-        """Send a request on the first connection; return what is read of its answer."""
+        """Send a request on the first connection; return what `read` returns for its answer."""
         self.connections[0].sendall(request)
         return self.read(self.connections[0])
 
@@ -43,9 +43,9 @@ class Load:
         return time.perf_counter() - began
 
     def pace(self, requests: Sequence[bytes], rate: float) -> list[float]:
-        """Send `rate` requests per second; return for each the seconds from when it was due.
+        """Send `rate` requests per second; return for each the seconds since it was due.
 
-        A late answer delays no other request unless no connection is free, and then that counts.
+        A late answer delays another request only if no connection is free. That delay counts too.
         """
         poll = select.poll()
         idle = deque(self.connections)
@@ -56,7 +56,7 @@ class Load:
         times: list[float] = []
         began, sent = time.perf_counter(), 0
         while len(times) < len(requests):
-            # A busy loop: the load has a core of its own, and a sleep would be noise.
+            # A busy loop: the load has a core of its own, and a sleep would add noise.
             now = time.perf_counter()
             if sent < len(requests) and idle and now >= began + sent / rate:
                 connection = idle.popleft()

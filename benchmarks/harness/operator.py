@@ -1,4 +1,4 @@
-"""The operator in this process, and the moment when a fleet is ready."""
+"""The operator in this process, and conditions for which benchmarks wait."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,8 +24,8 @@ async def running(server: ApiServer) -> AsyncIterator[Operator]:
 
 
 async def leading(operator: Operator) -> None:
-    """Wait until it holds the lease and its queue is empty."""
-    while not operator.ready:  # noqa: ASYNC110 - what there is to wait for ends when it is in sync
+    """Wait until the operator holds the lease and its queue is empty."""
+    while not operator.ready:  # noqa: ASYNC110 - there is no single event
         await asyncio.sleep(0.01)
     await operator.leadership.gained()
     await operator.engine.queue.settled()

@@ -1,4 +1,4 @@
-"""`troth run` as a process of its own: what it says of itself, and how much memory it holds."""
+"""`troth run` as a separate process, with its metrics and its memory."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from sandbox.processes import Tether, tail
 NAME = "troth"
 GRACE_SECONDS = 10.0
 LOOK_SECONDS = 0.02
-SCRAPE_SECONDS = 0.25  # of thousands of identities each scrape is work for the one that is measured
+SCRAPE_SECONDS = 0.25  # with thousands of identities, each scrape costs the measured process time
 STILL_SECONDS = 1.0
 PATIENCE_SECONDS = 1800.0
 VISITS = "troth_reconcile_duration_seconds_count"
@@ -29,14 +29,14 @@ VISITS = "troth_reconcile_duration_seconds_count"
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a process holds in MB, each a million bytes: now, and the most so far."""
+    """Current and peak memory of a process in MB of a million bytes."""
 
     resident: float
     peak: float
 
 
 class Process:
-    """One copy of the operator, from `run`; `started` is when, by `perf_counter`."""
+    """One replica of the operator, from `run`; `started` is its start time, by `perf_counter`."""
 
     def __init__(
         self, tether: Tether, log: Path, session: aiohttp.ClientSession, pid: int, started: float
@@ -50,7 +50,7 @@ class Process:
     @classmethod
     @asynccontextmanager
     async def run(cls, sandbox: Sandbox) -> AsyncIterator[Self]:
-        """Run one while the context lasts; then it is told to end, as a kubelet does."""
+        """Run a replica while the context lasts; then end it with SIGTERM, as a kubelet does."""
         directory = sandbox.directory / "operator"
         directory.mkdir()
         log, port = directory / "operator.log", free_port()
@@ -66,12 +66,13 @@ class Process:
                     "--log-level=warning",
                 ],
                 log=log,
-                # the client library writes CA and keys to temporary files; these go with it
+                # The client library writes CA and keys to temporary files, which are removed with
+                # the directory.
                 env=os.environ | {"TMPDIR": str(directory)},
             )
             async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
                 yield cls(tether, log, session, pid, started)
-            tether.stop(NAME, grace=GRACE_SECONDS)  # so that its lease is free at once
+            tether.stop(NAME, grace=GRACE_SECONDS)  # releases its lease at once
 
     async def ready(self) -> float:
         """Wait until its caches are in sync; return the seconds since its start."""
@@ -82,8 +83,9 @@ class Process:
         return await self._until(is_ready, LOOK_SECONDS)
 
     async def settled(self, fleet: int) -> float:
-        """Wait until it has visited every identity of a fleet of that size, all are ready and
-        nothing waits; return the seconds since its start.
+        """Wait until it is idle and has reconciled every identity of a fleet of that size.
+
+        All identities must be ready. Returns the seconds since its start.
         """
 
         async def is_settled() -> bool:
@@ -99,26 +101,26 @@ class Process:
         return await self._until(is_settled, SCRAPE_SECONDS)
 
     async def still(self) -> None:
-        """Wait until it has visited nothing for a while."""
+        """Wait until it has reconciled nothing for a while."""
         before, visits = -1.0, await self.visits()
         while visits != before:
             await asyncio.sleep(STILL_SECONDS)
             before, visits = visits, await self.visits()
 
     async def visits(self) -> float:
-        """Return how often it has looked at a resource, and planned."""
+        """Return the number of its reconciliations."""
         return _visits(await self._page("metrics"))
 
     async def requests(self) -> Requests:
-        """Return what it has asked of the API server."""
+        """Return its requests to the API server."""
         return asked(await self._page("metrics"))
 
     async def metrics(self) -> str:
-        """Return all that it tells of itself."""
+        """Return its metrics page."""
         return await self._page("metrics")
 
     def memory(self) -> Memory:
-        """Return what it holds, as the kernel says."""
+        """Return its memory from the kernel's statistics."""
         status = dict(
             line.split(":", 1)
             for line in Path(f"/proc/{self._pid}/status").read_text().splitlines()
@@ -135,7 +137,7 @@ class Process:
         return time.perf_counter() - self.started
 
     async def _page(self, page: str) -> str:
-        """Return a page, or nothing while it does not answer."""
+        """Return a page, or an empty string while the process does not answer."""
         try:
             async with self._session.get(f"/{page}") as answer:
                 return await answer.text()

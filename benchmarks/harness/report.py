@@ -1,6 +1,6 @@
-"""Times of Troth's and of a floor's, counts and sizes, and what can be said of them.
+"""Times of Troth and of a floor, counts and sizes, with their quantiles and ratios.
 
-Times are in seconds throughout.
+All times are in seconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,27 +13,27 @@ JUDGED = (QUANTILES["p50"], QUANTILES["p99"])
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How long one thing took Troth, and how long the floor, each time it was done."""
+    """Times of Troth and of the floor for the same operation, one for each repetition."""
 
     what: str
     troth: Sequence[float]
     floor: Sequence[float]
     aim: float | None = None
-    """What its ratios, half of the time and but for one time in a hundred, should not exceed."""
+    """Maximum ratio, for the median and for the 99th percentile."""
 
     @property
     def kept(self) -> bool | None:
-        """Whether the aim was kept; None if there is none."""
+        """Whether the ratios meet the aim; None if there is none."""
         return None if self.aim is None else max(map(self.ratio, JUDGED)) <= self.aim
 
     def ratio(self, share: float) -> float:
-        """Return how many times the floor's quantile Troth's is."""
+        """Return the ratio of Troth's quantile to the floor's."""
         return quantile(self.troth, share) / quantile(self.floor, share)
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A count, a size, or whatever else has no floor but perhaps an aim not to be exceeded."""
+    """A count, a size or another value without a floor; it may have a maximum as aim."""
 
     what: str
     value: float
@@ -42,13 +42,13 @@ class Figure:
 
     @property
     def kept(self) -> bool | None:
-        """Whether the aim was kept; None if there is none."""
+        """Whether the value meets the aim; None if there is none."""
         return None if self.aim is None else self.value <= self.aim
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one benchmark found; without rows and figures, `note` says why there are none."""
+    """The results of one benchmark; without rows and figures, `note` gives the reason."""
 
     title: str
     rows: Sequence[Comparison] = ()
@@ -56,7 +56,7 @@ class Report:
     figures: Sequence[Figure] = ()
 
     def content(self) -> dict[str, Any]:
-        """Return it as JSON has it, with every time that was taken."""
+        """Return the report as JSON, with every measured time."""
         return {
             "title": self.title,
             "note": self.note,
@@ -76,9 +76,9 @@ class Report:
 
 
 def quantile(times: Sequence[float], share: float) -> float:
-    """Return the time that a share of all, from 0 to 1, does not exceed.
+    """Return the quantile of times for a share from 0 to 1.
 
-    Between two times it is interpolated, as in Hyndman and Fan's seventh definition.
+    Values between two times are interpolated (Hyndman and Fan, definition 7).
     """
     ordered = sorted(times)
     place = share * (len(ordered) - 1)

@@ -1,4 +1,4 @@
-"""Requests to the API server, as it counts them itself and as Troth does."""
+"""Requests to the API server, as counted by the API server and by Troth."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -9,16 +9,16 @@ from prometheus_client.samples import Sample
 from sandbox import Sandbox
 
 Requests = Counter[tuple[str, str]]
-"""How many there were, by Troth's word for the verb and by resource."""
+"""Number of requests, by the verb in Troth's metrics and by resource."""
 
 VERBS = {"POST": "create", "PUT": "update"}
-"""The API server's words that are not Troth's in capitals."""
+"""Verbs of the API server whose lower-case form differs from the verb in Troth's metrics."""
 READS = ("get", "list", "watch")
 LEASES = "leases"
 
 
 def samples(text: str, *names: str) -> Iterator[Sample]:
-    """Yield the samples of some metrics; of thousands of others not even the lines are read."""
+    """Yield the samples of some metrics; the lines of all other metrics are not parsed."""
     prefixes = tuple(f"{name}{end}" for name in names for end in "{ ")
     lines = "\n".join(line for line in text.splitlines() if line.startswith(prefixes))
     for family in text_string_to_metric_families(lines):
@@ -26,9 +26,9 @@ def samples(text: str, *names: str) -> Iterator[Sample]:
 
 
 def served(sandbox: Sandbox) -> Requests:
-    """Return what the API server has answered since it started, whoever asked.
+    """Return the requests of all clients that the API server has answered since its start.
 
-    It counts a watch when it ends.
+    The API server counts a watch when it ends.
     """
     counted: Requests = Counter()
     for sample in samples(sandbox.kubectl("get", "--raw", "/metrics"), "apiserver_request_total"):
@@ -38,7 +38,7 @@ def served(sandbox: Sandbox) -> Requests:
 
 
 def asked(text: str) -> Requests:
-    """Return what Troth's own metrics say it has asked."""
+    """Return the requests in Troth's own metrics."""
     counted: Requests = Counter()
     for sample in samples(text, "troth_api_requests_total"):
         counted[sample.labels["verb"], sample.labels["resource"]] += int(sample.value)
@@ -46,7 +46,7 @@ def asked(text: str) -> Requests:
 
 
 def writes(requests: Requests, *, but: Iterable[str] = (LEASES,)) -> int:
-    """Return how many of the requests were writes, those of some resources apart."""
+    """Return the number of writes, except those of the resources in `but`."""
     return sum(
         number
         for (verb, resource), number in requests.items()

@@ -20,12 +20,12 @@ LOOPBACK = "127.0.0.1"
 PATIENCE_SECONDS, GRACE_SECONDS = 30.0, 10.0
 
 Connect = Callable[[int], AbstractContextManager[Load]]
-"""Opens connections to a port."""
+"""A function that opens connections to a port."""
 
 
 @dataclass(slots=True)
 class Side:
-    """A server and its load, and the seconds of its rounds: by the clock, and of either's core.
+    """A server and its load, and the seconds of its rounds: elapsed, and CPU time of each.
 
     `requests` returns the requests of the next round.
     """
@@ -38,7 +38,7 @@ class Side:
     load: list[float] = field(default_factory=list)
 
     def take_turn(self) -> None:
-        """Send and measure a round."""
+        """Send a round and measure it."""
         requests = self.requests()
         with self.connect() as load:
             before, sent = processor_seconds(self.pid), time.process_time()
@@ -47,22 +47,22 @@ class Side:
             self.processor.append(processor_seconds(self.pid) - before)
 
     def warm_up(self) -> None:
-        """Send a round and measure nothing."""
+        """Send a round without measuring it."""
         with self.connect() as load:
             load.take(self.requests())
 
     def rate(self, requests: int) -> float:
-        """Return the requests per second of the median round, which has so many."""
+        """Return the requests per second of the median round; each round has that many requests."""
         return requests / median(self.clock)
 
     @property
     def share(self) -> float:
-        """The share of its core that the server used."""
+        """Share of its core that the server used."""
         return sum(self.processor) / sum(self.clock)
 
     @property
     def load_share(self) -> float:
-        """The share of its core that the load used."""
+        """Share of its core that the load used."""
         return sum(self.load) / sum(self.clock)
 
 
@@ -94,7 +94,7 @@ class Servers:
         self.tether.stop(name, grace=GRACE_SECONDS)
 
     def start(self, name: str, module: str, *arguments: str) -> int:
-        """Start a module as a process; return its process id."""
+        """Start a module as a process; return its process ID."""
         argv = [sys.executable, "-m", module, *arguments]
         return self.tether.start(name, argv, log=self.directory / f"{name}.log")
 
@@ -115,7 +115,7 @@ class Servers:
 
 @contextmanager
 def servers() -> Iterator[Servers]:
-    """Keep this process, the load, on its core while the context lasts, and end servers then."""
+    """Pin this process, the load, to its core while the context lasts, and end servers then."""
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
         directory = Path(place)
         stack.enter_context(on(cores()[1]))
@@ -124,7 +124,7 @@ def servers() -> Iterator[Servers]:
 
 
 def new_directory(directory: Path) -> Path:
-    """Make a directory and return it."""
+    """Create a directory and return it."""
     directory.mkdir()
     return directory
 

@@ -1,4 +1,4 @@
-"""Reports as tables for people: what travels between machines first, times after."""
+"""Reports as tables: ratios first, which are comparable between machines, then times."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,11 +9,11 @@ from benchmarks.harness.report import QUANTILES, Comparison, Figure, Report, qua
 RATIOS = ("p50", "p99")
 UNITS = (("ms", 1e3), ("µs", 1e6))
 SHORT = 1e-3
-"""A time in seconds below which milliseconds say little."""
+"""Time in seconds below which milliseconds are too coarse."""
 
 
 def tables(report: Report) -> Iterator[Table]:
-    """Yield a table of times, beside the floor's, and one of counts and sizes, as there are any."""
+    """Yield the table of times with the floor's and the table of counts and sizes, if any."""
     drawn = [draw(report) for draw in (_times_of, _figures_of)]
     shown = [each for each in drawn if each.rows]
     if shown:

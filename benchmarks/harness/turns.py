@@ -1,4 +1,4 @@
-"""Times of Troth and of a floor, taken in turns so that both meet the same machine."""
+"""Times of Troth and of a floor, measured in turns under the same conditions."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from benchmarks.harness.report import Comparison
 
 Turn = Callable[[], Iterable[float]]
-"""One turn of a side; returns the seconds of each thing that it does."""
+"""One turn of a side; returns the seconds of each operation."""
 
 
 def compare(
     what: str, rounds: int, prepare: Callable[[], tuple[Turn, Turn]], aim: float | None = None
 ) -> Comparison:
-    """Measure Troth and the floor in turns: in each round the floor before and after Troth.
+    """Measure Troth and the floor in turns: in each round, the floor runs before and after Troth.
 
-    `prepare` returns both sides' turns, Troth's first, of one round.
+    `prepare` returns the turns of both sides for one round, Troth's first.
     """
     troths: list[float] = []
     floors: list[float] = []
@@ -27,7 +27,7 @@ def compare(
 
 
 def each_timed(calls: Iterable[Callable[[], object]]) -> list[float]:
-    """Return the seconds that each call takes."""
+    """Return the seconds of each call."""
     times = []
     for call in calls:
         began = time.perf_counter()
@@ -37,7 +37,7 @@ def each_timed(calls: Iterable[Callable[[], object]]) -> list[float]:
 
 
 async def timed(work: Callable[[], Awaitable[object]]) -> float:
-    """Return the seconds that a piece of work takes."""
+    """Return the seconds that `work` takes."""
     began = time.perf_counter()
     await work()
     return time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""What the API server tells whoever watches: when a change is there, seen from outside."""
+"""A watch on the API server: the time at which a change becomes visible."""
 
 import asyncio
 import json
@@ -14,12 +14,12 @@ from benchmarks.fleet.topology import Manifest
 from benchmarks.harness.client import credentials
 
 Objects = Mapping[str, Manifest]
-"""By their paths."""
+"""Objects by their paths."""
 PATIENCE_SECONDS = 30.0
 
 
 class Watch:
-    """The newest of every object of some collections that has changed since it was opened."""
+    """The newest version of each object that has changed since the watch was opened."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Manifest] = {}
@@ -28,7 +28,7 @@ class Watch:
     @classmethod
     @asynccontextmanager
     async def open(cls, kubeconfig: Path, collections: Sequence[str]) -> AsyncIterator[Self]:
-        """Watch what is at some paths while the context lasts."""
+        """Watch the collections at some paths while the context lasts."""
         context, server = credentials(kubeconfig)
         watch = cls()
         async with AsyncExitStack() as stack:
@@ -53,9 +53,9 @@ class Watch:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def until(self, holds: Callable[[Objects], bool]) -> float:
-        """Wait until something holds of the objects; return when, by `perf_counter`.
+        """Wait until a condition holds for the objects; return the time, by `perf_counter`.
 
-        Raises `TimeoutError` if it does not come.
+        Raises `TimeoutError` if it does not become true.
         """
         async with asyncio.timeout(PATIENCE_SECONDS), self._news:
             await self._news.wait_for(lambda: holds(self.objects))

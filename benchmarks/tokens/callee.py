@@ -1,4 +1,4 @@
-"""A callee by itself: what it mounts, and requests to it as its server hands them over."""
+"""A callee without a server: the files that it mounts, and requests in its server's format."""
 
 import json
 import uuid
@@ -28,11 +28,14 @@ HEADERS = {
     "Content-Length": "42",
     "Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 }
-"""What a client sends beside tokens."""
+"""Headers of a request besides the tokens."""
 
 
 def mount(directory: Path, domain: Domain) -> Identity:
-    """Write what the callee mounts; it takes tokens, and transaction tokens with a tenant."""
+    """Write the files that the callee mounts.
+
+    The callee accepts tokens, and transaction tokens with a tenant.
+    """
     own = domain.svid(OWN)
     write_tls(directory, own, domain.anchors)
     (directory / "identity.json").write_text(json.dumps(_document(own)))
@@ -48,7 +51,7 @@ class Caller:
     svid: SVID
     signer: TokenSigner
     chain: tuple[str, ...] = field(init=False)
-    """Its certificate as servers hand it over; one object as long as a connection lasts."""
+    """Certificate of the caller in the format of servers; one object for a whole connection."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chain", (self.svid.certificate.decode(),))
@@ -83,7 +86,7 @@ class Caller:
         )
 
     def scope(self, token: str, transaction: str) -> dict[str, Any]:
-        """Return a request as an ASGI server hands it over."""
+        """Return a request in the format of an ASGI server."""
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -114,7 +117,7 @@ class Caller:
         }
 
     def environ(self, token: str, transaction: str) -> dict[str, Any]:
-        """Return a request as a WSGI server does."""
+        """Return a request in the format of a WSGI server."""
         headers = [(name.upper(), value) for name, value in _headers(token, transaction)]
         return {
             "REQUEST_METHOD": "POST",

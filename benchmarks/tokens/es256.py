@@ -1,4 +1,4 @@
-"""ES256 as the floor does it: one signature or its verification by `cryptography`, no more."""
+"""ES256 of the floor: only one signature or verification by `cryptography`."""
 
 import base64
 
@@ -14,7 +14,7 @@ _ALGORITHM = ec.ECDSA(SHA256())
 
 
 def verify(token: str, key: ec.EllipticCurvePublicKey) -> None:
-    """Raise `InvalidSignature` where a key has not signed a token; what it says is not read."""
+    """Raise `InvalidSignature` if a key has not signed a token; its claims are not read."""
     data, _, signature = token.rpartition(".")
     raw = base64.urlsafe_b64decode(f"{signature}==")
     r, s = int.from_bytes(raw[:_BYTES]), int.from_bytes(raw[_BYTES:])
@@ -22,7 +22,7 @@ def verify(token: str, key: ec.EllipticCurvePublicKey) -> None:
 
 
 def signed(data: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return data, a dot, and its signature in base64url: a token, whatever the data says."""
+    """Return data, a dot, and its signature in base64url: a token with any content."""
     r, s = decode_dss_signature(key.sign(data, _ALGORITHM))
     signature = r.to_bytes(_BYTES) + s.to_bytes(_BYTES)
     return data + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")

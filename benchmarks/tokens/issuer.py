@@ -1,6 +1,6 @@
 """Tokens per second of the issuer on one core. The floor is the same server, which only signs.
 
-Both are uvicorn with the issuer's TLS, as processes on one core. The load is on another core, with
+Both run uvicorn with the issuer's TLS, as processes on one core. The load is on another core, with
 kept connections and certificates. The sides take turns.
 """
 
@@ -34,10 +34,10 @@ from troth.pki.keys import private_key_pem
 
 ROUNDS = 8
 TOKENS = 1000
-"""From each side in each round."""
+"""Tokens from each side in each round."""
 CONNECTIONS = 16
 CALLERS, AUDIENCES = 1000, 4
-"""In the issuer's configuration."""
+"""Callers and audiences in the issuer's configuration."""
 RATE = 0.5
 """The share of the floor's rate to reach."""
 IDLE = 0.6

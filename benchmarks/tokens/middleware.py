@@ -1,7 +1,7 @@
-"""The time that the middleware adds to a request. The floor is the bare application.
+"""The time that the middleware adds to a request. The floor is the plain application.
 
-Applications are called as their servers call them, without a network. Where tokens are new, the
-floor is the verification of their signatures by `cryptography` and nothing else.
+The benchmark calls applications as their servers do, without a network. For new tokens, the floor
+is only the verification of their signatures by `cryptography`.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from troth.edge.inbound import asgi, wsgi
 
 ROUNDS = 60
 REQUESTS = 50
-"""In each round, to each side."""
+"""Requests to each side in each round."""
 ADDED = 30e-6
-"""Seconds that the middleware may add to a request with known tokens, in the median."""
+"""Maximum seconds that the middleware adds to a request with known tokens, in the median."""
 FIRST_SIGHT = 1.5
-"""The highest ratio of a request with new tokens to the bare verification."""
+"""Maximum ratio of a request with new tokens to the plain verification."""
 TITLE = f"Middleware: {ROUNDS * REQUESTS} requests of each kind"
 NOTE = (
     "The request has an access token and a transaction token. Known tokens were seen before; "

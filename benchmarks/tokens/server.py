@@ -29,7 +29,7 @@ from troth.serving.logs import LogFormat, configure
 
 TROTH, FLOOR = "troth", "floor"
 SECRET, KEY, ANSWER = "secret.json", "token.key", "answer.json"
-"""The files: the issuer's Secret; for the floor its key and one answer of the issuer."""
+"""Files: the issuer's Secret; the floor's key and one answer of the issuer."""
 
 
 class NoApiServer:
@@ -72,7 +72,7 @@ def floor(directory: Path) -> ASGIApp:
 
 
 def main(which: str, place: str, port: str, core: str) -> None:
-    """Serve until stopped, on one core where the machine allows it."""
+    """Serve until SIGTERM, on one core if the machine allows it."""
     stay(int(core))
     directory = Path(place)
     made: Any = {TROTH: issuer, FLOOR: floor}[which](directory)

@@ -1,7 +1,7 @@
-"""A thousand edges change at once: how long until the issuer goes by that.
+"""Time until the issuer uses a change of a thousand edges at once.
 
-The operator and the issuer are processes of their own, on one API server. A watch tells which
-version of the Secret has which edges, and the issuer's log when it took that version up.
+The operator and the issuer are separate processes with one API server. A watch shows which version
+of the Secret has which edges. The issuer's log shows when it read that version.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from troth.pki.spiffe import spiffe_id
 
 IDENTITIES = 250
 EDGES = IDENTITIES * NEIGHBOURS
-"""All of a ring; they are numbered by callee, and for each by how far off the caller is."""
+"""All edges of a ring, numbered by callee and then by the caller's distance from it."""
 AIM_SECONDS = 5.0
 SCOPES = ["read", "write"]
 TITLE = f"The issuer's view: {EDGES} edges of {IDENTITIES} identities change at once"
@@ -77,7 +77,7 @@ async def _measure(sandbox: Sandbox) -> list[Comparison]:
 
 
 async def _change(sandbox: Sandbox, bare: Bare, log: Path, what: str, *, live: bool) -> Comparison:
-    """Take all edges back, or declare them again; return how long each took."""
+    """Remove all edges, or declare them again; return the time of each."""
     async with Watch.open(sandbox.kubeconfig, [path("Secret", SYSTEM)]) as watch:
         following = asyncio.create_task(_versions(watch, live=live))
         began, answered = await _declare(bare, live=live)
@@ -112,7 +112,7 @@ async def _declare(bare: Bare, *, live: bool) -> tuple[Moments, Moments]:
 
 
 async def _versions(watch: Watch, *, live: bool) -> Mapping[int, int]:
-    """Return the first version of the view that tells of each edge, or with `live` false not."""
+    """Return the first version of the view that has each edge, or with `live` false lacks it."""
     found: dict[int, int] = {}
 
     def is_new(objects: Objects) -> bool:
@@ -133,7 +133,7 @@ def _version(secret: Manifest) -> int:
 
 
 async def readings(log: Path, version: int) -> Moments:
-    """Return when the issuer read each version, once it has read this one or a later one."""
+    """Return when the issuer read each version, after it has read this one or a later one."""
     while True:
         read = {
             int(line["version"]): datetime.fromisoformat(line["timestamp"]).timestamp()
@@ -146,13 +146,13 @@ async def readings(log: Path, version: int) -> Moments:
 
 
 def first_reading(read: Moments, version: int) -> float:
-    """Return when a version was read, or else the next that was."""
+    """Return when a version was read, or else the next version that was."""
     return read[min(each for each in read if each >= version)]
 
 
 def _lines(log: Path) -> Iterable[Manifest]:
     for line in log.read_text().splitlines():
-        with suppress(json.JSONDecodeError):  # the last one may be half written
+        with suppress(json.JSONDecodeError):  # the last line may be incomplete
             yield json.loads(line)
 
 
@@ -160,7 +160,7 @@ def _lines(log: Path) -> Iterable[Manifest]:
 
 
 def _tokens(manifest: Manifest) -> Manifest:
-    """Return a declaration of a ring as one with tokens."""
+    """Return the declaration of a ring's identity with tokens added."""
     spec = manifest["spec"]
     if manifest["kind"] == "TrustDomain":
         spec["tokens"] = {}
@@ -178,7 +178,7 @@ def _callers(secret: Manifest) -> Mapping[str, Manifest]:
 
 
 def _is_in(number: int, callers: Mapping[str, Manifest]) -> bool:
-    """Say whether the callers of a view have an edge."""
+    """Return whether the callers of a view have an edge."""
     callee, step = divmod(number, NEIGHBOURS)
     caller = callers[_spiffe_id((callee + step + 1) % IDENTITIES)]
     return _spiffe_id(callee) in caller["audiences"]

@@ -1,9 +1,9 @@
 """Webhooks per second through the gateway on one core. The floor only answers 204.
 
-Each side is a process on one core; the load and all else are on another. The sides take turns.
-Except in the last case, the gateway does everything but forward: it reads and verifies the request,
-claims and commits it in the replay store, and writes the log line and the metrics. Its target
-answers in the next turn of the event loop, and no token is signed.
+Each side is a process on one core; the load and all other processes are on another. The sides take
+turns. Except in the last case, the gateway does everything but forward: it reads and verifies the
+request, claims and commits it in the replay store, and writes the log line and the metrics. Its
+target answers in the next turn of the event loop, and no token is signed.
 """
 
 import json
@@ -32,10 +32,10 @@ from troth.pki.keys import private_key_pem
 
 ROUNDS = 8
 DELIVERIES = 2000
-"""To each side in each round."""
+"""Deliveries to each side in each round."""
 CONNECTIONS = 32
 RATES = {Side.MEMORY: 0.5, Side.VALKEY: 0.35, Side.EVERYSEC: 0.35}
-"""The shares of the floor's rate to reach."""
+"""Shares of the floor's rate to reach."""
 LATENCY = 2.0
 """The highest ratio of the gateway's p99 to the floor's at half load."""
 IDLE = 0.7
@@ -43,9 +43,9 @@ IDLE = 0.7
 FEW, MANY = 60_000, 1_000_000
 """Deliveries of the memory benchmark: as part of `webhooks`, and of `webhook-memory`."""
 WINDOWS = 8
-"""How often the replay window passes meanwhile."""
+"""Number of replay windows that pass meanwhile."""
 FLAT = 0.02
-"""The share by which memory may grow in the second half."""
+"""Maximum share by which memory grows in the second half."""
 NAMES = {
     Side.MEMORY: "store in memory",
     Side.VALKEY: "store in Valkey, appendfsync always",

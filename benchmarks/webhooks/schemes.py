@@ -1,7 +1,7 @@
-"""The time in which each scheme verifies a delivery of a kilobyte.
+"""Time in which each scheme verifies a delivery of a kilobyte.
 
-The floor is one call of `hmac` with a constant-time comparison, or one verification by
-`cryptography`, over as many bytes, and nothing else.
+The floor is only one call of `hmac` with a constant-time comparison, or one verification by
+`cryptography`, over as many bytes.
 """
 
 import base64
@@ -24,7 +24,7 @@ from troth.webhooks.schemes.registry import scheme_for
 from troth.webhooks.schemes.scheme import Stamp
 
 ROUNDS, TIMES = 40, 50
-"""In each round, by each side."""
+"""Rounds, and verifications by each side in each round."""
 URL = f"https://hooks.bench.example{PATH}"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:bench"
 NOW, TOLERANCE = 1_700_000_000, 5.0
@@ -38,7 +38,7 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A scheme with a key, and its bare cryptographic call."""
+    """A scheme with a key, and its plain cryptographic call."""
 
     what: str
     name: SchemeName
@@ -48,7 +48,7 @@ class Case:
     described: Described | None = None
 
     def calls(self) -> tuple[Call, Call]:
-        """Return the verification of a delivery, and the bare call."""
+        """Return the verification of a delivery, and the plain call."""
         sns = self.name is SchemeName.SNS
         scheme = scheme_for(
             Signing(
@@ -112,7 +112,7 @@ def cases() -> Iterator[Case]:
     yield Case("HTTP signatures, P-256", http, _pem(curve), _ecdsa(curve))
 
 
-# The bare calls
+# The plain calls
 
 
 def _mac(digest: str) -> Callable[[bytes], Call]:

@@ -24,7 +24,7 @@ _ANSWER = re.compile(rb"HTTP/1\.1 (200|204) [^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n")
 
 
 def body_of(size: int = BODY_BYTES) -> bytes:
-    """Return a payment event as JSON of so many bytes."""
+    """Return a payment event as JSON of that size."""
     event = {"id": "evt_1", "event_id": "evt_1", "type": "charge.settled", "note": ""}
     event["note"] = "x" * (size - len(json.dumps(event)))
     return json.dumps(event).encode()
@@ -32,13 +32,13 @@ def body_of(size: int = BODY_BYTES) -> bytes:
 
 @dataclass(slots=True)
 class Post:
-    """Deliveries by Standard Webhooks, each with an ID of its own, as bytes."""
+    """Deliveries by Standard Webhooks, each with its own ID, as bytes."""
 
     body: bytes = field(default_factory=body_of)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def signed(self, count: int) -> list[bytes]:
-        """Return so many deliveries, signed now."""
+        """Return new deliveries, signed now."""
         now = int(time.time())
         head = (
             f"POST {PATH} HTTP/1.1\r\nHost: hooks.bench.example\r\nUser-Agent: bench\r\n"

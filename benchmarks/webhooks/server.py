@@ -37,8 +37,9 @@ from troth.webhooks.gateway.serving import Server
 GATEWAY = identity("gateway")
 COMPILED, MOUNTED, TOKEN_KEY = "compiled", "mounted", "token.key"
 WINDOW = "window"
-"""The files: the endpoint's configuration, the gateway's mounts, the key that signs tokens, and the
-length of `AGEING`'s replay window in deliveries. A side's Valkey address is in a file of its name.
+"""Files: the endpoint's configuration, the gateway's mounts, the key that signs tokens, and the
+length of `AGEING`'s replay window in deliveries. A side's Valkey address is in a file of its
+name.
 """
 
 
@@ -65,7 +66,7 @@ class ImmediateTarget:
     async def __call__(
         self, target: Target, body: bytes, headers: Mapping[str, str], token: str
     ) -> Answer:
-        """Accept it."""
+        """Accept the delivery."""
         del target, body, headers, token
         await asyncio.sleep(0)
         self.accepted += 1
@@ -126,7 +127,7 @@ def _ageing(target: ImmediateTarget, window: int, directory: Path) -> Memory:
 
 
 async def serve(app: Application, side: Side, port: int) -> None:
-    """Serve until stopped."""
+    """Serve until SIGTERM."""
     host, loop = "127.0.0.1", asyncio.get_running_loop()
     if side is Side.PLAIN:
         plain = uvicorn.Config(
@@ -147,7 +148,7 @@ async def serve(app: Application, side: Side, port: int) -> None:
 
 
 def main(side: Side, directory: Path, port: int, core: int) -> None:
-    """Serve on one core where the machine allows it."""
+    """Serve on one core if the machine allows it."""
     stay(core)
 
     async def run() -> None:

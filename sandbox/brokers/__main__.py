@@ -1,9 +1,10 @@
-"""Runs NATS on loopback, with the shop's streams, until it is told to stop.
+"""Run NATS on the loopback interface, with the shop's streams, until SIGTERM.
 
     python -m sandbox.brokers DIRECTORY
 
-In `DIRECTORY` it writes what an administrator gives to Troth: the data of the Secrets `nats-admin`
-and `nats-ca`, as folders, and `account` and `server`. The last is there once it serves.
+The program writes to `DIRECTORY` what an administrator configures in Troth: the data of the Secrets
+`nats-admin` and `nats-ca`, each as a directory, and the files `account` and `server`. It writes
+`server` last, once NATS serves.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ DURABLES = {"ORDERS": ["fulfilment"]}
 
 
 def serve(directory: Path) -> None:
-    """Serve until the process is told to end."""
+    """Serve until the process is asked to end."""
 
     def end(_signal: int, _frame: object) -> NoReturn:
         raise SystemExit(0)

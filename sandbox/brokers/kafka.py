@@ -1,9 +1,8 @@
-"""A real Kafka server on the loopback interface: KRaft, one node, everything over TLS.
+"""A real Kafka server on the loopback interface: KRaft, one node, all listeners over TLS.
 
-`ADMIN` is the listener that knows its clients by their certificates, `CLIENTS` the one that knows
-them by SCRAM. `IDENTITIES`, there if asked for, is for certificates of other authorities, which
-`ADMIN` does not take. Who is not granted what he does is denied, apart from the administrator and
-the server itself.
+The listener `ADMIN` authenticates clients by certificate, `CLIENTS` by SCRAM. The optional listener
+`IDENTITIES` accepts certificates of other authorities, which `ADMIN` rejects. Except for the
+administrator and the server itself, every principal needs an ACL.
 """
 
 import base64
@@ -38,7 +37,7 @@ STARTED = "Kafka Server started"
 
 ADMINISTRATOR = "troth-admin"
 SERVER = "kafka"
-"""By what name the server knows itself: it connects to itself as a client."""
+"""Name of the server's own principal: it connects to itself as a client."""
 
 SMALL = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 LOGGING = """\
@@ -56,8 +55,10 @@ logger.started.level = INFO
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """Whose certificates `IDENTITIES` takes: below `roots` (PEM), and by what `rule`
-    (`ssl.principal.mapping.rules`) a subject there is a principal.
+    """Certificates that the listener `IDENTITIES` accepts.
+
+    `roots` is the trust bundle (PEM). `rule` maps a certificate's subject to a principal
+    (`ssl.principal.mapping.rules`).
     """
 
     roots: bytes
@@ -65,11 +66,11 @@ class Identities:
 
 
 class KafkaServer:
-    """A server in a directory, its process tethered to this one.
+    """A Kafka server in a directory; its process ends with this one.
 
-    `authority` issues the certificates that the listener `ADMIN` takes, `administrator` is the one
-    of the only super user. `session` is for how many seconds a client may go on after it logged in
-    at `CLIENTS` (`connections.max.reauth.ms`).
+    `authority` issues the certificates that the listener `ADMIN` accepts. `administrator` is the
+    certificate of the only super user. `session` is the time in seconds after which a client at
+    `CLIENTS` must authenticate again (`connections.max.reauth.ms`).
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class KafkaServer:
     @classmethod
     @contextmanager
     def start(cls, *, session: float = 2.0, identities: Identities | None = None) -> Iterator[Self]:
-        """Start a server, fetching Kafka first if need be, and end it with the block.
+        """Start a server, and stop it when the context ends. Fetch Kafka first if necessary.
 
         Raises `SandboxError` if the machine lacks Java or Maven, or if the server does not start.
         """
@@ -109,27 +110,27 @@ class KafkaServer:
 
     @property
     def version(self) -> str:
-        """The server's version."""
+        """Version of the server."""
         (jar,) = self._jars.glob("kafka_*-*.jar")
         return jar.stem.rpartition("-")[2]
 
     @property
     def admin_address(self) -> str:
-        """The listener for administrators with certificates, as `host:port`."""
+        """Address of the listener for administrators with certificates, as `host:port`."""
         return f"{LOOPBACK}:{self._ports['ADMIN']}"
 
     @property
     def client_address(self) -> str:
-        """The listener for SCRAM, as `host:port`."""
+        """Address of the SCRAM listener, as `host:port`."""
         return f"{LOOPBACK}:{self._ports['CLIENTS']}"
 
     @property
     def identity_address(self) -> str:
-        """The listener for certificates of identities, as `host:port`."""
+        """Address of the listener for certificates of identities, as `host:port`."""
         return f"{LOOPBACK}:{self._ports['IDENTITIES']}"
 
     def admin_secret(self) -> dict[str, str]:
-        """Return the data of a Secret with which Troth can administer it, at its own listener."""
+        """Return the data of a Secret with which Troth administers the server at `ADMIN`."""
         return {
             "tls.crt": self.administrator.certificate.read_text(),
             "tls.key": self.administrator.key.read_text(),
@@ -141,7 +142,7 @@ class KafkaServer:
         return {"ca.crt": self.authority.certificate.read_text()}
 
     def start_on_free_ports(self) -> None:
-        """Start it for the first time and wait until it serves; raises `ComponentError`."""
+        """Start the server for the first time and wait until it serves; raises `ComponentError`."""
 
         def start() -> None:
             self._ports = {name: free_port() for name in self._ports}
@@ -151,7 +152,7 @@ class KafkaServer:
         on_free_ports(start)
 
     def resume(self) -> None:
-        """Start it again on the same ports with its data, and wait until it serves."""
+        """Start the server again on the same ports with its data, and wait until it serves."""
         log = self._directory / "kafka.log"
         begin = log.stat().st_size if log.exists() else 0
         command = self._java("kafka.Kafka", self._configuration)
@@ -165,26 +166,26 @@ class KafkaServer:
         )
 
     def stop(self, *, grace: float = GRACE_SECONDS) -> None:
-        """Stop it, with `grace=0` as in a crash; its data stays."""
+        """Stop the server and keep its data. `grace=0` kills it, as a crash would."""
         self._tether.stop("kafka", grace=grace)
         self._pid = 0
 
     @property
     def runs(self) -> bool:
-        """Whether it is running."""
+        """Whether the server runs."""
         return bool(self._pid)
 
     def freeze(self) -> None:
-        """Pause it: its connections stay open, and it answers no request."""
+        """Pause the server: its connections stay open, and it answers no request."""
         os.kill(self._pid, signal.SIGSTOP)
 
     def wake(self) -> None:
-        """Resume it after `freeze`."""
+        """Resume the server after `freeze`."""
         os.kill(self._pid, signal.SIGCONT)
 
     @property
     def records(self) -> bytes:
-        """The metadata log as it is on the disk."""
+        """Return the metadata log from the disk."""
         (log,) = self._data.glob("__cluster_metadata-0/*.log")
         return log.read_bytes()
 
@@ -252,10 +253,11 @@ class KafkaServer:
             "allow.everyone.if.no.acl.found": "false",
             "auto.create.topics.enable": "false",
             "log.dirs": self._data,
-            # One node, for minutes: nothing waits for others, or to be worth a write.
+            # A short-lived cluster of one node: waiting for replicas or for larger batches gains
+            # nothing.
             "controller.quorum.append.linger.ms": 0,
             "group.initial.rebalance.delay.ms": 0,
-            "broker.session.timeout.ms": 3000,  # how long one that crashed may not come back
+            "broker.session.timeout.ms": 3000,  # minimum time before a crashed broker rejoins
             "broker.heartbeat.interval.ms": 500,
             "offsets.topic.num.partitions": 1,
             "offsets.topic.replication.factor": 1,
@@ -270,7 +272,7 @@ class KafkaServer:
 
 
 def _write_keystore(path: Path, pair: KeyPair) -> None:
-    """Write key and certificate as one file, the key in the one form that Java reads."""
+    """Write key and certificate to one file, the key in the only format that Java reads."""
     key = load_pem_private_key(pair.key.read_bytes(), password=None)
     with open(path, "wb", opener=owner_only) as file:
         file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

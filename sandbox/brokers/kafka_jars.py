@@ -1,4 +1,4 @@
-"""Kafka's jars, fetched once from Maven's central repository by its ordinary client."""
+"""Kafka's jars, fetched once from Maven Central by Maven."""
 
 import hashlib
 from pathlib import Path
@@ -17,7 +17,7 @@ FETCHER = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependenc
 
 
 def cached() -> Path:
-    """Return the directory where the jars are, or will be once they are fetched."""
+    """Return the directory of the jars, which may not exist yet."""
     key = hashlib.sha256(FETCHER.encode())
     for file in (POM, SUMS):
         key.update(file.read_bytes())
@@ -25,10 +25,10 @@ def cached() -> Path:
 
 
 def ensure_kafka() -> Path:
-    """Return the directory with Kafka's jars, fetching them first if need be.
+    """Return the directory of Kafka's jars; fetch them first if necessary.
 
-    Raises `BuildError` if that fails, if one is not what `jars.sha256` says, or if the machine
-    lacks what it takes.
+    Raises `BuildError` if the fetch fails, if a jar's digest differs from `jars.sha256`, or if the
+    machine lacks Java or Maven.
     """
     jars = cached()
     if not jars.exists() and (reason := missing()):
@@ -39,7 +39,7 @@ def ensure_kafka() -> Path:
 def _fetched(tether: Tether) -> Path:
     jars = tether.directory / "jars"
     maven = ["mvn", "--batch-mode", "--quiet", f"--file={POM}", FETCHER, "-DincludeScope=runtime"]
-    # A repository of its own: what Maven fetches to do this is not left in the home directory.
+    # A separate Maven repository, so that the downloads do not stay in the home directory.
     maven += [f"-Dmaven.repo.local={tether.directory / 'repository'}"]
     maven += [f"-DoutputDirectory={jars}"]
     run(tether, maven, doing="fetching", what="Kafka", cwd=tether.directory)

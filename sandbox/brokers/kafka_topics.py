@@ -1,4 +1,4 @@
-"""What the owner of topics makes at Kafka."""
+"""The topics that a Kafka administrator creates."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ SECONDS = 30.0
 
 
 def make_topics(server: KafkaServer, names: Iterable[str]) -> None:
-    """Make topics of one partition; raises `confluent_kafka.KafkaException`."""
+    """Create topics of one partition each; raises `confluent_kafka.KafkaException`."""
     admin = AdminClient(
         {
             "bootstrap.servers": server.admin_address,

@@ -1,6 +1,7 @@
-"""Starts nats-server in operator mode on loopback, with TLS; it stores its accounts' JWTs itself.
+"""nats-server in operator mode on the loopback interface, with TLS.
 
-It has a system account and an account for the services, with JetStream. The seeds stay in memory.
+The server stores its accounts' JWTs itself. It has a system account and an account for the
+services, with JetStream. The seeds stay in memory.
 """
 
 import json
@@ -41,11 +42,11 @@ _JETSTREAM = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The signing keys."""
+    """Signing keys of the operator and the accounts."""
 
     operator: Key = field(default_factory=lambda: Key.generate(Kind.OPERATOR))
     signer: Key = field(default_factory=lambda: Key.generate(Kind.OPERATOR))
-    """A signing key of the operator, for administrators."""
+    """Signing key of the operator, for administrators."""
     system: Key = field(default_factory=lambda: Key.generate(Kind.ACCOUNT))
     application: Key = field(default_factory=lambda: Key.generate(Kind.ACCOUNT))
 
@@ -67,7 +68,7 @@ class NatsServer(LoopbackServer):
     def serving(cls) -> Iterator[Self]:
         """Run a server in a temporary directory while the context lasts.
 
-        Raises `SandboxError` if the server is not installed or does not start.
+        Raises `SandboxError` if nats-server is not installed or does not start.
         """
         directory = Path(tempfile.mkdtemp(prefix="troth-nats-"))
         with Tether(directory) as tether:
@@ -77,23 +78,23 @@ class NatsServer(LoopbackServer):
 
     @property
     def version(self) -> str:
-        """The server's version."""
+        """Version of the server."""
         said = subprocess.run([_program(), "--version"], capture_output=True, text=True, check=True)
         return said.stdout.rpartition("v")[2].strip()
 
     @property
     def address(self) -> str:
-        """The address as `host:port`."""
+        """Address of the server, as `host:port`."""
         return f"{LOOPBACK}:{self._port}"
 
     @property
     def url(self) -> str:
-        """The URL."""
+        """URL of the server."""
         return f"tls://{self.address}"
 
     @property
     def account(self) -> str:
-        """The public key of the services' account."""
+        """Public key of the services' account."""
         return self.keys.application.public
 
     def tls(self) -> ssl.SSLContext:
@@ -101,19 +102,19 @@ class NatsServer(LoopbackServer):
         return ssl.create_default_context(cafile=str(self._authority))
 
     def ca(self) -> str:
-        """Return the root of its certificate, in PEM."""
+        """Return the root of the server's certificate, as PEM."""
         return self._authority.read_text()
 
     def system_creds(self) -> str:
-        """Return a new `.creds` of the system account, which administers all others."""
+        """Return new `.creds` of the system account, which administers all other accounts."""
         return account_creds("admin", self.keys.system)
 
     def owner_creds(self) -> str:
-        """Return a new `.creds` of the services' account with all permissions."""
+        """Return new `.creds` of the services' account with all permissions."""
         return account_creds("owner", self.keys.application)
 
     def admin_secret(self) -> dict[str, str]:
-        """Return the data of a Secret with which Troth can administer the services' account."""
+        """Return the data of a Secret with which Troth administers the services' account."""
         seed = self.keys.signer.seed.decode()
         return {"system.creds": self.system_creds(), "operator.nk": seed}
 
@@ -175,7 +176,7 @@ class NatsServer(LoopbackServer):
 
 
 def account_claims(account: str, name: str, *, limits: dict[str, Any] | None = None) -> Claims:
-    """Return the claims of an account that has no signing keys yet."""
+    """Return the claims of an account without signing keys."""
     nats = {
         "limits": {**_UNLIMITED, **(limits or {})},
         "default_permissions": {"pub": {}, "sub": {}},
@@ -187,7 +188,7 @@ def account_claims(account: str, name: str, *, limits: dict[str, Any] | None = N
 
 
 def account_creds(name: str, account: Key) -> str:
-    """Return a new `.creds` of a user that may do anything in an account."""
+    """Return new `.creds` of a user that has all permissions in an account."""
     user = Key.generate(Kind.USER)
     limits = {"subs": -1, "data": -1, "payload": -1}
     nats = {"pub": {}, "sub": {}, **limits, "type": "user", "version": 2}
@@ -196,7 +197,7 @@ def account_creds(name: str, account: Key) -> str:
 
 
 def hush() -> None:
-    """Keep asyncio from warning, in this process, whenever a server hangs up on nats-py."""
+    """Suppress asyncio's warnings in this process when a server closes a connection of nats-py."""
     logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 

@@ -1,4 +1,4 @@
-"""What the owner of an account at NATS makes in it: streams, and durable consumers of them."""
+"""The streams and durable consumers that the owner of a NATS account creates."""
 
 from collections.abc import Collection, Mapping
 
@@ -11,7 +11,7 @@ from sandbox.brokers.nats import NatsServer
 async def make_streams(
     server: NatsServer, streams: Mapping[str, str], durables: Mapping[str, Collection[str]]
 ) -> None:
-    """Make streams, each of one subject, and durable consumers of them, of all that they keep."""
+    """Create streams of one subject each, and durable consumers of all messages in a stream."""
     owner = Client()
     creds = RawCredentials(server.owner_creds())
     await owner.connect(server.url, tls=server.tls(), user_credentials=creds)

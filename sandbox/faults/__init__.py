@@ -1,13 +1,12 @@
-"""A path to the API server on which things go wrong when a test says so.
+"""A proxy to the API server that injects faults when a test asks for them.
 
     async with FaultyPath(kubeconfig, directory) as path:
         path.once("PATCH", "secrets", faults.lost)
         ...  # run the operator with path.kubeconfig
 
-It stands between operator and API server, with TLS to either side, and lets everything pass
-unchanged until it is told otherwise. What befalls single requests, and is told by their verb and
-their resource in the plural, is a `Fault`; what befalls watches that are open, `mute`, `cut` and
-`tear`, is the path's own doing.
+The proxy runs between operator and API server, with TLS on both sides. By default it forwards every
+request unchanged. A `Fault` affects single requests, selected by verb and plural resource. The
+methods `cut` and `tear` and the set `muted` of the path affect open watches.
 """
 
 from sandbox.faults.answers import (

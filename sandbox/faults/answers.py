@@ -1,4 +1,4 @@
-"""What may befall a request: an error in place of the answer, no answer, a late or an old one."""
+"""Faults of single requests: an error response, no response, a late or an old response."""
 
 import asyncio
 import json
@@ -10,9 +10,9 @@ from sandbox.faults.path import Fault, FaultyPath, drop
 
 
 def status(code: int, reason: str, message: str = "", *, retry_after: int | None = None) -> Fault:
-    """Answer with an error of the API server's, carrying nothing out.
+    """Return a fault that answers with an error of the API server and does not forward the request.
 
-    With `retry_after` it says, as an overloaded API server does, how many seconds to stay away.
+    `retry_after` sets the header Retry-After in seconds, as an overloaded API server does.
     """
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
 
@@ -23,7 +23,7 @@ def status(code: int, reason: str, message: str = "", *, retry_after: int | None
 
 
 def error_event(code: int, reason: str) -> Fault:
-    """Begin a watch and end it with an ERROR event, as an API server does."""
+    """Return a fault that begins a watch and ends it with an ERROR event, as an API server does."""
 
     async def answer(_request: web.Request, _path: FaultyPath) -> web.StreamResponse:
         event = {"type": "ERROR", "object": _status(code, reason, "")}
@@ -33,14 +33,14 @@ def error_event(code: int, reason: str) -> Fault:
 
 
 async def lost(request: web.Request, path: FaultyPath) -> web.StreamResponse:
-    """Have the request carried out, and drop the connection instead of answering."""
+    """Forward the request, then drop the connection without a response."""
     await path.forward(request)
     drop(request)
     return web.Response()
 
 
 def answered_late(until: asyncio.Event) -> Fault:
-    """Have a request carried out, and hold its answer back until something has happened."""
+    """Return a fault that forwards a request and delays the response until an event is set."""
 
     async def answer(request: web.Request, path: FaultyPath) -> web.StreamResponse:
         response = await path.forward(request)
@@ -51,7 +51,7 @@ def answered_late(until: asyncio.Event) -> Fault:
 
 
 def of_object(name: str, fault: Fault) -> Fault:
-    """Have a fault befall the first request about an object of a name, and no other."""
+    """Return a fault that affects only the first request about an object of that name."""
     left = [fault]
 
     async def answer(request: web.Request, path: FaultyPath) -> web.StreamResponse:
@@ -62,17 +62,17 @@ def of_object(name: str, fault: Fault) -> Fault:
 
 
 def held(until: asyncio.Event) -> Fault:
-    """Hold a request back until something has happened, as `late` does."""
+    """Return a fault that delays a request until an event is set, as `late` does."""
     return late(until.wait)
 
 
 def delayed(seconds: float) -> Fault:
-    """Hold a request back for some time, as `late` does."""
+    """Return a fault that delays a request for some seconds, as `late` does."""
     return late(lambda: asyncio.sleep(seconds))
 
 
 def late(wait: Callable[[], Awaitable[object]]) -> Fault:
-    """Hold a request back. It is on its way: it arrives though its sender give up or die."""
+    """Return a fault that delays a request. The API server gets it even if the sender gives up."""
 
     async def answer(request: web.Request, path: FaultyPath) -> web.StreamResponse:
         async def in_the_end() -> web.StreamResponse:
@@ -85,25 +85,25 @@ def late(wait: Callable[[], Awaitable[object]]) -> Fault:
 
 
 class Past:
-    """Lists as they once were, as an API server gives them whose own cache lags behind.
+    """Lists in an earlier state, as from an API server whose cache lags behind.
 
-    `keep` and `replay` are faults, for the verb GET: what passed under the one is the answer under
-    the other, page for page. The watch that follows is the API server's own affair: it goes on from
-    the old version, or answers 410 where it no longer remembers.
+    `keep` and `replay` are faults for the verb GET. `replay` answers with the responses that `keep`
+    recorded, page for page. The watch that follows is not changed: the API server continues from
+    the old version, or answers 410 if it no longer has it.
     """
 
     def __init__(self) -> None:
         self._answers: dict[str, bytes] = {}
 
     async def keep(self, request: web.Request, path: FaultyPath) -> web.StreamResponse:
-        """Let a request pass, and remember the answer."""
+        """Forward a request, and record the response."""
         answer = await path.forward(request)
         if isinstance(answer, web.Response) and isinstance(answer.body, bytes):
             self._answers[request.path_qs] = answer.body
         return answer
 
     async def replay(self, request: web.Request, _path: FaultyPath) -> web.StreamResponse:
-        """Answer with what was remembered."""
+        """Answer with the recorded response."""
         return web.Response(body=self._answers[request.path_qs], content_type="application/json")
 
 

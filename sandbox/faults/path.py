@@ -1,4 +1,4 @@
-"""The proxy: what passes, what is told of it, and what befalls open watches."""
+"""The proxy that forwards requests, records them, and injects faults into requests and watches."""
 
 import asyncio
 import base64
@@ -24,19 +24,19 @@ _READS = {"GET", "HEAD", "WATCH"}
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: what is asked of which resource; `verb` is the method, or WATCH."""
+    """One request: its verb and resource; `verb` is the method, or WATCH."""
 
     verb: str
     resource: str
     path: str
     at: float
-    """When it had arrived whole, on the monotonic clock."""
+    """Time at which the whole request had arrived, on the monotonic clock."""
 
     @classmethod
     def of(cls, request: web.Request) -> Self:
-        """Return what a request asks."""
+        """Return the call that a request makes."""
         parts = request.path.strip("/").split("/")
-        rest = (parts[2:] if parts[0] == "api" else parts[3:]) or [""]  # else about the server
+        rest = (parts[2:] if parts[0] == "api" else parts[3:]) or [""]  # other paths of the server
         if rest[0] == "namespaces" and len(rest) > 2:  # noqa: PLR2004 - not a Namespace itself
             rest = rest[2:]
         watches = request.query.get("watch", "").lower() in ("true", "1")
@@ -45,16 +45,16 @@ class Call:
 
     @property
     def writes(self) -> bool:
-        """Whether it changes anything."""
+        """Whether the request changes anything."""
         return self.verb not in _READS
 
 
 Fault = Callable[[web.Request, "FaultyPath"], Awaitable[web.StreamResponse]]
-"""Answers a request in its own way; `FaultyPath.forward` is the way of a path that is well."""
+"""A handler that answers a request with a fault; `FaultyPath.forward` is the default handler."""
 
 
 def drop(request: web.Request) -> None:
-    """Drop the connection that a request came by."""
+    """Drop the connection of a request."""
     if request.transport is not None:
         request.transport.abort()
 
@@ -70,18 +70,18 @@ class Stream:
 
 @dataclass
 class FaultyPath:
-    """The proxy. Use as an async context manager, then give `kubeconfig` to the operator."""
+    """The proxy. Use it as an async context manager, then give `kubeconfig` to the operator."""
 
     original: Path
-    """The kubeconfig, with a token, by which the API server is reached."""
+    """Kubeconfig, with a token, for the API server."""
     directory: Path
-    """For the proxy's own files."""
+    """Directory for the proxy's own files."""
     asked: list[Call] = field(default_factory=list)
-    """What came in, whatever befell it."""
+    """All requests that arrived, with or without a fault."""
     log: list[tuple[Call, int]] = field(default_factory=list)
-    """What the API server was asked, and its answer's status."""
+    """Forwarded requests, each with the status of the API server's response."""
     muted: set[str] = field(default_factory=set)
-    """Resources whose watches deliver nothing."""
+    """Resources whose watches deliver no events."""
     _once: dict[tuple[str, str], list[Fault]] = field(default_factory=lambda: defaultdict(list))
     _always: dict[tuple[str, str], Fault] = field(default_factory=dict)
     _streams: list[Stream] = field(default_factory=list)
@@ -121,18 +121,18 @@ class FaultyPath:
         await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._session.close()
 
-    # What goes wrong
+    # Faults
 
     def once(self, verb: str, resource: str, fault: Fault) -> None:
-        """Have a fault befall the next such request."""
+        """Apply a fault to the next request of that verb and resource."""
         self._once[verb, resource].append(fault)
 
     def always(self, verb: str, resource: str, fault: Fault) -> None:
-        """Have a fault befall every such request from now on."""
+        """Apply a fault to every request of that verb and resource from now on."""
         self._always[verb, resource] = fault
 
     def well(self) -> None:
-        """Let everything pass again."""
+        """Remove all faults."""
         self._once.clear()
         self._always.clear()
         self.muted.clear()
@@ -153,7 +153,7 @@ class FaultyPath:
         """Return how many watches of a resource are open."""
         return sum(stream.resource == resource for stream in self._streams)
 
-    # Passing on
+    # Forwarding
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         await request.read()
@@ -166,14 +166,14 @@ class FaultyPath:
     async def see_through(
         self, answer: Coroutine[Any, Any, web.StreamResponse]
     ) -> web.StreamResponse:
-        """Bring an answer about though nobody may wait for it any more."""
+        """Complete a response even if the client no longer waits for it."""
         task = asyncio.create_task(answer)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
-        """Pass a request on and return the answer."""
+        """Forward a request and return the response."""
         call = Call.of(request)
         headers = {name: text for name, text in request.headers.items() if name.lower() not in _HOP}
         try:

@@ -1,10 +1,10 @@
 """The operator's image, built from the Dockerfile on a machine without a container engine.
 
     archive = image.ensure()
-    sandbox.node.load_image(archive)  # Pods name it image.NAME and pull it never
+    sandbox.node.load_image(archive)  # Pods name it image.NAME and never pull it
 
-buildah runs the Dockerfile. Its base, `python:3.13-slim`, is in a registry that a machine may not
-reach, so a stand-in made of Debian's packages replaces it. `base` makes the stand-in, `archive`
+buildah runs the Dockerfile. The registry of its base image, `python:3.13-slim`, may be unreachable,
+so a substitute made of Debian packages replaces that image. `base` makes the substitute, `archive`
 the image, and `builder` runs the programs that both need.
 """
 

@@ -1,4 +1,4 @@
-"""The image that the Dockerfile makes of this checkout, as an archive."""
+"""The operator's image, built from this checkout, as an archive."""
 
 import hashlib
 import re
@@ -20,9 +20,9 @@ NAME = "localhost/troth:local"
 TITLE = "the operator's image"
 BASE_NAME = "localhost/troth-base:local"
 KEPT = 3
-"""How many archives stay in the cache: each is some 400 MB."""
+"""Number of archives that stay in the cache: each is about 400 MB."""
 
-# The build sees these alone, so whatever the image is made of is part of the archive's key.
+# The build sees only these files, so the archive's key covers all inputs of the image.
 INPUTS = (
     *("Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"),
     "operator",
@@ -32,7 +32,7 @@ PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy")
 
 
 def ensure() -> Path:
-    """Return the archive of the image, as `docker save` writes it, built first if need be.
+    """Return the archive of the image, as `docker save` writes it; build it first if necessary.
 
     Raises `SandboxError` with the reason if this machine cannot build it.
     """
@@ -78,23 +78,23 @@ def _built(tether: Tether, files: Path, key: str) -> Path:
 
 
 def _index(path: Path) -> Iterator[str]:
-    """Yield the options by which pip in the build uses the index, and trusts the CAs, as here."""
+    """Yield options that give the build this machine's package index for pip, and its CAs."""
     argv = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     lines = re.findall(r"^(?:install|global|:env:)\.([a-z-]+)='(.*)'$", listed, re.MULTILINE)
-    found = dict(reversed(lines))  # the environment comes first in the list, and takes precedence
+    found = dict(reversed(lines))  # variables precede files in the list and take precedence
     settings = {name: found[name] for name in PIP_SETTINGS if name in found}
     authorities = Path(found.get("cert", AUTHORITIES))
     if authorities.exists():
         settings["cert"] = str(AUTHORITIES)
         yield from ("--volume", f"{authorities}:{AUTHORITIES}:ro")
-    path.touch(mode=0o600)  # an index's address may hold a password
+    path.touch(mode=0o600)  # an index URL may contain a password
     path.write_text("[global]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items()))
     yield from ("--volume", f"{path}:/etc/pip.conf:ro")
 
 
 def key_of(root: Path) -> str:
-    """Return what tells the image of a checkout from that of another, its base included."""
+    """Return the cache key of the image of a checkout, base image included."""
     key = hashlib.sha256(str(base.cached()).encode())
     for file in _inputs(root):
         key.update(f"{file}\0".encode())

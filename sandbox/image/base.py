@@ -1,4 +1,4 @@
-"""The stand-in for the Dockerfile's base: Debian's Python, in Debian's smallest system."""
+"""The substitute for the Dockerfile's base image: Debian's Python in a minimal Debian system."""
 
 import hashlib
 import platform
@@ -10,11 +10,11 @@ from sandbox.cache import cache_directory
 from sandbox.image.builder import Builder, suite
 from sandbox.processes import Tether
 
-# `python`, as the Dockerfile calls it, with `venv` and the certificates of public authorities.
+# `python`, the command in the Dockerfile, with `venv` and the certificates of public authorities.
 INCLUDED = ("python3", "python3-venv", "python-is-python3", "ca-certificates")
 EXCLUDED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
 
-# What `python:3.13-slim` sets besides.
+# Settings of `python:3.13-slim`.
 DOCKERFILE = """\
 FROM scratch
 ADD rootfs.tar /
@@ -24,14 +24,14 @@ CMD ["python3"]
 
 
 def cached() -> Path:
-    """Return where the base's files are, or will be: a place for each release and package list."""
+    """Return the path of the base's files for this release and package list; it may not exist."""
     what = (suite(), platform.machine(), INCLUDED, EXCLUDED)
     key = hashlib.sha256(repr(what).encode()).hexdigest()[:12]
     return cache_directory() / "images" / f"base-{suite()}-{key}" / "rootfs.tar"
 
 
 def ensure() -> Path:
-    """Return the archive of the base's files, made first if it is not there."""
+    """Return the archive of the base's files; make it first if it does not exist."""
     return build_once(cached(), title(), _made)
 
 
@@ -52,12 +52,12 @@ def _made(tether: Tether) -> Path:
 
 
 def title() -> str:
-    """Return what messages call it."""
+    """Return the name of the base in messages."""
     return f"the image's base of Debian {suite()}"
 
 
 def _mirror() -> list[str]:
-    """Return the mirror from which this machine has its release, if apt names one."""
+    """Return the mirror of this machine's Debian release, if apt has one configured."""
     form = "$(REPO_URI) $(CODENAME) $(COMPONENT)"
     argv = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
     for line in subprocess.run(
@@ -70,7 +70,7 @@ def _mirror() -> list[str]:
 
 
 def _apt_settings(path: Path) -> Path:
-    """Write how this machine's apt fetches: by which proxy, for example."""
+    """Write the apt settings of this machine, for example its proxy."""
     argv = ["apt-config", "dump", "Acquire"]
     path.write_text(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
     return path

@@ -1,4 +1,4 @@
-"""Runs buildah and mmdebstrap from packages that are unpacked and not installed."""
+"""Runs buildah and mmdebstrap from packages that are unpacked but not installed."""
 
 import os
 import platform
@@ -16,13 +16,13 @@ from sandbox.running import run
 
 PACKAGES = Packages("image", ("buildah", "mmdebstrap"), ("buildah", "mmdebstrap"))
 
-# A build has mounts and processes of its own, and the kernel ends them with it.
+# Namespaces for mounts and processes of the build, which the kernel ends with it.
 NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-# buildah starts itself in a chroot without LD_LIBRARY_PATH, so its libraries have to be where the
-# linker looks.
+# buildah starts itself in a chroot without LD_LIBRARY_PATH, so the linker cache must list its
+# libraries.
 WITH_LIBRARIES = 'mount --bind "$1" /etc/ld.so.cache && shift && exec "$@"'
 
-# What buildah writes outside its store, whatever its options say.
+# Files that buildah writes outside its store, regardless of its options.
 TRACES = (
     Path("/etc/cni/net.d/cni.lock"),
     Path("/var/lib/containers/cache/blob-info-cache-v1.boltdb"),
@@ -30,9 +30,9 @@ TRACES = (
 
 
 def unavailable() -> str | None:
-    """Say in a sentence why this machine cannot build images, `None` if it can.
+    """Return the reason why this machine cannot build images, as a sentence; `None` if it can.
 
-    Nothing is built or fetched to find out.
+    The check builds and fetches nothing.
     """
     if sys.platform != "linux":
         return f"an image is built on Linux, and this is {sys.platform}"
@@ -52,14 +52,14 @@ def suite() -> str:
 
 @contextmanager
 def without_traces() -> Iterator[None]:
-    """Remove what buildah writes outside its store, where its directory was not there before."""
+    """Remove what buildah writes outside its store in directories that did not exist before."""
     new = [path for path in TRACES if not path.parent.exists()]
     try:
         yield
     finally:
         for path in new:
             path.unlink(missing_ok=True)
-            with suppress(OSError):  # up to the first that holds something else
+            with suppress(OSError):  # stops at the first directory with other files
                 for directory in path.parents:
                     directory.rmdir()
 
@@ -75,7 +75,7 @@ class Builder:
     @classmethod
     @contextmanager
     def within(cls, tether: Tether) -> Iterator[Self]:
-        """Fetch the packages if need be, and remove afterwards what buildah leaves elsewhere."""
+        """Fetch the packages if necessary; remove buildah's files outside its store at the end."""
         root = unpacked(PACKAGES)
         libraries = tether.directory / "ld.so.cache"
         directories = [*root.glob("lib/*-linux-gnu*"), *root.glob("usr/lib/*-linux-gnu*")]
@@ -101,7 +101,7 @@ class Builder:
 
     @property
     def signature_policy(self) -> tuple[str | Path, ...]:
-        """The option that names the packages' policy, empty where buildah is installed."""
+        """Options that name the packages' signature policy; empty if buildah is installed."""
         policy = self.root / "etc" / "containers" / "policy.json"
         return ("--signature-policy", policy) if policy.exists() else ()
 

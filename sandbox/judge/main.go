@@ -1,11 +1,11 @@
-// Command svid-judge says whether an X.509-SVID is good, in the words of the
-// SPIFFE project's own library. Troth's tests and its sandbox ask it, so that
-// the PKI is never judged only by the code that made it.
+// Command svid-judge verifies an X.509-SVID with go-spiffe, the SPIFFE
+// project's own library. Troth's tests and its sandbox use it, so that the PKI
+// is verified independently of the code that issued it.
 //
 //	svid-judge verify --svid FILE --bundle FILE --trust-domain NAME [--key FILE] [--time RFC3339]
 //
-// It prints one line of JSON, {"ok":…,"id":…,"error":…}, and exits with 0 when
-// the SVID is good, 1 when it is not, and 2 when it was called wrongly.
+// It prints one line of JSON, {"ok":…,"id":…,"error":…}, and exits with 0 if
+// the SVID is valid, 1 if it is not, and 2 for a usage error.
 package main
 
 import (
@@ -79,7 +79,7 @@ func parse(args []string) (question, error) {
 	return q, nil
 }
 
-// judge returns the SPIFFE ID of a good SVID.
+// judge returns the SPIFFE ID of a valid SVID.
 func judge(q question) (string, error) {
 	trustDomain, err := spiffeid.TrustDomainFromString(q.trustDomain)
 	if err != nil {
@@ -100,8 +100,8 @@ func judge(q question) (string, error) {
 	return id.String(), nil
 }
 
-// certificates reads the chain. x509svid.Parse insists on a private key, which
-// a verifier does not have, so without --key the PEM is read by itself.
+// certificates reads the chain. x509svid.Parse requires a private key, which a
+// verifier does not have, so without --key only the PEM file is read.
 func certificates(q question) ([]*x509.Certificate, error) {
 	if q.key != "" {
 		svid, err := x509svid.Load(q.svid, q.key)

@@ -1,4 +1,4 @@
-"""A node for the sandbox: Pods that run, and NetworkPolicies that filter their packets.
+"""A node for the sandbox: it runs Pods and enforces NetworkPolicies.
 
     with Sandbox.start(tier=Tier.PROCESS_PODS) as sandbox:
         sandbox.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(
@@ -7,7 +7,7 @@
         sandbox.node.caught_up()
         outcomes = sandbox.node.probe({"shop/orders": [Target("10.78.0.2:8443", port="https")]})
 
-Everything is in namespaces that end with it: a network that no link or route joins to the
-machine's, mounts and processes. What goes through the wall is in `gateway`; how to talk to a pod
-whatever its NetworkPolicies say is in `channel`; `supervisor` is the program on the inside.
+The node runs in namespaces that end with it: mounts, processes, and a network without a link or
+route to the machine's. `gateway` has the connections into and out of that network. `channel`
+connects to a pod's workload regardless of NetworkPolicies. `supervisor` is the program inside.
 """

@@ -1,4 +1,4 @@
-"""The API server, as far as a node needs it."""
+"""A minimal client of the API server, with the operations that a node needs."""
 
 import asyncio
 import base64
@@ -22,14 +22,14 @@ NOT_FOUND, CONFLICT, GONE, SERVER_ERROR = 404, 409, 410, 500
 
 
 class Change(StrEnum):
-    """What happened to an object."""
+    """Type of a change to an object."""
 
     SEEN = "seen"
     DELETED = "deleted"
 
 
 class ApiError(Exception):
-    """The API server refused."""
+    """The API server rejected a request."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -37,7 +37,7 @@ class ApiError(Exception):
 
 
 class Api:
-    """A connection to the API server; raw objects in and out."""
+    """A connection to the API server that reads and writes objects as plain mappings."""
 
     def __init__(self, session: aiohttp.ClientSession, server: str) -> None:
         self._session = session
@@ -45,13 +45,13 @@ class Api:
 
     @classmethod
     def of(cls, kubeconfig: Path) -> Self:
-        """Connect as the user of a kubeconfig that carries its certificates; needs the loop."""
+        """Connect as the user of a self-contained kubeconfig; needs a running event loop."""
         content = yaml.safe_load(kubeconfig.read_text())
         cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         context = ssl.create_default_context(cadata=authority)
         with tempfile.TemporaryDirectory(dir=kubeconfig.parent) as directory:
-            pair = Path(directory, "pair.pem")  # OpenSSL reads keys from files alone
+            pair = Path(directory, "pair.pem")  # OpenSSL reads keys only from files
             pair.touch(mode=0o600)
             pair.write_bytes(
                 base64.b64decode(user["client-certificate-data"])
@@ -63,7 +63,7 @@ class Api:
         return cls(aiohttp.ClientSession(connector=connector, timeout=timeout), cluster["server"])
 
     async def get(self, path: str) -> Manifest:
-        """Read an object or a list."""
+        """Return an object or a list."""
         return await self._ask("GET", path)
 
     async def create(self, path: str, manifest: Manifest) -> Manifest:
@@ -75,7 +75,7 @@ class Api:
         return await self._ask("PATCH", path, patch)
 
     async def delete(self, path: str, options: Manifest | None = None) -> None:
-        """Delete an object; one that is gone already will do."""
+        """Delete an object; succeeds if it does not exist."""
         try:
             await self._ask("DELETE", path, options)
         except ApiError as error:
@@ -85,12 +85,12 @@ class Api:
     async def follow(
         self, path: str, *, fields: str = ""
     ) -> AsyncIterator[tuple[Change, Manifest]]:
-        """Yield every object at `path`, then every change, for ever.
+        """Yield every object at `path`, then every change, until cancelled.
 
         `fields` is a field selector.
 
-        When the connection breaks, or is too far behind, it lists anew and yields what has gone
-        meanwhile as deleted.
+        After a broken connection or an expired version, list again, and yield objects that have
+        disappeared meanwhile as deleted.
         """
         known: dict[str, Manifest] = {}
         while True:
@@ -130,7 +130,7 @@ class Api:
                         raise ApiError(manifest.get("code", GONE), manifest.get("message", ""))
 
     async def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         await self._session.close()
 
     async def _ask(
@@ -155,7 +155,7 @@ class Api:
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[Manifest]:
-    """Yield the JSON objects of a watch, which may be longer than a buffer."""
+    """Yield the JSON objects of a watch; an object may be longer than a buffer."""
     pending = b""
     async for chunk in stream.iter_any():
         *lines, pending = (pending + chunk).split(b"\n")
@@ -164,18 +164,18 @@ async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[Manifest]:
 
 
 def path_of(manifest: Manifest, plural: str) -> str:
-    """Return where an object of the core group is."""
+    """Return the path of an object of the core group."""
     metadata = manifest["metadata"]
     return f"/api/v1/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}"
 
 
 async def insist(ask: Callable[[], Awaitable[object]]) -> None:
-    """Ask the API server until it answers, whatever it answers: it may be on its way back."""
+    """Repeat a request until the API server answers, even with an error: it may be restarting."""
     while True:
         try:
             await ask()
         except ApiError as error:
-            if error.status < SERVER_ERROR:  # the object is gone, or another by now
+            if error.status < SERVER_ERROR:  # the object is gone, or has been replaced
                 return
             print(f"the API server answered {error}", flush=True)
         except (aiohttp.ClientError, OSError):

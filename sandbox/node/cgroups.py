@@ -1,16 +1,17 @@
-"""The control groups of a node, which the kernel does not take away with its namespaces.
+"""The control groups of a node, which the kernel does not remove with its namespaces.
 
-All of a node's are below one, whose name has the process id of the sandbox's owner.
+All control groups of a node are below one, whose name contains the process ID of the sandbox's
+owner.
 
-Run as a script, this is the *reaper* that removes them. Its standard input is a pipe that its
-owner holds open. However the owner ends, and all processes of the sandbox with it, the reaper stays
-for the moment it takes them to die; then it removes the control group, and the sandbox's directory
-too, in case one of them wrote there to the last. It uses the standard library only, so that it
-starts in no time.
+Run as a script, this module is the *reaper* that removes them. Its standard input is a pipe that
+its owner holds open. When the owner ends, and all processes of the sandbox with it, the reaper
+waits until they are gone. Then it removes the control group and the sandbox's directory, to which a
+process may still have written. The module uses only the standard library, so that the reaper starts
+fast.
 
     cgroups.py OWNER_PID DIRECTORY [CONTROL_GROUP]
 
-If the reaper is killed as well, the next node that starts on this machine sweeps up.
+If the reaper is killed too, the next node that starts on this machine removes the control groups.
 """
 
 import contextlib
@@ -34,7 +35,7 @@ POLL_SECONDS = 0.02
 
 
 def create() -> str:
-    """Make an empty control group, in every hierarchy; return its name."""
+    """Create an empty control group in every hierarchy; return its name."""
     name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
     for hierarchy in _hierarchies():
         (hierarchy / name).mkdir()
@@ -42,23 +43,23 @@ def create() -> str:
 
 
 def processes(name: str, container: str) -> Iterator[int]:
-    """Yield the processes of a container, by the numbers of this pid namespace."""
+    """Yield the process IDs of a container, as seen from this PID namespace."""
     for group in _groups(name):
         for members in group.glob(f"**/{container}/cgroup.procs"):
             yield from map(int, members.read_text().split())
 
 
 def remove(name: str) -> bool:
-    """Remove a control group with all below it; return whether it is gone."""
+    """Remove a control group and all groups below it; return whether it is gone."""
     for group in _groups(name):
-        with contextlib.suppress(OSError):  # somebody is in it still
+        with contextlib.suppress(OSError):  # a process is still in it
             for directory, _, _ in os.walk(group, topdown=False):
                 Path(directory).rmdir()
     return not list(_groups(name))
 
 
 def sweep() -> None:
-    """Remove the control groups of owners that are gone, and whose reapers are too."""
+    """Remove control groups whose owner no longer runs and whose reaper did not remove them."""
     for name in {group.name for group in _groups(f"{PREFIX}*")}:
         owner = name.removeprefix(PREFIX).partition("-")[0]
         if not Path("/proc", owner).exists():
@@ -67,12 +68,12 @@ def sweep() -> None:
 
 @contextlib.contextmanager
 def reaped(directory: Path, name: str) -> Iterator[None]:
-    """Have a directory and a control group removed when the context ends, or this process does."""
+    """Remove a directory and a control group when the context or this process ends."""
     group = [name] if name else []
     reaper = subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(directory), *group],
         stdin=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C in the terminal must not reach it
+        start_new_session=True,  # so that Ctrl-C in the terminal does not reach it
     )
     assert reaper.stdin
     try:
@@ -83,10 +84,10 @@ def reaped(directory: Path, name: str) -> Iterator[None]:
 
 
 def main(owner: int, directory: str, name: str = "") -> None:
-    """Wait for the end of the owner, then clear up."""
+    """Wait for the end of the owner, then remove the directory and the control group."""
     for ignored in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
-    # A child that the owner forked has a copy of the pipe, so its process id is looked at as well.
+    # A child that the owner forked has a copy of the pipe, so also check the parent's process ID.
     while os.getppid() == owner:
         if select.select([0], [], [], OWNER_CHECK_SECONDS)[0] and not os.read(0, 1):
             break
@@ -104,7 +105,7 @@ def _groups(pattern: str) -> Iterator[Path]:
 
 
 def _hierarchies() -> Iterator[Path]:
-    """Yield the one hierarchy there is, or the many of version 1."""
+    """Yield the single hierarchy of cgroup v2, or all hierarchies of v1."""
     if (ROOT / "cgroup.controllers").exists():
         yield ROOT
     elif ROOT.exists():

@@ -1,8 +1,8 @@
-"""The way to a pod's workload that no NetworkPolicy can close.
+"""A connection to a pod's workload that no NetworkPolicy can block.
 
-The workload listens on an abstract unix socket. Such a socket belongs to a network namespace, so
-whoever makes a socket inside the pod's namespace can reach it from outside, without an address and
-without a file.
+The workload listens on an abstract unix socket. Such a socket belongs to a network namespace. So a
+process that creates a socket inside the pod's namespace can connect from outside, without an
+address and without a file.
 """
 
 import socket
@@ -25,7 +25,7 @@ def open_channel(network: NetworkNamespace) -> socket.socket:
 
 
 def serves(network: NetworkNamespace) -> bool:
-    """Whether the workload in a namespace has opened its ports."""
+    """Return whether the workload in a namespace has opened its ports."""
     try:
         open_channel(network).close()
     except OSError:

@@ -1,7 +1,7 @@
-"""The processes on the inside of a node.
+"""The processes inside a node.
 
-This runs as process 1 of a pid namespace, so that all of them die with it, and it has to bury
-whoever loses its parent, as containerd's shims do at birth. So there is one place that waits.
+This program is process 1 of a PID namespace, so that all processes in it end with it. It must also
+reap orphaned processes, such as containerd's shims. So only this module waits for processes.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ Ended = Callable[[int], None]
 
 
 class Children:
-    """Starts processes, and tells whoever asked when one has ended and how."""
+    """Starts processes, and reports the end of each to its callback."""
 
     def __init__(self) -> None:
         self._running: dict[int, tuple[subprocess.Popen[bytes], Ended]] = {}
 
     def watch(self) -> None:
-        """Begin to notice ends; needs the running loop."""
+        """Begin to reap processes; needs a running event loop."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
     def start(
@@ -38,7 +38,7 @@ class Children:
         env: Mapping[str, str] | None = None,
         before_exec: Callable[[], None] | None = None,
     ) -> int:
-        """Start one, with its output appended to `log`; return its process id."""
+        """Start a process, append its output to `log`, and return its process ID."""
         with log.open("ab") as output, network.inside() if network else nullcontext():
             process = subprocess.Popen(
                 [str(part) for part in argv],
@@ -53,7 +53,7 @@ class Children:
         return process.pid
 
     def kill(self, pid: int) -> None:
-        """End one now; `ended` is called as ever."""
+        """Kill a process; `ended` is called as usual."""
         if pid in self._running:
             os.kill(pid, signal.SIGKILL)
 

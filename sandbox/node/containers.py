@@ -1,4 +1,4 @@
-"""How containerd and the kubelet are configured, so that the machine does not notice them."""
+"""Configuration of containerd and the kubelet that leaves the machine's settings unchanged."""
 
 import json
 import subprocess
@@ -9,13 +9,13 @@ from typing import Any
 from sandbox.components import NODE_ADDRESS, RESOLVER_ADDRESS
 from sandbox.node.settings import PAUSE_IMAGE, POD_NETWORK, Settings
 
-# On the node's own /run. The kubelet has sockets in its directory, whose paths may have no more
-# than 107 characters, so that gets a short name.
+# On the node's own /run. The kubelet creates sockets in its directory, so that path is short too: a
+# socket's path may have at most 107 characters.
 SOCKET = "/run/containerd.sock"
 KUBELET_ROOT = Path("/run/kubelet")
 CNI_PLUGINS = "usr/lib/cni"
 
-# The kubelet sets these for the whole machine unless they read so already; here they do.
+# The kubelet sets these for the whole machine unless they already have these values.
 SYSCTLS: Mapping[str, int] = {
     "vm/overcommit_memory": 1,
     "vm/panic_on_oom": 0,
@@ -27,7 +27,7 @@ SYSCTLS: Mapping[str, int] = {
 
 
 def shield_the_machine(directory: Path) -> None:
-    """Put files over the settings that the kubelet would change, in this mount namespace only."""
+    """Mount files over the settings that the kubelet would change, only in this mount namespace."""
     shields = directory / "sysctl"
     shields.mkdir()
     for name, value in SYSCTLS.items():
@@ -37,7 +37,7 @@ def shield_the_machine(directory: Path) -> None:
 
 
 def make_kubelet_root(directory: Path) -> None:
-    """Give the kubelet a directory on the sandbox's disk."""
+    """Mount a directory on the sandbox's disk as the kubelet's root directory."""
     kept = directory / "kubelet"
     for path in (kept, KUBELET_ROOT):
         path.mkdir()
@@ -45,7 +45,7 @@ def make_kubelet_root(directory: Path) -> None:
 
 
 def containerd(directory: Path, plugins: Path) -> str:
-    """Return containerd's configuration; writes that of the network beside."""
+    """Return containerd's configuration; write the network configuration next to it."""
     networks = directory / "cni"
     networks.mkdir()
     (networks / "10-pods.conflist").write_text(json.dumps(_network(directory)))
@@ -88,7 +88,7 @@ def kubelet(directory: Path, settings: Settings) -> Mapping[str, Any]:
         "resolvConf": "",
         "clusterDNS": [RESOLVER_ADDRESS],
         "clusterDomain": "cluster.local",
-        # Only the API server has a certificate of this authority that it would show here.
+        # Only the API server has a client certificate of this authority that it uses here.
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": False},
@@ -97,7 +97,7 @@ def kubelet(directory: Path, settings: Settings) -> Mapping[str, Any]:
         "authorization": {"mode": "AlwaysAllow"},
         "tlsCertFile": settings.kubelet_certificate,
         "tlsPrivateKeyFile": settings.kubelet_key,
-        # All control groups are below one, which is removed in the end.
+        # All control groups are below one, which is removed at the end.
         "failCgroupV1": False,
         "cgroupDriver": "cgroupfs",
         "cgroupsPerQOS": True,
@@ -106,7 +106,7 @@ def kubelet(directory: Path, settings: Settings) -> Mapping[str, Any]:
         "localStorageCapacityIsolation": False,
         "oomScoreAdj": 0,
         "failSwapOn": False,
-        # The disk and the memory are the person's, and no reason to evict anybody.
+        # Disk and memory belong to the user, so pressure on them evicts no pod.
         "evictionHard": {
             "memory.available": "1Mi",
             "nodefs.available": "0%",
@@ -114,7 +114,7 @@ def kubelet(directory: Path, settings: Settings) -> Mapping[str, Any]:
         },
         "imageGCHighThresholdPercent": 100,
         "maxPods": 250,
-        "syncFrequency": "1s",  # so long a changed Secret takes to reach a pod's disk at most
+        "syncFrequency": "1s",  # maximum delay until a pod sees a changed Secret
         "registryPullQPS": 0,
         "eventRecordQPS": 0,
         "kubeAPIQPS": 200,
@@ -123,7 +123,7 @@ def kubelet(directory: Path, settings: Settings) -> Mapping[str, Any]:
 
 
 def _network(directory: Path) -> Mapping[str, Any]:
-    # Routed, not bridged, for the reason `host` gives.
+    # Routed, not bridged; `host` explains why.
     ipam = {
         "type": "host-local",
         "dataDir": str(directory / "cni" / "addresses"),

@@ -1,7 +1,7 @@
-"""The socket by which a node is told what to do, from outside its namespaces.
+"""The socket by which other processes control a node from outside its namespaces.
 
-One JSON object on a line each way. The connection to a pod's workload is handed over as a file
-descriptor, so that what is said on it does not pass through here.
+Requests and responses are one JSON object a line. For a connection to a pod's workload, the socket
+passes a file descriptor, so that its traffic does not pass through this process.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ LONGEST_REQUEST = 64 * 1024
 
 
 async def serve(path: Path, actions: Mapping[str, Action]) -> None:
-    """Answer requests on a unix socket for ever; `do` names the action, the rest its arguments."""
+    """Answer requests on a unix socket; `do` names the action, and the rest are its arguments."""
     loop = asyncio.get_running_loop()
     connections: set[asyncio.Task[None]] = set()
     with socket.socket(socket.AF_UNIX) as listener:

@@ -1,9 +1,9 @@
 """kube-router as the node's firewall: NetworkPolicies become packet filter rules.
 
-It runs in the node's namespace, and it can be asked to say when it has caught up. For that there
-are *barriers*: NetworkPolicies that select nothing and have a name never used before. Every
-synchronization of kube-router's writes the whole table, so when that name is in the table, all
-that was declared before the barrier is in force.
+kube-router runs in the node's namespace. *Barriers* show when it has applied all policies: a
+barrier is a NetworkPolicy that selects no pod and has a new name. Each synchronization of
+kube-router writes the whole table. So when that name is in the table, all policies declared before
+the barrier are in force.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ from sandbox.node.api import Api, insist
 from sandbox.node.children import Children
 from sandbox.node.host import Host
 
-VARIANTS = ("legacy", "nft")  # the first that the kernel takes; the former is quicker
+VARIANTS = ("legacy", "nft")  # the first that the kernel supports; legacy is faster
 COMMANDS = tuple(
     f"{family}tables{verb}" for family in ("ip", "ip6") for verb in ("", "-save", "-restore")
 )
 
 CHAINS = "KUBE-(?:ROUTER|NWPLCY|POD-FW)-"  # kube-router's own
 
-BARRIER_NAMESPACE = "kube-node-lease"  # always there, and pods never are
+BARRIER_NAMESPACE = "kube-node-lease"  # always exists, and never has pods
 BARRIERS = f"/apis/networking.k8s.io/v1/namespaces/{BARRIER_NAMESPACE}/networkpolicies"
-# Pods and namespaces reach kube-router by other connections than policies, and may be a moment
-# later. A second barrier gives them the time of one synchronization.
+# kube-router receives pods and namespaces on other connections than policies, so they may arrive
+# later. A second barrier adds the time of one synchronization.
 ROUNDS = 2
 POLL_SECONDS = 0.01
 FLUSH_SECONDS = 0.1
@@ -80,7 +80,7 @@ class Firewall:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The environment whose PATH has iptables, of the variant that the kernel takes."""
+        """Environment whose PATH has iptables in the variant that the kernel supports."""
         return self._environment
 
     @property
@@ -89,16 +89,16 @@ class Firewall:
         return self._running is not None
 
     def translate(self, address: tuple[str, int], to: tuple[str, int]) -> None:
-        """Send what pods say to a Service to its endpoint, as a service proxy would.
+        """Redirect pods' connections to a Service to its endpoint, as a service proxy does.
 
-        It comes before the filter, as there: a policy sees the endpoint.
+        The redirect precedes the filter, as with a service proxy: a policy sees the endpoint.
         """
         rule = ["-d", address[0], "-p", "tcp", "--dport", str(address[1])]
         rule += ["-j", "DNAT", "--to-destination", f"{to[0]}:{to[1]}"]
         self._run("iptables", "-t", "nat", "-A", "PREROUTING", *rule)
 
     def start(self) -> None:
-        """Begin to enforce; `caught_up` says when it has begun."""
+        """Start to enforce policies; `caught_up` waits until they are in force."""
         if self._running:
             return
         end = asyncio.get_running_loop().create_future()
@@ -112,35 +112,35 @@ class Firewall:
         self._running = _Running(pid, end)
 
     async def stop(self) -> None:
-        """Stop to enforce, and return when everything is open."""
+        """Stop to enforce policies; return when all connections are allowed."""
         running, self._running = self._running, None
         if not running:
             return
         self._children.kill(running.pid)
         await running.end
         deadline = time.monotonic() + LIMIT_SECONDS
-        # A last command of kube-router's may come after its end.
+        # kube-router's last command may finish after its process has ended.
         while removal := _removal(await self.rules()):
             try:
                 self._run("iptables-restore", "--noflush", stdin=removal)
-            except SandboxError:  # the table has changed since, and stays whole: try again
+            except SandboxError:  # the table has changed and this applied nothing: retry
                 if time.monotonic() > deadline:
                     raise
             await asyncio.sleep(FLUSH_SECONDS)
 
     async def rules(self) -> str:
-        """Return the packet filter's table as it is."""
+        """Return the packet filter's current table."""
         for _ in range(READ_ATTEMPTS):
-            # Where kube-router removes a set just when its name is looked up, this fails.
+            # This fails if kube-router removes a set while iptables-save looks up its name.
             with contextlib.suppress(SandboxError):
                 return self._run("iptables-save", "-t", "filter")
             await asyncio.sleep(POLL_SECONDS)
         return self._run("iptables-save", "-t", "filter")
 
     async def caught_up(self) -> None:
-        """Return once all that was declared before this call is in force.
+        """Return once all policies declared before this call are in force.
 
-        Who asks while others wait shares the next wait with all who ask meanwhile.
+        Callers that arrive during a wait share the next one.
         """
         if not self.on:
             return
@@ -209,9 +209,9 @@ class Firewall:
 
 
 def _removal(rules: str) -> str:
-    """Return what has iptables-restore remove kube-router's chains, empty if there are none.
+    """Return input for iptables-restore that removes kube-router's chains; empty if it has none.
 
-    The other chains of the table are kube-proxy's and the kubelet's, and stay.
+    Chains of kube-proxy and the kubelet stay in the table.
     """
     chains = re.findall(rf"^:({CHAINS}\S*)", rules, re.MULTILINE)
     jumps = re.findall(rf"^-A ((?!{CHAINS}).* -[jg] {CHAINS}.*)$", rules, re.MULTILINE)

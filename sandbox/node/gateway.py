@@ -1,9 +1,8 @@
-"""What passes through the wall of the node's namespace, and nothing else does.
+"""The only connections between the node's network namespace and the machine's network.
 
-Inwards the API server is to be had at the address it advertises, as on any node. Outwards the API
-server reaches kubelets and webhooks through a unix socket in the sandbox's directory, by its own
-means: the egress selector, which asks with HTTP's CONNECT. So the machine's network needs no link,
-no route and no port.
+Inwards, the API server is available at its advertised address, as on any node. Outwards, the API
+server reaches kubelets and webhooks through a unix socket in the sandbox's directory. It uses its
+egress selector with HTTP CONNECT. So the machine's network needs no link, no route and no port.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def open_inwards(
     network: NetworkNamespace, listen: tuple[str, int], server: tuple[str, int]
 ) -> asyncio.Server:
-    """Listen inside `network` and pass every connection on to `server`, outside."""
+    """Listen inside `network` and forward each connection to `server` outside."""
     with network.inside():
         listener = socket.create_server(listen)
 
@@ -38,7 +37,7 @@ async def open_inwards(
 
 
 async def open_outwards(network: NetworkNamespace, path: Path) -> asyncio.Server:
-    """Serve CONNECT on a unix socket; the connections asked for are made inside `network`."""
+    """Serve CONNECT on a unix socket; open the requested connections inside `network`."""
 
     async def passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -56,7 +55,7 @@ async def open_outwards(network: NetworkNamespace, path: Path) -> asyncio.Server
 
 
 async def connect(network: NetworkNamespace, host: str, port: int) -> Streams:
-    """Open a connection as if from inside a namespace."""
+    """Open a connection from inside a namespace."""
     with network.inside():
         connection = socket.socket()
     connection.setblocking(False)  # noqa: FBT003  the socket's own signature
@@ -72,7 +71,7 @@ async def _join(one: Streams, other: Streams) -> None:
     try:
         await asyncio.gather(_copy(one[0], other[1]), _copy(other[0], one[1]))
     except OSError:
-        pass  # one side is gone, so the other goes too
+        pass  # one side is closed, so close the other too
     finally:
         one[1].close()
         other[1].close()

@@ -1,8 +1,8 @@
-"""The node's network: a namespace with the node's address, and the links of pods to it.
+"""The node's network: a namespace with the node's address, and links from pods to it.
 
-Pods are routed, not bridged, and neighbours are entered by hand: the kernel's table of neighbours
-is one for the whole machine and holds a thousand entries, which forty pods on a bridge that all
-talk to each other would overflow; and to raise that limit would be to change the machine.
+Pods are routed, not bridged, and their neighbour entries are permanent. The kernel has one
+neighbour table for the whole machine, limited to a thousand entries. Forty pods on a bridge that
+all talk to each other would exceed the limit, and raising it would change the machine.
 """
 
 import subprocess
@@ -16,34 +16,34 @@ from sandbox.node.namespaces import NetworkNamespace
 
 SETTINGS: Mapping[str, int] = {
     "net/ipv4/ip_forward": 1,
-    # Refusals are answered by ICMP. Limited in number, most of them would look like timeouts.
+    # ICMP reports rejected packets. With a rate limit, most rejections would look like timeouts.
     "net/ipv4/icmp_ratemask": 0,
     "net/ipv4/conf/all/rp_filter": 0,
     "net/ipv4/conf/all/send_redirects": 0,
-    # Closed connections are forgotten at once, or a few thousand probes a second fill the table;
-    # and a reused UDP port would pass for the connection it had before.
+    # Connection tracking drops closed connections after a second. Otherwise a few thousand probes a
+    # second fill the table, and a reused UDP port is taken for the connection that had it before.
     "net/netfilter/nf_conntrack_tcp_timeout_time_wait": 1,
     "net/netfilter/nf_conntrack_tcp_timeout_close": 1,
     "net/netfilter/nf_conntrack_udp_timeout": 1,
     "net/netfilter/nf_conntrack_udp_timeout_stream": 1,
 }
-BRIDGED = "net/bridge/bridge-nf-call-iptables"  # there only where the kernel has it
+BRIDGED = "net/bridge/bridge-nf-call-iptables"  # exists only in some kernels
 
-GATEWAY = "169.254.1.1"  # every pod's next hop; link-local, as nothing answers to it but the link
+GATEWAY = "169.254.1.1"  # next hop of every pod; link-local, because only the link answers for it
 ROUTER_MAC = "0a:58:a9:fe:01:01"
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The wire between one network namespace and the node."""
+    """A virtual link between one network namespace and the node."""
 
     network: NetworkNamespace
     address: str
-    interface: str  # the node's end
+    interface: str  # name of the node's end
 
     @property
     def mac(self) -> str:
-        """The hardware address of the far end, made from its IP address."""
+        """MAC address of the far end, derived from its IP address."""
         octets = IPv4Address(self.address).packed
         return ":".join(["0a", "58", *(f"{octet:02x}" for octet in octets)])
 
@@ -65,7 +65,7 @@ class Host:
                 bridged.write_text("1")
 
     def connect(self, links: Sequence[Link]) -> None:
-        """Give each namespace its address and its wire to the node."""
+        """Give each namespace its address and its link to the node."""
         for link in links:
             ip(link.network, self._far_end(link))
         ip(self.network, [line for link in links for line in self._near_end(link)])
@@ -92,7 +92,7 @@ class Host:
 
 
 def ip(network: NetworkNamespace, lines: Sequence[str]) -> None:
-    """Run many `ip` commands in a namespace at the price of one process."""
+    """Run several `ip` commands in a namespace with one process."""
     with network.inside():
         done = subprocess.run(
             ["ip", "-batch", "-"],

@@ -1,7 +1,7 @@
 """The images of the sandbox's pods, without a registry.
 
-A static program on an empty root is an image of one layer. For containerd it is written as an
-archive, the way `docker save` does; for process pods its files are linked into a directory.
+An image is one layer with static programs on an empty root. For containerd it is an archive in the
+format of `docker save`; for process pods its files are linked into a directory.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Programs by their path in the image, and what is run by default."""
+    """Programs by their path in the image, and the default command."""
 
     name: str
     programs: Mapping[str, Path]
     command: Sequence[str] = field(default_factory=tuple)
 
     def write_archive(self, path: Path) -> None:
-        """Write the image as an archive that `ctr images import` takes."""
+        """Write the image as an archive for `ctr images import`."""
         layer = self._layer()
         digest = hashlib.sha256(layer).hexdigest()
         config = json.dumps(
@@ -45,7 +45,7 @@ class Image:
             _add(archive, "manifest.json", json.dumps(manifest).encode())
 
     def link_into(self, root: Path) -> None:
-        """Put the image's files into a directory of the same file system."""
+        """Hard-link the image's files into a directory of the same file system."""
         for name, program in self.programs.items():
             target = root / name.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A real kubelet with containerd and runc, in namespaces of the node's own."""
+"""A real kubelet with containerd and runc, in the node's namespaces."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ class Kubelet:
         self._environment = parts.environment(*self._packages)
 
     async def start(self) -> None:
-        """Return when the Node is ready."""
+        """Start containerd and the kubelet; return when the Node is ready."""
         containers.shield_the_machine(self._directory)
         containers.make_kubelet_root(self._directory)
         configuration = self._directory / "containerd.toml"
@@ -57,7 +57,7 @@ class Kubelet:
         configuration.write_text(containers.containerd(self._directory, plugins))
         self._run("containerd", ["containerd", "--config", configuration])
         await self._until(self._containerd_answers, "containerd")
-        self._run("kubelet", self._kubelet())  # it would not wait for containerd
+        self._run("kubelet", self._kubelet())  # starts last: it does not wait for containerd
         for image in self._images:
             archive = self._directory / "image.tar"
             image.write_archive(archive)
@@ -67,7 +67,7 @@ class Kubelet:
         await untaint(self._api, NODE)
 
     async def load_image(self, archive: Path) -> None:
-        """Give containerd the images of an archive; raises `SandboxError` with what it says."""
+        """Import an archive's images into containerd; raises `SandboxError` with ctr's output."""
         log = self._directory / "ctr.log"
         log.unlink(missing_ok=True)
         ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -81,11 +81,11 @@ class Kubelet:
             raise SandboxError(f"containerd cannot load {archive}: {tail(log)}")
 
     async def run(self) -> None:
-        """Serve for ever: the kubelet does."""
+        """Wait until cancelled: the kubelet runs the pods."""
         await asyncio.Event().wait()
 
     async def network_of(self, namespace: str, name: str) -> NetworkNamespace | None:
-        """Return the network of a pod, `None` if it does not run."""
+        """Return the network namespace of a pod, `None` if it does not run."""
         try:
             pod = await self._api.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
         except ApiError as error:

@@ -1,6 +1,6 @@
-"""Programs started as if in a container: a network and a root directory of their own.
+"""Programs that run as if in a container, with their own network and root directory.
 
-No mount is made for it: the root is a directory with the image's files linked into it.
+No mount is necessary: the root is a directory with hard links to the image's files.
 """
 
 import os
@@ -19,7 +19,7 @@ from sandbox.node.podspec import NotYetError
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a program runs."""
+    """Root directory, log and network link of a program."""
 
     name: str
     link: Link
@@ -27,17 +27,17 @@ class Place:
 
     @property
     def root(self) -> Path:
-        """What the program sees as `/`."""
+        """Root directory of the program."""
         return self.directory / "root"
 
     @property
     def log(self) -> Path:
-        """Where its output goes."""
+        """File with the program's output."""
         return self.directory / "log"
 
 
 class Launcher:
-    """Makes places, starts programs there, and clears them away."""
+    """Creates places, starts programs in them, and removes them."""
 
     def __init__(
         self, host: Host, children: Children, directory: Path, images: Sequence[Image]
@@ -57,7 +57,7 @@ class Launcher:
         return self._images[name]
 
     def place(self, name: str, address: str, image: Image) -> Place:
-        """Make a place; it has no network before it is connected."""
+        """Create a place; `connect` adds its network."""
         number = next(self._numbers)
         link = Link(NetworkNamespace.create(), address, f"veth{number}")
         place = Place(name, link, self._directory / str(number))
@@ -76,7 +76,7 @@ class Launcher:
         env: Mapping[str, str],
         ended: Callable[[int], None],
     ) -> int:
-        """Start a program; raises `OSError` if it is not to be had there."""
+        """Start a program; raises `OSError` if it cannot be run."""
 
         def enter() -> None:
             own_hostname(place.name)
@@ -93,20 +93,20 @@ class Launcher:
         )
 
     def kill(self, process: int) -> None:
-        """End a program; `ended` is called as ever."""
+        """Kill a program; `ended` is called as usual."""
         self._children.kill(process)
 
     def clear(self, places: Sequence[Place]) -> None:
-        """Take places away; what ran there must have been killed.
+        """Remove places whose programs have been killed.
 
-        The kernel takes a link away with its namespace, many at a time; one by one it is slow.
+        The kernel removes a link with its namespace, many at a time; removing each is slow.
         """
         for place in places:
             place.link.network.close()
             shutil.rmtree(place.directory, ignore_errors=True)
 
     def _copied(self, image: Image) -> Image:
-        # Hard links need the same file system, and the cache may be on another.
+        # Hard links require one file system, and the cache may be on another.
         programs = {}
         for path, program in image.programs.items():
             copy = self._directory / "images" / program.name

@@ -1,4 +1,4 @@
-"""From a prepared place to a pod that is ready: address, firewall, process, and true statuses."""
+"""Brings a prepared pod to ready: address, firewall and process, and reports its status."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.1, 10.0
 
 @dataclass(slots=True)
 class RunningPod:
-    """A pod that has a place here, and the volumes that are kept up to date in it."""
+    """A pod that has a place on the node, with the volumes to keep up to date."""
 
     pod: Manifest
     place: Place
@@ -31,17 +31,17 @@ class RunningPod:
 
     @property
     def uid(self) -> str:
-        """What tells it from another of the same name."""
+        """UID of the pod."""
         return str(self.pod["metadata"]["uid"])
 
     @property
     def spec(self) -> Manifest:
-        """The specification of its container."""
+        """Specification of the pod's container."""
         return podspec.container_of(self.pod)
 
 
 class Lifecycle:
-    """Brings pods up, keeps them up, and reports how they are."""
+    """Starts pods, restarts their processes, and reports their status."""
 
     def __init__(self, api: Api, launcher: Launcher, firewall: Firewall, address: str) -> None:
         self._api = api
@@ -51,13 +51,13 @@ class Lifecycle:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Do something beside; a failure ends the node, since nothing of it is expected to fail."""
+        """Run a task in the background; an unexpected error ends the node."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
     async def start(self, batch: Sequence[RunningPod]) -> None:
-        """Bring up pods that have been prepared, all at once; return when their processes run."""
+        """Start a batch of prepared pods; return when their processes run."""
         self._launcher.connect([running.place for running in batch])
         await asyncio.gather(*map(self.report, batch))
         await self._firewall.caught_up()
@@ -67,14 +67,14 @@ class Lifecycle:
         self.spawn(self._until_ready(batch))
 
     def kill(self, running: RunningPod) -> None:
-        """End the process of a pod that is to go."""
+        """End the process of a pod that is being deleted."""
         running.ended = True
         if running.container.process is not None:
             self._launcher.kill(running.container.process)
 
     async def report(self, running: RunningPod) -> None:
-        """Tell the API server how a pod is."""
-        async with running.posting:  # the last to report is the last to look
+        """Write the status of a pod to the API server."""
+        async with running.posting:  # the last report has the newest state
             document = status.report(
                 running.pod,
                 running.container,
@@ -84,13 +84,13 @@ class Lifecycle:
             await self._patch(running.pod, document)
 
     async def report_waiting(self, pod: Manifest, message: str) -> None:
-        """Tell the API server why a pod does not start."""
+        """Write the reason why a pod does not start to its status."""
         document = status.waiting(pod, message)
         if pod["status"].get("containerStatuses") != document["containerStatuses"]:
             await self._patch(pod, document)
 
     async def confirm_end(self, pod: Manifest) -> None:
-        """Let the API server forget a pod that has ended."""
+        """Delete a pod that has ended from the API server."""
         uid = pod["metadata"]["uid"]
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
         await insist(lambda: self._api.delete(path_of(pod, "pods"), options))
@@ -149,7 +149,7 @@ class Lifecycle:
 
     async def _patch(self, pod: Manifest, document: Manifest) -> None:
         path = f"{path_of(pod, 'pods')}/status"
-        # With the uid, or the patch would be about another pod of the same name.
+        # The UID keeps the patch from a new pod of the same name.
         patch = {"metadata": {"uid": pod["metadata"]["uid"]}, "status": document}
         await insist(lambda: self._api.merge(path, patch))
 

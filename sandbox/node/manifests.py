@@ -20,8 +20,8 @@ def workload_pod(
 ) -> dict[str, Any]:
     """Return a Pod that runs the workload.
 
-    `ports` speak mutual TLS with the Secret `identity`, `plain` ones HTTP for everybody. The Pod
-    starts once the Secret exists. With `token` it has a token of its service account.
+    `ports` serve mutual TLS with the Secret `identity`; `plain` ports serve HTTP to all clients.
+    The Pod starts once the Secret exists. With `token`, the Pod has a token of its service account.
     """
     return {
         "apiVersion": "v1",
@@ -50,7 +50,7 @@ def workload_spec(
     service_account: str = "default",
     token: bool = False,
 ) -> dict[str, Any]:
-    """Return the specification of such a Pod, for a Deployment's template too."""
+    """Return the specification of such a Pod, also for a Deployment's template."""
     named = {**(ports or {}), **(plain or {})}
     container: dict[str, Any] = {
         "name": "workload",

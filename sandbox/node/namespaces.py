@@ -1,8 +1,8 @@
-"""Network namespaces, entered by a thread for as long as it takes to make a socket or a process.
+"""Network namespaces, which a thread enters to create a socket or a process.
 
-What is made inside stays inside: a socket belongs to the namespace it was created in, a process to
-that of the thread that forked it. So one process can listen and connect on both sides of a
-namespace's wall. Python has `os.setns` since 3.12; here it is the C library's.
+A socket belongs to the namespace in which it was created, a process to the namespace of the thread
+that forked it. So one process can listen and connect both inside and outside a namespace. Python
+has `os.setns` since 3.12; this module calls the C library.
 """
 
 import ctypes
@@ -20,36 +20,36 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NetworkNamespace:
-    """A network namespace that lives as long as this, or any process or socket inside."""
+    """A network namespace; it exists as long as this object, or a process or socket inside."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
 
     @classmethod
     def create(cls) -> Self:
-        """Make a new one, empty but for a loopback interface that is down."""
-        with cls.current().inside():  # to come back to
+        """Create a namespace with only a loopback interface, which is down."""
+        with cls.current().inside():  # returns to the current namespace at the end
             _check(_libc.unshare(CLONE_NEWNET), "unshare")
             return cls.current()
 
     @classmethod
     def current(cls) -> Self:
-        """Return the one this thread is in."""
+        """Return the namespace of this thread."""
         return cls(os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY))
 
     @classmethod
     def of(cls, process: int) -> Self:
-        """Return the one of a process."""
+        """Return the namespace of a process."""
         return cls(os.open(f"/proc/{process}/ns/net", os.O_RDONLY))
 
     @property
     def path(self) -> Path:
-        """A name of it for other processes of the same pid namespace."""
+        """Path of the namespace for other processes in the same PID namespace."""
         return Path(f"/proc/{os.getpid()}/fd/{self.descriptor}")
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Be inside; nothing may be awaited meanwhile."""
+        """Enter the namespace for the context; do not await inside."""
         before = self.current().descriptor
         _enter(self.descriptor)
         try:
@@ -59,12 +59,12 @@ class NetworkNamespace:
             os.close(before)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file descriptor of the namespace."""
         os.close(self.descriptor)
 
 
 def own_hostname(name: str) -> None:
-    """Give the calling process a host name of its own."""
+    """Set the host name of the calling process in a new UTS namespace."""
     _check(_libc.unshare(CLONE_NEWUTS), "unshare")
     encoded = name.encode()
     _check(_libc.sethostname(encoded, len(encoded)), "sethostname")

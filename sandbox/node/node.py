@@ -1,4 +1,4 @@
-"""A node of the sandbox, as demos, tests and benchmarks see it."""
+"""The sandbox's node as demos, tests and benchmarks use it."""
 
 import json
 import os
@@ -13,15 +13,15 @@ from sandbox.errors import SandboxError
 from sandbox.node.settings import CONTROL_SOCKET
 from sandbox.node.workload import TIMEOUT_SECONDS, Files, Outcome, Target, Workload
 
-# As many pods call at once as keep a machine of two processors busy and no busier: a call that has
-# to wait for its turn looks as if it had been lost.
+# Number of pods that call at once. It keeps a machine of two processors busy without overloading
+# it: a call that waits for a processor would look lost.
 CALLERS = 8
 
 
 class Node(Closing):
     """The one node of a sandbox.
 
-    It is known by the sandbox's directory alone, so that another process can use it too.
+    The sandbox's directory is enough to find it, so other processes can use it too.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -30,7 +30,7 @@ class Node(Closing):
 
     @classmethod
     def of(cls, kubeconfig: Path) -> Self | None:
-        """Return the node of the sandbox that an administrator's kubeconfig belongs to, if any."""
+        """Return the node of the sandbox with that administrator's kubeconfig, if it has one."""
         directory = kubeconfig.parent
         return cls(directory) if (directory / CONTROL_SOCKET).is_socket() else None
 
@@ -40,7 +40,7 @@ class Node(Closing):
         Raises `SandboxError` if it does not run.
         """
         known = self._workloads.get(pod)
-        if known and known.ended:  # there may be another pod of that name by now
+        if known and known.ended:  # there may be a new pod of that name
             known.close()
             known = None
         if known is None:
@@ -59,7 +59,7 @@ class Node(Closing):
     ) -> dict[str, list[Outcome]]:
         """Make the calls of many pods; return their outcomes in the same order.
 
-        `present` has the files of those pods that are to show others than their own.
+        `present` has the files of those pods that are to use other files than their own.
         """
 
         def made(pod: str) -> list[Outcome]:
@@ -74,42 +74,42 @@ class Node(Closing):
             return dict(zip(calls, threads.map(made, calls), strict=True))
 
     def add_outsider(self, name: str, address: str, *arguments: str) -> Workload:
-        """Start a workload outside the cluster, which has an address and is no Pod.
+        """Start a workload outside the cluster, which has an address but is no Pod.
 
-        `arguments` are the workload's, as in "--plain", "web=80".
+        `arguments` are the workload's, for example "--plain", "web=80".
         """
         self._ask(do="outsider", name=name, address=address, arguments=["serve", *arguments])
         return self.workload(name)
 
     def caught_up(self) -> None:
-        """Return once all that was declared before this call is in the packet filter."""
+        """Return once all policies declared before this call are in the packet filter."""
         self._ask(do="caught_up")
 
     def load_image(self, archive: Path) -> None:
-        """Give the node the image of an archive, as `docker save` writes it.
+        """Load the image of an archive, as `docker save` writes it, into the node.
 
-        Pods use it by the name it has there, with `imagePullPolicy: Never`. Raises `SandboxError`
-        if the archive is not readable or the node's pods are processes.
+        Pods use it by its name in the archive, with `imagePullPolicy: Never`. Raises `SandboxError`
+        if the archive is not readable or the node runs process pods.
         """
         self._ask(do="load_image", archive=str(archive.absolute()))
 
     def switch_firewall(self, *, on: bool) -> None:
-        """Enforce NetworkPolicies, or none of them."""
+        """Enforce all NetworkPolicies, or none."""
         self._ask(do="firewall", on=on)
 
     def firewall_rules(self) -> str:
-        """Return the packet filter's table as it is."""
+        """Return the packet filter's current table."""
         return str(self._ask(do="rules")["rules"])
 
     def delay_projections(self, least: float, most: float | None = None) -> None:
-        """Make mounted Secrets and ConfigMaps change later than their objects, from now on.
+        """Delay the updates of mounted Secrets and ConfigMaps from now on.
 
-        By `least` seconds, or each time by chance between that and `most`.
+        The delay is `least` seconds, or a random time between `least` and `most`.
         """
         self._ask(do="delay", least=least, most=least if most is None else most)
 
     def close(self) -> None:
-        """Let go of the connections to workloads."""
+        """Close the connections to workloads."""
         while self._workloads:
             self._workloads.popitem()[1].close()
 
@@ -129,7 +129,7 @@ class Node(Closing):
     def _connection(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
         try:
-            # By way of the open directory: a socket's path may have no more than 107 characters.
+            # Connect through the open directory: a socket's path may have at most 107 characters.
             directory = os.open(self._directory, os.O_PATH)
             try:
                 connection.connect(f"/proc/self/fd/{directory}/{CONTROL_SOCKET}")

@@ -14,7 +14,7 @@ POLL_SECONDS = 0.005
 
 
 class Outsiders:
-    """Workloads that reach the pods by way of the node, and are reached by them."""
+    """Workloads that exchange traffic with the pods through the node."""
 
     def __init__(self, launcher: Launcher, image: Image) -> None:
         self._launcher = launcher
@@ -22,12 +22,12 @@ class Outsiders:
         self._places: dict[str, Place] = {}
 
     def network_of(self, name: str) -> NetworkNamespace | None:
-        """Return the network of one, `None` if there is none of that name."""
+        """Return the network namespace of an outsider, `None` if none has that name."""
         place = self._places.get(name)
         return place.link.network if place else None
 
     async def add(self, name: str, address: str, arguments: Sequence[str]) -> None:
-        """Start one and return when it serves."""
+        """Start an outsider and return when it serves."""
         if name in self._places:
             raise SandboxError(f"there is an outsider {name} already")
         place = self._launcher.place(name, address, self._image)

@@ -1,7 +1,7 @@
-"""The parts of a node that distributions build: packages of this machine's own, unpacked.
+"""The programs of a node that the distribution provides, from its packages, unpacked.
 
-They are fetched and unpacked into the cache and never installed: no file of the machine changes and
-no service starts. What the machine has installed already is used as it is.
+The packages are fetched and unpacked into the cache but never installed: no file of the machine
+changes and no service starts. Programs that the machine has installed are used directly.
 """
 
 import os
@@ -20,7 +20,7 @@ from sandbox.running import run
 
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """Packages that are fetched together, and the programs they are wanted for."""
+    """Packages that are fetched together, and the programs that they provide."""
 
     name: str
     packages: tuple[str, ...]
@@ -36,10 +36,10 @@ CONTAINERS = Packages(
 
 
 def unpacked(wanted: Packages) -> Path:
-    """Return the root of the unpacked packages, fetching them first if need be.
+    """Return the root of the unpacked packages; fetch them first if necessary.
 
-    It is empty where the machine has all programs installed. Raises `SandboxError` where packages
-    cannot be had, with what to install instead.
+    The root is empty if the machine has all programs installed. Raises `SandboxError` with what to
+    install if the packages cannot be fetched.
     """
     target = cache_directory() / "packages" / f"{wanted.name}-{_release()}-{platform.machine()}"
     if target.exists():
@@ -52,7 +52,7 @@ def unpacked(wanted: Packages) -> Path:
 
 
 def missing(wanted: Packages) -> str | None:
-    """Say in a sentence why the packages are not to be had here, `None` if they are."""
+    """Return the reason why the packages are unavailable, as a sentence; `None` if available."""
     absent = [name for name in wanted.programs if not _installed(name)]
     if not absent or shutil.which("apt-get"):
         return None
@@ -74,7 +74,7 @@ def environment(*roots: Path) -> Mapping[str, str]:
 
 
 def found(path: str, roots: Sequence[Path]) -> Path:
-    """Return where a path is: among unpacked packages, or installed on this machine."""
+    """Return the location of a path: in unpacked packages, or installed on this machine."""
     for root in (*roots, Path("/")):
         if (root / path).exists():
             return root / path
@@ -99,8 +99,9 @@ def _fetch(wanted: Packages, target: Path, title: str) -> None:
         raise SandboxError(reason)
     directory = Path(tempfile.mkdtemp(dir=target.parent, prefix="fetching-"))
     with Tether(directory) as tether:
-        # apt sees what is installed and fetches the rest, dependencies included. Its lists are the
-        # machine's; where it has none, or old ones, it gets fresh ones of its own.
+        # apt knows the installed packages and fetches the missing ones with their dependencies. It
+        # uses the machine's package lists; if these are missing or old, it fetches lists of its
+        # own.
         try:
             _download(tether, wanted, title, fresh_lists=False)
         except BuildError:

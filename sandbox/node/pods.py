@@ -1,9 +1,8 @@
-"""A small stand-in for the kubelet: a network namespace and a process for each pod.
+"""A small substitute for the kubelet: a network namespace and a process for each pod.
 
-What it does it does as the kubelet would, so far as others can see: volumes before the process, no
-process before its Secrets exist, statuses that are true. What it cannot do it says in the pod's
-status. In one thing it is better: a process starts only once the firewall knows its address, so
-there is no moment in which it is unprotected.
+Other components see the same behaviour as with the kubelet: volumes before the process, no process
+before its Secrets exist, and true statuses. A pod's status names unsupported features. Unlike with
+the kubelet, a process starts only once the firewall knows its address, so it is never unprotected.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ from sandbox.node.registration import register
 from sandbox.node.volumes import Volumes
 
 RETRY_SECONDS = 0.5
-GATHER_SECONDS = 0.02  # what comes together is done together
+GATHER_SECONDS = 0.02  # changes within this time are handled together
 RENEWAL_CHECK_SECONDS = 30.0
 FINISHED = ("Succeeded", "Failed")
 
@@ -32,8 +31,8 @@ FINISHED = ("Succeeded", "Failed")
 class ProcessPods:
     """Runs the pods that are bound to one node.
 
-    `projection_delay` is how much later than a Secret or ConfigMap its files change: between so
-    many seconds and so many, by chance.
+    `projection_delay` is the delay in seconds between a change of a Secret or ConfigMap and of its
+    files: a random value between the two bounds.
     """
 
     def __init__(
@@ -61,11 +60,11 @@ class ProcessPods:
         self.projection_delay = 0.0, 0.0
 
     async def start(self) -> None:
-        """Make the Node."""
+        """Create the Node."""
         await register(self._api, self._node, self._address)
 
     async def run(self) -> None:
-        """Serve for ever."""
+        """Run pods until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_sources("secret", "/api/v1/secrets"))
             group.create_task(self._follow_sources("configmap", "/api/v1/configmaps"))
@@ -75,7 +74,7 @@ class ProcessPods:
             group.create_task(self._renew_tokens())
 
     async def network_of(self, namespace: str, name: str) -> NetworkNamespace | None:
-        """Return the network of a pod, `None` if it does not run."""
+        """Return the network namespace of a pod, `None` if it does not run."""
         for running in self._running.values():
             metadata = running.pod["metadata"]
             if (metadata["namespace"], metadata["name"]) == (namespace, name):
@@ -126,7 +125,7 @@ class ProcessPods:
                 self._lifecycle.spawn(self._lifecycle.confirm_end(running.pod))
 
     async def _prepare(self, pod: Manifest) -> RunningPod | None:
-        """Make a pod's place with its volumes in it, or report why it cannot be made yet."""
+        """Create a pod's place with its volumes, or report why it cannot be created yet."""
         uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
         try:
             container = podspec.container_of(pod)
@@ -155,7 +154,7 @@ class ProcessPods:
         loop = asyncio.get_running_loop()
         async for change, manifest in self._api.follow(path):
             if change is Change.DELETED:
-                self._sources.forget(kind, manifest)  # who has it mounted keeps what it had
+                self._sources.forget(kind, manifest)  # pods keep their mounted files
                 continue
             self._sources.keep(kind, manifest)
             if self._waiting:

@@ -1,4 +1,4 @@
-"""What a pod's manifest asks for, so far as a process pod can give it."""
+"""The parts of a pod's manifest that a process pod supports."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,11 +9,11 @@ Manifest = Mapping[str, Any]
 
 
 class NotYetError(Exception):
-    """What a pod needs does not exist so far, or cannot be had on this tier."""
+    """The pod needs something that does not exist yet, or that this tier does not support."""
 
 
 def container_of(pod: Manifest) -> Manifest:
-    """Return the one container of a pod; raises `NotYetError` for pods that are more."""
+    """Return the one container of a pod; raises `NotYetError` for pods with more."""
     spec = pod["spec"]
     if len(spec["containers"]) > 1 or spec.get("initContainers"):
         raise NotYetError("a process pod runs one container; use the node tier")
@@ -24,12 +24,12 @@ def container_of(pod: Manifest) -> Manifest:
 
 
 def arguments(container: Manifest, entrypoint: Sequence[str]) -> list[str]:
-    """Return what to run; `command` stands in for the image's entry point."""
+    """Return the command line of a container; `command` replaces the image's entry point."""
     return [*(container.get("command") or entrypoint), *(container.get("args") or [])]
 
 
 def mounts(pod: Manifest, container: Manifest) -> list[tuple[str, Manifest]]:
-    """Return where each volume goes."""
+    """Return the mount path and manifest of each volume."""
     volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or []}
     found = []
     for mount in container.get("volumeMounts") or []:
@@ -40,7 +40,7 @@ def mounts(pod: Manifest, container: Manifest) -> list[tuple[str, Manifest]]:
 
 
 def has(volume: Manifest, kind: str, name: str) -> bool:
-    """Whether an object, of the kind "secret" or "configmap", is a part of a volume."""
+    """Return whether a volume contains a Secret ("secret") or ConfigMap ("configmap")."""
     match volume:
         case {"secret": {"secretName": found}}:
             return (kind, name) == ("secret", found)
@@ -57,7 +57,7 @@ def has(volume: Manifest, kind: str, name: str) -> bool:
 
 
 def environment(pod: Manifest, container: Manifest, address: str) -> dict[str, str]:
-    """Return the variables of a container, with those every pod has."""
+    """Return the environment of a container, with the variables that every pod has."""
     variables = {
         "PATH": "/",
         "HOSTNAME": pod["metadata"]["name"],
@@ -77,7 +77,7 @@ def environment(pod: Manifest, container: Manifest, address: str) -> dict[str, s
 
 
 def field(pod: Manifest, path: str) -> str:
-    """Return a field of a pod as the downward API gives it."""
+    """Return the value of a pod's field for the downward API."""
     kind, _, name = path.partition(".")
     match path:
         case "metadata.labels" | "metadata.annotations":

@@ -1,7 +1,7 @@
-"""Volumes of a pod as files, changed the way the kubelet changes them.
+"""Volumes of a pod as files, updated in the way of the kubelet.
 
-A reader never sees half of an update: the files are links through `..data`, which is one link that
-is replaced.
+A reader never sees a partial update: the files are links through `..data`, a link that is replaced
+atomically.
 """
 
 import base64
@@ -26,7 +26,7 @@ class Directory:
         path.mkdir(parents=True, exist_ok=True)
 
     def write(self, payload: Payload) -> bool:
-        """Make the files be these; return whether anything changed."""
+        """Replace the files by `payload`; return whether anything changed."""
         if payload == self._written:
             return False
         fresh = Path(tempfile.mkdtemp(prefix="..", dir=self._path))
@@ -61,17 +61,17 @@ class Sources:
         self._found: dict[tuple[str, str, str], Payload] = {}
 
     def keep(self, kind: str, manifest: Manifest) -> None:
-        """Remember an object as it is now."""
+        """Store the current state of an object."""
         self._found[_key(kind, manifest)] = _content(kind, manifest)
 
     def forget(self, kind: str, manifest: Manifest) -> None:
-        """Forget an object that was deleted."""
+        """Remove a deleted object."""
         self._found.pop(_key(kind, manifest), None)
 
     def payload(self, kind: str, namespace: str, name: str, source: Manifest) -> Payload:
-        """Return what an object contributes to a volume: all keys, or those of `items`.
+        """Return an object's part of a volume: all keys, or those of `items`.
 
-        Raises `NotYetError` where the object, or a key, is missing and not optional.
+        Raises `NotYetError` if the object, or a key, is missing and not optional.
         """
         content = self._found.get((kind, namespace, name))
         optional = bool(source.get("optional"))

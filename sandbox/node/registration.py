@@ -1,4 +1,4 @@
-"""The Node object of process pods; a real kubelet makes its own."""
+"""The Node object of process pods; a real kubelet creates its own."""
 
 from sandbox.node import status
 from sandbox.node.api import CONFLICT, Api, ApiError
@@ -7,7 +7,7 @@ CAPACITY = {"cpu": "64", "memory": "64Gi", "pods": "1000"}
 
 
 async def register(api: Api, name: str, address: str) -> None:
-    """Make a Node that is ready."""
+    """Create a Node that is ready."""
     try:
         await api.create(
             "/api/v1/nodes",
@@ -43,5 +43,5 @@ async def register(api: Api, name: str, address: str) -> None:
 
 
 async def untaint(api: Api, name: str) -> None:
-    """Take away the taint of a node that was not ready; its controller does not run here."""
+    """Remove the not-ready taint of a node; its controller does not run here."""
     await api.merge(f"/api/v1/nodes/{name}", {"spec": {"taints": None}})

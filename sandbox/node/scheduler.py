@@ -1,10 +1,10 @@
-"""A scheduler for a cluster of one node: whatever is not bound goes there."""
+"""A scheduler for a cluster of one node: it binds every unbound pod to that node."""
 
 from sandbox.node.api import Api, Change, Manifest, insist, path_of
 
 
 async def bind_all(api: Api, node: str) -> None:
-    """Bind every pod that has no node, for ever."""
+    """Bind every pod that has no node, until cancelled."""
     async for change, pod in api.follow("/api/v1/pods", fields="spec.nodeName="):
         gated = pod["spec"].get("schedulingGates")
         if change is Change.SEEN and not gated and not pod["metadata"].get("deletionTimestamp"):

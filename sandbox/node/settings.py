@@ -1,4 +1,4 @@
-"""What the inside of a node is told by the outside, and names they both go by."""
+"""Settings that the process outside passes to the process inside, and names that both use."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ PAUSE_IMAGE = "sandbox.troth.dev/pause:local"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where everything is.
+    """Paths, programs and credentials of a node.
 
     `kubeconfig` is for the outside of the node's network, `inside_kubeconfig` for programs inside,
-    `kubelet_kubeconfig` the kubelet's own; `packages` are the roots of unpacked packages.
+    and `kubelet_kubeconfig` for the kubelet. `packages` are the roots of unpacked packages.
     """
 
     tier: Tier
@@ -37,12 +37,12 @@ class Settings:
     packages: Sequence[str]
 
     def write(self, path: Path) -> Path:
-        """Write them for the process inside."""
+        """Write the settings for the process inside; return the path."""
         path.write_text(json.dumps(asdict(self)))
         return path
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what `write` wrote."""
+        """Return the settings that `write` wrote."""
         content: dict[str, Any] = json.loads(path.read_text())
         return cls(**{**content, "tier": Tier(content["tier"])})

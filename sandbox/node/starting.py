@@ -1,4 +1,4 @@
-"""Starts a node beside a control plane."""
+"""Starts a node for a control plane."""
 
 import os
 import sys
@@ -25,9 +25,9 @@ NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 def prepare(tier: Tier) -> None:
-    """Build and fetch what a tier needs and is not there yet.
+    """Build and fetch what a tier needs and the cache lacks.
 
-    Raises `SandboxError` with the reason if this machine cannot have the tier.
+    Raises `SandboxError` with the reason if this machine does not support the tier.
     """
     if reason := unavailable(tier):
         raise SandboxError(reason)
@@ -39,10 +39,11 @@ def prepare(tier: Tier) -> None:
 
 @contextmanager
 def cleared(directory: Path, tier: Tier) -> Iterator[str]:
-    """Clear away, when all processes have ended, what the kernel does not of a node.
+    """Remove what the kernel leaves of a node, after all its processes have ended.
 
-    Yields the name of the node's control group. It is entered before the first process starts and
-    left after the last has ended; if this process is killed meanwhile, it is done all the same.
+    Yields the name of the node's control group. Enter the context before the first process starts
+    and leave it after the last has ended. If this process is killed meanwhile, the removal happens
+    all the same.
     """
     if not tier.has_node:
         yield ""
@@ -58,7 +59,7 @@ def start(
 ) -> Node:
     """Start a node in namespaces of its own; return it when it runs pods.
 
-    Raises `ComponentError` with the end of its log if it does not.
+    Raises `ComponentError` with the end of its log if it does not start.
     """
     settings = _settings(directory, control_plane, tier, control_group)
     log = directory / "node.log"

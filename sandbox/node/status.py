@@ -1,4 +1,4 @@
-"""What is reported of a process pod, in the kubelet's words."""
+"""The status of a process pod, in the kubelet's format."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ ALWAYS_TRUE = ("PodScheduled", "PodReadyToStartContainers", "Initialized")
 
 @dataclass(slots=True)
 class Container:
-    """The one container of a process pod."""
+    """State of the one container of a process pod."""
 
     process: int | None = None
     ready: bool = False
@@ -23,7 +23,7 @@ class Container:
     waiting: str = CREATING
 
     def report(self, name: str, image: str) -> Manifest:
-        """Return its entry among a pod's container statuses."""
+        """Return the container's entry in a pod's container statuses."""
         state: Manifest
         if self.process is not None:
             state = {"running": {"startedAt": self.started}}
@@ -93,7 +93,7 @@ def waiting(pod: Manifest, message: str) -> Manifest:
 
 
 def now() -> str:
-    """Return the time as Kubernetes writes it."""
+    """Return the current time in Kubernetes' format."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

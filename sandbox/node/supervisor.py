@@ -1,10 +1,10 @@
-"""The inside of a node, as a program: process 1 of the node's namespaces.
+"""The program inside a node: process 1 of the node's namespaces.
 
     python -m sandbox.node.supervisor SETTINGS
 
-It stands with one foot outside: it stays in the machine's network, where the API server is, and
-makes the node's network beside it. When it ends, however it ends, the kernel ends everything here,
-and the namespaces go with the last process in them. It ends when a part of the node does.
+The process stays in the machine's network, where the API server is, and creates the node's network
+as a separate namespace. When it ends, the kernel ends all processes inside, and the namespaces end
+with the last of them. It ends when a part of the node ends.
 """
 
 import asyncio
@@ -52,20 +52,20 @@ from sandbox.processes import tail
 
 
 class Runtime(Protocol):
-    """What runs the pods of this node."""
+    """A runtime that runs the pods of this node."""
 
     async def start(self) -> None:
-        """Return when the Node is there and ready."""
+        """Start; return when the Node exists and is ready."""
 
     async def run(self) -> None:
-        """Serve for ever."""
+        """Run pods until cancelled."""
 
     async def network_of(self, namespace: str, name: str) -> NetworkNamespace | None:
-        """Return the network a pod runs in, `None` if it does not run."""
+        """Return the network namespace of a pod, `None` if it does not run."""
 
 
 class Inside:
-    """A node and what it can be told to do."""
+    """A node and the actions of its control socket."""
 
     def __init__(self, settings: Settings) -> None:
         directory = Path(settings.directory)
@@ -114,7 +114,7 @@ class Inside:
             self._runtime = self._pods
 
     async def run(self) -> None:
-        """Start everything, then serve for ever."""
+        """Start all parts, then serve until cancelled."""
         server = self._settings.api_server_port
         network = self._host.network
         inwards = await gateway.open_inwards(network, (ADVERTISED, server), (LOOPBACK, server))
@@ -140,9 +140,9 @@ class Inside:
             group.create_task(control.serve(Path(CONTROL_SOCKET), actions))
 
     def _start_service_proxy(self) -> None:
-        """Have kube-proxy translate the addresses of Services.
+        """Run kube-proxy, which translates the addresses of Services.
 
-        kube-router has a proxy too, which needs IPVS in the kernel.
+        kube-router has a proxy too, but it requires IPVS in the kernel.
         """
         self._children.start(
             [
@@ -151,7 +151,7 @@ class Inside:
                 f"--hostname-override={NODE}",
                 "--proxy-mode=iptables",
                 f"--cluster-cidr={POD_NETWORK}",
-                # The sizes and timeouts of connection tracking are the machine's, and stay.
+                # Keep the machine's sizes and timeouts of connection tracking.
                 *("--conntrack-max-per-core=0", "--conntrack-min=0"),
                 *("--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0"),
                 *("--healthz-bind-address=", "--metrics-bind-address="),
@@ -204,7 +204,7 @@ class Inside:
 
 
 def failure_of(part: str) -> Callable[[int], NoReturn]:
-    """Return what to do when a part of the node ends: end too, and all that is left with it."""
+    """Return a callback that ends this process, and so the node, when a part ends."""
 
     def end(returncode: int) -> NoReturn:
         print(f"{part} ended with {returncode}:\n{tail(Path(f'{part}.log'))}", flush=True)
@@ -214,13 +214,13 @@ def failure_of(part: str) -> Callable[[int], NoReturn]:
 
 
 async def main(settings: Settings) -> None:
-    """Be a node until killed."""
+    """Run a node until killed."""
     await Inside(settings).run()
 
 
 if __name__ == "__main__":
-    # What programs write to /run (locks, sockets, names of namespaces) is theirs alone, and shared
-    # with the mount namespaces of containers.
+    # Programs of the node write locks, sockets and namespace names to a private /run, which the
+    # mount namespaces of containers share.
     for arguments in (["-t", "tmpfs", "tmpfs", "/run"], ["--make-rshared", "/run"]):
         subprocess.run(["mount", *arguments], check=True)
     asyncio.run(main(Settings.read(Path(sys.argv[1]))))

@@ -1,4 +1,4 @@
-"""The kinds of sandbox there are, and what each needs of a machine."""
+"""The tiers of sandboxes, and what each requires of the machine."""
 
 import os
 import shutil
@@ -10,11 +10,11 @@ from sandbox.node import parts
 
 
 class Tier(StrEnum):
-    """How much of a cluster there is.
+    """Extent of a sandbox's cluster.
 
     CONTROL_PLANE has no node, so Pods stay Pending. PROCESS_PODS runs each Pod as one process in a
-    network of its own, many and fast; NODE runs them in containers by a real kubelet. On both,
-    NetworkPolicies filter packets.
+    network of its own, and starts many fast. NODE runs Pods in containers with a real kubelet. Both
+    enforce NetworkPolicies.
     """
 
     CONTROL_PLANE = "control-plane"
@@ -28,7 +28,7 @@ class Tier(StrEnum):
 
     @property
     def packages(self) -> tuple[parts.Packages, ...]:
-        """The packages of the distribution that it needs."""
+        """Packages of the distribution that the tier needs."""
         match self:
             case Tier.CONTROL_PLANE:
                 return ()
@@ -39,7 +39,7 @@ class Tier(StrEnum):
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """The programs of the sandbox that it needs besides the control plane's."""
+        """Programs of the sandbox that the tier needs besides the control plane's."""
         match self:
             case Tier.CONTROL_PLANE:
                 return ()
@@ -50,9 +50,9 @@ class Tier(StrEnum):
 
 
 def unavailable(tier: Tier) -> str | None:
-    """Say in a sentence why this machine cannot have a tier, `None` if it can.
+    """Return the reason why this machine does not support a tier; `None` if it does.
 
-    Nothing is built or fetched to find out.
+    The check builds and fetches nothing.
     """
     if not tier.has_node:
         return None
@@ -72,7 +72,7 @@ def unavailable(tier: Tier) -> str | None:
 
 
 def _refusal_of_namespaces() -> str:
-    """Return what the kernel says to who asks for namespaces; empty if it gives them."""
+    """Return the kernel's error when a process creates namespaces; empty if it allows them."""
     return subprocess.run(
         ["unshare", "--net", "--mount", "--pid", "--fork", "true"],
         capture_output=True,

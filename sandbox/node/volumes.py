@@ -1,4 +1,4 @@
-"""What the volumes of a pod consist of, with the tokens that are made for it."""
+"""The content of a pod's volumes, including the tokens that are issued for it."""
 
 import time
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from sandbox.node.projection import Payload, Sources
 
 Manifest = Mapping[str, Any]
 
-RENEW_AT = 0.8  # of a token's lifetime, as the kubelet does
+RENEW_AT = 0.8  # share of a token's lifetime, as in the kubelet
 DEFAULT_LIFETIME = 3600
 
 
@@ -23,9 +23,9 @@ class Volumes:
         self._tokens: dict[tuple[str, str], tuple[float, str]] = {}
 
     async def payload(self, pod: Manifest, volume: Manifest) -> Payload | None:
-        """Return the files of a volume; `None` for one that is an empty directory.
+        """Return the files of a volume; `None` for an empty directory.
 
-        Raises `NotYetError` where the pod cannot have it so far, or, on this tier, ever.
+        Raises `NotYetError` if a source does not exist yet, or if this tier does not support it.
         """
         namespace = pod["metadata"]["namespace"]
         match volume:
@@ -45,12 +45,12 @@ class Volumes:
         raise NotYetError(f"a process pod cannot have the volume {volume['name']}")
 
     def forget(self, uid: str) -> None:
-        """Drop the tokens of a pod that is gone."""
+        """Drop the tokens of a deleted pod."""
         for key in [key for key in self._tokens if key[0] == uid]:
             del self._tokens[key]
 
     def renewal_is_due(self) -> bool:
-        """Whether some pod's token should be replaced."""
+        """Whether the token of any pod should be replaced."""
         return any(due <= time.time() for due, _ in self._tokens.values())
 
     async def _projected(self, pod: Manifest, namespace: str, source: Manifest) -> Payload:

@@ -1,6 +1,6 @@
-"""How to talk to a workload: what to call, and what became of it.
+"""A client of the workload's control channel: calls to make, and their outcomes.
 
-The words are those of `sandbox/workload/`, which explains them.
+The terms are those of `sandbox/workload/`, which explains them.
 """
 
 import json
@@ -17,13 +17,13 @@ from typing import Any, Self
 from sandbox.closing import Closing
 from sandbox.errors import SandboxError
 
-Files = Mapping[str, str]  # the keys of an identity's Secret, and their text
+Files = Mapping[str, str]  # keys and text of an identity's Secret
 
 TIMEOUT_SECONDS = 3.0
 
 
 class Mode(StrEnum):
-    """How a target is called."""
+    """Protocol of a call."""
 
     MTLS = "mtls"
     TLS = "tls"
@@ -33,7 +33,7 @@ class Mode(StrEnum):
 
 
 class Layer(StrEnum):
-    """How far a call came."""
+    """Layer at which a call ended."""
 
     NETWORK = "network"
     HANDSHAKE = "handshake"
@@ -45,8 +45,8 @@ class Layer(StrEnum):
 class Target:
     """One call: to `address` ("10.78.0.7:8443") on the port named `port`.
 
-    Whom to expect there is `expect`, a SPIFFE ID, or whom the caller's identity.json names for
-    `service` ("namespace/name"). `scope` is what to ask for.
+    `expect` is the expected SPIFFE ID. Without it, the caller's identity.json names the ID for
+    `service` ("namespace/name"). `scope` is the scope to request.
     """
 
     address: str
@@ -59,11 +59,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a call.
+    """Outcome of a call.
 
-    At the network, `reason` is "rejected" (a packet filter said so), "closed" (nobody listens) or
-    "timeout". At the handshake `by` is who refused, "client" or "server", and `reason` why.
-    `authority` is the key ID, in hex, of who signed the server's certificate.
+    At the network layer, `reason` is "rejected" (by a packet filter), "closed" (no process listens)
+    or "timeout". At the handshake, `by` is the side that rejected, "client" or "server", and
+    `reason` says why. `authority` is the key ID, in hex, of the issuer of the server's certificate.
     `started` is in seconds since 1970, `took` in seconds.
     """
 
@@ -79,7 +79,7 @@ class Outcome:
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Self:
-        """Read it as the workload writes it."""
+        """Return the outcome from the workload's JSON."""
         scopes = tuple(content.get("scopes", ()))
         return cls(**{**content, "layer": Layer(content["layer"]), "scopes": scopes})
 
@@ -89,10 +89,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What became of calls that are made again and again.
+    """Counts of repeated calls.
 
-    `answered` counts them by who signed the certificate of the caller and that of the callee, each
-    by its key ID in hex. All others `failed`; `failures` are the first of them.
+    `answered` counts successful calls by the issuers of the caller's and the callee's certificates,
+    each given by its key ID in hex. `failed` counts all others; `failures` has the first of them.
     """
 
     answered: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -101,7 +101,7 @@ class Tally:
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Self:
-        """Read it as the workload writes it."""
+        """Return the tally from the workload's JSON."""
         answered: Counter[tuple[str, str]] = Counter()
         for signers, count in content["answered"].items():
             caller, _, callee = signers.partition(" ")
@@ -111,7 +111,7 @@ class Tally:
 
     @property
     def calls(self) -> int:
-        """How many were made."""
+        """Number of calls."""
         return self.answered.total() + self.failed
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -122,7 +122,7 @@ class Tally:
         )
 
     def since(self, before: "Tally") -> "Tally":
-        """Return what of this came after an earlier tally of the same calls."""
+        """Return the difference from an earlier tally of the same calls."""
         return Tally(
             self.answered - before.answered,
             self.failed - before.failed,
@@ -131,7 +131,7 @@ class Tally:
 
 
 class WorkloadEndedError(SandboxError):
-    """The workload of a pod ended while it was talked to."""
+    """The workload of a pod ended during a request."""
 
 
 class Workload(Closing):
@@ -144,7 +144,7 @@ class Workload(Closing):
 
     @property
     def process(self) -> int:
-        """Its process id, as this machine counts."""
+        """Process ID of the workload in the caller's PID namespace."""
         credentials = self._channel.getsockopt(
             socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
         )
@@ -152,12 +152,12 @@ class Workload(Closing):
 
     @property
     def root(self) -> Path:
-        """Its files, as it sees them at this moment."""
+        """Root directory of the workload, with its current files."""
         return Path(f"/proc/{self.process}/root")
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended."""
+        """Whether the workload has ended."""
         with self._lock:
             try:
                 return not self._channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -176,8 +176,8 @@ class Workload(Closing):
     ) -> list[Outcome]:
         """Make calls and return their outcomes in the same order.
 
-        With `present` the workload shows these files instead of its own, and goes by them: all of
-        an identity's, or some.
+        With `present`, the workload uses these files, all or some of an identity's, instead of its
+        own.
         """
         answer = self.ask(
             do="call",
@@ -194,44 +194,44 @@ class Workload(Closing):
         return Outcome.read(answer["outcomes"][0])
 
     def again(self, name: str, *, scope: str = "", timeout: float = TIMEOUT_SECONDS) -> Outcome:
-        """Ask once more on a connection that was kept."""
+        """Send another request on a kept connection."""
         target = Target("", scope=scope)
         answer = self.ask(do="again", name=name, targets=[asdict(target)], timeout=timeout)
         return Outcome.read(answer["outcomes"][0])
 
     def release(self, name: str) -> None:
-        """Close a connection that was kept."""
+        """Close a kept connection."""
         self.ask(do="release", name=name)
 
     def storm(
         self, targets: Sequence[Target], *, rate: float, timeout: float = TIMEOUT_SECONDS
     ) -> None:
-        """Begin to make calls again and again, `rate` a second in all, in turn and beside others.
+        """Start to call the targets in turn in the background, `rate` calls per second in all.
 
-        Each opens a connection of its own and goes by the files as they are then.
+        Each call opens a new connection and uses the current files.
         """
         calls = [asdict(target) for target in targets]
         self.ask(do="storm", targets=calls, rate=rate, timeout=timeout)
 
     def tally(self) -> Tally:
-        """Return what became of them so far."""
+        """Return the tally of the background calls so far."""
         return Tally.read(self.ask(do="tally")["tally"])
 
     def calm(self) -> Tally:
-        """End them; return what became of all."""
+        """Stop the background calls; return the tally of all."""
         return Tally.read(self.ask(do="calm")["tally"])
 
     def pose(self, files: Files | None) -> None:
-        """Make it serve with other files than its own; with `None`, with its own again."""
+        """Serve with these files instead of the workload's own; with `None`, with its own again."""
         self.ask(do="pose", present=files)
 
     def identity(self) -> Mapping[str, Any]:
-        """Return the identity.json it goes by."""
+        """Return the identity.json that the workload uses."""
         document: Mapping[str, Any] = self.ask(do="look")["identity"]
         return document
 
     def ask(self, **request: Any) -> dict[str, Any]:  # noqa: ANN401  JSON is what it is
-        """Make one request; raises `SandboxError` if it is refused or the workload ends."""
+        """Send one request; raises `SandboxError` if it is rejected or the workload ends."""
         line = json.dumps(request).encode() + b"\n"
         with self._lock:
             try:
@@ -247,6 +247,6 @@ class Workload(Closing):
         return answer
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._answers.close()
         self._channel.close()

@@ -14,25 +14,25 @@ import (
 	"time"
 )
 
-// The exchange without the hybrid post-quantum key: probes are many, and secret they are not.
+// P-256 without the hybrid post-quantum exchange: probes are frequent and not secret.
 var curves = []tls.CurveID{tls.CurveP256}
 
-// How a target is called.
+// Modes of a call.
 const (
-	modeMTLS    = "mtls"    // with our certificate; the default
-	modeTLS     = "tls"     // TLS without a certificate of ours
-	modeTLS12   = "tls12"   // with our certificate, by TLS 1.2 at the most
+	modeMTLS    = "mtls"    // with this workload's certificate; the default
+	modeTLS     = "tls"     // TLS without a client certificate
+	modeTLS12   = "tls12"   // with this workload's certificate, at most TLS 1.2
 	modePlain   = "plain"   // HTTP without TLS
-	modeConnect = "connect" // a TCP connection and no more: the network alone
+	modeConnect = "connect" // only a TCP connection
 )
 
-// target is one call to make.
+// target describes one call.
 type target struct {
 	Address string `json:"address"` // IP:PORT
-	Port    string `json:"port"`    // the port's name
+	Port    string `json:"port"`    // name of the port
 	Mode    string `json:"mode"`
-	Service string `json:"service"` // namespace/name, to be looked up among identity.json's calls
-	Expect  string `json:"expect"`  // the SPIFFE ID to expect, instead of looking it up
+	Service string `json:"service"` // namespace/name, looked up in identity.json's calls
+	Expect  string `json:"expect"`  // expected SPIFFE ID, instead of the one looked up
 	Scope   string `json:"scope"`
 }
 
@@ -80,7 +80,7 @@ func attempt(id *identity, t target, deadline time.Time) outcome {
 	return o
 }
 
-// dial opens the connection as the target's mode says, or explains why there is none.
+// dial opens a connection in the target's mode, or returns the outcome of its failure.
 func dial(id *identity, t target, deadline time.Time) (net.Conn, outcome) {
 	secure := t.Mode != modePlain && t.Mode != modeConnect
 	var config *tls.Config
@@ -132,11 +132,11 @@ func clientConfig(id *identity, t target) (*tls.Config, outcome) {
 		MinVersion:       version,
 		MaxVersion:       version,
 		CurvePreferences: curves,
-		// Whatever authorities the server names, as an impostor would.
+		// Ignore the authorities that the server names, as an impostor would.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return certificate, nil
 		},
-		InsecureSkipVerify: true, // by host name; by SPIFFE ID it is verified here
+		InsecureSkipVerify: true, // replaces the host name check: the SPIFFE ID is verified below
 		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
 			chain := make([]*x509.Certificate, len(raw))
 			for i, der := range raw {
@@ -159,7 +159,7 @@ func clientConfig(id *identity, t target) (*tls.Config, outcome) {
 
 // ask sends one request over an open connection.
 func ask(connection net.Conn, reader *bufio.Reader, scope string) outcome {
-	// The server may have refused us already: its alert is read below even if writing fails.
+	// The server may have rejected the handshake already: read its alert below even if the write fails.
 	_, _ = connection.Write([]byte("GET /?scope=" + url.QueryEscape(scope) + " HTTP/1.1\r\nHost: workload\r\n\r\n"))
 	response, err := http.ReadResponse(reader, nil)
 	if err != nil {

@@ -14,12 +14,12 @@ const (
 	fromICMP   = 2      // SO_EE_ORIGIN_ICMP, the fifth byte of struct sock_extended_err
 )
 
-// rejected is an error that a packet filter or router sent, not the machine at the other end.
+// rejected is an error from a packet filter or router, not from the callee's host.
 type rejected struct{ syscall.Errno }
 
-// connect opens a TCP connection. Go's own dialer is not enough: whether a refusal is a packet
-// filter's or the closed port's is known from the socket's error queue alone, which the kernel keeps
-// for TCP since 5.10, and which is lost with the socket.
+// connect opens a TCP connection. Go's own dialer is not enough: only the socket's error queue shows
+// whether a packet filter or a closed port rejected the connection. The kernel keeps that queue for
+// TCP since 5.10, and drops it with the socket.
 func connect(to netip.AddrPort, deadline time.Time) (net.Conn, error) {
 	if !to.Addr().Is4() {
 		return nil, errors.New("IPv4 addresses only")
@@ -30,7 +30,7 @@ func connect(to netip.AddrPort, deadline time.Time) (net.Conn, error) {
 	}
 	_ = syscall.SetsockoptInt(fd, syscall.SOL_IP, syscall.IP_RECVERR, 1)
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
-	// Closed by a reset: thousands of connections in TIME_WAIT would use up the ports.
+	// Close with a reset: thousands of connections in TIME_WAIT would use up the ports.
 	_ = syscall.SetsockoptLinger(fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
 	err = syscall.Connect(fd, &syscall.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
 	if err != nil && err != syscall.EINPROGRESS {
@@ -38,7 +38,7 @@ func connect(to netip.AddrPort, deadline time.Time) (net.Conn, error) {
 		_ = syscall.Close(fd)
 		return nil, err
 	}
-	file := os.NewFile(uintptr(fd), "connection") // joins the poller, since it does not block
+	file := os.NewFile(uintptr(fd), "connection") // non-blocking, so Go's poller handles it
 	defer file.Close()
 	if err := wait(file, deadline); err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func connect(to netip.AddrPort, deadline time.Time) (net.Conn, error) {
 	return net.FileConn(file)
 }
 
-// wait returns when the connection stands, or why it does not.
+// wait returns nil when the connection is established, or the error.
 func wait(file *os.File, deadline time.Time) error {
 	if err := file.SetDeadline(deadline); err != nil {
 		return err
@@ -64,7 +64,7 @@ func wait(file *os.File, deadline time.Time) error {
 		case code != 0:
 			result = explain(int(fd), syscall.Errno(code))
 		default:
-			// No news is good news only when there is a peer; else it is still on its way.
+			// Without an error, the socket is connected only if it has a peer; otherwise keep waiting.
 			_, err = syscall.Getpeername(int(fd))
 			return err == nil
 		}
@@ -73,7 +73,7 @@ func wait(file *os.File, deadline time.Time) error {
 	return errors.Join(err, result)
 }
 
-// explain tells a filter's refusal from others by the socket's error queue.
+// explain returns a `rejected` error if the socket's error queue shows that a packet filter sent it.
 func explain(fd int, errno syscall.Errno) error {
 	buffer := make([]byte, 256)
 	_, n, _, _, err := syscall.Recvmsg(fd, make([]byte, 64), buffer, errorQueue)

@@ -11,24 +11,25 @@ import (
 	"time"
 )
 
-// A request is one JSON object on a line, its answer another. `do` is one of
+// A request is one JSON object on a line, and so is its answer. `do` is one of
 //
-//	call     make the calls of `targets`; with `present`, as whoever these files (or some of them)
-//	         make us; the answer has `outcomes` in the order of the targets
+//	call     make the calls of `targets`; `present` replaces some or all of the identity's files;
+//	         the answer has `outcomes` in the order of the targets
 //	hold     open a connection to `targets[0]` and keep it under `name`
-//	again    ask once more over the connection `name`
-//	release  close it
-//	pose     serve with the files of `present` instead of ours; without any, with ours again
-//	look     answer with our SPIFFE ID and the identity.json we go by
-//	storm    begin to make the calls of `targets` again and again, `rate` a second in all
-//	tally    answer with what became of them so far
-//	calm     end that, and answer with the tally
+//	again    send another request on the connection `name`
+//	release  close the connection `name`
+//	pose     serve with the files of `present` instead of the workload's own; without any, with its
+//	         own again
+//	look     answer with the workload's SPIFFE ID and its current identity.json
+//	storm    start to call `targets` in turn in the background, `rate` calls per second in all
+//	tally    answer with the counts of these calls so far
+//	calm     stop these calls, and answer with the counts
 type request struct {
 	Do          string   `json:"do"`
 	Targets     []target `json:"targets"`
 	Present     files    `json:"present"`
 	Concurrency int      `json:"concurrency"`
-	Timeout     float64  `json:"timeout"` // seconds for each call
+	Timeout     float64  `json:"timeout"` // of each call, in seconds
 	Name        string   `json:"name"`
 	Rate        float64  `json:"rate"`
 }
@@ -113,7 +114,7 @@ func identityFor(r request, store *store) (*identity, error) {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// held are the connections kept open, by name.
+// held has the connections that are kept open, by name.
 var held = connections{byName: map[string]*heldConnection{}}
 
 type connections struct {

@@ -19,7 +19,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 )
 
-// files are the keys of an identity's Secret and what they hold.
+// files are the keys and values of an identity's Secret.
 type files map[string]string
 
 const (
@@ -31,7 +31,7 @@ const (
 
 var allFiles = []string{certificateFile, keyFile, bundleFile, documentFile}
 
-// document is identity.json: who may call, and who may be called.
+// document is identity.json: the accepted callers and the declared calls.
 type document struct {
 	SPIFFEID string `json:"spiffeID"`
 	Accepts  []struct {
@@ -48,7 +48,7 @@ type document struct {
 	} `json:"calls"`
 }
 
-// accepts returns the scopes a caller has on a port, and whether it may call there at all.
+// accepts returns the scopes of a caller on a port, and whether the caller is accepted there.
 func (d *document) accepts(caller, port string) ([]string, bool) {
 	for _, peer := range d.Accepts {
 		if peer.SPIFFEID != caller {
@@ -63,7 +63,7 @@ func (d *document) accepts(caller, port string) ([]string, bool) {
 	return nil, false
 }
 
-// callee returns the SPIFFE ID to expect of a service on a port, if a call to it is declared.
+// callee returns the expected SPIFFE ID of a service on a port, if a call to it is declared.
 func (d *document) callee(name, port string) (string, bool) {
 	for _, peer := range d.Calls {
 		if peer.Name != name {
@@ -78,7 +78,7 @@ func (d *document) callee(name, port string) (string, bool) {
 	return "", false
 }
 
-// identity is one state of the files. What is missing is nil, and whoever needs it is told why.
+// identity is one state of the files. Missing parts are nil; code that needs one returns an error.
 type identity struct {
 	certificate *tls.Certificate
 	anchors     []*x509.Certificate
@@ -86,7 +86,7 @@ type identity struct {
 	peers       document
 }
 
-// authority returns who signed our certificate, as `authorityOf` says it.
+// authority returns the key ID of the issuer of this workload's certificate, in hex.
 func (id *identity) authority() string {
 	if id.certificate == nil {
 		return ""
@@ -94,7 +94,7 @@ func (id *identity) authority() string {
 	return authorityOf(id.certificate.Leaf)
 }
 
-// authorityOf returns the key ID of who signed a certificate, in hex.
+// authorityOf returns the key ID of a certificate's issuer, in hex.
 func authorityOf(certificate *x509.Certificate) string {
 	return hex.EncodeToString(certificate.AuthorityKeyId)
 }
@@ -131,8 +131,8 @@ func parse(f files) (*identity, error) {
 	return id, nil
 }
 
-// GetX509BundleForTrustDomain makes an identity the bundle source of go-spiffe. ca.crt does not say
-// which anchor is whose, so each counts for every domain, as for any reader of that file.
+// GetX509BundleForTrustDomain makes an identity a bundle source for go-spiffe. ca.crt does not assign
+// its anchors to trust domains, so each is valid for every domain, as for any reader of that file.
 func (id *identity) GetX509BundleForTrustDomain(td spiffeid.TrustDomain) (*x509bundle.Bundle, error) {
 	if id.anchors == nil {
 		return nil, errors.New("there is no ca.crt")
@@ -140,14 +140,14 @@ func (id *identity) GetX509BundleForTrustDomain(td spiffeid.TrustDomain) (*x509b
 	return x509bundle.FromX509Authorities(td, id.anchors), nil
 }
 
-// verify returns the SPIFFE ID of a peer whose chain is good by the SPIFFE project's own rules.
+// verify returns the SPIFFE ID of a peer whose chain go-spiffe accepts.
 func (id *identity) verify(chain []*x509.Certificate) (string, error) {
 	peer, _, err := x509svid.Verify(chain, id)
 	return peer.String(), err
 }
 
-// store reads the files anew when they changed. The kubelet swaps a symbolic link, so that the files
-// themselves are others then.
+// store reads the files again when they have changed. The kubelet swaps a symbolic link, so changed
+// files are different files.
 type store struct {
 	directory string
 	mutex     sync.Mutex
@@ -174,7 +174,7 @@ func (s *store) load() (*identity, error) {
 	return s.current, s.err
 }
 
-// pose makes the workload serve with other files than its own from now on; with none, with its own.
+// pose makes the workload serve with these files instead of its own; with nil, with its own again.
 func (s *store) pose(f files) error {
 	var posed *identity
 	if f != nil {
@@ -189,7 +189,7 @@ func (s *store) pose(f files) error {
 	return nil
 }
 
-// with returns the identity with some files replaced.
+// with returns the identity after some of its files are replaced.
 func (s *store) with(replaced files) (*identity, error) {
 	s.mutex.Lock()
 	s.refresh()
@@ -204,8 +204,8 @@ func (s *store) with(replaced files) (*identity, error) {
 	return parse(merged)
 }
 
-// refresh reads the files unless they are what they were; again, if they changed under its hands,
-// since a certificate of before and a key of after make no pair.
+// refresh reads the files if they have changed. It reads them again if they change meanwhile,
+// because an old certificate and a new key do not match.
 func (s *store) refresh() {
 	now := s.look()
 	if s.current != nil && s.stamp.same(now) {

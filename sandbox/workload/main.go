@@ -1,17 +1,17 @@
-// Command workload is a service as Troth's users write them, made to be asked: it serves on named
-// ports with the certificate of its identity's Secret, accepts callers as identity.json says, and,
-// when told to, calls others and says what happened at which layer.
+// Command workload is a service like those of Troth's users, for tests. It serves on named ports with
+// the certificate of its identity's Secret and accepts the callers in identity.json. On request, it
+// calls other services and reports the layer at which each call ended.
 //
 //	workload serve [--identity DIR] [--port NAME=NUMBER]... [--plain NAME=NUMBER]... [--control NAME]
 //	workload call [--control NAME] < REQUEST
 //	workload pause
 //
-// `serve` verifies callers on each --port by mutual TLS; a --plain port speaks HTTP without TLS and
-// accepts everybody. It is told what to do on an abstract unix socket: such a socket belongs to the
-// pod's network namespace and is no address, so no NetworkPolicy can touch it, and no file of the
-// pod is needed for it. `call` passes one request on from inside the pod, for `kubectl exec`.
-// `pause` does nothing, which makes it the process that holds a pod's namespaces.
-// control.go describes the requests, outcome.go what a call may end in.
+// `serve` verifies callers on each --port by mutual TLS; a --plain port serves HTTP without TLS to
+// all callers. An abstract unix socket receives control requests. Such a socket belongs to the pod's
+// network namespace and has no address, so no NetworkPolicy affects it, and it needs no file in the
+// pod. `call` forwards one request from inside the pod, for `kubectl exec`. `pause` does nothing: it
+// is the process that keeps a pod's namespaces. control.go describes the requests, outcome.go the
+// outcomes of calls.
 package main
 
 import (
@@ -35,7 +35,7 @@ type options struct {
 	plain    ports
 }
 
-// ports are listeners by name, in the order of the command line.
+// ports are named listeners, in the order of the command line.
 type ports []port
 
 type port struct {
@@ -86,8 +86,8 @@ func main() {
 	}
 }
 
-// serve listens on all ports, then on the control socket, so that who reaches the latter knows that
-// the former are there. It ends at SIGTERM.
+// serve listens on all ports, then on the control socket: when the control socket accepts, all ports
+// are open. It ends at SIGTERM.
 func serve(o options) error {
 	store := &store{directory: o.identity}
 	for _, p := range o.ports {
@@ -110,7 +110,7 @@ func serve(o options) error {
 	return nil
 }
 
-// untilTold returns when the process is asked to end.
+// untilTold returns at SIGTERM or SIGINT.
 func untilTold() {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM, syscall.SIGINT)

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// How far a call came. A call that is answered came through all layers.
+// Layers at which a call can end. An answered call has passed all layers.
 const (
 	layerNetwork   = "network"   // no connection: Reason is rejected, closed, timeout or an error
-	layerHandshake = "handshake" // By says which side refused the other, Reason why
-	layerScope     = "scope"     // the server knows the caller and does not grant the scope
+	layerHandshake = "handshake" // By is the side that rejected the other, Reason says why
+	layerScope     = "scope"     // the server accepts the caller but does not grant the scope
 	layerAnswered  = "answered"
 )
 
@@ -20,34 +20,34 @@ const (
 	byServer = "server"
 )
 
-// Reasons at the network: by whom the connection was refused is known from how.
+// Reasons at the network layer. The kind of response shows what rejected the connection.
 const (
-	reasonRejected = "rejected" // an ICMP message came back: a packet filter
-	reasonClosed   = "closed"   // a reset came back: nobody listens there
-	reasonTimeout  = "timeout"  // nothing came back
+	reasonRejected = "rejected" // an ICMP message: a packet filter rejected it
+	reasonClosed   = "closed"   // a reset: no process listens on the port
+	reasonTimeout  = "timeout"  // no response
 )
 
-// Reasons at the handshake. Those of the server are its TLS alerts, in Go's words; ours are the same
-// words where they mean the same.
+// Reasons at the handshake. The server's reasons are the texts of Go for its TLS alerts; the client
+// uses the same text for the same cause.
 const (
 	reasonUnknownAuthority = "unknown certificate authority"
 	reasonExpired          = "expired certificate"
 	reasonBad              = "bad certificate"
 	reasonWrongIdentity    = "wrong identity"
-	reasonUndeclared       = "undeclared"   // our identity.json lists no such call
-	reasonNoIdentity       = "no identity"  // we have no certificate to show, or no ca.crt
-	reasonNoTLS            = "no TLS"       // one side speaks TLS and the other does not
-	reasonNotAccepted      = "not accepted" // said on an open connection after a change
+	reasonUndeclared       = "undeclared"   // the caller's identity.json lists no such call
+	reasonNoIdentity       = "no identity"  // the caller has no certificate or no ca.crt
+	reasonNoTLS            = "no TLS"       // only one side uses TLS
+	reasonNotAccepted      = "not accepted" // answer on an open connection after a change
 )
 
-// outcome is what became of one call. Started is in seconds since 1970, Took in seconds.
+// outcome is the outcome of one call. Started is in seconds since 1970, Took in seconds.
 type outcome struct {
 	Layer     string   `json:"layer"`
 	By        string   `json:"by,omitempty"`
 	Reason    string   `json:"reason,omitempty"`
 	Detail    string   `json:"detail,omitempty"`
-	Server    string   `json:"server,omitempty"`    // the SPIFFE ID or name the server answered with
-	Authority string   `json:"authority,omitempty"` // the key ID of who signed its certificate, in hex
+	Server    string   `json:"server,omitempty"`    // SPIFFE ID or name in the server's answer
+	Authority string   `json:"authority,omitempty"` // key ID of its certificate's issuer, in hex
 	Scopes    []string `json:"scopes,omitempty"`
 	Started   float64  `json:"started"`
 	Took      float64  `json:"took"`
@@ -61,8 +61,8 @@ func handshake(by, reason string, err error) outcome {
 	return o
 }
 
-// refusalOf explains an error of the handshake, or of the first read after it: in TLS 1.3 the client
-// has finished before the server has looked at its certificate.
+// refusalOf returns the outcome for an error of the handshake, or of the first read after it: in TLS
+// 1.3 the client finishes before the server verifies the client's certificate.
 func refusalOf(err error) outcome {
 	text := err.Error()
 	if _, alert, remote := strings.Cut(text, "remote error: tls: "); remote {

@@ -21,13 +21,13 @@ const (
 	drainSeconds     = 200 * time.Millisecond
 )
 
-// What a web server says to TLS where it speaks none, and to HTTP where it speaks TLS.
+// Response to TLS on an HTTP port, and to HTTP on a TLS port.
 const badRequest = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
 
-// refusals counts the handshakes refused here, for a reader of the control socket.
+// refusals counts the handshakes that this server has rejected, for control requests.
 var refusals atomic.Int64
 
-// reply is what a request is answered with. Refused is empty, "identity" or "scope".
+// reply is the response to a request. Refused is empty, "identity" or "scope".
 type reply struct {
 	Server  string   `json:"server"`
 	Caller  string   `json:"caller,omitempty"`
@@ -47,7 +47,7 @@ func listen(p port, store *store, secure bool) error {
 			connection, err := listener.Accept()
 			if err != nil {
 				fmt.Println("accept:", err)
-				time.Sleep(10 * time.Millisecond) // out of files, most likely
+				time.Sleep(10 * time.Millisecond) // most likely out of file descriptors
 				continue
 			}
 			if secure {
@@ -70,7 +70,7 @@ func secureConnection(connection net.Conn, portName string, store *store) {
 	defer connection.Close()
 	id, err := store.load()
 	if err != nil {
-		id = &identity{} // refuses everybody, and the caller learns of an internal error
+		id = &identity{} // rejects every caller, with an internal error as alert
 	}
 	caller := ""
 	secure := tls.Server(connection, serverConfig(id, portName, &caller))
@@ -86,8 +86,8 @@ func secureConnection(connection net.Conn, portName string, store *store) {
 	}
 	_ = secure.SetDeadline(time.Time{})
 	answer(secure, func(request *http.Request) reply {
-		// Each request is looked at anew, so that a connection that was open before a change is
-		// judged by what is declared after it.
+		// Check each request with the current files, so that a change also applies to open
+		// connections.
 		now, err := store.load()
 		if err == nil && now != id {
 			caller, err = now.verify(secure.ConnectionState().PeerCertificates)
@@ -99,14 +99,15 @@ func secureConnection(connection net.Conn, portName string, store *store) {
 	})
 }
 
-// serverConfig makes the handshake itself refuse, each cause with an alert of its own: no
-// certificate, one of an unknown authority, an expired one, and, as "bad certificate", one that is
-// no SVID or whose SPIFFE ID is not accepted on this port. It leaves whom it let in in `caller`.
+// serverConfig returns a configuration that rejects callers in the handshake. Each cause has its own
+// alert: no certificate, an unknown authority, an expired certificate. The alert "bad certificate"
+// means that the certificate is no SVID, or that this port does not accept its SPIFFE ID. An accepted
+// caller's SPIFFE ID is written to `caller`.
 func serverConfig(id *identity, portName string, caller *string) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		CurvePreferences:       curves,
-		SessionTicketsDisabled: true, // a resumed session would not be verified again
+		SessionTicketsDisabled: true, // a resumed session is not verified again
 		ClientAuth:             tls.RequireAndVerifyClientCert,
 		ClientCAs:              id.pool,
 		VerifyConnection: func(state tls.ConnectionState) (err error) {
@@ -141,7 +142,7 @@ func authorize(id *identity, caller, portName, scope string) reply {
 	return r
 }
 
-// answer serves requests until the caller closes.
+// answer serves requests until the caller closes the connection.
 func answer(connection net.Conn, decide func(*http.Request) reply) {
 	reader := bufio.NewReaderSize(connection, 1024)
 	for {
@@ -167,7 +168,7 @@ func answer(connection net.Conn, decide func(*http.Request) reply) {
 	}
 }
 
-// drain lets the alert reach the caller: closing with its request unread would reset the connection.
+// drain lets the alert reach the caller: closing with an unread request resets the connection.
 func drain(connection net.Conn) {
 	if tcp, ok := connection.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite()

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Of the calls that were not answered so many are kept whole, and all are counted.
+// Number of failed calls whose outcomes are kept; all are counted.
 const failuresKept = 100
 
-// tally is what became of the calls of a storm so far. Answered counts by who signed the two
+// tally has the counts of a storm's calls so far. Answered counts by the issuers of the two
 // certificates: "CALLER CALLEE", the key ID of each in hex.
 type tally struct {
 	Answered map[string]int `json:"answered"`
@@ -34,8 +34,8 @@ func (t *tally) copy() *tally {
 	return &tally{maps.Clone(t.Answered), t.Failed, slices.Clone(t.Failures)}
 }
 
-// storm calls targets in turn, again and again, each time over a new connection and by the files as
-// they are then. A call that takes longer than its turn puts off the next: there is one at a time.
+// storm calls its targets in turn until it is stopped, each time with a new connection and the current
+// files. It makes one call at a time, so a call that takes longer than its interval delays the next.
 type storm struct {
 	stop  chan struct{}
 	ended chan struct{}
@@ -43,7 +43,7 @@ type storm struct {
 	tally tally
 }
 
-// raised is the storm that goes on, if one does.
+// raised is the current storm, if there is one.
 var raised struct {
 	mutex sync.Mutex
 	storm *storm
@@ -67,7 +67,7 @@ func raise(r request, store *store) error {
 	return nil
 }
 
-// told returns the tally of the storm that goes on.
+// told returns the tally of the current storm.
 func told() (answerLine, error) {
 	raised.mutex.Lock()
 	defer raised.mutex.Unlock()
@@ -77,7 +77,7 @@ func told() (answerLine, error) {
 	return answerLine{Tally: raised.storm.sofar()}, nil
 }
 
-// calm ends the storm, its last call too, and returns its tally.
+// calm ends the storm after its last call, and returns its tally.
 func calm() (answerLine, error) {
 	raised.mutex.Lock()
 	defer raised.mutex.Unlock()

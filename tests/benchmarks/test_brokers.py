@@ -1,4 +1,4 @@
-"""The broker benchmark's grants are live, and its floor makes the same changes."""
+"""The broker benchmark's grants take effect, and its floor makes the same changes."""
 
 import asyncio
 from collections import Counter

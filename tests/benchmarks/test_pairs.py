@@ -1,4 +1,4 @@
-"""The floor writes what Troth wrote, under names that Troth does not watch."""
+"""The floor writes what Troth wrote, under names that Troth does not observe."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ PAIR = Pair(caller=1, callee=20, identities=40)
 
 
 def policy(number: int, **sides: int) -> dict[str, Any]:
-    """A policy that opens its sides to one peer each, as Troth writes it."""
+    """Return a policy that allows one peer on each given side, as Troth writes it."""
     spec: dict[str, Any] = {"podSelector": {"matchLabels": labels(number)}}
     for side, peer in sides.items():
         peers = [pods_in(NAMESPACE, LabelSelector.model_validate({"matchLabels": labels(peer)}))]
@@ -34,12 +34,12 @@ def secret(number: int, *peers: int) -> dict[str, Any]:
 
 
 LIVE = [policy(1, egress=20), policy(20, ingress=1), secret(1, 20), secret(20, 1)]
-# s2, s11 and s200 are others, however alike their names
+# s2, s11 and s200 are other identities with similar names
 GONE = [policy(1, egress=2), policy(20, ingress=11), secret(1, 200), secret(20, 11)]
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_edge_is_written_when_all_four_objects_have_it(live: bool) -> None:
+def test_edge_is_written_when_all_four_objects_contain_it(live: bool) -> None:
     there, before = (LIVE, GONE) if live else (GONE, LIVE)
     assert PAIR.is_in(there, live=live)
     for late in range(4):

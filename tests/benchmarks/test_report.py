@@ -37,7 +37,7 @@ def test_json_has_every_time() -> None:
     assert row["ratio"]["max"] == pytest.approx(4)
 
 
-def test_json_says_whether_each_aim_is_kept() -> None:
+def test_json_shows_whether_each_aim_is_met() -> None:
     rows = [Comparison("a change", [0.2], [0.1], aim=1.5), Comparison("other", [0.2], [0.1])]
     figures = [Figure("size", 100, "MB", aim=120), Figure("count", 3)]
     content = json.loads(json.dumps(Report("changes", rows, figures=figures).content()))
@@ -48,13 +48,13 @@ def test_json_says_whether_each_aim_is_kept() -> None:
     ]
 
 
-def test_aim_that_is_just_reached_is_kept() -> None:
+def test_aim_is_met_when_just_reached() -> None:
     assert Figure("size", 120, aim=120).kept
     assert not Figure("size", 120.001, aim=120).kept
     assert Comparison("a change", [0.2], [0.1], aim=2).kept
 
 
-def test_aim_holds_for_p99_and_not_for_the_maximum() -> None:
+def test_aim_applies_to_p99_but_not_to_the_maximum() -> None:
     floor = [0.1] * 1000
     assert Comparison("a change", [*[0.1] * 999, 9.0], floor, aim=3).kept
     assert not Comparison("a change", [*[0.1] * 980, *[9.0] * 20], floor, aim=3).kept
@@ -68,7 +68,7 @@ def printed(report: Report) -> list[str]:
 
 
 def shown(report: Report, what: str) -> list[str]:
-    """The cells of the one line that tells of something."""
+    """Return the cells of the line that contains `what`."""
     (line,) = [line for line in printed(report) if what in line]
     return [cell.strip() for cell in line.strip("│").split("│")]
 
@@ -79,12 +79,12 @@ def test_table_shows_ratios_before_milliseconds() -> None:
     assert shown(report, "a change") == cells
 
 
-def test_table_shows_whether_an_aim_is_kept() -> None:
+def test_table_shows_whether_an_aim_is_met() -> None:
     report = Report("changes", [Comparison("a change", [0.2, 0.4], [0.1, 0.1], aim=3.5)])
     assert shown(report, "a change")[2:4] == ["3.0x / 4.0x", "3.5x, missed"]
 
 
-def test_figures_have_a_table_of_their_own() -> None:
+def test_figures_have_a_separate_table() -> None:
     rows = [Comparison("a change", [0.2], [0.1])]
     figures = [Figure("memory", 118.25, "MB", aim=120), Figure("pages", 20000)]
     report = Report("changes", rows, figures=figures)

@@ -41,7 +41,7 @@ def test_reads_and_excluded_resources_are_not_writes() -> None:
     assert writes(requests, but=("leases", "events")) == 6
 
 
-def test_patch_holds_while_all_of_its_values_are_there() -> None:
+def test_patch_matches_only_if_all_its_values_are_present() -> None:
     patch = {"metadata": {"labels": {"a": "x", "b": None}}}
     assert bears({"metadata": {"labels": {"a": "x", "c": "y"}}}, patch)
     assert not bears({"metadata": {"labels": {"a": "x", "b": "y"}}}, patch)

@@ -52,7 +52,7 @@ def answers(token: str) -> bytes:
 
 @pytest.fixture
 def ends() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
-    """Three connections, each by its two ends."""
+    """Return three connections, each as a pair of sockets."""
     with ExitStack() as stack:
         pairs = [socket.socketpair() for _ in range(3)]
         for end in chain.from_iterable(pairs):
@@ -83,6 +83,6 @@ def test_load_fails_without_a_token(
 # The view
 
 
-def test_skipped_version_counts_from_the_next_one_read() -> None:
+def test_skipped_version_is_read_with_the_next_one() -> None:
     read = {7: 1.0, 9: 2.0}
     assert [view.first_reading(read, version) for version in (7, 8, 9)] == [1.0, 2.0, 2.0]

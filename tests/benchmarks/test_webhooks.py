@@ -58,11 +58,11 @@ def test_body_is_json_of_the_requested_size(size: int) -> None:
 
 @contextmanager
 def answered(*answers: bytes, connections: int = 3) -> Iterator[Load]:
-    """Connections whose other ends read a request and send the next of these answers."""
+    """Yield a load whose servers read a request and send the next of these answers."""
     numbers = count()
 
     def answer(end: socket.socket) -> None:
-        with suppress(BrokenPipeError):  # a test that has ended reads no answer
+        with suppress(BrokenPipeError):  # the test has ended and reads no answer
             while end.recv(65536):
                 end.sendall(answers[next(numbers) % len(answers)])
 
@@ -107,7 +107,7 @@ def test_rejected_delivery_ends_the_measurement(rejection: bytes) -> None:
         senders.pace([b"one"] * 4, rate=2000)
 
 
-# What is measured
+# The benchmark
 
 
 def test_gateway_serves_the_benchmarks_endpoint() -> None:

@@ -1,7 +1,7 @@
-"""What every broker keeps to, with its model, its dialect and its driver; the server is the judge.
+"""Contract that every broker's model, dialect and driver meet; the real server is the judge.
 
-A broker comes with a `Harness`, and with a test class that inherits `Contract` and has a fixture
-`opened`. What is special to one broker is tested beside it.
+A broker provides a `Harness`, and a test class that inherits `Contract` and has a fixture `opened`.
+Behaviour that is special to one broker is tested in its own modules.
 """
 
 import asyncio
@@ -40,11 +40,11 @@ from troth.world.observation.objects import decoded
 
 SHOP = (CHECKOUT, FULFILMENT)
 SECONDS = 60.0
-"""After which an example is given up."""
+"""Timeout of an example."""
 
 
 class Operation(NamedTuple):
-    """Something a principal does with a name at the broker: `what` is the broker's own word."""
+    """Operation of a principal on a name at the broker; `what` is the broker's own term."""
 
     principal: str
     what: str
@@ -55,8 +55,8 @@ class Operation(NamedTuple):
 class Harness(Protocol):
     """A driver at its server, and the server's own clients and tools.
 
-    `principals` are two, of whom the server knows nothing yet. `names` are topics that are there:
-    the second begins with the first and a dot, and the last has 249 characters.
+    `principals` are two names that the server does not have yet. `names` are existing topics: the
+    second begins with the first and a dot, and the last has 249 characters.
     """
 
     @property
@@ -73,49 +73,49 @@ class Harness(Protocol):
 
     @property
     def described(self) -> Manifest:
-        """The member of a MessageBroker's spec that describes the server."""
+        """Member of a MessageBroker's spec that describes the server."""
 
     @property
     def secrets(self) -> list[Manifest]:
-        """The Secrets that it names."""
+        """Secrets that `described` names."""
 
     @property
     def prefix(self) -> str:
-        """A prefix of principals, of whom the server knows nothing yet."""
+        """Prefix of principals that the server does not have yet."""
 
     def group(self, principal: str, /) -> str:
-        """Return one that a principal may consume by, if it is granted."""
+        """Return a consumer group that a principal may use if it is granted."""
 
     def grants(self) -> st.SearchStrategy[Grant]:
-        """Return whatever may be granted to the principals."""
+        """Return a strategy for all grants that the principals may get."""
 
     def meant(self, grants: Iterable[Grant]) -> set[Operation]:
-        """Return which operations grants allow, said again without the table that is on trial."""
+        """Return the operations that grants allow, derived without the rules under test."""
 
     async def succeeding(self, logins: Collection[Login]) -> set[Operation]:
         """Try every operation with real clients, and return those that succeed.
 
-        Who is not let in at all succeeds in none.
+        None succeeds for a login that the server rejects.
         """
 
     def issue(self, principal: str, slot: Slot) -> tuple[Credential, Login]:
         """Return a new credential."""
 
     async def make_foreign(self) -> Observed:
-        """Make principals and rules as others do, and return what is to be observed of them."""
+        """Create foreign principals and rules; return the expected observation of them."""
 
     async def foreign(self) -> object:
-        """Return all that is not Troth's, in full and in its order, by the broker's own tools."""
+        """Return all foreign state, in full and in its order, from the broker's own tools."""
 
     def writes(self) -> Awaitable[int]:
-        """Return how often rules were written at the server, each time more than before."""
+        """Return the number of writes of rules at the server, which only grows."""
 
 
 Opened = Callable[[], AbstractAsyncContextManager[Harness]]
 
 
 def table(harness: Harness, grants: Iterable[Grant]) -> frozenset[Rule]:
-    """The rules of grants, none of which is refused."""
+    """Return the rules of grants, none of which is rejected."""
     found: set[Rule] = set()
     for grant in grants:
         rules = rules_of(harness.type, grant)
@@ -133,7 +133,7 @@ def consume(harness: Harness, principal: str, number: int = 0) -> Grant:
 
 
 async def tell(harness: Harness, batch: Batch) -> None:
-    """Apply, and wait until the server has it all."""
+    """Apply a batch, and wait until the server shows all of it."""
     given_ = {(each.principal, each.slot) for each in batch.credentials}
     revoked, added, removed = map(set, (batch.revocations, batch.additions, batch.removals))
 
@@ -152,7 +152,7 @@ async def tell(harness: Harness, batch: Batch) -> None:
 async def admit(
     harness: Harness, grants: Iterable[Grant] = (), *, slots: Iterable[Slot] = (Slot.FIRST,)
 ) -> Mapping[tuple[str, Slot], Login]:
-    """Give the principals credentials, and grants."""
+    """Give the principals credentials and grants; return the logins."""
     issued = [harness.issue(principal, slot) for slot in slots for principal in harness.principals]
     await tell(
         harness,
@@ -162,7 +162,7 @@ async def admit(
 
 
 def hostile(name: str) -> list[str]:
-    """Names by which more could be meant than themselves, somewhere."""
+    """Return names that could mean more than themselves in some syntax."""
     widening = [
         "*",
         ">",
@@ -199,7 +199,7 @@ def hostile(name: str) -> list[str]:
 
 
 def declared(harness: Harness) -> list[Manifest]:
-    """A shop at the broker: `checkout` publishes orders, and `fulfilment` consumes them."""
+    """Return a shop at the broker: `checkout` publishes orders, and `fulfilment` consumes them."""
     topic, principal = harness.names[0], f"{harness.prefix}shop.fulfilment"
     described = broker(described=harness.described, owns=[topic], principals=harness.prefix)
     consumers = [consumer("fulfilment", harness.group(principal))]
@@ -216,18 +216,18 @@ def declared(harness: Harness) -> list[Manifest]:
 
 
 def logins_of(harness: Harness, it: Working) -> list[Login]:
-    """What clients find in the Secrets of the shop."""
+    """Return the logins in the Secrets of the shop."""
     stored = (it.server.objects["Secret", credential_ref(each, MAIN)] for each in SHOP)
     return [login(harness.type, decoded(each), "current") for each in stored]
 
 
 class Contract:
-    """The suite."""
+    """Tests that every broker passes."""
 
-    async def test_what_is_declared_is_what_clients_can_do_until_it_is_deleted(
+    async def test_clients_can_do_what_is_declared_until_it_is_deleted(
         self, opened: Opened
     ) -> None:
-        """From manifests to plans, rules, Secrets, the server and back, by the whole operator."""
+        """Covers the whole operator: manifests, plans, rules, Secrets, the server and back."""
         async with opened() as harness, working(Server(declared(harness))) as it:
             one, other = (f"{harness.prefix}shop.{name}" for name in ("checkout", "fulfilment"))
             grants = [publish(harness, one), consume(harness, other)]
@@ -249,10 +249,10 @@ class Contract:
             assert await harness.succeeding(logins) == set()
             assert it.ledger == Ledger()
 
-    # Each takes the server seconds; a failure is short enough as it is found.
+    # Each example takes the server seconds; a failure is short enough without shrinking.
     @settings(max_examples=3, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(data=st.data())
-    def test_exactly_what_is_granted_succeeds_whatever_was_before(
+    def test_exactly_the_granted_operations_succeed_after_any_change(
         self, opened: Opened, data: st.DataObject
     ) -> None:
         async def judge() -> None:
@@ -267,12 +267,12 @@ class Contract:
 
         asyncio.run(asyncio.wait_for(judge(), PATIENCE))
 
-    async def test_who_has_a_credential_and_no_grant_can_do_nothing(self, opened: Opened) -> None:
+    async def test_credential_without_a_grant_allows_nothing(self, opened: Opened) -> None:
         async with opened() as harness:
             logins = await admit(harness)
             assert await harness.succeeding(logins.values()) == set()
 
-    async def test_what_is_removed_is_denied_and_the_rest_stays(self, opened: Opened) -> None:
+    async def test_removed_grant_is_denied_and_the_rest_stays(self, opened: Opened) -> None:
         async with opened() as harness:
             one, other = harness.principals
             gone = [publish(harness, one), consume(harness, other)]
@@ -283,7 +283,7 @@ class Contract:
             await tell(harness, Batch(removals=tuple(removed)))
             assert await harness.succeeding(logins.values()) == harness.meant(stay)
 
-    async def test_what_is_not_troths_is_observed_and_stays_as_it_is(self, opened: Opened) -> None:
+    async def test_foreign_state_is_observed_and_never_changed(self, opened: Opened) -> None:
         async with opened() as harness:
             theirs = await harness.make_foreign()
             await observed(harness.broker, lambda seen: _within(theirs, seen))
@@ -301,8 +301,8 @@ class Contract:
             assert await harness.foreign() == before
             assert _within(theirs, await harness.broker.observe())
 
-    async def test_what_is_applied_twice_is_written_once(self, opened: Opened) -> None:
-        """Of credentials the ledger knows which are told: not every broker can compare them."""
+    async def test_batch_applied_twice_is_written_once(self, opened: Opened) -> None:
+        """Only for rules: not every broker can compare credentials, so the ledger records those."""
         async with opened() as harness:
             await harness.make_foreign()
             one, other = harness.principals
@@ -326,7 +326,7 @@ class Contract:
             assert changes.in_sync
             assert changes.foreign
 
-    async def test_both_credentials_are_good_at_once_and_one_is_revoked_without_the_other(
+    async def test_both_credentials_work_and_one_is_revoked_without_the_other(
         self, opened: Opened
     ) -> None:
         async with opened() as harness:
@@ -348,9 +348,7 @@ class Contract:
             assert [await harness.broker.admits(login) for login in second] == [True, True]
             assert await harness.succeeding(second) == harness.meant(grants)
 
-    async def test_a_credential_that_is_replaced_in_its_slot_is_good_no_more(
-        self, opened: Opened
-    ) -> None:
+    async def test_credential_replaced_in_its_slot_no_longer_works(self, opened: Opened) -> None:
         async with opened() as harness:
             one, _ = harness.principals
             grants = [publish(harness, one)]
@@ -362,7 +360,7 @@ class Contract:
             assert await harness.succeeding([after]) == harness.meant(grants)
             assert await harness.succeeding([before]) == set()
 
-    async def test_a_hostile_name_is_refused_with_a_sentence_or_granted_to_the_letter(
+    async def test_hostile_name_is_rejected_with_a_message_or_granted_literally(
         self, opened: Opened
     ) -> None:
         async with opened() as harness:
@@ -391,7 +389,7 @@ class Contract:
 
 
 def _of(principals: set[str], seen: Observed) -> bool:
-    """Whether a broker has anything of principals."""
+    """Return whether a broker has rules or credentials of the principals."""
     having = {rule.principal for rule in seen.rules} | {each for each, _ in seen.credentials}
     return bool(principals & having)
 

@@ -1,4 +1,4 @@
-"""Which credential an admin Secret has, and what is written there in its place."""
+"""The credential in an admin Secret, and the data that replaces it."""
 
 import pytest
 
@@ -19,26 +19,26 @@ GIVEN = {"username": b"admin\n", "password": b"secret\n"}
     [({}, Slot.SECOND), ({"mechanism": b"SCRAM-SHA-256\n"}, Slot.FIRST)],
     ids=["not-named", "named"],
 )
-def test_a_password_is_known_by_its_user_and_mechanism(
+def test_password_is_identified_by_its_user_and_mechanism(
     mechanism: dict[str, bytes], slot: Slot
 ) -> None:
     assert admin_place(KAFKA, GIVEN | mechanism) == (("admin", slot), fingerprint_of("secret"))
 
 
-def test_a_certificate_has_no_place_and_neither_has_a_user_of_nats() -> None:
+def test_certificate_and_nats_user_have_no_slot() -> None:
     assert admin_place(KAFKA, {"tls.crt": b"one", "tls.key": b"another"}) == (None, "")
     nats = MessageBroker.parse(broker(described=NATS))
     assert admin_place(nats, {"system.creds": b"one"}) == (None, "")
 
 
-def test_what_is_no_password_is_refused_without_quoting_it() -> None:
+def test_invalid_mechanism_is_rejected_without_quoting_it() -> None:
     with pytest.raises(AdminRefusedError) as raised:
         admin_place(KAFKA, GIVEN | {"mechanism": b"what-nobody-may-read"})
     assert "what-nobody-may-read" not in str(raised.value)
 
 
 @pytest.mark.parametrize("slot", list(Slot))
-def test_what_is_written_is_read_as_the_other_place(slot: Slot) -> None:
+def test_written_credential_is_read_back_in_its_slot(slot: Slot) -> None:
     new = dialect_of(KAFKA.spec.type).new_admin(slot)
     written = {**GIVEN, **new.data}
     assert admin_place(KAFKA, written) == (("admin", slot), new.fingerprint)

@@ -1,4 +1,4 @@
-"""What a person puts into the Secret of an administrator becomes an adapter, or a sentence."""
+"""The data of an admin Secret becomes an adapter or an error."""
 
 import sys
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ def test_kafka_is_administered_by_password_or_by_certificate(pair: dict[str, byt
     assert isinstance(by_certificate.login, Certificate)
 
 
-def test_kafka_may_be_administered_at_another_listener_than_its_clients_use(
+def test_kafka_admin_listener_may_differ_from_the_clients_listener(
     pair: dict[str, bytes],
 ) -> None:
     admin = {**pair, "bootstrap.servers": b"a.example:9094, b.example:9094\n"}
@@ -78,7 +78,7 @@ def test_kafka_may_be_administered_at_another_listener_than_its_clients_use(
     assert broker._clients == tuple(KAFKA["kafka"]["bootstrapServers"])
 
 
-def test_every_connection_of_kafka_has_tls(pair: dict[str, bytes]) -> None:
+def test_every_connection_to_kafka_has_tls(pair: dict[str, bytes]) -> None:
     for admin in (pair, PASSWORD):
         configured = access(connect(declared(KAFKA), admin, "")).configuration()
         assert configured["security.protocol"] in {"ssl", "sasl_ssl"}
@@ -109,9 +109,7 @@ async def test_nats_is_administered_with_the_system_account_and_the_operator(
         ({"tls.key": SECRET}, r"has no tls\.crt"),
     ],
 )
-def test_of_kafka_what_is_missing_or_cannot_be_used_is_named(
-    given: dict[str, bytes], named: str
-) -> None:
+def test_missing_or_unusable_kafka_entry_is_named(given: dict[str, bytes], named: str) -> None:
     error = refusal(KAFKA, given)
     assert isinstance(error, AdminRefusedError)
     assert "Secret messaging/kafka-admin" in str(error)
@@ -119,7 +117,7 @@ def test_of_kafka_what_is_missing_or_cannot_be_used_is_named(
         raise error
 
 
-def test_a_certificate_comes_with_its_own_key(
+def test_certificate_requires_its_own_key(
     pair: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     other = Authority(tmp_path_factory.mktemp("other")).client("admin", user="admin")
@@ -144,7 +142,7 @@ def test_a_certificate_comes_with_its_own_key(
     ],
     ids=range(5),
 )
-def test_of_nats_what_is_missing_or_cannot_be_used_is_named(
+def test_missing_or_unusable_nats_entry_is_named(
     operator: dict[str, bytes], change: dict[str, bytes], named: str
 ) -> None:
     error = refusal(NATS, operator | change)
@@ -154,14 +152,14 @@ def test_of_nats_what_is_missing_or_cannot_be_used_is_named(
 
 
 @pytest.mark.parametrize("authorities", ["nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n"])
-def test_roots_that_cannot_be_read_are_no_reason_to_trust_those_of_the_system(
+def test_unreadable_roots_do_not_fall_back_to_system_roots(
     authorities: str, operator: dict[str, bytes]
 ) -> None:
     for described, admin in ((KAFKA, PASSWORD), (NATS, operator)):
         assert "ca.crt" in str(refusal(described, admin, authorities))
 
 
-def test_what_troth_cannot_administer_is_said(operator: dict[str, bytes]) -> None:
+def test_unsupported_broker_is_rejected_by_name(operator: dict[str, bytes]) -> None:
     for described in (RABBITMQ, MQTT, VALKEY):
         error = refusal(described, PASSWORD)
         assert isinstance(error, UnsupportedError)
@@ -177,7 +175,7 @@ def test_what_troth_cannot_administer_is_said(operator: dict[str, bytes]) -> Non
         (NATS, "troth.brokers.nats.driver", "troth[nats]"),
     ],
 )
-def test_a_library_that_is_not_installed_is_named(
+def test_missing_library_is_named(
     described: Any,
     module: str,
     extra: str,

@@ -1,4 +1,4 @@
-"""The registry: what it imports, what it says of types it does not have, and what it may hold."""
+"""The registry: its imports, its answer for unknown types, and its entries."""
 
 import importlib
 import subprocess
@@ -57,7 +57,7 @@ def test_planning_imports_neither_a_driver_nor_a_client_library() -> None:
 
 
 @every
-def test_a_driver_and_its_extra_are_there(type_: BrokerType) -> None:
+def test_each_dialect_has_a_driver_and_an_extra(type_: BrokerType) -> None:
     dialect = registry.DIALECTS[type_]
     assert callable(importlib.import_module(dialect.driver).connect)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -65,7 +65,7 @@ def test_a_driver_and_its_extra_are_there(type_: BrokerType) -> None:
 
 
 @every
-def test_what_is_public_at_one_broker_is_secret_at_none(type_: BrokerType) -> None:
+def test_public_key_of_one_broker_is_secret_at_none(type_: BrokerType) -> None:
     dialect = registry.DIALECTS[type_]
     assert set(dialect.public_data(requested(type_))) == dialect.public_keys
     keys = {f"{before}{dialect.secret_key}" for before in ("", "next-", "retiring-")}
@@ -74,13 +74,13 @@ def test_what_is_public_at_one_broker_is_secret_at_none(type_: BrokerType) -> No
     assert STATE not in keys | files | public_keys()
 
 
-def test_public_data_has_nothing_that_is_empty() -> None:
+def test_public_data_omits_empty_values() -> None:
     request = replace(requested(BrokerType.KAFKA), authorities="")
     assert ROOTS in public_data(requested(BrokerType.KAFKA))
     assert ROOTS not in public_data(request)
 
 
-def test_a_type_without_a_dialect_is_not_served() -> None:
+def test_type_without_a_dialect_is_not_served() -> None:
     declared = MessageBroker.parse(broker(described=RABBITMQ))
     said = "rabbitmq is not served yet; describe a kafka or a nats"
     assert registry.obstacle(declared) == said
@@ -89,7 +89,7 @@ def test_a_type_without_a_dialect_is_not_served() -> None:
         registry.dialect_of(declared.spec.type)
 
 
-def test_a_type_is_served_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_entry_makes_a_type_served(monkeypatch: pytest.MonkeyPatch) -> None:
     declared = MessageBroker.parse(broker(described=MQTT))
     assert registry.obstacle(declared)
     monkeypatch.setitem(registry.DIALECTS, BrokerType.MQTT, ToyDialect())

@@ -1,4 +1,4 @@
-"""Waiting for a broker that carries out later what it has said yes to."""
+"""Waits for a broker that applies changes after it has confirmed them."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,10 @@ from troth.trust.grants import Observed
 
 
 async def observed(broker: Driver, condition: Callable[[Observed], bool]) -> Observed:
-    """What is observed once it is as expected: the server reads what the controller wrote."""
+    """Observe until a condition holds; return the observation.
+
+    The server applies its controller's writes with a delay.
+    """
     deadline = time.monotonic() + PATIENCE
     while not condition(seen := await broker.observe()):
         assert time.monotonic() < deadline

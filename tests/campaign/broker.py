@@ -1,7 +1,7 @@
-"""A broker in memory to be unkind with, and what must hold of everything that is done to it.
+"""A faulty broker in memory, with hooks that judge every change.
 
-It keeps rules in the words of Kafka. Between any two changes of a batch the operator may be killed;
-calls fail before or after they were carried out, or in the middle; and others write there too.
+It keeps rules in Kafka's terms. The operator may be killed between any two changes of a batch.
+Calls fail before they are carried out, after it, or in the middle. Others write there too.
 """
 
 import asyncio
@@ -17,24 +17,26 @@ LATENCY = 0.02
 PREFIX = "troth-"
 
 Trouble = Literal["away", "lost", "cut", "refused"]
-"""What becomes of a call: nobody answers; it is carried out, all or the half of it, and the answer
-does not come; the broker refuses its first change.
+"""Fault of a call.
+
+away: the broker does not answer; lost, cut: it carries out all, or half, and the answer is lost;
+refused: it rejects the first change.
 """
 
 
 @dataclass
 class ModelBroker:
-    """What a broker has, whoever asks."""
+    """The content of a broker, shared by all connections."""
 
     rules: set[Rule] = field(default_factory=set)
     credentials: dict[Place, str] = field(default_factory=dict)
     strangers: set[Rule] = field(default_factory=set)
-    """What others put in, and have not taken away since."""
+    """Rules that others added and have not removed."""
     away: bool = False
     troubles: list[Trouble] = field(default_factory=list)
     changes: int = 0
     on_change: Callable[[str, Rule | Place], None] = lambda *_: None
-    """Called before anything is changed with what is done: add, remove, tell or revoke."""
+    """Called before each change with its verb: add, remove, tell or revoke."""
 
     def change(self, what: str, change: Rule | Place, material: str = "") -> None:
         """Carry out one change of the operator's."""
@@ -51,13 +53,13 @@ class ModelBroker:
                 self.credentials.pop(change, None)
 
     def put(self, rule: Rule) -> None:
-        """Somebody else allows or denies something."""
+        """Add a foreign rule."""
         if rule not in self.rules:
             self.rules.add(rule)
             self.strangers.add(rule)
 
     def take(self, rule: Rule) -> None:
-        """Somebody else takes something away."""
+        """Remove a rule as a foreign client."""
         self.rules.discard(rule)
         self.strangers.discard(rule)
 

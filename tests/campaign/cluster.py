@@ -1,8 +1,7 @@
-"""A cluster in memory to be unkind to: its API server, and copies of the operator that watch it.
+"""A faulty cluster in memory: its API server, and copies of the operator that watch it.
 
-Every change of an object is an event; each copy is told of them kind by kind, in order, as a watch
-would, when it is let. A copy may be muted, told of the past again, or begin with a list that is
-behind.
+Every change of an object is an event. Each copy receives them kind by kind, in order, as from a
+watch. A test may mute a copy, list from the past again, or start it with a stale list.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ from troth.world.observation.webhook_secrets import GIVEN_LABEL
 from troth.world.watch_class import SCHEMA, watch_class_of
 
 LATENCY = 0.02
-"""Seconds that a request takes, and a watch to tell."""
+"""Seconds that a request takes, and a watch event."""
 WORKERS = 3
 KINDS = (
     "TrustDomain",
@@ -47,11 +46,11 @@ KINDS = (
     "NetworkPolicy",
 )
 SELECTED = ("ConfigMap", "NetworkPolicy", "Secret")
-"""Of these only Troth's own are watched, outside its own namespace, and what is labelled for it."""
+"""Kinds of which, outside Troth's own namespace, only owned and labelled objects are watched."""
 LABELLED = {GIVEN_LABEL, REPORT, SCHEMA}
 
 Refusal = Literal["403", "409", "500", "lost"]
-"""What becomes of a write; one that is lost is carried out, and its answer never comes."""
+"""Fault of a write. A lost one is carried out, but its answer never arrives."""
 REASONS = {"403": "Forbidden", "409": "Conflict", "500": "InternalError", "lost": "Disconnected"}
 
 
@@ -60,7 +59,7 @@ class Event:
     version: int
     place: Place
     manifest: Manifest | None
-    """None once it is gone."""
+    """None once it is deleted."""
 
 
 def ours(manifest: Manifest) -> bool:
@@ -75,21 +74,21 @@ def watched(manifest: Manifest) -> bool:
 
 
 class ApiServer(Server):
-    """Remembers every event; refuses writes, and loses answers, as it is told."""
+    """Keeps every event; rejects writes and loses answers on request."""
 
     def __init__(self) -> None:
         super().__init__()
         self.history: dict[str, list[Event]] = defaultdict(list)
         self.refusals: list[Refusal] = []
         self.on_write: Callable[[Place, Manifest | None, Manifest | None], None] = lambda *_: None
-        """Called with the place, what was there, and what will be there."""
+        """Called with the place, the object before, and the object after."""
         self.watches: list[asyncio.Event] = []
         self.made: set[str] = set()
-        """The UIDs of what the operator made."""
+        """UIDs of the objects that the operator made."""
 
     @classmethod
     def like(cls, other: "ApiServer") -> "ApiServer":
-        """One with the same objects, and no past."""
+        """Return a server with the same objects, and no history."""
         server = cls()
         server.objects = copy.deepcopy(other.objects)
         server._version = other._version
@@ -98,7 +97,7 @@ class ApiServer(Server):
             server.history[place[0]].append(event)
         return server
 
-    # What people and controllers do
+    # Users and controllers
 
     def remove(self, place: Place) -> None:
         self._version += 1
@@ -106,7 +105,7 @@ class ApiServer(Server):
         self._tell(Event(self._version, place, None))
 
     def let_go(self, place: Place, now: datetime) -> None:
-        """Delete as kubectl does: what has a finalizer only begins to go."""
+        """Delete as kubectl does: an object with a finalizer only becomes terminating."""
         metadata = self.objects[place]["metadata"]
         if not metadata.get("finalizers"):
             self.remove(place)
@@ -116,21 +115,21 @@ class ApiServer(Server):
             self.put(going)
 
     def collect_garbage(self) -> None:
-        """Remove what belongs to an owner that is gone."""
+        """Remove the objects whose owner is gone."""
         uids = {each["metadata"]["uid"] for each in self.objects.values()}
         for place, manifest in list(self.objects.items()):
             owners = manifest["metadata"].get("ownerReferences") or []
             if owners and not any(owner["uid"] in uids for owner in owners):
                 self.remove(place)
 
-    # What the operator does
+    # The operator
 
     async def apply(self, manifest: Manifest) -> Manifest:
         await asyncio.sleep(LATENCY)
         return await super().apply(manifest)
 
     async def apply_new(self, manifest: Manifest) -> Manifest:
-        await asyncio.sleep(LATENCY)  # before it is looked whether it is there, not in between
+        await asyncio.sleep(LATENCY)  # before the check for the object, not between check and write
         if (manifest["kind"], Ref.of(manifest)) in self.objects:
             raise ApiError(409, "Conflict", "the object exists")
         return await super().apply(manifest)
@@ -178,11 +177,11 @@ class ApiServer(Server):
             raise ApiError(0, REASONS["lost"], "the answer was lost")
 
     def _store(self, place: Place, stored: Manifest) -> Manifest:
-        if place not in self.objects:  # a namesake is another object
+        if place not in self.objects:  # an object created again is another object
             name = f"{place}/{self._version}"
             stored["metadata"]["uid"] = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
         answer = super()._store(place, stored)
-        there = place in self.objects  # else that was its last finalizer
+        there = place in self.objects  # otherwise its last finalizer was removed
         self._tell(Event(self._version, place, copy.deepcopy(answer) if there else None))
         return answer
 
@@ -194,7 +193,7 @@ class ApiServer(Server):
 
 @dataclass
 class LeaderFence:
-    """Leave to write."""
+    """Permission to write."""
 
     given: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -207,7 +206,7 @@ class LeaderFence:
 
 
 class Begun:
-    """What is done in the background, kept to see how it ends."""
+    """Background tasks, kept so that their errors are raised."""
 
     def __init__(self, background: Background) -> None:
         assert isinstance(background, BrokerWork)
@@ -217,7 +216,7 @@ class Begun:
     def begin(self, step: BackgroundStep) -> None:
         self._work.begin(step)
         self.tasks = [task for task in self.tasks if not task.done() or _failed(task)]
-        self.tasks.append(self._work._tasks[step.broker])  # of a broker at work it is the same
+        self.tasks.append(self._work._tasks[step.broker])  # for a busy broker it is the same task
 
     def gone(self, broker: Ref) -> None:
         self._work.gone(broker)
@@ -240,14 +239,14 @@ class Copy:
         self._begun = self.engine.background = Begun(self.engine.background)
         self._muted: set[str] = set()
         self._told: dict[str, int] = {}
-        """How many events of a kind it was told of."""
+        """Number of events of a kind that it has received."""
         self._seen: dict[Place, str] = {}
-        """What is there, and as what it is selected."""
+        """Known objects, and the watch class of each."""
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, behind: Mapping[str, int]) -> None:
-        """List everything, as it was so many events of a kind ago, and begin to work."""
+        """List each kind as it was some events ago, and start to work."""
         for kind in KINDS:
             self.list(kind, behind.get(kind, 0))
         self.look_at_everything()
@@ -265,7 +264,7 @@ class Copy:
 
     @property
     def crashed(self) -> bool:
-        """Whether it was made to crash; raises what else it ended with."""
+        """Whether the test made it crash; raises any other error."""
         tasks = [*self._tasks, *self._begun.tasks]
         over = [task for task in tasks if task.done() and not task.cancelled()]
         ends = [end for task in over if (end := task.exception()) is not None]
@@ -289,7 +288,7 @@ class Copy:
         self._news.set()
 
     def list(self, kind: str, behind: int = 0) -> None:
-        """List a kind as it was so many events ago, and watch from there."""
+        """List a kind as it was some events ago, and watch from there."""
         history = self._server.history[kind]
         self._told[kind] = len(history) - behind
         past = history[: self._told[kind]]
@@ -316,7 +315,7 @@ class Copy:
     def _take(self, event: Event) -> None:
         if event.manifest is not None and watched(event.manifest):
             self._observe(event.place, event.manifest)
-        elif event.place in self._seen:  # gone, or not selected any more
+        elif event.place in self._seen:  # deleted, or not selected any more
             self._forget(event.place, event.version)
 
     def _observe(self, place: Place, manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""An error that the operator has no sentence for ends a campaign."""
+"""Unexpected errors of the operator end a campaign."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from structlog.typing import EventDict
 
 
 def fail_with_the_operator(_logger: object, level: str, event: EventDict) -> EventDict:
-    """End what has met such an error; say nothing else."""
+    """Raise if the event is an error; drop all other events."""
     if level == "error":
         raise AssertionError(event["event"])
     raise DropEvent

@@ -1,4 +1,4 @@
-"""What the campaigns have in common: a stage, and the rules by which it fails whatever is done."""
+"""The common part of the campaigns: a stage, and the rules of faults."""
 
 from collections.abc import Coroutine
 from typing import Any, ClassVar, Generic, TypeVar
@@ -14,17 +14,17 @@ from tests.virtual_time import VirtualTimeLoop
 S = TypeVar("S", bound=Stage)
 
 MOST_MIXTURES = 12
-"""How many ways there may be to see what is declared before all must be quiet again."""
+"""Maximum number of mixtures of the declarations before the cluster must come to rest."""
 REFUSALS: tuple[Refusal, ...] = ("lost", "409", "403", "500")
 
 kinds: st.SearchStrategy[str] = st.runner().flatmap(lambda it: st.sampled_from(it.watched))
 
 
 class Machine(RuleBasedStateMachine, Generic[S]):
-    """The rules are what happens; each ends a little later."""
+    """A state machine whose rules are events; each lets a little time pass."""
 
     watched: ClassVar[tuple[str, ...]]
-    """The kinds of which a copy may hear nothing for a while."""
+    """Kinds whose events a copy may miss for a while."""
 
     def __init__(self, stage: S) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Machine(RuleBasedStateMachine, Generic[S]):
         self.loop.run_until_complete(story)
 
     def open(self, *manifests: Manifest) -> None:
-        """Begin with one copy of the operator, and what is declared at first."""
+        """Start with one copy of the operator and the initial declarations."""
         for manifest in manifests:
             self.stage.server.put(manifest)
         self.stage.history.begin(self.stage.server.objects, self.stage.clock.now())
@@ -55,7 +55,7 @@ class Machine(RuleBasedStateMachine, Generic[S]):
             self.run(self.stage.calm())
         self.run(self.stage.put(manifest))
 
-    # What fails
+    # Faults
 
     @rule(refusals=st.lists(st.sampled_from(REFUSALS), min_size=1, max_size=4))
     def refuse_writes(self, refusals: list[Refusal]) -> None:
@@ -63,7 +63,7 @@ class Machine(RuleBasedStateMachine, Generic[S]):
 
     @rule(writes=st.integers(1, 6))
     def crash(self, writes: int) -> None:
-        """After so many writes more."""
+        """Crash after this many more writes."""
         self.stage.server.crash_after = len(self.stage.server.log) + writes
 
     @rule(kind=kinds)

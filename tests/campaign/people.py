@@ -1,4 +1,4 @@
-"""What people declare in any campaign of identities, and what nobody should do to its children."""
+"""Users of any campaign with identities, and tampering with owned objects."""
 
 import copy
 from collections.abc import Callable, Coroutine, Mapping
@@ -41,7 +41,7 @@ def domains(draw: st.DrawFn, name: str) -> Manifest:
 
 
 def spaces() -> list[Manifest]:
-    """The namespaces at first."""
+    """Draw the initial namespaces."""
     return [
         builders.namespace(name, domain=label)
         for name, label in zip(NAMESPACES, ("red", "red", "blue"), strict=True)
@@ -83,11 +83,11 @@ class PeopleMachine(Machine[S]):
         *map(strategies.namespaces, NAMESPACES)
     )
 
-    # What people do
+    # Users
 
     @rule(place=places, other=st.sampled_from(("a", "b", "c", "d")))
     def share(self, place: tuple[str, str], other: str) -> None:
-        """Give an identity the pods of another, or give them back."""
+        """Give an identity the pods of another, or its own again."""
         manifest = copy.deepcopy(self.stage.server.objects.get(("ServiceIdentity", Ref(*place))))
         if manifest:
             manifest["spec"]["workload"]["podSelector"] = {"matchLabels": {"app": other}}
@@ -95,7 +95,7 @@ class PeopleMachine(Machine[S]):
 
     @rule(name=st.sampled_from(DOMAINS), claimed=st.sampled_from((DOMAINS, ("red",), ("blue",))))
     def claim(self, name: str, claimed: tuple[str, ...]) -> None:
-        """Have a domain select the namespaces of others too, or no longer."""
+        """Let a domain also select the namespaces of others, or no longer."""
         manifest = copy.deepcopy(self.stage.server.objects.get(("TrustDomain", Ref("", name))))
         if manifest:
             wanted = {"key": "domain", "operator": "In", "values": list(claimed)}
@@ -144,7 +144,7 @@ class PeopleMachine(Machine[S]):
     def in_(self, minutes: int) -> str:
         return stamp(self.stage.clock.now() + minutes * MINUTE)
 
-    # What nobody should do
+    # Tampering
 
     @rule(data=st.data(), kind=children)
     def tamper(self, data: st.DataObject, kind: str) -> None:
@@ -156,7 +156,7 @@ class PeopleMachine(Machine[S]):
         self.with_one_of(data, kind, story)
 
     def tampering(self, child: Manifest) -> tuple[Change, ...]:
-        """What may be done to a child."""
+        """Return the possible changes to an owned object."""
         return TAMPERING[child["kind"]]
 
     @rule(data=st.data(), kind=children)
@@ -164,7 +164,7 @@ class PeopleMachine(Machine[S]):
         self.with_one_of(data, kind, self.stage.drop)
 
     def squat_at(self, kind: str, space: str, name: str) -> bool:
-        """Put a foreign object where nothing is, and say whether there was room."""
+        """Put a foreign object at a free name; return whether the name was free."""
         if not self.there("Namespace", "", space) or self.there(kind, space, name):
             return False
         selector = {"podSelector": {"matchLabels": {"app": "nobody"}}}
@@ -176,7 +176,10 @@ class PeopleMachine(Machine[S]):
     def with_one_of(
         self, data: st.DataObject, kind: str, story: Callable[[Place], Coroutine[Any, Any, None]]
     ) -> None:
-        """Do something to an object, if there is one; of children those of Troth's."""
+        """Apply a function to a random object of a kind, if there is one; only to owned objects.
+
+        A CredentialRotation need not be owned.
+        """
         objects = self.stage.server.objects
         found = [
             place
@@ -198,7 +201,7 @@ class PeopleMachine(Machine[S]):
     def set_the_clock(self, by: timedelta) -> None:
         self.run(self.stage.set_clock(by))
 
-    # What fails
+    # Faults
 
     @rule(behind=st.integers(0, 3))
     def restart(self, behind: int) -> None:

@@ -1,8 +1,8 @@
-"""Everything at once: people, tampering, faults, crashes, clocks and two copies, in any order.
+"""Random campaigns: users, tampering, faults, crashes, clocks and two copies, in any order.
 
-A hypothesis state machine. The judges in `tests/campaign/judges` check each write and the
-cluster at rest. A failure prints the shortest script of rules that shows it. `make campaign` tries
-many more than `make test`.
+A hypothesis state machine. The judges in `tests/campaign/judges` check each write and the cluster
+at rest. A failure prints the shortest script of rules that shows it. `make campaign` tries many
+more than `make test`.
 """
 
 import copy
@@ -25,7 +25,7 @@ SUFFIXES = {"Secret": "-identity", "NetworkPolicy": "-troth"}
 
 @st.composite
 def identities(draw: st.DrawFn) -> Manifest:
-    """An identity, with some of whom it agrees on an edge, if the other says so too."""
+    """Draw an identity that consents to edges with some others, if the other side does too."""
     place = draw(places)
     wishes = []
     for other in draw(st.lists(places, max_size=4)):
@@ -36,7 +36,7 @@ def identities(draw: st.DrawFn) -> Manifest:
 
 
 class Campaign(PeopleMachine[Stage]):
-    """People and their clusters, without brokers."""
+    """Users and their clusters, without brokers."""
 
     watched = KINDS
 
@@ -50,7 +50,7 @@ class Campaign(PeopleMachine[Stage]):
         elsewhere = builders.endpoint_slice("172.16.0.1", port=9090)
         self.open(*spaces(), red, blue, *declared, elsewhere)
 
-    # What people do
+    # Users
 
     @rule(manifest=identities())
     def declare_identity(self, manifest: Manifest) -> None:
@@ -59,7 +59,7 @@ class Campaign(PeopleMachine[Stage]):
 
     @rule(caller=places, callee=places, port=st.sampled_from(sorted(PORTS)))
     def agree(self, caller: tuple[str, str], callee: tuple[str, str], port: str) -> None:
-        """Both declare one edge more, if both can."""
+        """Let both sides declare one more edge, if both can."""
         objects = self.stage.server.objects
         ends = [objects.get(("ServiceIdentity", Ref(*place))) for place in (caller, callee)]
         one, other = (copy.deepcopy(end) for end in ends)
@@ -72,18 +72,18 @@ class Campaign(PeopleMachine[Stage]):
 
     @staticmethod
     def faulty(manifest: Manifest) -> bool:
-        """Whether the API server would refuse it."""
+        """Return whether the API server would reject it."""
         try:
             ServiceIdentity.parse(manifest)
         except ValidationError:
             return True
         return False
 
-    # What nobody should do
+    # Tampering
 
     @rule(manifest=identities(), kind=st.sampled_from(tuple(SUFFIXES)), declared=st.booleans())
     def squat(self, manifest: Manifest, kind: str, declared: bool) -> None:
-        """Put a foreign object where one of Troth's will be wanted, perhaps at once."""
+        """Put a foreign object at a name that Troth will want, perhaps at once."""
         space, name = (manifest["metadata"][part] for part in ("namespace", "name"))
         if self.squat_at(kind, space, name + SUFFIXES[kind]) and declared:
             self.declare(manifest)

@@ -1,4 +1,4 @@
-"""The judge of policies reports undeclared ways, also in a policy that stood before."""
+"""The judge of policies reports undeclared openings, also in a policy that existed before."""
 
 from tests import builders
 from tests.builders import NOW, Manifest
@@ -37,17 +37,17 @@ def policy(*ingress: Manifest) -> Manifest:
     }
 
 
-def test_closed_policy_is_right() -> None:
+def test_closed_policy_has_no_fault() -> None:
     assert list(opened_undeclared(history(), None, policy())) == []
 
 
-def test_policy_that_opens_an_undeclared_way_is_reported() -> None:
+def test_undeclared_opening_of_a_policy_is_reported() -> None:
     faults = list(opened_undeclared(history(), policy(), policy(RULE)))
     assert faults
     assert all("Ingress of north/a for north/b" in fault for fault in faults)
 
 
-def test_undeclared_way_is_reported_again_if_the_policy_changes_elsewhere() -> None:
+def test_undeclared_opening_is_reported_again_if_the_policy_changes() -> None:
     elsewhere = {"from": [{"podSelector": {"matchLabels": {"app": "c"}}}]}
     assert list(opened_undeclared(history(), policy(RULE), policy(RULE, elsewhere)))
 

@@ -1,8 +1,8 @@
-"""What people, strangers, faults and crashes do to brokers, at random.
+"""Random campaigns of users, tampering, faults and crashes against brokers.
 
-Whatever happens in whatever order: nothing is ever allowed at a broker that nobody grants, what is
-others' stays as it is, the ledger has all that Troth made, and once all is quiet the broker has
-just what is declared and nothing is written any more.
+In any order of events: the broker never allows an operation without a grant, foreign rules stay
+as they are, and the ledger has everything that Troth made. At rest the broker has exactly what is
+declared, and nothing is written any more.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ IDENTITIES: tuple[Identity, ...] = (("north", "a"), ("south", "a"), ("south", "c
 POLICIES: tuple[Identity, ...] = (("north", "p"), ("south", "p"), ("south", "q"))
 THOROUGH = settings.get_current_profile_name() == "thorough"
 FEW = settings(max_examples=10)
-"""Each takes a good second."""
+"""Each takes more than a second."""
 WATCHED = ("MessageBroker", "TopicPolicy", "ServiceIdentity", "Namespace", "Secret", "ConfigMap")
 
 identities = st.sampled_from(IDENTITIES)
@@ -92,7 +92,7 @@ def main(mode: str = "Enforce", owns: tuple[str, ...] = ("prod.",)) -> Manifest:
 
 
 class MessagingCampaign(Machine[BrokerStage]):
-    """People and a broker of theirs."""
+    """Users and their broker."""
 
     watched = WATCHED
 
@@ -118,7 +118,7 @@ class MessagingCampaign(Machine[BrokerStage]):
             if self.stage.copies:
                 self.connecting.stop()
 
-    # What people do
+    # Users
 
     @rule(manifest=st.one_of(*map(users, IDENTITIES)))
     def declare_identity(self, manifest: Manifest) -> None:
@@ -137,7 +137,7 @@ class MessagingCampaign(Machine[BrokerStage]):
 
     @rule(policy=policies, identity=identities, consumes=st.booleans())
     def agree(self, policy: Identity, identity: Identity, consumes: bool) -> None:
-        """Both declare one grant more, if both are there."""
+        """Let both sides declare one more grant, if both exist."""
         objects = self.stage.server.objects
         asked = copy.deepcopy(objects.get(("TopicPolicy", Ref(*policy))))
         uses = copy.deepcopy(objects.get(("ServiceIdentity", Ref(*identity))))
@@ -173,7 +173,7 @@ class MessagingCampaign(Machine[BrokerStage]):
         asked = stamp(self.stage.clock.now() + timedelta(seconds=1))
         self.declare(builders.rotation("ServiceIdentity", place[1], place[0], requestedAt=asked))
 
-    # What nobody should do
+    # Tampering
 
     @rule(place=identities, gone=st.booleans())
     def tamper_with_a_credential(self, place: Identity, gone: bool) -> None:
@@ -212,7 +212,7 @@ class MessagingCampaign(Machine[BrokerStage]):
             lost = data.draw(st.sampled_from(sorted(self.stage.broker.credentials)))
             del self.stage.broker.credentials[lost]
 
-    # Time, and what fails
+    # Time and faults
 
     @rule(length=st.sampled_from((MINUTE, 12 * MINUTE, HOUR)))
     def live(self, length: timedelta) -> None:
@@ -228,7 +228,7 @@ class MessagingCampaign(Machine[BrokerStage]):
 
     @rule(behind=st.integers(0, 3), after=st.sampled_from((0.0, 0.05, 0.1, 0.2, 0.3)))
     def restart(self, behind: int, after: float) -> None:
-        """Perhaps in the middle of a change at the broker."""
+        """Restart, perhaps in the middle of a change at the broker."""
         self.run(asyncio.sleep(after))
         self.run(self.stage.replace(self.stage.copies[0], behind))
 

@@ -1,9 +1,9 @@
-"""What people, strangers, faults and crashes do to webhooks, at random.
+"""Random campaigns of users, tampering, faults and crashes against webhooks.
 
-Whatever happens in whatever order: a gateway is told of an endpoint only what is declared, hands on
-to nobody who did not agree, and tries no key that is not there; no key that Troth made is replaced
-without a reason, nor dropped before its time; and once all is quiet everything is as declared, and
-of what was deleted nothing is left.
+In any order of events: a gateway's document has only declared endpoints, the gateway delivers only
+to targets that consent, and it tries only keys that exist. No key that Troth made is replaced
+without a reason, or dropped too early. At rest everything is as declared, and nothing deleted is
+left.
 """
 
 import base64
@@ -52,7 +52,7 @@ GATEWAYS: tuple[Identity, ...] = (("south", "c"), ("east", "d"), ("south", "a"))
 TARGETS: tuple[Identity, ...] = (("north", "a"), ("north", "b"), ("south", "a"))
 ENDPOINTS: tuple[Identity, ...] = (("north", "one"), ("north", "two"), ("south", "three"))
 GIVEN = ("north", "south")
-"""The namespaces in which people keep the keys of senders, each in a Secret `given`."""
+"""Namespaces in which users keep the keys of senders, each in a Secret `given`."""
 GOOD = tuple(f"whsec_{base64.b64encode(bytes([n]) * 32).decode()}" for n in range(3))
 TEXTS = (*GOOD, 32 * "ab", "junk")
 """Keys for every scheme, for some, and for none."""
@@ -80,7 +80,7 @@ def accepting(gateway: Identity, *ports: str) -> Manifest:
 
 @st.composite
 def identities(draw: st.DrawFn, place: Identity) -> Manifest:
-    """An identity that may be a gateway, and may be a target."""
+    """Draw an identity that may be a gateway, and may be a target."""
     spec: Manifest = {}
     if place in GATEWAYS and draw(often):
         spec["servesWebhooks"] = {"allowedNamespaces": draw(st.sampled_from(SERVED))}
@@ -105,7 +105,7 @@ def identities(draw: st.DrawFn, place: Identity) -> Manifest:
 
 @st.composite
 def endpoints(draw: st.DrawFn, place: Identity) -> Manifest:
-    """An endpoint for one of the targets beside it, through one of the gateways; or outbound."""
+    """Draw an endpoint for a target beside it, through one of the gateways; or outbound."""
     if draw(sometimes) and draw(sometimes):
         return webhook_builders.outbound(place[1], place[0])
     scheme = draw(st.sampled_from(SCHEMES))
@@ -151,7 +151,7 @@ def namespaces(draw: st.DrawFn, name: str) -> Manifest:
     return builders.namespace(name, webhooks=draw(st.sampled_from(("yes", "no"))), **labels)
 
 
-# What is done to the children
+# Tampering with owned objects
 
 
 def put_in(name: str, text: bytes) -> Change:
@@ -167,7 +167,7 @@ def relabel(child: Manifest) -> None:
 
 
 def lead_elsewhere(child: Manifest) -> None:
-    """Have deliveries handed to somebody else."""
+    """Replace the target of deliveries."""
     document = document_of(child)
     if document.get("target"):
         document["target"]["host"] = "evil.east.svc"
@@ -205,7 +205,7 @@ OF_TYPE = {
 
 
 class WebhookCampaign(PeopleMachine[WebhookStage]):
-    """People and their webhooks."""
+    """Users and their webhooks."""
 
     watched = WATCHED
     spaces: ClassVar[st.SearchStrategy[Manifest]] = st.one_of(*map(namespaces, NAMESPACES))
@@ -237,7 +237,7 @@ class WebhookCampaign(PeopleMachine[WebhookStage]):
         for place in ENDPOINTS:
             self.agree(place)
 
-    # What people do
+    # Users
 
     @rule(manifest=st.sampled_from(sorted({*GATEWAYS, *TARGETS})).flatmap(identities))
     def declare_identity(self, manifest: Manifest) -> None:
@@ -257,7 +257,7 @@ class WebhookCampaign(PeopleMachine[WebhookStage]):
 
     @rule(place=endpoints_there)
     def agree(self, place: Identity) -> None:
-        """The target of an endpoint accepts its gateway, if they are there."""
+        """Let the target of an endpoint accept its gateway, if both exist."""
         inbound = (self.found("WebhookEndpoint", *place) or {"spec": {}})["spec"].get("inbound")
         if inbound is None:
             return
@@ -311,7 +311,7 @@ class WebhookCampaign(PeopleMachine[WebhookStage]):
 
     @rule(place=endpoints_there, newest=often)
     def deliver(self, place: Identity, newest: bool) -> None:
-        """The gateway reports that a key has verified a delivery."""
+        """Report as the gateway that a key has verified a delivery."""
         endpoint = self.found("WebhookEndpoint", *place) or {}
         tried = sorted(each["id"] for each in endpoint.get("status", {}).get("keys", []))
         if not tried:
@@ -335,7 +335,7 @@ class WebhookCampaign(PeopleMachine[WebhookStage]):
     def found(self, kind: str, *ref: str) -> Manifest | None:
         return copy.deepcopy(self.stage.server.objects.get((kind, Ref(*ref))))
 
-    # What nobody should do
+    # Tampering
 
     def tampering(self, child: Manifest) -> tuple[Change, ...]:
         of_identity = (*TAMPERING[child["kind"]], without(WEBHOOK_KEYS))
@@ -354,11 +354,11 @@ class WebhookCampaign(PeopleMachine[WebhookStage]):
     def squat_beside_the_gateway(self, gateway: Identity) -> None:
         self.squat_at("Secret", gateway[0], f"{gateway[1]}-webhook-signing")
 
-    # What fails
+    # Faults
 
     @rule(kind=kinds)
     def miss_what_is_next(self, kind: str) -> None:
-        """Begin anew, and hear nothing of a kind for a while."""
+        """Restart, and receive no events of a kind for a while."""
         self.run(self.stage.replace(self.stage.copies[0]))
         self.stage.copies[0].mute(kind)
 

@@ -1,4 +1,4 @@
-"""The chart's objects, as helm makes them from its templates."""
+"""The chart's objects as helm renders them."""
 
 import subprocess
 from functools import cache
@@ -49,7 +49,7 @@ EVERYTHING_ON = (
     "tolerations[0].operator=Exists",
     "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution=null",
 )
-"""Values that make every template write all it can."""
+"""Values that enable every optional part of every template."""
 
 Manifest = dict[str, Any]
 
@@ -64,21 +64,23 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 def template(
     *values: str, release: str = "troth", namespace: str = NAMESPACE
 ) -> subprocess.CompletedProcess[str]:
-    """helm template with these values; it asks no cluster, so it is told a version."""
+    """Return the result of `helm template` with these values; it queries no cluster, so the
+    Kubernetes version is given.
+    """
     settings = [part for value in values for part in ("--set", value)]
     where = ("--namespace", namespace, "--kube-version", "1.36.0")
     return helm("template", release, str(CHART), *where, *settings)
 
 
 def rendered(*values: str, release: str = "troth", namespace: str = NAMESPACE) -> list[Manifest]:
-    """The objects themselves, as new ones each time: tests change them."""
+    """Return new copies of the objects, because tests change them."""
     done = template(*values, release=release, namespace=namespace)
     assert done.returncode == 0, done.stderr
     return [each for each in yaml.load_all(done.stdout, yaml.CSafeLoader) if each]
 
 
 def one(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
-    """The one object of a kind (and name)."""
+    """Return the only object of a kind, and of a name if given."""
     (found,) = [
         each
         for each in manifests

@@ -1,4 +1,4 @@
-"""The chart's templates: what is installed, with which rights, and which values are refused."""
+"""The chart's operator: its objects, their rights, and the rejected values."""
 
 import pytest
 import yaml
@@ -19,13 +19,13 @@ from troth.planning.network import broker_policy as broker_network
 OPERATOR = {"kind": "ServiceAccount", "name": "troth", "namespace": NAMESPACE}
 
 
-def test_helm_finds_nothing_to_complain_about() -> None:
+def test_helm_lint_has_no_complaint() -> None:
     done = helm("lint", "--strict", str(CHART))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WARNING" not in done.stdout
 
 
-def test_the_crds_are_the_generated_ones_and_outlive_the_release() -> None:
+def test_crds_are_the_generated_ones_and_outlive_the_release() -> None:
     installed = {
         each["metadata"]["name"]: each
         for each in rendered()
@@ -37,7 +37,7 @@ def test_the_crds_are_the_generated_ones_and_outlive_the_release() -> None:
         assert each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 
 
-def test_somebody_else_may_install_the_crds() -> None:
+def test_crds_can_be_left_out() -> None:
     assert "CustomResourceDefinition" not in kinds(rendered("crds.install=false"))
 
 
@@ -49,7 +49,7 @@ DECLARED = (
 )
 
 
-def test_the_operator_has_these_rights_and_no_others() -> None:
+def test_operator_has_exactly_these_rights() -> None:
     manifests = rendered()
     assert one(manifests, "ClusterRole", "troth")["rules"] == [
         _rule("troth.dev", DECLARED, "list watch"),
@@ -77,7 +77,7 @@ def test_the_operator_has_these_rights_and_no_others() -> None:
     assert all(each["subjects"] == [OPERATOR] for each in bindings)
 
 
-def test_workloads_may_be_patched_only_where_rollouts_are_enabled() -> None:
+def test_workloads_may_be_patched_only_if_rollouts_are_enabled() -> None:
     before = one(rendered(), "ClusterRole", "troth")["rules"]
     after = one(rendered("rollouts.enabled=true"), "ClusterRole", "troth")["rules"]
     assert [rule for rule in after if rule not in before] == [
@@ -95,9 +95,7 @@ def test_no_role_has_a_wildcard() -> None:
             assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
 
 
-def test_editors_write_what_is_of_their_services_and_neither_domains_nor_brokers_nor_statuses() -> (
-    None
-):
+def test_editors_may_write_resources_of_services_only() -> None:
     edit = one(rendered(), "ClusterRole", "troth-edit")
     assert [rule["resources"] for rule in edit["rules"]] == [
         ["serviceidentities", "topicpolicies", "webhookendpoints"]
@@ -110,17 +108,17 @@ def test_editors_write_what_is_of_their_services_and_neither_domains_nor_brokers
     }
 
 
-def test_a_namespace_of_another_name_keeps_its_lease_to_itself() -> None:
+def test_lease_role_is_in_the_release_namespace() -> None:
     done = helm("template", "t", str(CHART), "--namespace", "elsewhere", "--kube-version", "1.36.0")
     manifests = [each for each in yaml.safe_load_all(done.stdout) if each]
     assert one(manifests, "Role", "t-troth-lease")["metadata"]["namespace"] == "elsewhere"
     assert one(manifests, "Role", "t-troth-endpoints")["metadata"]["namespace"] == "default"
 
 
-# The pods
+# Pods
 
 
-def test_the_pods_can_do_nothing_but_run() -> None:
+def test_pods_have_a_restricted_security_context() -> None:
     pod = one(rendered(), "Deployment")["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -132,7 +130,7 @@ def test_the_pods_can_do_nothing_but_run() -> None:
     }
 
 
-def test_two_copies_on_different_nodes_where_that_can_be_had() -> None:
+def test_two_replicas_are_spread_over_nodes() -> None:
     manifests = rendered()
     deployment = one(manifests, "Deployment")["spec"]
     pods = deployment["selector"]["matchLabels"]
@@ -143,11 +141,11 @@ def test_two_copies_on_different_nodes_where_that_can_be_had() -> None:
     assert one(manifests, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == pods
 
 
-def test_a_single_copy_does_not_block_a_drain() -> None:
+def test_single_replica_does_not_block_a_drain() -> None:
     assert "PodDisruptionBudget" not in kinds(rendered("replicas=1"))
 
 
-def test_a_digest_pins_the_image() -> None:
+def test_digest_pins_the_image() -> None:
     digest = "sha256:" + "0" * 64
     (container,) = one(rendered(f"image.digest={digest}", "image.tag=v1"), "Deployment")["spec"][
         "template"
@@ -156,7 +154,7 @@ def test_a_digest_pins_the_image() -> None:
 
 
 @pytest.mark.parametrize("rollouts", [True, False])
-def test_the_command_line_is_one_that_troth_takes(*, rollouts: bool) -> None:
+def test_command_line_is_valid(*, rollouts: bool) -> None:
     from typer.testing import CliRunner
 
     from troth.cli.main import app
@@ -173,10 +171,10 @@ def test_the_command_line_is_one_that_troth_takes(*, rollouts: bool) -> None:
         assert argument.split("=")[0] in result.output
 
 
-# What is off until it is asked for
+# Optional parts
 
 
-def test_metrics_service_and_network_policy_are_off_until_asked_for() -> None:
+def test_metrics_service_and_network_policy_are_off_by_default() -> None:
     assert kinds(rendered()).isdisjoint({"Service", "NetworkPolicy"})
     manifests = rendered(*EVERYTHING_ON)
     pods = one(manifests, "Deployment", "troth")["spec"]["selector"]["matchLabels"]
@@ -191,14 +189,14 @@ def test_metrics_service_and_network_policy_are_off_until_asked_for() -> None:
     assert len(policy["ingress"]) == 2
 
 
-def test_a_network_policy_without_exceptions_lets_nobody_in() -> None:
+def test_network_policy_without_exceptions_has_no_ingress() -> None:
     values = ("networkPolicy.enabled=true", "networkPolicy.apiServer.cidrs={192.0.2.10/32}")
     policy = one(rendered(*values), "NetworkPolicy")["spec"]
     assert "ingress" not in policy
     assert [rule["to"] for rule in policy["egress"]] == [[{"ipBlock": {"cidr": "192.0.2.10/32"}}]]
 
 
-def test_the_operator_reaches_listed_brokers_and_the_resolver_for_their_names() -> None:
+def test_operator_may_reach_listed_brokers_and_the_resolver() -> None:
     brokers, dns = one(rendered(*EVERYTHING_ON), "NetworkPolicy", "troth")["spec"]["egress"][2:]
     assert brokers == {
         "to": [{"podSelector": {"matchLabels": {"app": "kafka"}}}],
@@ -210,7 +208,7 @@ def test_the_operator_reaches_listed_brokers_and_the_resolver_for_their_names() 
     assert len(one(by_address, "NetworkPolicy", "troth")["spec"]["egress"]) == 3
 
 
-def test_the_policies_at_brokers_know_the_operators_pods_whatever_the_release_is_called() -> None:
+def test_broker_policies_select_the_operators_pods_under_any_release_name() -> None:
     pods = one(rendered("nameOverride=other"), "Deployment")["spec"]["template"]["metadata"]
     assert broker_network.OPERATOR.match_labels.items() <= pods["labels"].items()
     (issuer,) = (
@@ -245,13 +243,13 @@ def test_the_policies_at_brokers_know_the_operators_pods_whatever_the_release_is
         (["nodeSelector.ssd=true"], "at '/nodeSelector/ssd': got boolean, want string"),
     ],
 )
-def test_values_that_make_no_sense_are_refused_by_name(values: list[str], complaint: str) -> None:
+def test_invalid_value_is_rejected_by_name(values: list[str], complaint: str) -> None:
     done = template(*values)
     assert done.returncode != 0
     assert complaint in done.stderr
 
 
-def test_the_schema_knows_every_value_and_no_others() -> None:
+def test_schema_has_exactly_the_existing_values() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     schema = yaml.safe_load((CHART / "values.schema.json").read_text())
     _same_keys(values, schema, "")
@@ -262,7 +260,7 @@ def _same_keys(values: object, schema: dict[str, object], where: str) -> None:
     if not isinstance(values, dict) or not isinstance(properties, dict):
         return
     assert schema.get("additionalProperties") is False, where
-    known = set(properties) - {"global", "claims"}  # helm's own, and one that is seldom used
+    known = set(properties) - {"global", "claims"}  # helm's own, and a rarely used one
     assert set(values) == known, where
     for key in values:
         _same_keys(values[key], properties[key], f"{where}/{key}")

@@ -1,4 +1,4 @@
-"""The chart's gateway: a namespace of its own, rights to what is there, and nothing else."""
+"""The chart's gateway: its own namespace, minimal rights, and nothing by default."""
 
 from itertools import pairwise
 
@@ -39,11 +39,11 @@ def container(manifests: list[Manifest]) -> Manifest:
     return dict(found)
 
 
-def test_there_is_none_until_it_is_asked_for() -> None:
+def test_gateway_is_off_by_default() -> None:
     assert not [each for each in rendered() if "gateway" in each["metadata"]["name"]]
 
 
-def test_all_of_it_is_in_a_namespace_of_its_own() -> None:
+def test_gateway_is_in_a_namespace_of_its_own() -> None:
     before = [(each["kind"], each["metadata"]["name"]) for each in rendered()]
     added = [
         each for each in rendered(*ON) if (each["kind"], each["metadata"]["name"]) not in before
@@ -55,7 +55,7 @@ def test_all_of_it_is_in_a_namespace_of_its_own() -> None:
     assert "Namespace" not in {each["kind"] for each in others}
 
 
-def test_its_namespace_is_governed_by_its_labels() -> None:
+def test_namespace_labels_can_be_set() -> None:
     labels = one(rendered(*EVERYTHING_ON), "Namespace")["metadata"]["labels"]
     assert labels["environment"] == "production"
 
@@ -63,7 +63,7 @@ def test_its_namespace_is_governed_by_its_labels() -> None:
 # Rights
 
 
-def test_it_reads_the_secrets_of_its_namespace_and_writes_one_config_map() -> None:
+def test_gateway_reads_secrets_of_its_namespace_and_writes_one_config_map() -> None:
     manifests = rendered(*ON)
     assert one(manifests, "Role", NAME)["rules"] == [
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]},
@@ -86,16 +86,16 @@ def test_it_reads_the_secrets_of_its_namespace_and_writes_one_config_map() -> No
     assert pod(manifests)["serviceAccountName"] == NAME
 
 
-def test_rights_may_be_given_by_somebody_else() -> None:
+def test_rbac_can_be_left_out() -> None:
     manifests = rendered(*ON, "rbac.create=false")
     assert not [each for each in manifests if "Role" in each["kind"] and NAME in str(each)]
     one(manifests, "ServiceAccount", NAME)
 
 
-# The pods
+# Pods
 
 
-def test_its_pods_can_do_nothing_but_run() -> None:
+def test_pods_have_a_restricted_security_context() -> None:
     manifests = rendered(*ON)
     (operator,) = one(manifests, "Deployment", "troth")["spec"]["template"]["spec"]["containers"]
     assert container(manifests)["securityContext"] == operator["securityContext"]
@@ -103,7 +103,7 @@ def test_its_pods_can_do_nothing_but_run() -> None:
     assert pod(manifests)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
-def test_what_is_secret_is_mounted_read_only_and_readable_by_it_alone() -> None:
+def test_secrets_are_mounted_read_only_for_the_gateway_alone() -> None:
     manifests = rendered(*EVERYTHING_ON)
     ours = pod(manifests)
     volumes = {each["name"]: each for each in ours["volumes"]}
@@ -122,7 +122,7 @@ def test_what_is_secret_is_mounted_read_only_and_readable_by_it_alone() -> None:
     assert ours["securityContext"]["fsGroup"] == ours["securityContext"]["runAsGroup"]
 
 
-def test_its_files_are_where_it_is_told_that_they_are() -> None:
+def test_options_name_the_mount_paths() -> None:
     ours = container(rendered(*EVERYTHING_ON))
     paths = {each["name"]: each["mountPath"] for each in ours["volumeMounts"]}
     for name in ("identity", "bundle", "tls"):
@@ -130,7 +130,7 @@ def test_its_files_are_where_it_is_told_that_they_are() -> None:
     assert f"--valkey={paths['valkey']}/url" in ours["args"]
 
 
-def test_proxies_are_believed_that_are_named() -> None:
+def test_only_named_proxies_are_trusted() -> None:
     arguments = container(rendered(*EVERYTHING_ON))["args"]
     assert [each for each in arguments if "proxies" in each] == [
         "--trusted-proxies=192.0.2.0/24",
@@ -140,7 +140,7 @@ def test_proxies_are_believed_that_are_named() -> None:
 
 
 @pytest.mark.parametrize("values", [ON, ALONE, EVERYTHING_ON], ids=["on", "alone", "all"])
-def test_the_command_line_is_one_that_troth_takes(values: tuple[str, ...]) -> None:
+def test_command_line_is_valid(values: tuple[str, ...]) -> None:
     from typer.testing import CliRunner
 
     from troth.cli.main import app
@@ -155,7 +155,7 @@ def test_the_command_line_is_one_that_troth_takes(values: tuple[str, ...]) -> No
     assert ("--single-replica" in command) is (values == ALONE)
 
 
-def test_one_that_remembers_by_itself_is_never_there_twice() -> None:
+def test_single_replica_without_a_store_is_recreated() -> None:
     deployment = one(rendered(*ALONE), "Deployment", NAME)["spec"]
     assert deployment["strategy"] == {"type": "Recreate"}
     assert deployment["replicas"] == 1
@@ -167,7 +167,7 @@ def test_one_that_remembers_by_itself_is_never_there_twice() -> None:
     assert NAME not in names
 
 
-def test_a_new_copy_is_there_before_an_old_one_goes_and_a_drain_leaves_one() -> None:
+def test_update_and_drain_keep_a_replica() -> None:
     manifests = rendered(*ON)
     deployment = one(manifests, "Deployment", NAME)["spec"]
     assert deployment["strategy"] == {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
@@ -176,7 +176,7 @@ def test_a_new_copy_is_there_before_an_old_one_goes_and_a_drain_leaves_one() -> 
     assert budget["selector"]["matchLabels"] == PODS
 
 
-def test_it_has_time_to_answer_what_is_there() -> None:
+def test_grace_period_covers_every_step_of_the_shutdown() -> None:
     from troth.webhooks.gateway.connection.connections import LAST_CALL
     from troth.webhooks.gateway.serving import SHUTDOWN
 
@@ -188,7 +188,7 @@ def test_it_has_time_to_answer_what_is_there() -> None:
 
 
 @pytest.mark.parametrize("other", ["troth", "troth-issuer-production"])
-def test_what_selects_others_does_not_select_it_nor_the_other_way_round(other: str) -> None:
+def test_selectors_of_operator_issuer_and_gateway_do_not_overlap(other: str) -> None:
     manifests = rendered(*EVERYTHING_ON)
     ours = one(manifests, "Deployment", NAME)["spec"]
     theirs = one(manifests, "Deployment", other)["spec"]
@@ -197,10 +197,10 @@ def test_what_selects_others_does_not_select_it_nor_the_other_way_round(other: s
         assert not yours["selector"]["matchLabels"].items() <= labels.items()
 
 
-# The network
+# Network
 
 
-def test_senders_come_by_its_service() -> None:
+def test_senders_use_the_service() -> None:
     service = one(rendered(*ON), "Service", NAME)["spec"]
     assert service["selector"] == PODS
     assert service["type"] == "ClusterIP"
@@ -208,13 +208,13 @@ def test_senders_come_by_its_service() -> None:
     assert (port["port"], port["targetPort"]) == (443, "webhooks")
 
 
-def test_from_outside_a_senders_address_stays_what_it_is() -> None:
+def test_external_traffic_keeps_the_senders_address() -> None:
     service = one(rendered(*EVERYTHING_ON), "Service", NAME)
     assert service["spec"]["externalTrafficPolicy"] == "Local"
     assert service["metadata"]["annotations"] == {"note": "kept"}
 
 
-def test_its_network_policy_lets_senders_in_and_out_to_what_it_needs() -> None:
+def test_network_policy_admits_senders_and_the_egress_it_needs() -> None:
     policy = one(rendered(*EVERYTHING_ON), "NetworkPolicy", NAME)["spec"]
     assert policy["podSelector"]["matchLabels"] == PODS
     assert policy["policyTypes"] == ["Ingress", "Egress"]
@@ -229,10 +229,10 @@ def test_its_network_policy_lets_senders_in_and_out_to_what_it_needs() -> None:
     assert dns["ports"][0]["port"] == 53
 
 
-# The identity
+# Identity
 
 
-def test_its_identity_is_one_that_troth_takes() -> None:
+def test_identity_is_valid_and_matches_the_pods() -> None:
     from troth.resources.manifests import parse_resource
 
     manifest = one(rendered(*EVERYTHING_ON), "ServiceIdentity")
@@ -249,8 +249,8 @@ def test_its_identity_is_one_that_troth_takes() -> None:
     parse_resource(manifest)
 
 
-def test_the_identity_of_the_examples_is_that_of_the_pods_that_the_chart_installs() -> None:
-    """One that selects other pods would keep its targets closed to the gateway that is there."""
+def test_identity_of_the_examples_selects_the_chart_pods() -> None:
+    """An identity that selects other pods would keep the targets closed to the gateway."""
     written = one(rendered(*ON, *IDENTITY), "ServiceIdentity")["spec"]
     text = (REPOSITORY / "examples" / "webhooks" / "10-gateway.yaml").read_text()
     example = yaml.safe_load(text)["spec"]
@@ -276,7 +276,7 @@ def test_the_identity_of_the_examples_is_that_of_the_pods_that_the_chart_install
         ([*ON, "gateway.port=1"], "additional properties 'port' not allowed"),
     ],
 )
-def test_values_that_make_no_sense_are_refused_by_name(values: list[str], complaint: str) -> None:
+def test_invalid_value_is_rejected_by_name(values: list[str], complaint: str) -> None:
     done = template(*values)
     assert done.returncode != 0
     assert complaint in done.stderr

@@ -1,4 +1,4 @@
-"""The chart's issuers: one per trust domain, with rights to one Secret and one question."""
+"""The chart's issuers: one for each trust domain, which reads one Secret and reviews tokens."""
 
 import pytest
 
@@ -18,18 +18,18 @@ def container(manifests: list[Manifest]) -> Manifest:
     return dict(found)
 
 
-def test_there_are_none_until_they_are_asked_for() -> None:
+def test_issuers_are_off_by_default() -> None:
     assert not [each for each in rendered() if "issuer" in each["metadata"]["name"]]
 
 
-def test_each_has_pods_that_callers_policies_find() -> None:
+def test_pods_have_the_labels_that_callers_policies_select() -> None:
     deployment = one(rendered(*TWO), "Deployment", NAME)["spec"]
     assert deployment["replicas"] == 2
     assert deployment["selector"]["matchLabels"] == PODS
     assert deployment["template"]["metadata"]["labels"].items() >= PODS.items()
 
 
-def test_callers_find_it_by_the_name_that_its_certificate_has() -> None:
+def test_service_has_the_name_in_the_certificate() -> None:
     service = one(rendered(*TWO), "Service", "production-issuer")["spec"]
     assert service["selector"] == PODS
     (port,) = service["ports"]
@@ -37,7 +37,7 @@ def test_callers_find_it_by_the_name_that_its_certificate_has() -> None:
 
 
 @pytest.mark.parametrize("name", ["troth", "other"])
-def test_what_selects_the_operators_pods_does_not_select_an_issuers(name: str) -> None:
+def test_selectors_of_the_operator_do_not_match_an_issuer(name: str) -> None:
     manifests = rendered(*EVERYTHING_ON, f"nameOverride={name}", "fullnameOverride=troth")
     issuer = one(manifests, "Deployment", NAME)["spec"]["template"]["metadata"]["labels"]
     operator = one(manifests, "Deployment", "troth")["spec"]
@@ -57,7 +57,7 @@ def test_what_selects_the_operators_pods_does_not_select_an_issuers(name: str) -
 # Rights
 
 
-def test_it_may_read_one_secret_and_ask_whose_a_token_is() -> None:
+def test_issuer_may_read_one_secret_and_review_tokens() -> None:
     manifests = rendered(*TWO)
     assert one(manifests, "Role", NAME)["rules"] == [
         {
@@ -88,24 +88,24 @@ def test_it_may_read_one_secret_and_ask_whose_a_token_is() -> None:
     assert sorted(bound) == ["troth-issuer", NAME]
 
 
-def test_it_runs_as_an_account_of_its_own() -> None:
+def test_issuer_has_its_own_service_account() -> None:
     manifests = rendered(*TWO)
     one(manifests, "ServiceAccount", NAME)
     pod = one(manifests, "Deployment", NAME)["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == NAME
 
 
-def test_rights_may_be_given_by_somebody_else() -> None:
+def test_rbac_can_be_left_out() -> None:
     manifests = rendered(*TWO, "rbac.create=false")
     roles = [each["metadata"]["name"] for each in manifests if "Role" in each["kind"]]
     assert not [name for name in roles if "issuer" in name]
     one(manifests, "ServiceAccount", NAME)
 
 
-# The pods
+# Pods
 
 
-def test_its_pods_can_do_nothing_but_run() -> None:
+def test_pods_have_a_restricted_security_context() -> None:
     manifests = rendered(*TWO)
     ours = one(manifests, "Deployment", NAME)["spec"]["template"]["spec"]
     (operator,) = one(manifests, "Deployment", "troth")["spec"]["template"]["spec"]["containers"]
@@ -114,7 +114,7 @@ def test_its_pods_can_do_nothing_but_run() -> None:
     assert ours["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
-def test_its_certificate_is_mounted_and_readable_by_it_alone() -> None:
+def test_certificate_is_mounted_read_only_for_the_issuer_alone() -> None:
     manifests = rendered(*TWO)
     pod = one(manifests, "Deployment", NAME)["spec"]["template"]["spec"]
     (volume,) = pod["volumes"]
@@ -125,7 +125,7 @@ def test_its_certificate_is_mounted_and_readable_by_it_alone() -> None:
     assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
 
 
-def test_the_command_line_is_one_that_troth_takes() -> None:
+def test_command_line_is_valid() -> None:
     from typer.testing import CliRunner
 
     from troth.cli.main import app
@@ -140,7 +140,7 @@ def test_the_command_line_is_one_that_troth_takes() -> None:
         assert argument.split("=")[0] in result.output
 
 
-def test_a_single_copy_does_not_block_a_drain() -> None:
+def test_single_replica_does_not_block_a_drain() -> None:
     manifests = rendered(*EVERYTHING_ON)
     budget = one(manifests, "PodDisruptionBudget", NAME)["spec"]
     assert budget["selector"]["matchLabels"] == PODS
@@ -150,7 +150,7 @@ def test_a_single_copy_does_not_block_a_drain() -> None:
     assert "troth-issuer-staging" not in names
 
 
-def test_its_network_policy_lets_callers_in_and_out_to_the_api_server_alone() -> None:
+def test_network_policy_admits_callers_and_egress_to_the_api_server_alone() -> None:
     values = ("networkPolicy.enabled=true", "networkPolicy.apiServer.cidrs={192.0.2.10/32}")
     policy = one(rendered(*TWO, *values), "NetworkPolicy", NAME)["spec"]
     assert policy["podSelector"]["matchLabels"] == PODS
@@ -174,7 +174,7 @@ def test_its_network_policy_lets_callers_in_and_out_to_the_api_server_alone() ->
         (["issuers[0].domain=a", "issuers[1].domain=a"], "names the trust domain a twice"),
     ],
 )
-def test_values_that_make_no_sense_are_refused_by_name(values: list[str], complaint: str) -> None:
+def test_invalid_value_is_rejected_by_name(values: list[str], complaint: str) -> None:
     done = template(*values)
     assert done.returncode != 0
     assert complaint in done.stderr

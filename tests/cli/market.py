@@ -1,4 +1,4 @@
-"""A shop with a message broker, as files: what the command's tests list and plan."""
+"""A shop with a message broker, as files for the command's tests."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from tests.messaging import broker
 
 
 def market(*manifests: Manifest) -> list[Manifest]:
-    """What a person writes of a broker, its producer and its consumer.
+    """Return the manifests of a broker, its producer and its consumer.
 
-    What is given replaces what has its name.
+    A given manifest replaces the one of its name.
     """
     everything = (
         namespace("shop", domain="production"),

@@ -1,4 +1,4 @@
-"""A shop small enough to read: what the command's tests plan and draw."""
+"""A small shop as files for the command's tests."""
 
 from pathlib import Path
 

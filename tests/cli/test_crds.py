@@ -1,4 +1,4 @@
-"""`troth crds` prints what `kubectl apply` takes, and finds drift."""
+"""`troth crds` prints definitions for `kubectl apply` and finds drift."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def test_printed_definitions_are_a_stream_of_manifests() -> None:
     assert kinds == [kind.name for kind in KINDS]
 
 
-def test_a_folder_that_differs_is_drift(tmp_path: Path) -> None:
+def test_folder_that_differs_is_drift(tmp_path: Path) -> None:
     runner = CliRunner()
     assert runner.invoke(app, ["crds", "--write", str(tmp_path)]).exit_code == 0
     assert runner.invoke(app, ["crds", "--check", str(tmp_path)]).exit_code == 0

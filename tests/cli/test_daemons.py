@@ -1,4 +1,4 @@
-"""What the programs that run for ever say before they begin."""
+"""Errors that the long-running programs report at start."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ BROKEN = {"no file": None, "no YAML": "{{", "no mapping": "7", "no kubeconfig": 
 
 @pytest.mark.parametrize("daemon", DAEMONS, ids=lambda words: words[0])
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
-def test_a_kubeconfig_that_is_none_is_a_sentence_and_the_end(
+def test_invalid_kubeconfig_ends_the_program_with_a_message(
     text: str | None, daemon: list[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "kubeconfig"
@@ -31,7 +31,7 @@ def test_a_kubeconfig_that_is_none_is_a_sentence_and_the_end(
     assert len(ended.stderr.splitlines()) == 1
 
 
-# What a container's process sees whose user has no entry in /etc/passwd.
+# The view of a container's process whose user has no entry in /etc/passwd.
 UNKNOWN_USER = """
 import pwd
 
@@ -47,7 +47,7 @@ USER_VARIABLES = {"LOGNAME", "USER", "LNAME", "USERNAME", "POD_ID"}
 NOBODY_LISTENS = "https://127.0.0.1:1"
 
 
-def test_the_operator_starts_under_a_uid_without_a_passwd_entry(tmp_path: Path) -> None:
+def test_operator_starts_under_a_uid_without_a_passwd_entry(tmp_path: Path) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(_kubeconfig(NOBODY_LISTENS)))
     log = tmp_path / "log"

@@ -1,4 +1,4 @@
-"""examples/messages: beside examples/shop, each file comes to the same grants."""
+"""examples/messages: with examples/shop, the file for each broker leads to the same grants."""
 
 import pytest
 from typer.testing import CliRunner
@@ -9,7 +9,9 @@ from troth.cli.main import app
 
 
 @pytest.mark.parametrize("broker", list(BrokerName))
-def test_orders_go_from_checkout_to_fulfilment_and_aside(broker: BrokerName) -> None:
+def test_orders_flow_from_checkout_to_fulfilment_and_the_dead_letter_topic(
+    broker: BrokerName,
+) -> None:
     files = ("-f", str(FOLDER), "-f", str(MESSAGES / f"{broker}.yaml"))
     output = CliRunner().invoke(app, ["plan", *files]).output
     _, _, rest = output.partition("\nGrants to add\n")
@@ -20,8 +22,8 @@ def test_orders_go_from_checkout_to_fulfilment_and_aside(broker: BrokerName) -> 
         "shop/fulfilment → prod.orders.v1.dlq at messaging/main",
         "Credentials to issue",
     ]
-    assert "TopicPolicy shop/orders:" not in output  # nothing of it needs attention
+    assert "TopicPolicy shop/orders:" not in output  # nothing in it needs attention
 
 
-def test_there_is_a_file_for_each_broker_of_the_demo() -> None:
+def test_every_broker_of_the_demo_has_a_file() -> None:
     assert {file.stem for file in MESSAGES.iterdir()} == set(BrokerName)

@@ -1,4 +1,4 @@
-"""`troth token explain` names the line that gives each scope, and whose word is missing."""
+"""`troth token explain` names the line that gives each scope, and the side that lacks one."""
 
 import gzip
 import json
@@ -61,7 +61,7 @@ def line_of(folder: Path, text: str) -> str:
     return f"{folder}/shop.yaml:{number}"
 
 
-def test_a_scope_that_is_held_names_both_lines(tmp_path: Path) -> None:
+def test_held_scope_names_both_lines(tmp_path: Path) -> None:
     told = document(tmp_path)
     (charge,) = [each for each in told["scopes"] if each["scope"] == "payments.charge"]
     assert charge["held"] is True
@@ -74,7 +74,7 @@ def test_a_scope_that_is_held_names_both_lines(tmp_path: Path) -> None:
     assert asked["path"] == "spec.calls[0].scopes[0]"
 
 
-def test_a_scope_that_is_withheld_says_whose_word_is_missing(tmp_path: Path) -> None:
+def test_withheld_scope_names_the_missing_consent(tmp_path: Path) -> None:
     missing = {each["scope"]: each.get("missing") for each in document(tmp_path)["scopes"]}
     assert missing == {
         "payments.charge": None,
@@ -84,7 +84,7 @@ def test_a_scope_that_is_withheld_says_whose_word_is_missing(tmp_path: Path) -> 
     }
 
 
-def test_to_a_person_the_line_to_mend_is_named(tmp_path: Path) -> None:
+def test_text_output_names_the_line_to_change(tmp_path: Path) -> None:
     result = explained(tmp_path, "checkout", "payments")
     assert result.exit_code == 0, result.output
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
@@ -96,8 +96,8 @@ def test_to_a_person_the_line_to_mend_is_named(tmp_path: Path) -> None:
     assert f"shop.yaml:{number}" in "".join(result.stdout.split())
 
 
-def test_to_be_mended_is_an_entry_whose_scopes_count(tmp_path: Path) -> None:
-    """On the port of the first one no edge is live: a scope that is added there helps nobody."""
+def test_line_to_change_is_an_entry_whose_scopes_count(tmp_path: Path) -> None:
+    """The first entry's port has no live edge, so a scope added there has no effect."""
     two = [
         {"from": {"name": "checkout"}, "ports": [port], "scopes": ["payments.charge"]}
         for port in ("admin", "https")
@@ -112,7 +112,7 @@ def test_to_be_mended_is_an_entry_whose_scopes_count(tmp_path: Path) -> None:
     assert set(adding) == {"spec.accepts[1].scopes"}
 
 
-def test_whom_a_token_names_is_told(tmp_path: Path) -> None:
+def test_audience_issuer_and_lifetime_are_shown(tmp_path: Path) -> None:
     told = document(tmp_path)
     assert (told["audience"], told["issuer"]) == (PAYMENTS, ISSUER)
     own = TOKENS.replace("{token: {}}", "{token: {audience: 'https://pay.example', lifetime: 60s}}")
@@ -120,20 +120,20 @@ def test_whom_a_token_names_is_told(tmp_path: Path) -> None:
     assert (told["audience"], told["lifetime"]) == ("https://pay.example", "60s")
 
 
-def test_without_a_live_edge_there_is_no_token_and_the_edge_says_why(tmp_path: Path) -> None:
+def test_edge_that_is_not_live_gives_no_token_and_its_reason(tmp_path: Path) -> None:
     told = document(tmp_path, text=TOKENS.replace("from: {name: checkout}", "from: {name: other}"))
     assert told["issued"] is False
     assert {edge["reason"] for edge in told["edges"]} == {"NotAccepted"}
     assert not [each for each in told["scopes"] if each["held"]]
 
 
-def test_without_tokens_in_the_domain_there_is_no_token(tmp_path: Path) -> None:
+def test_domain_without_tokens_gives_no_token(tmp_path: Path) -> None:
     told = document(tmp_path, text=TOKENS.replace("  tokens: {}\n", ""))
     assert "TokensNotEnabled" in {edge["reason"] for edge in told["edges"] if "reason" in edge}
     assert told["issued"] is False
 
 
-def test_while_something_is_unsettled_what_was_issued_is_said_to_stay(tmp_path: Path) -> None:
+def test_suspended_edge_says_that_issued_scopes_stay(tmp_path: Path) -> None:
     another = TOKENS.split("---")[1].replace("name: production", "name: another")
     text = f"{TOKENS}---{another.replace('prod.shop', 'other.shop')}"
     result = explained(tmp_path, "checkout", "payments", text=text)
@@ -142,7 +142,7 @@ def test_while_something_is_unsettled_what_was_issued_is_said_to_stay(tmp_path: 
     assert "the issuer keeps issuing what it issued before" in result.stdout
 
 
-def test_a_callee_that_takes_no_tokens_is_told_apart(tmp_path: Path) -> None:
+def test_callee_without_tokens_has_its_own_message(tmp_path: Path) -> None:
     text = TOKENS.replace("authentication: {token: {}}", "authentication: {mtls: {}}")
     result = explained(tmp_path, "checkout", "payments", text=text)
     assert result.exit_code == 1
@@ -150,18 +150,18 @@ def test_a_callee_that_takes_no_tokens_is_told_apart(tmp_path: Path) -> None:
     assert "✓" not in result.stdout
 
 
-def test_two_that_do_not_know_each_other_are_told_so(tmp_path: Path) -> None:
+def test_identities_that_do_not_name_each_other_are_reported(tmp_path: Path) -> None:
     result = explained(tmp_path, "payments", "checkout")
     assert result.exit_code == 1
     assert "neither declares the other" in result.stdout
 
 
-def test_a_callee_that_is_only_named_is_explained_too(tmp_path: Path) -> None:
+def test_missing_callee_is_explained(tmp_path: Path) -> None:
     told = document(tmp_path, callee="shop/ledger")
     assert told["edges"][0]["reason"] == "PeerMissing"
 
 
-def test_a_name_that_nobody_or_more_than_one_has_is_refused(tmp_path: Path) -> None:
+def test_unknown_or_ambiguous_name_is_rejected(tmp_path: Path) -> None:
     result = explained(tmp_path, "shop/checkout", "nobody")
     assert str(result.exception) == "ServiceIdentity nobody: not found; write NAMESPACE/NAME"
     payments = PAYMENTS_MANIFEST
@@ -170,7 +170,7 @@ def test_a_name_that_nobody_or_more_than_one_has_is_refused(tmp_path: Path) -> N
     assert "write other/payments or shop/payments" in str(result.exception)
 
 
-def test_a_line_is_found_in_json_and_in_a_list(tmp_path: Path) -> None:
+def test_line_is_found_in_json_and_in_a_list(tmp_path: Path) -> None:
     items = list(yaml.safe_load_all(TOKENS))
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=1)
     told = {each["scope"]: each for each in document(tmp_path, text=listed)["scopes"]}
@@ -178,12 +178,12 @@ def test_a_line_is_found_in_json_and_in_a_list(tmp_path: Path) -> None:
     assert given["line"] == line_of(tmp_path, '"payments.refund"')
 
 
-def test_what_is_no_manifest_of_ours_does_no_harm(tmp_path: Path) -> None:
+def test_file_that_is_no_manifest_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text("kind: Values\nlist: [1]\n--- \n")
     assert document(tmp_path)["issued"] is True
 
 
-def test_what_is_explained_is_what_the_issuer_is_told(tmp_path: Path) -> None:
+def test_explanation_agrees_with_the_issuers_view(tmp_path: Path) -> None:
     world = World("troth-system")
     for manifest in yaml.safe_load_all(TOKENS):
         world.observe(manifest, uptime=0.0)
@@ -200,7 +200,7 @@ def test_what_is_explained_is_what_the_issuer_is_told(tmp_path: Path) -> None:
 
 
 class Server:
-    """An API server that gives what it was given."""
+    """API server with a fixed set of objects."""
 
     def __init__(self, *manifests: Manifest) -> None:
         self.manifests = manifests
@@ -225,7 +225,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Server:
     return server
 
 
-def test_from_a_cluster_the_resource_and_the_path_are_named(cluster: Server) -> None:
+def test_explanation_from_a_cluster_names_resource_and_path(cluster: Server) -> None:
     result = CliRunner().invoke(app, ["token", "explain", "shop/checkout", "shop/payments"])
     assert result.exit_code == 0, result.output
     assert "ServiceIdentity shop/payments" in result.stdout
@@ -245,8 +245,8 @@ def test_keys_and_issuers_come_from_the_cluster(cluster: Server, tmp_path: Path)
     assert f"in the bundle of {DOMAIN}" in result.stdout
 
 
-def test_keys_are_not_believed_because_they_come_first(cluster: Server, tmp_path: Path) -> None:
-    """Somebody who may write ConfigMaps in a namespace puts one there as Troth's are labelled."""
+def test_conflicting_bundles_are_rejected(cluster: Server, tmp_path: Path) -> None:
+    """A user who may write ConfigMaps in a namespace can create one with Troth's labels."""
     bundles = (mounted(tmp_path) / "bundle-map.json").read_text()
     other = bundle("trust-bundle", bundles.replace(DOMAIN, "other.example"))
     cluster.manifests = (*cluster.manifests, bundle("a-bundle", bundles), other)
@@ -260,7 +260,7 @@ def bundle(name: str, text: str) -> Manifest:
     return {"kind": "ConfigMap", "metadata": metadata, "data": {"bundle-map.json": text}}
 
 
-def test_a_namespace_without_a_bundle_is_refused_in_a_sentence(cluster: Server) -> None:
+def test_namespace_without_a_bundle_is_reported(cluster: Server) -> None:
     result = verified_in("elsewhere")
     assert isinstance(result.exception, FaultyManifests)
     assert "no ConfigMap of Troth there has bundle-map.json" in str(result.exception)

@@ -1,4 +1,4 @@
-"""`troth graph` draws what is declared: live, half-declared and refused."""
+"""`troth graph` draws declared edges: live, half-declared and refused."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_dot_groups_by_namespace_and_trust_domain(tmp_path: Path) -> None:
     assert '"shop/checkout" -> "shop/payments" [label="https", style=solid];' in text
 
 
-def test_json_says_why_an_edge_is_not_live(tmp_path: Path) -> None:
+def test_json_has_the_reason_of_an_edge_that_is_not_live(tmp_path: Path) -> None:
     edges = json.loads(drawn(tmp_path, "json"))["edges"]
     assert [(edge["callee"], edge["state"], edge.get("reason")) for edge in edges] == [
         ("shop/ledger", "AwaitingCallee", "PeerMissing"),
@@ -39,7 +39,7 @@ def test_json_says_why_an_edge_is_not_live(tmp_path: Path) -> None:
 
 
 def with_topics(folder: Path, notation: str) -> str:
-    """A market in which `fulfilment` consumes, and `checkout` does not name its policy."""
+    """Return the graph of a market whose `checkout` names no policy, and `fulfilment` does."""
     silent = publisher()
     del silent["spec"]["publishes"]
     market.written(folder, silent)
@@ -48,7 +48,7 @@ def with_topics(folder: Path, notation: str) -> str:
     return result.output
 
 
-def test_messages_go_by_way_of_their_topic_and_dotted_where_a_side_is_missing(
+def test_messages_go_through_their_topic_and_are_dotted_without_consent(
     tmp_path: Path,
 ) -> None:
     lines = [line.strip() for line in with_topics(tmp_path, "mermaid").splitlines()]
@@ -69,7 +69,7 @@ def test_dot_and_json_have_the_same_grants(tmp_path: Path) -> None:
     ]
 
 
-def test_a_namespace_is_selected_by_the_label_that_every_api_server_sets(tmp_path: Path) -> None:
+def test_namespace_is_selected_by_its_metadata_name_label(tmp_path: Path) -> None:
     text = SHOP.replace(
         "{matchLabels: {environment: production}}",
         "{matchLabels: {kubernetes.io/metadata.name: shop}}",

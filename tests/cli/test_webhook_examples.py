@@ -1,4 +1,4 @@
-"""examples/webhooks: complete by itself, and says what to do where the sender issues a secret."""
+"""examples/webhooks: complete except for the Secret that the sender issues, which it asks for."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def planned(*files: Path) -> list[str]:
     return CliRunner().invoke(app, ["plan", *named]).output.splitlines()
 
 
-def test_the_gateway_is_told_of_the_endpoint_and_may_call_its_target() -> None:
+def test_gateway_has_the_endpoint_and_may_call_its_target() -> None:
     lines = planned(FOLDER)
     assert "+ Secret shop/orders-webhook" in lines
     assert "+ Secret troth-gateway/shop.orders" in lines
@@ -27,11 +27,11 @@ def test_no_key_is_shown() -> None:
     assert "whsec_" not in "\n".join(planned(FOLDER))
 
 
-def test_two_runs_show_the_same_although_keys_are_made() -> None:
+def test_two_runs_have_the_same_output_despite_new_keys() -> None:
     assert planned(FOLDER) == planned(FOLDER)
 
 
-def test_all_that_needs_attention_is_the_secret_of_the_senders() -> None:
+def test_only_the_senders_secret_needs_attention() -> None:
     lines = planned(FOLDER)
     attention = lines[lines.index("Needs attention") + 1 : -1]
     assert [line.strip().split(": ")[:2] for line in attention] == [

@@ -1,4 +1,4 @@
-"""A saved request is read as a server would have it, a curl line as a shell and curl would."""
+"""Saved requests are read as a server reads them, and curl lines as a shell and curl do."""
 
 import shlex
 import subprocess
@@ -28,7 +28,7 @@ def refusal(text: bytes) -> str:
 
 
 @pytest.mark.parametrize("line_break", [b"\n", b"\r\n"])
-def test_a_request_is_read_with_either_line_break(line_break: bytes) -> None:
+def test_request_is_read_with_either_line_break(line_break: bytes) -> None:
     text = line_break.join(
         (b"POST /a?b=%20 HTTP/1.1", b"X-A: \tb, c ", b"x-a:d", b"", b"body\r\n\n")
     )
@@ -37,7 +37,7 @@ def test_a_request_is_read_with_either_line_break(line_break: bytes) -> None:
     )
 
 
-def test_a_body_is_as_long_as_it_is_said_to_be() -> None:
+def test_body_ends_at_its_content_length() -> None:
     head = b"POST / HTTP/1.1\nContent-Length: 4\n\n"
     assert read_request(head + b"body").notes == ()
     cut = read_request(head + b"body\r\n")
@@ -48,7 +48,7 @@ def test_a_body_is_as_long_as_it_is_said_to_be() -> None:
         assert "saving the request changed it" in changed.notes[0]
 
 
-def test_a_request_to_a_proxy_says_its_url() -> None:
+def test_request_to_a_proxy_gives_its_url() -> None:
     given_ = read_request(f"POST {URL}?a=b HTTP/1.1\n\n".encode())
     assert (given_.url, given_.delivery.target) == (URL, b"/shop/x?a=b")
     assert read_request(b"POST http://a.example HTTP/1.1\n\n").delivery.target == b"/"
@@ -74,11 +74,11 @@ def test_a_request_to_a_proxy_says_its_url() -> None:
         (b"POST / HTTP/1.1\nContent-Length: +1\n\n", "Content-Length"),
     ],
 )
-def test_what_is_no_request_is_refused_in_a_sentence(text: bytes, words: str) -> None:
+def test_invalid_request_is_rejected(text: bytes, words: str) -> None:
     assert words in refusal(text)
 
 
-def test_a_compressed_body_is_said_to_be_refused_by_a_gateway() -> None:
+def test_compressed_body_is_noted_as_rejected_by_a_gateway() -> None:
     given_ = read_request(b"POST / HTTP/1.1\nContent-Encoding: gzip\n\n\x1f\x8b")
     assert "Content-Encoding" in given_.notes[0]
 
@@ -107,7 +107,7 @@ def test_a_compressed_body_is_said_to_be_refused_by_a_gateway() -> None:
         ),
     ],
 )
-def test_a_line_is_read_as_curl_would(
+def test_line_is_read_as_curl_reads_it(
     line: str, method: str, headers: dict[str, str], body: str
 ) -> None:
     read = read_curl(line.format(url=f"'{URL}?q=1&r'").encode())
@@ -161,14 +161,14 @@ def test_a_line_is_read_as_curl_would(
         (f"curl {URL}/{{a,b}}", "shell syntax"),
     ],
 )
-def test_a_line_that_takes_more_than_reading_is_refused(line: str, words: str) -> None:
+def test_line_that_needs_a_shell_or_file_is_rejected(line: str, words: str) -> None:
     with pytest.raises(CurlError) as raised:
         read_curl(line.encode())
     assert words in str(raised.value)
     assert "/etc" not in str(raised.value)
 
 
-def test_a_line_that_is_no_text_is_refused() -> None:
+def test_line_that_is_not_utf_8_is_rejected() -> None:
     assert "UTF-8" in refusal(b"curl '\xff'")
 
 
@@ -180,7 +180,7 @@ _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_siz
 @example("it's")
 @example("@file")
 @example("\\\n")
-def test_a_line_that_is_written_is_read_as_the_same(body: str) -> None:
+def test_written_line_is_read_as_the_same_delivery(body: str) -> None:
     delivery = Delivery(
         "POST", b"/shop/x?a=b", ((b"content-type", b'a/b; c="d\'"'),), body.encode()
     )
@@ -189,12 +189,12 @@ def test_a_line_that_is_written_is_read_as_the_same(body: str) -> None:
 
 
 _WORD = st.text("ab'\"\\ \n$`@-", max_size=8).filter(lambda word: "\\\n" not in word)
-"""Without the line break that a shell takes off after a backslash, and that library does not."""
+"""Words without a backslash before a line break: a shell removes both, and shlex does not."""
 
 
 @given(st.lists(_WORD, max_size=4), st.booleans())
-def test_words_are_what_the_standard_library_makes_of_them(words: list[str], quoted: bool) -> None:
-    """Whatever is let through: with most of these a shell would do something else."""
+def test_words_are_split_as_the_standard_library_does(words: list[str], quoted: bool) -> None:
+    """Unquoted words may be rejected, because a shell expands most of them."""
     given_ = [shlex.quote(word) if quoted else word for word in words]
     line = " ".join(("curl", *(f"--data-raw {word}" for word in given_), URL))
     try:
@@ -208,7 +208,7 @@ def test_words_are_what_the_standard_library_makes_of_them(words: list[str], quo
 
 
 @given(_TEXT)
-def test_a_shell_makes_the_same_words_of_double_quotes(text: str) -> None:
+def test_double_quotes_are_read_as_a_shell_reads_them(text: str) -> None:
     line = f'curl -H "A: b" --data-raw "{text}" {URL}'
     try:
         body = read_curl(line.encode()).delivery.body
@@ -219,7 +219,7 @@ def test_a_shell_makes_the_same_words_of_double_quotes(text: str) -> None:
     assert body == printed
 
 
-def test_the_command_reads_nothing_that_a_line_names(tmp_path: Path) -> None:
+def test_command_opens_no_file_that_a_line_names(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("text")
     line = f"curl -d @{tmp_path / 'secret'} {URL}"
     command = [sys.executable, "-m", "troth.cli", "webhook", "verify", line, "-s", "GitHub"]
@@ -229,7 +229,7 @@ def test_the_command_reads_nothing_that_a_line_names(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=30), st.sampled_from((b"/", b"/a?b", b"/%2F//")))
-def test_a_request_that_is_written_is_read_as_the_same(body: bytes, target: bytes) -> None:
+def test_written_request_is_read_as_the_same_delivery(body: bytes, target: bytes) -> None:
     delivery = Delivery("PUT", target, ((b"a", b"b"), (b"a", b"c \xe9")), body)
     read = read_request(raw(delivery, "a.example")).delivery
     assert (read.method, read.target, read.body) == ("PUT", target, body)

@@ -1,4 +1,4 @@
-"""Tokens, keys and bundles for the command's tests; also what no issuer would sign."""
+"""Tokens, keys and bundles for the command's tests, some of which no issuer would sign."""
 
 import json
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ def now() -> datetime:
 
 
 def access(key: ec.EllipticCurvePrivateKey = KEY, **changed: Any) -> str:
-    """A good access token of checkout for payments, but for what is said here."""
+    """Return a valid access token of checkout for payments, changed by the arguments."""
     wanted: dict[str, Any] = {
         "issuer": ISSUER,
         "subject": CHECKOUT,
@@ -53,7 +53,7 @@ def access(key: ec.EllipticCurvePrivateKey = KEY, **changed: Any) -> str:
 
 
 def transaction(key: ec.EllipticCurvePrivateKey = KEY, **changed: Any) -> str:
-    """A good transaction token for a tenant."""
+    """Return a valid transaction token for a tenant."""
     wanted: dict[str, Any] = {
         "issuer": ISSUER,
         "trust_domain": DOMAIN,
@@ -87,7 +87,7 @@ def forged(
     payload: str | None = None,
     key: ec.EllipticCurvePrivateKey = KEY,
 ) -> str:
-    """A token signed with the right key, whatever it says: a good one, changed."""
+    """Return a changed token signed with the right key."""
     good = of or access()
     heading = json.loads(base64url.decode(good.split(".")[0])) | dict(header or {})
     said = claims_of(good) | dict(claims or {})
@@ -98,7 +98,7 @@ def forged(
 
 
 def mounted(folder: Path) -> Path:
-    """A folder with what a callee has: bundle-map.json and identity.json."""
+    """Return a folder with a callee's files: bundle-map.json and identity.json."""
     bundle = bundle_document([], [public_jwk(KEY.public_key())])
     bundles = json.dumps(bundle_map_document({DOMAIN: bundle}))
     (folder / "bundle-map.json").write_text(bundles)

@@ -33,7 +33,7 @@ TEXTS = {
 
 @cache
 def text_of(scheme: SchemeName) -> bytes:
-    """A key of a scheme, its private half where there are two."""
+    """Return a key of a scheme; the private key if the scheme is asymmetric."""
     if scheme is SchemeName.DISCORD:
         key = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
         return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -44,7 +44,7 @@ def text_of(scheme: SchemeName) -> bytes:
 
 
 SIGNED = [each for each in SchemeName if each not in (SchemeName.HMAC, SchemeName.GITLAB_TOKEN)]
-"""Schemes that sign, and need no description."""
+"""Schemes that sign and need no description."""
 
 
 def signing(scheme: SchemeName, url: str = URL) -> Signing:
@@ -55,7 +55,7 @@ def signing(scheme: SchemeName, url: str = URL) -> Signing:
 def delivery(
     scheme: SchemeName, body: bytes = BODY, now: int = NOW, text: bytes = b"", url: str = URL
 ) -> Delivery:
-    """A delivery as its sender would sign it."""
+    """Return a delivery as its sender signs it."""
     of = scheme_for(signing(scheme, url))
     bare = Delivery("POST", b"/shop/x", ((b"content-type", b"application/json"),), body)
     return of.sign(bare, of.key("k", text or text_of(scheme)), Stamp(now, "delivery-1"))
@@ -66,7 +66,7 @@ def troth(*arguments: str, given: bytes | str = "") -> Result:
 
 
 def options(folder: Path, scheme: SchemeName, text: bytes = b"") -> list[str]:
-    """What the command is told for a scheme, its key in a file with a line break at its end."""
+    """Return the options for a scheme, with its key in a file that ends in a line break."""
     (folder / "k1").write_bytes((text or text_of(scheme)) + b"\n")
     topics = ["--topic", TOPIC] if scheme is SchemeName.SNS else []
     return ["--scheme", scheme.value, "--key", str(folder / "k1"), "--url", URL, *topics]
@@ -75,7 +75,7 @@ def options(folder: Path, scheme: SchemeName, text: bytes = b"") -> list[str]:
 def verified(
     folder: Path, scheme: SchemeName, of: Delivery, *more: str, text: bytes = b""
 ) -> Result:
-    """What `troth webhook verify` says of a delivery, at the time it was signed."""
+    """Return the output of `troth webhook verify` for a delivery, at the time of its signature."""
     at = () if "--at" in more else ("--at", str(NOW))
     return troth(
         "verify", "-", *options(folder, scheme, text), *at, *more, given=raw(of, "a.example")

@@ -1,4 +1,4 @@
-"""Whether the API server and the models say the same of a manifest, in the same words."""
+"""Checks that the API server and the models judge a manifest alike, with the same messages."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from troth.resources.schema.rules import VALIDATIONS
 
 
 def sentences(schema: Any) -> Iterator[str]:
-    """Yield the sentence of every rule in a schema."""
+    """Yield the message of every rule in a schema."""
     if isinstance(schema, dict):
         for rule in schema.get(VALIDATIONS, []):
             yield rule["message"]
@@ -30,22 +30,22 @@ SENTENCES = sorted({text for kind in KINDS for text in sentences(schema_of(kind)
 
 
 def rule_in(message: str) -> str:
-    """Return the longest sentence of ours with which a message of the API server's ends."""
+    """Return the longest message of ours with which a message from the API server ends."""
     return next((text for text in reversed(SENTENCES) if message.endswith(text)), "")
 
 
 def steps(field: str) -> tuple[str, ...]:
-    """Return a field's path; the two judges write a label's key in two ways, so it ends there."""
+    """Return a field's path, cut at `matchLabels`: the judges write label keys differently."""
     path = tuple(re.findall(r"[^.\[\]]+", field))
     return path[: path.index("matchLabels") + 1] if "matchLabels" in path else path
 
 
 def disagreement(answer: Answer, faults: list[ManifestFault]) -> str:
-    """Return what the two judges do not agree on, nothing where they do.
+    """Return how the two judges disagree, or an empty string.
 
-    A rule's sentence must come from both, with three exceptions: the API server leaves rules
-    unchecked where the structure is wrong already, and says so; it has words of its own for
-    metadata; and the model does not ask more of what surrounds a field that it has refused.
+    A rule's message must come from both, with three exceptions. The API server does not check rules
+    on an invalid structure, and says so. It uses its own messages for metadata. The model does not
+    check the containers of a field that it has rejected.
     """
     if answer.accepted != (not faults):
         return "one accepts and the other refuses"
@@ -69,7 +69,7 @@ def disagreement(answer: Answer, faults: list[ManifestFault]) -> str:
 
 
 def check(manifest: Manifest, dry_run: DryRun) -> Answer:
-    """Return the API server's answer, with which the models agree."""
+    """Return the API server's answer, after asserting that the models agree with it."""
     answer, found = dry_run.create(manifest), faults(manifest)
     assert not disagreement(answer, found), (disagreement(answer, found), answer.body, found)
     return answer

@@ -1,7 +1,7 @@
-"""What the chart installs for one test, with no program started for it.
+"""The chart's objects for one test, installed without starting a program.
 
-helm renders the templates once for each set of values, and what it rendered is used again under the
-name of every test. That helm installs, upgrades and takes away all of it is in test_chart.
+helm renders the templates once for each set of values, and every test uses the result under its own
+name. The tests that helm itself installs, upgrades and uninstalls all of it are in test_chart.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from tests.cluster.person import Manifest, Person, until
 from troth.resources.references import Ref
 
 STAND_IN = "t00000000"
-"""What a test's name is while helm renders."""
+"""Placeholder of a test's name while helm renders."""
 USUAL = (
-    "crds.install=false",  # they are there, for all tests
+    "crds.install=false",  # all tests share the installed CRDs
     "rbac.userRoles=false",
     f"fullnameOverride=troth-{STAND_IN}",
 )
 RUN_HERE = "Deployment"
-"""What is not applied: tests start what it would run themselves."""
+"""Kinds that are not applied: tests start those programs themselves."""
 
 
 def objects(name: str, *values: str) -> list[Manifest]:
@@ -43,7 +43,7 @@ def _named(value: Any, name: str) -> Any:
 
 
 async def install(person: Person, wanted: list[Manifest]) -> None:
-    """Apply the chart's objects; return once the rights among them are in force."""
+    """Apply the chart's objects; return once their RBAC is in force."""
     await person.put(*wanted)
     for account, what in _rights(wanted):
         await until(partial(person.may, account, **what), bool)
@@ -55,7 +55,7 @@ async def uninstall(person: Person, installed: list[Manifest]) -> None:
 
 
 def _rights(installed: list[Manifest]) -> Iterator[tuple[Ref, dict[str, str]]]:
-    """One right of each role that is bound; the API server takes in RBAC a moment late."""
+    """Return one right of each bound role, because the API server applies RBAC with a delay."""
     roles = {(each["kind"], Ref.of(each)): each["rules"] for each in installed if "rules" in each}
     for binding in (each for each in installed if "roleRef" in each):
         kind, namespace = binding["roleRef"]["kind"], binding["metadata"].get("namespace", "")

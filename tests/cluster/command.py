@@ -1,4 +1,4 @@
-"""The command `troth` as a process of its own, as a person runs it beside the operator."""
+"""The `troth` command as a separate process, as a user runs it beside the operator."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[2] / "operator"
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command printed, and how it ended."""
+    """The output of a command, and its exit code."""
 
     code: int
     output: str
@@ -23,13 +23,13 @@ class Ended:
 
 
 class Command:
-    """A command that goes on while the test does."""
+    """A command that runs while the test continues."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
 
     async def prints(self, text: str) -> None:
-        """Wait until it prints a line with a text."""
+        """Wait until it prints a line that contains a text."""
         assert self.process.stdout is not None
         async with asyncio.timeout(LONG):
             while line := await self.process.stdout.readline():

@@ -1,7 +1,7 @@
 """A real control plane for the tests in this directory.
 
-It starts when the first test asks for it. Under pytest-xdist each worker has its own, so that
-cluster-scoped objects of one test are never seen by another that runs at the same time.
+It starts when the first test requests it. Under pytest-xdist each worker has its own, so that no
+test sees cluster-scoped objects of another that runs at the same time.
 """
 
 import uuid
@@ -28,8 +28,8 @@ def sandbox() -> Iterator[Sandbox]:
 def separate_sandbox() -> Iterator[Sandbox]:
     """Yield a control plane for one module that installs or deletes cluster-wide objects.
 
-    Such a module overrides the fixture `sandbox` with it, so that no other test depends on what
-    the module leaves behind.
+    Such a module overrides the fixture `sandbox` with it, so that no other test depends on the
+    module's remains.
     """
     if named_kubeconfig() is not None:
         pytest.skip("the named cluster is shared; these tests install and delete CRDs")
@@ -39,7 +39,7 @@ def separate_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def established(sandbox: Sandbox) -> Sandbox:
-    """The sandbox, and in it the kinds of Troth."""
+    """Return the sandbox with Troth's CRDs installed."""
     return with_crds(sandbox)
 
 
@@ -60,7 +60,7 @@ def dry_run(established: Sandbox) -> Iterator[DryRun]:
 
 @pytest.fixture
 def namespace(sandbox: Sandbox) -> Iterator[str]:
-    """A namespace of the test's own; its contents go on being deleted after the test."""
+    """Return a namespace of the test's own; its contents are still being deleted after the test."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     sandbox.kubectl("create", "namespace", name)
     yield name
@@ -69,16 +69,16 @@ def namespace(sandbox: Sandbox) -> Iterator[str]:
 
 @pytest.fixture
 async def stage(established: Sandbox) -> AsyncIterator[Stage]:
-    """Troth installed by its chart in a namespace of the test's own, and not running yet."""
+    """Yield Troth, installed by its chart in a namespace of the test's own, and not started."""
     async with staged(established) as setting:
         yield setting
 
 
 @pytest.fixture
 async def lonely_stage() -> AsyncIterator[Stage]:
-    """The same on a control plane that no other test uses, to be stopped and started.
+    """Yield the same on a control plane of its own, which the test may stop and start.
 
-    A controller manager whose API server was away may not look again for most of a minute.
+    A controller manager whose API server was down may not retry for most of a minute.
     """
     if named_kubeconfig() is not None:
         pytest.skip("the cluster is not ours to stop")

@@ -1,4 +1,4 @@
-"""What the API server would say to a manifest, without keeping it: dry runs over one connection."""
+"""Dry runs over one connection: the API server's answer to a manifest, without storing it."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ UNCHECKED = "some validation rules were not checked because the object was inval
 
 @dataclass(frozen=True)
 class Complaint:
-    """One thing that a judge has against a manifest: what kind of thing, where, in which words."""
+    """One complaint of a judge about a manifest: its type, field and message."""
 
     reason: str
     field: str
@@ -38,7 +38,7 @@ class Answer:
 
     @property
     def complaints(self) -> list[Complaint]:
-        """What it names; empty also where it refuses without naming a field."""
+        """The complaints that it lists; empty also if it rejects without naming a field."""
         causes = (self.body.get("details") or {}).get("causes") or []
         return [
             Complaint(
@@ -51,12 +51,12 @@ class Answer:
 
     @property
     def unchecked(self) -> bool:
-        """Whether it left rules unchecked, beside what it names."""
+        """Whether it left rules unchecked, in addition to its complaints."""
         return any(UNCHECKED in complaint.sentence for complaint in self.complaints)
 
 
 class DryRun:
-    """A connection to the API server on which nothing is ever stored. Use as a context manager."""
+    """A connection to the API server that stores nothing. Use it as a context manager."""
 
     def __init__(self, kubeconfig: Path) -> None:
         server, context = reached_by(kubeconfig)

@@ -1,4 +1,4 @@
-"""`troth gateway` as a process of its own."""
+"""`troth gateway` as a separate process."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from tests.cluster.process import SOURCE
 
 
 class Process:
-    """A gateway on loopback. It ends with the tether, however the test does."""
+    """A gateway on loopback. It ends with the tether, also if the test fails."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Process:
         self._tether.stop(self._name, grace=10)
 
     async def ended(self) -> int:
-        """Wait until it has ended by itself; return how."""
+        """Wait until it has ended by itself; return its exit code."""
 
         async def look() -> int | None:
             return self._tether.poll(self._name)
@@ -66,7 +66,7 @@ class Process:
         await until(lambda: self.page("readyz"), lambda text: text == "syncing\n")
 
     async def page(self, page: str) -> str:
-        """Return a page of its health server, empty where nobody answers."""
+        """Return a page of its health server; empty while it does not listen."""
         assert self._tether.poll(self._name) is None, tail(self._log)
         with contextlib.suppress(aiohttp.ClientError):
             async with (

@@ -1,4 +1,4 @@
-"""`troth issue` as a process of its own, and callers that show a certificate or none."""
+"""`troth issue` as a separate process, and callers with or without a certificate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.issuer.running import ISSUER_ID, root, write_pair
 
 
 class Issuer:
-    """One copy of the issuer. It ends with the tether, however the test does."""
+    """One copy of the issuer. It ends with the tether, also if the test fails."""
 
     def __init__(
         self,
@@ -71,19 +71,19 @@ class Issuer:
         return self._tether.poll(self._name)
 
     async def serves(self) -> None:
-        """Wait until it answers at all."""
+        """Wait until it answers any request."""
         await until(lambda: self.health("healthz"), lambda text: text == "ok\n")
 
     async def ready(self) -> None:
-        """Wait until it knows what it may issue."""
+        """Wait until it is ready, with a configuration."""
         await until(lambda: self.health("readyz"), lambda text: text == "ok\n")
 
     async def unready(self) -> None:
-        """Wait until it says that it does not know, or no more."""
+        """Wait until it reports that it has no configuration."""
         await until(lambda: self.health("readyz"), lambda text: text == "syncing\n")
 
     async def health(self, page: str) -> str:
-        """Return what it says of itself, nothing while it does not listen."""
+        """Return a page of its health server; empty while it does not listen."""
         returncode = self._tether.poll(self._name)
         assert returncode is None, f"ended with {returncode}: {tail(self._log)}"
         with contextlib.suppress(aiohttp.ClientError):
@@ -95,7 +95,7 @@ class Issuer:
         return ""
 
     def caller(self, certificate: Path | None = None) -> Caller:
-        """Return somebody who asks this copy."""
+        """Return a caller of this copy."""
         context = ssl.create_default_context(cafile=str(self.tls / "ca.crt"))
         if certificate:
             context.load_cert_chain(certificate, certificate.with_suffix(".key"))
@@ -104,14 +104,14 @@ class Issuer:
 
 
 def _own_files(directory: Path, host: str) -> Path:
-    """Write what the issuer serves with, of the tests' own root."""
+    """Write the issuer's serving certificate, signed by the tests' own root."""
     write_pair(directory, "tls", ISSUER_ID, host)
     (directory / "ca.crt").write_bytes(root())
     return directory
 
 
 class Caller:
-    """Asks for tokens; use as an async context manager."""
+    """Requests tokens. Use it as an async context manager."""
 
     def __init__(self, client: httpx.AsyncClient, url: str, host: str) -> None:
         self._client = client
@@ -126,12 +126,12 @@ class Caller:
         await self._client.aclose()
 
     async def ask(self, audience: str, **more: str) -> dict[str, Any]:
-        """Ask with the certificate alone; return the answer, whatever it says."""
+        """Request with the certificate alone; return the answer, also if it is an error."""
         form = {"grant_type": "client_credentials", "audience": audience, **more}
         return await self._post(form)
 
     async def exchange(self, token: str, audience: str, **more: str) -> dict[str, Any]:
-        """Exchange a ServiceAccount token; return the answer, whatever it says."""
+        """Exchange a ServiceAccount token; return the answer, also if it is an error."""
         form = {
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
             "subject_token": token,
@@ -142,7 +142,7 @@ class Caller:
         return await self._post(form)
 
     async def _post(self, form: dict[str, str]) -> dict[str, Any]:
-        # the name in the certificate is the Service's, which no resolver here knows
+        # the certificate names the Service, which no resolver here can resolve
         named = {"sni_hostname": self._host}
         response = await self._client.post(self._url, data=form, extensions=named)
         answer: dict[str, Any] = response.json()

@@ -1,4 +1,4 @@
-"""Manifests for hypothesis: ones that are right, and the same with a thing or two gone wrong."""
+"""Hypothesis strategies for manifests: valid ones, and the same with one or two faults."""
 
 import copy
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ times = st.sampled_from(
 )
 sentences = st.one_of(
     st.sampled_from(["the batch job has no TLS yet", "abc", "warum auch nicht: übermorgen"]),
-    # what JSON can carry; a lone surrogate it cannot
+    # JSON cannot carry a lone surrogate
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20).map(lambda text: f"why{text}"),
 )
 keys = st.one_of(
@@ -290,7 +290,7 @@ def credential_rotations(draw: st.DrawFn, namespace: str = "default") -> Manifes
     }
 
 
-# What goes wrong
+# Faults
 
 ODD: list[Any] = [
     *(None, "", " ", "x", "X", "a.b", "a.b.", "a..b", "-a", "a_b", "*.a.b", "é", "日本語", "a\n"),
@@ -329,7 +329,7 @@ _LEFT_ALONE = {("apiVersion",), ("kind",), ("metadata",), ("metadata", "namespac
 
 
 def places(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield where something can go wrong: every field and every item, containers too."""
+    """Yield the path of every field and every item, containers included."""
     inside: Iterator[tuple[str | int, Any]] = iter(())
     if isinstance(value, dict):
         inside = iter(value.items())
@@ -345,7 +345,7 @@ def places(value: Any, path: Path = ()) -> Iterator[Path]:
 
 @st.composite
 def gone_wrong(draw: st.DrawFn, right: st.SearchStrategy[Manifest]) -> Manifest:
-    """A manifest with one or two things changed, removed, doubled or added."""
+    """Draw a manifest with one or two fields changed, removed, doubled or added."""
     manifest = copy.deepcopy(draw(right))
     for _ in range(draw(st.integers(1, 2))):
         path = draw(st.sampled_from(sorted(places(manifest), key=str)))

@@ -1,4 +1,4 @@
-"""An event loop that measures how long it is kept from everything else."""
+"""An event loop that measures its stalls."""
 
 import asyncio
 import gc
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class MeasuredLoop(asyncio.SelectorEventLoop):
-    """Measures the longest stall: what one turn of the loop costs between two looks at its sockets.
+    """Measures the longest stall: the cost of one turn of the loop between two polls of sockets.
 
-    In CPU time of the loop's own thread, so that a busy machine makes no stall of a short turn. It
-    would not see a thread that holds the interpreter's lock, which wall time would.
+    The unit is CPU time of the loop's own thread, so that a busy machine does not turn a short turn
+    into a stall. It does not detect a thread that holds the interpreter's lock; wall time would.
     """
 
     longest_stall = 0.0
-    """Seconds."""
+    """Longest stall in seconds."""
 
     def _run_once(self) -> None:
         began = time.thread_time()
@@ -26,7 +26,7 @@ class MeasuredLoop(asyncio.SelectorEventLoop):
 
 
 def measured(scene: Callable[[MeasuredLoop], Awaitable[T]]) -> T:
-    """Run a scene in a loop of this kind. Collections of garbage leave out what is there before."""
+    """Run a scene in a measured loop. Garbage collection ignores the objects that exist before."""
 
     async def run() -> T:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The operator on a path where things can go wrong, and what is counted there."""
+"""Operators behind a faulty path to the API server, and counts of committed writes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ WRITTEN = ("secrets", "networkpolicies", "serviceidentities", "configmaps", "tru
 
 @asynccontextmanager
 async def faulty(stage: Stage, directory: Path) -> AsyncIterator[FaultyPath]:
-    """Run the operator over a path on which things can go wrong."""
+    """Run the operator behind a path on which faults can be injected."""
     async with FaultyPath(stage.kubeconfig, directory) as path:
         try:
             yield path
@@ -29,7 +29,7 @@ async def faulty(stage: Stage, directory: Path) -> AsyncIterator[FaultyPath]:
 
 @asynccontextmanager
 async def operated(stage: Stage, directory: Path) -> AsyncIterator[FaultyPath]:
-    """Run an operator on a faulty path, with a trust domain."""
+    """Run an operator behind a faulty path, with a trust domain."""
     async with faulty(stage, directory) as path:
         await stage.domain()
         await stage.run(path.kubeconfig)
@@ -37,14 +37,14 @@ async def operated(stage: Stage, directory: Path) -> AsyncIterator[FaultyPath]:
 
 
 async def lose(path: FaultyPath, resource: str, fault: Fault) -> None:
-    """Have the watches of a resource break, and their history be gone when they are resumed."""
+    """Break the watches of a resource, and expire their history before they resume."""
     for _ in range(path.watched(resource)):
         path.once("WATCH", resource, fault)
     assert path.cut(resource)
 
 
 def committed(path: FaultyPath, resource: str, name: str) -> int:
-    """Return how many writes of an object the API server has carried out."""
+    """Return how many writes of an object the API server has committed."""
     return sum(
         call.verb == "PATCH"
         and call.resource == resource

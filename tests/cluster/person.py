@@ -1,4 +1,4 @@
-"""Somebody with every right, who declares things and looks at what came of it."""
+"""A cluster administrator, who declares resources and observes the results."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ Manifest = dict[str, Any]
 T = TypeVar("T")
 
 LONG = 2 * PATIENCE
-"""The same for what waits out a long backoff, or is the controller manager's to do."""
+"""Seconds to wait for a long backoff, or for the controller manager."""
 NOT_FOUND = 404
 
 
@@ -50,11 +50,11 @@ KINDS = RESOURCES | {
         _asked_for("authorization.k8s.io", "SubjectAccessReview"),
     )
 }
-"""What Troth asks for, and what its chart has beside that."""
+"""The kinds that Troth requests, and the others in its chart."""
 
 
 def reached_by(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
-    """Return the API server's address, and how to speak to it as the administrator."""
+    """Return the API server's address, and the TLS context of its administrator."""
     config = yaml.safe_load(kubeconfig.read_text())
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
@@ -70,7 +70,7 @@ def reached_by(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
 async def until(
     look: Callable[[], Awaitable[T]], holds: Callable[[T], Any], patience: float = PATIENCE
 ) -> T:
-    """Look again and again until what is seen holds; return it. Fails with what was seen last."""
+    """Poll until the result holds; return it. Fails with the last result."""
     deadline = time.monotonic() + patience
     while True:
         seen = await look()
@@ -81,12 +81,12 @@ async def until(
 
 
 TOO_MANY = 429
-"""Also the answer while a definition that was applied anew is being taken in."""
+"""Also the answer while the API server loads a definition that was applied again."""
 NOT_READY_TRIES, NOT_READY_PAUSE = 20, 0.5
 
 
-class Refused(Exception):  # noqa: N818 - what the API server said
-    """The API server said no."""
+class Refused(Exception):  # noqa: N818 - an answer of the API server
+    """The API server rejected the request."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -94,7 +94,7 @@ class Refused(Exception):  # noqa: N818 - what the API server said
 
 
 class Person:
-    """Speaks to the API server by bare requests, beside the operator and not through its code."""
+    """Sends plain requests to the API server, independently of the operator's code."""
 
     def __init__(self, kubeconfig: Path) -> None:
         self._server, self._tls = reached_by(kubeconfig)
@@ -108,7 +108,7 @@ class Person:
         assert self._session
         await self._session.close()
 
-    # Declaring
+    # Declarations
 
     async def put(self, *manifests: Manifest) -> Manifest:
         """Apply manifests; return the last as it is now."""
@@ -125,7 +125,7 @@ class Person:
         return applied
 
     async def create(self, manifest: Manifest) -> Manifest:
-        """Create an object, which may be larger than what can be applied; return it."""
+        """Create an object, which may be larger than an applied one; return it."""
         place = Ref(manifest["metadata"].get("namespace", ""), "")
         return await self._ask("POST", manifest["kind"], place, body=manifest)
 
@@ -157,33 +157,33 @@ class Person:
             raise Refused(response.status, answer[:500].decode("utf-8", "replace"))
 
     async def delete(self, kind: str, ref: Ref) -> None:
-        """Delete an object, or with a name left out all of a namespace."""
+        """Delete an object, or all in a namespace if there is no name."""
         try:
             await self._ask("DELETE", kind, ref)
         except Refused as refusal:
             if refusal.status != NOT_FOUND:
                 raise
 
-    # Whom the API server knows
+    # Authentication and RBAC
 
     async def token(self, account: Ref) -> str:
-        """Return a token for a ServiceAccount, good for a day."""
+        """Return a token for a ServiceAccount, valid for a day."""
         body = {"spec": {"expirationSeconds": 24 * 3600}}
         asked = await self._ask("POST", "ServiceAccount", account, body=body, subresource="token")
         token: str = asked["status"]["token"]
         return token
 
     async def may(self, account: Ref, **what: str) -> bool:
-        """Whether a ServiceAccount has a right: verb, group, resource, and what else there is."""
+        """Return whether a ServiceAccount has a right: verb, group, resource and others."""
         user = f"system:serviceaccount:{account.namespace}:{account.name}"
         body = {"spec": {"user": user, "resourceAttributes": what}}
         answer = await self._ask("POST", "SubjectAccessReview", Ref("", ""), body=body)
         return bool(answer["status"]["allowed"])
 
-    # Looking
+    # Observations
 
     async def get(self, kind: str, ref: Ref) -> Manifest | None:
-        """Return an object, None where it is not."""
+        """Return an object, or None if it does not exist."""
         try:
             return await self._ask("GET", kind, ref)
         except Refused as refusal:
@@ -192,7 +192,7 @@ class Person:
             return None
 
     async def the(self, kind: str, ref: Ref) -> Manifest:
-        """Return an object that must be there."""
+        """Return an object that must exist."""
         return await self._ask("GET", kind, ref)
 
     async def all(self, kind: str, namespace: str = "") -> list[Manifest]:
@@ -214,7 +214,7 @@ class Person:
         holds: Callable[[Manifest], Any] = lambda _: True,
         patience: float = PATIENCE,
     ) -> Manifest:
-        """Wait until an object is there and something holds of it; return it."""
+        """Wait until an object exists and satisfies a condition; return it."""
         seen = await until(
             lambda: self.get(kind, ref),
             lambda found: found is not None and holds(found),
@@ -224,7 +224,7 @@ class Person:
         return seen
 
     async def misses(self, kind: str, ref: Ref, patience: float = PATIENCE) -> None:
-        """Wait until an object is gone."""
+        """Wait until an object no longer exists."""
         await until(lambda: self.get(kind, ref), lambda found: found is None, patience)
 
     async def hears(self, kind: str, ref: Ref, type_: str, reason: str, status: str) -> str:
@@ -238,7 +238,7 @@ class Person:
         return message
 
     async def ready(self, kind: str, ref: Ref) -> Manifest:
-        """Wait until a resource is Ready as it is declared now; return it."""
+        """Wait until a resource is Ready for its current generation; return it."""
 
         def is_ready(found: Manifest) -> bool:
             said = condition(found, "Ready")
@@ -256,7 +256,7 @@ class Person:
         content: str = "application/json",
         **parameters: str,
     ) -> Manifest:
-        """Ask, and again where the API server says that it is not ready, as kubectl does."""
+        """Send a request, and retry as kubectl does while the API server is not ready."""
         for _ in range(NOT_READY_TRIES):
             try:
                 return await self._ask_once(
@@ -289,7 +289,7 @@ class Person:
             headers={"Content-Type": content, "Accept": "application/json"},
         ) as response:
             if method == "DELETE" and response.status < 400:
-                return {}  # what was deleted may nest deeper than any decoder reads
+                return {}  # a deleted object may nest deeper than any decoder reads
             answer: Manifest = await response.json()
         if response.status >= 400:
             raise Refused(response.status, answer.get("message", ""))
@@ -297,12 +297,12 @@ class Person:
 
 
 def condition(resource: Manifest, type_: str) -> Manifest:
-    """Return a condition of a resource, empty where it has none of that type."""
+    """Return a condition of a resource; empty if it has none of that type."""
     conditions = (resource.get("status") or {}).get("conditions") or []
     return next((each for each in conditions if each["type"] == type_), {})
 
 
 def version(manifest: Manifest) -> str:
-    """Return the version of an object, which changes with every write that changes anything."""
+    """Return the resource version of an object, which changes with every effective write."""
     found: str = manifest["metadata"]["resourceVersion"]
     return found

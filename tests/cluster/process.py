@@ -1,4 +1,4 @@
-"""`troth run` as a process of its own, to be killed without a word."""
+"""`troth run` as a separate process, which tests can kill."""
 
 import base64
 import contextlib
@@ -23,10 +23,11 @@ QUICK = ("--lease-duration", "4s")
 
 
 class Process:
-    """One copy of the operator. It ends with the tether, however the test does.
+    """One copy of the operator. It ends with the tether, also if the test fails.
 
-    `as_in_a_pod` gives it what the kubelet gives a pod, and no kubeconfig: the address of the API
-    server in two variables, and its token and the CA's certificate in files. That needs root.
+    `as_in_a_pod` gives it the environment that the kubelet gives a pod, and no kubeconfig: the
+    address of the API server in two variables, and its token and the CA's certificate in files.
+    That needs root.
     """
 
     def __init__(
@@ -64,15 +65,15 @@ class Process:
         return self._log.read_text()
 
     def kill(self) -> None:
-        """Send SIGKILL: no goodbye, no lease given up."""
+        """Send SIGKILL: it does not shut down and does not release its lease."""
         self._tether.stop(self._name, grace=0)
 
     def freeze(self) -> None:
-        """Send SIGSTOP: it does not run, and does not know."""
+        """Send SIGSTOP: it does not run, and does not notice."""
         os.kill(self._pid, signal.SIGSTOP)
 
     def wake(self) -> None:
-        """Send SIGCONT: it goes on in the middle of what it did."""
+        """Send SIGCONT: it continues in the middle of its work."""
         os.kill(self._pid, signal.SIGCONT)
 
     def stop(self) -> None:
@@ -84,15 +85,15 @@ class Process:
         await until(lambda: self._get("readyz"), lambda text: text == "ok\n")
 
     async def leads(self) -> None:
-        """Wait until it may write."""
+        """Wait until it is the leader."""
         await until(self.leader, bool)
 
     async def leader(self) -> bool:
-        """Say whether it may write."""
+        """Return whether it is the leader."""
         return any(sample.name == "troth_leader" and sample.value for sample in await self._read())
 
     async def visited(self, least: int) -> None:
-        """Wait until it has looked at that many resources."""
+        """Wait until it has reconciled this number of resources."""
 
         async def visits() -> float:
             counted = "troth_reconcile_duration_seconds_count"
@@ -101,7 +102,7 @@ class Process:
         await until(visits, lambda number: number >= least)
 
     async def requests(self) -> Counter[tuple[str, str]]:
-        """Return what it asked of the API server, its lease apart, by verb and resource."""
+        """Return its requests to the API server by verb and resource, except for its lease."""
         counted: Counter[tuple[str, str]] = Counter()
         for sample in await self._read():
             if sample.name == "troth_api_requests_total" and sample.labels["resource"] != "leases":
@@ -131,7 +132,7 @@ ACCOUNT = "/run/secrets/kubernetes.io/serviceaccount"
 def in_a_pod(
     directory: Path, kubeconfig: Path, program: list[str]
 ) -> tuple[list[str], dict[str, str]]:
-    """Return a program as a pod of the kubeconfig's ServiceAccount would run it."""
+    """Return the command and environment of a program in a pod of the kubeconfig's account."""
     config = yaml.safe_load(kubeconfig.read_text())
     cluster = config["clusters"][0]["cluster"]
     files = directory / "serviceaccount"

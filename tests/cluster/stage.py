@@ -1,4 +1,4 @@
-"""A Troth of a test's own: its namespaces, its trust domain, its clock, and the operator itself."""
+"""A Troth for each test: its namespaces, its trust domain, its clock, and the operator itself."""
 
 import asyncio
 import base64
@@ -37,12 +37,12 @@ READS, WATCHES = {"list", "get"}, {"watch"}
 DOMAIN = "TrustDomain"
 IDENTITY = "ServiceIdentity"
 HELD = ("TopicPolicy", "MessageBroker")
-"""What has a finalizer."""
+"""Kinds with a finalizer."""
 
 
 @dataclass
 class Requests:
-    """What an operator asked of the API server, beside its lease, since it was last cleared."""
+    """Requests of an operator since they were last cleared, except for its lease."""
 
     made: list[tuple[str, str, str]] = field(default_factory=list)
     first_write: float = math.inf
@@ -66,7 +66,7 @@ class Requests:
 
     @property
     def writes(self) -> Counter[str]:
-        """Writes by resource; Events are told apart, for they are for people."""
+        """Writes by resource; Events, which are for users, are counted separately."""
         return Counter(
             resource
             for verb, resource, _ in self.made
@@ -78,7 +78,7 @@ class Requests:
         return sum(resource == "events" for _, resource, _ in self.made)
 
     def unanswered(self, verb: str) -> int:
-        """Return how many requests of a verb got no answer at all."""
+        """Return how many requests of a verb got no answer."""
         return sum(each == verb and not outcome.isdigit() for each, _, outcome in self.made)
 
     @property
@@ -98,7 +98,7 @@ class Copy:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start, and return when the caches are in sync and it may write."""
+        """Start it, and return when the caches are in sync and it is the leader."""
         config = await configuration(str(self._kubeconfig))
         server = ApiServer(config, self.requests.note)
         await self._stack.enter_async_context(server)
@@ -110,7 +110,7 @@ class Copy:
         await self._until(lambda: self.operator.ready and self.operator.leadership.acting)
 
     async def settled(self) -> None:
-        """Wait until it has nothing to do or to try again, and nothing comes for a while."""
+        """Wait until it has nothing to do or to retry, and nothing comes for a while."""
         quiet, seen = 0, -1
         async with asyncio.timeout(LONG):
             while quiet < 8:
@@ -123,11 +123,11 @@ class Copy:
                 quiet, seen = (quiet + 1 if still else 0), len(self.requests.made)
 
     async def saw(self, holds: Callable[[Requests], bool]) -> None:
-        """Wait until something holds of what it asked."""
+        """Wait until its requests satisfy a condition."""
         await self._until(lambda: holds(self.requests))
 
     async def stop(self) -> None:
-        """Stop as on a signal: the lease is given up."""
+        """Stop as on a signal: it releases the lease."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -152,7 +152,7 @@ class Copy:
 
 @dataclass
 class Stage:
-    """Where one test plays: everything on it has names of its own."""
+    """The setting of one test, in which everything has a unique name."""
 
     sandbox: Sandbox
     person: Person
@@ -167,7 +167,7 @@ class Stage:
 
     @property
     def own(self) -> str:
-        """The namespace that Troth runs in."""
+        """Troth's own namespace."""
         return f"troth-{self.name}"
 
     @property
@@ -183,10 +183,10 @@ class Stage:
     def requests(self) -> Requests:
         return self.operator.requests
 
-    # What is installed
+    # Installation
 
     async def install(self, *values: str) -> None:
-        """Apply what the chart has with these values; it goes with the test."""
+        """Apply the chart's objects for these values; they are deleted with the test."""
         rollouts = f"rollouts.enabled={str(self.rollouts).lower()}"
         self.installed = chart.objects(self.name, rollouts, *values)
         await chart.install(self.person, self.installed)
@@ -203,7 +203,7 @@ class Stage:
 
     @property
     def kubeconfig(self) -> Path:
-        """The operator's, by the ServiceAccount that the chart has for it."""
+        """The operator's kubeconfig, for the ServiceAccount that the chart made."""
         return self.sandbox.directory / f"{self.own}.{self.own}.kubeconfig"
 
     # The operator
@@ -227,7 +227,7 @@ class Stage:
         await self.operator.settled()
 
     async def look_again(self) -> None:
-        """Have the operator look at everything it knows once more."""
+        """Let the operator reconcile every known resource again."""
         engine = self.operator.operator.engine
         registry = engine.world.registry
         engine.queue.add(identity_key(ref) for ref in registry.claimants)
@@ -236,13 +236,13 @@ class Stage:
         await self.settled()
 
     async def later(self, by: timedelta) -> None:
-        """Move the operator's clock on."""
+        """Move the operator's clock forward."""
         await self.clock.move_to(self.clock.now() + by)
 
-    # What is declared
+    # Declarations
 
     async def namespace(self, label: str | None = None) -> str:
-        """Make a namespace that this test's trust domain governs, or one labelled otherwise."""
+        """Create a namespace that this test's trust domain governs, or one with another label."""
         name = f"{self.name}-{len(self.namespaces)}"
         self.namespaces.append(name)
         labels = {"domain": self.name if label is None else label}
@@ -265,7 +265,7 @@ class Stage:
         return Ref.of(manifest)
 
     async def pair(self) -> tuple[Ref, Ref]:
-        """Declare a caller and a callee that agree, and wait until both are ready."""
+        """Declare a caller and a callee that consent, and wait until both are ready."""
         callee = await self.identity("payments", ports=["https"], accepts=[builders.accept("web")])
         caller = await self.identity("web", calls=[builders.call("payments")])
         for ref in (callee, caller):
@@ -273,7 +273,7 @@ class Stage:
             await self.person.ready(IDENTITY, ref)
         return callee, caller
 
-    # What came of it
+    # Observations
 
     async def secret(self, identity: Ref) -> Manifest:
         return await self.person.the("Secret", secret_ref(identity))
@@ -288,7 +288,7 @@ class Stage:
         )
 
     async def written(self) -> dict[tuple[str, str, str], str]:
-        """Return the version of everything Troth wrote for this test, Events and lease apart."""
+        """Return the version of every object Troth wrote for this test, except Events and lease."""
         versions: dict[tuple[str, str, str], str] = {}
         for kind in ("Secret", "ConfigMap", "NetworkPolicy", IDENTITY):
             for namespace in self.namespaces:
@@ -304,7 +304,7 @@ class Stage:
 
 @asynccontextmanager
 async def staged(sandbox: Sandbox, *, rollouts: bool = False) -> AsyncIterator[Stage]:
-    """Install the chart in a namespace of its own, and clear everything away in the end."""
+    """Install the chart in a namespace of its own, and delete everything at the end."""
     name = f"t{uuid.uuid4().hex[:8]}"
     clock = MovableClock(datetime.now(UTC))
     async with Person(sandbox.kubeconfig) as person:
@@ -337,7 +337,7 @@ async def _clear_away(stage: Stage) -> None:
 
 
 def edge(identity: Manifest, peer: str) -> Manifest:
-    """Return what an identity's status says of its edge with a peer, `namespace/name`."""
+    """Return the edge with a peer, `namespace/name`, in an identity's status."""
     edges = identity["status"]["edges"]
     found: Manifest = next(each for each in edges if each["peer"] == peer)
     return found
@@ -349,7 +349,7 @@ def leaf_of(secret: Manifest) -> x509.Certificate:
 
 
 def opened(policy: Manifest, side: str) -> list[int]:
-    """Return the ports that a policy opens on a side, the resolver's apart; 0 stands for all."""
+    """Return the ports that a policy opens on a side, except for DNS; 0 means all ports."""
     rules = policy["spec"].get(side, [])
     every = [{"port": 0}]
     return sorted({port["port"] for rule in rules for port in rule.get("ports", every)} - {53})

@@ -1,6 +1,6 @@
-"""An authority that cannot be used is said so, and neither replaced nor let down what it signed.
+"""Unusable authorities: Troth reports them, does not replace them, and keeps what they signed.
 
-Every leaf out there chains to it: a root made anew in silence would cut every service from every
+Every leaf chains to its authority: a silently recreated root would cut every service off from every
 other at its next renewal.
 """
 
@@ -27,7 +27,7 @@ def encoded(text: bytes) -> str:
 
 
 def given(stage: Stage, made: Made = INTERMEDIATE, root: Made | None = ROOT) -> Manifest:
-    """The Secret of a given authority; without `root` nothing says where its chain ends."""
+    """Return the Secret of a given authority; without `root` its chain has no trust anchor."""
     files = {"tls_crt": made.pem, "tls_key": made.key_pem}
     if root is not None:
         files["ca_crt"] = root.pem
@@ -69,7 +69,7 @@ def of(kinds: tuple[str, ...], versions: dict[tuple[str, str, str], str]) -> dic
         ),
     ],
 )
-async def test_a_corrupt_authority_is_told_and_what_it_signed_is_left_alone(
+async def test_corrupt_authority_is_reported_and_its_leaves_stay(
     stage: Stage, damage: Manifest, reason: str
 ) -> None:
     domain, payments = await issued_by_a_given_authority(stage)
@@ -95,7 +95,7 @@ async def test_a_corrupt_authority_is_told_and_what_it_signed_is_left_alone(
     assert of(("Secret", "ConfigMap"), before).items() <= healed.items()
 
 
-async def test_what_is_wrong_with_a_key_is_said_without_the_key(stage: Stage) -> None:
+async def test_fault_of_a_key_is_reported_without_the_key(stage: Stage) -> None:
     domain, _ = await issued_by_a_given_authority(stage)
     secret = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgLEAKED"
     damage = f"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----\n"
@@ -110,7 +110,7 @@ async def test_what_is_wrong_with_a_key_is_said_without_the_key(stage: Stage) ->
     assert secret not in str(events)
 
 
-async def test_an_exchanged_authority_takes_over_step_by_step(stage: Stage) -> None:
+async def test_exchanged_authority_takes_over_step_by_step(stage: Stage) -> None:
     domain, payments = await issued_by_a_given_authority(stage)
     before = await stage.secret(payments)
     root = by_hand("another root")
@@ -124,7 +124,7 @@ async def test_an_exchanged_authority_takes_over_step_by_step(stage: Stage) -> N
     )
     assert ROOT.pem.decode() in both["data"]["ca.crt"]
     assert (await stage.secret(payments))["data"]["tls.key"] == before["data"]["tls.key"]
-    for _ in range(4):  # each step that others rely on waits for the propagation
+    for _ in range(4):  # each step that others rely on waits for the propagation delay
         await stage.later(timedelta(minutes=4))
         await stage.settled()
     after = await stage.secret(payments)
@@ -144,7 +144,7 @@ async def with_a_root_of_its_own(stage: Stage) -> tuple[Ref, Ref]:
     return domain, payments
 
 
-async def test_a_deleted_root_is_never_silently_replaced(stage: Stage) -> None:
+async def test_deleted_root_is_never_silently_replaced(stage: Stage) -> None:
     domain, payments = await with_a_root_of_its_own(stage)
     root = Ref(stage.own, f"{domain.name}-authority")
     saved, before = await stage.person.the("Secret", root), await stage.written()
@@ -170,7 +170,7 @@ async def test_a_deleted_root_is_never_silently_replaced(stage: Stage) -> None:
     assert of(("Secret", "ConfigMap"), before).items() <= healed.items()
 
 
-async def test_a_deleted_root_is_not_replaced_by_a_restart_either(stage: Stage) -> None:
+async def test_deleted_root_is_not_replaced_by_a_restart(stage: Stage) -> None:
     domain, _ = await with_a_root_of_its_own(stage)
     root = Ref(stage.own, f"{domain.name}-authority")
     await stage.operator.stop()
@@ -181,7 +181,7 @@ async def test_a_deleted_root_is_not_replaced_by_a_restart_either(stage: Stage) 
     assert await stage.person.get("Secret", root) is None
 
 
-async def test_a_damaged_root_is_never_overwritten(stage: Stage) -> None:
+async def test_damaged_root_is_never_overwritten(stage: Stage) -> None:
     domain, payments = await with_a_root_of_its_own(stage)
     root = Ref(stage.own, f"{domain.name}-authority")
     before = await stage.secret(payments)
@@ -193,8 +193,8 @@ async def test_a_damaged_root_is_never_overwritten(stage: Stage) -> None:
     assert version(await stage.secret(payments)) == version(before)
 
 
-async def test_a_root_outlives_its_trust_domain_and_serves_it_again(stage: Stage) -> None:
-    """A key that is deleted cannot be had back, so a mistaken `kubectl delete` costs nothing."""
+async def test_root_outlives_its_trust_domain_and_is_used_again(stage: Stage) -> None:
+    """A deleted key cannot be recovered, so a mistaken `kubectl delete` must cost nothing."""
     domain, payments = await with_a_root_of_its_own(stage)
     root, before = Ref(stage.own, f"{domain.name}-authority"), await stage.secret(payments)
     kept = version(await stage.person.the("Secret", root))

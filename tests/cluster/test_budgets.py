@@ -1,7 +1,7 @@
-"""How many requests Troth needs, counted by the operator's own observer.
+"""Request budgets of Troth, counted by the operator's own observer.
 
-The budgets of the design: what is not asked cannot overload an API server, and what is not written
-cannot wake everybody who watches.
+They follow from the design: fewer requests cannot overload an API server, and fewer writes wake
+fewer watchers.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ def pages(objects: int) -> int:
     return math.ceil(objects / PAGE)
 
 
-async def test_a_new_identity_costs_no_read_and_three_writes(stage: Stage) -> None:
+async def test_new_identity_costs_no_read_and_three_writes(stage: Stage) -> None:
     domain = await stage.domain()
     await stage.run()
     await stage.person.ready(DOMAIN, domain)
@@ -35,7 +35,7 @@ async def test_a_new_identity_costs_no_read_and_three_writes(stage: Stage) -> No
     assert stage.requests.events == 0
 
 
-async def test_a_pass_over_what_has_not_changed_asks_nothing(stage: Stage) -> None:
+async def test_reconcile_of_unchanged_state_asks_nothing(stage: Stage) -> None:
     domain = await stage.domain()
     await stage.run()
     await stage.pair()
@@ -46,7 +46,7 @@ async def test_a_pass_over_what_has_not_changed_asks_nothing(stage: Stage) -> No
     assert stage.requests.made == []
 
 
-async def test_a_restart_reads_each_kind_once_in_pages_and_writes_nothing(stage: Stage) -> None:
+async def test_restart_reads_each_kind_once_in_pages_and_writes_nothing(stage: Stage) -> None:
     domain = await stage.domain()
     await asyncio.gather(*(stage.identity(f"service-{number}") for number in range(MANY)))
     await stage.run()
@@ -70,9 +70,9 @@ async def test_a_restart_reads_each_kind_once_in_pages_and_writes_nothing(stage:
             "namespaces": 1,
             "services": 1,
             "endpointslices": 1,
-            # those of identities, those of its own namespace, and those of webhooks' senders
+            # those of identities, those of its own namespace, and senders' keys
             "secrets": pages(MANY) + 2,
-            "configmaps": 3,  # those that Troth wrote, those with schemas, and gateways' reports
+            "configmaps": 3,  # Troth's own, those with schemas, and gateways' reports
             "networkpolicies": pages(MANY),
         }
     )

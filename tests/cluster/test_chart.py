@@ -1,4 +1,4 @@
-"""The chart on a real API server: accepted whole, and its rights are just what they should be."""
+"""The chart on a real API server: every object is accepted, and the RBAC is exactly as intended."""
 
 import subprocess
 from collections.abc import Iterator
@@ -45,11 +45,11 @@ def may(sandbox: Sandbox, who: str, *what: str) -> bool:
 
 
 @pytest.mark.parametrize("values", [(), EVERYTHING_ON], ids=["defaults", "everything on"])
-def test_the_api_server_accepts_all_of_it(
+def test_api_server_accepts_every_object_of_the_chart(
     installed: Sandbox, namespace: str, values: tuple[str, ...]
 ) -> None:
     manifests = rendered(*values)
-    for each in manifests:  # so that what the release has already is not taken for a conflict
+    for each in manifests:  # so that the release's existing objects do not conflict
         if each["metadata"].get("namespace") in {NAMESPACE, GATEWAY_NAMESPACE}:
             each["metadata"]["namespace"] = namespace
     installed.kubectl(
@@ -72,7 +72,7 @@ def test_its_pods_meet_the_restricted_pod_security_standard(
     installed.kubectl("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(manifest))
 
 
-def test_the_operator_cannot_touch_what_people_declare(installed: Sandbox) -> None:
+def test_operator_cannot_write_the_specs_of_users(installed: Sandbox) -> None:
     assert may(installed, OPERATOR, "list", SID, "-A")
     assert may(installed, OPERATOR, "patch", SID, "--subresource=status", "-A")
     for verb in ("create", "update", "patch", "delete"):
@@ -80,7 +80,7 @@ def test_the_operator_cannot_touch_what_people_declare(installed: Sandbox) -> No
         assert not may(installed, OPERATOR, verb, "trustdomains.troth.dev")
 
 
-def test_the_operator_cannot_give_itself_more(installed: Sandbox) -> None:
+def test_operator_cannot_escalate_its_rights(installed: Sandbox) -> None:
     for what in ("pods", "deployments.apps", "clusterroles.rbac.authorization.k8s.io", "crd"):
         assert not may(installed, OPERATOR, "create", what, "-A")
     assert not may(installed, OPERATOR, "create", "serviceaccounts", "--subresource=token", "-A")
@@ -89,7 +89,7 @@ def test_the_operator_cannot_give_itself_more(installed: Sandbox) -> None:
     )
 
 
-def test_an_editor_of_a_namespace_declares_identities_there_and_nothing_wider(
+def test_namespace_editor_declares_identities_there_and_nothing_wider(
     installed: Sandbox, namespace: str
 ) -> None:
     installed.kubectl(
@@ -101,12 +101,12 @@ def test_an_editor_of_a_namespace_declares_identities_there_and_nothing_wider(
     assert not may(installed, "ann", "patch", SID, "--subresource=status", "-n", namespace)
 
 
-def test_uninstalling_keeps_what_people_declared(installed: Sandbox) -> None:
+def test_uninstall_keeps_declared_resources(installed: Sandbox) -> None:
     installed.kubectl("create", "namespace", "kept")
     installed.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(_identity("kept")))
     installed.helm("uninstall", "troth", "-n", NAMESPACE)
     assert "payments" in installed.kubectl("get", "serviceidentities", "-n", "kept", "-o", "name")
-    # and the chart takes the CRDs it left behind into its hands again
+    # and the chart adopts the CRDs that it left behind
     installed.helm("install", "troth", str(CHART), "-n", NAMESPACE)
     installed.kubectl("delete", "namespace", "kept", "--wait=false")
 
@@ -126,7 +126,7 @@ def _identity(namespace: str) -> dict[str, object]:
     }
 
 
-def test_an_upgrade_adds_an_issuer_and_a_gateway(installed: Sandbox) -> None:
+def test_upgrade_adds_an_issuer_and_a_gateway(installed: Sandbox) -> None:
     options = ("issuers[0].domain=production", "gateway.enabled=true", "gateway.replicas=1")
     settings = [part for option in options for part in ("--set", option)]
     installed.helm("upgrade", "troth", str(CHART), "-n", NAMESPACE, "--reuse-values", *settings)

@@ -1,7 +1,7 @@
-"""What Troth wrote is put right when somebody changes it, at the cost of one write, and told once.
+"""Owned objects: Troth restores drift with one write, and reports it once.
 
-A Secret, a NetworkPolicy or a bundle that stays as somebody left it is a grant nobody declared, or
-a service that no peer believes.
+A Secret, a NetworkPolicy or a bundle with drift is an undeclared grant, or a service that no peer
+trusts.
 """
 
 from collections import Counter
@@ -46,7 +46,7 @@ NARROWER = {"spec": {"ingress": None}}
         pytest.param({"metadata": {"labels": {OWNER_NAME: "x"}}}, id="another owner's label"),
     ],
 )
-async def test_a_policy_edited_by_hand_is_put_right_by_one_write_and_told_once(
+async def test_policy_drift_is_restored_with_one_write_and_reported_once(
     stage: Stage, patch: Manifest
 ) -> None:
     payments, _ = await ready_pair(stage)
@@ -67,7 +67,7 @@ async def test_a_policy_edited_by_hand_is_put_right_by_one_write_and_told_once(
     assert await stage.person.events(stage.shop) == [("Repaired", "payments")]
 
 
-async def test_an_edit_costs_no_read(stage: Stage) -> None:
+async def test_edit_costs_no_read(stage: Stage) -> None:
     payments, _ = await ready_pair(stage)
     before = await stage.policy(payments)
     await stage.person.edit("NetworkPolicy", policy_ref(payments), WIDER)
@@ -78,7 +78,7 @@ async def test_an_edit_costs_no_read(stage: Stage) -> None:
     assert stage.requests.reads == NOTHING
 
 
-async def test_a_deleted_policy_is_written_again(stage: Stage) -> None:
+async def test_deleted_policy_is_restored(stage: Stage) -> None:
     payments, _ = await ready_pair(stage)
     before = await stage.policy(payments)
     await stage.person.delete("NetworkPolicy", policy_ref(payments))
@@ -98,7 +98,7 @@ async def test_a_deleted_policy_is_written_again(stage: Stage) -> None:
         pytest.param({"metadata": {"labels": {OWNER_NAME: None}}}, id="owner's label removed"),
     ],
 )
-async def test_the_public_part_of_a_secret_is_put_right_and_its_key_stays(
+async def test_public_part_of_a_secret_is_restored_and_its_key_stays(
     stage: Stage, patch: Manifest
 ) -> None:
     payments, _ = await ready_pair(stage)
@@ -127,7 +127,7 @@ async def test_the_public_part_of_a_secret_is_put_right_and_its_key_stays(
         pytest.param({"data": {"tls.key": ""}}, id="key emptied"),
     ],
 )
-async def test_a_damaged_certificate_or_key_is_issued_anew_with_a_new_key(
+async def test_damaged_certificate_or_key_is_reissued_with_a_new_key(
     stage: Stage, patch: Manifest
 ) -> None:
     payments, _ = await ready_pair(stage)
@@ -140,13 +140,13 @@ async def test_a_damaged_certificate_or_key_is_issued_anew_with_a_new_key(
     )
     await stage.settled()
     assert key_of(after) not in (key_of(before), "bm8gUEVN", "")
-    # the child once; the status because it names the certificate, which is another one now
+    # one write of the Secret, and one of the status, which names the new certificate
     assert stage.requests.writes == Counter({"secrets": 1, "serviceidentities": 1})
     assert stage.requests.reads == NOTHING
     assert await stage.person.events(stage.shop) == [("Reissued", "payments")]
 
 
-async def test_a_certificate_swapped_for_a_peers_is_issued_anew(stage: Stage) -> None:
+async def test_certificate_swapped_for_a_peers_is_reissued(stage: Stage) -> None:
     payments, web = await ready_pair(stage)
     before, peers = await stage.secret(payments), await stage.secret(web)
     swapped = {"tls.crt": peers["data"]["tls.crt"], "tls.key": peers["data"]["tls.key"]}
@@ -161,7 +161,7 @@ async def test_a_certificate_swapped_for_a_peers_is_issued_anew(stage: Stage) ->
     assert stage.requests.writes == Counter({"secrets": 1, "serviceidentities": 1})
 
 
-async def test_a_deleted_secret_is_issued_anew(stage: Stage) -> None:
+async def test_deleted_secret_is_reissued(stage: Stage) -> None:
     payments, web = await ready_pair(stage)
     before, untouched = await stage.secret(payments), await stage.secret(web)
     await stage.person.delete("Secret", secret_ref(payments))
@@ -180,7 +180,7 @@ async def test_a_deleted_secret_is_issued_anew(stage: Stage) -> None:
         pytest.param(None, id="deleted"),
     ],
 )
-async def test_a_bundle_is_put_right(stage: Stage, tamper: Manifest | None) -> None:
+async def test_bundle_is_restored(stage: Stage, tamper: Manifest | None) -> None:
     await ready_pair(stage)
     bundle = Ref(stage.shop, "trust-bundle")
     before = await stage.person.the("ConfigMap", bundle)
@@ -202,10 +202,10 @@ async def test_a_bundle_is_put_right(stage: Stage, tamper: Manifest | None) -> N
 
 
 @pytest.mark.parametrize("kind", ["Secret", "NetworkPolicy"])
-async def test_a_child_whose_label_was_taken_off_is_known_by_its_owner_and_gets_it_back(
+async def test_object_without_its_label_is_known_by_its_owner_and_restored(
     stage: Stage, kind: str
 ) -> None:
-    """To a watch by label it looks deleted, so one look is needed to tell; no key is made anew."""
+    """It looks deleted to a label-selected watch, so Troth reads it once; no new key is made."""
     payments, _ = await ready_pair(stage)
     ref = secret_ref(payments) if kind == "Secret" else policy_ref(payments)
     before = await stage.person.the(kind, ref)
@@ -220,8 +220,8 @@ async def test_a_child_whose_label_was_taken_off_is_known_by_its_owner_and_gets_
     assert await stage.person.events(stage.shop) == [("Repaired", "payments")]
 
 
-async def test_rules_put_into_a_policy_that_should_have_none_are_taken_out(stage: Stage) -> None:
-    """A server-side apply leaves alone what it does not mention."""
+async def test_rules_added_to_a_policy_without_rules_are_removed(stage: Stage) -> None:
+    """A server-side apply leaves fields that it does not mention."""
     _, web = await ready_pair(stage)  # which accepts nobody
     assert "ingress" not in (await stage.policy(web))["spec"]
     await stage.person.edit("NetworkPolicy", policy_ref(web), WIDER)
@@ -232,7 +232,7 @@ async def test_rules_put_into_a_policy_that_should_have_none_are_taken_out(stage
     assert stage.requests.writes == Counter({"networkpolicies": 1})
 
 
-async def test_a_bundle_labelled_for_another_owner_comes_back(stage: Stage) -> None:
+async def test_bundle_labelled_for_another_owner_is_restored(stage: Stage) -> None:
     await ready_pair(stage)
     bundle = Ref(stage.shop, "trust-bundle")
     before = await stage.person.the("ConfigMap", bundle)
@@ -247,8 +247,8 @@ async def test_a_bundle_labelled_for_another_owner_comes_back(stage: Stage) -> N
     )
 
 
-async def test_a_bundle_without_its_label_is_nobodys_until_it_has_it_again(stage: Stage) -> None:
-    """It has no owner reference to be known by, and what is not known is not overwritten."""
+async def test_bundle_without_its_label_is_a_conflict_until_it_has_it_again(stage: Stage) -> None:
+    """It has no owner reference to identify it, and Troth does not overwrite foreign objects."""
     await ready_pair(stage)
     domain, bundle = Ref("", stage.name), Ref(stage.shop, "trust-bundle")
     edited = await stage.person.edit(
@@ -261,7 +261,7 @@ async def test_a_bundle_without_its_label_is_nobodys_until_it_has_it_again(stage
     await stage.person.ready(DOMAIN, domain)
 
 
-async def test_a_key_added_to_a_bundle_is_left_and_its_own_is_kept(stage: Stage) -> None:
+async def test_key_added_to_a_bundle_stays_and_troths_key_is_restored(stage: Stage) -> None:
     await ready_pair(stage)
     bundle = Ref(stage.shop, "trust-bundle")
     before = await stage.person.the("ConfigMap", bundle)
@@ -275,7 +275,7 @@ async def test_a_key_added_to_a_bundle_is_left_and_its_own_is_kept(stage: Stage)
     assert stage.requests.writes == Counter({"configmaps": 1})
 
 
-async def test_what_others_add_to_a_secret_is_theirs_and_stays(stage: Stage) -> None:
+async def test_metadata_that_others_add_to_a_secret_stays(stage: Stage) -> None:
     payments, _ = await ready_pair(stage)
     theirs = {"metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}}}
     await stage.person.edit("Secret", secret_ref(payments), theirs)
@@ -286,7 +286,7 @@ async def test_what_others_add_to_a_secret_is_theirs_and_stays(stage: Stage) -> 
     assert stage.requests.writes == NOTHING
 
 
-async def test_children_of_a_deleted_identity_go_and_its_peers_close(stage: Stage) -> None:
+async def test_owned_objects_of_a_deleted_identity_go_and_its_peers_close(stage: Stage) -> None:
     payments, web = await ready_pair(stage)
     await stage.person.delete(IDENTITY, web)
     await stage.person.misses("Secret", secret_ref(web), LONG)
@@ -295,7 +295,7 @@ async def test_children_of_a_deleted_identity_go_and_its_peers_close(stage: Stag
     assert "ingress" not in (await stage.policy(payments))["spec"]
 
 
-async def test_an_identity_made_again_under_its_name_takes_nothing_over(stage: Stage) -> None:
+async def test_identity_created_again_gets_a_new_secret(stage: Stage) -> None:
     payments, _ = await ready_pair(stage)
     before = await stage.secret(payments)
     await stage.person.delete(IDENTITY, payments)

@@ -1,7 +1,7 @@
-"""Where two things claim the same, both say so, and nothing that stands is touched.
+"""Conflicts: both sides report them, and Troth does not touch what already exists.
 
-An operator that takes sides in a conflict hands one workload's identity to another, or overwrites
-what somebody depends on.
+An operator that took sides in a conflict would hand one workload's identity to another, or
+overwrite an object that somebody depends on.
 """
 
 from datetime import timedelta
@@ -33,7 +33,7 @@ CHILDREN = ("Secret", "NetworkPolicy", "ConfigMap")
         ),
     ],
 )
-async def test_two_identities_of_one_workload_both_say_so_and_nothing_is_issued(
+async def test_two_identities_of_one_workload_both_report_it_and_get_nothing(
     stage: Stage, rival: Manifest, mend: str
 ) -> None:
     await stage.domain()
@@ -63,7 +63,7 @@ async def test_two_identities_of_one_workload_both_say_so_and_nothing_is_issued(
     )
 
 
-async def test_a_namespace_claimed_by_two_domains_is_governed_by_neither(stage: Stage) -> None:
+async def test_namespace_claimed_by_two_domains_is_governed_by_neither(stage: Stage) -> None:
     domain = await stage.domain()
     await stage.run()
     payments, web = await stage.pair()
@@ -99,10 +99,10 @@ async def test_a_namespace_claimed_by_two_domains_is_governed_by_neither(stage: 
     assert {key: healed[key] for key in untouched} == {key: before[key] for key in untouched}
 
 
-async def test_consent_taken_back_while_two_domains_claim_a_namespace_still_closes(
+async def test_consent_withdrawn_in_a_namespace_conflict_closes_the_edge(
     stage: Stage,
 ) -> None:
-    """What is unsettled keeps open what was open, and never what was taken back."""
+    """An unsettled edge stays open if it was live, but not if its consent is withdrawn."""
     await stage.domain()
     await stage.run()
     payments, web = await stage.pair()
@@ -116,7 +116,7 @@ async def test_consent_taken_back_while_two_domains_claim_a_namespace_still_clos
     await stage.person.hears(IDENTITY, web, "PeersAgree", "NotAccepted", "False")
 
 
-async def test_conflict_keeps_what_was_live_port_by_port_across_a_restart(stage: Stage) -> None:
+async def test_conflict_keeps_live_ports_across_a_restart(stage: Stage) -> None:
     ports = [("https", 8443), ("admin", 9443)]
     both = ["https", "admin"]
     await stage.domain()
@@ -149,7 +149,7 @@ def numbers(policy: Manifest) -> list[int]:
     return [port["port"] for rule in rules for port in rule["ports"]]
 
 
-async def test_selector_that_changes_in_a_conflict_has_a_second_policy_until_it_is_mended(
+async def test_selector_changed_in_a_conflict_has_a_second_policy_until_solved(
     stage: Stage,
 ) -> None:
     await stage.domain()
@@ -173,7 +173,7 @@ async def test_selector_that_changes_in_a_conflict_has_a_second_policy_until_it_
     assert (await stage.policy(payments))["spec"]["podSelector"] == wider
 
 
-async def test_list_of_live_peers_changed_by_hand_is_restored(stage: Stage) -> None:
+async def test_manually_edited_list_of_live_peers_is_restored(stage: Stage) -> None:
     await stage.domain()
     await stage.run()
     payments, web = await stage.pair()
@@ -205,7 +205,7 @@ def foreign(kind: str, ref: Ref, **metadata: object) -> Manifest:
 @pytest.mark.parametrize(
     ("kind", "type_"), [("Secret", "CertificateIssued"), ("NetworkPolicy", "NetworkEnforced")]
 )
-async def test_a_foreign_object_of_the_wanted_name_is_never_touched(
+async def test_foreign_object_of_the_wanted_name_is_not_changed(
     stage: Stage, kind: str, type_: str
 ) -> None:
     await stage.domain()
@@ -216,7 +216,7 @@ async def test_a_foreign_object_of_the_wanted_name_is_never_touched(
     said = await stage.person.hears(IDENTITY, payments, type_, "Conflict", "False")
     assert f"{kind} {ref} is not managed by Troth, so it was not changed" in said
     await stage.settled()
-    await stage.later(SOON)  # another look finds it still there
+    await stage.later(SOON)  # another reconcile finds it unchanged
     await stage.settled()
     assert version(await stage.person.the(kind, ref)) == version(theirs)
     await stage.person.hears(IDENTITY, payments, "Ready", "Conflict", "False")
@@ -226,7 +226,7 @@ async def test_a_foreign_object_of_the_wanted_name_is_never_touched(
     await stage.person.ready(IDENTITY, payments)
 
 
-async def test_a_foreign_bundle_of_the_wanted_name_is_never_touched(stage: Stage) -> None:
+async def test_foreign_bundle_of_the_wanted_name_is_not_changed(stage: Stage) -> None:
     bundle = Ref(stage.shop, "trust-bundle")
     theirs = await stage.person.put(foreign("ConfigMap", bundle))
     domain = await stage.domain()
@@ -246,7 +246,7 @@ async def test_a_foreign_bundle_of_the_wanted_name_is_never_touched(stage: Stage
     await stage.person.sees("ConfigMap", bundle)
 
 
-async def test_a_foreign_secret_in_the_roots_place_is_never_touched(stage: Stage) -> None:
+async def test_foreign_secret_of_the_roots_name_is_not_changed(stage: Stage) -> None:
     ref = Ref(stage.own, f"{stage.name}-authority")
     theirs = await stage.person.put(foreign("Secret", ref))
     await stage.run()
@@ -264,10 +264,10 @@ async def test_a_foreign_secret_in_the_roots_place_is_never_touched(stage: Stage
 
 
 @pytest.mark.parametrize("kind", ["Secret", "NetworkPolicy"])
-async def test_what_is_labelled_as_ours_and_owned_by_another_is_left_alone(
+async def test_object_with_our_labels_and_another_owner_is_not_changed(
     stage: Stage, kind: str
 ) -> None:
-    """Labels can be copied; an owner's uid is what decides."""
+    """Labels can be copied; the owner's UID decides."""
     await stage.domain()
     await stage.run()
     ref = Ref(stage.shop, "payments-identity" if kind == "Secret" else "payments-troth")
@@ -281,8 +281,8 @@ async def test_what_is_labelled_as_ours_and_owned_by_another_is_left_alone(
     await stage.person.ready(IDENTITY, payments)
 
 
-async def test_a_status_is_never_written_by_users_of_the_spec(stage: Stage) -> None:
-    """The status subresource keeps a manifest with a status from pretending to be Ready."""
+async def test_users_of_the_spec_cannot_write_the_status(stage: Stage) -> None:
+    """The status subresource prevents a manifest from claiming to be Ready."""
     domain = await stage.domain()
     said = {
         "type": "Ready",

@@ -1,8 +1,8 @@
-"""The API server and the models refuse the same manifests, in the same words.
+"""CRDs and models: the API server and the models reject the same manifests, with one message.
 
-What a person may write is judged twice: at `kubectl apply` by the CRD, and by the models in
-`troth plan` and in the operator. Where they disagreed, a plan would promise what apply refuses, or
-the operator would meet an object that it cannot read.
+Two judges read a user's manifest: the CRD at `kubectl apply`, and the models in `troth plan` and in
+the operator. If they disagreed, a plan could promise what apply rejects, or the operator could meet
+an object that it cannot read.
 """
 
 import json
@@ -42,16 +42,14 @@ RIGHT = st.one_of(trust_domains(), service_identities(), credential_rotations())
 
 @settings(max_examples=EXAMPLES)
 @given(RIGHT)
-def test_what_the_model_accepts_the_api_server_accepts(dry_run: DryRun, manifest: Manifest) -> None:
+def test_api_server_accepts_what_the_model_accepts(dry_run: DryRun, manifest: Manifest) -> None:
     assert faults(manifest) == []
     assert check(manifest, dry_run).accepted
 
 
 @settings(max_examples=2 * EXAMPLES)
 @given(gone_wrong(RIGHT))
-def test_what_one_refuses_the_other_refuses_in_the_same_words(
-    dry_run: DryRun, manifest: Manifest
-) -> None:
+def test_both_reject_the_same_random_manifests(dry_run: DryRun, manifest: Manifest) -> None:
     check(manifest, dry_run)
 
 
@@ -81,7 +79,7 @@ EXPIRES_AT = "spec.authentication.gatewayOnly.expiresAt"
         (GATEWAY_ONLY, EXPIRES_AT, "2028-02-29T12:00:00.5+01:00"),
     ],
 )
-def test_both_take_null_for_absent_and_what_means_the_same(
+def test_both_read_null_as_absent_and_equivalent_values_alike(
     dry_run: DryRun, manifest: Manifest, path: str, value: Any
 ) -> None:
     assert check(changed(manifest, path, value), dry_run).accepted
@@ -94,7 +92,7 @@ HOST = {"host": "api.example.com", "cidrs": ["203.0.113.0/24"], "ports": [443]}
 @pytest.mark.parametrize(
     ("manifest", "path", "value"),
     [
-        # what stands twice
+        # duplicates
         (DOMAIN, "spec.allowEnvironments", ["staging", "staging"]),
         (DOMAIN, "spec.federatesWith", ONCE),
         (DOMAIN, "spec.certificates.dnsSuffixes", ["a.example", "a.example"]),
@@ -109,7 +107,7 @@ HOST = {"host": "api.example.com", "cidrs": ["203.0.113.0/24"], "ports": [443]}
         (IDENTITY, "spec.calls", [{**builders.call("a"), "scopes": ["x", "x"]}]),
         (IDENTITY, "spec.startsTransactions", {"context": ["channel", "channel"]}),
         (IDENTITY, "spec.onRotation.restart", 2 * [{"kind": "Deployment", "name": "a"}]),
-        # what only looks like it
+        # values of the wrong type or form
         (DOMAIN, "spec.authority.selfManaged.confined", "true"),
         (DOMAIN, "spec.authority.selfManaged.confined", 1),
         (DOMAIN, "spec.network.dns.port", "53"),
@@ -124,7 +122,7 @@ HOST = {"host": "api.example.com", "cidrs": ["203.0.113.0/24"], "ports": [443]}
         (IDENTITY, "spec.onRotation", {}),
         (IDENTITY, "spec.onRotation.restart", [{"kind": "Deployment"}]),
         (IDENTITY, "spec.onRotation.restart", [{"kind": "deployment", "name": "a"}]),
-        # what Kubernetes, a resolver or a certificate would refuse later
+        # values that Kubernetes, a resolver or a certificate would reject later
         (DOMAIN, "spec.namespaceSelector.matchLabels", {"a..b/c": "d"}),
         (DOMAIN, "spec.namespaceSelector.matchLabels", {f"{'a' * 254}/b": "c"}),
         (DOMAIN, "spec.domain", f"{'a' * 64}.example"),
@@ -142,7 +140,7 @@ HOST = {"host": "api.example.com", "cidrs": ["203.0.113.0/24"], "ports": [443]}
         (IDENTITY, "spec.authentication", {"token": {}, "mtls": {}}),
     ],
 )
-def test_both_refuse_what_would_fail_later(
+def test_both_reject_what_would_fail_later(
     dry_run: DryRun, manifest: Manifest, path: str, value: Any
 ) -> None:
     assert not check(changed(manifest, path, value), dry_run).accepted
@@ -226,7 +224,7 @@ MENDS = {
 }
 
 
-def test_a_manifest_with_everything_wrong_is_told_the_mend_for_each_at_once(
+def test_manifest_with_many_faults_gets_a_fix_for_each_at_once(
     dry_run: DryRun,
 ) -> None:
     answer = dry_run.create(EVERYTHING_WRONG)
@@ -255,7 +253,7 @@ def test_a_manifest_with_everything_wrong_is_told_the_mend_for_each_at_once(
         ("spec.requires.context", ["Tenant", "Tenant"], 'Duplicate value: "Tenant"'),
     ],
 )
-def test_what_the_schema_alone_refuses_names_the_field(
+def test_fault_that_only_the_schema_rejects_names_the_field(
     established: Sandbox, path: str, value: Any, told: str
 ) -> None:
     with pytest.raises(CommandError) as refusal:
@@ -270,7 +268,7 @@ def test_what_the_schema_alone_refuses_names_the_field(
         ("environment", "other", "environment cannot change; create a new TrustDomain instead"),
     ],
 )
-def test_an_immutable_field_refuses_another_value_with_its_sentence(
+def test_immutable_field_rejects_another_value_with_its_message(
     established: Sandbox, field: str, value: str, sentence: str
 ) -> None:
     name = f"td-{uuid.uuid4().hex[:8]}"
@@ -289,7 +287,7 @@ def test_an_immutable_field_refuses_another_value_with_its_sentence(
         established.kubectl("delete", "trustdomain", name)
 
 
-# What a person may leave without quotes
+# Values that a user may leave unquoted
 UNQUOTED = [
     *("yes", "yEs", "y", "n", "N", "On", "oFF", "TRUE", "Null", "~", ""),
     *("2026-11-24", "2026-11-24T12:00:00Z", "1:30", "=", "<", "-1-", "10.0.0.0/8", "1.2.3"),
@@ -297,7 +295,7 @@ UNQUOTED = [
 ]
 
 
-def test_what_is_not_in_quotes_is_read_as_kubectl_reads_it(established: Sandbox) -> None:
+def test_unquoted_values_are_read_as_kubectl_reads_them(established: Sandbox) -> None:
     text = "---\n".join(
         f"apiVersion: {API_VERSION}\nkind: TrustDomain\n"
         f"metadata:\n  name: a-{number}\nspec:\n  domain: {value}\n"
@@ -312,11 +310,11 @@ def test_what_is_not_in_quotes_is_read_as_kubectl_reads_it(established: Sandbox)
     ]
 
 
-# What a person sees of the kinds
+# Presentation
 
 
 def undescribed(schema: Any, path: str) -> Iterator[str]:
-    """Yield the fields of a schema that do not say what they are."""
+    """Yield the fields of a schema that have no description."""
     for name, part in schema.get("properties", {}).items():
         here = f"{path}.{name}"
         if not part.get("description", "").strip():
@@ -326,7 +324,7 @@ def undescribed(schema: Any, path: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_every_field_says_what_it_is(established: Sandbox, kind: Kind) -> None:
+def test_every_field_has_a_description(established: Sandbox, kind: Kind) -> None:
     name = f"{kind.plural}.{GROUP}"
     crd = json.loads(established.kubectl("get", "crd", name, "-o", "json"))
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -334,7 +332,7 @@ def test_every_field_says_what_it_is(established: Sandbox, kind: Kind) -> None:
     assert list(undescribed({"properties": {"status": schema["properties"]["status"]}}, "")) == []
 
 
-def test_kubectl_explain_reads_as_the_models_say(established: Sandbox) -> None:
+def test_kubectl_explain_shows_the_models_descriptions(established: Sandbox) -> None:
     authority = " ".join(established.kubectl("explain", "td.spec.authority").split())
     assert "Source of the domain's certificates. Set exactly one field." in authority
     assert "Root that Troth creates, keeps and rotates." in authority
@@ -345,7 +343,7 @@ def test_kubectl_explain_reads_as_the_models_say(established: Sandbox) -> None:
     assert "at most 90 days ahead. From then on, nobody is accepted" in gateway
 
 
-def test_the_category_and_the_short_names_list_everything_at_a_glance(
+def test_category_and_short_names_list_all_kinds(
     established: Sandbox,
 ) -> None:
     name = f"glance-{uuid.uuid4().hex[:8]}"

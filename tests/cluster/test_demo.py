@@ -1,4 +1,4 @@
-"""The demo as a person runs it: all trials are right, it ends, and it leaves nothing behind."""
+"""The demo as a user runs it: every trial passes, it exits, and it cleans up."""
 
 import json
 import os
@@ -25,11 +25,11 @@ from tests.sandbox.observing import REPOSITORY, becomes, processes_of
 
 SECONDS = 300
 CALLS, DRIFT = "Calls: only edges", "Drift: a NetworkPolicy"
-WIDTH, HEIGHT = 100, 215  # of a terminal that shows all of it
+WIDTH, HEIGHT = 100, 215  # terminal size that shows all of the output
 
 
 def environment(temporary: Path) -> dict[str, str]:
-    """The person's own, without a cluster of theirs, and with a temporary directory to look at."""
+    """Return the user's environment without a cluster, and with a temporary directory."""
     kept = {key: text for key, text in os.environ.items() if key != "TROTH_SANDBOX_KUBECONFIG"}
     return {**kept, "TMPDIR": str(temporary), "KEEP": "", "BROKER": ""}
 
@@ -50,7 +50,7 @@ def demo(
 
 
 def mutated(tmp_path: Path, file: str, honest: str, careless: str) -> Path:
-    """A checkout in which one file says something else."""
+    """Return a checkout in which one file has different content."""
     checkout = tmp_path / "checkout"
     for folder in ("sandbox", "charts", "examples", "operator"):
         shutil.copytree(REPOSITORY / folder, checkout / folder)
@@ -65,7 +65,7 @@ def mutate(file: Path, honest: str, careless: str) -> None:
 
 
 def part(output: str, title: str) -> list[str]:
-    """The lines below a title."""
+    """Return the lines below a title."""
     (_, text) = re.split(f"^{title}.*$", output, flags=re.MULTILINE)
     return list(text.partition("\n\n")[0].splitlines())
 
@@ -78,7 +78,7 @@ def assert_fit_to_be_shown(done: subprocess.CompletedProcess[str]) -> None:
 
 
 def rows(output: str, title: str) -> list[tuple[str, str]]:
-    """The right rows of a table, each with the quote below it."""
+    """Return the passing rows of a table, each with the quote below it."""
     found: list[tuple[str, str]] = []
     for line in part(output, title):
         if line.startswith("✓ "):
@@ -90,7 +90,7 @@ def rows(output: str, title: str) -> list[tuple[str, str]]:
 
 
 def assert_rows(output: str, title: str, *expected: str) -> list[tuple[str, str]]:
-    """Each row of a table, after its steps, must match its pattern."""
+    """Assert that each row of a table, after its steps, matches its pattern."""
     found = [each for each in rows(output, title) if not re.search(r" \d+\.\d s$", each[0])]
     assert len(found) == len(expected), found
     for (row, _), pattern in zip(found, expected, strict=True):
@@ -261,7 +261,7 @@ def assert_declared_scopes_are_granted(output: str, passed: str) -> None:
     ("tier", "broker"),
     [(Tier.NODE, BrokerName.NATS), (Tier.PROCESS_PODS, BrokerName.KAFKA)],
 )
-def test_on_a_node_all_trials_are_right_and_nothing_is_left(
+def test_all_trials_pass_on_a_node_and_nothing_is_left(
     tmp_path: Path, tier: Tier, broker: BrokerName
 ) -> None:
     skip_without(tier)
@@ -300,7 +300,7 @@ def test_on_a_node_all_trials_are_right_and_nothing_is_left(
     assert becomes(lambda: not processes_of(tmp_path) and not list(tmp_path.iterdir()))
 
 
-def test_without_a_node_it_names_what_is_missing_and_runs_the_other_trials(tmp_path: Path) -> None:
+def test_without_a_node_it_names_what_is_missing_and_runs_other_trials(tmp_path: Path) -> None:
     programs = tmp_path / "programs"  # none
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -340,7 +340,7 @@ def test_service_that_accepts_undeclared_callers_fails_the_demo(tmp_path: Path) 
     assert "All trials ended as expected" not in done.stdout
 
 
-def test_accepted_expired_token_open_topic_and_old_delivery_fail_the_demo(
+def test_accepted_expired_token_open_topic_or_old_delivery_fails(
     tmp_path: Path,
 ) -> None:
     temporary = tmp_path / "temporary"
@@ -408,7 +408,7 @@ def test_root_dropped_while_in_use_fails_the_demo(tmp_path: Path) -> None:
 def test_kept_cluster_runs_until_it_is_removed(tmp_path: Path) -> None:
     cache = tmp_path / "cache" / "troth-sandbox"
     cache.mkdir(parents=True)
-    for folder in ("tools", "packages"):  # a cache of the test's own, but for what was built
+    for folder in ("tools", "packages"):  # a separate cache, except for build results
         (cache_directory() / folder).mkdir(parents=True, exist_ok=True)
         (cache / folder).symlink_to(cache_directory() / folder)
     temporary = tmp_path / "temporary"

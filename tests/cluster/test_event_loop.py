@@ -1,4 +1,4 @@
-"""No Secret, whoever writes it, keeps the operator from its lease and its probes."""
+"""Hostile Secrets, which must not keep the operator's event loop from its lease and probes."""
 
 import asyncio
 from collections import Counter
@@ -36,7 +36,7 @@ ENDPOINT = "WebhookEndpoint"
 FLEET = 500
 AT_ONCE = 8
 CLOSING = 0.5
-"""Seconds in which connections with TLS are closed; aiohttp does not wait for it."""
+"""Seconds in which TLS connections close; aiohttp does not wait for that."""
 
 
 @pytest.mark.timeout(900)
@@ -59,7 +59,7 @@ async def play(stage: Stage, loop: MeasuredLoop) -> None:
     for name, endpoint in endpoints.items():
         endpoint["metadata"] = {"name": name, "namespace": stage.shop}
         await stage.person.put(endpoint)
-    # one half is listed when the operator begins, and the watch brings the other
+    # one half is listed when the operator starts, and the watch delivers the other
     kubeconfig = stage.sandbox.kubeconfig
     await create(kubeconfig, crowded(stage.shop, {}), at_once=1)  # costly for an API server as well
     await create(kubeconfig, [*with_large_keys(stage.shop), *of_authorities(stage.own)])
@@ -89,7 +89,7 @@ async def play(stage: Stage, loop: MeasuredLoop) -> None:
 
 
 async def conditions_tell_why(stage: Stage, given: Ref) -> None:
-    """See that each hostile Secret that something depends on has a reason and a way out."""
+    """Assert that each hostile Secret in use has a condition with a cause and a next step."""
     person = stage.person
 
     async def why(name: str, reason: str) -> str:
@@ -117,7 +117,7 @@ def fleet(namespace: str) -> Iterator[Manifest]:
 
 
 async def create(kubeconfig: Path, manifests: Iterable[Manifest], at_once: int = AT_ONCE) -> None:
-    """Create objects in a thread, which makes them too: the loop is not measured with it."""
+    """Make and create objects in a thread, so that the measured loop does not pay for them."""
 
     async def write() -> None:
         waiting = iter(manifests)
@@ -135,7 +135,7 @@ async def create(kubeconfig: Path, manifests: Iterable[Manifest], at_once: int =
 
 
 async def ask(url: str, answers: Counter[int]) -> None:
-    """Ask until cancelled, and count the answers by their status."""
+    """Send requests until cancelled, and count the answers by their status."""
     async with aiohttp.ClientSession() as session:
         while True:
             async with session.get(url) as answer:

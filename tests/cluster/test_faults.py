@@ -147,7 +147,7 @@ async def test_root_with_lost_answer_is_not_made_again(stage: Stage, tmp_path: P
 async def test_edit_seen_first_in_a_status_answer_is_reconciled(
     stage: Stage, tmp_path: Path
 ) -> None:
-    """The answer to a write brings an edit before the watch does, which then has no news."""
+    """The answer to a write brings an edit before the watch does, whose event is then not new."""
     async with operated(stage, tmp_path) as path:
         payments, _ = await stage.pair()
         await stage.settled()
@@ -198,7 +198,7 @@ async def test_rejected_write_is_reported_and_retried(stage: Stage, tmp_path: Pa
 async def test_nothing_is_written_before_all_caches_are_in_sync(
     stage: Stage, tmp_path: Path, resource: str
 ) -> None:
-    """What is not known yet would look as if it did not exist, and be made anew or removed."""
+    """An object that is not cached yet would look missing, and be created again or removed."""
     async with operated(stage, tmp_path) as path:
         await stage.pair()
         await stage.settled()
@@ -249,7 +249,7 @@ async def test_leader_without_lease_stops_before_the_next_one_writes(
             path.always(verb, "leases", faults.status(500, "InternalError"))
 
         async def tampered_until_taken_over() -> bool:
-            """Give whoever acts something to write, all the time."""
+            """Edit owned objects continuously, so that the leader always has something to write."""
             await stage.person.edit(
                 "NetworkPolicy", policy_ref(payments), {"spec": {"ingress": [{}]}}
             )

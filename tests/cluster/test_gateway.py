@@ -1,4 +1,4 @@
-"""The webhooks' gateway on a real API server: its rights, what it follows and outlives."""
+"""The webhook gateway on a real API server: its RBAC, its watch, its reports and its outages."""
 
 import base64
 import subprocess
@@ -38,12 +38,12 @@ def tether(tmp_path: Path) -> Iterator[Tether]:
 
 @dataclass
 class Setting:
-    """A gateway's namespace, in which this test writes in the operator's place."""
+    """A gateway's namespace, in which the test writes in place of the operator."""
 
     stage: Stage
     namespace: str
     kubeconfig: Path
-    """The gateway's, by the ServiceAccount that the chart made."""
+    """The gateway's kubeconfig, for the ServiceAccount that the chart made."""
 
     async def write(self, name: str, data: dict[str, bytes], labelled: str = GATEWAY) -> None:
         """Write a compiled Secret."""
@@ -68,7 +68,7 @@ async def setting(stage: Stage) -> Setting:
 
 
 class Gateway(Process):
-    """A gateway that is asked for what a test has written."""
+    """A gateway that serves the endpoints that a test has written."""
 
     def __init__(self, tether: Tether, setting: Setting, kubeconfig: Path) -> None:
         nothing = tether.directory / "nothing"
@@ -82,7 +82,7 @@ class Gateway(Process):
         )
 
     async def answers(self, status: int, name: str = "orders") -> None:
-        """Wait until a delivery to an endpoint, signed as it was at first, is answered so."""
+        """Wait until a delivery to an endpoint, with the original signature, gets a status code."""
         line = f"POST /shop/{name} HTTP/1.1".encode()
 
         async def look() -> int:
@@ -92,11 +92,11 @@ class Gateway(Process):
 
 
 VERIFIED, UNVERIFIED, UNKNOWN = 503, 401, 404
-"""What is verified gets no further here: these endpoints have no target."""
+"""Status codes. A verified delivery gets 503, because these endpoints have no target."""
 
 
 def compiled(name: str = "orders", **changed: str) -> dict[str, bytes]:
-    """An endpoint that verifies and delivers nowhere."""
+    """Return the data of an endpoint that verifies deliveries but has no target."""
     data = secret_data(name, target=None, suspended="the edge is not live")
     return data | {key: text.encode() for key, text in changed.items()}
 
@@ -112,12 +112,12 @@ def kubectl(kubeconfig: Path, *arguments: str) -> str:
     return done.stdout
 
 
-async def test_its_rights_are_the_secrets_of_its_namespace_and_one_config_map(
+async def test_gateway_can_only_read_secrets_there_and_write_one_config_map(
     setting: Setting,
 ) -> None:
     mine = kubectl(setting.kubeconfig, "auth", "can-i", "--list", "-n", setting.namespace)
     lines = [line.split() for line in mine.splitlines()[1:]]
-    # what every ServiceAccount may: ask about itself, and read what the API is
+    # every ServiceAccount may review itself and discover the API
     rights = [
         line
         for line in lines
@@ -133,7 +133,7 @@ async def test_its_rights_are_the_secrets_of_its_namespace_and_one_config_map(
         assert "no" in kubectl(setting.kubeconfig, "auth", "can-i", "get", "secrets", "-n", other)
 
 
-async def test_it_follows_what_is_compiled_for_it_each_by_itself(
+async def test_gateway_applies_each_compiled_endpoint_independently(
     setting: Setting, tether: Tether
 ) -> None:
     await setting.write("shop.orders", compiled())
@@ -155,7 +155,7 @@ async def test_it_follows_what_is_compiled_for_it_each_by_itself(
     await gateway.answers(VERIFIED, "refunds")
 
 
-async def test_what_a_dead_watch_does_not_tell_it_finds_out(
+async def test_gateway_notices_changes_that_a_dead_watch_does_not_report(
     setting: Setting, tether: Tether, tmp_path: Path
 ) -> None:
     await setting.write("shop.orders", compiled())
@@ -171,7 +171,7 @@ async def test_what_a_dead_watch_does_not_tell_it_finds_out(
         await gateway.answers(UNKNOWN, "refunds")
 
 
-async def test_it_goes_on_while_the_api_server_is_away(
+async def test_gateway_works_while_the_api_server_is_down(
     setting: Setting, tether: Tether, tmp_path: Path
 ) -> None:
     await setting.write("shop.orders", compiled())
@@ -208,7 +208,7 @@ async def test_two_replicas_report_in_one_config_map(setting: Setting) -> None:
         before = found["metadata"]["resourceVersion"]
         now[0] += 700
         reporters[0].used("shop/orders", "k1")
-        await reporters[0].report(server)  # finds that the other has written since
+        await reporters[0].report(server)  # detects that the other has written since
         assert (await _report(setting))["metadata"]["resourceVersion"] == before
         await reporters[0].report(server)
         assert "08:11:40" in (await _report(setting))["data"]["shop.orders"]

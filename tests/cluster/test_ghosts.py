@@ -1,4 +1,4 @@
-"""A deleted object leaves the cache, whether an answer is late or a watch was broken."""
+"""Ghosts: a deleted object leaves the cache although an answer is late or a watch was broken."""
 
 import asyncio
 import copy
@@ -22,7 +22,7 @@ EXPIRED = faults.status(410, "Expired")
 
 
 async def knows(stage: Stage, kind: str, ref: Ref, *, known: bool = True) -> None:
-    """Wait until the operator's world knows an object, or does not any more."""
+    """Wait until the operator's cache has an object, or no longer has it."""
 
     async def look() -> bool:
         return stage.operator.operator.engine.world.knows(kind, ref)
@@ -40,7 +40,7 @@ async def knows(stage: Stage, kind: str, ref: Ref, *, known: bool = True) -> Non
 async def test_owned_object_deleted_before_its_write_is_answered_is_restored(
     stage: Stage, tmp_path: Path, kind: str, resource: str, suffix: str
 ) -> None:
-    """A policy that is gone does not read NetworkEnforced=True."""
+    """NetworkEnforced is not True while the policy does not exist."""
     async with operated(stage, tmp_path) as path:
         ref, seen = Ref(stage.shop, f"payments{suffix}"), asyncio.Event()
         late = faults.of_object(ref.name, faults.answered_late(seen))
@@ -87,14 +87,14 @@ async def said(stage: Stage, ref: Ref) -> None:
     await stage.person.sees(IDENTITY, ref, lambda seen: seen.get("status", {}).get("conditions"))
 
 
-# A watch that was dead
+# A dead watch
 
 
 @pytest.mark.parametrize("kind", ["NetworkPolicy", "Secret", "ConfigMap"])
 async def test_owned_object_written_and_deleted_in_a_watch_gap_is_restored(
     stage: Stage, tmp_path: Path, kind: str
 ) -> None:
-    """No event told the operator of the child; it knows it from the answer to its own write."""
+    """No event reported the object; the operator knows it from the answer to its own write."""
     resource = RESOURCES[kind].name
     async with faulty(stage, tmp_path) as path:
         domain = await stage.domain()
@@ -142,7 +142,7 @@ async def test_identity_recreated_after_a_watch_gap_has_no_conflict(
 
 
 async def gone(stage: Stage, identity: Ref) -> None:
-    """Wait until the garbage collector has deleted what an identity owned."""
+    """Wait until the garbage collector has deleted an identity's owned objects."""
     await stage.person.misses("Secret", secret_ref(identity))
     await stage.person.misses("NetworkPolicy", policy_ref(identity))
 
@@ -170,7 +170,7 @@ async def test_resync_of_a_correct_cache_lists_each_selection_once(stage: Stage)
 
 
 async def test_resync_repairs_a_wrong_cache(stage: Stage) -> None:
-    """A ghost, an object that was forgotten, and one that is known at an older version."""
+    """The cache has a ghost, lacks one object, and has an older version of another."""
     domain = await stage.domain()
     await stage.run()
     payments, web = await stage.pair()
@@ -194,7 +194,7 @@ async def test_resync_repairs_a_wrong_cache(stage: Stage) -> None:
         resync._on_difference = lambda *what: found.append(what)
         comparing.append(asyncio.create_task(resync.compare()))
     while not all(task.done() for task in comparing):
-        await asyncio.sleep(0.5)  # a bookmark, which comes once a minute, would do as well
+        await asyncio.sleep(0.5)  # a bookmark, which comes once a minute, would work as well
         note = {"metadata": {"annotations": {"example.com/moment": str(time.monotonic())}}}
         for kind, each in (("NetworkPolicy", policy_ref(web)), ("Secret", secret_ref(payments))):
             await stage.person.edit(kind, each, note)

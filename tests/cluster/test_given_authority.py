@@ -1,4 +1,4 @@
-"""A given intermediate: its leaves verify for a judge that knows nothing of Troth."""
+"""Given intermediates: openssl verifies their leaves without any knowledge of Troth."""
 
 import base64
 import subprocess
@@ -16,7 +16,7 @@ def openssl(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def openssl_verify(directory: Path, purpose: str) -> subprocess.CompletedProcess[str]:
-    """Ask openssl about a leaf and the chain beside it, by the roots it was given."""
+    """Verify a leaf and its chain with openssl against the given roots."""
     leaf = str(directory / "tls.crt")
     roots = ("-CAfile", str(directory / "ca.crt"))
     return openssl("verify", "-x509_strict", "-purpose", purpose, *roots, "-untrusted", leaf, leaf)

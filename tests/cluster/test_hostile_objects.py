@@ -1,4 +1,4 @@
-"""Objects that the API server stores and that no ordinary parser reads, of every watched kind.
+"""Hostile objects of every watched kind, which the API server stores but common parsers reject.
 
 Anybody who may write one Service can write these: `managedFields` as deep as the API server stores
 them, or with bytes that are not UTF-8, and a JSON Schema as deep.
@@ -46,13 +46,13 @@ HOSTILE = {
 
 @pytest.fixture
 async def rolling(established: Sandbox) -> AsyncIterator[Stage]:
-    """Troth installed by its chart with every kind watched, and not running yet."""
+    """Install Troth from its chart with every kind watched, without starting it."""
     async with staged(established, rollouts=True) as setting:
         yield setting
 
 
 def managed(manifest: Manifest) -> Manifest:
-    """The object as though somebody managed fields of it: `FIELDS` stands for which."""
+    """Return the object with managed fields; `FIELDS` is their placeholder."""
     entry = {
         "manager": "hostile",
         "operation": "Update",
@@ -70,7 +70,7 @@ def bare(kind: str, name: str, namespace: str, labels: Manifest, **more: object)
 
 
 def of_every_kind(stage: Stage, name: str) -> list[Manifest]:
-    """An object of everything that is watched, which nothing else depends on."""
+    """Return one object of every watched kind, on which nothing else depends."""
     shop, app = stage.shop, {"matchLabels": {"app": name}}
     template = {
         "metadata": {"labels": app["matchLabels"]},
@@ -104,7 +104,7 @@ def of_every_kind(stage: Stage, name: str) -> list[Manifest]:
         {**bare(BUDGET, name, shop, {}, spec={"selector": app}), "apiVersion": "policy/v1"},
         builders.domain(f"{shop}-{name}"),
         builders.identity(name, shop),
-        broker(name, shop, MQTT),  # which is not served, so that nobody looks for its Secret
+        broker(name, shop, MQTT),  # not served, so that no operator looks for its Secret
         policy(name, shop, at=(shop, name)),
         webhook_builders.endpoint(name, shop),
         builders.rotation(target=name, namespace=shop, name=name),
@@ -120,7 +120,7 @@ def is_seen(stage: Stage, manifest: Manifest) -> bool:
 
 
 async def seen(stage: Stage, *manifests: Manifest) -> None:
-    """Wait until the operator knows all of these."""
+    """Wait until the operator has all of these in its cache."""
 
     async def unseen() -> list[str]:
         return [f"{m['kind']} {Ref.of(m)}" for m in manifests if not is_seen(stage, m)]
@@ -132,7 +132,7 @@ async def seen(stage: Stage, *manifests: Manifest) -> None:
 async def created(
     stage: Stage, manifests: list[Manifest], fields: bytes
 ) -> AsyncIterator[list[Manifest]]:
-    """Create objects, and delete those that go with no namespace of the test."""
+    """Create objects, and delete those that no namespace of the test deletes."""
     try:
         for each in manifests:
             await stage.person.send(managed(each), {FIELDS: fields})
@@ -144,7 +144,7 @@ async def created(
                 await stage.person.delete(each["kind"], ref)
 
 
-def test_the_objects_are_of_every_kind_that_is_watched(rolling: Stage) -> None:
+def test_objects_cover_every_watched_kind(rolling: Stage) -> None:
     hostile = of_every_kind(rolling, "hostile")
     kinds = {watch_class_of(each, rolling.own) for each in hostile}
     watched = selections(rolling.own, rollouts=True)
@@ -152,7 +152,7 @@ def test_the_objects_are_of_every_kind_that_is_watched(rolling: Stage) -> None:
 
 
 @pytest.mark.parametrize("fields", HOSTILE.values(), ids=HOSTILE)
-async def test_no_hostile_object_of_any_kind_hides_another_or_a_revocation(
+async def test_no_hostile_object_hides_another_object_or_a_revocation(
     rolling: Stage, fields: bytes
 ) -> None:
     stage = rolling
@@ -185,7 +185,7 @@ async def test_no_hostile_object_of_any_kind_hides_another_or_a_revocation(
             await stage.person.delete(each["kind"], Ref.of(each))
 
         async def remaining() -> list[str]:
-            # a namespace without a controller of its own goes on being deleted
+            # a namespace without a namespace controller terminates for ever
             return [
                 each["kind"]
                 for each in hostile
@@ -196,10 +196,10 @@ async def test_no_hostile_object_of_any_kind_hides_another_or_a_revocation(
 
 
 @pytest.mark.parametrize("levels", [DEEP, DEEPEST, 9996])
-async def test_a_policy_with_a_deep_schema_says_so_and_hides_no_other(
+async def test_policy_with_a_deep_schema_reports_it_and_hides_no_other(
     stage: Stage, levels: int
 ) -> None:
-    """Also with the 9,996 levels by which the API server could not list its own objects."""
+    """Also with 9,996 levels, with which the API server could not list its own objects."""
     await stage.domain()
     await stage.run()
     schema = b'{"not":' * (levels - 1) + b'{"type":"string"}' + b"}" * (levels - 1)
@@ -233,7 +233,7 @@ async def test_a_policy_with_a_deep_schema_says_so_and_hides_no_other(
 
 @pytest.mark.parametrize("fields", HOSTILE.values(), ids=HOSTILE)
 async def test_every_request_reads_a_hostile_object(stage: Stage, fields: bytes) -> None:
-    """As the issuer, the gateway, the command line and writes ask for one."""
+    """The requests of the issuer, the gateway, the command line and writes."""
     secret = bare("Secret", "hostile", stage.shop, OURS, stringData={"word": "x"})
     hostile = builders.identity("hostile", stage.shop)
     ref = Ref(stage.shop, "hostile")

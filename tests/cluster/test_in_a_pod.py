@@ -1,4 +1,4 @@
-"""The operator with no more than a kubelet gives its pod, as the chart's Deployment runs it."""
+"""The operator with only what a kubelet gives its pod, as the chart's Deployment runs it."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ def needs_a_mount_namespace() -> None:
         pytest.skip("a pod's files need a mount namespace, and that needs root")
 
 
-async def test_it_reaches_the_api_server_by_its_service_account(
+async def test_operator_reaches_the_api_server_by_its_service_account(
     stage: Stage, tmp_path: Path
 ) -> None:
     needs_a_mount_namespace()

@@ -1,4 +1,4 @@
-"""The issuer on a real API server: its rights, what it follows and outlives, whom it believes."""
+"""The issuer on a real API server: its RBAC, its watch, its outages, and whom it authenticates."""
 
 import asyncio
 import base64
@@ -37,12 +37,12 @@ def tether(tmp_path: Path) -> Iterator[Tether]:
 
 @dataclass
 class Setting:
-    """A trust domain whose Secret this test writes in the operator's place, and its issuers."""
+    """A trust domain whose issuer Secret the test writes in place of the operator; its issuers."""
 
     stage: Stage
     tether: Tether
     kubeconfig: Path
-    """The issuer's, by the ServiceAccount that the chart made."""
+    """The issuer's kubeconfig, for the ServiceAccount that the chart made."""
     written: int = field(default=0)
 
     @property
@@ -60,7 +60,7 @@ class Setting:
     async def write(
         self, document: dict[str, Any] | None = None, parts: dict[str, bytes] | None = None
     ) -> None:
-        """Write the Secret as the operator would, with some parts as given."""
+        """Write the Secret as the operator would, with some parts replaced."""
         data = secret_data(document) | (parts or {})
         manifest = builders.secret(data, namespace=self.stage.own)
         manifest["metadata"] = {"name": self.secret.name, "namespace": self.secret.namespace}
@@ -71,7 +71,7 @@ class Setting:
 
 
 async def with_issuer(stage: Stage, tether: Tether) -> Setting:
-    """Have the chart install an issuer for a trust domain of the test's."""
+    """Install an issuer for a trust domain of the test from the chart."""
     await stage.install(f"issuers[0].domain={stage.name}")
     account = Ref(stage.own, f"{stage.own}-issuer-{stage.name}")
     kubeconfig = await stage.kubeconfig_of(account)
@@ -84,7 +84,7 @@ async def setting(stage: Stage, tether: Tether) -> Setting:
 
 
 def check(answer: dict[str, Any]) -> Any:
-    """Verify a token with the keys that every verifier has; return what it says."""
+    """Verify a token with the published keys; return the verified token."""
     return verify_access_token(
         answer["access_token"],
         bundles={DOMAIN: mandate().verifying},
@@ -94,7 +94,7 @@ def check(answer: dict[str, Any]) -> Any:
     )
 
 
-# Its rights
+# RBAC
 
 
 def kubectl(kubeconfig: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -107,10 +107,10 @@ def kubectl(kubeconfig: Path, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
-async def test_its_rights_are_one_secret_and_one_question(setting: Setting) -> None:
+async def test_issuer_can_only_read_one_secret_and_review_tokens(setting: Setting) -> None:
     mine = kubectl(setting.kubeconfig, "auth", "can-i", "--list", "-n", setting.stage.own)
     lines = [line.split() for line in mine.stdout.splitlines()[1:]]
-    # what every ServiceAccount may: ask about itself, and read what the API is
+    # every ServiceAccount may review itself and discover the API
     rights = [
         line
         for line in lines
@@ -123,7 +123,7 @@ async def test_its_rights_are_one_secret_and_one_question(setting: Setting) -> N
     ]
 
 
-async def test_it_can_read_nothing_else(setting: Setting) -> None:
+async def test_issuer_can_read_nothing_else(setting: Setting) -> None:
     await setting.write()
     own, name = setting.stage.own, setting.secret.name
     assert kubectl(setting.kubeconfig, "get", "secret", name, "-n", own).returncode == 0
@@ -145,10 +145,10 @@ async def test_it_can_read_nothing_else(setting: Setting) -> None:
         assert asked.stdout.strip() == "no"
 
 
-# What it follows
+# Configuration
 
 
-async def test_it_issues_once_there_is_a_view_and_no_more_once_that_is_deleted(
+async def test_issuer_issues_only_while_its_configuration_exists(
     setting: Setting, tmp_path: Path
 ) -> None:
     issuer = setting.issuer()
@@ -167,7 +167,7 @@ async def test_it_issues_once_there_is_a_view_and_no_more_once_that_is_deleted(
         assert (await checkout.ask(PAYMENTS))["error"] == "temporarily_unavailable"
 
 
-async def test_an_edge_that_goes_gets_no_token(setting: Setting, tmp_path: Path) -> None:
+async def test_removed_edge_gets_no_token(setting: Setting, tmp_path: Path) -> None:
     await setting.write()
     issuer = setting.issuer()
     await issuer.ready()
@@ -178,7 +178,7 @@ async def test_an_edge_that_goes_gets_no_token(setting: Setting, tmp_path: Path)
         assert refusal["error"] == "invalid_target"
 
 
-async def test_an_edge_that_goes_while_the_watch_is_dead_gets_no_token(
+async def test_removed_edge_gets_no_token_while_the_watch_is_dead(
     setting: Setting, tmp_path: Path
 ) -> None:
     await setting.write()
@@ -194,7 +194,7 @@ async def test_an_edge_that_goes_while_the_watch_is_dead_gets_no_token(
         issuer.kill()
 
 
-async def test_a_view_that_cannot_be_read_changes_nothing(setting: Setting, tmp_path: Path) -> None:
+async def test_unreadable_configuration_changes_nothing(setting: Setting, tmp_path: Path) -> None:
     await setting.write()
     issuer = setting.issuer()
     await issuer.ready()
@@ -213,7 +213,7 @@ async def test_a_view_that_cannot_be_read_changes_nothing(setting: Setting, tmp_
 # With the operator
 
 
-async def test_what_both_sides_declare_is_issued_and_what_one_withdraws_is_not(
+async def test_issuer_grants_what_both_sides_declare_until_one_withdraws(
     stage: Stage, tether: Tether, tmp_path: Path
 ) -> None:
     setting = await with_issuer(stage, tether)
@@ -252,7 +252,7 @@ async def test_what_both_sides_declare_is_issued_and_what_one_withdraws_is_not(
 
 
 async def mounted(stage: Stage, secret: Ref, directory: Path) -> Path:
-    """Write a Secret's files as a kubelet would mount them, once it is there."""
+    """Write a Secret's files as a kubelet would mount them, once it exists."""
     found = await stage.person.sees("Secret", secret, lambda each: "tls.crt" in each["data"])
     return laid_out(found, directory)
 
@@ -264,10 +264,10 @@ def laid_out(secret: Manifest, directory: Path) -> Path:
     return directory
 
 
-# Whom it believes
+# Authentication
 
 
-async def test_a_service_account_token_is_believed_on_the_api_servers_word(
+async def test_service_account_token_is_accepted_after_a_token_review(
     setting: Setting, tmp_path: Path
 ) -> None:
     shop = setting.stage.shop
@@ -305,10 +305,10 @@ async def test_a_service_account_token_is_believed_on_the_api_servers_word(
     assert good.split(".")[2] not in issuer.output
 
 
-# What it outlives
+# Outages
 
 
-async def test_it_goes_on_while_the_api_server_is_away_and_revokes_when_that_is_back(
+async def test_issuer_works_without_the_api_server_and_revokes_when_it_is_back(
     lonely_stage: Stage, tether: Tether, tmp_path: Path
 ) -> None:
     setting = await with_issuer(lonely_stage, tether)
@@ -352,7 +352,7 @@ async def test_copies_share_nothing_and_one_may_be_killed(setting: Setting, tmp_
         check(await one.ask(PAYMENTS))
 
 
-async def test_it_stops_when_told_and_has_told_no_secret(setting: Setting, tmp_path: Path) -> None:
+async def test_issuer_stops_on_sigterm_and_logs_no_secret(setting: Setting, tmp_path: Path) -> None:
     await setting.write()
     issuer = setting.issuer()
     await issuer.ready()

@@ -1,8 +1,8 @@
-"""No private key, password or token of a whole run stands in anything that anybody is shown.
+"""Leaks: no private key, password or token of a run appears in any visible output.
 
-The run is as rough as it can be: people put keys where they do not belong, the API server's
-refusals quote what they were sent, and answers make no sense, so that there are traces to log.
-Everything secret in it is known from outside, and every piece of it is looked for everywhere.
+The run is as rough as possible: users put keys where they do not belong, rejections of the API
+server quote requests, and answers make no sense, so that tracebacks are logged. The test knows
+every secret, and searches all outputs for every piece of it.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tests.leaks.recording import LAST_APPLIED
 from tests.leaks.run import CONSOLE, JSON, Run, listened_to
 
 
-async def test_no_secret_of_a_run_is_in_anything_that_is_shown(
+async def test_no_secret_of_a_run_appears_in_any_output(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with listened_to(stage, tmp_path, monkeypatch) as run:
@@ -32,7 +32,7 @@ async def test_no_secret_of_a_run_is_in_anything_that_is_shown(
         await asyncio.gather(acts.people_err(run), acts.refusals_quote(run, payments))
         await acts.a_policy_of_the_api_server_quotes(run)
         await acts.answers_make_no_sense(run, web, CONSOLE)
-        await asyncio.to_thread(first.stop)  # what it says last passes through this process
+        await asyncio.to_thread(first.stop)  # its last output passes through this process
         await second.leads()
         await acts.answers_make_no_sense(run, web, JSON)
         await acts.everything_goes(run, payments)
@@ -44,10 +44,10 @@ async def test_no_secret_of_a_run_is_in_anything_that_is_shown(
 
 
 def has_been_through_it_all(run: Run) -> None:
-    """Nothing of the above was spared the operator: its logs and statuses tell of each."""
+    """Assert from the operator's logs and statuses that it went through all the acts."""
     for log_format in (CONSOLE, JSON):
         log = run.log(log_format)
-        for told in ("step failed", "/troth/reconcile/"):  # and where
+        for told in ("step failed", "/troth/reconcile/"):  # and the place
             assert log.count(told) >= 2, f"{told} is not in the log of {log_format}"
     for told in ("step refused", "write failed", "event lost", "watch failed", "step "):
         assert told in run.log(CONSOLE)
@@ -57,13 +57,13 @@ def has_been_through_it_all(run: Run) -> None:
     assert any(LAST_APPLIED in (each["metadata"].get("annotations") or {}) for each in corporate)
 
 
-async def test_no_token_of_a_run_and_no_key_that_signs_them_is_in_anything_that_is_shown(
+async def test_no_token_or_signing_key_of_a_run_appears_in_any_output(
     stage: Stage,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Bound, unbound, of transactions: issued, presented, refused in whole and in part."""
+    """Bound, unbound and transaction tokens: issued, presented, and rejected fully or in part."""
     caplog.set_level("DEBUG")
     async with listened_to(stage, tmp_path, monkeypatch) as run:
         await run.start(CONSOLE).leads()
@@ -84,14 +84,14 @@ async def test_no_token_of_a_run_and_no_key_that_signs_them_is_in_anything_that_
         assert not leaks, "\n".join(map(str, leaks))
 
 
-async def test_no_credential_of_a_broker_is_in_anything_that_is_shown(
+async def test_no_broker_credential_appears_in_any_output(
     stage: Stage,
     nats: Account,
     kafka_server: KafkaServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Those of clients and of administrators, at a NATS and at a Kafka."""
+    """Credentials of clients and of administrators, at a NATS and at a Kafka."""
     async with listened_to(stage, tmp_path, monkeypatch) as run:
         await run.start(CONSOLE).leads()
         market = await Market.on(stage, nats, propagation="1s")
@@ -109,7 +109,7 @@ async def test_no_credential_of_a_broker_is_in_anything_that_is_shown(
         assert not leaks, "\n".join(map(str, leaks))
 
 
-async def test_no_secret_of_a_webhook_is_in_anything_that_is_shown(
+async def test_no_secret_of_a_webhook_appears_in_any_output(
     stage: Stage,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -147,7 +147,7 @@ async def test_no_secret_of_a_webhook_is_in_anything_that_is_shown(
 
 
 def webhooks_have_been_through_it_all(run: Run, opened: hooks.Hooks) -> None:
-    """Nothing of the above was spared the gateways either: their logs tell of each."""
+    """Assert from the gateways' logs that they went through all the acts."""
     said = "\n".join(text for where, text in run.shown if "of the log of gateway" in where)
     for told in (
         *("done-already", "signature-wrong", "signature-missing", "timestamp-too-old", "too-long"),

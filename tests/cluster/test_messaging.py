@@ -1,4 +1,4 @@
-"""The API server and the models refuse the same brokers and policies, in the same words."""
+"""Brokers and policies: the API server and the models reject the same ones, with one message."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ HERE = {name: changed(base, "metadata.namespace", "default") for name, base in B
 
 
 @pytest.mark.parametrize("manifest", HERE.values(), ids=HERE)
-def test_the_api_server_takes_what_is_right(dry_run: DryRun, manifest: Manifest) -> None:
+def test_api_server_accepts_valid_manifests(dry_run: DryRun, manifest: Manifest) -> None:
     answer = check(manifest, dry_run)
     assert answer.accepted, answer.body
 
 
-def test_the_api_server_keeps_every_word_of_a_json_schema(dry_run: DryRun) -> None:
+def test_api_server_keeps_a_json_schema_unchanged(dry_run: DryRun) -> None:
     answer = dry_run.create(HERE["tp"])
     assert answer.body["spec"]["schema"] == HERE["tp"]["spec"]["schema"]
 
@@ -34,7 +34,7 @@ def test_the_api_server_keeps_every_word_of_a_json_schema(dry_run: DryRun) -> No
     ("base", "path", "value"),
     [(base, path, value) for base, path, value, *_ in WRONG if value not in HOSTILE[1:]],
 )
-def test_both_refuse_what_is_wrong_in_the_same_words(
+def test_both_reject_known_faults_with_the_same_message(
     dry_run: DryRun, base: str, path: str, value: Any
 ) -> None:
     assert not check(changed(HERE[base], path, value), dry_run).accepted
@@ -45,7 +45,7 @@ def test_both_refuse_what_is_wrong_in_the_same_words(
     st.sampled_from([("spec.topic.name", "tp"), ("spec.consumers.0.group", "tp")]),
     st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(exclude_categories=["Cs"]))),
 )
-def test_both_take_the_same_names(dry_run: DryRun, place: tuple[str, str], name: str) -> None:
+def test_both_accept_the_same_names(dry_run: DryRun, place: tuple[str, str], name: str) -> None:
     path, base = place
     manifest = changed(HERE[base], path, name)
     check(manifest, dry_run)
@@ -53,20 +53,18 @@ def test_both_take_the_same_names(dry_run: DryRun, place: tuple[str, str], name:
 
 @settings(max_examples=300)
 @given(gone_wrong(st.sampled_from(list(HERE.values()))))
-def test_what_one_refuses_the_other_refuses(dry_run: DryRun, manifest: Manifest) -> None:
+def test_both_reject_the_same_random_manifests(dry_run: DryRun, manifest: Manifest) -> None:
     check(manifest, dry_run)
 
 
 @pytest.mark.parametrize("base", ["kafka", "tp"])
-def test_an_environment_refuses_another_value_with_its_sentence(
-    established: Sandbox, base: str
-) -> None:
+def test_environment_is_immutable_and_the_message_says_so(established: Sandbox, base: str) -> None:
     before, after = HERE[base], changed(HERE[base], "spec.environment", "other")
     established.kubectl("apply", "-f", "-", stdin=dump(before))
     try:
         with pytest.raises(CommandError) as refusal:
             established.kubectl("apply", "-f", "-", stdin=dump(after))
-    finally:  # else every operator that runs here later would look for its admin's Secret
+    finally:  # otherwise every later operator here would look for its admin Secret
         established.kubectl("delete", "-f", "-", stdin=dump(before))
     model = BY_NAME[before["kind"]].model
     specs: list[Any] = [getattr(model.parse(each), "spec") for each in (before, after)]  # noqa: B009

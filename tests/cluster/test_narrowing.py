@@ -1,4 +1,4 @@
-"""A revocation that one layer cannot carry out, on a real API server."""
+"""Revocations that one layer cannot carry out, on a real API server."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ DENIED = "spec.accepts may not shrink: hunter2"
 
 
 async def shop(stage: Stage) -> tuple[Ref, Ref]:
-    """Declare a callee that gives its caller two scopes, and wait until both are ready."""
+    """Declare a callee that grants its caller two scopes, and wait until both are ready."""
     await stage.domain()
     await stage.run()
     callee = await accepting(stage, *WIDE)
@@ -45,7 +45,7 @@ def document(secret: Manifest) -> Manifest:
 
 @asynccontextmanager
 async def denying(stage: Stage, resource: str, group: str, name: str) -> AsyncIterator[str]:
-    """Deny every update of one object, by a policy that takes effect before this returns."""
+    """Deny every update of one object, with a policy that takes effect before this returns."""
     policy = f"{stage.name}-frozen"
     rule = {
         "apiGroups": [group],
@@ -78,7 +78,7 @@ async def denying(stage: Stage, resource: str, group: str, name: str) -> AsyncIt
         try:
             patch = {"metadata": {"annotations": {"tried": "yes"}}}
             await stage.person.edit(kind, Ref(stage.shop, name), patch, dryRun="All")
-        except Exception as error:  # noqa: BLE001 - whichever way it says so
+        except Exception as error:  # noqa: BLE001 - any error may report it
             return "denied" in str(error)
         return False
 
@@ -91,7 +91,7 @@ async def denying(stage: Stage, resource: str, group: str, name: str) -> AsyncIt
 
 
 async def until_closed(stage: Stage, callee: Ref, caller: Ref) -> None:
-    """Wait until no layer but the callee's document lets the caller in."""
+    """Wait until only the callee's document still accepts the caller."""
 
     def is_refused(peer: Ref) -> object:
         return lambda found: edge(found, str(peer)).get("reason") == "CalleeNotNarrowed"
@@ -110,7 +110,7 @@ async def until_closed(stage: Stage, callee: Ref, caller: Ref) -> None:
 
 
 async def until_open(stage: Stage, callee: Ref, caller: Ref) -> None:
-    """Wait until every layer lets the caller in, with the scope that is left."""
+    """Wait until every layer accepts the caller, with the remaining scope."""
 
     def is_narrow(found: Manifest) -> bool:
         ports = [port for entry in document(found)["accepts"] for port in entry["ports"]]
@@ -124,7 +124,7 @@ async def until_open(stage: Stage, callee: Ref, caller: Ref) -> None:
     assert opened(await stage.policy(caller), "egress")
 
 
-async def test_an_immutable_secret_closes_the_edge_until_it_is_replaced(stage: Stage) -> None:
+async def test_immutable_secret_closes_the_edge_until_it_is_replaced(stage: Stage) -> None:
     callee, caller = await shop(stage)
     await stage.person.edit("Secret", secret_ref(callee), {"immutable": True})
     await accepting(stage, *NARROW)
@@ -141,7 +141,7 @@ async def test_an_immutable_secret_closes_the_edge_until_it_is_replaced(stage: S
     await until_open(stage, callee, caller)
 
 
-async def test_a_denied_secret_closes_the_edge_until_it_is_allowed(stage: Stage) -> None:
+async def test_denied_secret_update_closes_the_edge_until_it_is_allowed(stage: Stage) -> None:
     callee, caller = await shop(stage)
     async with denying(stage, "secrets", "", secret_ref(callee).name) as policy:
         await accepting(stage, *NARROW)
@@ -160,7 +160,7 @@ async def test_a_denied_secret_closes_the_edge_until_it_is_allowed(stage: Stage)
     await until_open(stage, callee, caller)
 
 
-async def test_a_denied_policy_leaves_no_document_and_no_peer_open(stage: Stage) -> None:
+async def test_denied_policy_update_leaves_no_document_and_no_peer_open(stage: Stage) -> None:
     callee, caller = await shop(stage)
     name = policy_ref(callee).name
     async with denying(stage, "networkpolicies", "networking.k8s.io", name) as policy:
@@ -181,8 +181,8 @@ async def test_a_denied_policy_leaves_no_document_and_no_peer_open(stage: Stage)
     await stage.person.ready(IDENTITY, callee)
 
 
-async def test_a_json_patch_tells_a_refusal_from_a_conflict(stage: Stage) -> None:
-    """The API server answers 422 to both, so the object is compared."""
+async def test_json_patch_distinguishes_rejection_from_conflict(stage: Stage) -> None:
+    """The API server answers 422 to both, so Troth compares the object."""
     await shop(stage)
     ref = Ref(stage.own, f"{stage.name}-authority")
     seen = (await stage.person.the("Secret", ref))["metadata"]
@@ -200,7 +200,7 @@ async def test_a_json_patch_tells_a_refusal_from_a_conflict(stage: Stage) -> Non
     assert not isinstance(refusal.value, TryAgain)
 
 
-async def test_a_spoilt_document_is_restored_and_narrowed(stage: Stage) -> None:
+async def test_corrupted_document_is_restored_and_narrowed(stage: Stage) -> None:
     callee, _ = await shop(stage)
     spoilt = base64.b64encode(b"[" * 4096).decode()
     await stage.person.edit("Secret", secret_ref(callee), {"data": {"identity.json": spoilt}})

@@ -1,7 +1,7 @@
-"""Copies that are killed, an API server that goes away, a namespace that is deleted in the middle.
+"""Killed copies, an API server that is down, and a namespace deleted in the middle.
 
-After each of them everything is as if nothing had happened: nothing is issued anew that was good,
-and what is declared goes on being done.
+After each of them the state is as if nothing had happened: no valid credential is issued again, and
+every declaration is still carried out.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ async def leading(stage: Stage, tether: Tether, name: str = "first") -> Process:
 # Killed
 
 
-async def test_a_copy_killed_and_restarted_writes_and_issues_nothing(
+async def test_killed_and_restarted_copy_writes_and_issues_nothing(
     stage: Stage, tether: Tether
 ) -> None:
     first = await leading(stage, tether)
@@ -78,7 +78,7 @@ async def test_a_copy_killed_and_restarted_writes_and_issues_nothing(
     assert "Traceback" not in second.output
 
 
-async def test_a_copy_killed_in_the_middle_leaves_a_state_from_which_the_next_goes_on(
+async def test_next_copy_completes_what_a_killed_one_left_half_done(
     stage: Stage, tether: Tether
 ) -> None:
     first = await leading(stage, tether)
@@ -99,7 +99,7 @@ async def test_a_copy_killed_in_the_middle_leaves_a_state_from_which_the_next_go
     assert {name: after["Secret", stage.shop, name] for name in good} == good
 
 
-async def test_a_standby_takes_over_from_a_killed_leader(stage: Stage, tether: Tether) -> None:
+async def test_standby_takes_over_from_a_killed_leader(stage: Stage, tether: Tether) -> None:
     leader = await leading(stage, tether, "leader")
     await stage.domain()
     payments, _ = await stage.pair()
@@ -116,9 +116,7 @@ async def test_a_standby_takes_over_from_a_killed_leader(stage: Stage, tether: T
     assert await standby.leader()
 
 
-async def test_a_leader_that_is_asked_to_stop_hands_over_at_once(
-    stage: Stage, tether: Tether
-) -> None:
+async def test_stopping_leader_hands_over_at_once(stage: Stage, tether: Tether) -> None:
     leader = await leading(stage, tether, "leader")
     await stage.domain()
     await stage.pair()
@@ -130,7 +128,7 @@ async def test_a_leader_that_is_asked_to_stop_hands_over_at_once(
     await standby.leads()
 
 
-async def test_of_two_copies_one_writes(stage: Stage) -> None:
+async def test_only_one_of_two_copies_writes(stage: Stage) -> None:
     await stage.domain()
     leader = await stage.run()
     standby = await stage.stand_by()
@@ -143,14 +141,16 @@ async def test_of_two_copies_one_writes(stage: Stage) -> None:
     assert standby.requests.events == 0
 
 
-# The API server
+# API server
 
 
-async def test_an_api_server_that_was_away_is_followed_again_and_what_fell_due_is_done(
+async def test_api_server_outage_is_recovered_and_due_renewals_are_done(
     lonely_stage: Stage,
 ) -> None:
-    """Away until every watch has failed six times in a row, some twenty seconds in place of a
-    minute; backoff then still waits for up to half a minute, as everybody's does.
+    """The outage lasts until every watch has failed six times in a row.
+
+    That takes some twenty seconds here instead of a minute. Backoff then still waits for up to
+    half a minute, as in production.
     """
     stage = lonely_stage
     await stage.domain()
@@ -164,7 +164,7 @@ async def test_an_api_server_that_was_away_is_followed_again_and_what_fell_due_i
     await asyncio.to_thread(stage.sandbox.stop_api_server)
     await stage.operator.saw(lambda requests: requests.unanswered("watch") >= 6 * watches)
     assert not stage.operator.operator.leadership.acting, "it cannot know whether it still leads"
-    await stage.later(timedelta(hours=16))  # of a day: everything falls due
+    await stage.later(timedelta(hours=16))  # of a day: everything becomes due
     await asyncio.to_thread(stage.sandbox.start_api_server)
 
     after = await stage.person.sees(
@@ -179,7 +179,7 @@ async def test_an_api_server_that_was_away_is_followed_again_and_what_fell_due_i
     assert (await stage.policy(payments))["metadata"]["uid"] == untouched["metadata"]["uid"]
 
 
-async def test_an_api_server_that_crashes_and_comes_back_costs_no_write(
+async def test_crash_of_the_api_server_costs_no_write(
     lonely_stage: Stage,
 ) -> None:
     stage = lonely_stage
@@ -198,10 +198,10 @@ async def test_an_api_server_that_crashes_and_comes_back_costs_no_write(
     await stage.person.sees("NetworkPolicy", policy_ref(payments))
 
 
-# A namespace
+# Namespace
 
 
-async def test_a_namespace_deleted_in_the_middle_troubles_nobody_else(stage: Stage) -> None:
+async def test_namespace_deleted_in_the_middle_affects_no_other(stage: Stage) -> None:
     await stage.domain()
     doomed = await stage.namespace()
     await stage.run()
@@ -226,7 +226,7 @@ async def test_a_namespace_deleted_in_the_middle_troubles_nobody_else(stage: Sta
     late = await stage.identity("late")
     await stage.person.ready(IDENTITY, late)
     await stage.person.ready(IDENTITY, payments)
-    await stage.settled()  # and nothing is tried again for ever
+    await stage.settled()  # and nothing is retried for ever
     assert (await stage.secret(payments))["data"]["tls.key"] == before["data"]["tls.key"]
     stage.requests.clear()
     await stage.look_again()

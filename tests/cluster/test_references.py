@@ -1,6 +1,6 @@
-"""A reference to something that is not there is a condition, and it heals when it appears.
+"""References to missing objects: a condition reports each, and it heals once the object exists.
 
-People apply manifests in any order, and GitOps in one of its own: nothing may need a second apply.
+Users apply manifests in any order, and GitOps in its own. None may need a second apply.
 """
 
 from cryptography import x509
@@ -13,7 +13,7 @@ from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.resources.references import Ref
 
 
-async def test_a_peer_that_does_not_exist_is_named_and_the_edge_opens_when_it_does(
+async def test_missing_peer_is_reported_and_its_edge_opens_once_it_exists(
     stage: Stage,
 ) -> None:
     await stage.domain()
@@ -40,7 +40,7 @@ async def test_a_peer_that_does_not_exist_is_named_and_the_edge_opens_when_it_do
     )
 
 
-async def test_a_peer_in_another_namespace_is_found_there(stage: Stage) -> None:
+async def test_peer_in_another_namespace_is_found(stage: Stage) -> None:
     await stage.domain()
     other = await stage.namespace()
     await stage.run()
@@ -52,7 +52,7 @@ async def test_a_peer_in_another_namespace_is_found_there(stage: Stage) -> None:
     await stage.person.hears(IDENTITY, ledger, "PeersAgree", "AllLive", "True")
 
 
-async def test_a_given_authority_that_is_not_there_is_waited_for(stage: Stage) -> None:
+async def test_missing_given_authority_is_waited_for(stage: Stage) -> None:
     domain = await stage.domain(authority={"secretRef": {"name": "corporate"}})
     await stage.run()
     payments = await stage.identity("payments")
@@ -70,7 +70,7 @@ async def test_a_given_authority_that_is_not_there_is_waited_for(stage: Stage) -
     await stage.person.ready(IDENTITY, payments)
 
 
-async def test_a_namespace_without_the_label_is_governed_when_it_gets_it(stage: Stage) -> None:
+async def test_namespace_without_the_label_is_governed_once_it_gets_it(stage: Stage) -> None:
     await stage.domain()
     await stage.run()
     unlabelled = await stage.namespace(label="nobody")
@@ -87,7 +87,7 @@ async def test_a_namespace_without_the_label_is_governed_when_it_gets_it(stage: 
     await stage.person.sees("ConfigMap", bundle)
 
 
-async def test_a_trust_domain_declared_last_is_in_time(stage: Stage) -> None:
+async def test_trust_domain_declared_last_takes_effect(stage: Stage) -> None:
     await stage.run()
     payments = await stage.identity("payments", ports=["https"], accepts=[builders.accept("web")])
     web = await stage.identity("web", calls=[builders.call("payments")])
@@ -99,7 +99,7 @@ async def test_a_trust_domain_declared_last_is_in_time(stage: Stage) -> None:
         await stage.person.hears(IDENTITY, ref, "PeersAgree", "AllLive", "True")
 
 
-async def test_a_namespace_that_loses_its_label_loses_its_bundle_and_its_edges(
+async def test_namespace_that_loses_its_label_loses_its_bundle_and_its_edges(
     stage: Stage,
 ) -> None:
     await stage.domain()
@@ -120,7 +120,7 @@ async def test_a_namespace_that_loses_its_label_loses_its_bundle_and_its_edges(
     )
 
 
-async def test_a_service_gives_its_name_to_the_certificate_when_it_appears(stage: Stage) -> None:
+async def test_service_adds_its_name_to_the_certificate_once_it_exists(stage: Stage) -> None:
     await stage.domain()
     await stage.run()
     payments = await stage.identity("payments", ports=["https"])

@@ -19,7 +19,7 @@ from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.cluster.witness import Witness, each_got_one_certificate
 
 AWAY = 2
-"""Seconds that a busy API server asks for."""
+"""Retry-After of a busy API server, in seconds."""
 TOO_BUSY = [
     pytest.param(429, "TooManyRequests", id="429"),
     pytest.param(503, "ServiceUnavailable", id="503"),
@@ -27,7 +27,7 @@ TOO_BUSY = [
 
 
 async def asked(path: FaultyPath, verb: str, resource: str, number: int) -> list[Call]:
-    """Wait until something was asked so many times; return when."""
+    """Wait until a request was sent this many times; return when."""
 
     async def calls() -> list[Call]:
         return [call for call in path.asked if (call.verb, call.resource) == (verb, resource)]
@@ -39,7 +39,7 @@ async def asked(path: FaultyPath, verb: str, resource: str, number: int) -> list
 async def test_retry_after_of_a_busy_server_is_respected(
     stage: Stage, tmp_path: Path, code: int, reason: str
 ) -> None:
-    """Once it has said so for one, no other is tried either, however many there are."""
+    """After one such answer no other request is sent either, however many are waiting."""
     async with (
         operated(stage, tmp_path) as path,
         Witness(stage.sandbox.kubeconfig, "Secret", stage.shop) as secrets,
@@ -99,7 +99,7 @@ async def test_nothing_is_written_while_the_server_is_too_busy_to_list(
 async def test_rejected_writes_back_off(
     stage: Stage, tmp_path: Path, code: int, reason: str
 ) -> None:
-    """Backoff is counted and not timed: an eager client would have asked hundreds of times."""
+    """The test counts requests instead of timing them: without backoff there would be hundreds."""
     async with operated(stage, tmp_path) as path:
         await stage.settled()
         path.always("PATCH", "secrets", faults.status(code, reason))
@@ -163,7 +163,7 @@ async def test_policy_closes_although_secrets_cannot_be_written(
         await stage.person.ready(IDENTITY, payments)
 
 
-# Late
+# Delays
 
 
 async def test_slow_server_causes_no_second_write(stage: Stage, tmp_path: Path) -> None:

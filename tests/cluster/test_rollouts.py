@@ -1,6 +1,6 @@
-"""Restarts on a real API server, whose controllers say when a rollout is over.
+"""Restarts on a real API server, whose controllers report when a rollout is complete.
 
-No node runs here, so the workloads have no pods; with pods it is tried in tests/truth.
+No node runs here, so the workloads have no pods. Tests with pods are in tests/truth.
 """
 
 from collections import Counter
@@ -21,13 +21,13 @@ PROPAGATION = timedelta(minutes=3)
 
 @pytest.fixture
 async def rolling(established: Sandbox) -> AsyncIterator[Stage]:
-    """Troth installed by its chart with the right to restart, and not running yet."""
+    """Install Troth from its chart with the right to restart workloads, without starting it."""
     async with staged(established, rollouts=True) as setting:
         yield setting
 
 
 async def without_pods(stage: Stage) -> list[tuple[str, Ref]]:
-    """Make a workload of every kind, scaled to nothing or without a node to run on."""
+    """Create a workload of each kind, with zero replicas or without a node to run on."""
     places = [(kind, Ref(stage.shop, kind.lower())) for kind in KINDS]
     for kind, ref in places:
         labels = {"matchLabels": {"app": "payments"}}
@@ -48,7 +48,7 @@ async def without_pods(stage: Stage) -> list[tuple[str, Ref]]:
 
 
 async def renewed(stage: Stage) -> Ref:
-    """Declare an identity that has them restarted, and let its certificate be renewed."""
+    """Declare an identity that restarts the workloads, and let its certificate be renewed."""
     domain = await stage.domain()
     await stage.run()
     await stage.person.ready(DOMAIN, domain)
@@ -66,7 +66,7 @@ def evidence(manifest: Manifest) -> str:
     return str(annotations.get(RESTARTED_WITH, ""))
 
 
-async def test_every_kind_is_restarted_once_by_one_write(rolling: Stage) -> None:
+async def test_each_kind_is_restarted_once_with_one_write(rolling: Stage) -> None:
     identity = await renewed(rolling)
     rolling.requests.clear()
     await rolling.later(2 * PROPAGATION)
@@ -78,13 +78,13 @@ async def test_every_kind_is_restarted_once_by_one_write(rolling: Stage) -> None
         assert evidence(found).split()[0] == leaf
         assert found["metadata"]["generation"] == 2
     writes = rolling.requests.writes
-    del writes["serviceidentities"]  # its status tells of each
+    del writes["serviceidentities"]  # its status reports each restart
     assert writes == Counter({"deployments": 1, "statefulsets": 1, "daemonsets": 1})
     told = await rolling.person.events(rolling.shop)
     assert told.count(("Restarted", "payments")) == len(KINDS)
 
 
-async def test_without_the_right_nothing_is_watched_and_the_status_says_which_value_to_set(
+async def test_without_the_right_nothing_is_watched_and_status_names_the_value(
     stage: Stage,
 ) -> None:
     identity = await renewed(stage)

@@ -1,4 +1,4 @@
-"""`troth rotate` and `troth status` beside the operator, by the rights of whoever runs them."""
+"""`troth rotate` and `troth status` beside the operator, with the rights of their user."""
 
 import asyncio
 import signal
@@ -19,11 +19,11 @@ from troth.resources.references import Ref
 
 ROTATION = "CredentialRotation"
 PROPAGATION = timedelta(minutes=3)
-KEPT = {"every": "720h"}  # what a manifest under version control says
+KEPT = {"every": "720h"}  # from a manifest under version control
 
 
 async def opened_shop(stage: Stage) -> Ref:
-    """An identity that is ready, in a trust domain that is."""
+    """Declare a ready identity in a ready trust domain."""
     domain = await stage.domain()
     await stage.run()
     payments = await stage.identity("payments")
@@ -41,7 +41,7 @@ def of_root(stage: Stage) -> Ref:
 
 
 def rotate(stage: Stage, *arguments: str) -> AbstractAsyncContextManager[Command]:
-    """Begin to rotate the shop's identity."""
+    """Run `troth rotate` for the shop's identity."""
     place = ("sid/payments", "-n", stage.shop)
     return begun(stage.sandbox.kubeconfig, "rotate", *place, *arguments)
 
@@ -52,7 +52,7 @@ def rotate_root(stage: Stage, *arguments: str) -> AbstractAsyncContextManager[Co
 
 
 async def requested(stage: Stage, ref: Ref, after: datetime | None = None) -> datetime:
-    """Wait for a request, or for a later one; return its moment."""
+    """Wait for a request, or for a later one; return its time."""
 
     def asks(found: Manifest) -> bool:
         text = found["spec"].get("requestedAt")
@@ -62,12 +62,12 @@ async def requested(stage: Stage, ref: Ref, after: datetime | None = None) -> da
 
 
 async def arrive(stage: Stage, moment: datetime) -> None:
-    """Let it become a moment for the operator, if it has not been yet."""
+    """Move the operator's clock to a time, unless it is past it."""
     await stage.clock.move_to(max(moment, stage.clock.now()))
 
 
 async def live_on(stage: Stage, command: Command) -> Ended:
-    """Let time pass for the operator until a command has ended."""
+    """Let the operator's time pass until a command has ended."""
     ended = asyncio.create_task(command.ended())
     while not ended.done():
         await stage.later(PROPAGATION / 3)
@@ -81,7 +81,7 @@ async def authorities(stage: Stage) -> list[str]:
 
 
 def ann(stage: Stage, *verbs: str) -> Path:
-    """Somebody who may do this much with rotations in the shop, and nothing else."""
+    """Return the kubeconfig of a user with only these rights on rotations in the shop."""
     kubectl = stage.sandbox.kubectl
     kubectl("create", "serviceaccount", "ann", "-n", stage.shop)
     if verbs:
@@ -93,10 +93,10 @@ def ann(stage: Stage, *verbs: str) -> Path:
     return stage.sandbox.service_account_kubeconfig(stage.shop, "ann")
 
 
-# An identity
+# Identities
 
 
-async def test_a_certificate_is_replaced_now_and_the_command_ends_when_it_is(stage: Stage) -> None:
+async def test_rotate_now_replaces_a_certificate_and_ends_when_done(stage: Stage) -> None:
     payments = await opened_shop(stage)
     before = leaf_of(await stage.secret(payments))
     async with rotate(stage, "--now", "--watch") as command:
@@ -113,7 +113,7 @@ async def test_a_certificate_is_replaced_now_and_the_command_ends_when_it_is(sta
     assert last == f"done: the credential in use was issued at {moment:%FT%TZ}"
 
 
-async def test_it_is_done_only_when_the_new_certificate_is_there(stage: Stage) -> None:
+async def test_rotate_does_not_end_before_the_new_certificate_exists(stage: Stage) -> None:
     await opened_shop(stage)
     async with rotate(stage, "--now", "--watch") as command:
         await requested(stage, of_payments(stage))
@@ -122,7 +122,7 @@ async def test_it_is_done_only_when_the_new_certificate_is_there(stage: Stage) -
         assert command.process.returncode is None
 
 
-async def test_without_now_nothing_changes_and_what_is_printed_can_be_committed(
+async def test_without_now_nothing_changes_and_the_output_can_be_committed(
     stage: Stage,
 ) -> None:
     payments = await opened_shop(stage)
@@ -142,14 +142,14 @@ async def test_without_now_nothing_changes_and_what_is_printed_can_be_committed(
     await stage.person.sees("Secret", secret_ref(payments), lambda seen: leaf_of(seen) != leaf)
 
 
-async def test_a_manifest_under_version_control_and_the_command_leave_each_other_alone(
+async def test_manifest_under_version_control_and_command_do_not_interfere(
     stage: Stage,
 ) -> None:
     await opened_shop(stage)
     monthly = builders.rotation(namespace=stage.shop, name="monthly", **KEPT)
     await stage.person.put(monthly)
     place = Ref(stage.shop, "monthly")
-    for _ in range(2):  # the second request must not take back what the first has applied
+    for _ in range(2):  # the second request must keep the fields that the first applied
         async with rotate(stage, "--now") as command:
             ended = await command.ended()
         assert ended.code == 0, ended.errors
@@ -175,7 +175,7 @@ def asked(rotation: Manifest) -> dict[str, str]:
     return {"requestedAt": rotation["spec"]["requestedAt"]}
 
 
-async def test_two_who_ask_at_once_are_both_answered(stage: Stage) -> None:
+async def test_two_concurrent_requests_both_complete(stage: Stage) -> None:
     await opened_shop(stage)
     async with rotate(stage, "--now", "-w") as one, rotate(stage, "--now", "-w") as other:
         both = asyncio.gather(one.ended(), other.ended())
@@ -186,11 +186,11 @@ async def test_two_who_ask_at_once_are_both_answered(stage: Stage) -> None:
         assert ended.code == 0, ended.errors
 
 
-async def test_a_clock_that_is_behind_the_operators_loses_no_request(stage: Stage) -> None:
+async def test_clock_behind_the_operators_loses_no_request(stage: Stage) -> None:
     payments = await opened_shop(stage)
     await stage.later(timedelta(hours=1))
     before = leaf_of(await stage.secret(payments))
-    async with rotate(stage, "--now", "--watch") as command:  # makes the rotation as well
+    async with rotate(stage, "--now", "--watch") as command:  # also creates the rotation
         assert (await command.ended()).code == 0
     between = leaf_of(await stage.secret(payments))
     assert between != before
@@ -201,7 +201,7 @@ async def test_a_clock_that_is_behind_the_operators_loses_no_request(stage: Stag
     assert leaf_of(await stage.secret(payments)) != between
 
 
-async def test_who_goes_away_leaves_the_rotation_to_go_on(stage: Stage) -> None:
+async def test_rotation_continues_after_ctrl_c(stage: Stage) -> None:
     payments = await opened_shop(stage)
     before = await stage.secret(payments)
     async with rotate(stage, "--now", "--watch") as command:
@@ -217,7 +217,7 @@ async def test_who_goes_away_leaves_the_rotation_to_go_on(stage: Stage) -> None:
     )
 
 
-async def test_what_needs_a_person_ends_it_with_a_sentence(stage: Stage) -> None:
+async def test_blocker_that_needs_a_user_ends_the_command_with_one_line(stage: Stage) -> None:
     await opened_shop(stage)
     twin = builders.identity("twin", stage.shop, account="payments")
     await stage.person.put(twin)
@@ -230,7 +230,7 @@ async def test_what_needs_a_person_ends_it_with_a_sentence(stage: Stage) -> None
     assert f"{stage.shop}/twin" in line
 
 
-async def test_a_rotation_that_is_deleted_meanwhile_ends_it(stage: Stage) -> None:
+async def test_deleted_rotation_ends_the_command(stage: Stage) -> None:
     await opened_shop(stage)
     async with rotate(stage, "--now", "--watch") as command:
         await command.prints("Idle: ")
@@ -240,7 +240,7 @@ async def test_a_rotation_that_is_deleted_meanwhile_ends_it(stage: Stage) -> Non
     assert "was deleted" in ended.errors
 
 
-async def test_an_api_server_that_is_away_for_a_while_is_waited_for(lonely_stage: Stage) -> None:
+async def test_api_server_outage_is_waited_for(lonely_stage: Stage) -> None:
     payments = await opened_shop(lonely_stage)
     before = leaf_of(await lonely_stage.secret(payments))
     async with rotate(lonely_stage, "--now", "--watch") as command:
@@ -255,13 +255,11 @@ async def test_an_api_server_that_is_away_for_a_while_is_waited_for(lonely_stage
     assert leaf_of(await lonely_stage.secret(payments)) != before
 
 
-# Rights
+# RBAC
 
 
 @pytest.mark.parametrize("verbs", [(), ("get", "list", "watch")])
-async def test_who_may_not_rotate_is_told_so_in_one_sentence(
-    stage: Stage, verbs: tuple[str, ...]
-) -> None:
+async def test_user_without_the_right_gets_one_line(stage: Stage, verbs: tuple[str, ...]) -> None:
     await opened_shop(stage)
     ended = await troth(ann(stage, *verbs), "rotate", "sid/payments", "--now")
     assert ended.code == 1
@@ -272,7 +270,7 @@ async def test_who_may_not_rotate_is_told_so_in_one_sentence(
     assert await stage.person.get(ROTATION, of_payments(stage)) is None
 
 
-async def test_who_may_rotate_need_not_see_what(stage: Stage) -> None:
+async def test_user_who_may_rotate_need_not_read_the_target(stage: Stage) -> None:
     await opened_shop(stage)
     rights = ("get", "list", "watch", "create", "patch")
     async with begun(ann(stage, *rights), "rotate", "sid/payments", "--now", "-w") as command:
@@ -281,7 +279,7 @@ async def test_who_may_rotate_need_not_see_what(stage: Stage) -> None:
     assert ended.code == 0, ended.errors
 
 
-async def test_a_name_that_is_not_there_is_not_asked_for(stage: Stage) -> None:
+async def test_missing_name_creates_no_rotation(stage: Stage) -> None:
     ended = await troth(
         stage.sandbox.kubeconfig, "rotate", "sid/paymnets", "-n", stage.shop, "--now"
     )
@@ -292,10 +290,10 @@ async def test_a_name_that_is_not_there_is_not_asked_for(stage: Stage) -> None:
     assert await stage.person.all(ROTATION, stage.shop) == []
 
 
-# A root
+# Roots
 
 
-async def test_a_root_is_replaced_now_and_every_phase_is_shown(stage: Stage) -> None:
+async def test_rotate_now_replaces_a_root_and_shows_every_phase(stage: Stage) -> None:
     payments = await opened_shop(stage)
     (old,) = await authorities(stage)
     async with rotate_root(stage, "--now", "--watch") as command:
@@ -315,7 +313,7 @@ async def test_a_root_is_replaced_now_and_every_phase_is_shown(stage: Stage) -> 
     assert f"{new} signs from now on; {old} is still trusted" in described
 
 
-async def test_a_root_that_is_asked_for_during_a_rotation_comes_after_it(stage: Stage) -> None:
+async def test_root_rotation_requested_during_another_starts_after_it(stage: Stage) -> None:
     await opened_shop(stage)
     async with rotate_root(stage, "--now") as command:
         assert (await command.ended()).code == 0
@@ -323,7 +321,7 @@ async def test_a_root_that_is_asked_for_during_a_rotation_comes_after_it(stage: 
     await arrive(stage, first)
     await stage.person.sees(DOMAIN, Ref("", stage.name), in_phase("Distributing"))
     _, on_its_way = await authorities(stage)
-    late = first - datetime.now(first.tzinfo)  # the next second, by the clock of who asks
+    late = first - datetime.now(first.tzinfo)  # the next second by the clock of this process
     await asyncio.sleep(late.total_seconds())
     async with rotate_root(stage, "--now", "--watch") as command:
         await requested(stage, of_root(stage), first)
@@ -337,7 +335,7 @@ def in_phase(phase: str) -> Callable[[Manifest], bool]:
     return lambda found: bool(found["status"]["rotation"]["phase"] == phase)
 
 
-async def test_a_root_is_not_rotated_from_elsewhere_and_the_command_says_from_where(
+async def test_root_rotation_in_another_namespace_is_rejected_with_the_right_one(
     stage: Stage,
 ) -> None:
     await opened_shop(stage)
@@ -349,7 +347,7 @@ async def test_a_root_is_not_rotated_from_elsewhere_and_the_command_says_from_wh
     assert f"create this CredentialRotation in namespace {stage.own}" in ended.errors
 
 
-async def test_an_emergency_names_whom_it_breaks_and_wants_a_yes(stage: Stage) -> None:
+async def test_emergency_names_the_identities_that_it_breaks_and_requires_yes(stage: Stage) -> None:
     payments = await opened_shop(stage)
     await stage.settled()
     (old,) = await authorities(stage)
@@ -368,7 +366,7 @@ async def test_an_emergency_names_whom_it_breaks_and_wants_a_yes(stage: Stage) -
     assert f"{old} is revoked, and Troth did not wait for its users" in described
 
 
-async def test_a_root_that_is_not_there_cannot_be_compromised(stage: Stage) -> None:
+async def test_unknown_root_cannot_be_compromised(stage: Stage) -> None:
     await opened_shop(stage)
     (known,) = await authorities(stage)
     async with rotate_root(stage, "--compromised", "0" * 16, "--now", "--yes") as command:

@@ -1,4 +1,4 @@
-"""examples/rotation: the API server takes it, and its rights are split as it says."""
+"""examples/rotation: the API server accepts it, and its RBAC separates duties as documented."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,20 +35,20 @@ def may(sandbox: Sandbox, group: str, *what: str) -> bool:
 
 
 @pytest.mark.parametrize("verb", WRITING)
-def test_the_team_writes_identities_and_security_does_not(applied: Sandbox, verb: str) -> None:
+def test_team_writes_identities_and_security_does_not(applied: Sandbox, verb: str) -> None:
     assert may(applied, TEAM, verb, IDENTITIES, "-n", "shop")
     assert not may(applied, SECURITY, verb, IDENTITIES, "-n", "shop")
 
 
 @pytest.mark.parametrize("verb", WRITING)
-def test_security_writes_rotations_and_the_team_does_not(applied: Sandbox, verb: str) -> None:
+def test_security_writes_rotations_and_team_does_not(applied: Sandbox, verb: str) -> None:
     for namespace in ("shop", NAMESPACE):
         assert may(applied, SECURITY, verb, ROTATIONS, "-n", namespace)
         assert not may(applied, TEAM, verb, ROTATIONS, "-n", namespace)
     assert not may(applied, SECURITY, verb, ROTATIONS, "-n", "finance")
 
 
-def test_each_sees_what_the_other_declares(applied: Sandbox) -> None:
+def test_each_role_reads_what_the_other_declares(applied: Sandbox) -> None:
     assert may(applied, TEAM, "get", ROTATIONS, "-n", "shop")
     assert may(applied, SECURITY, "list", IDENTITIES, "-A")
     assert may(applied, SECURITY, "get", "trustdomains.troth.dev")
@@ -56,12 +56,12 @@ def test_each_sees_what_the_other_declares(applied: Sandbox) -> None:
     assert not may(applied, SECURITY, "get", "secrets", "-n", NAMESPACE)
 
 
-def test_neither_writes_a_trust_domain(applied: Sandbox) -> None:
+def test_neither_role_writes_a_trust_domain(applied: Sandbox) -> None:
     for group in (TEAM, SECURITY):
         assert not may(applied, group, "patch", "trustdomains.troth.dev")
 
 
-async def test_the_commands_know_what_is_declared(applied: Sandbox) -> None:
+async def test_commands_read_the_declared_rotations(applied: Sandbox) -> None:
     kubeconfig: Path = applied.kubeconfig
     ended = await troth(kubeconfig, "rotate", "sid/payments", "-n", "shop")
     assert ended.code == 0

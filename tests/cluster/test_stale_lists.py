@@ -1,8 +1,8 @@
-"""Lists that tell of an older world: what Troth did since must not be done again, nor undone.
+"""Stale lists: Troth must neither repeat nor undo what it has done since.
 
-A healthy API server gives none, but one that was restored, or one of several that was cut off from
-the others, may. Troth may act on what it is told until the watch tells it better; what was issued
-stays issued, and in the end everything is as it was.
+A healthy API server returns none. One that was restored from a backup, or one of several that lost
+contact to the others, may. Troth may act on a stale list until the watch corrects it. Issued
+certificates stay issued, and in the end everything is as before.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from troth.resources.references import Ref
 
 
 async def remembered(stage: Stage, path: FaultyPath, resource: str) -> Past:
-    """Have a copy of the operator list everything, and keep what it was told of a resource."""
+    """Let a copy of the operator list everything, and keep the answers for a resource."""
     past = Past()
     path.always("GET", resource, past.keep)
     copy = await stage.run(path.kubeconfig)
@@ -33,7 +33,7 @@ async def remembered(stage: Stage, path: FaultyPath, resource: str) -> Past:
 
 
 async def restarted(stage: Stage, path: FaultyPath, past: Past, resource: str) -> None:
-    """Start another copy, and tell it of that past."""
+    """Start another copy, and replay those answers to it."""
     await stage.operator.stop()
     for _ in range(2 if resource == "secrets" else 1):  # those of its own namespace are one list
         path.once("GET", resource, past.replay)
@@ -41,10 +41,10 @@ async def restarted(stage: Stage, path: FaultyPath, past: Past, resource: str) -
 
 
 @pytest.mark.parametrize("resource", ["namespaces", *WRITTEN])
-async def test_a_copy_that_starts_in_the_past_issues_nothing_twice_and_opens_nothing(
+async def test_copy_with_stale_lists_issues_nothing_twice_and_opens_no_edge(
     stage: Stage, tmp_path: Path, resource: str
 ) -> None:
-    """The past is one in which nothing of this was declared, or issued, yet."""
+    """In that past, nothing of this was declared or issued."""
     kubeconfig = stage.sandbox.kubeconfig
     async with (
         faulty(stage, tmp_path) as path,
@@ -63,7 +63,7 @@ async def test_a_copy_that_starts_in_the_past_issues_nothing_twice_and_opens_not
             better = asyncio.Event()
             path.always("WATCH", resource, faults.held(better))
             await restarted(stage, path, past, resource)
-            await stage.operator.operator.engine.queue.settled()  # with all it was told
+            await stage.operator.operator.engine.queue.settled()  # with all objects of the lists
             better.set()
             for ref in (payments, web):
                 await stage.person.hears(IDENTITY, ref, "PeersAgree", "AllLive", "True")
@@ -75,7 +75,7 @@ async def test_a_copy_that_starts_in_the_past_issues_nothing_twice_and_opens_not
         each_got_one_certificate(await secrets.everything(), 2)
         again = await stage.person.the("Secret", Ref(stage.own, f"{domain.name}-authority"))
         assert again["data"] == root["data"]
-        await stage.settled()  # a status from before the restart may be the one that was heard
+        await stage.settled()  # `hears` may have seen a status from before the restart
         stage.requests.clear()
         await stage.look_again()
         assert stage.requests.made == []
@@ -84,10 +84,10 @@ async def test_a_copy_that_starts_in_the_past_issues_nothing_twice_and_opens_not
 @pytest.mark.parametrize(
     "gone", [pytest.param(False, id="remembered"), pytest.param(True, id="forgotten")]
 )
-async def test_an_edge_of_the_past_is_closed_as_soon_as_the_watch_tells_better(
+async def test_edge_of_the_past_is_closed_as_soon_as_the_watch_corrects_it(
     stage: Stage, tmp_path: Path, *, gone: bool
 ) -> None:
-    """Whether the API server still remembers what came since, or answers 410."""
+    """Parametrized by whether the API server still has the later events, or answers 410."""
     async with faulty(stage, tmp_path) as path:
         await stage.domain()
         await stage.run(path.kubeconfig)
@@ -109,7 +109,7 @@ async def test_an_edge_of_the_past_is_closed_as_soon_as_the_watch_tells_better(
 
 @asynccontextmanager
 async def running_since(stage: Stage, directory: Path) -> AsyncIterator[tuple[FaultyPath, Past]]:
-    """Run a copy that knows of a pair, and of whose lists one is kept in which they agree."""
+    """Run a copy with a pair, and keep the list of identities in which they consent."""
     async with faulty(stage, directory) as path:
         await stage.domain()
         await stage.run(path.kubeconfig)
@@ -120,12 +120,12 @@ async def running_since(stage: Stage, directory: Path) -> AsyncIterator[tuple[Fa
 
 
 async def relisted(path: FaultyPath, past: Past, gone: Fault) -> None:
-    """Have the identities listed anew, and the list be one of the past."""
+    """Break the watch of the identities, and answer the next list with the old one."""
     path.once("GET", "serviceidentities", past.replay)
     await lose(path, "serviceidentities", gone)
 
 
-async def test_an_edge_that_was_withdrawn_is_not_opened_again_by_an_older_list(
+async def test_withdrawn_edge_is_not_opened_again_by_a_stale_list(
     stage: Stage, tmp_path: Path
 ) -> None:
     async with running_since(stage, tmp_path) as (path, past):
@@ -140,7 +140,7 @@ async def test_an_edge_that_was_withdrawn_is_not_opened_again_by_an_older_list(
         assert not opened(await stage.policy(payments), "ingress")
 
 
-async def test_an_identity_that_an_older_list_does_not_know_keeps_what_it_has(
+async def test_identity_missing_from_a_stale_list_keeps_its_objects(
     stage: Stage, tmp_path: Path
 ) -> None:
     async with running_since(stage, tmp_path) as (path, past):
@@ -153,7 +153,7 @@ async def test_an_identity_that_an_older_list_does_not_know_keeps_what_it_has(
         assert await stage.written() == before
 
 
-async def test_an_identity_that_only_an_older_list_knows_is_let_go_of_again(
+async def test_identity_that_exists_only_in_a_stale_list_is_removed_again(
     stage: Stage, tmp_path: Path
 ) -> None:
     async with running_since(stage, tmp_path) as (path, past):
@@ -173,7 +173,7 @@ async def test_an_identity_that_only_an_older_list_knows_is_let_go_of_again(
 
 
 async def listed_again(stage: Stage) -> None:
-    """Wait until the watch goes on after the list, and all that came of it is done."""
+    """Wait until the watch continues after the list, and the operator has settled."""
     marker = await stage.identity("marker")
     await stage.person.ready(IDENTITY, marker)
     await stage.settled()

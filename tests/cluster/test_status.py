@@ -1,4 +1,4 @@
-"""`troth status` beside the operator, by the rights of whoever runs it."""
+"""`troth status` beside the operator, with the rights of its user."""
 
 import json
 
@@ -12,7 +12,7 @@ from tests.webhook_builders import endpoint
 from troth.resources.references import Ref
 
 
-async def test_status_tells_of_domains_rotations_and_identities(stage: Stage) -> None:
+async def test_status_shows_domains_rotations_and_identities(stage: Stage) -> None:
     payments = await opened_shop(stage)
     await stage.person.put(builders.rotation(namespace=stage.shop, **KEPT))
     await stage.person.ready(ROTATION, of_payments(stage))
@@ -39,7 +39,7 @@ async def test_status_tells_of_domains_rotations_and_identities(stage: Stage) ->
     assert [each["targetName"] for each in report["credentialRotations"]] == ["payments"]
 
 
-async def test_status_shows_to_each_what_they_may_see(stage: Stage) -> None:
+async def test_status_shows_each_user_what_they_may_read(stage: Stage) -> None:
     await opened_shop(stage)
     await stage.person.put(builders.rotation(namespace=stage.shop))
     await stage.person.ready(ROTATION, of_payments(stage))
@@ -51,7 +51,7 @@ async def test_status_shows_to_each_what_they_may_see(stage: Stage) -> None:
     )
 
 
-async def test_status_tells_of_webhooks_and_of_one_with_the_rotations_of_its_secret(
+async def test_status_shows_webhooks_and_the_rotations_of_a_webhook_secret(
     stage: Stage,
 ) -> None:
     shop = await opened(stage)

@@ -1,6 +1,6 @@
-"""One copy goes, killed or frozen in the middle of its work, and another goes on.
+"""Takeover: one copy is killed or frozen in the middle of its work, and another continues.
 
-The judge is the API server: what it stored, in which order, and what it was asked by whom.
+The API server is the judge: what it stored, in which order, and which copy asked for it.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ async def ring(stage: Stage, number: int = MANY) -> list[Ref]:
 
 
 async def holder(stage: Stage) -> str:
-    """Return who holds the lease, as the API server has it."""
+    """Return the holder of the lease, as the API server has it."""
     lease = await stage.person.the("Lease", Ref(stage.own, "troth-operator"))
     name: str = lease["spec"]["holderIdentity"]
     return name
@@ -68,7 +68,7 @@ def closed(policy: Manifest) -> bool:
 
 
 async def in_the_middle(secrets: Witness) -> None:
-    """Wait until some of many Secrets are there, and by far not all."""
+    """Wait until some of many Secrets exist, but far from all."""
 
     async def made() -> int:
         return len(secrets.seen)
@@ -79,7 +79,7 @@ async def in_the_middle(secrets: Witness) -> None:
 # Killed
 
 
-async def test_after_a_kill_a_standby_acts_and_nothing_is_lost_or_issued_twice(
+async def test_standby_takes_over_from_a_killed_leader_and_issues_nothing_twice(
     stage: Stage, tmp_path: Path
 ) -> None:
     await stage.domain()
@@ -111,13 +111,13 @@ async def test_after_a_kill_a_standby_acts_and_nothing_is_lost_or_issued_twice(
 
 @dataclass
 class Copy:
-    """A copy of the operator, and the path on which all that it asks is seen."""
+    """A copy of the operator, and the path that records its requests."""
 
     process: Process
     path: FaultyPath
 
     def wrote(self, since: float) -> list[Call]:
-        """Return the writes that came from it since a moment, those of its lease apart."""
+        """Return its writes since a moment, except for its lease."""
         return [call for call in self._since(since) if call.writes and call.resource != "leases"]
 
     async def sends(self, name: str) -> None:
@@ -129,7 +129,7 @@ class Copy:
         await until(sent, bool)
 
     async def arrived(self, name: str) -> int:
-        """Wait until what it wrote of an object has arrived; return what the API server said."""
+        """Wait until its write of an object has arrived; return the API server's status code."""
 
         async def answers() -> list[int]:
             log = self.path.log
@@ -138,7 +138,7 @@ class Copy:
         return (await until(answers, bool))[-1]
 
     async def is_back(self, since: float) -> None:
-        """Wait until it has looked at its lease, and been told of the other's, more than once."""
+        """Wait until it has read its lease several times, and so has seen the other's."""
 
         async def looks() -> int:
             return sum(call.resource == "leases" for call in self._since(since))
@@ -151,7 +151,7 @@ class Copy:
 
 @asynccontextmanager
 async def two_copies(stage: Stage, directory: Path) -> AsyncIterator[tuple[Copy, Copy]]:
-    """Run a leader and a standby, each behind a path of its own."""
+    """Run a leader and a standby, each behind its own path."""
     async with (
         FaultyPath(stage.kubeconfig, directory / "first") as one,
         FaultyPath(stage.kubeconfig, directory / "second") as other,
@@ -165,14 +165,14 @@ async def two_copies(stage: Stage, directory: Path) -> AsyncIterator[tuple[Copy,
 
 
 async def taken_over(stage: Stage, from_: str) -> None:
-    """Wait until the lease is another's."""
+    """Wait until another copy holds the lease."""
     await until(lambda: holder(stage), lambda name: name != from_)
 
 
-# Killed, with requests on their way
+# Killed, with requests in flight
 
 
-async def test_a_certificate_that_the_dead_had_sent_replaces_none_when_it_arrives(
+async def test_late_certificate_of_a_killed_leader_replaces_none(
     stage: Stage, tmp_path: Path
 ) -> None:
     await stage.domain()
@@ -192,10 +192,10 @@ async def test_a_certificate_that_the_dead_had_sent_replaces_none_when_it_arrive
         each_got_one_certificate(await secrets.everything(), 3)
 
 
-async def test_what_the_dead_had_sent_to_open_is_closed_again_when_it_arrives(
+async def test_late_write_of_a_killed_leader_that_opens_a_policy_is_reverted(
     stage: Stage, tmp_path: Path
 ) -> None:
-    """A write of a policy is of that very object, and cannot know that its day is over."""
+    """A policy write has no precondition on time, so the API server accepts it late."""
     await stage.domain()
     async with (
         two_copies(stage, tmp_path) as (first, _),
@@ -213,7 +213,7 @@ async def test_what_the_dead_had_sent_to_open_is_closed_again_when_it_arrives(
         await stage.identity("payments", ports=["https"], accepts=[builders.accept("web")])
         await first.sends("payments-troth")
         first.process.kill()
-        await stage.identity("payments", ports=["https"])  # accepts nobody after all
+        await stage.identity("payments", ports=["https"])  # accepts nobody any more
         await taken_over(stage, leader)
         await stage.person.hears(IDENTITY, web, "PeersAgree", "NotAccepted", "False")
 
@@ -227,10 +227,10 @@ async def test_what_the_dead_had_sent_to_open_is_closed_again_when_it_arrives(
 # Frozen
 
 
-async def test_a_leader_that_slept_through_its_lease_writes_nothing_when_it_wakes(
+async def test_frozen_leader_writes_nothing_after_its_lease_has_expired(
     stage: Stage, tmp_path: Path
 ) -> None:
-    """It still believes in an edge that is withdrawn, and sees another hand where it closed."""
+    """It still believes in an edge that is withdrawn, and sees the other's closing as drift."""
     await stage.domain()
     async with two_copies(stage, tmp_path) as (first, second):
         payments, web = await stage.pair()
@@ -257,10 +257,10 @@ async def test_a_leader_that_slept_through_its_lease_writes_nothing_when_it_wake
         assert first.wrote(woken), "it was awake, and writes as soon as it leads"
 
 
-async def test_a_leader_frozen_in_the_middle_of_its_work_does_not_go_on_with_it(
+async def test_leader_frozen_in_the_middle_of_its_work_does_not_continue_it(
     stage: Stage, tmp_path: Path
 ) -> None:
-    """Whatever it was about to send, it looks at its lease first."""
+    """It checks its lease before it sends anything."""
     await stage.domain()
     async with (
         two_copies(stage, tmp_path) as (first, _),
@@ -284,10 +284,10 @@ async def test_a_leader_frozen_in_the_middle_of_its_work_does_not_go_on_with_it(
         each_got_one_certificate(await secrets.everything(), MANY + 2)
 
 
-async def test_what_was_begun_is_not_sent_once_the_lease_has_run_out(
+async def test_started_write_is_not_sent_after_the_lease_has_expired(
     stage: Stage, tmp_path: Path
 ) -> None:
-    """The last look is at the very end, where a process that is woken may go on."""
+    """The last check is right before the send, because a process may resume at any point."""
     at = Ref(stage.shop, "late")
     metadata = {"name": at.name, "namespace": at.namespace}
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}

@@ -1,7 +1,7 @@
-"""From its deletionTimestamp on a resource that somebody's finalizer holds opens nothing any more.
+"""Resources with a deletionTimestamp that a finalizer still holds: they open nothing.
 
 A finalizer of another program may hold an object for days. Nobody may use that time to keep, or to
-open, what the deletion was meant to close.
+open, an edge that the deletion was meant to close.
 """
 
 import base64
@@ -25,7 +25,7 @@ OPENED_BY_HAND: Manifest = {"spec": {"ingress": [{}], "egress": [{}]}}
 
 @pytest.fixture
 async def holding(stage: Stage) -> AsyncIterator[Stage]:
-    """A stage whose held resources are let go at the end, so that it can be cleared away."""
+    """Yield a stage whose held resources are released at the end, so that it can be cleaned up."""
     yield stage
     for domain in stage.domains:
         await _release(stage, DOMAIN, Ref("", domain))
@@ -40,7 +40,7 @@ async def _release(stage: Stage, kind: str, ref: Ref) -> None:
 
 
 async def _delete_held(stage: Stage, kind: str, ref: Ref) -> Manifest:
-    """Delete a resource that another program's finalizer holds; return it once Troth says so."""
+    """Delete a resource that another program's finalizer holds; return it once Troth reports it."""
     await stage.person.edit(kind, ref, {"metadata": {"finalizers": [HOLD]}})
     await stage.settled()
     stage.requests.clear()
@@ -82,7 +82,7 @@ async def test_edges_of_a_terminating_identity_close_on_both_sides(holding: Stag
     assert (await holding.policy(payments))["spec"] == DENIED
 
 
-async def test_a_terminating_identity_costs_three_writes_of_its_own_and_three_of_its_peer(
+async def test_terminating_identity_costs_it_three_writes_and_its_peer_three(
     holding: Stage,
 ) -> None:
     await _terminating_payments(holding)
@@ -93,7 +93,7 @@ async def test_a_terminating_identity_costs_three_writes_of_its_own_and_three_of
     )
 
 
-async def test_a_rule_added_to_a_terminating_identitys_policy_is_removed(holding: Stage) -> None:
+async def test_rule_added_to_a_terminating_identitys_policy_is_removed(holding: Stage) -> None:
     payments, _ = await _terminating_payments(holding)
     await holding.settled()
     await holding.person.edit("NetworkPolicy", policy_ref(payments), OPENED_BY_HAND)
@@ -102,7 +102,7 @@ async def test_a_rule_added_to_a_terminating_identitys_policy_is_removed(holding
     )
 
 
-async def test_a_deleted_policy_of_a_terminating_identity_is_written_again(holding: Stage) -> None:
+async def test_deleted_policy_of_a_terminating_identity_is_restored(holding: Stage) -> None:
     payments, _ = await _terminating_payments(holding)
     await holding.settled()
     before = await holding.policy(payments)
@@ -112,7 +112,7 @@ async def test_a_deleted_policy_of_a_terminating_identity_is_written_again(holdi
     assert after["spec"] == DENIED
 
 
-async def test_the_certificate_of_a_terminating_identity_is_neither_renewed_nor_made_again(
+async def test_certificate_of_a_terminating_identity_is_not_issued_again(
     holding: Stage,
 ) -> None:
     payments, _ = await _terminating_payments(holding)
@@ -129,7 +129,7 @@ async def test_the_certificate_of_a_terminating_identity_is_neither_renewed_nor_
     assert said["reason"] == "Terminating"
 
 
-async def test_a_restart_writes_nothing_for_a_terminating_identity(holding: Stage) -> None:
+async def test_restart_writes_nothing_for_a_terminating_identity(holding: Stage) -> None:
     await _terminating_payments(holding)
     await holding.settled()
     before = await holding.written()
@@ -140,7 +140,7 @@ async def test_a_restart_writes_nothing_for_a_terminating_identity(holding: Stag
     assert await holding.written() == before
 
 
-async def test_what_a_terminating_identity_owns_goes_with_it(holding: Stage) -> None:
+async def test_owned_objects_of_a_terminating_identity_are_deleted_with_it(holding: Stage) -> None:
     payments, _ = await _terminating_payments(holding)
     await holding.settled()
     await _release(holding, IDENTITY, payments)

@@ -1,6 +1,6 @@
-"""What time does: renewals, the end of an authority, and the end of trust in a gateway.
+"""Effects of time: renewals, and the expiry of authorities and of trust in a gateway.
 
-The operator's clock is moved; nothing here waits for real time to pass.
+The tests move the operator's clock; none waits for real time to pass.
 """
 
 import base64
@@ -21,11 +21,11 @@ def time_of(text: str) -> datetime:
 
 
 def renew_at(identity: Manifest) -> datetime:
-    """Return the second within which a certificate becomes due."""
+    """Return the second in which a certificate's renewal is due."""
     return time_of(identity["status"]["certificate"]["renewAt"])
 
 
-async def test_a_leaf_is_renewed_with_a_new_key_when_it_is_due_and_never_before(
+async def test_leaf_is_renewed_with_a_new_key_when_due_and_not_before(
     stage: Stage,
 ) -> None:
     await stage.domain()
@@ -57,8 +57,8 @@ async def test_a_leaf_is_renewed_with_a_new_key_when_it_is_due_and_never_before(
     assert ("Reissued", "payments") in await stage.person.events(stage.shop)
 
 
-async def test_a_leaf_never_outlives_its_authority_and_ends_in_words(stage: Stage) -> None:
-    left = timedelta(hours=2) + (stage.clock.now() - NOW)  # certificates are made as of the import
+async def test_leaf_never_outlives_its_authority_whose_expiry_is_reported(stage: Stage) -> None:
+    left = timedelta(hours=2) + (stage.clock.now() - NOW)  # certificates start at import
     ending = by_hand("ending intermediate", ROOT, path_length=0, lifetime=left)
     await stage.person.put(given(stage, ending))
     domain = await stage.domain(
@@ -80,7 +80,7 @@ async def test_a_leaf_never_outlives_its_authority_and_ends_in_words(stage: Stag
     assert leaf_of(last).not_valid_after_utc == authority
 
     stage.requests.clear()
-    await stage.clock.move_to(authority - timedelta(minutes=5))  # past two thirds of its life
+    await stage.clock.move_to(authority - timedelta(minutes=5))  # past two thirds of its lifetime
     await stage.look_again()
     assert version(await stage.secret(payments)) == version(last), "nothing longer can be had"
 
@@ -92,7 +92,9 @@ async def test_a_leaf_never_outlives_its_authority_and_ends_in_words(stage: Stag
     assert version(await stage.secret(payments)) == version(last)
 
 
-async def test_trust_in_a_gateway_warns_before_its_end_and_then_fails_closed(stage: Stage) -> None:
+async def test_trust_in_a_gateway_warns_before_it_expires_and_then_fails_closed(
+    stage: Stage,
+) -> None:
     ends = (stage.clock.now() + timedelta(days=20)).replace(microsecond=0)
     await stage.domain()
     await stage.run()
@@ -143,7 +145,7 @@ async def test_trust_in_a_gateway_warns_before_its_end_and_then_fails_closed(sta
     await stage.person.hears(IDENTITY, gateway, "PeersAgree", "GatewayTrustExpired", "False")
 
 
-async def test_trust_in_a_gateway_ends_though_the_operator_was_away_at_its_end(
+async def test_trust_in_a_gateway_expires_although_the_operator_was_down(
     stage: Stage,
 ) -> None:
     ends = (stage.clock.now() + timedelta(days=20)).replace(microsecond=0)
@@ -167,7 +169,7 @@ async def test_trust_in_a_gateway_ends_though_the_operator_was_away_at_its_end(
     )
 
 
-async def test_a_shorter_lifetime_holds_for_what_was_issued_before(stage: Stage) -> None:
+async def test_shorter_lifetime_applies_to_certificates_issued_before(stage: Stage) -> None:
     await stage.domain()
     await stage.run()
     payments = await stage.identity("payments")

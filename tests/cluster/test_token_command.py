@@ -1,4 +1,4 @@
-"""`troth token` beside the operator: scopes, keys and issuers as the cluster has them."""
+"""`troth token` beside the operator: it reads scopes, keys and issuers from the cluster."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from troth.resources.references import Ref
 
 
 async def opened_shop(stage: Stage) -> str:
-    """Checkout calls payments, which takes tokens; return the SPIFFE ID of payments."""
+    """Declare that checkout calls payments with tokens; return the SPIFFE ID of payments."""
     domain = await stage.domain(tokens={})
     await stage.run()
     accepts = [accept("checkout", scopes=["payments.charge", "payments.refund"])]
@@ -34,7 +34,7 @@ async def opened_shop(stage: Stage) -> str:
 
 
 async def signed(stage: Stage, callee: str, **more: Any) -> str:
-    """A token as the issuer would make it, with its key."""
+    """Return a token as the issuer would make it, with the issuer's key."""
     secret = await stage.person.the("Secret", Ref(stage.own, f"{stage.name}-tokens"))
     key = load_private_key(base64.b64decode(secret["data"]["current.key"]))
     assert isinstance(key, ec.EllipticCurvePrivateKey)
@@ -73,7 +73,7 @@ async def test_explain_reads_the_cluster(stage: Stage) -> None:
     }
 
 
-async def test_explain_says_what_the_operator_compiles_for_the_caller(stage: Stage) -> None:
+async def test_explain_shows_what_the_operator_compiles_for_the_caller(stage: Stage) -> None:
     await opened_shop(stage)
     secret = await stage.secret(Ref(stage.shop, "checkout"))
     identity = json.loads(base64.b64decode(secret["data"]["identity.json"]))
@@ -87,7 +87,7 @@ async def test_explain_says_what_the_operator_compiles_for_the_caller(stage: Sta
     assert identity["issuers"] == {f"{stage.name}.example": told["issuer"]}
 
 
-async def test_verify_takes_keys_and_issuers_from_the_cluster(stage: Stage, tmp_path: Path) -> None:
+async def test_verify_reads_keys_and_issuers_from_the_cluster(stage: Stage, tmp_path: Path) -> None:
     payments = await opened_shop(stage)
     ended = await verified(stage, payments, await signed(stage, payments), tmp_path)
     assert ended.code == 0, ended.output + ended.errors

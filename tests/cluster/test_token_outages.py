@@ -1,4 +1,4 @@
-"""The operator, the API server and the issuer go away in turn, and tokens are good all the same."""
+"""Outages of the operator, the API server and the issuer, during which tokens stay valid."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ async def shop(
         yield started
 
 
-async def test_without_the_operator_tokens_are_issued_and_with_the_next_one_taken_back(
+async def test_tokens_are_issued_without_the_operator_and_revoked_by_the_next(
     shop: Shop,
 ) -> None:
     payments, checkout = await shop.agreed()
@@ -37,7 +37,7 @@ async def test_without_the_operator_tokens_are_issued_and_with_the_next_one_take
     async with issuer.caller(files.current.tls_crt) as caller:
         audience = shop.workload(payments)
         assert (await caller.ask(audience))["scope"] == CHARGE
-        await asyncio.to_thread(issuer.kill)  # nor does an issuer that begins now need one
+        await asyncio.to_thread(issuer.kill)  # nor does an issuer that starts now need an operator
     issuer = await shop.issuer()
     async with issuer.caller(files.current.tls_crt) as caller:
         assert (await caller.ask(audience))["scope"] == CHARGE
@@ -48,7 +48,7 @@ async def test_without_the_operator_tokens_are_issued_and_with_the_next_one_take
         assert refused["error"] == "invalid_target"
 
 
-async def test_without_the_api_server_who_shows_a_certificate_gets_a_token_and_nobody_else(
+async def test_without_the_api_server_only_certificate_holders_get_tokens(
     shop: Shop, tmp_path: Path
 ) -> None:
     payments, checkout = await shop.agreed(proofOfPossession="Optional")
@@ -62,7 +62,7 @@ async def test_without_the_api_server_who_shows_a_certificate_gets_a_token_and_n
         async with issuer.caller(files.current.tls_crt) as shown, issuer.caller() as anybody:
 
             async def accounted() -> dict[str, object]:
-                # each is reviewed anew: what was answered may be remembered for a moment
+                # a new token each time: the issuer may cache a review briefly
                 token = await asyncio.to_thread(kubectl, "create", "token", *place)
                 return await anybody.exchange(token.strip(), audience)
 
@@ -80,7 +80,7 @@ async def test_without_the_api_server_who_shows_a_certificate_gets_a_token_and_n
             assert answer["scope"] == CHARGE
 
 
-async def test_without_the_issuer_a_token_is_used_until_it_ends_and_then_the_error_says_why(
+async def test_without_the_issuer_a_token_is_used_until_it_expires(
     shop: Shop,
 ) -> None:
     payments, checkout = await shop.agreed(lifetime=f"{LIFETIME}s")

@@ -1,7 +1,7 @@
-"""The key that signs tokens is replaced under load, and the operator dies in every phase of it.
+"""Rotation of the token signing key under load, with an operator crash in every phase.
 
-Judged from outside: by what callers are answered, by the tokens they present, and by every state
-that the API server tells of the bundles and of the issuer's Secret.
+The judges are external: the answers to callers, the tokens that they present, and every state of
+the bundles and of the issuer's Secret that the API server reports.
 """
 
 import asyncio
@@ -31,16 +31,16 @@ from troth.pki.keys import load_private_key
 from troth.resources.references import Ref
 
 LIFETIME = 10
-"""Seconds of a token; no token of `hasty` lives for longer than 12."""
+"""Token lifetime in seconds; no token of `hasty` lives longer than 12."""
 PROPAGATION = 4
-"""Seconds: what the node takes, and one in which an identity's files are not looked at again."""
+"""Propagation delay in seconds: the node's lag, and one second between checks of the files."""
 LAG = 1.5
 HASTY = "tests.cluster.tokens.hasty"
 
 
 @dataclass
 class Load:
-    """Calls without a pause, and what became of them."""
+    """Calls without a pause, and their outcomes."""
 
     answers: int = 0
     failures: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Load:
                 answer = await client.get("/")
                 if answer.status_code != 200:
                     self.failures.append(answer.text)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the call has failed
+            except Exception as error:  # noqa: BLE001 - any error is a failed call
                 self.failures.append(repr(error))
             self.answers += 1
             await asyncio.sleep(0.05)
@@ -64,14 +64,14 @@ def kid_of(token: str) -> str:
 
 
 def signing(secret: Manifest) -> str:
-    """Return the kid of the key that signs, as an issuer reads it."""
+    """Return the kid of the signing key, as an issuer reads it."""
     key = load_private_key(base64.b64decode(secret["data"]["current.key"]))
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return key_id(key.public_key())
 
 
 def verified_with(bundle: Manifest) -> set[str]:
-    """Return the kids that a bundle has."""
+    """Return the kids in a bundle."""
     document = json.loads(bundle["data"]["bundle.json"])
     return {each["kid"] for each in document["keys"] if each["use"] == "jwt-svid"}
 
@@ -82,11 +82,11 @@ def moment(sight: Sight) -> float:
 
 
 Turn = Callable[[Shop, str], Awaitable[bool]]
-"""Whether a rotation away from a key has come to a point."""
+"""Returns whether a rotation away from a key has reached a point."""
 
 
 def in_phase(name: str) -> Turn:
-    """When its phase is told of in the status."""
+    """Return a turn that is reached when the status shows a phase."""
 
     async def reached(shop: Shop, _: str) -> bool:
         status = (await shop.person.the(DOMAIN, shop.domain)).get("status", {})
@@ -112,7 +112,7 @@ TURNS = (prepared, in_phase("Distributing"), activated, in_phase("Retiring"), re
 
 
 async def dies_at_every_turn(shop: Shop, first: str) -> None:
-    """Follow a rotation to its end, and kill the operator whenever it has taken a step."""
+    """Follow a rotation to its end, and kill the operator after each step."""
     for turn in TURNS:
         await until(lambda: turn(shop, first), bool, LONG)  # noqa: B023 - awaited at once
         await asyncio.to_thread(shop.operator.kill)
@@ -124,7 +124,7 @@ async def signing_now(shop: Shop) -> str:
     return signing(await shop.person.the("Secret", shop.keys))
 
 
-async def test_no_call_fails_while_the_key_is_replaced_and_the_operator_dies_at_every_turn(
+async def test_no_call_fails_in_a_key_rotation_with_a_crash_in_each_phase(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     annex = await stage.namespace()
@@ -159,10 +159,10 @@ async def test_no_call_fails_while_the_key_is_replaced_and_the_operator_dies_at_
         assert {signing(each.manifest) for each in keys} == {first, second}
         for states in bundles.values():
             published, dropped = course(states, first, second)
-            # it signed nothing until everybody could have read it everywhere
+            # it signed nothing until every verifier could have read it
             assert signed_first.at - published.at >= PROPAGATION
             assert signed_first.version > published.version
-            # and the other was there until the last token that it could have signed was over
+            # the first key was published until the last token that it could have signed had expired
             ended = max(claims(token)["exp"] for token in tokens if kid_of(token) == first)
             assert moment(dropped) > ended
             last = hasty.MAX_LIFETIME + hasty.LEEWAY
@@ -170,7 +170,10 @@ async def test_no_call_fails_while_the_key_is_replaced_and_the_operator_dies_at_
 
 
 def course(states: Iterable[Sight], first: str, second: str) -> tuple[Sight, Sight]:
-    """Return when a bundle got the second key, and when it lost the first; never it has none."""
+    """Return when a bundle got the second key, and when it lost the first.
+
+    Fail if the bundle ever has neither.
+    """
     published, dropped = None, None
     for each in states:
         kids = verified_with(each.manifest)

@@ -1,4 +1,4 @@
-"""Somebody deletes, edits or gets ahead of what the issuer works from; it is as declared again."""
+"""Tampering with the issuer's inputs: deleted, edited or foreign ones are restored or reported."""
 
 import base64
 import gzip
@@ -25,7 +25,7 @@ async def shop(
 
 
 async def settled(shop: Shop) -> Manifest:
-    """Return the issuer's Secret once it has all that it gets."""
+    """Return the issuer's Secret once it is complete."""
     await shop.agreed()
 
     def whole(secret: Manifest) -> bool:
@@ -45,7 +45,7 @@ def encoded(content: bytes) -> str:
 
 
 def widened(secret: Manifest, shop: Shop) -> str:
-    """The view with a scope more."""
+    """Return the issuer configuration with an additional scope."""
     view = view_of(secret)
     checkout = view["callers"][shop.workload(Ref(shop.stage.shop, "checkout"))]
     for audience in checkout["audiences"].values():
@@ -54,17 +54,15 @@ def widened(secret: Manifest, shop: Shop) -> str:
 
 
 async def repairs(shop: Shop) -> int:
-    """Return how often a person was told that something was put right."""
-    events = await shop.person.events("default")  # of what has no namespace
+    """Return the number of Events that report a restored object."""
+    events = await shop.person.events("default")  # Events of cluster-scoped objects
     return events.count(("Repaired", shop.domain.name))
 
 
 @pytest.mark.parametrize(
     "edit", ["a view with a scope more", "half a view", "no view", "no bundle"]
 )
-async def test_what_was_edited_by_hand_is_put_right_with_one_write_and_told(
-    shop: Shop, edit: str
-) -> None:
+async def test_manual_edit_is_restored_with_one_write_and_reported(shop: Shop, edit: str) -> None:
     before = await settled(shop)
     data = {
         "a view with a scope more": {"view.json.gz": widened(before, shop)},
@@ -84,7 +82,7 @@ async def test_what_was_edited_by_hand_is_put_right_with_one_write_and_told(
     assert await until(lambda: repairs(shop), bool) == 1
 
 
-async def test_a_key_that_was_deleted_is_made_anew_and_callers_recover_by_themselves(
+async def test_deleted_key_is_made_again_and_callers_recover(
     shop: Shop,
 ) -> None:
     payments, checkout = await shop.agreed()
@@ -113,7 +111,7 @@ async def test_a_key_that_was_deleted_is_made_anew_and_callers_recover_by_themse
         assert ("TokenKeyReplaced", shop.domain.name) in events
 
 
-async def test_a_secret_of_somebody_elses_in_its_place_stays_and_is_told(
+async def test_foreign_secret_in_its_place_is_reported_and_not_changed(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = Ref(stage.own, f"{stage.name}-tokens")

@@ -1,6 +1,6 @@
-"""Tokens from end to end: declared, issued, bound, presented, verified, and taken back.
+"""Tokens from end to end: declared, issued, bound, presented, verified and revoked.
 
-`tests.cluster.tokens.shop` says which parts are real: all of them.
+Every part is real: see `tests.cluster.tokens.shop`.
 """
 
 import shutil
@@ -34,7 +34,7 @@ async def shop(
         yield started
 
 
-async def test_a_new_domain_gives_a_caller_what_both_sides_declare(shop: Shop) -> None:
+async def test_new_domain_grants_a_caller_what_both_sides_declare(shop: Shop) -> None:
     payments, checkout = await shop.agreed()
     await shop.person.hears(DOMAIN, shop.domain, "TokensReady", "Active", "True")
     await shop.issuer()
@@ -51,16 +51,16 @@ async def test_a_new_domain_gives_a_caller_what_both_sides_declare(shop: Shop) -
     assert first["exp"] - first["iat"] == 300
 
 
-# What it costs
+# Costs
 
 
 async def test_tokens_cost_a_domain_four_writes_and_a_new_identity_one(stage: Stage) -> None:
-    """Beside the three of a new identity: its line in the issuer's view."""
+    """In addition to the three of a new identity: its entry in the issuer configuration."""
     plain = await written_for_a_domain(stage, "-plain")
     issuing = await written_for_a_domain(stage, "-issuing", tokens={})
     more = issuing - plain
     assert more.pop("trustdomains", 0) <= 1, "the status may tell of a step in between"
-    # the key, the bundle and the view, all in one Secret, and the issuer's certificate
+    # the key, the bundle and the issuer configuration in one Secret, and the issuer's certificate
     assert more == Counter({"secrets": 4})
 
     stage.requests.clear()
@@ -76,7 +76,7 @@ async def test_tokens_cost_a_domain_four_writes_and_a_new_identity_one(stage: St
 
 
 async def written_for_a_domain(stage: Stage, name: str, **spec: object) -> Counter[str]:
-    """Declare a domain with a namespace; return what is written until all is quiet."""
+    """Declare a domain with a namespace; return the writes until it has settled."""
     label = f"{stage.name}{name}"
     await stage.namespace(label)
     if not stage.copies:
@@ -92,13 +92,13 @@ async def written_for_a_domain(stage: Stage, name: str, **spec: object) -> Count
 
 
 async def compiled(stage: Stage) -> None:
-    """Wait until the view, which changes once a second at most, is as it will be."""
+    """Wait until the issuer configuration, written at most once a second, is up to date."""
     await stage.settled()
     await stage.later(MOMENT)
     await stage.settled()
 
 
-async def test_what_has_not_changed_costs_nothing_nor_does_a_restart(stage: Stage) -> None:
+async def test_unchanged_state_and_a_restart_cost_nothing(stage: Stage) -> None:
     await stage.domain(tokens={})
     await stage.run()
     await stage.identity(
@@ -133,11 +133,11 @@ async def own_secrets(stage: Stage) -> dict[tuple[str, str, str], str]:
     }
 
 
-# What is taken back
+# Revocation
 
 
 async def refusal(client: httpx.AsyncClient) -> TokenRefusedError | UnknownCalleeError | None:
-    """Call with whatever the client has; return why it was not sent, None if it was."""
+    """Call with the client's current token; return why it was not sent, or None."""
     try:
         await client.get("/")
     except (TokenRefusedError, UnknownCalleeError) as error:
@@ -145,7 +145,7 @@ async def refusal(client: httpx.AsyncClient) -> TokenRefusedError | UnknownCalle
     return None
 
 
-async def test_what_is_taken_back_gets_no_new_token(shop: Shop) -> None:
+async def test_revoked_scope_gets_no_new_token(shop: Shop) -> None:
     payments, checkout = await shop.agreed()
     issuer = await shop.issuer()
     files = await shop.node.identity(checkout)
@@ -165,15 +165,15 @@ async def test_what_is_taken_back_gets_no_new_token(shop: Shop) -> None:
 async def takes_hold(
     declare: Callable[[], Awaitable[Ref]], look: Callable[[], Awaitable[str]], outcome: str
 ) -> None:
-    """Declare something and see what comes of it."""
+    """Apply a declaration and wait until it takes effect."""
     await declare()
     await until(look, lambda seen: seen == outcome)
 
 
-async def test_a_caller_that_is_not_accepted_any_more_is_refused_with_a_token_that_is_good(
+async def test_revoked_caller_is_rejected_although_its_token_is_valid(
     shop: Shop,
 ) -> None:
-    """Its token lives on for minutes; the callee's own files end it as soon as they arrive."""
+    """Its token is valid for minutes; the callee rejects it once its own files are updated."""
     payments, checkout = await shop.agreed()
     await shop.issuer()
     async with shop.served(payments) as service, shop.calling(checkout, service) as client:
@@ -203,7 +203,7 @@ async def presenting(certificate: Path | None, service: Service, token: str) -> 
 # Between trust domains
 
 
-async def test_a_token_is_good_in_a_domain_that_federates_and_in_no_other(
+async def test_token_is_accepted_in_a_federated_domain_and_in_no_other(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bank = await stage.namespace(f"{stage.name}-bank")
@@ -247,7 +247,7 @@ async def test_a_token_is_good_in_a_domain_that_federates_and_in_no_other(
                 try:
                     answer = await presenting(files.current.tls_crt, service, token)
                 except (httpx.TransportError, ssl.SSLError):
-                    return "handshake"  # its root is not trusted any more
+                    return "handshake"  # its root is no longer trusted
                 return str(answer.status_code)
 
             assert await until(judged, lambda seen: seen != "200") in ("handshake", "401", "403")
@@ -258,7 +258,7 @@ async def test_a_token_is_good_in_a_domain_that_federates_and_in_no_other(
 # Without a certificate
 
 
-async def test_a_service_accounts_token_is_exchanged_and_taken_where_that_is_declared(
+async def test_service_account_token_is_exchanged_if_possession_is_optional(
     shop: Shop, tmp_path: Path
 ) -> None:
     payments, checkout = await shop.agreed(proofOfPossession="Optional")
@@ -279,7 +279,7 @@ async def test_a_service_accounts_token_is_exchanged_and_taken_where_that_is_dec
         anonymous = await presenting(None, service, token)
         assert anonymous.json() == answer.json()
 
-        await shop.payments(CHARGE, REFUND)  # Required, as if nothing were said
+        await shop.payments(CHARGE, REFUND)  # the default, Required
 
         async def unbound() -> httpx.Response:
             return await client.get("/")
@@ -293,7 +293,7 @@ async def test_a_service_accounts_token_is_exchanged_and_taken_where_that_is_dec
 # Two certificates of one identity
 
 
-async def test_a_token_is_good_with_its_own_certificate_alone_while_that_is_replaced(
+async def test_token_is_accepted_only_with_its_own_certificate_in_a_rotation(
     shop: Shop, tmp_path: Path
 ) -> None:
     payments, checkout = await shop.agreed()

@@ -1,4 +1,4 @@
-"""Every command of docs/tutorial.md works as written, in order."""
+"""The tutorial: every command of docs/tutorial.md works as written, in order."""
 
 import contextlib
 import os
@@ -26,11 +26,11 @@ for_bash_and_curl = pytest.mark.skipif(
 
 
 @for_bash_and_curl
-def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
+def test_every_command_of_the_tutorial_works(tmp_path: Path) -> None:
     name = f"tutorial-{os.getpid()}"
     text = TUTORIAL.read_text()
     commands = "".join(re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-    # what differs from a person's session: where Python is, and a cluster of the test's own
+    # differences from a user's session: the path of Python, and a cluster of the test's own
     commands = commands.replace(".venv/bin/python", sys.executable)
     commands = commands.replace(" .venv/bin/troth", f" {sys.executable} -m troth.cli")
     commands = commands.replace("\n.venv/bin/troth", f"\n{sys.executable} -m troth.cli")
@@ -50,7 +50,7 @@ def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
             output, _ = session.communicate(timeout=PATIENCE)
         finally:
             if session.poll() is None or session.returncode:
-                with contextlib.suppress(ProcessLookupError):  # all of it may have ended
+                with contextlib.suppress(ProcessLookupError):  # it may have ended already
                     os.killpg(session.pid, signal.SIGKILL)
             DetachedSandbox(name).down()
     assert session.returncode == 0, output

@@ -1,4 +1,4 @@
-"""The API server and the models refuse the same WebhookEndpoints, in the same words."""
+"""WebhookEndpoints: the API server and the models reject the same ones, with one message."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ HERE = {name: changed(base, "metadata.namespace", "default") for name, base in B
 
 
 @pytest.mark.parametrize("manifest", HERE.values(), ids=HERE)
-def test_the_api_server_takes_what_is_right(dry_run: DryRun, manifest: Manifest) -> None:
+def test_api_server_accepts_valid_manifests(dry_run: DryRun, manifest: Manifest) -> None:
     answer = check(manifest, dry_run)
     assert answer.accepted, answer.body
 
@@ -26,16 +26,16 @@ def test_the_api_server_takes_what_is_right(dry_run: DryRun, manifest: Manifest)
     ("base", "path", "value"),
     [(base, path, value) for base, path, value, *_ in WRONG],
 )
-def test_both_refuse_what_is_wrong_in_the_same_words(
+def test_both_reject_known_faults_with_the_same_message(
     dry_run: DryRun, base: str, path: str, value: Any
 ) -> None:
     assert not check(changed(HERE[base], path, value), dry_run).accepted
 
 
-def test_a_source_without_a_scheme_is_told_that_an_address_is_not_an_identity(
+def test_source_without_a_scheme_is_rejected_with_the_reason(
     dry_run: DryRun,
 ) -> None:
-    """The sentence that this rule is for, at `kubectl apply`."""
+    """An address is not an identity: `kubectl apply` must show this message."""
     manifest = changed(HERE["bare"], f"{INBOUND}.source", {"cidrs": ["203.0.113.0/24"]})
     del manifest["spec"]["inbound"]["scheme"]
     told = " ".join(complaint.sentence for complaint in dry_run.create(manifest).complaints)
@@ -60,7 +60,9 @@ PLACES = {
 
 @settings(max_examples=200)
 @given(st.data())
-def test_both_read_the_words_of_an_endpoint_alike(dry_run: DryRun, data: st.DataObject) -> None:
+def test_both_read_unusual_values_of_an_endpoint_alike(
+    dry_run: DryRun, data: st.DataObject
+) -> None:
     manifest = HERE["hmac"]
     for place in data.draw(st.sets(st.sampled_from(sorted(PLACES)), min_size=1, max_size=2)):
         manifest = changed(manifest, f"{INBOUND}.{place}", data.draw(PLACES[place]))
@@ -69,5 +71,5 @@ def test_both_read_the_words_of_an_endpoint_alike(dry_run: DryRun, data: st.Data
 
 @settings(max_examples=200)
 @given(gone_wrong(st.sampled_from(list(HERE.values()))))
-def test_what_one_refuses_the_other_refuses(dry_run: DryRun, manifest: Manifest) -> None:
+def test_both_reject_the_same_random_manifests(dry_run: DryRun, manifest: Manifest) -> None:
     check(manifest, dry_run)

@@ -1,4 +1,4 @@
-"""Somebody who writes down every state that objects were in, as the API server tells it."""
+"""Witnesses: records of every state of objects, as the API server reports them."""
 
 import asyncio
 import json
@@ -17,10 +17,10 @@ from troth.cluster.api import RESOURCES
 
 @dataclass(frozen=True)
 class Sight:
-    """An object as it was from a moment on."""
+    """A state of an object."""
 
     at: float
-    """When the witness heard of it, on the monotonic clock."""
+    """When the witness saw it, on the monotonic clock."""
     type: str
     """ADDED, MODIFIED or DELETED."""
     manifest: Manifest
@@ -32,7 +32,7 @@ class Sight:
 
     @property
     def version(self) -> int:
-        """Where it stands among all writes to the cluster: there is one etcd, and it counts."""
+        """Position among all writes to the cluster, which has a single etcd that counts them."""
         return int(version(self.manifest))
 
 
@@ -48,7 +48,7 @@ class Witness:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls),
             timeout=aiohttp.ClientTimeout(total=None),
-            read_bufsize=2**21,  # one event is one line, and a Secret with keystores is a long one
+            read_bufsize=2**21,  # one event is one line, and a Secret with keystores makes it long
         )
         since, self._known = await self._list()
         parameters = {"watch": "true", "resourceVersion": since}
@@ -63,7 +63,7 @@ class Witness:
         await self._session.close()
 
     async def everything(self) -> list[Sight]:
-        """Return what was seen, once nothing that is there now is missing from it."""
+        """Return the recorded states, once they include every current object."""
 
         async def unheard_of() -> set[int]:
             assert not self._noting.done(), "the watch has broken off: there may be a gap"
@@ -88,7 +88,7 @@ class Witness:
 
 
 def each_got_one_certificate(sights: list[Sight], number: int) -> None:
-    """Hold against all that was ever stored: none was replaced, and none taken away."""
+    """Assert from all stored states that no certificate was replaced or removed."""
     serials = defaultdict(set)
     for sight in sights:
         assert sight.type != "DELETED"

@@ -1,4 +1,4 @@
-"""Reads the pages of docs/, and what the code says that they must explain."""
+"""The pages of docs/, and the reasons in the code that they must explain."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The pages about brokers say what the code does: its reasons, its numbers, its rules."""
+"""The pages about brokers agree with the code: reasons, numbers and rules."""
 
 from types import ModuleType
 
@@ -27,17 +27,17 @@ GUIDE = page("brokers.md", "reference/brokers.md")
     [topics, grant_status, broker_status, broker_faults, json_schema],
     ids=lambda module: module.__name__,
 )
-def test_every_reason_is_in_the_guide(module: ModuleType) -> None:
+def test_guide_has_every_reason(module: ModuleType) -> None:
     assert set(reasons(module))
     assert unexplained(module, GUIDE) == set()
 
 
-def test_every_reason_of_an_admin_credential_is_in_the_guide_to_rotation() -> None:
+def test_rotation_reference_has_every_reason_of_an_admin_credential() -> None:
     assert "MechanismTaken" in set(reasons(admin_rotation))
     assert unexplained(admin_rotation, page("reference/rotation.md")) == set()
 
 
-def test_the_rule_for_certificates_is_the_one_that_makes_principals() -> None:
+def test_certificate_rule_of_the_guide_is_the_one_for_principals() -> None:
     assert f"rules={kafka_principals.mapping_rule('troth-prod-')}\n" in GUIDE
 
 

@@ -26,7 +26,7 @@ def test_every_state_is_explained() -> None:
     assert {state for state in EdgeState if f"| `{state}` |" not in GUIDE} == set()
 
 
-def test_the_shown_edge_is_one_of_the_shop() -> None:
+def test_shown_edge_is_one_of_the_shop() -> None:
     shop = str(ROOT / "examples" / "shop")
     drawn = CliRunner().invoke(app, ["graph", "-f", shop, "-o", "json"])
     (edge,) = (

@@ -1,4 +1,4 @@
-"""Every page in docs/: links lead somewhere, manifests are valid, commands and values exist."""
+"""Every page in docs/: links resolve, manifests are valid, commands and values exist."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ every_page = pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.re
 
 
 @every_page
-def test_links_lead_somewhere(path: Path) -> None:
+def test_links_resolve(path: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
         name, _, anchor = target.partition("#")
         other = (path.parent / name).resolve() if name else path

@@ -1,4 +1,4 @@
-"""The pages about webhooks say what the code does: reasons, numbers, manifests and commands."""
+"""The pages about webhooks agree with the code: reasons, numbers, manifests and commands."""
 
 import ast
 import json
@@ -53,12 +53,12 @@ RUNNER = CliRunner()
 
 
 def section(title: str, text: str = GUIDE) -> str:
-    """Return what a heading is followed by, until the next one."""
+    """Return the text from a heading to the next."""
     return re.split(r"^#+ ", text.split(f"# {title}\n")[1], flags=re.MULTILINE)[0]
 
 
 def rows(title: str, text: str = GUIDE) -> list[list[str]]:
-    """Return the rows of the first table after a heading, without its titles."""
+    """Return the rows of the first table after a heading, without its header."""
     found = [line for line in section(title, text).splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in found[2:]]
 
@@ -71,21 +71,21 @@ def rows(title: str, text: str = GUIDE) -> list[list[str]]:
     [webhook_reach, webhook_told, webhook_keys, webhook_status, webhook_endpoint, webhook_rotation],
     ids=lambda module: module.__name__,
 )
-def test_every_reason_of_a_status_is_in_the_guide(module: ModuleType) -> None:
+def test_guide_has_every_reason_of_a_status(module: ModuleType) -> None:
     ours = {"GatewayConfigured", "TargetReachable", "SecretAvailable", "WebhookEndpoint"}
     of_rotations = {"AwaitingCredential", "NothingToRotate"}
     found = set(reasons(module)) - ours - of_rotations - {"UnsignedAccepted"}
     assert {reason for reason in found if f"`{reason}`" not in GUIDE} == set()
 
 
-def test_every_reason_of_the_gateways_own_condition_is_in_the_guide() -> None:
+def test_guide_has_every_reason_of_the_gateways_condition() -> None:
     found = set(reasons(webhook_signing)) - {"ServiceIdentity", "WriteRefused"}
     assert "CreatingSigningKey" in found
     assert {reason for reason in found if f"`{reason}`" not in GUIDE} == set()
 
 
 def words(module: ModuleType) -> Iterator[str]:
-    """The reasons that a module of the gateway gives, in small letters with hyphens."""
+    """Yield the reasons of a gateway's module, which are in lower case with hyphens."""
     for node in ast.walk(ast.parse(getsource(module))):
         given: list[ast.expr] = []
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -104,19 +104,19 @@ def words(module: ModuleType) -> Iterator[str]:
 @pytest.mark.parametrize(
     "module", [app, reading, source, handover, delivering], ids=lambda module: module.__name__
 )
-def test_every_reason_of_a_line_in_the_log_is_in_the_guide(module: ModuleType) -> None:
+def test_guide_has_every_reason_of_a_log_line(module: ModuleType) -> None:
     found = set(words(module))
     assert found
     assert {word for word in found if f"`{word}`" not in GUIDE} == set()
 
 
-def test_every_reason_for_which_a_delivery_is_not_verified_is_in_the_guide() -> None:
+def test_guide_has_every_reason_of_an_unverified_delivery() -> None:
     assert {
         each for each in Reason if f"`{each}`" not in section("A delivery is not verified")
     } == set()
 
 
-def test_what_the_target_refuses_it_refuses_so() -> None:
+def test_guide_has_the_targets_reasons_for_a_rejection() -> None:
     table = section("The token for the target").partition("| rejected |")[2]
     told = re.findall(r"`([a-z-]+)`", table)
     assert len(told) == 5
@@ -140,7 +140,7 @@ def signs_time(name: SchemeName) -> bool:
     return scheme_for(signing).signs_timestamp
 
 
-def test_the_table_has_every_scheme_and_says_what_it_leaves_open() -> None:
+def test_table_has_every_scheme_and_its_gap() -> None:
     table = {row[0].strip("`"): row for row in rows("Schemes")}
     assert set(table) == set(SchemeName)
     assert table.pop(SchemeName.GITLAB_TOKEN)[4] == "any, at any time"
@@ -148,7 +148,7 @@ def test_the_table_has_every_scheme_and_says_what_it_leaves_open() -> None:
         assert table[name][4] == ("none" if signs_time(SchemeName(name)) else "once more"), name
 
 
-def test_it_says_who_issues_each_key() -> None:
+def test_guide_says_who_issues_each_key() -> None:
     (issued,) = re.findall(r"\*\*The sender issues it\*\* \(([^)]+)\)", GUIDE)
     (chosen,) = re.findall(r"\*\*You choose it\*\* \(([^)]+)\)", GUIDE)
     assert set(issued.split(", ")) == set(ISSUED_BY_SENDER)
@@ -159,7 +159,7 @@ def test_it_says_who_issues_each_key() -> None:
 # Manifests
 
 
-def test_what_it_declares_is_taken() -> None:
+def test_manifests_of_the_guide_are_valid() -> None:
     declared = [
         manifest
         for block in blocks(GUIDE, "yaml")
@@ -170,7 +170,7 @@ def test_what_it_declares_is_taken() -> None:
     assert kinds == ["ServiceIdentity", "WebhookEndpoint", "ServiceIdentity"]
 
 
-def test_the_hmac_that_it_describes_is_taken() -> None:
+def test_described_hmac_is_valid() -> None:
     (block,) = [each for each in blocks(GUIDE, "yaml") if "hmac:" in each]
     written = yaml.safe_load(block)
     manifest = json.loads(json.dumps(BASES["bare"]))
@@ -185,13 +185,13 @@ def paths(values: Mapping[str, Any], before: str = "") -> Iterator[str]:
             yield from paths(value, f"{before}{name}.")
 
 
-def test_the_values_are_those_of_the_chart() -> None:
+def test_values_are_those_of_the_chart() -> None:
     (block,) = [each for each in blocks(GUIDE, "yaml") if each.startswith("# values.yaml")]
     known = set(paths(yaml.safe_load((ROOT / "charts" / "troth" / "values.yaml").read_text())))
     assert set(paths(yaml.safe_load(block))) - known == set()
 
 
-def test_the_python_is_python() -> None:
+def test_python_example_parses() -> None:
     (block,) = blocks(GUIDE, "python")
     ast.parse(block)
 
@@ -199,7 +199,7 @@ def test_the_python_is_python() -> None:
 # Commands
 
 
-def test_its_command_says_whether_a_delivery_is_good(tmp_path: Path) -> None:
+def test_command_of_the_guide_verifies_a_delivery(tmp_path: Path) -> None:
     secret, event = tmp_path / "secret.txt", tmp_path / "event.json"
     secret.write_text(WHSEC)
     event.write_text('{"id": "evt_1"}')
@@ -217,17 +217,17 @@ def test_its_command_says_whether_a_delivery_is_good(tmp_path: Path) -> None:
     assert RUNNER.invoke(command, verifying).exit_code == 1
 
 
-# The line, the metrics, numbers
+# Log line, metrics, numbers
 
 
-def test_the_line_is_one_as_the_gateway_writes_it() -> None:
+def test_log_line_has_the_gateways_fields() -> None:
     (block,) = blocks(GUIDE, "json")
     said = json.loads(block)
     beside = {"event", "level", "timestamp", "duration_ms"}
     assert set(said) - beside == set(Decision.__dataclass_fields__)
 
 
-def test_the_metrics_are_the_gateways() -> None:
+def test_metrics_are_the_gateways() -> None:
     told = {row[0].strip(" `|") for row in rows("Webhook gateway", METRICS)}
     registry = CollectorRegistry()
     Decisions(registry)
@@ -254,11 +254,11 @@ def test_numbers_and_names_are_those_of_the_code(said: str) -> None:
     assert said in GUIDE
 
 
-def test_the_headers_that_go_on_are_named() -> None:
+def test_forwarded_headers_are_named() -> None:
     on = {header.decode() for name in SchemeName for header in event_headers(name)}
     assert {each for each in on if each not in GUIDE.lower()} == set()
 
 
-def test_the_log_message_of_a_new_password_is_in_the_guide() -> None:
+def test_log_message_of_a_new_password_is_in_the_guide() -> None:
     (logged,) = re.findall(r'log\.info\("([^"]+)"\)', getsource(url_file))
     assert f"`{logged}`" in GUIDE

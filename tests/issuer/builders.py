@@ -54,11 +54,11 @@ VIEW: dict[str, Any] = {
         LEDGER: {"audiences": {}},
     },
 }
-"""Checkout may call payments and start transactions, payments may call ledger, ledger nobody."""
+"""View in which checkout may call payments and start transactions, and payments may call ledger."""
 
 
 def signing_key(which: str = "current") -> ec.EllipticCurvePrivateKey:
-    """One key per name for the whole run."""
+    """Return the key of a name, the same for the whole run."""
     return _signing_key(which)
 
 
@@ -68,7 +68,7 @@ def _signing_key(_which: str) -> ec.EllipticCurvePrivateKey:
 
 
 def root(which: str = "root", domain: str = DOMAIN) -> SigningAuthority:
-    """One root per name for the whole run."""
+    """Return the root of a name, the same for the whole run."""
     return _root(which, domain)
 
 
@@ -80,12 +80,12 @@ def _root(which: str, domain: str) -> SigningAuthority:
 
 
 def view(**changes: Any) -> dict[str, Any]:
-    """The view, with some of its members as given."""
+    """Return the view with changed members."""
     return copy.deepcopy(VIEW) | changes
 
 
 def without_edge(caller: str = CHECKOUT, audience: str = PAYMENTS) -> dict[str, Any]:
-    """The view after an edge has gone."""
+    """Return the view without an edge."""
     changed = view()
     del changed["callers"][caller]["audiences"][audience]
     return changed
@@ -99,7 +99,7 @@ def secret_data(
     retiring: str | None = None,
     published: tuple[str, ...] | None = None,
 ) -> dict[str, bytes]:
-    """The parts of a Secret `<domain>-tokens`; keys by name, `published` those in the bundle."""
+    """Return the data of Secret `<domain>-tokens`: keys by name, `published` in the bundle."""
     slots = [name for name in (current, following, retiring) if name]
     jwks = [public_jwk(signing_key(name).public_key()) for name in published or slots]
     roots = root().authority.anchors
@@ -118,7 +118,7 @@ def secret_data(
 def secret(
     parts: Mapping[str, bytes] | None = None, version: str = "1", namespace: str = NAMESPACE
 ) -> dict[str, Any]:
-    """The Secret, as the API server gives it."""
+    """Return the Secret as the API server returns it."""
     data = parts if parts is not None else secret_data()
     return {
         "apiVersion": "v1",
@@ -134,7 +134,7 @@ def mandate(document: Mapping[str, Any] | None = None, **keys: Any) -> Mandate:
 
 
 def svid(spiffe_id: str = CHECKOUT, *dns_names: str, which: str = "root", **options: Any) -> bytes:
-    """An X.509-SVID in PEM, by the domain's root."""
+    """Return an X.509-SVID in PEM, issued by the domain's root."""
     domain = spiffe_id.split("/")[2]
     authority = root(which if domain == DOMAIN else domain, domain)
     profile = LeafProfile(spiffe_id, dns_names, options.get("lifetime", pki.DAY))
@@ -143,7 +143,7 @@ def svid(spiffe_id: str = CHECKOUT, *dns_names: str, which: str = "root", **opti
 
 
 class NoAccounts:
-    """An API server that never says whose a token is."""
+    """API server that identifies no token."""
 
     async def account(self, token: str, audience: str) -> Account:
         del token, audience
@@ -151,7 +151,7 @@ class NoAccounts:
 
 
 class KnownAccounts:
-    """An API server that knows some tokens."""
+    """API server that knows some tokens."""
 
     def __init__(self, **accounts: tuple[str, str]) -> None:
         self.accounts = accounts
@@ -163,7 +163,7 @@ class KnownAccounts:
 
 
 class Wire:
-    """Puts the caller's certificate where a server with TLS would, and passes the rest on."""
+    """Middleware that adds the caller's certificate to the ASGI scope, as a TLS server does."""
 
     def __init__(self, inner: ASGIApp, certificate: bytes | None, error: str | None = None) -> None:
         self._inner = inner
@@ -178,12 +178,12 @@ class Wire:
 
 
 def client(application: ASGIApp, certificate: bytes | None = None) -> httpx.AsyncClient:
-    """A caller that shows a certificate, or none."""
+    """Return a client with a certificate, or without one."""
     transport = httpx.ASGITransport(Wire(application, certificate))
     return httpx.AsyncClient(transport=transport, base_url=ISSUER)
 
 
 def issuer_app(current: Mandate | None = None, accounts: Any = None) -> ASGIApp:
-    """The issuer of `mandate()`, or of another."""
+    """Return the issuer's application for `mandate()`, or for another."""
     working = current or mandate()
     return app(lambda: working, accounts or NoAccounts(), Decisions())

@@ -1,4 +1,4 @@
-"""Loggers that are new in each test: one that another test has used keeps what was configured."""
+"""Fixture that resets the loggers for each test: a used logger keeps its configuration."""
 
 import pytest
 import structlog

@@ -1,4 +1,4 @@
-"""An issuer on loopback, with real TLS, and callers of other makes."""
+"""An issuer on loopback with real TLS, and clients that share no code with it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ISSUER_ID = f"spiffe://{DOMAIN}/ns/troth-system/sa/troth-issuer"
 
 
 def root(which: str = "root") -> bytes:
-    """A root of the trust domain, in PEM."""
+    """Return a root of the trust domain, in PEM."""
     return b"".join(builders.root(which).authority.anchors)
 
 
@@ -46,14 +46,14 @@ def write_pair(directory: Path, name: str, spiffe_id: str, *dns_names: str, **op
 
 @dataclass
 class Running:
-    """An issuer that serves on loopback."""
+    """Issuer that serves on loopback."""
 
     server: Server
     files: IssuerTLS
     directory: Path
     mandate: Mandate = field(default_factory=builders.mandate)
     moment: datetime | None = None
-    """What time it is for the issuer; None for the machine's."""
+    """Time of the issuer; None for the machine's clock."""
 
     @property
     def port(self) -> int:
@@ -65,7 +65,7 @@ class Running:
         return f"https://localhost:{self.port}"
 
     async def curl(self, path: str, *options: str, caller: Path | None = None) -> Answer:
-        """Ask with curl, with a caller's certificate or none."""
+        """Send a request with curl, with a caller's certificate or without one."""
         shown = ["--cert", str(caller), "--key", str(caller.with_suffix(".key"))] if caller else []
         return await ran(
             *("curl", "-sS", "--max-time", "10", "--cacert", str(self.directory / "ca.crt")),
@@ -86,7 +86,7 @@ class Running:
 
 @dataclass
 class Answer:
-    """What a program said."""
+    """Exit code and output of a program."""
 
     code: int
     output: str

@@ -1,4 +1,4 @@
-"""`troth issue` as a person starts it, and the lines it writes."""
+"""`troth issue`: errors at start, and the format of its log lines."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ def kubeconfig(tmp_path: Path) -> Path:
     return file
 
 
-def test_without_its_files_it_says_so_in_a_sentence(kubeconfig: Path, tmp_path: Path) -> None:
+def test_missing_tls_files_are_reported(kubeconfig: Path, tmp_path: Path) -> None:
     options = ("--domain", "production", "--kubeconfig", str(kubeconfig), "--tls", str(tmp_path))
     ended = CliRunner().invoke(app, ["issue", *options, "--health-listen", "127.0.0.1:0"])
     assert ended.exit_code == 1
@@ -42,7 +42,7 @@ def test_without_its_files_it_says_so_in_a_sentence(kubeconfig: Path, tmp_path: 
     assert "Traceback" not in ended.output
 
 
-def test_it_asks_for_the_domain() -> None:
+def test_domain_is_required() -> None:
     ended = CliRunner().invoke(app, ["issue"])
     assert ended.exit_code == 2
     assert "--domain" in ended.output
@@ -50,7 +50,7 @@ def test_it_asks_for_the_domain() -> None:
 
 @pytest.mark.parametrize("command", [("issue", "--domain", "production"), ("run",)])
 @pytest.mark.parametrize("option", ["--log-format", "--log-level"])
-def test_how_it_cannot_log_it_says_in_a_sentence(command: tuple[str, ...], option: str) -> None:
+def test_invalid_log_option_is_rejected(command: tuple[str, ...], option: str) -> None:
     ended = CliRunner().invoke(app, [*command, option, "loudly"])
     assert ended.exit_code == 2
     assert option in ended.output
@@ -66,7 +66,7 @@ def written(capsys: pytest.CaptureFixture[str], *, direct: bool) -> list[dict[st
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def test_lines_written_directly_are_as_all_others(capsys: pytest.CaptureFixture[str]) -> None:
+def test_direct_log_lines_equal_all_others(capsys: pytest.CaptureFixture[str]) -> None:
     by_way, direct = written(capsys, direct=False), written(capsys, direct=True)
     for line in (*by_way, *direct):
         assert line.pop("timestamp").endswith("Z")

@@ -1,4 +1,4 @@
-"""What callers write may be logged; a token that got into the wrong field may not."""
+"""Decision log: requested values are logged, but never a token in the wrong field."""
 
 import pytest
 import structlog
@@ -11,13 +11,13 @@ TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
 
 @pytest.fixture(autouse=True)
 def _unconfigured() -> None:
-    """Another test of this process may have configured that less is logged."""
+    """Reset the configuration, because another test of this process may have raised the level."""
     structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("field", ["audience", "scope"])
 @pytest.mark.parametrize("text", [TOKEN, f"x {TOKEN}", TOKEN[:40], f"{TOKEN}={TOKEN}", "b" + TOKEN])
-def test_a_token_in_the_wrong_field_is_not_logged(field: str, text: str) -> None:
+def test_token_in_the_wrong_field_is_redacted(field: str, text: str) -> None:
     decision = Decision(**{field: text})
     with capture_logs() as lines:
         Decisions().record(decision, 0.001)
@@ -26,7 +26,7 @@ def test_a_token_in_the_wrong_field_is_not_logged(field: str, text: str) -> None
     assert TOKEN[3:20] not in str(line)
 
 
-def test_what_was_asked_for_is() -> None:
+def test_requested_audience_and_scope_are_logged() -> None:
     decision = Decision(audience="spiffe://a/ns/b/sa/keyJar", scope="a.b c_d")
     with capture_logs() as lines:
         Decisions().record(decision, 0.001)

@@ -1,4 +1,4 @@
-"""The endpoint: who shows what gets which token, and everybody else a reason."""
+"""Token endpoint: which proof gets which token, and the errors for every other request."""
 
 import json
 import operator
@@ -102,7 +102,7 @@ def transaction(token: str, current: Mandate | None = None) -> Any:
 # Access tokens
 
 
-async def test_a_workload_with_its_certificate_gets_a_token_bound_to_it() -> None:
+async def test_workload_with_its_certificate_gets_a_token_bound_to_it() -> None:
     certificate = svid()
     response = await ask(issuer_app(), FOR_PAYMENTS, certificate)
     assert response.status_code == 200
@@ -118,7 +118,7 @@ async def test_a_workload_with_its_certificate_gets_a_token_bound_to_it() -> Non
     }
     read = verified(token)
     assert (read.subject, read.scopes) == (CHECKOUT, {"payments.charge", "payments.refund"})
-    # somebody else's reading of the same
+    # The same token as an independent library reads it.
     key = builders.signing_key().public_key()
     claims = jwt.decode(token, key, algorithms=["ES256"], audience=PAYMENTS, issuer=ISSUER)
     assert claims["sub"] == claims["client_id"] == CHECKOUT
@@ -126,14 +126,14 @@ async def test_a_workload_with_its_certificate_gets_a_token_bound_to_it() -> Non
     assert claims["cnf"] == {"x5t#S256": certificate_thumbprint(der(certificate))}
 
 
-async def test_each_token_has_a_name_of_its_own() -> None:
+async def test_each_token_has_its_own_id() -> None:
     tokens = [
         (await ask(issuer_app(), FOR_PAYMENTS, svid())).json()["access_token"] for _ in range(3)
     ]
     assert len({verified(token).token_id for token in tokens}) == 3
 
 
-async def test_less_scope_is_given_where_less_is_asked() -> None:
+async def test_narrower_scope_is_granted_on_request() -> None:
     form = {**FOR_PAYMENTS, "scope": "payments.charge"}
     answer = (await ask(issuer_app(), form, svid())).json()
     assert answer["scope"] == "payments.charge"
@@ -154,14 +154,14 @@ async def test_less_scope_is_given_where_less_is_asked() -> None:
         ({"client_secret": "x"}, CHECKOUT, "invalid_request"),
     ],
 )
-async def test_nobody_gets_more_than_the_view_says(
+async def test_no_request_gets_more_than_the_view_grants(
     form: dict[str, str], who: str | None, code: str
 ) -> None:
     certificate = svid(who) if who else None
     assert refusal(await ask(issuer_app(), {**FOR_PAYMENTS, **form}, certificate)) == code
 
 
-async def test_scopes_that_no_token_could_hold_are_refused_and_some_of_them_are_given() -> None:
+async def test_scopes_too_long_for_a_token_are_rejected_and_a_part_is_granted() -> None:
     scopes = [f"payments.{number:0120}" for number in range(64)]
     document = builders.view()
     document["callers"][CHECKOUT]["audiences"][PAYMENTS]["scopes"] = scopes
@@ -172,12 +172,12 @@ async def test_scopes_that_no_token_could_hold_are_refused_and_some_of_them_are_
     assert verified(token).scopes == {*scopes[:32]}
 
 
-async def test_a_client_id_that_is_the_callers_own_is_taken() -> None:
+async def test_client_id_of_the_caller_itself_is_accepted() -> None:
     form = {**FOR_PAYMENTS, "client_id": CHECKOUT}
     assert (await ask(issuer_app(), form, svid())).status_code == 200
 
 
-async def test_a_certificate_that_is_not_valid_at_the_moment_proves_nothing() -> None:
+async def test_certificate_that_is_not_valid_now_is_no_proof() -> None:
     current = mandate()
     for days in (2, -2):
         clock = partial(operator.add, datetime.now(UTC), timedelta(days=days))
@@ -185,22 +185,24 @@ async def test_a_certificate_that_is_not_valid_at_the_moment_proves_nothing() ->
         assert refusal(await ask(application, FOR_PAYMENTS, svid())) == "invalid_client"
 
 
-async def test_a_certificate_that_tls_did_not_verify_proves_nothing() -> None:
-    """uvicorn ends such a handshake; the ASGI extension has a server that goes on say so."""
+async def test_certificate_that_tls_did_not_verify_is_no_proof() -> None:
+    """uvicorn ends such a handshake; in the ASGI extension another server reports the error
+    instead.
+    """
     wire = httpx.ASGITransport(Wire(issuer_app(), svid(), "expired"))
     async with httpx.AsyncClient(transport=wire, base_url=ISSUER) as caller:
         assert refusal(await caller.post("/token", data=FOR_PAYMENTS)) == "invalid_client"
 
 
-async def test_a_certificate_of_another_kind_proves_nothing() -> None:
+async def test_certificate_of_another_kind_is_no_proof() -> None:
     other = pki.by_hand("somebody", ca=False).pem
     assert refusal(await ask(issuer_app(), FOR_PAYMENTS, other)) == "invalid_client"
 
 
-# By ServiceAccount
+# ServiceAccount tokens
 
 
-async def test_a_service_account_token_gives_an_unbound_token() -> None:
+async def test_service_account_token_gets_an_unbound_token() -> None:
     accounts = KnownAccounts(**{"a.b.c": ("shop", "checkout")})
     answer = (await ask(issuer_app(accounts=accounts), BY_ACCOUNT)).json()
     assert verified(answer["access_token"]).thumbprint is None
@@ -208,30 +210,30 @@ async def test_a_service_account_token_gives_an_unbound_token() -> None:
     assert accounts.asked == [("a.b.c", ISSUER)]
 
 
-async def test_with_the_certificate_of_the_same_workload_it_is_bound() -> None:
+async def test_token_is_bound_with_the_certificate_of_the_same_workload() -> None:
     accounts = KnownAccounts(**{"a.b.c": ("shop", "checkout")})
     answer = (await ask(issuer_app(accounts=accounts), BY_ACCOUNT, svid())).json()
     assert verified(answer["access_token"]).thumbprint is not None
 
 
-async def test_with_the_certificate_of_another_workload_it_is_refused() -> None:
+async def test_certificate_of_another_workload_is_rejected() -> None:
     accounts = KnownAccounts(**{"a.b.c": ("shop", "checkout")})
     response = await ask(issuer_app(accounts=accounts), BY_ACCOUNT, svid(PAYMENTS))
     assert refusal(response) == "invalid_grant"
 
 
-async def test_while_nobody_says_whose_the_token_is_it_is_no_proof() -> None:
+async def test_unreachable_token_review_is_answered_with_503() -> None:
     response = await ask(issuer_app(), BY_ACCOUNT)
     assert refusal(response, 503) == "temporarily_unavailable"
     assert response.headers["retry-after"] == "1"
 
 
-async def test_an_account_whose_name_could_be_two_is_no_caller() -> None:
+async def test_account_with_an_ambiguous_name_is_no_caller() -> None:
     accounts = KnownAccounts(**{"a.b.c": ("shop/sa/x", "checkout")})
     assert refusal(await ask(issuer_app(accounts=accounts), BY_ACCOUNT)) == "invalid_grant"
 
 
-async def test_an_edge_that_goes_while_the_api_server_is_asked_is_gone() -> None:
+async def test_edge_closed_during_the_token_review_gives_no_token() -> None:
     held: list[Mandate] = [mandate()]
 
     class Slow(KnownAccounts):
@@ -247,7 +249,7 @@ async def test_an_edge_that_goes_while_the_api_server_is_asked_is_gone() -> None
 # Transactions
 
 
-async def test_an_entrance_gets_a_transaction_token() -> None:
+async def test_entry_workload_gets_a_transaction_token() -> None:
     answer = (await ask(issuer_app(), START, svid())).json()
     token = answer.pop("access_token")
     assert answer == {
@@ -261,7 +263,7 @@ async def test_an_entrance_gets_a_transaction_token() -> None:
     assert dict(read.context) == {"tenant": "acme", "channel": "web"}
 
 
-async def test_it_is_replaced_by_one_with_less_scope() -> None:
+async def test_transaction_token_is_replaced_by_one_with_less_scope() -> None:
     application = issuer_app()
     first = (await ask(application, START, svid())).json()["access_token"]
     form = {
@@ -283,13 +285,13 @@ async def test_it_is_replaced_by_one_with_less_scope() -> None:
     assert refusal(await ask(application, form)) == "invalid_client"
 
 
-async def test_a_transaction_token_proves_no_caller() -> None:
+async def test_transaction_token_does_not_authenticate_a_caller() -> None:
     first = (await ask(issuer_app(), START, svid())).json()["access_token"]
     form = {**BY_ACCOUNT, "subject_token_type": f"{TYPE}txn_token", "subject_token": first}
     assert refusal(await ask(issuer_app(), form)) == "invalid_request"
 
 
-async def test_one_that_this_domain_did_not_sign_is_not_replaced() -> None:
+async def test_transaction_token_of_a_foreign_key_is_not_replaced() -> None:
     strange = issuer_app(mandate(current="strange"))
     form = {
         **{name: text for name, text in START.items() if name != "request_details"},
@@ -302,7 +304,7 @@ async def test_one_that_this_domain_did_not_sign_is_not_replaced() -> None:
     assert "transaction-key" in response.json()["error_description"]
 
 
-async def test_one_signed_by_a_key_that_retires_is_still_replaced() -> None:
+async def test_transaction_token_of_a_retiring_key_is_replaced() -> None:
     form = {
         **{name: text for name, text in START.items() if name != "request_details"},
         "subject_token_type": f"{TYPE}txn_token",
@@ -314,7 +316,7 @@ async def test_one_signed_by_a_key_that_retires_is_still_replaced() -> None:
     assert transaction(answer["access_token"], rotated).scopes == {"orders.view"}
 
 
-async def test_context_that_no_token_could_hold_is_refused() -> None:
+async def test_context_too_long_for_a_token_is_rejected() -> None:
     names = [f"channel{number}" for number in range(40)]
     document = builders.view()
     document["callers"][CHECKOUT]["startsTransactions"]["context"] = names
@@ -325,7 +327,7 @@ async def test_context_that_no_token_could_hold_is_refused() -> None:
     assert refusal(response) == "invalid_request"
 
 
-# The request itself
+# Form of the request
 
 
 @pytest.mark.parametrize(
@@ -337,13 +339,13 @@ async def test_context_that_no_token_could_hold_is_refused() -> None:
         {"headers": {"Content-Type": "application/json"}},
     ],
 )
-async def test_what_is_said_elsewhere_than_in_a_plain_form_is_refused(
+async def test_parameters_outside_a_plain_form_are_rejected(
     options: dict[str, Any],
 ) -> None:
     assert refusal(await ask(issuer_app(), FOR_PAYMENTS, svid(), **options)) == "invalid_request"
 
 
-async def test_two_content_types_are_none() -> None:
+async def test_two_content_types_are_rejected() -> None:
     form = "application/x-www-form-urlencoded"
     async with client(issuer_app(), svid()) as caller:
         response = await caller.post(
@@ -354,7 +356,7 @@ async def test_two_content_types_are_none() -> None:
     assert refusal(response) == "invalid_request"
 
 
-async def test_a_body_without_end_is_not_read_to_its_end() -> None:
+async def test_endless_body_is_read_up_to_the_limit() -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -370,15 +372,15 @@ async def test_a_body_without_end_is_not_read_to_its_end() -> None:
     assert sent <= LONGEST // 1024 + 1
 
 
-async def test_only_post_gives_tokens() -> None:
+async def test_only_post_issues_tokens() -> None:
     async with client(issuer_app(), svid()) as caller:
         assert (await caller.get("/token", params=FOR_PAYMENTS)).status_code == 405
 
 
-# What is served beside
+# Other endpoints
 
 
-async def test_verifiers_find_issuer_keys_and_bundle() -> None:
+async def test_discovery_lists_issuer_keys_and_bundle() -> None:
     current = mandate()
     async with client(issuer_app(current)) as caller:
         about = (await caller.get("/.well-known/openid-configuration")).json()
@@ -393,7 +395,7 @@ async def test_verifiers_find_issuer_keys_and_bundle() -> None:
     assert bundle.headers["content-type"] == "application/json"
 
 
-async def test_without_a_view_nothing_is_issued_and_nothing_served() -> None:
+async def test_issuer_without_a_view_answers_every_request_with_503() -> None:
     application = app(lambda: None, KnownAccounts(), Decisions())
     assert refusal(await ask(application, FOR_PAYMENTS, svid()), 503) == "temporarily_unavailable"
     async with client(application) as caller:
@@ -401,12 +403,12 @@ async def test_without_a_view_nothing_is_issued_and_nothing_served() -> None:
             assert (await caller.get(page)).status_code == 503
 
 
-# What is told
+# Log and metrics
 
 
 @pytest.mark.parametrize("form", [FOR_PAYMENTS, START])
-async def test_a_token_for_a_scope_is_neither_logged_nor_answered(form: dict[str, str]) -> None:
-    """It has the form of a scope, and clients log why they get no token."""
+async def test_token_as_a_scope_is_neither_logged_nor_returned(form: dict[str, str]) -> None:
+    """A token is syntactically a scope, and clients log the error that they get."""
     issuer = issuer_app()
     token = (await ask(issuer, FOR_PAYMENTS, svid())).json()["access_token"]
     for scope in (token, f"{'a' * 500} {token}"):
@@ -417,7 +419,7 @@ async def test_a_token_for_a_scope_is_neither_logged_nor_answered(form: dict[str
             assert token[:20] not in told
 
 
-async def test_every_decision_is_told_once_and_without_a_token() -> None:
+async def test_every_decision_is_logged_and_counted_once_without_a_token() -> None:
     registry = CollectorRegistry()
     current = mandate()
     accounts = KnownAccounts(**{"secret.account.token": ("shop", "checkout")})

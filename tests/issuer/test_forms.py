@@ -1,4 +1,4 @@
-"""Forms are read in one way, or not at all."""
+"""Form parsing: one reading, or rejection."""
 
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -30,14 +30,14 @@ def attempt(body: bytes) -> dict[str, str] | OAuthError:
 
 
 @given(st.dictionaries(names, texts, max_size=MOST))
-def test_what_is_written_is_read(parameters: dict[str, str]) -> None:
+def test_encoded_form_is_read_back(parameters: dict[str, str]) -> None:
     filled = {name: value for name, value in parameters.items() if value}
     assert parse_form(urlencode(parameters).encode()) == filled
     assert parse_form(urlencode(parameters, quote_via=quote).encode()) == filled
 
 
 @given(st.binary(max_size=60) | st.text("a=&%+2f0", max_size=40).map(str.encode))
-def test_whatever_comes_is_read_as_others_read_it_or_refused(body: bytes) -> None:
+def test_any_body_is_read_as_the_standard_library_does_or_rejected(body: bytes) -> None:
     read = attempt(body)
     if isinstance(read, OAuthError):
         assert read.code is Code.INVALID_REQUEST
@@ -49,15 +49,15 @@ def test_whatever_comes_is_read_as_others_read_it_or_refused(body: bytes) -> Non
 
 
 @pytest.mark.parametrize("body", [b"scope=a&scope=b", b"scope=a&scope=a", b"scope=a&%73cope=b"])
-def test_a_parameter_given_twice_is_refused_however_it_is_spelled(body: bytes) -> None:
+def test_repeated_parameter_is_rejected_in_every_encoding(body: bytes) -> None:
     assert refusal(body) == "the form has a parameter more than once"
 
 
-def test_a_parameter_given_twice_is_refused_also_where_one_is_empty() -> None:
+def test_repeated_parameter_is_rejected_even_if_one_is_empty() -> None:
     assert "more than once" in refusal(b"scope=&scope=b")
 
 
-def test_a_parameter_without_a_value_counts_as_left_out() -> None:
+def test_empty_parameter_counts_as_omitted() -> None:
     assert parse_form(b"scope=&audience=x") == {"audience": "x"}
 
 
@@ -71,7 +71,7 @@ def test_a_parameter_without_a_value_counts_as_left_out() -> None:
         b"&".join(b"p%d=x" % number for number in range(MOST + 1)),
     ],
 )
-def test_what_could_be_read_in_two_ways_is_refused(body: bytes) -> None:
+def test_ambiguous_form_is_rejected(body: bytes) -> None:
     refusal(body)
 
 
@@ -84,7 +84,7 @@ def test_what_could_be_read_in_two_ways_is_refused(body: bytes) -> None:
         "application/x-www-form-urlencoded;charset=utf-8",
     ],
 )
-def test_a_form_in_utf_8_is_taken(content_type: str) -> None:
+def test_form_in_utf_8_is_accepted(content_type: str) -> None:
     check_media_type(content_type)
 
 
@@ -97,6 +97,6 @@ def test_a_form_in_utf_8_is_taken(content_type: str) -> None:
         "application/x-www-form-urlencoded; charset=utf-8; charset=utf-16",
     ],
 )
-def test_nothing_else_is_taken(content_type: str | None) -> None:
+def test_other_media_type_is_rejected(content_type: str | None) -> None:
     with pytest.raises(OAuthError):
         check_media_type(content_type)

@@ -1,4 +1,4 @@
-"""Who may have what: nothing beyond the view, whatever is asked."""
+"""Grants: nothing beyond the view, for any request."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -69,17 +69,17 @@ def original(**changes: Any) -> TransactionToken:
     return TransactionToken(**parts | changes)
 
 
-# What is asked
+# Requests
 
 
-def test_the_two_ways_to_name_an_audience_say_the_same() -> None:
+def test_audience_and_resource_are_equivalent() -> None:
     asked = {"grant_type": "client_credentials", "scope": "b a"}
     expected = AccessRequest(PAYMENTS, frozenset({"a", "b"}))
     assert read_request({**asked, "audience": PAYMENTS}) == expected
     assert read_request({**asked, "resource": PAYMENTS}) == expected
 
 
-def test_an_account_token_is_exchanged_for_an_access_token() -> None:
+def test_account_token_is_exchanged_for_an_access_token() -> None:
     asked = {
         "grant_type": EXCHANGE,
         "subject_token_type": f"{TYPE}jwt",
@@ -92,7 +92,7 @@ def test_an_account_token_is_exchanged_for_an_access_token() -> None:
     )
 
 
-def test_what_an_entrance_vouches_for_is_read() -> None:
+def test_subject_and_context_of_a_transaction_start_are_read() -> None:
     asked = {
         **START,
         "request_details": '{"tenant": "acme", "channel": "web"}',
@@ -107,7 +107,7 @@ def test_what_an_entrance_vouches_for_is_read() -> None:
     )
 
 
-def test_a_parameter_that_nobody_knows_is_ignored() -> None:
+def test_unknown_parameter_is_ignored() -> None:
     asked = {"grant_type": "client_credentials", "audience": PAYMENTS, "utm_source": "x"}
     assert read_request(asked) == AccessRequest(PAYMENTS, None)
 
@@ -151,7 +151,7 @@ def test_a_parameter_that_nobody_knows_is_ignored() -> None:
         ({"request_context": '{"role": "admin"}'}, "invalid_request"),
     ],
 )
-def test_what_is_asked_wrongly_is_refused_in_oauths_words(
+def test_invalid_request_is_rejected_with_its_oauth_code(
     changes: dict[str, str], code: str
 ) -> None:
     said, sentence = refusal({name: text for name, text in {**START, **changes}.items() if text})
@@ -159,7 +159,7 @@ def test_what_is_asked_wrongly_is_refused_in_oauths_words(
     assert not set(sentence) & {'"', "\\"}
 
 
-def test_what_a_transaction_token_says_of_its_request_is_not_changed_by_exchange() -> None:
+def test_replacement_cannot_change_the_request_details() -> None:
     asked = {**START, "subject_token_type": TXN, "subject_token": "a.b.c"}
     assert isinstance(read_request(asked), TransactionReplacement)
     for name in ("request_details", "request_context"):
@@ -169,14 +169,14 @@ def test_what_a_transaction_token_says_of_its_request_is_not_changed_by_exchange
 # Access tokens
 
 
-def test_a_live_edge_gives_what_it_grants() -> None:
+def test_live_edge_grants_its_scopes() -> None:
     grant = grants.access(AccessRequest(PAYMENTS, None), Proof(CHECKOUT, b"der"), KNOWN)
     assert grant.scopes == {"payments.charge", "payments.refund"}
     assert grant.lifetime == timedelta(minutes=5)
     assert (grant.subject, grant.audience, grant.certificate) == (CHECKOUT, PAYMENTS, b"der")
 
 
-def test_less_may_be_asked_and_more_is_refused() -> None:
+def test_narrower_scope_is_granted_and_wider_scope_is_rejected() -> None:
     asked = AccessRequest(PAYMENTS, frozenset({"payments.charge"}))
     assert grants.access(asked, Proof(CHECKOUT), KNOWN).scopes == {"payments.charge"}
     more = AccessRequest(PAYMENTS, frozenset({"payments.charge", "payments.admin"}))
@@ -186,14 +186,14 @@ def test_less_may_be_asked_and_more_is_refused() -> None:
     assert caught.value.description == "not granted: payments.admin"
 
 
-def test_without_a_live_edge_there_is_no_token() -> None:
+def test_edge_that_is_not_live_gives_no_token() -> None:
     asked = AccessRequest(PAYMENTS, None)
     assert denied(grants.access, asked, Proof(LEDGER), KNOWN) == "invalid_target"
     gone = known(without_edge())
     assert denied(grants.access, asked, Proof(CHECKOUT), gone) == "invalid_target"
 
 
-def test_who_is_no_identity_gets_nothing() -> None:
+def test_caller_without_an_identity_gets_nothing() -> None:
     stranger = Proof(f"spiffe://{DOMAIN}/ns/shop/sa/stranger")
     asked = AccessRequest(PAYMENTS, None)
     assert denied(grants.access, asked, stranger, KNOWN) == "unauthorized_client"
@@ -202,7 +202,7 @@ def test_who_is_no_identity_gets_nothing() -> None:
     assert said == "unauthorized_client"
 
 
-def test_no_token_outlives_what_the_domain_allows() -> None:
+def test_lifetime_is_at_most_that_of_the_domain() -> None:
     shorter = known({**VIEW, "maxLifetime": 30})
     grant = grants.access(AccessRequest(PAYMENTS, None), Proof(CHECKOUT), shorter)
     assert grant.lifetime == timedelta(seconds=30)
@@ -232,7 +232,7 @@ def starting(**changes: Any) -> TransactionStart:
     return TransactionStart(**parts | changes)
 
 
-def test_an_entrance_starts_a_transaction_with_declared_context() -> None:
+def test_transaction_starts_with_declared_context() -> None:
     grant = grants.start(starting(), Proof(CHECKOUT, b"der"), KNOWN, NOW)
     assert grant.transaction is None
     assert (grant.subject, grant.requester) == ("ann", CHECKOUT)
@@ -250,13 +250,13 @@ def test_an_entrance_starts_a_transaction_with_declared_context() -> None:
         ({"context": {"role": "admin"}}, CHECKOUT, "invalid_request"),
     ],
 )
-def test_nothing_undeclared_starts_a_transaction(
+def test_undeclared_transaction_start_is_rejected(
     changes: dict[str, Any], who: str, code: str
 ) -> None:
     assert denied(grants.start, starting(**changes), Proof(who, b"der"), KNOWN, NOW) == code
 
 
-def test_a_replacement_has_less_scope_and_nothing_else_is_changed() -> None:
+def test_replacement_has_less_scope_and_is_otherwise_unchanged() -> None:
     asked = TransactionReplacement(DOMAIN, frozenset({"orders.view"}), "")
     before = original()
     grant = grants.replace(asked, before, Proof(PAYMENTS, b"der"), KNOWN, NOW)
@@ -280,7 +280,7 @@ def test_a_replacement_has_less_scope_and_nothing_else_is_changed() -> None:
         ({"requester": ",".join([CHECKOUT] * MOST_REQUESTERS)}, "orders.view", "invalid_grant"),
     ],
 )
-def test_a_replacement_is_never_wider_later_or_endless(
+def test_replacement_is_never_wider_later_or_endless(
     changes: dict[str, Any], scope: str, code: str
 ) -> None:
     asked = TransactionReplacement(DOMAIN, frozenset({scope}), "")
@@ -288,7 +288,7 @@ def test_a_replacement_is_never_wider_later_or_endless(
     assert said == code
 
 
-def test_a_replacement_is_for_the_same_trust_domain() -> None:
+def test_replacement_is_for_the_same_trust_domain() -> None:
     asked = TransactionReplacement("other.example", frozenset({"orders.view"}), "")
     said = denied(grants.replace, asked, original(), Proof(PAYMENTS, b"der"), KNOWN, NOW)
     assert said == "invalid_target"

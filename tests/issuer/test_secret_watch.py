@@ -1,4 +1,4 @@
-"""One Secret is followed: what it says now, or said last, and nothing once it is gone."""
+"""Watch of the issuer's Secret: its last readable version is in effect, none after a deletion."""
 
 from typing import cast
 
@@ -45,30 +45,30 @@ def audiences(watch: MandateWatch) -> set[str]:
     return set(watch.mandate.view.callers[CHECKOUT].audiences)
 
 
-def test_it_is_not_ready_until_there_was_a_view(watch: MandateWatch) -> None:
+def test_watch_is_ready_after_the_first_view(watch: MandateWatch) -> None:
     assert not watch.ready
     assert watch.age is None
     watch.observe(secret())
     assert watch.ready
 
 
-def test_an_edge_that_goes_is_gone_at_once(watch: MandateWatch) -> None:
+def test_removed_edge_is_removed_at_once(watch: MandateWatch) -> None:
     watch.observe(secret())
     assert audiences(watch) == {PAYMENTS}
     watch.observe(secret(secret_data(without_edge()), "2"))
     assert audiences(watch) == set()
 
 
-def test_the_age_is_that_of_the_last_change(watch: MandateWatch, clock: Clock) -> None:
+def test_age_counts_from_the_last_change(watch: MandateWatch, clock: Clock) -> None:
     watch.observe(secret())
     clock.moment = 7.0
-    watch.observe(secret())  # seen again, by a list after a watch that broke off
+    watch.observe(secret())  # again, by the list after a broken watch
     assert watch.age == 7.0
     watch.observe(secret(version="2"))
     assert watch.age == 0.0
 
 
-def test_a_version_that_cannot_be_read_changes_nothing_and_is_told_once(
+def test_invalid_version_changes_nothing_and_is_logged_once(
     watch: MandateWatch,
 ) -> None:
     watch.observe(secret())
@@ -82,7 +82,7 @@ def test_a_version_that_cannot_be_read_changes_nothing_and_is_told_once(
     assert audiences(watch) == set()
 
 
-def test_an_unreadable_secret_changes_nothing(watch: MandateWatch) -> None:
+def test_unreadable_secret_changes_nothing(watch: MandateWatch) -> None:
     watch.observe(secret())
     newer = secret(secret_data(without_edge()), "2")
     with capture_logs() as lines:
@@ -93,10 +93,10 @@ def test_an_unreadable_secret_changes_nothing(watch: MandateWatch) -> None:
     assert audiences(watch) == {PAYMENTS}
 
 
-def test_a_secret_that_is_not_expected_ends_nothing(
+def test_unexpected_error_changes_nothing(
     watch: MandateWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And nothing of it is logged, for it may be a key."""
+    """The log does not have the error's text either, because it may be a key."""
 
     def fail(_: Manifest) -> None:
         raise KeyError("hunter2")
@@ -112,14 +112,14 @@ def test_a_secret_that_is_not_expected_ends_nothing(
     assert watch.ready
 
 
-def test_where_the_secret_is_deleted_nothing_more_is_issued(watch: MandateWatch) -> None:
+def test_nothing_is_issued_after_the_secret_is_deleted(watch: MandateWatch) -> None:
     watch.observe(secret())
     watch.forget("Secret", THE_SECRET, 2)
     assert watch.current() is None
     assert not watch.ready
 
 
-def test_a_secret_made_again_is_followed_again(watch: MandateWatch) -> None:
+def test_recreated_secret_is_used(watch: MandateWatch) -> None:
     watch.observe(secret())
     watch.forget("Secret", THE_SECRET, 2)
     watch.observe(secret())
@@ -127,7 +127,7 @@ def test_a_secret_made_again_is_followed_again(watch: MandateWatch) -> None:
 
 
 @pytest.mark.parametrize(("namespace", "name"), [("shop", NAME), (NAMESPACE, "staging")])
-def test_other_secrets_are_nothing_to_it(watch: MandateWatch, namespace: str, name: str) -> None:
+def test_other_secrets_are_ignored(watch: MandateWatch, namespace: str, name: str) -> None:
     other = secret(namespace=namespace)
     other["metadata"]["name"] = f"{name}-tokens"
     watch.observe(other)
@@ -137,7 +137,7 @@ def test_other_secrets_are_nothing_to_it(watch: MandateWatch, namespace: str, na
     assert watch.ready
 
 
-def test_no_key_is_told_of_but_by_its_fingerprint(watch: MandateWatch) -> None:
+def test_log_names_a_key_by_its_fingerprint_only(watch: MandateWatch) -> None:
     with capture_logs() as lines:
         watch.observe(secret())
     (line,) = lines

@@ -1,4 +1,4 @@
-"""The issuer over real TLS: who gets in, and for how long what was true then is believed."""
+"""The issuer over real TLS: who is admitted, and how long the state of a connection counts."""
 
 import asyncio
 import base64
@@ -32,27 +32,27 @@ async def issuer(tmp_path: Path) -> AsyncIterator[Running]:
 
 
 def keeping(issuer: Running, certificate: Path) -> httpx.AsyncClient:
-    """A caller that keeps its connection."""
+    """Return a client that keeps its connection."""
     context = ssl.create_default_context(cafile=str(issuer.directory / "ca.crt"))
     context.load_cert_chain(certificate, certificate.with_suffix(".key"))
     return httpx.AsyncClient(verify=context, base_url=issuer.url)
 
 
 async def refused(issuer: Running, certificate: Path) -> None:
-    """See that TLS refuses a certificate; in TLS 1.3 a client may hear of it only when it reads."""
+    """Check that TLS rejects a certificate; in TLS 1.3 a client may learn it only when it reads."""
     answer = await issuer.curl("/token", *FORM, caller=certificate)
     assert answer.code in (35, 52, 56), answer
     assert not answer.output
 
 
-async def test_a_caller_with_its_certificate_gets_a_token_bound_to_it(
+async def test_caller_with_its_certificate_gets_a_token_bound_to_it(
     issuer: Running, tmp_path: Path
 ) -> None:
     certificate = caller(tmp_path)
     answer = (await issuer.curl("/token", *FORM, caller=certificate)).json
     said = claims(answer["access_token"])
     assert (said["sub"], said["aud"]) == (CHECKOUT, [PAYMENTS])
-    # the thumbprint, as openssl counts it
+    # the thumbprint as openssl computes it
     digest = await ran(
         *("sh", "-c"),
         f"openssl x509 -in {certificate} -outform DER | openssl dgst -sha256 -binary | "
@@ -61,7 +61,7 @@ async def test_a_caller_with_its_certificate_gets_a_token_bound_to_it(
     assert said["cnf"] == {"x5t#S256": digest.output}
 
 
-async def test_its_signature_is_good_for_openssl(issuer: Running, tmp_path: Path) -> None:
+async def test_openssl_verifies_the_signature(issuer: Running, tmp_path: Path) -> None:
     answer = (await issuer.curl("/token", *FORM, caller=caller(tmp_path))).json
     signed, _, signature = answer["access_token"].rpartition(".")
     raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
@@ -78,12 +78,12 @@ async def test_its_signature_is_good_for_openssl(issuer: Running, tmp_path: Path
     assert judged.output == "Verified OK\n"
 
 
-async def test_a_caller_without_a_certificate_hears_why_it_gets_nothing(issuer: Running) -> None:
+async def test_caller_without_a_certificate_gets_an_error_and_the_keys(issuer: Running) -> None:
     assert (await issuer.curl("/token", *FORM)).json["error"] == "invalid_client"
     assert "keys" in (await issuer.curl("/keys")).json
 
 
-async def test_what_a_caller_writes_in_headers_is_nothing(issuer: Running, tmp_path: Path) -> None:
+async def test_identity_headers_of_a_caller_are_ignored(issuer: Running, tmp_path: Path) -> None:
     headers = ("X-Forwarded-Client-Cert", "X-Forwarded-For", "Forwarded", "X-SPIFFE-ID")
     options = [part for name in headers for part in ("-H", f"{name}: URI={CHECKOUT}")]
     assert (await issuer.curl("/token", *FORM, *options)).json["error"] == "invalid_client"
@@ -92,7 +92,7 @@ async def test_what_a_caller_writes_in_headers_is_nothing(issuer: Running, tmp_p
     assert answer.json["error"] == "invalid_target"
 
 
-async def test_a_certificate_of_another_root_does_not_get_in(
+async def test_certificate_of_another_root_or_an_expired_one_is_rejected(
     issuer: Running, tmp_path: Path
 ) -> None:
     impostor = caller(tmp_path, CHECKOUT, which="impostor")
@@ -101,23 +101,23 @@ async def test_a_certificate_of_another_root_does_not_get_in(
     await refused(issuer, late)
 
 
-async def test_nothing_older_than_tls_1_3_is_spoken(issuer: Running) -> None:
+async def test_versions_before_tls_1_3_are_rejected(issuer: Running) -> None:
     assert (await issuer.openssl("-tls1_3")).code == 0
     assert (await issuer.openssl("-tls1_2")).code != 0
 
 
-async def test_no_session_can_be_taken_up_again(issuer: Running) -> None:
-    """A resumed session would bring a certificate whose chain nobody verifies again."""
+async def test_session_cannot_be_resumed(issuer: Running) -> None:
+    """A resumed session would carry a certificate whose chain is not verified again."""
     request = "GET /keys HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     said = await issuer.openssl("-tls1_3", "-ign_eof", stdin=request)
     assert "200 OK" in said.output
     assert "New Session Ticket" not in said.output
 
 
-# What was true when the connection began
+# State of an open connection
 
 
-async def test_a_certificate_that_expires_on_an_open_connection_proves_nothing_more(
+async def test_certificate_that_expires_on_an_open_connection_is_no_proof(
     issuer: Running, tmp_path: Path
 ) -> None:
     async with keeping(issuer, caller(tmp_path)) as client:
@@ -128,7 +128,7 @@ async def test_a_certificate_that_expires_on_an_open_connection_proves_nothing_m
     assert len(issuer.server.server_state.connections) <= 1
 
 
-async def test_a_connection_ends_after_its_time(tmp_path: Path) -> None:
+async def test_connection_closes_at_the_end_of_its_lifetime(tmp_path: Path) -> None:
     async with (
         running(tmp_path, lifetime=0.3) as issuer,
         keeping(issuer, caller(tmp_path)) as client,
@@ -143,14 +143,14 @@ async def test_a_connection_ends_after_its_time(tmp_path: Path) -> None:
 
 
 async def ended(reader: asyncio.StreamReader) -> bool:
-    """Wait until the other side ends a connection on which it has said nothing."""
+    """Return whether the peer closed the connection without sending a byte."""
     try:
         return await reader.read() == b""
     except ConnectionError:
         return True
 
 
-async def test_one_whose_request_never_ends_is_cut(
+async def test_connection_with_an_endless_request_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "GRACE", 0.2)
@@ -175,7 +175,7 @@ async def test_one_whose_request_never_ends_is_cut(
     ],
     ids=["nothing", "half a head", "half a body"],
 )
-async def test_who_takes_its_time_over_a_request_is_cut_and_who_waits_between_two_is_not(
+async def test_slow_request_is_closed_and_an_idle_connection_is_not(
     said: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "WHOLE_WITHIN", 0.3)
@@ -192,7 +192,7 @@ async def test_who_takes_its_time_over_a_request_is_cut_and_who_waits_between_tw
         assert patient in issuer.server.server_state.connections
 
 
-async def test_when_a_root_is_dropped_who_hangs_on_it_gets_nothing_more(
+async def test_dropped_root_closes_connections_and_rejects_its_callers(
     issuer: Running, tmp_path: Path
 ) -> None:
     old, new = caller(tmp_path), caller(tmp_path, name="new", which="second")
@@ -209,7 +209,7 @@ async def test_when_a_root_is_dropped_who_hangs_on_it_gets_nothing_more(
     assert "access_token" in (await issuer.curl("/token", *FORM, caller=new)).json
 
 
-async def test_while_both_roots_count_callers_of_both_are_served(
+async def test_callers_of_both_roots_are_served_while_both_are_trusted(
     issuer: Running, tmp_path: Path
 ) -> None:
     old, new = caller(tmp_path), caller(tmp_path, name="new", which="second")
@@ -219,7 +219,7 @@ async def test_while_both_roots_count_callers_of_both_are_served(
         assert "access_token" in (await issuer.curl("/token", *FORM, caller=certificate)).json
 
 
-async def test_a_busy_connection_ends_with_its_answer_when_the_roots_change(
+async def test_busy_connection_closes_after_its_response_when_the_roots_change(
     issuer: Running, tmp_path: Path
 ) -> None:
     async with keeping(issuer, caller(tmp_path)) as client:
@@ -229,17 +229,17 @@ async def test_a_busy_connection_ends_with_its_answer_when_the_roots_change(
         assert (await client.post("/token", data=FIELDS)).headers["connection"] == "close"
 
 
-# The files
+# Files
 
 
-async def test_a_new_certificate_is_shown_at_once_and_open_connections_go_on(
+async def test_new_certificate_is_served_at_once_and_connections_stay_open(
     issuer: Running, tmp_path: Path
 ) -> None:
     async with keeping(issuer, caller(tmp_path)) as client:
         assert (await client.post("/token", data=FIELDS)).status_code == 200
         before = await issuer.openssl("-tls1_3")
         write_pair(issuer.directory, "tls", ISSUER_ID, "localhost", key="new")
-        assert issuer.files.look() is False  # the roots are the same
+        assert issuer.files.look() is False  # same roots
         after = await issuer.openssl("-tls1_3")
         assert "connection" not in (await client.post("/token", data=FIELDS)).headers
     assert certificate_in(before.output) != certificate_in(after.output)
@@ -249,7 +249,7 @@ def certificate_in(output: str) -> str:
     return output.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
 
 
-async def test_a_half_written_set_of_files_is_not_taken_up(issuer: Running, tmp_path: Path) -> None:
+async def test_mismatched_pair_of_files_is_not_loaded(issuer: Running, tmp_path: Path) -> None:
     write_pair(tmp_path, "fresh", ISSUER_ID, "localhost", key="fresh")
     (issuer.directory / "tls.crt").write_bytes((tmp_path / "fresh.crt").read_bytes())
     assert issuer.files.look() is False
@@ -261,7 +261,7 @@ async def test_a_half_written_set_of_files_is_not_taken_up(issuer: Running, tmp_
 
 
 def mounted(directory: Path) -> Path:
-    """Lay files out as a kubelet does, of which a second version waits to be turned to."""
+    """Write files as a kubelet does, with a second version that `turn` switches to."""
     mount = directory / "mount"
     mount.mkdir()
     for version, which in (("..1", "root"), ("..2", "second")):
@@ -278,7 +278,7 @@ def turn(mount: Path) -> None:
     (mount / "..data_tmp").rename(mount / "..data")
 
 
-def test_a_kubelets_new_version_is_taken_up(tmp_path: Path) -> None:
+def test_new_version_of_a_kubelet_mount_is_loaded(tmp_path: Path) -> None:
     files = IssuerTLS(mounted(tmp_path))
     assert not files.look()
     turn(tmp_path / "mount")
@@ -286,7 +286,7 @@ def test_a_kubelets_new_version_is_taken_up(tmp_path: Path) -> None:
     assert not files.look()
 
 
-def test_a_mount_that_turns_while_it_is_read_is_read_in_one_version(
+def test_mount_that_changes_during_a_read_is_read_in_one_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mount = mounted(tmp_path)
@@ -304,7 +304,7 @@ def test_a_mount_that_turns_while_it_is_read_is_read_in_one_version(
     assert files.roots == sha256(root("second")).hexdigest()[:16]
 
 
-async def test_a_caller_that_says_no_goodbye_does_not_keep_it_from_stopping(
+async def test_client_without_close_notify_does_not_delay_shutdown(
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path) as issuer:
@@ -319,7 +319,7 @@ async def test_a_caller_that_says_no_goodbye_does_not_keep_it_from_stopping(
 
 @pytest.mark.parametrize("name", ["tls.crt", "tls.key", "ca.crt"])
 @pytest.mark.parametrize("content", [None, b"", b"hunter2"])
-def test_without_its_files_it_does_not_start(
+def test_missing_or_invalid_file_prevents_the_start(
     tmp_path: Path, name: str, content: bytes | None
 ) -> None:
     write_pair(tmp_path, "tls", ISSUER_ID, "localhost")

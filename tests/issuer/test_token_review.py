@@ -1,4 +1,4 @@
-"""Whose a ServiceAccount token is: what the API server says, and nothing else."""
+"""TokenReview: the API server alone identifies a ServiceAccount token."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def token(name: str = "x", **claims: Any) -> str:
 
 
 class Server:
-    """An API server that answers every review in one way."""
+    """API server that answers every review in the same way."""
 
     def __init__(self, answer: Any, uptime: float = 0.0) -> None:
         self.answer = answer
@@ -56,7 +56,7 @@ async def refusal(reviewer: Reviewer, text: str) -> Code:
     return caught.value.code
 
 
-async def test_the_api_server_says_whose_a_token_is() -> None:
+async def test_api_server_identifies_the_account_of_a_token() -> None:
     server = Server(GOOD)
     account = await server.reviewer().account(token(), ISSUER)
     assert account == Account("shop", "checkout")
@@ -82,7 +82,7 @@ async def test_the_api_server_says_whose_a_token_is() -> None:
         {**GOOD, "user": {"username": "xsystem:serviceaccount:shop:checkout"}},
     ],
 )
-async def test_anything_but_a_clear_yes_is_a_no(answer: Manifest) -> None:
+async def test_every_other_answer_is_a_rejection(answer: Manifest) -> None:
     assert await refusal(Server(answer).reviewer(), token()) is Code.INVALID_GRANT
 
 
@@ -97,11 +97,11 @@ async def test_anything_but_a_clear_yes_is_a_no(answer: Manifest) -> None:
         "yes",
     ],
 )
-async def test_no_answer_is_no_proof_and_may_be_asked_for_again(answer: Any) -> None:
+async def test_missing_answer_is_temporarily_unavailable(answer: Any) -> None:
     assert await refusal(Server(answer).reviewer(), token()) is Code.TEMPORARILY_UNAVAILABLE
 
 
-async def test_a_slow_answer_is_not_waited_for() -> None:
+async def test_slow_answer_times_out() -> None:
     server = Server(lambda: asyncio.sleep(2 * PATIENCE))
     with capture_logs() as lines:
         async with asyncio.timeout(PATIENCE):
@@ -111,7 +111,7 @@ async def test_a_slow_answer_is_not_waited_for() -> None:
     assert token() not in json.dumps(lines)
 
 
-async def test_no_more_are_asked_at_once_than_the_api_server_is_meant_to_bear() -> None:
+async def test_concurrent_reviews_are_limited() -> None:
     gate = asyncio.Event()
     answer: Callable[[], Awaitable[Any]] = gate.wait
     server = Server(answer)
@@ -143,13 +143,15 @@ async def test_no_more_are_asked_at_once_than_the_api_server_is_meant_to_bear() 
         token(exp=-(10**400)),
     ],
 )
-async def test_what_is_plainly_not_for_this_issuer_is_not_asked_about(text: str) -> None:
+async def test_expired_or_foreign_token_is_rejected_without_a_review(
+    text: str,
+) -> None:
     server = Server(GOOD)
     assert await refusal(server.reviewer(), text) is Code.INVALID_GRANT
     assert server.asked == []
 
 
-async def test_a_good_answer_is_used_again_for_a_moment_and_no_longer() -> None:
+async def test_positive_answer_is_cached_for_a_limited_time() -> None:
     server = Server(GOOD)
     reviewer = server.reviewer()
     await reviewer.account(token(), ISSUER)
@@ -161,7 +163,7 @@ async def test_a_good_answer_is_used_again_for_a_moment_and_no_longer() -> None:
     assert len(server.asked) == 2
 
 
-async def test_an_answer_is_not_used_longer_than_the_token_lives() -> None:
+async def test_cached_answer_ends_with_the_tokens_expiry() -> None:
     server = Server(GOOD)
     reviewer = server.reviewer()
     short = token(exp=int(NOW) + 3)
@@ -171,7 +173,7 @@ async def test_an_answer_is_not_used_longer_than_the_token_lives() -> None:
     assert await refusal(reviewer, short) is Code.INVALID_GRANT
 
 
-async def test_a_no_is_not_remembered() -> None:
+async def test_negative_answer_is_not_cached() -> None:
     server = Server({"error": "not yet"})
     reviewer = server.reviewer()
     await refusal(reviewer, token())
@@ -179,7 +181,7 @@ async def test_a_no_is_not_remembered() -> None:
     assert await reviewer.account(token(), ISSUER) == Account("shop", "checkout")
 
 
-async def test_what_is_remembered_is_bounded_and_holds_no_token() -> None:
+async def test_cache_is_bounded_and_holds_no_token() -> None:
     server = Server(GOOD)
     reviewer = server.reviewer()
     for number in range(REMEMBERED + 10):

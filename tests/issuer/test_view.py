@@ -1,4 +1,4 @@
-"""The operator's Secret is believed as a whole, or not at all."""
+"""The operator's Secret is accepted as a whole or rejected."""
 
 import gzip
 import json
@@ -37,10 +37,10 @@ def refusal(**changes: bytes | None) -> str:
     return str(caught.value)
 
 
-# The view
+# View
 
 
-def test_a_view_is_read_whole() -> None:
+def test_complete_view_is_read() -> None:
     view = read_view(packed(VIEW))
     assert view.callers[CHECKOUT].audiences[PAYMENTS].scopes == {
         "payments.charge",
@@ -52,7 +52,7 @@ def test_a_view_is_read_whole() -> None:
     assert view.callers[PAYMENTS].starts_transactions is None
 
 
-def test_what_a_later_operator_adds_is_no_reason_to_stop() -> None:
+def test_unknown_field_of_a_later_operator_is_ignored() -> None:
     assert read_view(packed({**VIEW, "writtenAt": "2026-11-25T12:00:00Z"})) == read_view(
         packed(VIEW)
     )
@@ -61,8 +61,8 @@ def test_what_a_later_operator_adds_is_no_reason_to_stop() -> None:
     assert read_view(packed(more)) == read_view(packed(VIEW))
 
 
-def test_an_edge_takes_so_little_room_that_two_views_fit_beside_each_other() -> None:
-    """While a new view is read the one before is still in use, in a pod with 256 MiB."""
+def test_edge_takes_less_than_500_bytes_of_memory() -> None:
+    """The previous view stays in use while a new one is read, in a pod with 256 MiB."""
     callers = [f"spiffe://{DOMAIN}/ns/shop/sa/service-number-{number}" for number in range(100)]
     grant = {"scopes": ["read", "write"], "lifetime": 300}
     entries = {caller: {"audiences": dict.fromkeys(callers, grant)} for caller in callers}
@@ -108,20 +108,18 @@ def test_an_edge_takes_so_little_room_that_two_views_fit_beside_each_other() -> 
         ),
     ],
 )
-def test_a_view_with_one_part_that_makes_no_sense_is_refused(
-    changes: dict[str, Any], where: str
-) -> None:
+def test_view_with_one_invalid_part_is_rejected(changes: dict[str, Any], where: str) -> None:
     assert complaint(packed({**VIEW, **changes})).startswith(
         f"the issuer configuration is invalid: {where} "
     )
 
 
-def test_a_caller_of_another_trust_domain_is_refused() -> None:
+def test_caller_of_another_trust_domain_is_rejected() -> None:
     stranger: dict[str, Any] = {"spiffe://other.example/ns/shop/sa/checkout": {"audiences": {}}}
     assert "the issuer configuration is invalid" in complaint(packed({**VIEW, "callers": stranger}))
 
 
-def test_what_is_refused_is_not_quoted() -> None:
+def test_rejected_value_is_not_quoted() -> None:
     assert "hunter2" not in complaint(packed({**VIEW, "issuer": "hunter2"}))
     assert "hunter2" not in complaint(packed({**VIEW, "callers": {"hunter2": {"audiences": {}}}}))
     odd = {CHECKOUT: {"audiences": {"hunter2": {"scopes": ["hunter 2"], "lifetime": "hunter2"}}}}
@@ -153,11 +151,11 @@ def test_what_is_refused_is_not_quoted() -> None:
         "no text",
     ],
 )
-def test_what_is_no_compressed_view_is_refused(data: bytes) -> None:
+def test_data_that_is_no_compressed_view_is_rejected(data: bytes) -> None:
     complaint(data)
 
 
-def test_of_a_view_that_would_fill_the_memory_no_more_is_unpacked_than_may_be(
+def test_decompression_stops_at_the_size_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bomb = gzip.compress(b" " * 50_000_000)
@@ -170,10 +168,10 @@ def test_of_a_view_that_would_fill_the_memory_no_more_is_unpacked_than_may_be(
         tracemalloc.stop()
 
 
-# The keys beside it
+# Keys
 
 
-def test_all_slots_are_served_and_the_current_one_signs() -> None:
+def test_keys_of_all_slots_are_served_and_the_current_one_signs() -> None:
     current = mandate(retiring="old")
     served = json.loads(current.key_set)["keys"]
     ids = [key_id(builders.signing_key(name).public_key()) for name in ("current", "next", "old")]
@@ -184,22 +182,22 @@ def test_all_slots_are_served_and_the_current_one_signs() -> None:
     assert not any("d" in key for key in served)
 
 
-def test_a_domain_whose_first_key_is_not_followed_yet_is_served() -> None:
+def test_domain_without_a_next_key_is_served() -> None:
     assert len(mandate(following=None).verifying.jwt_keys) == 1
 
 
-def test_a_key_that_nobody_was_told_of_does_not_sign() -> None:
+def test_unpublished_key_does_not_sign() -> None:
     with pytest.raises(ViewError, match=r"bundle\.json lacks current\.key"):
         mandate(published=("next",))
 
 
 @pytest.mark.parametrize("part", ["current__key", "view__json__gz", "bundle__json"])
-def test_a_missing_part_is_named(part: str) -> None:
+def test_missing_part_is_named(part: str) -> None:
     assert refusal(**{part: None}).startswith(part.replace("__", "."))
 
 
 @pytest.mark.parametrize("algorithm", [KeyAlgorithm.ED25519, KeyAlgorithm.ECDSA_P384])
-def test_a_key_of_another_kind_is_refused(algorithm: KeyAlgorithm) -> None:
+def test_key_of_another_kind_is_rejected(algorithm: KeyAlgorithm) -> None:
     pem = private_key_pem(pki.key(algorithm))
     assert refusal(current__key=pem) == "current.key is a key that does not sign with ES256"
     assert refusal(next__key=pem) == "next.key is a key that does not sign with ES256"
@@ -214,12 +212,12 @@ def test_a_key_of_another_kind_is_refused(algorithm: KeyAlgorithm) -> None:
         ({"current.key": pem(large_key(16384))}, r"current\.key is not a key: UnsupportedKey"),
     ],
 )
-def test_a_key_that_is_too_large_is_not_parsed(parts: dict[str, bytes], why: str) -> None:
+def test_key_that_is_too_large_is_not_parsed(parts: dict[str, bytes], why: str) -> None:
     with pytest.raises(ViewError, match=why):
         read_mandate(secret(secret_data() | parts))
 
 
-def test_unreadable_keys_and_bundles_are_refused_and_not_quoted() -> None:
+def test_unreadable_keys_and_bundles_are_rejected_and_not_quoted() -> None:
     said = [
         refusal(current__key=b"hunter2"),
         refusal(next__key=b"hunter2"),
@@ -232,14 +230,14 @@ def test_unreadable_keys_and_bundles_are_refused_and_not_quoted() -> None:
     assert not any("hunter2" in each for each in said)
 
 
-def test_what_is_no_base64_is_refused() -> None:
+def test_value_that_is_not_base64_is_rejected() -> None:
     broken = secret()
     broken["data"]["current.key"] = "!!"
     with pytest.raises(ViewError, match=r"current\.key is missing or is not base64"):
         read_mandate(broken)
 
 
-def test_no_key_shows_in_what_is_printed() -> None:
+def test_repr_shows_no_key() -> None:
     shown = repr(mandate())
     assert "PRIVATE" not in shown
     assert str(builders.signing_key().private_numbers().private_value) not in shown

@@ -11,7 +11,7 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * Says what the JDK's PKIX validator makes of certificate chains, each below one anchor.
+ * Prints the verdicts of the JDK's PKIX validator on certificate chains, each below one anchor.
  *
  * <p>Usage: java PathJudge.java ANCHOR.pem CHAIN.pem [ANCHOR.pem CHAIN.pem]... For each pair it
  * prints a line, "ok" or "refused: why".
@@ -24,8 +24,8 @@ public final class PathJudge {
   }
 
   private static String verdict(String anchor, String chain) throws Exception {
-    // Without name constraints: the JDK refuses to be given an anchor's, and does not read them
-    // from the anchor's certificate either. It does hold intermediates to theirs.
+    // Without name constraints: the JDK rejects an anchor's as a parameter, and does not read
+    // them from the anchor's certificate either. It does enforce those of intermediates.
     TrustAnchor trusted = new TrustAnchor(certificates(anchor).get(0), null);
     PKIXParameters parameters = new PKIXParameters(Set.of(trusted));
     parameters.setRevocationEnabled(false);

@@ -1,4 +1,4 @@
-"""What a judge is asked and answers, and how programs that speak JSON lines are asked."""
+"""Questions to judges and their verdicts, and programs that exchange JSON lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.pki.builders import DOMAIN
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a token is good, and in the judge's words whose it is or why it is not."""
+    """Whether a token is valid, and in the judge's words its subject or its fault."""
 
     good: bool
     says: str
@@ -58,7 +58,7 @@ def answering(judge: Callable[[Case], str]) -> Judge:
     def answer(case: Case) -> Verdict:
         try:
             return Verdict(good=True, says=judge(case))
-        except Exception as refused:  # noqa: BLE001 - whoever breaks has not accepted
+        except Exception as refused:  # noqa: BLE001 - a judge that raises has not accepted
             return Verdict(good=False, says=f"{type(refused).__name__}: {refused}")
 
     return lambda cases: [answer(case) for case in cases]

@@ -1,6 +1,6 @@
-"""Tokens that are rightly signed and say what Troth does not accept.
+"""Tokens with a valid signature and claims that Troth rejects.
 
-Times are far enough from every limit that a machine at work elsewhere carries no token across one.
+Times are so far from every limit that no token crosses one on a busy machine.
 """
 
 from __future__ import annotations

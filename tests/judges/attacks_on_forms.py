@@ -1,4 +1,4 @@
-"""Tokens that are good in what they say and odd in how they are written."""
+"""Tokens with valid content in an unusual encoding."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def forms(claims: dict[str, Any]) -> Iterator[Case]:
 
 
 def _next_letter(letter: str) -> str:
-    """The letter one up: 64 bytes leave the lower four bits of the last letter unused."""
+    """Return the next letter: 64 bytes leave the lower four bits of the last letter unused."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     return letters[letters.index(letter) + 1]
 

@@ -1,4 +1,4 @@
-"""Tokens whose signature, key or header is not what Troth makes."""
+"""Tokens whose signature, key or header differs from Troth's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A signature checked by hand, as one would in a shell with nothing but OpenSSL."""
+"""A judge that checks signatures as one would in a shell with only OpenSSL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ point = FORMAT:HEX,BITSTRING:04{x}{y}
 kind = OID:id-ecPublicKey
 curve = OID:prime256v1
 """
-"""A public key (RFC 5480 section 2) in the words of `openssl asn1parse`."""
+"""A public key (RFC 5480 section 2) in the syntax of `openssl asn1parse`."""
 
 SIGNATURE = """\
 asn1 = SEQUENCE:signature
@@ -29,11 +29,11 @@ asn1 = SEQUENCE:signature
 r = INTEGER:0x{r}
 s = INTEGER:0x{s}
 """
-"""An ECDSA signature (RFC 3279 section 2.2.3); JOSE has the two numbers side by side."""
+"""An ECDSA signature (RFC 3279 section 2.2.3); JOSE concatenates the two numbers."""
 
 
 def openssl(bundles: Bundles) -> Judge:
-    """The signature alone: what a token says is not OpenSSL's business."""
+    """Return a judge of signatures only: OpenSSL does not read claims."""
     program = tool("openssl")
 
     @cache

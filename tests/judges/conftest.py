@@ -1,4 +1,4 @@
-"""The judges: programs that are not ours, each asked only where the machine has it."""
+"""The judges: programs of others, skipped if the machine does not have them."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def java() -> Tool:
 
 @pytest.fixture(scope="session")
 def svid_judge() -> Tool:
-    """go-spiffe's verdict, from `sandbox/judge`."""
+    """Return go-spiffe's verdict program, from `sandbox/judge`."""
     return Tool(str(ensure("svid-judge")))

@@ -1,4 +1,4 @@
-"""Tokens put together by hand, below any library, so that everything about one can be wrong."""
+"""Tokens built by hand, without a library, so that everything in one can be wrong."""
 
 import hmac
 import json
@@ -16,14 +16,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 Sign = Callable[[bytes], bytes]
 Part = bytes | Mapping[str, Any] | Sequence[Any]
-"""Bytes as they are, or what is still to be written as JSON."""
+"""Bytes to use unchanged, or a value to encode as JSON."""
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""That of P-256's group (SEC 2, section 2.4.2)."""
+"""Order of P-256's group (SEC 2, section 2.4.2)."""
 
 
 def encoded(value: bytes) -> str:
-    """The value in base64url without padding."""
+    """Return the value in base64url without padding."""
     return urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
@@ -32,13 +32,13 @@ def written(part: Part) -> bytes:
 
 
 def compact(header: Part, claims: Part, sign: Sign) -> str:
-    """A JWS in compact form (RFC 7515 section 7.1)."""
+    """Return a JWS in compact form (RFC 7515 section 7.1)."""
     signed = f"{encoded(written(header))}.{encoded(written(claims))}"
     return f"{signed}.{encoded(sign(signed.encode()))}"
 
 
 def numbers(r: int, s: int) -> bytes:
-    """An ECDSA signature as JOSE has it: two numbers of 32 bytes."""
+    """Return an ECDSA signature in JOSE's form: two numbers of 32 bytes."""
     return r.to_bytes(32) + s.to_bytes(32)
 
 
@@ -47,12 +47,12 @@ def es256(key: ec.EllipticCurvePrivateKey) -> Sign:
 
 
 def es256_der(key: ec.EllipticCurvePrivateKey) -> Sign:
-    """A signature in X.509's form, not JOSE's."""
+    """Return a signer in X.509's form instead of JOSE's."""
     return lambda signed: key.sign(signed, ec.ECDSA(SHA256()))
 
 
 def es256_twin(key: ec.EllipticCurvePrivateKey) -> Sign:
-    """The other signature that says the same: ECDSA has two for each, and either can be made."""
+    """Return a signer of the other valid signature: ECDSA has two, and anyone can compute both."""
 
     def sign(signed: bytes) -> bytes:
         r, s = decode_dss_signature(es256_der(key)(signed))
@@ -63,7 +63,7 @@ def es256_twin(key: ec.EllipticCurvePrivateKey) -> Sign:
 
 
 def es256_with(key: ec.EllipticCurvePrivateKey, letters: str) -> Sign:
-    """A signature that has all these letters in base64url."""
+    """Return a signer whose signatures have all these letters in base64url."""
 
     def sign(signed: bytes) -> bytes:
         while not set(letters) <= set(encoded(signature := es256(key)(signed))):

@@ -1,7 +1,7 @@
-"""What each judge accepts and Troth does not, and why that is so.
+"""Attacks that each judge accepts and Troth rejects, with the reasons.
 
-Little of it is a fault: what a library cannot know it leaves to who uses it. That is what Troth's
-own checks are for, and what a service that verifies tokens without Troth has to add.
+Few are faults: a library leaves to its user what it cannot know. Troth's own checks cover that, and
+a service that verifies tokens without Troth must add them.
 """
 
 ANY_TYPE = {
@@ -14,7 +14,7 @@ ANY_TYPE = {
     "txn, typ is absent",
     "txn, typ is 'JWT'",
 }
-"""A service has to look at `typ` itself, or it takes one kind of token for the other."""
+"""A service must check `typ` itself, or it accepts one kind of token as the other."""
 
 UNREAD_MEMBERS = {
     "header has jwk, signed by the own key",
@@ -23,7 +23,7 @@ UNREAD_MEMBERS = {
     "header has cty, signed by the own key",
     "txn, header has jwk",
 }
-"""Ways to another key, which no judge follows: by a thief's key each of them is refused by all."""
+"""References to another key, which no judge follows: all reject them with a thief's signature."""
 
 MORE_UNREAD_MEMBERS = {
     "header has x5c, signed by the own key",
@@ -37,7 +37,7 @@ TWICE = {
     "aud is there twice",
     "txn, sub is there twice",
 }
-"""The last of two counts, as RFC 7519 section 4 allows; in other readers it is the first."""
+"""The last of two members counts, as RFC 7519 section 4 allows; other readers use the first."""
 
 OTHER_UNICODE = {"claims in UTF-16", "claims with a byte order mark"}
 """Python's `json.loads` guesses the encoding."""
@@ -49,16 +49,16 @@ SPELLINGS = {
     "a line break at the end",
     "a line break within the signature",
 }
-"""Several texts of one token; whoever remembers tokens by their text is passed by."""
+"""Several texts of one token, which bypass a replay check that compares texts."""
 
 LIFETIMES = {"of an hour", "exp before iat", "txn, of an hour"}
-"""That a token lives 15 minutes at most is Troth's promise, not JWT's."""
+"""The maximum lifetime of 15 minutes is Troth's rule, not JWT's."""
 
 FRACTIONS = {"exp is a fraction", "iat is a fraction", "nbf is a fraction"}
 """RFC 7519 section 2 allows them."""
 
 AUDIENCES = {"aud is two, one of them ours", "aud is ours twice"}
-"""RFC 7519 section 4.1.3 asks for one of them only: the other audience could use the token here."""
+"""RFC 7519 section 4.1.3 requires only one of them: the other audience could use the token here."""
 
 TRANSACTION_AUDIENCES = {"txn, aud is an array", "txn, aud is two, one of them ours"}
 
@@ -69,7 +69,7 @@ SUBJECTS = {
     "sub is an ID with a query",
     "sub is an ID in capitals",
 }
-"""To a library that does not know SPIFFE a subject is any text."""
+"""A library without SPIFFE support accepts any text as the subject."""
 
 CONTENTS = {
     "client_id is another's",
@@ -80,7 +80,7 @@ CONTENTS = {
     "txn, req_wl is of the partner",
     "txn, tctx has an object",
 }
-"""Claims that are there, and that no library looks into."""
+"""Claims whose content no library checks."""
 
 EVERYWHERE = (
     UNREAD_MEMBERS | SIZES | LIFETIMES | FRACTIONS | AUDIENCES | TRANSACTION_AUDIENCES | CONTENTS
@@ -88,8 +88,8 @@ EVERYWHERE = (
 PYTHONS = EVERYWHERE | ANY_TYPE | TWICE | OTHER_UNICODE | SUBJECTS | {"exp is of 400 digits"}
 
 LAXER = {
-    # It asks what the JWT-SVID specification demands, and that knows neither issuers, nor scopes,
-    # nor when a token was issued. The rest is Go's base64, which skips line breaks, and Go's JSON.
+    # It checks what the JWT-SVID specification requires, which has no issuers, no scopes and no
+    # time of issue. The rest is Go's base64, which skips line breaks, and Go's JSON.
     "go-spiffe": EVERYWHERE
     | MORE_UNREAD_MEMBERS
     | SPELLINGS
@@ -111,9 +111,9 @@ LAXER = {
         "txn, scope is absent",
         "txn, tctx is absent",
     },
-    # Its base64 skips whatever is of no alphabet, and takes both. A required claim may be null, so
-    # that a token with "exp": null never ends. Of iat it asks nothing, and without a kid any key
-    # of the bundle will do.
+    # Its base64 skips characters of no alphabet, and accepts both alphabets. A required claim may
+    # be null, so a token with "exp": null never expires. It does not check iat, and without a kid
+    # it accepts any key of the bundle.
     "Nimbus": EVERYWHERE
     | MORE_UNREAD_MEMBERS
     | SPELLINGS
@@ -134,7 +134,7 @@ LAXER = {
         "cnf is a method more",
     },
     "openssl": set(),
-    # It takes for a time what Python's `int` takes for a number, and reads a JWS with padding.
+    # It accepts as a time what Python's `int` accepts as a number, and reads a JWS with padding.
     "PyJWT": PYTHONS
     | MORE_UNREAD_MEMBERS
     | {
@@ -146,7 +146,7 @@ LAXER = {
         "nbf is a text",
         "nbf is true",
     },
-    # Of x5c it only says that a header of more than 512 bytes is too long.
+    # It rejects x5c only because the header is longer than 512 bytes.
     "joserfc": PYTHONS,
 }
-"""The attacks that a judge accepts, by its name."""
+"""The attacks that a judge accepts, by the judge's name."""

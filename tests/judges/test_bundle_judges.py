@@ -1,4 +1,4 @@
-"""go-spiffe and Nimbus read the bundles that Troth publishes; Troth reads what go-spiffe writes."""
+"""Bundles: go-spiffe and Nimbus read those of Troth, and Troth reads those of go-spiffe."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_go_spiffe_finds_every_authority_and_every_key_in_a_bundle() -> None:
 
 
 @pytest.mark.parametrize("trust_domain", [DOMAIN, PARTNER])
-def test_troth_reads_what_go_spiffe_makes_of_its_bundle_as_the_same(trust_domain: str) -> None:
+def test_bundle_that_go_spiffe_rewrites_is_the_same_to_troth(trust_domain: str) -> None:
     published = bundles()
     written = asked("bundle", trust_domain, published)["bundle"]
     theirs, ours = (
@@ -43,20 +43,20 @@ def test_troth_reads_what_go_spiffe_makes_of_its_bundle_as_the_same(trust_domain
     assert theirs.jwt_keys == ours.jwt_keys
 
 
-def test_go_spiffe_reads_a_set_of_jwt_keys_alone_as_the_issuer_serves_it() -> None:
+def test_go_spiffe_reads_the_issuers_key_set() -> None:
     keys = [key for key in bundles()[DOMAIN]["keys"] if key["use"] == "jwt-svid"]
     answer = asked("jwks", DOMAIN, {DOMAIN: {"keys": keys}})
     assert answer["jwt"] == sorted([kid("current"), kid("next")])
 
 
-def test_go_spiffes_reader_of_jwt_keys_alone_wants_no_authorities_among_them() -> None:
-    """Whoever uses it takes the issuer's key set, or go-spiffe's reader of whole bundles."""
+def test_go_spiffes_key_set_reader_rejects_a_bundle_with_authorities() -> None:
+    """Its users need the issuer's key set, or go-spiffe's reader of whole bundles."""
     answer = asked("jwks", DOMAIN, bundles())
     assert not answer["ok"]
     assert "keyID cannot be empty" in answer["says"]
 
 
-def test_go_spiffe_takes_no_transaction_token_for_a_callers_proof() -> None:
+def test_go_spiffe_rejects_a_transaction_token_as_an_access_token() -> None:
     question = {
         "do": "jwt-svid",
         "token": transaction_token(),

@@ -1,4 +1,4 @@
-"""OpenSSL, go-spiffe and Java say what Troth's certificates and keystores are worth."""
+"""Troth's certificates and keystores, judged by OpenSSL, go-spiffe and Java."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ EVERY_LEAF = pytest.mark.parametrize("algorithm", KeyAlgorithm)
 
 
 class Case:
-    """The files a judge reads."""
+    """The files that a judge reads."""
 
     def __init__(
         self, directory: Path, chain: bytes, authority: SigningAuthority, key_pem: bytes
@@ -91,7 +91,7 @@ class Case:
     def spiffe(
         self, judge: Tool, *options: str | Path, trust_domain: str = DOMAIN
     ) -> tuple[bool, str]:
-        """Whether the SVID is good, and its SPIFFE ID or what is wrong with it."""
+        """Return whether the SVID is valid, and its SPIFFE ID or its fault."""
         able, said = judge(
             "verify", "--svid", self.svid, "--bundle", self.bundle,
             "--trust-domain", trust_domain, *options,
@@ -114,7 +114,7 @@ def of_identity(name: str, *dns_names: str) -> LeafProfile:
 
 
 def foreign_leaf(authority: SigningAuthority) -> bytes:
-    """What a thief of the key could sign: an SVID of another trust domain."""
+    """Return an SVID of another trust domain, which a thief of the key could sign."""
     unbound = dataclasses.replace(authority.authority, trust_domain=FOREIGN, name_constraints=())
     thief = dataclasses.replace(authority, authority=unbound)
     return issue(profile(spiffe_id=FOREIGN_ID), key(), thief, NOW)
@@ -123,7 +123,7 @@ def foreign_leaf(authority: SigningAuthority) -> bytes:
 @EVERY_AUTHORITY
 @EVERY_SIGNER
 @EVERY_LEAF
-def test_openssl_takes_every_leaf_of_every_authority_strictly(
+def test_openssl_accepts_every_leaf_of_every_authority_strictly(
     tmp_path: Path, openssl: Tool, kind: str, signer: KeyAlgorithm, algorithm: KeyAlgorithm
 ) -> None:
     asked = case(tmp_path, AUTHORITIES[kind](signer), algorithm)
@@ -135,14 +135,14 @@ def test_openssl_takes_every_leaf_of_every_authority_strictly(
 @EVERY_AUTHORITY
 @EVERY_SIGNER
 @EVERY_LEAF
-def test_go_spiffe_takes_every_leaf_of_every_authority_with_its_key(
+def test_go_spiffe_accepts_every_leaf_of_every_authority_with_its_key(
     tmp_path: Path, svid_judge: Tool, kind: str, signer: KeyAlgorithm, algorithm: KeyAlgorithm
 ) -> None:
     asked = case(tmp_path, AUTHORITIES[kind](signer), algorithm)
     assert asked.spiffe(svid_judge, "--key", asked.key) == (True, PAYMENTS)
 
 
-def test_java_takes_every_leaf_of_every_authority(tmp_path: Path, java: Tool) -> None:
+def test_java_accepts_every_leaf_of_every_authority(tmp_path: Path, java: Tool) -> None:
     pairs: list[Path] = []
     for kind, make in AUTHORITIES.items():
         for signer in KeyAlgorithm:
@@ -151,13 +151,13 @@ def test_java_takes_every_leaf_of_every_authority(tmp_path: Path, java: Tool) ->
                 directory.mkdir(parents=True)
                 asked = case(directory, make(signer), algorithm)
                 pairs += [asked.bundle, asked.svid]
-    good, said = java(PATH_JUDGE, *pairs)  # one start for all, for Java's starts are slow
+    good, said = java(PATH_JUDGE, *pairs)  # one start for all, because Java starts slowly
     assert good, said
     assert said.splitlines() == ["ok"] * (len(pairs) // 2)
 
 
 @EVERY_AUTHORITY
-def test_a_leaf_without_a_subject_is_as_good(
+def test_leaf_without_a_subject_is_valid(
     tmp_path: Path, openssl: Tool, svid_judge: Tool, kind: str
 ) -> None:
     authority = AUTHORITIES[kind](KeyAlgorithm.ECDSA_P256)
@@ -166,7 +166,9 @@ def test_a_leaf_without_a_subject_is_as_good(
     assert asked.spiffe(svid_judge) == (True, PAYMENTS)
 
 
-def test_an_identity_called_as_a_host_does_not_pass_for_it(tmp_path: Path, openssl: Tool) -> None:
+def test_identity_with_the_name_of_a_host_does_not_verify_as_the_host(
+    tmp_path: Path, openssl: Tool
+) -> None:
     host, authority = "payments.shop.svc", own_root()
     named = issue(of_identity(host), key(), authority, NOW)
     asked = Case(tmp_path, named, authority, private_key_pem(key()))
@@ -174,8 +176,10 @@ def test_an_identity_called_as_a_host_does_not_pass_for_it(tmp_path: Path, opens
     assert not asked.openssl(openssl, "-verify_hostname", host)[0]
 
 
-def test_a_common_name_would_pass_for_a_host(tmp_path: Path, openssl: Tool) -> None:
-    """Which is why a subject has none."""
+def test_common_name_with_the_name_of_a_host_verifies_as_the_host(
+    tmp_path: Path, openssl: Tool
+) -> None:
+    """This is why the subject has no common name."""
     host, authority = "payments.shop.svc", own_root()
     issuer = Made(authority.certificate, authority.private_key)
     made = by_hand(host, issuer, ca=False, names=[uri(PAYMENTS)])
@@ -183,7 +187,7 @@ def test_a_common_name_would_pass_for_a_host(tmp_path: Path, openssl: Tool) -> N
     assert asked.openssl(openssl, "-verify_hostname", host)[0]
 
 
-def test_below_an_authority_that_speaks_of_directory_names_only_no_subject_is_good(
+def test_only_leaf_without_a_subject_is_valid_below_directory_constraints(
     tmp_path: Path, openssl: Tool
 ) -> None:
     organization = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Corp")])
@@ -200,7 +204,7 @@ def test_below_an_authority_that_speaks_of_directory_names_only_no_subject_is_go
 
 
 @EVERY_AUTHORITY
-def test_a_leaf_is_refused_below_a_root_it_was_not_issued_by(
+def test_leaf_is_rejected_below_another_root(
     tmp_path: Path, openssl: Tool, svid_judge: Tool, kind: str
 ) -> None:
     asked = case(tmp_path, AUTHORITIES[kind](KeyAlgorithm.ECDSA_P256))
@@ -210,7 +214,7 @@ def test_a_leaf_is_refused_below_a_root_it_was_not_issued_by(
 
 
 @EVERY_AUTHORITY
-def test_a_leaf_is_refused_as_one_of_another_trust_domain(
+def test_leaf_is_rejected_in_another_trust_domain(
     tmp_path: Path, svid_judge: Tool, kind: str
 ) -> None:
     asked = case(tmp_path, AUTHORITIES[kind](KeyAlgorithm.ECDSA_P256))
@@ -219,7 +223,7 @@ def test_a_leaf_is_refused_as_one_of_another_trust_domain(
     assert "no X.509 bundle found for trust domain" in said
 
 
-def test_a_stolen_root_key_signs_for_no_other_trust_domain(
+def test_stolen_root_key_cannot_sign_for_another_trust_domain(
     tmp_path: Path, openssl: Tool, svid_judge: Tool
 ) -> None:
     authority = own_root()
@@ -232,7 +236,7 @@ def test_a_stolen_root_key_signs_for_no_other_trust_domain(
     assert "not permitted by any constraint" in said
 
 
-def test_a_stolen_root_key_signs_for_no_address(tmp_path: Path, openssl: Tool) -> None:
+def test_stolen_root_key_cannot_sign_for_an_address(tmp_path: Path, openssl: Tool) -> None:
     authority = own_root()
     root = read_certificates(authority.authority.anchors[0], "the root")[0]
     names = [uri(PAYMENTS), x509.IPAddress(ip_address("192.0.2.1"))]
@@ -243,7 +247,7 @@ def test_a_stolen_root_key_signs_for_no_address(tmp_path: Path, openssl: Tool) -
     assert "excluded subtree violation" in said
 
 
-def test_a_confined_intermediate_signs_for_no_other_trust_domain_in_java_either(
+def test_java_rejects_another_trust_domain_below_a_confined_intermediate(
     tmp_path: Path, java: Tool
 ) -> None:
     root = by_hand("root")
@@ -258,7 +262,7 @@ def test_a_confined_intermediate_signs_for_no_other_trust_domain_in_java_either(
     assert "name constraints check failed" in refused
 
 
-def test_during_a_rotation_leaves_of_both_roots_are_good(
+def test_leaves_of_both_roots_are_valid_during_a_rotation(
     tmp_path: Path, openssl: Tool, svid_judge: Tool
 ) -> None:
     older, newer = own_root(), own_root(which="another")
@@ -281,7 +285,7 @@ def test_during_a_rotation_leaves_of_both_roots_are_good(
         (NOW + timedelta(hours=25), False),
     ],
 )
-def test_a_leaf_is_good_from_a_little_before_its_issue_until_its_end(
+def test_leaf_is_valid_from_shortly_before_its_issue_until_it_expires(
     tmp_path: Path, openssl: Tool, svid_judge: Tool, moment: datetime, *, good: bool
 ) -> None:
     asked = case(tmp_path, own_root())
@@ -290,13 +294,13 @@ def test_a_leaf_is_good_from_a_little_before_its_issue_until_its_end(
     assert asked.spiffe(svid_judge, "--time", moment.isoformat())[0] is good
 
 
-def test_the_judge_refuses_a_key_that_is_not_the_leafs(tmp_path: Path, svid_judge: Tool) -> None:
+def test_svid_judge_rejects_a_key_that_is_not_the_leafs(tmp_path: Path, svid_judge: Tool) -> None:
     asked = case(tmp_path, own_root())
     asked.key.write_bytes(private_key_pem(key(which="other")))
     assert not asked.spiffe(svid_judge, "--key", asked.key)[0]
 
 
-def test_the_judge_refuses_a_leaf_that_may_sign_certificates(
+def test_svid_judge_rejects_a_leaf_that_may_sign_certificates(
     tmp_path: Path, svid_judge: Tool
 ) -> None:
     root = by_hand("root")
@@ -311,10 +315,10 @@ def test_the_judge_refuses_a_leaf_that_may_sign_certificates(
 
 @EVERY_AUTHORITY
 @EVERY_LEAF
-def test_two_programs_shake_hands_with_what_was_issued(
+def test_two_programs_complete_a_tls_handshake(
     tmp_path: Path, kind: str, algorithm: KeyAlgorithm
 ) -> None:
-    """Python's `ssl`, that is OpenSSL once more, mutual, strict, and checking the host name."""
+    """The programs use Python's `ssl`, which is OpenSSL: mutual, strict, with a host name check."""
     asked = case(tmp_path, AUTHORITIES[kind](KeyAlgorithm.ECDSA_P256), algorithm)
     server, client = (
         ssl.SSLContext(protocol) for protocol in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
@@ -374,7 +378,7 @@ def test_keytool_reads_a_truststore(tmp_path: Path, keytool: Tool) -> None:
 
 
 @EVERY_LEAF
-def test_openssl_reads_a_keystore_by_its_modern_defaults(
+def test_openssl_reads_a_keystore_with_its_modern_defaults(
     tmp_path: Path, openssl: Tool, algorithm: KeyAlgorithm
 ) -> None:
     asked, password = case(tmp_path, own_root(), algorithm), keystore_password()

@@ -1,8 +1,8 @@
-"""go-spiffe, Nimbus, OpenSSL, PyJWT and joserfc say what Troth's tokens are worth.
+"""Troth's tokens, judged by go-spiffe, Nimbus, OpenSSL, PyJWT and joserfc.
 
-Each is asked about the same table. All must take what Troth makes; what Troth refuses each must
-refuse as well, but for what `laxer` lists. That list is held to exactly, so that a new version of a
-judge, or of Troth, shows.
+Each judges the same table. All must accept Troth's tokens, and must reject what Troth rejects,
+except for the attacks in `laxer`. That list is compared exactly, so that a change in a new version
+of a judge, or of Troth, shows.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ EVERY_JUDGE = pytest.mark.parametrize("judge", JUDGES)
 
 @dataclass(frozen=True)
 class Table:
-    """The cases, and what each judge that is here said of them, in their order."""
+    """The cases, and the verdicts of each available judge."""
 
     cases: tuple[Case, ...]
     verdicts: Mapping[str, Mapping[str, Verdict]]
     absent: Mapping[str, str]
 
     def of(self, judge: str) -> Mapping[str, Verdict]:
-        """The judge's verdicts by case; those that are not its business are not there."""
+        """Return the judge's verdicts by case, without cases that it cannot judge."""
         if judge in self.absent:
             pytest.skip(self.absent[judge])
         return self.verdicts[judge]
 
     def __str__(self) -> str:
-        """The table as Markdown: what Troth says, and in bold who accepts what it refuses."""
+        """Return the table as Markdown, with Troth's reasons; bold marks an accepted attack."""
         lines = [f"| token | Troth | {' | '.join(JUDGES)} |", "|---" * (len(JUDGES) + 2) + "|"]
         for case in self.cases:
             words = [self._word(judge, case) for judge in JUDGES]
@@ -64,7 +64,7 @@ def table() -> Table:
             judges[name] = seat.make(published)
         except pytest.skip.Exception as skipped:
             absent[name] = str(skipped.msg)
-    now = int(time.time())  # once what had to be built is there
+    now = int(time.time())  # after the builds
     cases = (*good(now), *attacks(now))
 
     def ask(name: str) -> dict[str, Verdict]:
@@ -74,15 +74,15 @@ def table() -> Table:
 
     with ThreadPoolExecutor(len(judges)) as threads:
         made = Table(cases, dict(zip(judges, threads.map(ask, judges), strict=True)), absent)
-    print(made)  # noqa: T201 - for people: `pytest -s` shows it, and so does a failure
+    print(made)  # noqa: T201 - for users: `pytest -s` shows it, and so does a failure
     return made
 
 
-def test_each_case_has_a_name_of_its_own(table: Table) -> None:
+def test_case_names_are_unique(table: Table) -> None:
     assert len({case.name for case in table.cases}) == len(table.cases)
 
 
-def test_troth_takes_what_it_makes_and_answers_each_attack_with_its_reason(table: Table) -> None:
+def test_troth_accepts_its_tokens_and_rejects_each_attack_with_its_reason(table: Table) -> None:
     said = {
         name: "" if verdict.good else verdict.says for name, verdict in table.of("Troth").items()
     }
@@ -90,7 +90,7 @@ def test_troth_takes_what_it_makes_and_answers_each_attack_with_its_reason(table
 
 
 @EVERY_JUDGE
-def test_every_judge_takes_what_troth_makes(table: Table, judge: str) -> None:
+def test_every_judge_accepts_troths_tokens(table: Table, judge: str) -> None:
     verdicts, troths = table.of(judge), table.of("Troth")
     for case in table.cases:
         if not case.reason:
@@ -98,7 +98,7 @@ def test_every_judge_takes_what_troth_makes(table: Table, judge: str) -> None:
 
 
 @EVERY_JUDGE
-def test_every_judge_refuses_what_troth_refuses_but_for_what_is_listed(
+def test_every_judge_rejects_the_attacks_except_for_the_listed_ones(
     table: Table, judge: str
 ) -> None:
     verdicts = table.of(judge)

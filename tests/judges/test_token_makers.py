@@ -1,6 +1,6 @@
-"""Troth takes tokens that others made with its keys, each in the form its library gives them.
+"""Tokens that other libraries make with Troth's keys, each in its own format.
 
-go-jose is what SPIRE signs its JWT-SVIDs with.
+SPIRE signs its JWT-SVIDs with go-jose.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from troth.pki.jwk import public_jwk
 
 Claims = Mapping[str, Any]
 Make = Callable[[str, Claims], str]
-"""From a `typ` and claims to a token."""
+"""Makes a token from a `typ` and claims."""
 
 
 def private_jwk() -> dict[str, str]:
@@ -77,19 +77,19 @@ def said_by_troth(token: str, kind: Kind) -> Verdict:
 
 
 @EVERY_MAKER
-def test_troth_takes_an_access_token_that_another_made_with_its_key(maker: str) -> None:
+def test_troth_accepts_an_access_token_made_by_another_library(maker: str) -> None:
     token = MAKERS[maker]()("JWT", access_claims(int(time.time())))
     assert said_by_troth(token, Kind.ACCESS) == Verdict(good=True, says=CHECKOUT)
 
 
 @EVERY_MAKER
-def test_troth_takes_a_transaction_token_that_another_made_with_its_key(maker: str) -> None:
+def test_troth_accepts_a_transaction_token_made_by_another_library(maker: str) -> None:
     token = MAKERS[maker]()("txntoken+jwt", transaction_claims(int(time.time())))
     assert said_by_troth(token, Kind.TRANSACTION) == Verdict(good=True, says=CUSTOMER)
 
 
 @EVERY_MAKER
-def test_troth_refuses_a_bare_jwt_svid_that_says_no_more_than_spiffe_asks(maker: str) -> None:
+def test_troth_rejects_a_jwt_svid_with_only_the_required_claims(maker: str) -> None:
     now = int(time.time())
     bare = {"sub": CHECKOUT, "aud": [PAYMENTS], "exp": now + 300, "iat": now}
     token = MAKERS[maker]()("JWT", bare)

@@ -1,7 +1,7 @@
-"""Who verifies with a library reads a gateway's tokens with `webhook-jwks.json`, as it is mounted.
+"""Tokens of a gateway, verified by libraries with the mounted `webhook-jwks.json`.
 
-The file and the key are those that planning and the executor's hands have made; the judges know
-nothing but the file and what the documentation says of the claims.
+Planning and the executor made the file and the key. The judges use only the file and the
+documentation of the claims.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SAID = VerifiedDelivery(
 
 @cache
 def mounted() -> dict[str, bytes]:
-    """The files of the target."""
+    """Return the files of the target."""
     return decoded(_cluster().objects["Secret", Ref("shop", "payments-identity")])
 
 
@@ -115,7 +115,7 @@ def by_joserfc(text: str) -> Any:
 
 
 class RefusedError(Exception):
-    """A program has refused a token."""
+    """A program rejected a token."""
 
 
 def by_program(program: Program, text: str) -> Any:
@@ -147,7 +147,7 @@ STRANGER = ec.generate_private_key(ec.SECP256R1())
 
 
 def resigned(**header: Any) -> str:
-    """The same claims, signed with the gateway's own key below another header."""
+    """Return the same claims, signed with the gateway's own key below another header."""
     claims = pyjwt.decode(token(), options={"verify_signature": False})
     return pyjwt.encode(claims, gateways_key(), "ES256", headers=header)
 
@@ -178,19 +178,19 @@ ATTACKS: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("judge", JUDGES.values(), ids=list(JUDGES))
-def test_each_judge_takes_what_the_gateway_signs(judge: Callable[[str], Any]) -> None:
+def test_each_judge_accepts_the_gateways_token(judge: Callable[[str], Any]) -> None:
     assert judge(token()) == "shop/stripe-charges"
 
 
 @pytest.mark.parametrize("judge", JUDGES.values(), ids=list(JUDGES))
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=list(ATTACKS))
-def test_each_judge_refuses_what_it_did_not(
+def test_each_judge_rejects_a_token_that_the_gateway_did_not_sign_for_it(
     judge: Callable[[str], Any], attack: Callable[[], str]
 ) -> None:
     with pytest.raises(REFUSALS):
         judge(attack())
 
 
-def test_the_file_has_no_private_part() -> None:
+def test_mounted_key_set_has_no_private_part() -> None:
     for key in json.loads(mounted()["webhook-jwks.json"])["keys"]:
         assert sorted(key) == ["alg", "crv", "kid", "kty", "use", "x", "y"]

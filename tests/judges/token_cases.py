@@ -1,4 +1,4 @@
-"""One token of the table, and how it is made by hand."""
+"""Cases of the table, and tokens made by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A token, what Troth should answer ("" where it is good), and who shows it."""
+    """A token, Troth's expected reason ("" if it is valid), and the presented certificate."""
 
     name: str
     token: str
@@ -31,7 +31,7 @@ class Case:
 
     @property
     def about_holder(self) -> bool:
-        """Whether it is about who shows the token, and not about the token alone."""
+        """Whether the case is about the token's holder, and not about the token alone."""
         return bool(self.shown) or self.reason == "token-holder"
 
 

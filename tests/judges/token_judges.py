@@ -1,7 +1,7 @@
-"""The judges, each set as strictly as it can be, and none of them told what Troth knows.
+"""Judges of tokens, each as strict as its options allow, and independent of Troth.
 
-All take the key from the published bundle of the trust domain that the token's subject is of, by
-`kid`. What lies beyond that is the judge's own: a library's checks, none written around it here.
+All take the key by `kid` from the published bundle of the subject's trust domain. All other checks
+are the library's own; none is added here.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def troth(bundles: Bundles) -> Judge:
             case.token, bundles=read, issuers=ISSUERS, audience=PAYMENTS, now=now
         )
         shown = certificate_thumbprint(case.shown) if case.shown else None
-        if token.thumbprint not in (None, shown):  # as the middleware asks it of the TLS layer
+        if token.thumbprint not in (None, shown):  # as the middleware gets it from the TLS layer
             raise TokenError("token-holder", "The token is bound to another certificate.")
         return token.subject
 
@@ -72,7 +72,7 @@ def troth(bundles: Bundles) -> Judge:
 
 
 def go(bundles: Bundles) -> Judge:
-    """go-spiffe for access tokens; go-jose, which it is built on, for transaction tokens."""
+    """go-spiffe for access tokens; go-jose, which it uses, for transaction tokens."""
     program = go_program()
     acts = {Kind.ACCESS: "jwt-svid", Kind.TRANSACTION: "transaction"}
 
@@ -113,7 +113,7 @@ def go_program() -> Program:
 def java_program() -> Program:
     if reason := java.missing():
         pytest.skip(f"Nimbus cannot judge: {reason}")
-    # Compiling what runs for a second is not worth its time.
+    # A run of a second does not repay compilation.
     return Program(("java", "-XX:TieredStopAtLevel=1", "-jar", ensure("nimbus-judge")))
 
 
@@ -157,14 +157,14 @@ def joserfc_judge(bundles: Bundles) -> Judge:
 
 @dataclass(frozen=True)
 class Seat:
-    """How a judge is made for the published bundles, and which attacks are its business."""
+    """How to make a judge for the published bundles, and which attacks it can detect."""
 
     make: Callable[[Bundles], Judge]
     covers: Callable[[Case], bool]
 
 
 def but_the_holder(case: Case) -> bool:
-    """Who shows a token is between the service and its TLS layer, which few libraries know of."""
+    """Return whether a case is not about the token's holder, which few libraries check."""
     return not case.about_holder
 
 

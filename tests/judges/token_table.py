@@ -1,4 +1,4 @@
-"""The tokens that every judge is asked about: good ones by Troth, and attacks by hand."""
+"""The tokens of the table for every judge: valid ones by Troth, and attacks by hand."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def good(now: int) -> Iterator[Case]:
 
 
 def attacks(now: int) -> list[Case]:
-    """Tokens Troth refuses, each with its reason; `now` in seconds since the epoch."""
+    """Return tokens that Troth rejects, with reasons; `now` is in seconds since the epoch."""
     access, transaction = access_claims(now), transaction_claims(now)
     return [
         *signatures(access),

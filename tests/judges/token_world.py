@@ -1,4 +1,4 @@
-"""Two trust domains that issue tokens, what each publishes, and tokens as each makes them."""
+"""Two trust domains that issue tokens, their bundles, and tokens as each makes them."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ def kid(which: str = "current") -> str:
 
 @cache
 def certificate(which: str = "checkout") -> bytes:
-    """A certificate (DER) that a token may be bound to; two are never one."""
+    """Return a certificate (DER) to bind a token to; each has another name."""
     issued = leaf(own_root(which=which))
     return read_certificates(issued, which)[0].public_bytes(Encoding.DER)
 
 
 @cache
 def roots() -> tuple[bytes, ...]:
-    """The own trust domain's roots (PEM), with keys of each kind that Troth uses."""
-    # An RSA key of 4096 bits is as one of 2048 to a reader, and takes seconds to make.
+    """Return the own trust domain's roots (PEM), with keys of each kind that Troth uses."""
+    # Readers treat an RSA key of 4096 bits as one of 2048, and it takes seconds to make.
     kinds = [each for each in KeyAlgorithm if each is not KeyAlgorithm.RSA_4096]
     return tuple(own_root(algorithm).authority.anchors[0] for algorithm in kinds)
 
 
 @cache
 def bundles() -> dict[str, Any]:
-    """What each trust domain publishes, the own one amid a rotation and with roots of all kinds."""
+    """Return each trust domain's bundle; the own one is in a rotation, with roots of all kinds."""
     partners = own_root(domain=PARTNER, which="partner").authority.anchors
     return {
         DOMAIN: bundle_document(roots(), [_jwk("current"), _jwk("next")]),
@@ -112,7 +112,7 @@ def access_token(
     scopes: tuple[str, ...] = ("payments.charge", "payments.refund"),
     bound_to: bytes | None = None,
 ) -> str:
-    """An access token as Troth makes it."""
+    """Return an access token as Troth makes it."""
     return TokenSigner(signing_key(which)).access_token(
         issuer=issuer,
         subject=subject,
@@ -134,7 +134,7 @@ def transaction_token(
     request: dict[str, str] | None = None,
     scopes: tuple[str, ...] = ("orders.place",),
 ) -> str:
-    """A transaction token as Troth makes it."""
+    """Return a transaction token as Troth makes it."""
     issued = datetime.fromtimestamp(time.time() - ago, UTC)
     return TokenSigner(signing_key(which)).transaction_token(
         issuer=ISSUERS[DOMAIN],

@@ -1,4 +1,4 @@
-"""Programs of this machine, each asked only where the machine has it."""
+"""Programs that judge, skipped if the machine does not have them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.patience import PATIENCE
 
 @dataclass(frozen=True)
 class Tool:
-    """A program and what it says when run."""
+    """A program, called with its arguments."""
 
     path: str
 
     def __call__(self, *arguments: str | Path) -> tuple[bool, str]:
-        """Whether it succeeded, and all it printed."""
+        """Return whether it succeeded, and its output."""
         done = subprocess.run(
             [self.path, *map(str, arguments)],
             stdout=subprocess.PIPE,

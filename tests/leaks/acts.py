@@ -1,4 +1,4 @@
-"""Actions of people, failures, and changes in the cluster during one run of the operator."""
+"""Actions of users, faults, and changes in the cluster during one run of the operator."""
 
 import asyncio
 import base64
@@ -20,12 +20,12 @@ from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME
 
 SUCCESSOR = by_hand("corporate successor", ROOT, path_length=0)
 MISLAID = private_key_pem(generate_key(KeyAlgorithm.ECDSA_P384))
-"""A key that a person puts where it does not belong."""
+"""A private key that users put into the wrong places."""
 PROMPT = {"propagation": "1s"}
 
 
 async def everything_is_made(run: Run) -> tuple[Ref, Ref]:
-    """Roots of its own and a given one, identities with keys of every kind, and an edge."""
+    """Create a generated and a given root, identities with keys of every kind, and an edge."""
     stage, person = run.stage, run.stage.person
     stage.sandbox.kubectl("apply", "-f", "-", stdin=json.dumps(given(stage)))
     domain = await stage.domain(bundle=PROMPT)
@@ -56,7 +56,7 @@ async def everything_is_made(run: Run) -> tuple[Ref, Ref]:
 
 
 async def people_look(run: Run) -> None:
-    """Somebody with every right asks every command, and Prometheus scrapes."""
+    """Run every command with every right, and scrape the metrics."""
     folder = run.files.parent / "manifests"
     folder.mkdir()
     changed = builders.identity("web", run.stage.shop, ports=["https"])
@@ -73,7 +73,7 @@ async def people_look(run: Run) -> None:
 
 
 async def everything_is_replaced(run: Run, payments: Ref) -> None:
-    """A certificate, a root and a given CA."""
+    """Replace a leaf, a root and a given CA."""
     stage, person = run.stage, run.stage.person
     asked = await run.ask("rotate", "sid/payments", "-n", stage.shop, "--now", "--watch")
     assert asked.code == 0, asked.errors
@@ -81,7 +81,7 @@ async def everything_is_replaced(run: Run, payments: Ref) -> None:
     assert asked.code == 0, asked.errors
     before = await person.the(DOMAIN, Ref("", f"{stage.name}-given"))
     corporate = Ref(stage.own, "corporate")
-    for data in ({"tls.crt": SUCCESSOR.pem}, {"tls.key": SUCCESSOR.key_pem}):  # one by one
+    for data in ({"tls.crt": SUCCESSOR.pem}, {"tls.key": SUCCESSOR.key_pem}):  # one at a time
         await person.edit("Secret", corporate, {"data": in_a_secret(data)})
     await person.sees(
         DOMAIN,
@@ -91,7 +91,7 @@ async def everything_is_replaced(run: Run, payments: Ref) -> None:
 
 
 async def people_mislay_keys(run: Run, payments: Ref) -> None:
-    """Keys that are broken or another's, and keys where certificates and names should be."""
+    """Put broken and foreign keys into Secrets, and keys in place of certificates and names."""
     stage, person = run.stage, run.stage.person
     place = secret_ref(payments)
     whole = base64.b64decode((await stage.secret(payments))["data"]["tls.key"])
@@ -120,7 +120,7 @@ async def people_mislay_keys(run: Run, payments: Ref) -> None:
 
 
 async def a_plan_meets_a_mislaid_key(run: Run, place: Ref) -> None:
-    """What the operator does not hear of, it does not mend; then `troth plan` says so."""
+    """Run `troth plan` on Secrets that the operator did not restore, because its watch is muted."""
     run.wire.path.muted.add("secrets")
     for mislaid in (MISLAID, json.dumps({"tls.key": MISLAID.decode()}).encode()):
         data = in_a_secret({"identity.json": mislaid, "ca.crt": MISLAID})
@@ -134,7 +134,7 @@ async def a_plan_meets_a_mislaid_key(run: Run, place: Ref) -> None:
 
 
 async def strange_secrets_stand_in_the_way(run: Run) -> None:
-    """Secrets of wanted names: a person's, and one that pretends to be Troth's."""
+    """Create Secrets of needed names: a foreign one, and one with Troth's labels."""
     stage, person = run.stage, run.stage.person
     for name, labels in (("mine", {}), ("yours", ours("yours"))):
         strange = builders.secret(
@@ -151,7 +151,7 @@ def ours(name: str) -> dict[str, str]:
 
 
 async def refusals_quote(run: Run, payments: Ref) -> None:
-    """Every write of a Secret, a status or an Event is refused in words that hold what was sent."""
+    """Reject every write of a Secret, a status or an Event with a message that quotes it."""
     stage, person, wire = run.stage, run.stage.person, run.wire
     for code in (403, 422, 500):
         wire.path.always("PATCH", "secrets", wire.echo(code))
@@ -166,7 +166,7 @@ async def refusals_quote(run: Run, payments: Ref) -> None:
         wire.be_well()
         await person.ready(IDENTITY, late)
         await person.ready(IDENTITY, payments)
-    for code in (500, 410):  # after the second everything is listed anew
+    for code in (500, 410):  # the second one causes a new list
         wire.path.once("WATCH", "secrets", wire.echo(code))
     wire.path.once("GET", "secrets", wire.echo(500))
     wire.path.cut("secrets")
@@ -179,7 +179,7 @@ def tells_of_a_refusal(identity: Manifest) -> bool:
 
 
 async def a_policy_of_the_api_server_quotes(run: Run) -> None:
-    """The API server itself refuses a Secret, in words that hold its key."""
+    """Have the API server itself reject a Secret with a message that quotes its key."""
     stage, name = run.stage, f"quoting-{run.stage.name}"
     constraints = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.shop}},
@@ -222,7 +222,7 @@ async def a_policy_of_the_api_server_quotes(run: Run) -> None:
 
 
 async def refused_with_the_key(stage: Stage, probe: Manifest) -> bool:
-    """Say whether the policy is in force, which takes a moment; then it quotes."""
+    """Return whether the policy is in force, which takes a moment; its message then has the key."""
     try:
         await stage.person.put(probe)
     except Refused as refusal:
@@ -232,9 +232,7 @@ async def refused_with_the_key(stage: Stage, probe: Manifest) -> bool:
 
 
 async def answers_make_no_sense(run: Run, web: Ref, log_format: str) -> None:
-    """What no one can read leaves a trace in the log: in place of an answer, and after a refusal
-    that quotes.
-    """
+    """Cause tracebacks: by a malformed response, and by one after a rejection that quotes."""
     person, wire = run.stage.person, run.wire
     before = leaf_of(await run.stage.secret(web)).serial_number
     wire.path.once("PATCH", "secrets", wire.nonsense)
@@ -246,7 +244,7 @@ async def answers_make_no_sense(run: Run, web: Ref, log_format: str) -> None:
 
 
 async def people_err(run: Run) -> None:
-    """Commands that cannot do what they are asked: no access, no sense in what they are given."""
+    """Run commands that must fail: without access, or with malformed input."""
     folder = run.files.parent / "faulty"
     folder.mkdir()
     secret = builders.secret("a", "b", tls_key=MISLAID)
@@ -267,7 +265,7 @@ async def people_err(run: Run) -> None:
 
 
 async def everything_goes(run: Run, payments: Ref) -> None:
-    """What was declared is taken back."""
+    """Delete everything that was declared."""
     stage, person = run.stage, run.stage.person
     await person.delete(IDENTITY, Ref(stage.shop, ""))
     await person.misses("Secret", secret_ref(payments))
@@ -277,7 +275,7 @@ async def everything_goes(run: Run, payments: Ref) -> None:
 
 
 async def a_watch_makes_no_sense(run: Run) -> None:
-    """The operator rejects the events, says so, and goes on."""
+    """Send malformed events; the operator logs them and continues."""
     run.wire.path.always("WATCH", "secrets", run.wire.nonsense_watched)
     run.wire.path.cut("secrets")
 
@@ -292,7 +290,7 @@ def in_a_secret(data: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def unlike(data: Manifest) -> Callable[[Manifest], bool]:
-    """Return whether a Secret has other values."""
+    """Return a predicate: whether a Secret's values differ from these."""
     return lambda secret: all(secret["data"].get(key) != value for key, value in data.items())
 
 

@@ -1,4 +1,4 @@
-"""Actions and failures with credentials of brokers during a run."""
+"""Actions and faults with credentials of brokers during a run."""
 
 import asyncio
 import base64
@@ -19,12 +19,12 @@ from troth.resources.references import Ref
 from troth.world.index.brokers import credential_ref
 
 LOOK = "10s"
-"""How often a broker is looked at: as often as it may be."""
+"""Interval of drift checks: the shortest allowed."""
 
 
 @dataclass
 class Brokers:
-    """A NATS and a Kafka in a run."""
+    """NATS and Kafka brokers in a run."""
 
     run: Run
     market: Market
@@ -33,7 +33,7 @@ class Brokers:
 
     @property
     def credentials(self) -> list[Ref]:
-        """The Secrets that clients of each broker have."""
+        """Secrets with the clients' credentials of each broker."""
         market = self.market
         return [
             credential_ref(market.checkout, market.main),
@@ -42,7 +42,7 @@ class Brokers:
 
 
 async def everything_is_granted(brokers: Brokers) -> None:
-    """Two brokers, each with a policy, and whoever uses them."""
+    """Create two brokers, each with a policy, and their clients."""
     market, person = brokers.market, brokers.market.stage.person
     await market.open(
         market.broker(driftCheck=LOOK), *market.accounts(brokers.kafka, driftCheck=LOOK)
@@ -53,11 +53,11 @@ async def everything_is_granted(brokers: Brokers) -> None:
 
 
 async def credentials_are_replaced(brokers: Brokers) -> None:
-    """One of each broker, with both of them good for a while."""
+    """Rotate one credential at each broker; old and new are both valid for a while."""
     person = brokers.market.stage.person
     before = [await person.the("Secret", each) for each in brokers.credentials]
     for identity in (brokers.market.checkout, brokers.market.billing):
-        asked = stamp(datetime.now(UTC) + timedelta(seconds=1))  # later than it was made
+        asked = stamp(datetime.now(UTC) + timedelta(seconds=1))  # later than the credential
         named = (IDENTITY, identity.name, identity.namespace)
         await person.put(builders.rotation(*named, requestedAt=asked))
     for old in before:
@@ -65,7 +65,7 @@ async def credentials_are_replaced(brokers: Brokers) -> None:
 
 
 def is_replacement(old: Manifest, seen: Manifest) -> bool:
-    """Whether a Secret has another credential, and no other beside that."""
+    """Return whether a Secret has a new credential, and no other beside it."""
     return seen["data"].keys() == old["data"].keys() and all(
         seen["data"][key] != old["data"][key]
         for key in ("user.creds", "password")
@@ -74,7 +74,7 @@ def is_replacement(old: Manifest, seen: Manifest) -> bool:
 
 
 async def people_mislay_credentials(brokers: Brokers) -> None:
-    """In the Secrets of clients, of another's and of none; and in those of administrators."""
+    """Put keys into Secrets of clients, foreign Secrets and Secrets of administrators."""
     market, person = brokers.market, brokers.market.stage.person
     creds, password = [await person.the("Secret", each) for each in brokers.credentials]
     for place, data in (
@@ -105,7 +105,7 @@ async def people_mislay_credentials(brokers: Brokers) -> None:
 
 
 async def brokers_go_away(brokers: Brokers) -> None:
-    """And come back, after somebody has asked what is wrong."""
+    """Stop a broker, run the commands, and start it again."""
     market = brokers.market
     await asyncio.to_thread(brokers.nats.stop, grace=0)
     try:
@@ -117,7 +117,7 @@ async def brokers_go_away(brokers: Brokers) -> None:
 
 
 async def refusals_quote(brokers: Brokers) -> None:
-    """Writes of Secrets and of ledgers are refused in words that hold what was sent."""
+    """Reject writes of Secrets and ledgers with messages that quote them."""
     market, wire = brokers.market, brokers.run.wire
     for code in (403, 422):
         wire.path.always("PATCH", "secrets", wire.echo(code))
@@ -133,7 +133,7 @@ async def refusals_quote(brokers: Brokers) -> None:
 
 
 async def people_look(brokers: Brokers) -> None:
-    """Somebody with every right asks every command, and Prometheus scrapes."""
+    """Run every command with every right, and scrape the metrics."""
     run = brokers.run
     await asyncio.gather(*(run.ask("status", "-A", "-o", output) for output in ("text", "json")))
     for log_format in run.processes:
@@ -141,7 +141,7 @@ async def people_look(brokers: Brokers) -> None:
 
 
 async def everything_is_revoked(brokers: Brokers) -> None:
-    """The policies go, and the brokers."""
+    """Delete the policies and the brokers."""
     market, person = brokers.market, brokers.market.stage.person
     for kind, namespace in ((POLICY, market.stage.shop), (BROKER, market.space)):
         await person.delete(kind, Ref(namespace, ""))

@@ -17,25 +17,27 @@ from troth.pki.private_keys import PrivateKey
 from troth.resources.algorithms import KeyAlgorithm
 
 WINDOW = 16
-"""Characters of a piece: less than what any cut or wrapped line leaves, and 64 bits of hex."""
-_SORTS = set(KeyAlgorithm) - {KeyAlgorithm.RSA_4096}  # which begins as RSA-2048 does
+"""Length of a fragment in characters: shorter than any truncated or wrapped line, and 64 bits in
+hex.
+"""
+_SORTS = set(KeyAlgorithm) - {KeyAlgorithm.RSA_4096}  # begins as RSA-2048 does
 _FORMATS = (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL)
 
 
 def pieces(value: bytes) -> set[str]:
-    """Return every piece of bytes, in every form; of a short secret the whole."""
+    """Return the fragments of bytes in every encoding; none in one shorter than WINDOW."""
     return {piece for form in forms(value) for piece in _windows(form)}
 
 
 def in_base64(value: bytes) -> set[str]:
-    """Return every piece of bytes in base64, however they are aligned."""
+    """Return the fragments of bytes in base64, for every alignment."""
     return {
         piece for shift in range(3) for form in _base64(value, shift) for piece in _windows(form)
     }
 
 
 def forms(value: bytes) -> Iterator[str]:
-    """Yield bytes as text, base64, hexadecimal, escapes and numbers, each line for itself."""
+    """Yield bytes as text, base64, hexadecimal, escapes and numbers, each line by itself."""
     escaped = repr(value)[2:-1]
     for text in (value.decode("utf-8", "ignore"), escaped, escaped.replace("\\", r"\\")):
         yield from (line for line in text.splitlines() if not line.startswith("-----"))
@@ -48,13 +50,13 @@ def forms(value: bytes) -> Iterator[str]:
 
 
 def of_key(key: PrivateKey) -> set[str]:
-    """Return the pieces by which a private key is known, and none that its public key has too."""
+    """Return the fragments that identify a private key and are not in its public key."""
     return _all_of_key(key) - _public(key) - _all_of_key(_like(key))
 
 
 @cache
 def framing() -> set[str]:
-    """Return what all keys of an algorithm have in common, for pieces of keys that are broken."""
+    """Return the fragments that all keys of an algorithm share; used for parts of broken keys."""
     return {piece for algorithm in _SORTS for piece in _common(algorithm)}
 
 
@@ -90,12 +92,12 @@ def numbers(key: PrivateKey) -> tuple[int, ...]:
 
 
 def _public(key: PrivateKey) -> set[str]:
-    """Return what is also in certificates, and in the same form."""
+    """Return the fragments that certificates of the key contain too."""
     return pieces(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def _like(key: PrivateKey) -> PrivateKey:
-    """Return another key of the same sort: what the two have in common is no secret."""
+    """Return another key of the same kind: fragments that both have are not secret."""
     match key:
         case ec.EllipticCurvePrivateKey():
             return ec.generate_private_key(key.curve)
@@ -111,9 +113,9 @@ def _other_rsa(bits: int) -> rsa.RSAPrivateKey:
 
 
 def _base64(value: bytes, shift: int) -> Iterator[str]:
-    """Yield bytes in both alphabets as they are where `shift` bytes of something else precede.
+    """Yield bytes in both base64 alphabets, as encoded after `shift` other bytes.
 
-    Characters at either end that depend on what stands beside are left out.
+    Characters at either end that depend on adjacent bytes are left out.
     """
     padded = bytes(shift) + value
     begin, end = -(-shift * 8 // 6), len(padded) * 8 // 6

@@ -1,4 +1,4 @@
-"""A shop with webhooks: two gateways as in the chart, their store, and a target."""
+"""A shop with webhooks: two gateways installed by the chart, their replay store, and a target."""
 
 import asyncio
 import base64
@@ -49,20 +49,20 @@ GATEWAY = "troth-gateway"
 HASTY = "tests.cluster.webhooks.hasty"
 STORE, TLS = "replay-store", "hooks-tls"
 MOUNTED = "/var/run/troth"
-"""Where the chart mounts things."""
+"""Directory where the chart mounts files."""
 SIGNED_BY = {
     *(b"webhook-signature", b"x-hub-signature-256", b"x-gitlab-token", b"stripe-signature"),
     *(b"x-twilio-signature", b"signature"),
 }
-"""Headers that hold a signature, or a token instead of one."""
+"""Headers that hold a signature or a token."""
 _CODED = re.compile(r"[0-9a-f]{40,}|[A-Za-z0-9+/]{26,}={0,2}")
 
 
 @dataclass
 class Target:
-    """Whom deliveries are for. What it is given is its own; its answers quote it all.
+    """Target of deliveries; its responses quote the whole request.
 
-    While `gate` is not set it has a delivery and does not answer.
+    While `gate` is not set, it keeps a delivery without answering.
     """
 
     replies: list[int] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Target:
     gate: threading.Event = field(default_factory=threading.Event)
 
     async def noting(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take a delivery, and answer with everything that came with it."""
+        """Receive a delivery, and answer with all its content."""
         message = await receive()
         await asyncio.to_thread(self.gate.wait)
         headers = [(b"x-told", value) for _, value in scope["headers"]]
@@ -80,7 +80,7 @@ class Target:
         await send({"type": "http.response.body", "body": body})
 
     def guarded(self, identity: Identity) -> Any:
-        """The same behind the middleware; the tokens are noted at the door."""
+        """Return the application behind the middleware; the tokens are recorded before it."""
         within = TrothMiddleware(self.noting, identity, HOOKS)
 
         async def door(scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,19 +92,19 @@ class Target:
 
 @dataclass
 class Hooks:
-    """The gateways in a run, and who sends to them. `sent` is what must be shown nowhere."""
+    """Gateways and senders of a run. `sent` has the values that must appear nowhere."""
 
     run: Run
     gates: str
-    """The gateways' namespace."""
+    """Namespace of the gateways."""
     store: ValkeyServer
     target: Target
     trusting: ssl.SSLContext
-    """Senders': trusts who vouches for the gateways."""
+    """TLS context of the senders: trusts the issuer of the gateways' certificate."""
     session: aiohttp.ClientSession
     kubeconfig: Path
     path: FaultyPath
-    """By which the second gateway reaches the API server."""
+    """Proxy between the second gateway and the API server."""
     options: list[str] = field(default_factory=list)
     gateways: list[Process] = field(default_factory=list)
     sent: list[tuple[str, bytes]] = field(default_factory=list)
@@ -115,18 +115,18 @@ class Hooks:
 
     @property
     def signing(self) -> Ref:
-        """The Secret with the gateways' own key."""
+        """Secret with the gateways' signing key."""
         return Ref(self.gates, f"{GATEWAY}-webhook-signing")
 
     def compiled(self, name: str) -> Ref:
         return Ref(self.gates, f"{self.stage.shop}.{name}")
 
     async def served(self, name: str) -> Served:
-        """Return an endpoint as a gateway has it, keys included."""
+        """Return an endpoint as a gateway reads it, keys included."""
         return served(data_of(await self.stage.person.the("Secret", self.compiled(name))))
 
     async def signed(self, name: str, *, key: int = 0, age: float = 0.0, id_: str = "") -> Delivery:
-        """Return a new delivery to an endpoint, with something in its body that nobody repeats."""
+        """Return a new delivery to an endpoint, whose body has a unique secret value."""
         found = await self.served(name)
         card = secrets.token_hex(20)
         identifier = id_ or f"evt_{secrets.token_hex(8)}"
@@ -139,7 +139,7 @@ class Hooks:
         return signed
 
     async def key(self, name: str) -> bytes:
-        """Return a key of an endpoint as its sender has it."""
+        """Return the key of an endpoint that its sender has."""
         data = data_of(await self.stage.person.the("Secret", self.compiled(name)))
         return next(text for entry, text in data.items() if entry.startswith(KEY_PREFIX))
 
@@ -149,7 +149,7 @@ class Hooks:
                 self.sent += [("a signature", each) for each in signatures(value)]
 
     async def send(self, delivery: Delivery, *, by: int = 0) -> int:
-        """Send a delivery; keep what comes back, and return the status."""
+        """Send a delivery, record the response, and return its status."""
         self._know(delivery)
         url = f"https://localhost:{self.gateways[by].port}{delivery.target.decode()}"
         async with self.session.request(
@@ -163,7 +163,7 @@ class Hooks:
             return response.status
 
     async def work(self) -> None:
-        """Wait until a new delivery is let through."""
+        """Wait until a new delivery is accepted."""
 
         async def look() -> int:
             return await self.send(await self.signed("orders"))
@@ -171,12 +171,12 @@ class Hooks:
         await until(look, lambda status: status == 200)
 
     def through(self, endpoint: Manifest) -> Manifest:
-        """Return an endpoint that is served by the gateways of the run."""
+        """Return an endpoint that uses the gateways of the run."""
         named = {"name": GATEWAY, "namespace": self.gates}
         return changed(endpoint, f"{INBOUND}.gateway", named)
 
     def start(self, log_format: str, kubeconfig: Path, *more: str) -> Process:
-        """Start a gateway that logs all it can."""
+        """Start a gateway with the most detailed log."""
         options = (*self.options, "--log-level=debug", f"--log-format={log_format}", *more)
         name = f"gateway-{len(self.gateways)}"
         started = Process(
@@ -206,7 +206,7 @@ class Hooks:
             )
 
     def tell(self, search: Search) -> None:
-        """Make known what was sent, handed on and configured."""
+        """Add the values that were sent, forwarded and configured to a search."""
         for name, value in self.sent:
             search.keep(name, value)
         for number, token in enumerate(sorted(set(self.target.tokens))):
@@ -218,7 +218,7 @@ class Hooks:
         search.keep_token("the gateways' ServiceAccount token", user["token"])
 
     def write_down(self) -> None:
-        """Have the logs of the gateways, and what the store keeps, be among what was shown."""
+        """Add the logs of the gateways and the files of the store to the output of the run."""
         for number, gateway in enumerate(self.gateways):
             lines = enumerate(gateway.output.splitlines(), start=1)
             self.run.shown += [
@@ -229,9 +229,9 @@ class Hooks:
 
 
 def signatures(value: bytes) -> list[bytes]:
-    """Return the signatures in a header, as they are written and as bytes; or a token in one.
+    """Return the signatures in a header, as text and as bytes, or the token in it.
 
-    The time beside them is no secret: whatever is signed in the same second has it.
+    The timestamp beside them is no secret: every delivery of the same second has it.
     """
     texts = _CODED.findall(value.decode("latin-1"))
     found = [text.encode() for text in texts] or [value]
@@ -249,7 +249,7 @@ def signatures(value: bytes) -> list[bytes]:
 
 @asynccontextmanager
 async def opened(run: Run) -> AsyncIterator[Hooks]:
-    """Install gateways by the chart, with a store and a certificate for senders, and a target."""
+    """Install gateways by the chart, with a store, a certificate and a target; yield them."""
     stage, person = run.stage, run.stage.person
     gates = await stage.namespace()
     directory = run.files.parent / "hooks"
@@ -302,7 +302,7 @@ def _shown_to_senders() -> dict[str, bytes]:
 
 
 def _values(stage: Stage, gates: str) -> list[str]:
-    """Return what the chart is told, to run the gateways in a namespace that there is."""
+    """Return the chart's values that run the gateways in an existing namespace."""
     values = {
         "enabled": "true",
         "namespace": gates,
@@ -316,7 +316,7 @@ def _values(stage: Stage, gates: str) -> list[str]:
 
 
 def _arguments(stage: Stage, gates: str) -> list[str]:
-    """Return what the chart tells a gateway."""
+    """Return the arguments that the chart gives to a gateway."""
     deployment = one(rendered(*_values(stage, gates), namespace=stage.own), "Deployment", GATEWAY)
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     arguments: list[str] = container["args"]
@@ -324,7 +324,7 @@ def _arguments(stage: Stage, gates: str) -> list[str]:
 
 
 async def _declare(stage: Stage, gates: str) -> Ref:
-    """Declare the trust domain and the target; return that."""
+    """Declare the trust domain and the target; return the target."""
     await stage.domain(bundle=PROMPT)
     await stage.person.put(leading(namespace=stage.shop))
     payments = await stage.identity(

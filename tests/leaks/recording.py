@@ -1,4 +1,4 @@
-"""Recording of every state of every object, by a watch."""
+"""Recording of every state of every object, by watches."""
 
 import asyncio
 import json
@@ -15,11 +15,11 @@ from troth.resources.references import Ref
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _LINE = 2**23
-"""Bytes of an event, at most; the library has a limit of its own."""
+"""Longest event in bytes, instead of the library's own limit."""
 
 
 class Recording:
-    """Watches all there is of some kinds. Use as an async context manager."""
+    """Watches all objects of some kinds. Use as an async context manager."""
 
     def __init__(self, kubeconfig: Path, kinds: Iterable[str] = RESOURCES) -> None:
         self._server, self._tls = reached_by(kubeconfig)
@@ -28,7 +28,7 @@ class Recording:
         self._watches: list[asyncio.Task[None]] = []
         self._seen: set[tuple[str, str]] = set()
         self.states: list[Manifest] = []
-        """Each with its kind, in the order in which they came."""
+        """States with their kind, in order of arrival."""
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
@@ -48,7 +48,7 @@ class Recording:
         await self._stack.aclose()
 
     async def complete(self) -> None:
-        """Wait until everything that is there now has been seen as it is."""
+        """Wait until the current version of every object was observed."""
 
         async def unseen() -> list[tuple[str, str]]:
             for watch in self._watches:
@@ -83,7 +83,7 @@ class Recording:
             async with self._session.get(self._url(kind)) as response:
                 return response.status, await response.json()
 
-        # of a kind that is new the API server may have to ask for patience
+        # For a new kind the API server may first answer with an error.
         _, answer = await until(look, lambda seen: seen[0] == 200)
         return answer
 
@@ -109,17 +109,17 @@ def _which(manifest: Manifest) -> tuple[str, str]:
 
 
 def place(manifest: Manifest) -> str:
-    """Return what an object's state is called in a finding."""
+    """Return the name of an object's state for a finding."""
     metadata = manifest["metadata"]
     return f"{manifest['kind']} {Ref.of(manifest)} at version {metadata['resourceVersion']}"
 
 
 def beside_the_data(manifest: Manifest) -> str:
-    """Return what of an object must be free of secrets, as text: all but what a Secret is for.
+    """Return the part of an object that must be free of secrets, as text: all but a Secret's data.
 
-    `kubectl apply` keeps in an annotation all that a person has applied, of a Secret its data too.
-    That is the person's own doing and stays in the Secret itself, where whoever reads the one reads
-    the other; of Secrets that Troth wrote it would be Troth's.
+    `kubectl apply` keeps everything that a user applied in an annotation, including the data of a
+    Secret. This is the user's choice, and only readers of the Secret see it. The annotation counts
+    in Secrets that Troth wrote.
     """
     if manifest["kind"] != "Secret":
         return json.dumps(manifest)

@@ -19,25 +19,25 @@ from tests.leaks.wire import Wire
 
 HELM = "helm.sh/release.v1"
 CONSOLE, JSON = "console", "json"
-"""The formats of a log."""
+"""Formats of a log."""
 
 
 @dataclass
 class Run:
-    """Copies of the operator on one stage, by way of a wire that is listened to."""
+    """Operator processes on one stage, connected through a recording proxy."""
 
     stage: Stage
     wire: Wire
     recording: Recording
     tether: Tether
     files: Path
-    """Where whatever the operator writes to a disk comes to lie."""
+    """Directory for every file that the operator writes."""
     processes: dict[str, Process] = field(default_factory=dict)
     shown: list[tuple[str, str]] = field(default_factory=list)
-    """What was printed and scraped, by where."""
+    """Printed and scraped texts, each with its place."""
 
     def start(self, log_format: str) -> Process:
-        """Start a copy that logs all it can, in one of the two formats."""
+        """Start an operator with the most detailed log, in one of the two formats."""
         options = (*QUICK, "--log-level", "debug", "--log-format", log_format)
         kubeconfig = self.wire.path.kubeconfig
         copy = Process(self.tether, log_format, kubeconfig, self.stage.own, *options)
@@ -45,13 +45,13 @@ class Run:
         return copy
 
     async def ask(self, *arguments: str, kubeconfig: Path | None = None) -> Ended:
-        """Run a command, and keep what it prints."""
+        """Run a command and record its output."""
         ended = await troth(kubeconfig or self.stage.sandbox.kubeconfig, *arguments)
         self.shown.append((f"troth {' '.join(arguments)}", ended.output + ended.errors))
         return ended
 
     async def scrape(self, log_format: str) -> None:
-        """Keep the metrics of a copy as they are now."""
+        """Record the present metrics of an operator."""
         text = await self.processes[log_format]._get("metrics")
         assert text
         self.shown.append((f"the metrics of {log_format}", text))
@@ -59,10 +59,10 @@ class Run:
     def log(self, log_format: str) -> str:
         return self.processes[log_format].output
 
-    # In the end
+    # Evaluation
 
     def secrets(self) -> Search:
-        """Return a search that knows every secret there was."""
+        """Return a search for every secret of the run."""
         search = Search()
         for secret in self.recording.of("Secret", self.stage.own, *self.stage.namespaces):
             if secret["type"] != HELM:
@@ -78,7 +78,7 @@ class Run:
         return search
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """Yield everything that was shown to anybody, by where."""
+        """Yield every visible text, with its place."""
         for name, process in self.processes.items():
             for number, line in enumerate(process.output.splitlines(), start=1):
                 yield f"line {number} of the log of {name}", line
@@ -90,7 +90,7 @@ class Run:
                 yield f"the file {file.name}", file.read_bytes().decode("latin-1")
 
     def leaks(self, search: Search | None = None) -> list[Leak]:
-        """Return every secret that stands where it must not, where it was met first."""
+        """Return every secret found in a text, with the first place."""
         search = search or self.secrets()
         found: dict[tuple[str, str], Leak] = {}
         for where, text in self.texts():
@@ -103,7 +103,7 @@ class Run:
 async def listened_to(
     stage: Stage, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Run]:
-    """Record a stage from now on; copies of the operator end with the context."""
+    """Record a stage from now on; operator processes end with the context."""
     files = directory / "files"
     files.mkdir()
     monkeypatch.setenv("TMPDIR", str(files))

@@ -1,7 +1,7 @@
 """Search of texts for any fragment of a run's secrets.
 
-Whatever stands in a Secret counts as secret, unless its key is one of the few that hold what is for
-everybody; private keys are looked for even there.
+Every value in a Secret counts as secret, except under the keys in FOR_EVERYBODY. Private keys count
+even there.
 """
 
 import base64
@@ -28,26 +28,26 @@ FOR_EVERYBODY = {
     *(STATE, "username", "sasl.mechanism"),
     *("sasl.jaas.config", "client.properties", "java.properties"),  # their password is known
 }
-"""Keys of Secrets that hold certificates, public keys, names and times."""
+"""Keys of Secrets that hold public values: certificates, public keys, names and times."""
 SEALED = {"keystore.p12", "truststore.p12"}
-"""Keys that hold what nobody can open without the password: looked for as it stands in a Secret."""
+"""Keys with encrypted values, which are searched for in base64 only, as the Secret holds them."""
 SHORTEST = 12
-"""Characters; what is shorter would be found by chance."""
+"""Shortest secret in characters; a shorter one would be found by chance."""
 ARMOUR = b"PRIVATE KEY-----"
 NATS = b"BEGIN NATS USER JWT"
 _CODED = re.compile(rb"(?:whsec_|whsk_|hmac-sha256:)((?:[A-Za-z0-9+/]{4})+)")
-"""A secret of webhooks that is base64 of the key itself, perhaps cut short; its whole quanta."""
+"""Webhook secret that is the key in base64, possibly truncated; matches whole quanta."""
 _BLOCK = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*-----", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A piece of a secret that stands where it must not."""
+    """Fragment of a secret in a place where it must not be."""
 
     place: str
     secret: str
     before: str
-    """The text that leads up to it."""
+    """Text before the fragment."""
 
     def __str__(self) -> str:
         return f"{self.secret} stands in {self.place}, after: …{' '.join(self.before.split())}"
@@ -55,7 +55,7 @@ class Leak:
 
 @dataclass
 class Search:
-    """What is secret, and what has been found of it."""
+    """Known secrets, and the search for them."""
 
     _pieces: dict[str, str] = field(default_factory=dict)
     _short: dict[str, str] = field(default_factory=dict)
@@ -64,14 +64,14 @@ class Search:
     def __post_init__(self) -> None:
         self._add("the armour of a private key", forms.pieces(ARMOUR) | {ARMOUR.decode()})
 
-    # What is secret
+    # Secrets
 
     def keep_key(self, name: str, key: PrivateKey) -> None:
-        """Know a private key."""
+        """Add a private key."""
         self._add(name, forms.of_key(key))
 
     def keep(self, name: str, value: bytes, *, public: bool = False) -> None:
-        """Know what stands somewhere: as a whole if it is secret, and the private keys in it."""
+        """Add a value: the whole value if it is secret, and the private keys in it."""
         if value in self._known:
             return
         self._known.add(value)
@@ -89,12 +89,12 @@ class Search:
             self._add(name, forms.pieces(base64.b64decode(coded[1])))
 
     def keep_secret(self, secret: Mapping[str, Any]) -> None:
-        """Know everything in a Secret that is not for everybody."""
+        """Add every value of a Secret that is not public."""
         metadata = secret["metadata"]
         for key, encoded in (secret.get("data") or {}).items():
             name = f"{key} of Secret {metadata['namespace']}/{metadata['name']}"
-            value = base64.b64decode(encoded or "")  # nothing where a patch takes it away
-            if NATS in value:  # beside the token and the seed there are words for people
+            value = base64.b64decode(encoded or "")  # empty if a patch removes it
+            if NATS in value:  # the file also has text for people
                 lines = (each for each in value.splitlines() if each and each.strip(b"-* ") == each)
                 value = b"\n".join(each for each in lines if b" " not in each)
             if key in SEALED and value not in self._known:
@@ -104,7 +104,7 @@ class Search:
                 self.keep(name, value, public=key in FOR_EVERYBODY)
 
     def keep_token(self, name: str, token: str) -> None:
-        """Know a bearer token: how it begins, and its signature; its claims are names and times."""
+        """Add a bearer token: its header and its signature. Its claims are names and times."""
         header, _, signature = token.split(".")
         self._add(name, forms.pieces(header.encode()) | forms.pieces(signature.encode()))
         padded = signature + "=" * (-len(signature) % 4)
@@ -112,8 +112,8 @@ class Search:
 
     def _keep_block(self, name: str, block: bytes) -> None:
         try:
-            key = load_pem_private_key(block.replace(b"\\n", b"\n"), None)  # as JSON has it, too
-        except (ValueError, TypeError, UnsupportedAlgorithm):  # broken, or with a passphrase
+            key = load_pem_private_key(block.replace(b"\\n", b"\n"), None)  # JSON too
+        except (ValueError, TypeError, UnsupportedAlgorithm):  # broken, or encrypted
             self._add(name, forms.pieces(block) - forms.framing())
             return
         assert isinstance(key, PrivateKey)
@@ -123,10 +123,10 @@ class Search:
         for piece in pieces:
             self._pieces.setdefault(piece, name)
 
-    # What is found
+    # Findings
 
     def found(self, place: str, text: str) -> list[Leak]:
-        """Return which secrets stand in a text, each once."""
+        """Return the secrets found in a text, each once."""
         leaks: dict[str, Leak] = {}
         for at in range(len(text) - forms.WINDOW + 1):
             name = self._pieces.get(text[at : at + forms.WINDOW])

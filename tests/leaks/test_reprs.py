@@ -1,7 +1,7 @@
 """Reprs and errors never contain the content of a Secret.
 
-A log line, a failed assertion or a debugger shows an object by its `repr`, and nobody asks first
-what it holds.
+Log lines, failed assertions and debuggers show objects by their `repr`, without regard to the
+content.
 """
 
 import base64
@@ -73,11 +73,11 @@ PUBLIC = {
     "troth.world.facts.objects.Content": "a NetworkPolicy or a ConfigMap",
     "troth.world.facts.objects.Unreadable": "one of Troth's own resources, as it came",
 }
-"""Dataclasses that can hold bytes or whole objects and show them, and what those are."""
+"""Dataclasses whose repr shows bytes or whole objects, with the reason why these are public."""
 
 
 def classes() -> list[type]:
-    """Every dataclass of the package."""
+    """Return every dataclass of the package."""
     found = set()
     for module in pkgutil.walk_packages(troth.__path__, "troth."):
         if module.name.endswith("__main__"):
@@ -92,7 +92,7 @@ def _name(kind: type) -> str:
 
 
 def planted(kind: type) -> object:
-    """An instance with a private key wherever its types allow one; names and sentences apart."""
+    """Return an instance with a private key in each field whose type allows one, except strings."""
     made: object = object.__new__(kind)
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
@@ -132,7 +132,7 @@ def test_fields_listed_as_public_exist() -> None:
 
 
 async def test_no_object_of_a_running_operator_shows_a_secret() -> None:
-    """Every object of the package that there is, once all has been issued that can be."""
+    """Checks every object of the package in memory, after every kind of credential was issued."""
     own = builders.OWN
     given = {"tls_crt": ROOT.pem, "tls_key": KEY}
     cluster = Rehearsal(
@@ -196,7 +196,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
 def test_errors_never_quote_their_input(broken: str, reader: str) -> None:
     try:
         READERS[reader](BROKEN[broken])
-    except Exception as error:  # noqa: BLE001 - whatever it is, it may come to be logged
+    except Exception as error:  # noqa: BLE001 - any error may be logged
         told = [repr(error), str(error.args), *traceback.format_exception(error)]
         assert knowing().found(reader, "".join(told)) == []
 
@@ -208,7 +208,7 @@ def test_api_errors_do_not_show_their_message() -> None:
 
 
 def secrets_with(value: bytes) -> Iterator[dict[str, Any]]:
-    """Secrets that have it in one place after the other."""
+    """Yield Secrets with the value under each key in turn."""
     sound = {"tls.crt": ROOT.pem, "tls.key": KEY, "ca.crt": ROOT.pem}
     for place in ("tls.crt", "tls.key", "ca.crt", "identity.json", "next.crt", "retiring.crt"):
         data = {**sound, place: value}
@@ -217,7 +217,7 @@ def secrets_with(value: bytes) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_facts_show_no_key_in_any_place(broken: str) -> None:
+def test_facts_show_no_key_under_any_name(broken: str) -> None:
     for secret in secrets_with(BROKEN[broken]):
         for read in (identity_secret, authority_secret):
             fact = read(secret)

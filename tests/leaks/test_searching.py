@@ -1,6 +1,6 @@
 """The search finds planted secrets in every place, and nothing public.
 
-A search that finds nothing proves nothing until it has been seen to find.
+Otherwise a run without findings would prove nothing.
 """
 
 import base64
@@ -131,7 +131,7 @@ FORBIDDEN = {
 
 @cache
 def knowing() -> Search:
-    """A search that knows all of these as a run makes it know them."""
+    """Return a search that knows all of these, added as in a run."""
     search = Search()
     search.keep_token("the operator's token", TOKEN)
     values = {
@@ -154,7 +154,7 @@ def knowing() -> Search:
 
 
 def wrapped(text: str) -> str:
-    """A text on a terminal that is not wide."""
+    """Return a text as printed on a narrow terminal."""
     console = Console(width=60, highlight=False)
     with console.capture() as capture:
         console.print(text, markup=False)

@@ -29,11 +29,11 @@ SIGNING: dict[SchemeName, dict[str, Any]] = {
     SchemeName.SNS: {"topics": [TOPIC]},
     SchemeName.HTTP_SIGNATURES: {"components": ["date"]},
 }
-"""What some schemes are told besides."""
+"""Additional settings of some schemes."""
 
 
 def of_scheme(name: SchemeName) -> dict[str, Any]:
-    """An `endpoint.json` of a scheme, with whatever such a document can have."""
+    """Return an `endpoint.json` of a scheme with every optional field."""
     shown = {"sans": ["DNS:a.example"], "authorities": ROOT.pem.decode()}
     return endpoint(
         signing={"name": name.value, "url": URL} | SIGNING.get(name, {}),
@@ -44,7 +44,7 @@ def of_scheme(name: SchemeName) -> dict[str, Any]:
 
 
 def data(document: Any, key: bytes) -> dict[str, bytes]:
-    """The data of a compiled Secret."""
+    """Return the data of a compiled Secret."""
     return {"endpoint.json": json.dumps(document).encode(), "key.k1": key}
 
 
@@ -65,7 +65,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
 def test_errors_never_quote_their_input(broken: str, reader: str) -> None:
     try:
         READERS[reader](BROKEN[broken])
-    except Exception as error:  # noqa: BLE001 - whatever it is, it may come to be logged
+    except Exception as error:  # noqa: BLE001 - any error may be logged
         told = [repr(error), str(error.args), *traceback.format_exception(error)]
         assert knowing().found(reader, "".join(told)) == []
 
@@ -74,11 +74,11 @@ def test_errors_never_quote_their_input(broken: str, reader: str) -> None:
 def test_errors_never_quote_a_secret_in_a_compiled_endpoint(
     name: SchemeName,
 ) -> None:
-    """As a value, as a part of one, as the name of a member."""
+    """The secret is misplaced as a value, within a value, and as the name of a member."""
     search = Search()
     search.keep("the secret", SECRET.encode())
     whole = of_scheme(name)
-    served(data(whole, text_of(name)))  # before anything is misplaced it is good
+    served(data(whole, text_of(name)))  # valid before anything is misplaced
     said = []
     for document in misplaced(whole):
         try:
@@ -90,7 +90,7 @@ def test_errors_never_quote_a_secret_in_a_compiled_endpoint(
 
 
 def misplaced(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Documents that have the secret in one place after the other."""
+    """Yield documents with the secret in each place in turn."""
     wrong = (
         *(SECRET, [SECRET], {SECRET: SECRET}),
         *(f"https://a.example/{SECRET}", f"spiffe://{SECRET}", f"spiffe://a.example/{SECRET}"),
@@ -104,7 +104,7 @@ def misplaced(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def paths(value: Any, *path: str | int) -> Iterator[tuple[str | int, ...]]:
-    """Where every part of a document is, and every part of these."""
+    """Yield the path of every part of a document, at every depth."""
     for name, part in value.items() if isinstance(value, dict) else enumerate(value):
         yield *path, name
         if isinstance(part, dict | list):

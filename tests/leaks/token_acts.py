@@ -1,4 +1,4 @@
-"""Actions and failures with tokens during a run."""
+"""Actions and faults with tokens during a run."""
 
 import asyncio
 import base64
@@ -34,7 +34,7 @@ CHARGE = "payments.charge"
 
 @dataclass
 class Trade:
-    """A service, its caller and their issuer in a run; `tokens` is every token there was."""
+    """A service, its caller and their issuer in a run; `tokens` has every issued token."""
 
     run: Run
     node: Node
@@ -55,11 +55,13 @@ class Trade:
         return transport, httpx.AsyncClient(transport=transport, base_url=self.service.url)
 
     async def call(self, client: httpx.AsyncClient, **headers: str) -> httpx.Response | None:
-        """Call, and keep what comes of it: the answer, or the error as a log would have it."""
+        """Send a request and record the result: the response, or the error in the forms that a log
+        shows.
+        """
         presented = len(self.service.presented)
         try:
             answer = await client.get("/", headers=headers)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is looked at
+        except Exception as error:  # noqa: BLE001 - any error is recorded
             self.show("an error of the client's", repr(error), str(error), repr(vars(error)))
             return None
         finally:
@@ -72,7 +74,7 @@ class Trade:
         self.run.shown.append((where, "\n".join(texts)))
 
     def tell(self, search: Search) -> None:
-        """Make every token known."""
+        """Add every token to a search."""
         for number, token in enumerate(sorted(self.tokens)):
             search.keep_token(f"token {number}", token)
         search.keep_token("a ServiceAccount's token", self.account.read_text())
@@ -80,7 +82,7 @@ class Trade:
 
 @asynccontextmanager
 async def trading(run: Run, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Trade]:
-    """Have a checkout call payments, which takes tokens, bound and unbound."""
+    """Set up a checkout that calls payments with bound and unbound tokens; yield the trade."""
     stage, person = run.stage, run.stage.person
     setting = await with_issuer(stage, run.tether)
     host = f"{stage.name}-issuer.{stage.own}.svc"
@@ -129,7 +131,7 @@ async def trading(run: Run, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tr
 
 
 async def tokens_are_used(trade: Trade) -> None:
-    """By certificate, by ServiceAccount, and with a transaction."""
+    """Use tokens obtained by certificate, by ServiceAccount, and with a transaction."""
     transport, client = trade.client()
     async with client:
         assert (answer := await trade.call(client))
@@ -150,7 +152,7 @@ async def tokens_are_used(trade: Trade) -> None:
 
 
 async def tokens_are_refused(trade: Trade) -> None:
-    """Half a token, another's, none; at the service and at the issuer."""
+    """Send malformed, foreign and missing tokens to the service and to the issuer."""
     whole = sorted(trade.tokens)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -203,8 +205,8 @@ async def the_key_is_replaced(trade: Trade) -> None:
 
 
 async def keys_are_mislaid(trade: Trade) -> None:
-    """Keys of the tokens' Secret that are broken, another's, or where none should be; refusals and
-    answers that quote them.
+    """Put broken, foreign and unexpected keys into the tokens' Secret, and answer writes with
+    errors that quote them.
     """
     person, wire = trade.run.stage.person, trade.run.wire
     before = (await person.the("Secret", trade.keys))["data"]

@@ -1,4 +1,4 @@
-"""Actions and failures with webhooks during a run."""
+"""Actions and faults with webhooks during a run."""
 
 import asyncio
 import base64
@@ -26,23 +26,23 @@ from troth.webhooks.schemes.delivery import Delivery
 from troth.world.observation.webhook_secrets import generated_ref
 
 MADE = {"orders": "StandardWebhooks", "pushes": "GitHub", "merges": "GitLabToken"}
-"""Endpoints whose keys Troth makes."""
+"""Endpoints whose keys Troth generates."""
 ISSUED = {"charges": "Stripe", "calls": "Twilio", "transfers": "HTTPSignatures"}
 """Endpoints whose keys the sender issues, each with a Secret of its name."""
 NAMES = (*MADE, *ISSUED)
 TIMED = ("orders", "charges", "transfers")
-"""Endpoints of schemes that sign a time."""
+"""Endpoints of schemes that sign a timestamp."""
 
 
 def issued_key(scheme: str) -> str:
-    """A key as a sender issues it."""
+    """Return a key as a sender issues it."""
     if scheme == "HTTPSignatures":
         return f"hmac-sha256:{base64.b64encode(secrets.token_bytes(32)).decode()}"
     return f"whsec_{secrets.token_hex(24)}" if scheme == "Stripe" else secrets.token_hex(16)
 
 
 async def endpoints_are_declared(hooks: Hooks) -> None:
-    """One of each sort, with keys that Troth makes and keys that senders issue."""
+    """Create one endpoint of each scheme, with generated and with issued keys."""
     person, shop = hooks.stage.person, hooks.stage.shop
     until_ = format_time(datetime.now(UTC).replace(microsecond=0) + timedelta(days=30))
     unsigned = {"owner": "team source control", "reason": "an old server", "expiresAt": until_}
@@ -60,7 +60,7 @@ async def endpoints_are_declared(hooks: Hooks) -> None:
 
 
 async def deliveries_come(hooks: Hooks) -> None:
-    """Good ones, and the same once more, to one gateway and the other."""
+    """Send valid deliveries, each first to one gateway and again to the other."""
     for name in NAMES:
         for by in range(2):
             good = await hooks.signed(name)
@@ -69,13 +69,13 @@ async def deliveries_come(hooks: Hooks) -> None:
 
 
 async def deliveries_are_refused(hooks: Hooks) -> None:
-    """Changed ones, old ones, ones that are not signed, and what is no delivery at all."""
+    """Send changed, old, unsigned and malformed deliveries."""
     for name in NAMES:
         good = await hooks.signed(name)
         changed = replace(good, body=good.body.replace(b'"card"', b'"Card"'))
         unsigned = replace(good, headers=good.headers[:1])
         long = replace(good, body=good.body + b" " * 1_000_000)
-        # what is not signed at all may be changed
+        # GitLabToken does not sign the body, so the gateway accepts a changed one.
         assert await hooks.send(changed) == (200 if name == "merges" else 401)
         assert await hooks.send(unsigned) == 401
         assert await hooks.send(long) == 413
@@ -92,7 +92,7 @@ async def deliveries_are_refused(hooks: Hooks) -> None:
 
 
 def odd_ones(good: Delivery) -> list[Delivery]:
-    """The same with each header cut, doubled, longer, or in another alphabet."""
+    """Return the delivery with each header truncated, repeated, longer, or in other characters."""
     found = []
     for at, (name, value) in enumerate(good.headers):
         for odd in (value[:-4], value + b"," + value, value + b"\xff", value[::-1], value * 16):
@@ -103,7 +103,7 @@ def odd_ones(good: Delivery) -> list[Delivery]:
 
 
 async def said_to(hooks: Hooks, text: bytes) -> str:
-    """Say something to a gateway as it is; return what it says."""
+    """Send raw bytes to a gateway; return its response."""
     reader, writer = await asyncio.open_connection(
         "localhost", hooks.gateways[0].port, ssl=hooks.trusting
     )
@@ -115,14 +115,14 @@ async def said_to(hooks: Hooks, text: bytes) -> str:
 
 
 async def the_target_fails(hooks: Hooks) -> None:
-    """It answers with errors, and quotes all that it was given."""
+    """Have the target answer with errors that quote the request."""
     for status, heard in ((500, 502), (302, 502), (403, 502), (204, 200)):
         hooks.target.replies.append(status)
         assert await hooks.send(await hooks.signed("orders")) == heard
 
 
 async def the_store_goes_away(hooks: Hooks) -> None:
-    """While a delivery is at the target, and for those that come then."""
+    """Stop the replay store while a delivery is at the target, and send more."""
     hooks.target.gate.clear()
     at_target = asyncio.create_task(hooks.send(await hooks.signed("charges")))
     before = len(hooks.target.tokens)
@@ -146,12 +146,12 @@ async def taken(hooks: Hooks) -> int:
 
 
 async def a_secret_is_replaced(hooks: Hooks) -> None:
-    """With both of them good for a while, until the sender has signed with the next one."""
+    """Rotate a generated key; both are valid until the sender has signed with the next one."""
     person, shop = hooks.stage.person, hooks.stage.shop
     moment = stamp(datetime.now(UTC) + timedelta(seconds=1))
     await person.put(builders.rotation(KIND, "orders", shop, requestedAt=moment, overlap="1s"))
     await person.sees("Secret", hooks.compiled("orders"), has("k1", "k2"))
-    for key in range(2):  # the newest first
+    for key in range(2):  # newest first
         await until(partial(by_key, hooks, key), lambda status: status == 200)
     await person.sees("Secret", hooks.compiled("orders"), has("k2"), LONG)
     await person.sees("ConfigMap", Ref(hooks.gates, f"{GATEWAY}-webhook-keys"))
@@ -162,12 +162,12 @@ async def by_key(hooks: Hooks, key: int) -> int:
 
 
 def has(*ids: str) -> Any:
-    """Return whether a compiled endpoint has just these keys."""
+    """Return a predicate: whether a compiled endpoint has exactly these keys."""
     return lambda secret: set(as_served(secret)) == set(ids)
 
 
 async def people_debug(hooks: Hooks) -> None:
-    """`troth webhook`, with good keys and others, deliveries as they are and broken ones."""
+    """Run `troth webhook` with valid and other keys, and with intact and broken deliveries."""
     folder = hooks.run.files.parent / "debugging"
     folder.mkdir()
     (folder / "plain").write_text('{"id": "evt_plain"}')
@@ -192,7 +192,7 @@ async def people_debug(hooks: Hooks) -> None:
             await says(hooks, "verify", str(at[asked]), *how, f"k1={at['good']}")
         for key in (text.decode(), *(str(at[file]) for file in ("other", "pem", "lines"))):
             await says(hooks, "verify", str(at["asked"]), *how, key, "-o", "json")
-        # what sends its key along is signed by that
+        # GitLabToken sends its key as the signature.
         for key in ("pem", "lines", "asked", *(("good",) if scheme != "GitLabToken" else ())):
             body = ("--body", str(folder / "plain"))
             await says(hooks, "sign", *how, str(at[key]), *body, "-o", "json")
@@ -201,15 +201,15 @@ async def people_debug(hooks: Hooks) -> None:
 
 
 async def says(hooks: Hooks, *arguments: str) -> None:
-    """Have `troth webhook` say something, in its output or by an error."""
+    """Run `troth webhook` and record its output or its error."""
     result = troth(*arguments)
     trace = traceback.format_exception(result.exception) if result.exception else ()
     hooks.show("troth webhook", result.output, str(result.exception), *trace)
-    await asyncio.sleep(0)  # what else there is goes on
+    await asyncio.sleep(0)  # let other tasks run
 
 
 async def everything_goes(hooks: Hooks) -> None:
-    """The endpoints are taken back, and with them what Troth made for them."""
+    """Delete the endpoints, and wait until their owned objects are gone."""
     person, shop = hooks.stage.person, hooks.stage.shop
     last = await hooks.signed("orders")
     await person.delete(KIND, Ref(shop, ""))

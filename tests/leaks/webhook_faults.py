@@ -1,4 +1,4 @@
-"""Invalid input of people and of the API server about webhooks during a run."""
+"""Invalid input from users and from the API server about webhooks during a run."""
 
 import json
 
@@ -17,7 +17,9 @@ from troth.world.observation.webhook_secrets import GIVEN_LABEL
 
 
 async def configurations_are_malformed(hooks: Hooks) -> None:
-    """Secrets where names belong, in what is compiled and beside it; and the operator's repair."""
+    """Put secrets in place of names, in compiled Secrets and beside them; the operator restores
+    them.
+    """
     person = hooks.stage.person
     key = await hooks.key("orders")
     text = key.decode()
@@ -57,7 +59,7 @@ async def configurations_are_malformed(hooks: Hooks) -> None:
 
 
 async def keys_are_mislaid(hooks: Hooks) -> None:
-    """Of senders, and the one that the gateways sign with; a foreign Secret stands in the way."""
+    """Misplace keys of senders and the gateways' signing key, and create foreign Secrets."""
     person, shop = hooks.stage.person, hooks.stage.shop
     good = (await person.the("Secret", Ref(shop, "charges")))["data"]
     charges = Ref(shop, "charges")
@@ -87,7 +89,7 @@ async def keys_are_mislaid(hooks: Hooks) -> None:
 
 
 async def refusals_quote(hooks: Hooks) -> None:
-    """Every write of a Secret, a status or an Event is refused in words that hold what was sent."""
+    """Reject every write of a Secret, a status or an Event with a message that quotes it."""
     person, shop, wire = hooks.stage.person, hooks.stage.shop, hooks.run.wire
     for code in (403, 422):
         wire.path.always("PATCH", "secrets", wire.echo(code))
@@ -109,7 +111,7 @@ async def refusals_quote(hooks: Hooks) -> None:
 
 
 async def gateways_are_started_wrongly(hooks: Hooks) -> None:
-    """With files that are not what they are taken for."""
+    """Start gateways with files of the wrong content."""
     folder = hooks.run.files.parent / "faulty"
     folder.mkdir()
     (folder / "url").write_text(hooks.store.url.replace("valkey://", "valkey:/") + "?db=x&y")
@@ -129,7 +131,7 @@ async def gateways_are_started_wrongly(hooks: Hooks) -> None:
 
 
 async def a_watch_makes_no_sense(hooks: Hooks) -> None:
-    """Gateways reject the events, say so, and go on until they are stopped."""
+    """Send malformed events; the gateways log them and continue until they are stopped."""
     hooks.path.always("WATCH", "secrets", hooks.run.wire.nonsense_watched)
     hooks.path.cut("secrets")
     await hooks.tells("MalformedEvent", of=1)

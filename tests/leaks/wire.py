@@ -1,4 +1,4 @@
-"""Proxy between operator and API server: it records Secrets, and echoes requests in answers."""
+"""Proxy between operator and API server: it records Secrets, and echoes requests in responses."""
 
 import json
 from typing import Any
@@ -9,11 +9,11 @@ from sandbox.faults import Fault, FaultyPath
 from tests.leaks.searching import Search
 
 _PHRASE = 2000
-"""Bytes of a status line's phrase that a client still takes."""
+"""Longest reason phrase of a status line, in bytes, that a client accepts."""
 
 
 class Wire:
-    """Overhears every Secret that the operator sends, also those that never come to be."""
+    """Records every Secret that the operator sends, including those that are never stored."""
 
     def __init__(self, path: FaultyPath) -> None:
         self.path = path
@@ -21,25 +21,25 @@ class Wire:
         self.be_well()
 
     def be_well(self) -> None:
-        """Let everything pass again, overheard."""
+        """Forward every request again, recorded."""
         self.path.well()
         self.path.always("PATCH", "secrets", self._pass)
 
     async def pending(self) -> list[tuple[str, str]]:
-        """Return what requests faults are waiting for."""
+        """Return the requests for which faults are still waiting."""
         return [call for call, faults in self.path._once.items() if faults]
 
     def tell(self, search: Search) -> None:
-        """Make the secrets known that were sent."""
+        """Add the sent secrets to a search."""
         for number, manifest in enumerate(self._sent):
             metadata = {"namespace": "sent", "name": str(number)}
             search.keep_secret({"metadata": metadata, "data": manifest.get("data")})
 
     def echo(self, code: int) -> Fault:
-        """Return an error in which everything that can be text is what was sent, now or last.
+        """Return an error whose every text field quotes this request, or the last Secret sent.
 
-        Admission webhooks write what they like into the message and the reason of a refusal, and
-        API servers quote what they find invalid.
+        Admission webhooks choose the message and the reason of a rejection, and API servers quote
+        invalid values.
         """
 
         async def answer(request: web.Request, _: FaultyPath) -> web.StreamResponse:
@@ -50,12 +50,12 @@ class Wire:
         return answer
 
     async def nonsense(self, request: web.Request, _: FaultyPath) -> web.StreamResponse:
-        """Answer with a Secret that has no metadata, and the data that was sent last."""
+        """Answer with a Secret without metadata that has the data sent last."""
         await self._overhear(request)
         return web.json_response({"kind": "Secret", "data": self._sent[-1]["data"]})
 
     async def nonsense_watched(self, _: web.Request, __: FaultyPath) -> web.StreamResponse:
-        """Begin a watch with a Secret that has no metadata."""
+        """Begin a watch with a Secret without metadata."""
         secret = {"kind": "Secret", "data": self._sent[-1]["data"]}
         event = json.dumps({"type": "MODIFIED", "object": secret})
         return web.Response(text=f"{event}\n", content_type="application/json")

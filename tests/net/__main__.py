@@ -1,4 +1,4 @@
-"""`python -m tests.net`: look at the record of what Troth does, and write it anew."""
+"""`python -m tests.net`: show the differences from the record of Troth's behaviour, or write it."""
 
 import argparse
 import sys

@@ -1,8 +1,8 @@
-"""The canonical form of what is recorded: JSON with the names of classes, and without their places.
+"""The canonical form of recorded values: JSON with class names, without their modules.
 
-A dataclass is an object with the name of its class before its fields. Sets are sorted, moments are
-in UTC, and what is compressed is shown as it is when unpacked, since zlib's output differs between
-its versions. Certificates are shown by their subject and fingerprint.
+A dataclass is an object with the name of its class before its fields. Sets are sorted, times are in
+UTC, and compressed data is shown decompressed, because zlib's output differs between versions.
+Certificates are shown by their subject and fingerprint.
 """
 
 import base64
@@ -28,8 +28,8 @@ _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----\n?", re.DOTA
 
 
 def canonical(value: Any) -> Any:
-    """Return a value as JSON has it."""
-    kind = type(value)  # of what is usual the quick way: a thousand worlds have much of it
+    """Return a value as JSON data."""
+    kind = type(value)  # fast path for common types: a thousand worlds have many
     if kind is str:
         return text_of(value)
     if kind is dict:
@@ -75,7 +75,7 @@ def _scalar(value: Any) -> Any:
 
 
 def dumped(value: Any, indent: int | None = None) -> str:
-    """Return JSON as text, the same for the same value."""
+    """Return JSON as text, the same for equal values."""
     separators = None if indent else (",", ":")
     return json.dumps(value, sort_keys=True, indent=indent, separators=separators)
 
@@ -86,7 +86,7 @@ def digest(text: str) -> str:
 
 
 def bytes_of(value: bytes) -> str:
-    """Return bytes as text: unpacked, or in base64 where they are none."""
+    """Return bytes as text: decompressed, or in base64 if they are not UTF-8."""
     if value.startswith(_GZIP):
         return f"gzip {bytes_of(gzip.decompress(value))}"
     try:
@@ -96,7 +96,7 @@ def bytes_of(value: bytes) -> str:
 
 
 def text_of(text: str) -> str:
-    """Return a text with its certificates named instead of shown."""
+    """Return a text with each certificate replaced by its subject and fingerprint."""
     if text.startswith(_GZIP_BASE64):
         try:
             return f"gzip {bytes_of(gzip.decompress(base64.b64decode(text, validate=True)))}"

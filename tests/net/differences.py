@@ -1,4 +1,4 @@
-"""What is not as recorded, told so that a person can look at it."""
+"""Differences from the record, in a form for people."""
 
 import difflib
 from itertools import islice
@@ -11,7 +11,7 @@ WRITE = "if it is meant, run `python -m tests.net --write` and review its differ
 
 
 def differences(name: str, made: str) -> str:
-    """Return how a file of the record differs from what is made now, empty if it does not."""
+    """Return the difference between a recorded file and its new text; empty if there is none."""
     before = kept(name)
     if before == made:
         return ""
@@ -27,7 +27,7 @@ def differences(name: str, made: str) -> str:
 
 
 def _worlds(before: str, made: str) -> str:
-    """Say which worlds differ, and how to look at the first of each cluster."""
+    """Return which worlds differ, and how to show the first one."""
     was, now = before.splitlines(), made.splitlines()
     differing = [number for number, line in enumerate(now) if was[number : number + 1] != [line]]
     first: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""What Troth plans for `examples/`, and the documents that it writes for them."""
+"""Troth's plans for `examples/`, and the documents that it writes for them."""
 
 import asyncio
 import base64
@@ -33,7 +33,7 @@ UNKNOWN = ("RoleBinding", "ClusterRoleBinding", "ServiceAccount")
 
 @dataclass(frozen=True)
 class Example:
-    """Files to apply together, and the targets whose rotation is then asked for."""
+    """Files to apply together, and the targets to rotate afterwards."""
 
     name: str
     files: tuple[str, ...]
@@ -51,15 +51,15 @@ EXAMPLES = (
 
 @dataclass(frozen=True)
 class Played:
-    """What an example came to: plans by moment, and documents by their place."""
+    """Results of an example: plans by moment, and documents by place."""
 
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By moment and key; without those that are as they were at the moment before."""
+    """Plans by moment and key, without those that are unchanged since the previous moment."""
     documents: dict[str, str] = field(default_factory=dict)
 
 
 def played(example: Example) -> Played:
-    """Let Troth work on an example until nothing is left to do, and rotate what it names."""
+    """Reconcile an example until it is settled, rotate its targets, and return the results."""
     with reproducible(example.name) as source:
         return asyncio.run(_play(example, source))
 
@@ -92,7 +92,7 @@ def _manifests(example: Example) -> Iterator[Manifest]:
 
 
 def _signing() -> Manifest:
-    """The keys of the sender that the examples leave to the reader."""
+    """Return the Secret of the sender's keys, which the examples leave to the reader."""
     labels = {GIVEN_LABEL: "true"}
     return {
         "apiVersion": "v1",
@@ -119,11 +119,11 @@ def _rotation(kind: str, namespace: str, name: str, stage: Stage) -> Manifest:
 
 
 def _keep(found: Played, moment: str, stage: Stage, source: Source) -> None:
-    """Keep the plans and documents that are not as they were at an earlier moment."""
+    """Record the plans and documents that changed since the earlier moments."""
     found.plans[moment] = {}
     for each in stage.plans():
         name, made = each.pop("key"), each["plan"]
-        del made["previous_status"]  # which is what the moment before has as status
+        del made["previous_status"]  # the same as the status of the previous moment
         known = [plans[name] for plans in found.plans.values() if name in plans]
         if not known or known[-1] != each:
             found.plans[moment][name] = each
@@ -154,7 +154,7 @@ def _documents(stage: Stage) -> Iterator[tuple[str, str]]:
 
 
 async def _report(stage: Stage) -> str:
-    """Return what a gateway reports that has used every key of its endpoints once."""
+    """Return the report of a gateway that has used every key of its endpoints once."""
     routes = Routes()
     for (_, ref), manifest in sorted(stage.store.objects.items()):
         if is_compiled(manifest):
@@ -173,5 +173,5 @@ async def _report(stage: Stage) -> str:
             written.append(manifest)
             return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "1"}}
 
-    await reporter.report(cast("ApiServer", Server()))  # all that it needs of one
+    await reporter.report(cast("ApiServer", Server()))  # has every method that `report` calls
     return dumped(written, indent=2)

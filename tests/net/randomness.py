@@ -1,7 +1,7 @@
-"""Reproducible randomness: the libraries' sources of chance follow a seed while a record is made.
+"""Reproducible randomness: the libraries' random sources depend on a seed during a recording.
 
 Keys, certificates, passwords and identifiers of a record are then the same on every machine. Only
-libraries are patched, at their own public names, so that a move inside Troth changes nothing here.
+public names of libraries are patched, so that a move inside Troth changes nothing here.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ _sign = x509.CertificateBuilder.sign
 _EXPONENT = 65537
 _RSA_BITS = 2048
 _PRIME_AT = {"p": 1053, "q": 43}
-"""Which numbers that follow from the seed are prime, so that none has to be looked for."""
+"""Numbers in the sequence of the seed that are prime, so that no search for them is needed."""
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 class Source:
-    """Bytes that follow from a seed and from what was taken before."""
+    """Bytes that depend on a seed and on the number of calls before."""
 
     def __init__(self, seed: str) -> None:
         self._seed = seed
         self._taken = 0
         self.secret: set[str] = set()
-        """Every text that was given out as a secret."""
+        """Every text that was returned as a secret."""
 
     def take(self, length: int = 32) -> bytes:
         """Return the next bytes."""
@@ -58,7 +58,7 @@ class Source:
         return self._given_out(text)
 
     def elliptic(self, curve: ec.EllipticCurve) -> ec.EllipticCurvePrivateKey:
-        # a number below the order of P-256 is below that of P-384 as well
+        # A number below the order of P-256 is below that of P-384 too.
         return ec.derive_private_key(self.number(256) % (_P256_ORDER - 1) + 1, curve)
 
     def edwards(self) -> ed25519.Ed25519PrivateKey:
@@ -75,11 +75,11 @@ class Source:
         return uuid.UUID(bytes=self.take(16), version=4)
 
     def keystore(self, *_content: object) -> bytes:
-        """Stand for a PKCS#12 file, whose salts cannot be chosen."""
+        """Return a placeholder for a PKCS#12 file, whose salts cannot be set."""
         return b"PKCS#12 " + self.take(8).hex().encode()
 
     def masked(self, text: str) -> str:
-        """Return a text with every secret in it named instead of shown."""
+        """Return a text with each secret replaced by a fingerprint of it."""
         for secret in self.secret:
             if secret in text:
                 name = hashlib.sha256(secret.encode()).hexdigest()[:16]
@@ -97,7 +97,7 @@ def _stream(seed: str, length: int) -> bytes:
 
 @contextmanager
 def reproducible(seed: str) -> Iterator[Source]:
-    """Let chance follow a seed."""
+    """Make every random source depend on a seed."""
     source = Source(seed)
     patches: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
         (asyncio, "to_thread", _here),
@@ -120,14 +120,14 @@ def reproducible(seed: str) -> Iterator[Source]:
 
 
 async def _here(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Do at once what is handed to a thread: which of several draws first would be chance."""
+    """Run a function at once instead of in a thread, because the order of threads is random."""
     return work(*arguments)
 
 
 def _signed(
     builder: x509.CertificateBuilder, key: Any, digest: Any, *_more: object
 ) -> x509.Certificate:
-    """Sign a certificate without a random nonce (RFC 6979)."""
+    """Sign a certificate with a deterministic nonce (RFC 6979)."""
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return _sign(builder, key, digest, ecdsa_deterministic=True)
     return _sign(builder, key, digest)

@@ -1,4 +1,4 @@
-"""The record: files that say what Troth plans, writes and says, made anew at each call."""
+"""The record: files with Troth's plans, documents and public text, made again at each run."""
 
 import json
 from functools import cache
@@ -19,7 +19,7 @@ ALL_STEPS = frozenset(each.__name__ for each in (*STEP_HANDLERS, *BROKER_HANDLER
 
 
 def kept(name: str) -> str:
-    """Return a file of the record as it is kept."""
+    """Return a file of the record as stored."""
     file = FOLDER / name
     return file.read_text(encoding="utf-8") if file.exists() else ""
 
@@ -71,7 +71,7 @@ def documents() -> str:
 
 @cache
 def public_texts() -> str:
-    """Return all public text, each on a line of its own."""
+    """Return all public text, each string on a line of its own."""
     found = []
     for name, each in texts().items():
         found.append(f"==== {name}")
@@ -81,14 +81,14 @@ def public_texts() -> str:
 
 @cache
 def worlds_and_coverage() -> tuple[str, Coverage]:
-    """Return a line for each world, and what all of them exercise."""
+    """Return a line for each world, and their coverage."""
     coverage = Coverage()
     lines = [each.line for each in worlds(coverage)]
     return "\n".join((*lines, "")), coverage
 
 
 def coverage_text() -> str:
-    """Return in how many worlds each type of step and each reason is."""
+    """Return the number of worlds with each type of step and each reason."""
     _, coverage = worlds_and_coverage()
     counted = {**dict.fromkeys(ALL_STEPS, 0), **coverage.steps}
     steps = (f"{name} {count}" for name, count in sorted(counted.items()))

@@ -1,7 +1,7 @@
 """A cluster in memory in which Troth's own planning and executor work, one step after the other.
 
-The engine is left out because its workers and timers run side by side; what is recorded must not
-depend on which of them is first. Brokers are simulated: one does what it is asked.
+The engine is left out: its workers and timers run concurrently, and the record must not depend on
+their order. Brokers are simulated, and make every requested change.
 """
 
 import copy
@@ -53,7 +53,7 @@ DECLARED = (
 
 
 class Stage:
-    """The objects, the world that knows them, and hands that carry plans out."""
+    """The objects, the World that observes them, and the execution of plans."""
 
     def __init__(self, coverage: Coverage | None = None) -> None:
         self.store = _Store()
@@ -65,24 +65,24 @@ class Stage:
         self._moments = Moments(self.clock)
         self._told: list[Any] = []
 
-    # What happens in a cluster
+    # Changes of the cluster
 
     def put(self, manifest: Manifest) -> Keys:
-        """Create or replace an object, as a user's apply does; return whom it concerns."""
+        """Create or replace an object, as a user's apply does; return the invalidated keys."""
         return self.observe(self.store.put(manifest))
 
     def put_unseen(self, manifest: Manifest) -> None:
-        """Create an object of which no informer tells."""
+        """Create an object that no informer reports."""
         self.store.put(manifest)
 
     def observe(self, manifest: Manifest) -> Keys:
-        """Take in an object as the API server gives it out: a copy, which nobody changes."""
+        """Observe an object as the API server returns it."""
         if manifest["kind"] == "Secret" and self.world.is_news(manifest):
             self._keyring.observe(manifest)
         return self.world.observe(manifest, self.clock.uptime())
 
     def drop(self, kind: str, ref: Ref) -> Keys:
-        """Delete an object at once; return whom it concerns."""
+        """Delete an object at once; return the invalidated keys."""
         gone = self.store.objects.pop((kind, ref), None)
         if kind == "Secret":
             self._keyring.forget(ref)
@@ -90,7 +90,7 @@ class Stage:
         return self.world.forget(known, ref, self.store.next_version(), self.clock.uptime())
 
     def delete(self, kind: str, ref: Ref) -> Keys:
-        """Delete an object as a person does: it stays until its finalizers are off."""
+        """Delete an object as a user does: it stays until its finalizers are removed."""
         stored = copy.deepcopy(self.store.objects[kind, ref])
         if not stored["metadata"].get("finalizers"):
             return self.drop(kind, ref)
@@ -98,7 +98,7 @@ class Stage:
         return self.put(stored)
 
     def refuse(self, kind: str, ref: Ref, why: str) -> None:
-        """Have a write of an object refused."""
+        """Record that a write of an object was refused."""
         sentence = f"{kind} {ref} cannot be written: {why}"
         self.world.observe_outcome(WriteRefused(kind, ref, sentence, passing=False))
 
@@ -107,27 +107,27 @@ class Stage:
         await self.clock.move_to(self.now + length)
 
     async def set_clock(self, ahead: timedelta) -> None:
-        """Set the wall clock, without time passing."""
+        """Change the wall clock without time passing."""
         await self.clock.jump_to(self.now + ahead)
 
     @property
     def now(self) -> datetime:
         return self.clock.now()
 
-    # Planning, and carrying out
+    # Planning and execution
 
     def keys(self) -> list[Key]:
-        """Return every key that has something to plan, in a fixed order."""
+        """Return every key that is planned, in a fixed order."""
         places = sorted(self.store.objects)
         found = [Key(kind, ref) for each in DECLARED for kind, ref in places if kind == each]
         return [*found, *(Key(ISSUER_VIEW, ref) for kind, ref in places if kind == "TrustDomain")]
 
     def plan(self, key: Key) -> Plan:
-        """Return the plan of a key as it is now."""
+        """Return the present plan of a key."""
         return plan(key, self.world, self._moments.read())
 
     def plans(self) -> Iterator[Any]:
-        """Yield what there is to record of each key, in canonical form."""
+        """Yield the record of each key, in canonical form."""
         for key in self.keys():
             made = self.plan(key)
             steps = made.pending(self.world)
@@ -142,7 +142,7 @@ class Stage:
             }
 
     async def visit(self, key: Key) -> None:
-        """Carry out what a key asks, and write its status."""
+        """Carry out the plan of a key, and write its status."""
         made = self.plan(key)
         for _ in range(PASSES):
             steps = made.pending(self.world)
@@ -159,7 +159,7 @@ class Stage:
             pass
 
     async def settle(self, rounds: int = 4) -> None:
-        """Visit every key until nothing is written any more."""
+        """Reconcile every key until nothing is written any more."""
         for _ in range(rounds):
             before = self.store.writes
             for key in self.keys():
@@ -168,7 +168,7 @@ class Stage:
                 return
 
     def told(self) -> list[Any]:
-        """Return, in canonical form, what was told as Events since this was last asked."""
+        """Return the Events since the previous call, in canonical form."""
         told, self._told = self._told, []
         return told
 
@@ -194,21 +194,21 @@ class Stage:
     # Brokers
 
     def saw(self, broker: Ref, look: BrokerObservation) -> None:
-        """Have a broker looked at."""
+        """Record an observation of a broker."""
         self.world.brokers.note_observation(broker, look)
 
     def look(self, broker: Ref) -> BrokerObservation:
-        """Return what is known of a broker."""
+        """Return the observation of a broker."""
         return self.world.brokers.observation(broker)
 
     def see(self, broker: Ref, observed: Observed, **more: Any) -> None:
-        """Look at a broker that has this."""
+        """Record a successful observation of a broker."""
         uptime = self.clock.uptime()
         seen = replace(self.look(broker), observed=observed, at=uptime, tried_at=uptime)
         self.saw(broker, replace(seen, attempts=0, fault=None, suspect=False, **more))
 
     def lose_sight(self, broker: Ref, fault: Fault) -> None:
-        """Look at a broker in vain."""
+        """Record a failed observation of a broker."""
         self.saw(broker, self.look(broker).tried(self.clock.uptime(), fault))
 
     async def keep_ledger(self, broker: MessageBroker, ledger: Ledger) -> None:
@@ -225,7 +225,7 @@ class Stage:
                 self.see(step.broker, seen)
             case ChangeBroker() if broker is not None:
                 rules = (seen.rules | set(step.additions)) - set(step.removals)
-                told = {(each.principal, each.slot) for each in step.telling}
+                told = {(each.principal, each.slot) for each in step.uploads}
                 credentials = (seen.credentials | told) - set(step.revocations)
                 await self.keep_ledger(broker, step.before)
                 self.see(step.broker, Observed(credentials, frozenset(rules)))
@@ -251,7 +251,7 @@ class Stage:
 
 
 class _Store(Rehearsal):
-    """The objects; one that is made anew is another, with another uid."""
+    """The objects; one that is created again gets another uid."""
 
     def __init__(self, objects: Iterable[Manifest] = ()) -> None:
         super().__init__(objects)
@@ -272,6 +272,6 @@ class _Store(Rehearsal):
         return super().put(manifest)
 
     def next_version(self) -> int:
-        """Return the version at which something that is deleted now is gone."""
+        """Return the version of a deletion that happens now."""
         self._version += 1
         return self._version

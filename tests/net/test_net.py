@@ -1,6 +1,6 @@
-"""Whatever is moved or renamed, Troth plans, writes and says what it did before.
+"""After every move or rename, Troth's plans, documents and public text equal the record.
 
-The record is in `recorded/`; `python -m tests.net --write` makes it anew where a change is meant.
+The record is in `recorded/`; `python -m tests.net --write` writes it after an intended change.
 """
 
 import pytest
@@ -10,10 +10,10 @@ from tests.net.differences import differences
 from tests.net.examples import EXAMPLES
 
 REASONS = 180
-"""How many types, reasons and states of conditions, edges and Events the worlds reach at least."""
+"""Least number of types, reasons and states of conditions, edges and Events in the worlds."""
 
 BUSY = pytest.mark.timeout(1200)
-"""All worlds take some 20 s of one core, and as much longer as others want it as well."""
+"""All worlds take about 20 s on one idle core, and longer on a busy one."""
 
 
 @BUSY
@@ -36,7 +36,7 @@ def test_examples_are_planned_as_recorded(name: str) -> None:
     assert not found, found
 
 
-def test_documents_that_programs_share_are_written_as_recorded() -> None:
+def test_shared_documents_are_written_as_recorded() -> None:
     assert not (found := differences(record.DOCUMENTS, record.documents())), found
 
 
@@ -44,7 +44,7 @@ def test_public_text_is_as_recorded() -> None:
     assert not (found := differences(record.TEXTS, record.public_texts())), found
 
 
-def test_record_holds_no_secret() -> None:
+def test_record_has_no_secret() -> None:
     for file in sorted(record.FOLDER.rglob("*.*")):
         text = file.read_text(encoding="utf-8")
         for told in ("PRIVATE KEY", "SEED", "whsec_", "password=", "BEGIN NATS"):

@@ -1,8 +1,7 @@
-"""All public text: what Troth says to people, in one sorted list without places.
+"""All public text of Troth, in sorted lists without places.
 
-Of the code it takes every string, with what is filled in written as {}, but docstrings, which
-nobody but a reader of the code sees. Which module has a text is left out, and so is how often it
-is there: moving code changes nothing here.
+From the code it takes every string except docstrings, which only readers of the code see; formatted
+values are written as {}. Modules and counts are left out, so moving code changes nothing here.
 """
 
 import ast
@@ -31,7 +30,7 @@ _TECHNICAL = re.compile(r"[^ ]*(?:troth|/|\.)[^ ]*")
 
 
 def texts() -> dict[str, list[str]]:
-    """Return every text by what it is, sorted."""
+    """Return every text by its kind, sorted."""
     found = {
         "command line": set(_commands()),
         "custom resources": set(_resources()),
@@ -65,7 +64,7 @@ def _resources() -> Iterator[str]:
 
 
 def _schema(path: str, value: Any) -> Iterator[str]:
-    """Yield descriptions, messages of CEL rules, and what `kubectl` prints, each with its field."""
+    """Yield descriptions, CEL messages, and printer columns, each with its field."""
     if isinstance(value, list):
         for each in value:
             named = f"{path}[{each['name']}]" if isinstance(each, dict) and "name" in each else path
@@ -111,11 +110,11 @@ class _Reader(ast.NodeVisitor):
         self._found = found
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        if not isinstance(node.value, ast.Constant):  # else a docstring
+        if not isinstance(node.value, ast.Constant):  # skip docstrings
             self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> None:
-        """Leave out what is imported: a move changes it."""
+        """Skip imports, because a move changes them."""
 
     def visit_Assign(self, node: ast.Assign) -> None:
         if not any(isinstance(each, ast.Name) and each.id == "__all__" for each in node.targets):
@@ -134,10 +133,10 @@ class _Reader(ast.NodeVisitor):
         for each in (*node.decorator_list, node.args, *node.body):
             self.visit(each)
 
-    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - the name is that of `ast`
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - the name comes from `ast`
 
     def _annotation(self, node: ast.expr) -> None:
-        """Visit what is called in an annotation, such as a rule with its message; no types."""
+        """Visit calls in an annotation, such as a rule with its message, and no types."""
         for each in ast.walk(node):
             if isinstance(each, ast.Call):
                 self.visit(each)
@@ -185,13 +184,13 @@ class _Reader(ast.NodeVisitor):
 
 
 def _labels(node: ast.expr) -> str:
-    """Return labels or buckets as they are written, without the names of constants."""
+    """Return literal labels or buckets, without the names of constants."""
     within = ast.walk(node)
     return " ".join(str(each.value) for each in within if isinstance(each, ast.Constant))
 
 
 def _template(node: ast.expr) -> str | None:
-    """Return a string with {} for what is filled in, None for what is no string."""
+    """Return a string with {} for formatted values; None if the node is no string."""
     match node:
         case ast.Constant(value=str()):
             return str(node.value)

@@ -1,7 +1,8 @@
-"""A thousand random worlds, and what Troth plans in each.
+"""A thousand random worlds, and Troth's plans in each.
 
-A hundred seeds make a cluster each, and a cluster becomes ten worlds, one after the other. So a
-change of behaviour shows in the first world that it touches and, mostly, in the rest of its ten.
+Each of a hundred seeds makes a cluster, and each cluster goes through ten worlds, one after the
+other. A change of behaviour shows in the first world that it affects, and usually in the later ones
+of its cluster.
 """
 
 import asyncio
@@ -22,26 +23,26 @@ WORLDS = SCENES * EACH
 
 @dataclass(frozen=True)
 class Recorded:
-    """What is recorded of one world."""
+    """The record of one world."""
 
     number: int
     told: list[Any]
-    """The Events that work on the world before brought."""
+    """Events of the work on the previous world."""
     happened: list[Any]
-    """What changed since, and the keys that each change requeues."""
+    """Changes since then, with the keys that each invalidates."""
     plans: list[Any]
     objects: dict[str, str]
-    """The SHA-256 of every object, by its kind and place."""
+    """SHA-256 of every object, by its kind and place."""
 
     @property
     def line(self) -> str:
-        """What the snapshot keeps."""
+        """Line of the world in the record."""
         steps = sum(len(each["targets"]) for each in self.plans)
         found = digest(dumped(self.shown()))
         return f"{self.number:04} {found} {len(self.plans)} plans, {steps} steps"
 
     def shown(self) -> dict[str, Any]:
-        """Return everything, as JSON has it."""
+        """Return the whole record as JSON data."""
         return {
             "world": self.number,
             "told": self.told,
@@ -52,13 +53,13 @@ class Recorded:
 
 
 def worlds(coverage: Coverage) -> Iterator[Recorded]:
-    """Yield all worlds in their order."""
+    """Yield all worlds in order."""
     for scene in range(SCENES):
         yield from _worlds_of(scene, coverage)
 
 
 def world(number: int) -> Recorded:
-    """Return one world, which takes as long as those of its cluster before it."""
+    """Return one world; the earlier worlds of its cluster are computed too."""
     of_scene = _worlds_of(number // EACH, Coverage(), number % EACH + 1)
     return of_scene[-1]
 

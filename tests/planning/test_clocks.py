@@ -1,4 +1,4 @@
-"""Until when somebody is waited for: until its end by every clock, also if ours was set forward."""
+"""Waits for a certificate's expiry allow for clocks that differ, also if ours is set forward."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from troth.resources.algorithms import KeyAlgorithm
 MINUTE = timedelta(minutes=1)
 
 
-def test_a_program_is_waited_for_until_its_certificate_has_expired_by_every_clock() -> None:
+def test_program_is_waited_for_until_its_leaf_expired_by_every_clock() -> None:
     story = Story(restarting(), workload()).renewed()
     leaf = story.cluster.world.secrets[SECRET[1]].leaf
     assert leaf is not None
@@ -31,7 +31,7 @@ def test_a_program_is_waited_for_until_its_certificate_has_expired_by_every_cloc
         assert old(story) == []
 
 
-def test_an_old_root_is_kept_for_such_a_program_until_its_end_by_every_clock() -> None:
+def test_old_root_is_kept_until_such_a_leaf_expired_by_every_clock() -> None:
     story = Story(restarting(), workload(), budget()).put(with_two_roots())
     story.later(YEAR - HOUR)
     story.later(HOUR + 4 * MINUTE)
@@ -41,7 +41,7 @@ def test_an_old_root_is_kept_for_such_a_program_until_its_end_by_every_clock() -
 
 
 def with_two_roots() -> Manifest:
-    """The authority's Secret when another root has just begun to sign."""
+    """Return the authority's Secret with a new root that has just begun to sign."""
     old, _ = root("production.example")
     key = generate_key(KeyAlgorithm.ECDSA_P256)
     new = create_root("production.example", key, 3 * YEAR, NOW)

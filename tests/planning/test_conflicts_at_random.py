@@ -1,4 +1,4 @@
-"""Conflicts at random: what was live stays open in each of them, and nothing else opens."""
+"""Random conflicts: every live edge stays open, and nothing else opens."""
 
 import copy
 from itertools import product
@@ -56,7 +56,7 @@ PEOPLE = [
 OUTSIDE = [Pod("", {}, "203.0.113.9"), Pod("", {}, "192.0.2.1")]
 
 Fact = tuple[str, ...]
-"""One thing that somebody declares: `(namespace, name, field, value, ...)`, or `("overlap",)`."""
+"""One declared fact: `(namespace, name, field, value, ...)`, or `("overlap",)`."""
 
 _places = st.sampled_from(PLACES)
 _ports = st.sampled_from(tuple(NUMBERS))
@@ -86,7 +86,7 @@ BY_HAND = st.tuples(st.just("hand"), _places, st.sampled_from(PLACES), st.sample
 
 
 def manifests_of(facts: set[Fact]) -> list[Manifest]:
-    """Everything that is declared, of a set of facts."""
+    """Return the manifests for a set of facts."""
     there = [
         domain("red", namespaceSelector={"matchLabels": {"domain": "red"}}, network=RED),
         *(builders.namespace(each, domain="red") for each in ("north", "south")),
@@ -124,7 +124,7 @@ def _identity(place: tuple[str, str], facts: set[Fact]) -> Manifest:
 
 
 def by_hand(cluster: Cluster, act: Any) -> None:
-    """Somebody adds to a policy a rule for an identity's pods."""
+    """Add by hand a rule for an identity's pods to a policy."""
     _, (space, name), (there, peer), (protocol, number) = act
     place = "NetworkPolicy", Ref(space, f"{name}-troth")
     if place not in cluster.objects:
@@ -165,7 +165,7 @@ def wrong(cluster: Cluster, history: History) -> list[str]:
         max_size=4,
     ),
 )
-def test_what_was_live_stays_open_in_every_conflict_and_nothing_else_opens(
+def test_every_conflict_keeps_live_edges_open_and_opens_nothing_else(
     edges: list[list[Fact]], others: list[Fact], changes: list[list[Any]]
 ) -> None:
     facts = {fact for pair in edges for fact in pair} | set(others)

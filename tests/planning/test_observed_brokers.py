@@ -1,4 +1,4 @@
-"""At a broker that is only looked at, it is told what would be done, and nothing is."""
+"""A broker in Observe or Plan mode: the status counts the changes, and Troth makes none."""
 
 import pytest
 
@@ -11,19 +11,19 @@ BY_CERTIFICATE = {"kafka": KAFKA["kafka"] | {"clients": "MTLS"}}
 
 @pytest.mark.parametrize("mode", ["Observe", "Plan"])
 @pytest.mark.parametrize("described", [KAFKA, BY_CERTIFICATE], ids=["SCRAM", "MTLS"])
-def test_what_would_be_granted_counts_though_nobody_has_a_credential_for_it(
+def test_missing_grants_are_counted_without_any_credential(
     mode: str, described: dict[str, object]
 ) -> None:
     cluster = market(broker(mode=mode, described=described))
     see(cluster)
     plan = cluster.plan(broker_key(MAIN))
     assert plan.status is not None
-    assert plan.status["missingGrants"] == 3  # to write; to read, with a group
+    assert plan.status["missingGrants"] == 3  # write; read, with a group
     assert not plan.steps
     assert cluster.condition(broker_key(MAIN), "InSync")["reason"] == "NotEnforced"
 
 
-def test_where_it_is_enforced_a_policy_is_held_before_anything_counts() -> None:
+def test_policy_needs_its_finalizer_before_grants_count_if_enforced() -> None:
     cluster = market()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     see(cluster)

@@ -1,7 +1,7 @@
-"""The promise: what is declared works, and what is not declared fails.
+"""Exactly what is declared is reachable.
 
-The policies that planning compiles are judged by an evaluator of NetworkPolicy's semantics and
-held against an oracle; both are written in the tests alone.
+An evaluator of NetworkPolicy's semantics judges the compiled policies against an oracle. The tests
+contain both; neither shares code with the operator.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,9 @@ OUTSIDE = [
 
 
 def pods(declared: Declared) -> list[Pod]:
-    """Pods that the selectors can tell apart, a few of each namespace, and what is outside."""
+    """Return pods that the selectors can tell apart, a few for each namespace, and addresses
+    outside.
+    """
     inside = []
     for space, namespace in enumerate(NAMESPACES):
         if namespace not in declared.namespaces:
@@ -55,10 +57,10 @@ def pods(declared: Declared) -> list[Pod]:
 
 
 def compiled(cluster: Cluster) -> list[Manifest]:
-    """The policies of a cluster in which none exist yet."""
+    """Return the policies for a cluster that has none yet."""
     return [
         step.manifest
-        for key in cluster.keys()  # noqa: SIM118 - a method of its own
+        for key in cluster.keys()  # noqa: SIM118 - not a dict: `keys` is a method of Cluster
         for step in cluster.plan(key).steps
         if isinstance(step, Apply) and step.manifest["kind"] == "NetworkPolicy"
     ]
@@ -79,7 +81,7 @@ def shown(pod: Pod) -> str:
 
 @more(3)
 @given(clusters())
-def test_exactly_what_is_declared_gets_through(manifests: list[Manifest]) -> None:
+def test_exactly_the_declared_traffic_is_allowed(manifests: list[Manifest]) -> None:
     declared = Declared.by(manifests, NOW)
     network = Network(declared.namespaces, tuple(compiled(Cluster.of(*manifests))))
     wrong = [
@@ -99,7 +101,7 @@ CLIENTS = 9092
 
 
 def within_a_token(manifest: Manifest, manifests: list[Manifest]) -> bool:
-    """Whether it is a policy whose prefix its broker, a NATS, has no words for."""
+    """Return whether a manifest is a TopicPolicy whose prefix its NATS broker cannot express."""
     if manifest["kind"] != "TopicPolicy":
         return False
     prefix, at = manifest["spec"]["topic"].get("prefix", "."), manifest["spec"]["brokerRef"]["name"]
@@ -112,10 +114,10 @@ def within_a_token(manifest: Manifest, manifests: list[Manifest]) -> bool:
 
 @more(2)
 @given(everything())
-def test_a_broker_is_reached_by_who_has_a_live_grant_and_by_nobody_else(
+def test_only_identities_with_a_live_grant_reach_the_broker(
     declared: tuple[list[Manifest], Uses],
 ) -> None:
-    """Judged by whether the oracle of messages permits anything at all."""
+    """Expected: the messaging oracle permits at least one operation."""
     manifests, uses = declared
     manifests = [each for each in manifests if not within_a_token(each, manifests)]
     workload = {

@@ -1,4 +1,4 @@
-"""Statuses tell the truth, calmly: what holds, since when, and who must do something."""
+"""Statuses: correct conditions, stable timestamps, and whether a person must act."""
 
 from datetime import timedelta
 from typing import Any
@@ -54,7 +54,7 @@ def edges(cluster: Cluster, name: str = "payments") -> list[Manifest]:
 @given(
     st.sampled_from(Truth), st.sampled_from(Truth), st.sampled_from(("A", "B")), st.integers(0, 9)
 )
-def test_the_time_of_a_condition_moves_only_with_its_status(
+def test_last_transition_time_changes_only_with_the_status(
     before: Truth, after: Truth, reason: str, generation: int
 ) -> None:
     first = Condition(type="Ready", status=before, reason="A", last_transition_time=NOW)
@@ -78,13 +78,13 @@ OF_KIND: dict[str, tuple[type[Model], set[str]]] = {
 
 
 @given(clusters(), st.booleans())
-def test_every_status_is_complete_and_in_itself_consistent(
+def test_every_status_is_complete_and_consistent(
     manifests: list[Manifest], with_authorities: bool
 ) -> None:
     cluster = Cluster.of(*manifests)
     if with_authorities:
         cluster.settle()
-    for key in cluster.keys():  # noqa: SIM118 - a method of its own
+    for key in cluster.keys():  # noqa: SIM118 - not a dict: `keys` is a method of Cluster
         found = conditions(cluster, key)
         model, own = OF_KIND[key.kind]
         assert {"Ready", "Reconciling", "Stalled", *own} <= found.keys()
@@ -97,17 +97,17 @@ def test_every_status_is_complete_and_in_itself_consistent(
 
 
 @given(clusters())
-def test_a_settled_status_stays_as_it_is_however_much_time_passes(
+def test_settled_status_does_not_change_with_time(
     manifests: list[Manifest],
 ) -> None:
     cluster = Cluster.of(*manifests).settle()
     cluster.now += timedelta(minutes=7)
-    for key in cluster.keys():  # noqa: SIM118 - a method of its own
+    for key in cluster.keys():  # noqa: SIM118 - not a dict: `keys` is a method of Cluster
         plan = cluster.plan(key)
         assert plan.status == plan.previous_status
 
 
-def test_what_is_on_its_way_reconciles_and_what_needs_a_person_stalls() -> None:
+def test_progress_reconciles_and_a_needed_action_stalls() -> None:
     coming = Cluster.of(namespace("shop", domain="production"), domain(), identity())
     assert conditions(coming)["Reconciling"]["status"] == "True"
     stuck = Cluster.of(namespace("shop"), domain(), identity())
@@ -115,7 +115,7 @@ def test_what_is_on_its_way_reconciles_and_what_needs_a_person_stalls() -> None:
     assert "label the namespace" in conditions(stuck)["Ready"]["message"]
 
 
-def test_a_condition_keeps_its_time_through_the_server_and_back() -> None:
+def test_condition_keeps_its_time_through_the_api_server() -> None:
     cluster = shop(identity()).settle()
     cluster.now += HOUR
     cluster.put(identity(ports=["https"], accepts=[accept("nobody")]))
@@ -128,7 +128,7 @@ def test_a_condition_keeps_its_time_through_the_server_and_back() -> None:
 # Peers
 
 
-def test_a_half_declared_edge_is_told_to_both_sides() -> None:
+def test_half_declared_edge_is_reported_on_both_sides() -> None:
     cluster = shop(
         identity("payments", ports=["https"]), identity("checkout", calls=[call("payments")])
     )
@@ -138,8 +138,8 @@ def test_a_half_declared_edge_is_told_to_both_sides() -> None:
         assert edge["message"].endswith("add it to its accepts")
 
 
-def test_peers_agree_is_not_for_strangers_to_spoil() -> None:
-    """Whoever may create identities could make any service look unwell."""
+def test_stranger_does_not_affect_peers_agree() -> None:
+    """Otherwise anybody who may create identities could make every service look unhealthy."""
     cluster = shop(
         identity("payments", ports=["https"]),
         *(identity(f"stranger-{number}", calls=[call("payments")]) for number in range(3)),
@@ -149,13 +149,13 @@ def test_peers_agree_is_not_for_strangers_to_spoil() -> None:
     assert conditions(cluster, key_of("stranger-0"))["PeersAgree"]["status"] == "False"
 
 
-def test_peers_that_do_not_agree_do_not_make_a_service_unready() -> None:
+def test_disagreeing_peers_do_not_make_a_service_unready() -> None:
     cluster = shop(identity(ports=["https"], accepts=[accept("nobody")])).settle()
     assert conditions(cluster)["PeersAgree"]["status"] == "False"
     assert conditions(cluster)["Ready"]["status"] == "True"
 
 
-def test_a_refusal_is_told_before_what_is_only_awaited() -> None:
+def test_refusal_is_reported_before_a_pending_edge() -> None:
     cluster = shop(
         identity(
             ports=["https"],
@@ -167,7 +167,7 @@ def test_a_refusal_is_told_before_what_is_only_awaited() -> None:
     assert conditions(cluster)["PeersAgree"]["reason"] == "NoTrustDomain"
 
 
-def test_the_list_of_edges_is_bounded_and_holds_ones_own_first() -> None:
+def test_list_of_edges_is_bounded_and_begins_with_the_own_ones() -> None:
     crowd = [
         identity(
             f"stranger-{number}", f"crowd-{number % 7}", calls=[call("payments", namespace="shop")]
@@ -221,7 +221,7 @@ def test_gateway_only_trust_warns_and_then_fails_closed(
     assert ("ingress" in policy["spec"]) == (status == "True")
 
 
-def test_both_sides_come_back_when_gateway_only_trust_ends() -> None:
+def test_both_sides_are_due_when_gateway_only_trust_ends() -> None:
     until = NOW + timedelta(hours=2)
     cluster = shop(
         identity(
@@ -239,7 +239,7 @@ def test_both_sides_come_back_when_gateway_only_trust_ends() -> None:
     assert len(policy["spec"]["egress"]) == 1, "the resolver alone is left"
 
 
-def test_both_sides_come_back_when_gateway_only_trust_is_near_enough_to_count() -> None:
+def test_both_sides_are_due_when_gateway_only_trust_comes_into_its_limit() -> None:
     begins = NOW + HOUR
     cluster = shop(
         identity(
@@ -258,7 +258,7 @@ def test_both_sides_come_back_when_gateway_only_trust_is_near_enough_to_count() 
 
 
 @pytest.mark.parametrize("days", [10, 60])
-def test_gateway_only_trust_says_who_answers_for_it_and_why(days: int) -> None:
+def test_gateway_only_trust_names_its_owner_and_reason(days: int) -> None:
     cluster = shop(
         identity(authentication=gateway_only("gateway", NOW + timedelta(days=days)))
     ).settle()
@@ -266,7 +266,7 @@ def test_gateway_only_trust_says_who_answers_for_it_and_why(days: int) -> None:
     assert "owner team payments, reason: the vendor's program speaks no TLS" in told
 
 
-def test_nobody_is_ready_outside_a_trust_domain_though_only_observed() -> None:
+def test_observed_identity_outside_a_trust_domain_is_not_ready() -> None:
     outside = namespace("outside")
     trust = gateway_only("gateway", NOW + timedelta(days=10))
     observed = identity(namespace="outside", enforcement="Observe", authentication=trust)
@@ -276,10 +276,10 @@ def test_nobody_is_ready_outside_a_trust_domain_though_only_observed() -> None:
     assert told["Stalled"]["status"] == "True"
 
 
-# Resources that cannot be read
+# Unreadable resources
 
 
-def test_a_stored_resource_that_cannot_be_read_says_so_and_suspends_its_neighbours() -> None:
+def test_unreadable_resource_is_reported_and_suspends_its_neighbours() -> None:
     cluster = shop(
         identity(ports=["https"], accepts=[accept("checkout")]),
         identity("checkout", calls=[call("payments")]),
@@ -295,7 +295,7 @@ def test_a_stored_resource_that_cannot_be_read_says_so_and_suspends_its_neighbou
     assert (edge["state"], edge["reason"]) == ("Suspended", "PeerInvalid")
 
 
-def test_an_unreadable_domain_says_so_and_nothing_is_written_for_it() -> None:
+def test_unreadable_domain_is_reported_and_nothing_is_written_for_it() -> None:
     cluster = shop(identity()).settle()
     cluster.put(domain(unheardOf=1))
     told = conditions(cluster, domain_key("production"))
@@ -305,7 +305,7 @@ def test_an_unreadable_domain_says_so_and_nothing_is_written_for_it() -> None:
     assert conditions(cluster)["Ready"]["reason"] == "TrustDomainInvalid"
 
 
-def test_an_unreadable_resource_that_is_mended_heals() -> None:
+def test_corrected_resource_recovers() -> None:
     cluster = shop(identity(unheardOf=1))
     cluster.settle()
     cluster.put(identity())
@@ -315,7 +315,7 @@ def test_an_unreadable_resource_that_is_mended_heals() -> None:
 # Observe
 
 
-def test_under_observe_everything_is_planned_and_no_policy_is_written() -> None:
+def test_observe_mode_plans_everything_and_writes_no_policy() -> None:
     watched = identity(ports=["https"], accepts=[accept("checkout")], enforcement="Observe")
     cluster = shop(watched, identity("checkout", calls=[call("payments")])).settle()
     assert ("NetworkPolicy", Ref("shop", "payments-troth")) not in cluster.objects
@@ -324,7 +324,7 @@ def test_under_observe_everything_is_planned_and_no_policy_is_written() -> None:
     assert conditions(cluster)["NetworkEnforced"]["reason"] == "Observing"
 
 
-def test_turning_to_observe_takes_the_policy_away_and_back_again() -> None:
+def test_change_to_observe_deletes_the_policy_and_change_back_restores_it() -> None:
     cluster = shop(identity()).settle()
     cluster.put(identity(enforcement="Observe"))
     assert cluster.settle().policies() == []

@@ -1,4 +1,4 @@
-"""Suspended edges in NetworkPolicies: what was live stays open, and nothing else opens."""
+"""Suspended edges in NetworkPolicies: live traffic stays open, and nothing else opens."""
 
 import copy
 import json
@@ -44,7 +44,7 @@ def policy_of(cluster: Cluster, name: str, namespace: str = "shop") -> Manifest:
 def opened(
     cluster: Cluster, name: str = "a", direction: str = "ingress", namespace: str = "shop"
 ) -> dict[str, list[int]]:
-    """The ports that a policy opens, by the app label of each peer or by the block."""
+    """Return the ports that a policy opens, by the app label of each peer or by the CIDR block."""
     found: dict[str, list[int]] = {}
     side = "from" if direction == "ingress" else "to"
     for rule in policy_of(cluster, name, namespace)["spec"].get(direction, []):
@@ -64,7 +64,7 @@ CALLER = identity("c", calls=[call("a", *BOTH)])
 
 
 def live(*manifests: Manifest) -> Cluster:
-    """A cluster in which a accepts c on https and admin, and c calls both."""
+    """Return a cluster in which a accepts c on https and admin, and c calls both."""
     return builders.shop(callee(*BOTH), CALLER, *manifests).settle()
 
 
@@ -75,25 +75,25 @@ def after(cluster: Cluster, *manifests: Manifest) -> Cluster:
     return cluster
 
 
-# No false refusal
+# Live edges stay open
 
 
 @conflicts
-def test_port_that_is_withdrawn_closes_no_other_port(conflict: Manifest) -> None:
+def test_withdrawn_port_closes_no_other_port(conflict: Manifest) -> None:
     cluster = after(live(), conflict, callee("https"))
     assert opened(cluster) == {"c": [8443]}
     assert opened(cluster, "c", "egress")["a"] == [8443]
 
 
 @conflicts
-def test_call_that_is_withdrawn_closes_no_other_port(conflict: Manifest) -> None:
+def test_withdrawn_call_closes_no_other_port(conflict: Manifest) -> None:
     cluster = after(live(), conflict, identity("c", calls=[call("a", "admin")]))
     assert opened(cluster) == {"c": [9443]}
     assert opened(cluster, "c", "egress")["a"] == [9443]
 
 
 @conflicts
-def test_port_number_that_changes_closes_that_port_alone(conflict: Manifest) -> None:
+def test_changed_port_number_closes_that_port_alone(conflict: Manifest) -> None:
     cluster = after(live(), conflict, callee(*BOTH, numbers=[("https", 8443), ("admin", 9999)]))
     assert opened(cluster) == {"c": [8443]}
     assert opened(cluster, "c", "egress")["a"] == [8443]
@@ -108,7 +108,7 @@ def test_port_number_that_changes_closes_that_port_alone(conflict: Manifest) -> 
     ],
     ids=["block", "pods"],
 )
-def test_port_added_to_an_unverified_entry_closes_nothing_and_does_not_open(
+def test_port_added_to_an_unverified_entry_closes_and_opens_nothing(
     conflict: Manifest, peer: Manifest, who: str
 ) -> None:
     before = callee(*BOTH, accepts=[unverified("https", **peer)])
@@ -126,7 +126,7 @@ def test_port_added_to_a_call_outside_the_cluster_closes_nothing(conflict: Manif
     assert opened(cluster, "a", "egress")["198.51.100.0/24"] == [443]
 
 
-# What was never live does not open
+# Edges that were never live do not open
 
 SHARING = [builders.namespace("y", domain="production"), identity("d", "y", account="c")]
 CALLING = identity("c", "y", calls=[call("a", namespace="shop")])
@@ -140,13 +140,13 @@ def accepting(*more: Manifest, **spec: Any) -> Manifest:
     return identity("a", ports=["https"], accepts=[accept("c", namespace="y"), *more], **spec)
 
 
-def test_unverified_rule_is_not_taken_for_that_of_a_suspended_edge() -> None:
+def test_unverified_rule_does_not_count_for_a_suspended_edge() -> None:
     cluster = builders.shop(*SHARING, CALLING, accepting(unverified("https", **FROM_C))).settle()
     assert opened(cluster) == {"c": [8443]}
     assert opened(after(cluster, accepting())) == {}
 
 
-def test_metrics_rule_is_not_taken_for_that_of_a_suspended_edge() -> None:
+def test_metrics_rule_does_not_count_for_a_suspended_edge() -> None:
     metrics = {"metrics": {"namespace": "y", "podSelector": FROM_C["podSelector"]}}
     scraped = accepting(exceptions={"metrics": ["https"]})
     cluster = builders.shop(*SHARING, CALLING, scraped)
@@ -161,7 +161,7 @@ def edited(cluster: Cluster, name: str, rule: Manifest) -> Manifest:
     return policy
 
 
-def test_rule_added_by_hand_is_not_taken_for_that_of_a_suspended_edge() -> None:
+def test_rule_added_by_hand_does_not_count_for_a_suspended_edge() -> None:
     cluster = builders.shop(*SHARING, CALLING, accepting()).settle()
     by_hand = {"from": [FROM_C], "ports": [{"protocol": "TCP", "port": 8443}]}
     after(cluster, edited(cluster, "a", by_hand))
@@ -169,14 +169,14 @@ def test_rule_added_by_hand_is_not_taken_for_that_of_a_suspended_edge() -> None:
 
 
 @conflicts
-def test_port_that_somebody_closed_by_hand_does_not_open_again(conflict: Manifest) -> None:
+def test_port_that_somebody_closed_by_hand_does_not_reopen(conflict: Manifest) -> None:
     cluster = after(live(), conflict)
     policy = copy.deepcopy(policy_of(cluster, "a"))
     policy["spec"]["ingress"][0]["ports"] = [{"protocol": "TCP", "port": 8443}]
     assert opened(after(cluster, policy)) == {"c": [8443]}
 
 
-def test_edge_is_remembered_until_it_is_withdrawn_and_not_longer() -> None:
+def test_edge_is_remembered_exactly_until_it_is_withdrawn() -> None:
     cluster = builders.shop(SHARING[0], CALLING, accepting()).settle()
     after(cluster, SHARING[1])
     assert opened(cluster) == {"c": [8443]}
@@ -184,7 +184,7 @@ def test_edge_is_remembered_until_it_is_withdrawn_and_not_longer() -> None:
     assert opened(cluster) == {}
 
 
-def test_rule_added_by_hand_is_not_kept_for_a_peer_that_cannot_be_read() -> None:
+def test_rule_added_by_hand_is_not_kept_for_an_unreadable_peer() -> None:
     zoo = identity("zoo")  # it never called a
     cluster = after(builders.shop(callee(accepts=[accept("zoo")])).settle(), zoo, broken(zoo))
     anyone = {
@@ -203,8 +203,8 @@ def test_unreadable_callee_keeps_the_ports_that_are_still_called() -> None:
     assert opened(cluster, "c", "egress")["a"] == [8443]
 
 
-def test_edge_rule_is_not_taken_for_that_of_a_suspended_grant() -> None:
-    """The broker's pods carry an identity too, which the client may call."""
+def test_edge_rule_does_not_count_for_a_suspended_grant() -> None:
+    """The broker's pods also belong to an identity that the client may call."""
     kafka = identity(
         "kafka",
         "messaging",
@@ -214,7 +214,7 @@ def test_edge_rule_is_not_taken_for_that_of_a_suspended_grant() -> None:
     )
     cluster = market(
         broker(workload=WORKLOAD),
-        broker("twin"),  # whose principals are the same: every grant is suspended
+        broker("twin"),  # same principals: every grant is suspended
         builders.namespace("messaging", domain="production"),
         kafka,
     )
@@ -226,7 +226,7 @@ def test_edge_rule_is_not_taken_for_that_of_a_suspended_grant() -> None:
     assert TO_THE_BROKER not in policy_of(cluster, "checkout")["spec"]["egress"]
 
 
-def test_rule_added_by_hand_at_a_broker_is_not_taken_for_that_of_a_suspended_grant() -> None:
+def test_rule_added_at_a_broker_does_not_count_for_a_suspended_grant() -> None:
     cluster = market(broker(workload=WORKLOAD), broker("twin"))
     assert clients(cluster) == []
     place = "NetworkPolicy", Ref(MAIN.namespace, f"{MAIN.name}-troth-broker")
@@ -241,7 +241,7 @@ def test_rule_added_by_hand_at_a_broker_is_not_taken_for_that_of_a_suspended_gra
     assert clients(cluster) == []
 
 
-def test_suspended_edge_that_was_never_live_keeps_no_way_to_the_issuer() -> None:
+def test_suspended_edge_that_was_never_live_keeps_no_egress_to_the_issuer() -> None:
     asking = callee("https", authentication={"token": {}})
     starting = identity("c", calls=[call("a")], startsTransactions={})
     cluster = after(builders.shop(asking, starting, RIVAL), domain(tokens={}))
@@ -250,10 +250,10 @@ def test_suspended_edge_that_was_never_live_keeps_no_way_to_the_issuer() -> None
     assert 8443 not in [port for ports in opened(cluster, "c", "egress").values() for port in ports]
 
 
-# The list
+# The live-peers annotation
 
 
-def test_list_of_live_peers_is_restored_and_costs_no_write_of_its_own() -> None:
+def test_list_of_live_peers_is_restored_and_needs_no_write_of_its_own() -> None:
     cluster = live()
     key = builders.key_of("a")
     assert cluster.plan(key).pending(cluster.world) == []
@@ -278,7 +278,7 @@ def test_list_of_live_peers_survives_a_restart(conflict: Manifest) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"from":{"c":{}}}', '{"more":{}}', "[" * 9999])
-def test_malformed_list_remembers_nothing(text: str) -> None:
+def test_malformed_list_is_read_as_empty(text: str) -> None:
     assert read(text) == Memory()
     cluster = after(live(), RIVAL)
     policy = copy.deepcopy(policy_of(cluster, "a"))
@@ -286,7 +286,7 @@ def test_malformed_list_remembers_nothing(text: str) -> None:
     assert opened(after(cluster, policy)) == {}
 
 
-def test_list_is_bounded_and_reads_as_it_is_written() -> None:
+def test_list_is_bounded_and_reads_back_as_written() -> None:
     rules = [
         PeerRule(Side.FROM, Ref("shop", f"peer-{number:05}"), {}, {"https": (Protocol.TCP, 8443)})
         for number in range(4000)

@@ -1,4 +1,4 @@
-"""A resource that is being deleted and that somebody's finalizer holds opens nothing any more."""
+"""A terminating resource that a foreign finalizer holds opens nothing any more."""
 
 import copy
 import json
@@ -83,7 +83,7 @@ def verdict(cluster: Cluster, ref: Ref, type_: str = "Ready") -> tuple[str, str]
 # A ServiceIdentity
 
 
-def test_the_policy_of_a_terminating_identity_denies_everything() -> None:
+def test_policy_of_a_terminating_identity_denies_everything() -> None:
     cluster = shop()
     assert spec_of(cluster, PAYMENTS)["ingress"]
     assert spec_of(terminating(cluster), PAYMENTS) == DENIED
@@ -96,7 +96,7 @@ def test_peers_of_a_terminating_identity_close_their_side() -> None:
     assert document(cluster, WEB)["calls"] == []
 
 
-def test_a_terminating_identity_accepts_nobody_and_believes_no_issuer() -> None:
+def test_terminating_identity_accepts_no_caller_and_trusts_no_issuer() -> None:
     cluster = shop(callee(authentication=TOKEN), tokens={})
     before = document(cluster, PAYMENTS)
     assert before["accepts"]
@@ -107,7 +107,7 @@ def test_a_terminating_identity_accepts_nobody_and_believes_no_issuer() -> None:
     assert after["spiffeID"] == before["spiffeID"]
 
 
-def test_the_issuer_issues_no_token_for_a_terminating_callee_and_none_to_it() -> None:
+def test_issuer_issues_no_token_to_or_for_a_terminating_callee() -> None:
     starts = {"scopes": ["payments.charge"], "context": ["user"]}
     cluster = shop(callee(authentication=TOKEN, startsTransactions=starts), tokens={})
     cluster.now += HOUR
@@ -125,7 +125,7 @@ def test_the_issuer_issues_no_token_for_a_terminating_callee_and_none_to_it() ->
     assert not any(entry["audiences"] for entry in callers.values())
 
 
-def test_the_status_of_a_terminating_identity_says_so_and_by_whom_it_is_held() -> None:
+def test_status_of_a_terminating_identity_names_the_finalizers() -> None:
     cluster = terminating(shop())
     ready = cluster.condition(identity_key(PAYMENTS), "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "Terminating")
@@ -136,7 +136,7 @@ def test_the_status_of_a_terminating_identity_says_so_and_by_whom_it_is_held() -
     assert cluster.objects["ServiceIdentity", PAYMENTS]["status"].get("edges", []) == []
 
 
-def test_a_rule_added_to_the_policy_of_a_terminating_identity_is_removed() -> None:
+def test_rule_added_to_the_policy_of_a_terminating_identity_is_removed() -> None:
     cluster = terminating(shop())
     policy = copy.deepcopy(cluster.objects["NetworkPolicy", policy_ref(PAYMENTS)])
     policy["spec"]["ingress"] = [{}]
@@ -144,25 +144,25 @@ def test_a_rule_added_to_the_policy_of_a_terminating_identity_is_removed() -> No
     assert spec_of(cluster.settle(), PAYMENTS) == DENIED
 
 
-def test_a_deleted_policy_of_a_terminating_identity_is_written_again() -> None:
+def test_deleted_policy_of_a_terminating_identity_is_written_again() -> None:
     cluster = terminating(shop())
     assert identity_key(PAYMENTS) in cluster.drop("NetworkPolicy", policy_ref(PAYMENTS))
     assert spec_of(cluster.settle(), PAYMENTS) == DENIED
 
 
-def test_a_terminating_identity_that_had_no_policy_for_want_of_a_domain_gets_none() -> None:
+def test_terminating_identity_without_a_trust_domain_gets_no_policy() -> None:
     cluster = Cluster.of(namespace("shop"), callee()).settle()
     assert terminating(cluster).policies() == []
     assert verdict(cluster, PAYMENTS, "NetworkEnforced") == ("False", "NoTrustDomain")
 
 
-def test_a_terminating_identity_that_is_observed_gets_no_policy() -> None:
+def test_terminating_identity_in_observe_mode_gets_no_policy() -> None:
     cluster = terminating(shop(callee(enforcement="Observe")))
     assert ("NetworkPolicy", policy_ref(PAYMENTS)) not in cluster.objects
     assert verdict(cluster, PAYMENTS) == ("False", "Terminating")
 
 
-def test_nothing_is_written_in_a_namespace_that_is_being_deleted() -> None:
+def test_nothing_is_written_in_a_terminating_namespace() -> None:
     cluster = delete_held(shop(), "ServiceIdentity", PAYMENTS)
     going = copy.deepcopy(cluster.objects["Namespace", Ref("", "shop")])
     going["metadata"]["deletionTimestamp"] = builders.stamp(NOW)
@@ -172,7 +172,7 @@ def test_nothing_is_written_in_a_namespace_that_is_being_deleted() -> None:
     assert plan.status is None
 
 
-def test_the_policy_of_somebody_else_is_left_alone_and_shows_in_ready() -> None:
+def test_foreign_policy_is_left_alone_and_makes_the_identity_not_ready() -> None:
     cluster = terminating(shop())
     policy = cluster.objects["NetworkPolicy", policy_ref(PAYMENTS)]
     foreign = copy.deepcopy(policy)
@@ -181,7 +181,7 @@ def test_the_policy_of_somebody_else_is_left_alone_and_shows_in_ready() -> None:
     assert verdict(cluster, PAYMENTS) == ("False", "Conflict")
 
 
-def test_the_certificate_of_a_terminating_identity_is_neither_renewed_nor_made_again() -> None:
+def test_leaf_of_a_terminating_identity_is_never_renewed_or_reissued() -> None:
     cluster = terminating(shop())
     cluster.now = leaf_due_of(cluster) + HOUR
     steps = cluster.plan(identity_key(PAYMENTS)).steps
@@ -201,7 +201,7 @@ def leaf_due_of(cluster: Cluster) -> Any:
     return leaf_due(leaf, cluster.objects["ServiceIdentity", PAYMENTS]["metadata"]["uid"], (), NOW)
 
 
-def test_a_root_is_not_kept_waiting_for_a_terminating_identity() -> None:
+def test_terminating_identity_does_not_block_root_rotation() -> None:
     cluster = shop()
     assert "Secret shop/payments-identity" in reading(cluster)
     assert "Secret shop/payments-identity" not in reading(terminating(cluster))
@@ -215,7 +215,7 @@ def reading(cluster: Cluster) -> set[str]:
     return {each.name for each in readers_of(known.authority, found, cluster.world, cluster.moment)}
 
 
-def test_a_terminating_identity_has_no_grant_at_a_broker() -> None:
+def test_terminating_identity_has_no_grant_at_a_broker() -> None:
     cluster = market()
     states = {each.entry.identity: each.state for each in cluster.world.grants.of(ORDERS)}
     assert states[CHECKOUT] is GrantState.LIVE
@@ -226,24 +226,24 @@ def test_a_terminating_identity_has_no_grant_at_a_broker() -> None:
     assert after[FULFILMENT].state is states[FULFILMENT]
 
 
-def test_an_unreadable_identity_that_is_being_deleted_has_no_edge() -> None:
+def test_terminating_unreadable_identity_has_no_edge() -> None:
     cluster = shop()
     broken = copy.deepcopy(cluster.objects["ServiceIdentity", PAYMENTS])
     broken["spec"]["unknownField"] = 1
     broken["metadata"]["finalizers"] = [HOLD]
     cluster.put(broken)
     standing = spec_of(cluster.settle(), WEB)["egress"]
-    assert standing != shop_dns(cluster)  # of one that is not being deleted it stays
+    assert standing != shop_dns(cluster)  # kept until the deletion begins
     named = cluster.delete("ServiceIdentity", PAYMENTS)
     assert identity_key(WEB) in named
     assert spec_of(cluster.settle(), WEB)["egress"] == shop_dns(cluster)
     assert verdict(cluster, PAYMENTS) == ("False", "InvalidSpec")
 
 
-# Everything else that a foreign finalizer may hold
+# Other resources that a foreign finalizer may hold
 
 
-def test_a_terminating_trust_domain_governs_nobody() -> None:
+def test_terminating_trust_domain_governs_no_identity() -> None:
     cluster = delete_held(shop(), "TrustDomain", Ref("", "production")).settle()
     for ref in (PAYMENTS, WEB):
         assert verdict(cluster, ref) == ("False", "TrustDomainTerminating")
@@ -255,11 +255,11 @@ def test_a_terminating_trust_domain_governs_nobody() -> None:
 
 
 def shop_dns(cluster: Cluster) -> list[Manifest]:
-    """What of a caller's egress is for nobody's edge."""
+    """Return the caller's egress rules to the resolver, which belong to no edge."""
     return [rule for rule in spec_of(cluster, WEB)["egress"] if rule["ports"][0]["port"] == 53]
 
 
-def test_the_roots_of_a_terminating_trust_domain_are_trusted_by_no_other() -> None:
+def test_no_other_domain_trusts_the_roots_of_a_terminating_trust_domain() -> None:
     cluster = Cluster.of(
         namespace("shop", domain="production"),
         domain(federatesWith=[{"name": "abroad"}]),
@@ -273,7 +273,7 @@ def test_the_roots_of_a_terminating_trust_domain_are_trusted_by_no_other() -> No
     assert cluster.objects[bundle]["data"]["ca.crt"].count("BEGIN") == 1
 
 
-def test_a_terminating_webhook_endpoint_closes_the_way_of_its_gateway() -> None:
+def test_terminating_webhook_endpoint_closes_its_gateways_edge() -> None:
     cluster = Cluster.of(*scene(), authority_secret()).settle()
     gateway = Ref(GATEWAY, GATEWAY)
     assert document(cluster, PAYMENTS)["webhooks"][0]["endpoints"]
@@ -285,7 +285,7 @@ def test_a_terminating_webhook_endpoint_closes_the_way_of_its_gateway() -> None:
     assert (ready["status"], ready["reason"]) == ("False", "Terminating")
 
 
-def test_a_terminating_rotation_asks_for_nothing() -> None:
+def test_terminating_rotation_requests_nothing() -> None:
     asked = rotation(requestedAt=builders.stamp(NOW - HOUR))
     cluster = shop(callee(), asked)
     key = rotation_key(Ref.of(asked))
@@ -297,7 +297,7 @@ def test_a_terminating_rotation_asks_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", ["TrustDomain", "ServiceIdentity"])
-def test_a_rotation_of_what_is_being_deleted_has_no_target(kind: str) -> None:
+def test_rotation_of_a_terminating_resource_has_no_target(kind: str) -> None:
     target = Ref("", "production") if kind == "TrustDomain" else PAYMENTS
     asked = rotation(kind, target.name, builders.OWN if kind == "TrustDomain" else "shop")
     cluster = shop(callee(), asked)

@@ -1,8 +1,8 @@
-"""An account of all that Troth wrote and means to do, without what is random.
+"""Comparable account of everything that Troth wrote and plans, without random values.
 
-Certificates are told by what they say: serial numbers and fingerprints differ from run to run.
-Which key is in use is a part of its own, `key`. Each part has a name, so that a test can say where
-a change must show.
+Certificates are represented by their contents, because serial numbers and fingerprints differ
+between runs. The key in use is a part of its own, `key`. Each part has a name, so that a test can
+say in which part a change must show.
 """
 
 import gzip
@@ -41,7 +41,7 @@ from troth.world.observation.webhook_secrets import (
 )
 
 Part = tuple[str, str]
-"""What it is, and where or whose."""
+"""Name of the part, and the place or owner."""
 Account = dict[Part, Any]
 
 RANDOM = {"fingerprint", "serial", "authority"}
@@ -56,12 +56,12 @@ FILES = {
 
 
 def account(it: Running, brokers: MemoryBrokers, *, times: bool = True) -> Account:
-    """What there is now; without `times` only what does not depend on when it came about."""
+    """Return the current account; without `times`, only the parts that do not depend on time."""
     return dict(_parts(it, times=times)) | dict(_granted(it, brokers))
 
 
 def _granted(it: Running, brokers: MemoryBrokers) -> Iterator[tuple[Part, Any]]:
-    """Yield what each broker has; servers that a broker is not at any more cannot be told."""
+    """Yield the rules and credentials of each broker in use."""
     for ref, broker in it.engine.world.brokers.messaging.brokers.items():
         told = brokers.known.get(broker.spec.servers)
         if told is not None:
@@ -127,7 +127,7 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
 
 
 def _of_webhooks(where: str, data: dict[str, bytes]) -> Iterator[tuple[Part, Any]]:
-    """Yield what a gateway is told, or signs with, or a sender does."""
+    """Yield the endpoint configuration, file names and key of a webhook Secret."""
     endpoint = data.pop("endpoint.json", None)
     if endpoint is not None:
         yield ("endpoint", where), json.loads(endpoint)
@@ -137,7 +137,7 @@ def _of_webhooks(where: str, data: dict[str, bytes]) -> Iterator[tuple[Part, Any
 
 
 def _webhooks(entries: list[Any], data: dict[str, bytes]) -> Any:
-    """What is said of gateways, with how many keys each has; and how many there are in all."""
+    """Return each gateway entry with its number of keys, and the total number of keys."""
     told = [{**each, "keys": len(each["keys"]["keys"])} for each in entries]
     return told, len(json.loads(data.get(observe.WEBHOOK_KEYS, b'{"keys": []}'))["keys"])
 
@@ -152,21 +152,21 @@ def _tokens(where: str, data: dict[str, bytes]) -> Iterator[tuple[Part, Any]]:
 
 
 def _marks(manifest: Manifest) -> Manifest:
-    """Labels, owners, annotations and finalizers."""
+    """Return an object's labels, owners, annotations and finalizers."""
     metadata = manifest["metadata"]
     annotations = dict(metadata.get("annotations") or {})
-    if KEYSTORE_DIGEST in annotations:  # of what is random
+    if KEYSTORE_DIGEST in annotations:  # a digest of random content
         right = observe.keystore_digest(observe.decoded(manifest))
         annotations[KEYSTORE_DIGEST] = annotations[KEYSTORE_DIGEST] == right
-    annotations.pop(REPLACED_AT, None)  # it tells of the past
-    for each in (DIGEST, COMPILED_DIGEST, COMPILED_WITH):  # of what is random
+    annotations.pop(REPLACED_AT, None)  # depends on earlier renewals
+    for each in (DIGEST, COMPILED_DIGEST, COMPILED_WITH):  # digests of random content
         annotations.pop(each, None)
     return {
         "labels": _labels(manifest),
         "annotations": annotations,
-        # by their names: one that was deleted and created again has another UID
+        # compared by name: a recreated owner has another UID
         "owners": [{**each, "uid": ""} for each in metadata.get("ownerReferences") or ()],
-        # Troth's own stays where something was granted once, though nothing is any more
+        # Troth's own finalizer stays after the last grant is gone
         "finalizers": [each for each in metadata.get("finalizers") or () if each != FINALIZER],
     }
 
@@ -176,7 +176,7 @@ def _labels(manifest: Manifest) -> dict[str, str]:
 
 
 def _stored(manifest: Manifest) -> Manifest:
-    """A status with its defaults, as the API server would have it."""
+    """Return a status with its defaults, as the API server stores it."""
     of_kind = KIND_BY_NAME[manifest["kind"]].model.model_fields["status"].annotation
     assert isinstance(of_kind, type)
     assert issubclass(of_kind, Model)
@@ -205,7 +205,7 @@ def _read(pem: bytes) -> tuple[x509.Certificate, ...]:
 
 
 def _certificates(pem: bytes, *, times: bool) -> list[tuple[str, str]]:
-    """What the certificates of a file say, and from when, if that is asked for."""
+    """Return the contents of a file's certificates, and with `times` their start of validity."""
     return [(_said(each), str(each.not_valid_before_utc) if times else "") for each in _read(pem)]
 
 

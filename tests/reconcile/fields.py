@@ -1,8 +1,7 @@
-"""Every field of every spec: where it stands in a cluster that uses them all, and what else it
-can say.
+"""Every field of every spec: an example cluster that uses them all, and another value for each.
 
-The fields come from the generated CRDs, so that none can be forgotten. `CHANGES` has one entry for
-each: where the change must show and, unless the schema tells, the other value.
+The fields come from the generated CRDs, so none can be forgotten. `CHANGES` has one entry for each
+field: the part in which the change must show and, unless the schema defines it, the other value.
 """
 
 import copy
@@ -22,22 +21,23 @@ from troth.resources.references import Ref
 
 CRDS = Path(__file__).parents[2] / "crds"
 GONE: Any = object()
-"""Left out."""
+"""The field is absent."""
 BY_SCHEMA: Any = object()
-"""The next of an enumeration, the other truth, one more; or else left out, where that may be."""
+"""The next value of an enumeration, the negated boolean, or the number plus one; otherwise the
+field is left out if it is optional."""
 ITEM = "[]"
 
 Place = tuple[str, Ref]
 
 
-# The fields
+# Fields
 
 
 @dataclass(frozen=True)
 class Field:
     kind: str
     path: tuple[str, ...]
-    """Names of properties, and `[]` for an item of a list."""
+    """Property names, and `[]` for an item of a list."""
     schema: Manifest
     required: bool
 
@@ -51,15 +51,15 @@ UNSERVED = (
     "MessageBroker.valkey",
     "WebhookEndpoint",
 )
-"""Brokers at which nothing is granted yet, however they are described; and webhooks, whose fields
-have a walk of their own (`tests/reconcile/test_webhook_walk.py`)."""
+"""Brokers on which Troth grants nothing yet, and webhooks, which have their own walk
+(`tests/reconcile/test_webhook_walk.py`)."""
 NOT_HERE = {"TopicPolicy.onDelete", "MessageBroker.workload.ports.[].name"}
-"""What takes effect when its policy is deleted (`tests/reconcile/brokers/test_ends.py`), and a name
-that only people read."""
+"""A field that takes effect when its policy is deleted (`tests/reconcile/brokers/test_ends.py`),
+and a name without effect."""
 
 
 def fields() -> list[Field]:
-    """Every property of every spec, but those that must be there and only hold others."""
+    """Return every property of every spec, except required ones that only hold others."""
     return [
         each
         for each in all_fields()
@@ -68,7 +68,7 @@ def fields() -> list[Field]:
 
 
 def all_fields() -> list[Field]:
-    """Every property of the spec of every kind."""
+    """Return every property of the spec of every kind."""
     found: list[Field] = []
     for file in sorted(CRDS.glob("*.yaml")):
         definition = yaml.safe_load(file.read_text())["spec"]
@@ -87,7 +87,7 @@ def _below(kind: str, path: tuple[str, ...], schema: Manifest) -> Iterator[Field
         yield from _below(kind, (*here, ITEM), below.get("items", {}))
 
 
-# What is declared
+# Declarations
 
 
 def expressions(key: str = "tier", *values: str) -> list[Manifest]:
@@ -278,7 +278,7 @@ WEBHOOKS = [
     ),
 ]
 REFUSED_THERE = {"late", "biller"}
-"""Who has no leave at the broker, so that more of its fields show."""
+"""Objects that the broker does not allow, so that more of its fields show an effect."""
 DECLARED = [
     *MESSAGING,
     builders.namespace("shop", domain="production", stage="live"),
@@ -328,36 +328,36 @@ DECLARED = [
 ]
 
 
-# What else each field can say
+# The other value of each field
 
 
 @dataclass(frozen=True)
 class Change:
     shows: str
-    """The kind of part of an account in which it must show."""
+    """Part of an account in which the change must show."""
     value: Any = BY_SCHEMA
     at: str = ""
-    """Whose field, where it is not the first in `DECLARED` that has it."""
+    """Name of the object to change, if it is not the first in `DECLARED` with the field."""
     beside: Manifest = field(default_factory=dict)
-    """What must change with it for the whole to be valid: paths such as `accepts.0.from`."""
+    """Changes needed with it for a valid object: paths such as `accepts.0.from`."""
     lives: timedelta = timedelta(0)
-    """How long it takes to show."""
+    """Time until the change shows."""
     rotated: str = ""
-    """The trust domain in the next replacement of whose root it shows."""
+    """Trust domain whose next root rotation shows the change."""
     refused: str = ""
-    """Words of the sentence in the status of one that can only be refused."""
+    """Words in the status of an object that Troth can only reject."""
 
 
 ROTATION = timedelta(minutes=25)
 A_RETRY = timedelta(minutes=2)
-"""Until a broker of another kind is told of the credentials that were made for it meanwhile."""
+"""Time until Troth applies new credentials to a broker of another type."""
 A_RENEWAL = timedelta(hours=9)
-"""Longer than the shorter of two lifetimes: a longer one begins with the next renewal."""
+"""Longer than the shorter of two lifetimes: a longer one takes effect at the next renewal."""
 UNVERIFIED = builders.unverified(cidrs=["192.0.2.0/24"])["unverified"]
 
 
 def _selector(shows: str, at: str = "", **gone: Any) -> dict[str, Change]:
-    """The changes of a label selector, which may itself be left out or not."""
+    """Return the changes of a label selector, including its removal if `gone` describes it."""
     return {
         **({"": Change(shows, at=at, **gone)} if gone else {}),
         ".matchLabels": Change(shows, {"app": "other"}, at=at),
@@ -617,13 +617,13 @@ CHANGES: dict[str, Change] = {
 def example(
     of: Field, change: Change, declared: list[Manifest]
 ) -> tuple[Manifest, tuple[Any, ...]]:
-    """The manifest whose field it is, and the way there: names of properties, and numbers."""
+    """Return the manifest that has the field, and the path to it: property names and indexes."""
     named = [
         manifest
         for manifest in declared
         if manifest["kind"] == of.kind and change.at in ("", manifest["metadata"]["name"])
     ]
-    for path in (of.path, of.path[:-1]):  # where it is; else where it could be
+    for path in (of.path, of.path[:-1]):  # the place of the field, or of its parent
         for manifest in named:
             for way in _ways(manifest["spec"], path):
                 return manifest, (*way, *of.path[len(path) :])
@@ -646,7 +646,7 @@ def changed(
     objects: dict[Place, Manifest],
     declared: list[Manifest] = DECLARED,
 ) -> tuple[Manifest, Manifest]:
-    """The manifest before and after."""
+    """Return the manifest before and after the change."""
     before, way = example(of, change, declared)
     after = copy.deepcopy(before)
     holder = _at(after["spec"], way[:-1])

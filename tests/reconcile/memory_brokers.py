@@ -1,4 +1,4 @@
-"""Brokers in memory, that take whatever comes: for tests in which no broker is on trial."""
+"""In-memory brokers that accept every batch, for tests that do not test a broker."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from troth.trust.grants import Observed
 
 @dataclass
 class MemoryBroker:
-    """What one has been told."""
+    """In-memory broker that holds the applied rules and credentials."""
 
     seen: Observed = field(default_factory=Observed)
 
@@ -41,21 +41,21 @@ class MemoryBroker:
 
 @dataclass
 class MemoryBrokers:
-    """All there are, by their servers."""
+    """All in-memory brokers, by their servers."""
 
     known: dict[tuple[str, ...], MemoryBroker] = field(default_factory=dict)
 
     def connect(
         self, broker: MessageBroker, admin: Mapping[str, bytes], authorities: str
     ) -> MemoryBroker:
-        """As `troth.brokers.connecting.connect` does."""
+        """Stand in for `troth.brokers.connecting.connect`."""
         del admin, authorities
         return self.known.setdefault(broker.spec.servers, MemoryBroker())
 
 
 @contextmanager
 def in_memory() -> Iterator[MemoryBrokers]:
-    """Have brokers in memory in place of real ones."""
+    """Replace connections to real brokers with in-memory brokers."""
     brokers = MemoryBrokers()
     with mock.patch.object(broker_connections, "connect", brokers.connect):
         yield brokers

@@ -1,7 +1,7 @@
-"""A cluster in which a root is replaced, simulated: an operator, a clock, and pods that lag.
+"""Simulated cluster for root rotations: an operator, a clock, and pods that lag.
 
-Pods do not see a write at once. Here each of them reads its files up to `bundle.propagation` late,
-and at every moment every pod's certificate must verify against every pod's roots.
+Pods do not see a write at once. Each pod here reads its files up to `bundle.propagation` late. At
+every moment every pod's certificate must verify against every pod's roots.
 """
 
 import asyncio
@@ -89,21 +89,22 @@ class Permitted:
 
 
 class Validity(NamedTuple):
-    """From when until when a certificate is valid, or all of several."""
+    """Validity period of one certificate, or the period in which all of several are valid."""
 
     not_before: datetime
     not_after: datetime
 
     def fault(self, at: datetime) -> str:
-        """Say what is wrong with it at a moment, nothing while it is good."""
+        """Return why this is not valid at a moment; empty if it is valid."""
         if at < self.not_before:
             return "is not valid yet"
         return "has expired" if at >= self.not_after else ""
 
 
 class Files(NamedTuple):
-    """What a pod has on its disk: the roots by their key identifiers, and of what it presents
-    whose signature that ends with and when all of it is valid.
+    """A pod's files: its roots, and the signer and validity of the chain that it presents.
+
+    `signer` and the keys of `roots` are key identifiers.
     """
 
     signer: str
@@ -111,7 +112,7 @@ class Files(NamedTuple):
     presented: Validity
 
     def refusal(self, presented: "Files", at: datetime) -> str:
-        """Say why somebody who has these files refuses what another presents, if so."""
+        """Return why a pod with these files rejects what another presents; empty if it accepts."""
         fault = presented.presented.fault(at)
         if fault:
             return f"its certificate {fault}"
@@ -123,7 +124,7 @@ class Files(NamedTuple):
 
 
 class Scene:
-    """A cluster, an operator that can be killed, a clock, and what pods have on their disks."""
+    """A cluster, an operator that can be killed, a clock, and the files of all pods."""
 
     step = STEP
     propagation = PROPAGATION
@@ -155,7 +156,7 @@ class Scene:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def live(self, length: timedelta) -> None:
-        """Let time pass, in steps short beside the propagation; look around after each."""
+        """Advance the clock in steps shorter than the propagation delay; verify after each."""
         until = self.clock.now() + length
         while self.clock.now() < until:
             await self.clock.move_to(self.clock.now() + self.step)
@@ -163,7 +164,7 @@ class Scene:
             self._look()
 
     async def live_without(self, length: timedelta) -> None:
-        """Let time pass while there is no operator, then start one."""
+        """Advance the clock while no operator runs, then start one."""
         await self.kill()
         until = self.clock.now() + length
         while self.clock.now() < until:
@@ -172,15 +173,15 @@ class Scene:
         await self.start()
 
     async def until(self, phase: str, patience: timedelta = timedelta(hours=24)) -> None:
-        """Live until the rotation is in a phase."""
+        """Advance the clock until the rotation is in a phase."""
         give_up = self.clock.now() + patience
         while self.phase != phase:
             assert self.clock.now() < give_up, f"still {self.phase}: {self.blockers}"
             await self.live(self.step)
 
     async def settle(self) -> None:
-        """Wait until nothing is left to do; an operator that has crashed is started again."""
-        for _ in range(8):  # due keys are queued by a task of their own
+        """Wait until the queue is empty; start the operator again if it crashed."""
+        for _ in range(8):  # another task queues keys that are due
             await asyncio.sleep(0)
         settled = asyncio.create_task(self.engine.queue.settled())
         done, _ = await asyncio.wait({self._tasks[0], settled}, return_when=asyncio.FIRST_COMPLETED)
@@ -191,10 +192,10 @@ class Scene:
             await self.kill()
             await self.start()
             await self.settle()
-        await self.engine.event_recorder.told()
+        await self.engine.event_recorder.flush()
 
     async def look_again(self, *identities: Ref) -> None:
-        """Have the trust domain looked at, or identities; refused writes are tried again so."""
+        """Reconcile the trust domain, or the given identities; this retries refused writes."""
         keys = [identity_key(ref) for ref in identities]
         self.engine.queue.add(keys or [domain_key(DOMAIN[1].name)])
         await self.settle()
@@ -214,7 +215,7 @@ class Scene:
         return status
 
     def condition(self, type_: str) -> tuple[str, str]:
-        """A condition of the trust domain: its status and reason."""
+        """Return the status and the reason of a condition of the trust domain."""
         found = next(each for each in self.status["conditions"] if each["type"] == type_)
         return found["status"], found["reason"]
 
@@ -248,8 +249,8 @@ class Scene:
                     told = f"{other} refuses {who}: {because}, in phase {self.phase}"
                     self.broken.append(told)
 
-    def time_of(self, pod: Ref) -> datetime:  # noqa: ARG002 - here they all agree
-        """Return what time it is by a pod's clock."""
+    def time_of(self, pod: Ref) -> datetime:  # noqa: ARG002 - subclasses use it
+        """Return the time on a pod's clock."""
         return self.clock.now()
 
     def files(self) -> Iterator[tuple[Ref, Files]]:
@@ -262,7 +263,7 @@ class Scene:
 
 @cache
 def presented(chain: bytes) -> tuple[str, Validity]:
-    """Whose signature a chain ends with, by its key identifier, and when all of it is valid."""
+    """Return the key identifier of a chain's signer and the validity of the whole chain."""
     certificates = x509.load_pem_x509_certificates(chain)
     issuer = certificates[-1].extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
     assert issuer.value.key_identifier is not None
@@ -270,7 +271,7 @@ def presented(chain: bytes) -> tuple[str, Validity]:
 
 
 def common(certificates: Sequence[x509.Certificate]) -> Validity:
-    """When all of these are valid."""
+    """Return the period in which all certificates are valid."""
     return Validity(
         max(each.not_valid_before_utc for each in certificates),
         min(each.not_valid_after_utc for each in certificates),
@@ -279,13 +280,13 @@ def common(certificates: Sequence[x509.Certificate]) -> Validity:
 
 @cache
 def roots_of(bundle: bytes) -> Mapping[str, Validity]:
-    """When a bundle's roots are valid, by their key identifiers."""
+    """Return the validity of a bundle's roots, by key identifier."""
     roots = read_certificates(bundle, "the bundle")
     return {subject_key_id(root).hex(): common([root]) for root in roots}
 
 
 def key_ids(bundle: str) -> frozenset[str]:
-    """The key identifiers of a bundle's roots."""
+    """Return the key identifiers of a bundle's roots."""
     return frozenset(roots_of(bundle.encode()))
 
 
@@ -294,7 +295,7 @@ S = TypeVar("S", bound=Scene)
 
 @asynccontextmanager
 async def begun(it: S) -> AsyncIterator[S]:
-    """Begin a scene."""
+    """Start a scene's operator; kill it at the end."""
     await it.start()
     try:
         yield it
@@ -303,5 +304,5 @@ async def begun(it: S) -> AsyncIterator[S]:
 
 
 def scene(*more: Manifest) -> AbstractAsyncContextManager[Scene]:
-    """Begin with what is declared, and more."""
+    """Start a scene with the default declarations and more objects."""
     return begun(Scene(*more))

@@ -1,4 +1,4 @@
-"""An API server in memory that counts, refuses and crashes, and a way to run the engine on it."""
+"""In-memory API server that records, refuses and crashes, and an engine that runs against it."""
 
 import asyncio
 import copy
@@ -19,11 +19,11 @@ from troth.world.watch_class import watch_class_of
 
 
 class Crashed(BaseException):
-    """The process ended here."""
+    """Stands for the end of the process."""
 
 
 class Server(Rehearsal):
-    """Tells what was written; crashes after the write of a given number, refuses as it is told."""
+    """Records writes, refuses those that `refuses` selects, crashes after write `crash_after`."""
 
     def __init__(self, objects: Iterable[Manifest] = (), crash_after: int = 0) -> None:
         super().__init__(objects)
@@ -37,7 +37,7 @@ class Server(Rehearsal):
         refusal = self.refuses(place)
         if refusal is not None:
             raise refusal
-        if place[0] == "NetworkPolicy":  # what is empty is not stored
+        if place[0] == "NetworkPolicy":  # the API server does not store empty lists
             stored["spec"] = {key: value for key, value in stored["spec"].items() if value != []}
         answer = super()._write(place, stored)
         self._written(place)
@@ -49,7 +49,7 @@ class Server(Rehearsal):
         return answer
 
     def take_away(self, kind: str, ref: Ref) -> Manifest:
-        """Delete an object as anybody does; return it with the version at which it is gone."""
+        """Delete an object as a user does; return it with the resourceVersion of its deletion."""
         gone = self.objects.pop((kind, ref))
         self._version += 1
         gone["metadata"]["resourceVersion"] = str(self._version)
@@ -75,18 +75,18 @@ class Server(Rehearsal):
 
 @dataclass
 class LeaderFence:
-    """Leave to write, which can be taken away."""
+    """Leader fence whose remaining time a test sets."""
 
     remaining: float = 3600.0
 
     async def gained(self) -> None:
-        while self.remaining <= 0:  # noqa: ASYNC110 - tests set it as they like
+        while self.remaining <= 0:  # noqa: ASYNC110 - tests set `remaining` directly
             await asyncio.sleep(0.001)
 
 
 @dataclass
 class Running:
-    """An engine at work on a server, told of changes as an informer would."""
+    """An engine that runs against a server and observes changes as from an informer."""
 
     server: Server
     engine: Engine
@@ -94,7 +94,7 @@ class Running:
     worker: asyncio.Task[None]
 
     async def settle(self) -> None:
-        """Wait until nothing is left to do; a crash of the worker comes out here."""
+        """Wait until nothing is left to do; raise what ended the worker."""
         settled = asyncio.create_task(self.engine.queue.settled())
         done, _ = await asyncio.wait(
             {self.worker, settled}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE
@@ -103,14 +103,17 @@ class Running:
         if self.worker in done:
             self.worker.result()
         assert settled in done, "does not settle"
-        await self.engine.event_recorder.told()
-        if len(self.engine.queue):  # what came while Events were made
+        await self.engine.event_recorder.flush()
+        if len(self.engine.queue):  # keys were queued while Events were posted
             await self.settle()
 
     async def live(self, length: timedelta) -> None:
-        """Let time pass, and have done what is due by then; for an engine that was told so."""
+        """Advance the clock and finish the work due by then.
+
+        Needs an engine started with `due=True`.
+        """
         await self.clock.move_to(self.clock.now() + length)
-        for _ in range(8):  # due keys are queued by a task of their own
+        for _ in range(8):  # another task queues keys that are due
             await asyncio.sleep(0)
         await self.settle()
 
@@ -125,7 +128,7 @@ class Running:
         await self.settle()
 
     async def collect(self, uid: str) -> None:
-        """Delete what an object of a UID owned, as the garbage collector does."""
+        """Delete the objects that an owner's UID owned, as the garbage collector does."""
         owned = [
             place
             for place, each in self.server.objects.items()
@@ -145,7 +148,7 @@ async def running(
     rollouts: bool = False,
     instrumentation: Instrumentation | None = None,
 ) -> AsyncIterator[Running]:
-    """Start an engine that has just listed everything."""
+    """Start an engine that has just listed all objects."""
     clock = MovableClock(now)
     engine = Engine(
         server,

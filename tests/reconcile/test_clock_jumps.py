@@ -1,7 +1,7 @@
-"""The operator's clock is set forward or back by up to an hour, at any moment.
+"""The operator's clock jumps forward or back by up to an hour, at any moment.
 
-The pods' clocks are right. They tell whether a root was dropped early: while a certificate of it is
-valid by their clocks, or before a pod that lags has read another.
+The pods' clocks are right. They show whether a root was dropped early: while one of its
+certificates is still valid by their clocks, or before a lagging pod has read another.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ HOUR = timedelta(hours=1)
 NEWCOMER = Ref("team0", "newcomer")
 
 few = settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
-"""An example is an hour or two of a cluster's life: too long to shrink one."""
+"""An example covers an hour or two of a cluster's life, which is too long to shrink."""
 jumps = (st.integers(-5, 5) | st.integers(-60, 60)).map(lambda minutes: minutes * MINUTE)
 
 
@@ -53,30 +53,31 @@ def lengths(most: timedelta) -> st.SearchStrategy[timedelta]:
 
 
 class JumpyScene(Scene):
-    """A scene in which the operator's clock jumps, and pods know better."""
+    """Scene in which the operator's clock jumps and the pods' clocks are right."""
 
     def __init__(self, *more: Manifest) -> None:
         super().__init__(*more)
         self.beyond: list[str] = []
 
     async def jump(self, by: timedelta) -> None:
-        """Set the operator's clock, and have it look at everything."""
+        """Set the operator's clock and reconcile everything."""
         await self.clock.jump_to(self.clock.now() + by)
         await self.look_again(*IDENTITIES)
         await self.look_again()
 
     async def mend(self) -> None:
-        """Set the operator's clock right."""
+        """Set the operator's clock to the right time."""
         await self.jump(self.time - self.clock.now())
 
     @property
     def time(self) -> datetime:
-        """What time it is."""
+        """The right time."""
         return START + timedelta(seconds=self.clock.uptime())
 
     def _verify_all(self, presented: dict[Ref, Files], trusted: dict[Ref, Files]) -> None:
-        """Look at signatures alone, as long as both sides have a certificate that has not expired:
-        what is issued by a wrong clock may be valid later.
+        """Verify only signatures, as long as neither certificate has expired.
+
+        A certificate issued by a wrong clock may become valid later.
         """
         for (who, files), (other, theirs) in itertools.product(presented.items(), trusted.items()):
             last = min(files.presented.not_after, theirs.presented.not_after)
@@ -94,7 +95,7 @@ class JumpyScene(Scene):
 
 @cache
 def exceeds(chain: bytes, roots: bytes) -> bool:
-    """Whether a leaf begins before, or ends after, anything that it is verified by."""
+    """Return whether a leaf's validity exceeds that of a certificate above it."""
     leaf, *between = x509.load_pem_x509_certificates(chain)
     signer, _ = presented(chain)
     above = [*map(common, zip(between)), roots_of(roots)[signer]]
@@ -105,7 +106,7 @@ def exceeds(chain: bytes, roots: bytes) -> bool:
 
 
 def hourly(**spec: object) -> Manifest:
-    """A trust domain whose leaves live no longer than a clock may jump."""
+    """Return a trust domain whose leaf lifetime equals the longest clock jump."""
     return trust_domain(certificates={"lifetime": "1h"}, **spec)
 
 
@@ -138,14 +139,14 @@ def test_no_root_is_dropped_early(
 
 
 async def out_of_reach(it: Scene) -> None:
-    """Nothing can be written to an identity's Secret."""
+    """Refuse writes to an identity's Secret."""
     it.server.refuses = lambda place: refusal() if place == ("Secret", SECRET_OF_FIRST) else None
     await it.user_puts(of_root(requestedAt=stamp(it.clock.now())))
     assert it.phase == "Distributing"
 
 
 async def irreplaceable(it: Scene) -> None:
-    """An identity is not issued anything."""
+    """Prevent certificates from being issued to an identity."""
     await it.user_puts(of_root(requestedAt=stamp(it.clock.now())))
     await it.user_puts(twin_of(IDENTITIES[0]))
     await it.until("Reissuing")
@@ -156,7 +157,7 @@ async def irreplaceable(it: Scene) -> None:
 @example(STEP, HOUR, STEP, timedelta(0))
 @example(STEP, HOUR, STEP, HOUR)
 @given(lengths(50 * MINUTE), jumps, lengths(10 * MINUTE), jumps)
-def test_whoever_is_waited_for_is_until_its_certificate_has_expired_and_not_by_this_clock(
+def test_rotation_waits_for_expiry_by_the_right_clock(
     hold_up: Callable[[Scene], Awaitable[None]],
     before: timedelta,
     first: timedelta,
@@ -181,8 +182,8 @@ def test_whoever_is_waited_for_is_until_its_certificate_has_expired_and_not_by_t
     asyncio.run(story())
 
 
-async def test_a_root_that_is_not_valid_yet_by_a_clock_set_back_does_not_sign() -> None:
-    """It could not, and until then nobody would be given a certificate."""
+async def test_root_not_yet_valid_by_a_clock_set_back_does_not_sign() -> None:
+    """It could not sign, so no certificate would be issued until it is valid."""
     async with begun(JumpyScene()) as it:
         await it.live(2 * HOUR)
         old = it.active

@@ -1,7 +1,7 @@
-"""Clocks that differ by up to five minutes: of workloads and of people, from the operator's.
+"""Clocks of workloads and users that differ from the operator's by up to five minutes.
 
-Every handshake is judged by the clock of whoever verifies. A third of the pods are behind the
-operator, a third ahead of it.
+The verifier's clock judges each handshake. A third of the pods are behind the operator, a third
+ahead.
 """
 
 from collections.abc import Callable
@@ -29,12 +29,12 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 SKEW = 5 * MINUTE
 CLOCKS = {ref: (number // 2 - 1) * SKEW for number, ref in enumerate(IDENTITIES)}
-"""By how much the pods of an identity are ahead; in each namespace one is behind."""
+"""Offset of each identity's pods; each namespace has one that is behind."""
 SECRET_OF_FIRST = Ref(IDENTITIES[0].namespace, f"{IDENTITIES[0].name}-identity")
 
 
 class SkewedScene(Scene):
-    """A scene in which every pod has a clock of its own."""
+    """Scene in which every pod has its own clock."""
 
     def time_of(self, pod: Ref) -> datetime:
         ref = Ref(pod.namespace, pod.name.removesuffix("-identity"))
@@ -46,7 +46,7 @@ def skewed(*more: Manifest, lifetime: timedelta = 6 * HOUR) -> SkewedScene:
     return SkewedScene(declared, *more)
 
 
-async def test_a_leaf_is_good_from_the_moment_of_issue_and_renewed_in_time() -> None:
+async def test_leaf_is_valid_from_issue_and_is_renewed_in_time() -> None:
     async with begun(skewed()) as it:
         await it.live(MINUTE)
         before = leaves(it)
@@ -56,7 +56,7 @@ async def test_a_leaf_is_good_from_the_moment_of_issue_and_renewed_in_time() -> 
 
 
 @pytest.mark.parametrize("lifetime", [6 * HOUR, 24 * HOUR])
-async def test_a_root_is_replaced_and_nobody_is_refused(lifetime: timedelta) -> None:
+async def test_root_rotation_rejects_no_peer(lifetime: timedelta) -> None:
     async with begun(skewed(lifetime=lifetime)) as it:
         first = it.active
         await it.live(21 * HOUR)
@@ -65,7 +65,7 @@ async def test_a_root_is_replaced_and_nobody_is_refused(lifetime: timedelta) -> 
         assert it.broken == []
 
 
-async def test_root_and_leaves_are_replaced_at_once_and_nobody_is_refused() -> None:
+async def test_root_and_leaves_rotated_together_reject_no_peer() -> None:
     async with begun(skewed()) as it:
         await it.live(MINUTE)
         now = stamp(it.clock.now())
@@ -77,7 +77,7 @@ async def test_root_and_leaves_are_replaced_at_once_and_nobody_is_refused() -> N
         assert it.broken == []
 
 
-async def test_a_given_ca_that_has_only_just_begun_signs_when_it_is_valid_by_every_clock() -> None:
+async def test_new_given_ca_signs_once_it_is_valid_by_every_clock() -> None:
     async with begun(SkewedScene(*with_a_given_ca())) as it:
         await it.live(MINUTE)
         just_begun = by_hand("just begun", begins=MINUTE)
@@ -95,7 +95,7 @@ async def test_a_given_ca_that_has_only_just_begun_signs_when_it_is_valid_by_eve
         assert it.broken == []
 
 
-async def test_an_old_root_is_trusted_until_its_last_leaf_has_expired_by_every_clock() -> None:
+async def test_old_root_is_trusted_until_its_last_leaf_expires_by_every_clock() -> None:
     async with begun(skewed()) as it:
         await it.live(MINUTE)
         await it.user_puts(of_root(requestedAt=stamp(it.clock.now())))
@@ -113,7 +113,7 @@ async def test_an_old_root_is_trusted_until_its_last_leaf_has_expired_by_every_c
 
 
 def twin_of(ref: Ref) -> Manifest:
-    """Another identity with the same ServiceAccount: neither is issued anything any more."""
+    """Return an identity with the same ServiceAccount, which blocks issue for both."""
     return identity(Ref(ref.namespace, "twin")) | {"spec": identity(ref)["spec"]}
 
 
@@ -121,7 +121,7 @@ def twin_of(ref: Ref) -> Manifest:
     ("lifetime", "bears"),
     [(3 * (SKEW + PROPAGATION), True), (3 * PROPAGATION, False), (SKEW, False)],
 )
-async def test_what_is_left_of_a_leaf_at_its_renewal_must_outlast_lag_and_skew(
+async def test_remaining_life_at_renewal_must_outlast_lag_and_skew(
     lifetime: timedelta, bears: bool
 ) -> None:
     async with begun(skewed(lifetime=lifetime)) as it:
@@ -129,7 +129,7 @@ async def test_what_is_left_of_a_leaf_at_its_renewal_must_outlast_lag_and_skew(
         assert (it.broken == []) is bears
 
 
-# Requests of people whose clocks are wrong
+# Requests from users with wrong clocks
 
 
 def of_leaf(ref: Ref = IDENTITIES[0], **spec: str) -> Manifest:
@@ -151,7 +151,7 @@ either = pytest.mark.parametrize(("ask", "credential"), [(of_root, root), (of_le
 
 
 async def replaced(it: Scene, credential: Credential, request: Manifest, within: timedelta) -> int:
-    """Ask, live so long, and count how often a credential was replaced."""
+    """Request a rotation; return how often a credential was replaced in the time given."""
     seen = [credential(it)]
     until = it.clock.now() + within
     await it.user_puts(request)
@@ -163,9 +163,7 @@ async def replaced(it: Scene, credential: Credential, request: Manifest, within:
 
 
 @either
-async def test_a_request_that_lies_ahead_waits_and_counts_once(
-    ask: Ask, credential: Credential
-) -> None:
+async def test_future_request_waits_and_counts_once(ask: Ask, credential: Credential) -> None:
     async with scene() as it:
         await it.live(MINUTE)
         request = ask(requestedAt=stamp(it.clock.now() + SKEW))
@@ -175,7 +173,7 @@ async def test_a_request_that_lies_ahead_waits_and_counts_once(
 
 
 @either
-async def test_a_request_that_lies_behind_counts_for_what_was_made_before(
+async def test_past_request_replaces_only_what_was_made_before_it(
     ask: Ask, credential: Credential
 ) -> None:
     async with scene() as it:
@@ -188,10 +186,10 @@ async def test_a_request_that_lies_behind_counts_for_what_was_made_before(
 
 
 @either
-async def test_a_request_in_the_middle_of_a_second_counts_once(
+async def test_request_with_a_fraction_of_a_second_counts_once(
     ask: Ask, credential: Credential
 ) -> None:
-    """Certificates tell in whole seconds when they were made."""
+    """Certificates record their creation in whole seconds."""
     async with scene() as it:
         await it.live(MINUTE)
         await it.clock.move_to(it.clock.now() + timedelta(seconds=0.7))

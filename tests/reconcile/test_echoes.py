@@ -1,6 +1,6 @@
-"""What the engine has written comes back by the watch, before its answer or after: no news.
+"""The watch returns the engine's own writes, before or after their answers: no change.
 
-But whatever comes back with it is.
+Other changes in the same event still count.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ POLICY = "NetworkPolicy", Ref("shop", "payments-troth")
 
 
 class Echoing(Server):
-    """Tells of every write by the watch, before it answers or a moment after."""
+    """Sends the event of every write before it answers, or a moment after."""
 
     early = True
     tell: Callable[[Manifest], None] = staticmethod(lambda _: None)
     meanwhile: Callable[[Place, Manifest], Manifest] = staticmethod(lambda _, told: told)
-    """What somebody makes of an object between its write and its event."""
+    """Changes an object between its write and its event."""
 
     def _write(self, place: Place, stored: Manifest) -> Manifest:
         answer = super()._write(place, stored)
@@ -46,7 +46,7 @@ class Echoing(Server):
 
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[Key]:
-    """The keys that were planned, each as often as it was."""
+    """Planned keys, one entry for each plan."""
     keys: list[Key] = []
 
     def counted(key: Key, world: World, moment: Moment) -> Plan:
@@ -62,7 +62,7 @@ def listening(it: Running, server: Echoing) -> None:
 
 
 @pytest.mark.parametrize("early", [True, False])
-async def test_a_new_identity_is_visited_once(early: bool, planned: list[Key]) -> None:
+async def test_new_identity_is_planned_twice(early: bool, planned: list[Key]) -> None:
     server = Echoing(SHOP)
     server.early = early
     async with running(server) as it:
@@ -73,7 +73,7 @@ async def test_a_new_identity_is_visited_once(early: bool, planned: list[Key]) -
     assert planned.count(identity_key(SID)) == 2, "for its children, and for its status"
 
 
-async def test_a_child_edited_after_the_plan_is_put_right() -> None:
+async def test_owned_object_edited_after_the_plan_is_restored() -> None:
     server = Echoing([*SHOP, PAYMENTS])
     async with running(server) as it:
         await it.settle()
@@ -81,7 +81,7 @@ async def test_a_child_edited_after_the_plan_is_put_right() -> None:
         listening(it, server)
 
         def open_it(place: Place, told: Manifest) -> Manifest:
-            """While the status is written, somebody opens the policy."""
+            """Open the policy while the status is written."""
             if place == ("ServiceIdentity", SID):
                 server.meanwhile = lambda _, other: other
                 edited = copy.deepcopy(server.objects[POLICY])
@@ -95,14 +95,14 @@ async def test_a_child_edited_after_the_plan_is_put_right() -> None:
     assert server.objects[POLICY]["spec"] == wanted
 
 
-async def test_a_spec_that_changed_while_its_status_was_written_is_news() -> None:
+async def test_spec_changed_while_its_status_is_written_is_planned() -> None:
     server = Echoing(SHOP)
     async with running(server) as it:
         await it.settle()
         listening(it, server)
 
         def close_it(place: Place, told: Manifest) -> Manifest:
-            """The event of the status brings that consent was taken back at the same time."""
+            """Withdraw consent in the same event as the status."""
             if place != ("ServiceIdentity", SID):
                 return told
             server.meanwhile = lambda _, other: other
@@ -116,14 +116,14 @@ async def test_a_spec_that_changed_while_its_status_was_written_is_news() -> Non
     assert status["status"]["observedGeneration"] == status["metadata"]["generation"]
 
 
-async def test_a_status_that_somebody_changed_at_once_is_news() -> None:
+async def test_status_changed_right_after_its_write_is_restored() -> None:
     server = Echoing(SHOP)
     async with running(server) as it:
         await it.settle()
         listening(it, server)
 
         def wipe_it(place: Place, told: Manifest) -> Manifest:
-            """The event of the status brings what another hand made of it."""
+            """Change the status in the same event."""
             if place != ("ServiceIdentity", SID):
                 return told
             server.meanwhile = lambda _, other: other

@@ -1,4 +1,4 @@
-"""An exception of Troth's own becomes a condition, and nothing that is taken back stays open."""
+"""An exception in Troth becomes a condition, and revoked access still closes."""
 
 import base64
 import copy
@@ -30,8 +30,8 @@ SECRETIVE = "tls.key is hunter2"
 BOTH = [accept("web"), accept("batch")]
 
 
-class Surprise(Exception):  # noqa: N818 - what nobody expected
-    """Something that no code announces."""
+class Surprise(Exception):  # noqa: N818 - an exception of no known type
+    """Exception that no code raises on purpose."""
 
 
 def surprising(*_: Any, **__: Any) -> Any:
@@ -52,13 +52,13 @@ def shop(**spec: Any) -> Server:
 
 
 def callers(server: Server) -> set[str]:
-    """Return whom the policy of the callee lets in."""
+    """Return the callers that the callee's policy allows."""
     rules = server.objects[POLICY]["spec"].get("ingress", [])
     return {rule["from"][0]["podSelector"]["matchLabels"]["app"] for rule in rules}
 
 
 def listed(server: Server) -> set[str]:
-    """Return whom the document of the callee lets in."""
+    """Return the callers that the callee's document accepts."""
     text = base64.b64decode(server.objects[SECRET]["data"]["identity.json"])
     return {each["spiffeID"].rpartition("/")[2] for each in json.loads(text)["accepts"]}
 
@@ -92,7 +92,7 @@ LAYERS = [
 
 @pytest.mark.faulty
 @pytest.mark.parametrize(("module", "name"), LAYERS)
-async def test_a_fault_in_one_layer_keeps_no_other_from_narrowing(
+async def test_fault_in_one_layer_does_not_block_narrowing_in_others(
     module: Any,
     name: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -116,7 +116,7 @@ async def test_a_fault_in_one_layer_keeps_no_other_from_narrowing(
 
 
 @pytest.mark.faulty
-async def test_a_document_that_cannot_be_planned_closes_the_edges_it_is_about(
+async def test_document_that_cannot_be_planned_closes_its_edges(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = shop()
@@ -135,7 +135,7 @@ async def test_a_document_that_cannot_be_planned_closes_the_edges_it_is_about(
 
 
 @pytest.mark.faulty
-async def test_a_peer_that_cannot_be_compiled_is_closed_alone(
+async def test_peer_that_cannot_be_compiled_is_closed_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = shop()
@@ -156,7 +156,7 @@ async def test_a_peer_that_cannot_be_compiled_is_closed_alone(
 
 
 @pytest.mark.faulty
-async def test_a_policy_of_which_nothing_can_be_compiled_denies_everything(
+async def test_policy_that_cannot_be_compiled_denies_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = shop()
@@ -171,7 +171,7 @@ async def test_a_policy_of_which_nothing_can_be_compiled_denies_everything(
 
 
 @pytest.mark.faulty
-async def test_an_edge_that_cannot_be_judged_is_closed_alone(
+async def test_edge_that_cannot_be_judged_is_closed_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def judged(question: Any) -> Any:
@@ -189,7 +189,7 @@ async def test_an_edge_that_cannot_be_judged_is_closed_alone(
 
 @pytest.mark.faulty
 @pytest.mark.parametrize("key", [identity_key(PAYMENTS), domain_key("production")], ids=str)
-async def test_a_resource_that_cannot_be_planned_says_so_and_the_others_go_on(
+async def test_unplannable_resource_reports_it_and_others_continue(
     key: Key, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = shop()
@@ -218,7 +218,7 @@ async def test_a_resource_that_cannot_be_planned_says_so_and_the_others_go_on(
 
 
 @pytest.mark.faulty
-async def test_a_caller_that_cannot_be_judged_is_left_out_of_the_issuers_view(
+async def test_caller_that_cannot_be_judged_is_left_out_of_the_issuer_view(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = shop(authentication={"token": {}})
@@ -243,7 +243,9 @@ async def test_a_caller_that_cannot_be_judged_is_left_out_of_the_issuers_view(
 
 
 @pytest.mark.faulty
-async def test_an_exception_after_planning_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_exception_after_planning_becomes_a_condition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -264,9 +266,7 @@ async def test_an_exception_after_planning_is_told_too(monkeypatch: pytest.Monke
     ],
 )
 @pytest.mark.parametrize("without_authority", [True, False])
-async def test_a_document_somebody_spoilt_is_restored(
-    text: str, *, without_authority: bool
-) -> None:
+async def test_corrupted_document_is_restored(text: str, *, without_authority: bool) -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()

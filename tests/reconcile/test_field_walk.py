@@ -1,7 +1,8 @@
 """Every field of every resource is changed and changed back.
 
-The change takes effect where `tests/reconcile/fields.py` says, or is refused with a sentence;
-changed back, everything is as if it had never been. The fields are those of the generated CRDs.
+The change takes effect in the part that `tests/reconcile/fields.py` names, or is rejected with a
+message. After the field is changed back, the account equals that of an undisturbed cluster. The
+fields are those of the generated CRDs.
 """
 
 import asyncio
@@ -41,14 +42,14 @@ FIELDS = fields()
 
 @dataclass
 class Walk:
-    """A cluster in which everything is declared, and what a change needs to show."""
+    """A cluster with all declarations, and the steps that make a change show."""
 
     it: Running
     brokers: MemoryBrokers
     change: Change
 
     async def settle(self) -> None:
-        """Wait until neither keys nor brokers are at work."""
+        """Wait until neither keys nor brokers have work."""
         work = self.it.engine.background
         assert isinstance(work, BrokerWork)
         await self.it.settle()
@@ -57,10 +58,10 @@ class Walk:
             await self.it.settle()
 
     async def declare(self, before: Manifest, after: Manifest) -> None:
-        """Change a resource; what cannot change is deleted and created anew."""
+        """Change a resource; delete it and create it again if the change is immutable."""
         parse: Any = KIND_BY_NAME[before["kind"]].model.parse
         specs: list[Any] = []
-        with suppress(ValidationError):  # some can only be refused
+        with suppress(ValidationError):  # some values can only be rejected
             specs += [parse(each).spec for each in (before, after)]
         if len(specs) == 2 and immutable_changes(*specs):
             uid = self.it.server.objects[before["kind"], Ref.of(before)]["metadata"]["uid"]
@@ -70,8 +71,8 @@ class Walk:
         await self.settle()
 
     async def outcome(self, *, times: bool) -> Account:
-        """What there is once the change has had its time."""
-        if self.change.shows == "tokens":  # what an issuer may issue follows once a second
+        """Return the account after the change has had time to show."""
+        if self.change.shows == "tokens":  # the issuer's view follows once a second
             await self.it.clock.move_to(self.it.clock.now() + timedelta(seconds=2))
             await asyncio.sleep(60)
             await self.settle()
@@ -86,12 +87,12 @@ class Walk:
         return account(self.it, self.brokers, times=times) | {("pace", self.change.rotated): pace}
 
     async def _live(self, length: timedelta) -> list[tuple[str, timedelta]]:
-        """Let time pass; return when the replacement of a root came to which phase."""
+        """Advance the clock; return when a root rotation reached each phase."""
         step = timedelta(seconds=30) if length <= ROTATION else timedelta(minutes=30)
         began, phases = self.it.clock.now(), [("Idle", timedelta(0))]
         while (passed := self.it.clock.now() - began) < length:
             await self.it.clock.move_to(began + passed + step)
-            await asyncio.sleep(60)  # no time here: for what is due, and what is tried again
+            await asyncio.sleep(60)  # virtual time, for due keys and retries
             await self.settle()
             await self._roll_out()
             domain = self.it.server.objects[
@@ -103,7 +104,7 @@ class Walk:
         return phases
 
     async def _roll_out(self) -> None:
-        """Do what the controllers of workloads do."""
+        """Roll workloads out as their controllers do."""
         for (kind, _), manifest in list(self.it.server.objects.items()):
             seen = manifest.get("status", {}).get("observedGeneration")
             if kind == "Deployment" and seen != manifest["metadata"]["generation"]:
@@ -123,7 +124,7 @@ async def walk(change: Change) -> AsyncIterator[Walk]:
 
 @cache
 def undisturbed(lives: timedelta, *, rotated: str) -> Account:
-    """What there is if nobody changes anything."""
+    """Return the account of a cluster without changes."""
 
     async def story() -> Account:
         async with walk(Change("", lives=lives, rotated=rotated)) as it:
@@ -141,9 +142,9 @@ def parts_that_differ(one: Account, other: Account) -> dict[Part, tuple[Any, Any
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=str)
-def test_a_field_takes_effect_and_leaves_no_trace(field: Field) -> None:
+def test_field_takes_effect_and_leaves_no_trace(field: Field) -> None:
     change = CHANGES[str(field)]
-    at_once = not change.lives and not change.rotated  # then even the times must be the same
+    at_once = not change.lives and not change.rotated  # then times must match too
     as_ever = undisturbed(change.lives, rotated=change.rotated)
 
     async def story() -> None:
@@ -167,13 +168,13 @@ def test_every_field_has_its_change_and_every_change_its_field() -> None:
     assert {str(each) for each in FIELDS} == CHANGES.keys()
 
 
-def test_what_is_declared_here_is_in_place() -> None:
-    """Else a field would show no effect for want of one that its resource has."""
+def test_declared_objects_are_ready() -> None:
+    """Otherwise a field may show no effect because its resource is not ready."""
 
     async def story() -> None:
         async with walk(Change("")) as it:
             await it.it.clock.move_to(it.it.clock.now() + timedelta(minutes=2))
-            await asyncio.sleep(60)  # what targets are told they know by then
+            await asyncio.sleep(60)  # until the targets know what was distributed
             await it.settle()
             for (kind, ref), manifest in it.it.server.objects.items():
                 if "status" in manifest and kind != "Deployment" and ref.name not in REFUSED_THERE:

@@ -1,4 +1,4 @@
-"""What happens while a watch is dead, and what is answered late, leaves nothing behind."""
+"""Changes during a broken watch, and late answers, leave no stale state."""
 
 import asyncio
 import copy
@@ -42,7 +42,7 @@ A_WHILE = 90.0
 
 @dataclass
 class Watched:
-    """An engine that one informer feeds, and the answers of writes beside it."""
+    """An engine that one informer feeds, and the answers to its own writes."""
 
     kind: str
     listing: Listing
@@ -72,7 +72,7 @@ async def watched(kind: str) -> AsyncIterator[Watched]:
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_object_made_and_deleted_in_a_watch_gap_is_forgotten(kind: str) -> None:
-    """Troth's own write made it, so the informer has never seen it."""
+    """Troth's own write created it, so the informer has never seen it."""
 
     async def story() -> None:
         async with watched(kind) as it:
@@ -89,7 +89,7 @@ def test_object_made_and_deleted_in_a_watch_gap_is_forgotten(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_answer_that_comes_after_the_gap_revives_nothing(kind: str) -> None:
-    """No event told of the object, and no list had it."""
+    """No event reported the object, and no list included it."""
 
     async def story() -> None:
         async with watched(kind) as it:
@@ -131,7 +131,7 @@ def test_namesake_made_after_a_gap_is_known(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_object_that_is_written_while_the_list_is_on_its_way_stays(kind: str) -> None:
+def test_object_written_during_a_list_stays(kind: str) -> None:
     async def story() -> None:
         async with watched(kind) as it:
             it.answered(sample(kind, 25))
@@ -144,8 +144,8 @@ def test_object_that_is_written_while_the_list_is_on_its_way_stays(kind: str) ->
     virtual_time.run(story())
 
 
-async def test_a_list_of_one_selection_forgets_nothing_of_another() -> None:
-    """Secrets have two scopes under one kind, and ConfigMaps three kinds."""
+async def test_list_of_one_selection_forgets_nothing_of_another() -> None:
+    """One kind can have several selections: Secrets have two, ConfigMaps three."""
     engine = Engine(
         Server(), OWN, clock=MovableClock(NOW), leader_fence=LeaderFence(), rollouts=True
     )
@@ -159,11 +159,11 @@ async def test_a_list_of_one_selection_forgets_nothing_of_another() -> None:
     await engine.close()
 
 
-# Late answers, as the engine meets them
+# Late answers in the engine
 
 
 class Late(Server):
-    """Answers the first write of a place only after the object was deleted, and that was seen."""
+    """Answers the first write of an object only after its deletion has been observed."""
 
     def __init__(self, place: Place, *manifests: Manifest) -> None:
         super().__init__(manifests)
@@ -196,7 +196,7 @@ async def test_object_deleted_before_its_write_is_answered_is_written_again(plac
         assert server.condition("ServiceIdentity", SID, "NetworkEnforced")["status"] == "True"
 
 
-async def test_identity_deleted_before_its_status_is_answered_has_no_edge_and_no_secret() -> None:
+async def test_identity_deleted_before_its_status_answer_has_no_edge_or_secret() -> None:
     server = Late(
         ("ServiceIdentity", WEB),
         *shop(
@@ -219,7 +219,7 @@ async def test_identity_deleted_before_its_status_is_answered_has_no_edge_and_no
 
 
 class Succeeded(Server):
-    """Somebody makes a namesake of a policy after its deletion and before that is answered."""
+    """A user creates a policy of the same name before its deletion is answered."""
 
     it: Running
 
@@ -243,7 +243,7 @@ async def test_namesake_of_what_troth_deleted_is_not_forgotten_with_it() -> None
 
 
 class Held(Server):
-    """Somebody's finalizer holds every policy."""
+    """A foreign finalizer holds every policy."""
 
     deletions = 0
 
@@ -258,7 +258,7 @@ class Held(Server):
         return self._store((kind, ref), held)
 
 
-def test_object_that_a_finalizer_holds_is_deleted_once_and_stays_known() -> None:
+def test_object_held_by_a_finalizer_is_deleted_once_and_stays_known() -> None:
     async def story() -> None:
         server = Held(shop(identity()))
         async with running(server) as it:
@@ -271,10 +271,10 @@ def test_object_that_a_finalizer_holds_is_deleted_once_and_stays_known() -> None
     virtual_time.run(story())
 
 
-# Memories beside the world
+# State outside the world
 
 
-def test_late_answer_brings_no_key_of_a_deleted_authority_back() -> None:
+def test_late_answer_restores_no_key_of_a_deleted_authority() -> None:
     world, keyring, clock = World(OWN), Keyring(OWN), MovableClock(NOW)
     secret = builders.authority_secret()
     secret["metadata"] = {**secret["metadata"], "uid": "first", "resourceVersion": "10"}
@@ -283,7 +283,7 @@ def test_late_answer_brings_no_key_of_a_deleted_authority_back() -> None:
     assert keyring.signer(AUTHORITY, "production.example") is None
 
 
-def test_what_was_in_place_for_a_namesake_is_not_remembered() -> None:
+def test_applied_objects_of_a_namesake_are_not_remembered() -> None:
     manifest = {"kind": "NetworkPolicy", "metadata": {"name": POLICY[1].name, "namespace": "shop"}}
     step, memory = Apply(manifest), InPlace(World(OWN))
     first, second = (
@@ -294,7 +294,7 @@ def test_what_was_in_place_for_a_namesake_is_not_remembered() -> None:
     assert not memory.was_changed(step, second)
 
 
-def test_what_was_served_by_a_namesake_is_not_remembered() -> None:
+def test_issuer_data_of_a_namesake_is_not_remembered() -> None:
     memory, ref = Served(), Ref(OWN, "production-tokens")
     memory.in_place(ref, "first", {"view": b"view"})
     assert memory.was_changed(UpdateIssuer(ref, "first", "1", {"view": b"view"}))
@@ -312,7 +312,7 @@ def test_foreign_objects_are_forgotten_with_their_namespace() -> None:
     assert world.foreign == {("Secret", AUTHORITY): NOW}
 
 
-def test_view_that_was_written_is_forgotten_with_its_secret() -> None:
+def test_written_view_is_forgotten_with_its_secret() -> None:
     world = World(OWN)
     secret = builders.tokens_secret()
     secret["metadata"] = {**secret["metadata"], "uid": "first", "resourceVersion": "10"}

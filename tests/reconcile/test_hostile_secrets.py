@@ -1,6 +1,6 @@
-"""What it costs to observe a Secret that somebody has made as costly as they can.
+"""Cost of observing a Secret that is made as expensive as possible.
 
-In CPU time, so that a busy machine fails no test.
+Measured in CPU time, so that a busy machine fails no test.
 """
 
 import time
@@ -55,7 +55,7 @@ async def test_no_secret_takes_long_to_observe(hostile: Callable[[], list[Manife
 
 
 def test_each_private_key_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In Troth's own namespace, where a Secret may be an identity's, and may be a CA's."""
+    """In Troth's own namespace, a Secret may belong to an identity or to a CA."""
     parsed: list[bytes] = []
 
     def counting(pem: bytes) -> PrivateKey:
@@ -69,8 +69,8 @@ def test_each_private_key_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(parsed) == 1
 
 
-def test_a_credential_with_too_many_entries_is_replaced_and_cleared() -> None:
-    """The names are kept, so that what Troth did not write can be removed; the values are not."""
+def test_credential_with_too_many_entries_is_replaced_and_cleared() -> None:
+    """The names are kept, so that foreign entries can be removed; the values are not."""
     credential = next(each for each in crowded("shop") if each["type"] == CREDENTIAL)
     keyring, world = Keyring(OWN), World(OWN)
     keyring.observe(credential)
@@ -85,13 +85,13 @@ def test_a_credential_with_too_many_entries_is_replaced_and_cleared() -> None:
     assert set(known.values()) == {b""}
 
 
-def test_an_admin_secret_with_too_many_entries_is_refused_with_its_name() -> None:
+def test_admin_secret_with_too_many_entries_is_rejected_by_name() -> None:
     (crowd, *_) = crowded("messaging", {})
     with pytest.raises(AdminRefusedError, match="messaging/many-given has 100000 entries; keep"):
         admin_data(crowd)
 
 
-def test_a_value_of_an_admin_secret_that_is_too_large_is_cut_and_refused_by_name() -> None:
+def test_oversized_admin_secret_value_is_cut_and_rejected_by_name() -> None:
     large = builders.secret("kafka-admin", "messaging", password=b"x" * MEGABYTE, username=b"me")
     data = admin_data(large)
     assert LONGEST < len(data["password"]) <= LONGEST + 3

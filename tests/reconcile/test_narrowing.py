@@ -1,4 +1,4 @@
-"""What is taken back is closed at every layer, though one of them cannot be written."""
+"""Revoked access is closed at every layer, even if one of them cannot be written."""
 
 import asyncio
 import base64
@@ -76,7 +76,7 @@ def immutable(server: Server, *places: tuple[str, Ref], error: ApiError = IMMUTA
 
 
 def allowed(server: Server, place: tuple[str, Ref], side: str) -> set[int]:
-    """Return the ports that a policy opens, the resolver's and the issuer's apart."""
+    """Return the ports that a policy opens, except the resolver's and the issuer's."""
     rules = server.objects[place]["spec"].get(side, [])
     return {port["port"] for rule in rules for port in rule["ports"]} & {8443, 9443}
 
@@ -94,7 +94,7 @@ def edge(server: Server, of: Ref, peer: Ref) -> Manifest:
 
 
 def audiences(server: Server) -> dict[str, Any]:
-    """Return for what the issuer issues tokens to the caller."""
+    """Return the audiences for which the issuer issues tokens to the caller."""
     packed = base64.b64decode(server.objects[TOKENS]["data"]["view.json.gz"])
     callers = json.loads(gzip.decompress(packed))["callers"]
     found: dict[str, Any] = callers["spiffe://production.example/ns/shop/sa/web"]["audiences"]
@@ -102,14 +102,14 @@ def audiences(server: Server) -> dict[str, Any]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait for a retry; its backoff is the engine's own."""
+    """Wait for a retry after the engine's own backoff."""
     async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
 async def healed(it: Running) -> None:
-    """Wait until what was refused is tried again and carried out."""
+    """Accept writes again and wait until the refused ones are done."""
     it.server.refuses = lambda _: None
     it.engine.queue.add([identity_key(PAYMENTS)])
     await it.settle()
@@ -130,7 +130,7 @@ def rules(server: Server, place: tuple[str, Ref], side: str) -> list[Manifest]:
 
 
 @pytest.mark.parametrize("narrower", NARROWER)
-async def test_an_edge_is_closed_at_every_layer_while_its_document_cannot_be_narrowed(
+async def test_edge_is_closed_at_every_layer_if_its_document_is_not_narrowed(
     narrower: Manifest,
 ) -> None:
     server = shop()
@@ -161,7 +161,7 @@ async def test_an_edge_is_closed_at_every_layer_while_its_document_cannot_be_nar
         assert not it.engine.world.registry.unapplied
 
 
-async def test_the_issuer_issues_no_token_for_a_callee_that_cannot_be_narrowed() -> None:
+async def test_issuer_issues_no_token_for_a_callee_that_cannot_be_narrowed() -> None:
     token: dict[str, Any] = {"authentication": {"token": {}}}
     narrower = accepting(scopes=["read"])
     narrower["spec"] |= token
@@ -180,7 +180,7 @@ async def test_the_issuer_issues_no_token_for_a_callee_that_cannot_be_narrowed()
 
 
 async def test_nothing_opens_while_a_narrowing_is_pending() -> None:
-    """Not even before the first refusal: another number for a port is a new opening."""
+    """Not even before the first refusal: another port number is a new opening."""
     server = shop(accepts=[accept("web", scopes=["read", "write"])])
     seen: list[set[int]] = []
 
@@ -217,7 +217,7 @@ async def test_after_a_restart_nothing_opens_and_nothing_is_written(narrower: Ma
     assert edge(server, WEB, PAYMENTS)["state"] == "Live"
 
 
-async def test_a_copy_that_begins_to_lead_opens_nothing_before_it_has_tried() -> None:
+async def test_new_leader_opens_nothing_before_its_first_attempt() -> None:
     server = shop()
     leader_fence = LeaderFence(remaining=0)
     async with running(server, leader_fence=leader_fence) as standby:
@@ -234,7 +234,7 @@ async def test_a_copy_that_begins_to_lead_opens_nothing_before_it_has_tried() ->
     assert_closed(server)
 
 
-async def test_a_copy_that_begins_to_lead_closes_nothing_that_was_narrowed_meanwhile() -> None:
+async def test_new_leader_does_not_close_what_was_narrowed_meanwhile() -> None:
     server = shop()
     leader_fence = LeaderFence(remaining=0)
 
@@ -258,7 +258,7 @@ async def test_a_copy_that_begins_to_lead_closes_nothing_that_was_narrowed_meanw
     assert server.log == []
 
 
-async def test_a_scope_that_is_given_back_opens_the_edge_again() -> None:
+async def test_restored_scope_opens_the_edge_again() -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -270,7 +270,7 @@ async def test_a_scope_that_is_given_back_opens_the_edge_again() -> None:
         assert edge(server, PAYMENTS, WEB)["state"] == "Live"
 
 
-async def test_an_api_server_that_is_busy_for_a_moment_closes_nothing() -> None:
+async def test_short_api_server_overload_closes_nothing() -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -285,7 +285,7 @@ async def test_an_api_server_that_is_busy_for_a_moment_closes_nothing() -> None:
         assert edge(server, WEB, PAYMENTS)["state"] == "Live"
 
 
-async def test_a_conflict_that_lasts_is_told_and_closes_the_edge() -> None:
+async def test_lasting_conflict_is_reported_and_closes_the_edge() -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -302,7 +302,7 @@ async def test_a_conflict_that_lasts_is_told_and_closes_the_edge() -> None:
 
 
 @pytest.mark.parametrize("status", [409, 422])
-async def test_a_peer_that_is_declared_no_more_is_closed_while_no_document_can_be_written(
+async def test_removed_peer_is_closed_while_no_document_can_be_written(
     status: int,
 ) -> None:
     server = shop()
@@ -315,7 +315,7 @@ async def test_a_peer_that_is_declared_no_more_is_closed_while_no_document_can_b
         assert not any("payments" in json.dumps(each) for each in rules(server, EGRESS, "egress"))
 
 
-async def test_a_document_drops_a_peer_while_no_policy_can_be_written() -> None:
+async def test_document_drops_a_peer_while_no_policy_can_be_written() -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -327,7 +327,7 @@ async def test_a_document_drops_a_peer_while_no_policy_can_be_written() -> None:
         assert (told["status"], told["reason"]) == ("False", "WriteRefused")
 
 
-async def test_an_ordinary_narrowing_costs_one_write_of_its_document() -> None:
+async def test_ordinary_narrowing_costs_one_write_of_its_document() -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -339,7 +339,7 @@ async def test_an_ordinary_narrowing_costs_one_write_of_its_document() -> None:
         assert "write" not in text(server, SECRET)
 
 
-async def test_a_certificate_that_cannot_be_issued_does_not_keep_a_scope(
+async def test_failed_certificate_issue_does_not_keep_a_scope(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def fail(*_: object) -> Any:

@@ -1,4 +1,4 @@
-"""A policy whose broker is gone for good goes too, and an Event says what it leaves behind."""
+"""A policy is deleted even if its broker is gone for good; an Event lists what remains there."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ SECOND = timedelta(seconds=1)
 
 
 def scene(*finalizers: str) -> Server:
-    """A broker whose admin Secret is gone, and a policy of it that is deleted now."""
+    """Return a server with a broker without admin Secret, and its policy in deletion."""
     policy = orders()
     policy["metadata"] |= {"finalizers": list(finalizers), "deletionTimestamp": stamp(NOW)}
     ledger = ledger_manifest(OWN, MessageBroker.parse(broker()), Ledger(frozenset({WRITE})))
@@ -27,7 +27,7 @@ def scene(*finalizers: str) -> Server:
 
 
 async def settle(it: Running) -> None:
-    """Wait until neither keys nor brokers are at work."""
+    """Wait until neither keys nor brokers have work."""
     work = it.engine.background
     assert isinstance(work, BrokerWork)
     await it.settle()
@@ -36,7 +36,7 @@ async def settle(it: Running) -> None:
         await it.settle()
 
 
-async def test_it_goes_after_ten_minutes_and_says_what_it_leaves_behind() -> None:
+async def test_policy_is_released_after_ten_minutes_with_an_event() -> None:
     server = scene(FINALIZER)
     async with running(server) as it:
         await settle(it)
@@ -56,7 +56,7 @@ async def test_it_goes_after_ten_minutes_and_says_what_it_leaves_behind() -> Non
     assert ("ConfigMap", (OWN, f"troth-ledger-{MAIN.namespace}.{MAIN.name}")) in server.objects
 
 
-async def test_the_finalizers_of_others_hold_it_longer() -> None:
+async def test_foreign_finalizers_hold_the_policy_longer() -> None:
     server = scene("example.com/backup", FINALIZER)
     async with running(server, NOW + PATIENCE) as it:
         await settle(it)

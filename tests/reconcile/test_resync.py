@@ -1,4 +1,4 @@
-"""A slow resync finds what no watch heals, repairs it, and counts each difference as a bug."""
+"""A periodic resync finds and repairs what no watch heals, and counts each difference as a bug."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ HOUR = 3600.0
 
 @dataclass
 class Compared:
-    """An engine, one informer that feeds it, and the resync of its selection."""
+    """An engine, the informer that feeds it, and the resync of its selection."""
 
     kind: str
     listing: Listing
@@ -66,7 +66,7 @@ class Compared:
 async def compared(
     kind: str, *, listed: bool = True, interval: float = HOUR
 ) -> AsyncIterator[Compared]:
-    """Start with the object of a kind at version 10, or with nothing."""
+    """Start with the object of a kind at version 10, or with no object."""
     engine = Engine(
         Server(), OWN, clock=MovableClock(NOW), leader_fence=LeaderFence(), rollouts=True
     )
@@ -91,7 +91,7 @@ async def compared(
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_cache_that_is_in_step_costs_one_list_of_metadata(kind: str) -> None:
+def test_cache_in_sync_costs_one_metadata_list(kind: str) -> None:
     async def story() -> None:
         async with compared(kind) as it:
             await it.resync.compare()
@@ -105,7 +105,7 @@ def test_cache_that_is_in_step_costs_one_list_of_metadata(kind: str) -> None:
 def test_ghost_is_counted_and_forgotten(kind: str) -> None:
     async def story() -> None:
         async with compared(kind) as it:
-            it.listing.drop(it.ref)  # no event tells
+            it.listing.drop(it.ref)  # without an event
             with capture_logs() as logs:
                 await it.compare()
             assert it.found == [(selection_of(kind).kind, Difference.GHOST)]
@@ -143,7 +143,7 @@ def test_stale_object_is_counted_and_observed(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_object_that_was_forgotten_wrongly_is_observed_again(kind: str) -> None:
+def test_wrongly_forgotten_object_is_observed_again(kind: str) -> None:
     async def story() -> None:
         async with compared(kind) as it:
             it.listing.version = 30
@@ -168,12 +168,12 @@ def test_version_that_the_api_server_never_had_is_replaced(kind: str) -> None:
     virtual_time.run(story())
 
 
-# What is no difference
+# Cases that are no difference
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_event_that_is_only_late_is_not_counted(kind: str) -> None:
-    """The list is ahead of the watch, which tells in the end."""
+def test_late_event_is_not_counted(kind: str) -> None:
+    """The list is ahead of the watch, whose event follows."""
 
     async def story() -> None:
         async with compared(kind) as it:
@@ -219,7 +219,7 @@ def test_object_deleted_after_the_list_is_not_counted(kind: str) -> None:
     virtual_time.run(story())
 
 
-def test_watch_that_stays_late_is_not_waited_for_for_ever() -> None:
+def test_late_watch_is_not_awaited_forever() -> None:
     async def story() -> None:
         async with compared("NetworkPolicy") as it:
             it.listing.drop(it.ref)
@@ -231,7 +231,7 @@ def test_watch_that_stays_late_is_not_waited_for_for_ever() -> None:
     virtual_time.run(story())
 
 
-def test_object_that_changes_class_while_it_is_compared_is_not_counted() -> None:
+def test_object_that_changes_class_during_the_comparison_is_not_counted() -> None:
     async def story() -> None:
         async with compared(GIVEN) as it:
             it.listing.version = 20
@@ -248,10 +248,10 @@ def test_object_that_changes_class_while_it_is_compared_is_not_counted() -> None
     virtual_time.run(story())
 
 
-# When it runs
+# Schedule
 
 
-def test_resync_runs_once_an_interval_and_not_before_the_cache_is_in_sync() -> None:
+def test_resync_runs_once_an_interval_after_the_first_sync() -> None:
     async def story() -> None:
         async with compared("NetworkPolicy") as it:
             running = asyncio.create_task(it.resync.run())
@@ -273,7 +273,7 @@ def test_resync_runs_once_an_interval_and_not_before_the_cache_is_in_sync() -> N
 
 
 @pytest.mark.parametrize("error", [ApiError(500, "InternalError", ""), KeyError("items")])
-def test_resync_that_fails_is_tried_again_after_the_interval(
+def test_failed_resync_is_retried_after_the_interval(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:

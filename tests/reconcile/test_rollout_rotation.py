@@ -1,8 +1,8 @@
-"""A root is replaced while some programs read their files only when they start.
+"""Root rotation with programs that read their files only at start.
 
-At every moment every pod's certificate must verify against every pod's roots; but here the pods of
-some workloads hold what a kubelet gave them when they were started, which may have been out of date
-by `bundle.propagation`. Pods that were replaced go on serving for as long.
+At every moment every pod's certificate must verify against every pod's roots. Pods of some
+workloads keep the files that their kubelet had at start, which may be `bundle.propagation` old.
+Replaced pods go on serving for as long.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -30,22 +30,22 @@ from troth.reconcile.loop.engine import Engine
 from troth.resources.references import Ref
 
 STUBBORN = IDENTITIES[::2]
-"""The identities whose programs cannot reload."""
+"""Identities whose programs cannot reload."""
 PODS = 2
 LAG = PROPAGATION // STEP - 1
-"""Looks after which a kubelet has a changed Secret at last."""
+"""Steps after which a kubelet surely has a changed Secret."""
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod of a stubborn program: which template it is of, and what it read."""
+    """Pod of a program that cannot reload: its template's generation, and the files it read."""
 
     generation: int
     files: Files
 
 
 class StubbornScene(Scene):
-    """A scene with a controller manager that replaces pods, one a look."""
+    """Scene with a controller manager that replaces one pod of each workload in every step."""
 
     def __init__(self, *, rollouts: bool = True) -> None:
         self._rollouts = rollouts
@@ -87,7 +87,7 @@ class StubbornScene(Scene):
             self._control(ref)
 
     def _control(self, ref: Ref) -> None:
-        """Start what is missing, or replace one pod of an older template."""
+        """Start missing pods, or replace one pod of an older template."""
         manifest = self.server.objects["Deployment", ref]
         generation, pods = manifest["metadata"]["generation"], self._pods[ref]
         late = self._kubelets[max(0, len(self._kubelets) - 1 - LAG)]
@@ -120,7 +120,7 @@ async def scene(*, rollouts: bool = True) -> AsyncIterator[StubbornScene]:
         await it.kill()
 
 
-async def test_certificates_are_renewed_and_nobody_is_refused() -> None:
+async def test_certificate_renewal_rejects_no_peer() -> None:
     async with scene() as it:
         await it.live(timedelta(hours=1))
         assert [it.restarts(ref) for ref in STUBBORN] == [0, 0, 0], "the first enrolment"
@@ -129,7 +129,7 @@ async def test_certificates_are_renewed_and_nobody_is_refused() -> None:
         assert it.broken == []
 
 
-async def test_a_root_is_replaced_and_nobody_is_refused() -> None:
+async def test_root_rotation_rejects_no_peer() -> None:
     async with scene() as it:
         first = it.active
         await it.until("Distributing")
@@ -146,7 +146,7 @@ async def test_a_root_is_replaced_and_nobody_is_refused() -> None:
 
 
 @pytest.mark.parametrize("phase", ["Distributing", "Reissuing", "Retiring"])
-async def test_an_operator_killed_in_any_phase_goes_on_where_it_was(phase: str) -> None:
+async def test_operator_killed_in_any_phase_continues(phase: str) -> None:
     async with scene() as it:
         await it.until(phase)
         await it.live(2 * STEP)
@@ -157,7 +157,7 @@ async def test_an_operator_killed_in_any_phase_goes_on_where_it_was(phase: str) 
 
 
 @pytest.mark.parametrize("phase", ["Distributing", "Reissuing"])
-async def test_a_budget_that_allows_none_holds_up_a_root_and_breaks_nobody(phase: str) -> None:
+async def test_disruption_budget_of_zero_delays_rotation_and_rejects_no_peer(phase: str) -> None:
     async with scene() as it:
         await it.until(phase)
         ref = STUBBORN[0]
@@ -173,7 +173,7 @@ async def test_a_budget_that_allows_none_holds_up_a_root_and_breaks_nobody(phase
         assert it.broken == []
 
 
-async def test_where_rollouts_are_disabled_the_blockers_say_which_value_to_set() -> None:
+async def test_blockers_name_the_chart_value_if_rollouts_are_disabled() -> None:
     async with scene(rollouts=False) as it:
         await it.until("Distributing")
         await it.live(timedelta(minutes=30))
@@ -184,8 +184,8 @@ async def test_where_rollouts_are_disabled_the_blockers_say_which_value_to_set()
         assert all(it.restarts(ref) == 0 for ref in STUBBORN)
 
 
-async def test_a_program_that_does_not_hold_a_root_would_be_noticed() -> None:
-    """The scene can tell."""
+async def test_program_without_the_new_root_is_detected() -> None:
+    """The scene can detect a failure."""
     async with scene() as it:
         await it.until("Reissuing")
         for ref in STUBBORN:

@@ -1,4 +1,4 @@
-"""Restarts as they are written: as kubectl does it, to the very object that was seen, and told."""
+"""Restarts: one patch like kubectl's, only to the observed object, and reported."""
 
 import asyncio
 import copy
@@ -31,7 +31,7 @@ def server(*more: Manifest) -> Server:
 
 
 def restarts(server: Server) -> int:
-    """How often the Deployment's spec was changed since it was made."""
+    """Return how often the Deployment's spec changed since it was created."""
     return int(server.objects[PAYMENTS]["metadata"]["generation"]) - 1
 
 
@@ -44,25 +44,25 @@ async def rolling(server: Server) -> AsyncIterator[Running]:
 
 async def later(it: Running, by: timedelta) -> None:
     await it.clock.move_to(it.clock.now() + by)
-    await asyncio.sleep(0.05)  # due keys are queued by a task of their own
+    await asyncio.sleep(0.05)  # another task queues keys that are due
     await it.settle()
 
 
 async def renewed_and_due(it: Running) -> None:
-    """Let the leaf be replaced, and the turn of the workload come."""
+    """Advance the clock past the renewal of the leaf and the workload's turn to restart."""
     await later(it, 17 * HOUR)
     await later(it, timedelta(minutes=6))
 
 
 async def until(it: Running, holds: Callable[[], bool]) -> None:
-    """Wait for a retry, which has a delay of its own."""
+    """Wait for a retry after its own delay."""
     async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     await it.settle()
 
 
-async def test_a_new_identity_that_has_workloads_restarted_costs_three_writes() -> None:
+async def test_new_identity_with_a_workload_to_restart_costs_three_writes() -> None:
     apart = Server([*SHOP, workload()])
     async with rolling(apart) as it:
         apart.log.clear()
@@ -74,7 +74,7 @@ async def test_a_new_identity_that_has_workloads_restarted_costs_three_writes() 
         ]
 
 
-async def test_a_restart_is_one_patch_of_the_pod_template_and_is_told_once() -> None:
+async def test_restart_is_one_patch_of_the_pod_template_and_one_event() -> None:
     it_is = server()
     async with rolling(it_is) as it:
         before = copy.deepcopy(it_is.objects[PAYMENTS])
@@ -99,7 +99,7 @@ async def test_a_restart_is_one_patch_of_the_pod_template_and_is_told_once() -> 
     assert it_is.log == [], "a rollout that goes on costs nothing"
 
 
-async def test_when_the_rollout_is_over_the_status_says_so() -> None:
+async def test_status_reports_the_end_of_a_rollout() -> None:
     it_is = server()
     async with rolling(it_is) as it:
         await renewed_and_due(it)
@@ -109,13 +109,13 @@ async def test_when_the_rollout_is_over_the_status_says_so() -> None:
         assert restarts(it_is) == 1
 
 
-async def test_a_workload_that_was_changed_meanwhile_is_restarted_as_it_is_now() -> None:
+async def test_workload_changed_meanwhile_is_restarted_in_its_current_state() -> None:
     it_is = server()
     async with rolling(it_is) as it:
         await later(it, 17 * HOUR)
         overtaken = copy.deepcopy(it_is.objects[PAYMENTS])
         overtaken["spec"]["replicas"] = 5
-        changed = it_is.put(overtaken)  # which the informer has not told of yet
+        changed = it_is.put(overtaken)  # the informer has not seen it yet
         await it.clock.move_to(it.clock.now() + timedelta(minutes=6))
         await asyncio.sleep(0.05)
         assert RESTARTED_WITH not in str(it_is.objects[PAYMENTS])
@@ -125,7 +125,7 @@ async def test_a_workload_that_was_changed_meanwhile_is_restarted_as_it_is_now()
         assert it_is.objects[PAYMENTS]["spec"]["replicas"] == 5
 
 
-async def test_a_workload_that_is_gone_or_made_anew_is_not_restarted_by_mistake() -> None:
+async def test_deleted_or_recreated_workload_is_not_restarted_by_mistake() -> None:
     it_is = server()
     async with rolling(it_is) as it:
         await later(it, 17 * HOUR)
@@ -141,7 +141,7 @@ async def test_a_workload_that_is_gone_or_made_anew_is_not_restarted_by_mistake(
         assert told["reason"] == "WorkloadMissing"
 
 
-async def test_a_restart_that_is_forbidden_is_told_and_heals() -> None:
+async def test_forbidden_restart_is_reported_and_heals() -> None:
     it_is = server()
 
     def refuse(place: Place) -> ApiError | None:
@@ -159,7 +159,7 @@ async def test_a_restart_that_is_forbidden_is_told_and_heals() -> None:
         assert it_is.condition("ServiceIdentity", SID, "RolledOut")["reason"] == "RollingOut"
 
 
-def test_workloads_are_watched_only_by_a_troth_that_may_restart_them() -> None:
+def test_workloads_are_watched_only_if_rollouts_are_enabled() -> None:
     without = {selection.kind for selection in selections("troth-system")}
     with_rollouts = {selection.kind for selection in selections("troth-system", rollouts=True)}
     assert with_rollouts - without == {
@@ -171,7 +171,7 @@ def test_workloads_are_watched_only_by_a_troth_that_may_restart_them() -> None:
     assert without <= with_rollouts
 
 
-async def test_a_rotation_overlaps_until_every_program_runs_with_the_new_certificate() -> None:
+async def test_rotation_overlaps_until_every_program_uses_the_new_certificate() -> None:
     it_is = server(budget(), rotation())
     async with rolling(it_is) as it:
         assert rotating(it_is) == {"phase": "Idle", "blockers": []}
@@ -194,7 +194,7 @@ async def test_a_rotation_overlaps_until_every_program_runs_with_the_new_certifi
 
 
 def rotating(server: Server) -> Manifest:
-    """What the CredentialRotation of payments tells."""
+    """Return the phase and the blockers of the CredentialRotation of payments."""
     status = server.objects[ROTATION]["status"]
     return {"phase": status.get("phase", "Idle"), "blockers": status.get("blockers", [])}
 

@@ -1,4 +1,4 @@
-"""A root is replaced while everybody goes on talking, whatever happens meanwhile."""
+"""Root rotations during which every peer keeps verifying, whatever happens meanwhile."""
 
 import copy
 from datetime import timedelta
@@ -21,7 +21,7 @@ from tests.reconcile.rotating import (
 from troth.resources.references import Ref
 
 
-async def test_a_root_is_replaced_at_two_thirds_of_its_life_and_nobody_is_refused() -> None:
+async def test_root_is_rotated_at_two_thirds_of_its_life_without_rejections() -> None:
     async with scene() as it:
         first = it.active
         await it.live(ROOT_LIFETIME * 2 / 3 - timedelta(minutes=10))
@@ -33,7 +33,7 @@ async def test_a_root_is_replaced_at_two_thirds_of_its_life_and_nobody_is_refuse
         assert it.broken == []
 
 
-async def test_after_it_the_old_root_verifies_nowhere() -> None:
+async def test_old_root_verifies_nowhere_after_the_rotation() -> None:
     async with scene() as it:
         (old,) = {files.signer for _, files in it.files()}
         await it.live(ROOT_LIFETIME)
@@ -43,7 +43,7 @@ async def test_after_it_the_old_root_verifies_nowhere() -> None:
 
 
 @pytest.mark.parametrize("phase", ["Distributing", "Reissuing", "Retiring"])
-async def test_an_operator_killed_in_any_phase_goes_on_where_it_was(phase: str) -> None:
+async def test_operator_killed_in_any_phase_continues(phase: str) -> None:
     async with scene() as it:
         await it.until(phase)
         await it.kill()
@@ -54,7 +54,7 @@ async def test_an_operator_killed_in_any_phase_goes_on_where_it_was(phase: str) 
 
 
 @pytest.mark.parametrize("phase", ["Distributing", "Reissuing", "Retiring"])
-async def test_a_bundle_edited_by_hand_is_put_right_and_the_wait_begins_anew(phase: str) -> None:
+async def test_bundle_drift_is_restored_and_the_wait_restarts(phase: str) -> None:
     async with scene() as it:
         await it.until(phase)
         place = ("ConfigMap", Ref("team1", "trust-bundle"))
@@ -71,7 +71,7 @@ async def test_a_bundle_edited_by_hand_is_put_right_and_the_wait_begins_anew(pha
 
 
 @pytest.mark.parametrize("phase", ["Distributing", "Reissuing", "Retiring"])
-async def test_a_namespace_and_an_identity_may_join_in_any_phase(phase: str) -> None:
+async def test_namespace_and_identity_may_join_in_any_phase(phase: str) -> None:
     async with scene() as it:
         await it.until(phase)
         await it.user_puts(namespaced("team2"))
@@ -82,7 +82,7 @@ async def test_a_namespace_and_an_identity_may_join_in_any_phase(phase: str) -> 
 
 
 @pytest.mark.parametrize("phase", ["Distributing", "Reissuing", "Retiring"])
-async def test_a_namespace_may_leave_in_any_phase_and_is_not_waited_for(phase: str) -> None:
+async def test_namespace_may_leave_in_any_phase_and_is_not_awaited(phase: str) -> None:
     async with scene() as it:
         await it.until(phase)
         left = namespaced("team1")
@@ -93,7 +93,7 @@ async def test_a_namespace_may_leave_in_any_phase_and_is_not_waited_for(phase: s
         assert [told for told in it.broken if "team1" not in told] == []
 
 
-async def test_a_namespace_that_is_being_deleted_blocks_by_name_and_not_for_ever() -> None:
+async def test_namespace_in_deletion_blocks_by_name_for_a_limited_time() -> None:
     async with scene() as it:
         await it.until("Distributing")
         going = namespaced("team1")
@@ -109,7 +109,7 @@ async def test_a_namespace_that_is_being_deleted_blocks_by_name_and_not_for_ever
         assert [told for told in it.broken if "team1" not in told] == []
 
 
-async def test_a_reader_that_cannot_be_reached_blocks_by_name_instead_of_breaking() -> None:
+async def test_unreachable_bundle_blocks_by_name_and_rejects_no_peer() -> None:
     async with scene() as it:
         await it.live(timedelta(minutes=1))
         mute = Ref("team1", "trust-bundle")
@@ -120,10 +120,10 @@ async def test_a_reader_that_cannot_be_reached_blocks_by_name_instead_of_breakin
                 return copy.deepcopy(it.server.objects["ConfigMap", mute])
             return await apply(manifest)
 
-        it.server.apply = deaf  # type: ignore[method-assign]  # the one thing that fails
+        it.server.apply = deaf  # type: ignore[method-assign]  # the only failure
         await it.until("Distributing")
         await it.live(timedelta(hours=1))
-        await it.look_again()  # a refused write is tried again by a clock that is not moved here
+        await it.look_again()  # a refused write is retried by a clock that does not advance here
         assert it.phase == "Distributing"
         (blocker,) = it.blockers
         assert blocker.startswith(
@@ -132,13 +132,13 @@ async def test_a_reader_that_cannot_be_reached_blocks_by_name_instead_of_breakin
         assert it.broken == []
 
 
-async def test_a_certificate_that_cannot_be_replaced_is_named_until_it_has_expired() -> None:
+async def test_certificate_that_cannot_be_reissued_is_named_until_it_expires() -> None:
     async with scene() as it:
         await it.until("Distributing")
         await it.live(timedelta(minutes=1))
         await it.user_puts(
             identity(Ref("team0", "twin")) | {"spec": identity(Ref("team0", "service0"))["spec"]}
-        )  # the same ServiceAccount: neither is issued anything until that is mended
+        )  # the same ServiceAccount: neither is issued a certificate until one is corrected
         await it.until("Reissuing")
         await it.live(PROPAGATION + timedelta(minutes=1))
         assert [blocker.split(" has a certificate")[0] for blocker in it.blockers] == [
@@ -149,7 +149,7 @@ async def test_a_certificate_that_cannot_be_replaced_is_named_until_it_has_expir
 
 @pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1)])
 @pytest.mark.parametrize("phase", ["Distributing", "Retiring"])
-async def test_a_wall_clock_that_jumps_shortens_no_wait(phase: str, jump: timedelta) -> None:
+async def test_wall_clock_jump_shortens_no_wait(phase: str, jump: timedelta) -> None:
     async with scene() as it:
         await it.until(phase)
         await it.clock.jump_to(it.clock.now() + jump)
@@ -159,7 +159,7 @@ async def test_a_wall_clock_that_jumps_shortens_no_wait(phase: str, jump: timede
         assert it.phase == phase
 
 
-async def test_reissuing_is_spread_and_not_done_in_one_moment() -> None:
+async def test_reissuing_is_spread_over_time() -> None:
     async with scene() as it:
         await it.until("Reissuing")
         moments = 0
@@ -171,7 +171,7 @@ async def test_reissuing_is_spread_and_not_done_in_one_moment() -> None:
         assert moments >= 2
 
 
-async def test_the_root_secret_deleted_half_way_is_never_replaced_unasked() -> None:
+async def test_root_secret_deleted_during_a_rotation_is_not_recreated() -> None:
     async with scene() as it:
         await it.until("Distributing")
         gone = it.server.take_away("Secret", AUTHORITY)
@@ -183,8 +183,8 @@ async def test_the_root_secret_deleted_half_way_is_never_replaced_unasked() -> N
         assert ready["reason"] == "AuthorityMissing"
 
 
-async def test_no_step_is_taken_on_a_secret_that_has_changed_meanwhile() -> None:
-    """Somebody puts another root there between the look and the write."""
+async def test_secret_that_changed_meanwhile_is_not_written() -> None:
+    """A user stores another root between the observation and the write."""
     async with scene() as it:
         await it.until("Distributing")
         unseen = copy.deepcopy(it.server.objects["Secret", AUTHORITY])

@@ -1,4 +1,4 @@
-"""The operator dies after every write of a whole rotation in turn, and nobody notices."""
+"""The operator crashes after each write of a rotation in turn, without a rejection."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from tests.reconcile.test_rotation_requests import (
 from tests.reconcile.test_rotation_requests import SECOND as SECOND_CA
 
 SLICES = 8
-"""The writes are told out among so many tests, which run beside each other."""
+"""Number of tests that share the writes, to run in parallel."""
 LONG = timedelta(minutes=25)
 
 
@@ -34,7 +34,7 @@ def declared(kind: str) -> list[dict[str, object]]:
 
 
 async def writes_of_a_rotation(kind: str) -> range:
-    """Count the writes from the request to the end, when nobody disturbs it."""
+    """Return the numbers of the writes of an undisturbed rotation."""
     async with scene(*declared(kind)) as it:
         await it.live(MINUTE)
         first = len(it.server.log)
@@ -46,7 +46,7 @@ async def writes_of_a_rotation(kind: str) -> range:
 
 @pytest.mark.parametrize("part", range(SLICES))
 @pytest.mark.parametrize("kind", ["own", "given"])
-async def test_killed_after_every_write_in_turn_the_rotation_ends_and_nobody_is_refused(
+async def test_rotation_completes_without_rejections_after_a_crash_at_any_write(
     kind: str, part: int
 ) -> None:
     writes = (await writes_of_a_rotation(kind))[part::SLICES]
@@ -65,7 +65,5 @@ async def test_killed_after_every_write_in_turn_the_rotation_ends_and_nobody_is_
             assert len(it.status["authorities"]) == 1, told
             assert it.broken == [], told
             issued = [place for place in it.server.log if place[1].name.endswith("-identity")]
-            undisturbed = 4 * len(
-                IDENTITIES
-            )  # made, told of the new root, reissued, told of its end
+            undisturbed = 4 * len(IDENTITIES)  # issued, new root added, reissued, old root removed
             assert len(issued) == undisturbed, told

@@ -1,4 +1,4 @@
-"""A rotation waits for everybody, but not for so long that the old root takes all down with it."""
+"""A rotation waits for every bundle, but not beyond the old root's deadline."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ BUNDLE = "ConfigMap", Ref("team1", "trust-bundle")
 LEAF_LIFETIME = timedelta(hours=6)
 
 
-async def test_a_bundle_that_cannot_be_written_holds_a_root_up_until_leaves_would_be_cut() -> None:
+async def test_unwritable_bundle_delays_a_root_only_until_leaves_would_be_cut() -> None:
     async with scene() as it:
         gone = it.server.objects.pop(BUNDLE)
         it.server.refuses = lambda place: (

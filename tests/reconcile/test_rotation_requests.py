@@ -1,4 +1,4 @@
-"""Rotations that somebody asks for: now, twice, while one goes on, and in an emergency."""
+"""Requested rotations: immediate, repeated, during another rotation, and for a compromise."""
 
 import base64
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ def slots(it: Scene) -> set[str]:
     return set(it.server.objects["Secret", AUTHORITY]["data"])
 
 
-async def test_a_root_is_replaced_now_because_somebody_asks() -> None:
+async def test_request_rotates_the_root_now() -> None:
     async with scene() as it:
         first = it.active
         await it.live(MINUTE)
@@ -68,7 +68,7 @@ async def test_two_requests_at_once_are_one_rotation() -> None:
         assert it.phases == WHOLE
 
 
-async def test_root_and_leaves_at_once_break_nobody() -> None:
+async def test_root_and_leaves_rotated_at_once_reject_no_peer() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         before, now = leaves(it), stamp(it.clock.now())
@@ -84,7 +84,7 @@ async def test_root_and_leaves_at_once_break_nobody() -> None:
 
 
 @pytest.mark.parametrize("phase", ["Distributing", "Reissuing", "Retiring"])
-async def test_what_is_asked_for_during_a_rotation_follows_it(phase: str) -> None:
+async def test_request_during_a_rotation_follows_it(phase: str) -> None:
     async with scene() as it:
         await it.live(MINUTE)
         await it.user_puts(of_root(requestedAt=stamp(it.clock.now())))
@@ -96,7 +96,7 @@ async def test_what_is_asked_for_during_a_rotation_follows_it(phase: str) -> Non
         assert it.broken == []
 
 
-async def test_an_overlap_keeps_the_old_root_so_long() -> None:
+async def test_overlap_keeps_the_old_root_for_its_length() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         await it.user_puts(of_root(requestedAt=stamp(it.clock.now()), overlap="2h"))
@@ -107,7 +107,7 @@ async def test_an_overlap_keeps_the_old_root_so_long() -> None:
         assert it.phase == "Idle"
 
 
-async def test_a_rotation_that_is_taken_back_in_time_never_happens() -> None:
+async def test_request_withdrawn_in_time_has_no_effect() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         await it.user_puts(of_root(requestedAt=stamp(it.clock.now() + 5 * MINUTE)))
@@ -117,10 +117,10 @@ async def test_a_rotation_that_is_taken_back_in_time_never_happens() -> None:
         assert it.phases == ["Idle"]
 
 
-# Emergencies
+# Compromised roots
 
 
-async def test_a_compromised_root_goes_at_once_and_whom_that_cuts_off_is_told() -> None:
+async def test_compromised_root_is_dropped_at_once_and_blockers_are_named() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         first, before = it.active, leaves(it)
@@ -131,7 +131,7 @@ async def test_a_compromised_root_goes_at_once_and_whom_that_cuts_off_is_told() 
         assert it.active != first
         assert len(it.status["authorities"]) == 1
         assert {"tls.crt", "tls.key"} == slots(it)
-        (old,) = before & leaves(it)  # the one that is refused
+        (old,) = before & leaves(it)  # the one whose write is refused
         assert it.phase == "Reissuing"
         (blocker,) = it.blockers
         assert blocker == (
@@ -145,7 +145,7 @@ async def test_a_compromised_root_goes_at_once_and_whom_that_cuts_off_is_told() 
         assert it.phase == "Idle"
 
 
-async def test_a_root_to_come_that_is_compromised_never_signs() -> None:
+async def test_compromised_prepared_root_never_signs() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         first = it.active
@@ -159,7 +159,7 @@ async def test_a_root_to_come_that_is_compromised_never_signs() -> None:
         assert it.broken == []
 
 
-async def test_an_old_root_that_is_compromised_is_not_waited_for() -> None:
+async def test_compromised_retiring_root_is_not_awaited() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         first = it.active
@@ -170,7 +170,7 @@ async def test_an_old_root_that_is_compromised_is_not_waited_for() -> None:
         assert it.phase == "Idle"
 
 
-async def test_a_new_root_that_is_compromised_goes_while_the_one_before_still_serves() -> None:
+async def test_compromised_active_root_is_dropped_while_the_retiring_one_serves() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         first = it.active
@@ -186,13 +186,11 @@ async def test_a_new_root_that_is_compromised_goes_while_the_one_before_still_se
         assert it.active not in (first, stolen)
 
 
-# A reader that is never reached
+# A bundle that is never reached
 
 
-async def test_at_the_deadline_a_rotation_goes_ahead_without_a_reader_that_is_never_reached() -> (
-    None
-):
-    """Beyond it every new certificate would be cut short, and at its end all would be without."""
+async def test_rotation_proceeds_at_the_deadline_without_an_unreachable_bundle() -> None:
+    """After the deadline, every new certificate would be cut short."""
     async with scene() as it:
         await it.live(MINUTE)
         mute = "ConfigMap", Ref("team1", "trust-bundle")
@@ -202,7 +200,7 @@ async def test_at_the_deadline_a_rotation_goes_ahead_without_a_reader_that_is_ne
         await it.look_again()
         assert it.phase == "Distributing"
         assert str(mute[1].namespace) in it.blockers[0]
-        deadline = START + ROOT_LIFETIME - timedelta(hours=6)  # less the lifetime of a leaf
+        deadline = START + ROOT_LIFETIME - timedelta(hours=6)  # minus the lifetime of a leaf
         assert f"until {deadline:%Y-%m-%d %H:%M} UTC" in it.blockers[0]
         await it.live(timedelta(hours=1))
         for _ in range(20):
@@ -211,7 +209,7 @@ async def test_at_the_deadline_a_rotation_goes_ahead_without_a_reader_that_is_ne
         assert it.phase == "Idle"
 
 
-# A given CA
+# Given CAs
 
 
 ROOT, OTHER_ROOT = by_hand("corporate root"), by_hand("another root")
@@ -231,7 +229,7 @@ def with_a_given_ca() -> Iterable[Manifest]:
     return domain, given(FIRST, ROOT)
 
 
-async def test_a_given_ca_that_is_replaced_takes_over_step_by_step() -> None:
+async def test_replaced_given_ca_takes_over_in_phases() -> None:
     async with scene(*with_a_given_ca()) as it:
         await it.live(MINUTE)
         first = it.active
@@ -245,7 +243,7 @@ async def test_a_given_ca_that_is_replaced_takes_over_step_by_step() -> None:
         assert bundle.encode() == OTHER_ROOT.pem
 
 
-async def test_a_given_ca_that_is_taken_back_in_time_never_signs() -> None:
+async def test_given_ca_withdrawn_in_time_never_signs() -> None:
     async with scene(*with_a_given_ca()) as it:
         await it.live(MINUTE)
         first, before = it.active, leaves(it)
@@ -257,7 +255,7 @@ async def test_a_given_ca_that_is_taken_back_in_time_never_signs() -> None:
         assert it.broken == []
 
 
-async def test_a_given_ca_that_is_replaced_again_meanwhile_ends_with_the_last() -> None:
+async def test_given_ca_replaced_twice_ends_with_the_last() -> None:
     async with scene(*with_a_given_ca()) as it:
         await it.live(MINUTE)
         await it.user_puts(given(SECOND, OTHER_ROOT))
@@ -270,7 +268,7 @@ async def test_a_given_ca_that_is_replaced_again_meanwhile_ends_with_the_last() 
         assert it.broken == []
 
 
-async def test_a_given_ca_that_is_gone_half_way_pauses_everything_and_nothing_breaks() -> None:
+async def test_given_ca_lost_during_a_rotation_pauses_it_without_rejections() -> None:
     async with scene(*with_a_given_ca()) as it:
         await it.live(MINUTE)
         await it.user_puts(given(SECOND, OTHER_ROOT))
@@ -286,7 +284,7 @@ async def test_a_given_ca_that_is_gone_half_way_pauses_everything_and_nothing_br
         assert base64.b64decode(stored["tls.crt"]) == SECOND.pem
 
 
-async def test_a_given_ca_whose_time_is_over_never_takes_over() -> None:
+async def test_expired_given_ca_never_takes_over() -> None:
     async with scene(*with_a_given_ca()) as it:
         await it.live(MINUTE)
         first = it.active
@@ -297,7 +295,7 @@ async def test_a_given_ca_whose_time_is_over_never_takes_over() -> None:
         assert it.broken == []
 
 
-async def test_a_given_ca_whose_time_has_not_come_takes_over_when_it_has() -> None:
+async def test_given_ca_not_yet_valid_takes_over_once_it_is_valid() -> None:
     async with scene(*with_a_given_ca()) as it:
         await it.live(MINUTE)
         first = it.active
@@ -312,7 +310,7 @@ async def test_a_given_ca_whose_time_has_not_come_takes_over_when_it_has() -> No
         assert it.broken == []
 
 
-async def test_from_a_root_of_its_own_to_a_given_ca_and_back_nobody_is_refused() -> None:
+async def test_switch_from_own_root_to_given_ca_and_back_rejects_no_peer() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         own, *given_ca = with_a_given_ca()
@@ -327,7 +325,7 @@ async def test_from_a_root_of_its_own_to_a_given_ca_and_back_nobody_is_refused()
         assert it.broken == []
 
 
-async def test_a_compromised_given_ca_is_asked_for_another() -> None:
+async def test_compromised_given_ca_waits_for_another() -> None:
     async with scene(*with_a_given_ca()) as it:
         await it.live(MINUTE)
         first = it.active

@@ -1,6 +1,6 @@
-"""Leaves that live for five minutes, the shortest there are, and nobody is refused.
+"""Leaves with the shortest lifetime, five minutes, reject no peer.
 
-Every leaf is renewed about every three minutes here, so what is done late, or too often, shows.
+Every leaf is renewed about every three minutes, so work that is late or too frequent shows.
 """
 
 from collections import Counter
@@ -18,11 +18,11 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 LIFETIME = 5 * MINUTE
 SOONEST, LATEST = LIFETIME * 3 / 5, LIFETIME * 2 / 3
-"""Between which ages a leaf is renewed; when exactly, its identity's UID decides."""
+"""Ages between which a leaf is renewed; the identity's UID decides the exact age."""
 
 
 class ShortScene(Scene):
-    """A scene in which much happens in a minute."""
+    """Scene with short steps and a short propagation delay."""
 
     step = timedelta(seconds=10)
 
@@ -34,7 +34,7 @@ class ShortScene(Scene):
         )
 
 
-async def test_every_leaf_is_renewed_in_time_and_no_oftener() -> None:
+async def test_every_leaf_is_renewed_in_time_and_not_more_often() -> None:
     async with begun(ShortScene()) as it:
         await it.live(MINUTE)
         before, written = leaves(it), len(it.server.log)
@@ -50,7 +50,7 @@ async def test_every_leaf_is_renewed_in_time_and_no_oftener() -> None:
         assert not writes
 
 
-async def test_roots_that_live_for_an_hour_follow_each_other_and_nobody_is_refused() -> None:
+async def test_successive_roots_of_one_hour_reject_no_peer() -> None:
     async with begun(ShortScene(authority={"selfManaged": {"lifetime": "1h"}})) as it:
         await it.live(4 * HOUR)
         rotations = it.phases.count("Distributing")
@@ -59,7 +59,7 @@ async def test_roots_that_live_for_an_hour_follow_each_other_and_nobody_is_refus
         assert it.broken == []
 
 
-async def test_an_operator_killed_again_and_again_renews_in_time_and_replaces_a_root() -> None:
+async def test_repeatedly_killed_operator_renews_in_time_and_rotates_a_root() -> None:
     async with begun(ShortScene()) as it:
         await it.live(MINUTE)
         first = it.active
@@ -73,7 +73,7 @@ async def test_an_operator_killed_again_and_again_renews_in_time_and_replaces_a_
 
 
 @pytest.mark.parametrize("phase", ["Idle", "Distributing", "Reissuing", "Retiring"])
-async def test_an_operator_away_for_longer_than_a_life_puts_everything_right(phase: str) -> None:
+async def test_operator_away_for_longer_than_a_leaf_lives_recovers(phase: str) -> None:
     async with begun(ShortScene()) as it:
         await it.live(MINUTE)
         first = it.active
@@ -91,7 +91,7 @@ async def test_an_operator_away_for_longer_than_a_life_puts_everything_right(pha
         assert it.broken == []
 
 
-async def test_an_operator_away_for_longer_than_the_root_lives_makes_another() -> None:
+async def test_operator_away_for_longer_than_the_root_lives_makes_another() -> None:
     async with begun(ShortScene(authority={"selfManaged": {"lifetime": "1h"}})) as it:
         first = it.active
         await it.live_without(2 * HOUR)
@@ -104,7 +104,7 @@ async def test_an_operator_away_for_longer_than_the_root_lives_makes_another() -
 
 
 @pytest.mark.parametrize(("propagation", "bears"), [(LIFETIME / 3, True), (3 * MINUTE, False)])
-async def test_readers_may_lag_by_a_third_of_a_life_and_no_more(
+async def test_pods_may_lag_by_a_third_of_a_leaf_lifetime_and_no_more(
     propagation: timedelta, bears: bool
 ) -> None:
     async with begun(ShortScene(propagation=propagation)) as it:
@@ -112,8 +112,8 @@ async def test_readers_may_lag_by_a_third_of_a_life_and_no_more(
         assert (it.broken == []) is bears
 
 
-async def test_leaves_of_a_ca_that_has_only_just_begun_are_renewed_in_time() -> None:
-    """Cut to its beginning they seem to be younger than they are."""
+async def test_leaves_of_a_new_ca_are_renewed_in_time() -> None:
+    """Cut to the CA's start of validity, they seem younger than they are."""
     just_begun = given(by_hand("just begun", begins=timedelta(0)), None)
     authority = {"secretRef": {"name": "corporate"}}
     async with begun(ShortScene(just_begun, authority=authority)) as it:

@@ -1,4 +1,4 @@
-"""What a copy does whose world is behind, or whom the API server answers with a conflict."""
+"""Copies with a stale view, and writes that the API server answers with a conflict."""
 
 import asyncio
 import copy
@@ -29,7 +29,7 @@ POLICY = "NetworkPolicy", Ref("shop", "payments-troth")
 DECLARED = ("TrustDomain", "ServiceIdentity")
 LATER = NOW + timedelta(hours=17)
 A_WHILE = 70.0
-"""Seconds in which everything that was refused is tried again; they take no time here."""
+"""Virtual seconds, long enough to retry every refused write."""
 
 
 def shop(server: type[Server] = Server) -> Server:
@@ -44,7 +44,7 @@ def conflict() -> ApiError:
     return ApiError(409, "Conflict", "please apply your changes to the latest version")
 
 
-def test_a_copy_that_is_behind_does_not_replace_what_another_has_issued() -> None:
+def test_stale_copy_does_not_replace_what_another_copy_issued() -> None:
     async def story() -> None:
         server = shop()
         await converge(server)
@@ -67,7 +67,7 @@ def test_a_copy_that_is_behind_does_not_replace_what_another_has_issued() -> Non
     virtual_time.run(story())
 
 
-async def test_what_another_issued_since_it_was_planned_is_not_replaced() -> None:
+async def test_certificate_issued_by_another_copy_after_the_plan_is_kept() -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -78,14 +78,16 @@ async def test_what_another_issued_since_it_was_planned_is_not_replaced() -> Non
     (step,) = (each for each in plan(identity_key(SID), world, at(NOW)).steps if is_leaf(each))
     assert isinstance(step, IssueLeaf)
     secret["metadata"]["resourceVersion"] += "000"
-    world.observe(copy.deepcopy(secret), uptime=0.0)  # as a watch tells it while the key is made
+    world.observe(
+        copy.deepcopy(secret), uptime=0.0
+    )  # the watch event arrives while the key is generated
     with pytest.raises(TryAgain):
         await Executor(server, world, keyring, MovableClock(NOW)).execute(step)
     assert server.objects[SECRET] == secret
 
 
-async def test_a_copy_that_is_behind_brings_back_nothing_of_what_is_suspended() -> None:
-    """Two domains claim the namespace; what stands there is kept, less what is taken back."""
+async def test_stale_copy_restores_nothing_while_suspended() -> None:
+    """Two domains claim the namespace: objects stay, minus what is revoked."""
     opened = identity(ports=["https"], accepts=[accept("checkout"), accept("web")])
     server = Server(
         [
@@ -108,7 +110,7 @@ async def test_a_copy_that_is_behind_brings_back_nothing_of_what_is_suspended() 
         assert {place: server.objects[place] for place in narrowed} == narrowed
 
 
-def test_a_status_that_met_a_conflict_is_written_again() -> None:
+def test_status_write_that_meets_a_conflict_is_retried() -> None:
     async def story() -> None:
         server = shop()
         refusals = [conflict()]
@@ -125,7 +127,7 @@ def test_a_status_that_met_a_conflict_is_written_again() -> None:
 
 
 class Speechless(Server):
-    """Carries out every write but that of a status, and its watch tells of it, but no answer."""
+    """Executes every write and sends its event, but answers only writes of statuses."""
 
     tell: Callable[[Manifest], None]
 
@@ -137,13 +139,13 @@ class Speechless(Server):
         raise ApiError(0, "ServerDisconnectedError", "the answer was lost")
 
 
-def test_an_operator_that_hears_no_answer_gets_on_by_what_it_sees() -> None:
+def test_operator_without_answers_progresses_by_its_watch() -> None:
     async def story() -> None:
         domains = [namespace(f"shop-{number}", domain="production") for number in range(12)]
         server = Speechless([*domains, domain(tokens={})])
         async with running(server) as it:
             server.tell = it.engine.observe
-            await asyncio.sleep(10)  # with a pause that doubles with every write it would be hours
+            await asyncio.sleep(10)  # if the pause doubled with every write, it would take hours
             assert (
                 server.condition("TrustDomain", Ref("", "production"), "Ready")["status"] == "True"
             )
@@ -152,7 +154,7 @@ def test_an_operator_that_hears_no_answer_gets_on_by_what_it_sees() -> None:
 
 
 class Reluctant(Server):
-    """Answers the first removal with a conflict."""
+    """Answers the first deletion with a conflict."""
 
     reluctance = 1
 
@@ -163,7 +165,7 @@ class Reluctant(Server):
         return await super().delete(kind, ref, uid)
 
 
-def test_what_could_not_be_removed_for_a_conflict_is_removed_later() -> None:
+def test_deletion_that_meets_a_conflict_is_retried() -> None:
     async def story() -> None:
         server = shop(Reluctant)
         async with running(server) as it:

@@ -1,4 +1,4 @@
-"""The key that signs tokens is replaced while everybody calls, and no token is refused."""
+"""Token key rotations during which no token is rejected."""
 
 import copy
 from datetime import timedelta
@@ -16,14 +16,14 @@ from troth.world.observation import objects as observe
 MINUTE = timedelta(minutes=1)
 WHOLE = ["Idle", "Distributing", "Retiring", "Idle"]
 LONG = timedelta(minutes=30)
-"""Longer than a handover: propagation, then what the last token lives, then propagation."""
+"""Longer than a rotation: propagation, the life of the last token, and propagation."""
 
 
 def data(it: TokenScene) -> dict[str, bytes]:
     return observe.decoded(it.server.objects[TOKENS])
 
 
-async def test_a_key_is_replaced_when_it_is_old_and_no_token_is_refused() -> None:
+async def test_old_key_is_rotated_and_no_token_is_rejected() -> None:
     async with scene() as it:
         first = it.signing
         await it.live(KEY_LIFETIME - MINUTE)
@@ -36,7 +36,7 @@ async def test_a_key_is_replaced_when_it_is_old_and_no_token_is_refused() -> Non
         assert it.broken == []
 
 
-async def test_it_is_published_everywhere_for_long_enough_before_it_signs() -> None:
+async def test_key_is_published_long_enough_before_it_signs() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         first = it.signing
@@ -53,7 +53,7 @@ async def test_it_is_published_everywhere_for_long_enough_before_it_signs() -> N
         assert it.broken == []
 
 
-async def test_the_old_one_is_published_until_its_last_token_has_ended_and_no_longer() -> None:
+async def test_old_key_is_published_until_its_last_token_expires() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         (old,) = it.keys_in(ABROAD)
@@ -69,7 +69,7 @@ async def test_the_old_one_is_published_until_its_last_token_has_ended_and_no_lo
         assert it.broken == []
 
 
-async def test_a_rotation_of_the_domain_renews_root_and_key_alike() -> None:
+async def test_rotation_of_the_domain_renews_both_root_and_token_key() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         root, key = it.active, it.signing
@@ -87,7 +87,7 @@ async def test_a_rotation_of_the_domain_renews_root_and_key_alike() -> None:
 
 
 @pytest.mark.parametrize("phase", ["Distributing", "Retiring"])
-async def test_an_operator_killed_in_any_phase_goes_on_where_it_was(phase: str) -> None:
+async def test_operator_killed_in_any_phase_continues(phase: str) -> None:
     async with scene() as it:
         await it.live(MINUTE)
         await it.ask()
@@ -100,7 +100,7 @@ async def test_an_operator_killed_in_any_phase_goes_on_where_it_was(phase: str) 
         assert it.broken == []
 
 
-async def test_killed_after_every_write_in_turn_it_ends_and_no_token_is_refused() -> None:
+async def test_rotation_completes_without_rejections_after_a_crash_at_any_write() -> None:
     async def story(it: TokenScene) -> None:
         await it.live(MINUTE)
         await it.ask()
@@ -128,8 +128,8 @@ async def test_killed_after_every_write_in_turn_it_ends_and_no_token_is_refused(
             assert it.broken == [], told
 
 
-async def test_a_bundle_that_cannot_be_written_holds_it_up_and_is_named() -> None:
-    """Also one of a domain that it federates with."""
+async def test_unwritable_bundle_delays_the_rotation_and_is_named() -> None:
+    """Also a bundle of a federated domain."""
     async with scene() as it:
         await it.live(MINUTE)
         first, place = it.signing, ("ConfigMap", Ref(ABROAD, "trust-bundle"))
@@ -150,7 +150,7 @@ async def test_a_bundle_that_cannot_be_written_holds_it_up_and_is_named() -> Non
         assert it.broken == []
 
 
-async def test_a_bundle_edited_by_hand_is_put_right_and_the_wait_begins_anew() -> None:
+async def test_bundle_drift_is_restored_and_the_wait_restarts() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         await it.ask()
@@ -167,7 +167,7 @@ async def test_a_bundle_edited_by_hand_is_put_right_and_the_wait_begins_anew() -
         assert it.broken == []
 
 
-async def test_a_namespace_may_join_meanwhile() -> None:
+async def test_namespace_may_join_during_a_rotation() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         await it.ask()
@@ -178,10 +178,10 @@ async def test_a_namespace_may_join_meanwhile() -> None:
         assert it.broken == []
 
 
-# A key that others have
+# Compromised keys
 
 
-async def test_a_compromised_key_is_dropped_at_once_and_not_kept() -> None:
+async def test_compromised_key_is_dropped_at_once() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         first, (kid,) = it.signing, it.keys_in(ABROAD)
@@ -193,7 +193,7 @@ async def test_a_compromised_key_is_dropped_at_once_and_not_kept() -> None:
         assert "TokenKeyReplaced" in it.server.reasons()
 
 
-async def test_a_compromised_key_to_come_never_signs() -> None:
+async def test_compromised_prepared_key_never_signs() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         await it.ask()
@@ -207,7 +207,7 @@ async def test_a_compromised_key_to_come_never_signs() -> None:
         assert it.broken == []
 
 
-async def test_a_compromised_key_before_is_not_waited_for() -> None:
+async def test_compromised_retiring_key_is_not_awaited() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         first, (kid,) = it.signing, it.keys_in(ABROAD)
@@ -220,10 +220,10 @@ async def test_a_compromised_key_before_is_not_waited_for() -> None:
         assert it.token_phase == "Idle"
 
 
-# What goes wrong
+# Failures
 
 
-async def test_half_a_key_to_come_is_dropped_and_a_whole_one_made() -> None:
+async def test_incomplete_prepared_key_is_dropped_and_replaced() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         await it.ask()
@@ -236,7 +236,7 @@ async def test_half_a_key_to_come_is_dropped_and_a_whole_one_made() -> None:
 
 
 @pytest.mark.parametrize("phase", ["Distributing", "Retiring"])
-async def test_a_secret_that_is_lost_meanwhile_is_made_anew(phase: str) -> None:
+async def test_secret_lost_during_a_rotation_is_recreated(phase: str) -> None:
     async with scene() as it:
         await it.live(MINUTE)
         await it.ask()
@@ -250,7 +250,7 @@ async def test_a_secret_that_is_lost_meanwhile_is_made_anew(phase: str) -> None:
         assert it.condition("TokensReady") == ("True", "Active")
 
 
-async def test_a_key_of_unknown_age_is_replaced() -> None:
+async def test_key_of_unknown_age_is_rotated() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         first = it.signing
@@ -261,10 +261,10 @@ async def test_a_key_of_unknown_age_is_replaced() -> None:
         assert it.broken == []
 
 
-# What is told, and what is written
+# Events and writes
 
 
-async def test_every_step_is_told_once() -> None:
+async def test_every_step_is_reported_once() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         await it.ask()
@@ -273,7 +273,7 @@ async def test_every_step_is_told_once() -> None:
         assert told == ["TokenKeyPrepared", "TokenKeyActivated", "TokenKeyDropped"]
 
 
-async def test_a_restart_writes_nothing() -> None:
+async def test_restart_writes_nothing() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         writes = len(it.server.log)
@@ -295,11 +295,11 @@ async def test_no_key_is_in_a_status_or_an_event() -> None:
                 assert line not in told
 
 
-# The issuer, when the root is replaced
+# The issuer during a root rotation
 
 
-async def test_a_root_does_not_sign_before_the_issuer_knows_it() -> None:
-    """Its callers would have certificates that it refuses."""
+async def test_root_does_not_sign_before_the_issuer_trusts_it() -> None:
+    """Otherwise the issuer would reject its callers' certificates."""
     async with scene() as it:
         await it.live(MINUTE)
         root = it.active
@@ -318,7 +318,7 @@ async def test_a_root_does_not_sign_before_the_issuer_knows_it() -> None:
         assert it.broken == []
 
 
-async def test_a_root_stays_while_the_issuer_shows_a_certificate_of_it() -> None:
+async def test_root_stays_while_the_issuer_presents_a_certificate_of_it() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         await it.ask()

@@ -1,4 +1,4 @@
-"""How far a sender's keys go: no further than they are for, and no longer than they are given."""
+"""A sender's keys reach only the gateway they are for, and only while they are given."""
 
 import base64
 import copy
@@ -38,10 +38,10 @@ AT_EDGE = "Secret", Ref("edge", "shop.stripe-charges")
     ],
     ids=["of no trust domain", "of another environment"],
 )
-async def test_a_gateway_that_may_never_call_the_target_has_no_key_of_the_senders(
+async def test_gateway_that_must_not_call_the_target_has_no_sender_key(
     where: list[Manifest], reason: str
 ) -> None:
-    """Else whoever writes an endpoint could have production's keys brought to staging."""
+    """Otherwise the author of an endpoint could move production's keys to staging."""
     async with settled(gateway("edge", "edge"), endpoint(gateway=OTHER), *where) as (server, it):
         assert AT_EDGE not in server.objects
         assert ready(server, "GatewayConfigured") == ("False", reason)
@@ -52,7 +52,7 @@ async def test_a_gateway_that_may_never_call_the_target_has_no_key_of_the_sender
         assert AT_EDGE not in server.objects
 
 
-async def test_what_a_gateway_has_stays_while_nobody_can_tell_whose_its_namespace_is() -> None:
+async def test_compiled_endpoint_stays_while_the_gateway_domain_is_unsettled() -> None:
     async with settled() as (server, it):
         before = copy.deepcopy(server.objects[COMPILED])
         twin = builders.domain("twin", namespaceSelector={"matchLabels": {"webhooks": "yes"}})
@@ -62,10 +62,10 @@ async def test_what_a_gateway_has_stays_while_nobody_can_tell_whose_its_namespac
 
 
 @pytest.mark.parametrize("unsettled", ["source", "gateway"])
-async def test_a_key_that_is_taken_back_goes_also_while_the_rest_cannot_be_told(
+async def test_revoked_key_is_removed_even_while_the_rest_is_unsettled(
     unsettled: str,
 ) -> None:
-    """A key that leaked must not go on verifying until somebody has mended something else."""
+    """A leaked key must not verify until another problem is fixed."""
     async with settled(issued(), keys(old=ONE, new=TWO)) as (server, it):
         before = server.objects[COMPILED]["data"]["endpoint.json"]
         if unsettled == "source":
@@ -86,7 +86,7 @@ async def test_a_key_that_is_taken_back_goes_also_while_the_rest_cannot_be_told(
         assert tried(server) == {"main": ONE.encode()}
 
 
-async def test_certificates_that_are_pinned_and_not_there_are_not_asked_of_aws_instead() -> None:
+async def test_missing_pinned_certificates_are_not_fetched_from_aws_instead() -> None:
     sns = {"scheme": "SNS", "sns": BASES["sns"]["spec"]["inbound"]["sns"]}
     async with settled(endpoint(**sns)) as (server, it):
         assert compiled(server).target is not None
@@ -96,7 +96,7 @@ async def test_certificates_that_are_pinned_and_not_there_are_not_asked_of_aws_i
         assert "Secret shop/stripe-signing with the label" in compiled(server).suspended
 
 
-async def test_while_the_rest_cannot_be_told_what_somebody_else_wrote_does_not_stand() -> None:
+async def test_foreign_change_is_not_kept_while_the_rest_is_unsettled() -> None:
     async with settled(issued(), keys()) as (server, it):
         both = {"matchExpressions": [{"key": "domain", "operator": "Exists"}]}
         await it.put(builders.domain("rival", namespaceSelector=both))
@@ -112,8 +112,8 @@ async def test_while_the_rest_cannot_be_told_what_somebody_else_wrote_does_not_s
         assert ready(server) == ("True", "InPlace")
 
 
-async def test_a_key_that_goes_on_being_used_is_told_of_by_the_hour() -> None:
-    """Else every endpoint that gets deliveries would have its status written all day long."""
+async def test_use_of_a_key_is_reported_once_an_hour() -> None:
+    """Otherwise every endpoint with deliveries would have its status written all day."""
     used = [NOW + timedelta(minutes=each) for each in (0, 11, 22, 33, 44, 55, 66, 77)]
     async with settled(issued(), keys(main=ONE)) as (server, it):
         for moment in used:
@@ -122,7 +122,7 @@ async def test_a_key_that_goes_on_being_used_is_told_of_by_the_hour() -> None:
         assert server.objects[WEBHOOK]["status"]["keys"][0]["lastVerified"] == stamp(used[6])
 
 
-async def test_nobody_is_told_to_give_the_sender_a_key_that_the_gateway_does_not_try() -> None:
+async def test_status_offers_no_key_that_the_gateway_does_not_try() -> None:
     certificate = BASES["stripe"]["spec"]["inbound"]["source"]["clientCertificate"]
     async with settled() as (server, it):
         await it.put(endpoint(source={"clientCertificate": certificate}))

@@ -1,4 +1,4 @@
-"""The key of a gateway is replaced while deliveries come, and none is refused for it."""
+"""Gateway key rotations during which no delivery is rejected."""
 
 import copy
 from datetime import timedelta
@@ -20,14 +20,14 @@ from troth.resources.references import Ref
 from troth.world.observation import objects as observe
 
 LONG = timedelta(minutes=20)
-"""Longer than a handover: propagation, then what the last token lives, then propagation."""
+"""Longer than a rotation: propagation, the life of the last token, and propagation."""
 
 
 def held(it: WebhookScene) -> list[str]:
     return sorted(observe.decoded(it.server.objects[KEYS]))
 
 
-async def test_a_key_is_replaced_when_it_is_old_and_no_delivery_is_refused() -> None:
+async def test_old_key_is_rotated_and_no_delivery_is_rejected() -> None:
     async with scene() as it:
         first = it.signing
         await it.clock.move_to(it.clock.now() + KEY_LIFETIME - PROPAGATION - 2 * MINUTE)
@@ -41,7 +41,7 @@ async def test_a_key_is_replaced_when_it_is_old_and_no_delivery_is_refused() -> 
         assert it.broken == []
 
 
-async def test_every_target_knows_it_for_long_enough_before_it_signs() -> None:
+async def test_every_target_knows_a_key_long_enough_before_it_signs() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         first = it.signing
@@ -56,7 +56,7 @@ async def test_every_target_knows_it_for_long_enough_before_it_signs() -> None:
         assert it.broken == []
 
 
-async def test_the_old_one_is_known_until_its_last_token_has_ended_and_no_longer() -> None:
+async def test_old_key_is_known_until_its_last_token_expires() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         old = it.signing
@@ -72,7 +72,7 @@ async def test_the_old_one_is_known_until_its_last_token_has_ended_and_no_longer
         assert it.broken == []
 
 
-async def test_a_target_that_cannot_be_told_holds_it_up_and_is_named() -> None:
+async def test_unwritable_target_delays_the_rotation_and_is_named() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         first, deaf = it.signing, Ref(TARGETS[0].namespace, f"{TARGETS[0].name}-identity")
@@ -93,7 +93,7 @@ async def test_a_target_that_cannot_be_told_holds_it_up_and_is_named() -> None:
         assert it.broken == []
 
 
-async def test_a_target_that_comes_meanwhile_is_waited_for_as_well() -> None:
+async def test_target_added_during_a_rotation_is_awaited() -> None:
     late = target(TARGETS[0], accepts=[])
     async with scene() as it:
         await it.user_puts(late)
@@ -109,7 +109,7 @@ async def test_a_target_that_comes_meanwhile_is_waited_for_as_well() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 4, 8, 12])
-async def test_an_operator_killed_at_any_time_goes_on_where_it_was(steps: int) -> None:
+async def test_operator_killed_at_any_time_continues(steps: int) -> None:
     async with scene() as it:
         await it.live(MINUTE)
         first = it.signing
@@ -123,7 +123,7 @@ async def test_an_operator_killed_at_any_time_goes_on_where_it_was(steps: int) -
         assert it.broken == []
 
 
-async def test_killed_after_every_write_in_turn_it_ends_and_no_delivery_is_refused() -> None:
+async def test_rotation_completes_without_rejections_after_a_crash_at_any_write() -> None:
     async def story(it: WebhookScene) -> None:
         await it.live(MINUTE)
         await it.ask()
@@ -144,7 +144,7 @@ async def test_killed_after_every_write_in_turn_it_ends_and_no_delivery_is_refus
             assert it.broken == [], number
 
 
-async def test_a_next_key_that_somebody_spoils_is_made_anew() -> None:
+async def test_corrupted_next_key_is_replaced() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         first = it.signing
@@ -160,7 +160,7 @@ async def test_a_next_key_that_somebody_spoils_is_made_anew() -> None:
         assert it.broken == []
 
 
-async def test_where_the_last_endpoint_goes_so_do_the_keys() -> None:
+async def test_keys_are_removed_with_the_last_endpoint() -> None:
     async with scene() as it:
         assert it.known_at(TARGETS[0]) == {it.signing}
         it.engine.forget("WebhookEndpoint", TARGETS[0], 10**9)
@@ -183,7 +183,7 @@ async def test_nothing_is_written_while_nothing_is_due() -> None:
         assert it.server.writes == before
 
 
-async def test_the_rotation_that_asked_tells_how_far_it_is() -> None:
+async def test_credential_rotation_reports_its_phases() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         await it.ask()

@@ -1,4 +1,4 @@
-"""A delivery goes to a target only when its pods have surely read that they are to take it."""
+"""The gateway delivers to a target only after its pods have surely read their configuration."""
 
 import copy
 
@@ -24,7 +24,7 @@ ENDPOINT = "WebhookEndpoint", FIRST
 
 
 def moved(path: str) -> Manifest:
-    """The first target's endpoint, which leads to another path there."""
+    """Return the first target's endpoint with another path."""
     there = copy.deepcopy(endpoint(FIRST))
     there["spec"]["inbound"]["target"]["path"] = path
     return there
@@ -35,7 +35,7 @@ def ready(it: WebhookScene) -> tuple[str, str]:
     return found["status"], found["reason"]
 
 
-async def test_the_first_deliveries_wait_until_every_target_knows_of_them() -> None:
+async def test_first_deliveries_wait_until_every_target_is_configured() -> None:
     async with opening() as it:
         assert ready(it) == ("False", "TargetPending")
         await it.live(PROPAGATION - STEP)
@@ -47,7 +47,7 @@ async def test_the_first_deliveries_wait_until_every_target_knows_of_them() -> N
 
 
 @pytest.mark.parametrize("after", range(1, 6))
-async def test_an_operator_that_is_killed_meanwhile_shortens_no_wait(after: int) -> None:
+async def test_operator_killed_meanwhile_shortens_no_wait(after: int) -> None:
     async with opening() as it:
         await it.live(after * STEP)
         await it.kill()
@@ -58,7 +58,7 @@ async def test_an_operator_that_is_killed_meanwhile_shortens_no_wait(after: int)
         assert it.delivered() == set(TARGETS)
 
 
-async def test_nor_is_anything_that_is_delivered_held_up_by_that() -> None:
+async def test_operator_restart_does_not_interrupt_deliveries() -> None:
     async with scene() as it:
         await it.kill()
         writes = it.server.writes
@@ -68,8 +68,8 @@ async def test_nor_is_anything_that_is_delivered_held_up_by_that() -> None:
         assert it.delivered() == set(TARGETS)
 
 
-async def test_of_an_endpoint_that_no_gateway_has_a_restart_tells_the_same() -> None:
-    """What its target has been told is kept with what the gateway has, and it has no key yet."""
+async def test_restart_writes_nothing_for_an_endpoint_without_a_gateway() -> None:
+    """The gateway's Secret records what the target read, and this endpoint has no key yet."""
     without_key = copy.deepcopy(endpoint(FIRST))
     without_key["metadata"]["name"] = "charges"
     without_key["spec"]["inbound"] |= {"scheme": "Stripe", "secretRef": {"name": "not-there"}}
@@ -82,7 +82,7 @@ async def test_of_an_endpoint_that_no_gateway_has_a_restart_tells_the_same() -> 
         assert it.server.writes == writes
 
 
-async def test_an_endpoint_that_leads_elsewhere_waits_and_the_others_do_not() -> None:
+async def test_endpoint_with_a_new_path_waits_and_others_do_not() -> None:
     async with scene() as it:
         await it.user_puts(moved("/elsewhere"))
         for _ in range(PROPAGATION // STEP - 1):
@@ -93,7 +93,7 @@ async def test_an_endpoint_that_leads_elsewhere_waits_and_the_others_do_not() ->
         assert it.broken == []
 
 
-async def test_a_target_that_cannot_be_told_is_not_delivered_to() -> None:
+async def test_unwritable_target_gets_no_deliveries() -> None:
     async with scene() as it:
         deaf = "Secret", Ref(FIRST.namespace, f"{FIRST.name}-identity")
         it.server.refuses = lambda place: ApiError(403, "Forbidden", "") if place == deaf else None
@@ -107,7 +107,7 @@ async def test_a_target_that_cannot_be_told_is_not_delivered_to() -> None:
         assert it.broken == []
 
 
-async def test_a_signing_key_that_is_lost_puts_deliveries_off_until_targets_have_the_next() -> None:
+async def test_lost_signing_key_defers_deliveries_until_targets_have_the_next() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         before = it.signing
@@ -121,7 +121,7 @@ async def test_a_signing_key_that_is_lost_puts_deliveries_off_until_targets_have
         assert it.delivered() == set(TARGETS)
 
 
-async def test_consent_that_ends_and_comes_again_is_waited_for() -> None:
+async def test_consent_that_ends_and_returns_is_awaited() -> None:
     async with scene() as it:
         await it.user_puts(target(FIRST, accepts=[]))
         assert it.delivered() == set(TARGETS[1:])
@@ -133,7 +133,7 @@ async def test_consent_that_ends_and_comes_again_is_waited_for() -> None:
         assert it.broken == []
 
 
-async def test_killed_after_every_write_of_an_opening_nothing_is_ever_refused() -> None:
+async def test_crash_at_any_write_of_a_new_endpoint_rejects_nothing() -> None:
     async with opening() as it:
         await it.live(2 * PROPAGATION)
         end = len(it.server.log)

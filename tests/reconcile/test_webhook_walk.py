@@ -1,7 +1,8 @@
 """Every field of a WebhookEndpoint is changed and changed back.
 
-The change takes effect where is said here, and changed back everything is as if it had never been:
-what the gateway has, what Troth keeps, and what is told. The fields are those of the generated CRD.
+The change takes effect in the part named here. After the field is changed back, the gateway's
+configuration, Troth's Secrets and the status equal those before. The fields are those of the
+generated CRD.
 """
 
 import asyncio
@@ -51,7 +52,7 @@ DECLARED: list[Manifest] = [
     endpoint("gitlab", scheme="GitLabToken", acceptUnsigned=UNSIGNED),
 ]
 TOLD, KEYS, KEPT, STATUS = "told", "key", "kept", "status"
-"""What the gateway is told and with which keys, what Secrets there are, what the status says."""
+"""The gateway's configuration, the gateway's keys, the Secrets that exist, and the status."""
 INBOUND: dict[str, Change] = {
     "": Change(
         STATUS,
@@ -103,12 +104,12 @@ CHANGES = {
 FIELDS = [
     each
     for each in all_fields()
-    if each.kind == "WebhookEndpoint" and each.path[0] == "inbound"  # nothing is sent yet
+    if each.kind == "WebhookEndpoint" and each.path[0] == "inbound"  # outbound is not implemented
 ]
 
 
 def cluster() -> list[Manifest]:
-    """A shop with another gateway, another target, another port and another Secret."""
+    """Return a cluster with another gateway, another target, another port and another Secret."""
     consent = [
         accepts_gateway("webhooks", "other"),
         accepts_gateway("webhooks", "other", name="edge", namespace="edge"),
@@ -135,7 +136,7 @@ def cluster() -> list[Manifest]:
 
 
 def account(server: Server) -> dict[tuple[str, str], Any]:
-    """What there is of webhooks, without what is random or of the past."""
+    """Return everything about webhooks, without random values and history."""
     found: dict[tuple[str, str], Any] = {}
     for (kind, ref), each in server.objects.items():
         if kind == "WebhookEndpoint":
@@ -168,7 +169,7 @@ def differing(one: dict[Any, Any], other: dict[Any, Any]) -> set[tuple[str, str]
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=str)
-def test_a_field_takes_effect_and_leaves_no_trace(field: Field) -> None:
+def test_field_takes_effect_and_leaves_no_trace(field: Field) -> None:
     change = CHANGES[str(field)]
 
     async def story() -> None:
@@ -196,8 +197,8 @@ def test_every_field_has_its_change_and_every_change_its_field() -> None:
     assert {str(each) for each in FIELDS} == CHANGES.keys()
 
 
-def test_what_is_declared_here_is_in_place() -> None:
-    """Else a field would show no effect for want of one that its endpoint has."""
+def test_declared_endpoints_are_ready() -> None:
+    """Otherwise a field may show no effect because its endpoint is not ready."""
 
     async def story() -> None:
         server = Server(cluster())

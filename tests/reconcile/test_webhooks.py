@@ -1,4 +1,4 @@
-"""An endpoint is made known to its gateway with few requests, kept so, and taken back with it."""
+"""The gateway's copy of an endpoint: few requests, drift restored, deleted with the endpoint."""
 
 import asyncio
 import base64
@@ -30,13 +30,13 @@ WEBHOOK = "WebhookEndpoint", CHARGES
 MADE = "Secret", Ref("shop", "stripe-charges-webhook")
 GIVEN = "Secret", Ref("shop", "stripe-signing")
 WRITES = 14
-"""All that is written for a shop with a webhook."""
+"""Writes needed to set up a shop with a webhook."""
 COMPILED = "Secret", Ref("troth-gateway", "shop.stripe-charges")
 ROTATION = "CredentialRotation", Ref("shop", "stripe-charges-rotation")
 
 
 class Counting(Server):
-    """Counts what is read."""
+    """Counts reads."""
 
     def __init__(self, objects: Iterable[Manifest] = ()) -> None:
         super().__init__(objects)
@@ -53,7 +53,7 @@ def shop(*instead: Manifest) -> Counting:
 
 @asynccontextmanager
 async def settled(*instead: Manifest) -> AsyncIterator[tuple[Counting, Running]]:
-    """A shop in which everything is in place, and an engine that has seen all of it."""
+    """Start an engine on a shop and wait until everything is in place."""
     server = shop(*instead)
     async with running(server, due=True) as it:
         await it.settle()
@@ -65,7 +65,7 @@ async def settled(*instead: Manifest) -> AsyncIterator[tuple[Counting, Running]]
 
 
 async def converge(server: Server, now: datetime = NOW) -> None:
-    """Run an engine until nothing is left to do, and targets have read what they are told."""
+    """Run an engine until nothing is left to do and the targets have read their configuration."""
     async with running(server, now, due=True) as it:
         await it.settle()
         await it.live(PROPAGATION)
@@ -80,9 +80,9 @@ def compiled(server: Server) -> Endpoint:
 
 
 def tried(server: Server) -> dict[str, bytes]:
-    """The keys that the gateway has, as it reads them."""
+    """Return the keys that the gateway has, as it reads them."""
     found = data(server.objects[COMPILED])
-    served(found)  # it is served as a whole, or not at all
+    served(found)  # the gateway serves an endpoint as a whole or not at all
     return {name[4:]: value for name, value in found.items() if name.startswith("key.")}
 
 
@@ -95,21 +95,21 @@ def written(server: Server) -> list[tuple[str, str]]:
     return sorted((kind, ref.name) for kind, ref in server.log)
 
 
-# What it costs
+# Requests
 
 
-async def test_a_new_endpoint_costs_one_read_and_two_writes() -> None:
+async def test_new_endpoint_costs_one_read_and_two_writes() -> None:
     async with settled(issued(), keys()) as (server, it):
         await it.put(issued(name="second"))
         assert server.reads == [GIVEN]
         assert written(server) == [
-            ("Secret", "payments-identity"),  # the target's: it is told of the endpoint
+            ("Secret", "payments-identity"),  # the target's, which lists the endpoint
             ("Secret", "shop.second"),
             ("WebhookEndpoint", "second"),
         ]
 
 
-async def test_and_a_third_where_troth_makes_the_secret() -> None:
+async def test_generated_secret_costs_a_third_write() -> None:
     async with settled(issued(), keys()) as (server, it):
         await it.put(endpoint("second"))
         assert len(server.reads) == 1
@@ -121,7 +121,7 @@ async def test_and_a_third_where_troth_makes_the_secret() -> None:
 
 
 @pytest.mark.parametrize("declared", [endpoint(), issued(), outbound()])
-async def test_what_is_in_place_costs_nothing(declared: Manifest) -> None:
+async def test_restart_of_a_settled_endpoint_costs_nothing(declared: Manifest) -> None:
     server = shop(declared, keys())
     await converge(server)
     server.log.clear()
@@ -131,17 +131,17 @@ async def test_what_is_in_place_costs_nothing(declared: Manifest) -> None:
     assert (server.log, server.events, server.reads) == ([], [], [])
 
 
-async def test_what_changes_at_an_identity_that_is_none_of_it_costs_an_endpoint_nothing() -> None:
+async def test_unrelated_identity_costs_an_endpoint_nothing() -> None:
     async with settled() as (server, it):
         await it.put(builders.identity("other"))
         assert "shop.stripe-charges" not in {name for _, name in written(server)}
         assert server.reads == []
 
 
-# What the gateway has
+# Contents of the gateway's Secret
 
 
-async def test_the_gateway_can_serve_what_was_compiled() -> None:
+async def test_gateway_can_serve_the_compiled_endpoint() -> None:
     async with settled() as (server, _):
         found, made = served(data(server.objects[COMPILED])), data(server.objects[MADE])
         delivery = Delivery("POST", b"/shop/stripe-charges", (), b'{"a": 1}')
@@ -158,7 +158,7 @@ async def test_the_gateway_can_serve_what_was_compiled() -> None:
         assert ready(server) == ("True", "InPlace")
 
 
-async def test_a_compiled_secret_is_found_by_its_gateway_and_is_nobody_elses() -> None:
+async def test_compiled_secret_has_its_gateway_label_and_no_owner() -> None:
     async with settled() as (server, _):
         metadata = server.objects[COMPILED]["metadata"]
         assert metadata["labels"]["troth.dev/webhook-gateway"] == "troth-gateway"
@@ -167,7 +167,7 @@ async def test_a_compiled_secret_is_found_by_its_gateway_and_is_nobody_elses() -
         assert server.objects[MADE]["metadata"]["ownerReferences"][0]["name"] == "stripe-charges"
 
 
-async def test_a_second_key_of_the_senders_counts_at_once() -> None:
+async def test_second_sender_key_counts_at_once() -> None:
     async with settled(issued(), keys(old=ONE)) as (server, it):
         await it.put(keys(old=ONE, new=TWO))
         assert tried(server) == {"old": ONE.encode(), "new": TWO.encode()}
@@ -176,8 +176,8 @@ async def test_a_second_key_of_the_senders_counts_at_once() -> None:
         assert tried(server) == {"new": TWO.encode()}
 
 
-async def test_a_key_that_is_another_by_now_is_not_copied_in_its_place() -> None:
-    """Between the watch and the read somebody may have written the Secret."""
+async def test_key_that_changed_meanwhile_is_not_copied() -> None:
+    """A user may write the Secret between the watch event and the read."""
     async with settled(issued(), keys(main=ONE)) as (server, it):
         server.put(keys(main=TWO))  # the watch is late
         await it.put(issued(limits={"body": "1Ki"}))
@@ -187,7 +187,7 @@ async def test_a_key_that_is_another_by_now_is_not_copied_in_its_place() -> None
         assert tried(server) == {"main": TWO.encode()}
 
 
-async def test_a_secret_whose_label_is_off_by_now_is_not_copied_either() -> None:
+async def test_secret_that_lost_its_label_meanwhile_is_not_copied() -> None:
     async with settled(issued(), keys(main=ONE)) as (server, it):
         before = server.objects[COMPILED]
         bare = keys(main=ONE)
@@ -202,7 +202,7 @@ async def test_a_secret_whose_label_is_off_by_now_is_not_copied_either() -> None
         assert tried(server) == {}
 
 
-async def test_what_the_gateway_has_is_changed_by_hand_put_right_and_told_once() -> None:
+async def test_drift_of_the_compiled_secret_is_restored_and_reported_once() -> None:
     async with settled() as (server, it):
         before = copy.deepcopy(server.objects[COMPILED]["data"])
         broken = copy.deepcopy(server.objects[COMPILED])
@@ -214,7 +214,7 @@ async def test_what_the_gateway_has_is_changed_by_hand_put_right_and_told_once()
 
 
 @pytest.mark.parametrize("how", ["document", "key", "label", "annotation", "listed"])
-async def test_whatever_is_changed_of_it_is_put_right(how: str) -> None:
+async def test_drift_of_any_part_is_restored(how: str) -> None:
     async with settled() as (server, it):
         before = copy.deepcopy(server.objects[COMPILED])
         broken = copy.deepcopy(before)
@@ -236,7 +236,7 @@ async def test_whatever_is_changed_of_it_is_put_right(how: str) -> None:
         assert server.reasons() == ["Repaired"]
 
 
-async def test_while_the_edge_is_suspended_a_target_that_somebody_wrote_is_not_kept() -> None:
+async def test_foreign_target_is_not_kept_while_the_edge_is_suspended() -> None:
     async with settled() as (server, it):
         await it.put(builders.identity("rival", account="payments"))
         assert ready(server, "TargetReachable") == ("Unknown", "SharedIdentity")
@@ -249,14 +249,14 @@ async def test_while_the_edge_is_suspended_a_target_that_somebody_wrote_is_not_k
         assert ready(server, "TargetReachable") == ("Unknown", "SharedIdentity")
 
 
-async def test_a_changed_declaration_is_no_repair() -> None:
+async def test_changed_declaration_is_not_reported_as_a_repair() -> None:
     async with settled() as (server, it):
         await it.put(endpoint(limits={"body": "1Ki"}))
         assert compiled(server).limits.body == 1024
         assert server.reasons() == []
 
 
-# Withdrawn
+# Revocation
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ async def test_a_changed_declaration_is_no_repair() -> None:
     ],
     ids=["deleted, or its label taken off", "emptied"],
 )
-async def test_a_key_that_is_taken_back_verifies_no_more(withdrawn: Any) -> None:
+async def test_revoked_key_no_longer_verifies(withdrawn: Any) -> None:
     async with settled(issued(), keys()) as (server, it):
         await withdrawn(it)
         assert tried(server) == {}
@@ -276,7 +276,7 @@ async def test_a_key_that_is_taken_back_verifies_no_more(withdrawn: Any) -> None
 
 
 @pytest.mark.parametrize("gone", ["endpoint", "gateway", "leave"])
-async def test_what_a_gateway_has_goes_with_what_it_was_for(gone: str) -> None:
+async def test_compiled_secret_is_deleted_with_its_cause(gone: str) -> None:
     async with settled() as (server, it):
         match gone:
             case "endpoint":
@@ -288,7 +288,7 @@ async def test_what_a_gateway_has_goes_with_what_it_was_for(gone: str) -> None:
         assert COMPILED not in server.objects
 
 
-async def test_also_when_the_endpoint_went_while_nobody_watched() -> None:
+async def test_endpoint_deleted_while_the_operator_was_down_is_cleaned_up() -> None:
     server = shop()
     await converge(server)
     del server.objects[WEBHOOK]
@@ -298,7 +298,7 @@ async def test_also_when_the_endpoint_went_while_nobody_watched() -> None:
     assert COMPILED not in server.objects
 
 
-async def test_an_endpoint_that_moves_to_another_gateway_leaves_nothing_at_the_first() -> None:
+async def test_endpoint_moved_to_another_gateway_leaves_nothing_at_the_first() -> None:
     edge = gateway("edge", "edge")
     accepted = [builders.accept("edge", "webhooks", namespace="edge")]
     async with settled(edge) as (server, it):
@@ -310,7 +310,7 @@ async def test_an_endpoint_that_moves_to_another_gateway_leaves_nothing_at_the_f
         assert ready(server) == ("True", "InPlace")
 
 
-async def test_while_the_edge_is_not_live_the_gateway_puts_deliveries_off() -> None:
+async def test_gateway_defers_deliveries_while_the_edge_is_not_live() -> None:
     async with settled() as (server, it):
         await it.put(target(accepts=[]))
         assert compiled(server).target is None
@@ -323,8 +323,8 @@ async def test_while_the_edge_is_not_live_the_gateway_puts_deliveries_off() -> N
         assert ready(server) == ("True", "InPlace")
 
 
-async def test_an_identity_that_cannot_be_read_changes_nothing_at_the_gateway() -> None:
-    """What was opened stays open and nothing else opens, until somebody mends it."""
+async def test_unreadable_identity_changes_nothing_at_the_gateway() -> None:
+    """Open edges stay open and no other opens until a user corrects it."""
     async with settled() as (server, it):
         before = server.objects[COMPILED]
         broken = copy.deepcopy(target())
@@ -338,7 +338,7 @@ async def test_an_identity_that_cannot_be_read_changes_nothing_at_the_gateway() 
         assert ready(server, "GatewayConfigured") == ("False", "GatewayInvalid")
 
 
-async def test_a_foreign_secret_in_its_place_is_never_overwritten() -> None:
+async def test_foreign_secret_in_its_place_is_never_overwritten() -> None:
     foreign = builders.secret("shop.stripe-charges", "troth-gateway", mine=b"x")
     server = shop(foreign)
     stored = copy.deepcopy(server.objects[COMPILED])
@@ -351,7 +351,7 @@ async def test_a_foreign_secret_in_its_place_is_never_overwritten() -> None:
         assert ready(server) == ("True", "InPlace")
 
 
-async def test_a_refused_write_is_told_and_what_the_gateway_has_stays() -> None:
+async def test_refused_write_is_reported_and_the_compiled_secret_stays() -> None:
     async with settled() as (server, it):
         before = copy.deepcopy(server.objects[COMPILED])
         server.refuses = lambda place: (
@@ -365,7 +365,7 @@ async def test_a_refused_write_is_told_and_what_the_gateway_has_stays() -> None:
 
 
 @pytest.mark.parametrize("after", range(1, 16))
-async def test_a_crash_after_any_write_leaves_what_the_next_run_completes(after: int) -> None:
+async def test_next_run_completes_after_a_crash_at_any_write(after: int) -> None:
     server = shop()
     server.crash_after = after
     crashed = False
@@ -389,7 +389,7 @@ async def test_a_crash_after_any_write_leaves_what_the_next_run_completes(after:
 # Rotation
 
 
-async def test_a_rotation_adds_a_key_and_drops_the_old_one_once_the_new_one_is_in_use() -> None:
+async def test_rotation_adds_a_key_and_drops_the_old_one_after_first_use() -> None:
     async with settled() as (server, it):
         first = data(server.objects[MADE])["k1"]
         generation = server.objects[WEBHOOK]["metadata"]["generation"]
@@ -412,7 +412,7 @@ async def test_a_rotation_adds_a_key_and_drops_the_old_one_once_the_new_one_is_i
                 "shop/stripe-charges-webhook has under k2"
             )
         ]
-        # however long that takes
+        # however long the sender takes
         await it.clock.move_to(NOW + 100 * HOUR)
         await it.settle()
         assert set(tried(server)) == {"k1", "k2"}
@@ -425,7 +425,7 @@ async def test_a_rotation_adds_a_key_and_drops_the_old_one_once_the_new_one_is_i
         assert server.objects[WEBHOOK]["metadata"]["generation"] == generation
 
 
-async def test_the_old_key_stays_for_the_overlap_also_when_the_new_one_is_in_use() -> None:
+async def test_old_key_stays_for_the_overlap_even_if_the_new_one_is_in_use() -> None:
     async with settled() as (server, it):
         await it.clock.move_to(NOW + HOUR)
         await it.put(
@@ -445,8 +445,8 @@ async def test_the_old_key_stays_for_the_overlap_also_when_the_new_one_is_in_use
         assert set(tried(server)) == {"k2"}
 
 
-async def test_what_a_key_did_before_it_was_made_proves_nothing_of_it() -> None:
-    """A report may be of a key of the same id, in a Secret that was deleted since."""
+async def test_use_before_the_key_was_made_does_not_count() -> None:
+    """A report may refer to a key with the same ID in a Secret deleted since."""
     async with settled() as (server, it):
         await it.clock.move_to(NOW + HOUR)
         await it.put(report(k2=NOW))
@@ -456,7 +456,7 @@ async def test_what_a_key_did_before_it_was_made_proves_nothing_of_it() -> None:
         assert set(tried(server)) == {"k1", "k2"}
 
 
-async def test_what_the_sender_issues_is_not_rotated() -> None:
+async def test_sender_issued_secret_is_not_rotated() -> None:
     rotation = builders.rotation("WebhookEndpoint", "stripe-charges", every="24h")
     async with settled(issued(), keys(), rotation) as (server, it):
         ready_ = server.condition(*ROTATION, "Ready")
@@ -464,12 +464,12 @@ async def test_what_the_sender_issues_is_not_rotated() -> None:
         assert "under a name of its own" in ready_["message"]
         await it.clock.move_to(NOW + 48 * HOUR)
         await it.settle()
-        # what is written after two days are certificates, and roots
+        # the writes after two days are certificates and roots
         touched = {name for _, name in written(server)}
         assert not touched & {"stripe-signing", "shop.stripe-charges"}
 
 
-async def test_a_key_is_made_for_another_scheme_and_the_useless_one_goes() -> None:
+async def test_scheme_change_replaces_the_unusable_key() -> None:
     async with settled(endpoint(scheme="GitHub")) as (server, it):
         await it.put(endpoint())
         assert set(tried(server)) == {"k2"}
@@ -479,7 +479,7 @@ async def test_a_key_is_made_for_another_scheme_and_the_useless_one_goes() -> No
 @pytest.mark.parametrize(
     "scheme", ["StandardWebhooks", "GitHub", "GitLab", "Bitbucket", "HMAC", "GitLabToken"]
 )
-async def test_a_key_is_made_as_the_scheme_takes_it(scheme: str) -> None:
+async def test_generated_key_fits_its_scheme(scheme: str) -> None:
     more: dict[str, Any] = {
         "HMAC": {"hmac": {"header": "X-Signature"}},
         "GitLabToken": {
@@ -495,13 +495,13 @@ async def test_a_key_is_made_as_the_scheme_takes_it(scheme: str) -> None:
         assert ready(server) == ("True", "InPlace")
 
 
-async def test_no_two_keys_are_alike() -> None:
+async def test_no_two_keys_are_equal() -> None:
     async with settled(endpoint("second")) as (server, _):
         other = data(server.objects["Secret", Ref("shop", "second-webhook")])
         assert data(server.objects[MADE])["k1"] != other["k1"]
 
 
-async def test_nothing_of_a_key_is_told_anywhere() -> None:
+async def test_no_key_is_in_metadata_a_status_or_an_event() -> None:
     async with settled(issued(), keys(main="hunter2-hunter2")) as (server, it):
         told = [each for (kind, _), each in server.objects.items() if kind != "Secret"]
         metadata = [

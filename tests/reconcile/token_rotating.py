@@ -1,8 +1,8 @@
-"""A cluster in which the key that signs tokens is replaced, simulated as in `rotating`.
+"""Simulated cluster for token key rotations, built on `rotating`.
 
-An issuer may sign with what its Secret held `bundle.propagation` ago, a token lives for as long as
-any may, and pods read their bundles late. At every moment every token that may be about must have
-its key in every bundle, of this trust domain and of the one it federates with.
+An issuer may sign with the key that its Secret held `bundle.propagation` ago, a token lives for the
+maximum lifetime, and pods read their bundles late. At every moment the key of every token that may
+still be in use must be in every bundle of this trust domain and of its federated peer.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ ABROAD = "team-abroad"
 
 
 def trust_domain(**spec: Any) -> Manifest:
-    """One whose root outlives all that is told here, and whose token key does not."""
+    """Return a trust domain whose root outlives every test here and whose token key does not."""
     return without_tokens(
         **{
             "authority": {"selfManaged": {"lifetime": "8000h"}},
@@ -40,7 +40,7 @@ def trust_domain(**spec: Any) -> Manifest:
 
 
 class TokenScene(Scene):
-    """A scene that looks at tokens as well."""
+    """Scene that also verifies tokens."""
 
     def __init__(self, *more: Manifest) -> None:
         super().__init__(
@@ -63,7 +63,7 @@ class TokenScene(Scene):
 
     @property
     def signing(self) -> str:
-        """The fingerprint of the key that signs."""
+        """Fingerprint of the key that signs."""
         return str(self.status["tokenKeys"][0]["fingerprint"])
 
     async def until_tokens(self, phase: str) -> None:
@@ -73,14 +73,14 @@ class TokenScene(Scene):
             await self.live(self.step)
 
     async def ask(self, **spec: Any) -> None:
-        """Have somebody ask for another root and another key."""
+        """Request a rotation of the root and the token key."""
         asked = {"requestedAt": stamp(self.clock.now())} | spec
         await self.user_puts(
             builders.rotation("TrustDomain", "production", SYSTEM, "asked", **asked)
         )
 
     def keys_in(self, namespace: str) -> frozenset[str]:
-        """The key IDs that a namespace's bundle has for this trust domain."""
+        """Return the IDs of this trust domain's keys in a namespace's bundle."""
         found = self.server.objects.get(("ConfigMap", Ref(namespace, "trust-bundle")))
         text = found["data"].get(observe.BUNDLE_MAP, "") if found else ""
         return key_ids_in(text, "prod.shop.example")
@@ -110,5 +110,5 @@ class TokenScene(Scene):
 
 
 def scene(*more: Manifest) -> AbstractAsyncContextManager[TokenScene]:
-    """Begin with what is declared, and more."""
+    """Start a scene with the default declarations and more objects."""
     return begun(TokenScene(*more))

@@ -1,8 +1,8 @@
-"""A cluster in which the key of a webhook gateway is replaced, simulated as in `rotating`.
+"""Simulated cluster for rotations of a webhook gateway's key, built on `rotating`.
 
-A gateway may sign with what its Secret held `bundle.propagation` ago, and a target read its files
-as late. At every moment every token that may be about must have its key at every target, and every
-delivery that the gateway hands on its endpoint at the target.
+A gateway may sign with the key that its Secret held `bundle.propagation` ago, and a target reads
+its files as late. At every moment every target must know the key of every token that may still be
+in use, and the endpoint of every delivery that the gateway forwards.
 """
 
 import json
@@ -40,7 +40,7 @@ EVERYBODY = {"matchLabels": {"environment": "production"}}
 
 
 def target(ref: Ref, **spec: Any) -> Manifest:
-    """One of the identities, which takes webhooks."""
+    """Return an identity that receives webhooks."""
     accepts = [accepts_gateway()]
     return builders.identity(
         ref.name, ref.namespace, ports=[("webhooks", 9443)], **{"accepts": accepts} | spec
@@ -48,13 +48,13 @@ def target(ref: Ref, **spec: Any) -> Manifest:
 
 
 def endpoint(ref: Ref) -> Manifest:
-    """An endpoint that leads to a target."""
+    """Return an endpoint that delivers to a target."""
     to = {"identity": {"name": ref.name}, "port": "webhooks", "path": "/", "workflow": "work"}
     return webhook_builders.endpoint(ref.name, ref.namespace, target=to)
 
 
 def service(ref: Ref) -> Manifest:
-    """A Service that leads to a target."""
+    """Return a Service that selects a target."""
     return webhook_builders.leading(ref.name, ref.namespace, selector={"app": ref.name})
 
 
@@ -63,7 +63,7 @@ def gateway() -> Manifest:
 
 
 class WebhookScene(Scene):
-    """A scene that looks at what a gateway signs."""
+    """Scene that verifies the gateway's signatures at its targets."""
 
     def __init__(self, *more: Manifest) -> None:
         super().__init__(
@@ -81,36 +81,36 @@ class WebhookScene(Scene):
 
     @property
     def keys(self) -> SigningSecret:
-        """What the gateway's Secret holds."""
+        """Signing keys in the gateway's Secret."""
         secret = self.server.objects[KEYS]
         held = signing_keys(SecretData(secret), GATEWAYS, KEYS[1])
         return SigningSecret(**observe.fact_of(secret), **held)
 
     @property
     def signing(self) -> str:
-        """The ID of the key that signs."""
+        """ID of the key that signs."""
         assert self.keys.active is not None
         return self.keys.active.kid
 
     def files(self) -> Iterator[tuple[Ref, Files]]:
-        """Yield nothing: certificates have their own scenes."""
+        """Yield nothing: other scenes verify certificates."""
         yield from ()
 
     def known_at(self, ref: Ref) -> frozenset[str]:
-        """The IDs of the keys that a target knows."""
+        """Return the IDs of the keys that a target knows."""
         found = self.server.objects.get(("Secret", Ref(ref.namespace, f"{ref.name}-identity")))
         text = observe.decoded(found).get(observe.WEBHOOK_KEYS) if found else None
         return frozenset(each["kid"] for each in json.loads(text)["keys"]) if text else frozenset()
 
     def listed_at(self, ref: Ref) -> frozenset[str]:
-        """The names of the endpoints that a target takes deliveries of."""
+        """Return the names of the endpoints from which a target accepts deliveries."""
         found = self.server.objects.get(("Secret", Ref(ref.namespace, f"{ref.name}-identity")))
         text = observe.decoded(found).get(observe.PEERS) if found else None
         entries = json.loads(text).get("webhooks", ()) if text else ()
         return frozenset(each["name"] for entry in entries for each in entry["endpoints"])
 
     def delivered(self) -> frozenset[Ref]:
-        """The targets that the gateway hands deliveries on to."""
+        """Return the targets to which the gateway forwards deliveries."""
         places = {ref: Ref(GATEWAY, f"{ref.namespace}.{ref.name}") for ref in TARGETS}
         found = {ref: self.server.objects.get(("Secret", at)) for ref, at in places.items()}
         return frozenset(
@@ -120,7 +120,7 @@ class WebhookScene(Scene):
         )
 
     async def ask(self) -> None:
-        """Have somebody ask for other credentials of the gateway."""
+        """Request a rotation of the gateway's credentials."""
         await self.user_puts(
             builders.rotation(
                 target=GATEWAY, namespace=GATEWAY, requestedAt=stamp(self.clock.now())
@@ -128,7 +128,7 @@ class WebhookScene(Scene):
         )
 
     def waits(self) -> tuple[str, str]:
-        """The reason and the message of the gateway's condition about its key."""
+        """Return the reason and the message of the gateway's condition `WebhooksSigned`."""
         found = self.server.condition("ServiceIdentity", AT_GATEWAY, "WebhooksSigned")
         return found["reason"], found["message"]
 
@@ -149,13 +149,13 @@ class WebhookScene(Scene):
 
 
 def opening(*more: Manifest) -> AbstractAsyncContextManager[WebhookScene]:
-    """Begin with what is declared, and more, of which the targets know nothing yet."""
+    """Start a scene with more objects, before the targets know the gateway's key."""
     return begun(WebhookScene(*more))
 
 
 @asynccontextmanager
 async def scene(*more: Manifest) -> AsyncIterator[WebhookScene]:
-    """Begin where every target is delivered to."""
+    """Start a scene in which the gateway delivers to every target."""
     async with opening(*more) as it:
         await it.live(it.propagation)
         assert it.delivered() == set(TARGETS)

@@ -16,7 +16,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def assets(tmp_path: Path) -> Path:
-    """A directory as KUBEBUILDER_ASSETS names it, with every program in it."""
+    """Return a directory for KUBEBUILDER_ASSETS with every program."""
     directory = tmp_path / "assets"
     directory.mkdir()
     for program in CLUSTER:
@@ -26,7 +26,7 @@ def assets(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the test's own; only Go's is shared, for speed."""
+    """Return an empty cache for the test; for speed, only Go's build cache is shared."""
     ask = [str(toolchain.go()), "env", "GOCACHE"]
     compiled = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
     monkeypatch.setenv("GOCACHE", compiled)

@@ -1,4 +1,4 @@
-"""Identities as Troth issues them, made by hand: what the Secret of each holds."""
+"""Identities without Troth: the content of a Secret as Troth issues it."""
 
 import base64
 import datetime as dt
@@ -14,14 +14,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 HOUR = dt.timedelta(hours=1)
 
-# Whom an identity accepts: SPIFFE ID -> port -> scopes. Whom it calls: name -> SPIFFE ID and ports.
+# Accepts: SPIFFE ID -> port -> scopes. Calls: name -> SPIFFE ID and ports.
 Accepts = Mapping[str, Mapping[str, Sequence[str]]]
 Calls = Mapping[str, tuple[str, Sequence[str]]]
 
 
 @dataclass
 class TrustDomain:
-    """A root and what it issues."""
+    """A root and the certificates that it issues."""
 
     name: str
     key: ec.EllipticCurvePrivateKey = field(
@@ -46,11 +46,11 @@ class TrustDomain:
 
     @property
     def key_id(self) -> str:
-        """What its leaves name it by, in hex."""
+        """Key ID of the root in its leaves, in hex."""
         return x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()).digest.hex()
 
     def spiffe_id(self, workload: str) -> str:
-        """The ID of "namespace/account"."""
+        """Return the SPIFFE ID of "namespace/account"."""
         namespace, _, account = workload.partition("/")
         return f"spiffe://{self.name}/ns/{namespace}/sa/{account}"
 
@@ -63,7 +63,7 @@ class TrustDomain:
         age: dt.timedelta = dt.timedelta(),
         bundle: str | None = None,
     ) -> dict[str, str]:
-        """What is in the Secret of an identity; one older than an hour has expired."""
+        """Return the content of an identity's Secret; one older than an hour has expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _builder(x509.Name([]), self.root.subject, key.public_key(), age)

@@ -1,4 +1,4 @@
-"""Pods for the tests of the node, and questions about them."""
+"""Pods for the tests of the node, and queries about them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -34,7 +34,7 @@ def is_ready(pod: Manifest) -> bool:
 
 
 def addresses(sandbox: Sandbox, namespace: str, names: Iterable[str]) -> dict[str, str]:
-    """The addresses of pods, once all of them are ready and the firewall knows them."""
+    """Return the addresses of pods, once all are ready and the firewall has their policies."""
 
     def ready() -> bool:
         found = pods(sandbox, namespace)
@@ -47,7 +47,7 @@ def addresses(sandbox: Sandbox, namespace: str, names: Iterable[str]) -> dict[st
 
 
 def connects(sandbox: Sandbox, caller: str, address: str, port: int) -> str:
-    """What becomes of a TCP connection: "answered", or why there is none."""
+    """Return the outcome of a TCP connection: "answered", or the reason of the failure."""
     target = Target(f"{address}:{port}", mode=Mode.CONNECT)
     (outcome,) = sandbox.node.workload(caller).call([target])
     return outcome.reason or outcome.layer

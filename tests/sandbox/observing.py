@@ -1,4 +1,4 @@
-"""What tests of processes look at."""
+"""Observations for tests of processes."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def processes_of(mention: Path | str) -> list[str]:
-    """The command lines that mention something, without zombies."""
+    """Return the command lines that contain `mention`, without zombies."""
     if Path("/proc/self/cmdline").exists():
         lines = []
         for process in Path("/proc").glob("[0-9]*"):

@@ -1,4 +1,4 @@
-"""Programs are built once, by one process, and a failure says why."""
+"""Programs are built once, by one process, and an error names the cause."""
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ def greeter(tmp_path: Path) -> GoProgram:
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The commands that were run to build something."""
+    """Return the list of the build commands that are run."""
     seen: list[Any] = []
 
     def recorded(tether: Tether, argv: Any, **options: Any) -> None:

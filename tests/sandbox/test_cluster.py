@@ -1,4 +1,4 @@
-"""The sandbox is a real cluster, and it is gone when its holder is."""
+"""The sandbox is a real cluster, and it ends with its holder."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def test_server_of_another_ca_is_rejected(sandbox: Sandbox, tmp_path: Path) -> N
         misled.kubectl("get", "namespaces")
 
 
-def test_rbac_decides(sandbox: Sandbox) -> None:
+def test_rbac_denies_access_without_a_role_binding(sandbox: Sandbox) -> None:
     sandbox.kubectl("create", "serviceaccount", "bob")
     kubeconfig = sandbox.service_account_kubeconfig("default", "bob")
     with Sandbox.start(kubeconfig=kubeconfig) as bob:
@@ -73,7 +73,7 @@ def test_all_ports_are_on_loopback(sandbox: Sandbox) -> None:
     assert host == "127.0.0.1"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing, finds our address
+            probe.connect(("192.0.2.1", 9))  # sends nothing, finds this machine's address
         except OSError:
             pytest.skip("this machine has no other address")
         address = probe.getsockname()[0]
@@ -100,7 +100,7 @@ def test_helm_writes_only_to_its_own_directories(sandbox: Sandbox, tmp_path: Pat
     assert "tiny" in sandbox.kubectl("get", "configmap", "-o", "name")
 
 
-def test_two_at_once_do_not_collide(sandbox: Sandbox) -> None:
+def test_two_sandboxes_at_once_do_not_collide(sandbox: Sandbox) -> None:
     with Sandbox.start() as other:
         other.kubectl("create", "namespace", "only-here")
         assert "only-here" not in sandbox.kubectl("get", "namespaces")
@@ -182,7 +182,7 @@ def test_nothing_is_left_when_the_holder_ends(end: signal.Signals, tmp_path: Pat
         assert becomes(lambda: not processes_of(directory) and not directory.exists())
 
 
-def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+def test_ctrl_c_during_the_start_leaves_nothing(tmp_path: Path) -> None:
     directory = tmp_path / "sandbox"
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(directory)],

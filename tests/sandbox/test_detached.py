@@ -32,7 +32,7 @@ class Command:
         )
 
 
-def test_up_and_down_again(command: Command) -> None:
+def test_sandbox_starts_with_up_and_ends_with_down(command: Command) -> None:
     try:
         first = command("up")
         assert "The sandbox is up." in first.stdout, first.stderr
@@ -63,7 +63,7 @@ def test_down_cleans_up_after_a_crash(command: Command) -> None:
     assert not (command.clusters / "crashing").exists()
 
 
-def test_error_says_why_it_did_not_start(command: Command) -> None:
+def test_error_names_why_the_sandbox_did_not_start(command: Command) -> None:
     command._environment["KUBEBUILDER_ASSETS"] = "/no/such/directory"
     refused = command("up")
     assert refused.returncode == 1

@@ -1,4 +1,4 @@
-"""When the operator's image is built, and when it cannot be."""
+"""The operator's image is built when its sources change, on a machine that supports it."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from sandbox.image import archive, builder
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout of the files that the image is made of."""
+    """Return a checkout of the files that are inputs of the image."""
     root = tmp_path / "checkout"
     for name in archive.INPUTS:
         path = root / name
@@ -22,19 +22,19 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "constraints.txt", "operator/main.py"])
-def test_changed_source_is_another_image(checkout: Path, name: str) -> None:
+def test_changed_source_makes_another_image(checkout: Path, name: str) -> None:
     before = archive.key_of(checkout)
     (checkout / name).write_text("changed")
     assert archive.key_of(checkout) != before
 
 
-def test_new_source_is_another_image(checkout: Path) -> None:
+def test_new_source_makes_another_image(checkout: Path) -> None:
     before = archive.key_of(checkout)
     (checkout / "operator" / "new.py").write_text("")
     assert archive.key_of(checkout) != before
 
 
-def test_image_has_no_compiled_files_and_tests(checkout: Path) -> None:
+def test_image_contains_no_compiled_files_or_tests(checkout: Path) -> None:
     before = archive.key_of(checkout)
     for name in (
         "operator/__pycache__/main.pyc",
@@ -57,7 +57,7 @@ def test_only_the_newest_archives_stay_in_the_cache(tmp_path: Path) -> None:
     assert kept == archives[-archive.KEPT :]
 
 
-def test_the_dockerfile_copies_only_what_the_build_sees() -> None:
+def test_dockerfile_copies_only_inputs_of_the_build() -> None:
     copied = {
         name
         for line in (archive.REPOSITORY / "Dockerfile").read_text().splitlines()
@@ -76,7 +76,7 @@ def test_the_dockerfile_copies_only_what_the_build_sees() -> None:
     ],
     ids=["no root", "no Debian", "no apt"],
 )
-def test_error_says_why_a_machine_cannot_build_images(
+def test_error_names_why_a_machine_cannot_build_images(
     euid: int,
     distribution: str,
     programs: set[str],
@@ -92,7 +92,7 @@ def test_error_says_why_a_machine_cannot_build_images(
         image.ensure()
 
 
-def test_a_build_leaves_nothing_outside_its_store(
+def test_build_leaves_nothing_outside_its_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new, used = tmp_path / "new" / "cache" / "db", tmp_path / "used" / "cache" / "db"
@@ -101,7 +101,7 @@ def test_a_build_leaves_nothing_outside_its_store(
     with builder.without_traces():
         new.parent.mkdir(parents=True)
         new.touch()
-        used.touch()  # in a directory of somebody else's buildah
+        used.touch()  # in a directory of another buildah
     assert not (tmp_path / "new").exists()
     assert used.exists()
 

@@ -23,7 +23,7 @@ VALUES = {
     "issuers": [{"domain": "production"}],
     "gateway": {"enabled": True, "replicas": 1, "namespaceLabels": PRODUCTION | RESTRICTED},
 }
-# An upgrade adds it: its kind is not known before the chart is installed.
+# Set only in an upgrade, because the chart's installation creates the CRD.
 GATEWAY_IDENTITY = {
     "gateway": {"identity": {"create": True, "allowedNamespaces": {"matchLabels": PRODUCTION}}}
 }
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.timeout(900)  # the first run builds the image
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[Sandbox]:
-    """A node that runs the chart's pods, with the example shop declared."""
+    """Yield a node that runs the chart's pods, with the example shop declared."""
     if reason := image.unavailable():
         pytest.skip(reason)
     skip_without(Tier.NODE)
@@ -56,7 +56,7 @@ def installed() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def ready(installed: Sandbox) -> Sandbox:
-    """The same, once every Deployment of the chart is rolled out."""
+    """Return the same sandbox once every Deployment of the chart is rolled out."""
     for space, name, _ in DEPLOYMENTS:
         try:
             installed.kubectl(
@@ -80,7 +80,7 @@ def _logs(sandbox: Sandbox, space: str, deployment: str) -> str:
         return str(error)
 
 
-def test_operator_issuer_and_gateway_become_ready_without_a_restart(ready: Sandbox) -> None:
+def test_all_deployments_become_ready_without_a_restart(ready: Sandbox) -> None:
     for space, deployment, copies in DEPLOYMENTS:
         found = {
             name: pod
@@ -93,7 +93,7 @@ def test_operator_issuer_and_gateway_become_ready_without_a_restart(ready: Sandb
             assert pod["status"]["containerStatuses"][0]["restartCount"] == 0, name
 
 
-def test_the_operator_issues_an_identity(ready: Sandbox) -> None:
+def test_operator_issues_an_identity(ready: Sandbox) -> None:
     ready.kubectl(
         *("wait", "-n", "shop", "--for=condition=Ready", "serviceidentity/checkout"),
         "--timeout=180s",
@@ -107,7 +107,7 @@ def test_the_operator_issues_an_identity(ready: Sandbox) -> None:
     ]
 
 
-def test_the_image_has_no_installer_of_packages(ready: Sandbox) -> None:
+def test_image_has_no_package_installer(ready: Sandbox) -> None:
     look = "from importlib.util import find_spec; print(find_spec('pip'), find_spec('setuptools'))"
     asked = ("exec", "-n", NAMESPACE, "deployment/troth", "--", "python", "-c", look)
     assert ready.kubectl(*asked).strip() == "None None"

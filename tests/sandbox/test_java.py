@@ -1,4 +1,4 @@
-"""A Java program is built where the machine has what that takes, from the one library it names."""
+"""A Java program is built from its one library if the machine has a JDK and Maven."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Kafka is fetched as it is listed, and a server of it leaves nothing behind."""
+"""Kafka's jars match their digests, and a server leaves nothing behind."""
 
 import socket
 from pathlib import Path
@@ -54,6 +54,6 @@ def test_server_and_its_files_end_with_the_context() -> None:
 
 
 def readable_by_others(directory: Path) -> list[Path]:
-    """Private keys that others on the machine could read."""
+    """Return private keys that other users of the machine could read."""
     keys = (path for path in directory.iterdir() if path.suffix in (".key", ".pem"))
     return [path for path in keys if path.stat().st_mode & 0o077]

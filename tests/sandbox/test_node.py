@@ -1,4 +1,4 @@
-"""Pods run on both kinds of node, and packets, handshakes and scopes are what was declared."""
+"""Both kinds of node run Pods, and packets, handshakes and scopes match the declarations."""
 
 import json
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ DOMAIN = TrustDomain("shop.test")
 OTHER_DOMAIN = TrustDomain("elsewhere.test")
 IMPOSTOR = TrustDomain("shop.test")  # the same name and another root
 CERTIFICATE = ("tls.crt", "tls.key")
-FAILURES_KEPT = 100  # of the workload's calls that go on
+FAILURES_KEPT = 100  # limit of the workload's background calls
 
 _numbers = count(1)
 
@@ -43,7 +43,7 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def space(sandbox: Sandbox) -> Iterator[str]:
-    """A namespace of the test's own."""
+    """Yield a namespace for the test."""
     name = f"test-{next(_numbers)}"
     apply(sandbox, namespace(name))
     yield name
@@ -52,7 +52,10 @@ def space(sandbox: Sandbox) -> Iterator[str]:
 
 @pytest.fixture
 def pair(sandbox: Sandbox, space: str) -> Target:
-    """The pods `orders` and `ledger`; orders may call ledger, to read. The target is ledger."""
+    """Create the pods `orders` and `ledger`; return `ledger` as a target.
+
+    `orders` may call it with the scope ledger.read.
+    """
     orders, ledger = DOMAIN.spiffe_id(f"{space}/orders"), DOMAIN.spiffe_id(f"{space}/ledger")
     apply(
         sandbox,
@@ -91,7 +94,7 @@ def test_pod_status_is_reported(sandbox: Sandbox, space: str) -> None:
     assert outcome.server == "web"  # its host name
 
 
-def test_the_pods_of_a_deployment_find_their_node(sandbox: Sandbox, space: str) -> None:
+def test_pods_of_a_deployment_are_scheduled(sandbox: Sandbox, space: str) -> None:
     labels = {"app": "web"}
     template = {"metadata": {"labels": labels}, "spec": workload_spec(plain={"web": 8080})}
     apply(
@@ -108,7 +111,7 @@ def test_the_pods_of_a_deployment_find_their_node(sandbox: Sandbox, space: str) 
     )
 
 
-def test_policies_filter_packets(sandbox: Sandbox, space: str) -> None:
+def test_network_policies_filter_packets(sandbox: Sandbox, space: str) -> None:
     other = f"{space}-ops"
     ports = {"web": 8080, "metrics": 9090}
     apply(
@@ -167,7 +170,7 @@ def test_closed_port_and_packet_filter_are_told_apart(sandbox: Sandbox, space: s
     assert connects(sandbox, f"{space}/web", address, 8081) == "closed"
 
 
-def test_a_declared_call_is_answered_within_its_scopes(
+def test_declared_call_is_answered_within_its_scopes(
     sandbox: Sandbox, space: str, pair: Target
 ) -> None:
     answered = call(sandbox, space, replace(pair, scope="ledger.read"))
@@ -258,7 +261,7 @@ def test_changed_secret_takes_effect_on_open_connections_too(
     assert str(orders.hold("kept", pair)) == "answered"
 
     spiffe_id = DOMAIN.spiffe_id(f"{space}/ledger")
-    apply(sandbox, secret(space, "ledger", DOMAIN.files(spiffe_id)))  # it accepts nobody
+    apply(sandbox, secret(space, "ledger", DOMAIN.files(spiffe_id)))  # accepts no caller
 
     document = directory / "identity.json"
     assert becomes(lambda: "orders" not in document.read_text(), seconds=60)
@@ -311,16 +314,16 @@ def test_background_calls_are_counted_by_signing_root(
             ask()
 
 
-def test_a_pod_waits_for_its_secret(sandbox: Sandbox, space: str) -> None:
+def test_pod_waits_for_its_secret(sandbox: Sandbox, space: str) -> None:
     apply(sandbox, workload_pod(space, "early", identity="late", ports={"https": 8443}))
     with pytest.raises(SandboxError, match="early does not run"):
         sandbox.node.workload(f"{space}/early")
     apply(sandbox, secret(space, "late", DOMAIN.files(DOMAIN.spiffe_id(f"{space}/early"))))
-    # The kubelet looks again after a pause that grows.
+    # The kubelet retries with a growing pause.
     assert becomes(lambda: is_ready(pods(sandbox, space)["early"]), seconds=60)
 
 
-def test_a_pod_has_a_token_of_its_service_account(sandbox: Sandbox, space: str) -> None:
+def test_pod_has_a_token_of_its_service_account(sandbox: Sandbox, space: str) -> None:
     apply(sandbox, workload_pod(space, "teller", token=True, plain={"web": 8080}))
     addresses(sandbox, space, ["teller"])
     root = sandbox.node.workload(f"{space}/teller").root

@@ -1,4 +1,4 @@
-"""`python -m sandbox up --node` and its lighter sibling."""
+"""`python -m sandbox up --node` and `--process-pods`."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def detached() -> Iterator[DetachedSandbox]:
-    """A name of the test's own, in the cache that has the node's programs."""
+    """Yield a sandbox with a name of the test's own, in the cache that has the node's programs."""
     found = DetachedSandbox(f"node-test-{os.getpid()}")
     yield found
     command("down", "--name", found.name)
@@ -39,7 +39,7 @@ def test_detached_cluster_runs_pods(tier: Tier, detached: DetachedSandbox) -> No
     skip_without(tier)
     up = command("up", "--name", detached.name, f"--{tier}")
     assert "The sandbox is up." in up.stdout, up.stderr
-    with Sandbox.start(kubeconfig=detached.kubeconfig) as sandbox:  # as another process would
+    with Sandbox.start(kubeconfig=detached.kubeconfig) as sandbox:  # as from another process
         apply(sandbox, workload_pod("default", "web", plain={"web": 8080}))
         addresses(sandbox, "default", ["web"])
         assert sandbox.node.workload("default/web").root.exists()

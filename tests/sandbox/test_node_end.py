@@ -1,4 +1,4 @@
-"""Nothing of a node is left on the machine, and nothing of the machine is changed meanwhile."""
+"""A node leaves nothing on the machine, and changes nothing of the machine meanwhile."""
 
 import contextlib
 import os
@@ -45,7 +45,7 @@ TABLES = ("/proc/net/ip_tables_names", "/proc/net/ip6_tables_names", "/proc/net/
 
 
 def network() -> dict[str, str]:
-    """The machine's links, addresses and routes, and its packet filter's tables and settings."""
+    """Return the machine's links, addresses, routes, packet filter tables and settings."""
     asked = {
         command: subprocess.run(
             ["ip", "-o", *command.split()], capture_output=True, text=True, check=True
@@ -61,7 +61,7 @@ def mounts() -> set[str]:
 
 
 def listeners() -> set[str]:
-    """The local addresses of all TCP sockets that listen on this machine, in hexadecimal."""
+    """Return the local addresses of all listening TCP sockets of this machine, in hexadecimal."""
     rows = [row.split() for row in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
     return {row[1].partition(":")[0] for row in rows if row[3] == "0A"}
 
@@ -71,7 +71,10 @@ def control_groups(owner: int) -> list[Path]:
 
 
 def rooted_in(directory: Path) -> list[str]:
-    """Processes whose root is below a directory: those of process pods name no file of it."""
+    """Return the processes' root directories below `directory`.
+
+    The arguments of process pods do not name that directory.
+    """
     roots = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -85,7 +88,7 @@ def run() -> set[str]:
 
 @contextlib.contextmanager
 def holder_of(directory: Path, tier: Tier) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds a sandbox with three pods."""
+    """Yield a process that holds a sandbox with three pods."""
     complaints = directory.with_suffix(".stderr")
     with (
         complaints.open("w") as stderr,

@@ -1,4 +1,4 @@
-"""What a real kubelet brings with it."""
+"""Features of the node tier that come from a real kubelet."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield started
 
 
-def test_the_node_is_a_kubelet(sandbox: Sandbox) -> None:
+def test_node_has_a_container_runtime(sandbox: Sandbox) -> None:
     (node,) = json.loads(sandbox.kubectl("get", "nodes", "-o", "json"))["items"]
     assert node["status"]["nodeInfo"]["containerRuntimeVersion"].startswith("containerd://")
 
@@ -40,7 +40,7 @@ def test_commands_can_be_run_in_a_pod(sandbox: Sandbox) -> None:
     assert "identity" in json.loads(answer)
 
 
-def test_pods_ask_the_clusters_resolver(sandbox: Sandbox) -> None:
+def test_pods_use_the_clusters_resolver(sandbox: Sandbox) -> None:
     resolver = sandbox.node.workload("default/web").root / "etc" / "resolv.conf"
     assert f"nameserver {RESOLVER_ADDRESS}" in resolver.read_text().splitlines()
 
@@ -75,7 +75,7 @@ def test_service_reaches_its_pods_with_and_without_the_firewall(sandbox: Sandbox
     assert outcome() == "rejected"
 
 
-def test_pods_run_an_image_that_is_loaded(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_pods_run_a_loaded_image(sandbox: Sandbox, tmp_path: Path) -> None:
     name = "sandbox.troth.dev/loaded:local"
     archive = tmp_path / "loaded.tar"
     Image(name, {"/workload": ensure("workload")}, ("/workload",)).write_archive(archive)

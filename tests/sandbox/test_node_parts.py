@@ -1,4 +1,4 @@
-"""The smaller parts of a node, without one."""
+"""Components of a node, tested without a node."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from sandbox.node.podspec import NotYetError
 from sandbox.node.projection import Directory, Sources
 
 
-def test_a_reader_never_sees_half_of_an_update(tmp_path: Path) -> None:
+def test_reader_never_sees_a_partial_update(tmp_path: Path) -> None:
     directory = Directory(tmp_path / "identity")
     directory.write({"tls.crt": b"0", "tls.key": b"0"})
     torn = []
@@ -28,7 +28,7 @@ def test_a_reader_never_sees_half_of_an_update(tmp_path: Path) -> None:
                 data = (tmp_path / "identity" / "..data").resolve(strict=True)
                 pair = (data / "tls.crt").read_bytes(), (data / "tls.key").read_bytes()
             except FileNotFoundError:
-                continue  # it was replaced between the two: to be read again
+                continue  # replaced between the two reads: read again
             if pair[0] != pair[1]:
                 torn.append(pair)
 
@@ -49,7 +49,7 @@ def test_files_removed_from_the_secret_are_deleted(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith("..")} == {"b"}
     assert (tmp_path / "b").read_bytes() == b"3"
     directories = [path.name for path in tmp_path.glob("..*") if path.name != "..data"]
-    assert len(directories) == 1  # and none of those before
+    assert len(directories) == 1  # all earlier directories are removed
 
 
 def test_unchanged_files_are_not_written(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_unchanged_files_are_not_written(tmp_path: Path) -> None:
     assert not directory.write({"a": b"1"})
 
 
-def test_a_missing_secret_is_named_unless_it_is_optional() -> None:
+def test_missing_secret_is_named_unless_it_is_optional() -> None:
     sources = Sources()
     with pytest.raises(NotYetError, match='secret "shop/orders" not found'):
         sources.payload("secret", "shop", "orders", {})
@@ -74,7 +74,7 @@ def test_items_choose_keys_and_name_files() -> None:
     assert sources.payload("secret", "shop", "orders", items) == {"certs/leaf.pem": b"it"}
 
 
-def test_an_image_archive_is_what_containerd_expects(tmp_path: Path) -> None:
+def test_image_archive_has_containerds_format(tmp_path: Path) -> None:
     (tmp_path / "program").write_bytes(b"#!")
     image = Image("example.test/it:1", {"/bin/it": tmp_path / "program"}, ("/bin/it",))
     image.write_archive(tmp_path / "it.tar")

@@ -1,4 +1,4 @@
-"""What only process pods can do, and what they say they cannot."""
+"""Features of process pods, and the errors for unsupported ones."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ def test_firewall_can_be_switched_off(sandbox: Sandbox) -> None:
     assert connects(sandbox, "visitor", address, 8080) == "rejected"
 
 
-def test_a_pod_is_protected_from_its_first_moment(sandbox: Sandbox) -> None:
+def test_pod_is_protected_from_its_first_moment(sandbox: Sandbox) -> None:
     apply(
         sandbox,
         policy("default", "early", podSelector={"matchLabels": {"app": "early"}}),
@@ -77,7 +77,7 @@ def test_a_pod_is_protected_from_its_first_moment(sandbox: Sandbox) -> None:
     assert "answered" not in seen
 
 
-def test_a_process_that_ends_is_started_again_and_counted(sandbox: Sandbox) -> None:
+def test_ended_process_is_restarted_and_counted(sandbox: Sandbox) -> None:
     apply(sandbox, workload_pod("default", "mortal", plain={"web": 8080}))
     addresses(sandbox, "default", ["mortal"])
     workload = sandbox.node.workload("default/mortal")
@@ -93,7 +93,7 @@ def test_a_process_that_ends_is_started_again_and_counted(sandbox: Sandbox) -> N
     sandbox.node.workload("default/mortal").identity()
 
 
-def test_unsupported_process_pod_says_why_in_its_status(sandbox: Sandbox) -> None:
+def test_unsupported_process_pod_has_the_reason_in_its_status(sandbox: Sandbox) -> None:
     foreign = workload_pod("default", "foreign")
     foreign["spec"]["containers"][0]["image"] = "postgres:18"
     double = workload_pod("default", "double")
@@ -108,7 +108,7 @@ def test_unsupported_process_pod_says_why_in_its_status(sandbox: Sandbox) -> Non
     assert becomes(lambda: "runs one container" in reason("double"))
 
 
-def test_many_pods_come_and_go_together(sandbox: Sandbox) -> None:
+def test_many_pods_are_created_and_deleted_together(sandbox: Sandbox) -> None:
     names = [f"many-{number}" for number in range(MANY)]
     apply(sandbox, *(workload_pod("default", name, plain={"web": 8080}) for name in names))
     at = addresses(sandbox, "default", names)

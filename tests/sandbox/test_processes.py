@@ -1,4 +1,4 @@
-"""Nothing started through a tether outlives its owner, however the owner ends."""
+"""Processes of a tether end with its owner, even if the owner is killed."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from sandbox import SandboxError
 from sandbox.processes import Tether
 from tests.sandbox.observing import REPOSITORY, becomes, processes_of
 
-# Two sleepers, one the child of a shell, with the directory in their command lines.
+# Two sleepers, one a child of a shell, with the directory in their command lines.
 OWNER = """
 import os, signal, sys, time
 from pathlib import Path
@@ -66,14 +66,14 @@ def test_processes_and_directory_are_removed_on_ctrl_c(directory: Path) -> None:
         assert nothing_is_left(directory)
 
 
-def test_a_forked_child_of_the_owner_does_not_keep_them_alive(directory: Path) -> None:
+def test_forked_child_of_the_owner_does_not_keep_processes_alive(directory: Path) -> None:
     with owner(directory, "fork") as process:
         process.kill()
         assert becomes(lambda: not directory.exists(), seconds=4)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
-def test_processes_end_even_if_the_tether_itself_is_killed(directory: Path) -> None:
+def test_processes_end_even_if_the_tether_is_killed(directory: Path) -> None:
     with Tether(directory) as tether:
         log = directory / "log"
         log.touch()

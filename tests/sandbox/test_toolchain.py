@@ -1,4 +1,4 @@
-"""A Go that is new enough is found, or fetched."""
+"""A Go that is new enough is found or fetched."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Each program comes from the first place that has it."""
+"""Each program comes from the first source that has it."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,8 @@ def test_kubebuilder_assets_come_first(tmp_path: Path, monkeypatch: pytest.Monke
 def test_programs_missing_from_kubebuilder_assets_are_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))  # as envtest's bundles do
+    # Archives of envtest lack programs too.
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     monkeypatch.setattr(tools, "build", lambda program: Path("built") / program.name)
     assert ensure("kube-controller-manager") == Path("built/kube-controller-manager")
 
@@ -32,5 +33,5 @@ def test_missing_kubebuilder_assets_are_named(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
-def test_the_version_is_the_one_the_module_pins(program: GoProgram) -> None:
+def test_version_is_the_one_that_the_module_pins(program: GoProgram) -> None:
     assert re.fullmatch(r"v\d+\.\d+\.\d+|local", program.version)

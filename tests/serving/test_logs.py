@@ -1,4 +1,4 @@
-"""What a log line says of an error: where it was, and never what it was about."""
+"""Tracebacks in the log: the place of an error, and never a value."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ except KeyError as error:
 
 @pytest.mark.parametrize("way", ["direct", "by the standard library"])
 @pytest.mark.parametrize("log_format", LogFormat)
-def test_a_trace_tells_the_place_and_no_value(log_format: LogFormat, way: str) -> None:
+def test_traceback_names_the_place_and_no_value(log_format: LogFormat, way: str) -> None:
     command = [sys.executable, "-c", FAILING, log_format.value, way]
     log = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     for told in ("reconcile failed", "operator ended", "nobody awaited it"):

@@ -1,4 +1,4 @@
-"""The longest stall of the event loop is exported, for long enough that a scraper sees it."""
+"""The longest stall of the event loop is exported long enough for a scrape."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from troth.serving.loop_stalls import SLOT, SLOTS, LongestStall, stalls_measured
 METRIC = "troth_event_loop_longest_stall_seconds"
 
 
-def test_the_longest_stall_is_reported_until_it_is_old() -> None:
+def test_longest_stall_is_reported_until_it_is_old() -> None:
     longest = LongestStall()
     assert longest.at(0.0) == 0.0
     longest.note(2.0, now=10.0)
@@ -22,11 +22,11 @@ def test_the_longest_stall_is_reported_until_it_is_old() -> None:
     assert longest.at(10 * SLOTS * SLOT) == 0.0
 
 
-async def test_a_stall_is_seen_by_the_scrape_after_it() -> None:
+async def test_stall_is_in_the_next_scrape() -> None:
     registry = CollectorRegistry()
     async with stalls_measured(registry):
         await asyncio.sleep(0)
-        time.sleep(0.3)  # noqa: ASYNC251 - the stall
+        time.sleep(0.3)  # noqa: ASYNC251 - the stall itself
         at_once = registry.get_sample_value(METRIC)
         await asyncio.sleep(0.1)
         later = registry.get_sample_value(METRIC)

@@ -1,11 +1,11 @@
-"""Requests are counted by all labels and timed by the first; a deleted one leaves no sample."""
+"""Request metrics: counted by all labels, timed by the first; a forgotten label has no sample."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from troth.serving.request_metrics import BUCKETS, RequestMetrics
 
 
-def test_requests_are_counted_and_a_forgotten_label_leaves_nothing() -> None:
+def test_requests_are_counted_and_a_forgotten_label_leaves_no_sample() -> None:
     registry = CollectorRegistry()
     metrics = RequestMetrics(
         Counter("requests", "-", ("endpoint", "status"), registry=registry),

@@ -1,4 +1,4 @@
-"""Secrets are followed by informer and poll; the last version that was read stays in effect."""
+"""Secrets are observed by informer and poll; the last readable version stays in effect."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +23,7 @@ class InvalidError(Exception):
 
 
 class Watch(SecretWatch):
-    """Keeps the annotation `says` of each Secret."""
+    """Watch that keeps the annotation `says` of each Secret."""
 
     invalid = InvalidError
 
@@ -56,7 +56,7 @@ def secret(name: str, says: str, version: int = 1) -> Manifest:
 
 
 class Server:
-    """An API server with some Secrets, which can be away."""
+    """API server with some Secrets, which can be made unreachable."""
 
     def __init__(self, *secrets: Manifest) -> None:
         self.secrets = {Ref.of(each): each for each in secrets}
@@ -117,7 +117,7 @@ def test_unreadable_version_changes_nothing_and_is_reported_once(watch: Watch, s
     assert watch.said == {"a": "three"}
 
 
-def test_secret_that_the_decoder_could_not_read_is_not_read(watch: Watch) -> None:
+def test_secret_that_the_decoder_could_not_read_is_skipped(watch: Watch) -> None:
     watch.observe({**secret("a", "one"), UNREADABLE: "data: nests too deep"})
     assert watch.said == {}
     assert watch.unreadable == [("a", "1", "data: nests too deep", True)]
@@ -140,14 +140,14 @@ def test_watch_is_synced_when_its_informer_is(watch: Watch) -> None:
     assert watch.synced
 
 
-async def test_poll_finds_what_a_dead_watch_misses(watch: Watch) -> None:
+async def test_poll_finds_changes_that_a_dead_watch_misses(watch: Watch) -> None:
     watch.observe(secret("a", "one"))
     watch.observe(secret("b", "one"))
     await polled(watch, Server(secret("a", "two", 2), secret("c", "new")))
     assert watch.said == {"a": "two", "c": "new"}
 
 
-async def test_poll_gets_no_known_version_even_an_unreadable_one(watch: Watch) -> None:
+async def test_poll_reads_no_known_version_even_an_unreadable_one(watch: Watch) -> None:
     watch.observe(secret("a", "one"))
     watch.observe(secret("b", "invalid"))
     server = Server(secret("a", "one"), secret("b", "invalid"))
@@ -155,7 +155,7 @@ async def test_poll_gets_no_known_version_even_an_unreadable_one(watch: Watch) -
     assert server.gets == 0
 
 
-async def test_poll_does_not_overwrite_what_the_watch_has_read_since(watch: Watch) -> None:
+async def test_poll_does_not_overwrite_a_newer_version_of_the_watch(watch: Watch) -> None:
     watch.observe(secret("a", "one"))
     server = Server(secret("a", "two", 2), secret("b", "four", 4))
     server.got["a"] = lambda: watch.observe(secret("a", "three", 3))
@@ -171,7 +171,7 @@ async def test_secret_deleted_between_list_and_get_is_no_error(watch: Watch) -> 
     assert watch.said == {}
 
 
-async def test_nothing_changes_while_the_api_server_is_away(watch: Watch) -> None:
+async def test_nothing_changes_while_the_api_server_is_unreachable(watch: Watch) -> None:
     watch.observe(secret("a", "one"))
     server = Server()
     server.away = True
@@ -180,7 +180,7 @@ async def test_nothing_changes_while_the_api_server_is_away(watch: Watch) -> Non
     assert watch.said == {"a": "one"}
 
 
-async def test_poll_goes_on_after_an_error(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_poll_continues_after_an_error(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     structlog.reset_defaults()
     monkeypatch.setattr(secret_watch, "log", structlog.get_logger())
     watch.poll_interval = 0.0
@@ -191,7 +191,7 @@ async def test_poll_goes_on_after_an_error(watch: Watch, monkeypatch: pytest.Mon
         await asyncio.sleep(0.01)
         server.away = False
         async with asyncio.timeout(5):
-            while not watch.said:  # noqa: ASYNC110 - what is waited for is not a task's
+            while not watch.said:  # noqa: ASYNC110 - no task signals the condition
                 await asyncio.sleep(0.01)
         task.cancel()
-    assert lines == []  # the informer reports that the API server is away
+    assert lines == []  # the informer reports that the API server is unreachable

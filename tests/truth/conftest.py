@@ -1,4 +1,4 @@
-"""Nodes for the tests in this directory, and Troth on them."""
+"""Nodes for the tests in this directory, with Troth on them."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ CRDS = Path(__file__).parents[2] / "crds"
 
 @pytest.fixture(scope="module")
 def process_pods() -> Iterator[Sandbox]:
-    """A sandbox whose pods run, and in it the kinds of Troth."""
+    """Yield a sandbox with running pods and Troth's CRDs."""
     skip_without(Tier.PROCESS_PODS)
     with Sandbox.start(tier=Tier.PROCESS_PODS) as sandbox:
         sandbox.kubectl("apply", "--server-side", "-f", str(CRDS))
@@ -27,14 +27,14 @@ def process_pods() -> Iterator[Sandbox]:
 
 @pytest.fixture
 async def stage(process_pods: Sandbox) -> AsyncIterator[Stage]:
-    """Troth installed by its chart in a namespace of the test's own, and not running yet."""
+    """Yield Troth, installed by its chart in a namespace of the test's own, and not started."""
     async with staged(process_pods) as setting:
         yield setting
 
 
 @pytest.fixture
 def tether(tmp_path: Path) -> Iterator[Tether]:
-    """What ends processes with the test."""
+    """Yield a tether that ends processes with the test."""
     with Tether(tmp_path / "processes") as tied:
         tied.directory.mkdir()
         yield tied

@@ -1,4 +1,4 @@
-"""Twenty pairs that talk all the time, and an operator that is killed while they do."""
+"""Twenty pairs that call without a pause, and an operator that is killed meanwhile."""
 
 import asyncio
 import math
@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 ROTATION = "CredentialRotation"
 PAIRS, NAMESPACES = 20, 3
-RATE = 15  # calls a second by each pair: 300 by all
+RATE = 15  # calls a second of each pair: 300 in total
 
 
 class Mortal:
-    """The one operator of a stage, as a process that is killed and started again."""
+    """The only operator of a stage, as a process that is killed and started again."""
 
     def __init__(self, stage: Stage, tether: Tether) -> None:
         self._stage = stage
@@ -36,31 +36,31 @@ class Mortal:
         self._lives = 0
 
     async def live(self) -> None:
-        """Start; return when it is in sync. It leads once the lease of the one before is over."""
+        """Start it; return when it is in sync. It leads once the previous lease has expired."""
         self._lives += 1
         name = f"life-{self._lives}"
         self._process = Process(self._tether, name, self._stage.kubeconfig, self._stage.own)
         await self._process.ready()
 
     async def lead(self) -> None:
-        """Wait until it may write."""
+        """Wait until it is the leader."""
         await self._process.leads()
 
     def die(self) -> None:
-        """Be killed without a word."""
+        """Kill it with SIGKILL."""
         self._process.kill()
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A caller and a callee, each in another namespace."""
+    """A caller and a callee in different namespaces."""
 
     caller: Ref
     callee: Ref
 
 
 class Crowd:
-    """The pairs, and what becomes of their calls."""
+    """The pairs, and the outcomes of their calls."""
 
     def __init__(self, stage: Stage, pairs: list[Pair]) -> None:
         self.stage = stage
@@ -69,7 +69,7 @@ class Crowd:
 
     @classmethod
     async def gathered(cls, stage: Stage) -> "Crowd":
-        """Declare the pairs and have their pods run; return when they talk."""
+        """Declare the pairs and run their pods; return when they call."""
         while len(stage.namespaces) < NAMESPACES:
             await stage.namespace()
         crowd = cls(stage, [_pair(stage.namespaces, number) for number in range(PAIRS)])
@@ -88,7 +88,7 @@ class Crowd:
 
     @cached_property
     def traffic(self) -> Traffic:
-        """What each caller calls."""
+        """The calls of each caller."""
         calls = {str(pair.caller): [self.scene.target(pair.callee.name)] for pair in self.pairs}
         return Traffic(self.stage.sandbox.node, calls, rate=RATE)
 
@@ -105,7 +105,7 @@ class Crowd:
         )
 
     async def unharmed(self, coming: Coroutine[Any, Any, T]) -> T:
-        """Wait for something, and fail as soon as a call has."""
+        """Await a coroutine, and fail as soon as any call has failed."""
         task = asyncio.create_task(coming)
         try:
             while True:
@@ -123,7 +123,7 @@ class Crowd:
         return await asyncio.to_thread(self.traffic.by_pod)
 
     async def fall_silent(self) -> Tally:
-        """Have all stop; return what became of every call."""
+        """Stop all calls; return their outcomes."""
         return await asyncio.to_thread(self.traffic.end)
 
     # Credentials
@@ -132,7 +132,7 @@ class Crowd:
         return {ref: leaf_of(await self.stage.secret(ref)) for ref in self.identities}
 
     async def certificates(self) -> dict[Ref, Files]:
-        """Return what each identity shows of itself now."""
+        """Return the current certificate and key of each identity."""
         files = {ref: files_of(await self.stage.secret(ref)) for ref in self.identities}
         return {
             ref: {name: each[name] for name in ("tls.crt", "tls.key")}
@@ -140,7 +140,7 @@ class Crowd:
         }
 
     async def renew(self) -> None:
-        """Ask for another leaf for everybody; return when each rotation says it is made."""
+        """Request a new leaf for each identity; return when each rotation reports it."""
         before, moment = await self.leaves(), builders.stamp(_next_second())
         rotations = [
             builders.rotation("ServiceIdentity", *_where(ref), requestedAt=moment)
@@ -156,7 +156,7 @@ class Crowd:
             assert leaf.public_key() != before[ref].public_key(), ref
 
     async def ask_for_a_root(self) -> Ref:
-        """Ask for another root; return the rotation."""
+        """Request a new root; return the rotation."""
         moment = builders.stamp(_next_second())
         own = self.stage.own
         rotation = builders.rotation(DOMAIN, self.stage.name, own, requestedAt=moment)
@@ -170,7 +170,7 @@ class Crowd:
 
     @property
     def authority(self) -> Ref:
-        """Where the root is kept."""
+        """Name of the root's Secret."""
         return Ref(self.stage.own, f"{self.stage.name}-authority")
 
 
@@ -184,7 +184,7 @@ def _where(ref: Ref) -> tuple[str, str]:
 
 
 def _next_second() -> datetime:
-    """Return when everything that is there now will have been made before."""
+    """Return the next full second, which is after the issue time of everything that exists now."""
     return datetime.fromtimestamp(math.ceil(datetime.now(UTC).timestamp() + 0.001), UTC)
 
 
@@ -193,6 +193,6 @@ def _rotated_since(moment: str) -> Callable[[Manifest], bool]:
 
 
 def key_id(root: x509.Certificate) -> str:
-    """Return what leaves name a root by, in hex."""
+    """Return the root's subject key identifier in hex, by which leaves name their issuer."""
     extension = root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     return extension.value.digest.hex()

@@ -1,11 +1,11 @@
-"""Changes whose mixes allow no more than the old or the new declaration does.
+"""Rounds of changes whose mixtures allow no more than the old or the new declarations.
 
-A round of changes reaches the API server object by object, and policy by policy the packet
-filter. On the way a person's own order may declare what neither the whole old nor the whole new
-set does: one identity goes from Observe to Enforce while another goes the other way, and between
-the two neither is closed. That is what was declared at that moment, and no fault of Troth's. So
-that the strict rule can be held (nothing is open that neither allows), such pairs of changes are
-not made in one round.
+A round of changes reaches the API server object by object, and the packet filter policy by policy.
+On the way, the order of a user's own changes may declare what neither the whole old nor the whole
+new set does. For example, one identity goes from Observe to Enforce while another goes the other
+way, and in between neither is closed. That was declared at that moment, and is no fault of Troth.
+The tests assert the strict rule that nothing is open that neither set allows, so no round contains
+such pairs of changes.
 """
 
 import copy
@@ -19,7 +19,7 @@ from tests.truth.topology import Place, Topology
 
 
 def step(before: Truth) -> Topology:
-    """Return the next topology: at random, without changes that may only be made one by one."""
+    """Return a random next topology without changes that may only be made one by one."""
     topology = before.topology.mutated()
     after = Truth(before.sandbox, topology, before.pods)
     while True:
@@ -37,7 +37,7 @@ def _changed(before: Topology, after: Topology) -> set[Place]:
 
 
 def _mixes(before: Truth, after: Truth, changed: set[Place]) -> Iterator[Place]:
-    """Yield callees whose change opens, mixed with a caller's, what neither whole allows."""
+    """Yield callees whose change, mixed with a caller's, opens what neither whole set allows."""
     places = before.pods.addresses
     for source, destination in product(places, changed):
         if source == destination or source not in changed:
@@ -50,7 +50,7 @@ def _mixes(before: Truth, after: Truth, changed: set[Place]) -> Iterator[Place]:
 
 
 def _mixed(before: Truth, after: Truth, source: Place, destination: Place, number: int) -> bool:
-    """Whether old and new, of either and on either side, let a connection through together."""
+    """Return whether a mixture of old and new sides lets a connection through."""
     mixes = [
         _with(before.declared, {source: first, destination: second})
         for first, second in product(

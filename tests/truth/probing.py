@@ -1,7 +1,7 @@
-"""Every pair tried for real, and held against what the declarations say.
+"""Probes of every pair of pods, compared with the declarations.
 
-What is expected comes from `tests.oracle`, which is written from the words of the reference and
-shares no code with Troth; what happens comes from packets and handshakes between pods.
+The expectations come from `tests.oracle`, which follows the text of the reference and shares no
+code with Troth. The outcomes come from packets and handshakes between pods.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ OURS = ("-l", "truth=pod")
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a call must come to."""
+    """The required outcome of a call."""
 
     layers: frozenset[Layer]
     why: str
@@ -49,7 +49,7 @@ class Tally:
 
 
 class Pods:
-    """One pod for each identity, and strangers: with a role and without, in every namespace."""
+    """One pod for each identity, and strangers with and without a role in every namespace."""
 
     def __init__(self, sandbox: Sandbox, topology: Topology) -> None:
         self._sandbox = sandbox
@@ -66,7 +66,7 @@ class Pods:
         self.addresses: dict[Place, str] = {}
 
     def start(self, topology: Topology) -> None:
-        """Start them all and wait until each runs."""
+        """Start all pods and wait until each runs."""
         manifests = []
         for place, spec in topology.identities.items():
             ports = {port["name"]: port["port"] for port in spec["workload"]["ports"]}
@@ -99,7 +99,7 @@ class Pods:
 
 
 class Truth:
-    """A topology, its pods, and what follows from the declarations."""
+    """A topology, its pods, and the expectations from the declarations."""
 
     def __init__(self, sandbox: Sandbox, topology: Topology, pods: Pods) -> None:
         self.sandbox, self.topology, self.pods = sandbox, topology, pods
@@ -107,12 +107,12 @@ class Truth:
         self.declared = Declared.by(manifests, topology.now)
 
     def opens(self, source: Place, destination: Place, number: int) -> bool:
-        """Whether the packet filter must let a connection through."""
+        """Return whether the packet filter must let a connection through."""
         pods = self.pods
         return self.declared.lets(pods.pod(source), pods.pod(destination), ("TCP", number))
 
     def probe_all(self) -> Tally:
-        """Try every pod with every other on every port, and every live edge with its scopes."""
+        """Probe every pod from every other on every port, and every live edge with its scopes."""
         calls: dict[str, list[tuple[Target, Expectation]]] = {
             _named(source): list(self._calls(source)) for source in self.pods.addresses
         }
@@ -186,7 +186,7 @@ class Truth:
         return f"spiffe://{domain}/ns/{place[0]}/sa/{account}"
 
     async def on_disk(self) -> None:
-        """Wait until every pod goes by what its Secret says now."""
+        """Wait until every pod uses the current content of its Secret."""
         for place, spec in self.topology.identities.items():
             if "mtls" in spec["authentication"]:
                 await self._reads(place)
@@ -215,7 +215,7 @@ def _named(place: Place) -> str:
 
 
 class Sampling:
-    """Looks all the time at what is open; afterwards what was can be held against the rules."""
+    """Samples the open connections continuously, so that the test can judge them afterwards."""
 
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
@@ -261,6 +261,6 @@ class Sampling:
             for pod, tried in calls.items():
                 for each, outcome in zip(tried, outcomes[pod], strict=True):
                     self.count += 1
-                    # "closed" comes from the pod: the packets were let through
+                    # "closed" comes from the pod, so the packets passed
                     if outcome.layer is not Layer.NETWORK or outcome.reason == "closed":
                         self.seen.setdefault(each, outcome)

@@ -1,6 +1,6 @@
-"""A few pods on a stage: which of them reach each other, and what becomes of their calls.
+"""A few pods on a stage: the connections between them, and the outcomes of their calls.
 
-Which should is decided by `tests.oracle` from what the API server has of the declarations.
+`tests.oracle` decides from the API server's objects which connections are allowed.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
 
 PORTS = {"https": 8443, "admin": 9443}
-"""What every pod listens on, whatever its identity declares."""
+"""Ports of every pod, whatever its identity declares."""
 
 Ways = frozenset[str]
 """Connections, as "from to:port"."""
@@ -31,7 +31,7 @@ Ways = frozenset[str]
 
 @dataclass(frozen=True)
 class Player:
-    """A pod: where it is, its labels, and the identity whose Secret it has mounted, if any."""
+    """A pod: its namespace, labels, and the identity whose Secret it has mounted, if any."""
 
     namespace: str
     name: str
@@ -40,7 +40,7 @@ class Player:
 
     @classmethod
     def of(cls, identity: Ref, name: str = "") -> "Player":
-        """A pod of an identity that `tests.builders.identity` made."""
+        """Return a pod of an identity that `tests.builders.identity` made."""
         labels = {"app": identity.name}
         return cls(identity.namespace, name or identity.name, labels, identity.name)
 
@@ -64,7 +64,7 @@ class Player:
 
 
 class Scene:
-    """Pods by name, each of another name."""
+    """Pods by their unique names."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -72,7 +72,7 @@ class Scene:
         self._players: dict[str, Player] = {}
         self._addresses: dict[str, str] = {}
 
-    # Pods come, change and go
+    # Pods
 
     async def enter(self, *players: Player) -> None:
         """Start pods and wait until they serve and the packet filter knows them."""
@@ -84,7 +84,7 @@ class Scene:
         self._players |= {player.name: player for player in players}
 
     async def relabel(self, name: str, **labels: str) -> None:
-        """Make these the labels of a pod, and no others."""
+        """Give a pod these labels, and no others."""
         player = self._players[name]
         wanted = dict.fromkeys(player.labels) | labels
         patch = {"metadata": {"labels": wanted}}
@@ -99,16 +99,16 @@ class Scene:
         return self._addresses.pop(name)
 
     async def enter_outsider(self, address: str) -> str:
-        """Start what is no pod at an address that nobody has any more; return its name."""
+        """Start a process that is not a pod at a free address; return its name."""
         name = f"{self._stage.name}-{address}"
         ports = [f"--plain={port}={number}" for port, number in PORTS.items()]
         await asyncio.to_thread(self._node.add_outsider, name, address, *ports)
         return name
 
-    # Who reaches whom
+    # Connections
 
     async def reach(self) -> Ways:
-        """Return every way on which packets pass, between any two pods on any port."""
+        """Return the open connections between any two pods on any port."""
         tried = [
             (source, destination, port)
             for source, destination in permutations(self._players, 2)
@@ -125,12 +125,12 @@ class Scene:
         return frozenset(
             f"{source} to {destination}:{port}"
             for (source, destination, port), outcome in zip(tried, outcomes, strict=True)
-            # "closed" comes from the pod: the packets were let through
+            # "closed" comes from the pod, so the packets passed
             if outcome.layer is not Layer.NETWORK or outcome.reason == "closed"
         )
 
     async def allowed(self) -> Ways:
-        """Return every way that the declarations leave open."""
+        """Return the connections that the declarations allow."""
         found = [
             {**manifest, "kind": kind}
             for kind in (DOMAIN, "Namespace", IDENTITY)
@@ -149,7 +149,7 @@ class Scene:
         )
 
     async def as_declared(self) -> Ways:
-        """Wait until what is written is in force, then hold every way against what is declared."""
+        """Wait until all writes are in force; assert that exactly those allowed are open."""
         await self.obeyed()
         reach, allowed = await self.reach(), await self.allowed()
         assert reach == allowed, (
@@ -158,7 +158,7 @@ class Scene:
         return reach
 
     async def obeyed(self) -> None:
-        """Wait until pods have on their disks, and the packet filter has, what is written now."""
+        """Wait until the current objects are on the pods' disks and in the packet filter."""
         for player in self._players.values():
             if player.identity:
                 await self._up_to_date(player)
@@ -166,9 +166,9 @@ class Scene:
 
     @contextlib.asynccontextmanager
     async def nothing_else_opens(self) -> AsyncIterator[None]:
-        """Look all the time for ways that are open: each must be allowed before or after.
+        """Assert that every connection that is open at any time is allowed before or after.
 
-        That is while the context lasts, and on until everything is in force.
+        It samples while the context lasts, and then until everything is in force.
         """
         before, seen, looks, over = await self.allowed(), set(await self.reach()), 0, False
 
@@ -201,16 +201,16 @@ class Scene:
         expect: str = "",
         present: Files | None = None,
     ) -> str:
-        """Call on the port https, and say what became of it."""
+        """Call on the port https; return the outcome."""
         target = self.target(callee, scope=scope, expect=expect)
         return str(await self._outcome(caller, target, present))
 
     async def connect(self, caller: str, callee: str) -> str:
-        """Open a connection to the port https and no more, and say what became of it."""
+        """Only open a connection to the port https; return the outcome."""
         return str(await self._outcome(caller, self.target(callee, mode=Mode.CONNECT)))
 
     async def connect_to(self, caller: str, address: str) -> str:
-        """The same to whoever has an address now."""
+        """Only open a connection to whichever pod has an address now; return the outcome."""
         target = Target(f"{address}:{PORTS['https']}", mode=Mode.CONNECT)
         return str(await self._outcome(caller, target))
 
@@ -220,17 +220,17 @@ class Scene:
         return str(await asyncio.to_thread(workload.hold, callee, self.target(callee)))
 
     async def again(self, caller: str, callee: str) -> str:
-        """Ask once more on the connection that was kept open."""
+        """Send another request on the open connection."""
         return str(await asyncio.to_thread(self.workload(caller).again, callee))
 
     def workload(self, name: str) -> Workload:
-        """The workload of a pod, or of an outsider."""
+        """Return the workload of a pod, or of an outsider."""
         player = self._players.get(name)
         return self._node.workload(player.place if player else name)
 
     @contextlib.asynccontextmanager
     async def unfiltered(self) -> AsyncIterator[None]:
-        """Let all packets pass, to see what is behind the filter."""
+        """Let all packets pass, to test what is behind the filter."""
         await asyncio.to_thread(self._node.switch_firewall, on=False)
         try:
             yield
@@ -263,7 +263,7 @@ class Scene:
     async def _up_to_date(self, player: Player) -> None:
         secret = await self._stage.person.get("Secret", player.secret)
         if secret is None:
-            return  # gone; what is mounted stays
+            return  # deleted; mounted files stay
         wanted = files_of(secret)
         directory = self._node.workload(player.place).root / "identity"
 
@@ -279,5 +279,5 @@ class Scene:
 
 
 def files_of(secret: Manifest) -> dict[str, str]:
-    """Return what a Secret holds, as its files."""
+    """Return a Secret's data as files."""
     return {name: base64.b64decode(text).decode() for name, text in secret["data"].items()}

@@ -1,7 +1,7 @@
-"""A certificate that is not a workload's own gets it nowhere, though its packets arrive.
+"""Certificates that are not a workload's own: both sides reject them, though packets arrive.
 
-As a caller it is refused by the callee, as a callee by the caller, each time in the handshake and
-with the reason that fits. What is shown was issued by the operator, but for what it never issues.
+The callee rejects such a caller, and the caller such a callee, each in the handshake and with the
+right reason. The operator issued the certificates, except for those that it never issues.
 """
 
 from datetime import timedelta
@@ -21,12 +21,13 @@ LONG_AGO = timedelta(days=3)  # a leaf lives for one
 CONTROL = "its own name by its own root"
 
 Shown = dict[str, dict[str, Files]]
-"""What a pod shows in place of its own certificate: by what that is, and by the pod's name."""
+"""Certificates that a pod presents instead of its own, by their description and the pod's name."""
 
 
 async def cast(stage: Stage) -> tuple[Scene, Shown]:
-    """web may call payments, and search is beside them. Of the two domains with identities of the
-    same names one federates with theirs.
+    """Return a scene in which web calls payments, with search beside them, and the certificates.
+
+    Two other domains have identities of the same names; one of them federates with this domain.
     """
     await stage.clock.move_to(stage.clock.now() - LONG_AGO)
     partner, elsewhere = f"{stage.name}-partner", f"{stage.name}-elsewhere"
@@ -74,7 +75,7 @@ async def cast(stage: Stage) -> tuple[Scene, Shown]:
     }
 
 
-async def test_a_callee_refuses_a_caller_whose_certificate_is_not_its_own(stage: Stage) -> None:
+async def test_callee_rejects_a_caller_whose_certificate_is_not_its_own(stage: Stage) -> None:
     scene, shown = await cast(stage)
     assert await scene.connect("web", "payments") == "answered"
     assert {
@@ -93,7 +94,7 @@ async def test_a_callee_refuses_a_caller_whose_certificate_is_not_its_own(stage:
     assert await scene.call("web", "payments", scope="refund") == 'scope "refund" is not granted'
 
 
-async def test_a_caller_refuses_a_callee_whose_certificate_is_not_its_own(stage: Stage) -> None:
+async def test_caller_rejects_a_callee_whose_certificate_is_not_its_own(stage: Stage) -> None:
     scene, shown = await cast(stage)
     payments = scene.workload("payments")
     assert await scene.connect("web", "payments") == "answered"
@@ -114,7 +115,7 @@ async def test_a_caller_refuses_a_callee_whose_certificate_is_not_its_own(stage:
     assert await scene.call("web", "payments", scope="charge") == "answered"
 
 
-async def test_neither_the_labels_of_a_workload_nor_its_certificate_are_enough(
+async def test_neither_labels_nor_certificate_of_a_workload_are_enough_alone(
     stage: Stage,
 ) -> None:
     scene, _ = await cast(stage)
@@ -153,7 +154,7 @@ def _pair(files: Files) -> Files:
 
 
 async def _root_of(stage: Stage, domain: str) -> TrustDomain:
-    """Return what issues as a domain's root, whatever it is asked to."""
+    """Return a signer with a domain's root, which signs anything."""
     ref = Ref(stage.own, f"{domain}-authority")
     files = files_of(await stage.person.the("Secret", ref))
     key = load_pem_private_key(files["tls.key"].encode(), None)

@@ -1,4 +1,4 @@
-"""What becomes of the ways between pods when labels, identities, domains and operators change.
+"""Connections between pods while labels, identities, domains and operators change.
 
 Nothing is ever open that is allowed neither before nor after a change.
 """
@@ -21,7 +21,7 @@ UNKNOWN_ROOT = "handshake by server: unknown certificate authority"
 
 
 async def shop(stage: Stage) -> Scene:
-    """web may call payments and search, payments may call ledger; and there are two strangers."""
+    """Declare that web calls payments and search, and payments calls ledger; add two strangers."""
     await stage.domain(federatesWith=[])
     await stage.run()
     web = await stage.identity("web", calls=[builders.call("payments"), builders.call("search")])
@@ -48,7 +48,7 @@ async def shop(stage: Stage) -> Scene:
     return scene
 
 
-async def test_a_pod_has_the_reach_of_an_identity_for_as_long_as_it_has_its_labels(
+async def test_pod_has_the_edges_of_an_identity_while_it_has_its_labels(
     stage: Stage,
 ) -> None:
     scene = await shop(stage)
@@ -73,7 +73,7 @@ async def test_a_pod_has_the_reach_of_an_identity_for_as_long_as_it_has_its_labe
     assert await scene.call("web", "spare") == REJECTED
 
 
-async def test_a_namespace_that_changes_environment_takes_its_edges_and_names_along(
+async def test_namespace_that_changes_environment_moves_its_edges_and_names(
     stage: Stage,
 ) -> None:
     other = f"{stage.name}-other"
@@ -146,7 +146,7 @@ async def test_a_namespace_that_changes_environment_takes_its_edges_and_names_al
     assert await scene.again("old", "neighbour") == "answered"
 
 
-async def test_pods_that_come_and_go_while_the_operator_is_down_have_what_is_theirs(
+async def test_pods_that_start_and_end_without_the_operator_have_their_edges(
     stage: Stage,
 ) -> None:
     scene = await shop(stage)
@@ -165,7 +165,7 @@ async def test_pods_that_come_and_go_while_the_operator_is_down_have_what_is_the
     assert await scene.connect("late-stranger", "late") == REJECTED
 
     address = await scene.leave("late")
-    # when there is no way to it any more, its network has ended
+    # the address is free once nothing reaches it
     await until(lambda: scene.connect_to("stranger", address), lambda seen: seen == REJECTED)
     heir = await scene.enter_outsider(address)
     assert await scene.connect_to("stranger", address) == "answered"
@@ -181,12 +181,12 @@ async def test_pods_that_come_and_go_while_the_operator_is_down_have_what_is_the
     await scene.as_declared()
 
 
-async def test_a_deleted_identity_is_nobodys_peer_any_more_and_its_pods_are_as_any_other(
+async def test_deleted_identity_is_no_peer_and_its_pods_are_unrestricted(
     stage: Stage,
 ) -> None:
-    """Its policy goes with it: its peers are closed to its pods, and whoever has no policy is not.
+    """Its policy is deleted with it: peers close to its pods, but pods without a policy are open.
 
-    Packets of a connection that was open still pass; who it is with is asked at the next request.
+    Packets of an open connection still pass; the next request checks the peer's identity.
     """
     scene = await shop(stage)
     payments = Ref(stage.shop, "payments")
@@ -209,7 +209,7 @@ async def test_a_deleted_identity_is_nobodys_peer_any_more_and_its_pods_are_as_a
         assert await scene.call("payments", "ledger") == NOT_A_PEER
         assert await scene.call("web", "search") == "answered"
 
-    # payments has on its disk what it had, and goes by it
+    # payments still has its old files, and uses them
     assert await scene.again("web", "payments") == "answered"
     assert await scene.again("payments", "ledger") == NOT_ANY_MORE
     assert await scene.again("web", "search") == "answered"

@@ -1,15 +1,16 @@
-"""What an enforcer gets wrong is avoided by what Troth compiles."""
+"""Faults of enforcers that Troth's policies avoid."""
 
 from tests import builders
 from tests.cluster.stage import Stage
 from tests.truth.scene import Player, Scene
 
 
-async def test_replicas_do_not_reach_each_other_because_an_unverified_peer_describes_them_too(
+async def test_unverified_peer_that_matches_the_replicas_does_not_connect_them(
     stage: Stage,
 ) -> None:
-    """kube-router takes a policy's ingress rule for leave to go out as well, where the policy
-    selects both ends: no rule for an unverified peer may select the workload itself.
+    """kube-router treats an ingress rule as an egress rule too if the policy selects both ends.
+
+    So no rule for an unverified peer may select the workload itself.
     """
     await stage.domain()
     await stage.run()

@@ -1,4 +1,4 @@
-"""Real pods are replaced when a certificate is renewed, one workload after the other."""
+"""Restarts of real pods when a certificate is renewed, one workload after the other."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,13 +23,13 @@ FIRST, SECOND = "payments-api", "payments-worker"
 
 @pytest.fixture
 async def rolling(process_pods: Sandbox) -> AsyncIterator[Stage]:
-    """Troth installed by its chart with the right to restart, and not running yet."""
+    """Install Troth from its chart with the right to restart workloads, without starting it."""
     async with staged(process_pods, rollouts=True) as setting:
         yield setting
 
 
 def deployment(namespace: str, name: str) -> Manifest:
-    """A program of the identity payments, in two copies."""
+    """Return a Deployment of the identity payments with two replicas."""
     labels = {"app": "payments", "part": name}
     return {
         "apiVersion": "apps/v1",
@@ -47,7 +47,7 @@ def deployment(namespace: str, name: str) -> Manifest:
 
 
 async def in_use(stage: Stage, *names: str) -> Ref:
-    """Let an identity have its certificate, and programs run with it."""
+    """Declare an identity with a certificate, and run workloads that use it."""
     domain = await stage.domain()
     await stage.run()
     await stage.person.ready(DOMAIN, domain)
@@ -63,7 +63,7 @@ async def in_use(stage: Stage, *names: str) -> Ref:
 
 
 async def complete(stage: Stage, name: str) -> Manifest:
-    """Wait until a Deployment's rollout is over."""
+    """Wait until a Deployment's rollout is complete."""
 
     def over(found: Manifest) -> bool:
         status = found["status"]
@@ -75,7 +75,7 @@ async def complete(stage: Stage, name: str) -> Manifest:
 
 
 async def renew(stage: Stage, identity: Ref) -> str:
-    """Let the certificate be renewed, and kubelets be sure to have it; return its fingerprint."""
+    """Let the certificate be renewed and the propagation delay pass; return its fingerprint."""
     before = (await stage.secret(identity))["data"]["tls.crt"]
     await stage.later(timedelta(hours=17))
     await stage.person.sees(
@@ -93,7 +93,7 @@ def restarted_with(manifest: Manifest) -> str:
 
 
 async def running(stage: Stage, name: str) -> dict[str, Any]:
-    """The pods of a Deployment that are not on their way out."""
+    """Return the pods of a Deployment that are not terminating."""
     found = await asyncio.to_thread(pods, stage.sandbox, stage.shop)
     return {
         pod_name: pod
@@ -103,7 +103,7 @@ async def running(stage: Stage, name: str) -> dict[str, Any]:
 
 
 def since(pod: Manifest) -> str:
-    """When a pod became ready, to the second."""
+    """Return when a pod became ready, to the second."""
     (when,) = (
         each["lastTransitionTime"]
         for each in pod["status"]["conditions"]
@@ -133,7 +133,9 @@ async def test_pods_are_replaced_one_workload_after_the_other(rolling: Stage) ->
     assert told.count(("Restarted", "payments")) == 2
 
 
-async def test_a_budget_that_needs_every_pod_holds_it_up_in_words(rolling: Stage) -> None:
+async def test_budget_that_requires_every_pod_blocks_the_rollout_and_is_named(
+    rolling: Stage,
+) -> None:
     identity = await in_use(rolling, FIRST)
     await rolling.person.put(
         {

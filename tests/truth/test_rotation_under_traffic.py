@@ -1,6 +1,6 @@
-"""A root is replaced while twenty pairs open new connections all the time, and none of them fails.
+"""Root rotation while twenty pairs constantly open new connections: none of them fails.
 
-The operator runs as it does in production, by `troth run`, and is killed in every phase.
+The operator runs as in production, by `troth run`, and is killed in every phase.
 """
 
 import asyncio
@@ -34,15 +34,17 @@ from troth.world.observation.objects import NEXT_LEAF, RETIRING
 log = logging.getLogger(__name__)  # see the figures with --log-cli-level=INFO
 
 PROPAGATION, LATE = 6.0, 3.0
-"""How many seconds a pod may take to have a changed Secret on its disk, and how many it does take
-at the most: each its own time, as on real nodes."""
-CALLS = 5_000  # that a whole rotation sees at the least, on however slow a machine
+"""Seconds that a pod may take, and takes at most, to have a changed Secret on its disk.
+
+Each pod has its own delay, as on real nodes.
+"""
+CALLS = 5_000  # lower limit for a whole rotation, on any machine
 
 Holds = Callable[[Manifest], bool]
 Moment = tuple[str, str, Holds]
-"""What it is called, the kind of object at which it is seen, and how."""
+"""Its name, the kind of object that shows it, and a predicate of that object."""
 Watch = Callable[[str, Ref, Holds], Coroutine[Any, Any, Manifest]]
-"""Waits until something holds of an object, and returns it."""
+"""Waits until an object satisfies a predicate, and returns it."""
 
 
 def holds_slot(slot: str) -> Holds:
@@ -60,11 +62,11 @@ MOMENTS: list[Moment] = [
     ("Reissuing", DOMAIN, in_phase("Reissuing")),
     ("Retiring", DOMAIN, in_phase("Retiring")),
 ]
-"""The writes that move a rotation on, and the phases that can be seen, in order."""
+"""The writes that advance a rotation, and its visible phases, in order."""
 
 
 class Timeline:
-    """When things happened, and how many calls had been made by then."""
+    """Times of events, and the number of calls until then."""
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
@@ -76,7 +78,7 @@ class Timeline:
         self.marks.append((what, elapsed, await self._crowd.by_pod()))
 
     def spans(self) -> dict[str, list[Tally]]:
-        """Return what each pair did from one mark to the next, by the name of the first."""
+        """Return the calls of each pair from one mark to the next, by the name of the first."""
         return {
             what: [after[pod].since(before[pod]) for pod in before]
             for (what, _, before), (_, _, after) in pairwise(self.marks)
@@ -96,7 +98,7 @@ class Timeline:
 
 
 async def talking(stage: Stage) -> tuple[Crowd, Timeline]:
-    """Have the pairs talk, in a trust domain whose readers lag for seconds only."""
+    """Start the pairs in a trust domain with a propagation delay of seconds."""
     await stage.domain(bundle={"propagation": f"{PROPAGATION:.0f}s"})
     crowd = await Crowd.gathered(stage)
     timeline = Timeline(crowd)
@@ -105,7 +107,7 @@ async def talking(stage: Stage) -> tuple[Crowd, Timeline]:
 
 
 def assert_nobody_was_refused(tally: Tally, timeline: Timeline) -> None:
-    """Every pair talked from each mark to the next, and no call of it failed."""
+    """Assert that each pair called from each mark to the next, and that no call failed."""
     log.info("\n%s", timeline)
     assert tally.failures == ()
     assert tally.failed == 0
@@ -115,7 +117,7 @@ def assert_nobody_was_refused(tally: Tally, timeline: Timeline) -> None:
 
 @asynccontextmanager
 async def watching(stage: Stage) -> AsyncIterator[Watch]:
-    """Yield what waits until something holds of an object, and returns at that moment."""
+    """Yield a function that waits until an object satisfies a predicate, and returns at once."""
     api = Api.of(stage.sandbox.kubeconfig)
 
     async def seen(kind: str, ref: Ref, holds: Holds) -> Manifest:
@@ -133,7 +135,7 @@ async def watching(stage: Stage) -> AsyncIterator[Watch]:
 
 
 async def completed(stage: Stage, rotation: Ref) -> None:
-    """Wait until a rotation of the root is over, with nothing of the old one left in statuses."""
+    """Wait until a root rotation is complete, and no status mentions the old root."""
 
     def over(found: Manifest) -> bool:
         status = found["status"]
@@ -154,7 +156,7 @@ def files_come_late(process_pods: Sandbox) -> Iterator[None]:
 
 @pytest.fixture
 async def mortal(stage: Stage, tether: Tether) -> Mortal:
-    """The operator, running."""
+    """Return the operator, running."""
     operator = Mortal(stage, tether)
     await operator.live()
     return operator
@@ -190,13 +192,13 @@ async def test_no_handshake_fails_though_the_operator_is_killed_in_every_phase(
     assert_nobody_was_refused(tally, timeline)
     new = await crowd.root()
     signers = key_id(old), key_id(new)
-    # whoever had turned to the new root and whoever had not yet talked to one another, both ways
+    # pods with the new root and pods with the old one called each other, in both directions
     assert tally.answered.keys() == set(product(signers, signers))
     assert tally.calls > CALLS
     await the_old_root_verifies_nowhere(crowd, old, new, shown)
 
 
-async def test_a_namespace_that_cannot_be_reached_holds_it_up_by_name_and_breaks_nobody(
+async def test_unreachable_namespace_blocks_the_rotation_and_breaks_nothing(
     stage: Stage, mortal: Mortal
 ) -> None:
     crowd, timeline = await talking(stage)
@@ -231,7 +233,7 @@ async def test_a_namespace_that_cannot_be_reached_holds_it_up_by_name_and_breaks
 
 @asynccontextmanager
 async def muted(stage: Stage, namespace: str) -> AsyncIterator[None]:
-    """Have the API server refuse every write to the ConfigMaps and Secrets of a namespace."""
+    """Let the API server reject every write to the ConfigMaps and Secrets of a namespace."""
     name = stage.name
     rule = {
         "apiGroups": [""],
@@ -264,7 +266,7 @@ async def muted(stage: Stage, namespace: str) -> AsyncIterator[None]:
 
 
 async def refuses_writes(stage: Stage, namespace: str) -> bool:
-    """Say whether the bundle there cannot be written."""
+    """Return whether the API server rejects a write to the bundle there."""
     patch = {"metadata": {"labels": {"tried": "yes"}}}
     try:
         await stage.person.edit("ConfigMap", Ref(namespace, "trust-bundle"), patch, dryRun="All")
@@ -274,7 +276,7 @@ async def refuses_writes(stage: Stage, namespace: str) -> bool:
 
 
 async def blocked(stage: Stage) -> list[str]:
-    """Wait until the rotation says what it waits for; return that."""
+    """Wait until the rotation has blockers; return what it waits for."""
     domain = await stage.person.sees(
         DOMAIN, Ref("", stage.name), lambda found: found["status"]["rotation"]["blockers"]
     )
@@ -282,7 +284,7 @@ async def blocked(stage: Stage) -> list[str]:
 
 
 def awaited(blocker: str) -> str:
-    """Return who is waited for, and for the new root, by a blocker that says until when."""
+    """Return what a blocker waits for; it must wait for the new root and give a deadline."""
     said = re.fullmatch(
         r"(.*) does not have the new root yet; Troth waits until [\d-]+ [\d:]+ UTC", blocker
     )
@@ -297,7 +299,10 @@ def in_namespace(crowd: Crowd, namespace: str) -> list[Ref]:
 async def the_old_root_verifies_nowhere(
     crowd: Crowd, old: x509.Certificate, new: x509.Certificate, shown: dict[Ref, Files]
 ) -> None:
-    """Every leaf is of the new root, nothing holds the old one, and what it signed is refused."""
+    """Assert that every leaf is from the new root, and that the old root's are rejected.
+
+    No object may hold the old root any more.
+    """
     assert old != new
     now = datetime.now(UTC)
     for ref, leaf in (await crowd.leaves()).items():

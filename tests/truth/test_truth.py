@@ -1,4 +1,4 @@
-"""What is declared works, what is not declared fails: between pods, for topologies by chance."""
+"""Random topologies: declared connections between pods work, and all others fail."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from tests.truth.topology import Topology
 
 @dataclass(frozen=True)
 class Scale:
-    """How many identities there are, how often the declarations change, and the probes to reach."""
+    """Number of identities, of changes to the declarations, and of probes to reach."""
 
     tier: Tier
     identities: int
@@ -54,7 +54,7 @@ async def everything_as_declared(stage: Stage, truth: Truth) -> Tally:
 
 
 @pytest.mark.parametrize("scale", SCALES, ids=lambda scale: scale.tier.name.lower())
-async def test_every_pair_is_as_declared_and_nothing_else_opens_on_the_way(scale: Scale) -> None:
+async def test_every_pair_is_as_declared_and_no_change_opens_anything_else(scale: Scale) -> None:
     if reason := unavailable(scale.tier):
         pytest.skip(reason)
     topology = Topology(seed=20261125, size=scale.identities, now=datetime.now(UTC))
@@ -71,7 +71,7 @@ async def test_every_pair_is_as_declared_and_nothing_else_opens_on_the_way(scale
 
 
 async def play(stage: Stage, topology: Topology, rounds: int) -> tuple[Counter[str], int]:
-    """Try everything, then change it and try again; return the probes by layer, and samples."""
+    """Probe everything, then change it and probe again; return the probes by layer, and samples."""
     await declare(stage, topology)
     await stage.settled()
     pods = Pods(stage.sandbox, topology)

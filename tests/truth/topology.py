@@ -1,4 +1,4 @@
-"""Topologies that nobody chose by hand, and changes to them, from a seed."""
+"""Random topologies, and changes to them, from a seed."""
 
 import copy
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class Topology:
             self._declare_edge()
 
     def manifests(self) -> list[Manifest]:
-        """Return everything, as a user applies it."""
+        """Return all manifests, as a user applies them."""
         return [
             *(_resource("TrustDomain", (None, name), spec) for name, spec in self.domains.items()),
             *(self._namespace(name) for name in (*self.namespaces, STRANGERS)),
@@ -50,7 +50,7 @@ class Topology:
         ]
 
     def mutated(self) -> "Topology":
-        """Return a copy with a handful of random changes to who may talk to whom."""
+        """Return a copy with a handful of random changes to the declared edges."""
         after = copy.deepcopy(self)
         after.random = Random(self.random.random())
         for _ in range(max(6, self.size // 3)):
@@ -65,7 +65,7 @@ class Topology:
             )()
         return after
 
-    # What there is
+    # Objects
 
     def _declare_domains(self) -> None:
         for name in DOMAINS:
@@ -189,7 +189,7 @@ class Topology:
         spec["enforcement"] = "Observe" if spec["enforcement"] == "Enforce" else "Enforce"
 
     def _move_port(self) -> None:
-        """Let a peer in on another port than before."""
+        """Accept a peer on another port than before."""
         having = [
             spec
             for _, spec in sorted(self.identities.items())

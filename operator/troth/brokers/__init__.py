@@ -1,5 +1,5 @@
-"""Message brokers: one folder each, with a pure dialect and a driver, behind `registry`.
+"""Message brokers: one folder for each type, with a pure dialect and a driver, behind `registry`.
 
-A driver carries out and policy is made elsewhere: planning decides who may do what, and the dialect
-says what that is in the broker's own words.
+Planning decides which principal may do what, and the dialect translates that into the broker's own
+rules. A driver contains no policy: it observes a broker and carries out changes.
 """

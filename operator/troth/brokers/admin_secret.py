@@ -1,6 +1,6 @@
-"""The Secret with which a broker is administered, read as a person's input.
+"""Admin Secret of a broker, validated as user input.
 
-An error names the key that is missing or cannot be used, and quotes nothing of its value.
+An error names the missing or unusable key, and quotes nothing of its value.
 """
 
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from troth.brokers.errors import AdminRefusedError
 from troth.resources.messaging.message_broker import MessageBroker
 
 LONGEST = 64 * 1024
-"""Bytes of a value in an admin Secret."""
+"""Maximum bytes of a value in an admin Secret."""
 
 
 class AdminSecret:
-    """The data of a broker's admin Secret, each value asked for by its key."""
+    """Data of a broker's admin Secret, with validated access by key."""
 
     def __init__(self, broker: MessageBroker, data: Mapping[str, bytes]) -> None:
         name = broker.spec.described.admin_secret_ref.name
@@ -24,7 +24,7 @@ class AdminSecret:
         return key in self._data
 
     def value(self, key: str) -> bytes:
-        """Return a value; raises `AdminRefusedError` if it is not there or is too long."""
+        """Return a value; raises `AdminRefusedError` if it is missing, blank or too long."""
         value = self._data.get(key, b"")
         if len(value) > LONGEST:
             raise self.refused(key, f"is longer than {LONGEST} bytes")
@@ -33,19 +33,22 @@ class AdminSecret:
         return value
 
     def text(self, key: str) -> str:
-        """Return a value that is text."""
+        """Return a value as text; raises `AdminRefusedError` if it is not UTF-8."""
         try:
             return self.value(key).decode()
         except UnicodeDecodeError:
             raise self.refused(key, "is not text") from None
 
     def line(self, key: str) -> str:
-        """Return a text of one line, without the end that editors put after it."""
+        """Return a value of one printable line, without the line end that editors add.
+
+        Raises `AdminRefusedError` for any other value.
+        """
         line = self.text(key).removesuffix("\n").removesuffix("\r")
         if not line.isprintable():
             raise self.refused(key, "has a second line or an invisible character")
         return line
 
     def refused(self, key: str, because: str) -> AdminRefusedError:
-        """Return the error that says what is wrong with a value."""
+        """Return the error for an invalid value."""
         return AdminRefusedError(f"{key} in {self.where} {because}; correct it")

@@ -1,4 +1,4 @@
-"""From a `MessageBroker` and the Secret with which it is administered to its driver."""
+"""Creation of a broker's driver from its `MessageBroker` and its admin Secret."""
 
 import importlib
 import ssl
@@ -13,11 +13,11 @@ from troth.trust.grants import Place
 
 
 def connect(broker: MessageBroker, admin: Mapping[str, bytes], authorities: str) -> Driver:
-    """Return the driver of a broker, which connects when it is first asked something.
+    """Return the driver of a broker, which connects at its first request.
 
-    `admin` is the data of its admin Secret, which the broker's model describes. `authorities` are
-    the PEM roots of the servers' certificates, empty for the system's. Every connection has TLS.
-    Raises `BrokerError`, with a sentence that says what to do.
+    `admin` is the data of its admin Secret, in the format that the broker's model describes.
+    `authorities` are the PEM roots of the servers' certificates, empty for the system's. Every
+    connection uses TLS. Raises `BrokerError`, with a message that says what to do.
     """
     dialect = dialect_of(broker.spec.type)
     roots = _checked_roots(broker, authorities)
@@ -32,14 +32,14 @@ def connect(broker: MessageBroker, admin: Mapping[str, bytes], authorities: str)
 def admin_place(broker: MessageBroker, admin: Mapping[str, bytes]) -> tuple[Place | None, str]:
     """Return where the credential in an admin Secret is kept at the broker, and its fingerprint.
 
-    The place is None of one that Troth does not replace. Raises `BrokerError`.
+    The place is None for a credential that Troth does not rotate. Raises `BrokerError`.
     """
     return dialect_of(broker.spec.type).admin_place(AdminSecret(broker, admin))
 
 
 def _checked_roots(broker: MessageBroker, authorities: str) -> str:
-    """Return the roots without comments; raises `BrokerError` if they cannot be read."""
-    roots = authorities.encode("ascii", "ignore").decode()  # what is not ASCII is a comment
+    """Return the roots without non-ASCII text; raises `BrokerError` if they are invalid."""
+    roots = authorities.encode("ascii", "ignore").decode()  # only comments in PEM can be non-ASCII
     try:
         ssl.create_default_context(cadata=roots or None)
     except ssl.SSLError:

@@ -1,11 +1,11 @@
-"""Errors of brokers. Each is a sentence that quotes no secret."""
+"""Errors of brokers. Each message is a sentence that quotes no secret."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class BrokerError(Exception):
-    """A broker did not answer as it should."""
+    """Work at a broker failed."""
 
 
 class UnreachableError(BrokerError):
@@ -13,24 +13,24 @@ class UnreachableError(BrokerError):
 
 
 class AdminRefusedError(BrokerError):
-    """The broker rejects the operator's own credential, or does not allow it to administer."""
+    """The broker rejects the admin credential or does not allow it to administer."""
 
 
 class NotTakenError(AdminRefusedError):
-    """The broker has checked the credential and rejects it."""
+    """The broker checked a credential and rejected it."""
 
 
 class UnsupportedError(BrokerError):
-    """Troth cannot administer such a broker, or not with clients of that kind."""
+    """Troth does not support the broker type, or not with that kind of client."""
 
 
 class MissingExtraError(BrokerError):
-    """The library that speaks with such a broker is not installed."""
+    """The client library for the broker type is not installed."""
 
 
 @contextmanager
 def needs_extra(name: str, extra: str) -> Iterator[None]:
-    """Raise `MissingExtraError` where an import fails that needs an extra of the package."""
+    """Raise `MissingExtraError` if an import in the block fails, because it needs this extra."""
     try:
         yield
     except ImportError:

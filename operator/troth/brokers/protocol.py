@@ -1,9 +1,8 @@
-"""What Troth asks of a broker type: a `Dialect`, which is pure, and a `Driver`, which does I/O.
+"""Interfaces of a broker type: a pure `Dialect`, and a `Driver` that does I/O.
 
-A dialect says what grants and credentials are at a broker, without contacting one. Planning reads
-it. A driver observes one broker and changes it. Both speak of principals, in the broker's own words
-(`Rule`). One principal may have two valid credentials at once, in two slots, so that Troth can
-replace one while clients use the other.
+A dialect translates grants and credentials into the broker's own terms (`Rule`), without contacting
+a broker. Planning uses it. A driver observes and changes one broker. One principal can have two
+valid credentials at once, in two slots, so that Troth can replace one while clients use the other.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +20,7 @@ from troth.trust.grants import Grant, Observed, Place, Rule, Slot
 
 @dataclass(frozen=True, slots=True)
 class CredentialRequest:
-    """Whose credential it is, at which broker, and what its clients must know of the broker.
+    """Request for a principal's credential at a broker, with what its clients need to connect.
 
     `authorities` are the PEM roots of the servers' certificates, empty for the system's. `account`
     is the separate part of the servers that holds the principal, empty if there is only one.
@@ -37,10 +36,10 @@ class CredentialRequest:
 
 @dataclass(frozen=True, slots=True)
 class NewCredential:
-    """A credential that was just issued.
+    """Credential that was just issued.
 
-    `secret` is what a client proves itself with, and `material` what the broker is told: Kafka has
-    a password for both; NATS a `.creds` file and the public key that signed its user.
+    A client authenticates with `secret`, and the broker receives `material`. For Kafka both are the
+    password. For NATS they are a `.creds` file and the public key that signed its user.
     """
 
     secret: str = field(repr=False)
@@ -49,7 +48,7 @@ class NewCredential:
 
 @dataclass(frozen=True, slots=True)
 class NewAdmin:
-    """A new admin credential: what the broker is told, and the admin Secret's data that changes."""
+    """New admin credential; `data` are the keys of the admin Secret that change."""
 
     material: str = field(repr=False)
     fingerprint: str
@@ -57,37 +56,41 @@ class NewAdmin:
 
 
 class Dialect(ABC):
-    """A broker type as Troth knows it without contacting a broker. It is pure and has no state.
+    """Terms of a broker type, without contact to a broker. A dialect is pure and has no state.
 
-    Every `ValueError` is a sentence for a status. It names the value that is wrong, and never a
-    secret.
+    Every `ValueError` is a sentence for a status. It names the invalid value, and never a secret.
     """
 
     name: ClassVar[str]
     """Name of the broker type in sentences, such as Kafka."""
     extra: ClassVar[str]
-    """Extra of the package that installs the client library, such as kafka."""
+    """Extra of the Python package that installs the client library, such as kafka."""
     driver: ClassVar[str]
-    """Module with the driver, which has a function `connect` (`Connect`). It is imported when the
-    first broker of this type is administered, and never by planning."""
+    """Module of the driver, with a function `connect` (`Connect`).
+
+    It is imported when the first broker of this type is administered, and never by planning.
+    """
     secret_key: ClassVar[str]
-    """Key of the secret part in the data of a credential's Secret, such as password. While a
-    handover is under way, the same key has the prefix `next-` or `retiring-` beside it."""
+    """Key of the secret part in the data of a credential's Secret, such as password.
+
+    During a handover, the data also has this key with the prefix `next-` or `retiring-`.
+    """
     public_keys: ClassVar[frozenset[str]]
-    """Keys that `public_data` may return. Their values enter the world."""
+    """Keys that `public_data` may return. The world stores their values."""
 
     # Grants
 
     def obstacle(self, broker: MessageBroker) -> str:  # noqa: ARG002 - for those that have one
-        """Return why Troth cannot administer a broker with this description, "" if it can."""
+        """Return why Troth cannot administer a broker with this spec, "" if it can."""
         return ""
 
     @abstractmethod
     def rules(self, grant: Grant) -> frozenset[Rule]:
-        """Return the rules that give a grant and nothing beside it.
+        """Return the rules that permit exactly what a grant says.
 
-        Raises `ValueError` for a name that the broker does not allow or could take for more than
-        the grant says, and for a missing group where the broker needs one.
+        Raises `ValueError` for a name that the broker does not allow, or that the broker could
+        interpret as more than the grant says. Raises it also for a missing group that the broker
+        requires.
         """
 
     # Credentials of clients
@@ -102,42 +105,42 @@ class Dialect(ABC):
 
     @abstractmethod
     def material_of(self, principal: str, secret: str) -> str:
-        """Return what the broker is told of a secret.
+        """Return what the broker receives for a secret.
 
-        Raises `ValueError` if it is not one that Troth issued to the principal, and
+        Raises `ValueError` if Troth did not issue the secret to the principal, and
         `MissingExtraError`.
         """
 
     @abstractmethod
     def fingerprint_of(self, material: str) -> str:
-        """Return at most 64 characters that identify a credential. They are public."""
+        """Return a public fingerprint of a credential, at most 64 characters."""
 
     @abstractmethod
     def public_data(self, request: CredentialRequest) -> Mapping[str, str]:
-        """Return the data of the Secret, beside the secret, that is public.
+        """Return the public part of the data of a credential's Secret.
 
-        The Secret is rewritten when it changes. Raises `ValueError` for a principal that the broker
-        would misread.
+        When it changes, Troth writes the Secret again. Raises `ValueError` for a principal that the
+        broker would misread.
         """
 
     def files(self, request: CredentialRequest, slot: Slot, secret: str) -> Mapping[str, str]:  # noqa: ARG002
-        """Return data of the Secret that holds the secret again, as client libraries read it."""
+        """Return files for client libraries, which contain the secret, for the Secret's data."""
         return {}
 
     # The credential with which Troth administers the broker
 
     @abstractmethod
     def admin_obstacle(self, broker: MessageBroker) -> str:
-        """Return why Troth never replaces the admin credential of a broker, "" if it does.
+        """Return why Troth never rotates the admin credential of a broker, "" if it does.
 
-        A dialect that returns "" for any broker defines the next three methods.
+        A dialect that returns "" for any broker must define the next three methods.
         """
 
     def admin_place(self, admin: AdminSecret) -> tuple[Place | None, str]:  # noqa: ARG002
         """Return where the broker keeps the admin credential, and its fingerprint.
 
-        The place is None, and the fingerprint empty, of one that Troth does not replace, such as a
-        certificate. Raises `AdminRefusedError` for a Secret without a usable credential.
+        The place is None and the fingerprint empty for a credential that Troth does not rotate,
+        such as a certificate. Raises `AdminRefusedError` for a Secret without a usable credential.
         """
         return None, ""
 
@@ -146,15 +149,15 @@ class Dialect(ABC):
         raise NotImplementedError
 
     def admin_slot_taken(self, user: str) -> str:
-        """Return the sentence that says that the user's other slot has a foreign credential."""
+        """Return the message for an admin user whose other slot holds a foreign credential."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a principal proves itself with, as its broker must know it.
+    """Credential of a principal, as the broker receives it.
 
-    `material` is the broker's own: Kafka a password, for NATS the public key that signed the user.
+    `material` is a password for Kafka, and for NATS the public key that signed the user.
     """
 
     principal: str
@@ -164,7 +167,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A credential as a client has it: `secret` is Kafka's password, or NATS's `.creds` file."""
+    """Credential as a client has it; `secret` is a Kafka password or a NATS `.creds` file."""
 
     principal: str
     slot: Slot
@@ -173,25 +176,25 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Changes, carried out in this order. What is there already, or gone already, is no failure."""
+    """Changes, carried out in this order. A change that is already in effect is no failure."""
 
     credentials: tuple[Credential, ...] = ()
     additions: tuple[Rule, ...] = ()
     removals: tuple[Rule, ...] = ()
     revocations: tuple[Place, ...] = ()
-    """Credentials that must not work any more, for a new connection or one that is open."""
+    """Credentials to revoke, for new connections and for open ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One change that a broker did not carry out; `message` is its word, without any secret."""
+    """One change that a broker did not carry out; `message` is the cause, without any secret."""
 
     change: Rule | Place
     message: str
 
 
 class Driver(Protocol):
-    """One broker, administered by one credential. Connections are kept until `close`."""
+    """Driver of one broker, with one admin credential. Connections stay open until `close`."""
 
     async def observe(self) -> Observed:
         """Return all credentials and rules, foreign ones included; raises `BrokerError`."""
@@ -199,19 +202,21 @@ class Driver(Protocol):
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
         """Carry out changes, in few calls, and return those that failed.
 
-        A failed credential keeps the rest of its principal's additions back, and no one else's.
-        Raises `BrokerError` where it is not known what was done; the batch can be sent again.
+        If a credential fails, the additions of its principal are not applied; other principals are
+        unaffected. Raises `BrokerError` if it is unknown which changes took effect; the batch can
+        be applied again.
         """
 
     async def disconnect(self, principals: Collection[str]) -> None:
-        """Close the open connections of principals, as far as the broker can; raises
-        `BrokerError`.
+        """Close the open connections of principals, if the broker supports it.
+
+        Raises `BrokerError`.
         """
 
     async def admits(self, login: Login) -> bool:
-        """Try from outside, by a connection of its own, whether a credential lets somebody in.
+        """Return whether the broker accepts a credential, tried with a separate connection.
 
-        Raises `BrokerError` where that cannot be told.
+        Raises `BrokerError` if the broker gives no clear answer.
         """
 
     async def close(self) -> None:
@@ -219,12 +224,12 @@ class Driver(Protocol):
 
 
 class Connect(Protocol):
-    """The function `connect` of a driver's module."""
+    """Signature of the function `connect` in a driver's module."""
 
     def __call__(self, broker: MessageBroker, admin: AdminSecret, roots: str, /) -> Driver:
-        """Return the driver of a broker, which connects when it is first asked something.
+        """Return the driver of a broker, which connects at its first request.
 
-        `roots` are the PEM roots of the servers' certificates, empty for the system's.
-        Raises `AdminRefusedError` for an admin Secret that cannot be used. It names the key, and
-        quotes no value.
+        `roots` are the PEM roots of the servers' certificates, empty for the system's. Raises
+        `AdminRefusedError` for an unusable admin Secret. The error names the key and quotes no
+        value.
         """

@@ -1,7 +1,7 @@
-"""The brokers that Troth administers. A new broker is one line here.
+"""Registry of the broker types that Troth administers. A new type is one line here.
 
-Importing this module imports dialects alone. A driver, and the client library that it needs, is
-imported when a broker of its type is administered.
+This module imports only dialects. A driver and its client library are imported when a broker of
+that type is administered.
 """
 
 from troth.brokers.errors import UnsupportedError
@@ -34,5 +34,5 @@ def obstacle(broker: MessageBroker) -> str:
 
 
 def public_keys() -> frozenset[str]:
-    """Return the keys that are public in the Secret of a credential, of whichever broker."""
+    """Return the public keys in the data of credential Secrets, for all broker types."""
     return frozenset().union(*(dialect.public_keys for dialect in DIALECTS.values()))

@@ -1,12 +1,12 @@
-"""What services import: who calls, verified; and calls made with one's own identity.
+"""Library for services: verifies callers, and makes calls with the service's own identity.
 
-A service mounts two things, its identity's Secret and the trust bundle; everything here goes by
-those files and follows them when they change, without a restart. Nothing is fetched to judge a
-request, and no header is believed that somebody could have written.
+A service mounts the Secret of its identity and the trust bundle. This package reads those files,
+and follows their changes without a restart. It needs no network to verify a request, and trusts no
+header that a client could have forged.
 
-On the way in: `asgi` and `wsgi` are middleware, `uvicorn` and `gunicorn` bring the peer's
-certificate from TLS to them, `starlette`, `flask` and `django` ask for scopes, and `caller.Caller`
-is what a handler gets. On the way out: `httpx`, `aiohttp` and `requests`. Each of those modules
-needs the library it is named after and nothing else does. This package imports `troth.pki` and
-`troth.resources` and no other part of Troth.
+For inbound requests, `asgi` and `wsgi` are middleware, `uvicorn` and `gunicorn` pass the peer's
+certificate from TLS to them, `starlette`, `flask` and `django` check scopes, and handlers get a
+`caller.Caller`. For outbound requests, there are `httpx`, `aiohttp` and `requests`. Each of these
+modules requires the library of its name, and no other module does. The package imports `troth.pki`
+and `troth.resources`, and no other part of Troth.
 """

@@ -1,10 +1,10 @@
-"""W3C Trace Context, forwarded and never made up.
+"""W3C Trace Context: forwarded unchanged, and never created.
 
-Of the two levels of the recommendation (section "Processing Model"), Troth *forwards* and does not
-*participate*: a participant must put the ID of its own span into `traceparent`, and since Troth
-records no spans, such an ID would be a parent that nobody ever finds. So the headers of the request
-that is being served go out as they came in, and a program that traces (OpenTelemetry, say) sets its
-own, which are left alone. What is not well-formed is dropped, never mended.
+Of the two levels in the recommendation (section "Processing Model"), Troth *forwards* and does not
+*participate*. A participant puts the ID of its own span into `traceparent`. Troth records no spans,
+so such an ID would name a parent that does not exist. Therefore the headers of the request being
+served are forwarded unchanged. A program with tracing, such as OpenTelemetry, sets its own headers,
+and Troth does not change them. Malformed headers are dropped and never repaired.
 """
 
 import re
@@ -20,20 +20,20 @@ _VERSION_00 = re.compile(
 )
 _MEMBER = re.compile(r"(?P<key>[a-z0-9][a-z0-9_\-*/@]{0,255})=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{1,256}")
 _MEMBERS = 32
-_CHARACTERS = 256  # of a traceparent; one of version 00 has 55
-_STATE_CHARACTERS = 4096  # at least 512 are to be carried
+_CHARACTERS = 256  # maximum of a traceparent; version 00 has 55
+_STATE_CHARACTERS = 4096  # the recommendation requires at least 512
 
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """One request's place in its trace: both headers as they came, `tracestate` empty if none."""
+    """A request's trace: both headers as they arrived, `tracestate` empty if there is none."""
 
     traceparent: str
     tracestate: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers to send on."""
+        """The headers to forward."""
         state = {TRACESTATE: self.tracestate} if self.tracestate else {}
         return {TRACEPARENT: self.traceparent} | state
 
@@ -41,10 +41,12 @@ class TraceContext:
 def read_trace(traceparents: Iterable[str], tracestates: Iterable[str] = ()) -> TraceContext | None:
     """Return the trace of a request, from the values of its headers in their order.
 
-    Strict, after "Trace Context HTTP Request Headers Format": exactly one `traceparent`; of version
-    00 all of it is judged; of a later one only the prefix and that it is not absurdly long
-    (forwarding does no further validation); `ff` is no version. A bad `tracestate` is dropped and
-    leaves `traceparent` as it is; without `traceparent` it is not even read. Never raises.
+    Parsing is strict, as "Trace Context HTTP Request Headers Format" requires. There must be
+    exactly one `traceparent`. Version 00 is checked completely. Of a later version, only the prefix
+    and a maximum length are checked, because forwarding requires no further validation. Version
+    `ff` is invalid. A malformed `tracestate` is dropped and does not affect `traceparent`. Without
+    a `traceparent`, `tracestate` is ignored. Returns None without a valid `traceparent`; never
+    raises.
     """
     parents = tuple(traceparents)
     if len(parents) != 1 or not _is_parent(parents[0].strip(" \t")):
@@ -60,7 +62,7 @@ def _is_parent(value: str) -> bool:
 
 
 def _state(values: Iterable[str]) -> str:
-    """Return the combined list, or nothing when any member of it is not well-formed."""
+    """Return the combined list, "" if any member is malformed."""
     combined = ",".join(values)
     members = [each.strip(" \t") for each in combined.split(",")]
     matches = [_MEMBER.fullmatch(each) for each in members if each]

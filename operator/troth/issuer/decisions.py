@@ -1,4 +1,4 @@
-"""The log line and the metrics of each decision. They never hold a token."""
+"""Log line and metrics of each decision. They never contain a token."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class Decisions:
 
 
 def _shown(text: str) -> str:
-    """Return a text of the caller as it may be logged."""
+    """Return a text from the caller in a form that may be logged."""
     return without_tokens(text)[:_LONGEST]
 
 

@@ -12,7 +12,8 @@ TOKENS, KEYS, SPIFFE_BUNDLE = "/token", "/keys", "/bundle"
 def metadata(view: View) -> bytes:
     """Return the metadata of an issuer as JSON, for both well-known paths.
 
-    Members that OpenID Connect requires although the issuer has no users and no pages say so.
+    OpenID Connect requires some members although the issuer has no users and no pages; their values
+    say so.
     """
     issuer = view.issuer.rstrip("/")
     return json.dumps(

@@ -55,8 +55,8 @@ def app(
 ) -> ASGIApp:
     """Return the issuer as an ASGI application.
 
-    `mandate` returns what may be issued now. While it returns None, nothing is issued. The server
-    must add the ASGI TLS extension to the scope, which identifies callers.
+    `mandate` returns what the issuer may issue now. While it returns None, nothing is issued. The
+    server must add the ASGI TLS extension to the scope, which identifies callers.
     """
     endpoint = TokenEndpoint(mandate, accounts, decisions, now)
 
@@ -182,7 +182,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
     """Return the body of a request; raises `OAuthError`."""
     _check_headers(scope)
     body = bytearray()
-    while True:  # the server ends connections whose body does not arrive
+    while True:  # the server closes connections whose body does not arrive
         message = await receive()
         if message["type"] != "http.request":
             raise invalid_request("the request was interrupted")

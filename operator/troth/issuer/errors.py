@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 
-_BEGINS = "eyJ"  # every JSON object in base64 does
+_BEGINS = "eyJ"  # the start of every JSON object in base64
 _TOKEN = re.compile(r"eyJ[\w-]{13,}[\w.=-]*", re.ASCII)
 
 
@@ -23,8 +23,8 @@ class Code(StrEnum):
 class OAuthError(Exception):
     """A rejected request for a token.
 
-    `description` is a sentence for the person who fixes the caller. It quotes only verified names
-    of the request, and no token. It has only characters that RFC 6749, section 5.2 allows:
+    `description` is a sentence for the person who fixes the caller. Of the request, it quotes only
+    verified names, and no token. It contains only the characters that RFC 6749, section 5.2 allows:
     printable ASCII without quotation marks and backslashes.
     """
 
@@ -36,8 +36,9 @@ class OAuthError(Exception):
 
 
 def without_tokens(text: str) -> str:
-    """Return a text of the caller without tokens: one may be in the wrong field, and has the form
-    of a scope.
+    """Return a text from the caller with its tokens removed.
+
+    A token may be in the wrong field, and has the form of a scope.
     """
     return _TOKEN.sub("(a token)", text) if _BEGINS in text else text
 

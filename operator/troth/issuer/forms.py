@@ -15,7 +15,7 @@ LONGEST = 32 * 1024
 MOST = 32
 """Maximum number of pairs; no valid request has half as many."""
 
-_PLAIN = re.compile(rb"(?:[!-$&-~]++|%[0-9A-Fa-f]{2})*+")  # printable ASCII, `%` with its digits
+_PLAIN = re.compile(rb"(?:[!-$&-~]++|%[0-9A-Fa-f]{2})*+")  # printable ASCII, % with 2 digits
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # JSON may hold tabs and lines
 
 
@@ -54,7 +54,7 @@ def _decoded(part: bytes) -> str:
     if b"%" not in part and b"+" not in part:
         return part.decode(
             "ascii"
-        )  # most parts; the pattern above has checked that it is printable
+        )  # covers most parts; the pattern above has checked that they are printable
     try:
         text = unquote_to_bytes(part.replace(b"+", b" ")).decode()
     except UnicodeDecodeError:

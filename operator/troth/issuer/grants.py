@@ -1,7 +1,7 @@
-"""Decides what a caller may have, from the operator's view alone.
+"""Decides what a caller may have, from the operator's view only.
 
-A grant is never wider than the view. A requested scope that is not granted is an error and is never
-dropped silently: otherwise the callee would reject the caller for no visible reason.
+A grant is never wider than the view. A requested scope that is not granted is an error, and never
+dropped silently: the callee would then reject the caller for no visible reason.
 """
 
 from collections.abc import Mapping
@@ -109,7 +109,7 @@ def replace(
     _check_domain(request.audience, view)
     _caller(proof, view)
     expires = datetime.fromtimestamp(original.expires, UTC)
-    if expires <= now:  # without the leeway of verifiers: this clock issued it
+    if expires <= now:  # without the leeway of verifiers, because this clock issued it
         raise OAuthError(Code.INVALID_GRANT, "the transaction token has expired")
     _check_scopes(request.scopes, original.scopes)
     return TransactionGrant(
@@ -142,7 +142,7 @@ def _check_domain(audience: str, view: View) -> None:
 
 def _check_scopes(asked: frozenset[str], granted: frozenset[str]) -> None:
     if beyond := sorted(asked - granted):
-        named = without_tokens(" ".join(beyond))  # before truncation: half of a token is secret too
+        named = without_tokens(" ".join(beyond))  # before truncation: half a token is secret too
         raise OAuthError(Code.INVALID_SCOPE, f"not granted: {named[:512]}")
 
 

@@ -1,6 +1,6 @@
-"""Reads the issuer's Secret: the view, the signing keys, and the bundle it publishes.
+"""Reads the issuer's Secret: the view, the signing keys, and the bundle that it publishes.
 
-All of it comes from one version of one object, so it is consistent: a key never signs before the
+All parts come from one version of one object, so they are consistent: a key never signs before the
 bundle contains it. An inconsistent version is rejected as a whole.
 """
 
@@ -29,10 +29,10 @@ VIEW, BUNDLE = "view.json.gz", "bundle.json"
 
 @dataclass(frozen=True, slots=True)
 class Mandate:
-    """What the issuer may issue, and the keys for it.
+    """What the issuer may issue, and its keys.
 
-    `verifying` has the JWT keys of all slots, which verify transaction tokens to be replaced.
-    `key_set` and `bundle` are the JSON documents for verifiers.
+    `verifying` contains the JWT keys of all slots, which verify the transaction tokens to be
+    replaced. `key_set` and `bundle` are the JSON documents for verifiers.
     """
 
     version: str
@@ -44,12 +44,12 @@ class Mandate:
 
     @property
     def signing_key(self) -> str:
-        """The fingerprint of the active signing key."""
+        """Fingerprint of the active signing key."""
         return key_fingerprint(self.signer.kid)
 
 
 def read_mandate(secret: Mapping[str, Any]) -> Mandate:
-    """Return the mandate in a Secret `<domain>-tokens`; raises `ViewError`."""
+    """Return the mandate in the Secret `<domain>-tokens`; raises `ViewError`."""
     data = secret.get("data") or {}
     view = read_view(_part(data, VIEW))
     current = _private_key(_part(data, CURRENT, LONGEST_KEY), CURRENT)

@@ -1,4 +1,4 @@
-"""Signs granted tokens and makes the answers that carry them."""
+"""Signs granted tokens and builds the answers that carry them."""
 
 import secrets
 import uuid
@@ -24,10 +24,10 @@ class Issued:
 
 
 def access_token(grant: AccessGrant, mandate: Mandate, now: datetime, issued_type: str) -> Issued:
-    """Make an access token; the answer follows RFC 6749, section 5.1 and RFC 8693, section 2.2.1.
+    """Return an access token in an answer by RFC 6749, section 5.1 and RFC 8693, section 2.2.1.
 
-    Raises `OAuthError` if the scopes exceed the size limit of a token: every verifier would reject
-    it.
+    Raises `OAuthError` if the scopes exceed the size limit of a token, because every verifier would
+    reject it.
     """
     token_id, scope = secrets.token_urlsafe(16), " ".join(sorted(grant.scopes))
     token = mandate.signer.access_token(
@@ -51,7 +51,7 @@ def access_token(grant: AccessGrant, mandate: Mandate, now: datetime, issued_typ
 
 
 def transaction_token(grant: TransactionGrant, mandate: Mandate, now: datetime) -> Issued:
-    """Make a transaction token; the answer follows the draft's section on responses.
+    """Return a transaction token in an answer by the draft's section on responses.
 
     Raises `invalid_request` if the context exceeds the size limit of a token.
     """

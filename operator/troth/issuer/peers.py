@@ -1,6 +1,6 @@
 """Identifies the peer of a connection by the X.509-SVID that TLS has verified.
 
-TLS verifies the chain when a connection begins. The certificate may have expired since, so each
+TLS verifies the chain only when a connection begins. The certificate may expire later, so each
 request checks its validity again. `serving` limits the age of connections.
 """
 
@@ -38,7 +38,7 @@ class Peers:
         self._read: OrderedDict[str, _Read | None] = OrderedDict()
 
     def proof(self, scope: Mapping[str, Any], trust_domain: str, now: datetime) -> Proof | None:
-        """Return the peer by the ASGI TLS extension; None if it presented no certificate.
+        """Return the peer by the ASGI TLS extension, None if it presented no certificate.
 
         Raises `invalid_client` for a certificate that is not an X.509-SVID of this trust domain, or
         that is not valid now.

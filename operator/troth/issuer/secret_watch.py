@@ -1,4 +1,4 @@
-"""Follows the Secret that the issuer works from. If it is deleted, nothing more is issued."""
+"""Watch of the Secret from which the issuer works. If it is deleted, the issuer issues nothing."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 def secret_name(domain: str) -> str:
-    """Return the name of the Secret that the issuer of a TrustDomain works from."""
+    """Return the name of the Secret for the issuer of a TrustDomain."""
     return f"{domain}-tokens"
 
 
@@ -40,7 +40,7 @@ class MandateWatch(SecretWatch):
 
     @property
     def ready(self) -> bool:
-        """Whether there is a mandate."""
+        """Whether the issuer has a mandate."""
         return self.mandate is not None
 
     @property
@@ -53,12 +53,12 @@ class MandateWatch(SecretWatch):
         return self.mandate
 
     def observe(self, manifest: Manifest) -> None:
-        """Read the Secret, and no other."""
+        """Read the Secret. Other Secrets are ignored."""
         if Ref.of(manifest) == self._ref:
             super().observe(manifest)
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
-        """Drop the Secret, and no other."""
+        """Drop the Secret. Other Secrets are ignored."""
         if ref == self._ref:
             super().forget(kind, ref, version)
 

@@ -1,8 +1,8 @@
-"""The issuer's server: uvicorn, with TLS that follows its files and connections that end.
+"""The issuer's server: uvicorn, with TLS that follows its files and connections of limited age.
 
-TLS verifies a caller's certificate once per connection. So a connection ends after two minutes, and
-when the roots change: an idle one at once, a busy one with its answer. A request must be complete
-within seconds, so that no caller occupies a connection for nothing.
+TLS verifies a caller's certificate once per connection. Therefore a connection ends after two
+minutes, and when the roots change: an idle one at once, a busy one with its answer. A request must
+be complete within seconds, so that no caller occupies a connection without using it.
 """
 
 import random
@@ -18,12 +18,12 @@ from troth.serving.http_server import LIFETIME, HTTPServer
 GRACE = 30.0
 """Seconds after which a connection that should have ended is aborted."""
 IDLE = 30
-"""Seconds that a connection waits for its next request."""
+"""Seconds for which a connection waits for its next request."""
 MOST_CONNECTIONS = 2048
 WHOLE_WITHIN = 10.0
 """Seconds from the start of a connection, or of a request, until the request must be complete."""
 LINGER = 1.0
-"""Seconds that a caller has to close its side of TLS."""
+"""Seconds that a caller gets to close its side of TLS."""
 _SHUTDOWN = 10
 
 
@@ -46,18 +46,18 @@ class Server(HTTPServer):
         self._files = files
 
     async def follow_files(self) -> None:
-        """Follow the TLS files until cancelled; end connections that other roots verified."""
+        """Follow the TLS files until cancelled; close connections that other roots verified."""
         await self._files.follow(on_change=self.end_connections)
 
     def end_connections(self) -> None:
-        """Close each idle connection, and the others with their answers."""
+        """Close each idle connection, and each other one with its answer."""
         for connection in list(self.server_state.connections):
             if isinstance(connection, HttpToolsProtocol):
                 connection.shutdown()
 
 
 def _protocol(files: IssuerTLS, lifetime: float) -> type[HttpToolsProtocol]:
-    """Return a protocol whose connections pass on their TLS state and end in time."""
+    """Return a protocol whose connections pass on their TLS state and have a limited age."""
     base: Any = edge.protocol("httptools")
 
     class Connection(base):
@@ -92,6 +92,6 @@ def _protocol(files: IssuerTLS, lifetime: float) -> type[HttpToolsProtocol]:
         def on_headers_complete(self) -> None:
             super().on_headers_complete()
             if self.loop.time() >= self._ends or self._roots != files.roots:
-                self.cycle.keep_alive = False  # the answer says so, and then it is closed
+                self.cycle.keep_alive = False  # the answer announces the close
 
     return cast(type[HttpToolsProtocol], Connection)

@@ -22,7 +22,7 @@ class IssuerTLS(TLSFiles):
     unusable = "tls.crt, tls.key and ca.crt cannot be used: {}"
 
     def __init__(self, directory: Path) -> None:
-        """Raise `TLSFilesError` if the files cannot be used."""
+        """Load the files; raises `TLSFilesError` if they cannot be used."""
         self.roots = ""
         super().__init__(directory, unloaded(require_client=False))
 

@@ -24,7 +24,7 @@ TRANSACTION_TYPE = f"{_TYPE}txn_token"
 UNSIGNED_TYPE = f"{_TYPE}unsigned_json"
 
 TENANT = "tenant"
-"""The name in a transaction's context that every starter may set."""
+"""Name in a transaction's context that every workload that starts transactions may set."""
 
 _NOT_TAKEN = {
     "client_secret": "callers authenticate with certificates, not with secrets",
@@ -144,7 +144,7 @@ def _needed(parameters: Mapping[str, str], name: str) -> str:
 
 
 def _target(parameters: Mapping[str, str]) -> str:
-    """Return the one audience. `audience` and `resource` mean the same (RFC 8693, section 2.1)."""
+    """Return the only audience. `audience` and `resource` mean the same (RFC 8693, section 2.1)."""
     named = [parameters[name] for name in ("audience", "resource") if name in parameters]
     if len(named) != 1:
         raise OAuthError(Code.INVALID_TARGET, "name exactly one audience, or one resource")
@@ -168,7 +168,7 @@ def _check_length(token: str) -> None:
 
 
 def _subject(token: str) -> str:
-    """Return the subject that the starter has authenticated; other members are ignored."""
+    """Return the subject that the workload has authenticated; other members are ignored."""
     return _word(_object(token, "subject_token").get("sub"), "sub")
 
 

@@ -1,6 +1,6 @@
 """Authenticates Kubernetes ServiceAccount tokens with TokenReviews of the API server.
 
-A token is accepted only if the API server says that it authenticates, that its audience is this
+A token is accepted only if the API server says that it is authentic, that its audience is this
 issuer, and that it belongs to a ServiceAccount. If the answer is missing, late or malformed, the
 caller must retry. A token with another audience is rejected without a review, so that callers
 cannot cause load on the API server.
@@ -24,10 +24,10 @@ from troth.pki.spiffe import spiffe_id
 from troth.pki.token_checks import MAX_TIME
 
 TIMEOUT = 3.0
-"""Maximum seconds that a caller waits for the API server."""
+"""Maximum seconds for which a caller waits for the API server."""
 REMEMBERED_FOR = 5.0
-"""Seconds that a positive answer is cached. The API server itself caches for ten more seconds. Both
-together limit how long a token of a deleted ServiceAccount can still be exchanged.
+"""Seconds for which a positive answer is cached. The API server itself caches for ten more seconds.
+Both together limit how long a token of a deleted ServiceAccount can still be exchanged.
 """
 REMEMBERED = 4096
 AT_ONCE = 32
@@ -40,11 +40,11 @@ log = structlog.get_logger()
 Manifest = dict[str, Any]
 
 
-class Asked(Protocol):
-    """The part of `troth.cluster.api.ApiServer` that a review needs."""
+class ReviewServer(Protocol):
+    """API server method that a review needs."""
 
     def create(self, manifest: Manifest) -> Awaitable[Manifest]:
-        """Create an object, and return it as the API server answers it."""
+        """Create an object, and return the API server's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Reviewer:
 
     def __init__(
         self,
-        server: Asked,
+        server: ReviewServer,
         *,
         timeout: float = TIMEOUT,
         uptime: Callable[[], float] = time.monotonic,
@@ -128,7 +128,7 @@ def _account(review: Manifest, audience: str) -> Account:
     """Return the account in the status of a TokenReview (authentication.k8s.io/v1)."""
     match review.get("status"):
         case {"authenticated": True, "audiences": [*audiences], "user": {"username": str(name)}}:
-            # an API server without support for audiences omits them and has not checked them
+            # an API server that does not support audiences omits them and has not checked them
             if audience in audiences:
                 return _named(name)
         case dict():
@@ -165,7 +165,7 @@ def _expiry(token: str, audience: str) -> float:
     if audience not in (audiences if isinstance(audiences, list) else [audiences]):
         raise _refused(f"is not for this issuer; project one with the audience {audience}")
     expires = claims.get("exp")
-    # True is an int too but no time, and a clock cannot be compared with a number of any size
+    # `True` is an int but no time, and a clock cannot be compared with an arbitrarily large number
     if type(expires) is not int or not 0 <= expires <= MAX_TIME:
         raise _refused("has no expiration time")
     return expires

@@ -1,7 +1,7 @@
-"""Reads what the operator compiles for the issuer: who may have which tokens (`view.json.gz`).
+"""Reads the operator's view for the issuer: who may have which tokens (`view.json.gz`).
 
-The parser is strict although the operator writes it. A view with one invalid part is rejected as a
-whole.
+The parser is strict although the operator writes the view. A view with one invalid part is rejected
+as a whole.
 """
 
 import zlib
@@ -25,7 +25,7 @@ _WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
 
 
 class ViewError(ValueError):
-    """A view, or keys with it, that cannot be used; the text quotes nothing of it."""
+    """A view, or the keys with it, cannot be used. The text quotes nothing of it."""
 
 
 def _workload(text: str) -> str:
@@ -70,7 +70,7 @@ class _Part(BaseModel):
 class Audience:
     """What a caller may have for one audience: scopes, and a maximum lifetime in seconds.
 
-    There is one for each edge, so it is a dataclass: a model would take twice the memory.
+    There is one object for each edge, so it is a dataclass: a model would take twice the memory.
     """
 
     scopes: frozenset[Scope]
@@ -78,14 +78,14 @@ class Audience:
 
 
 class Starting(_Part):
-    """The scopes with which a caller may start transactions, and context names besides `tenant`."""
+    """Scopes with which a caller may start transactions, and context names other than `tenant`."""
 
     scopes: frozenset[Scope]
     context: frozenset[Word]
 
 
 class Caller(_Part):
-    """The grants of one workload. Without audiences it may still replace a transaction token."""
+    """The grants of one workload. Without audiences, it may still replace a transaction token."""
 
     audiences: dict[Annotated[str, Field(min_length=1, max_length=2048)], Audience]
     starts_transactions: Starting | None = None
@@ -119,7 +119,7 @@ def read_view(compressed: bytes) -> View:
 
 
 def _decompressed(data: bytes) -> bytes:
-    """Decompress a view, never holding more than `LONGEST` bytes; raises `ViewError`."""
+    """Return a decompressed view, never holding more than `LONGEST` bytes; raises `ViewError`."""
     inflating = zlib.decompressobj(_WITH_GZIP_HEADER)
     try:
         whole = inflating.decompress(data, LONGEST + 1)

@@ -1,4 +1,5 @@
-"""From a resource and the world to a plan: what must exist, what must go, what the status says.
+"""Planning: from a resource and the world to a plan of writes, removals and status.
 
-Pure: no I/O, no clock, no randomness. One module a kind, and the compilers they share.
+Planning is pure: no I/O, no clock, no randomness. Each kind has its own module; compilers are
+shared.
 """

@@ -1,7 +1,7 @@
-"""Faults of Troth's own: an exception while planning becomes a condition, and closes what it must.
+"""Internal errors: an exception during planning becomes a condition and fails closed.
 
-A layer that raises is left out of the plan, and the others stay in it. The sentence names the type
-of the exception and nothing of its text, which may quote what somebody wrote into a Secret.
+The plan omits a layer that raises and keeps the others. The message names only the exception's
+type, because its text may quote the contents of a Secret.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def sentence(error: BaseException) -> str:
-    """Return what a person is told of an exception."""
+    """Return the condition message for an exception."""
     return (
         f"Troth failed with {type(error).__name__}, which is a bug in Troth; report it with the "
         "operator's log. Until it is fixed, Troth retries and opens nothing"
@@ -32,29 +32,29 @@ def sentence(error: BaseException) -> str:
 
 
 def verdict(type_: str, error: BaseException) -> Verdict:
-    """Return the condition of a layer that raised."""
+    """Return the condition of a layer that raised `error`."""
     return verdicts.false(type_, REASON, sentence(error))
 
 
 @dataclass(slots=True)
 class Isolation:
-    """Runs the parts of one plan apart from each other, and keeps what they raise."""
+    """Runs the parts of one plan in isolation from each other and collects their exceptions."""
 
     errors: list[Exception] = field(default_factory=list)
 
     def run(self, part: Callable[[], T], otherwise: Callable[[Exception], T]) -> T:
-        """Return what a part returns, or what stands in for it where it raises."""
+        """Return the result of a part, or of `otherwise` if the part raises an exception."""
         try:
             return part()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other parts go on
+        except Exception as error:  # noqa: BLE001 - the other parts continue after any error
             self.errors.append(error)
             return otherwise(error)
 
 
 def failed_plan(key: Key, world: World, error: Exception, now: datetime) -> Plan:
-    """Return the plan of a resource that cannot be planned: a status that says so, and no step.
+    """Return the plan of a resource that cannot be planned: a status with the error, no steps.
 
-    What an identity's document grants cannot be told then, so nobody may call that identity.
+    The grants in an identity's document are then unknown, so no caller may call that identity.
     """
     resource = declared(key, world)
     if resource is None:
@@ -78,9 +78,9 @@ def not_ready(
     ready: Verdict,
     now: datetime,
 ) -> dict[str, Any]:
-    """Return a status whose `Ready`, `Reconciling` and `Stalled` say what `ready` does.
+    """Return a status with `ready` as `Ready`, `Reconciling` false, and `Stalled` true.
 
-    `previous` is the status as it stands, which says since when a condition has been as it is.
+    `previous` is the current status. It provides the transition times of unchanged conditions.
     """
     known = tuple(_known(previous))
     changed = {
@@ -106,8 +106,8 @@ def _known(status: Mapping[str, Any]) -> list[Condition]:
     return found
 
 
-def declared(key: Key, world: World) -> Any:  # noqa: ANN401 - each kind has a status of its own
-    """Return the resource of a key, None where there is none or it cannot be read."""
+def declared(key: Key, world: World) -> Any:  # noqa: ANN401 - each kind has its own status
+    """Return the resource of a key, None if it does not exist or cannot be read."""
     found: Mapping[str, Mapping[Ref, Any]] = {
         "ServiceIdentity": world.registry.claimants,
         "MessageBroker": world.brokers.messaging.brokers | world.brokers.leaving_brokers,

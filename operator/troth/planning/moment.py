@@ -1,4 +1,4 @@
-"""When a plan is made. Planning reads no clock: one `Moment` goes in."""
+"""The time at which a plan is made. Planning reads no clock: it receives one `Moment`."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,8 +11,8 @@ class Moment:
     """One reading of the clocks.
 
     `now` is the wall time (aware UTC). `uptime` is in seconds on the process's monotonic clock, as
-    all that the world has `since`. `set_forward` is by how much the wall clock was set forward
-    since the process began.
+    are all `since` values in the world. `set_forward` is the amount by which the wall clock was set
+    forward since the process started.
     """
 
     now: datetime
@@ -20,8 +20,9 @@ class Moment:
     set_forward: timedelta
 
     def over_at(self, end: datetime) -> datetime:
-        """Return when what ends at a moment is over by every clock.
+        """Return when `end` has passed on every clock.
 
-        Others may be behind by up to BACKDATE, and ours may have been set forward.
+        Other clocks may be behind by up to BACKDATE, and this process's clock may have been set
+        forward.
         """
         return end + BACKDATE + self.set_forward

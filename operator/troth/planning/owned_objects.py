@@ -1,4 +1,4 @@
-"""What Troth's children look like from outside: names, labels, owners."""
+"""Owned objects: their names, labels and owner references, conflicts and drift."""
 
 from datetime import datetime, timedelta
 
@@ -23,33 +23,34 @@ from troth.world.facts.objects import (
 )
 
 FOREIGN_RETRY = timedelta(minutes=1)
-"""How long an object of a wanted name that is not Troth's is left alone before another look."""
+"""Wait before the next check after an object not managed by Troth was found at a needed name."""
 
 
 def secret_ref(identity: Ref) -> Ref:
-    """Return where an identity's Secret is."""
+    """Return the reference of an identity's Secret."""
     return Ref(identity.namespace, identity.name + SECRET_SUFFIX)
 
 
 def broker_policy_ref(broker: Ref) -> Ref:
-    """Return where a broker's NetworkPolicy is."""
+    """Return the reference of a broker's NetworkPolicy."""
     return Ref(broker.namespace, broker.name + BROKER_POLICY_SUFFIX)
 
 
 def policy_ref(owner: Ref) -> Ref:
-    """Return where an identity's NetworkPolicy is, or that of a broker."""
+    """Return the reference of an identity's NetworkPolicy."""
     return Ref(owner.namespace, owner.name + POLICY_SUFFIX)
 
 
 def deny_ref(identity: Ref) -> Ref:
-    """Return where the NetworkPolicy is that denies an identity's newly selected pods."""
+    """Return the reference of the NetworkPolicy that denies an identity's newly selected pods."""
     return Ref(identity.namespace, identity.name + DENY_SUFFIX)
 
 
 def policy_manifest(ref: Ref, owner: Resource, spec: Manifest, live_peers: str = "{}") -> Manifest:
-    """Return a NetworkPolicy with the list of live peers that its spec was compiled with.
+    """Return a NetworkPolicy annotated with the live peers that its spec was compiled with.
 
-    Even an empty list is written, or one added by hand would not be Troth's to remove.
+    The annotation is written even if the list is empty. Otherwise Troth would not own it and could
+    not remove a list that somebody adds by hand.
     """
     metadata = {**metadata_of(ref, owner), "annotations": {LIVE_PEERS: live_peers}}
     return {
@@ -61,8 +62,10 @@ def policy_manifest(ref: Ref, owner: Resource, spec: Manifest, live_peers: str =
 
 
 def metadata_of(ref: Ref, owner: Resource) -> Manifest:
-    """Return a child's metadata: labels always, an owner reference where owner and child share a
-    namespace, so that the garbage collector takes the child with its owner.
+    """Return an owned object's metadata: labels, and an owner reference if it is in the owner's
+    namespace.
+
+    With the owner reference the garbage collector deletes the object together with its owner.
     """
     metadata: Manifest = {
         "name": ref.name,
@@ -87,9 +90,10 @@ def metadata_of(ref: Ref, owner: Resource) -> Manifest:
 
 
 def is_child(fact: Fact, owner: Resource) -> bool:
-    """Say whether an object is this owner's, and not one of a predecessor of the same name.
+    """Return whether an object belongs to this owner and not to an earlier one of the same name.
 
-    An owner reference decides where there can be one; a label changed by hand is then put right.
+    The owner reference decides if the object can have one, so Troth can restore a label changed by
+    hand. Otherwise the labels decide.
     """
     if _beside(fact.ref, owner):
         return owner.metadata.uid in fact.owner_uids
@@ -100,7 +104,7 @@ def is_child(fact: Fact, owner: Resource) -> bool:
 
 
 def _beside(ref: Ref, owner: Resource) -> bool:
-    """Say whether a child is in its owner's namespace, so that there can be an owner reference."""
+    """Return whether an object is in its owner's namespace and can have an owner reference."""
     if isinstance(owner, ServiceIdentity | MessageBroker | WebhookEndpoint):
         return owner.ref.namespace == ref.namespace
     return False
@@ -109,9 +113,10 @@ def _beside(ref: Ref, owner: Resource) -> bool:
 def taken(
     kind: str, ref: Ref, fact: Fact | None, owner: Resource, *, seen: datetime | None, now: datetime
 ) -> Fault | None:
-    """Return why a child cannot be written where it belongs: something else is there.
+    """Return the conflict that prevents writing an owned object, None if there is none.
 
-    `fact` is what of Troth's stands there, and `seen` when something foreign was last found.
+    `fact` is the object managed by Troth at that name. `seen` is when an object not managed by
+    Troth was last found there.
     """
     if fact is not None and not is_child(fact, owner):
         message = f"{kind} {ref} has another owner, so Troth does not change it until it is deleted"
@@ -126,12 +131,12 @@ def taken(
 
 
 def differs(manifest: Manifest, fact: Content) -> bool:
-    """Say whether an object is not what it should be, in what Troth owns of it."""
+    """Return whether an object differs from its manifest in a field that Troth owns."""
     labels = manifest["metadata"]["labels"]
     if any(fact.labels.get(key) != value for key, value in labels.items()):
         return True
-    if "spec" in manifest:  # a rule more would be a grant more
+    if "spec" in manifest:  # compare exactly: an extra rule is an extra grant
         annotations = manifest["metadata"].get("annotations", {})
         return not fact.says(manifest["spec"]) or fact.live_peers != annotations.get(LIVE_PEERS, "")
-    # other keys of a ConfigMap are whoever's wrote them, and a server-side apply leaves them
+    # server-side apply leaves other keys of a ConfigMap to their owners
     return not manifest["data"].items() <= fact.content.items()

@@ -1,4 +1,4 @@
-"""A plan is data. The reconciler, `troth plan` and the tests all read the same one."""
+"""Plans as data: the reconciler, `troth plan` and the tests read the same plan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from troth.world.world import World
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one resource asks of the world.
+    """Steps and status for one resource.
 
-    `status` is what the resource's status should be, None where the resource is gone; `due` is
-    when to look again though nothing changes. `passing`: what the status says why it is not ready
-    is likely to be over in a moment, by what is under way already. `unapplied` is what the
-    `identity.json` of an identity grants too much and cannot be made to grant less, None where that
-    was not looked at; `errors` are exceptions of Troth's own, whose parts are missing here.
+    `status` is the desired status, None if the resource is gone. `due` is when to reconcile again
+    without a change. `passing` says that the reason for not being ready is likely to pass shortly,
+    through work in progress. `unapplied` lists the peers to whom an identity's `identity.json`
+    grants more than is declared while it cannot be narrowed, None if that was not checked. `errors`
+    are internal exceptions; the parts of the plan that raised them are missing.
     """
 
     key: Key
@@ -33,5 +33,5 @@ class Plan:
     errors: tuple[Exception, ...] = ()
 
     def pending(self, world: World) -> list[Step]:
-        """Return the steps that the world does not show as done."""
+        """Return the steps that are not done according to the world."""
         return [step for step in self.steps if not step.is_done(world)]

@@ -1,4 +1,4 @@
-"""`plan`: the one entrance to planning."""
+"""`plan`: the entry point of planning."""
 
 from troth.planning.brokers.planner import plan_message_broker
 from troth.planning.faults import failed_plan
@@ -25,9 +25,9 @@ PLANNERS = {
 
 
 def plan(key: Key, world: World, moment: Moment) -> Plan:
-    """Return what the resource of this key asks of the world at a moment.
+    """Return the plan of the resource with this key at a moment.
 
-    An exception is part of the plan, whose status tells of it; nothing is asked for then.
+    If planning raises an exception, the plan has no steps, and its status reports the exception.
     """
     try:
         return PLANNERS[key.kind](key, world, moment)

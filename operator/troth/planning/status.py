@@ -1,4 +1,4 @@
-"""Statuses: verdicts placed in time, and the summary every resource has."""
+"""Statuses: conditions with transition times, and the summary conditions of every resource."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,10 +14,10 @@ from troth.world.facts.objects import Unreadable
 from troth.world.keys import Key
 
 TERMINATING = "Terminating"
-"""The reason of a resource that is being deleted, which ends without a person's doing if whatever
-holds it goes on."""
+"""Reason of a resource that is being deleted. It passes without manual action once the holders of
+its finalizers remove them."""
 MOST_FINALIZERS = 3
-"""How many of a resource's finalizers a message lists."""
+"""Maximum number of finalizers that a message lists."""
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
 
 
@@ -26,32 +26,33 @@ class Status(Protocol):
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """Its conditions as they stand."""
+        """The current conditions."""
 
     def manifest(self) -> dict[str, Any]:
-        """Return it as the API server has it."""
+        """Return the status as the API server stores it."""
 
 
 def true(type_: str, reason: str, message: str = "") -> Verdict:
-    """Return that something holds."""
+    """Return a condition whose status is True."""
     return Verdict(type=type_, status=Truth.TRUE, reason=reason, message=message)
 
 
 def false(type_: str, reason: str, message: str = "") -> Verdict:
-    """Return that something does not hold."""
+    """Return a condition whose status is False."""
     return Verdict(type=type_, status=Truth.FALSE, reason=reason, message=message)
 
 
 def unknown(type_: str, reason: str, message: str = "") -> Verdict:
-    """Return that something cannot be told."""
+    """Return a condition whose status is Unknown."""
     return Verdict(type=type_, status=Truth.UNKNOWN, reason=reason, message=message)
 
 
 def summed_up(needed: Iterable[Verdict], on_its_way: frozenset[str]) -> tuple[Verdict, ...]:
-    """Return Ready, Reconciling and Stalled: ready when everything needed holds.
+    """Return Ready, Reconciling and Stalled. Ready is True if every condition in `needed` is.
 
-    What is not ready is either on its way, for the reasons listed, or needs a person; so that
-    kstatus, and with it Flux and Argo CD, can tell one from the other.
+    A resource that is not ready is Reconciling if the reason is in `on_its_way`, and otherwise
+    Stalled, which needs manual action. kstatus, and with it Flux and Argo CD, distinguishes the
+    two.
     """
     missing = next((verdict for verdict in needed if verdict.status is not Truth.TRUE), None)
     if missing is None:
@@ -70,7 +71,7 @@ def summed_up(needed: Iterable[Verdict], on_its_way: frozenset[str]) -> tuple[Ve
 
 
 def termination(resource: Resource, consequence: str) -> Verdict:
-    """Return that a resource is being deleted, what follows from that, and what holds it."""
+    """Return the condition of a resource that is being deleted: consequence and finalizers."""
     metadata = resource.metadata
     name = f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
     held = ", ".join(metadata.finalizers[:MOST_FINALIZERS])
@@ -80,7 +81,7 @@ def termination(resource: Resource, consequence: str) -> Verdict:
 
 
 def waits_for(summary: Iterable[Verdict], reasons: frozenset[str]) -> bool:
-    """Say whether something is not ready for one of these reasons."""
+    """Return whether the resource is not ready for one of these reasons."""
     ready = next(verdict for verdict in summary if verdict.type == READY)
     return ready.status is not Truth.TRUE and ready.reason in reasons
 
@@ -88,7 +89,7 @@ def waits_for(summary: Iterable[Verdict], reasons: frozenset[str]) -> bool:
 def conditions(
     resource: Resource, previous: tuple[Condition, ...], verdicts: Iterable[Verdict], now: datetime
 ) -> list[dict[str, Any]]:
-    """Return the conditions of a status as the API server has them."""
+    """Return the conditions of a status as the API server stores them."""
     generation = resource.metadata.generation
     return [placed(verdict, previous, generation, now).manifest() for verdict in verdicts]
 
@@ -96,8 +97,10 @@ def conditions(
 def terminating_plan(
     gone: Plan, resource: Resource, status: Status, consequence: str, now: datetime
 ) -> Plan:
-    """Return the plan of a resource that is being deleted: what is done for one that is `gone`, and
-    a status that says so.
+    """Return the plan of a resource that is being deleted.
+
+    It has the steps of `gone`, the plan of a deleted resource, and a status that reports the
+    deletion.
     """
     summary = summed_up([termination(resource, consequence)], frozenset({TERMINATING}))
     previous = status.manifest()
@@ -114,7 +117,7 @@ def terminating_plan(
 
 
 def unreadable_plan(key: Key, found: Unreadable, now: datetime) -> Plan:
-    """Return the plan of a resource whose spec cannot be understood: a status that says so."""
+    """Return the plan of a resource whose spec is invalid: a status with the error, no steps."""
     manifest = found.manifest
     before = (manifest.get("status") or {}).get("conditions") or []
     previous = []

@@ -1,1 +1,1 @@
-"""The loop: keys from the world, plans from planning, writes to the cluster."""
+"""The reconcile loop: takes keys from the world, plans from planning, and writes to the cluster."""

@@ -1,6 +1,6 @@
-"""The operator as one thing to run: informers, barrier, leadership, workers.
+"""The operator process: informers, startup barrier, leader election and workers.
 
-The kopf shell around it is in `troth.cli.run.shell`; tests run this very thing without the shell.
+`troth.cli.run.shell` wraps it in kopf; tests run it without that shell.
 """
 
 import asyncio
@@ -25,27 +25,27 @@ from troth.world.keys import domain_key, identity_key, view_key
 LEASE = "troth-operator"
 WORKERS = 8
 YOUNG = 50_000
-"""Objects made before Python looks for cycles among them, in place of its 700."""
+"""Number of new objects after which Python's cycle collector runs; Python's own default is 700."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How an operator runs: where, under which name, and how its lease is timed."""
+    """Settings of an operator: namespace, instance name, lease timing, and number of workers."""
 
     own_namespace: str
     instance: str
     timing: Timing = field(default_factory=Timing)
     workers: int = WORKERS
     rollouts: bool = False
-    """Whether the workloads that identities name may be restarted."""
+    """Whether Troth may restart the workloads that identities name."""
     resync: float = INTERVAL
-    """Seconds between two comparisons of one selection with the API server, on average."""
+    """Mean number of seconds between two comparisons of a selection with the API server."""
 
 
 class Operator:
-    """One copy of Troth. `run` it; `ready` tells when its caches are in sync."""
+    """One replica of Troth. `run` runs it; `ready` is true once all caches are in sync."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class Operator:
 
     @property
     def ready(self) -> bool:
-        """Whether every cache has been in sync, so that the world can be trusted."""
+        """Whether every cache has synced, so that the world is complete."""
         return all(informer.synced.is_set() for informer in self.informers)
 
     async def run(self) -> None:
-        """Run until cancelled, or until a part fails, which ends the whole.
+        """Run until cancelled. A failure of any part ends the operator.
 
-        The process is the operator's: Python's search for cycles is made rarer, and leaves out what
-        was listed. All that lasts here is trees, and going over them was half the work of a start.
+        Python's cycle collector runs less often, and skips the objects of the initial lists.
+        Long-lived objects here form trees, and traversing them took half of the startup time.
         """
         gc.set_threshold(YOUNG)
         try:
@@ -105,7 +105,8 @@ class Operator:
                 await informer.synced.wait()
             gc.freeze()
             log.info("caches in sync", identities=len(self.engine.world.registry.identities))
-            # children whose owner went while nobody watched are found by their owners' keys
+            # reconciling the owners finds owned objects whose owner was deleted while Troth was
+            # down
             registry = self.engine.world.registry
             self.engine.queue.add(identity_key(ref) for ref in registry.claimants)
             self.engine.queue.add(domain_key(name) for name in registry.domains)

@@ -1,7 +1,7 @@
-"""A rehearsal: the whole engine against an API server that is only a dictionary.
+"""A rehearsal: the whole engine against an in-memory API server.
 
-`troth plan` lets it converge and shows what came of it. The objects begin as a copy of the
-cluster's, or as nothing; keys and certificates are really made, and thrown away.
+`troth plan` runs it until it converges and shows the result. The objects start as a copy of the
+cluster's, or empty. Keys and certificates are really generated, and then discarded.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _LONG = 3600.0
 
 
 class _Always:
-    """A rehearsal asks nobody whether it may write."""
+    """Leader fence that always permits writes."""
 
     remaining = _LONG
 
@@ -35,7 +35,7 @@ class _Always:
 
 
 class _Unasked:
-    """A rehearsal asks no broker: what is known of one is that it is being asked."""
+    """Background work of a rehearsal: contacts no broker, and only marks the work as begun."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -43,7 +43,7 @@ class _Unasked:
     def begin(self, step: BackgroundStep) -> None:
         self._world.observe_outcome(WorkBegun(step.broker))
 
-    def gone(self, broker: Ref) -> None:  # noqa: ARG002 - nothing was begun
+    def gone(self, broker: Ref) -> None:  # noqa: ARG002 - no connection is open
         return
 
     async def close(self) -> None:
@@ -51,7 +51,7 @@ class _Unasked:
 
 
 class Rehearsal:
-    """Objects in memory, with the semantics of the API server that the engine relies on."""
+    """In-memory objects, with the API server semantics that the engine relies on."""
 
     def __init__(self, objects: Iterable[Manifest] = ()) -> None:
         self.objects: dict[Place, Manifest] = {}
@@ -62,7 +62,7 @@ class Rehearsal:
             self.put(manifest)
 
     def put(self, manifest: Manifest) -> Manifest:
-        """Store an object as a user's apply would, and return it as the server has it."""
+        """Store an object as a user's apply does; return it as the server stores it."""
         place = manifest["kind"], Ref.of(manifest)
         before = self.objects.get(place)
         stored = copy.deepcopy(manifest)
@@ -72,7 +72,7 @@ class Rehearsal:
         changed = before is None or before.get("spec") != stored.get("spec")
         generation = known.get("generation") or metadata.get("generation") or 0
         metadata["generation"] = generation + changed if before else max(generation, 1)
-        for kept in ("finalizers", "deletionTimestamp"):  # no apply takes these off
+        for kept in ("finalizers", "deletionTimestamp"):  # an apply does not remove these
             if kept in known:
                 metadata.setdefault(kept, known[kept])
         if before and "status" in before:
@@ -80,8 +80,10 @@ class Rehearsal:
         return self._store(place, stored)
 
     async def converge(self, own_namespace: str, now: datetime) -> Engine:
-        """Let an engine work on the objects until nothing is left to do at `now`."""
-        hasty = StatusDebounce(0, 0)  # nothing that is on its way there comes about
+        """Run an engine on the objects until it has nothing left to do at `now`; return the
+        engine.
+        """
+        hasty = StatusDebounce(0, 0)  # objects in progress do not advance in a rehearsal
         clock = MovableClock(now)
         engine = Engine(
             self, own_namespace, clock=clock, leader_fence=_Always(), status_debounce=hasty
@@ -99,10 +101,10 @@ class Rehearsal:
             await engine.close()
         return engine
 
-    # What the engine asks of a server
+    # API server methods that the engine calls
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Apply an object; uid and version, where given, must be those of the one that is there."""
+        """Apply an object. A given uid or resourceVersion must match the stored object."""
         place = manifest["kind"], Ref.of(manifest)
         before = self.objects.get(place)
         if before is None:
@@ -131,7 +133,7 @@ class Rehearsal:
         return self._write(place, stored)
 
     async def apply_new(self, manifest: Manifest) -> Manifest:
-        """Apply an object that must not be there yet."""
+        """Apply an object that must not exist yet."""
         if (manifest["kind"], Ref.of(manifest)) in self.objects:
             raise ApiError(409, "Conflict", "the object exists")
         return await self.apply(manifest)
@@ -147,14 +149,16 @@ class Rehearsal:
         version = before["metadata"]["resourceVersion"]
         if asked.get("resourceVersion", version) != version:
             raise ApiError(409, "Conflict", "the object has been modified")
-        del subresource  # the patches say what they are for
+        del subresource  # the content of a patch determines which part it changes
         stored = _merged(before, patch)
         changed = stored.get("spec") != before.get("spec")
         stored["metadata"]["generation"] = before["metadata"]["generation"] + changed
         return self._write((kind, ref), stored)
 
     async def json_patch(self, kind: str, ref: Ref, operations: list[Manifest]) -> Manifest:
-        """Carry out `test`, `add`, `move` and `remove` on an object's second level."""
+        """Apply the operations `test`, `add`, `move` and `remove` to second-level keys of an
+        object.
+        """
         stored = copy.deepcopy(self._get(kind, ref))
         for operation in operations:
             part, key = operation["path"].strip("/").split("/")
@@ -178,14 +182,14 @@ class Rehearsal:
         return {"metadata": copy.deepcopy(self._get(kind, ref)["metadata"])}
 
     async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
-        """Delete that very object."""
+        """Delete the object with this uid."""
         if self._get(kind, ref)["metadata"]["uid"] != uid:
             raise ApiError(409, "Conflict", "another object of that name")
         self.writes += 1
         return self.objects.pop((kind, ref))
 
     async def create(self, manifest: Manifest) -> Manifest:
-        """Take an Event; nobody listens."""
+        """Accept an Event and discard it."""
         return manifest
 
     def _get(self, kind: str, ref: Ref) -> Manifest:
@@ -195,7 +199,7 @@ class Rehearsal:
             raise ApiError(404, "NotFound", f"no {kind} {ref}") from None
 
     def _new_uid(self, place: Place) -> str:
-        """Return a UID that no other object has, nor an earlier one of that name."""
+        """Return a UID that no other object has, including earlier objects of that name."""
         kind, ref = place
         self._made[place] += 1
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{ref}/{self._made[place]}"))
@@ -206,7 +210,7 @@ class Rehearsal:
 
     def _store(self, place: Place, stored: Manifest) -> Manifest:
         self._version += 1
-        if stored["kind"] == "NetworkPolicy":  # of which the server keeps no empty lists
+        if stored["kind"] == "NetworkPolicy":  # the API server drops empty lists from its spec
             stored["spec"] = {part: value for part, value in stored["spec"].items() if value != []}
         stored["metadata"]["resourceVersion"] = str(self._version)
         self.objects[place] = stored
@@ -217,7 +221,7 @@ class Rehearsal:
 
 
 async def _until_targets_know(engine: Engine, clock: MovableClock) -> None:
-    """Let the targets of webhooks read what they are told, and nothing else come about by that."""
+    """Let the propagation delay of webhook targets pass, without any other effect of time."""
     now, domains = clock.now(), engine.world.registry.domains.values()
     waits = (each.spec.bundle.propagation for each in domains)
     await clock.move_to(now + max(waits, default=timedelta(0)))

@@ -1,1 +1,1 @@
-"""What issuer and gateway share as processes: server, TLS files, Secret watch, health, logs."""
+"""Process parts that issuer and gateway share: server, TLS files, Secret watch, health, logs."""

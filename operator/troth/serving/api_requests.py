@@ -1,4 +1,4 @@
-"""Metric of the requests to the API server, for issuer and gateway."""
+"""Metric of requests to the API server, for issuer and gateway."""
 
 from prometheus_client import CollectorRegistry, Counter
 

@@ -1,4 +1,4 @@
-"""The HTTP server of issuer and gateway: uvicorn, without what neither of them wants of it."""
+"""The HTTP server of issuer and gateway: uvicorn, without the features that neither needs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +9,9 @@ import uvicorn
 from troth.edge.inbound.asgi import Application
 
 LIFETIME = 120.0
-"""Seconds that a connection is used, plus or minus a tenth, so that a fleet reconnects spread out.
-Clients find new replicas when they reconnect, and TLS verifies certificates again."""
+"""Seconds for which a connection is used, plus or minus a tenth, so that the reconnects of a fleet
+are spread out. Clients find new replicas when they reconnect, and TLS verifies certificates again.
+"""
 
 
 class HTTPServer(uvicorn.Server):
@@ -24,10 +25,12 @@ class HTTPServer(uvicorn.Server):
         *,
         connections: int,
         shutdown: int,
-        **settings: Any,  # noqa: ANN401 - uvicorn's own
+        **settings: Any,  # noqa: ANN401 - uvicorn's settings
     ) -> None:
-        """`connections` is their maximum number, `shutdown` the seconds that pending requests have
-        when the server stops.
+        """Configure the server.
+
+        `connections` is the maximum number of connections. `shutdown` is the number of seconds that
+        pending requests get when the server stops.
         """
         super().__init__(
             uvicorn.Config(
@@ -39,7 +42,7 @@ class HTTPServer(uvicorn.Server):
                 loop="none",
                 log_config=None,
                 access_log=False,
-                proxy_headers=False,  # the applications judge themselves which proxies to trust
+                proxy_headers=False,  # each application decides which proxies to trust
                 server_header=False,
                 timeout_graceful_shutdown=shutdown,
                 limit_concurrency=connections,
@@ -49,9 +52,9 @@ class HTTPServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone: uvicorn would raise them again, which ends the process at once."""
+        """Do not handle signals: uvicorn would raise them again, which ends the process at once."""
         yield
 
     def stop(self) -> None:
-        """Accept no more connections, answer pending requests, and return from `serve`."""
+        """Accept no more connections, answer pending requests, and let `serve` return."""
         self.should_exit = True

@@ -13,18 +13,18 @@ from pydantic_core import to_json
 
 
 class LogFormat(StrEnum):
-    """How log lines are written."""
+    """Format of log lines."""
 
     CONSOLE = "console"
     JSON = "json"
 
 
-# structlog's default traces show the values of variables, which may be keys
+# structlog's default traces show values of variables, which may be keys
 _TRACE = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 
 def _whole_line(_: Any, level: str, event: structlog.types.EventDict) -> str:  # noqa: ANN401
-    """Return an event as JSON in one step, which is faster than several processors."""
+    """Return an event as JSON in one step, which is faster than a chain of processors."""
     event["level"], event["timestamp"] = level, _moment()
     if "exc_info" in event:
         event = structlog.processors.ExceptionRenderer(_TRACE)(_, level, event)
@@ -32,7 +32,7 @@ def _whole_line(_: Any, level: str, event: structlog.types.EventDict) -> str:  #
 
 
 def _moment() -> str:
-    """Return the time in ISO 8601; each second is formatted only once."""
+    """Return the current time in ISO 8601; each second is formatted only once."""
     second, fraction = divmod(time.time_ns() // 1000, 1_000_000)
     return f"{_second(second)}.{fraction:06d}Z"
 
@@ -48,7 +48,7 @@ def _json(event: Any, **_: Any) -> str:  # noqa: ANN401 - structlog's protocol
 
 
 def configure(log_format: LogFormat, level: str, *, direct: bool = False) -> None:
-    """Send records of structlog and of the standard library to standard error in one format.
+    """Send the records of structlog and of the standard library to standard error, in one format.
 
     With `direct`, structlog bypasses the standard library, which takes three times as long. Use it
     in processes that log each request.

@@ -1,6 +1,6 @@
 """The longest stall of an event loop, as a metric.
 
-While one callback runs, nothing else does: no lease renewal, no probe, no delivery. A stall is the
+While one callback runs, nothing else runs: no lease renewal, no probe, no delivery. A stall is the
 delay of a timer of the loop.
 """
 
@@ -15,11 +15,11 @@ INTERVAL = 0.05
 """Seconds between two timers."""
 SLOT = 60.0
 SLOTS = 5
-"""A stall is reported for five minutes, so that every scraper sees it."""
+"""Number of one-minute slots for which a stall is reported, so that every scraper sees it."""
 
 
 class LongestStall:
-    """The longest of the stalls noted in the last `SLOTS` slots. Times are in seconds."""
+    """The longest stall recorded in the last `SLOTS` slots. Times are in seconds."""
 
     def __init__(self) -> None:
         self._longest: dict[int, float] = {}
@@ -38,7 +38,7 @@ class LongestStall:
 
 @asynccontextmanager
 async def stalls_measured(registry: CollectorRegistry) -> AsyncIterator[None]:
-    """Measure the stalls of the running loop while the context is open; export the longest."""
+    """Measure the stalls of the running loop while the context is open, and export the longest."""
     now = asyncio.get_running_loop().time
     longest, due = LongestStall(), now() + INTERVAL
 

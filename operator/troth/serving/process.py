@@ -1,4 +1,4 @@
-"""The process of issuer and gateway: a server with background tasks, health and signals."""
+"""The process setup of issuer and gateway: a server with background tasks, health and signals."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ from troth.serving.health import health_server
 from troth.serving.http_server import HTTPServer
 
 YOUNG = 50_000
-"""Allocations between collections of the youngest generation; requests leave few cycles."""
+"""Allocations between collections of the youngest generation; requests create few cycles."""
 
 
 def prepare() -> None:
@@ -34,8 +34,8 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, with named background tasks and the health endpoints.
 
-    The server listens at once; readiness also waits for `ready`. Raises the error of a part that
-    ends: the process ends with any of its parts, so it is alive as long as it answers.
+    The server listens at once; readiness also waits for `ready`. If any part fails, its error is
+    raised and the process ends, so a process that answers is alive.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)

@@ -7,7 +7,7 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 
 class RequestMetrics:
-    """Counts requests by all labels, and their durations by the first."""
+    """Counts requests by all labels, and records their durations by the first label."""
 
     def __init__(self, requests: Counter, seconds: Histogram) -> None:
         self._requests = requests
@@ -26,7 +26,7 @@ class RequestMetrics:
         histogram.observe(seconds)
 
     def forget(self, first: str) -> None:
-        """Remove the samples of a value of the first label."""
+        """Remove the samples with this value of the first label."""
         gone = [labels for labels in self._children if labels[0] == first]
         for labels in gone:
             del self._children[labels]

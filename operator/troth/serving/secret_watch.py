@@ -1,10 +1,10 @@
-"""Follows Secrets of the API server.
+"""Watch of Secrets at the API server.
 
-The last version that was read stays in effect while the API server or the operator is away, and
-while a newer version cannot be read. The content of a deleted Secret is dropped at once.
+The last version that was read stays in effect while the API server or the operator is unavailable,
+and while a newer version cannot be read. The content of a deleted Secret is dropped at once.
 
-A watch may be dead for minutes before that is noticed. A revocation must not wait for so long, so
-the versions are also polled.
+A broken watch may go unnoticed for minutes. Because a revocation must not wait that long, the
+versions are also polled.
 """
 
 from abc import ABC, abstractmethod
@@ -30,13 +30,13 @@ log = structlog.get_logger()
 
 
 class SecretWatch(ABC):
-    """Keeps what is read from the selected Secrets current; a sink of an informer."""
+    """Keeps the content of the selected Secrets current. A sink of an informer."""
 
     invalid: ClassVar[type[Exception]]
-    """Raised by `_read` for a Secret that cannot be used. Its text quotes nothing of the Secret."""
+    """Exception of `_read` for an unusable Secret. Its text quotes nothing of the Secret."""
 
     def __init__(self, selection: Selection, poll_interval: float) -> None:
-        """`poll_interval` is in seconds."""
+        """Create a watch of a selection. `poll_interval` is in seconds."""
         self.poll_interval = poll_interval
         self._selection = selection
         self._versions: dict[Ref, str] = {}
@@ -44,7 +44,7 @@ class SecretWatch(ABC):
 
     @abstractmethod
     def _read(self, ref: Ref, version: str, manifest: Manifest) -> None:
-        """Put a version of a Secret into effect as a whole; raises `invalid`, changing nothing."""
+        """Put a version of a Secret into effect as a whole, or raise `invalid`."""
 
     @abstractmethod
     def _unreadable(self, ref: Ref, version: str, why: str, *, expected: bool) -> None:
@@ -52,15 +52,15 @@ class SecretWatch(ABC):
 
     @abstractmethod
     def _deleted(self, kind: str, ref: Ref, version: int) -> None:
-        """Drop what was read from a Secret."""
+        """Drop the content of a Secret."""
 
     @property
     def synced(self) -> bool:
-        """Whether the Secrets were listed once."""
+        """Whether the Secrets have been listed once."""
         return self._informer is not None and self._informer.synced.is_set()
 
     def informer(self, server: ApiServer) -> Informer:
-        """Return the informer that keeps this current: one list and one watch."""
+        """Return the informer that keeps the content current, with one list and one watch."""
         backoff = Backoff(most=LONGEST_PAUSE)
         self._informer = Informer(server, self._selection, self, _failed, backoff)
         return self._informer
@@ -68,7 +68,7 @@ class SecretWatch(ABC):
     # The poll
 
     async def check(self, server: ApiServer) -> None:
-        """Compare the versions until cancelled, and get each Secret whose version is new."""
+        """Poll the versions until cancelled, and get each Secret that has a new version."""
         await poll(
             lambda: self._check(server), self.poll_interval, partial(_failed, self._selection)
         )
@@ -89,16 +89,16 @@ class SecretWatch(ABC):
         try:
             found = await server.get("Secret", ref)
         except ApiError as error:
-            if error.status != _NOT_FOUND:  # deleted since the list; the next poll sees that
+            if error.status != _NOT_FOUND:  # deleted since the list; the next poll sees it
                 raise
         else:
-            if self._versions.get(ref) == before:  # else the watch was faster, and this may be old
+            if self._versions.get(ref) == before:  # else the watch was faster
                 self.observe(found)
 
     # The informer's sink
 
     def observe(self, manifest: Manifest) -> None:
-        """Read a Secret, unless this version was read before."""
+        """Read a Secret, unless this version has been read before."""
         ref, version = Ref.of(manifest), _version(manifest)
         if version == self._versions.get(ref):
             return
@@ -110,7 +110,7 @@ class SecretWatch(ABC):
             self._read(ref, version, manifest)
         except self.invalid as error:
             self._unreadable(ref, version, str(error), expected=True)
-        except Exception as error:  # noqa: BLE001 - no Secret ends the process
+        except Exception as error:  # noqa: BLE001 - no Secret may end the process
             # the error's own text may quote a key
             self._unreadable(ref, version, origin(error), expected=False)
 
@@ -120,12 +120,12 @@ class SecretWatch(ABC):
         self._deleted(kind, ref, version)
 
     def known(self, selection: Selection) -> Collection[Ref]:
-        """Return the Secrets that were seen."""
+        """Return the known Secrets."""
         del selection
         return tuple(self._versions)
 
     def listed(self, selection: Selection, version: int) -> None:
-        """Do nothing: no Secret's effect depends on the others."""
+        """Do nothing, because the effect of a Secret does not depend on the other Secrets."""
         del selection, version
 
 

@@ -1,8 +1,8 @@
 """A server's TLS context that follows mounted files.
 
-A server is given one context and keeps it. Roots can be added to a context but not removed, so each
-handshake is handed over to a context made from the files as of the last look. In a kubelet's mount
-only the target of the link `..data` is read, which is one version of all files.
+A server keeps the context that it starts with. Roots can be added to a context but not removed, so
+each handshake switches to a context made from the files as last read. In a kubelet's mount, only
+the target of the link `..data` is read, which holds one version of all files.
 """
 
 import asyncio
@@ -17,25 +17,25 @@ import structlog
 from troth.edge.identity.file_stat import Look, look_at
 
 LOOK_INTERVAL = 1.0
-"""Seconds between two looks at the files."""
+"""Seconds between two checks of the files."""
 
 log = structlog.get_logger()
 
 
 class TLSFilesError(Exception):
-    """The files of a directory cannot be used; the text quotes nothing of them."""
+    """The files of a directory cannot be used. The text quotes nothing of the files."""
 
 
 class TLSFiles(ABC):
-    """Follows the TLS files of a directory. `context` is for the server."""
+    """Keeps a TLS context current with the files of a directory. `context` is for the server."""
 
     names: ClassVar[tuple[str, ...]]
-    """The files that are followed."""
+    """Names of the files."""
     unusable: ClassVar[str]
-    """The sentence of a `TLSFilesError`, with `{}` for the reason."""
+    """Message of a `TLSFilesError`, with `{}` for the reason."""
 
     def __init__(self, directory: Path, context: ssl.SSLContext) -> None:
-        """Raise `TLSFilesError` if the files cannot be used."""
+        """Load the files; raises `TLSFilesError` if they cannot be used."""
         self._directory = directory
         self._seen = self._look()
         self._newest = self._made()
@@ -45,20 +45,20 @@ class TLSFiles(ABC):
 
     @abstractmethod
     def _load(self, place: Path) -> ssl.SSLContext:
-        """Return a context of the files in a folder; raises `OSError` or `ValueError`."""
+        """Return a context from the files in a folder; raises `OSError` or `ValueError`."""
 
     @abstractmethod
     def _loaded(self) -> None:
-        """Log that changed files are in use."""
+        """Log that the changed files are in use."""
 
     def _changed(self) -> bool:
-        """Return whether the context is outdated, though the files are the same."""
+        """Return whether the context is outdated although the files are the same."""
         return False
 
     def look(self) -> bool:
         """Load changed files; return whether new ones are in use.
 
-        The previous ones stay in use while the new ones cannot be used.
+        If the new files cannot be used, the previous ones stay in use.
         """
         seen = self._look()
         if seen == self._seen and not self._changed():
@@ -68,14 +68,14 @@ class TLSFiles(ABC):
         except TLSFilesError as error:
             if str(error) != self._error:
                 log.warning("TLS files unusable", directory=str(self._directory), why=str(error))
-            self._error = str(error)  # and look again: they may be half written
+            self._error = str(error)  # the next look tries again: files may be half written
             return False
         self._seen, self._error = seen, ""
         self._loaded()
         return True
 
     async def follow(self, on_change: Callable[[], None] = lambda: None) -> None:
-        """Look at the files until cancelled; call `on_change` after each change."""
+        """Check the files until cancelled; call `on_change` after each change."""
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
             if self.look():
@@ -89,10 +89,10 @@ class TLSFiles(ABC):
         place = place.resolve() if place.exists() else self._directory
         try:
             return self._load(place)
-        except (OSError, ValueError) as error:  # an SSLError is an OSError; none quotes a file
+        except (OSError, ValueError) as error:  # includes SSLError; neither quotes a file
             kind = getattr(error, "reason", None) or getattr(error, "strerror", None)
             raise TLSFilesError(self.unusable.format(kind or "unreadable")) from None
 
     def _hand_over(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
-        """Runs in each handshake, whether the client names a server or not."""
+        """Switch a handshake to the newest context, even if the client names no server."""
         connection.context = self._newest

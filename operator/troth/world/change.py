@@ -1,4 +1,4 @@
-"""What a handler is given: an object as it is now, or that it is gone."""
+"""Changes of watched objects, the input of the world's handlers."""
 
 from dataclasses import dataclass, field
 
@@ -8,10 +8,10 @@ from troth.world.facts.objects import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An object of a watch class; `manifest` is None if it is gone.
+    """Current state of an object of a watch class; `manifest` is None if it was deleted.
 
-    `uptime` is when it was observed, in seconds on the process's monotonic clock: facts keep since
-    when each value is known.
+    `uptime` is when the state was observed, in seconds on the process's monotonic clock. Facts
+    record from it when each value was first observed.
     """
 
     kind: str

@@ -19,8 +19,8 @@ import (
 
 const transactionType = "txntoken+jwt"
 
-// jwtSVID asks go-spiffe as any Go service would: it looks at nothing else, so
-// the issuer and the certificate are not its business.
+// jwtSVID verifies a token with go-spiffe, as any Go service would. go-spiffe
+// checks neither the issuer nor the certificate.
 func jwtSVID(q question) (answer, error) {
 	bundles, err := bundleSet(q)
 	if err != nil {
@@ -33,8 +33,9 @@ func jwtSVID(q question) (answer, error) {
 	return answer{Says: svid.ID.String()}, nil
 }
 
-// transaction asks go-jose, because a transaction token is no JWT-SVID: its
-// key comes from the one trust domain, and its subject may be a person.
+// transaction verifies a token with go-jose, because a transaction token is no
+// JWT-SVID: its key comes from the single trust domain, and its subject may be
+// a person.
 func transaction(q question) (answer, error) {
 	bundle, err := bundleOf(q)
 	if err != nil {
@@ -45,8 +46,8 @@ func transaction(q question) (answer, error) {
 	})
 }
 
-// webhook asks go-jose about a gateway's token, by the key set (RFC 7517) that
-// is mounted beside the target's certificate.
+// webhook verifies a gateway's token with go-jose and the key set (RFC 7517)
+// that is mounted beside the target's certificate.
 func webhook(q question) (answer, error) {
 	var keys jose.JSONWebKeySet
 	if err := json.Unmarshal(q.KeySet, &keys); err != nil {
@@ -61,7 +62,8 @@ func webhook(q question) (answer, error) {
 	})
 }
 
-// signed says whose a transaction token is, or a gateway's, which has its form.
+// signed verifies a transaction token, or a gateway's token of the same form,
+// and returns its subject.
 func signed(q question, find func(string) (any, bool)) (answer, error) {
 	token, err := jwt.ParseSigned(q.Token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
@@ -83,7 +85,7 @@ func signed(q question, find func(string) (any, bool)) (answer, error) {
 	if err := token.Claims(key, &claims, &more); err != nil {
 		return answer{}, err
 	}
-	// Validate takes a token without these for one that is good for ever.
+	// Validate accepts a token without these claims as never expiring.
 	if claims.Expiry == nil || claims.IssuedAt == nil {
 		return answer{}, errors.New("it lacks exp or iat")
 	}
@@ -97,7 +99,7 @@ func signed(q question, find func(string) (any, bool)) (answer, error) {
 	return answer{Says: claims.Subject}, nil
 }
 
-// bundle says what a SPIFFE bundle holds, and how go-spiffe would write it.
+// bundle returns the content of a SPIFFE bundle, and go-spiffe's encoding of it.
 func bundle(q question) (answer, error) {
 	read, err := bundleOf(q)
 	if err != nil {
@@ -115,7 +117,8 @@ func bundle(q question) (answer, error) {
 	return found, nil
 }
 
-// jwks says what the issuer's key set holds, to who reads only that.
+// jwks returns the content of the issuer's key set for a client that reads only
+// the key set.
 func jwks(q question) (answer, error) {
 	name, err := spiffeid.TrustDomainFromString(q.TrustDomain)
 	if err != nil {

@@ -1,10 +1,9 @@
-// Command token-judge says what Troth's tokens and bundles are worth, in the
-// words of the SPIFFE project's own library and of the JOSE library below it,
-// and makes tokens with them for Troth to judge.
+// Command token-judge verifies Troth's tokens and bundles with go-spiffe and
+// the JOSE library that it uses, and makes tokens with them for Troth to verify.
 //
-// It reads questions, a line of JSON each, and answers each with a line of
-// JSON, so that a table of tokens costs one start. It exits with 2 at the first
-// line that is no question.
+// It reads one question per line as JSON and answers each with a line of JSON,
+// so that a table of tokens needs only one process. It exits with 2 at the
+// first line that is no question.
 package main
 
 import (
@@ -15,7 +14,7 @@ import (
 	"os"
 )
 
-// question is what may be asked; "do" says which of the rest matters.
+// question is one question; "do" selects the other fields that it uses.
 type question struct {
 	Do          string                     `json:"do"`
 	Token       string                     `json:"token"`

@@ -7,8 +7,8 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// mint makes a token with go-jose, which SPIRE signs its JWT-SVIDs with. The
-// registered claims pass through go-jose's own types, so that their form is its.
+// mint makes a token with go-jose, with which SPIRE signs its JWT-SVIDs.
+// go-jose's own types encode the registered claims.
 func mint(q question) (answer, error) {
 	var key jose.JSONWebKey
 	if err := key.UnmarshalJSON(q.Key); err != nil {

@@ -35,10 +35,10 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * Says what Nimbus JOSE+JWT makes of Troth's tokens, and makes tokens with it for Troth to judge.
+ * Verifies Troth's tokens with Nimbus JOSE+JWT, and makes tokens with it for Troth to verify.
  *
- * <p>It reads questions, a line of JSON each, and answers each with a line of JSON, so that a table
- * of tokens costs one start of Java.
+ * <p>It reads one question per line as JSON and answers each with a line of JSON, so that a table
+ * of tokens needs only one Java process.
  */
 public final class TokenJudge {
   private static final Set<String> ACCESS =
@@ -71,7 +71,7 @@ public final class TokenJudge {
     }
   }
 
-  /** The key and the issuer are those of the trust domain that the subject is of. */
+  /** Verifies a JWT-SVID with the key and issuer of its subject's trust domain. */
   private static String access(Map<String, Object> question)
       throws ParseException, BadJOSEException, JOSEException {
     JWT token = JWTParser.parse(JSONObjectUtils.getString(question, "token"));
@@ -89,7 +89,7 @@ public final class TokenJudge {
     return processFor(domain, question, token, TRANSACTION_TYPE, TRANSACTION).getSubject();
   }
 
-  /** A gateway's token, by the key set (RFC 7517) that is mounted beside its target's certificate. */
+  /** Verifies a gateway's token with the key set (RFC 7517) that its target mounts. */
   private static String webhook(Map<String, Object> question)
       throws ParseException, BadJOSEException, JOSEException {
     JWT token = JWTParser.parse(JSONObjectUtils.getString(question, "token"));
@@ -114,7 +114,7 @@ public final class TokenJudge {
     return process(question, token, keys, (String) issuers.get(domain), type, required);
   }
 
-  /** Nimbus at its strictest: one algorithm, one type, exact issuer, audience, required claims. */
+  /** Verifies a token strictly: one algorithm, one type, exact issuer, audience, required claims. */
   private static JWTClaimsSet process(
       Map<String, Object> question,
       JWT token,
@@ -136,10 +136,10 @@ public final class TokenJudge {
   }
 
   /**
-   * The keys of a SPIFFE bundle that verify tokens.
+   * Returns the keys of a SPIFFE bundle that verify tokens.
    *
-   * <p>Nimbus reads the whole bundle, but its selector takes only keys whose use is "sig" or not
-   * said, and SPIFFE's uses are its own.
+   * <p>Nimbus reads the whole bundle, but its selector accepts only keys whose use is "sig" or
+   * absent, and SPIFFE defines other uses.
    */
   private static JWKSet tokenKeys(Map<String, Object> bundle) throws ParseException {
     List<JWK> keys = new ArrayList<>();
@@ -159,7 +159,7 @@ public final class TokenJudge {
     }
   }
 
-  /** RFC 8705 section 3: who shows a bound token must show the certificate it is bound to. */
+  /** Checks that the certificate is the one to which the token is bound (RFC 8705 section 3). */
   private static void checkHolder(JWTClaimsSet claims, String certificate)
       throws ParseException, BadJWTException {
     if (!claims.getClaims().containsKey("cnf")) {

@@ -1,4 +1,4 @@
-"""Clients of Kafka as services use it, and what came of what they tried."""
+"""Kafka clients as services use them, and the results of their attempts."""
 
 import time
 from collections.abc import Iterable
@@ -26,11 +26,11 @@ DENIED = {
 }
 REFUSED = "_AUTHENTICATION"
 TURNED_AWAY = "_ALL_BROKERS_DOWN"
-"""What librdkafka says, of the only server there is, where that hangs up without a word."""
+"""Error of librdkafka if the only server closes the connection without a message."""
 
 
 def access(server: KafkaServer) -> Access:
-    """What the administrator has."""
+    """Return the administrator's access."""
     return Access(
         (server.admin_address,),
         Certificate(
@@ -45,12 +45,12 @@ def administered(server: KafkaServer, *, timeout: float = 10) -> Kafka:
 
 
 def bare(server: KafkaServer) -> AdminClient:
-    """The library's own client, for what strangers do."""
+    """Return the library's own client, for foreign changes."""
     return AdminClient({**access(server).configuration(), "log_level": 0})
 
 
 def make_topics(server: KafkaServer, names: Iterable[str]) -> None:
-    """Make topics with a message in each."""
+    """Create topics with one message each."""
     names = list(names)
     admin = bare(server)
     for made in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
@@ -59,7 +59,7 @@ def make_topics(server: KafkaServer, names: Iterable[str]) -> None:
 
 
 def fill_topics(server: KafkaServer, names: Iterable[str]) -> None:
-    """Put one more message in each."""
+    """Add one message to each topic."""
     producer = Producer({**access(server).configuration(), "log_level": 0})
     for name in names:
         producer.produce(name, b"for whoever may read")
@@ -68,7 +68,7 @@ def fill_topics(server: KafkaServer, names: Iterable[str]) -> None:
 
 @dataclass
 class Client:
-    """A principal with one credential. Blocks; each try is a connection of its own."""
+    """Principal with one credential. Its calls block, and each attempt opens its own connection."""
 
     server: KafkaServer
     principal: str
@@ -77,14 +77,14 @@ class Client:
     errors: list[KafkaError] = field(default_factory=list)
 
     def publish(self, topic: str) -> str:
-        """`DONE`, or the name of the error."""
+        """Publish a message; return `DONE`, or the name of the error."""
         return self.producer().publish(topic)
 
     def producer(self) -> "LiveProducer":
         return LiveProducer(self)
 
     def consume(self, topic: str, group: str) -> str:
-        """`DONE` if a message came, or the name of the error."""
+        """Consume a message; return `DONE`, or the name of the error."""
         consumer = Consumer(
             {
                 **self.configuration(),
@@ -129,7 +129,7 @@ class Client:
 
 
 class Holder(Client):
-    """Who has a certificate; the server says which principal that is."""
+    """Client with a certificate; the server maps the certificate to a principal."""
 
     def __init__(self, server: KafkaServer, held: Made, address: str = "") -> None:
         super().__init__(server, principal="", password="")
@@ -153,7 +153,7 @@ class Holder(Client):
 
 
 class LiveProducer:
-    """A producer whose connection stays open; idempotent, as Java's is unless told otherwise."""
+    """Idempotent producer, the default of the Java client, whose connection stays open."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -182,6 +182,7 @@ class LiveProducer:
                 if refused := self._client.refused():
                     return refused
         except KafkaException as failed:
-            # Who may write to no topic is given no producer's id, and the producer is done for.
+            # A client that may write to no topic gets no producer ID, and its producer fails for
+            # good.
             return str(failed.args[0].name())
         raise AssertionError("neither delivered nor refused")

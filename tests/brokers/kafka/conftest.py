@@ -1,4 +1,4 @@
-"""The adapter of Kafka at the real server."""
+"""Fixtures: the Kafka adapter at the real server."""
 
 from collections.abc import AsyncIterator
 

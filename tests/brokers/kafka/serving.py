@@ -1,7 +1,7 @@
-"""A real Kafka for whichever tests ask for it, each with names of its own.
+"""Fixtures: a real Kafka, on which each test has its own names.
 
-It starts when the first one asks, one for each worker of pytest-xdist. This is a plugin and no
-conftest: tests of several directories share the server.
+The server starts at its first use, once for each worker of pytest-xdist. This is a plugin and no
+conftest, because tests of several directories share the server.
 """
 
 import uuid
@@ -17,12 +17,12 @@ from troth.pki.authorities import SigningAuthority
 from troth.pki.bundles import bundle_pem
 
 PREFIX = "troth-prod-"
-"""Of the principals of whoever comes with its identity's certificate."""
+"""Prefix of the principals of clients with an identity's certificate."""
 
 
 @pytest.fixture(scope="session")
 def kafka_authority() -> SigningAuthority:
-    """The root of the identities that the server knows."""
+    """Root of the identities that the server trusts."""
     return own_root()
 
 
@@ -37,5 +37,5 @@ def kafka_server(kafka_authority: SigningAuthority) -> Iterator[KafkaServer]:
 
 @pytest.fixture
 def mine() -> str:
-    """What every name of one test begins with."""
+    """Prefix of all names of one test."""
     return f"t{uuid.uuid4().hex[:10]}."

@@ -1,4 +1,4 @@
-"""A rule becomes the one ACL it says, and nothing that stands for several."""
+"""A rule becomes exactly one ACL, and never a filter that matches several."""
 
 import pytest
 from confluent_kafka.admin import AclBinding
@@ -37,18 +37,18 @@ acls = st.builds(
         st.sampled_from(["ALLOW", "DENY"]),
     )
 )
-def test_an_acl_that_is_observed_is_the_one_its_rule_stands_for(acl: AclBinding) -> None:
+def test_observed_acl_equals_the_acl_of_its_rule(acl: AclBinding) -> None:
     assert binding_of(rule_of(acl)) == acl
 
 
-def test_a_user_is_named_without_its_type() -> None:
+def test_user_is_named_without_its_type() -> None:
     assert binding_of(WRITE).principal == "User:checkout"
     assert rule_of(binding_of(WRITE)) == WRITE
 
 
 @pytest.mark.parametrize("name", ["", "orders\0eu", "orders\n", "\udc80", "x" * 8_001])
 @pytest.mark.parametrize("place", ["principal", "name", "host"])
-def test_what_would_reach_kafka_as_something_else_is_refused(place: str, name: str) -> None:
+def test_text_that_kafka_would_receive_changed_is_rejected(place: str, name: str) -> None:
     fields = {"principal": "a", "name": "a", "host": "*", place: name}
     rule = Rule(
         fields["principal"],
@@ -65,7 +65,7 @@ def test_what_would_reach_kafka_as_something_else_is_refused(place: str, name: s
 
 @pytest.mark.parametrize("word", ["ANY", "MATCH", "UNKNOWN", "", "literal", "__class__"])
 @pytest.mark.parametrize("place", ["kind", "pattern", "operation", "effect"])
-def test_nothing_is_deleted_by_a_word_that_matches_others(place: str, word: str) -> None:
+def test_word_that_matches_several_acls_deletes_nothing(place: str, word: str) -> None:
     words = {"kind": "TOPIC", "pattern": "LITERAL", "operation": "WRITE", "effect": "ALLOW"}
     words[place] = word
     rule = Rule("a", words["kind"], words["pattern"], "n", words["operation"], words["effect"], "*")
@@ -74,7 +74,7 @@ def test_nothing_is_deleted_by_a_word_that_matches_others(place: str, word: str)
 
 
 @given(acls)
-def test_a_filter_is_as_narrow_as_its_rule(rule: Rule) -> None:
+def test_filter_matches_only_its_rule(rule: Rule) -> None:
     acl, narrow = binding_of(rule), filter_of(rule)
     assert narrow._to_tuple() == acl._to_tuple()
     assert None not in narrow._to_tuple()

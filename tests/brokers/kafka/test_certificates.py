@@ -1,4 +1,4 @@
-"""By its certificate an identity is its own principal at the server, and nobody else's."""
+"""An identity's certificate maps to its own principal at the server, and to no other."""
 
 import asyncio
 from dataclasses import replace
@@ -24,23 +24,23 @@ from troth.trust.grants import Action, Grant, Topic
 
 @pytest.fixture
 def namespace(mine: str) -> str:
-    """One that no other test has."""
+    """Namespace that no other test uses."""
     return mine.removesuffix(".")
 
 
 def issued(authority: SigningAuthority, subject: Subject | None) -> pki.Made:
-    """The leaf of an identity, as Troth issues it; without a subject, that of an issuer."""
+    """Return an identity's leaf as Troth issues it; without a subject, an issuer's leaf."""
     key = pki.key(which=str(subject))
     chain = issue(replace(pki.profile(), subject=subject), key, authority, pki.NOW)
     return pki.Made(read_certificates(chain, "the test")[0], key)
 
 
 def forged(authority: SigningAuthority, name: str) -> pki.Made:
-    """What Troth's root would sign in the hands of a thief."""
+    """Return a leaf that a thief of Troth's root could sign."""
     return pki.by_hand(name, pki.Made(authority.certificate, authority.private_key), ca=False)
 
 
-async def test_two_identities_are_two_principals_with_the_grants_of_each(
+async def test_two_identities_are_two_principals_with_separate_grants(
     server: KafkaServer, kafka: Kafka, authority: SigningAuthority, namespace: str
 ) -> None:
     topic, group = f"{namespace}.orders", f"{namespace}.packing"
@@ -72,10 +72,10 @@ async def test_two_identities_are_two_principals_with_the_grants_of_each(
     assert {checkout[1], fulfilment[0], *others[0], *others[1]} <= DENIED
 
 
-async def test_who_is_called_as_the_administrator_is_not_the_administrator(
+async def test_identity_with_the_administrators_name_is_not_the_administrator(
     server: KafkaServer, authority: SigningAuthority, namespace: str
 ) -> None:
-    topic = f"{namespace}.orders"  # which the administrator could write to without any grant
+    topic = f"{namespace}.orders"  # the administrator could write to it without any grant
     make_topics(server, [topic])
     leaf = issued(authority, Subject(ADMINISTRATOR, namespace))
     assert await asyncio.to_thread(Holder(server, leaf).publish, topic) in DENIED
@@ -88,14 +88,14 @@ async def test_who_is_called_as_the_administrator_is_not_the_administrator(
         assert await asyncio.to_thread(holder.publish, topic) == TURNED_AWAY
 
 
-async def test_a_leaf_without_a_subject_is_nobody(
+async def test_leaf_without_a_subject_is_rejected(
     server: KafkaServer, authority: SigningAuthority
 ) -> None:
     holder = Holder(server, issued(authority, None))
     assert await asyncio.to_thread(holder.publish, "any") == TURNED_AWAY
 
 
-async def test_a_certificate_of_the_brokers_own_authority_is_no_identity(
+async def test_certificate_of_the_brokers_own_authority_is_rejected(
     server: KafkaServer, namespace: str
 ) -> None:
     pair = server.authority.client(namespace, user=ADMINISTRATOR)

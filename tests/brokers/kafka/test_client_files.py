@@ -1,4 +1,4 @@
-"""The files of a credential are taken by the client libraries as they are."""
+"""Client libraries accept the files of a credential unchanged."""
 
 import subprocess
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ PUBLISH = Path(__file__).parent / "Publish.java"
 
 
 def mounted(data: Mapping[str, bytes], directory: Path) -> None:
-    """The Secret as a pod sees it, in its working directory."""
+    """Write the Secret into a directory, as a pod's mount shows it."""
     for name, content in data.items():
         (directory / name).write_bytes(content)
 

@@ -1,4 +1,4 @@
-"""The adapter of Kafka keeps to the contract."""
+"""The Kafka adapter passes the contract."""
 
 import asyncio
 import secrets
@@ -41,7 +41,7 @@ GROUPS = ("packing", "billing")
 
 @dataclass
 class AtKafka:
-    """A part of the server: topics and principals that nobody else has."""
+    """One test's part of the server: its own topics and principals."""
 
     server: KafkaServer
     broker: Kafka
@@ -71,7 +71,9 @@ class AtKafka:
         return f"{self.mine}stranger"
 
     def group(self, principal: str) -> str:
-        return f"{principal}.{GROUPS[0]}"  # members of one would take each other's messages
+        return (
+            f"{principal}.{GROUPS[0]}"  # principals in one group would take each other's messages
+        )
 
     def grants(self) -> st.SearchStrategy[Grant]:
         topics = st.builds(Topic, st.sampled_from(self.names), prefix=st.booleans())
@@ -98,7 +100,7 @@ class AtKafka:
                 if grant.action is Action.PUBLISH:
                     operations.add(Operation(grant.principal, "publish", name))
                     continue
-                # Kafka holds topics and groups apart.
+                # Kafka authorizes topics and groups separately.
                 operations |= {
                     Operation(grant.principal, "consume", name, other.group)
                     for other in grants
@@ -144,7 +146,8 @@ class AtKafka:
         return [f"{principal}.{group}" for group in GROUPS]
 
     async def make_foreign(self) -> Observed:
-        # Beside ours and around them: the same topics, wildcards, a deny, another principal type.
+        # Foreign state that overlaps with Troth's: same topics, wildcards, a deny, another
+        # principal type.
         ours, theirs, topic = self.principals[0], self.stranger, self.names[0]
         acls = [
             AclBinding("TOPIC", topic, "LITERAL", f"User:{theirs}", "*", "WRITE", "ALLOW"),
@@ -195,11 +198,11 @@ class AtKafka:
         return sorted(acls), held.mechanism, held.iterations, theirs.publish(self.names[0])
 
     async def writes(self) -> int:
-        """How many records have the name of one of ours in them, as each has that makes an ACL."""
+        """Return how often the log names one of the test's users; each new ACL does."""
         return self.server.records.count(f"User:{self.mine}".encode())
 
     async def close(self) -> None:
-        """Leave no rule behind."""
+        """Remove this test's rules."""
         seen = await self.broker.observe()
         left = [rule for rule in seen.rules if self.mine in rule.principal]
         await self.broker.apply(Batch(removals=tuple(left)))
@@ -208,7 +211,7 @@ class AtKafka:
 
 @pytest.fixture(scope="module")
 def topics(server: KafkaServer) -> tuple[str, ...]:
-    """Made once, since that takes longer than all the rest."""
+    """Topics of the module, created once because creation takes most of the time."""
     mine = f"t{secrets.token_hex(5)}."
     names = (*(f"{mine}{name}" for name in ("a", "a.b", "b")), f"{mine}a".ljust(249, "x"))
     make_topics(server, names)
@@ -229,4 +232,4 @@ def opened(server: KafkaServer, topics: tuple[str, ...]) -> Opened:
 
 
 class TestKafka(Contract):
-    """All of it, by principals of its own for each."""
+    """Runs the contract, each test with its own principals."""

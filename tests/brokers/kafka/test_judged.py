@@ -1,4 +1,4 @@
-"""What becomes of connections that are open, and of what Kafka could make of a revocation."""
+"""Open connections after a revocation, and revocations that Kafka could misinterpret."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from troth.trust.grants import Action, Grant, Rule, Slot, Topic
 
 
 async def granted(kafka: Kafka, grants: list[Grant], *credentials: Credential) -> frozenset[Rule]:
-    """Apply grants and credentials, and wait until the server has them."""
+    """Apply grants and credentials, and wait until the server shows them; return the rules."""
     wanted = rules(grants)
     batch = Batch(credentials=credentials, additions=tuple(sorted(wanted)))
     assert await kafka.apply(batch) == ()
@@ -23,7 +23,7 @@ async def granted(kafka: Kafka, grants: list[Grant], *credentials: Credential) -
     return wanted
 
 
-async def test_a_live_producer_is_denied_as_soon_as_its_acl_is_gone(
+async def test_connected_producer_is_denied_once_its_acl_is_removed(
     server: KafkaServer, kafka: Kafka, mine: str
 ) -> None:
     topic = f"{mine}orders"
@@ -41,7 +41,7 @@ async def test_a_live_producer_is_denied_as_soon_as_its_acl_is_gone(
     await becomes(denied)
 
 
-async def test_a_revoked_credential_ends_a_live_connection_when_it_must_log_in_again(
+async def test_revoked_credential_ends_an_open_connection_at_reauthentication(
     server: KafkaServer, kafka: Kafka, mine: str
 ) -> None:
     topic = f"{mine}orders"
@@ -61,7 +61,7 @@ async def test_a_revoked_credential_ends_a_live_connection_when_it_must_log_in_a
 
 
 @pytest.mark.parametrize("slot", Slot)
-async def test_revoking_what_was_never_there_lets_nobody_in(
+async def test_revoking_a_missing_credential_creates_no_login(
     server: KafkaServer, kafka: Kafka, mine: str, slot: Slot
 ) -> None:
     assert await kafka.apply(Batch(revocations=((mine, slot),))) == ()
@@ -70,7 +70,7 @@ async def test_revoking_what_was_never_there_lets_nobody_in(
         assert await asyncio.to_thread(client.publish, "any") == REFUSED
 
 
-async def test_what_is_both_given_and_revoked_is_revoked(
+async def test_credential_both_added_and_revoked_is_revoked(
     server: KafkaServer, kafka: Kafka, mine: str
 ) -> None:
     given, also = Credential(mine, Slot.FIRST, "password"), Credential(mine, Slot.SECOND, "another")

@@ -1,4 +1,4 @@
-"""A broker that is away, or does not want the operator: it is said in time, and without secrets."""
+"""A Kafka that is down or rejects the operator: errors come in time and contain no secret."""
 
 import asyncio
 import socket
@@ -26,7 +26,7 @@ ANY = Batch(additions=(Rule("a", "TOPIC", "LITERAL", "never", "WRITE", host="*")
 
 
 async def refusals(at: Access, *, within: float = 10) -> list[BrokerError]:
-    """What comes of every question."""
+    """Return the errors of `observe` and `apply`."""
     broker = Kafka(at, timeout=within)
     raised = []
     try:
@@ -44,7 +44,7 @@ def certificate(authority: Authority, user: str) -> Certificate:
     return Certificate(pair.certificate.read_text(), pair.key.read_text())
 
 
-async def test_a_broker_that_is_down_is_given_up_in_bounded_time(server: KafkaServer) -> None:
+async def test_unreachable_broker_times_out(server: KafkaServer) -> None:
     nobody = replace(access(server), servers=(f"127.0.0.1:{free_port()}",))
     async with asyncio.timeout(PATIENCE):
         errors = await refusals(nobody, within=1)
@@ -52,7 +52,7 @@ async def test_a_broker_that_is_down_is_given_up_in_bounded_time(server: KafkaSe
     assert "did not answer within 1 s" in str(errors[0])
 
 
-async def test_the_event_loop_goes_on_meanwhile(server: KafkaServer) -> None:
+async def test_event_loop_runs_during_a_request(server: KafkaServer) -> None:
     nobody = Kafka(replace(access(server), servers=(f"127.0.0.1:{free_port()}",)), timeout=1)
     waiting = asyncio.create_task(nobody.observe())
     turns = 0
@@ -60,13 +60,11 @@ async def test_the_event_loop_goes_on_meanwhile(server: KafkaServer) -> None:
         await asyncio.sleep(0.01)
         turns += 1
     assert isinstance(waiting.exception(), UnreachableError)
-    assert turns > 5  # one, if it had stood still
+    assert turns > 5  # one, if the loop were blocked
     await nobody.close()
 
 
-async def test_one_connection_serves_until_something_goes_wrong(
-    server: KafkaServer, kafka: Kafka
-) -> None:
+async def test_one_connection_is_used_until_an_error(server: KafkaServer, kafka: Kafka) -> None:
     await kafka.observe()
     connection = kafka._client._admin
     await kafka.apply(Batch(removals=ANY.additions))
@@ -75,7 +73,7 @@ async def test_one_connection_serves_until_something_goes_wrong(
     assert connection is not None
 
 
-async def test_a_wrong_password_is_refused_at_once(
+async def test_wrong_password_is_rejected_at_once(
     server: KafkaServer, kafka: Kafka, mine: str
 ) -> None:
     await kafka.apply(Batch(credentials=(Credential(mine, Slot.SECOND, "right"),)))
@@ -86,7 +84,7 @@ async def test_a_wrong_password_is_refused_at_once(
     assert "rejects the operator's credential" in str(errors[0])
 
 
-async def test_a_certificate_of_another_authority_is_refused_at_once(
+async def test_certificate_of_another_authority_is_rejected_at_once(
     server: KafkaServer, tmp_path: Path
 ) -> None:
     stranger = certificate(Authority(tmp_path), "troth-admin")
@@ -94,10 +92,10 @@ async def test_a_certificate_of_another_authority_is_refused_at_once(
     assert {type(error) for error in errors} == {NotTakenError}
 
 
-async def test_who_may_not_administer_is_told_so_and_sees_no_empty_broker(
+async def test_user_who_may_not_administer_gets_an_error_and_no_empty_result(
     server: KafkaServer, kafka: Kafka, mine: str
 ) -> None:
-    # librdkafka has ended the process here, see kafka_client.
+    # librdkafka has crashed the process here; see kafka_client.
     visitor = certificate(server.authority, "visitor")
     errors = await refusals(replace(access(server), login=visitor))
     assert {type(error) for error in errors} == {AdminRefusedError}
@@ -105,7 +103,7 @@ async def test_who_may_not_administer_is_told_so_and_sees_no_empty_broker(
     assert "does not allow the operator to create ACLs" in str(errors[1])
 
 
-async def test_an_administrator_by_scram_is_as_good(
+async def test_administrator_with_scram_can_administer(
     server: KafkaServer, kafka: Kafka, mine: str
 ) -> None:
     of_cluster = [
@@ -123,7 +121,7 @@ async def test_an_administrator_by_scram_is_as_good(
     assert set(of_cluster) <= (await other.observe()).rules
     assert await other.apply(Batch(credentials=(Credential(mine, Slot.FIRST, "x"),))) == ()
 
-    # What it may do is taken from it while it is connected.
+    # Its permissions are removed while it is connected.
     await kafka.apply(Batch(removals=tuple(of_cluster)))
     await observed(kafka, lambda seen: not set(of_cluster) & seen.rules)
     with pytest.raises(AdminRefusedError):
@@ -131,15 +129,13 @@ async def test_an_administrator_by_scram_is_as_good(
     await other.close()
 
 
-async def test_a_server_that_is_not_the_one_meant_is_told_nothing(
-    server: KafkaServer, tmp_path: Path
-) -> None:
+async def test_untrusted_server_is_sent_nothing(server: KafkaServer, tmp_path: Path) -> None:
     trusted = Authority(tmp_path).certificate.read_text()
     errors = await refusals(replace(access(server), authorities=trusted))
     assert "is not from a trusted authority" in str(errors[0])
 
 
-async def test_what_is_given_and_cannot_be_used_is_named() -> None:
+async def test_unusable_setting_is_named() -> None:
     errors = await refusals(Access(("127.0.0.1:9",), Certificate("nonsense", SECRET)))
     assert "ssl.certificate.pem cannot be used" in str(errors[0])
 
@@ -158,10 +154,10 @@ async def test_no_secret_is_shown(
     assert SECRET not in "".join(shown)
 
 
-async def test_a_restart_of_the_broker_loses_no_credential_when_some_were_revoked(
+async def test_broker_restart_after_revocations_loses_no_credential(
     server: KafkaServer, kafka: Kafka, mine: str
 ) -> None:
-    # Were they deleted, Kafka 4.4 would come back without any of their mechanism.
+    # If credentials were deleted, Kafka 4.4 would restart without any of their mechanism.
     topic = f"{mine}orders"
     make_topics(server, [topic])
     kept = [Credential(f"{mine}kept", slot, "kept") for slot in Slot]
@@ -185,9 +181,7 @@ async def test_a_restart_of_the_broker_loses_no_credential_when_some_were_revoke
         assert outcome == (DONE if each in kept else "_AUTHENTICATION")
 
 
-async def test_while_the_broker_is_down_that_is_said_and_afterwards_all_is_well(
-    server: KafkaServer, mine: str
-) -> None:
+async def test_outage_is_reported_and_the_adapter_recovers(server: KafkaServer, mine: str) -> None:
     kafka = administered(server, timeout=2)
     await kafka.observe()
     await asyncio.to_thread(server.stop, grace=0)
@@ -205,19 +199,19 @@ async def test_while_the_broker_is_down_that_is_said_and_afterwards_all_is_well(
 
 
 def silent() -> socket.socket:
-    """A server that takes connections and says nothing."""
+    """Return a server that accepts connections and sends nothing."""
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
     return listening
 
 
 def left() -> tuple[int, ...]:
-    """How many threads and files this process has, those of libraries included."""
+    """Return how many threads and open files this process has, including those of libraries."""
     return tuple(sum(1 for _ in Path(f"/proc/self/{each}").iterdir()) for each in ("task", "fd"))
 
 
 @pytest.mark.parametrize("listens", [True, False])
-async def test_a_broker_that_does_not_answer_leaves_no_thread_and_no_file_behind(
+async def test_unresponsive_broker_leaves_no_thread_and_no_open_file(
     server: KafkaServer, *, listens: bool
 ) -> None:
     with silent() as listening:
@@ -233,13 +227,13 @@ async def test_a_broker_that_does_not_answer_leaves_no_thread_and_no_file_behind
         await broker.close()
 
         async def gone() -> bool:
-            await asyncio.sleep(0.01)  # its thread ends by itself
+            await asyncio.sleep(0.01)  # the library's thread ends by itself
             return all(now <= then for now, then in zip(left(), before, strict=True))
 
         await becomes(gone)
 
 
-async def test_closing_gives_up_what_is_under_way_and_nothing_is_asked_afterwards(
+async def test_close_cancels_open_requests_and_rejects_later_ones(
     server: KafkaServer,
 ) -> None:
     with silent() as listening:
@@ -256,9 +250,7 @@ async def test_closing_gives_up_what_is_under_way_and_nothing_is_asked_afterward
         await broker.observe()
 
 
-async def test_a_password_lets_its_principal_in_by_its_own_slot_alone(
-    kafka: Kafka, mine: str
-) -> None:
+async def test_password_works_only_for_its_principal_and_slot(kafka: Kafka, mine: str) -> None:
     login = Login(mine, Slot.FIRST, "password")
     await kafka.apply(Batch((Credential(mine, Slot.FIRST, login.secret),)))
     await becomes(lambda: kafka.admits(login))
@@ -266,10 +258,10 @@ async def test_a_password_lets_its_principal_in_by_its_own_slot_alone(
     assert not await kafka.admits(Login("nobody", Slot.FIRST, login.secret))
 
 
-async def test_where_nobody_looks_at_a_password_nothing_is_said_of_it(
+async def test_admits_raises_if_the_server_checks_no_password(
     server: KafkaServer,
 ) -> None:
-    """Otherwise a credential would seem to be revoked because it was tried at the wrong door."""
+    """Otherwise a credential would seem revoked because it was tried at the wrong listener."""
     login = Login("anybody", Slot.FIRST, SECRET)
     misled = Kafka(access(server))
     with pytest.raises(BrokerError, match="requires a client certificate"):

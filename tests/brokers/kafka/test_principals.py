@@ -1,4 +1,4 @@
-"""Kafka's rule makes of an identity's subject the principal that grants are given to."""
+"""Kafka's mapping rule turns an identity's subject into the principal of its grants."""
 
 import re
 
@@ -21,7 +21,7 @@ prefixes = st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True)
 
 
 def mapped(rule: str, subject: str) -> str | None:
-    """Whom Kafka takes a subject for by one rule: `SslPrincipalMapper` in Kafka's words."""
+    """Return the principal that one rule gives a subject, as Kafka's `SslPrincipalMapper` does."""
     parts = RULE.fullmatch(rule)
     assert parts is not None
     pattern, principal = parts.groups()
@@ -36,13 +36,13 @@ def a_broker(prefix: str = "troth-prod-") -> MessageBroker:
 
 
 @given(refs, prefixes)
-def test_an_identity_is_the_principal_that_its_grants_are_given_to(ref: Ref, prefix: str) -> None:
+def test_identity_maps_to_the_principal_of_its_grants(ref: Ref, prefix: str) -> None:
     subject = Subject(ref.name, ref.namespace)
     assert mapped(mapping_rule(prefix), str(subject)) == principal_of(a_broker(prefix), ref)
 
 
 @given(refs, refs)
-def test_no_two_identities_are_one_principal(one: Ref, other: Ref) -> None:
+def test_no_two_identities_map_to_one_principal(one: Ref, other: Ref) -> None:
     principals = {mapped(mapping_rule("p-"), str(Subject(*ref[::-1]))) for ref in (one, other)}
     assert len(principals) == len({one, other})
 
@@ -64,10 +64,10 @@ def test_no_two_identities_are_one_principal(one: Ref, other: Ref) -> None:
         "uid=payments,OU=shop",
     ],
 )
-def test_another_subject_is_nobody(subject: str) -> None:
+def test_other_subject_maps_to_no_principal(subject: str) -> None:
     assert mapped(mapping_rule("troth-prod-"), subject) is None
 
 
-def test_the_rule_is_as_a_person_would_write_it() -> None:
+def test_rule_has_its_documented_text() -> None:
     rule = "RULE:^UID=([a-z0-9.-]+),OU=([a-z0-9-]+)$/troth-prod-$2.$1/"
     assert mapping_rule("troth-prod-") == rule

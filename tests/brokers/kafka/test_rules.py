@@ -1,4 +1,4 @@
-"""Kafka's ACLs give what is granted and nothing else, as a model of its authorizer judges."""
+"""Kafka's ACLs allow exactly what is granted, as judged by a model of Kafka's authorizer."""
 
 import itertools
 import string
@@ -21,7 +21,7 @@ IMPLYING = {
     "DESCRIBE_CONFIGS": {"DESCRIBE_CONFIGS", "ALTER_CONFIGS"},
 }
 
-# Few, and each the beginning of others, so that a prefix and its neighbours meet.
+# Few names that are prefixes of each other, so that a prefix meets its neighbours.
 NAMES = ("a", "a.b", "a.bc", "ab", "b")
 SAFE = set(string.ascii_letters + string.digits + "._-")
 
@@ -38,7 +38,7 @@ grants = st.builds(
 def authorized(
     acls: Collection[Rule], principal: str, operation: str, kind: str, name: str
 ) -> bool:
-    """What Kafka's StandardAuthorizer would say, from the documentation and not from ours."""
+    """Return the decision of Kafka's StandardAuthorizer, modelled on its documentation."""
 
     def about(acl: Rule) -> bool:
         fits = {
@@ -77,14 +77,14 @@ def declared(
 
 
 @given(st.lists(grants, max_size=6))
-def test_what_is_granted_passes_and_nothing_else(granted: list[Grant]) -> None:
+def test_exactly_what_is_granted_is_allowed(granted: list[Grant]) -> None:
     acls = rules(granted)
     for request in itertools.product(NAMES, OPERATIONS, KINDS, (*NAMES, "kafka-cluster", "*")):
         assert authorized(acls, *request) == declared(granted, *request), request
 
 
 @given(st.lists(grants, max_size=6))
-def test_the_acls_of_many_are_those_of_each(granted: list[Grant]) -> None:
+def test_rules_of_several_grants_are_the_union_of_their_rules(granted: list[Grant]) -> None:
     assert rules(granted) == {rule for grant in granted for rule in rules([grant])}
 
 
@@ -100,7 +100,7 @@ hostile = st.text(max_size=260) | st.sampled_from(NAMES)
 @example("a", "ä", "a", False)
 @example("a", "a\0b", "a", True)
 @example("a", "x" * 250, "a", False)
-def test_of_any_names_each_is_taken_as_it_is_or_refused(
+def test_any_name_is_used_literally_or_rejected(
     principal: str, topic: str, group: str, prefix: bool
 ) -> None:
     try:
@@ -120,7 +120,7 @@ def test_of_any_names_each_is_taken_as_it_is_or_refused(
     "name", ["", "*", "a*", "a b", "a/b", "a\n", "ö", "\N{FULLWIDTH ASTERISK}"]
 )
 @pytest.mark.parametrize("place", ["principal", "topic", "prefix", "group"])
-def test_a_name_that_could_grant_more_is_refused(place: str, name: str) -> None:
+def test_name_that_could_grant_more_is_rejected(place: str, name: str) -> None:
     whole = {"principal": "a", "topic": "a", "group": "a"}
     whole["topic" if place == "prefix" else place] = name
     topic = Topic(whole["topic"], prefix=place == "prefix")
@@ -128,27 +128,27 @@ def test_a_name_that_could_grant_more_is_refused(place: str, name: str) -> None:
         rules([Grant(whole["principal"], Action.CONSUME, topic, whole["group"])])
 
 
-def test_the_longest_name_is_taken_and_a_longer_one_is_not() -> None:
+def test_longest_name_is_accepted_and_a_longer_one_rejected() -> None:
     assert rules([Grant("a", Action.PUBLISH, Topic("x" * 249))])
     with pytest.raises(ValueError, match="is not a topic name"):
         rules([Grant("a", Action.PUBLISH, Topic("x" * 250))])
 
 
 @pytest.mark.parametrize("name", [".", ".."])
-def test_a_path_is_no_topic(name: str) -> None:
+def test_path_is_no_topic_name(name: str) -> None:
     with pytest.raises(ValueError, match="is not a topic name"):
         rules([Grant("a", Action.PUBLISH, Topic(name))])
     assert rules([Grant("a", Action.PUBLISH, Topic(name, prefix=True))])
 
 
 @pytest.mark.parametrize("internal", sorted(INTERNAL))
-def test_kafkas_own_topics_are_nobodys(internal: str) -> None:
+def test_internal_topics_of_kafka_are_never_granted(internal: str) -> None:
     for topic in (Topic(internal), *(Topic(internal[:end], prefix=True) for end in (1, 2, 5))):
         with pytest.raises(ValueError, match="Kafka's internal topic"):
             rules([Grant("a", Action.PUBLISH, topic)])
     assert rules([Grant("a", Action.PUBLISH, Topic(f"{internal}.mine"))])
 
 
-def test_whoever_has_no_credential_is_granted_nothing() -> None:
+def test_anonymous_principal_is_granted_nothing() -> None:
     with pytest.raises(ValueError, match="every client without a credential"):
         rules([Grant("ANONYMOUS", Action.PUBLISH, Topic("a"))])

@@ -1,4 +1,4 @@
-"""What is applied is what is observed; what is somebody else's stays as it is."""
+"""The adapter observes what it applied, and changes no foreign state."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from troth.trust.grants import Action, Grant, Observed, Rule, Slot, Topic
 
 
 def of(mine: str, seen: Observed) -> Observed:
-    """What belongs to one test."""
+    """Return the part of an observation that belongs to one test."""
     return Observed(
         frozenset(pair for pair in seen.credentials if pair[0].startswith(mine)),
         frozenset(rule for rule in seen.rules if rule.principal.startswith(mine)),
@@ -43,13 +43,13 @@ def held(batch: Batch) -> Observed:
     )
 
 
-async def test_what_is_applied_is_observed(kafka: Kafka, mine: str) -> None:
+async def test_applied_batch_is_observed(kafka: Kafka, mine: str) -> None:
     batch = whole(mine)
     assert await kafka.apply(batch) == ()
     await observed(kafka, lambda seen: of(mine, seen) == held(batch))
 
 
-async def test_applied_twice_nothing_more_changes(kafka: Kafka, mine: str) -> None:
+async def test_batch_applied_twice_changes_nothing_more(kafka: Kafka, mine: str) -> None:
     batch = whole(mine)
     await kafka.apply(batch)
     first = await observed(kafka, lambda seen: of(mine, seen) == held(batch))
@@ -63,7 +63,7 @@ async def test_applied_twice_nothing_more_changes(kafka: Kafka, mine: str) -> No
         await observed(kafka, lambda seen: not of(mine, seen).rules)
 
 
-async def test_what_is_removed_is_that_alone(kafka: Kafka, mine: str) -> None:
+async def test_removal_removes_only_its_rule(kafka: Kafka, mine: str) -> None:
     batch = whole(mine)
     await kafka.apply(batch)
     gone, *stays = sorted(batch.additions)
@@ -71,7 +71,7 @@ async def test_what_is_removed_is_that_alone(kafka: Kafka, mine: str) -> None:
     await observed(kafka, lambda seen: of(mine, seen).rules == frozenset(stays))
 
 
-async def test_a_revoked_credential_is_seen_no_more_until_it_is_given_anew(
+async def test_revoked_credential_is_not_observed_until_it_is_added_again(
     kafka: Kafka, mine: str
 ) -> None:
     batch = whole(mine)
@@ -84,7 +84,7 @@ async def test_a_revoked_credential_is_seen_no_more_until_it_is_given_anew(
     await observed(kafka, lambda seen: of(mine, seen) == held(batch))
 
 
-async def test_of_a_batch_what_can_be_done_is_done_and_the_rest_is_named(
+async def test_possible_changes_of_a_batch_are_applied_and_the_rest_named(
     kafka: Kafka, mine: str
 ) -> None:
     good = Rule(f"{mine}a", "TOPIC", "LITERAL", f"{mine}t", "WRITE", host="*")
@@ -96,9 +96,7 @@ async def test_of_a_batch_what_can_be_done_is_done_and_the_rest_is_named(
     await observed(kafka, lambda seen: of(mine, seen).rules == {good})
 
 
-async def test_a_failed_credential_keeps_back_what_its_principal_was_to_have(
-    kafka: Kafka, mine: str
-) -> None:
+async def test_failed_credential_holds_back_its_principals_rules(kafka: Kafka, mine: str) -> None:
     bad = Credential(f"{mine}a\0b", Slot.FIRST, "password")
     good = Credential(f"{mine}b", Slot.FIRST, "password")
     held_back = Rule(bad.principal, "TOPIC", "LITERAL", f"{mine}t", "WRITE", host="*")
@@ -117,7 +115,7 @@ async def test_a_failed_credential_keeps_back_what_its_principal_was_to_have(
 
 
 @pytest.mark.parametrize("ending", ["\0b", "\n", "x" * 40_000])
-async def test_a_name_that_would_become_another_reaches_nobody(
+async def test_name_that_kafka_would_receive_changed_is_applied_nowhere(
     kafka: Kafka, mine: str, ending: str
 ) -> None:
     hostile = Rule(f"{mine}a", "TOPIC", "PREFIXED", f"{mine}{ending}", "WRITE", host="*")
@@ -127,7 +125,7 @@ async def test_a_name_that_would_become_another_reaches_nobody(
     await observed(kafka, lambda seen: of(mine, seen).rules == {good})
 
 
-async def test_the_longest_names_and_many_of_them(kafka: Kafka, mine: str) -> None:
+async def test_many_rules_and_the_longest_names_are_applied(kafka: Kafka, mine: str) -> None:
     longest = (mine + "x" * 249)[:249]
     additions = rules(
         [Grant(f"{mine}a", Action.CONSUME, Topic(longest), longest)]
@@ -138,12 +136,12 @@ async def test_the_longest_names_and_many_of_them(kafka: Kafka, mine: str) -> No
     assert await kafka.apply(Batch(removals=tuple(additions))) == ()
 
 
-async def test_of_two_passwords_for_one_slot_the_last_is_meant(kafka: Kafka, mine: str) -> None:
+async def test_two_passwords_for_one_slot_are_accepted(kafka: Kafka, mine: str) -> None:
     twice = tuple(Credential(mine, Slot.FIRST, password) for password in ("before", "after"))
     assert await kafka.apply(Batch(credentials=twice)) == ()
 
 
-async def test_what_is_both_added_and_removed_is_gone(kafka: Kafka, mine: str) -> None:
+async def test_rule_both_added_and_removed_is_removed(kafka: Kafka, mine: str) -> None:
     both, added = (Rule(mine, "TOPIC", "LITERAL", f"{mine}{n}", "WRITE", host="*") for n in "ab")
     assert await kafka.apply(Batch(additions=(both, added), removals=(both,))) == ()
     await observed(kafka, lambda seen: of(mine, seen).rules == {added})

@@ -1,7 +1,8 @@
-"""A real NATS for whichever tests ask for it, each with an account of its own.
+"""Fixtures: a real NATS, on which each test has its own account.
 
-It starts when the first test of a module asks, so that what a module does to its server is nothing
-to others. This is a plugin and no conftest, as that of Kafka is: tests of several directories ask.
+The server starts at the first use in a module, so that one module's changes to its server do not
+affect others. This is a plugin and no conftest, like Kafka's, because tests of several directories
+use it.
 """
 
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""An account of its own on a real NATS server, its administrator, and clients of principals."""
+"""An account on a real NATS server for one test, its administrator, and clients of principals."""
 
 import asyncio
 import contextlib
@@ -54,18 +54,18 @@ class Stage:
         return Admin(self.account.public, self.server.system_creds(), seed)
 
     def issue(self, principal: str, slot: Slot = Slot.FIRST) -> Credential:
-        """A new credential, whose `.creds` are kept here."""
+        """Return a new credential, and keep its `.creds` here."""
         issued = issue_user(principal, self.account.public, int(time.time()))
         self.creds[principal, slot] = issued.creds
         return Credential(principal, slot, issued.material)
 
     async def give(self, principals: Iterable[str], *grants: Grant) -> None:
-        """Put in a credential of each, and the grants."""
+        """Apply a credential for each principal, and the grants."""
         credentials = tuple(self.issue(principal) for principal in principals)
         assert not await self.broker.apply(Batch(credentials, granted(*grants)))
 
     async def standing(self) -> str:
-        """The account's JWT."""
+        """Return the account's JWT."""
         subject = f"$SYS.REQ.ACCOUNT.{self.account.public}.CLAIMS.LOOKUP"
         return (await self.link.ask(subject, b"", "lookup")).decode()
 
@@ -78,12 +78,12 @@ class Stage:
         await self.link.ask_json("$SYS.REQ.CLAIMS.UPDATE", token.encode(), "push")
 
     async def make_foreign(self) -> tuple[str, str]:
-        """Make a plain and a scoped signing key, and more, as other administrators do."""
+        """Create a plain and a scoped signing key and other claims, as other administrators do."""
         plain, scoped = (Key.generate(Kind.ACCOUNT).public for _ in range(2))
         scope = {
             "kind": "user_scope",
             "key": scoped,
-            "role": "shop",  # as a principal of ours may be called
+            "role": "shop",  # could be the name of one of Troth's principals
             "template": {
                 "pub": {"allow": ["x.>", "a é"]},
                 "sub": {},
@@ -104,7 +104,7 @@ class Stage:
         return plain, scoped
 
     async def foreign(self) -> str:
-        """All of the account that is not Troth's, in its order."""
+        """Return the account's foreign claims, in their order."""
         claims = await self.claims()
         for volatile in ("iss", "iat", "jti"):
             del claims[volatile]
@@ -116,7 +116,7 @@ class Stage:
         return json.dumps(claims)
 
     async def pushes(self) -> Callable[[], Awaitable[int]]:
-        """Count from now on what is pushed to the server, and return what tells the count."""
+        """Count the pushes to the server from now on; return a function that returns the count."""
         witness = await self.enter(self.server.system_creds(), "_INBOX")
         seen: list[Msg] = []
 
@@ -133,11 +133,11 @@ class Stage:
         return told
 
     async def connect(self, principal: str, slot: Slot = Slot.FIRST, **options: Any) -> Client:
-        """A client of a principal, with what its Secret has."""
+        """Return a client of a principal, with the contents of its Secret."""
         return await self.enter(self.creds[principal, slot], inbox_prefix(principal), **options)
 
     async def witness(self) -> Client:
-        """A client that may do anything in the account."""
+        """Return a client that may do anything in the account."""
         return await self.enter(account_creds("witness", self.account), "_INBOX")
 
     async def enter(self, creds: str, inbox: str, **options: Any) -> Client:
@@ -169,7 +169,7 @@ class Stage:
 
 @asynccontextmanager
 async def stage(server: NatsServer) -> AsyncIterator[Stage]:
-    """A fresh account on a server."""
+    """Create a fresh account on a server."""
     account = Key.generate(Kind.ACCOUNT)
     link = Link([server.url], server.system_creds(), server.tls(), PATIENCE)
     admin = Admin(account.public, server.system_creds(), server.keys.signer.seed.decode())
@@ -183,7 +183,7 @@ async def stage(server: NatsServer) -> AsyncIterator[Stage]:
 
 
 async def fill_streams(witness: Client) -> None:
-    """Make the streams, with messages in each and the consumers that are to read them."""
+    """Create the streams, with messages and consumers in each."""
     jetstream = witness.jetstream()
     for stream, subjects in STREAMS.items():
         await jetstream.add_stream(name=stream, subjects=subjects, storage="memory")
@@ -194,7 +194,7 @@ async def fill_streams(witness: Client) -> None:
 
 
 class Ears:
-    """What a client hears on its subscriptions."""
+    """Messages that a client receives on its subscriptions."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -210,10 +210,10 @@ class Ears:
         self._subscriptions.append(await self.client.subscribe(subject, queue=queue, cb=hear))
 
     async def leave(self) -> None:
-        """Unsubscribe, and return once the server knows.
+        """Unsubscribe, and return once the server has processed it.
 
-        To a client that only closes its connection the server may go on sending what another
-        member of the queue group waits for.
+        If a client only closes its connection, the server may still send it messages for which
+        another member of the queue group waits.
         """
         for each in self._subscriptions:
             await each.unsubscribe()
@@ -221,7 +221,7 @@ class Ears:
         await self.client.flush(timeout=PATIENCE)  # type: ignore[arg-type]
 
     async def settle(self) -> None:
-        """Return once what was sent so far has come."""
+        """Return once all messages sent so far have arrived."""
         await self.client.flush(timeout=PATIENCE)  # type: ignore[arg-type]
         await asyncio.sleep(0)
         while any(each.pending_msgs for each in self._subscriptions):  # noqa: ASYNC110 - a count
@@ -229,7 +229,7 @@ class Ears:
 
 
 async def until(true: Any, seconds: float = PATIENCE) -> float:
-    """Wait until something is true, and return the seconds it took."""
+    """Wait until a condition holds; return the seconds it took."""
     began = time.monotonic()
     while not true():
         assert time.monotonic() < began + seconds, "it did not come true"

@@ -1,4 +1,4 @@
-"""What is applied is observed, once and no more, and nothing else in the account is touched."""
+"""The adapter observes what it applied, pushes it once, and changes nothing else in the account."""
 
 import asyncio
 from dataclasses import replace
@@ -14,24 +14,24 @@ from troth.brokers.protocol import Batch, Driver
 from troth.trust.grants import Observed, Rule, Slot
 
 
-async def test_what_is_applied_is_observed(nats: Stage) -> None:
+async def test_applied_grants_are_observed(nats: Stage) -> None:
     grants = [
         publish("shop", "prod.orders"),
         consume("till", "prod.orders", "q"),
         consume("till", "prod.x."),
     ]
     await nats.give(["shop", "till"], *grants)
-    broker: Driver = nats.broker  # as mypy sees it too
+    broker: Driver = nats.broker  # checks the type with mypy
     assert await broker.observe() == Observed(
         frozenset({("shop", Slot.FIRST), ("till", Slot.FIRST)}), frozenset(granted(*grants))
     )
 
 
-async def test_a_new_account_has_nothing(nats: Stage) -> None:
+async def test_new_account_is_empty(nats: Stage) -> None:
     assert await nats.broker.observe() == Observed()
 
 
-async def test_applying_what_is_there_pushes_nothing(nats: Stage) -> None:
+async def test_applying_the_current_state_pushes_nothing(nats: Stage) -> None:
     pushes = await nats.pushes()
     batch = Batch((nats.issue("shop"),), granted(publish("shop", "a")))
     gone = tuple(rule for rule in granted(publish("shop", "b")) if rule.name == "b")
@@ -45,7 +45,7 @@ async def test_applying_what_is_there_pushes_nothing(nats: Stage) -> None:
     assert await pushes() == 1
 
 
-async def test_a_batch_is_one_push(nats: Stage) -> None:
+async def test_batch_is_one_push(nats: Stage) -> None:
     pushes = await nats.pushes()
     await nats.give(["shop", "till"], publish("shop", "a"), consume("till", "a"))
     second = nats.issue("till", Slot.SECOND)
@@ -60,7 +60,7 @@ async def test_a_batch_is_one_push(nats: Stage) -> None:
     assert await pushes() == 2
 
 
-async def test_rules_are_removed_and_a_credential_goes_with_its_last_rules(nats: Stage) -> None:
+async def test_rules_are_removed_and_a_revocation_removes_the_rest(nats: Stage) -> None:
     await nats.give(["shop"], publish("shop", "a"), publish("shop", "b"))
     (rule,) = (rule for rule in granted(publish("shop", "a")) if rule.name == "a")
     assert not await nats.broker.apply(Batch(removals=(rule,)))
@@ -69,7 +69,7 @@ async def test_rules_are_removed_and_a_credential_goes_with_its_last_rules(nats:
     assert await nats.broker.observe() == Observed()
 
 
-async def test_the_second_credential_has_the_rules_of_the_first(nats: Stage) -> None:
+async def test_second_credential_has_the_rules_of_the_first(nats: Stage) -> None:
     await nats.give(["shop"], publish("shop", "a"))
     assert not await nats.broker.apply(Batch((nats.issue("shop", Slot.SECOND),)))
     assert await nats.broker.observe() == Observed(
@@ -78,7 +78,7 @@ async def test_the_second_credential_has_the_rules_of_the_first(nats: Stage) -> 
     )
 
 
-async def test_what_is_foreign_stays_also_if_its_change_is_asked_for(nats: Stage) -> None:
+async def test_foreign_keys_stay_even_if_their_change_is_requested(nats: Stage) -> None:
     plain, scoped = await nats.make_foreign()
     before = await nats.foreign()
     attempts = Batch(
@@ -95,7 +95,7 @@ async def test_what_is_foreign_stays_also_if_its_change_is_asked_for(nats: Stage
     assert await nats.foreign() == before
 
 
-async def test_tampering_is_seen_and_mended(nats: Stage) -> None:
+async def test_tampering_is_observed_and_restored(nats: Stage) -> None:
     await nats.give(["shop"], publish("shop", "a"))
     assert not await nats.broker.apply(Batch((nats.issue("shop", Slot.SECOND),)))
     good = await nats.broker.observe()
@@ -121,7 +121,7 @@ async def test_tampering_is_seen_and_mended(nats: Stage) -> None:
     assert await nats.broker.observe() == good
 
 
-async def test_one_bad_change_keeps_no_other_back(nats: Stage) -> None:
+async def test_rejected_change_does_not_block_others(nats: Stage) -> None:
     operator_key = Key.generate(Kind.OPERATOR).public
     bad = replace(nats.issue("bad"), material=operator_key)
     nameless = replace(nats.issue("x"), principal="")
@@ -153,7 +153,7 @@ async def test_one_bad_change_keeps_no_other_back(nats: Stage) -> None:
     )
 
 
-async def test_an_account_that_changes_meanwhile_is_not_overwritten(
+async def test_account_that_changed_meanwhile_is_not_overwritten(
     nats: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = nats.broker._trusted
@@ -173,7 +173,7 @@ async def test_an_account_that_changes_meanwhile_is_not_overwritten(
     assert (await nats.claims())["nats"]["limits"]["conn"] == 5
 
 
-async def test_two_at_once_lose_nothing(nats: Stage) -> None:
+async def test_concurrent_batches_lose_nothing(nats: Stage) -> None:
     batches = [
         Batch((nats.issue(f"p{number}"),), granted(publish(f"p{number}", "a")))
         for number in range(8)
@@ -182,7 +182,7 @@ async def test_two_at_once_lose_nothing(nats: Stage) -> None:
     assert len((await nats.broker.observe()).credentials) == 8
 
 
-async def test_an_account_is_never_older_than_what_it_replaces(nats: Stage) -> None:
+async def test_pushed_account_is_never_older_than_the_current_one(nats: Stage) -> None:
     admin = nats.admin()
     late = NatsBroker([nats.server.url], admin, nats.server.tls(), clock=lambda: 1.0)
     try:
@@ -193,10 +193,10 @@ async def test_an_account_is_never_older_than_what_it_replaces(nats: Stage) -> N
         await late.close()
 
 
-async def test_claims_that_nobody_trusts_are_not_signed_anew(nats: Stage) -> None:
+async def test_claims_of_an_untrusted_signer_are_not_signed_again(nats: Stage) -> None:
     await nats.give(["shop"], publish("shop", "a"))
     stranger = Key.generate(Kind.OPERATOR)
-    await nats.push(await nats.claims(), signer=stranger)  # the server says 200 and stores it
+    await nats.push(await nats.claims(), signer=stranger)  # the server answers 200 and stores it
     standing = await nats.standing()
     with pytest.raises(BrokerError, match="does not trust the signer"):
         await nats.broker.observe()
@@ -205,7 +205,7 @@ async def test_claims_that_nobody_trusts_are_not_signed_anew(nats: Stage) -> Non
     assert await nats.standing() == standing
 
 
-async def test_a_wrong_signing_seed_is_refused_before_anything_is_pushed(nats: Stage) -> None:
+async def test_wrong_signing_seed_is_rejected_before_any_push(nats: Stage) -> None:
     await nats.give(["shop"])
     standing = await nats.standing()
     for seed in (
@@ -225,7 +225,7 @@ async def test_a_wrong_signing_seed_is_refused_before_anything_is_pushed(nats: S
     assert await nats.standing() == standing
 
 
-async def test_the_operators_own_key_signs_too(nats: Stage) -> None:
+async def test_operators_own_key_can_sign(nats: Stage) -> None:
     admin = replace(nats.admin(), seed=nats.server.keys.operator.seed.decode() + "\n")
     own = NatsBroker([nats.server.url], admin, nats.server.tls())
     try:
@@ -235,7 +235,7 @@ async def test_the_operators_own_key_signs_too(nats: Stage) -> None:
     assert (await nats.broker.observe()).credentials == {("shop", Slot.FIRST)}
 
 
-async def test_an_account_that_is_too_large_is_not_pushed(nats: Stage) -> None:
+async def test_account_that_is_too_large_is_not_pushed(nats: Stage) -> None:
     await nats.give(["shop"])
     standing = await nats.standing()
     many = tuple(

@@ -1,4 +1,4 @@
-"""The files of a credential are taken by nats-py as they are."""
+"""nats-py accepts the files of a credential unchanged."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +14,7 @@ from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 
 
-async def test_a_client_publishes_with_the_files_of_either_slot(
-    nats: Stage, tmp_path: Path
-) -> None:
+async def test_client_publishes_with_the_files_of_either_slot(nats: Stage, tmp_path: Path) -> None:
     request = CredentialRequest(
         Ref("messaging", "main"),
         BrokerType.NATS,

@@ -1,4 +1,4 @@
-"""The adapter of NATS keeps to the contract."""
+"""The NATS adapter passes the contract."""
 
 import asyncio
 from collections.abc import (
@@ -48,7 +48,7 @@ QUEUES = ("", "q", "r")
 
 @dataclass
 class Nats:
-    """An account of its own; `witness` may do anything in it."""
+    """A test's own account; `witness` may do anything in it."""
 
     stage: Stage
     witness: Client
@@ -109,7 +109,7 @@ class Nats:
                 for name in named:
                     groups.setdefault((grant.principal, name), set()).add(grant.group)
         for (principal, name), permitted in groups.items():
-            # Who names no group may be in any, until one is named.
+            # A permission without a group allows every group, until a permission names one.
             joined = set(QUEUES) if permitted == {""} else permitted & set(QUEUES)
             operations |= {Operation(principal, "subscribe", name, queue) for queue in joined}
         return operations
@@ -120,7 +120,7 @@ class Nats:
 
     async def succeeding(self, logins: Collection[Login]) -> set[Operation]:
         done: set[Operation] = set()
-        for login in logins:  # one after the other: of a queue group only one member hears
+        for login in logins:  # in turn: only one member of a queue group gets a message
             denials = Denials()
             try:
                 client = await self.stage.enter(
@@ -159,7 +159,7 @@ class Nats:
 
 
 async def core(principal: str, client: Client, witness: Client) -> set[Operation]:
-    """What does work of publishing and subscribing, told by who receives what."""
+    """Return the publish and subscribe operations that work, judged by the messages received."""
     done: set[Operation] = set()
     at_witness, at_client = Ears(witness), Ears(client)
     for subject in SUBJECTS:
@@ -185,7 +185,7 @@ async def core(principal: str, client: Client, witness: Client) -> set[Operation
 
 
 class Denials:
-    """What the server has denied a client: a denied request gets no other answer."""
+    """Denials that the server sent to a client: a denied request gets no other answer."""
 
     def __init__(self) -> None:
         self._told: list[str] = []
@@ -194,7 +194,7 @@ class Denials:
         self._told.append(str(error).lower())
 
     async def answer(self, request: Coroutine[Any, Any, T], subject: str) -> T | None:
-        """Return the answer to a request, None where its subject is denied."""
+        """Return the answer to a request, or None if its subject is denied."""
         asking = asyncio.create_task(request)
         while not asking.done():
             if any(f'"{subject}'.lower() in each for each in self._told):
@@ -242,4 +242,4 @@ def opened(nats_server: NatsServer) -> Opened:
 
 
 class TestNats(Contract):
-    """All of it, in a fresh account for each."""
+    """Runs the contract, each test in a fresh account."""

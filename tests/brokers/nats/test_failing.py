@@ -1,4 +1,4 @@
-"""What is said, and how soon, when the server or the administrator's credential fails."""
+"""Errors, and how soon they come, if the server or the admin credential fails."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ from troth.brokers.protocol import Batch, Login
 from troth.trust.grants import Slot
 
 SOON = 30.0
-"""Seconds in which an end must come that would otherwise never come, however busy the machine."""
+"""Limit in seconds for what would otherwise never end, however busy the machine is."""
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def other(
     return NatsBroker([nats.server.url], admin, tls or nats.server.tls(), timeout=timeout)
 
 
-async def test_a_server_that_is_down_is_unreachable_and_soon(
+async def test_server_that_is_down_is_soon_reported_unreachable(
     nats: Stage, stopped: NatsServer
 ) -> None:
     broker = other(nats)
@@ -54,7 +54,7 @@ async def test_a_server_that_is_down_is_unreachable_and_soon(
     await broker.close()
 
 
-async def test_a_server_that_goes_and_comes_back_keeps_everything(nats: Stage) -> None:
+async def test_server_that_restarts_keeps_everything(nats: Stage) -> None:
     grants = [publish("shop", "s.a"), consume("till", "s.a", "d", "S")]
     await nats.give(["shop", "till"], *grants)
     witness = (await nats.witness()).jetstream()
@@ -65,11 +65,11 @@ async def test_a_server_that_goes_and_comes_back_keeps_everything(nats: Stage) -
     producer = await nats.connect("shop", allow_reconnect=True)
     for grace in (5.0, 0.0):
         nats.server.stop(grace=grace)
-        async with asyncio.timeout(SOON):  # not the whole timeout: the connection is lost
+        async with asyncio.timeout(SOON):  # less than the request timeout: the connection is lost
             with pytest.raises(UnreachableError):
                 await broker.observe()
         nats.server.restart()
-        assert await broker.observe() == before  # by the broker it was, connected anew
+        assert await broker.observe() == before  # the same adapter, reconnected
         await until(lambda: producer.is_connected)
         assert (await producer.jetstream().publish("s.a", b"x")).stream == "S"
     assert not await broker.apply(Batch((nats.issue("till", Slot.SECOND),)))
@@ -79,7 +79,7 @@ async def test_a_server_that_goes_and_comes_back_keeps_everything(nats: Stage) -
     assert [message.data for message in await subscription.fetch(2)] == [b"x", b"x"]
 
 
-async def test_a_server_that_does_not_answer_is_unreachable_and_soon(nats: Stage) -> None:
+async def test_unresponsive_server_is_soon_reported_unreachable(nats: Stage) -> None:
     async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         silent.append(writer)
 
@@ -96,8 +96,8 @@ async def test_a_server_that_does_not_answer_is_unreachable_and_soon(nats: Stage
     mute.close()
 
 
-async def test_nothing_is_said_to_who_offers_no_tls(nats: Stage) -> None:
-    """Somebody in between can take the server's TLS away; the library would go on without."""
+async def test_server_without_tls_is_sent_nothing(nats: Stage) -> None:
+    """An attacker can strip TLS from the server's offer; the library would go on without it."""
     said: list[bytes] = []
 
     async def pose(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -119,7 +119,7 @@ async def test_nothing_is_said_to_who_offers_no_tls(nats: Stage) -> None:
     assert set(said) <= {b""}
 
 
-async def test_a_server_of_another_authority_is_not_spoken_to(nats: Stage, tmp_path: Path) -> None:
+async def test_server_of_another_authority_is_rejected(nats: Stage, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     stranger = ssl.create_default_context(cafile=str(authority.certificate))
     broker = other(nats, tls=stranger)
@@ -128,10 +128,10 @@ async def test_a_server_of_another_authority_is_not_spoken_to(nats: Stage, tmp_p
     await broker.close()
 
 
-async def test_an_admin_credential_that_is_none_is_refused(nats: Stage) -> None:
+async def test_invalid_admin_credential_is_rejected(nats: Stage) -> None:
     good = nats.server.system_creds()
     for creds in (
-        account_creds("admin", Key.generate(Kind.ACCOUNT)),  # of an account nobody knows
+        account_creds("admin", Key.generate(Kind.ACCOUNT)),  # of an unknown account
         account_creds("admin", nats.account),  # of the account, not of the system account
         "nonsense",
         good.replace("USER NKEY SEED-----\nSU", "USER NKEY SEED-----\nSA"),
@@ -146,7 +146,7 @@ async def test_an_admin_credential_that_is_none_is_refused(nats: Stage) -> None:
         await broker.close()
 
 
-async def test_an_account_that_is_not_there_is_named(nats: Stage) -> None:
+async def test_missing_account_is_named(nats: Stage) -> None:
     nobody = Key.generate(Kind.ACCOUNT).public
     broker = NatsBroker([nats.server.url], replace(nats.admin(), account=nobody), nats.server.tls())
     with pytest.raises(BrokerError, match=nobody):
@@ -154,7 +154,7 @@ async def test_an_account_that_is_not_there_is_named(nats: Stage) -> None:
     await broker.close()
 
 
-async def test_nothing_secret_is_told(nats: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_is_shown(nats: Stage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     admin = nats.admin()
     broker = NatsBroker([nats.server.url], admin, nats.server.tls())
@@ -171,7 +171,7 @@ async def test_nothing_secret_is_told(nats: Stage, caplog: pytest.LogCaptureFixt
     await broker.close()
 
 
-async def test_a_batch_whose_answer_was_lost_can_be_sent_again(
+async def test_batch_whose_answer_was_lost_can_be_applied_again(
     nats: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = Batch((nats.issue("shop"),), granted(publish("shop", "a")))
@@ -193,9 +193,7 @@ async def test_a_batch_whose_answer_was_lost_can_be_sent_again(
     assert (await nats.broker.observe()).credentials == {("shop", Slot.FIRST)}
 
 
-async def test_whether_a_credential_works_is_not_told_by_who_does_not_answer(
-    nats: Stage, stopped: NatsServer
-) -> None:
+async def test_admits_raises_if_the_server_is_down(nats: Stage, stopped: NatsServer) -> None:
     broker = other(nats)
     nats.issue("shop")
     for creds in (nats.creds["shop", Slot.FIRST], "nonsense"):

@@ -1,4 +1,4 @@
-"""What is granted at NATS, beyond the contract: streams, inboxes, what the server widens itself."""
+"""NATS behaviour beyond the contract: streams, inboxes, and permissions that the server widens."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from troth.trust.grants import Slot
 PRINCIPALS = ("shop", "shop.till")
 
 
-async def test_a_publish_to_a_stream_is_acknowledged(nats: Stage) -> None:
+async def test_publish_to_a_stream_is_acknowledged(nats: Stage) -> None:
     witness = await nats.witness()
     await fill_streams(witness)
     await nats.give(["shop"], publish("shop", "s.a."))
@@ -25,7 +25,7 @@ async def test_a_publish_to_a_stream_is_acknowledged(nats: Stage) -> None:
     assert ack.stream == "A"
 
 
-async def test_nobody_reads_anothers_inbox(nats: Stage) -> None:
+async def test_principal_cannot_read_the_inbox_of_another(nats: Stage) -> None:
     witness = await nats.witness()
     await nats.give(PRINCIPALS, *(publish(principal, "ask") for principal in PRINCIPALS))
     shop = await nats.connect("shop")
@@ -51,8 +51,8 @@ async def test_nobody_reads_anothers_inbox(nats: Stage) -> None:
     assert set().union(*ears.heard.values()) == set()
 
 
-async def test_a_client_does_not_widen_what_it_may_do(nats: Stage) -> None:
-    """Not by wildcards, not by the server's own subjects, not by another queue."""
+async def test_client_cannot_widen_its_permissions(nats: Stage) -> None:
+    """Not by wildcards, by the server's own subjects, or by another queue."""
     witness = await nats.witness()
     await fill_streams(witness)
     await nats.give(["shop"], publish("shop", "a.b"), consume("shop", "s.a.x", "d", "A"))
@@ -91,8 +91,8 @@ async def test_a_client_does_not_widen_what_it_may_do(nats: Stage) -> None:
     assert info.state.consumer_count == 2
 
 
-async def test_hostile_names_that_reach_the_account_are_no_template(nats: Stage) -> None:
-    """A principal's name is in its user's JWT, from which the server fills templates in."""
+async def test_hostile_principal_names_are_no_templates(nats: Stage) -> None:
+    """The server fills in templates from the user's JWT, which contains the principal's name."""
     await nats.give(["{{name()}}", "*"])
     for principal in ("{{name()}}", "*"):
         client = await nats.enter(nats.creds[principal, Slot.FIRST], "_INBOX")
@@ -123,7 +123,7 @@ async def test_changed_grants_reach_a_client_that_keeps_its_credential(nats: Sta
     await client.flush()
     await heard.settle()
     assert heard.heard == {("b", ""): {b"now"}}
-    assert untouched.is_connected  # the server cuts those whose grants change, and nobody else
+    assert untouched.is_connected  # the server disconnects only clients whose grants change
     removed = tuple(set(granted(publish("shop", "b"))) - set(granted(publish("shop", "a"))))
     assert not await nats.broker.apply(Batch(removals=removed))
     await until(lambda: client.stats["reconnects"] == 2 and client.is_connected)
@@ -133,8 +133,8 @@ async def test_changed_grants_reach_a_client_that_keeps_its_credential(nats: Sta
     assert heard.heard == {("b", ""): {b"now"}}
 
 
-async def test_the_names_a_service_reads_are_those_of_the_server(nats: Stage) -> None:
-    """The account stays as `nsc` and other administrators read it."""
+async def test_signing_key_has_the_servers_own_field_names(nats: Stage) -> None:
+    """`nsc` and other administrators can still read the account."""
     await nats.give(["shop"], publish("shop", "a"))
     (entry,) = (await nats.claims())["nats"]["signing_keys"]
     assert json.loads(json.dumps(entry)) == {
@@ -152,10 +152,10 @@ async def test_the_names_a_service_reads_are_those_of_the_server(nats: Stage) ->
     }
 
 
-async def test_a_limit_of_nats_is_as_it_is_said_to_be(nats: Stage) -> None:
-    """The answer of JetStream goes where the asker says; `planning/nats_rules.py` tells of it.
+async def test_documented_limit_of_nats_still_exists(nats: Stage) -> None:
+    """JetStream sends its answer to any reply subject; see `planning/nats_rules.py`.
 
-    Should this fail, the server has learned better, and what is told there has to change.
+    If this test fails, the server has changed, and that documentation needs an update.
     """
     witness = await nats.witness()
     await fill_streams(witness)

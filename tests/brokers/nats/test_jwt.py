@@ -1,4 +1,4 @@
-"""JWTs and keys of NATS have one form, and anything else that comes from outside is refused."""
+"""NATS JWTs and keys have one form; any other input is rejected."""
 
 import base64
 import json
@@ -35,7 +35,7 @@ def signed(header: Any, claims: Any, key: Key = OPERATOR) -> str:
     return f"{text}.{base64url.encode(key.sign(text.encode()))}"
 
 
-def test_what_is_encoded_is_decoded_in_its_order() -> None:
+def test_decoded_claims_keep_their_order() -> None:
     claims = decode(encode(CLAIMS, OPERATOR, 7), Kind.OPERATOR)
     assert (claims["iss"], claims["iat"]) == (OPERATOR.public, 7)
     rest = {member: claims[member] for member in CLAIMS}
@@ -72,15 +72,15 @@ BODY = {**CLAIMS, "iss": OPERATOR.public}
         "é" + signed(GOOD, BODY),
         "x" * (MAX_JWT + 1),
     ],
-    ids=lambda _: "token",  # the keys in them are others in every process
+    ids=lambda _: "token",  # their keys differ in every process
 )
-def test_a_jwt_of_any_other_form_is_refused(token: str) -> None:
-    with pytest.raises(ValueError) as refused:  # noqa: PT011 - of each its own sentence
+def test_jwt_of_any_other_form_is_rejected(token: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - each has its own message
         decode(token, Kind.OPERATOR)
     assert len(str(refused.value)) < 100
 
 
-def test_a_member_that_is_there_twice_is_refused() -> None:
+def test_duplicate_member_is_rejected() -> None:
     body = json.dumps(BODY).replace('"iss"', '"iss": "x", "iss"')
     text = f"{part(GOOD)}.{base64url.encode(body.encode())}"
     with pytest.raises(ValueError, match="ambiguous"):
@@ -88,7 +88,7 @@ def test_a_member_that_is_there_twice_is_refused() -> None:
 
 
 @given(st.integers(0, 55), st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"))
-def test_a_key_with_one_letter_wrong_is_no_key(place: int, letter: str) -> None:
+def test_key_with_one_wrong_letter_is_rejected(place: int, letter: str) -> None:
     wrong = ACCOUNT.public[:place] + letter + ACCOUNT.public[place + 1 :]
     if wrong != ACCOUNT.public:
         with pytest.raises(ValueError, match="not the public key"):
@@ -96,7 +96,7 @@ def test_a_key_with_one_letter_wrong_is_no_key(place: int, letter: str) -> None:
 
 
 @given(st.integers(2, 57), st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"))
-def test_a_seed_with_one_letter_wrong_is_no_seed(place: int, letter: str) -> None:
+def test_seed_with_one_wrong_letter_is_rejected(place: int, letter: str) -> None:
     seed = ACCOUNT.seed.decode()
     wrong = seed[:place] + letter + seed[place + 1 :]
     if wrong != seed:
@@ -110,18 +110,18 @@ def test_a_seed_with_one_letter_wrong_is_no_seed(place: int, letter: str) -> Non
     ["", "A", "é", ACCOUNT.public.lower(), ACCOUNT.public + "A" * 8],
     ids=lambda _: "text",
 )
-def test_what_is_no_base32_of_a_key_is_no_key(text: str) -> None:
+def test_malformed_base32_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="not the public key"):
         raw_public_key(text, Kind.ACCOUNT)
 
 
-def test_a_key_of_another_kind_is_refused() -> None:
+def test_key_of_another_kind_is_rejected() -> None:
     assert len(raw_public_key(OPERATOR.public, Kind.OPERATOR)) == 32
     with pytest.raises(ValueError, match="of a NATS account"):
         raw_public_key(OPERATOR.public, Kind.ACCOUNT)
 
 
-def test_a_user_is_issued_with_no_permissions_of_its_own() -> None:
+def test_issued_user_has_no_permissions_of_its_own() -> None:
     issued = issue_user("shop.checkout", ACCOUNT.public, 7)
     creds = read_creds(issued.creds)
     claims, key = creds.claims, creds.key
@@ -137,12 +137,12 @@ def test_a_user_is_issued_with_no_permissions_of_its_own() -> None:
     assert issue_user("shop.checkout", ACCOUNT.public, 7).material != issued.material
 
 
-def test_creds_are_read_with_any_line_ends_and_refused_if_they_do_not_belong_together() -> None:
+def test_creds_may_have_any_line_ends_and_must_match_their_key() -> None:
     creds = issue_user("shop", ACCOUNT.public, 7).creds
     assert read_creds(creds.replace("\n", "\r\n")) == read_creds(creds)
     token, key = read_creds(creds).token, read_creds(creds).key
     for wrong in ("", creds[:300], creds_file(token, Key.generate(Kind.USER)), token):
-        with pytest.raises(ValueError) as refused:  # noqa: PT011 - of each its own sentence
+        with pytest.raises(ValueError) as refused:  # noqa: PT011 - each has its own message
             read_creds(wrong)
         assert key.seed.decode() not in str(refused.value)
 
@@ -160,11 +160,11 @@ def test_creds_are_read_with_any_line_ends_and_refused_if_they_do_not_belong_tog
     ],
     ids=lambda _: "text",
 )
-def test_what_is_no_creds_file_is_refused_at_once(text: str) -> None:
-    """Read by a regular expression, five hundred dashes kept the operator busy for minutes."""
+def test_malformed_creds_file_is_rejected_at_once(text: str) -> None:
+    """With a regular expression, five hundred dashes blocked the operator for minutes."""
     with pytest.raises(ValueError, match=r"not a NATS \.creds file"):
         read_creds(text)
 
 
-def test_a_public_key_is_base32_without_padding() -> None:
+def test_public_key_is_base32_without_padding() -> None:
     assert base64.b32encode(base64.b32decode(ACCOUNT.public)).decode() == ACCOUNT.public

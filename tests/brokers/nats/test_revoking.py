@@ -1,4 +1,4 @@
-"""A credential that is revoked works no more, at the next connection and at one that is open."""
+"""A revoked credential no longer works, on new and on open connections."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ async def connections(nats: Stage) -> list[int]:
     return [entry["cid"] for entry in data["connections"]]
 
 
-async def test_a_revoked_credential_is_cut_and_cannot_connect(nats: Stage) -> None:
+async def test_revoked_credential_is_disconnected_and_cannot_connect(nats: Stage) -> None:
     await nats.give(["shop", "till"], publish("shop", "a"), publish("till", "a"))
     revoked, other = await nats.connect("shop"), await nats.connect("till")
     assert not await nats.broker.apply(Batch(revocations=(("shop", Slot.FIRST),)))
@@ -31,7 +31,7 @@ async def test_a_revoked_credential_is_cut_and_cannot_connect(nats: Stage) -> No
         await nats.connect("shop")
 
 
-async def test_a_revoked_credential_publishes_nothing_once_that_is_answered(nats: Stage) -> None:
+async def test_revoked_credential_publishes_nothing_after_the_answer(nats: Stage) -> None:
     await nats.give(["shop"], publish("shop", "a"))
     witness, client = await nats.witness(), await nats.connect("shop")
     sent = 0
@@ -55,12 +55,12 @@ async def test_a_revoked_credential_publishes_nothing_once_that_is_answered(nats
     assert not await nats.broker.apply(Batch(revocations=(("shop", Slot.FIRST),)))
     answered = sent
     await until(lambda: client.is_closed)
-    publishing.cancel()  # the library waits for the answer to a ping that cannot come
+    publishing.cancel()  # the library waits for an answer to its ping, which never comes
     await witness.flush()
     assert max(heard) <= answered
 
 
-async def test_both_slots_live_at_once_and_one_goes_without_the_other(nats: Stage) -> None:
+async def test_both_slots_work_and_one_is_revoked_without_the_other(nats: Stage) -> None:
     await nats.give(["shop"], publish("shop", "a"), consume("shop", "b"))
     assert not await nats.broker.apply(Batch((nats.issue("shop", Slot.SECOND),)))
     witness = await nats.witness()
@@ -81,7 +81,7 @@ async def test_both_slots_live_at_once_and_one_goes_without_the_other(nats: Stag
     assert heard.heard == {("a", ""): {b"first", b"second", b"still"}}
 
 
-async def test_a_credential_that_is_replaced_in_its_slot_is_revoked(nats: Stage) -> None:
+async def test_credential_replaced_in_its_slot_is_revoked(nats: Stage) -> None:
     await nats.give(["shop"], publish("shop", "a"))
     old, client = nats.creds["shop", Slot.FIRST], await nats.connect("shop")
     assert not await nats.broker.apply(Batch((nats.issue("shop"),)))
@@ -91,7 +91,7 @@ async def test_a_credential_that_is_replaced_in_its_slot_is_revoked(nats: Stage)
     assert (await nats.connect("shop")).is_connected
 
 
-async def test_disconnecting_ends_every_connection_of_the_principals_and_no_other(
+async def test_disconnect_closes_exactly_the_principals_connections(
     nats: Stage,
 ) -> None:
     await nats.give(["shop", "till", "cellar"])
@@ -109,17 +109,19 @@ async def test_disconnecting_ends_every_connection_of_the_principals_and_no_othe
         await until(lambda client=client: client.is_closed)
     assert all(client.is_connected for client in stays)
     await nats.broker.disconnect([])
-    await nats.broker.disconnect(["shop"])  # whom nothing of is open
+    await nats.broker.disconnect(["shop"])  # has no open connection
 
 
-async def test_who_is_disconnected_with_a_good_credential_comes_back(nats: Stage) -> None:
+async def test_disconnected_client_with_a_valid_credential_reconnects(nats: Stage) -> None:
     await nats.give(["shop"])
     client = await nats.connect("shop", allow_reconnect=True)
     await nats.broker.disconnect(["shop"])
     await until(lambda: client.stats["reconnects"] == 1 and client.is_connected)
 
 
-async def test_many_connections_are_all_ended(nats: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_connections_are_all_closed(
+    nats: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await nats.give(["shop"])
     clients = [await nats.connect("shop") for _ in range(20)]
     monkeypatch.setattr("troth.brokers.nats.driver._CONNECTIONS", 3)
@@ -128,8 +130,8 @@ async def test_many_connections_are_all_ended(nats: Stage, monkeypatch: pytest.M
     await asyncio.gather(*(until(lambda client=client: client.is_closed) for client in clients))
 
 
-async def test_a_user_that_gives_itself_permissions_is_not_let_in(nats: Stage) -> None:
-    """The server takes no user of a scoped key that says itself what it may do."""
+async def test_user_with_its_own_permissions_is_rejected(nats: Stage) -> None:
+    """The server rejects a user of a scoped key whose JWT has permissions."""
     signer, user = Key.generate(Kind.ACCOUNT), Key.generate(Kind.USER)
     credential = nats.issue("shop")
     assert not await nats.broker.apply(
@@ -142,11 +144,11 @@ async def test_a_user_that_gives_itself_permissions_is_not_let_in(nats: Stage) -
         await nats.enter(creds_file(token, user), "_INBOX")
 
 
-async def test_a_creds_file_that_is_tried_from_outside_leaves_no_connection(nats: Stage) -> None:
+async def test_login_attempt_leaves_no_connection(nats: Stage) -> None:
     await nats.give(["shop"])
     assert await nats.broker.admits(Login("shop", Slot.FIRST, nats.creds["shop", Slot.FIRST]))
 
     async def gone() -> bool:
         return not await connections(nats)
 
-    await becomes(gone)  # the server may learn a moment later that it was closed
+    await becomes(gone)  # the server may notice the close a moment later

@@ -1,4 +1,4 @@
-"""A NATS permission lets through what the grant says, and not a subject more."""
+"""NATS permissions allow exactly the granted subjects."""
 
 import unicodedata
 
@@ -43,7 +43,7 @@ HOSTILE = (
 
 
 def matches(pattern: str, subject: str) -> bool:
-    """Whether a NATS pattern matches a subject without wildcards, as the documentation says."""
+    """Return whether a NATS pattern matches a literal subject, as documented."""
     wanted, given_ = pattern.split("."), subject.split(".")
     for index, token in enumerate(wanted):
         if token == ">":
@@ -61,7 +61,7 @@ def permits(
         pattern, _, group = rule.name.partition(" ")
         if (rule.principal, rule.operation) == (principal, operation) and matches(pattern, subject):
             groups.add(group)
-    # As the server has it: who names no group may be in any, until one is named.
+    # As on the server: a permission without a group allows every group, until one names a group.
     return queue in groups or groups == {""}
 
 
@@ -76,9 +76,7 @@ SUBJECTS = sorted({*NAMES, *(f"{name}.{token}" for name in NAMES for token in TO
 
 @more(2)
 @given(st.lists(grants, max_size=4), st.sampled_from(PRINCIPALS))
-def test_exactly_the_granted_subjects_can_be_published_and_subscribed_to(
-    granted: list[Grant], principal: str
-) -> None:
+def test_exactly_the_granted_subjects_are_allowed(granted: list[Grant], principal: str) -> None:
     permitted = rules(granted)
     mine = [grant for grant in granted if grant.principal == principal]
     for subject in SUBJECTS:
@@ -98,7 +96,7 @@ def test_exactly_the_granted_subjects_can_be_published_and_subscribed_to(
 
 @more(2)
 @given(st.lists(grants, max_size=4), st.sampled_from(PRINCIPALS))
-def test_of_jetstream_only_that_consumer_of_that_stream_can_be_asked(
+def test_only_the_granted_jetstream_consumer_is_allowed(
     granted: list[Grant], principal: str
 ) -> None:
     permitted = rules(granted)
@@ -128,7 +126,7 @@ def test_of_jetstream_only_that_consumer_of_that_stream_can_be_asked(
 
 @more(2)
 @given(st.lists(grants, max_size=4), st.sampled_from(PRINCIPALS), st.sampled_from(PRINCIPALS))
-def test_an_inbox_is_read_by_its_principal_alone(
+def test_inbox_is_readable_only_by_its_principal(
     granted: list[Grant], reader: str, owner: str
 ) -> None:
     reads = permits(rules(granted), reader, Operation.SUBSCRIBE, f"{inbox_prefix(owner)}.x.1")
@@ -141,14 +139,14 @@ def test_an_inbox_is_read_by_its_principal_alone(
 
 
 @given(st.text(st.sampled_from("ab.=2E3D-_"), min_size=1), st.text(st.sampled_from("ab.=2E3D-_")))
-def test_no_two_principals_have_inboxes_within_each_other(one: str, other: str) -> None:
+def test_no_inbox_of_a_principal_contains_that_of_another(one: str, other: str) -> None:
     assume(other and one != other)
     assert not matches(f"{inbox_prefix(one)}.>", f"{inbox_prefix(other)}.x")
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("prefix", [False, True])
-def test_a_name_that_would_widen_a_grant_is_refused(name: str, *, prefix: bool) -> None:
+def test_topic_name_that_would_widen_a_grant_is_rejected(name: str, *, prefix: bool) -> None:
     topic = Topic(f"{name}." if prefix else name, prefix)
     for action in Action:
         with pytest.raises(ValueError, match=r"topic|prefix"):
@@ -156,7 +154,7 @@ def test_a_name_that_would_widen_a_grant_is_refused(name: str, *, prefix: bool) 
 
 
 @pytest.mark.parametrize("name", ["$SYS.a", "$JS.API.INFO", "_INBOX_shop.a", "_INBOX.a", "_R_.a"])
-def test_a_topic_is_none_of_the_servers_own_subjects_and_no_inbox(name: str) -> None:
+def test_server_subject_or_inbox_is_no_topic(name: str) -> None:
     with pytest.raises(ValueError, match="reserves"):
         rules([Grant("shop", Action.CONSUME, Topic(name))])
     with pytest.raises(ValueError, match="reserves"):
@@ -164,7 +162,7 @@ def test_a_topic_is_none_of_the_servers_own_subjects_and_no_inbox(name: str) -> 
 
 
 @pytest.mark.parametrize("name", [hostile for hostile in HOSTILE if hostile])
-def test_no_other_name_widens_a_grant_either(name: str) -> None:
+def test_group_or_stream_name_that_would_widen_a_grant_is_rejected(name: str) -> None:
     topic = Topic("a")
     for grant in (
         Grant("shop", Action.CONSUME, topic, group=name),
@@ -177,25 +175,25 @@ def test_no_other_name_widens_a_grant_either(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "*", ">", "a b", "a\n", "{{name()}}", "a\u200b"])
-def test_no_principal_has_a_name_that_widens_its_inbox(name: str) -> None:
+def test_principal_name_that_would_widen_its_inbox_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="principal"):
         rules([Grant(name, Action.PUBLISH, Topic("a"))])
 
 
 @pytest.mark.parametrize("name", ["a.b", "a/b", "a\\b"])
-def test_a_stream_and_a_durable_are_one_token(name: str) -> None:
+def test_stream_and_durable_are_one_token(name: str) -> None:
     with pytest.raises(ValueError, match="a dot or a slash"):
         rules([Grant("shop", Action.CONSUME, Topic("a"), "d", name)])
     with pytest.raises(ValueError, match="a dot or a slash"):
         rules([Grant("shop", Action.CONSUME, Topic("a"), name, "S")])
 
 
-def test_a_prefix_ends_where_a_token_does() -> None:
+def test_prefix_ends_at_a_token() -> None:
     with pytest.raises(ValueError, match="end it with a dot"):
         rules([Grant("shop", Action.PUBLISH, Topic("prod.ord", prefix=True))])
 
 
-def test_a_stream_is_read_by_a_durable() -> None:
+def test_stream_requires_a_durable() -> None:
     with pytest.raises(ValueError, match="durable consumer"):
         rules([Grant("shop", Action.CONSUME, Topic("a"), stream="S")])
 
@@ -203,7 +201,7 @@ def test_a_stream_is_read_by_a_durable() -> None:
 @more(2)
 @given(st.text(min_size=1))
 @example("a" * 249)
-def test_whatever_a_topic_is_called_it_is_refused_or_meant_to_the_letter(name: str) -> None:
+def test_any_topic_name_is_used_literally_or_rejected(name: str) -> None:
     try:
         permitted = rules([Grant("shop", Action.CONSUME, Topic(name))])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Why Troth gives itself no credential of NATS's system account (docs/decisions/0025)."""
+"""Why Troth issues itself no credential of the NATS system account (docs/decisions/0025)."""
 
 import time
 
@@ -23,7 +23,7 @@ def user_of(account: str, signer: Key) -> str:
     return creds_file(encode(claims, signer, int(time.time())), user)
 
 
-async def test_what_its_keeper_pushes_next_ends_a_new_user_and_lets_a_revoked_one_in_again(
+async def test_next_push_by_the_owner_drops_a_new_user_and_restores_an_old_one(
     nats: Stage,
 ) -> None:
     keys, now = nats.server.keys, int(time.time())
@@ -39,7 +39,7 @@ async def test_what_its_keeper_pushes_next_ends_a_new_user_and_lets_a_revoked_on
     replaced = {"signing_keys": [ours.public], "revocations": {read_creds(old).key.public: now}}
     await push(nats.link, {**kept, "nats": {**kept["nats"], **replaced}}, keys.signer, now + 1)
     assert (await link(old).lets_in(), await link(new).lets_in()) == (False, True)
-    await push(nats.link, kept, keys.signer, now + 2)  # as they have it: they know of no other key
+    await push(nats.link, kept, keys.signer, now + 2)  # the owner's version, without the other key
     assert (await link(old).lets_in(), await link(new).lets_in()) == (True, False)
     with pytest.raises(NotTakenError):
         await link(new).ask(subject, b"", "lookup")

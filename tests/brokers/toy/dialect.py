@@ -1,4 +1,4 @@
-"""The toy broker, as far as Troth knows it without contacting one."""
+"""Dialect of the toy broker: everything that needs no connection to it."""
 
 import hashlib
 import re

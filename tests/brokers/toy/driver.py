@@ -1,4 +1,4 @@
-"""The driver of the toy broker, which finds its server in this process."""
+"""Driver of the toy broker, whose server runs in this process."""
 
 from collections.abc import Collection
 
@@ -40,7 +40,7 @@ class Toy:
         return ()
 
     async def disconnect(self, principals: Collection[str]) -> None:
-        """Nothing stays open."""
+        """Do nothing: the toy broker keeps no connection open."""
 
     async def admits(self, login: Login) -> bool:
         return self._server.lets_in(login.principal, login.secret)

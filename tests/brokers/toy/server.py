@@ -1,4 +1,4 @@
-"""A broker in memory: users with two passwords each, and permissions by topic and group."""
+"""In-memory broker: users with two passwords each, and permissions by topic and group."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -9,16 +9,16 @@ ADMIN = "keeper"
 
 
 class May(StrEnum):
-    """What a permission permits."""
+    """Operation that a permission allows."""
 
     WRITE = "WRITE"
     READ = "READ"
     JOIN = "JOIN"
-    """Consume by a group, which belongs to no topic."""
+    """Consume in a group, which belongs to no topic."""
 
 
 class Permission(NamedTuple):
-    """What a user may do; `name` is of a topic, or of a group, and `prefix` widens it."""
+    """Permission of a user; `name` is a topic or a group, and `prefix` widens it."""
 
     user: str
     may: May
@@ -28,13 +28,13 @@ class Permission(NamedTuple):
 
 @dataclass
 class ToyServer:
-    """One server. Whoever logs in may do what the permissions of the user say."""
+    """One server; a user who logs in may do what the user's permissions allow."""
 
     admin_password: str
     passwords: dict[tuple[str, int], str] = field(default_factory=dict)
     permissions: set[Permission] = field(default_factory=set)
     writes: int = 0
-    """How often permissions were written."""
+    """Number of writes that changed permissions."""
 
     def lets_in(self, user: str, password: str) -> bool:
         return any(held == password for (whose, _), held in self.passwords.items() if whose == user)
@@ -53,4 +53,4 @@ class ToyServer:
 
 
 SERVERS: dict[str, ToyServer] = {}
-"""The servers that there are, by their addresses."""
+"""Servers by address."""

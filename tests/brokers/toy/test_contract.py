@@ -1,6 +1,6 @@
-"""A broker that no code of Troth knows keeps to the contract once it is registered.
+"""A broker unknown to Troth's code passes the contract once it is registered.
 
-It is the dialect and the driver of `mqtt`, whose model Troth has and does not serve.
+Its dialect and driver serve `mqtt`, for which Troth has a model but no adapter.
 """
 
 import secrets
@@ -37,7 +37,7 @@ THEIRS = (
 
 @dataclass
 class AtToy:
-    """A server of its own, administered by a driver that the registry gives."""
+    """A test's own server, administered by the driver from the registry."""
 
     address: str
     server: ToyServer
@@ -156,4 +156,4 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
 
 
 class TestToy(Contract):
-    """All of it, at a fresh server for each."""
+    """Runs the contract, each test on a fresh server."""

@@ -1,4 +1,4 @@
-"""Plans for a broker that only the registry knows, in memory alone."""
+"""Plans for a broker that only the registry knows, in memory."""
 
 import base64
 
@@ -19,7 +19,7 @@ from troth.world.observation.broker_secrets import STATE
 WRITE = Rule(PUBLISHER, "TOPIC", "NAME", "prod.orders.v1", "WRITE")
 
 
-def test_without_its_line_nothing_is_granted() -> None:
+def test_nothing_is_granted_without_a_registry_entry() -> None:
     cluster = market(broker(described=MQTT))
     see(cluster)
     assert not [
@@ -31,7 +31,9 @@ def test_without_its_line_nothing_is_granted() -> None:
     assert cluster.condition(policy_key(ORDERS), "Ready")["reason"] == "Unsupported"
 
 
-def test_with_its_line_credentials_and_rules_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_and_rules_are_planned_with_a_registry_entry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(registry.DIALECTS, BrokerType.MQTT, ToyDialect())
     cluster = market(broker(described=MQTT))
     see(cluster)
@@ -44,7 +46,7 @@ def test_with_its_line_credentials_and_rules_are_planned(monkeypatch: pytest.Mon
         step for step in cluster.plan(broker_key(MAIN)).steps if isinstance(step, ChangeBroker)
     )
     assert WRITE in change.additions
-    assert PUBLISHER in {each.principal for each in change.telling}
+    assert PUBLISHER in {each.principal for each in change.uploads}
 
     tell(cluster)
     cluster.settle()

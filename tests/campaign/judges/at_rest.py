@@ -1,4 +1,4 @@
-"""Judges a cluster at rest: what exists must be exactly what is declared."""
+"""Judge of a cluster at rest: its objects must be exactly as declared."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ from troth.world.observation import objects as observe
 
 @dataclass
 class AtRest:
-    """The objects of a cluster at rest, and what is declared."""
+    """The objects of a cluster at rest, and the declarations."""
 
     objects: dict[Place, Manifest]
     view: View
@@ -44,7 +44,7 @@ class AtRest:
         return {ref: each for (of, ref), each in self.objects.items() if of == kind}
 
     def _reach(self) -> Iterator[str]:
-        """Exactly the declared edges are open; suspended ones may be open or closed."""
+        """Yield each edge that is not as declared; suspended ones may be open or closed."""
         view, suspended = self.view, replace(self.view, suspended_too=True)
         spaces: dict[str, dict[str, str]] = {name: {} for name in OTHERS} | view.namespaces
         network = Network(spaces, tuple(self._of("NetworkPolicy").values()))
@@ -82,7 +82,7 @@ class AtRest:
                 yield place
 
     def _signs(self, domain: str) -> bool:
-        """Whether the root is valid; it is not yet if the clock was set back since it was made."""
+        """Return whether the root is valid; after the clock was set back, it may not be yet."""
         root = x509.load_pem_x509_certificate(authority_data(self.objects, domain)[LEAF])
         return root.not_valid_before_utc <= self.view.now < root.not_valid_after_utc
 
@@ -90,7 +90,7 @@ class AtRest:
         return self.objects.get(("Secret", Ref(place[0], f"{place[1]}-identity")), {})
 
     def _peers(self) -> Iterator[str]:
-        """Each identity.json accepts exactly the declared callers."""
+        """Yield each identity.json that does not accept exactly the declared callers."""
         suspended = replace(self.view, suspended_too=True)
         for me in self._settled():
             if not wants_certificate(self.view, me):
@@ -109,7 +109,7 @@ class AtRest:
                     yield f"{me} accepts {name} on {port}"
 
     def _certificates(self) -> Iterator[str]:
-        """Each certificate is valid and verifies by the roots of its domain and of its callees."""
+        """Yield each invalid certificate, or one that its domain and callees do not verify."""
         leaves = {}
         for me in self._settled():
             if not wants_certificate(self.view, me):
@@ -142,7 +142,7 @@ class AtRest:
         return str(found["data"].get(ROOTS, "")).encode()
 
     def _bundles(self) -> Iterator[str]:
-        """Each governed namespace has a bundle, and an unclaimed one has none."""
+        """Yield each governed namespace without a bundle, and each unclaimed one with one."""
         for name in self.view.namespaces:
             there = ("ConfigMap", Ref(name, "trust-bundle")) in self.objects
             claims = self.view.claims(name)
@@ -179,7 +179,7 @@ class AtRest:
                     yield f"{ref} says of {edge['direction']} {peer} {port}: {edge['state']}"
 
     def _callable(self, me: Identity) -> bool:
-        """Whether callers can authenticate to an identity as it requires."""
+        """Return whether callers can authenticate to an identity as it requires."""
         domain = self.view.governor(me[0])
         assert domain is not None
         return (

@@ -1,6 +1,6 @@
-"""What users declare, as the operator may see it. Judges compare with this, not with the operator.
+"""Users' declarations, as the operator may see them. Judges use these, not the operator's state.
 
-`History` has each version of what was declared since the last time at rest. The operator may lag
+`History` has each version of the declarations since the last time at rest. The operator may lag
 behind by kind, so it may act on any mixture of these versions.
 """
 
@@ -24,10 +24,10 @@ DECLARED = (
 
 @dataclass
 class View(Declared):
-    """One version of what is declared."""
+    """One version of the declarations."""
 
     def opens(self, me: Identity, direction: str, peer: Pod, opening: Opening) -> bool:
-        """Whether an identity's policy may let a peer through."""
+        """Return whether an identity's policy may let a peer through."""
         if me not in self.identities or not self.claims(me[0]):
             return False
         if direction == "Ingress":
@@ -35,13 +35,13 @@ class View(Declared):
         return self._leaves(me, peer, opening)
 
     def named(self, place: Identity) -> str:
-        """The SPIFFE ID of a governed identity."""
+        """Return the SPIFFE ID of a governed identity."""
         domain = self.domains[self.governor(place[0]) or ""]["domain"]
         account = self.identities[place]["workload"]["serviceAccountName"]
         return f"spiffe://{domain}/ns/{place[0]}/sa/{account}"
 
     def names(self, place: Identity) -> list[str]:
-        """All names in the certificate of a governed identity."""
+        """Return all names in the certificate of a governed identity."""
         hosts = [f"{each['metadata']['name']}.{place[0]}.svc" for each in self.services_of(place)]
         return [self.named(place), *hosts, *(f"{host}.cluster.local" for host in hosts)]
 
@@ -57,7 +57,7 @@ V = TypeVar("V")
 
 @dataclass
 class History:
-    """Each version of what users declared, and the time, since the last time at rest."""
+    """Each version of users' declarations, and the time, since the last time at rest."""
 
     versions: dict[Place, list[Manifest | None]] = field(default_factory=dict)
     moments: list[datetime] = field(default_factory=list)
@@ -103,9 +103,9 @@ class History:
     def each(
         self, make: Callable[[View, list[Manifest]], V], *, timeless: bool = False
     ) -> "Memo[V]":
-        """Return what `make` makes of each mixture, made again only after a change.
+        """Return a memo of `make` for each mixture, which runs it again only after a change.
 
-        What is `timeless` is made once for all moments.
+        If it is `timeless`, `make` runs only once for all moments.
         """
         return Memo(self, make, timeless)
 
@@ -134,7 +134,7 @@ def wants_certificate(view: View, me: Identity) -> bool:
 
 @dataclass
 class Memo(Generic[V]):
-    """What is made of each mixture of a history."""
+    """Results for each mixture of a history."""
 
     history: History
     make: Callable[[View, list[Manifest]], V]

@@ -1,4 +1,4 @@
-"""Judges NetworkPolicies: the ways that a policy opens, and the ways that are declared.
+"""Judge of NetworkPolicies: the openings of a policy, and the declared ones.
 
 `tests.networkpolicy` evaluates policies and `tests.oracle` decides what is declared. Neither shares
 code with Troth.
@@ -19,7 +19,7 @@ from tests.strategies import APPS, NAMESPACES, PORTS
 Way = tuple[str, str, Opening]
 """A direction, the address of a peer, and a protocol and port."""
 Namespaces = Mapping[str, Mapping[str, str]]
-"""The labels of namespaces."""
+"""Labels of namespaces."""
 DIRECTIONS = ("Ingress", "Egress")
 
 
@@ -34,7 +34,7 @@ class Ground:
     def opened(
         self, policy: Manifest | None, namespaces: Namespaces, ways: Iterable[Way] | None = None
     ) -> set[Way]:
-        """Return the ways, of these or of all, that a policy opens to a pod that it selects."""
+        """Return the openings, of these or of all, that a policy has for a pod that it selects."""
         pod = next((each for each in self.pods if policy and _is_selected(policy, each)), None)
         if policy is None or pod is None:
             return set()
@@ -46,16 +46,16 @@ class Ground:
         }
 
     def declared(self, view: View, me: Identity) -> set[Way]:
-        """Return the ways to and from an identity that are declared."""
+        """Return the declared openings to and from an identity."""
         return {way for way in self._ways if self.is_declared(view, me, way)}
 
     def is_declared(self, view: View, me: Identity, way: Way) -> bool:
-        """Whether a way to or from an identity is declared."""
+        """Return whether an opening to or from an identity is declared."""
         direction, address, opening = way
         return view.opens(me, direction, self.by_address[address], opening)
 
     def describe(self, me: Identity, way: Way) -> str:
-        """Return a way in words."""
+        """Return an opening in words."""
         direction, address, opening = way
         peer = self.by_address[address]
         name = f"{peer.namespace}/{peer.labels['app']}" if peer.labels.get("app") else address
@@ -96,10 +96,10 @@ GROUND = Ground(PODS, [*PODS, *OUTSIDE], OPENINGS)
 
 
 def opened_undeclared(history: History, before: Manifest | None, policy: Manifest) -> Iterator[str]:
-    """Yield the ways that a written policy opens although no version declares them.
+    """Yield the openings of a written policy that no version declares.
 
-    What a conflict suspends may stay open but may not open. Restored labels open nothing: the next
-    write, which closes the policy, is judged.
+    An edge that a conflict suspends may stay open but may not open. Restored labels open nothing:
+    the next write, which closes the policy, is judged.
     """
     if before is not None and before["spec"] == policy["spec"]:
         return
@@ -118,7 +118,10 @@ def opened_undeclared(history: History, before: Manifest | None, policy: Manifes
 
 
 def _may(view: View, me: Identity, way: Way, *, stands: bool, is_new: bool) -> bool:
-    """Whether a policy may open a way that stands already or not; the policy may be new."""
+    """Return whether a policy may have an opening, which it had before or not.
+
+    The policy may be new.
+    """
     if me not in view.identities:
         return False
     if not stands:  # a new policy in a conflict opens the resolver only
@@ -127,7 +130,7 @@ def _may(view: View, me: Identity, way: Way, *, stands: bool, is_new: bool) -> b
 
 
 def removed_guard(history: History, policy: Manifest) -> Iterator[str]:
-    """Yield that a policy was removed although every version declares its identity.
+    """Yield a fault if a policy was removed although every version declares its identity.
 
     The second policy, which only denies, is removed when the selector is settled.
     """

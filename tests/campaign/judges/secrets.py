@@ -1,4 +1,4 @@
-"""Judges Secrets: who an identity accepts, removed keys, and certificates."""
+"""Judge of Secrets: accepted peers, removed keys, and certificates."""
 
 import json
 from collections.abc import Iterator
@@ -26,13 +26,13 @@ from troth.world.observation import objects as observe
 
 BACKDATE = timedelta(minutes=5)
 EARLIEST_RENEWAL, LATEST_RENEWAL = 0.6, 2 / 3
-"""The shares of its lifetime after which a certificate may be renewed, and must be."""
+"""Shares of a certificate's lifetime after which it may, and must, be renewed."""
 
 
 def accepted_undeclared(
     history: History, before: Manifest | None, secret: Manifest
 ) -> Iterator[str]:
-    """Yield whom a list of peers that is written lets in, and nobody declares or declared."""
+    """Yield the peers that a written document adds although no version declares them."""
     me = identity_of(secret)
     for name, port in accepted_peers(secret) - (accepted_peers(before) if before else set()):
         if not any(
@@ -54,7 +54,7 @@ def accepted_peers(secret: Manifest) -> set[tuple[str, str]]:
 
 
 def removed_secret(history: History, secret: Manifest) -> Iterator[str]:
-    """Yield that a Secret was removed although every version declares its identity."""
+    """Yield a fault if a Secret was removed although every version declares its identity."""
     me, name = identity_of(secret), secret["metadata"]["name"]
     wants = _serves_webhooks if name == f"{me[1]}-webhook-signing" else is_certified
     if all(me in view.identities and wants(view.identities[me]) for view in history.views()):
@@ -66,7 +66,7 @@ def _serves_webhooks(spec: Manifest) -> bool:
 
 
 def removed_keys(history: History, secret: Manifest) -> Iterator[str]:
-    """Yield that keys were removed although every version declares their trust domain."""
+    """Yield a fault if keys were removed although every version declares their trust domain."""
     name, _, part = secret["metadata"]["name"].rpartition("-")
     wanted = "authority" if part == "authority" else "tokens"
     if all(name in view.domains and wanted in view.domains[name] for view in history.views()):
@@ -76,7 +76,7 @@ def removed_keys(history: History, secret: Manifest) -> Iterator[str]:
 def reissued_early(
     history: History, objects: dict[Place, Manifest], before: Manifest, now: datetime
 ) -> Iterator[str]:
-    """Yield that a certificate was reissued although it was valid and no rotation was due."""
+    """Yield a fault if a certificate was reissued although it was valid and no rotation was due."""
     me = identity_of(before)
     data = observe.decoded(before)
     leaf = leaf_in(data)
@@ -113,7 +113,7 @@ def leaf_faults(
     objects: dict[Place, Manifest],
     renewal: float,
 ) -> Iterator[str]:
-    """Yield what is wrong with an identity's certificate.
+    """Yield the faults of an identity's certificate.
 
     `renewal` is the share of its lifetime after which it is too old.
     """

@@ -1,7 +1,7 @@
-"""What must hold of webhooks, judged by the oracle and by what gateways and targets read.
+"""Judge of webhooks, from the oracle and the files of gateways and targets.
 
-The operator is not asked. `Hooks` is what somebody sees of all that is declared; whoever is told of
-changes late may act on any mixture of them.
+It does not ask the operator. `Hooks` is one view of all declarations. An operator that lags behind
+may act on any mixture of views.
 """
 
 import base64
@@ -25,33 +25,33 @@ from troth.world.observation import objects as observe
 
 COMPILED, GENERATED = "troth.dev/webhook", "troth.dev/webhook-keys"
 SIGNING = "troth.dev/webhook-signing"
-"""The types of the Secrets that Troth makes for webhooks."""
+"""Types of the Secrets that Troth makes for webhooks."""
 GATEWAY = "troth.dev/webhook-gateway"
 GIVEN = "troth.dev/webhook-keys"
-"""The label by which a person gives a Secret."""
+"""Label with which a user gives a Secret."""
 SUFFIX, SIGNING_SUFFIX = "-webhook", "-webhook-signing"
 PEM, NEXT_PEM, BEFORE = "key.pem", "next.pem", "retiring.jwk"
 BY_SENDER = ("Stripe",)
-"""Of the schemes that are declared here those whose key the sender makes; SNS has none."""
+"""Declared schemes for which the sender issues the key. SNS has no key."""
 TOKEN_LIFE = timedelta(seconds=60)
-"""For how long a gateway's token is good."""
+"""Lifetime of a gateway's token."""
 LONGEST_UNSIGNED = timedelta(days=90)
 
 
 def seconds(text: str) -> int:
-    """A duration of one number and its unit."""
+    """Return the seconds of a duration with one number and its unit."""
     return int(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1]]
 
 
 def usable(scheme: str, text: bytes) -> bool:
-    """Whether a scheme can use a key: of those that are written here."""
+    """Return whether a scheme can use a key, for the keys and schemes of this campaign."""
     if scheme in ("StandardWebhooks", "Stripe"):
         return text.startswith(b"whsec_")
     return len(text) > len(b"junk")
 
 
 def kid_of(pem: bytes) -> str | None:
-    """The id of a gateway's key, None of what is none."""
+    """Return the kid of a gateway's key, or None if it is not a key."""
     try:
         key = load_private_key(pem).public_key()
     except ValueError:
@@ -60,7 +60,7 @@ def kid_of(pem: bytes) -> str | None:
 
 
 class Hooks:
-    """The declared endpoints, as somebody sees them with all else."""
+    """The declared endpoints in one view of all declarations."""
 
     def __init__(self, view: View, manifests: list[Manifest]) -> None:
         self.view = view
@@ -85,7 +85,7 @@ class Hooks:
         return inbound
 
     def generates(self, ref: Ref) -> bool:
-        """Whether Troth makes the endpoint's keys."""
+        """Return whether Troth generates the endpoint's keys."""
         inbound = self.inbound(ref)
         return (
             inbound is not None
@@ -94,14 +94,14 @@ class Hooks:
         )
 
     def source(self, ref: Ref) -> Ref | None:
-        """Where the endpoint's keys are."""
+        """Return the name of the Secret with the endpoint's keys, if there is one."""
         named = self._inbound(ref).get("secretRef")
         if named is not None:
             return Ref(ref.namespace, named["name"])
         return Ref(ref.namespace, ref.name + SUFFIX) if self.generates(ref) else None
 
     def reads(self, ref: Ref, secret: Manifest) -> bool:
-        """Whether what is where the endpoint's keys are is Troth's to read."""
+        """Return whether Troth may read the Secret that has the name of the endpoint's."""
         if self.generates(ref):
             owners = secret["metadata"].get("ownerReferences") or []
             mine = any(each["uid"] == self.uid(ref) for each in owners)
@@ -113,7 +113,7 @@ class Hooks:
         return uid
 
     def _asked(self, ref: Ref) -> bool:
-        """Whether the endpoint is there, and its gateway says that it serves its namespace."""
+        """Return whether the endpoint exists and its gateway serves its namespace."""
         if self.inbound(ref) is None:
             return False
         served = self.view.identities.get(self.gateway(ref), {}).get("servesWebhooks")
@@ -125,26 +125,29 @@ class Hooks:
         )
 
     def served(self, ref: Ref) -> bool:
-        """Whether the gateway is to have the endpoint: it may call the namespace."""
+        """Return whether the gateway should have the endpoint: it may call the namespace."""
         return self._asked(ref) and self.view.together(self.gateway(ref)[0], ref.namespace)
 
     def torn(self, ref: Ref) -> bool:
-        """Whether nobody can tell: what the gateway has stays as it is, but for keys that go."""
+        """Return whether a namespace conflict suspends the endpoint.
+
+        The gateway's document then stays as it is, except for removed keys.
+        """
         ends = (self.gateway(ref)[0], ref.namespace) if self._asked(ref) else ()
         return any(len(self.view.claims(end)) > 1 for end in ends)
 
     def place(self, ref: Ref) -> Place:
-        """Where the gateway finds the endpoint."""
+        """Return the place of the endpoint's compiled Secret."""
         return "Secret", Ref(self.gateway(ref)[0], f"{ref.namespace}.{ref.name}")
 
-    # Whom deliveries are handed to
+    # Targets of deliveries
 
     def live(self, ref: Ref) -> bool:
         port = self._inbound(ref)["target"]["port"]
         return self.served(ref) and self.view.live(self.gateway(ref), self.target(ref), port)
 
     def suspended(self, ref: Ref) -> bool:
-        """Whether only a conflict keeps it from being live: what stands may go on standing."""
+        """Return whether only a conflict keeps the edge from being live; it may then stay open."""
         inbound = self.inbound(ref)
         if inbound is None or not self._asked(ref) or self.live(ref):
             return False
@@ -152,7 +155,7 @@ class Hooks:
         return view.live(self.gateway(ref), self.target(ref), port)
 
     def accepts_now(self, ref: Ref) -> bool:
-        """Whether the scheme's deliveries are let through at all."""
+        """Return whether the scheme's deliveries are accepted at all."""
         unsigned = self._inbound(ref).get("acceptUnsigned")
         if unsigned is None:
             return True
@@ -160,7 +163,7 @@ class Hooks:
         return self.view.now < until <= self.view.now + LONGEST_UNSIGNED
 
     def targets(self, ref: Ref) -> list[Manifest]:
-        """Whom the gateway may be told to hand deliveries to, one for each way that leads there."""
+        """Return the targets that the gateway may have, one for each Service that leads there."""
         if not self.live(ref):
             return []
         me, to = self.target(ref), self._inbound(ref)["target"]
@@ -177,7 +180,7 @@ class Hooks:
         ]
 
     def _doors(self, me: Identity, port: str) -> Iterator[tuple[str, int]]:
-        """The Services that reach nothing but the target's pods, on its port."""
+        """Yield the Services that reach only the target's pods, on its port."""
         protocol, number = self.view.ports(me)[port]
         for service in self.view.services_of(me) if protocol == "TCP" else ():
             for each in service["spec"]["ports"]:
@@ -185,7 +188,7 @@ class Hooks:
                     yield f"{service['metadata']['name']}.{me[0]}.svc", each["port"]
 
     def routes(self, target: Identity) -> set[tuple[str, ...]]:
-        """What a target is told of endpoints: gateway, port, and the endpoint."""
+        """Return the routes that a target should know: gateway, port, and the endpoint."""
         return {
             (
                 self.view.named(self.gateway(ref)),
@@ -199,7 +202,7 @@ class Hooks:
         }
 
     def gateways_of(self, target: Identity) -> set[Identity]:
-        """The gateways that hand on to a target now."""
+        """Return the gateways that deliver to a target now."""
         refs = [ref for ref in self.endpoints if self.inbound(ref) is not None]
         return {self.gateway(ref) for ref in refs if self.target(ref) == target and self.live(ref)}
 
@@ -207,10 +210,10 @@ class Hooks:
         refs = [ref for ref in self.endpoints if self.inbound(ref) is not None]
         return {self.target(ref) for ref in refs if self.gateway(ref) == gateway and self.live(ref)}
 
-    # What the gateway is told
+    # Documents of the gateway
 
     def said(self, ref: Ref, secret: Manifest) -> bool:
-        """Whether all that a compiled endpoint says of itself is what is declared."""
+        """Return whether a compiled endpoint is as declared, except for its keys and target."""
         inbound = self._inbound(ref)
         document = document_of(secret)
         unsigned = inbound.get("acceptUnsigned")
@@ -235,13 +238,13 @@ class Hooks:
 
 
 def endpoint_of(secret: Manifest) -> Ref:
-    """The endpoint that a Secret in a gateway's namespace is of."""
+    """Return the endpoint of a Secret in a gateway's namespace."""
     namespace, _, name = secret["metadata"]["name"].partition(".")
     return Ref(namespace, name)
 
 
 def document_of(secret: Manifest) -> dict[str, Any]:
-    """What a gateway is told of an endpoint; nothing where that cannot be read."""
+    """Return a gateway's document of an endpoint; empty if it is unreadable."""
     try:
         document = json.loads(observe.decoded(secret)["endpoint.json"])
     except (KeyError, ValueError):
@@ -250,7 +253,7 @@ def document_of(secret: Manifest) -> dict[str, Any]:
 
 
 def keys_of(compiled: Manifest) -> dict[str, bytes]:
-    """The keys that a gateway tries."""
+    """Return the keys that a gateway tries."""
     return {
         name.removeprefix("key."): text
         for name, text in observe.decoded(compiled).items()
@@ -259,7 +262,7 @@ def keys_of(compiled: Manifest) -> dict[str, bytes]:
 
 
 def key_ids(secret: Manifest) -> set[str]:
-    """The ids of the gateways' keys that a target knows."""
+    """Return the kids of the gateways' keys that a target knows."""
     try:
         document = json.loads(observe.decoded(secret)[observe.WEBHOOK_KEYS])
         return {each["kid"] for each in document["keys"]}
@@ -268,7 +271,7 @@ def key_ids(secret: Manifest) -> set[str]:
 
 
 def routes_in(secret: Manifest) -> set[tuple[str, ...]]:
-    """Of which endpoints a target takes deliveries."""
+    """Return the routes from which a target accepts deliveries."""
     try:
         document = json.loads(observe.decoded(secret)[observe.PEERS])
     except (KeyError, ValueError):

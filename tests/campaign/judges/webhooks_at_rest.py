@@ -1,4 +1,4 @@
-"""What is there of webhooks once all is quiet, beside what is declared."""
+"""Judge of a cluster at rest: its webhook objects must be exactly as declared."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ from troth.world.observation import objects as observe
 
 @dataclass
 class WebhooksAtRest:
-    """The objects of a cluster in which all is quiet."""
+    """The webhook objects of a cluster at rest."""
 
     objects: dict[Place, Manifest]
     hooks: Hooks
     told: dict[Place, Manifest]
-    """What Troth wrote last for the gateways."""
+    """Documents that Troth wrote last for the gateways."""
 
     def faults(self) -> Iterator[str]:
         for ref in self.hooks.endpoints:
@@ -75,7 +75,7 @@ class WebhooksAtRest:
     def _as_declared(
         self, ref: Ref, found: Manifest, good: dict[str, bytes], *, lets_in: bool
     ) -> Iterator[str]:
-        """Yield what is wrong with what the gateway has of an endpoint that it serves."""
+        """Yield the faults of a served endpoint's compiled Secret."""
         target = document_of(found)["target"]
         if not self.hooks.said(ref, found):
             yield f"the gateway is told of {ref}: {document_of(found)}"
@@ -89,14 +89,14 @@ class WebhooksAtRest:
             yield f"the gateway hands {ref} on to {target}, not {expected}"
 
     def _as_it_was(self, ref: Ref, found: Manifest, good: dict[str, bytes]) -> Iterator[str]:
-        """Yield what is wrong with what the gateway has while nobody can tell what it should."""
+        """Yield the faults of the compiled Secret of an endpoint in a namespace conflict."""
         if document_of(found) != self.told.get(self.hooks.place(ref)):
             yield f"the gateway goes on with what somebody else says of {ref}"
         if not keys_of(found).items() <= good.items():
             yield f"the gateway goes on to try for {ref} {sorted(keys_of(found))}"
 
     def _left_over(self) -> Iterator[str]:
-        """Of what is not declared nothing is left."""
+        """Yield a fault for each object of an undeclared endpoint or gateway."""
         hooks = self.hooks
         wanted = {
             hooks.place(ref) for ref in hooks.endpoints if hooks.served(ref) or hooks.torn(ref)
@@ -114,7 +114,7 @@ class WebhooksAtRest:
                     yield f"{place} is left"
 
     def _gateways(self) -> Iterator[str]:
-        """Every gateway has a key, and every target knows it."""
+        """Yield a fault for each gateway without a key, and each target that does not know it."""
         for me, spec in self.hooks.view.identities.items():
             if "servesWebhooks" in spec:
                 place = "Secret", Ref(me[0], me[1] + SIGNING_SUFFIX)

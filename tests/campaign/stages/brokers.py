@@ -1,4 +1,4 @@
-"""The stage with a broker on it: whatever is done there is held against what is declared."""
+"""The stage with a broker: every change at the broker is compared with the declarations."""
 
 import copy
 from collections.abc import Collection, Iterator
@@ -29,7 +29,7 @@ Identity = tuple[str, str]
 
 
 class Lenient(Brokers):
-    """What may stand: of what is suspended nothing is taken away."""
+    """Oracle of what may stay: a suspended grant is not revoked."""
 
     def _group_shared(self, tried: Operation) -> bool:  # noqa: ARG002
         return False
@@ -47,12 +47,12 @@ class BrokerStage(Stage):
         self.broker.on_change = self._judge_change
         self._views = self.history.each(Seen, timeless=True)
         self.left: set[Rule | Place] = set()
-        """What nobody knows any more to be Troth's: its ledger was lost, or given up."""
+        """Rules and credentials that were Troth's until their ledger was lost or deleted."""
 
-    # What happens
+    # Events
 
     async def put(self, manifest: Manifest) -> None:
-        """Declare something; what others wrote beside it stays."""
+        """Declare something; fields of others stay."""
         before = self.server.objects.get((manifest["kind"], Ref.of(manifest)))
         if before is not None and "deletionTimestamp" in before["metadata"]:
             return
@@ -73,20 +73,20 @@ class BrokerStage(Stage):
 
     @property
     def ledger(self) -> Ledger:
-        """The ledger as it is kept now."""
+        """The current ledger."""
         found = self.server.objects.get(LEDGER)
         return kept_ledger(found).ledger if found else Ledger()
 
-    # What must not be done
+    # Judging changes
 
     def _judge_change(self, what: str, change: Rule | Place) -> None:
         try:
             self.wrong += self._faults_of(what, change)
-        except Exception as error:  # noqa: BLE001 - else the operator would take it for its own
+        except Exception as error:  # noqa: BLE001 - otherwise the operator would handle it as its own
             self.wrong.append(f"cannot judge {what} {change}: {error!r}")
 
     def _faults_of(self, what: str, change: Rule | Place) -> Iterator[str]:
-        """Yield what is wrong with a change at the broker at this very moment."""
+        """Yield the faults of a change at the broker at this moment."""
         principal = change.principal if isinstance(change, Rule) else change[0]
         if not principal.startswith(PREFIX):
             yield f"{what} {change}: it is a stranger's"
@@ -119,7 +119,7 @@ class BrokerStage(Stage):
                 yield f"{tried} is granted, whoever is asked"
 
     def _always(self, principal: str) -> set[Operation]:
-        """What a principal may do, whatever is seen of what is declared."""
+        """Return the operations of a principal that every view grants."""
         identity = identity_of(principal)
         granted = (set(each.operations(identity, strict=True)) for each in self._views())
         return set.intersection(*granted)
@@ -146,7 +146,7 @@ class BrokerStage(Stage):
             yield from super()._faults_of_write(place, before, after)
 
     def _given_up(self) -> Iterator[str]:
-        """Yield that the ledger goes too early: before what it knows of is gone, or patience."""
+        """Yield a fault if the ledger is deleted before its rules, or before its patience ends."""
         deleted = self.server.objects.get(("MessageBroker", MAIN), {}).get("metadata", {})
         since = deleted.get("deletionTimestamp")
         waited = since and self.clock.now() - datetime.fromisoformat(since) >= PATIENCE
@@ -177,7 +177,7 @@ class BrokerStage(Stage):
         assert self.broker.changes == before, "an operator that begins now changes the broker"
 
     def standing(self) -> Iterator[str]:
-        """Yield what is wrong at the broker, now that all is quiet."""
+        """Yield the faults at the broker at rest."""
         declared = list(self.server.objects.values())
         view = Seen(view_of(declared, self.clock.now()), declared)
         stored = self.server.objects.get(("MessageBroker", MAIN))
@@ -239,7 +239,7 @@ class BrokerStage(Stage):
 
 
 class Seen:
-    """What somebody sees of all that is declared, and who may do what then."""
+    """One view of all declarations, and the operations that it grants."""
 
     def __init__(self, declared: View, manifests: list[Manifest]) -> None:
         self.declared = declared
@@ -257,7 +257,7 @@ class Seen:
         self._known: dict[tuple[Identity, bool], list[Operation]] = {}
 
     def operations(self, identity: Identity, *, strict: bool) -> list[Operation]:
-        """Return all that an identity may do."""
+        """Return all operations of an identity."""
         known = self._known.get((identity, strict))
         if known is None:
             brokers = self._strict if strict else self._lenient
@@ -283,7 +283,7 @@ def identity_of(principal: str) -> Identity:
 
 
 def lets(rules: Collection[Rule], tried: Operation) -> bool:
-    """Whether these rules let an identity do something, those apart that deny."""
+    """Return whether these rules allow an operation, without rules that deny."""
     mine = {
         (rule.kind, rule.operation, rule.pattern, rule.name)
         for rule in rules
@@ -304,14 +304,14 @@ def has_grants(view: Seen, principal: str, *, strict: bool) -> bool:
 
 
 def allows(view: Seen, rule: Rule, *, strict: bool) -> bool:
-    """Whether somebody grants all that a rule allows."""
+    """Return whether a view grants everything that a rule allows."""
     may = view.operations(identity_of(rule.principal), strict=strict)
     if rule.kind == "GROUP":
         return any(each.group == rule.name for each in may)
     action = "Publish" if rule.operation == "WRITE" else "Consume"
     topics = {each.topic for each in may if each.action == action}
     if rule.pattern == "PREFIXED":
-        return {rule.name, f"{rule.name}.x"} <= topics  # nobody has a longer prefix
+        return {rule.name, f"{rule.name}.x"} <= topics  # no declared prefix is longer
     return rule.name in topics
 
 

@@ -1,4 +1,4 @@
-"""A cluster, the copies of the operator there, and everything that is written judged at once."""
+"""A cluster and copies of the operator, with every write judged at once."""
 
 import asyncio
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ from troth.resources.references import Ref
 
 MINUTE = timedelta(minutes=1)
 A_WHILE = 70.0
-"""Seconds in which everything that was refused is tried again."""
+"""Seconds in which every rejected write is retried."""
 QUIET = 3
-"""Minutes without a write after which all is quiet."""
+"""Minutes without a write after which the cluster is at rest."""
 ROTATIONS = ("rotation", "tokenRotation")
-"""Where a trust domain's status tells of the replacement of its root, and of its token key."""
+"""Status fields of a trust domain for the rotations of its root and of its token key."""
 PATIENCE = 45
-"""Minutes after which it must be."""
+"""Minutes after which a rotation must be complete or blocked."""
 
 
 class Stage:
@@ -44,7 +44,7 @@ class Stage:
         self._latest = NOW
         self._quiet_at: dict[str, int] = {}
 
-    # What happens
+    # Events
 
     async def put(self, manifest: Manifest) -> None:
         stored = self.server.put(manifest)
@@ -62,14 +62,14 @@ class Stage:
         await self.work()
 
     async def tamper(self, manifest: Manifest) -> None:
-        """Put an object where one of Troth's is or could be; perhaps one that is not Troth's."""
+        """Put an object where one of Troth's is or could be; perhaps a foreign one."""
         stored = self.server.put(manifest)
         if stored["metadata"]["uid"] not in self.server.made:
             self.squatters[stored["kind"], Ref.of(stored)] = stored
         await self.work()
 
     async def work(self, seconds: float = 1) -> None:
-        """Let so little time pass that clocks do not show it, and copies that crash begin anew."""
+        """Let so little time pass that clocks do not show it, and restart copies that crash."""
         await asyncio.sleep(seconds)
         for each in self.copies:
             if each.crashed:
@@ -85,7 +85,7 @@ class Stage:
             await self.work(A_WHILE)
 
     async def set_clock(self, by: timedelta) -> None:
-        """Set the clock; back no further than certificates are dated back."""
+        """Set the clock; back no further than certificates are backdated."""
         now = self.clock.now()
         self._latest = max(self._latest, now)
         await self.clock.jump_to(max(now + by, self._latest - BACKDATE))
@@ -108,7 +108,7 @@ class Stage:
         await another.start({kind: self.behind(kind, behind) for kind in KINDS})
 
     async def take_over(self, *, overlap: bool) -> None:
-        """Have the other copy write from now on; for a while perhaps both do."""
+        """Let the other copy write from now on; with an overlap both do for a while."""
         first, second = self.copies
         if overlap:
             second.leader_fence.given.set()
@@ -126,15 +126,15 @@ class Stage:
             await each.kill()
 
     def behind(self, kind: str, events: int) -> int:
-        """How far a list may be behind: nobody shows what was before all was last quiet."""
+        """Limit how stale a list may be: no list is older than the last rest."""
         return min(events, len(self.server.history[kind]) - self._quiet_at.get(kind, 0))
 
-    # What must not be written
+    # Judging writes
 
     def _judge(self, place: Place, before: Manifest | None, after: Manifest | None) -> None:
         try:
             self.wrong += self._faults(place, before, after)
-        except Exception as error:  # noqa: BLE001 - else the operator would take it for its own
+        except Exception as error:  # noqa: BLE001 - otherwise the operator would handle it as its own
             self.wrong.append(f"cannot judge {place}: {error!r}")
 
     def _faults(
@@ -169,7 +169,7 @@ class Stage:
     # Rest
 
     async def calm(self) -> None:
-        """Nothing fails any more, and nobody does anything: then everything is as it should be."""
+        """End all faults, wait for rest, and assert that everything is as declared."""
         self.server.refusals.clear()
         self.server.crash_after = 0
         for each in self.copies:
@@ -188,7 +188,7 @@ class Stage:
         self._quiet_at = {kind: len(events) for kind, events in self.server.history.items()}
 
     def _faults_at_rest(self) -> Iterator[str]:
-        """Yield what is not as declared, now that the cluster is at rest."""
+        """Yield the faults of the cluster at rest."""
         objects = self.server.objects
         declared = [each for (kind, _), each in objects.items() if kind in DECLARED]
         yield from AtRest(objects, view_of(declared, self.clock.now())).faults()
@@ -201,7 +201,7 @@ class Stage:
             await self.live(MINUTE)
             minutes += 1
             quiet = quiet + 1 if len(self.server.log) == before else 0
-            # a certificate may be renewed in the last of them
+            # a certificate may be renewed in the last minutes
             assert minutes < PATIENCE + 5 * QUIET, f"still writes {self.server.log[-8:]}"
         for place in self._rotating():
             status = self.server.objects[place]["status"]
@@ -220,7 +220,7 @@ class Stage:
         ]
 
     def _given_away(self) -> list[Place]:
-        """What bears neither Troth's labels nor its owner any more: a person has to remove it."""
+        """Return the objects that lost Troth's labels and their owner: a user must remove them."""
         return [
             place
             for place, manifest in self.server.objects.items()
@@ -230,7 +230,7 @@ class Stage:
         ]
 
     async def _nothing_left(self) -> None:
-        """An operator that begins now finds nothing to do, and nothing to tell."""
+        """Assert that an operator that starts now writes nothing."""
         there = ApiServer.like(self.server)
         one = Copy(there, MovableClock(self.clock.now()))
         one.leader_fence.given.set()
@@ -242,7 +242,7 @@ class Stage:
         assert not left, "an operator that begins now writes " + "\n".join(told)
 
     def _is_waiting(self, place: Place) -> bool:
-        """Whether something is handed over there, of which who begins has seen no evidence yet."""
+        """Return whether a rotation waits there for evidence that a new operator has not seen."""
         if place[0] in ("TrustDomain", "CredentialRotation") and self._rotating():
             return True
         status = self.server.objects.get(place, {}).get("status", {})
@@ -251,7 +251,7 @@ class Stage:
 
 
 def _told(server: ApiServer, place: Place) -> object:
-    """Return what is most telling of an object."""
+    """Return the most informative part of an object."""
     manifest = server.objects.get(place, {})
     return manifest.get("status") or manifest
 

@@ -1,4 +1,4 @@
-"""The stage with webhooks on it: whatever is written of them is held against what is declared."""
+"""The stage with webhooks: every write to their objects is compared with the declarations."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,14 +35,15 @@ from troth.world.observation import objects as observe
 
 PROPAGATION = timedelta(minutes=1)
 LATE = 3
-"""How many of the last versions of a Secret may be read: the one that is, and what was written
-between a read and a write.
+"""How many of the last versions of a Secret may be read.
+
+Those are the current one, and the writes between a read and a write.
 """
 
 
 @dataclass(frozen=True)
 class Made:
-    """A key that Troth made: when, by the wall clock and by one that nobody can set."""
+    """When Troth made a key, by the wall clock and by the monotonic one."""
 
     at: datetime
     uptime: float
@@ -56,12 +57,12 @@ class WebhookStage(Stage):
         self._made: dict[tuple[Ref, str], Made] = {}
         """Every key that Troth made, by the Secret and its text."""
         self._signing_since: dict[tuple[Ref, str], float] = {}
-        """Since when gateways sign with which key."""
+        """Time since which each gateway signs with each key."""
         self._told: dict[Place, Manifest] = {}
-        """What Troth wrote last for the gateways."""
+        """Documents that Troth wrote last for the gateways."""
         self._views = self.history.each(Hooks)
 
-    # What must not be written
+    # Judging writes
 
     def _faults_of_write(
         self, place: Place, before: Manifest | None, after: Manifest | None
@@ -123,7 +124,7 @@ class WebhookStage(Stage):
             yield f"{place} lets in {target}, and nobody agrees"
 
     def _has_good_keys(self, hooks: Hooks, ref: Ref, compiled: Manifest) -> bool:
-        """Whether every key is one of the sender's that was there a moment ago."""
+        """Return whether every key is one of the sender's recent keys."""
         keys, source = keys_of(compiled), hooks.source(ref)
         scheme = (hooks.inbound(ref) or {})["scheme"]
         if source is None:
@@ -140,7 +141,7 @@ class WebhookStage(Stage):
             not keys or any(keys.items() <= data.items() for data in mine)
         )
 
-    # The keys that Troth makes
+    # Generated keys
 
     def _faults_of_turn(
         self, secret: Ref, before: Manifest | None, after: Manifest
@@ -171,7 +172,7 @@ class WebhookStage(Stage):
             )
 
     def _known(self, secret: Ref, data: dict[str, bytes]) -> dict[str, Made]:
-        """Of a Secret's keys those that Troth made, the newest last."""
+        """Return the keys of a Secret that Troth made, the newest last."""
         made = {
             name: self._made[secret, encoded_key(text)]
             for name, text in data.items()
@@ -180,7 +181,7 @@ class WebhookStage(Stage):
         return dict(sorted(made.items(), key=lambda item: item[1].uptime))
 
     def _retired(self, ref: Ref, secret: Ref, data: dict[str, bytes], name: str) -> bool:
-        """Whether another has taken a key's place, for as long as both must be good."""
+        """Return whether a newer key is in use, and the overlap of both has passed."""
         known = self._known(secret, data)
         if not known or list(known)[-1] == name:
             return False
@@ -195,7 +196,7 @@ class WebhookStage(Stage):
         return in_use and lived >= self._overlap(ref)
 
     def _overlap(self, ref: Ref) -> int:
-        """The least that anybody may take for the overlap, in seconds."""
+        """Return the lowest overlap that any version declares, in seconds."""
         return max(
             (
                 min(seconds(each["spec"].get("overlap", "0s")) if each else 0 for each in versions)
@@ -222,7 +223,7 @@ class WebhookStage(Stage):
                 yield dict(parse_member(text))
 
     def _asked(self, ref: Ref, secret: Ref, data: dict[str, bytes]) -> bool:
-        """Whether a rotation asks for another key than the newest."""
+        """Return whether a rotation requests a key after the newest."""
         known = self._known(secret, data)
         newest = list(known.values())[-1].at if known else None
         specs = [each["spec"] for versions in self._rotations(ref) for each in versions if each]
@@ -233,7 +234,7 @@ class WebhookStage(Stage):
             for spec in specs
         )
 
-    # The keys of gateways
+    # Gateways' keys
 
     def _note_signing(self, secret: Ref, after: Manifest) -> None:
         kid = kid_of(observe.decoded(after).get(PEM, b""))
@@ -260,7 +261,7 @@ class WebhookStage(Stage):
         return self.server.objects.get(("Secret", Ref(place[0], f"{place[1]}-identity")), {})
 
     def _faults_of_trust(self, ref: Ref, before: Manifest, after: Manifest) -> Iterator[str]:
-        """Yield what a target is told that nobody declares, and what it must not forget."""
+        """Yield each undeclared route that a target gained, and each needed key that it lost."""
         if not ref.name.endswith("-identity"):
             return
         me = identity_of(after)
@@ -276,7 +277,7 @@ class WebhookStage(Stage):
                 yield f"{me} was made to forget the key of {gateway}"
 
     def _is_closed(self, gateway: Identity, target: Identity) -> bool:
-        """Say whether an edge is closed because a document of one side cannot be narrowed."""
+        """Return whether an edge is closed because a document of one side cannot be narrowed."""
         ends = (target, gateway, True), (gateway, target, False)
         return any(
             narrowing.closes(Ref(*peer), inbound=inbound)
@@ -286,7 +287,7 @@ class WebhookStage(Stage):
         )
 
     def _always_signed(self, gateway: Identity) -> str | None:
-        """The key that a gateway has signed with since all was last quiet, if it was one."""
+        """Return the only kid with which a gateway has signed since the last rest, if any."""
         place = "Secret", Ref(gateway[0], gateway[1] + SIGNING_SUFFIX)
         begun = self._quiet_at.get("Secret", 0)
         past = [event for event in self.server.history["Secret"][:begun] if event.place == place]
@@ -300,7 +301,7 @@ class WebhookStage(Stage):
     # Rest
 
     def _given_away(self) -> list[Place]:
-        """As always; and what only a person can mend."""
+        """Return also the Secrets that only a user can repair."""
         return [
             *super()._given_away(),
             *(

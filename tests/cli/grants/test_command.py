@@ -1,4 +1,4 @@
-"""`troth grants` answers who may publish to a topic and who may consume it, and why not."""
+"""`troth grants` lists who may publish to or consume a topic, and why a grant is not live."""
 
 import copy
 import itertools
@@ -35,8 +35,8 @@ def listed(folder: Path, *arguments: str) -> list[dict[str, str]]:
     return found
 
 
-def standing(folder: Path) -> dict[tuple[str, ...], tuple[str, str]]:
-    """State and reason of each grant, by identity, action and topic."""
+def summary(folder: Path) -> dict[tuple[str, ...], tuple[str, str]]:
+    """Return state and reason of each grant, by identity, action and topic."""
     return {
         (each["identity"], each["action"], each.get("topic", "")): (
             each["state"],
@@ -46,7 +46,7 @@ def standing(folder: Path) -> dict[tuple[str, ...], tuple[str, str]]:
     }
 
 
-def test_who_publishes_and_who_consumes_is_a_line_each(tmp_path: Path) -> None:
+def test_each_producer_and_consumer_has_a_line(tmp_path: Path) -> None:
     lines = [line.split() for line in asked(written(tmp_path)).stdout.splitlines()]
     assert lines == [
         ["IDENTITY", "ACTION", "TOPIC", "GROUP", "BROKER", "POLICY", "STATE", "REASON"],
@@ -55,7 +55,7 @@ def test_who_publishes_and_who_consumes_is_a_line_each(tmp_path: Path) -> None:
     ]
 
 
-def test_a_topic_is_answered_with_every_grant_that_covers_it_and_no_other(tmp_path: Path) -> None:
+def test_topic_is_answered_with_exactly_the_grants_that_cover_it(tmp_path: Path) -> None:
     audit = policy(
         "audit", topic={"prefix": "prod.orders."}, consumers=[consumer("audit", "audit")]
     )
@@ -76,18 +76,18 @@ def test_a_topic_is_answered_with_every_grant_that_covers_it_and_no_other(tmp_pa
     assert "no grant for prod.orders is declared" in asked(folder, "prod.orders").stderr
 
 
-def test_what_a_side_lacks_is_said_below_the_grant(tmp_path: Path) -> None:
+def test_missing_consent_is_shown_below_the_grant(tmp_path: Path) -> None:
     silent = publisher()
     del silent["spec"]["publishes"]
     folder = written(tmp_path, silent)
-    assert standing(folder)[PRODUCING] == ("AwaitingIdentity", "PolicyNotNamed")
+    assert summary(folder)[PRODUCING] == ("AwaitingIdentity", "PolicyNotNamed")
     lines = asked(folder).stdout.splitlines()
     below = next(after for line, after in itertools.pairwise(lines) if "checkout" in line)
     assert below == "    shop/checkout does not name shop/orders; add it to its publishes"
 
 
-def test_a_policy_that_only_an_identity_names_is_listed_without_a_topic(tmp_path: Path) -> None:
-    found = standing(written(tmp_path, publisher("checkout", "orders", "nowhere")))
+def test_policy_that_only_an_identity_names_is_listed_without_a_topic(tmp_path: Path) -> None:
+    found = summary(written(tmp_path, publisher("checkout", "orders", "nowhere")))
     assert found["shop/checkout", "Publish", ""] == ("AwaitingPolicy", "PolicyMissing")
 
 
@@ -105,7 +105,7 @@ def test_a_policy_that_only_an_identity_names_is_listed_without_a_topic(tmp_path
         ),
     ],
 )
-def test_what_the_broker_will_not_have_is_known_without_asking_it(
+def test_grant_that_the_broker_cannot_have_is_refused_without_asking_it(
     tmp_path: Path, changed: Manifest, state: str, reason: str
 ) -> None:
     publishing = [
@@ -114,17 +114,17 @@ def test_what_the_broker_will_not_have_is_known_without_asking_it(
     assert [(each["state"], each["reason"]) for each in publishing] == [(state, reason)]
 
 
-def test_a_dead_letter_topic_is_the_consumers_to_publish_to(tmp_path: Path) -> None:
+def test_consumer_may_publish_to_its_dead_letter_topic(tmp_path: Path) -> None:
     folder = written(tmp_path, orders(deadLetter={"topic": "prod.dead"}))
     (found,) = listed(folder, "prod.dead")
     assert (found["identity"], found["action"]) == ("shop/fulfilment", "Publish")
 
 
-# What the operator has seen
+# Observations of the operator
 
 
 def published(status: Manifest) -> Granted:
-    """The grant of `checkout`, with what the operator said of the policy."""
+    """Return the grant of `checkout`, given a status of the policy."""
     cluster = in_memory()
     stored = copy.deepcopy(cluster.objects["TopicPolicy", ORDERS])
     cluster.put(stored | {"status": status})
@@ -137,16 +137,16 @@ def told(state: str, **more: Any) -> Manifest:
     return {"observedGeneration": 1, "grants": [entry | more]}
 
 
-def test_that_the_broker_has_a_grant_is_told_as_the_operator_saw_it() -> None:
+def test_observed_state_of_a_grant_is_taken_from_the_status() -> None:
     assert published(told("InSync")).state == "InSync"
     awaited = published(told("Live", reason="BrokerUnreachable", message="nobody answers"))
     assert (awaited.state, awaited.reason) == ("Live", "BrokerUnreachable")
 
 
-def test_what_was_seen_of_an_earlier_declaration_says_nothing() -> None:
+def test_status_of_an_older_generation_is_ignored() -> None:
     assert published(told("InSync") | {"observedGeneration": 0}).state == "Live"
 
 
-def test_a_status_that_refuses_what_is_agreed_by_now_is_not_repeated() -> None:
+def test_status_that_contradicts_the_declared_consent_is_ignored() -> None:
     found = published(told("AwaitingIdentity", reason="PolicyNotNamed"))
     assert (found.state, found.reason) == ("Live", "")

@@ -1,4 +1,4 @@
-"""`troth plan` shows what manifests ask for, from the files alone, and changes nothing."""
+"""`troth plan` shows the effects of manifests, from the files alone, and changes nothing."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_everything_the_manifests_ask_for_is_shown_and_the_exit_code_says_so(
+def test_every_effect_is_shown_and_reflected_in_the_exit_code(
     tmp_path: Path,
 ) -> None:
     result = planned(written(tmp_path))
@@ -51,23 +51,23 @@ def test_everything_the_manifests_ask_for_is_shown_and_the_exit_code_says_so(
         assert line in result.output.splitlines()
 
 
-def test_no_key_and_no_certificate_is_ever_shown(tmp_path: Path) -> None:
+def test_private_key_and_certificate_are_never_shown(tmp_path: Path) -> None:
     output = planned(written(tmp_path)).output
     assert "BEGIN" not in output
     assert "LS0t" not in output  # the same, in base64
 
 
-def test_two_runs_show_the_same_although_keys_are_made(tmp_path: Path) -> None:
+def test_two_runs_have_the_same_output_despite_new_keys(tmp_path: Path) -> None:
     folder = written(tmp_path)
     assert planned(folder).output == planned(folder).output
 
 
-def test_what_will_not_be_well_is_listed_with_its_mend(tmp_path: Path) -> None:
+def test_faults_are_listed_with_their_correction(tmp_path: Path) -> None:
     output = planned(written(tmp_path)).output
     assert "shop/ledger does not exist; create it or remove the entry" in output
 
 
-def test_nothing_to_do_ends_with_zero(tmp_path: Path) -> None:
+def test_plan_without_changes_exits_with_0(tmp_path: Path) -> None:
     result = planned(written(tmp_path, SHOP.split("---")[0]))
     assert result.exit_code == 0
     assert result.output.strip() == "0 to add, 0 to change, 0 to remove"
@@ -105,7 +105,7 @@ def test_nothing_to_do_ends_with_zero(tmp_path: Path) -> None:
         ("apiVersion: v1\n", "apiVersion: [\n", "line 4: not valid YAML"),
     ],
 )
-def test_a_fault_names_file_object_field_and_mend(
+def test_fault_names_file_object_field_and_correction(
     tmp_path: Path, wrong: str, right: str, sentence: str
 ) -> None:
     assert wrong in SHOP
@@ -115,7 +115,7 @@ def test_a_fault_names_file_object_field_and_mend(
     assert "Traceback" not in result.stderr
 
 
-def test_every_fault_of_every_file_is_said_at_once(tmp_path: Path) -> None:
+def test_faults_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
     folder = written(tmp_path, SHOP.replace("mtls: {}", "mtls: {lifetime: soon}"))
     (folder / "more.yaml").write_text("- a list\n")
     lines = command("plan", "-f", str(folder)).stderr.splitlines()
@@ -123,7 +123,7 @@ def test_every_fault_of_every_file_is_said_at_once(tmp_path: Path) -> None:
     assert "not a Kubernetes object; give it apiVersion, kind and metadata" in lines[0]
 
 
-def test_an_object_given_twice_is_refused(tmp_path: Path) -> None:
+def test_object_given_twice_is_rejected(tmp_path: Path) -> None:
     folder = written(tmp_path)
     (folder / "again.yaml").write_text(SHOP)
     assert (
@@ -131,17 +131,17 @@ def test_an_object_given_twice_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_folder_is_named(tmp_path: Path) -> None:
     result = command("plan", "-f", str(tmp_path / "nowhere"))
     assert result.returncode == 1
     assert "nowhere: no such file or folder" in result.stderr
 
 
-# Brokers, of which none is asked
+# Brokers, which the command does not query
 
 
 def under(title: str, output: str) -> list[str]:
-    """The indented lines below a title."""
+    """Return the indented lines below a title."""
     lines = output.splitlines()
     if title not in lines:
         return []
@@ -153,7 +153,7 @@ def _end(lines: list[str]) -> int:
     return next((at for at, line in enumerate(lines) if not line.startswith("    ")), len(lines))
 
 
-def test_grants_that_begin_are_shown_with_the_credentials_they_need(tmp_path: Path) -> None:
+def test_new_grants_are_shown_with_the_credentials_they_need(tmp_path: Path) -> None:
     output = planned(market.written(tmp_path)).output
     assert under("Grants to add", output) == [
         "prod.orders.v1 at messaging/main → shop/fulfilment, group fulfilment",
@@ -165,11 +165,11 @@ def test_grants_that_begin_are_shown_with_the_credentials_they_need(tmp_path: Pa
     ]
 
 
-def test_that_no_broker_was_asked_needs_nobodys_attention(tmp_path: Path) -> None:
+def test_unqueried_broker_needs_no_attention(tmp_path: Path) -> None:
     assert "Needs attention" not in planned(market.written(tmp_path)).output
 
 
-def test_what_a_grant_lacks_needs_attention(tmp_path: Path) -> None:
+def test_missing_consent_needs_attention(tmp_path: Path) -> None:
     silent = publisher()
     del silent["spec"]["publishes"]
     output = planned(market.written(tmp_path, silent)).output
@@ -182,20 +182,20 @@ def test_what_a_grant_lacks_needs_attention(tmp_path: Path) -> None:
     assert len(under("Grants to add", output)) == 1
 
 
-def test_nothing_begins_at_a_broker_that_is_not_changed(tmp_path: Path) -> None:
+def test_broker_in_plan_mode_gets_no_grants(tmp_path: Path) -> None:
     output = planned(market.written(tmp_path, broker(mode="Plan"))).output
     assert "Grants to add" not in output
     assert "Credentials to issue" not in output
 
 
-def test_who_shows_a_certificate_is_given_no_credential(tmp_path: Path) -> None:
+def test_client_with_a_certificate_gets_no_credential(tmp_path: Path) -> None:
     by_certificate = broker(described={"kafka": KAFKA["kafka"] | {"clients": "MTLS"}})
     output = planned(market.written(tmp_path, by_certificate)).output
     assert len(under("Grants to add", output)) == 2
     assert "Credentials to issue" not in output
 
 
-def test_a_schema_in_the_folder_is_read_and_is_no_change_of_troths(tmp_path: Path) -> None:
+def test_schema_in_the_folder_is_used_and_is_no_change(tmp_path: Path) -> None:
     schema = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -210,8 +210,8 @@ def test_a_schema_in_the_folder_is_read_and_is_no_change_of_troths(tmp_path: Pat
 
 
 def taken_back(**spec: list[Manifest]) -> AtBrokers:
-    """What changes when the policy is as `spec` says, at a broker that has all of its three rules,
-    and of whose brake two may be removed.
+    """Return the changes under a policy with `spec`, at a broker with all three rules of the old
+    policy and a brake of two removals.
     """
     cluster = broker_builders.market(broker(brake={"maxRemovals": 2}))
     give_credentials(cluster, broker_builders.CHECKOUT, broker_builders.FULFILMENT)
@@ -226,7 +226,7 @@ def taken_back(**spec: list[Manifest]) -> AtBrokers:
     return at_brokers(before, cluster.world)
 
 
-def test_grants_that_end_are_shown_and_whether_a_brake_holds_their_rules() -> None:
+def test_removed_grants_are_shown_with_the_brake_that_holds_their_rules() -> None:
     changes = taken_back(producers=[], consumers=[])
     assert changes.begin == ()
     assert changes.end == (
@@ -242,7 +242,7 @@ def test_grants_that_end_are_shown_and_whether_a_brake_holds_their_rules() -> No
     )
 
 
-def test_no_brake_holds_what_is_still_granted() -> None:
+def test_brake_does_not_count_rules_that_are_still_granted() -> None:
     changes = taken_back(producers=[])
     assert changes.end == ("shop/checkout → prod.orders.v1 at messaging/main",)
     assert changes.attention == ()
@@ -255,23 +255,21 @@ BY_NAME = SHOP.replace(
 
 
 @pytest.mark.parametrize("labels", ["", ", labels: null", ", labels: {team: shop}"])
-def test_a_namespace_is_selected_by_the_label_that_every_api_server_sets(
-    tmp_path: Path, labels: str
-) -> None:
+def test_namespace_is_selected_by_its_metadata_name_label(tmp_path: Path, labels: str) -> None:
     text = BY_NAME.replace(", labels: {environment: production}", labels)
     output = planned(written(tmp_path, text)).output
     assert "    shop/checkout → shop/payments:https" in output.splitlines()
     assert "NoTrustDomain" not in output
 
 
-def test_the_label_that_every_api_server_sets_cannot_be_given_another_value(tmp_path: Path) -> None:
+def test_metadata_name_label_cannot_have_another_value(tmp_path: Path) -> None:
     labels = ", labels: {kubernetes.io/metadata.name: bank}"
     text = BY_NAME.replace(", labels: {environment: production}", labels)
     output = planned(written(tmp_path, text)).output
     assert "    shop/checkout → shop/payments:https" in output.splitlines()
 
 
-def test_the_namespaces_of_every_cluster_are_there_without_a_manifest(tmp_path: Path) -> None:
+def test_default_namespaces_exist_without_a_manifest(tmp_path: Path) -> None:
     text = BY_NAME.replace("metadata.name: shop}", "metadata.name: default}")
     output = planned(written(tmp_path, text.replace(", namespace: shop", ""))).output
     assert "    default/checkout → default/payments:https" in output.splitlines()
@@ -279,8 +277,8 @@ def test_the_namespaces_of_every_cluster_are_there_without_a_manifest(tmp_path: 
     assert "NamespaceMissing" not in output
 
 
-async def test_what_a_cluster_is_deleting_opens_nothing_in_the_preview() -> None:
-    """An apply takes neither the deletionTimestamp nor a finalizer off."""
+async def test_terminating_resource_opens_nothing_in_the_preview() -> None:
+    """An apply removes neither the deletionTimestamp nor a finalizer."""
     manifests = list(documents(SHOP, "shop.yaml"))
     payments = next(each for each in manifests if each["metadata"]["name"] == "payments")
     held = {"deletionTimestamp": stamp(NOW), "finalizers": ["example.com/hold"]}

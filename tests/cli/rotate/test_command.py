@@ -1,4 +1,4 @@
-"""What `troth rotate` asks for, when it takes that for done, and what it shows meanwhile."""
+"""`troth rotate`: the request, the conditions under which it is done, and its output."""
 
 import io
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ PRODUCTION = target_of("TrustDomain", "production")
 ROOT = "0123456789abcdef"
 
 
-# Naming a target
+# Targets
 
 
 @pytest.mark.parametrize(
@@ -37,47 +37,47 @@ ROOT = "0123456789abcdef"
         "serviceidentity.troth.dev",
     ],
 )
-def test_a_kind_is_named_in_every_way_that_kubectl_takes(word: str) -> None:
+def test_kind_is_accepted_in_every_form_of_kubectl(word: str) -> None:
     named = parse_target(f"{word}/payments")
     assert (named.kind.name, named.name) == ("ServiceIdentity", "payments")
 
 
 @pytest.mark.parametrize("text", ["payments", "sid/", "/payments", "pod/payments", ""])
-def test_what_names_no_resource_is_refused_with_the_kinds_there_are(text: str) -> None:
+def test_unknown_resource_is_rejected_with_the_list_of_kinds(text: str) -> None:
     with pytest.raises(typer.BadParameter, match=r"such as sid/payments; .*TrustDomain \(td\)"):
         parse_target(text)
 
 
-def test_what_has_no_credential_is_not_rotated() -> None:
+def test_resource_without_a_credential_is_rejected() -> None:
     with pytest.raises(FaultyManifests, match="name a ServiceIdentity or TrustDomain"):
         target_of("CredentialRotation", "monthly")
 
 
-def test_watching_without_asking_is_refused() -> None:
+def test_watch_without_a_request_is_rejected() -> None:
     result = CliRunner().invoke(app, ["rotate", "sid/payments", "--watch"])
     assert result.exit_code == 2
     assert "add --now" in result.output
 
 
-# What is asked for
+# Requests
 
 
 def asked(*rotations: Manifest, name: str = "", now: datetime = NOW) -> Manifest:
     return rotate_now(PAYMENTS, "shop", rotations, name, now).manifest()
 
 
-def test_without_a_rotation_one_of_its_own_is_made() -> None:
+def test_target_without_a_rotation_gets_its_own() -> None:
     manifest = asked(rotation(target="web"))
     assert manifest == rotation(requestedAt=stamp(NOW + SECOND))
     CredentialRotation.parse(manifest)
 
 
-def test_the_only_rotation_of_the_target_is_used_and_nothing_else_of_it_is_applied() -> None:
+def test_only_rotation_of_the_target_is_used_with_just_the_request() -> None:
     manifest = asked(rotation(name="monthly", every="720h"), rotation(target="web"))
     assert manifest == rotation(name="monthly", requestedAt=stamp(NOW + SECOND))
 
 
-def test_of_several_the_one_that_the_command_would_make_is_used() -> None:
+def test_default_name_is_used_among_several_rotations() -> None:
     several = rotation(name="monthly"), rotation(name="weekly")
     assert asked(*several)["metadata"]["name"] == "payments-rotation"
     assert asked(*several, rotation())["metadata"]["name"] == "payments-rotation"
@@ -85,12 +85,12 @@ def test_of_several_the_one_that_the_command_would_make_is_used() -> None:
     assert asked(*several, name="new")["metadata"]["name"] == "new"
 
 
-def test_a_rotation_of_something_else_is_not_taken_by_its_name() -> None:
+def test_named_rotation_of_another_target_is_rejected() -> None:
     with pytest.raises(FaultyManifests, match="rotates ServiceIdentity web; choose another"):
         asked(rotation(target="web", name="weekly"), name="weekly")
 
 
-def test_what_is_committed_says_everything_that_is_there() -> None:
+def test_committed_manifest_has_every_existing_field() -> None:
     monthly = rotation(name="monthly", every="720h")
     committed = rotate_now(PAYMENTS, "shop", [monthly], "", NOW).committed()
     assert committed == rotation(name="monthly", every="720h", requestedAt=stamp(NOW + SECOND))
@@ -102,13 +102,13 @@ def test_what_is_committed_says_everything_that_is_there() -> None:
         (NOW, None, NOW + SECOND),
         (NOW + timedelta(milliseconds=999), None, NOW + SECOND),
         (NOW + timedelta(milliseconds=999), NOW, NOW + SECOND),
-        # a clock that is behind the operator's
+        # The clock may be behind the operator's.
         (NOW, NOW, NOW + SECOND),
         (NOW, NOW + SECOND, NOW + 2 * SECOND),
         (NOW, NOW + timedelta(hours=1), NOW + timedelta(hours=1) + SECOND),
     ],
 )
-def test_a_request_is_a_whole_second_later_than_anything_made_so_far(
+def test_request_is_a_whole_second_later_than_the_last_rotation(
     now: datetime, last: datetime | None, moment: datetime
 ) -> None:
     status = {"lastRotated": stamp(last)} if last else {}
@@ -116,14 +116,14 @@ def test_a_request_is_a_whole_second_later_than_anything_made_so_far(
     assert manifest["spec"]["requestedAt"] == stamp(moment)
 
 
-def test_the_longest_name_leaves_room_for_what_is_added() -> None:
+def test_longest_name_leaves_room_for_the_suffix() -> None:
     long = target_of("ServiceIdentity", "a" * 62 + "b")
     request = rotate_now(long, "shop", [], "", NOW)
     assert len(request.ref.name) == 63
     CredentialRotation.parse(request.manifest())
 
 
-def test_a_compromised_root_is_declared_in_a_rotation_of_its_own() -> None:
+def test_compromised_root_gets_a_rotation_of_its_own() -> None:
     yearly = rotation("TrustDomain", "production", OWN, "yearly", every="8760h")
     manifest = drop_root(PRODUCTION, OWN, [yearly], "", ROOT).manifest()
     name = "production-compromised-01234567"
@@ -131,7 +131,7 @@ def test_a_compromised_root_is_declared_in_a_rotation_of_its_own() -> None:
     CredentialRotation.parse(manifest)
 
 
-def test_the_record_of_a_compromised_root_is_not_used_for_other_requests() -> None:
+def test_record_of_a_compromised_root_is_not_used_for_other_requests() -> None:
     record = rotation("TrustDomain", "production", OWN, "record", compromised=ROOT)
     request = rotate_now(PRODUCTION, OWN, [record], "", NOW)
     assert request.ref == Ref(OWN, "production-rotation")
@@ -139,15 +139,15 @@ def test_the_record_of_a_compromised_root_is_not_used_for_other_requests() -> No
         rotate_now(PRODUCTION, OWN, [record], "record", NOW)
 
 
-def test_one_record_does_not_take_the_place_of_another() -> None:
+def test_record_of_a_compromised_root_does_not_replace_another() -> None:
     record = rotation("TrustDomain", "production", OWN, "record", compromised=ROOT)
     with pytest.raises(FaultyManifests, match="is the record of a compromised root or key"):
         drop_root(PRODUCTION, OWN, [record], "record", "f" * 16)
     assert drop_root(PRODUCTION, OWN, [record], "record", ROOT).manifest() == record
 
 
-def test_what_has_the_name_of_a_new_request_and_is_for_something_else_is_left_alone() -> None:
-    """What is applied replaces what the same person applied before: a record would be gone."""
+def test_existing_rotation_for_another_purpose_is_left_alone() -> None:
+    """An apply replaces the fields that the same user applied before, so a record would be lost."""
     name = "production-rotation"
     record = rotation("TrustDomain", "production", OWN, name, compromised=ROOT)
     with pytest.raises(
@@ -160,7 +160,7 @@ def test_what_has_the_name_of_a_new_request_and_is_for_something_else_is_left_al
     assert rotate_now(PRODUCTION, OWN, [namesakes], "other", NOW).ref == Ref(OWN, "other")
 
 
-# When it is over
+# End
 
 
 FOLLOWED = Followed(Ref("shop", "payments-rotation"), 2, PAYMENTS, Ref("shop", "payments"), NOW)
@@ -173,7 +173,7 @@ def told(
     generation: int = 2,
     **spec: str,
 ) -> Manifest:
-    """A rotation and what its status says."""
+    """Return a rotation with a status."""
     truth = str(reason == "InPlace")
     status: Manifest = {"phase": phase, "observedGeneration": generation, "blockers": []}
     status |= {"lastRotated": stamp(made)} if made else {}
@@ -188,25 +188,25 @@ def conditions(reason: str, **truths: str) -> list[Manifest]:
     ]
 
 
-def test_it_is_done_when_the_credential_in_use_was_made_since_and_all_is_idle() -> None:
+def test_request_is_done_when_the_new_credential_is_in_use_and_idle() -> None:
     assert sight(FOLLOWED, told(made=NOW), None).end is End.DONE
     assert sight(FOLLOWED, told(made=NOW - SECOND), None).end is None
     assert sight(FOLLOWED, told(made=None), None).end is None
     assert sight(FOLLOWED, told("Overlapping", made=NOW), None).end is None
 
 
-def test_a_status_of_before_the_request_counts_for_nothing() -> None:
+def test_status_from_before_the_request_is_ignored() -> None:
     before = sight(FOLLOWED, told(made=NOW, reason="TargetMissing", generation=1), None)
     assert (before.seen, before.end) == (False, None)
 
 
-def test_what_needs_a_person_ends_it() -> None:
+def test_stalled_rotation_ends_the_wait() -> None:
     seen = sight(FOLLOWED, told(reason="TargetMissing"), None)
     assert (seen.end, seen.sentence) == (End.STALLED, "because of TargetMissing")
 
 
 @pytest.mark.parametrize("reason", ["OverlapTooLong", "TimeZoneUnknown", "WindowNeverOpens"])
-def test_what_is_wrong_with_the_schedule_holds_up_no_request(reason: str) -> None:
+def test_fault_of_the_schedule_does_not_end_the_wait(reason: str) -> None:
     assert sight(FOLLOWED, told(reason=reason), None).end is None
     assert sight(FOLLOWED, told(reason=reason, made=NOW), None).end is End.DONE
 
@@ -220,14 +220,12 @@ def target(certificate: str, stalled: str) -> Manifest:
     ("certificate", "stalled", "end"),
     [("False", "True", End.STALLED), ("False", "False", None), ("True", "True", None)],
 )
-def test_a_target_whose_credential_needs_a_person_ends_it_too(
-    certificate: str, stalled: str, end: End | None
-) -> None:
+def test_stalled_target_ends_the_wait(certificate: str, stalled: str, end: End | None) -> None:
     assert sight(FOLLOWED, told(), target(certificate, stalled)).end is end
     assert sight(FOLLOWED, told(made=NOW), target(certificate, stalled)).end is End.DONE
 
 
-def test_a_request_that_is_taken_back_or_deleted_is_over() -> None:
+def test_changed_or_deleted_request_ends_the_wait() -> None:
     earlier = told(requestedAt=stamp(NOW - SECOND))
     assert "was changed and no longer requests this" in sight(FOLLOWED, earlier, None).sentence
     later = told(requestedAt=stamp(NOW + SECOND))
@@ -235,7 +233,7 @@ def test_a_request_that_is_taken_back_or_deleted_is_over() -> None:
     assert "was deleted" in sight(FOLLOWED, None, None).sentence
 
 
-def test_a_compromised_root_is_done_when_it_is_listed_no_more_and_nobody_is_cut_off() -> None:
+def test_compromised_root_is_done_when_unlisted_and_no_leaf_is_pending() -> None:
     asked = Followed(Ref(OWN, "emergency"), 1, PRODUCTION, Ref("", "production"), compromised=ROOT)
     record = rotation("TrustDomain", "production", OWN, compromised=ROOT)
     status = {"phase": "Idle", "observedGeneration": 1}
@@ -252,7 +250,7 @@ def test_a_compromised_root_is_done_when_it_is_listed_no_more_and_nobody_is_cut_
     assert end("", "Idle") is None
 
 
-def test_a_compromised_token_key_is_done_when_it_is_listed_no_more() -> None:
+def test_compromised_token_key_is_done_when_it_is_unlisted() -> None:
     asked = Followed(Ref(OWN, "emergency"), 1, PRODUCTION, Ref("", "production"), compromised=ROOT)
     record = rotation("TrustDomain", "production", OWN, compromised=ROOT)
 
@@ -273,7 +271,7 @@ def test_a_compromised_token_key_is_done_when_it_is_listed_no_more() -> None:
 
 
 class OneDomain:
-    """An API server that has one trust domain."""
+    """API server with one trust domain."""
 
     async def get(self, kind: str, ref: Ref) -> Manifest:
         authorities = [{"fingerprint": "f" * 16, "state": "Active"}]
@@ -285,13 +283,13 @@ class OneDomain:
 @pytest.mark.parametrize(
     ("fingerprint", "signs_tokens"), [("f" * 16, False), (ROOT, True), (ROOT + "0" * 48, True)]
 )
-async def test_a_root_and_a_token_key_are_told_apart(fingerprint: str, signs_tokens: bool) -> None:
+async def test_root_and_token_key_are_distinguished(fingerprint: str, signs_tokens: bool) -> None:
     wish = Wish(parse_target("td/production"), OWN, compromised=fingerprint)
     lost = await _compromised(cast("PersonalServer", OneDomain()), wish)
     assert (lost.fingerprint, lost.signs_tokens) == (fingerprint[:16], signs_tokens)
 
 
-async def test_what_is_neither_a_root_nor_a_token_key_is_refused_with_those_there_are() -> None:
+async def test_unknown_fingerprint_is_rejected_with_the_known_ones() -> None:
     wish = Wish(parse_target("td/production"), OWN, compromised="a" * 16)
     with pytest.raises(
         FaultyManifests, match=f"has no root or token key .*, its token keys {ROOT}"
@@ -299,7 +297,7 @@ async def test_what_is_neither_a_root_nor_a_token_key_is_refused_with_those_ther
         await _compromised(cast("PersonalServer", OneDomain()), wish)
 
 
-async def test_what_is_no_trust_domains_is_said_to_have_neither() -> None:
+async def test_compromised_is_rejected_for_other_kinds_than_trust_domain() -> None:
     wish = Wish(parse_target("sid/payments"), "shop", compromised=ROOT)
     with pytest.raises(FaultyManifests, match="only for a TrustDomain's root or token key"):
         await _compromised(cast("PersonalServer", OneDomain()), wish)
@@ -307,7 +305,7 @@ async def test_what_is_no_trust_domains_is_said_to_have_neither() -> None:
     assert "Revoke this root or token key of a TrustDomain" in told
 
 
-# What is shown
+# Output
 
 
 SIGHTS = [
@@ -320,7 +318,7 @@ SIGHTS = [
 ]
 
 
-def test_plain_lines_tell_each_phase_and_each_blocker_once() -> None:
+def test_plain_output_has_each_phase_and_each_blocker_once() -> None:
     output = io.StringIO()
     lines = Lines(Console(file=output, width=200), Passage(lambda: NOW))
     with lines:
@@ -335,7 +333,7 @@ def test_plain_lines_tell_each_phase_and_each_blocker_once() -> None:
     ]
 
 
-def test_the_same_trouble_is_told_once_until_something_is_seen_again() -> None:
+def test_repeated_error_is_printed_once_until_the_next_observation() -> None:
     output = io.StringIO()
     lines = Lines(Console(file=output, width=200))
     for _ in range(3):
@@ -345,7 +343,7 @@ def test_the_same_trouble_is_told_once_until_something_is_seen_again() -> None:
     assert output.getvalue().count("the API server cannot be reached; retrying") == 2
 
 
-def test_a_terminal_shows_a_row_a_phase_with_when_it_began_and_how_long_it_took() -> None:
+def test_terminal_shows_a_row_per_phase_with_start_and_duration() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
     now = iter(NOW + timedelta(seconds=30 * number) for number in range(len(SIGHTS)))
     moment = [NOW]

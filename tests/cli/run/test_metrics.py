@@ -1,4 +1,4 @@
-"""What Prometheus scrapes, read from the world as it is."""
+"""Metrics as Prometheus scrapes them, computed from the World."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -29,7 +29,7 @@ from tests.reconcile.serving import Running, Server, running
 from troth.cli.run.broker_metrics import broker_metrics
 from troth.cli.run.metrics import Metrics
 from troth.cluster.errors import ApiError
-from troth.planning.steps.brokers import ChangeBroker, Telling
+from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
 from troth.reconcile.brokers.work import BrokerWork
 from troth.reconcile.loop.instrumentation import BrokerChange, count_changes
 from troth.reconcile.operator import Operator
@@ -44,13 +44,13 @@ DOMAIN = ("TrustDomain", Ref("", "production"))
 
 @dataclass
 class Scraped:
-    """An engine at work, and what its metrics say."""
+    """A running engine and its metrics."""
 
     it: Running
     metrics: Metrics
 
     def samples(self, name: str) -> dict[tuple[str, ...], float]:
-        """Every sample of a metric, by its labels' values in the order of their declaration."""
+        """Return every sample of a metric, by its label values in the order of declaration."""
         (family,) = (each for each in self.metrics.registry.collect() if each.name == name)
         return {tuple(each.labels.values()): each.value for each in family.samples}
 
@@ -59,7 +59,7 @@ class Scraped:
         return str(next(each["fingerprint"] for each in listed if each["state"] == state))
 
     async def ask(self, **spec: str) -> None:
-        """Ask an hour later for a new root, or as `spec` says."""
+        """Request a new root an hour later, or a rotation as `spec` says."""
         await self.it.clock.move_to(self.it.clock.now() + HOUR)
         asked = spec or {"requestedAt": stamp(self.it.clock.now())}
         await self.it.put(rotation("TrustDomain", "production", OWN, **asked))
@@ -81,7 +81,7 @@ async def scraped(
 
 
 def condition(type_: str) -> Manifest:
-    """A condition that holds, as the operator wrote it."""
+    """Return a true condition, as the operator writes it."""
     return {
         "type": type_,
         "status": "True",
@@ -95,7 +95,7 @@ def moment(text: str) -> float:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
 
 
-async def test_an_authority_is_told_with_its_use_and_its_end() -> None:
+async def test_authority_has_its_expiry_and_its_state() -> None:
     async with scraped() as seen:
         await seen.ask()
         listed = seen.it.server.objects[DOMAIN]["status"]["authorities"]
@@ -106,7 +106,7 @@ async def test_an_authority_is_told_with_its_use_and_its_end() -> None:
         }
 
 
-async def test_leaves_are_counted_by_the_authority_that_signed_them() -> None:
+async def test_leaves_are_counted_by_their_authority() -> None:
     async with scraped(identity("payments"), identity("web")) as seen:
         active = seen.fingerprint("Active")
         assert seen.samples("troth_leaves") == {("production", active): 2}
@@ -118,7 +118,7 @@ async def test_leaves_are_counted_by_the_authority_that_signed_them() -> None:
         }
 
 
-async def test_a_leaf_of_a_root_that_was_dropped_is_counted_as_of_an_unknown_one() -> None:
+async def test_leaf_of_a_removed_root_is_counted_as_unknown() -> None:
     async with scraped(identity("payments"), identity("web")) as seen:
         stuck = ("Secret", Ref("shop", "payments-identity"))
         seen.it.server.refuses = lambda place: (
@@ -131,7 +131,7 @@ async def test_a_leaf_of_a_root_that_was_dropped_is_counted_as_of_an_unknown_one
         }
 
 
-async def test_a_refused_write_and_the_edges_closed_for_it_are_counted() -> None:
+async def test_refused_writes_and_identities_not_narrowed_are_counted() -> None:
     def payments(*scopes: str) -> Manifest:
         accepts = [{"from": {"name": "web"}, "ports": ["https"], "scopes": list(scopes)}]
         return identity("payments", ports=["https"], accepts=accepts)
@@ -150,12 +150,12 @@ async def test_a_refused_write_and_the_edges_closed_for_it_are_counted() -> None
         assert seen.samples("troth_internal_errors") == {}
 
 
-async def test_a_leaf_that_has_expired_is_not_counted() -> None:
+async def test_expired_leaf_is_not_counted() -> None:
     async with scraped(identity("payments"), since=datetime.now(UTC) - 25 * HOUR) as seen:
         assert seen.samples("troth_leaves") == {("production", seen.fingerprint("Active")): 0}
 
 
-async def test_just_one_phase_of_a_rotation_is_1() -> None:
+async def test_exactly_one_phase_of_a_rotation_is_1() -> None:
     async with scraped() as seen:
         phases = seen.samples("troth_rotation_phase")
         assert phases.pop(("production", "Idle")) == 1
@@ -172,7 +172,7 @@ async def test_just_one_phase_of_a_rotation_is_1() -> None:
         }
 
 
-async def test_the_replacement_of_a_token_key_is_told_where_there_is_one() -> None:
+async def test_token_key_rotation_phase_exists_with_tokens_only() -> None:
     async with scraped() as seen:
         assert seen.samples("troth_token_rotation_phase") == {}
         await seen.it.put(domain(tokens={}))
@@ -184,7 +184,7 @@ async def test_the_replacement_of_a_token_key_is_told_where_there_is_one() -> No
         ]
 
 
-async def test_a_rotation_tells_when_the_next_begins() -> None:
+async def test_rotation_has_the_time_of_the_next_one() -> None:
     async with scraped(identity(), rotation(every="6h")) as seen:
         status = seen.it.server.objects["CredentialRotation", Ref("shop", "payments-rotation")]
         assert seen.samples("troth_credential_rotation_next_timestamp_seconds") == {
@@ -202,7 +202,7 @@ async def test_rotations_are_counted_among_the_resources() -> None:
         }
 
 
-async def test_objects_that_cannot_be_read_are_counted_by_their_kind() -> None:
+async def test_unreadable_objects_are_counted_by_kind() -> None:
     async with scraped(identity()) as seen:
         assert seen.samples("troth_unreadable_objects") == {}
         await seen.it.put(service("web", app="web") | {UNREADABLE: "spec: nests too deep"})
@@ -220,14 +220,14 @@ async def test_objects_that_cannot_be_read_are_counted_by_their_kind() -> None:
 
 
 async def at_a_broker(seen: Scraped) -> None:
-    """Let the engine come to an end with its broker, whose admin Secret is not there."""
+    """Wait until the engine has settled with a broker whose administrator Secret is missing."""
     work = seen.it.engine.background
     assert isinstance(work, BrokerWork)
     await work.settled()
     await seen.it.settle()
 
 
-async def test_whether_a_broker_answers_is_told_once_it_was_looked_at() -> None:
+async def test_reachability_of_a_broker_is_exported_after_the_first_observation() -> None:
     brokers = Cluster.of(broker()).world.brokers
     assert not next(iter(broker_metrics(brokers, 0.0))).samples
     async with scraped(broker()) as seen:
@@ -235,7 +235,7 @@ async def test_whether_a_broker_answers_is_told_once_it_was_looked_at() -> None:
         assert seen.samples("troth_broker_reachable") == {("messaging", "main"): 0}
 
 
-async def test_what_the_status_of_a_broker_counts_is_told() -> None:
+async def test_counts_of_a_brokers_status_are_exported() -> None:
     status = {
         "principals": 2,
         "foreignGrants": 3,
@@ -248,7 +248,7 @@ async def test_what_the_status_of_a_broker_counts_is_told() -> None:
             assert seen.samples(f"troth_broker_{name}") == {main: value}
 
 
-async def test_grants_are_counted_by_their_state_at_each_broker() -> None:
+async def test_grants_are_counted_by_state_at_each_broker() -> None:
     async with scraped(broker(), orders(), publisher()) as seen:
         assert seen.samples("troth_topic_grants") == {
             ("messaging", "main", "AwaitingIdentity"): 1,
@@ -256,7 +256,7 @@ async def test_grants_are_counted_by_their_state_at_each_broker() -> None:
         }
 
 
-async def test_how_long_ago_a_broker_was_seen_is_counted_from_a_look_that_went_well() -> None:
+async def test_age_of_an_observation_counts_from_the_last_success() -> None:
     async with scraped(broker()) as seen:
         await at_a_broker(seen)
         assert seen.samples("troth_broker_last_look_age_seconds") == {}
@@ -268,7 +268,7 @@ async def test_how_long_ago_a_broker_was_seen_is_counted_from_a_look_that_went_w
         assert seen.samples("troth_broker_last_look_age_seconds") == {("messaging", "main"): 7}
 
 
-async def test_a_look_that_failed_is_counted_by_its_reason() -> None:
+async def test_failed_observation_is_counted_by_its_reason() -> None:
     metrics = Metrics()
     async with scraped(broker(), metrics=metrics) as seen:
         await at_a_broker(seen)
@@ -276,7 +276,7 @@ async def test_a_look_that_failed_is_counted_by_its_reason() -> None:
     assert metrics.registry.get_sample_value("troth_broker_failures_total", labels) == 1
 
 
-def test_changes_at_a_broker_are_counted_by_what_was_done() -> None:
+def test_changes_at_a_broker_are_counted_by_type() -> None:
     write = Rule("troth-shop.checkout", "TOPIC", "LITERAL", "prod.orders.v1", "WRITE")
     place = ("troth-shop.checkout", Slot.FIRST)
     metrics = Metrics()
@@ -284,7 +284,7 @@ def test_changes_at_a_broker_are_counted_by_what_was_done() -> None:
         MAIN,
         Ledger(),
         Ledger(),
-        telling=(Telling(*place, "", Ref("shop", "checkout-main")),),
+        uploads=(CredentialUpload(*place, "", Ref("shop", "checkout-main")),),
         additions=(write, replace(write, operation="READ")),
         removals=(replace(write, operation="ALTER"),),
         revocations=(("troth-shop.gone", Slot.FIRST),),

@@ -1,4 +1,4 @@
-"""`troth status` is short, fits 100 columns, and is the same for machines."""
+"""`troth status`: short, at most 100 columns wide, and also in JSON."""
 
 import io
 from datetime import timedelta
@@ -15,16 +15,16 @@ from tests.messaging import broker
 from tests.webhook_builders import URL, endpoint, issued, outbound
 from troth.cli.main import app
 from troth.cli.status.models import (
-    broker_standing,
-    domain_standing,
-    identity_standing,
-    policy_standing,
-    rotation_standing,
+    broker_summary,
+    domain_summary,
+    identity_summary,
+    policy_summary,
+    rotation_summary,
 )
 from troth.cli.status.render import WIDTH, show
 from troth.cli.status.report import Report
 from troth.cli.status.track import length, track, until
-from troth.cli.status.webhook_models import endpoint_standing
+from troth.cli.status.webhook_models import endpoint_summary
 from troth.resources.manifests import FaultyManifests
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.trust_domain.status import RotationPhase
@@ -33,7 +33,7 @@ OLD, NEW, GONE = "a" * 16, "b" * 16, "c" * 16
 
 
 def ready(manifest: Manifest, reason: str = "InPlace", **status: object) -> Manifest:
-    """A resource with what its status says."""
+    """Return a resource with a status."""
     truth = "True" if reason == "InPlace" else "False"
     condition = {"type": "Ready", "status": truth, "reason": reason, "message": f"mend {reason}"}
     return manifest | {"status": {"conditions": [condition], **status}}
@@ -77,9 +77,9 @@ MONTHLY = ready(
 
 def report(*, complete: bool = True, identities: tuple[Manifest, ...] = ()) -> Report:
     return Report(
-        trust_domains=(domain_standing(rotating(), HELD, complete=complete),),
-        credential_rotations=(rotation_standing(MONTHLY),),
-        service_identities=tuple(map(identity_standing, identities)),
+        trust_domains=(domain_summary(rotating(), HELD, complete=complete),),
+        credential_rotations=(rotation_summary(MONTHLY),),
+        service_identities=tuple(map(identity_summary, identities)),
         hidden=(),
     )
 
@@ -90,7 +90,7 @@ def shown(report: Report, *, single: bool = False) -> list[str]:
     return [line.rstrip() for line in output.getvalue().splitlines()]
 
 
-def test_a_domain_shows_its_phase_its_authorities_and_what_it_waits_for() -> None:
+def test_domain_shows_phase_authorities_and_blockers() -> None:
     assert shown(report())[:6] == [
         "TrustDomain production  ready",
         "  Idle → Preparing → Distributing → Activating → [Reissuing] → Retiring",
@@ -101,14 +101,14 @@ def test_a_domain_shows_its_phase_its_authorities_and_what_it_waits_for() -> Non
     ]
 
 
-def test_the_keys_that_sign_tokens_are_shown_and_their_track_while_one_is_replaced() -> None:
+def test_token_keys_are_shown_and_their_track_during_a_rotation() -> None:
     keys = [{"fingerprint": NEW, "state": "Active"}, {"fingerprint": OLD, "state": "Retiring"}]
     rotation = {"phase": "Retiring", "blockers": ["tokens of the old one"]}
     for under_way, before in ((rotation, 1), ({"phase": "Idle"}, 0)):
         domain = rotating()
         domain["status"] |= {"tokenKeys": keys, "tokenRotation": under_way}
-        standing = domain_standing(domain, HELD, complete=True)
-        lines = shown(report().model_copy(update={"trust_domains": (standing,)}))[6:]
+        summary = domain_summary(domain, HELD, complete=True)
+        lines = shown(report().model_copy(update={"trust_domains": (summary,)}))[6:]
         assert lines[0].endswith("Activating → [Retiring]") is bool(before)
         assert lines[before : before + 2] == [
             f"  {NEW}  Active    token key",
@@ -117,12 +117,12 @@ def test_the_keys_that_sign_tokens_are_shown_and_their_track_while_one_is_replac
         assert (lines[before + 2] == "  waiting: tokens of the old one") is bool(before)
 
 
-def test_where_not_every_identity_may_be_seen_none_are_counted() -> None:
+def test_certificates_are_not_counted_unless_all_identities_are_visible() -> None:
     lines = shown(report(complete=False))
     assert not [line for line in lines if "certificate" in line.split("waiting")[0]]
 
 
-def test_a_rotation_shows_its_track_its_age_and_when_the_next_begins() -> None:
+def test_rotation_shows_track_age_and_next_rotation() -> None:
     assert shown(report())[-4:] == [
         "CredentialRotation shop/monthly  ready",
         "  rotates ServiceIdentity payments, last rotated 3h ago, next rotation in 29d",
@@ -131,7 +131,7 @@ def test_a_rotation_shows_its_track_its_age_and_when_the_next_begins() -> None:
     ]
 
 
-def test_of_many_identities_only_those_that_need_somebody_are_shown() -> None:
+def test_many_identities_show_only_those_that_need_attention() -> None:
     many = tuple(holding(f"service-{number}", NEW) for number in range(500))
     lines = shown(report(identities=(*many, holding("web", OLD, "SharedIdentity"))))
     assert lines[-6:] == [
@@ -144,7 +144,7 @@ def test_of_many_identities_only_those_that_need_somebody_are_shown() -> None:
     ]
 
 
-def test_a_single_identity_is_shown_though_it_is_well() -> None:
+def test_single_identity_is_shown_though_it_is_ready() -> None:
     lines = shown(report(identities=(holding("payments", NEW),)), single=True)
     assert lines[-3] == "ServiceIdentity shop/payments  ready"
 
@@ -152,15 +152,15 @@ def test_a_single_identity_is_shown_though_it_is_well() -> None:
 def messages(*policies: Manifest, main: Manifest) -> Report:
     return Report(
         trust_domains=(),
-        message_brokers=(broker_standing(main),),
+        message_brokers=(broker_summary(main),),
         credential_rotations=(),
         service_identities=(),
-        topic_policies=tuple(map(policy_standing, policies)),
+        topic_policies=tuple(map(policy_summary, policies)),
         hidden=(),
     )
 
 
-def test_a_broker_shows_what_troth_has_there_and_what_others_have() -> None:
+def test_broker_shows_own_and_foreign_grants() -> None:
     main = ready(broker(), principals=2, foreignGrants=3)
     assert shown(messages(main=main)) == [
         "MessageBroker messaging/main  ready",
@@ -174,7 +174,7 @@ def test_a_broker_shows_what_troth_has_there_and_what_others_have() -> None:
     ]
 
 
-def test_of_many_policies_only_those_that_need_somebody_are_shown() -> None:
+def test_many_policies_show_only_those_that_need_attention() -> None:
     entry = {"identity": "shop/checkout", "action": "Publish"}
     grants = [entry | {"state": "InSync"}, entry | {"state": "Live"}]
     late = ready(orders("late", topic={"prefix": "prod.late."}), "AwaitingBroker", grants=grants)
@@ -193,7 +193,7 @@ def webhooks(*endpoints: Manifest) -> Report:
         trust_domains=(),
         credential_rotations=(),
         service_identities=(),
-        webhook_endpoints=tuple(map(endpoint_standing, endpoints)),
+        webhook_endpoints=tuple(map(endpoint_summary, endpoints)),
         hidden=(),
     )
 
@@ -210,7 +210,7 @@ KEYS = [
 ]
 
 
-def test_a_webhook_shows_where_it_leads_and_when_each_key_was_last_used() -> None:
+def test_webhook_shows_its_target_and_the_last_use_of_each_key() -> None:
     charges = ready(endpoint(), keys=KEYS, residualReplay="none", url=URL)
     assert shown(webhooks(charges), single=True) == [
         "WebhookEndpoint shop/stripe-charges  ready",
@@ -222,7 +222,7 @@ def test_a_webhook_shows_where_it_leads_and_when_each_key_was_last_used() -> Non
     ]
 
 
-def test_of_many_webhooks_only_those_that_need_somebody_are_shown() -> None:
+def test_many_webhooks_show_only_those_that_need_attention() -> None:
     late = ready(issued("GitHub"), "SecretMissing", residualReplay="GitHub signs no time")
     lines = shown(webhooks(*(ready(endpoint(f"hook-{each}")) for each in range(500)), late))
     assert lines == [
@@ -237,7 +237,7 @@ def test_of_many_webhooks_only_those_that_need_somebody_are_shown() -> None:
 
 
 def unsigned(days: int, reason: str, status: str = "True") -> Manifest:
-    """An endpoint that takes what nobody signed for so many days more, and how that was judged."""
+    """Return an endpoint that accepts unsigned deliveries for `days` more days, as judged."""
     taken = {"owner": "team git", "reason": "old", "expiresAt": stamp(NOW + days * DAY)}
     legacy = ready(endpoint("legacy", scheme="GitLabToken", acceptUnsigned=taken))
     judged = {"type": "UnsignedAccepted", "status": status, "reason": reason}
@@ -256,7 +256,7 @@ def unsigned(days: int, reason: str, status: str = "True") -> Manifest:
             unsigned(-2, "UnsignedExpired", "False"),
             "accepted unsigned deliveries until 2027-02-27 (2d ago); now rejects everything",
         ),
-        # whom nobody has looked at since
+        # not reconciled since it expired
         (
             unsigned(-2, "UnsignedEnding"),
             "accepted unsigned deliveries until 2027-02-27 (2d ago); now rejects everything",
@@ -267,7 +267,7 @@ def unsigned(days: int, reason: str, status: str = "True") -> Manifest:
         ),
     ],
 )
-def test_what_is_taken_unsigned_is_shown_also_among_many(legacy: Manifest, line: str) -> None:
+def test_endpoint_with_unsigned_deliveries_is_shown_among_many(legacy: Manifest, line: str) -> None:
     lines = shown(webhooks(*(ready(endpoint(f"hook-{each}")) for each in range(5)), legacy))
     assert lines[:3] == ["6 WebhookEndpoints, ready", "", "WebhookEndpoint shop/legacy  ready"]
     assert f"  {line}" in lines
@@ -275,7 +275,7 @@ def test_what_is_taken_unsigned_is_shown_also_among_many(legacy: Manifest, line:
     assert told["excepted"]["owner"] == "team git"
 
 
-def test_so_is_a_gateways_word_that_is_taken_for_everything() -> None:
+def test_ready_identity_with_gateway_only_trust_is_shown() -> None:
     trust = {
         "gateway": {"name": "edge"},
         "owner": "team git",
@@ -289,7 +289,7 @@ def test_so_is_a_gateways_word_that_is_taken_for_everything() -> None:
     report = Report(
         trust_domains=(),
         credential_rotations=(),
-        service_identities=(identity_standing(old),),
+        service_identities=(identity_summary(old),),
         hidden=(),
     )
     assert shown(report) == [
@@ -300,7 +300,7 @@ def test_so_is_a_gateways_word_that_is_taken_for_everything() -> None:
     ]
 
 
-def test_a_webhook_that_goes_out_has_no_target_here() -> None:
+def test_outbound_webhook_has_no_target() -> None:
     assert shown(webhooks(ready(outbound(), "Unsupported")), single=True) == [
         "WebhookEndpoint shop/partner  not ready: Unsupported",
         "  StandardWebhooks, outbound",
@@ -309,7 +309,7 @@ def test_a_webhook_that_goes_out_has_no_target_here() -> None:
     ]
 
 
-def test_the_longest_of_a_webhook_fits_and_nothing_of_a_key_id_is_lost() -> None:
+def test_longest_webhook_fits_and_its_key_ids_are_complete() -> None:
     name = "k" * 253
     key = {"id": name, "fingerprint": NEW, "state": "Current", "lastVerified": stamp(NOW)}
     charges = ready(endpoint("e" * 253), keys=[key], residualReplay="a very long sentence " * 20)
@@ -319,7 +319,7 @@ def test_the_longest_of_a_webhook_fits_and_nothing_of_a_key_id_is_lost() -> None
     assert any(NEW in line and "Current" in line for line in lines)
 
 
-def test_machines_read_of_a_webhook_what_people_read() -> None:
+def test_json_of_a_webhook_has_the_same_fields() -> None:
     charges = ready(endpoint(), keys=KEYS, residualReplay="none")
     (told,) = webhooks(charges).manifest()["webhookEndpoints"]
     assert told == {
@@ -338,13 +338,13 @@ def test_machines_read_of_a_webhook_what_people_read() -> None:
     }
 
 
-def test_nothing_is_wider_than_a_hundred_columns() -> None:
+def test_no_line_is_wider_than_a_hundred_columns() -> None:
     sentence = "a very long sentence that says what must be done about it " * 6
     blocked = ready(builders.rotation(), blockers=[sentence], phase="Prepared")
     lines = shown(
         Report(
             trust_domains=(),
-            credential_rotations=(rotation_standing(blocked),),
+            credential_rotations=(rotation_summary(blocked),),
             service_identities=(),
             hidden=(),
         )
@@ -352,23 +352,23 @@ def test_nothing_is_wider_than_a_hundred_columns() -> None:
     assert max(map(len, lines)) <= WIDTH
 
 
-def test_nothing_declared_is_said_in_words() -> None:
+def test_no_resources_is_reported() -> None:
     empty = Report(trust_domains=(), credential_rotations=(), service_identities=(), hidden=())
     assert shown(empty) == ["no resources found"]
 
 
-def test_a_resource_that_was_never_visited_stands_nowhere_yet() -> None:
-    standing = rotation_standing(builders.rotation("TrustDomain", "production", OWN))
-    assert (standing.ready, standing.reason, standing.phase) == ("Unknown", "Unvisited", "Idle")
-    assert domain_standing(builders.domain(), [], complete=True).authorities == ()
+def test_resource_without_a_status_is_unknown() -> None:
+    summary = rotation_summary(builders.rotation("TrustDomain", "production", OWN))
+    assert (summary.ready, summary.reason, summary.phase) == ("Unknown", "Unvisited", "Idle")
+    assert domain_summary(builders.domain(), [], complete=True).authorities == ()
 
 
-def test_what_another_version_writes_into_a_status_does_no_harm() -> None:
+def test_unknown_field_in_spec_or_status_is_ignored() -> None:
     newer = ready(builders.identity() | {"spec": {"newField": 1}}, colour="blue")
-    assert identity_standing(newer).ready == "True"
+    assert identity_summary(newer).ready == "True"
 
 
-def test_machines_read_the_same_in_camel_case() -> None:
+def test_json_has_the_same_fields_in_camel_case() -> None:
     (domain,) = report().manifest()["trustDomains"]
     assert domain["phase"] == "Reissuing"
     assert domain["authorities"][1] == {
@@ -384,13 +384,13 @@ def test_machines_read_the_same_in_camel_case() -> None:
 
 
 @pytest.mark.parametrize("phase", list(CredentialPhase))
-def test_a_track_marks_just_the_present_phase(phase: CredentialPhase) -> None:
+def test_track_marks_exactly_the_present_phase(phase: CredentialPhase) -> None:
     steps = track(CredentialPhase, phase.value).plain.split(" → ")
     assert [step.strip("[]") for step in steps] == [each.value for each in CredentialPhase]
     assert [step for step in steps if step.startswith("[")] == [f"[{phase.value}]"]
 
 
-def test_the_longest_track_fits() -> None:
+def test_longest_track_fits() -> None:
     assert len(track(RotationPhase, "Idle").plain) < WIDTH - 2
 
 
@@ -405,11 +405,11 @@ def test_the_longest_track_fits() -> None:
         (timedelta(days=2), "2d"),
     ],
 )
-def test_a_length_is_told_in_its_largest_unit(span: timedelta, word: str) -> None:
+def test_duration_is_shown_in_its_largest_unit(span: timedelta, word: str) -> None:
     assert length(span) == word
 
 
-def test_a_moment_that_has_come_is_now() -> None:
+def test_time_that_has_come_is_now() -> None:
     assert until(NOW, NOW) == "now"
     assert until(NOW + HOUR, NOW) == "in 60m"
 
@@ -425,7 +425,7 @@ def test_a_moment_that_has_come_is_now() -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["status", "rotate td/production"])
-def test_a_kubeconfig_that_is_none_is_told_in_a_sentence(
+def test_invalid_kubeconfig_is_reported(
     tmp_path: Path, command: str, text: str | None, sentence: str
 ) -> None:
     file = tmp_path / "kubeconfig"

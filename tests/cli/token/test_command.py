@@ -1,4 +1,4 @@
-"""`troth token` shows what a token says, never its text, and answers every check of it."""
+"""`troth token` shows a token's claims, never its text, and reports every check."""
 
 import json
 import re
@@ -34,7 +34,7 @@ from troth.pki.pem import read_certificates
 from troth.resources.manifests import FaultyManifests
 
 Made = Callable[[], str]
-"""Makes a token; of late, for a token that was made at the start of a long run has expired."""
+"""Makes a token when called: one made at the start of a long run would have expired."""
 
 
 def troth(*arguments: str, given: str = "") -> Result:
@@ -57,12 +57,12 @@ def unusual(token: str) -> list[str]:
 # Inspect
 
 
-def test_what_is_shown_is_loudly_not_verified() -> None:
+def test_output_of_inspect_begins_with_not_verified() -> None:
     assert inspected(access(STRANGER)).startswith("NOT VERIFIED")
     assert json.loads(troth("inspect", "-o", "json", given=access()).stdout)["verified"] is False
 
 
-def test_header_claims_and_times_are_told_in_words() -> None:
+def test_header_claims_and_times_are_shown() -> None:
     lines = [line.split() for line in inspected(access()).splitlines()]
     for words in (
         ["alg", "ES256"],
@@ -75,7 +75,7 @@ def test_header_claims_and_times_are_told_in_words() -> None:
     assert expiry[-3:] == ["expires", "in", "3m"]
 
 
-def test_a_transaction_token_is_told_from_an_access_token() -> None:
+def test_transaction_token_is_distinguished_from_an_access_token() -> None:
     assert "Access token" in inspected(access())
     text = inspected(transaction())
     assert "Transaction token" in text
@@ -84,7 +84,7 @@ def test_a_transaction_token_is_told_from_an_access_token() -> None:
 
 @pytest.mark.parametrize("output", ["text", "json"])
 @pytest.mark.parametrize("made", [access, transaction, lambda: forged(claims={"nested": access()})])
-def test_neither_a_token_nor_a_signature_is_ever_printed(made: Made, output: str) -> None:
+def test_token_and_signature_are_never_printed(made: Made, output: str) -> None:
     token = made()
     printed = troth("inspect", "-o", output, given=token).output
     within = claims_of(token).get("nested", token)
@@ -94,38 +94,38 @@ def test_neither_a_token_nor_a_signature_is_ever_printed(made: Made, output: str
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_neither_are_those_that_name_a_member_which_is_there_twice(output: str) -> None:
+def test_token_as_a_repeated_member_name_is_never_printed(output: str) -> None:
     within = json.dumps(access())
     token = forged(payload=f"{{{within}: 1, {within}: 2}}")
     assert access_tokens_in(troth("inspect", "-o", output, given=token).output) == []
 
 
 @pytest.mark.parametrize("length", [0, 1, 5])
-def test_a_token_is_found_wherever_a_word_has_it(length: int) -> None:
+def test_token_within_a_word_is_redacted(length: int) -> None:
     text = f"{'eyJ.' * length}{'x' * length}{access()}, and {access()}"
     assert access_tokens_in(quoted(text)) == []
     assert quoted(text).endswith(", and (token redacted)")
 
 
 def access_tokens_in(text: str) -> list[str]:
-    """Whatever stands there of a token, also where lines are broken."""
+    """Return all parts of tokens in a text, also across line breaks."""
     return re.findall("eyJhbGciOi[A-Za-z0-9_.-]*", "".join(text.split()))
 
 
-def test_a_token_comes_from_a_file_or_from_standard_input(tmp_path: Path) -> None:
+def test_token_is_read_from_a_file_or_standard_input(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(access() + "\n")
     assert "Access token" in troth("inspect", f"@{file}").stdout
     assert "Access token" in troth("inspect", "-", given=file.read_text()).stdout
 
 
-def test_a_token_on_the_command_line_is_taken_with_a_warning() -> None:
+def test_token_on_the_command_line_causes_a_warning() -> None:
     result = troth("inspect", access())
     assert "Access token" in result.stdout
     assert "history" in result.stderr
 
 
-def test_what_its_maker_wrote_does_nothing_to_a_terminal() -> None:
+def test_control_characters_of_a_token_are_not_printed() -> None:
     dangerous = "\x1b]0;owned\x07\u202e[red]\x7f\x9b1m"
     twice = f"{{{json.dumps(dangerous)}: 1, {json.dumps(dangerous)}: 2}}"
     for token in (
@@ -135,10 +135,10 @@ def test_what_its_maker_wrote_does_nothing_to_a_terminal() -> None:
     ):
         printed = inspected(token)
         assert not set("\x1b\x07\u202e\x7f\x9b") & set(printed)
-        assert "[red]" in printed  # as text, and not as a colour
+        assert "[red]" in printed  # as text, not as a colour
 
 
-def test_a_good_token_has_nothing_unusual_but_that_it_is_bound_to_nobody() -> None:
+def test_valid_token_is_unusual_only_without_a_certificate_binding() -> None:
     (sentence,) = unusual(access())
     assert sentence.startswith("it is not bound to a certificate")
     assert unusual(access(certificate=b"der")) == []
@@ -173,7 +173,7 @@ def test_a_good_token_has_nothing_unusual_but_that_it_is_bound_to_nobody() -> No
         (lambda: access() + "=", "its signature is padded with ="),
     ],
 )
-def test_what_is_unusual_is_said(token: Made, sentence: str) -> None:
+def test_unusual_properties_are_listed(token: Made, sentence: str) -> None:
     assert [each for each in unusual(token()) if sentence in each]
 
 
@@ -181,14 +181,14 @@ def test_what_is_unusual_is_said(token: Made, sentence: str) -> None:
     "text",
     ["", "no token", "a.b", "a.b.c.d.e", "%%%.e30.e30", "e30.W10.", "e30.ew.", "é.é.é"],
 )
-def test_what_is_no_token_is_refused_in_a_sentence_that_quotes_nothing(text: str) -> None:
+def test_invalid_token_is_rejected_and_not_quoted(text: str) -> None:
     result = troth("inspect", given=text)
     assert isinstance(result.exception, FaultyManifests)
     assert not text or text not in str(result.exception)
 
 
 @pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ('{"a":', "}")])
-def test_what_is_nested_without_end_is_refused_in_a_sentence(opens: str, closes: str) -> None:
+def test_deeply_nested_token_is_rejected(opens: str, closes: str) -> None:
     for levels in (DEEPEST, 600, 100_000):
         payload = f'{{"a":{opens * levels}1{closes * levels}}}'
         result = troth("inspect", given=forged(payload=payload))
@@ -206,13 +206,13 @@ def test_what_is_nested_without_end_is_refused_in_a_sentence(opens: str, closes:
     ],
     ids=["words that begin as tokens do", "parts that do", "members"],
 )
-def test_the_longest_token_is_looked_through(payload: str) -> None:
-    """By the square of its length that would take minutes."""
+def test_longest_token_is_searched_in_time(payload: str) -> None:
+    """A search quadratic in the length would take minutes."""
     shown = json.dumps(without_tokens(take_apart(forged(payload=payload)).claims))
     assert len(shown) <= len(payload)
 
 
-def test_bytes_that_are_no_text_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_token_that_is_not_utf_8_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_bytes(b"\xff" * 10)
     assert "not UTF-8 text" in str(troth("inspect", f"@{file}").exception)
@@ -237,14 +237,14 @@ def answers(folder: Path, token: str, *more: str, audience: str = PAYMENTS) -> M
     return document
 
 
-def test_a_good_token_passes_every_check_and_says_what_it_says(tmp_path: Path) -> None:
+def test_valid_token_passes_every_check_and_its_claims_are_shown(tmp_path: Path) -> None:
     document = answers(tmp_path, access())
     assert {check["answer"] for check in document["checks"]} == {"passed"}
     assert document["says"]["subject"] == CHECKOUT
     assert document["says"]["scopes"] == "payments.charge"
 
 
-def test_a_good_transaction_token_is_said_to_authenticate_nobody(tmp_path: Path) -> None:
+def test_valid_transaction_token_is_shown_to_authenticate_no_caller(tmp_path: Path) -> None:
     result = verified(tmp_path, transaction(), audience=DOMAIN)
     assert result.exit_code == 0, result.output
     assert "it does not authenticate the caller" in result.stdout
@@ -252,7 +252,7 @@ def test_a_good_transaction_token_is_said_to_authenticate_nobody(tmp_path: Path)
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_what_a_good_token_says_is_told_without_tokens(tmp_path: Path, output: str) -> None:
+def test_claims_are_shown_without_embedded_tokens(tmp_path: Path, output: str) -> None:
     within = f"{access()[:60]}.e30.AAAA"
     token = transaction(context={"tenant": "acme", "note": within})
     result = verified(tmp_path, token, "-o", output, audience=DOMAIN)
@@ -283,16 +283,14 @@ def test_what_a_good_token_says_is_told_without_tokens(tmp_path: Path, output: s
         (lambda: "", "token-malformed"),
     ],
 )
-def test_a_token_that_is_not_good_is_refused_by_name(
-    tmp_path: Path, token: Made, code: str
-) -> None:
+def test_invalid_token_is_rejected_with_its_code(tmp_path: Path, token: Made, code: str) -> None:
     document = answers(tmp_path, token())
     assert document["accepted"] is False
     assert code in document["codes"]
     assert document["says"] == {}
 
 
-def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     past = now() - timedelta(minutes=9)
     token = access(issuer="https://evil.example", audience="https://ledger.example", now=past)
     document = answers(tmp_path, token)
@@ -300,7 +298,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert {check["answer"] for check in document["checks"]} == {"passed", "failed"}
 
 
-def test_what_could_not_be_asked_is_not_said_to_have_passed(tmp_path: Path) -> None:
+def test_check_that_was_not_possible_is_untold(tmp_path: Path) -> None:
     checks = answers(tmp_path, access(STRANGER))["checks"]
     told = {check["name"]: check["answer"] for check in checks}
     assert told["type"] == "passed"
@@ -308,7 +306,7 @@ def test_what_could_not_be_asked_is_not_said_to_have_passed(tmp_path: Path) -> N
     assert {told[name] for name in ("signature", "issuer", "audience", "malformed")} == {"untold"}
 
 
-def test_each_failure_says_what_the_token_has_and_what_would_be_right(tmp_path: Path) -> None:
+def test_failure_shows_the_actual_and_the_expected_value(tmp_path: Path) -> None:
     text = verified(tmp_path, access(audience="https://ledger.example")).stdout
     words = " ".join(text.split())
     assert "token-audience: The access token is for another audience" in words
@@ -316,13 +314,13 @@ def test_each_failure_says_what_the_token_has_and_what_would_be_right(tmp_path: 
     assert text.rstrip().endswith("rejected: token-audience")
 
 
-def test_a_clock_that_is_a_minute_off_is_borne_and_said(tmp_path: Path) -> None:
+def test_clock_skew_within_the_limit_is_accepted_and_shown(tmp_path: Path) -> None:
     token = access(now=now() - timedelta(minutes=5, seconds=30))
     words = " ".join(verified(tmp_path, token).stdout.split())
     assert "it expired 30s ago, which is within the allowed clock skew" in words
 
 
-def test_a_transaction_token_of_a_domain_without_an_issuer_is_refused(tmp_path: Path) -> None:
+def test_transaction_token_of_a_domain_without_an_issuer_is_rejected(tmp_path: Path) -> None:
     mounted(tmp_path)
     (tmp_path / "identity.json").write_text(json.dumps(IDENTITY | {"issuers": {}}))
     for token in (transaction(), transaction(issuer="")):
@@ -332,7 +330,7 @@ def test_a_transaction_token_of_a_domain_without_an_issuer_is_refused(tmp_path: 
         assert json.loads(result.stdout)["codes"] == ["transaction-issuer"]
 
 
-def test_no_check_is_said_to_have_passed_that_was_not_reached(tmp_path: Path) -> None:
+def test_check_that_was_not_reached_is_never_passed(tmp_path: Path) -> None:
     mounted(tmp_path)
     (tmp_path / "identity.json").write_text(json.dumps(IDENTITY | {"issuers": {}}))
     trust = ("--bundle", str(tmp_path), "--identity", str(tmp_path), "-o", "json")
@@ -355,14 +353,14 @@ def test_no_check_is_said_to_have_passed_that_was_not_reached(tmp_path: Path) ->
         ("https://evil.example", False),
     ],
 )
-def test_the_issuer_can_be_named(tmp_path: Path, named: str, accepted: bool) -> None:
+def test_issuer_can_be_named(tmp_path: Path, named: str, accepted: bool) -> None:
     mounted(tmp_path)
     bundle = ("--bundle", str(tmp_path / "bundle-map.json"))
     result = troth("verify", "-a", PAYMENTS, *bundle, "--issuer", named, given=access())
     assert result.exit_code == (0 if accepted else 1)
 
 
-def test_without_an_issuer_nothing_is_verified(tmp_path: Path) -> None:
+def test_verify_needs_an_issuer(tmp_path: Path) -> None:
     mounted(tmp_path)
     result = troth("verify", "-a", PAYMENTS, "--bundle", str(tmp_path), given=access())
     assert result.exit_code == 2
@@ -377,7 +375,7 @@ def test_without_an_issuer_nothing_is_verified(tmp_path: Path) -> None:
         ("identity.json", '{"issuers": {"a": 1}}', "identity.json: version: Field required"),
     ],
 )
-def test_a_file_that_is_not_what_it_should_be_is_refused_in_a_sentence(
+def test_invalid_trust_file_is_reported(
     tmp_path: Path, name: str, text: str, sentence: str
 ) -> None:
     mounted(tmp_path)
@@ -388,11 +386,11 @@ def test_a_file_that_is_not_what_it_should_be_is_refused_in_a_sentence(
     assert sentence in " ".join(f"{result.exception} {result.stderr}".split())
 
 
-# Who holds it
+# Holder
 
 
 def certificate(folder: Path, spiffe_id: str = CHECKOUT, which: str = "leaf") -> tuple[Path, bytes]:
-    """A tls.crt, and the leaf in it as DER."""
+    """Return a tls.crt, and its leaf as DER."""
     profile = LeafProfile(spiffe_id, (), pki.DAY)
     pem = issue(profile, pki.key(which=which), pki.own_root(), pki.NOW)
     file = folder / f"{which}.crt"
@@ -400,7 +398,7 @@ def certificate(folder: Path, spiffe_id: str = CHECKOUT, which: str = "leaf") ->
     return file, read_certificates(pem, "tls.crt")[0].public_bytes(Encoding.DER)
 
 
-def test_a_token_in_the_hands_of_its_holder_is_good(tmp_path: Path) -> None:
+def test_token_passes_with_its_holders_certificate(tmp_path: Path) -> None:
     file, der = certificate(tmp_path)
     document = answers(tmp_path, access(certificate=der), "--certificate", str(file))
     assert document["accepted"] is True
@@ -408,7 +406,7 @@ def test_a_token_in_the_hands_of_its_holder_is_good(tmp_path: Path) -> None:
     assert "holder" not in {each["name"] for each in answers(tmp_path, access())["checks"]}
 
 
-def test_a_stolen_token_is_refused_to_whoever_else_presents_it(tmp_path: Path) -> None:
+def test_stolen_token_is_rejected_with_another_certificate(tmp_path: Path) -> None:
     _, der = certificate(tmp_path)
     renewed, _ = certificate(tmp_path, which="renewed")
     thief, _ = certificate(tmp_path, PAYMENTS, "thief")
@@ -417,26 +415,26 @@ def test_a_stolen_token_is_refused_to_whoever_else_presents_it(tmp_path: Path) -
         assert document["codes"] == ["token-holder"]
 
 
-def test_a_token_that_names_another_than_its_certificate_does_is_refused(tmp_path: Path) -> None:
+def test_token_with_another_subject_than_its_certificate_is_rejected(tmp_path: Path) -> None:
     file, der = certificate(tmp_path)
     token = access(subject=PAYMENTS, certificate=der)
     assert answers(tmp_path, token, "--certificate", str(file))["codes"] == ["token-holder"]
 
 
-def test_a_token_bound_to_nobody_is_not_taken_for_bound(tmp_path: Path) -> None:
+def test_unbound_token_is_rejected_with_a_certificate(tmp_path: Path) -> None:
     file, _ = certificate(tmp_path)
     document = answers(tmp_path, access(), "--certificate", str(file))
     assert document["codes"] == ["token-unbound"]
 
 
-def test_of_a_token_that_is_refused_nobody_is_said_to_be_the_holder(tmp_path: Path) -> None:
+def test_holder_of_a_rejected_token_is_untold(tmp_path: Path) -> None:
     file, der = certificate(tmp_path)
     token = access(STRANGER, certificate=der)
     checks = answers(tmp_path, token, "--certificate", str(file))["checks"]
     assert checks[-1] == {"name": "holder", "answer": "untold", "sentence": ""}
 
 
-def test_a_certificate_that_is_none_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_invalid_certificate_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "tls.crt"
     file.write_text("-----BEGIN PRIVATE KEY-----")
     result = verified(tmp_path, access(), "--certificate", str(file))

@@ -1,4 +1,4 @@
-"""`troth webhook` says which check of a delivery failed and why, and never what is secret."""
+"""`troth webhook` reports which check of a delivery failed and why, and never prints a secret."""
 
 import base64
 import hashlib
@@ -35,7 +35,7 @@ from tests.cli.webhooks import (
 from tests.webhook_builders import endpoint, issued, outbound
 from troth.cli.webhook.diagnosis import KeyText
 from troth.cli.webhook.render import raw
-from troth.cli.webhook.verify import Question, judge
+from troth.cli.webhook.verify import VerifyInput, judge
 from troth.resources.manifests import FaultyManifests, Manifest, dump
 from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
@@ -68,7 +68,7 @@ def hint(told: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("scheme", SIGNED)
-def test_a_good_delivery_passes_every_check(tmp_path: Path, scheme: SchemeName) -> None:
+def test_valid_delivery_passes_every_check(tmp_path: Path, scheme: SchemeName) -> None:
     told = document(tmp_path, scheme, delivery(scheme))
     assert told["accepted"] is True
     assert set(answers(told).values()) == {"passed"}
@@ -77,7 +77,7 @@ def test_a_good_delivery_passes_every_check(tmp_path: Path, scheme: SchemeName) 
 
 
 @pytest.mark.parametrize("scheme", SIGNED)
-def test_another_key_is_told_and_exits_with_1(tmp_path: Path, scheme: SchemeName) -> None:
+def test_wrong_key_is_reported_and_exits_with_1(tmp_path: Path, scheme: SchemeName) -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     others = {
@@ -97,9 +97,7 @@ def test_another_key_is_told_and_exits_with_1(tmp_path: Path, scheme: SchemeName
 
 
 @pytest.mark.parametrize("scheme", TIMED)
-def test_a_delivery_of_long_ago_is_looked_through_all_the_same(
-    tmp_path: Path, scheme: SchemeName
-) -> None:
+def test_old_delivery_is_checked_completely(tmp_path: Path, scheme: SchemeName) -> None:
     told = document(tmp_path, scheme, delivery(scheme), "--at", str(NOW + 3600))
     assert told["codes"] == ["timestamp-too-old"]
     assert {name for name, answer in answers(told).items() if answer != "passed"} == {"time"}
@@ -109,10 +107,10 @@ def test_a_delivery_of_long_ago_is_looked_through_all_the_same(
 
 
 @pytest.mark.parametrize("scheme", TIMED)
-def test_both_are_told_where_the_signature_is_wrong_as_well(
+def test_wrong_signature_is_reported_beside_an_old_timestamp(
     tmp_path: Path, scheme: SchemeName
 ) -> None:
-    """Schemes ask for the time first: that the checks before a failure passed rests on that."""
+    """Schemes check the time first; the order of the reported checks relies on this."""
     good = delivery(scheme)
     stale = replace(good, body=good.body.replace(b"evt_1", b"evt_2"))
     wrong = "content-changed" if scheme is SchemeName.HTTP_SIGNATURES else "signature-wrong"
@@ -161,7 +159,7 @@ def test_both_are_told_where_the_signature_is_wrong_as_well(
         ),
     ],
 )
-def test_the_first_check_that_fails_leaves_the_rest_untold(
+def test_first_failed_check_leaves_the_rest_untold(
     tmp_path: Path,
     scheme: SchemeName,
     change: Callable[[Delivery], Delivery],
@@ -173,12 +171,12 @@ def test_the_first_check_that_fails_leaves_the_rest_untold(
     assert {name for name, answer in answers(told).items() if answer == "untold"} == untold
 
 
-def test_a_ping_is_said_to_be_answered_at_once(tmp_path: Path) -> None:
+def test_ping_is_shown_as_answered_at_once(tmp_path: Path) -> None:
     told = document(tmp_path, SchemeName.DISCORD, delivery(SchemeName.DISCORD, b'{"type": 1}'))
     assert "at once" in told["says"]["answered"]
 
 
-def test_without_a_certificate_it_is_said_where_to_get_it() -> None:
+def test_missing_certificate_is_reported_with_its_url() -> None:
     of = raw(delivery(SchemeName.SNS), "a.example")
     told = troth("verify", "-s", "SNS", "--topic", TOPIC, "--at", str(NOW), given=of)
     words = " ".join(told.stdout.split())
@@ -186,7 +184,7 @@ def test_without_a_certificate_it_is_said_where_to_get_it() -> None:
     assert told.exit_code == 1
 
 
-def test_a_key_that_cannot_be_used_is_told_and_the_others_are_tried(tmp_path: Path) -> None:
+def test_unusable_key_is_reported_and_the_others_are_tried(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("short")
     told = document(tmp_path, GITHUB, delivery(GITHUB), "--key", f"bad={tmp_path / 'bad'}")
     assert told["accepted"] is True
@@ -196,7 +194,7 @@ def test_a_key_that_cannot_be_used_is_told_and_the_others_are_tried(tmp_path: Pa
     assert "The scheme can use none of the keys" in " ".join(result.stdout.split())
 
 
-# Why a signature is wrong
+# Hints on a wrong signature
 
 
 @pytest.mark.parametrize(
@@ -215,26 +213,26 @@ def test_a_key_that_cannot_be_used_is_told_and_the_others_are_tried(tmp_path: Pa
         ('{"a":"é"}'.encode(), '{"a":"Ã©"}'.encode(), "decoded from UTF-8 a second time"),
     ],
 )
-def test_a_body_that_was_changed_on_the_way_is_found_out(
+def test_changed_body_is_recognised(
     tmp_path: Path, scheme: SchemeName, sent: bytes, given: bytes, words: str
 ) -> None:
     told = document(tmp_path, scheme, replace(delivery(scheme, sent), body=given))
     assert any(words in each for each in told["hints"])
 
 
-def test_a_body_that_something_else_has_read_is_found_out(tmp_path: Path) -> None:
+def test_body_that_was_already_consumed_is_recognised(tmp_path: Path) -> None:
     told = document(tmp_path, GITHUB, replace(delivery(GITHUB, b""), body=b"{}"))
     assert "the sender signed an empty body" in told["hints"][-1]
 
 
 @pytest.mark.parametrize("scheme", [each for each in SIGNED if each is not SchemeName.SNS])
-def test_a_delivery_of_another_scheme_is_known(tmp_path: Path, scheme: SchemeName) -> None:
+def test_delivery_of_another_scheme_is_recognised(tmp_path: Path, scheme: SchemeName) -> None:
     asked = GITHUB if scheme is not GITHUB else SchemeName.BITBUCKET
     told = document(tmp_path, asked, delivery(scheme), text=text_of(scheme))
     assert any(f"valid for the scheme {scheme}" in each for each in told["hints"])
 
 
-def test_the_headers_of_another_scheme_are_known_without_its_key(tmp_path: Path) -> None:
+def test_headers_of_another_scheme_are_recognised_without_its_key(tmp_path: Path) -> None:
     told = document(tmp_path, SchemeName.BITBUCKET, delivery(GITHUB), text=b"x" * 20)
     assert hint(told) == "The request has the headers of the scheme GitHub."
 
@@ -250,7 +248,7 @@ def mac_of(secret: bytes, signed: bytes, digest: str = "sha256") -> str:
         (base64.b64encode(SECRET), "the base64-encoded secret"),
     ],
 )
-def test_a_secret_that_is_used_in_another_way_is_found_out(
+def test_secret_used_in_another_encoding_is_recognised(
     tmp_path: Path, secret: bytes, words: str
 ) -> None:
     header = ("x-hub-signature-256", f"sha256={mac_of(secret, BODY)}")
@@ -258,14 +256,14 @@ def test_a_secret_that_is_used_in_another_way_is_found_out(
     assert f"keyed with {words}" in hint(told)
 
 
-def test_a_secret_that_should_have_been_decoded_is_found_out(tmp_path: Path) -> None:
+def test_secret_that_should_have_been_decoded_is_recognised(tmp_path: Path) -> None:
     for how, text in (("base64", base64.b64encode(SECRET)), ("hex", SECRET.hex().encode())):
         header = ("x-hub-signature-256", f"sha256={mac_of(SECRET, BODY)}")
         told = document(tmp_path, GITHUB, delivery(GITHUB).with_headers([header]), text=text)
         assert f"keyed with the {how}-decoded secret" in hint(told)
 
 
-def test_another_layout_and_another_digest_are_found_out(tmp_path: Path) -> None:
+def test_another_signed_layout_and_another_digest_are_recognised(tmp_path: Path) -> None:
     signed = f"{NOW}:".encode() + BODY
     of = delivery(STRIPE).with_headers(
         [("stripe-signature", f"t={NOW},v1={mac_of(WHSEC, signed)}")]
@@ -286,7 +284,7 @@ def test_another_layout_and_another_digest_are_found_out(tmp_path: Path) -> None
     ],
 )
 @pytest.mark.parametrize("scheme", [SchemeName.TWILIO, SchemeName.SQUARE])
-def test_another_url_is_found_out(
+def test_another_url_is_recognised(
     tmp_path: Path, scheme: SchemeName, signed: str, given: str
 ) -> None:
     of = raw(delivery(scheme, url=signed), "other.example")
@@ -294,7 +292,7 @@ def test_another_url_is_found_out(
     assert hint(json.loads(told.stdout)).startswith(f"The signature matches the URL {signed}:")
 
 
-def test_keys_that_are_swapped_are_found_out(tmp_path: Path) -> None:
+def test_swapped_keys_are_recognised(tmp_path: Path) -> None:
     scheme = SchemeName.HTTP_SIGNATURES
     other = b"hmac-sha256:" + base64.b64encode(bytes(32))
     (tmp_path / "other").write_bytes(other)
@@ -304,12 +302,12 @@ def test_keys_that_are_swapped_are_found_out(tmp_path: Path) -> None:
     )
 
 
-# What is never printed
+# Never printed
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
 @pytest.mark.parametrize("scheme", SIGNED)
-def test_neither_a_secret_nor_the_right_signature_is_printed(
+def test_secret_and_expected_signature_are_never_printed(
     tmp_path: Path, scheme: SchemeName, output: str
 ) -> None:
     good = delivery(scheme)
@@ -322,7 +320,7 @@ def test_neither_a_secret_nor_the_right_signature_is_printed(
             assert value not in printed
 
 
-def test_what_its_sender_wrote_does_nothing_to_a_terminal(tmp_path: Path) -> None:
+def test_control_characters_of_a_delivery_are_not_printed(tmp_path: Path) -> None:
     of = delivery(GITHUB).with_headers([("x-github-delivery", "a[red]b")])
     dangerous = replace(of, headers=(*of.headers, (b"x-request-id", b"\x1b]0;owned\x07")))
     printed = troth(
@@ -338,7 +336,7 @@ def test_what_its_sender_wrote_does_nothing_to_a_terminal(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("scheme", SIGNED)
 @pytest.mark.parametrize("output", ["curl", "http"])
-def test_what_is_signed_is_verified(tmp_path: Path, scheme: SchemeName, output: str) -> None:
+def test_signed_delivery_verifies(tmp_path: Path, scheme: SchemeName, output: str) -> None:
     (tmp_path / "body").write_bytes(BODY + b"\n")
     given = [*options(tmp_path, scheme), "--body", str(tmp_path / "body"), "-o", output]
     result = troth("sign", *given, "--at", str(NOW), "--id", "delivery-7")
@@ -349,7 +347,7 @@ def test_what_is_signed_is_verified(tmp_path: Path, scheme: SchemeName, output: 
     assert b"hooks.example.com" in text
 
 
-def test_a_shell_reads_the_line_as_it_is_meant(tmp_path: Path) -> None:
+def test_shell_reads_the_printed_line_correctly(tmp_path: Path) -> None:
     body = """{"a": "it's $HOME `x` \\n é"}\n""".encode()
     (tmp_path / "body").write_bytes(body)
     given = [*options(tmp_path, GITHUB), "--body", str(tmp_path / "body")]
@@ -359,7 +357,7 @@ def test_a_shell_reads_the_line_as_it_is_meant(tmp_path: Path) -> None:
 
 
 def on_a_terminal(*arguments: str, given: bytes) -> bytes:
-    """What `troth webhook sign` prints where its output is a terminal."""
+    """Return the output of `troth webhook sign` on a terminal."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "troth.cli", "webhook", "sign", *arguments]
     try:
@@ -374,7 +372,7 @@ def on_a_terminal(*arguments: str, given: bytes) -> bytes:
 
 @pytest.mark.parametrize("output", ["curl", "http"])
 @pytest.mark.parametrize("said", [b"\x1b]0;owned\x07", b"a\rb", "\x9b2J".encode()])
-def test_what_is_signed_does_nothing_to_a_terminal_either(
+def test_control_characters_of_a_body_are_not_printed(
     tmp_path: Path, output: str, said: bytes
 ) -> None:
     given = [*options(tmp_path, GITHUB), "-o", output]
@@ -385,13 +383,13 @@ def test_what_is_signed_does_nothing_to_a_terminal_either(
     assert troth("sign", "-", *given, given=of).exit_code == 0
 
 
-def test_on_a_terminal_the_rest_is_printed_as_it_is(tmp_path: Path) -> None:
+def test_other_text_is_printed_unchanged_on_a_terminal(tmp_path: Path) -> None:
     of = b"POST /shop/x HTTP/1.1\r\nHost: hooks.example.com\r\n\r\n" + "Ämter".encode()
     seen = on_a_terminal("-", *options(tmp_path, GITHUB), "-o", "http", given=of)
     assert "Ämter".encode() in seen
 
 
-def test_headers_and_json_are_printed_for_those_who_send_otherwise(tmp_path: Path) -> None:
+def test_sign_prints_headers_or_json(tmp_path: Path) -> None:
     given = [*options(tmp_path, GITHUB), "--at", str(NOW)]
     of = raw(Delivery("POST", b"/shop/x?a=b", (), BODY), "a.example")
     headers = troth("sign", "-", *given, "-o", "headers", given=of).stdout
@@ -401,7 +399,7 @@ def test_headers_and_json_are_printed_for_those_who_send_otherwise(tmp_path: Pat
     assert told["body"] == BODY.decode()
 
 
-def test_a_described_hmac_is_signed_and_verified(tmp_path: Path) -> None:
+def test_described_hmac_is_signed_and_verified(tmp_path: Path) -> None:
     (tmp_path / "k").write_bytes(SECRET)
     (tmp_path / "body").write_bytes(BODY)
     hmacs = ("header=X-Sig", "signed={timestamp}.{url}.{body}", "timestampHeader=X-Time")
@@ -422,7 +420,7 @@ def manifest(folder: Path, *declared: Manifest) -> str:
     return str(file)
 
 
-def test_a_manifest_says_how_the_sender_signs(tmp_path: Path) -> None:
+def test_manifest_gives_the_scheme(tmp_path: Path) -> None:
     scheme = SchemeName.TWILIO
     declared = issued("Twilio", publicURL=URL, tolerance="90s")
     (tmp_path / "k").write_bytes(text_of(scheme))
@@ -433,7 +431,7 @@ def test_a_manifest_says_how_the_sender_signs(tmp_path: Path) -> None:
     assert troth("verify", *elsewhere, given=of).exit_code == 1
 
 
-def test_a_manifest_says_what_is_described_and_how_long_a_delivery_is_good(tmp_path: Path) -> None:
+def test_manifest_gives_the_hmac_description_and_the_tolerance(tmp_path: Path) -> None:
     described = {
         "header": "X-Sig",
         "signed": "{timestamp}.{body}",
@@ -454,7 +452,7 @@ def test_a_manifest_says_what_is_described_and_how_long_a_delivery_is_good(tmp_p
     assert troth("verify", *given, *wider, given=line).exit_code == 0
 
 
-def test_a_manifest_names_topics_and_components(tmp_path: Path) -> None:
+def test_manifest_gives_topics_and_components(tmp_path: Path) -> None:
     sns = endpoint(scheme="SNS", sns={"topicARNs": [TOPIC]})
     (tmp_path / "k").write_bytes(text_of(SchemeName.SNS))
     key = ["-k", str(tmp_path / "k"), "--at", str(NOW)]
@@ -467,7 +465,7 @@ def test_a_manifest_names_topics_and_components(tmp_path: Path) -> None:
     assert json.loads(told.stdout)["codes"] == ["not-covered"]
 
 
-def test_a_manifest_has_one_endpoint_that_is_inbound(tmp_path: Path) -> None:
+def test_manifest_needs_exactly_one_inbound_endpoint(tmp_path: Path) -> None:
     for declared, sentence in (
         ((), "0 WebhookEndpoints"),
         ((issued(), issued(name="other")), "2 WebhookEndpoints"),
@@ -479,7 +477,7 @@ def test_a_manifest_has_one_endpoint_that_is_inbound(tmp_path: Path) -> None:
     assert "omit the options" in str(troth("verify", *both, given=b"POST / HTTP/1.1\n\n").exception)
 
 
-# What cannot be done is said in a sentence
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -500,7 +498,7 @@ def test_a_manifest_has_one_endpoint_that_is_inbound(tmp_path: Path) -> None:
         (["-s", "GitHub", "--body", "nowhere"], "No such file"),
     ],
 )
-def test_what_is_missing_is_named(arguments: list[str], sentence: str) -> None:
+def test_missing_option_or_file_is_named(arguments: list[str], sentence: str) -> None:
     result = troth("verify", *arguments, given=b"POST / HTTP/1.1\n\n")
     assert isinstance(result.exception, FaultyManifests)
     assert sentence in str(result.exception)
@@ -515,21 +513,21 @@ def test_what_is_missing_is_named(arguments: list[str], sentence: str) -> None:
         (["--scheme", "None"], "--scheme"),
     ],
 )
-def test_what_is_no_time_and_no_scheme_is_refused(arguments: list[str], sentence: str) -> None:
+def test_invalid_time_and_unknown_scheme_are_rejected(arguments: list[str], sentence: str) -> None:
     result = troth("verify", "-s", "GitHub", *arguments, given=b"POST / HTTP/1.1\n\n")
     assert result.exit_code == 2
     assert sentence in result.stderr
 
 
 @pytest.mark.parametrize("key", [SECRET.decode(), f"k1={SECRET.decode()}", WHSEC.decode()])
-def test_a_secret_is_never_taken_from_the_command_line_and_not_quoted(key: str) -> None:
+def test_secret_on_the_command_line_is_rejected_and_not_quoted(key: str) -> None:
     result = troth("verify", "-s", "GitHub", "--key", key, given=b"POST / HTTP/1.1\n\n")
     assert isinstance(result.exception, FaultyManifests)
     assert "--key" in str(result.exception)
     assert key.removeprefix("k1=").rstrip("=") not in str(result.exception) + result.output
 
 
-def test_what_cannot_be_signed_is_said(tmp_path: Path) -> None:
+def test_delivery_that_cannot_be_signed_is_reported(tmp_path: Path) -> None:
     body = tmp_path / "body"
     body.write_bytes(b"\xff\0")
     (tmp_path / "short").write_bytes(b"text")
@@ -546,7 +544,7 @@ def test_what_cannot_be_signed_is_said(tmp_path: Path) -> None:
         assert sentence in str(result.exception)
 
 
-def test_the_largest_body_is_looked_into_without_delay() -> None:
+def test_largest_body_is_checked_without_delay() -> None:
     of = replace(delivery(GITHUB), body=b"[" * (2 << 20))
-    judgement = judge(Question(of, signing(GITHUB), (KeyText("k", SECRET),), NOW, 300))
+    judgement = judge(VerifyInput(of, signing(GITHUB), (KeyText("k", SECRET),), NOW, 300))
     assert judgement.codes == ("signature-wrong",)

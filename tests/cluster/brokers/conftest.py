@@ -1,4 +1,4 @@
-"""For each test an account of its own at a NATS, and a Troth of its own."""
+"""A NATS account and a Troth for each test."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from tests.cluster.stage import Stage
 
 @pytest.fixture
 async def market(stage: Stage, nats: Account) -> AsyncIterator[Market]:
-    """What a broker's owner and two teams have; whatever RBAC forbids fails the test."""
+    """Yield a market of one broker owner and two teams; a denied request fails the test."""
     market = await Market.on(stage, nats)
     yield market
     assert not market.forbidden

@@ -1,4 +1,4 @@
-"""A shop with a broker on a real API server, and what its people do and see."""
+"""A shop with a broker on a real API server, and the actions and observations of its users."""
 
 import asyncio
 import base64
@@ -27,7 +27,7 @@ TOPIC = "prod.orders.v1"
 
 @dataclass
 class Market:
-    """`checkout` publishes orders and `fulfilment` consumes them; `space` is the broker's."""
+    """A publisher `checkout`, a consumer `fulfilment`, and the broker's namespace `space`."""
 
     stage: Stage
     nats: Account
@@ -35,7 +35,7 @@ class Market:
 
     @classmethod
     async def on(cls, stage: Stage, nats: Account, propagation: str = "1m") -> Self:
-        """Declare the domain, and give the broker's namespace what its owner has."""
+        """Declare the domain, and give the broker's namespace its owner's Secrets."""
         await stage.domain(bundle={"propagation": propagation})
         made = cls(stage, nats, await stage.namespace())
         for each in admin_secrets(nats):
@@ -43,7 +43,7 @@ class Market:
         return made
 
     def here(self, manifest: Manifest) -> Manifest:
-        """Move what is a broker's to its namespace here."""
+        """Move a broker's manifest to its namespace here."""
         return {**manifest, "metadata": {**manifest["metadata"], "namespace": self.space}}
 
     @property
@@ -64,7 +64,7 @@ class Market:
 
     @property
     def log(self) -> Ref:
-        """The broker that is a Kafka."""
+        """The Kafka broker."""
         return Ref(self.space, "log")
 
     @property
@@ -73,15 +73,15 @@ class Market:
 
     @property
     def billing(self) -> Ref:
-        """Who publishes at the Kafka."""
+        """The publisher at the Kafka broker."""
         return Ref(self.stage.shop, "billing")
 
-    # What is declared
+    # Declarations
 
     def accounts(self, kafka: KafkaServer, **spec: Any) -> list[Manifest]:
-        """A Kafka with its owner's Secrets, a policy there, and who publishes by it.
+        """Return a Kafka broker with its owner's Secrets, a policy there, and its publisher.
 
-        All names there are this test's, for others share the server.
+        All names belong to this test, because tests share the server.
         """
         name = self.stage.name
         described = {
@@ -123,24 +123,24 @@ class Market:
         return orders(name, **here | spec)
 
     async def open(self, *more: Manifest) -> None:
-        """Declare it all, and wait until it is in place."""
+        """Declare the NATS broker, its policy and its peers, and wait until they are in place."""
         person, shop = self.stage.person, self.stage.shop
         teams = publisher(namespace=shop), subscriber(namespace=shop)
         await person.put(self.broker(), *teams, self.policy(), *more)
         await self.in_place()
 
     async def in_place(self) -> None:
-        """Wait until everybody says that it is."""
+        """Wait until every resource reports that it is in place."""
         person = self.stage.person
         for identity in (self.checkout, self.fulfilment):
             await person.ready(IDENTITY, identity)
         for kind, ref in ((POLICY, self.orders), (BROKER, self.main)):
             await person.ready(kind, ref)
 
-    # What people do
+    # Actions
 
     async def end(self) -> None:
-        """Delete both namespaces with all that is in them."""
+        """Delete both namespaces with all their contents."""
         for name in (self.space, self.stage.shop):
             await self.stage.person.delete("Namespace", Ref("", name))
 
@@ -150,20 +150,21 @@ class Market:
             await self.stage.person.misses("Namespace", Ref("", name), LONG)
 
     async def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run kubectl as a person with every right, while the operator works on."""
+        """Run kubectl as a cluster administrator, while the operator runs."""
         return await asyncio.to_thread(self.stage.sandbox.kubectl, *arguments, stdin=stdin)
 
     async def client(self, identity: Ref) -> Client:
-        """A service with the files of its Secret, and nothing else."""
+        """Return a client with the files of the service's Secret, and nothing else."""
         data = await self.data(identity)
         return await self.nats.enter(data["user.creds"], data["inbox.prefix"])
 
-    # What came of it
+    # Observations
 
     @property
     def forbidden(self) -> list[tuple[str, str, str]]:
-        """What operators asked and were not allowed, but for Events: in a namespace that ends, of
-        this test or of another, nobody may make any.
+        """Requests that RBAC denied the operators, except for Events.
+
+        Nobody may create Events in a terminating namespace, of this test or of another.
         """
         made = [each for copy in self.stage.copies for each in copy.requests.made]
         return [each for each in made if each[2] in ("401", "403") and each[1] != "events"]
@@ -172,34 +173,34 @@ class Market:
         return await self.stage.person.the("Secret", credential_ref(identity, self.main))
 
     async def data(self, identity: Ref, broker: Ref | None = None) -> dict[str, str]:
-        """The Secret with an identity's credential, as its service reads it."""
+        """Return the Secret with an identity's credential, as its service reads it."""
         place = credential_ref(identity, broker or self.main)
         data = (await self.stage.person.the("Secret", place))["data"]
         return {key: base64.b64decode(text).decode() for key, text in data.items()}
 
     async def messages(self, identity: Ref) -> Manifest:
-        """What an identity's document says of messages."""
+        """Return the messaging part of an identity's document."""
         data = (await self.stage.secret(identity))["data"]
         document = json.loads(base64.b64decode(data["identity.json"]))
         found: Manifest = document.get("messages") or {}
         return found
 
     async def principals(self) -> frozenset[str]:
-        """Whom Troth's ledger knows at the broker, nobody where there is none."""
+        """Return the principals in Troth's ledger of the broker; empty if there is none."""
         found = await self.stage.person.get("ConfigMap", ledger_ref(self.stage.own, self.main))
         return kept_ledger(found).ledger.principals if found else frozenset()
 
     async def signing_keys(self) -> int:
-        """How many credentials the account of the broker has."""
+        """Return the number of credentials in the broker's account."""
         claims = await self.nats.claims()
         return len(claims["nats"].get("signing_keys") or [])
 
     async def works(self) -> None:
-        """Wait until orders come through; nobody publishes who only consumes."""
+        """Wait until orders arrive, and assert that the consumer cannot publish."""
         await until(self._delivered, lambda heard: heard == {b"an order"})
 
     async def _delivered(self) -> set[bytes]:
-        """Return what comes through, nothing while a credential is not accepted yet."""
+        """Return the messages that arrive; empty while a credential is not accepted yet."""
         try:
             publishing = await self.client(self.checkout)
             consuming = await self.client(self.fulfilment)
@@ -211,7 +212,7 @@ class Market:
             for each in (publishing, consuming):
                 await each.flush()
             await ears.settle()
-            await ears.leave()  # who else consumes by this group next shall have it all
+            await ears.leave()  # the next consumer of this group must get every message
         except NatsError:
             return set()
         heard = ears.heard[TOPIC, "fulfilment"]
@@ -220,7 +221,7 @@ class Market:
 
     @staticmethod
     def cut_off(client: Client) -> bool:
-        """Whether the broker has ended a client's connection."""
+        """Return whether the broker has closed a client's connection."""
         return bool(client.is_closed)
 
     async def hears(self, kind: str, ref: Ref, type_: str, reason: str) -> str:

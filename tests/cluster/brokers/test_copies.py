@@ -1,4 +1,4 @@
-"""Copies of the operator that are killed, and those that go on: nothing is issued anew for that."""
+"""Copies of the operator that are killed and taken over: no credential is issued again."""
 
 import asyncio
 from pathlib import Path
@@ -14,10 +14,10 @@ from tests.cluster.witness import Witness
 from troth.world.index.brokers import credential_ref
 
 RELENTLESS = CrashPoint(1, relentless=True)
-"""Every write but those of statuses is an operator's last."""
+"""An operator crashes after each of its writes, except those of statuses."""
 
 
-async def test_who_takes_over_from_a_killed_leader_issues_and_revokes_nothing(
+async def test_takeover_from_a_killed_leader_issues_and_revokes_nothing(
     market: Market, tmp_path: Path
 ) -> None:
     stage = market.stage
@@ -47,7 +47,7 @@ async def test_who_takes_over_from_a_killed_leader_issues_and_revokes_nothing(
         assert "Traceback" not in standby.output
 
 
-async def test_operators_that_end_after_every_write_bring_it_about_all_the_same(
+async def test_operators_that_crash_after_every_write_still_converge(
     market: Market, tmp_path: Path
 ) -> None:
     stage, person = market.stage, market.stage.person

@@ -1,4 +1,4 @@
-"""A namespace ends, whatever is in it, and whether or not its broker is there still."""
+"""Deletion of namespaces with all their contents, with or without their broker."""
 
 import asyncio
 from datetime import timedelta
@@ -9,14 +9,14 @@ from troth.resources.references import Ref
 from troth.world.observation.ledger import ledger_ref
 
 
-async def test_a_namespace_ends_and_its_broker_is_told_though_the_admin_secret_goes_first(
+async def test_namespace_deletion_revokes_although_the_admin_secret_goes_first(
     market: Market,
 ) -> None:
     stage, person = market.stage, market.stage.person
     await stage.run()
     await market.open()
     client = await market.client(market.checkout)
-    for name in ("nats-admin", "nats-ca"):  # in whatever order the API server deletes
+    for name in ("nats-admin", "nats-ca"):  # the API server deletes them in any order
         await person.delete("Secret", Ref(market.space, name))
     await market.end()
     await market.gone()
@@ -26,7 +26,7 @@ async def test_a_namespace_ends_and_its_broker_is_told_though_the_admin_secret_g
     assert await person.get("ConfigMap", ledger_ref(stage.own, market.main)) is None
 
 
-async def test_a_namespace_ends_though_its_broker_is_gone(
+async def test_namespace_is_deleted_although_its_broker_is_gone(
     market: Market, nats_server: NatsServer
 ) -> None:
     stage = market.stage

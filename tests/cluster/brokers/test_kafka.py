@@ -1,4 +1,4 @@
-"""A real Kafka administered by the rights of the chart: declared, replaced, taken back."""
+"""A real Kafka, administered with the chart's RBAC: credentials issued, rotated and revoked."""
 
 import asyncio
 from datetime import timedelta
@@ -17,7 +17,7 @@ from troth.world.index.brokers import credential_ref
 MINUTE = timedelta(minutes=1)
 
 
-async def test_a_password_is_good_for_what_is_declared_until_it_is_replaced(
+async def test_password_is_valid_for_declared_access_until_it_is_rotated(
     market: Market, kafka_server: KafkaServer
 ) -> None:
     stage, person = market.stage, market.stage.person
@@ -58,7 +58,7 @@ async def test_a_password_is_good_for_what_is_declared_until_it_is_replaced(
 
 
 async def publish(server: KafkaServer, data: dict[str, str], topic: str) -> str:
-    """Publish with what a Secret has, and say what came of it."""
+    """Publish with a Secret's credential; return the outcome."""
     slots = {mechanism: slot for slot, mechanism in MECHANISM.items()}
     slot: Slot = slots[data["sasl.mechanism"]]
     client = Client(server, data["username"], data["password"], slot)

@@ -1,4 +1,4 @@
-"""Brokers and policies on a real API server and a real NATS, by the rights of the chart alone."""
+"""Life of brokers and policies on a real API server and a real NATS, with the chart's RBAC only."""
 
 import asyncio
 from datetime import timedelta
@@ -16,7 +16,7 @@ from troth.world.observation.ledger import ledger_ref
 MINUTE = timedelta(minutes=1)
 
 
-async def test_what_is_declared_works_and_a_pass_over_it_asks_nothing(market: Market) -> None:
+async def test_declared_access_works_and_another_reconcile_asks_nothing(market: Market) -> None:
     stage = market.stage
     await stage.run()
     await market.open()
@@ -35,7 +35,7 @@ async def test_what_is_declared_works_and_a_pass_over_it_asks_nothing(market: Ma
     assert ("LedgerLost", "main") not in events
 
 
-async def test_what_is_deleted_is_taken_back_and_then_gone(market: Market) -> None:
+async def test_deleted_resources_are_revoked_and_then_gone(market: Market) -> None:
     stage, person = market.stage, market.stage.person
     await stage.run()
     await market.open()
@@ -57,8 +57,8 @@ async def test_what_is_deleted_is_taken_back_and_then_gone(market: Market) -> No
     await stage.settled()
 
 
-async def test_what_goes_at_once_leaves_no_ghost(market: Market) -> None:
-    """A finalizer that comes too late makes nothing anew of what is gone."""
+async def test_resource_deleted_right_after_creation_leaves_no_ghost(market: Market) -> None:
+    """A finalizer that is written too late does not create the object again."""
     stage, person = market.stage, market.stage.person
     await stage.run()
     await market.open()
@@ -76,7 +76,7 @@ async def test_what_goes_at_once_leaves_no_ghost(market: Market) -> None:
     assert [each["metadata"]["name"] for each in await person.all(POLICY, stage.shop)] == ["orders"]
 
 
-async def test_a_credential_is_replaced_and_nothing_of_the_old_one_stays(market: Market) -> None:
+async def test_rotated_credential_leaves_nothing_of_the_old_one(market: Market) -> None:
     stage, person = market.stage, market.stage.person
     await stage.run()
     await market.open()

@@ -1,4 +1,4 @@
-"""What people do to the objects of brokers with kubectl, and what is made of it."""
+"""Changes that users make to the objects of brokers with kubectl, and Troth's reaction."""
 
 import base64
 import json
@@ -13,18 +13,18 @@ from troth.world.index.brokers import credential_ref
 from troth.world.observation.broker_secrets import TYPE
 
 LOOK = timedelta(seconds=61)
-"""After which every broker is looked at again."""
+"""Time after which Troth reads every broker again."""
 SCHEMA = {"type": "object", "properties": {"id": {"type": "string"}}}
 
 
-async def test_what_is_done_to_a_credential_is_put_right_or_told(market: Market) -> None:
+async def test_changed_credential_is_restored_or_reported(market: Market) -> None:
     stage, person = market.stage, market.stage.person
     await stage.run()
     await market.open()
     secret = credential_ref(market.checkout, market.main)
     before = await market.credential(market.checkout)
 
-    # labels are put back, and nothing is issued for that
+    # labels are restored without issuing a credential
     await market.kubectl("label", "secret", secret.name, "-n", stage.shop, f"{MANAGED_BY}-")
     labelled = await person.sees(
         "Secret", secret, lambda seen: MANAGED_BY in (seen["metadata"].get("labels") or {})
@@ -32,7 +32,7 @@ async def test_what_is_done_to_a_credential_is_put_right_or_told(market: Market)
     await stage.settled()
     assert labelled["data"] == before["data"]
 
-    # data that somebody wrote is not kept, and what it held is revoked
+    # foreign data is replaced, and the credential it held is revoked
     forged = base64.b64encode(b"forged").decode()
     await person.edit("Secret", secret, {"data": {"user.creds": forged, "more": forged}})
     mended = await person.sees(
@@ -44,7 +44,7 @@ async def test_what_is_done_to_a_credential_is_put_right_or_told(market: Market)
     assert await market.signing_keys() == 2
     await market.works()
 
-    # one that is gone is made again
+    # a deleted one is issued again
     await market.kubectl("delete", "secret", secret.name, "-n", stage.shop)
     await person.sees("Secret", secret)
     await stage.settled()
@@ -52,7 +52,7 @@ async def test_what_is_done_to_a_credential_is_put_right_or_told(market: Market)
     await market.works()
 
 
-async def test_a_secret_of_another_type_is_left_alone_until_it_is_gone(market: Market) -> None:
+async def test_secret_of_another_type_is_not_changed_until_it_is_deleted(market: Market) -> None:
     stage, person = market.stage, market.stage.person
     await stage.run()
     await market.open()
@@ -81,7 +81,7 @@ async def test_a_secret_of_another_type_is_left_alone_until_it_is_gone(market: M
     await market.works()
 
 
-async def test_an_admin_secret_that_is_changed_counts_from_the_next_look(market: Market) -> None:
+async def test_changed_admin_secret_takes_effect_at_the_next_check(market: Market) -> None:
     stage, person = market.stage, market.stage.person
     await stage.run()
     await market.open()
@@ -92,13 +92,13 @@ async def test_an_admin_secret_that_is_changed_counts_from_the_next_look(market:
     said = await market.hears(BROKER, market.main, "Ready", "AdminRefused")
     assert "operator.nk" in said
     assert "SO-nothing" not in said
-    await market.works()  # nothing is taken away from anybody for that
+    await market.works()  # no access is revoked because of it
     await person.edit("Secret", Ref(market.space, "nats-admin"), {"data": good["data"]})
     await stage.later(LOOK)
     await market.in_place()
 
 
-async def test_a_schema_that_kubectl_changes_reaches_the_identities(market: Market) -> None:
+async def test_schema_changed_with_kubectl_reaches_the_identities(market: Market) -> None:
     stage = market.stage
     await stage.run()
     labelled = {

@@ -1,7 +1,7 @@
 """The acts of a round, one at a time.
 
-web -> payments -> ledger      agreed, but ledger does not accept web
-reports -> payments            agreed, and live only while the annex is governed
+web -> payments -> ledger      consented, except that ledger does not accept web reports -> payments
+consented, and live only while the annex is governed
 """
 
 from datetime import timedelta
@@ -18,11 +18,11 @@ from troth.resources.references import Ref
 
 SECOND = timedelta(seconds=1)
 STEPS = 20
-"""How many times the propagation a root's replacement may take, though each operator waits anew."""
+"""Limit of a root rotation in propagation delays, though each operator waits from the start."""
 
 
 def declared(play: Play, *, changed: bool = False, tokens: bool = False) -> list[Manifest]:
-    """The identities, as they are first or after the change, or with tokens for the ledger."""
+    """Return the identities before or after the change, or with tokens for the ledger."""
     scopes: dict[str, Any] = {"scopes": ["ledger.post"]} if tokens else {}
     _, north, south, annex = play.stage.namespaces
     mtls: dict[str, Any] = {"keystores": ["PKCS12"]}
@@ -75,18 +75,18 @@ async def _declare_domain(play: Play, **more: Any) -> None:
 
 
 async def begin_tokens(play: Play) -> None:
-    """The domain issues tokens, and the ledger takes nothing less."""
+    """Let the domain issue tokens and the ledger require one."""
     await _declare_domain(play, tokens={})
     await play.stage.person.put(*declared(play, tokens=True))
 
 
 async def end_tokens(play: Play) -> None:
-    """As it was: nothing is left of them."""
+    """Remove the tokens: nothing of them is left."""
     await create(play)
 
 
 async def rotate_keys(play: Play) -> None:
-    """The key that signs tokens, and the root with it."""
+    """Rotate the token signing key and, with it, the root."""
     before = await _authorities(play), await _token_keys(play)
     await _request(play, DOMAIN, play.stage.name, play.stage.own)
     for _ in range(STEPS):
@@ -99,7 +99,7 @@ async def rotate_keys(play: Play) -> None:
 
 
 async def change(play: Play) -> None:
-    """A call is given up, a port moved, a DNS name added, and the annex joins."""
+    """Remove a call, move a port, add a DNS name, and let the annex join."""
     await play.stage.person.put(*declared(play, changed=True))
     await label_annex(play, play.stage.name)
 

@@ -1,6 +1,6 @@
 """The objects that Troth made, in a form that two runs can compare.
 
-Keys, serial numbers, fingerprints and UIDs become the name of what they belong to, and times a
+Keys, serial numbers, fingerprints and UIDs become the name of their owner, and times become a
 placeholder. So two runs are equal only if, for example, the certificate in a status is the one in
 the Secret and is signed by the active root.
 """
@@ -81,7 +81,7 @@ def normalised(objects: Iterable[Manifest]) -> NormalForm:
 
 
 def differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
-    """Yield where two forms differ."""
+    """Yield the differences of two forms."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted(one.keys() | other.keys()):
             yield from differences(one.get(key), other.get(key), f"{where} {key}".strip())
@@ -118,7 +118,7 @@ class _Meanings:
                 self.meaning[webhook_fingerprint(uid, text)] = f"the fingerprint of {whose}"
         self.meaning[digest(data)] = f"the digest of all of {name_of(manifest)}"
         for key, pem in data.items():
-            if key == "ca.crt":  # roots are called after the Secret that they are made in
+            if key == "ca.crt":  # a root is named after the Secret that holds its key
                 continue
             for number, certificate in enumerate(certificates_in(pem)):
                 self._learn(certificate, f"{name_of(manifest)} {key} {number}")
@@ -189,7 +189,7 @@ class _Meanings:
                     yield key, self._told(value.decode())
 
     def _bundle(self, text: str) -> Any:
-        """Return a SPIFFE bundle, or several, with keys and certificates by what they are."""
+        """Return one or several SPIFFE bundles with the meaning of each key and certificate."""
         document = json.loads(text)
         for bundle in document.get("trust_domains", {"": document}).values():
             bundle["keys"] = [
@@ -227,7 +227,7 @@ class _Meanings:
             yield self.meaning[fingerprint(other)]
 
     def _owners(self, key: Any) -> list[str]:
-        """Whose certificates a key is of."""
+        """Return the owners of a key's certificates."""
         owners = (each for each in self.certificates if each.public_key() == key)
         return sorted({self.meaning[fingerprint(each)] for each in owners})
 
@@ -241,7 +241,7 @@ class _Meanings:
 
 
 def _subject(certificate: x509.Certificate) -> dict[str, str]:
-    """Return the subject without the number that tells one root from the next."""
+    """Return the subject without the number that distinguishes roots."""
     return {
         each.rfc4514_attribute_name: str(each.value)
         for each in certificate.subject

@@ -1,8 +1,8 @@
 """A path to the API server that counts writes and crashes the operator after one of them.
 
 Writes pass one at a time, so that "after write k" is one state of the cluster. Whether the operator
-gets the answer to its last write makes no difference, because its memory is lost. So after a crash
-no request or answer passes. An operator that lives on without the answer is a case of its own.
+receives the answer to its last write makes no difference, because its memory is lost. So after a
+crash no request or answer passes. An operator that survives without the answer is a separate case.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ NOT_COUNTED = {"leases", "events"}
 
 
 class Effect(StrEnum):
-    """What happens to the operator after one of its writes."""
+    """Effect on the operator after one of its writes."""
 
     KILLED = "killed after"
     UNANSWERED = "never answered to"
@@ -27,17 +27,18 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True)
 class CrashPoint:
-    """The write, counted from 1, after which something happens to the operator; 0 for none."""
+    """Number of the write, counted from 1, after which the effect occurs; 0 for none."""
 
     write: int = 0
     effect: Effect = Effect.KILLED
     relentless: bool = False
-    """Whether it happens after every later write too, except of a status: operators could otherwise
-    revert each other's status for ever.
+    """Whether the effect also follows every later write, except of a status.
+
+    Operators could otherwise revert each other's status for ever.
     """
 
     def comes_with(self, number: int, write: Call) -> bool:
-        """Whether it happens after a write."""
+        """Return whether the effect follows a write."""
         if self.relentless:
             return 0 < self.write <= number and not write.path.endswith("/status")
         return number == self.write
@@ -51,22 +52,22 @@ class CrashingPath(FaultyPath):
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while nothing passes."""
     crashes: int = 0
-    """The number of crashes since `set_crash_point`."""
+    """Number of crashes since `set_crash_point`."""
     _point: CrashPoint = CrashPoint()
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def set_crash_point(self, point: CrashPoint) -> None:
-        """Start to count."""
+        """Set the effect, and start to count writes."""
         self.written.clear()
         self._point, self.crashes = point, 0
 
     def revive(self) -> None:
-        """Let requests pass again, for the next operator."""
+        """Let requests of the next operator pass again."""
         self.over.clear()
 
     @property
     def quiet_since(self) -> float:
-        """The time of the last request, except for leases."""
+        """Time of the last request, except for leases."""
         return next((call.at for call in reversed(self.asked) if call.resource != "leases"), 0.0)
 
     async def forward(self, request: web.Request) -> web.StreamResponse:

@@ -1,7 +1,7 @@
-"""Judges each state of each policy: whether it is as narrow as what is declared at that moment.
+"""Judge of every state of every policy: it is as narrow as the declarations at that moment.
 
-No write opens an undeclared way, and no policy is removed while its identity is declared. A way
-that is withdrawn may stay open until it is closed, but does not open again. At the end nothing
+No write opens an undeclared edge, and no policy is removed while its identity is declared. A
+revoked edge may stay open until it is closed, but does not open again. At the end nothing
 undeclared is open.
 """
 
@@ -33,18 +33,18 @@ ELSEWHERE = [
 
 @dataclass
 class Openings:
-    """What is declared at a moment, and the policies that exist."""
+    """The declarations at a moment, and the policies that exist."""
 
     now: datetime
     pods: list[Pod]
-    """One for each identity that will ever exist, and a stranger in each namespace."""
+    """One pod for each identity that will ever exist, and a stranger in each namespace."""
     objects: dict[tuple[str, Place], Manifest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._ground = Ground(self.pods, [*self.pods, *ELSEWHERE], PORTS)
 
     def see(self, sight: Sight) -> Iterator[str]:
-        """Take in one state of one object; yield what is wrong with it."""
+        """Record one state of one object; yield each violation."""
         manifest = sight.manifest
         metadata = manifest["metadata"]
         key = manifest["kind"], (metadata.get("namespace", ""), metadata["name"])
@@ -55,7 +55,7 @@ class Openings:
             yield from self._faults(before, None if sight.type == "DELETED" else manifest)
 
     def left_open(self) -> Iterator[str]:
-        """Yield the undeclared ways that are open; unsettled identities are not judged."""
+        """Yield the undeclared edges that are open; unsettled identities are not judged."""
         view = self._view()
         for (kind, _), policy in self.objects.items():
             if kind == POLICY and _guards(policy, view):
@@ -92,11 +92,11 @@ class Openings:
 
 
 def _generation(policy: Manifest) -> int:
-    """How often its spec has changed."""
+    """Return how often the object's spec has changed."""
     return int(policy["metadata"]["generation"])
 
 
 def _guards(policy: Manifest, view: View) -> bool:
-    """Whether the policy's identity is declared and governed by one trust domain."""
+    """Return whether the policy's identity is declared and governed by one trust domain."""
     me = identity_of(policy)
     return me in view.identities and not view.unsettled(me)

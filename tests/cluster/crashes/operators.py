@@ -1,4 +1,4 @@
-"""An operator that can crash and start again: a task of this process, or a process of its own."""
+"""An operator that can crash and start again: a task of this process, or a separate process."""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from troth.reconcile.operator import LEASE, Settings
 from troth.resources.references import Ref
 
 HASTY = "tests.cluster.tokens.hasty"
-"""`troth` where tokens live for seconds, and the keys that signed them so much longer."""
+"""`troth` with token lifetimes of seconds, and publication of old signing keys to match."""
 
 
 class Operator(Protocol):
-    """One operator after another."""
+    """A sequence of operators, one at a time."""
 
     propagation: timedelta
-    """The propagation delay of the trust domain, short so that no test waits for minutes."""
+    """Propagation delay of the trust domain, short so that no test waits for minutes."""
 
     async def begin(self) -> None:
-        """Start one and wait until it may write."""
+        """Start one and wait until it is the leader."""
 
     async def end(self) -> None:
         """End it without releasing its lease."""
@@ -40,8 +40,9 @@ class Operator(Protocol):
 
 @dataclass
 class Task:
-    """The operator as it is inside `troth run`, cancelled on a path that lets nothing out, and a
-    clock that stands still until it is moved.
+    """The operator inside `troth run`, on a path that passes nothing after a crash.
+
+    Its end cancels it. Its clock moves only on request.
     """
 
     stage: Stage

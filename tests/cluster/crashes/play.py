@@ -1,4 +1,4 @@
-"""A play in acts: in each the operator may meet its effect, and each has an outcome to compare."""
+"""A play in acts: each act may crash the operator, and has an outcome to compare."""
 
 import asyncio
 import time
@@ -31,38 +31,39 @@ from troth.world.observation.webhook_secrets import is_generated
 WRITTEN = ("Secret", "ConfigMap", "NetworkPolicy")
 DECLARED = ("TrustDomain", "ServiceIdentity", "WebhookEndpoint", "CredentialRotation")
 CALM = 0.3
-"""Seconds without a request after which nothing seems to be left to do. What comes later all the
-same is waited for, where it is known how the act ends, and counted in the next one.
+"""Seconds without a request after which the operator counts as idle.
+
+Later requests are awaited if the act's end is known, and count in the next act.
 """
 SURELY_CALM = 1.0
 NO_CRASH = CrashPoint()
 MOST = 60
-"""How often operators may die in an act, which needs about half as many writes."""
+"""How often operators may crash in an act, which needs about half as many writes."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an act."""
+    """The outcome of an act."""
 
     writes: list[str]
-    """What was carried out, in that order."""
+    """Writes, in the order in which the API server carried them out."""
     crashes: int
     """How often the operator crashed."""
     normal: NormalForm
     certificates: dict[str, int]
-    """How many certificates, or keys that sign, each Secret held in the course of it."""
+    """How many certificates, or signing keys, each Secret held during the act."""
     faults: list[str]
-    """What was open, at some moment, that was not declared."""
+    """Undeclared edges that were open at any moment."""
 
     def differences(self, other: "Outcome") -> Iterator[str]:
-        """Yield what became otherwise in another outcome."""
+        """Yield the differences from another outcome."""
         yield from differences(self.normal, other.normal)
         yield from differences(self.certificates, other.certificates, "certificates")
 
 
 @dataclass
 class Play:
-    """The stage, the operator, and those who look on."""
+    """The stage, the operator, and the witnesses."""
 
     stage: Stage
     path: CrashingPath
@@ -71,12 +72,12 @@ class Play:
     ground: Openings
     _heard: Counter[Witness] = field(default_factory=Counter)
     _held: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """The certificates, by their fingerprints, and the keys that each Secret holds."""
+    """Certificates by their fingerprints, and the keys that each Secret holds."""
 
     async def act(
         self, act: "Act", point: CrashPoint = NO_CRASH, *, like: Outcome | None = None
     ) -> Outcome:
-        """Play an act to its end, and have it end like another if it can."""
+        """Play an act until it ends, like another outcome if it can."""
         self.path.set_crash_point(point)
         await act(self)
         deadline = time.monotonic() + PATIENCE
@@ -91,7 +92,7 @@ class Play:
         return Outcome(writes, self.path.crashes, normal, certificates, faults)
 
     async def calm(self, seconds: float = CALM) -> None:
-        """Wait until nothing is left to do; an operator that was killed is followed by another."""
+        """Wait until the operator is idle; start another one after each kill."""
         began = time.monotonic()
         while time.monotonic() < max(self.path.quiet_since, began) + seconds:
             if self.path.over.is_set():
@@ -104,7 +105,7 @@ class Play:
             await asyncio.sleep(0.02)
 
     async def objects(self) -> list[Manifest]:
-        """Return what Troth wrote, and what it was written for."""
+        """Return the objects that Troth wrote, and the resources for which it wrote them."""
         return [
             {**each, "kind": kind}
             for kind in (*WRITTEN, *DECLARED)
@@ -114,12 +115,12 @@ class Play:
         ]
 
     def _is_here(self, manifest: Manifest) -> bool:
-        """Whether it is of this stage; others may have left something that goes only now."""
+        """Return whether an object belongs to this stage; another test's may be deleted late."""
         here = {*self.stage.namespaces, self.stage.own}
         return manifest["metadata"].get("namespace", self.stage.own) in here
 
     async def _judged(self) -> tuple[dict[str, int], list[str]]:
-        """Look at every state that anything was in since the last act."""
+        """Judge every state that any object had since the last act."""
         new = [sight for each in self.witnesses for sight in await self._news(each)]
         new.sort(key=lambda sight: sight.version)
         faults = [fault for sight in new for fault in self.ground.see(sight)]
@@ -131,7 +132,7 @@ class Play:
         return certificates, [*faults, *self.ground.left_open()]
 
     async def _news(self, witness: Witness) -> list[Sight]:
-        """Return what a witness has seen since it was last asked."""
+        """Return what a witness has seen since the last call."""
         seen = await witness.everything()
         new = seen[self._heard[witness] :]
         self._heard[witness] = len(seen)
@@ -147,7 +148,7 @@ Act = Callable[[Play], Awaitable[Any]]
 
 
 def told(call: Call) -> str:
-    """Say what was written."""
+    """Return the description of a write."""
     return f"{call.verb} {call.path}"
 
 

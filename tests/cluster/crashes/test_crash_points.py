@@ -1,13 +1,13 @@
 """The operator crashes after each write in turn, and the end is the same as without a crash.
 
-People create, change, rotate and delete: the acts in `acts` and `webhook_acts`. A round of acts
-runs without a crash, and then again with a crash after write 1, 2, 3 and so on, until there is no
-such write. Each time it must end in the same state. No Secret may have held more certificates on
-the way, so no valid certificate was reissued and no rotation started twice. Witnesses see every
-state of every policy, and none may be wider than declared.
+Users create, change, rotate and delete: the acts in `acts` and `webhook_acts`. A round of acts runs
+without a crash, and then again with a crash after write 1, 2, 3 and so on, until there is no such
+write. Each time it must end in the same state. No Secret may have held more certificates on the
+way, so no valid certificate was reissued and no rotation started twice. Witnesses see every state
+of every policy, and none may be wider than declared.
 
 `make test` takes some of the writes, and one series with a crash after every write. `make campaign`
-takes all, also with `troth run` and SIGKILL, and also with an operator that lives on but never gets
+takes all, also with `troth run` and SIGKILL, and also with an operator that survives but never gets
 the answer to its write.
 """
 
@@ -58,7 +58,7 @@ STRIDES = {
     "webhooks": 9,
     "created and deleted": 6,
 }
-"""The interval of the writes that `make test` takes."""
+"""Interval of the writes that `make test` takes."""
 PROGRAMS = [pytest.param(False, id="cancelled")]
 if THOROUGH:
     PROGRAMS.append(pytest.param(True, id="SIGKILL"))
@@ -93,7 +93,7 @@ async def playing(stage: Stage, directory: Path, *, program: bool) -> AsyncItera
             operator = Program(stage, path, stack.enter_context(Tether(directory / "logs")))
         await (
             operator.begin()
-        )  # when it is in sync, the API server serves the kinds to witnesses too
+        )  # once it is in sync, the API server serves the kinds to witnesses too
         stack.push_async_callback(operator.end)
         kubeconfig = stage.sandbox.kubeconfig
         witnesses = [
@@ -106,7 +106,7 @@ async def playing(stage: Stage, directory: Path, *, program: bool) -> AsyncItera
 
 
 async def without_crash(play: Play, acts_: tuple[Act, ...]) -> Ends:
-    """Run a round twice, because the first may leave more than it finds; return its outcomes."""
+    """Run a round twice, because the first may leave extra objects; return its outcomes."""
     ends = {}
     for act in (*acts_, *acts_):
         ends[act] = await play.act(act)

@@ -1,7 +1,7 @@
 """The acts of a round with webhooks, one at a time.
 
-gate, beside web               the gateway
-orders, charges -> billing     one endpoint with Troth's key, one with the sender's
+gate, beside web               the gateway orders, charges -> billing     one endpoint with Troth's
+key, one with the sender's
 """
 
 from datetime import timedelta
@@ -36,7 +36,7 @@ def _of(play: Play, name: str) -> Ref:
 
 
 def _endpoints(play: Play, *, changed: bool = False) -> list[Manifest]:
-    """The endpoints, as they are first or after the change."""
+    """Return the endpoints before or after the change."""
     gate = _gate(play)
     common: dict[str, Any] = {
         "namespace": play.stage.namespaces[SOUTH],
@@ -57,7 +57,7 @@ def _given(play: Play, **texts: str) -> Manifest:
 
 
 async def declare_webhooks(play: Play) -> None:
-    """A gateway, its target, and two endpoints."""
+    """Declare a gateway, its target, and two endpoints."""
     gate, billing = _gate(play), _of(play, BILLING)
     accepted = builders.accept(GATE, HOOKS, namespace=gate.namespace)
     service = leading(BILLING, billing.namespace)
@@ -73,12 +73,12 @@ async def declare_webhooks(play: Play) -> None:
 
 
 async def change_webhooks(play: Play) -> None:
-    """Deliveries go to another path, and a sender's key is replaced."""
+    """Send deliveries to another path, and replace a sender's key."""
     await play.stage.person.put(_given(play, k2=TWO), *_endpoints(play, changed=True))
 
 
 async def rotate_webhook_key(play: Play) -> None:
-    """The secret that Troth made is replaced, and the sender turns to the next one."""
+    """Rotate the secret that Troth generated; the sender switches to the next one."""
     person, orders = play.stage.person, _of(play, ORDERS)
     moment = stamp(play.operator.now() + SECOND)
     await person.put(builders.rotation(KIND, ORDERS, orders.namespace, requestedAt=moment))
@@ -106,13 +106,13 @@ async def _key_ids(play: Play) -> set[str]:
 
 
 async def delete_webhooks(play: Play) -> None:
-    """All of it, the sender's keys and the Service apart: they are people's."""
+    """Delete all except the sender's keys and the Service, which users own."""
     person, gate, billing = play.stage.person, _gate(play), _of(play, BILLING)
     await person.delete(ROTATION, _of(play, f"{ORDERS}-rotation"))
     await person.delete("ConfigMap", report_ref(gate))
     for name in (ORDERS, CHARGES):
         await person.delete(KIND, _of(play, name))
-    await play.calm()  # whoever goes while its policy is narrowed may have it for a moment more
+    await play.calm()  # an edge may stay open a moment longer while its policy is narrowed
     for ref in (gate, billing):
         await person.delete(IDENTITY, ref)
     # the garbage collector's work

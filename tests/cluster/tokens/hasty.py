@@ -1,8 +1,8 @@
-"""`troth` where no token lives for long, so that nobody waits out a quarter of an hour.
+"""`troth` with short token lifetimes, so that no test waits a quarter of an hour.
 
-A key that signed is published until the last token that it can have signed has ended: as long as
-any token may live, the leeway of clocks, and the way to the mounts. The first two are constants of
-`troth.pki.tokens`; here they are seconds, before anybody has read them.
+An old signing key is published until the last token that it can have signed has expired: after the
+maximum token lifetime, the clock leeway and the propagation delay. The first two are constants of
+`troth.pki.tokens`. Here they are seconds, set before any module reads them.
 """
 
 from datetime import timedelta

@@ -1,7 +1,7 @@
-"""What a node does for the pods on it, where there is none: mounts, and names that are found.
+"""A simulated node for pods: mounts, and name resolution.
 
-Secrets and ConfigMaps are written into mounts as a kubelet does it: all files of one at once, some
-time after the API server has told of them.
+It writes Secrets and ConfigMaps into mounts as a kubelet does: all files of one at once, some time
+after the API server has reported the change.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ Place = tuple[str, Ref]
 
 
 class Node:
-    """Keeps mounts; use as an async context manager, before what is mounted comes to be."""
+    """Keeps mounts. Use it as an async context manager, before the mounted objects exist."""
 
     def __init__(self, kubeconfig: Path, directory: Path, *namespaces: str) -> None:
         self.lag = 0.0
-        """Seconds that a change takes from the API server to the mount."""
+        """Seconds from a change in the API server to the mount."""
         self._directory = directory
         self._witnesses = [
             Witness(kubeconfig, kind, namespace)
@@ -61,14 +61,14 @@ class Node:
     async def identity(self, ref: Ref) -> Identity:
         """Start a pod of an identity; return its mounts as it reads them.
 
-        It waits, as a pod does, until there is what it mounts.
+        As a pod does, it waits until the mounted objects exist.
         """
         own = await self.mount("Secret", secret_ref(ref))
         bundle = await self.mount("ConfigMap", Ref(ref.namespace, BUNDLE))
         return Identity(own, bundle)
 
     async def mount(self, kind: str, ref: Ref) -> Path:
-        """Mount an object once it is there, for one pod; return where."""
+        """Mount an object for one pod once it exists; return the mount's path."""
 
         async def there() -> bool:
             return (kind, ref) in self._latest
@@ -80,7 +80,7 @@ class Node:
         return mount.path
 
     def states(self, kind: str, ref: Ref) -> list[Sight]:
-        """Return every state that an object was in, as the API server told of it."""
+        """Return every state of an object that the API server reported."""
         return [
             sight
             for witness in self._witnesses
@@ -101,7 +101,7 @@ class Node:
             await asyncio.sleep(0.02)
 
     def _take(self, sight: Sight) -> None:
-        if sight.type == "DELETED":  # what is mounted stays
+        if sight.type == "DELETED":  # mounted files stay
             return
         place = sight.manifest["kind"], Ref.of(sight.manifest)
         files = _files(sight.manifest)
@@ -122,7 +122,7 @@ def _files(manifest: Manifest) -> dict[str, bytes]:
 
 
 def know_names(monkeypatch: pytest.MonkeyPatch, names: Mapping[str, str]) -> None:
-    """Have this process find names as the cluster's resolver and Services would."""
+    """Let this process resolve names as the cluster's resolver and Services would."""
     look_up = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:

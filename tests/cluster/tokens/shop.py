@@ -1,7 +1,7 @@
-"""A shop whose checkout calls payments with tokens, every part of it the real one.
+"""A shop whose checkout calls payments with tokens, and in which every part is real.
 
-`troth run` and `troth issue` are processes with the rights that the chart gives them; payments is
-uvicorn with the middleware, checkout is httpx with the transport, and both live on what is mounted.
+`troth run` and `troth issue` are processes with the chart's RBAC. payments is uvicorn with the
+middleware, checkout is httpx with the transport, and both read mounted files.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ TOKEN: Manifest = {"token": {}}
 
 @dataclass
 class Service:
-    """A callee that serves; `presented` is every token that came to its door."""
+    """A callee that serves; `presented` has every token that it received."""
 
     url: str
     ref: Ref
@@ -52,9 +52,9 @@ class Shop:
     tether: Tether
     node: Node
     kubeconfig: Path
-    """The issuer's, by the ServiceAccount that the chart made."""
+    """The issuer's kubeconfig, for the ServiceAccount that the chart made."""
     names: dict[str, str]
-    """Where Services are found."""
+    """Addresses of Services."""
     domain: Ref
     operator: Process
     lives: int = 0
@@ -65,12 +65,12 @@ class Shop:
 
     @property
     def keys(self) -> Ref:
-        """The Secret that the issuer works from."""
+        """Name of the Secret that the issuer reads."""
         return Ref(self.stage.own, f"{self.stage.name}-tokens")
 
     @property
     def url(self) -> str:
-        """The issuer's URL when the TrustDomain names none."""
+        """The issuer's URL if the TrustDomain names none."""
         return f"https://{self.host}:8443"
 
     @property
@@ -80,7 +80,7 @@ class Shop:
     def workload(self, ref: Ref) -> str:
         return f"spiffe://{self.stage.name}.example/ns/{ref.namespace}/sa/{ref.name}"
 
-    # What is declared
+    # Declarations
 
     async def payments(self, *scopes: str, accepted: bool = True, **token: Any) -> Ref:
         """Declare payments, which accepts checkout, and its Service."""
@@ -91,7 +91,7 @@ class Shop:
         )
 
     async def service(self, name: str, namespace: str) -> None:
-        """Make a Service, whose name the certificates of its pods then have."""
+        """Create a Service, whose name the certificates of its pods then have."""
         manifest = builders.service(name, namespace, app=name)
         manifest["spec"]["ports"] = [{"name": "https", "port": 8443}]
         await self.person.put(manifest)
@@ -103,7 +103,7 @@ class Shop:
         )
 
     async def agreed(self, **token: Any) -> tuple[Ref, Ref]:
-        """Declare both, and wait until they are ready; one scope is granted and asked."""
+        """Declare both with one scope granted and requested, and wait until they are ready."""
         payments = await self.payments(CHARGE, REFUND, **token)
         checkout = await self.checkout(CHARGE, ADMIN)
         await self.ready(payments, checkout)
@@ -115,10 +115,10 @@ class Shop:
             await self.person.ready(IDENTITY, ref)
         await self.person.ready(DOMAIN, self.domain)
 
-    # What runs
+    # Processes
 
     async def issuer(self, kubeconfig: Path | None = None) -> Issuer:
-        """Start the issuer where its Service leads; return it when it may issue."""
+        """Start the issuer at the address of its Service; return it when it may issue."""
         self.lives += 1
         files = await self.node.mount("Secret", Ref(self.stage.own, f"{self.stage.name}-issuer"))
         place = (self.stage.own, self.stage.name)
@@ -134,9 +134,9 @@ class Shop:
         return issuer
 
     async def another_operator(self, **more: Any) -> Process:
-        """Start another operator where one was killed."""
+        """Start another operator after the last was killed."""
         self.lives += 1
-        # another process is another holder; nobody waits here until the lease has run out
+        # another process is another holder; the test does not wait until the lease expires
         await self.person.delete("Lease", Ref(self.stage.own, "troth-operator"))
         self.operator = running(self.stage, self.tether, f"operator-{self.lives}", **more)
         await self.operator.leads()
@@ -144,7 +144,7 @@ class Shop:
 
     @asynccontextmanager
     async def served(self, ref: Ref) -> AsyncIterator[Service]:
-        """Start a pod of a callee that answers who calls and what that may do."""
+        """Start a pod of a callee that answers with the caller and its scopes."""
         identity = await self.node.identity(ref)
         with serving(ref, identity) as service:
             self.names[urlsplit(service.url).hostname or ""] = "127.0.0.1"
@@ -154,7 +154,7 @@ class Shop:
     async def calling(
         self, ref: Ref, service: Service, account_token: Path | None = None
     ) -> AsyncIterator[httpx.AsyncClient]:
-        """Start a pod of a caller; its client calls a service."""
+        """Start a pod of a caller; yield its client of a service."""
         identity = await self.node.identity(ref)
         async with client(identity, service, account_token) as started:
             yield started
@@ -163,7 +163,7 @@ class Shop:
 def client(
     identity: Identity, service: Service, account_token: Path | None = None
 ) -> httpx.AsyncClient:
-    """Return a client of a service that lives on the mounts of an identity."""
+    """Return a client of a service that uses the mounts of an identity."""
     callees = {service.url: str(service.ref)}
     transport = AsyncTransport(identity, callees, account_token=account_token)
     return httpx.AsyncClient(transport=transport, base_url=service.url, timeout=PATIENCE)
@@ -179,7 +179,7 @@ def serving(ref: Ref, identity: Identity) -> Iterator[Service]:
 
 
 def doors(service: Service, identity: Identity) -> Application:
-    """The middleware, somebody before it who writes down what comes, and the service behind."""
+    """Return the middleware with a recorder of tokens in front and the service behind."""
     guarded = TrothMiddleware(tell, identity, "https")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -192,7 +192,7 @@ def doors(service: Service, identity: Identity) -> Application:
 
 
 async def tell(scope: Scope, _: Receive, send: Send) -> None:
-    """Answer who calls, and what that may do."""
+    """Answer with the caller and its scopes."""
     caller = scope[CALLER_KEY]
     told = {"workload": caller.workload, "scopes": sorted(caller.scopes)}
     headers = [(b"content-type", b"application/json")]
@@ -215,8 +215,9 @@ async def opened(
     namespaces: Iterable[str] = (),
     **spec: Any,
 ) -> AsyncIterator[Shop]:
-    """Open a shop with nobody in it: its trust domain, the operator, and a node for pods there and
-    in other namespaces.
+    """Open a shop with no services: its trust domain, the operator, and a node for its pods.
+
+    The node also has pods in the given namespaces.
     """
     directory.mkdir(exist_ok=True)  # noqa: ASYNC240 - at once
     with Tether(directory / "processes") as tether:
@@ -224,7 +225,7 @@ async def opened(
         setting = await with_issuer(stage, tether)
         names = {f"{stage.name}-issuer.{stage.own}.svc": own_address(stage.name)}
         know_names(monkeypatch, names)
-        # of its own, for the directory of the processes goes before the servers do
+        # a separate tether, because the processes' directory is removed before the servers end
         mounts = directory / "mounts"
         places = (stage.shop, stage.own, *namespaces)
         async with Node(stage.sandbox.kubeconfig, mounts, *places) as node:

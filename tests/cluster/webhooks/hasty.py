@@ -1,4 +1,4 @@
-"""`troth` whose gateways report each second which keys were used, and not each minute."""
+"""`troth` whose gateways report the used keys every second instead of every minute."""
 
 from troth.cli.main import main
 from troth.webhooks.gateway import reporting

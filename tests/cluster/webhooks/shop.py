@@ -1,4 +1,4 @@
-"""A shop with a gateway of webhooks on a real API server, and what its people do and see."""
+"""A shop with a webhook gateway on a real API server, and the actions of its users."""
 
 import base64
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ GATEWAY = "gate"
 
 @dataclass
 class Shop:
-    """A gateway and its target, with all that it takes for deliveries to arrive there."""
+    """A gateway and its target, with all that deliveries need to arrive there."""
 
     stage: Stage
     gates: str
@@ -43,13 +43,13 @@ class Shop:
         return Ref(self.stage.shop, "stripe-signing")
 
     def through_here(self, manifest: Manifest) -> Manifest:
-        """The same endpoint, in this shop and through its gateway."""
+        """Return the same endpoint, in this shop and through its gateway."""
         here = changed(manifest, "metadata.namespace", self.stage.shop)
         named = {"name": GATEWAY, "namespace": self.gates}
         return changed(here, f"{INBOUND}.gateway", named)
 
     async def ready(self) -> None:
-        """Wait until there is a gateway, and the domain of both."""
+        """Wait until the gateway, its target and their domain are ready."""
         await self.person.ready(DOMAIN, Ref("", self.stage.name))
         await self.person.ready(IDENTITY, Ref(self.gates, GATEWAY))
 
@@ -60,22 +60,22 @@ class Shop:
             await self.known(Ref.of(there))
 
     async def hears_pending(self, endpoint: Ref) -> None:
-        """Wait until an endpoint only waits for its target to read of it."""
+        """Wait until an endpoint waits only for its target to read about it."""
         await self.person.hears(KIND, endpoint, "TargetReachable", "TargetPending", "False")
         await self.stage.settled()
 
     async def known(self, endpoint: Ref) -> None:
-        """Let time pass until the target surely knows of an endpoint, and that be done."""
+        """Let time pass until the target must know of an endpoint, and the operator has settled."""
         await self.stage.later(PROPAGATION)
         await self.person.ready(KIND, endpoint)
         await self.stage.settled()
 
     async def give(self, **texts: str) -> None:
-        """Write the Secret that a person gives to Troth."""
+        """Write the Secret that a user gives to Troth."""
         await self.person.put(keys(namespace=self.stage.shop, **texts))
 
     async def has(self, *ids: str) -> Served:
-        """Wait until the gateway has just these keys; return what it serves."""
+        """Wait until the gateway has exactly these keys; return what it serves."""
         found = await self.person.sees(
             "Secret", self.compiled_ref, lambda each: set(as_served(each)) == set(ids)
         )
@@ -95,7 +95,7 @@ def as_served(secret: Manifest) -> dict[str, bytes]:
 
 
 async def opened(stage: Stage, **domain: Any) -> Shop:
-    """Declare a gateway, and a target with a port that is the gateway's alone."""
+    """Declare a gateway, and a target with a port for the gateway only."""
     gates = await stage.namespace()
     allowed = {"allowedNamespaces": {"matchLabels": {"domain": stage.name}}}
     await stage.domain(**domain)

@@ -1,4 +1,4 @@
-"""The life of a WebhookEndpoint on a real API server: what its gateway finds in its namespace."""
+"""Life of a WebhookEndpoint on a real API server: the compiled Secrets of its gateway."""
 
 import base64
 from collections import Counter
@@ -30,12 +30,12 @@ async def shop(stage: Stage) -> Shop:
     return shop
 
 
-async def test_an_endpoint_with_a_given_secret_costs_one_read_and_two_writes_twice(
+async def test_endpoint_with_a_given_secret_costs_one_read_and_two_writes_twice(
     shop: Shop,
 ) -> None:
-    """While its target is told of it, which is one write more, and when that has read it."""
+    """Once before its target knows it, with one more write for the target, and once after."""
     await shop.give(main=ONE)
-    await shop.declare(endpoint("second"))  # and so the network is open
+    await shop.declare(endpoint("second"))  # so the network is already open
     shop.stage.requests.clear()
     await shop.declare(issued(), waits=False)
     await shop.hears_pending(shop.charges)
@@ -55,7 +55,7 @@ async def test_an_endpoint_with_a_given_secret_costs_one_read_and_two_writes_twi
     assert shop.stage.requests.made == []
 
 
-async def test_a_second_key_counts_at_once_and_the_first_is_taken_back(shop: Shop) -> None:
+async def test_second_key_is_added_at_once_and_the_first_revoked(shop: Shop) -> None:
     await shop.give(old=ONE)
     await shop.declare(issued())
     await shop.has("old")
@@ -70,7 +70,7 @@ async def test_a_second_key_counts_at_once_and_the_first_is_taken_back(shop: Sho
     )
 
 
-async def test_without_its_label_a_secret_is_read_no_more(shop: Shop) -> None:
+async def test_secret_that_loses_its_label_is_no_longer_read(shop: Shop) -> None:
     await shop.give(main=ONE)
     await shop.declare(issued())
     labels = {"metadata": {"labels": {GIVEN_LABEL: None}}}
@@ -86,8 +86,8 @@ async def test_without_its_label_a_secret_is_read_no_more(shop: Shop) -> None:
     assert (await shop.has("main")).endpoint.target is not None
 
 
-async def test_a_secret_that_was_never_given_is_never_read(shop: Shop) -> None:
-    """Else whoever may write an endpoint could use any Secret of the namespace."""
+async def test_secret_without_the_label_is_never_read(shop: Shop) -> None:
+    """Otherwise any user who may write an endpoint could use any Secret of the namespace."""
     secret = builders.secret("stripe-signing", shop.stage.shop, main=ONE.encode())
     await shop.person.put(secret)
     await shop.declare(issued(), waits=False)
@@ -97,7 +97,7 @@ async def test_a_secret_that_was_never_given_is_never_read(shop: Shop) -> None:
     assert await shop.person.get("Secret", shop.compiled_ref) is None
 
 
-async def test_what_somebody_writes_there_by_hand_is_put_right_and_told_once(shop: Shop) -> None:
+async def test_manual_edit_is_restored_and_reported_once(shop: Shop) -> None:
     await shop.declare(endpoint())
     before = await shop.person.the("Secret", shop.compiled_ref)
     shop.stage.requests.clear()
@@ -117,7 +117,7 @@ async def test_what_somebody_writes_there_by_hand_is_put_right_and_told_once(sho
     assert shop.stage.requests.events == 1
 
 
-async def test_a_foreign_secret_in_its_place_is_left_alone(shop: Shop) -> None:
+async def test_foreign_secret_in_its_place_is_not_changed(shop: Shop) -> None:
     foreign = builders.secret(shop.compiled_ref.name, shop.gates, mine=b"x")
     await shop.person.put(foreign)
     await shop.declare(endpoint(), waits=False)
@@ -129,13 +129,13 @@ async def test_a_foreign_secret_in_its_place_is_left_alone(shop: Shop) -> None:
     await shop.known(shop.charges)
 
 
-async def test_what_the_gateway_has_goes_with_the_endpoint(shop: Shop) -> None:
+async def test_compiled_secret_is_deleted_with_the_endpoint(shop: Shop) -> None:
     await shop.declare(endpoint())
     await shop.person.delete(KIND, shop.charges)
     await shop.person.misses("Secret", shop.compiled_ref)
 
 
-async def test_also_with_one_that_went_while_the_operator_was_away(shop: Shop) -> None:
+async def test_compiled_secret_of_an_endpoint_deleted_meanwhile_is_deleted(shop: Shop) -> None:
     await shop.declare(endpoint())
     await shop.stage.operator.stop()
     await shop.person.delete(KIND, shop.charges)
@@ -144,7 +144,7 @@ async def test_also_with_one_that_went_while_the_operator_was_away(shop: Shop) -
     await shop.person.misses("Secret", shop.compiled_ref)
 
 
-async def test_a_secret_of_troths_is_rotated_with_both_keys_good_until_the_new_one_is_used(
+async def test_generated_secret_is_rotated_with_both_keys_valid_until_use(
     shop: Shop,
 ) -> None:
     await shop.declare(endpoint())
@@ -189,8 +189,8 @@ async def test_a_secret_of_troths_is_rotated_with_both_keys_good_until_the_new_o
     assert after["metadata"]["generation"] == generation, "nobody has edited what it does"
 
 
-async def test_two_endpoints_of_one_name_are_two(shop: Shop) -> None:
-    """A namespace cannot take another's: the names of both are in where it is kept and served."""
+async def test_endpoints_of_one_name_in_two_namespaces_are_separate(shop: Shop) -> None:
+    """One namespace cannot take over another's endpoint: the Secret's name and path have both."""
     other = await shop.stage.namespace()
     await shop.declare(endpoint())
     twin = changed(shop.through_here(endpoint()), "metadata.namespace", other)
@@ -203,7 +203,7 @@ async def test_two_endpoints_of_one_name_are_two(shop: Shop) -> None:
     assert condition(await shop.person.the(KIND, shop.charges), "Ready")["status"] == "True"
 
 
-async def test_an_operator_that_starts_anew_shortens_no_wait(shop: Shop) -> None:
+async def test_restarted_operator_does_not_shorten_the_propagation_delay(shop: Shop) -> None:
     await shop.declare(endpoint(), waits=False)
     await shop.hears_pending(shop.charges)
     await shop.stage.operator.stop()
@@ -217,7 +217,7 @@ async def test_an_operator_that_starts_anew_shortens_no_wait(shop: Shop) -> None
     assert (await shop.has("k1")).endpoint.target is not None
 
 
-async def test_an_operator_that_starts_anew_changes_nothing(shop: Shop) -> None:
+async def test_restarted_operator_changes_nothing(shop: Shop) -> None:
     await shop.give(main=ONE)
     await shop.declare(issued())
     await shop.declare(endpoint("second"))

@@ -1,4 +1,4 @@
-"""What happens at the brokers of a random cluster, and to their ledgers."""
+"""Changes at the brokers of a random cluster, and of their ledgers."""
 
 import copy
 from dataclasses import replace
@@ -19,7 +19,7 @@ REFUSED = Fault("AdminRefused", "the broker refuses the credential in Secret mai
 
 
 class BrokerChanges(Objects):
-    """Changes what brokers have, and what is known of them."""
+    """Changes the state of brokers and the observations of it."""
 
     def _show_brokers(self) -> None:
         for name in BROKERS:
@@ -72,7 +72,7 @@ class BrokerChanges(Objects):
         self._tell(f"{how} at {broker}")
 
     async def _ledger(self) -> None:
-        """Lose a broker's ledger, spoil it, or have it say something else."""
+        """Delete, corrupt or rewrite a broker's ledger."""
         draw, stage = self._draw, self._stage
         ref = Ref("east", "main")
         kept = stage.world.brokers.ledgers.get(ref)

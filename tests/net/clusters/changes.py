@@ -1,4 +1,4 @@
-"""What happens to a random cluster: declarations, accidents, other hands, time."""
+"""Changes of a random cluster: declarations, faults, edits by hand, time."""
 
 import copy
 from datetime import timedelta
@@ -22,7 +22,7 @@ LONG = (timedelta(minutes=20), timedelta(minutes=50), timedelta(hours=13), timed
 
 
 class Changes(Objects):
-    """Changes anything but what brokers have."""
+    """Changes everything except the state of brokers."""
 
     async def _change_declared(self) -> None:
         draw, declared = self._draw, self._declared
@@ -90,12 +90,14 @@ class Changes(Objects):
         self._put(self._authority(self._draw.pick(("ca", "red-ca")), "red"))
 
     def _expendable(self) -> list[tuple[str, Ref]]:
-        """Return what is declared; seldom a trust domain, without which little is left to see."""
+        """Return the declared resources, rarely with trust domains: without one, little is left to
+        plan.
+        """
         kinds = DECLARED if self._draw.chance(0.2) else DECLARED[1:]
         return [place for place in sorted(self._stage.store.objects) if place[0] in kinds]
 
     async def _spoil(self) -> None:
-        """Make a resource unreadable: stored under an older schema, say."""
+        """Make a resource unreadable, as one stored under an older schema is."""
         there = self._expendable()
         if there:
             stored = self._stage.store.objects[self._draw.pick(there)]
@@ -119,7 +121,7 @@ class Changes(Objects):
         return kind != "Secret" or ref.namespace != OWN or self._draw.half()
 
     async def _tamper(self) -> None:
-        """Change an object of Troth's by hand."""
+        """Edit one of Troth's owned objects by hand."""
         draw, objects = self._draw, self._stage.store.objects
         there = [
             place
@@ -143,7 +145,7 @@ class Changes(Objects):
                 labels[OWNER_NAME] = "b" if place[0] != "ConfigMap" else "blue"
             case "no owner":
                 labels.pop(OWNER_NAME, None)
-            case "not ours":  # the informer's selector makes a deletion of it
+            case "not ours":  # for the informer's selector this is a deletion
                 labels.pop(MANAGED_BY)
                 self._tell(f"unlabel {place[0]} {place[1]}", self._stage.drop(*place))
                 self._stage.put_unseen(changed)
@@ -173,7 +175,7 @@ class Changes(Objects):
         kind = draw.pick(("Deployment", "Deployment", "StatefulSet", "DaemonSet"))
         before = self._stage.store.objects.get((kind, Ref(*wish.callee)))
         made = self._declared.workload(*wish.callee, kind)
-        if before is not None:  # what its template has been restarted with stays there
+        if before is not None:  # its restart annotations stay
             made["spec"]["template"] = before["spec"]["template"]
             made["metadata"]["creationTimestamp"] = before["metadata"]["creationTimestamp"]
         self._put(made)

@@ -1,4 +1,4 @@
-"""Random declarations of one small cluster: what users write, of every kind."""
+"""Random declarations of one small cluster: users' resources of every kind."""
 
 from tests.net.clusters.messages import Messages
 from tests.net.clusters.webhooks import Webhooks
@@ -6,4 +6,4 @@ from tests.net.clusters.workloads import Workloads
 
 
 class Declarations(Messages, Webhooks, Workloads):
-    """Draws declarations around the same wishes."""
+    """Draws declarations of every kind around the same wishes."""

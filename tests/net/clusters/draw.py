@@ -1,7 +1,7 @@
-"""Choices that follow a seed, and nothing else.
+"""Random choices that depend on a seed only.
 
-Python promises the same `random()` for the same seed in every version; what it makes of it in
-`choice` or `sample` it does not promise, so they are here.
+Python keeps the sequence of `random()` for a seed in every version, but not that of `choice` or
+`sample`, so this module implements them.
 """
 
 import random
@@ -12,19 +12,19 @@ T = TypeVar("T")
 
 
 class Draw:
-    """Draws from small universes, so that what matters happens often."""
+    """Draws from small universes, so that interesting combinations are frequent."""
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(seed)
         self.rare = 0.03
-        """How likely is what happens seldom, and what is usual does not."""
+        """Probability that `sometimes` is true and `often` is false."""
 
     def below(self, bound: int) -> int:
-        """Return a number from 0 up to a bound."""
+        """Return a number from 0 up to, but not including, a bound."""
         return int(self._random.random() * bound)
 
     def chance(self, probability: float) -> bool:
-        """Return whether something is so that seldom."""
+        """Return true with this probability."""
         return self._random.random() < probability
 
     def often(self) -> bool:

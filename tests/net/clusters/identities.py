@@ -1,4 +1,4 @@
-"""Random identities: each with its share of the edges that are wanted."""
+"""Random identities: each declares its share of the wished edges."""
 
 from datetime import timedelta
 
@@ -62,7 +62,7 @@ class Identities(Domains):
         return manifest("ServiceIdentity", name, here, spec=spec)
 
     def _by(self, place: Place, *, consumes: bool = False) -> list[Manifest]:
-        """The policies by which an identity takes part in messages."""
+        """Return an identity's references to policies, for producing or consuming."""
         mine = {
             use.policy: None
             for use in self.uses
@@ -71,7 +71,7 @@ class Identities(Domains):
         return [{"policy": reference(each, place[0])} for each in mine]
 
     def _with_certificate(self, spec: Manifest, name: str) -> None:
-        """Add what only an identity with a certificate may have."""
+        """Add fields that require a certificate."""
         draw = self.draw
         if draw.sometimes():
             spec["startsTransactions"] = {"scopes": draw.subset(SCOPES), "context": ["channel"]}

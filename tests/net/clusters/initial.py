@@ -1,4 +1,4 @@
-"""What a random cluster begins with."""
+"""Initial objects of a random cluster."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ from tests.net.stage import Manifest
 
 
 class Initial(Objects):
-    """Yields what is there before anything happens."""
+    """Yields the objects that exist before any change."""
 
     def _beginning(self) -> Iterable[Manifest]:
         yield from self._governed()

@@ -1,4 +1,4 @@
-"""Random brokers, and policies with their share of what is wanted."""
+"""Random brokers, and policies that declare their share of the wished grants."""
 
 from tests.net.clusters.universe import (
     ACCOUNT,

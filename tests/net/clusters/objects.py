@@ -1,4 +1,4 @@
-"""Objects of a random cluster that no one declares: Secrets, reports, what is foreign."""
+"""Objects of a random cluster that are no declarations: Secrets, reports, foreign objects."""
 
 import base64
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ ONE, TWO = "whsec_the-first-of-two", "whsec_the-second-of-two"
 
 
 class Objects:
-    """The cluster of one seed, and what can be put there."""
+    """The cluster of one seed, and the objects that it may get."""
 
     def __init__(self, number: int, stage: Stage) -> None:
         self._draw = Draw(f"scene {number}")
@@ -61,7 +61,7 @@ class Objects:
         return str(self._draw.pick(found)) if found else "0123456789abcdef"
 
     def _authority(self, name: str, domain: str) -> Manifest:
-        """A CA that a person gives."""
+        """Return the Secret of a given CA."""
         draw = self._draw
         key = generate_key(KeyAlgorithm.ECDSA_P256)
         lifetime = draw.pick((timedelta(days=365), timedelta(hours=2)))
@@ -83,7 +83,7 @@ class Objects:
         data |= self._draw.pick(wrong)
 
     def _keys(self, name: str = "") -> Manifest:
-        """The keys of a sender, that a person gives."""
+        """Return the Secret of a sender's keys, as a user provides it."""
         draw = self._draw
         data = {key: draw.pick((ONE, TWO, "short")).encode() for key in draw.some(("one", "two"))}
         if draw.sometimes():
@@ -94,7 +94,7 @@ class Objects:
         return made
 
     def _report(self) -> Manifest:
-        """What the gateway reports of its keys."""
+        """Return the gateway's report on the use of its keys."""
         draw = self._draw
         names = ("one", "two", "a", "b")
         used = {
@@ -126,7 +126,7 @@ class Objects:
         }
 
     def _foreign(self) -> Iterable[Manifest]:
-        """Put objects of somebody else where Troth wants its own; no informer tells of them."""
+        """Create foreign objects under the names of owned ones; no informer reports them."""
         for _ in range(self._draw.pick((0, 0, 1, 2))):
             namespace, name = self._draw.pick(PLACES)
             kind, called = self._draw.pick(

@@ -1,4 +1,4 @@
-"""One random cluster, and what happens to it: a chain of worlds, each made of the one before."""
+"""One random cluster and its changes: a chain of worlds, each derived from the previous one."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,7 +12,7 @@ class Scene(Initial, BrokerChanges, Changes):
     """The cluster of one seed."""
 
     async def begin(self) -> None:
-        """Declare everything, and let Troth work on it for a while."""
+        """Declare everything, and reconcile it for a while."""
         for each in self._beginning():
             self._put(each)
         if self._draw.often():
@@ -21,7 +21,7 @@ class Scene(Initial, BrokerChanges, Changes):
             self._show_brokers()
 
     async def go_on(self) -> list[Any]:
-        """Let something happen; return what it was, and whom it concerned."""
+        """Make one or two changes; return them, with the keys that each invalidates."""
         self._told = []
         self._declared.now = self._stage.now
         changes = self._changes()
@@ -30,7 +30,7 @@ class Scene(Initial, BrokerChanges, Changes):
         return self._told
 
     async def work(self) -> None:
-        """Let Troth work on what happened: on all of it, on a part, or not yet."""
+        """Reconcile after the changes: every key, some keys, or none."""
         if self._draw.chance(0.5):
             await self._stage.settle(1 + self._draw.half())
         elif self._draw.half():

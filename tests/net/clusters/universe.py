@@ -1,7 +1,7 @@
-"""The small world of a random cluster: names, who is meant to reach whom, and what time it is.
+"""The small universe of a random cluster: names, wished edges and grants, and the time.
 
-Who is meant to reach whom is drawn first, and each side then declares its share most of the time;
-sides drawn alone would hardly ever name each other.
+Wishes are drawn first, and each side then usually declares its share. Sides drawn independently
+would hardly ever name each other.
 """
 
 from dataclasses import dataclass, field
@@ -67,7 +67,7 @@ def stamp(moment: datetime) -> str:
 
 
 def manifest(kind: str, name: str, namespace: str = "", **members: Any) -> Manifest:
-    """An object of one of Troth's kinds."""
+    """Return an object of one of Troth's kinds."""
     metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
     return {"apiVersion": "troth.dev/v1alpha1", "kind": kind, "metadata": metadata, **members}
 
@@ -79,7 +79,7 @@ def reference(place: Place, here: str = "") -> Manifest:
 
 @dataclass(frozen=True)
 class Wish:
-    """One edge that is wanted, and who declares it."""
+    """One wished edge, and the sides that declare it."""
 
     caller: Place
     callee: Place
@@ -90,7 +90,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Use:
-    """One part in a topic that is wanted, and who declares it."""
+    """One wished grant for a topic, and the sides that declare it."""
 
     policy: Place
     identity: Place
@@ -102,16 +102,16 @@ class Use:
 
 @dataclass
 class Universe:
-    """What the declarations of one cluster have in common."""
+    """Data that the declarations of one cluster share."""
 
     draw: Draw
     wishes: list[Wish] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     now: datetime = START
     parts: int = 0
-    """How many parts in topics are wanted, at least."""
+    """Least number of wished grants."""
     restarted: float = 0.15
-    """How likely an identity has its workload restarted."""
+    """Probability that an identity has its workload restarted."""
 
     def __post_init__(self) -> None:
         self.wishes += [self._wish() for _ in range(2 + self.draw.below(3))]

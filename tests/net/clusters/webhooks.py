@@ -38,7 +38,7 @@ class Webhooks(Identities):
         return made
 
     def target(self, place: Place) -> Manifest:
-        """An identity that accepts the gateway."""
+        """Return an identity that usually accepts the gateway."""
         made = self.identity(place)
         ports = made["spec"]["workload"]["ports"]
         if PORTS["hook"] not in ports:

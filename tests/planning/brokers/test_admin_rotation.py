@@ -1,4 +1,4 @@
-"""When the credential that administers a broker is replaced, and what is never revoked."""
+"""Rotation of a broker's administrator credential, and what Troth never revokes."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -39,7 +39,7 @@ def standing(
     others: tuple[Place, ...] = (),
     **look: Any,
 ) -> tuple[AdminState, Cluster]:
-    """Where it stands once the broker was seen with what its Secret has."""
+    """Return the administrator's state after an observation of the broker, and the cluster."""
     cluster = market(*manifests)
     keep_ledger(cluster, Ledger(admin=made))
     see(cluster, credentials=(*others, *((shown.place,) if shown and shown.place else ())))
@@ -58,7 +58,7 @@ def reason(found: AdminState) -> str:
     return found.fault.reason if found.fault is not None else ""
 
 
-def test_a_password_is_replaced_only_where_a_rotation_asks() -> None:
+def test_password_is_replaced_only_on_request_of_a_rotation() -> None:
     idle, _ = standing()
     assert (idle.step, idle.phase, idle.fault) == (None, CredentialPhase.IDLE, None)
     due, _ = standing(asked())
@@ -67,7 +67,7 @@ def test_a_password_is_replaced_only_where_a_rotation_asks() -> None:
     assert (later.step, later.due) == (None, NOW + timedelta(hours=1))
 
 
-def test_of_a_persons_password_the_age_is_that_of_the_secret() -> None:
+def test_age_of_a_user_supplied_password_is_that_of_the_secret() -> None:
     old, _ = standing(rotation("MessageBroker", "main", "messaging", every="12h"))
     assert turn(old) is AdminTurn.REPLACE
     young, _ = standing(rotation("MessageBroker", "main", "messaging", every="48h"))
@@ -75,14 +75,12 @@ def test_of_a_persons_password_the_age_is_that_of_the_secret() -> None:
     assert young.made_at == OF_PERSON.written_at
 
 
-def test_one_request_is_answered_once() -> None:
+def test_one_request_causes_one_rotation() -> None:
     found, _ = standing(asked(), shown=OF_TROTH, made=replace(MADE, replaces=False))
     assert (found.step, found.phase, found.made_at) == (None, CredentialPhase.IDLE, NOW)
 
 
-def test_the_one_before_is_revoked_when_the_new_one_was_seen_to_administer_for_the_overlap() -> (
-    None
-):
+def test_old_password_is_revoked_after_the_new_one_worked_for_the_overlap() -> None:
     early, cluster = standing(asked(overlap="1h"), shown=OF_TROTH, made=MADE)
     assert (early.step, early.phase) == (None, CredentialPhase.OVERLAPPING)
     assert early.wait == timedelta(hours=1)
@@ -91,7 +89,7 @@ def test_the_one_before_is_revoked_when_the_new_one_was_seen_to_administer_for_t
     assert (turn(over), over.phase) == (AdminTurn.RETIRE, CredentialPhase.RETIRING)
 
 
-def test_it_is_ended_also_when_the_rotation_is_gone() -> None:
+def test_rotation_completes_after_its_resource_is_deleted() -> None:
     found, _ = standing(shown=OF_TROTH, made=MADE)
     assert turn(found) is AdminTurn.RETIRE
 
@@ -107,20 +105,20 @@ def test_it_is_ended_also_when_the_rotation_is_gone() -> None:
     ],
     ids=["never-written", "put-back", "another-user", "same-slot", "certificate"],
 )
-def test_what_troth_made_is_taken_back_where_the_secret_has_another(
+def test_credential_of_troth_is_withdrawn_if_the_secret_holds_another(
     shown: AdminShown, made: AdminMade, phase: CredentialPhase
 ) -> None:
     found, _ = standing(asked(), shown=shown, made=made)
     assert (turn(found), found.phase) == (AdminTurn.WITHDRAW, phase)
 
 
-def test_a_mechanism_that_is_somebody_elses_is_not_overwritten() -> None:
+def test_foreign_mechanism_is_not_overwritten() -> None:
     found, _ = standing(asked(), others=(MADE.place,))
     assert (found.step, reason(found)) == (None, "MechanismTaken")
     assert found.stuck
 
 
-def test_a_secret_of_two_brokers_is_not_changed_under_one_of_them() -> None:
+def test_secret_shared_by_two_brokers_is_not_changed() -> None:
     found, _ = standing(asked(), broker("second", principals="second-", owns=["second."]))
     assert (found.step, reason(found)) == (None, "AdminSecretShared")
     elsewhere, _ = standing(asked(), broker("main", "elsewhere", principals="else-", owns=["e."]))
@@ -128,19 +126,19 @@ def test_a_secret_of_two_brokers_is_not_changed_under_one_of_them() -> None:
 
 
 @pytest.mark.parametrize("mode", ["Observe", "Plan"])
-def test_where_nothing_is_changed_nothing_is_replaced(mode: str) -> None:
+def test_password_is_not_replaced_unless_enforced(mode: str) -> None:
     found, _ = standing(broker(mode=mode), asked())
     assert (found.step, reason(found)) == (None, "NotEnforced")
 
 
-def test_a_certificate_and_an_account_of_nats_are_whose_they_are() -> None:
+def test_client_certificate_and_nats_account_are_not_rotated() -> None:
     certificate, _ = standing(asked(), shown=BY_CERTIFICATE)
     assert (certificate.step, reason(certificate)) == (None, "NothingToRotate")
     nats, _ = standing(broker(described=NATS), asked())
     assert (nats.step, reason(nats)) == (None, "NothingToRotate")
 
 
-def test_nothing_is_done_at_a_broker_that_was_not_seen_or_cannot_be_reached() -> None:
+def test_unobserved_or_unreachable_broker_is_not_changed() -> None:
     unseen, cluster = standing(asked(), shown=None)
     assert (unseen.step, reason(unseen)) == (None, "AwaitingCredential")
     lose_sight(cluster)
@@ -151,7 +149,7 @@ def test_nothing_is_done_at_a_broker_that_was_not_seen_or_cannot_be_reached() ->
     assert (down.step, reason(down)) == (None, "AwaitingCredential")
 
 
-def test_a_turn_that_failed_is_tried_again_a_little_later_and_its_reason_is_told() -> None:
+def test_failed_turn_is_retried_after_a_delay_and_reported() -> None:
     failed = Fault("NewAdminRefused", "it is not taken")
     found, cluster = standing(asked(), admin_fault=failed, admin_tried_at=0.0)
     assert (found.step, found.fault) == (None, failed)
@@ -166,7 +164,7 @@ def test_a_turn_that_failed_is_tried_again_a_little_later_and_its_reason_is_told
     assert turn(again) is AdminTurn.REPLACE
 
 
-def test_a_rotation_counts_for_the_broker_of_its_own_namespace() -> None:
+def test_rotation_applies_to_the_broker_of_its_own_namespace() -> None:
     cluster = market(asked())
     assert cluster.condition(OF_MAIN, "Ready")["reason"] == "AwaitingCredential"
     elsewhere = rotation("MessageBroker", "main", "shop", requestedAt=stamp(NOW))
@@ -175,7 +173,7 @@ def test_a_rotation_counts_for_the_broker_of_its_own_namespace() -> None:
     assert cluster.condition(key, "Ready")["reason"] == "TargetMissing"
 
 
-def test_the_ledger_keeps_what_troth_made_and_no_password() -> None:
+def test_ledger_records_what_troth_made_without_a_password() -> None:
     for made in (MADE, replace(MADE, replaces=False), None):
         ledger = Ledger(admin=made)
         assert unpacked(packed(ledger)) == ledger

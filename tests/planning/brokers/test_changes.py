@@ -1,4 +1,4 @@
-"""A broker that others use too, an operator that dies anywhere, and what becomes of the rules."""
+"""Changes of a broker's rules, with foreign rules present and operators that crash at any step."""
 
 from dataclasses import dataclass, field
 
@@ -37,7 +37,7 @@ def rules(*numbers: int) -> Rules:
     return frozenset(OURS[number] for number in numbers)
 
 
-def test_the_first_look_makes_what_is_wanted_and_writes_it_down_before() -> None:
+def test_first_changes_add_wanted_rules_and_record_them_first() -> None:
     found = changes(rules(0, 1), frozenset(THEIRS), NOTHING)
     assert (found.additions, found.removals) == (rules(0, 1), NOTHING)
     assert found.ledger == found.ledger_after == rules(0, 1)
@@ -45,39 +45,39 @@ def test_the_first_look_makes_what_is_wanted_and_writes_it_down_before() -> None
     assert not found.in_sync
 
 
-def test_what_is_not_wanted_any_more_goes_and_stays_in_the_ledger_until_it_is_gone() -> None:
+def test_unwanted_rule_is_removed_and_stays_in_the_ledger_until_then() -> None:
     found = changes(rules(0), rules(0, 1), rules(0, 1))
     assert (found.removals, found.ledger, found.ledger_after) == (rules(1), rules(0, 1), rules(0))
 
 
-def test_what_somebody_took_away_is_made_again_and_told() -> None:
+def test_rule_that_somebody_removed_is_restored_and_reported() -> None:
     found = changes(rules(0, 1), rules(0), rules(0, 1))
     assert found.additions == found.missing == rules(1)
 
 
-def test_what_is_there_just_as_wanted_is_adopted_and_nothing_else() -> None:
+def test_only_existing_rules_that_are_wanted_are_adopted() -> None:
     found = changes(rules(0), rules(0, 1), NOTHING)
     assert (found.additions, found.removals) == (NOTHING, NOTHING)
     assert (found.ledger, found.orphaned) == (rules(0), rules(1))
 
 
-def test_without_its_ledger_nothing_is_removed() -> None:
+def test_nothing_is_removed_without_a_ledger() -> None:
     found = changes(rules(0), rules(0, 1, 2), None)
     assert (found.removals, found.orphaned, found.ledger) == (NOTHING, rules(1, 2), rules(0))
 
 
-def test_what_cannot_be_told_stays_and_is_not_made() -> None:
+def test_suspended_rule_is_neither_removed_nor_added() -> None:
     found = changes(NOTHING, rules(0), rules(0, 1), suspended=rules(0, 1, 2))
     assert found.in_sync
     assert found.ledger_after == rules(0, 1)
 
 
-def test_a_write_that_was_not_answered_is_taken_back_though_it_is_not_seen() -> None:
+def test_unanswered_write_is_removed_although_not_observed() -> None:
     found = changes(NOTHING, NOTHING, rules(0))
     assert (found.removals, found.ledger, found.ledger_after) == (rules(0), rules(0), NOTHING)
 
 
-def test_more_removals_than_the_brake_lets_pass_wait_for_a_person() -> None:
+def test_removals_above_the_brake_limit_wait_for_a_release() -> None:
     observed, ledger = rules(0, 1, 2), rules(0, 1, 2, 3)
     found = changes(rules(4), observed, ledger, Brake(most=2))
     assert found.additions == rules(4), "nobody waits for a grant because another is taken away"
@@ -90,7 +90,7 @@ def test_more_removals_than_the_brake_lets_pass_wait_for_a_person() -> None:
 
 
 @given(some_of_ours, st.frozensets(everything), ledgers, some_of_ours, st.integers(0, 3))
-def test_nothing_is_removed_that_is_wanted_suspended_or_unknown(
+def test_no_wanted_suspended_or_unknown_rule_is_removed(
     wanted: Rules, observed: Rules, ledger: Rules | None, suspended: Rules, most: int
 ) -> None:
     found = changes(wanted, observed, ledger, Brake(most), suspended)
@@ -103,16 +103,16 @@ def test_nothing_is_removed_that_is_wanted_suspended_or_unknown(
 
 @dataclass
 class Broker:
-    """Rules, and how they came to be there: `strangers` are those that others made."""
+    """Rules of a broker; `strangers` are the foreign ones."""
 
     rules: set[Rule] = field(default_factory=set)
     strangers: set[Rule] = field(default_factory=set)
     late: set[Rule] = field(default_factory=set)
-    """Rules that were sent, were not answered, and are not seen yet."""
+    """Rules that were sent but neither answered nor observed yet."""
 
 
 class Ledger(RuleBasedStateMachine):
-    """The order in which the operator writes, interrupted anywhere, beside other people."""
+    """State machine: an operator that may be interrupted at any write, and foreign writers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(dies_after=st.integers(0, 6), unanswered=st.booleans())
     def work(self, dies_after: int, unanswered: bool) -> None:
-        """Carry a plan out in the order that is asked for; perhaps not to its end."""
+        """Carry out a plan in its order, possibly not to its end."""
         found = changes(self.wanted, frozenset(self.broker.rules), self.ledger)
         assert self.broker.strangers.isdisjoint(found.removals)
         self.broker.strangers -= self.wanted  # adopted
@@ -173,7 +173,7 @@ class Ledger(RuleBasedStateMachine):
             assert made <= (self.ledger or NOTHING)
 
     def teardown(self) -> None:
-        """Left alone it ends with what is wanted, and with what strangers made."""
+        """Check that an undisturbed broker settles with the wanted and the foreign rules."""
         if self.lost:
             return
         for _ in range(3):

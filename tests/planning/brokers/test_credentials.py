@@ -1,4 +1,4 @@
-"""An identity has a credential at each broker where it may do anything, turned without a gap."""
+"""Credentials of an identity at each broker where it has a grant: issue, repair, rotate, delete."""
 
 import base64
 import copy
@@ -58,7 +58,7 @@ FIRST, SECOND = (PUBLISHER, Slot.FIRST), (PUBLISHER, Slot.SECOND)
 
 
 def seen(*manifests: Manifest) -> Cluster:
-    """A market whose broker was looked at, and whose policy is held by its finalizer."""
+    """Return a market with an observed broker and a policy that holds its finalizer."""
     cluster = market(*manifests)
     see(cluster)
     cluster.visit(policy_key(ORDERS))
@@ -66,7 +66,7 @@ def seen(*manifests: Manifest) -> Cluster:
 
 
 def issued(*manifests: Manifest) -> Cluster:
-    """A market in which `checkout` has its credential, and the broker was told."""
+    """Return a market in which `checkout` has its credential and the broker knows it."""
     cluster = seen(*manifests)
     cluster.visit(KEY)
     tell(cluster)
@@ -109,7 +109,7 @@ def data(cluster: Cluster, ref: Ref = SECRET) -> dict[str, str]:
 
 
 def spoil(cluster: Cluster, ref: Ref = SECRET, **values: str) -> None:
-    """Change a Secret by hand."""
+    """Edit a Secret by hand."""
     stored = copy.deepcopy(cluster.objects["Secret", ref])
     stored["data"] |= {
         name: base64.b64encode(text.encode()).decode() for name, text in values.items()
@@ -126,10 +126,10 @@ def consenting(*policies: str) -> Manifest:
     return publisher("checkout", *policies)
 
 
-# When there is one
+# Issuance
 
 
-def test_none_is_made_before_the_broker_was_seen() -> None:
+def test_credential_is_not_issued_before_the_broker_is_observed() -> None:
     cluster = market()
     cluster.visit(KEY)
     assert SECRET not in cluster.world.brokers.secrets
@@ -138,7 +138,7 @@ def test_none_is_made_before_the_broker_was_seen() -> None:
     assert DOWN.message in told(cluster)[2]
 
 
-def test_whoever_has_a_grant_has_a_credential_and_its_status_says_where() -> None:
+def test_identity_with_a_grant_gets_a_credential_and_its_status_names_it() -> None:
     cluster = seen()
     assert (turns(cluster), told(cluster)[1]) == ([Turn.ISSUE], "Issuing")
     cluster.visit(KEY)
@@ -169,22 +169,22 @@ def test_whoever_has_a_grant_has_a_credential_and_its_status_says_where() -> Non
         ),
     ],
 )
-def test_there_is_none_where_none_is_needed(manifest: Manifest) -> None:
+def test_credential_is_not_issued_without_a_need(manifest: Manifest) -> None:
     cluster = seen(manifest)
     assert turns(cluster) == []
     assert "CredentialsIssued" not in judged(cluster)
 
 
-def test_a_broker_that_is_not_served_yet_is_told() -> None:
+def test_unsupported_broker_is_reported() -> None:
     assert told(seen(broker(described=RABBITMQ)))[:2] == ("False", "Unsupported")
 
 
-def test_who_uses_no_broker_hears_nothing_of_them() -> None:
+def test_identity_without_broker_gets_no_broker_condition() -> None:
     cluster = seen(identity("payments"))
     assert "CredentialsIssued" not in judged(cluster, key_of())
 
 
-def test_a_credential_stays_as_it_is_over_a_restart_in_which_the_broker_is_not_seen() -> None:
+def test_credential_is_unchanged_after_a_restart_until_the_broker_is_seen() -> None:
     cluster = issued()
     cluster.world.brokers.forget_observation(MAIN)
     assert (turns(cluster), told(cluster)[1]) == ([], "Issued")
@@ -192,11 +192,11 @@ def test_a_credential_stays_as_it_is_over_a_restart_in_which_the_broker_is_not_s
     assert (turns(cluster), told(cluster)[1]) == ([], "AwaitingBroker")
 
 
-# What is put right
+# Repair
 
 
 @pytest.mark.parametrize("value", ["", "another"])
-def test_one_that_was_changed_by_hand_is_replaced(value: str) -> None:
+def test_edited_credential_is_replaced(value: str) -> None:
     cluster = issued()
     before = secret(cluster).current
     spoil(cluster, password=value)
@@ -207,19 +207,19 @@ def test_one_that_was_changed_by_hand_is_replaced(value: str) -> None:
     assert after.current not in (None, before)
 
 
-def test_one_to_which_something_was_added_is_replaced() -> None:
+def test_credential_with_an_added_key_is_replaced() -> None:
     cluster = issued()
     spoil(cluster, extra="by hand")
     assert turns(cluster) == [Turn.ISSUE]
 
 
-def test_one_that_is_gone_is_made_anew() -> None:
+def test_deleted_credential_is_issued_again() -> None:
     cluster = issued()
     assert KEY in cluster.drop("Secret", SECRET)
     assert turns(cluster) == [Turn.ISSUE]
 
 
-def test_one_of_another_principal_is_replaced_however_whole_it_looks() -> None:
+def test_intact_credential_of_another_principal_is_replaced() -> None:
     cluster = issued()
     cluster.put(broker(principals="other-"))
     see(cluster)
@@ -227,7 +227,7 @@ def test_one_of_another_principal_is_replaced_however_whole_it_looks() -> None:
     assert not secret(cluster).principal.startswith("other-")
 
 
-def test_what_is_said_of_the_broker_follows_it_and_the_credential_stays() -> None:
+def test_connection_settings_follow_the_broker_without_a_new_credential() -> None:
     cluster = issued()
     before = secret(cluster).current
     cluster.put(
@@ -241,7 +241,7 @@ def test_what_is_said_of_the_broker_follows_it_and_the_credential_stays() -> Non
     assert data(cluster)["bootstrap.servers"] == "kafka.new.svc:9093"
 
 
-def test_other_roots_of_the_broker_are_written_beside_the_credential() -> None:
+def test_new_broker_roots_are_written_without_a_new_credential() -> None:
     cluster = issued()
     before = secret(cluster).current
     look = cluster.world.brokers.observation(MAIN)
@@ -253,7 +253,7 @@ def test_other_roots_of_the_broker_are_written_beside_the_credential() -> None:
     assert secret(cluster).current == before
 
 
-def test_labels_that_were_changed_are_put_back() -> None:
+def test_changed_labels_are_restored() -> None:
     cluster = issued()
     stored = copy.deepcopy(cluster.objects["Secret", SECRET])
     stored["metadata"]["labels"]["troth.dev/owner-name"] = "somebody"
@@ -261,7 +261,7 @@ def test_labels_that_were_changed_are_put_back() -> None:
     assert turns(cluster) == [Turn.REFRESH]
 
 
-def test_another_account_of_nats_asks_for_a_new_credential() -> None:
+def test_another_nats_account_causes_a_new_credential() -> None:
     first, second = (NATSKey.generate(Kind.ACCOUNT).public for _ in range(2))
     cluster = issued(broker(described={"nats": NATS["nats"] | {"account": first}}))
     assert turns(cluster) == []
@@ -272,10 +272,10 @@ def test_another_account_of_nats_asks_for_a_new_credential() -> None:
     assert turns(cluster) == []
 
 
-# Whose Secret it is
+# Ownership of the Secret
 
 
-def test_a_secret_that_is_not_troths_is_never_written_over() -> None:
+def test_foreign_secret_is_never_overwritten() -> None:
     cluster = seen()
     cluster.world.observe_outcome(ForeignFound("Secret", SECRET, cluster.now))
     assert (turns(cluster), told(cluster)[1]) == ([], "Conflict")
@@ -285,7 +285,7 @@ def test_a_secret_that_is_not_troths_is_never_written_over() -> None:
     assert turns(cluster) == [Turn.ISSUE]
 
 
-def test_a_secret_of_another_type_is_left_alone_whoever_made_it() -> None:
+def test_secret_of_another_type_is_left_alone() -> None:
     cluster = seen()
     owner = cluster.objects["ServiceIdentity", CHECKOUT]["metadata"]["uid"]
     found = builders.owned(builders.secret(*reversed(SECRET)), "ServiceIdentity", "checkout")
@@ -296,8 +296,8 @@ def test_a_secret_of_another_type_is_left_alone_whoever_made_it() -> None:
     assert turns(cluster) == [Turn.ISSUE]
 
 
-def test_of_two_that_want_one_name_the_second_waits_until_it_is_free() -> None:
-    """`shop` at `card-main` and `shop-card` at `main` both come to `shop-card-main`."""
+def test_second_claim_of_a_secret_name_waits_until_the_name_is_free() -> None:
+    """`shop` at `card-main` and `shop-card` at `main` both need Secret `shop-card-main`."""
     policies = [
         orders("one", producers=[producer("shop")], consumers=[], at=("messaging", "card-main")),
         orders("two", producers=[producer("shop-card")], consumers=[]),
@@ -318,7 +318,7 @@ def test_of_two_that_want_one_name_the_second_waits_until_it_is_free() -> None:
     assert turns(cluster, second) == [Turn.ISSUE]
 
 
-def test_two_brokers_of_one_name_do_not_take_turns_with_one_secret() -> None:
+def test_two_brokers_of_one_name_do_not_alternate_in_one_secret() -> None:
     other = {"kafka": KAFKA["kafka"] | {"bootstrapServers": ["elsewhere:9093"]}}
     beside = Ref("another", "main")
     cluster = seen(
@@ -337,10 +337,10 @@ def test_two_brokers_of_one_name_do_not_take_turns_with_one_secret() -> None:
     assert "rename one of them" in told(cluster)[2]
 
 
-# When it goes
+# Deletion
 
 
-def test_it_goes_with_the_last_grant() -> None:
+def test_credential_is_deleted_with_the_last_grant() -> None:
     cluster = issued()
     cluster.put(consenting("others"))
     assert removed(cluster) == [SECRET]
@@ -349,13 +349,13 @@ def test_it_goes_with_the_last_grant() -> None:
     assert at_brokers(cluster) == []
 
 
-def test_it_goes_where_the_broker_is_gone() -> None:
+def test_credential_is_deleted_with_its_broker() -> None:
     cluster = issued()
     cluster.drop("MessageBroker", MAIN)
     assert removed(cluster) == [SECRET]
 
 
-def test_it_goes_where_clients_prove_themselves_by_certificate_now() -> None:
+def test_credential_is_deleted_if_clients_now_use_certificates() -> None:
     cluster = issued()
     cluster.put(broker(described={"kafka": KAFKA["kafka"] | {"clients": "MTLS"}}))
     assert removed(cluster) == [SECRET]
@@ -417,7 +417,7 @@ def _delete_broker_that_retains(cluster: Cluster) -> None:
     ],
     ids=lambda each: each.__name__.strip("_"),
 )
-def test_it_stays_as_it_is_while_anything_may_need_it(event: Any) -> None:
+def test_credential_is_unchanged_while_it_may_be_needed(event: Any) -> None:
     cluster = issued()
     event(cluster)
     cluster.put(rotation(target="checkout", requestedAt=stamp(cluster.now + HOUR)))
@@ -429,7 +429,7 @@ def test_it_stays_as_it_is_while_anything_may_need_it(event: Any) -> None:
 
 
 def asked(cluster: Cluster, **spec: Any) -> Cluster:
-    """Somebody asks for another credential."""
+    """Request another credential."""
     wait(cluster, HOUR)
     cluster.put(rotation(target="checkout", **{"requestedAt": stamp(cluster.now)} | spec))
     return cluster
@@ -443,7 +443,7 @@ def phase(cluster: Cluster) -> str:
     return str(listed["phase"])
 
 
-def test_it_is_turned_without_a_gap() -> None:
+def test_credential_is_rotated_without_a_gap() -> None:
     cluster = asked(issued())
     old = secret(cluster).current
     assert old is not None
@@ -477,7 +477,7 @@ def test_it_is_turned_without_a_gap() -> None:
     assert at_brokers(cluster)[0]["madeAt"] == stamp(upcoming.made_at)
 
 
-def test_the_ledger_has_its_identity_looked_at_again() -> None:
+def test_ledger_change_invalidates_its_identity() -> None:
     cluster = asked(issued())
     cluster.visit(KEY)
     upcoming = secret(cluster).next
@@ -492,7 +492,7 @@ def test_the_ledger_has_its_identity_looked_at_again() -> None:
     assert {KEY, ROTATION} <= affected
 
 
-def test_a_longer_overlap_is_kept_to() -> None:
+def test_longer_overlap_is_respected() -> None:
     cluster = asked(issued(), overlap="2h")
     cluster.visit(KEY)
     tell(cluster)
@@ -503,7 +503,7 @@ def test_a_longer_overlap_is_kept_to() -> None:
     assert turns(cluster) == [Turn.RETIRE]
 
 
-def test_a_clock_that_is_set_forward_shortens_no_overlap() -> None:
+def test_clock_set_forward_shortens_no_overlap() -> None:
     cluster = asked(issued())
     cluster.visit(KEY)
     tell(cluster)
@@ -512,7 +512,7 @@ def test_a_clock_that_is_set_forward_shortens_no_overlap() -> None:
     assert turns(cluster) == []
 
 
-def test_a_slot_is_not_used_again_before_what_was_there_is_revoked() -> None:
+def test_slot_is_not_reused_before_its_old_credential_is_revoked() -> None:
     cluster = issued()
     ledger = ledger_of(cluster)
     keep_ledger(cluster, replace(ledger, credentials={**ledger.credentials, SECOND: "old"}))
@@ -522,7 +522,7 @@ def test_a_slot_is_not_used_again_before_what_was_there_is_revoked() -> None:
     assert turns(cluster) == [Turn.PREPARE]
 
 
-def test_the_old_one_stays_while_the_broker_is_not_known_to_have_the_new_one() -> None:
+def test_old_credential_is_kept_until_the_broker_has_the_new_one() -> None:
     cluster = asked(issued())
     cluster.visit(KEY)
     tell(cluster)
@@ -532,7 +532,7 @@ def test_the_old_one_stays_while_the_broker_is_not_known_to_have_the_new_one() -
     assert turns(cluster) == []
 
 
-def test_a_broker_that_is_down_is_named_as_what_holds_it_up() -> None:
+def test_unreachable_broker_is_named_as_the_blocker() -> None:
     cluster = asked(issued())
     cluster.visit(KEY)
     status = cluster.plan(ROTATION).status
@@ -544,7 +544,7 @@ def test_a_broker_that_is_down_is_named_as_what_holds_it_up() -> None:
     assert DOWN.message in status["blockers"][0]
 
 
-def test_every_so_often_means_from_when_it_was_made() -> None:
+def test_interval_counts_from_when_the_credential_was_made() -> None:
     cluster = issued(rotation(target="checkout", every="6h"))
     assert turns(cluster) == []
     wait(cluster, 6 * HOUR - timedelta(seconds=1))
@@ -553,7 +553,7 @@ def test_every_so_often_means_from_when_it_was_made() -> None:
     assert turns(cluster) == [Turn.PREPARE]
 
 
-def test_who_has_no_certificate_can_have_its_credential_rotated() -> None:
+def test_identity_without_certificate_can_have_its_credential_rotated() -> None:
     legacy = publisher(authentication=builders.gateway_only("gateway", builders.NOW + DAY))
     cluster = asked(issued(legacy))
     assert turns(cluster) == [Turn.PREPARE]
@@ -562,22 +562,22 @@ def test_who_has_no_certificate_can_have_its_credential_rotated() -> None:
     assert cluster.condition(ROTATION, "Ready")["status"] == "True"
 
 
-# In whatever order
+# Any order of events
 
 
 class Turning:
-    """An identity's credential while everything around it changes.
+    """Credential of an identity while everything around it changes.
 
-    Judged by what programs read and by what the broker was told, not by what is planned.
+    The checks use the credentials that clients read and that the broker has, not the plan.
     """
 
     def __init__(self) -> None:
         self.cluster = seen()
         self.clients = ""
-        """The fingerprint that programs read."""
+        """Fingerprint that clients read."""
 
     def visit(self) -> None:
-        """Carry out one plan, and hold each step to its rule."""
+        """Carry out one plan and check the precondition of each step."""
         brokers = self.cluster.world.brokers
         for step in self.cluster.plan(KEY).steps:
             if not isinstance(step, TurnCredential):
@@ -641,7 +641,7 @@ class Turning:
             self.cluster.drop("Secret", SECRET)
 
     def rest(self) -> None:
-        """Left alone, it comes to rest with one credential, which the broker has."""
+        """Check that an undisturbed credential settles as the only one, and the broker has it."""
         for _ in range(12):
             self.visit()
             self.the_broker_is_brought_into_step()
@@ -666,7 +666,7 @@ SELDOM = [
 
 @settings(max_examples=50)
 @given(st.lists(st.sampled_from([*OFTEN, *OFTEN, *OFTEN, *SELDOM]), max_size=40))
-def test_in_whatever_order_no_client_is_ahead_of_the_broker(events: list[Any]) -> None:
+def test_broker_always_has_a_credential_before_its_client(events: list[Any]) -> None:
     it = Turning()
     it.visit()
     for event in events:

@@ -1,4 +1,4 @@
-"""What a broker's plan says, of what no real broker can be brought to do at will."""
+"""Plans of a broker in situations that a real broker cannot be brought into at will."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +15,7 @@ from troth.world.keys import broker_key
 
 
 def deleted() -> Cluster:
-    """A cluster whose broker had everything, and is being deleted."""
+    """Return a cluster whose broker had every grant and is being deleted."""
     cluster = market().settle()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     tell(cluster)
@@ -35,7 +35,7 @@ def planned(cluster: Cluster, after: timedelta) -> Plan:
     return plan(broker_key(MAIN), cluster.world, at(cluster.now + after))
 
 
-def test_a_broker_that_refuses_to_have_anything_taken_back_is_let_go_after_ten_minutes() -> None:
+def test_broker_that_refuses_revocation_is_released_after_ten_minutes() -> None:
     cluster = deleted()
     (step,) = planned(cluster, timedelta(0)).steps
     assert isinstance(step, ChangeBroker)
@@ -50,7 +50,7 @@ def test_a_broker_that_refuses_to_have_anything_taken_back_is_let_go_after_ten_m
     assert "troth-shop.checkout, troth-shop.fulfilment" in let_go.warning
 
 
-def test_who_takes_the_finalizer_off_a_broker_finds_it_put_on_again() -> None:
+def test_removed_finalizer_of_a_broker_is_restored() -> None:
     cluster = market().settle()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     tell(cluster)
@@ -64,8 +64,8 @@ def test_who_takes_the_finalizer_off_a_broker_finds_it_put_on_again() -> None:
     assert step.finalizers == (FINALIZER,)
 
 
-def test_an_operator_that_begins_says_what_was_said_until_it_has_looked() -> None:
-    """Else every restart would write the status of every broker twice, and tell of it in Events."""
+def test_restarted_operator_keeps_the_status_until_it_has_observed() -> None:
+    """Otherwise every restart would write each broker's status twice and create Events."""
     cluster = market().settle()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     tell(cluster)
@@ -78,7 +78,7 @@ def test_an_operator_that_begins_says_what_was_said_until_it_has_looked() -> Non
     assert [type(step) for step in begun.steps] == [ObserveBroker]
 
 
-def test_of_a_broker_that_is_described_anew_nothing_is_said_before_it_was_looked_at() -> None:
+def test_changed_broker_is_not_judged_before_it_is_observed() -> None:
     cluster = market().settle()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     tell(cluster)

@@ -1,4 +1,4 @@
-"""Each check of a leaf asks for a new one by itself, with its own reason; a good leaf for none."""
+"""Checks of a leaf: each alone causes a new leaf, with its own reason; a valid leaf is kept."""
 
 import copy
 from dataclasses import replace
@@ -18,7 +18,7 @@ from tests.pki import builders as pki
 from troth.pki.certificates import Leaf, renewal_due, renewal_spread
 from troth.pki.issuing import LeafProfile
 from troth.pki.subjects import Subject
-from troth.planning.certificates.leaf import CHECKS, LeafQuestion, why_issue
+from troth.planning.certificates.leaf import CHECKS, LeafCandidate, why_issue
 from troth.planning.steps.certificates import IssueLeaf
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
@@ -28,15 +28,15 @@ SECRET = "Secret", Ref("shop", "payments-identity")
 
 
 @cache
-def good() -> LeafQuestion:
-    """A question whose answer is that nothing needs to be done."""
+def good() -> LeafCandidate:
+    """Return an input for which nothing needs to be done."""
     cluster = shop(identity()).settle()
     secret = cluster.world.secrets[SECRET[1]]
     authority = cluster.world.authorities.of(cluster.world.registry.domains["production"])
     assert secret.leaf is not None
     assert authority is not None
     assert authority.authority is not None
-    return LeafQuestion(
+    return LeafCandidate(
         secret=secret,
         authority=authority.authority,
         profile=LeafProfile(
@@ -62,7 +62,7 @@ def good_leaf() -> Leaf:
     return leaf
 
 
-def test_a_good_leaf_is_left_alone() -> None:
+def test_valid_leaf_is_kept() -> None:
     assert [check(good()) for check in CHECKS] == [None] * len(CHECKS)
 
 
@@ -87,7 +87,7 @@ OF_PROFILE = {"dns_names", "subject", "lifetime"}
 
 
 @pytest.mark.parametrize("reason", ODD)
-def test_each_check_alone_asks_for_a_new_leaf(reason: str) -> None:
+def test_each_check_alone_causes_a_new_leaf(reason: str) -> None:
     changed = dict(ODD[reason])
     if reason == "AuthorityChanged":
         changed["authority"] = other_authority()
@@ -100,7 +100,7 @@ def test_each_check_alone_asks_for_a_new_leaf(reason: str) -> None:
         assert [found.reason for check in CHECKS if (found := check(question))] == [reason]
 
 
-def test_broken_material_asks_for_a_new_leaf_with_what_is_broken() -> None:
+def test_broken_material_causes_a_new_leaf_and_is_named() -> None:
     secret = replace(good_secret(), leaf=None, fault=Fault("PrivateKeyMismatch", "not its key"))
     fault = why_issue(replace(good(), secret=secret))
     assert fault is not None
@@ -111,7 +111,7 @@ def test_broken_material_asks_for_a_new_leaf_with_what_is_broken() -> None:
 
 
 @given(st.uuids().map(str))
-def test_a_leaf_is_renewed_at_two_thirds_of_its_life_or_a_little_before(uid: str) -> None:
+def test_leaf_is_renewed_at_two_thirds_of_its_life_or_slightly_earlier(uid: str) -> None:
     leaf = good_leaf()
     due = renewal_due(leaf, renewal_spread(uid))
     assert NOW + 0.6 * DAY <= due <= NOW + DAY * 2 / 3 + timedelta(seconds=1)
@@ -119,7 +119,7 @@ def test_a_leaf_is_renewed_at_two_thirds_of_its_life_or_a_little_before(uid: str
     assert why_issue(replace(good(), uid=uid, now=due)) is not None
 
 
-def test_a_fleet_enrolled_in_one_minute_does_not_renew_in_one() -> None:
+def test_leaves_issued_in_one_minute_are_not_renewed_in_one_minute() -> None:
     leaf = good_leaf()
     moments = sorted(renewal_due(leaf, renewal_spread(str(number))) for number in range(500))
     assert moments[-1] - moments[0] > 1.4 * HOUR
@@ -128,7 +128,7 @@ def test_a_fleet_enrolled_in_one_minute_does_not_renew_in_one() -> None:
         assert crowd < 60
 
 
-def test_the_plan_comes_back_when_the_leaf_is_due() -> None:
+def test_plan_is_due_when_the_leaf_is_due() -> None:
     cluster = shop(identity()).settle()
     due = cluster.plan(key_of()).due
     assert due is not None
@@ -137,7 +137,7 @@ def test_the_plan_comes_back_when_the_leaf_is_due() -> None:
     assert step.reason == "RenewalDue"
 
 
-def test_a_renewed_leaf_has_a_new_key() -> None:
+def test_renewed_leaf_has_a_new_key() -> None:
     cluster = shop(identity()).settle()
     before = copy.deepcopy(cluster.objects[SECRET]["data"])
     due = cluster.plan(key_of()).due
@@ -148,7 +148,7 @@ def test_a_renewed_leaf_has_a_new_key() -> None:
     assert before["ca.crt"] == after["ca.crt"]
 
 
-def test_a_leaf_that_ends_with_its_authority_is_not_renewed_over_and_over() -> None:
+def test_leaf_that_expires_with_its_authority_is_not_renewed_repeatedly() -> None:
     cluster = shop(identity()).settle()
     authority = good().authority
     cluster.now = authority.not_after - HOUR
@@ -160,7 +160,7 @@ def test_a_leaf_that_ends_with_its_authority_is_not_renewed_over_and_over() -> N
     assert cluster.objects[SECRET]["metadata"]["resourceVersion"] == issued
 
 
-# What the plan makes of it
+# Plans
 
 
 def reasons(cluster: Cluster) -> list[str]:
@@ -179,9 +179,7 @@ def reasons(cluster: Cluster) -> list[str]:
     ],
     ids=["service", "algorithm", "lifetime", "keystore", "account", "authority"],
 )
-def test_a_change_that_the_leaf_must_show_has_it_issued_anew_once(
-    manifest: Manifest, reason: str
-) -> None:
+def test_change_of_leaf_content_causes_one_new_leaf(manifest: Manifest, reason: str) -> None:
     cluster = shop(identity()).settle()
     assert reasons(cluster) == []
     cluster.put(manifest)
@@ -196,7 +194,7 @@ def subject(cluster: Cluster) -> str:
     return leaf.subject
 
 
-def test_a_leaf_that_lacks_its_subject_is_issued_anew_once() -> None:
+def test_leaf_without_its_subject_is_reissued_once() -> None:
     cluster = shop(identity())
     (step,) = [each for each in cluster.plan(key_of()).steps if isinstance(each, IssueLeaf)]
     cluster.carry_out(replace(step, profile=replace(step.profile, subject=None)))
@@ -206,7 +204,7 @@ def test_a_leaf_that_lacks_its_subject_is_issued_anew_once() -> None:
     assert reasons(cluster) == []
 
 
-def test_where_no_verifier_would_take_a_subject_there_is_none() -> None:
+def test_subject_that_no_verifier_accepts_is_omitted() -> None:
     organization = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Corp")])
     root = pki.by_hand("root")
     below = pki.permitting(x509.DirectoryName(organization))
@@ -223,7 +221,7 @@ def test_where_no_verifier_would_take_a_subject_there_is_none() -> None:
     assert reasons(cluster) == []
 
 
-def test_a_peer_that_comes_or_goes_never_costs_a_new_leaf() -> None:
+def test_change_of_peers_never_causes_a_new_leaf() -> None:
     cluster = shop(identity(ports=["https"])).settle()
     key = cluster.objects[SECRET]["data"]["tls.key"]
     cluster.put(identity(ports=["https"], accepts=[builders.accept("checkout")]))
@@ -233,8 +231,8 @@ def test_a_peer_that_comes_or_goes_never_costs_a_new_leaf() -> None:
     assert "checkout" in _peers(cluster)
 
 
-def test_consent_taken_back_leaves_the_peer_list_even_while_there_is_no_authority() -> None:
-    """No new leaf can be issued then; the list needs no signature, and revoking must not wait."""
+def test_revoked_consent_leaves_the_peer_list_without_an_authority() -> None:
+    """No leaf can be issued then, but the list needs no signature, and revocation must not wait."""
     cluster = shop(
         identity(ports=["https"], accepts=[builders.accept("checkout")]),
         identity("checkout", calls=[builders.call("payments")]),

@@ -1,4 +1,4 @@
-"""Verifiers get roots and token keys in one document, of each domain only what vouches for it."""
+"""SPIFFE bundles: roots and token keys of each domain in one document for verifiers."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ def bundles(cluster: Cluster) -> dict[str, SPIFFEBundle]:
     return parse_bundle_map(files(cluster)["bundle-map.json"])
 
 
-def test_every_bundle_has_the_same_roots_in_each_of_its_forms() -> None:
+def test_every_bundle_has_the_same_roots_in_each_format() -> None:
     cluster = federation()
     found = bundles(cluster)
     roots = {each for bundle in found.values() for each in bundle.x509_authorities}
@@ -45,42 +45,42 @@ def test_every_bundle_has_the_same_roots_in_each_of_its_forms() -> None:
     assert list(found) == ["abroad.example", "production.example"]
 
 
-def test_a_domain_without_tokens_has_a_bundle_of_its_roots() -> None:
+def test_domain_without_tokens_has_a_bundle_of_its_roots() -> None:
     cluster = builders.shop()
     own = parse_spiffe_bundle(files(cluster)["bundle.json"], "production.example")
     assert (len(own.x509_authorities), len(own.jwt_keys)) == (1, 0)
     assert list(bundles(cluster)) == ["production.example"]
 
 
-def test_each_domain_has_all_its_keys_and_none_of_anothers() -> None:
+def test_each_domain_has_all_its_keys_and_no_foreign_key() -> None:
     cluster = federation()
     for name, bundle in bundles(cluster).items():
         known = cluster.world.tokens.secrets[f"{name.removesuffix('.example')}-tokens"]
         assert set(bundle.jwt_keys) == {key.kid for key in known.keys}
 
 
-def test_an_unconfined_root_is_in_no_bundle_but_the_keys_beside_it_are() -> None:
-    """A root could issue identities of any domain; a key is only asked about its own's tokens."""
+def test_unconfined_root_is_in_no_bundle_but_its_domains_keys_are() -> None:
+    """A root could issue identities of any domain; a key verifies only its own domain's tokens."""
     unconfined = builders.authority_secret("abroad", constrained=False)
     abroad = bundles(federation(unconfined, tokens_secret("abroad")))["abroad.example"]
     assert abroad.x509_authorities == ()
     assert len(abroad.jwt_keys) == 3
 
 
-def test_who_federates_on_one_side_alone_is_in_no_bundle() -> None:
+def test_domain_that_federates_on_one_side_is_in_no_bundle() -> None:
     assert list(bundles(federation(federatesWith=[]))) == ["production.example"]
 
 
-def test_a_domain_that_has_nothing_to_verify_with_yet_is_left_out() -> None:
+def test_domain_without_roots_and_keys_is_left_out() -> None:
     cluster = federation(builders.namespace("x"), authority={"secretRef": {"name": "missing"}})
-    del cluster.objects["TrustDomain", Ref("", "abroad")]  # nobody works on it
+    del cluster.objects["TrustDomain", Ref("", "abroad")]  # its plan has not run
     assert list(bundles(cluster)) == ["production.example"]
 
 
-def test_a_new_key_of_a_federated_domain_reaches_the_bundles() -> None:
+def test_new_key_of_a_federated_domain_reaches_the_bundles() -> None:
     made = builders.stamp(builders.NOW).encode()
     cluster = federation()
-    for name in ("production", "abroad"):  # with no handover of their own under way
+    for name in ("production", "abroad"):  # its own key is not being rotated
         cluster.put(tokens_secret(name, current_key=builders.token_key(), current_made=made))
     before = files(cluster)["bundle-map.json"]
     other = tokens_secret("abroad", current_key=builders.token_key("other"), current_made=made)
@@ -89,14 +89,14 @@ def test_a_new_key_of_a_federated_domain_reaches_the_bundles() -> None:
     assert files(cluster)["bundle-map.json"] != before
 
 
-def test_no_private_half_is_in_it() -> None:
+def test_bundle_has_no_private_key() -> None:
     for text in files(federation()).values():
         assert "PRIVATE" not in text
     for text in (files(federation())["bundle.json"], files(federation())["bundle-map.json"]):
         assert '"d"' not in json.dumps(json.loads(text))
 
 
-def test_keys_are_found_in_a_map_that_can_be_read_and_in_no_other() -> None:
+def test_keys_are_found_in_readable_maps_only() -> None:
     cluster = federation()
     text = files(cluster)["bundle-map.json"]
     known = cluster.world.tokens.secrets["abroad-tokens"]
@@ -106,7 +106,7 @@ def test_keys_are_found_in_a_map_that_can_be_read_and_in_no_other() -> None:
         assert key_ids_in(odd, "abroad.example") == frozenset()
 
 
-def test_the_issuers_secret_and_the_bundle_say_the_same() -> None:
+def test_issuer_secret_and_bundle_have_the_same_keys() -> None:
     cluster = federation().settle()
     data = decoded(cluster.objects["Secret", Ref(OWN, "production-tokens")])
     assert data["bundle.json"].decode() == files(cluster)["bundle.json"]

@@ -1,4 +1,4 @@
-"""A policy's schema is found where it is kept, or its status says what to do."""
+"""Message schemas of a policy: found in the policy or a ConfigMap, or reported in the status."""
 
 import json
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ def found(cluster: Cluster) -> Any:
     return schema_of(declared(cluster), cluster.world)
 
 
-def test_a_schema_that_can_be_used_is_found_in_either_place() -> None:
+def test_usable_schema_is_found_in_either_place() -> None:
     for cluster in (stage(kept()), stage(schema={"jsonSchema": SCHEMA})):
         assert json.loads(found(cluster)) == SCHEMA
         judged = verdict(cluster)
@@ -73,7 +73,7 @@ def test_a_schema_that_can_be_used_is_found_in_either_place() -> None:
         assert (judged.type, judged.status) == ("SchemaValid", Truth.TRUE)
 
 
-def test_a_policy_without_a_schema_is_not_judged() -> None:
+def test_policy_without_a_schema_has_no_schema_condition() -> None:
     cluster = shop(broker(), policy())
     assert found(cluster) is None
     assert verdict(cluster) is None
@@ -91,24 +91,24 @@ def test_a_policy_without_a_schema_is_not_judged() -> None:
         ([kept(" " * (MOST_BYTES + 1))], "SchemaTooLarge", "is longer than 64 KiB"),
     ],
 )
-def test_one_that_cannot_is_a_sentence(others: list[Manifest], reason: str, words: str) -> None:
+def test_unusable_schema_is_reported(others: list[Manifest], reason: str, words: str) -> None:
     judged = verdict(stage(*others))
     assert judged is not None
     assert (judged.status, judged.reason) == (Truth.FALSE, reason)
     assert words in judged.message
 
 
-def test_a_broken_one_written_in_the_policy_is_a_sentence_too() -> None:
+def test_broken_inline_schema_is_reported() -> None:
     judged = verdict(stage(schema={"jsonSchema": {"properties": {"a": {"type": "strnig"}}}}))
     assert judged is not None
     assert judged.reason == "SchemaInvalid"
     assert judged.message.startswith("schema.jsonSchema: the schema, at /properties/a/type")
 
 
-# What changes
+# Invalidation
 
 
-def test_whoever_goes_by_a_schema_is_looked_at_when_it_changes_and_only_then() -> None:
+def test_users_of_a_schema_are_invalidated_only_if_it_changes() -> None:
     cluster = stage()
     assert cluster.put(kept()) == USED
     assert cluster.put(kept()) == set()
@@ -121,11 +121,11 @@ def test_whoever_goes_by_a_schema_is_looked_at_when_it_changes_and_only_then() -
     assert isinstance(found(cluster), Fault)
 
 
-def test_a_config_map_that_nobody_names_concerns_nobody() -> None:
+def test_unreferenced_config_map_invalidates_nothing() -> None:
     assert shop(broker(), policy()).put(kept()) == set()
 
 
-def test_a_schema_that_becomes_troths_own_and_back_is_what_it_is_last() -> None:
+def test_schema_that_becomes_managed_and_back_is_indexed_as_its_last_state() -> None:
     cluster = stage(kept())
     assert cluster.put(managed()) >= USED
     assert PLACE in cluster.world.bundles
@@ -135,8 +135,8 @@ def test_a_schema_that_becomes_troths_own_and_back_is_what_it_is_last() -> None:
     assert PLACE in cluster.world.schemas.by_ref
 
 
-def test_that_one_selection_lost_it_says_nothing_of_the_other() -> None:
-    """One informer tells that it is gone, at or after the version at which the other has it."""
+def test_deletion_in_one_watch_class_does_not_affect_the_other() -> None:
+    """One informer reports a deletion at or after the version that the other informer has."""
     cluster = stage(kept())
     for at in (cluster.version, cluster.version + 1):
         assert cluster.world.forget("ConfigMap", PLACE, at, uptime=0.0) == set()
@@ -148,7 +148,7 @@ def test_that_one_selection_lost_it_says_nothing_of_the_other() -> None:
         assert PLACE in cluster.world.bundles
 
 
-def test_what_a_late_informer_tells_does_not_undo_what_came_after() -> None:
+def test_late_informer_does_not_undo_newer_state() -> None:
     cluster = stage(managed())
     late = cluster.objects["ConfigMap", PLACE]
     cluster.put(kept())

@@ -1,6 +1,7 @@
-"""The end of a policy: it is there until nothing of it is left at its broker, and not for ever.
+"""Deletion of a policy: it stays until its grants are revoked, but not for ever.
 
-Whatever is left then is said, and the broker's ledger has it until it can be revoked.
+After that it reports the grants that are left. The broker's ledger keeps them until they can be
+revoked.
 """
 
 from dataclasses import replace
@@ -48,7 +49,7 @@ SECOND = timedelta(seconds=1)
 
 
 def deleted(*manifests: Manifest) -> Cluster:
-    """A market in which all was in place when the policy `orders` was deleted."""
+    """Return a market in which everything was in place when the policy `orders` was deleted."""
     cluster = market(*manifests)
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     for _ in ("each is held", "each has said what the broker has"):
@@ -60,7 +61,7 @@ def deleted(*manifests: Manifest) -> Cluster:
 
 
 def waits_for(cluster: Cluster) -> tuple[str, str]:
-    """The reason and the sentence of a policy that is being deleted."""
+    """Return the reason and the message of a policy that is being deleted."""
     plan = cluster.plan(KEY)
     assert not plan.steps, "it is let go"
     assert plan.status is not None
@@ -70,7 +71,7 @@ def waits_for(cluster: Cluster) -> tuple[str, str]:
 
 
 def let_go(cluster: Cluster) -> str:
-    """What is said of a policy that is let go: what is left behind."""
+    """Return the warning of a policy that is released: the grants that are left."""
     plan = cluster.plan(KEY)
     (step,) = plan.steps
     assert isinstance(step, SetFinalizers)
@@ -87,7 +88,7 @@ def is_gone(cluster: Cluster) -> bool:
 # Revoke
 
 
-def test_it_waits_until_what_it_granted_is_revoked() -> None:
+def test_policy_stays_until_its_grants_are_revoked() -> None:
     cluster = deleted()
     assert waits_for(cluster) == (
         "Revoking",
@@ -100,15 +101,15 @@ def test_it_waits_until_what_it_granted_is_revoked() -> None:
     assert is_gone(cluster)
 
 
-def test_it_is_planned_the_same_again_while_it_waits() -> None:
+def test_waiting_policy_has_an_unchanged_status() -> None:
     cluster = deleted()
     cluster.visit(KEY)
     plan = cluster.plan(KEY)
     assert plan.status == plan.previous_status
 
 
-def test_it_waits_for_the_credentials_of_whom_nothing_is_left() -> None:
-    """The rules alone would leave somebody who can still connect."""
+def test_policy_waits_for_credentials_of_identities_without_rules() -> None:
+    """Without rules, the credential alone would still allow a connection."""
     cluster = deleted()
     keep_ledger(cluster, replace(ledger_of(cluster), rules=frozenset()))
     assert waits_for(cluster)[0] == "Revoking"
@@ -116,7 +117,7 @@ def test_it_waits_for_the_credentials_of_whom_nothing_is_left() -> None:
     assert let_go(cluster) == ""
 
 
-def test_the_credential_of_whoever_has_another_grant_is_not_waited_for() -> None:
+def test_credential_with_another_grant_is_not_waited_for() -> None:
     other = policy("other", topic={"name": "prod.other"}, producers=[producer("checkout")])
     cluster = deleted(publisher("checkout", "orders", "other"), other)
     ledger = tell(cluster)
@@ -124,7 +125,7 @@ def test_the_credential_of_whoever_has_another_grant_is_not_waited_for() -> None
     assert let_go(cluster) == ""
 
 
-def test_the_finalizers_of_others_stay_and_are_named() -> None:
+def test_foreign_finalizers_stay_and_are_named() -> None:
     described = orders()
     described["metadata"]["finalizers"] = ["example.com/backup"]
     cluster = deleted(described)
@@ -137,7 +138,7 @@ def test_the_finalizers_of_others_stay_and_are_named() -> None:
     assert "example.com/backup" in message
 
 
-def test_it_waits_in_a_namespace_that_is_being_deleted_too() -> None:
+def test_policy_waits_in_a_terminating_namespace() -> None:
     cluster = deleted()
     going = builders.namespace("shop", domain="production")
     going["metadata"]["deletionTimestamp"] = builders.stamp(cluster.now)
@@ -147,7 +148,7 @@ def test_it_waits_in_a_namespace_that_is_being_deleted_too() -> None:
     assert is_gone(cluster)
 
 
-def test_it_waits_for_an_identity_that_is_deleted_with_it() -> None:
+def test_policy_waits_for_the_grants_of_a_deleted_identity() -> None:
     cluster = deleted()
     cluster.drop("ServiceIdentity", CHECKOUT)
     cluster.drop("ServiceIdentity", FULFILMENT)
@@ -156,7 +157,7 @@ def test_it_waits_for_an_identity_that_is_deleted_with_it() -> None:
     assert is_gone(cluster)
 
 
-def test_a_finalizer_that_cannot_be_taken_off_is_said() -> None:
+def test_refused_removal_of_the_finalizer_is_reported() -> None:
     cluster = deleted()
     tell(cluster)
     cluster.world.observe_outcome(
@@ -171,7 +172,7 @@ def test_a_finalizer_that_cannot_be_taken_off_is_said() -> None:
 # Two policies that grant the same
 
 
-def test_what_another_policy_grants_as_well_is_not_waited_for() -> None:
+def test_rule_that_another_policy_grants_is_not_waited_for() -> None:
     names = ("orders", "same")
     cluster = deleted(
         publisher("checkout", *names), subscriber("fulfilment", *names), orders("same")
@@ -182,8 +183,8 @@ def test_what_another_policy_grants_as_well_is_not_waited_for() -> None:
     assert tell(cluster).rules == before.rules
 
 
-def test_a_policy_that_comes_to_grant_the_same_meanwhile_ends_the_waiting() -> None:
-    """Nothing changes at the broker then, so that nobody is told of anything."""
+def test_new_policy_with_the_same_grants_ends_the_wait() -> None:
+    """Nothing changes at the broker, so no change of the broker would invalidate the policy."""
     names = ("orders", "same")
     cluster = deleted(publisher("checkout", *names), subscriber("fulfilment", *names))
     assert waits_for(cluster)[0] == "Revoking"
@@ -191,7 +192,7 @@ def test_a_policy_that_comes_to_grant_the_same_meanwhile_ends_the_waiting() -> N
     assert let_go(cluster) == ""
 
 
-def test_two_policies_that_are_deleted_do_not_hide_behind_each_other() -> None:
+def test_two_deleted_policies_do_not_count_as_each_others_grants() -> None:
     names = ("orders", "same")
     cluster = deleted(
         publisher("checkout", *names), subscriber("fulfilment", *names), orders("same")
@@ -201,7 +202,7 @@ def test_two_policies_that_are_deleted_do_not_hide_behind_each_other() -> None:
     assert waits_for(cluster)[0] == "Revoking"
 
 
-def test_a_policy_of_another_broker_does_not_stand_in_for_it() -> None:
+def test_policy_of_another_broker_does_not_count() -> None:
     elsewhere = orders("same", brokerRef={"name": "second", "namespace": "messaging"})
     names = ("orders", "same")
     cluster = deleted(
@@ -213,8 +214,8 @@ def test_a_policy_of_another_broker_does_not_stand_in_for_it() -> None:
     assert waits_for(cluster)[0] == "Revoking"
 
 
-def test_what_is_suspended_by_another_policy_is_that_ones() -> None:
-    """Nobody can tell whether it should be there, and the other one keeps it in the ledger."""
+def test_rule_that_another_policy_suspends_is_not_waited_for() -> None:
+    """Whether the rule is wanted is undecided, and the other policy keeps it in the ledger."""
     names = ("orders", "same")
     cluster = deleted(
         publisher("checkout", *names), subscriber("fulfilment", *names), orders("same")
@@ -227,7 +228,7 @@ def test_what_is_suspended_by_another_policy_is_that_ones() -> None:
 # Retain
 
 
-def test_what_is_retained_is_noted_before_it_goes() -> None:
+def test_retained_rules_are_recorded_before_the_policy_is_released() -> None:
     cluster = deleted(orders(onDelete="Retain"))
     assert waits_for(cluster)[0] == "Retaining"
     before = ledger_of(cluster)
@@ -238,7 +239,7 @@ def test_what_is_retained_is_noted_before_it_goes() -> None:
     assert tell(cluster).rules == before.rules
 
 
-def test_what_another_policy_asks_for_anyway_need_not_be_noted() -> None:
+def test_rule_of_another_policy_is_not_recorded_as_retained() -> None:
     names = ("orders", "same")
     cluster = deleted(
         publisher("checkout", *names),
@@ -250,18 +251,18 @@ def test_what_another_policy_asks_for_anyway_need_not_be_noted() -> None:
     assert let_go(cluster) == ""
 
 
-def test_what_was_retained_before_is_not_waited_for() -> None:
-    """An earlier policy granted the same and asked for it to stay."""
+def test_rule_that_was_retained_before_is_not_waited_for() -> None:
+    """An earlier policy granted the same rule and retained it."""
     cluster = deleted()
     ledger = ledger_of(cluster)
     keep_ledger(cluster, replace(ledger, retained=ledger.rules))
     assert let_go(cluster) == ""
 
 
-# Where it cannot be revoked
+# Failed revocation
 
 
-def test_a_broker_that_is_down_is_waited_for_ten_minutes_and_no_longer() -> None:
+def test_unreachable_broker_is_waited_for_ten_minutes() -> None:
     cluster = deleted()
     lose_sight(cluster)
     reason, message = waits_for(cluster)
@@ -282,22 +283,22 @@ def test_a_broker_that_is_down_is_waited_for_ten_minutes_and_no_longer() -> None
     assert ledger_of(cluster).rules, "it is revoked when the broker is back"
 
 
-def test_a_broker_that_was_not_asked_yet_is_waited_for_however_late_it_is() -> None:
-    """The operator was away for an hour: that is no reason to leave anything behind."""
+def test_unobserved_broker_is_waited_for_without_limit() -> None:
+    """The operator was down for an hour, which is no reason to leave grants behind."""
     cluster = deleted()
     cluster.world.brokers.forget_observation(MAIN)
     cluster.now += 6 * PATIENCE
     assert waits_for(cluster)[0] == "Revoking"
 
 
-def test_a_broker_that_is_down_keeps_nobody_of_whom_nothing_is_left() -> None:
+def test_unreachable_broker_does_not_hold_a_policy_without_grants() -> None:
     cluster = deleted()
     tell(cluster)
     lose_sight(cluster)
     assert let_go(cluster) == ""
 
 
-def test_without_a_ledger_nothing_is_removed_and_that_is_said_at_once() -> None:
+def test_grants_without_a_ledger_are_left_and_reported_at_once() -> None:
     cluster = deleted()
     lose_ledger(cluster)
     warning = let_go(cluster)
@@ -305,14 +306,14 @@ def test_without_a_ledger_nothing_is_removed_and_that_is_said_at_once() -> None:
     assert "remove these yourself: Publish prod.orders.v1 by shop/checkout" in warning
 
 
-def test_without_a_ledger_nothing_is_said_of_a_broker_that_has_nothing() -> None:
+def test_broker_without_ledger_and_grants_causes_no_warning() -> None:
     cluster = market()
     cluster.visit(KEY)
     cluster.delete("TopicPolicy", ORDERS)
     assert let_go(cluster) == ""
 
 
-def test_a_ledger_that_cannot_be_read_is_waited_for_as_a_broker_is() -> None:
+def test_unreadable_ledger_is_waited_for_as_long_as_a_broker() -> None:
     cluster = deleted()
     spoilt = ledger_manifest(OWN, declared_at(cluster), Ledger())
     cluster.put({**spoilt, "binaryData": {FILE: "AAAA"}})
@@ -321,19 +322,19 @@ def test_a_ledger_that_cannot_be_read_is_waited_for_as_a_broker_is() -> None:
     assert "everything that shop/checkout, shop/fulfilment has" in let_go(cluster)
 
 
-def test_a_broker_that_only_observes_is_not_waited_for_and_says_what_stays() -> None:
+def test_observed_broker_is_not_waited_for_and_its_grants_are_reported() -> None:
     cluster = deleted()
     cluster.put(broker(mode="Observe"))
     assert "Publish prod.orders.v1 by shop/checkout" in let_go(cluster)
 
 
-def test_a_broker_that_is_gone_is_not_waited_for() -> None:
+def test_deleted_broker_is_not_waited_for() -> None:
     cluster = deleted()
     cluster.drop("MessageBroker", MAIN)
     assert let_go(cluster) == ""
 
 
-def test_a_broker_that_is_being_deleted_is_waited_for() -> None:
+def test_terminating_broker_is_waited_for() -> None:
     cluster = market()
     held = {**broker(), "metadata": {**broker()["metadata"], "finalizers": [FINALIZER]}}
     cluster.put(held)
@@ -343,11 +344,11 @@ def test_a_broker_that_is_being_deleted_is_waited_for() -> None:
     cluster.delete("MessageBroker", MAIN)
     cluster.delete("TopicPolicy", ORDERS)
     assert waits_for(cluster)[0] == "Revoking"
-    lose_ledger(cluster)  # as its own plan does at its end
+    lose_ledger(cluster)  # as the broker's plan does last
     assert let_go(cluster) == ""
 
 
-def test_a_broker_that_cannot_be_read_is_waited_for_where_anything_was_made() -> None:
+def test_unreadable_broker_with_grants_is_waited_for() -> None:
     cluster = deleted()
     cluster.put({**broker(), "spec": {}})
     assert waits_for(cluster)[0] == "BrokerInvalid"
@@ -355,7 +356,7 @@ def test_a_broker_that_cannot_be_read_is_waited_for_where_anything_was_made() ->
     assert "everything that shop/checkout, shop/fulfilment has" in let_go(cluster)
 
 
-def test_a_broker_that_cannot_be_read_and_was_told_nothing_is_not_waited_for() -> None:
+def test_unreadable_broker_without_grants_is_not_waited_for() -> None:
     cluster = market()
     cluster.visit(KEY)
     cluster.delete("TopicPolicy", ORDERS)
@@ -363,15 +364,15 @@ def test_a_broker_that_cannot_be_read_and_was_told_nothing_is_not_waited_for() -
     assert let_go(cluster) == ""
 
 
-def test_a_broker_of_a_type_that_is_not_served_any_more_is_not_waited_for() -> None:
+def test_broker_that_changed_to_an_unsupported_type_is_not_waited_for() -> None:
     cluster = deleted()
     described = {"valkey": {"servers": ["valkey:6379"], "adminSecretRef": {"name": "a"}}}
     cluster.put(broker(described=described))
     assert let_go(cluster) == ""
 
 
-def test_a_brake_is_waited_for_and_told() -> None:
-    """Policies that were pruned by mistake can be written anew once the old ones are gone."""
+def test_braked_removals_are_waited_for_and_reported() -> None:
+    """Policies that were deleted by mistake can be created again once the old ones are gone."""
     cluster = deleted()
     braked = {"type": "Braked", "status": "True", "reason": "TooManyRemovals", "message": ""}
     braked["lastTransitionTime"] = builders.stamp(cluster.now)
@@ -383,7 +384,7 @@ def test_a_brake_is_waited_for_and_told() -> None:
     assert "Publish prod.orders.v1 by shop/checkout" in let_go(cluster)
 
 
-def test_what_a_policy_that_cannot_be_read_may_grant_as_well_is_not_revoked_meanwhile() -> None:
+def test_rule_that_an_unreadable_policy_may_grant_is_not_revoked_meanwhile() -> None:
     names = ("orders", "other")
     unreadable = {**policy("other"), "spec": {}}
     cluster = deleted(publisher("checkout", *names), subscriber("fulfilment", *names), unreadable)
@@ -396,7 +397,7 @@ def test_what_a_policy_that_cannot_be_read_may_grant_as_well_is_not_revoked_mean
     assert "Publish prod.orders.v1 by shop/checkout" in let_go(cluster)
 
 
-def test_a_credential_that_a_policy_that_cannot_be_read_may_need_is_not_waited_for() -> None:
+def test_credential_that_an_unreadable_policy_may_need_is_not_waited_for() -> None:
     names = ("orders", "other")
     unreadable = {**policy("other"), "spec": {}}
     cluster = deleted(publisher("checkout", *names), subscriber("fulfilment", *names), unreadable)
@@ -404,8 +405,8 @@ def test_a_credential_that_a_policy_that_cannot_be_read_may_need_is_not_waited_f
     assert let_go(cluster) == ""
 
 
-def test_a_policy_that_cannot_be_read_itself_goes_when_it_is_deleted() -> None:
-    """Nobody asks for anything by it any more, and the ledger has what it granted."""
+def test_unreadable_policy_can_be_deleted() -> None:
+    """It declares nothing any more, and the ledger has what it granted."""
     cluster = deleted()
     stored = cluster.objects["TopicPolicy", ORDERS]
     cluster.put({**stored, "spec": {}})
@@ -415,7 +416,7 @@ def test_a_policy_that_cannot_be_read_itself_goes_when_it_is_deleted() -> None:
 
 
 @pytest.mark.parametrize("held", [True, False])
-def test_one_that_is_not_held_is_nobodys_concern(held: bool) -> None:
+def test_policy_without_the_finalizer_is_not_planned(held: bool) -> None:
     described = orders()
     described["metadata"] |= {
         "deletionTimestamp": builders.stamp(builders.NOW),
@@ -426,7 +427,7 @@ def test_one_that_is_not_held_is_nobodys_concern(held: bool) -> None:
     assert (plan.status is not None) is held
 
 
-def test_what_is_left_is_nothing_for_a_policy_that_granted_nothing() -> None:
+def test_policy_without_grants_leaves_nothing() -> None:
     cluster = deleted()
     stranger = policy("stranger", producers=[producer("nobody")])
     assert left_of(TopicPolicy.parse(stranger), cluster.world) is None

@@ -1,6 +1,6 @@
-"""The plan of a policy: which grants its broker is known to have, and what it says of the others.
+"""Plans of a policy: which grants its broker has, and the status of the others.
 
-Nothing is called in sync that the ledger, the broker and the identity's Secret do not all show.
+A grant is in sync only if the ledger, the broker and the identity's Secret all show it.
 """
 
 from dataclasses import replace
@@ -46,7 +46,7 @@ WRITE = Rule(PUBLISHER, "TOPIC", "LITERAL", "prod.orders.v1", "WRITE", host="*")
 
 
 def told(*manifests: Manifest) -> Cluster:
-    """A market whose broker has been told everything, and whose policy has said so."""
+    """Return a market whose broker has every grant and whose policy's status says so."""
     cluster = market(*manifests)
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     cluster.visit(KEY)
@@ -63,7 +63,7 @@ def entries(cluster: Cluster) -> list[Manifest]:
 
 
 def entry(cluster: Cluster, who: Ref = CHECKOUT) -> tuple[str, str | None]:
-    """The state and the reason of an identity's first grant."""
+    """Return the state and the reason of an identity's first grant."""
     found = next(each for each in entries(cluster) if each["identity"] == str(who))
     return found["state"], found.get("reason")
 
@@ -78,10 +78,10 @@ IN_SYNC = ("InSync", None)
 AWAITED = ("Live", "AwaitingBroker")
 
 
-# What the broker has
+# State of the broker
 
 
-def test_a_grant_is_in_sync_once_the_broker_has_it() -> None:
+def test_grant_is_in_sync_once_the_broker_has_it() -> None:
     cluster = told()
     assert entries(cluster) == [
         {"identity": "shop/checkout", "action": "Publish", "state": "InSync"},
@@ -101,14 +101,14 @@ def test_a_grant_is_in_sync_once_the_broker_has_it() -> None:
     }
 
 
-def test_what_is_in_step_is_planned_the_same_again() -> None:
+def test_settled_policy_has_an_unchanged_status() -> None:
     plan = told().plan(KEY)
     assert plan.status == plan.previous_status
     assert not plan.steps
     assert plan.due is None
 
 
-def test_it_waits_for_the_credential_and_then_for_the_broker() -> None:
+def test_grant_waits_for_the_credential_and_then_for_the_broker() -> None:
     cluster = market()
     assert entry(cluster) == ("Live", "AwaitingCredential")
     give_credentials(cluster, CHECKOUT)
@@ -118,8 +118,8 @@ def test_it_waits_for_the_credential_and_then_for_the_broker() -> None:
 
 
 @pytest.mark.parametrize("lacking", ["the rule", "the credential", "everything"])
-def test_what_the_broker_does_not_show_is_not_in_sync(lacking: str) -> None:
-    """A restart of Kafka can lose every credential, whatever the ledger says."""
+def test_grant_that_the_broker_does_not_show_is_not_in_sync(lacking: str) -> None:
+    """A restart of Kafka can lose every credential, no matter what the ledger says."""
     cluster = told()
     ledger = ledger_of(cluster)
     rules, credentials = ledger.rules, set(ledger.credentials)
@@ -133,8 +133,8 @@ def test_what_the_broker_does_not_show_is_not_in_sync(lacking: str) -> None:
 
 
 @pytest.mark.parametrize("lacking", ["the rule", "the credential", "its fingerprint"])
-def test_what_the_ledger_does_not_have_is_not_in_sync(lacking: str) -> None:
-    """Something at the broker that Troth did not make is not what was declared."""
+def test_grant_that_the_ledger_does_not_have_is_not_in_sync(lacking: str) -> None:
+    """A foreign rule or credential at the broker is not the declared one."""
     cluster = told()
     ledger, place = ledger_of(cluster), (PUBLISHER, Slot.FIRST)
     changed = {
@@ -149,15 +149,15 @@ def test_what_the_ledger_does_not_have_is_not_in_sync(lacking: str) -> None:
     assert entry(cluster, FULFILMENT) == IN_SYNC
 
 
-def test_a_credential_that_the_broker_was_not_told_is_not_in_sync() -> None:
-    """Clients have the new one already."""
+def test_grant_with_a_credential_unknown_to_the_broker_is_not_in_sync() -> None:
+    """Clients already read the new credential."""
     cluster = told()
     stored = cluster.objects["ServiceIdentity", CHECKOUT]
     cluster.put(credential(stored, current=(Slot.SECOND, "second")))
     assert entry(cluster) == AWAITED
 
 
-def test_a_handover_leaves_it_in_sync() -> None:
+def test_rotation_of_the_credential_keeps_the_grant_in_sync() -> None:
     cluster = told()
     stored = cluster.objects["ServiceIdentity", CHECKOUT]
     first, second = (Slot.FIRST, "first"), (Slot.SECOND, "second")
@@ -171,7 +171,7 @@ def test_a_handover_leaves_it_in_sync() -> None:
 @pytest.mark.parametrize(
     "wrong", ["changed by hand", "of another broker", "of somebody else", "of a predecessor"]
 )
-def test_a_secret_that_is_not_as_it_should_be_is_no_credential(wrong: str) -> None:
+def test_incorrect_secret_is_no_credential(wrong: str) -> None:
     cluster = told()
     stored = cluster.objects["ServiceIdentity", CHECKOUT]
     secret = {
@@ -188,7 +188,7 @@ def test_a_secret_that_is_not_as_it_should_be_is_no_credential(wrong: str) -> No
     assert entry(cluster) == ("Live", "AwaitingCredential")
 
 
-def test_whoever_shows_a_certificate_needs_no_credential() -> None:
+def test_client_with_a_certificate_needs_no_credential() -> None:
     kafka = {"kafka": {**messaging.KAFKA["kafka"], "clients": "MTLS"}}
     cluster = market(broker(described=kafka))
     cluster.visit(KEY)
@@ -196,7 +196,7 @@ def test_whoever_shows_a_certificate_needs_no_credential() -> None:
     assert entry(cluster) == IN_SYNC
 
 
-def test_a_broker_that_cannot_be_reached_is_said_in_its_own_words() -> None:
+def test_unreachable_broker_is_reported_with_its_own_message() -> None:
     cluster = told()
     lose_sight(cluster)
     assert entry(cluster) == ("Live", "BrokerUnreachable")
@@ -204,14 +204,14 @@ def test_a_broker_that_cannot_be_reached_is_said_in_its_own_words() -> None:
     assert verdicts(cluster)["Reconciling"] == ("True", "BrokerUnreachable")
 
 
-def test_a_broker_that_is_down_is_said_before_a_credential_that_is_missing() -> None:
-    """The policy is not looked at again when its Secret comes, but when its broker was told."""
+def test_unreachable_broker_is_reported_before_a_missing_credential() -> None:
+    """The next invalidation of the policy is a change of the broker, not of the Secret."""
     cluster = market()
     lose_sight(cluster)
     assert entry(cluster) == ("Live", "BrokerUnreachable")
 
 
-def test_what_the_broker_refused_is_said_of_whom_it_concerns() -> None:
+def test_refusal_of_the_broker_is_reported_for_the_affected_grant() -> None:
     cluster = told()
     look = cluster.world.brokers.observation(MAIN)
     cluster.world.brokers.note_observation(MAIN, replace(look, failures={WRITE: "no more ACLs"}))
@@ -225,15 +225,15 @@ def test_what_the_broker_refused_is_said_of_whom_it_concerns() -> None:
     assert verdicts(cluster)["Stalled"] == ("True", "BrokerRefused")
 
 
-def test_without_a_ledger_nothing_is_in_sync() -> None:
+def test_nothing_is_in_sync_without_a_ledger() -> None:
     cluster = told()
     lose_ledger(cluster)
     assert entry(cluster) == AWAITED
     assert verdicts(cluster)["Ready"] == ("False", "AwaitingBroker")
 
 
-def test_a_ledger_that_is_back_is_news_for_every_policy() -> None:
-    """What is at the broker as it is declared is taken in, and nothing is changed there."""
+def test_restored_ledger_invalidates_every_policy() -> None:
+    """The broker already has the declared rules: Troth adopts them and changes nothing there."""
     kafka = {"kafka": {**messaging.KAFKA["kafka"], "clients": "MTLS"}}
     cluster = market(broker(described=kafka))
     cluster.visit(KEY)
@@ -245,7 +245,7 @@ def test_a_ledger_that_is_back_is_news_for_every_policy() -> None:
     assert entry(cluster) == IN_SYNC
 
 
-def test_a_ledger_that_cannot_be_read_needs_a_person() -> None:
+def test_unreadable_ledger_stalls_the_policy() -> None:
     cluster = told()
     spoilt = ledger_manifest(OWN, declared_at(cluster), Ledger())
     cluster.put({**spoilt, "binaryData": {FILE: "AAAA"}})
@@ -256,8 +256,8 @@ def test_a_ledger_that_cannot_be_read_needs_a_person() -> None:
 # A restart
 
 
-def test_a_restart_is_no_news() -> None:
-    """Nothing is known of any broker then, and a thousand statuses would be written twice."""
+def test_restart_changes_no_status() -> None:
+    """No broker is observed yet; otherwise a thousand statuses would be written twice."""
     cluster = told()
     cluster.world.brokers.forget_observation(MAIN)
     cluster.world.brokers.note_observation(MAIN, BrokerObservation(busy=True))
@@ -265,7 +265,7 @@ def test_a_restart_is_no_news() -> None:
     assert cluster.plan(KEY).status == cluster.plan(KEY).previous_status
 
 
-def test_a_restart_is_no_news_of_a_broker_that_is_down() -> None:
+def test_restart_keeps_the_status_of_an_unreachable_broker() -> None:
     cluster = told()
     lose_sight(cluster)
     cluster.visit(KEY)
@@ -273,14 +273,14 @@ def test_a_restart_is_no_news_of_a_broker_that_is_down() -> None:
     assert entry(cluster) == ("Live", "BrokerUnreachable")
 
 
-def test_after_a_restart_the_ledger_still_has_its_say() -> None:
+def test_lost_ledger_is_reported_after_a_restart() -> None:
     cluster = told()
     cluster.world.brokers.forget_observation(MAIN)
     lose_ledger(cluster)
     assert entry(cluster) == AWAITED
 
 
-def test_what_was_never_seen_is_not_in_sync_after_a_restart() -> None:
+def test_grant_never_seen_in_sync_is_not_in_sync_after_a_restart() -> None:
     cluster = market()
     cluster.visit(KEY)
     give_credentials(cluster, CHECKOUT, FULFILMENT)
@@ -289,11 +289,11 @@ def test_what_was_never_seen_is_not_in_sync_after_a_restart() -> None:
     assert entry(cluster) == AWAITED
 
 
-# What cannot be granted
+# Impossible grants
 
 
 @pytest.mark.parametrize("mode", ["Observe", "Plan"])
-def test_a_broker_that_only_observes_says_how_to_change_that(mode: str) -> None:
+def test_observed_broker_reports_how_to_enforce(mode: str) -> None:
     cluster = told(broker(mode=mode))
     assert entry(cluster) == ("Live", "BrokerObserved")
     assert entries(cluster)[0]["message"] == (
@@ -302,14 +302,14 @@ def test_a_broker_that_only_observes_says_how_to_change_that(mode: str) -> None:
     assert verdicts(cluster)["Stalled"] == ("True", "BrokerObserved")
 
 
-def test_what_troth_does_not_serve_is_refused() -> None:
+def test_unsupported_broker_is_refused() -> None:
     cluster = market(broker(described=messaging.VALKEY))
     assert entry(cluster) == ("Refused", "Unsupported")
     assert verdicts(cluster)["Stalled"] == ("True", "Unsupported")
 
 
-def test_what_the_broker_has_no_words_for_is_refused() -> None:
-    """Whoever may write to Kafka's own topics may move others' offsets."""
+def test_topic_that_the_broker_does_not_support_is_refused() -> None:
+    """A client that may write to Kafka's internal topics may move the offsets of others."""
     internal = "__consumer_offsets"
     cluster = market(broker(owns=["__consumer"]), orders(topic={"name": internal}))
     give_credentials(cluster, CHECKOUT, FULFILMENT)
@@ -319,7 +319,7 @@ def test_what_the_broker_has_no_words_for_is_refused() -> None:
     assert not cluster.plan(KEY).steps
 
 
-def test_a_policy_without_its_broker_is_not_ready_though_nobody_agrees_yet() -> None:
+def test_policy_without_broker_is_not_ready_before_peers_agree() -> None:
     cluster = market(orders(brokerRef={"name": "other", "namespace": "messaging"}))
     cluster.drop("ServiceIdentity", CHECKOUT)
     cluster.drop("ServiceIdentity", FULFILMENT)
@@ -327,25 +327,25 @@ def test_a_policy_without_its_broker_is_not_ready_though_nobody_agrees_yet() -> 
     assert verdicts(cluster)["PeersAgree"] == ("False", "IdentityMissing")
 
 
-def test_a_suspended_grant_stays_suspended_and_is_not_ready() -> None:
+def test_suspended_grant_stays_suspended_and_is_not_ready() -> None:
     cluster = told()
     cluster.put(identity("rival", account="checkout"))
     assert entry(cluster) == ("Suspended", "SharedIdentity")
     assert verdicts(cluster)["Stalled"] == ("True", "SharedIdentity")
 
 
-# Who agrees
+# Consent
 
 
-def test_an_identity_that_does_not_agree_is_said_apart() -> None:
-    """What is agreed is in place: the service beside it is not unwell."""
+def test_identity_that_does_not_agree_only_affects_peers_agree() -> None:
+    """Every agreed grant is in place, so the policy is Ready."""
     cluster = told(subscriber("fulfilment", "other"))
     assert entry(cluster, FULFILMENT) == ("AwaitingIdentity", "PolicyNotNamed")
     assert verdicts(cluster)["Ready"] == ("True", "InPlace")
     assert verdicts(cluster)["PeersAgree"] == ("False", "PolicyNotNamed")
 
 
-def test_who_names_the_policy_of_their_own_accord_is_listed_last_and_makes_it_not_unwell() -> None:
+def test_uninvited_identity_is_listed_last_and_does_not_affect_readiness() -> None:
     cluster = told(publisher("audit"))
     assert [each["identity"] for each in entries(cluster)] == [
         "shop/checkout",
@@ -357,14 +357,14 @@ def test_who_names_the_policy_of_their_own_accord_is_listed_last_and_makes_it_no
     assert verdicts(cluster)["Ready"] == ("True", "InPlace")
 
 
-def test_one_grant_that_is_refused_makes_it_not_ready() -> None:
+def test_refused_grant_makes_the_policy_not_ready() -> None:
     cluster = told(orders(consumers=[consumer("fulfilment")]))
     assert entry(cluster) == IN_SYNC
     assert verdicts(cluster)["Ready"] == ("False", "GroupMissing")
     assert verdicts(cluster)["PeersAgree"] == ("True", "AllAgree")
 
 
-def test_the_topic_of_a_dead_letter_is_told_and_no_other() -> None:
+def test_topic_is_shown_for_the_dead_letter_grant_only() -> None:
     cluster = told(orders(deadLetter={"topic": "prod.orders.v1.dlq"}))
     assert [(each["identity"], each["action"], each.get("topic")) for each in entries(cluster)] == [
         ("shop/checkout", "Publish", None),
@@ -374,14 +374,14 @@ def test_the_topic_of_a_dead_letter_is_told_and_no_other() -> None:
     assert {each["state"] for each in entries(cluster)} == {"InSync"}
 
 
-def test_however_many_name_the_policy_its_own_grants_are_told() -> None:
+def test_own_grants_are_listed_before_those_above_the_limit() -> None:
     cluster = told(*(publisher(f"a{each}") for each in range(GRANT_LIMIT)))
     found = entries(cluster)
     assert len(found) == GRANT_LIMIT
     assert [each["identity"] for each in found[:2]] == ["shop/checkout", "shop/fulfilment"]
 
 
-def test_a_schema_that_cannot_be_used_makes_it_not_ready() -> None:
+def test_unusable_schema_makes_the_policy_not_ready() -> None:
     cluster = told(orders(schema={"jsonSchema": {"type": "nothing"}}))
     assert verdicts(cluster)["GrantsInSync"] == ("True", "AllInSync")
     assert verdicts(cluster)["SchemaValid"][0] == "False"
@@ -391,7 +391,7 @@ def test_a_schema_that_cannot_be_used_makes_it_not_ready() -> None:
 # The finalizer
 
 
-def test_it_is_held_before_anything_is_granted() -> None:
+def test_finalizer_is_set_before_anything_is_granted() -> None:
     cluster = market()
     (step,) = cluster.plan(KEY).steps
     assert isinstance(step, SetFinalizers)
@@ -400,7 +400,7 @@ def test_it_is_held_before_anything_is_granted() -> None:
     assert not cluster.plan(KEY).steps
 
 
-def test_the_finalizers_of_others_stay() -> None:
+def test_foreign_finalizers_stay() -> None:
     described = orders()
     described["metadata"]["finalizers"] = ["example.com/backup"]
     cluster = market(described)
@@ -420,16 +420,16 @@ def test_the_finalizers_of_others_stay() -> None:
     ],
     ids=["observed", "not served", "refused", "not agreed", "no broker and not agreed"],
 )
-def test_what_grants_nothing_is_not_held(manifest: Manifest) -> None:
+def test_policy_that_grants_nothing_gets_no_finalizer(manifest: Manifest) -> None:
     assert not market(manifest).plan(KEY).steps
 
 
-def test_what_only_its_broker_is_missing_for_is_held_before_that_comes() -> None:
+def test_policy_that_only_lacks_its_broker_gets_the_finalizer() -> None:
     cluster = market(orders(brokerRef={"name": "other", "namespace": "messaging"}))
     assert [type(each) for each in cluster.plan(KEY).steps] == [SetFinalizers]
 
 
-def test_a_write_that_is_refused_is_said() -> None:
+def test_refused_write_is_reported() -> None:
     cluster = told()
     cluster.world.observe_outcome(
         WriteRefused(
@@ -439,7 +439,7 @@ def test_a_write_that_is_refused_is_said() -> None:
     assert verdicts(cluster)["Ready"] == ("False", "WriteRefused")
 
 
-def test_nothing_is_asked_in_a_namespace_that_is_being_deleted() -> None:
+def test_policy_in_a_terminating_namespace_has_no_steps() -> None:
     cluster = market()
     going = builders.namespace("shop", domain="production")
     going["metadata"]["deletionTimestamp"] = builders.stamp(cluster.now)
@@ -448,14 +448,14 @@ def test_nothing_is_asked_in_a_namespace_that_is_being_deleted() -> None:
     assert (plan.steps, plan.status) == ((), None)
 
 
-def test_nothing_is_asked_for_a_policy_that_is_gone() -> None:
+def test_deleted_policy_has_no_steps() -> None:
     cluster = told()
     cluster.drop("TopicPolicy", ORDERS)
     plan = cluster.plan(KEY)
     assert (plan.steps, plan.status) == ((), None)
 
 
-def test_a_policy_that_cannot_be_read_says_so() -> None:
+def test_unreadable_policy_is_reported() -> None:
     cluster = told()
     stored = cluster.objects["TopicPolicy", ORDERS]
     cluster.put({**stored, "spec": {}})

@@ -1,4 +1,4 @@
-"""`identity.json`: what a service verifies its peers against."""
+"""`identity.json`: the data with which a service verifies its peers."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ def document(cluster: Cluster, name: str = "payments") -> dict[str, Any]:
     return loaded
 
 
-def test_it_names_live_peers_with_their_ports_and_scopes() -> None:
+def test_document_names_live_peers_with_ports_and_scopes() -> None:
     cluster = shop(
         identity(
             "payments",
@@ -67,7 +67,7 @@ def test_it_names_live_peers_with_their_ports_and_scopes() -> None:
     }
 
 
-def test_a_peer_without_an_identity_is_never_in_it() -> None:
+def test_peer_without_a_certificate_is_never_listed() -> None:
     trust = gateway_only("gateway", NOW + DAY)
     cluster = shop(
         identity("payments", calls=[call("legacy")]),
@@ -77,7 +77,7 @@ def test_a_peer_without_an_identity_is_never_in_it() -> None:
     assert ("Secret", Ref("shop", "legacy-identity")) not in cluster.objects
 
 
-def test_it_does_not_depend_on_the_order_of_declarations() -> None:
+def test_document_does_not_depend_on_the_order_of_declarations() -> None:
     peers = [accept("a", scopes=["x", "y"]), accept("b")]
     callers = [identity(name, calls=[call("payments")]) for name in ("a", "b")]
     documents = [
@@ -87,7 +87,7 @@ def test_it_does_not_depend_on_the_order_of_declarations() -> None:
     assert documents[0] == documents[1]
 
 
-def test_a_new_peer_updates_it_in_place() -> None:
+def test_new_peer_updates_the_document_in_place() -> None:
     cluster = shop(identity(ports=["https"], accepts=[accept("checkout")]))
     assert document(cluster)["accepts"] == []
     leaf = cluster.objects["Secret", Ref("shop", "payments-identity")]["data"]["tls.crt"]
@@ -96,8 +96,8 @@ def test_a_new_peer_updates_it_in_place() -> None:
     assert cluster.objects["Secret", Ref("shop", "payments-identity")]["data"]["tls.crt"] == leaf
 
 
-def test_a_peer_stays_in_it_while_a_conflict_suspends_the_edge() -> None:
-    """As its rule in the NetworkPolicy does; else any rival for its account cuts it off."""
+def test_peer_stays_listed_while_a_conflict_suspends_the_edge() -> None:
+    """Its rule in the NetworkPolicy stays too; otherwise any rival for its account cuts it off."""
     cluster = shop(
         identity(ports=["https"], accepts=[accept("checkout")]),
         identity("checkout", calls=[call("payments")]),
@@ -107,7 +107,7 @@ def test_a_peer_stays_in_it_while_a_conflict_suspends_the_edge() -> None:
     assert document(cluster) == before
 
 
-def test_a_peer_that_is_taken_back_leaves_it_also_during_a_conflict() -> None:
+def test_withdrawn_peer_is_removed_even_during_a_conflict() -> None:
     cluster = shop(
         identity(ports=["https"], accepts=[accept("checkout")]),
         identity("checkout", calls=[call("payments")]),
@@ -134,7 +134,7 @@ def issuing(*manifests: Manifest, **spec: Any) -> Cluster:
     )
 
 
-def test_it_says_whose_tokens_to_believe() -> None:
+def test_document_names_the_trusted_token_issuers() -> None:
     found = document(issuing(identity()))
     assert (found["issuers"], found["issuerIDs"]) == (ISSUERS, ISSUER_IDS)
     elsewhere = {"issuer": "https://tokens.shop.example"}
@@ -142,7 +142,7 @@ def test_it_says_whose_tokens_to_believe() -> None:
     assert found["issuers"] == {"production.example": "https://tokens.shop.example"}
 
 
-def test_it_believes_the_issuers_of_federated_domains_that_have_one() -> None:
+def test_issuers_of_federated_domains_with_tokens_are_trusted() -> None:
     def federated(back: list[Manifest], **spec: Any) -> dict[str, str]:
         cluster = issuing(
             identity(),
@@ -160,7 +160,7 @@ def test_it_believes_the_issuers_of_federated_domains_that_have_one() -> None:
     assert federated([], tokens={}) == ISSUERS
 
 
-def test_it_names_the_token_that_a_call_needs_and_the_token_to_ask_for() -> None:
+def test_document_names_the_token_a_call_needs_and_how_to_request_it() -> None:
     callee = identity(
         ports=["https"],
         accepts=[accept("checkout", scopes=["charge", "refund"])],
@@ -181,13 +181,13 @@ def test_it_names_the_token_that_a_call_needs_and_the_token_to_ask_for() -> None
     assert payments["token"] == {"audience": audience, "scopes": ["charge"]}
     assert "token" not in ledger
     assert "token" not in document(cluster, "checkout")["requires"]
-    # what the callee gives is what the caller may ask the issuer for: it follows
+    # The callee's declaration decides which token the caller may request from the issuer.
     cluster.put({**callee, "spec": {**callee["spec"], "accepts": [accept("checkout")]}})
     (_, payments) = document(cluster, "checkout")["calls"]
     assert payments["token"]["scopes"] == []
 
 
-def test_it_names_the_gateways_that_may_speak_for_others() -> None:
+def test_document_names_the_callers_that_may_forward_certificates() -> None:
     cluster = shop(
         identity(
             ports=["https", ("http", 8080)],
@@ -206,23 +206,23 @@ def test_it_names_the_gateways_that_may_speak_for_others() -> None:
     assert other["ports"] == [{"name": "http"} | forwarding, {"name": "https", "scopes": []}]
 
 
-def test_it_says_what_transactions_may_begin_here() -> None:
+def test_document_names_the_transactions_that_may_begin_here() -> None:
     declared = {"scopes": ["b", "a"], "context": ["channel"]}
     found = document(shop(identity(startsTransactions=declared)))
     assert found["startsTransactions"] == {"scopes": ["a", "b"], "context": ["channel"]}
     assert "startsTransactions" not in document(shop(identity()))
 
 
-def test_whose_tokens_to_believe_stays_while_two_domains_claim_the_workload() -> None:
+def test_trusted_issuers_stay_while_two_domains_claim_the_workload() -> None:
     cluster = issuing(identity(ports=["https"], accepts=[accept("checkout")]), identity("checkout"))
     document(cluster)
     cluster.put(domain("usurper", namespaceSelector={"matchLabels": {"domain": "production"}}))
-    cluster.put(identity(ports=["https"]))  # its document is written even so
+    cluster.put(identity(ports=["https"]))  # its document is written all the same
     found = document(cluster)
     assert (found["issuers"], found["issuerIDs"]) == (ISSUERS, ISSUER_IDS)
 
 
-def test_peer_that_begins_with_the_account_of_another_gains_none_of_its_access() -> None:
+def test_new_peer_with_the_account_of_another_gains_none_of_its_access() -> None:
     """Both have one SPIFFE ID, so the peer list alone does not tell which of them was live."""
     accepts = [accept("checkout", scopes=["read"]), accept("late", scopes=["admin"])]
     calling = identity("payments", ports=["https"], accepts=accepts, calls=[call("ledger")])

@@ -1,4 +1,4 @@
-"""`identity.json` says which messages an identity may publish and consume, and how they must be."""
+"""Messages in `identity.json`: what an identity may publish and consume, with the requirements."""
 
 import json
 from typing import Any
@@ -38,7 +38,7 @@ def fulfilment(**spec: Any) -> Manifest:
 
 
 def stage(*others: Manifest, **changed: Any) -> Cluster:
-    """A broker, the policy `orders`, who publishes and who consumes."""
+    """Return a broker, the policy `orders`, its publisher and its consumer."""
     return shop(broker(), policy(**ORDERS | changed), checkout(), fulfilment(), *others)
 
 
@@ -48,14 +48,14 @@ def document(cluster: Cluster, name: str) -> str:
 
 
 def said(cluster: Cluster, name: str) -> list[dict[str, Any]]:
-    """The entries of an identity's document, which the edge library reads as they are."""
+    """Return the message entries of an identity's document, as the edge library parses them."""
     text = document(cluster, name)
     found: list[dict[str, Any]] = json.loads(text).get("messages", [])
     assert len(parse_document(text).messages) == len(found)
     return found
 
 
-def test_who_publishes_is_told_what_a_message_must_look_like_and_carry() -> None:
+def test_publisher_gets_the_schema_and_the_required_context() -> None:
     (entry,) = said(stage(), "checkout")
     assert json.loads(entry.pop("schema")) == SCHEMA
     assert entry == {
@@ -69,7 +69,7 @@ def test_who_publishes_is_told_what_a_message_must_look_like_and_carry() -> None
     }
 
 
-def test_who_consumes_is_told_too_who_publishes_and_where_failures_go() -> None:
+def test_consumer_also_gets_the_producers_and_the_dead_letter_topic() -> None:
     (entry,) = said(stage(), "fulfilment")
     assert json.loads(entry.pop("schema")) == SCHEMA
     assert entry == {
@@ -86,7 +86,7 @@ def test_who_consumes_is_told_too_who_publishes_and_where_failures_go() -> None:
     }
 
 
-def test_a_prefix_and_a_stream_are_told_and_what_is_not_asked_for_is_not() -> None:
+def test_prefix_and_stream_are_listed_and_undeclared_fields_are_left_out() -> None:
     cluster = shop(
         broker(described=NATS),
         policy(
@@ -101,7 +101,7 @@ def test_a_prefix_and_a_stream_are_told_and_what_is_not_asked_for_is_not() -> No
     assert not {"topic", "schema", "schemaFault", "deadLetter", "producers", "group"} & {*entry}
 
 
-def test_an_identity_without_topics_keeps_its_bytes() -> None:
+def test_document_of_an_identity_without_topics_is_unchanged() -> None:
     alone = document(shop(checkout(publishes=[])), "checkout")
     assert document(stage(checkout(publishes=[])), "checkout") == alone
     assert "messages" not in alone
@@ -117,13 +117,13 @@ def test_an_identity_without_topics_keeps_its_bytes() -> None:
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_what_is_not_live_is_not_in_it(changed: dict[str, Any]) -> None:
+def test_grant_that_is_not_live_is_not_listed(changed: dict[str, Any]) -> None:
     cluster = stage(**changed)
     assert said(cluster, "checkout") == []
     assert said(cluster, "fulfilment") == []
 
 
-def test_what_is_taken_back_goes_from_both_sides() -> None:
+def test_withdrawn_grant_is_removed_on_both_sides() -> None:
     cluster = stage()
     assert said(cluster, "fulfilment")[0]["producers"] == [CHECKOUT]
     affected = cluster.put(checkout(publishes=[]))
@@ -132,7 +132,7 @@ def test_what_is_taken_back_goes_from_both_sides() -> None:
     assert said(cluster, "checkout") == []
 
 
-def test_a_producer_under_another_name_is_told_to_who_consumes() -> None:
+def test_renamed_producer_updates_the_consumers_document() -> None:
     cluster = stage()
     said(cluster, "fulfilment")
     affected = cluster.put(checkout(account="desk"))
@@ -140,17 +140,17 @@ def test_a_producer_under_another_name_is_told_to_who_consumes() -> None:
     assert said(cluster, "fulfilment")[0]["producers"] == [CHECKOUT.replace("till", "desk")]
 
 
-def test_a_producer_without_a_certificate_has_no_name_to_prove() -> None:
+def test_producer_without_a_certificate_is_not_listed() -> None:
     trust = gateway_only("gateway", NOW + DAY)
     cluster = stage(checkout(ports=["https"], accepts=[accept("gateway")], authentication=trust))
     assert said(cluster, "fulfilment")[0]["producers"] == []
 
 
-# What a conflict suspends
+# Suspended grants
 
 
 def in_dispute() -> Manifest:
-    """A policy that claims the topic for another environment: the grants are suspended."""
+    """Return a policy that claims the topic for another environment, which suspends the grants."""
     return policy("rival", environment="staging")
 
 
@@ -159,7 +159,7 @@ def unreadable() -> Manifest:
 
 
 @pytest.mark.parametrize("name", ["checkout", "fulfilment"])
-def test_what_is_suspended_stays_and_nothing_new_comes(name: str) -> None:
+def test_suspended_grant_stays_and_nothing_new_is_added(name: str) -> None:
     cluster = stage()
     before = said(cluster, name)
     cluster.put(in_dispute())
@@ -171,7 +171,7 @@ def test_what_is_suspended_stays_and_nothing_new_comes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["checkout", "fulfilment"])
-def test_of_a_policy_or_a_broker_that_cannot_be_read_everything_stays(name: str) -> None:
+def test_everything_stays_while_a_policy_or_broker_is_unreadable(name: str) -> None:
     for broken in (unreadable(), broker(owns=[])):
         cluster = stage()
         before = said(cluster, name)
@@ -180,7 +180,7 @@ def test_of_a_policy_or_a_broker_that_cannot_be_read_everything_stays(name: str)
         assert said(cluster, name) == before
 
 
-def test_of_a_broker_that_cannot_be_read_nothing_stays_that_the_policy_takes_back() -> None:
+def test_grant_withdrawn_by_the_policy_is_removed_at_an_unreadable_broker() -> None:
     cluster = stage()
     said(cluster, "fulfilment")
     cluster.put(broker(owns=[]))
@@ -188,7 +188,7 @@ def test_of_a_broker_that_cannot_be_read_nothing_stays_that_the_policy_takes_bac
     assert said(cluster, "fulfilment") == []
 
 
-def test_of_what_stays_a_producer_that_takes_itself_back_goes() -> None:
+def test_withdrawn_producer_is_removed_from_a_suspended_grant() -> None:
     cluster = stage()
     said(cluster, "fulfilment")
     cluster.put(unreadable())
@@ -196,7 +196,7 @@ def test_of_what_stays_a_producer_that_takes_itself_back_goes() -> None:
     assert said(cluster, "fulfilment")[0]["producers"] == []
 
 
-def test_nobody_comes_to_what_stays() -> None:
+def test_producer_is_not_added_to_a_suspended_grant() -> None:
     cluster = stage()
     before = said(cluster, "fulfilment")
     cluster.put(unreadable())
@@ -205,7 +205,7 @@ def test_nobody_comes_to_what_stays() -> None:
     assert said(cluster, "desk") == []
 
 
-def test_what_stays_is_written_over_no_other_document_than_the_one_it_was_read_from() -> None:
+def test_kept_entries_are_written_only_over_the_document_they_come_from() -> None:
     cluster = stage()
     document(cluster, "fulfilment")
     cluster.put(in_dispute())
@@ -216,7 +216,7 @@ def test_what_stays_is_written_over_no_other_document_than_the_one_it_was_read_f
     assert step.over == secret["metadata"]["resourceVersion"]
 
 
-def test_a_dead_letter_topic_that_the_broker_does_not_own_any_more_goes() -> None:
+def test_dead_letter_topic_that_the_broker_lost_is_removed() -> None:
     elsewhere = {"topic": "dead.orders", "review": "Optional"}
     cluster = stage(broker(owns=["prod.", "dead."]), deadLetter=elsewhere)
     assert said(cluster, "fulfilment")[0]["deadLetter"] == elsewhere
@@ -224,7 +224,7 @@ def test_a_dead_letter_topic_that_the_broker_does_not_own_any_more_goes() -> Non
     assert "deadLetter" not in said(cluster, "fulfilment")[0]
 
 
-def test_a_suspended_dead_letter_stays_where_it_was_there() -> None:
+def test_suspended_dead_letter_is_kept_only_if_it_was_listed() -> None:
     cluster = stage()
     before = said(cluster, "fulfilment")
     rival = policy("rival", environment="staging", topic={"name": "prod.orders.v1.dlq"})
@@ -238,7 +238,7 @@ def test_a_suspended_dead_letter_stays_where_it_was_there() -> None:
 # Schemas
 
 
-def test_a_schema_that_cannot_be_used_lets_no_message_be_good() -> None:
+def test_no_message_is_valid_under_an_unusable_schema() -> None:
     cluster = stage(schema={"jsonSchema": {"type": "strnig"}})
     for name in ("checkout", "fulfilment"):
         (entry,) = said(cluster, name)
@@ -246,8 +246,8 @@ def test_a_schema_that_cannot_be_used_lets_no_message_be_good() -> None:
         assert "schema" not in entry
 
 
-def test_schemas_that_have_no_room_are_named_by_their_fault() -> None:
-    """Always the same ones: those of the first policies are there."""
+def test_schemas_above_the_size_limit_are_replaced_by_a_fault() -> None:
+    """The schemas of the first policies are kept, so the result is always the same."""
     wide = {"jsonSchema": {"description": '"' * 30_000}}
     policies = [
         policy(
@@ -269,13 +269,13 @@ def test_schemas_that_have_no_room_are_named_by_their_fault() -> None:
     assert {entry.get("schemaFault") for entry in entries[len(fitting) :]} == {"SchemasTooLarge"}
 
 
-def test_it_does_not_depend_on_the_order_of_declarations() -> None:
+def test_document_does_not_depend_on_the_order_of_declarations() -> None:
     declared = [broker(), policy(**ORDERS), checkout(), fulfilment()]
     for name in ("checkout", "fulfilment"):
         assert said(shop(*declared), name) == said(shop(*reversed(declared)), name)
 
 
-def test_it_is_the_same_at_every_look() -> None:
+def test_document_is_the_same_on_every_reconcile() -> None:
     cluster = stage(in_dispute())
     text = document(cluster, "fulfilment")
     version = cluster.version

@@ -1,4 +1,4 @@
-"""Which peers a standing `identity.json` grants more than the declared one."""
+"""Peers to which the current `identity.json` grants more than is declared."""
 
 import json
 from typing import Any
@@ -94,19 +94,19 @@ DECLARED = document(entry(WEB, "read"), entry(BATCH))
         pytest.param("", DECLARED, NOTHING, id="empty"),
     ],
 )
-def test_an_entry_that_stands_wider_than_declared_is_pending(
+def test_entry_wider_than_declared_is_pending(
     standing: str, declared: str, expected: Narrowing
 ) -> None:
     assert pending(standing, declared) == expected
 
 
-def test_a_caller_without_an_edge_is_not_pending() -> None:
-    """Its edge is not live, so that every other layer has closed it."""
+def test_caller_without_an_edge_is_not_pending() -> None:
+    """Its edge is not live, so every other layer has closed it."""
     other = {"spiffeID": "spiffe://shop.example/ns/shop/sa/gone", "ports": []}
     assert pending(document(other), DECLARED) == NOTHING
 
 
-def test_a_callee_under_another_spiffe_id_is_pending() -> None:
+def test_callee_under_another_spiffe_id_is_pending() -> None:
     before = document(calls=[{"name": "shop/ledger", "spiffeID": "spiffe://shop.example/old"}])
     after = document(calls=[{"name": "shop/ledger", "spiffeID": IDS[LEDGER]}])
     assert pending(before, after) == Narrowing(callees=frozenset({LEDGER}))
@@ -114,7 +114,7 @@ def test_a_callee_under_another_spiffe_id_is_pending() -> None:
 
 
 @pytest.mark.parametrize("more", [{"paths": ["/a"]}, {"paths": ["/a", "/b"]}])
-def test_a_webhook_endpoint_that_is_declared_no_more_is_pending(more: dict[str, Any]) -> None:
+def test_withdrawn_webhook_endpoint_is_pending(more: dict[str, Any]) -> None:
     def delivered(*paths: str) -> str:
         endpoints = [{"name": "shop/x", "path": path, "workflow": "w"} for path in paths]
         gateway = {"gateway": IDS[WEB], "port": "https", "endpoints": endpoints}
@@ -124,7 +124,7 @@ def test_a_webhook_endpoint_that_is_declared_no_more_is_pending(more: dict[str, 
     assert pending(delivered(*more["paths"]), delivered("/a")) == (OF_WEB if wider else NOTHING)
 
 
-def test_a_narrowing_keeps_of_itself_what_another_one_closes_too() -> None:
+def test_intersection_of_narrowings_keeps_what_both_close() -> None:
     both = Narrowing(callers=frozenset({WEB, BATCH}))
     assert both.within(OF_WEB) == OF_WEB
     assert both.within(EVERYBODY) == both

@@ -1,7 +1,7 @@
-"""Programs that cannot reload are restarted: when they must be, in their turn, one after the other.
+"""Restarts of programs that cannot reload: only when needed, in turn, one after the other.
 
-The world begins anew in many of these tests, as when the operator is restarted: nothing it needs
-to know is anywhere but in the cluster.
+Many of these tests begin with a new World, as after a restart of the operator: everything that it
+needs is in the cluster.
 """
 
 import copy
@@ -47,13 +47,13 @@ SECOND_ROOT = root("production.example", "second")[0]
 
 
 def restarting(*named: tuple[str, Ref], **more: Any) -> Manifest:
-    """The identity of these tests, which has these workloads restarted."""
+    """Return the identity of these tests, which has these workloads restarted."""
     listed = [{"kind": kind, "name": ref.name} for kind, ref in named or (PAYMENTS,)]
     return identity(onRotation={"restart": listed}, **more)
 
 
 class Story:
-    """A cluster in which an identity has its certificate, and time passes."""
+    """A cluster with an identity that has its certificate, in which time can pass."""
 
     def __init__(self, *manifests: Manifest, enabled: bool = True) -> None:
         self.cluster = shop(*manifests)
@@ -72,11 +72,11 @@ class Story:
         return self.later(PROPAGATION)
 
     def in_turn(self) -> "Story":
-        """Long enough for whoever's turn it is with new roots."""
+        """Wait until every identity has had its turn to restart for new roots."""
         return self.later(2 * PROPAGATION)
 
     def renewed(self) -> "Story":
-        """Until the leaf has just been replaced."""
+        """Wait until the leaf is renewed."""
         before = self.leaf
         self.later(17 * HOUR)
         assert self.leaf != before
@@ -90,7 +90,7 @@ class Story:
         self.cluster.settle()
         return self
 
-    # Who acts
+    # Actors
 
     def put(self, *manifests: Manifest) -> "Story":
         for manifest in manifests:
@@ -99,20 +99,20 @@ class Story:
         return self
 
     def finish(self, *place: tuple[str, Ref], available: int = 2) -> "Story":
-        """Let the rollout of workloads come to its end."""
+        """Complete the rollouts of workloads."""
         for each in place or (PAYMENTS,):
             self.put(rolled(self.cluster.objects[each], available=available))
         return self
 
     def prepare_root(self) -> "Story":
-        """Let the authority's Secret have a root to come, which goes to every reader."""
+        """Add an upcoming root to the authority's Secret, which every reader then gets."""
         certificate, key = root("production.example", "second")
         made = copy.deepcopy(authority_secret())
         extra = builders.secret("x", next_crt=certificate, next_key=key.encode())["data"]
         made["data"] |= extra
         return self.put(made)
 
-    # What came of it
+    # Results
 
     @property
     def leaf(self) -> str:
@@ -134,11 +134,11 @@ class Story:
         return str(template.get("annotations", {}).get(RESTARTED_WITH, ""))
 
     def restarts(self, place: tuple[str, Ref] = PAYMENTS) -> int:
-        """How often the spec of a workload was changed since it was made."""
+        """Return how often the spec of a workload was changed since its creation."""
         return int(self.cluster.objects[place]["metadata"]["generation"]) - 1
 
 
-# When
+# Timing
 
 
 def test_first_enrolment_restarts_nothing() -> None:
@@ -147,7 +147,7 @@ def test_first_enrolment_restarts_nothing() -> None:
     assert story.told == ("True", "InUse")
 
 
-def test_a_renewed_certificate_restarts_once_and_leaves_its_fingerprint() -> None:
+def test_renewed_certificate_restarts_once_and_records_its_fingerprint() -> None:
     story = Story(restarting(), workload()).renewed().in_turn()
     assert story.restarts() == 1
     assert story.evidence().split()[0] == story.leaf
@@ -157,7 +157,7 @@ def test_a_renewed_certificate_restarts_once_and_leaves_its_fingerprint() -> Non
     assert story.told == ("True", "InUse")
 
 
-def test_nothing_is_restarted_before_kubelets_have_surely_seen_the_secret() -> None:
+def test_workload_is_not_restarted_before_the_propagation_delay() -> None:
     story = Story(restarting(), workload()).renewed().in_turn().finish()
     story.renewed().later(PROPAGATION - timedelta(seconds=1))
     assert story.restarts() == 1
@@ -171,7 +171,7 @@ def test_nothing_is_restarted_before_kubelets_have_surely_seen_the_secret() -> N
     assert story.restarts() == 2
 
 
-def test_a_wall_clock_that_jumps_does_not_hasten_a_restart() -> None:
+def test_jump_of_the_wall_clock_does_not_cause_an_early_restart() -> None:
     story = Story(restarting(), workload()).renewed().in_turn().finish().renewed()
     story.cluster.now += HOUR
     story.cluster.settle()
@@ -179,7 +179,7 @@ def test_a_wall_clock_that_jumps_does_not_hasten_a_restart() -> None:
     assert story.restarts() == 1
 
 
-def test_a_new_root_restarts_once_in_the_identitys_turn() -> None:
+def test_new_root_restarts_once_in_the_identitys_turn() -> None:
     story = Story(restarting(), workload()).renewed().in_turn().finish().prepare_root()
     uid = story.cluster.objects["ServiceIdentity", Ref("shop", "payments")]["metadata"]["uid"]
     turn = PROPAGATION * (1 + renewal_spread(uid))
@@ -193,7 +193,7 @@ def test_a_new_root_restarts_once_in_the_identitys_turn() -> None:
     assert story.told == ("True", "InUse")
 
 
-def test_a_root_that_is_dropped_restarts_nothing() -> None:
+def test_removed_root_restarts_nothing() -> None:
     story = Story(restarting(), workload()).prepare_root().in_turn().finish()
     assert story.restarts() == 1
     story.put(authority_secret()).in_turn()
@@ -201,14 +201,14 @@ def test_a_root_that_is_dropped_restarts_nothing() -> None:
     assert story.told == ("True", "InUse")
 
 
-def test_peers_that_change_restart_nothing() -> None:
+def test_changed_peers_restart_nothing() -> None:
     story = Story(restarting(), workload()).renewed().in_turn().finish()
     accepting = restarting(ports=["https"], accepts=[builders.accept("web")])
     story.put(accepting, identity("web", calls=[builders.call("payments")])).in_turn()
     assert story.restarts() == 1
 
 
-def test_for_a_certificate_that_is_about_to_be_replaced_nothing_is_restarted() -> None:
+def test_nothing_is_restarted_for_a_certificate_due_for_renewal() -> None:
     story = Story(restarting(), workload()).renewed().in_turn().finish().renewed()
     story.cluster.now += 17 * HOUR
     story.cluster.uptime += 17 * 3600
@@ -225,11 +225,11 @@ def test_for_a_certificate_that_is_about_to_be_replaced_nothing_is_restarted() -
     [
         (-HOUR, 1),
         (timedelta(0), 1),
-        (PROPAGATION - timedelta(seconds=1), 1),  # a kubelet may have had the older Secret still
+        (PROPAGATION - timedelta(seconds=1), 1),  # a kubelet may still have had the older Secret
         (PROPAGATION, 0),
     ],
 )
-def test_a_workload_made_after_the_last_replacement_has_read_what_there_is(
+def test_workload_made_after_the_last_replacement_is_not_restarted(
     after: timedelta, restarts: int
 ) -> None:
     story = Story(restarting()).renewed()
@@ -238,13 +238,13 @@ def test_a_workload_made_after_the_last_replacement_has_read_what_there_is(
     assert story.restarts() == restarts
 
 
-def test_a_root_that_was_added_to_the_first_certificate_restarts() -> None:
+def test_root_added_to_the_first_certificate_causes_a_restart() -> None:
     story = Story(restarting(), workload()).prepare_root().in_turn()
     assert story.restarts() == 1
 
 
 @pytest.mark.parametrize("annotation", [None, "yesterday"])
-def test_where_it_cannot_be_told_whether_something_was_replaced_it_is_restarted(
+def test_unknown_time_of_replacement_causes_a_restart(
     annotation: str | None,
 ) -> None:
     story = Story(restarting())
@@ -254,31 +254,31 @@ def test_where_it_cannot_be_told_whether_something_was_replaced_it_is_restarted(
     assert story.restarts() == 1
 
 
-def test_a_secret_that_was_deleted_and_issued_anew_restarts() -> None:
+def test_reissue_of_a_deleted_secret_causes_a_restart() -> None:
     story = Story(restarting(), workload())
     story.cluster.drop(*SECRET)
     story.cluster.settle()
     assert story.in_turn().restarts() == 1
 
 
-def test_keystores_do_not_hide_when_something_was_replaced() -> None:
+def test_keystores_do_not_hide_the_time_of_replacement() -> None:
     keystores = {"mtls": {"keystores": ["PKCS12"]}}
     story = Story(restarting(authentication=keystores), workload()).in_turn()
     assert story.restarts() == 0
     assert story.renewed().in_turn().restarts() == 1
 
 
-# Operators that are restarted
+# Restarts of the operator
 
 
-def test_a_restarted_operator_restarts_nothing_that_was() -> None:
+def test_restarted_operator_restarts_nothing_again() -> None:
     story = Story(restarting(), workload()).renewed().in_turn().finish()
     story.operator_restarted().in_turn()
     assert story.restarts() == 1
     assert story.told == ("True", "InUse")
 
 
-def test_a_restarted_operator_goes_on_where_it_was() -> None:
+def test_restarted_operator_continues_the_rollout() -> None:
     story = Story(restarting(PAYMENTS, LEDGER), workload(), workload("ledger", "StatefulSet"))
     story.renewed().in_turn()
     assert (story.restarts(PAYMENTS), story.restarts(LEDGER)) == (1, 0)
@@ -289,7 +289,7 @@ def test_a_restarted_operator_goes_on_where_it_was() -> None:
     assert story.told == ("True", "InUse")
 
 
-def test_a_renewal_while_nobody_watched_is_not_missed() -> None:
+def test_renewal_during_a_downtime_causes_a_restart() -> None:
     story = Story(restarting(), workload())
     story.cluster.world.workloads.enabled = False
     story.renewed().renewed().operator_restarted()
@@ -297,10 +297,10 @@ def test_a_renewal_while_nobody_watched_is_not_missed() -> None:
     assert story.operator_restarted().in_turn().restarts() == 1
 
 
-# One after the other
+# Order
 
 
-def test_the_next_begins_only_when_the_former_is_complete() -> None:
+def test_next_rollout_begins_only_after_the_previous_one_completes() -> None:
     story = Story(restarting(PAYMENTS, LEDGER), workload(), workload("ledger", "StatefulSet"))
     story.renewed().in_turn()
     for updated, available in ((0, 2), (1, 1), (2, 1)):
@@ -315,14 +315,14 @@ def test_the_next_begins_only_when_the_former_is_complete() -> None:
     assert story.message.startswith("StatefulSet shop/ledger is being rolled out; 1 of 2 workloads")
 
 
-def test_what_is_not_well_is_restarted_first() -> None:
-    """Its certificate may be why; and beside it nothing else should be in motion."""
+def test_unhealthy_workload_is_restarted_first() -> None:
+    """Its certificate may be the cause, and nothing else should roll out at the same time."""
     story = Story(restarting(PAYMENTS, LEDGER), workload(), workload("ledger", "StatefulSet"))
     story.renewed().finish(LEDGER, available=1).in_turn()
     assert (story.restarts(PAYMENTS), story.restarts(LEDGER)) == (0, 1)
 
 
-def test_one_that_may_not_be_disrupted_does_not_hold_up_another() -> None:
+def test_workload_with_an_exhausted_budget_does_not_block_another() -> None:
     ledger = workload("ledger", "StatefulSet")
     web = identity(
         pods={"matchExpressions": [{"key": "app", "operator": "In", "values": ["a", "b"]}]},
@@ -349,7 +349,7 @@ def due_for_restart(*manifests: Manifest) -> Story:
     return Story(restarting(), workload(), *manifests).renewed().in_turn()
 
 
-def test_a_budget_that_allows_none_holds_up_in_words_and_lets_go() -> None:
+def test_exhausted_budget_blocks_with_a_message_until_it_allows_one() -> None:
     story = due_for_restart(budget())
     assert story.restarts() == 0
     assert story.told == ("False", "BudgetAllowsNone")
@@ -364,39 +364,39 @@ def test_a_budget_that_allows_none_holds_up_in_words_and_lets_go() -> None:
     ("protecting", "restarts"),
     [
         (budget(selector={}), 0),  # every pod of the namespace
-        (budget(allowed=1, seen=False), 0),  # as an eviction would be refused
+        (budget(allowed=1, seen=False), 0),  # the API server would refuse an eviction too
         (budget(selector={"matchExpressions": [{"key": "app", "operator": "Exists"}]}), 0),
         (budget("other"), 1),
         (budget(namespace="elsewhere"), 1),
     ],
     ids=["everything", "not seen yet", "an expression", "other pods", "another namespace"],
 )
-def test_what_counts_is_a_budget_of_these_pods(protecting: Manifest, restarts: int) -> None:
+def test_only_a_budget_of_the_workloads_pods_counts(protecting: Manifest, restarts: int) -> None:
     assert due_for_restart(protecting).restarts() == restarts
 
 
-def test_a_budget_without_selector_protects_nothing() -> None:
+def test_budget_without_selector_protects_nothing() -> None:
     nobody = budget()
     del nobody["spec"]["selector"]
     assert due_for_restart(nobody).restarts() == 1
 
 
-def test_of_a_workload_without_pods_nothing_can_be_disrupted() -> None:
+def test_workload_without_pods_needs_no_budget() -> None:
     story = Story(restarting(), workload(replicas=0), budget()).renewed().in_turn()
     assert story.restarts() == 1
 
 
-# What cannot be restarted
+# Impossible restarts
 
 
-def test_where_rollouts_are_disabled_it_says_which_value_to_set() -> None:
+def test_disabled_rollouts_name_the_chart_value_to_set() -> None:
     story = Story(restarting(), workload(), enabled=False).renewed().in_turn()
     assert story.restarts() == 0
     assert story.told == ("Unknown", "RolloutsDisabled")
     assert "set the chart value rollouts.enabled to true" in story.message
 
 
-def test_a_workload_that_is_not_there_is_told_when_the_others_are_done() -> None:
+def test_missing_workload_is_reported_after_the_others_are_done() -> None:
     story = Story(restarting(PAYMENTS, LEDGER), workload()).renewed().in_turn()
     assert story.told == ("False", "RollingOut")
     story.finish()
@@ -407,7 +407,7 @@ def test_a_workload_that_is_not_there_is_told_when_the_others_are_done() -> None
     )
 
 
-def test_a_workload_that_is_being_deleted_is_not_there() -> None:
+def test_workload_that_is_being_deleted_counts_as_missing() -> None:
     going = workload()
     going["metadata"]["deletionTimestamp"] = builders.stamp(NOW)
     story = Story(restarting(), going).renewed().in_turn()
@@ -415,8 +415,8 @@ def test_a_workload_that_is_being_deleted_is_not_there() -> None:
     assert story.told == ("False", "WorkloadMissing")
 
 
-def test_nobody_has_a_workload_restarted_that_is_not_his() -> None:
-    """Who may declare an identity could otherwise restart whatever is in the namespace."""
+def test_workload_of_other_pods_is_not_restarted() -> None:
+    """Otherwise anybody who may create an identity could restart every workload beside it."""
     story = Story(restarting(), workload(app="victim")).renewed().in_turn()
     assert story.restarts() == 0
     assert story.told == ("False", "NotItsWorkload")
@@ -429,14 +429,14 @@ def test_identities_that_share_pods_restart_none() -> None:
     assert story.told == ("Unknown", "SharedIdentity")
 
 
-def test_a_paused_deployment_is_left_alone_until_it_is_resumed() -> None:
+def test_paused_deployment_is_left_alone_until_it_is_resumed() -> None:
     story = Story(restarting(), workload(paused=True)).renewed().in_turn()
     assert story.restarts() == 0
     assert story.told == ("False", "RolloutPaused")
-    assert story.put(workload()).finish().restarts() == 2  # the pause, and the restart
+    assert story.put(workload()).finish().restarts() == 2  # the change of `paused`, and the restart
 
 
-def test_while_there_is_no_certificate_nothing_can_be_told() -> None:
+def test_rollout_is_unknown_without_a_certificate() -> None:
     cluster = Cluster.of(namespace("shop", domain="production"), restarting(), workload())
     cluster.world.workloads.enabled = True
     assert cluster.condition(key_of(), "RolledOut")["status"] == "Unknown"
@@ -444,7 +444,7 @@ def test_while_there_is_no_certificate_nothing_can_be_told() -> None:
     assert cluster.condition(key_of(), "RolledOut")["reason"] == "NoCertificate"
 
 
-def test_a_refused_restart_is_told() -> None:
+def test_refused_restart_is_reported() -> None:
     story = Story(restarting(), workload())
     story.renewed()
     story.cluster.uptime += 2 * PROPAGATION.total_seconds()
@@ -454,22 +454,22 @@ def test_a_refused_restart_is_told() -> None:
     assert story.told == ("False", "WriteRefused")
 
 
-# The status
+# Status
 
 
-def test_an_identity_that_restarts_nothing_says_nothing_of_rollouts() -> None:
+def test_identity_that_restarts_nothing_has_no_rollout_condition() -> None:
     status = Story(identity(), workload()).renewed().in_turn().cluster.plan(key_of()).status
     assert status is not None
     assert "RolledOut" not in {each["type"] for each in status["conditions"]}
 
 
-def test_a_rollout_does_not_make_an_identity_unready() -> None:
+def test_rollout_does_not_make_an_identity_unready() -> None:
     story = due_for_restart()
     assert story.told == ("False", "RollingOut")
     assert story.cluster.condition(key_of(), "Ready")["status"] == "True"
 
 
-# What the replacement of a root waits for
+# Blockers of a root rotation
 
 
 def prepared_root(world: World) -> Authority:
@@ -498,7 +498,7 @@ NOT_WITH_LEAF = "Deployment shop/payments has not been restarted with its new ce
 
 
 @pytest.mark.parametrize("restarted_before", [True, False])
-def test_a_new_root_may_not_sign_until_the_workload_was_restarted_with_it(
+def test_new_root_signs_only_after_the_workload_restarted_with_it(
     restarted_before: bool,
 ) -> None:
     story = Story(restarting(), workload())
@@ -515,7 +515,7 @@ def test_a_new_root_may_not_sign_until_the_workload_was_restarted_with_it(
     assert waiting(story.operator_restarted()) == []
 
 
-def test_an_old_root_may_not_go_until_the_workload_was_restarted_with_its_leaf() -> None:
+def test_old_root_stays_until_the_workload_restarted_with_its_leaf() -> None:
     story = Story(restarting(), workload())
     assert old(story) == []
     story.renewed()
@@ -525,8 +525,8 @@ def test_an_old_root_may_not_go_until_the_workload_was_restarted_with_its_leaf()
     assert old(story.finish()) == []
 
 
-def test_another_rollout_in_between_brings_no_older_pods_and_no_new_wait() -> None:
-    """Else a fleet that is deployed all day would never let a root be replaced."""
+def test_later_rollout_does_not_prolong_the_wait() -> None:
+    """Otherwise a fleet that is deployed all day would block the rotation of a root for ever."""
     story = Story(restarting(), workload()).prepare_root().in_turn().finish()
     world = story.cluster.world
     (since,) = restarted_since([world.registry.domains["production"]], world, story.cluster.moment)
@@ -540,7 +540,7 @@ def test_another_rollout_in_between_brings_no_older_pods_and_no_new_wait() -> No
     ) == [since]
 
 
-def test_a_rollback_to_an_older_template_is_noticed() -> None:
+def test_rollback_to_an_older_template_is_noticed() -> None:
     story = Story(restarting(), workload()).renewed().in_turn().finish()
     before = copy.deepcopy(story.cluster.objects[PAYMENTS]["spec"])
     story.prepare_root().in_turn().finish()
@@ -549,14 +549,14 @@ def test_a_rollback_to_an_older_template_is_noticed() -> None:
     assert waiting(story) == [NOT_WITH_ROOT]
 
 
-def test_waits_are_counted_from_when_the_last_old_pod_was_gone() -> None:
+def test_wait_counts_from_the_end_of_the_last_old_pod() -> None:
     story = Story(restarting(), workload()).prepare_root().in_turn().later(HOUR).finish()
     world, moment = story.cluster.world, story.cluster.moment
     production = world.registry.domains["production"]
     assert list(restarted_since([production], world, moment)) == [moment.uptime]
 
 
-def test_where_troth_may_not_restart_the_blocker_says_which_value_to_set() -> None:
+def test_blocker_without_rollouts_names_the_chart_value_to_set() -> None:
     story = Story(restarting(), workload(), enabled=False).prepare_root()
     sentence = (
         "Deployment shop/payments cannot reload its files, and Troth is not allowed to restart "
@@ -566,12 +566,12 @@ def test_where_troth_may_not_restart_the_blocker_says_which_value_to_set() -> No
     assert old(story) == [sentence]
 
 
-def test_what_is_not_there_and_what_is_not_its_own_block_nothing() -> None:
+def test_missing_and_foreign_workloads_block_nothing() -> None:
     story = Story(restarting(PAYMENTS, LEDGER), workload(app="other")).renewed().prepare_root()
     assert waiting(story) == old(story) == []
 
 
-def test_an_identity_whose_certificate_has_expired_blocks_nothing() -> None:
+def test_identity_with_an_expired_certificate_blocks_nothing() -> None:
     story = Story(restarting(), workload()).renewed().prepare_root()
     assert waiting(story)
     story.cluster.now = datetime.max.replace(tzinfo=NOW.tzinfo)
@@ -604,7 +604,7 @@ def test_identities_of_a_federated_domain_must_trust_the_new_root_too() -> None:
     assert list(still_on_old_leaf(production, cluster.world, cluster.moment)) == []
 
 
-def test_a_federated_domain_is_not_waited_for_where_it_may_not_trust_the_root() -> None:
+def test_federated_domain_that_may_not_trust_the_root_blocks_nothing() -> None:
     cluster = Cluster.of(
         namespace("north", domain="abroad"),
         domain(federatesWith=[{"name": "abroad"}]),
@@ -621,10 +621,10 @@ def test_a_federated_domain_is_not_waited_for_where_it_may_not_trust_the_root() 
     assert list(waiting_for_root(known.authority, production, cluster.world, cluster.moment)) == []
 
 
-# The step
+# The Restart step
 
 
-def test_a_restart_names_the_very_workload_that_was_seen() -> None:
+def test_restart_names_the_uid_of_the_observed_workload() -> None:
     story = Story(restarting(), workload()).renewed()
     story.cluster.uptime += 2 * PROPAGATION.total_seconds()
     (step,) = (each for each in story.cluster.plan(key_of()).steps if isinstance(each, Restart))

@@ -1,4 +1,4 @@
-"""The key by which a gateway signs what it hands on."""
+"""The key with which a gateway signs the deliveries that it forwards."""
 
 import copy
 from datetime import timedelta
@@ -41,13 +41,13 @@ def with_data(there: Cluster, **data: str) -> Cluster:
 
 
 def prepared(there: Cluster) -> Cluster:
-    """Put the next key beside the one in use, as the step says."""
+    """Add the next key beside the active one, as the step requires."""
     (step,) = steps(there)
     assert isinstance(step, PrepareTokenKey)
     return with_data(there, **next_token_key(step, there.now))
 
 
-def test_a_gateway_has_a_key_of_its_own_beside_it() -> None:
+def test_gateway_has_its_own_key_in_a_secret_of_its_own() -> None:
     there = cluster()
     secret = there.objects[SECRET]
     assert secret["type"] == "troth.dev/webhook-signing"
@@ -59,7 +59,7 @@ def test_a_gateway_has_a_key_of_its_own_beside_it() -> None:
     assert there.condition(KEY, "WebhooksSigned")["reason"] == "Active"
 
 
-def test_who_serves_no_webhooks_has_none() -> None:
+def test_identity_without_webhooks_has_no_signing_key() -> None:
     ordinary = gateway()
     del ordinary["spec"]["servesWebhooks"]
     there = cluster(ordinary)
@@ -70,7 +70,7 @@ def test_who_serves_no_webhooks_has_none() -> None:
     assert SECRET not in there.settle().objects
 
 
-def test_until_it_is_there_the_gateway_is_on_its_way() -> None:
+def test_gateway_reconciles_until_its_key_exists() -> None:
     there = Cluster.of(*scene(authority_secret()))
     (step,) = steps(there)
     assert isinstance(step, CreateTokenKey)
@@ -79,7 +79,7 @@ def test_until_it_is_there_the_gateway_is_on_its_way() -> None:
     assert there.condition(KEY, "Reconciling")["status"] == "True"
 
 
-def test_the_world_has_public_halves_alone() -> None:
+def test_world_holds_public_keys_only() -> None:
     there = cluster()
     known = there.world.signing.of(KEY.ref)
     assert known is not None
@@ -90,14 +90,14 @@ def test_the_world_has_public_halves_alone() -> None:
     assert REF not in there.world.secrets, "it is no identity's Secret"
 
 
-def test_a_secret_of_that_name_that_is_not_troths_is_left_alone() -> None:
+def test_foreign_secret_of_that_name_is_left_alone() -> None:
     there = Cluster.of(*scene(authority_secret()))
     there.world.observe_outcome(ForeignFound("Secret", REF, NOW))
     assert steps(there) == []
     assert there.condition(KEY, "WebhooksSigned")["reason"] == "Conflict"
 
 
-def test_a_key_that_cannot_be_read_is_told_of_and_not_replaced() -> None:
+def test_unreadable_key_is_reported_and_not_replaced() -> None:
     there = with_data(cluster(), **{GATEWAYS.active: "bm8="})
     assert steps(there) == []
     condition = there.condition(KEY, "WebhooksSigned")
@@ -105,7 +105,7 @@ def test_a_key_that_cannot_be_read_is_told_of_and_not_replaced() -> None:
     assert "delete Secret" in condition["message"]
 
 
-def test_a_key_that_is_lost_is_made_anew() -> None:
+def test_lost_key_is_made_again() -> None:
     there = cluster()
     before = decoded(there.objects[SECRET])["key.pem"]
     assert KEY in there.drop(*SECRET)
@@ -113,7 +113,7 @@ def test_a_key_that_is_lost_is_made_anew() -> None:
     assert decoded(there.objects[SECRET])["key.pem"] != before
 
 
-def test_it_is_replaced_after_thirty_days() -> None:
+def test_key_is_rotated_after_thirty_days() -> None:
     there = cluster()
     there.now = NOW + 30 * DAY - timedelta(seconds=1)
     assert steps(there) == []
@@ -122,7 +122,7 @@ def test_it_is_replaced_after_thirty_days() -> None:
     assert [type(each) for each in steps(there)] == [PrepareTokenKey]
 
 
-def test_it_is_replaced_when_somebody_asks() -> None:
+def test_key_is_rotated_on_request() -> None:
     there = cluster()
     there.now = NOW + DAY
     asked = builders.rotation(target=GATEWAY, namespace=GATEWAY, requestedAt=builders.stamp(NOW))
@@ -133,7 +133,7 @@ def test_it_is_replaced_when_somebody_asks() -> None:
     assert [type(each) for each in steps(there)] == [PrepareTokenKey]
 
 
-def test_the_next_key_signs_only_when_the_target_knows_it_for_long_enough() -> None:
+def test_next_key_signs_only_after_the_target_has_known_it_long_enough() -> None:
     there = cluster()
     there.now = NOW + 30 * DAY
     prepared(there)
@@ -160,7 +160,7 @@ def _visited(there: Cluster, key: Key) -> Keys:
     return affected
 
 
-def test_a_target_that_goes_is_not_waited_for() -> None:
+def test_deleted_target_is_not_waited_for() -> None:
     there = cluster()
     there.now = NOW + 30 * DAY
     prepared(there)
@@ -169,14 +169,14 @@ def test_a_target_that_goes_is_not_waited_for() -> None:
     assert [type(each) for each in steps(there)] == [ActivateTokenKey]
 
 
-def test_half_of_a_next_key_is_dropped() -> None:
+def test_incomplete_next_key_is_dropped() -> None:
     there = with_data(cluster(), **{GATEWAYS.prepared: "bm8="})
     (step,) = steps(there)
     assert isinstance(step, DropSlots)
     assert step.slots == (GATEWAYS.prepared,)
 
 
-def test_targets_are_looked_at_when_the_keys_change() -> None:
+def test_change_of_keys_invalidates_the_targets() -> None:
     there = cluster()
     there.now = NOW + 30 * DAY
     (step,) = steps(there)

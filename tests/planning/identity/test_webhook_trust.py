@@ -1,4 +1,4 @@
-"""What a target is told of the gateway that hands webhooks on to it, and the way between them."""
+"""What a target's document says of the gateway that delivers to it, and the edge between them."""
 
 import copy
 import itertools
@@ -39,11 +39,11 @@ def key_set(there: Cluster) -> Any:
 
 
 def broken(manifest: Manifest) -> Manifest:
-    """The same in a version that cannot be read."""
+    """Return the same manifest in an unreadable version."""
     return changed(manifest, f"{INBOUND}.target.port", 7)
 
 
-def test_the_target_knows_gateway_port_endpoints_and_keys() -> None:
+def test_target_knows_gateway_port_endpoints_and_keys() -> None:
     (entry,) = document(cluster())["webhooks"]
     (key,) = entry.pop("keys")["keys"]
     assert entry == {
@@ -60,17 +60,17 @@ def test_the_target_knows_gateway_port_endpoints_and_keys() -> None:
     }
 
 
-def test_whoever_verifies_with_a_library_has_the_same_keys_as_a_key_set() -> None:
+def test_key_set_file_has_the_same_keys() -> None:
     there = cluster()
     assert key_set(there) == document(there)["webhooks"][0]["keys"]
 
 
-def test_what_is_written_is_what_services_read() -> None:
+def test_written_document_parses_in_the_edge_library() -> None:
     parsed = parse_document(decoded(cluster().objects[SECRET])["identity.json"])
     assert [each.gateway for each in parsed.webhooks] == [GATEWAY_ID]
 
 
-def test_gateway_and_target_are_each_others_peers_as_any_two() -> None:
+def test_gateway_and_target_are_ordinary_peers() -> None:
     there = cluster()
     assert document(there)["accepts"] == [
         {"spiffeID": GATEWAY_ID, "ports": [{"name": HOOKS, "scopes": []}]}
@@ -82,7 +82,7 @@ def test_gateway_and_target_are_each_others_peers_as_any_two() -> None:
     assert "webhooks" not in gateways
 
 
-def test_the_network_is_open_from_gateway_to_target_on_that_port_alone() -> None:
+def test_network_is_open_from_gateway_to_target_on_that_port_alone() -> None:
     there = cluster(identity("other"))
     network = Network(
         {
@@ -110,7 +110,7 @@ def test_endpoints_are_listed_in_the_order_of_their_names() -> None:
     assert [each["name"] for each in listed] == ["shop/another", "shop/stripe-charges"]
 
 
-def test_without_an_endpoint_the_target_is_told_of_nothing_and_the_file_is_gone() -> None:
+def test_target_without_endpoints_has_no_webhooks_and_no_key_set() -> None:
     there = cluster()
     there.drop("WebhookEndpoint", Ref("shop", "stripe-charges"))
     there.settle()
@@ -119,14 +119,14 @@ def test_without_an_endpoint_the_target_is_told_of_nothing_and_the_file_is_gone(
     assert document(there)["accepts"] == []
 
 
-def test_a_call_of_the_gateways_own_is_no_webhook() -> None:
+def test_call_that_the_gateway_declares_itself_is_no_webhook() -> None:
     calling = gateway(calls=[builders.call("payments", "https", namespace="shop")])
     there = cluster(calling, target(accepts=[accepts_gateway("https", HOOKS)]))
     assert [each["port"] for each in document(there)["webhooks"]] == [HOOKS]
     assert len(document(there)["accepts"][0]["ports"]) == 2
 
 
-def test_a_key_that_is_not_the_gateways_is_not_told_of_and_the_port_stays_for_webhooks() -> None:
+def test_foreign_key_is_not_listed_and_the_port_stays_for_webhooks() -> None:
     there = cluster()
     stranger = copy.deepcopy(there.objects[SIGNING])
     stranger["metadata"]["ownerReferences"] = []
@@ -136,7 +136,7 @@ def test_a_key_that_is_not_the_gateways_is_not_told_of_and_the_port_stays_for_we
     assert (entry["port"], entry["keys"]) == (HOOKS, {"keys": []})
 
 
-def test_while_an_endpoint_cannot_be_read_the_target_knows_of_it_what_it_knew() -> None:
+def test_target_keeps_the_entry_of_an_unreadable_endpoint() -> None:
     there = cluster()
     before = document(there)
     assert key_of() in there.put(broken(endpoint()))
@@ -145,14 +145,14 @@ def test_while_an_endpoint_cannot_be_read_the_target_knows_of_it_what_it_knew() 
     assert [each["state"] for each in _edges(there)] == ["Suspended"]
 
 
-def test_what_cannot_be_read_and_was_not_there_is_not_told_of() -> None:
+def test_unreadable_endpoint_without_an_entry_is_not_listed() -> None:
     there = cluster()
     there.put(broken(endpoint("another")))
     there.settle()
     assert document(there)["webhooks"][0]["endpoints"] == [LISTED]
 
 
-def test_beside_one_that_cannot_be_read_another_comes_and_goes() -> None:
+def test_other_endpoints_change_beside_an_unreadable_one() -> None:
     there = cluster(endpoint("another"))
     there.put(broken(endpoint()))
     there.settle()
@@ -161,7 +161,7 @@ def test_beside_one_that_cannot_be_read_another_comes_and_goes() -> None:
     assert document(there)["webhooks"][0]["endpoints"] == [LISTED]
 
 
-def test_while_a_conflict_suspends_the_edge_no_endpoint_is_added_to_it() -> None:
+def test_no_endpoint_is_added_while_a_conflict_suspends_the_edge() -> None:
     there = cluster()
     there.put(identity("rival", account="payments"))
     there.put(endpoint("another"))
@@ -170,7 +170,7 @@ def test_while_a_conflict_suspends_the_edge_no_endpoint_is_added_to_it() -> None
     assert document(there)["webhooks"][0]["endpoints"] == [LISTED]
 
 
-def test_nor_is_one_that_it_has_changed_while_the_gateway_goes_on_as_before() -> None:
+def test_changed_endpoint_keeps_its_entry_while_the_edge_is_suspended() -> None:
     there = cluster()
     there.put(identity("rival", account="payments"))
     there.put(changed(endpoint(), PATH, "/events/other"))
@@ -178,7 +178,7 @@ def test_nor_is_one_that_it_has_changed_while_the_gateway_goes_on_as_before() ->
     assert document(there)["webhooks"][0]["endpoints"] == [LISTED]
 
 
-def test_of_a_suspended_edge_an_endpoint_that_goes_is_gone() -> None:
+def test_endpoint_deleted_from_a_suspended_edge_is_removed() -> None:
     there = cluster(endpoint("another"))
     there.put(identity("rival", account="payments"))
     there.drop("WebhookEndpoint", Ref("shop", "another"))
@@ -193,14 +193,14 @@ def _edges(there: Cluster) -> list[Manifest]:
 
 
 @pytest.mark.parametrize("who", ["payments", GATEWAY])
-def test_everything_is_well_at_both_ends(who: str) -> None:
+def test_gateway_and_target_are_ready(who: str) -> None:
     there = cluster()
     key = key_of(who, "shop" if who == "payments" else GATEWAY)
     assert there.condition(key, "Ready")["status"] == "True"
     assert there.condition(key, "PeersAgree")["status"] == "True"
 
 
-def test_what_endpoints_ask_of_a_gateway_does_not_make_it_look_unwell() -> None:
+def test_missing_consent_of_a_target_does_not_affect_the_gateway() -> None:
     there = cluster(target(accepts=[]))
     key = key_of(GATEWAY, GATEWAY)
     assert there.condition(key, "PeersAgree")["status"] == "True"
@@ -209,7 +209,7 @@ def test_what_endpoints_ask_of_a_gateway_does_not_make_it_look_unwell() -> None:
     assert "for WebhookEndpoint shop/stripe-charges" in edge["message"]
 
 
-def test_a_namespace_that_is_not_served_any_more_closes_at_both_ends() -> None:
+def test_namespace_that_leaves_the_gateway_closes_both_ends() -> None:
     there = cluster()
     shop = namespaces(webhooks="no")[2]
     assert {key_of(), key_of(GATEWAY, GATEWAY)} <= there.put(shop)
@@ -218,7 +218,7 @@ def test_a_namespace_that_is_not_served_any_more_closes_at_both_ends() -> None:
     assert "webhooks" not in document(there)
 
 
-def test_every_change_of_an_endpoint_has_both_ends_looked_at_again() -> None:
+def test_every_change_of_an_endpoint_invalidates_both_ends() -> None:
     there, both = cluster(), {key_of(), key_of(GATEWAY, GATEWAY)}
     assert both <= there.put(broken(endpoint()))
     assert both <= there.put(endpoint())
@@ -227,8 +227,8 @@ def test_every_change_of_an_endpoint_has_both_ends_looked_at_again() -> None:
     assert not both & there.put(endpoint()), "nothing of it has changed"
 
 
-def test_a_port_that_stays_open_for_the_gateway_stays_for_webhooks() -> None:
-    """Else what comes from it would count without a token, as any caller's does."""
+def test_port_that_stays_open_for_the_gateway_stays_for_webhooks() -> None:
+    """Otherwise the gateway's requests would need no delivery token, as any caller's do."""
     there = cluster()
     there.put(broken(endpoint("another")))
     there.drop("WebhookEndpoint", Ref("shop", "stripe-charges"))
@@ -239,20 +239,20 @@ def test_a_port_that_stays_open_for_the_gateway_stays_for_webhooks() -> None:
     assert (entry["port"], entry["endpoints"]) == (HOOKS, [])
 
 
-def test_one_that_comes_and_cannot_be_read_concerns_whatever_gateways_are_accepted_there() -> None:
+def test_new_unreadable_endpoint_invalidates_every_gateway_accepted_there() -> None:
     there, both = cluster(), {key_of(), key_of(GATEWAY, GATEWAY)}
     assert both <= there.put(broken(endpoint("another")))
     assert both <= there.drop("WebhookEndpoint", Ref("shop", "another"))
 
 
-def test_a_gateway_hears_of_a_namespace_though_the_target_is_not_there() -> None:
+def test_namespace_invalidates_its_gateway_without_a_target() -> None:
     there = cluster()
     there.drop("ServiceIdentity", Ref("shop", "payments"))
     assert key_of(GATEWAY, GATEWAY) in there.put(namespaces(webhooks="no")[2])
 
 
-def test_what_is_kept_of_one_that_cannot_be_read_is_kept_of_what_was_seen() -> None:
-    """Else an operator that is behind could bring back an endpoint that is gone by now."""
+def test_kept_entries_are_written_only_over_the_observed_document() -> None:
+    """Otherwise an operator with an old cache could restore an endpoint that was deleted since."""
     there = cluster(endpoint("another"), endpoint("third"))
     there.put(broken(endpoint()))
     there.drop("WebhookEndpoint", Ref("shop", "another"))

@@ -1,4 +1,4 @@
-"""The network around a broker: who gets to its pods, and what stays while that is unsettled."""
+"""NetworkPolicy of a broker: who reaches its pods, also while grants are unsettled."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ TO_THE_BROKER = {"to": inside("messaging", {"app": "kafka"}), "ports": PORTS}
 
 
 def at_home(*manifests: Manifest, **spec: Any) -> Cluster:
-    """A market whose broker has its pods in the cluster."""
+    """Return a market whose broker has its pods in the cluster."""
     return market(broker(**{"workload": WORKLOAD} | spec), *manifests)
 
 
@@ -49,7 +49,9 @@ def network(cluster: Cluster) -> BrokerNetwork:
 
 
 def clients(cluster: Cluster) -> list[str]:
-    """Whom the policy at the broker lets in, by the app label, besides Troth and its own pods."""
+    """Return the app labels that the broker's policy admits, besides Troth and the broker's own
+    pods.
+    """
     spec = settled(cluster).objects["NetworkPolicy", POLICY]["spec"]
     found: list[str] = []
     for rule in spec["ingress"][2:]:
@@ -59,7 +61,7 @@ def clients(cluster: Cluster) -> list[str]:
 
 
 def reaching(cluster: Cluster) -> list[str]:
-    """Who may go to the broker's pods, by its own policy."""
+    """Return the apps whose own policy allows egress to the broker's pods."""
     settled(cluster)
     return [
         ref.name.removesuffix("-troth")
@@ -71,14 +73,14 @@ def reaching(cluster: Cluster) -> list[str]:
 BOTH = ["checkout", "fulfilment"]
 
 
-def test_who_has_a_live_grant_gets_to_the_broker_and_nobody_else_does() -> None:
+def test_only_identities_with_a_live_grant_reach_the_broker() -> None:
     cluster = at_home(identity("other"))
     assert clients(cluster) == reaching(cluster) == BOTH
     cluster.put(publisher("checkout", "elsewhere"))
     assert clients(cluster) == reaching(cluster) == ["fulfilment"]
 
 
-def test_troth_gets_to_the_brokers_ports_and_its_own_pods_to_all_of_them() -> None:
+def test_troth_reaches_the_brokers_ports_and_its_own_pods_reach_all() -> None:
     policy = settled(at_home()).objects["NetworkPolicy", POLICY]
     assert policy["spec"]["podSelector"] == PODS
     assert policy["spec"]["policyTypes"] == ["Ingress"]
@@ -98,7 +100,7 @@ def test_troth_gets_to_the_brokers_ports_and_its_own_pods_to_all_of_them() -> No
         ({"workload": None}, "OutsideCluster"),
     ],
 )
-def test_a_broker_that_is_not_kept_or_is_outside_has_no_policy(spec: Manifest, reason: str) -> None:
+def test_broker_that_is_not_enforced_or_outside_has_no_policy(spec: Manifest, reason: str) -> None:
     cluster = at_home(**spec)
     assert (network(cluster).verdict.reason, network(cluster).steps) == (reason, ())
     assert reaching(cluster) == []
@@ -109,7 +111,7 @@ def test_a_broker_that_is_not_kept_or_is_outside_has_no_policy(spec: Manifest, r
     assert network(there).steps == (Remove("NetworkPolicy", POLICY, uid),)
 
 
-def test_a_broker_that_is_only_planned_for_a_while_stays_in_reach_of_whom_it_was() -> None:
+def test_broker_that_changes_to_plan_mode_stays_reachable_for_its_clients() -> None:
     cluster = at_home()
     assert reaching(cluster) == BOTH
     cluster.put(broker(workload=WORKLOAD, mode="Plan"))
@@ -120,12 +122,12 @@ def test_a_broker_that_is_only_planned_for_a_while_stays_in_reach_of_whom_it_was
     assert reaching(cluster) == ["fulfilment"]
 
 
-def test_nothing_is_written_at_a_broker_that_troth_cannot_serve() -> None:
+def test_nothing_is_written_for_an_unsupported_broker() -> None:
     served = network(market(broker(described=RABBITMQ, workload=WORKLOAD)))
     assert (served.verdict.reason, served.steps) == ("Unsupported", ())
 
 
-# What is unsettled
+# Unsettled grants
 
 RIVAL = identity("rival", account="checkout")
 UNSETTLED = {
@@ -138,7 +140,7 @@ unsettled = pytest.mark.parametrize("what", UNSETTLED.values(), ids=UNSETTLED)
 
 
 @unsettled
-def test_who_got_to_the_broker_does_while_it_cannot_be_told(what: list[Manifest]) -> None:
+def test_clients_keep_their_access_while_the_grant_is_suspended(what: list[Manifest]) -> None:
     cluster = at_home()
     assert clients(cluster) == reaching(cluster) == BOTH
     for manifest in what:
@@ -147,7 +149,7 @@ def test_who_got_to_the_broker_does_while_it_cannot_be_told(what: list[Manifest]
 
 
 @unsettled
-def test_nothing_opens_while_it_cannot_be_told(what: list[Manifest]) -> None:
+def test_nothing_opens_while_the_grant_is_suspended(what: list[Manifest]) -> None:
     cluster = at_home()
     for manifest in what:
         cluster.put(manifest)
@@ -156,8 +158,8 @@ def test_nothing_opens_while_it_cannot_be_told(what: list[Manifest]) -> None:
 
 
 @unsettled
-def test_what_is_kept_is_kept_over_what_was_seen(what: list[Manifest]) -> None:
-    """Else a write could bring back what somebody took away since."""
+def test_kept_rules_are_written_only_over_the_observed_policy(what: list[Manifest]) -> None:
+    """Otherwise a write could restore a rule that somebody removed since."""
     cluster = settled(at_home())
     for manifest in what:
         cluster.put(manifest)
@@ -167,7 +169,7 @@ def test_what_is_kept_is_kept_over_what_was_seen(what: list[Manifest]) -> None:
     assert step.over == version
 
 
-def test_a_broker_that_cannot_be_read_stays_in_reach() -> None:
+def test_unreadable_broker_stays_reachable() -> None:
     cluster = at_home()
     assert reaching(cluster) == BOTH
     cluster.put(broken(broker(workload=WORKLOAD)))
@@ -176,7 +178,7 @@ def test_a_broker_that_cannot_be_read_stays_in_reach() -> None:
     assert reaching(cluster) == ["fulfilment"]
 
 
-def test_what_a_policy_retains_stays_in_reach() -> None:
+def test_broker_of_retained_grants_stays_reachable() -> None:
     cluster = at_home(orders(onDelete="Retain"))
     assert clients(cluster) == reaching(cluster) == BOTH
     found = cluster.world.brokers.messaging.brokers[MAIN]
@@ -192,10 +194,10 @@ def test_what_a_policy_retains_stays_in_reach() -> None:
     assert clients(cluster) == reaching(cluster) == []
 
 
-# Whose the name is
+# Ownership of the name
 
 
-def test_a_foreign_policy_of_that_name_is_left_alone() -> None:
+def test_foreign_policy_of_that_name_is_left_alone() -> None:
     cluster = at_home()
     cluster.world.observe_outcome(ForeignFound("NetworkPolicy", POLICY, NOW))
     found = network(cluster)
@@ -204,7 +206,7 @@ def test_a_foreign_policy_of_that_name_is_left_alone() -> None:
     assert found.due > NOW
 
 
-def test_a_broker_and_an_identity_of_one_name_each_have_a_policy_of_their_own() -> None:
+def test_broker_and_identity_of_one_name_have_a_policy_each() -> None:
     cluster = settled(
         at_home(namespace("messaging", domain="production"), identity("main", "messaging"))
     )
@@ -213,10 +215,10 @@ def test_a_broker_and_an_identity_of_one_name_each_have_a_policy_of_their_own() 
     assert told["reason"] == "Enforced"
 
 
-# Its end
+# Deletion
 
 
-def test_a_terminating_broker_admits_no_client_until_it_is_gone() -> None:
+def test_terminating_broker_admits_no_client_until_it_is_gone() -> None:
     cluster = at_home()
     assert clients(cluster) == BOTH
     going = leaving(broker(workload=WORKLOAD))
@@ -229,7 +231,7 @@ def test_a_terminating_broker_admits_no_client_until_it_is_gone() -> None:
     assert step in cluster.plan(broker_key(MAIN)).steps
 
 
-def test_the_policy_of_a_terminating_broker_is_left_to_a_namespace_that_is_terminating() -> None:
+def test_policy_of_a_terminating_broker_is_left_in_a_terminating_namespace() -> None:
     cluster = at_home()
     going = leaving(broker(workload=WORKLOAD))
     going["metadata"]["finalizers"] = ["example.com/hold"]

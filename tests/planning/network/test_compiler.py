@@ -1,4 +1,4 @@
-"""What a compiled policy looks like, and what becomes of it while something is unsettled."""
+"""Compiled NetworkPolicies: their form, and their rules while something is unsettled."""
 
 import copy
 from typing import Any
@@ -40,20 +40,20 @@ def policy_of(cluster: Cluster, name: str = "payments", namespace: str = "shop")
 
 
 def ingress(cluster: Cluster, name: str = "payments", namespace: str = "shop") -> list[Any]:
-    """Who may enter: the peers of each ingress rule by their app label."""
+    """Return the peers of each ingress rule, by their app label."""
     return [
         rule["from"][0]["podSelector"]["matchLabels"]["app"]
         for rule in policy_of(cluster, name, namespace)["spec"].get("ingress", [])
     ]
 
 
-# Shape
+# Form
 
 
 def normalised(spec: Manifest) -> Manifest:
-    """A spec as the API server answers it: defaults written, what is empty left out.
+    """Return a spec as the API server returns it: with defaults, and without empty fields.
 
-    After k8s.io/kubernetes/pkg/apis/networking/v1/defaults.go and the `omitempty` of
+    See k8s.io/kubernetes/pkg/apis/networking/v1/defaults.go and the `omitempty` of
     k8s.io/api/networking/v1.
     """
     stored = copy.deepcopy(spec)
@@ -71,7 +71,7 @@ def normalised(spec: Manifest) -> Manifest:
 
 
 @given(clusters())
-def test_a_policy_is_what_the_api_server_answers_after_storing_it(
+def test_policy_equals_its_form_as_stored_by_the_api_server(
     manifests: list[Manifest],
 ) -> None:
     for policy in compiled(Cluster.of(*manifests)):
@@ -79,7 +79,7 @@ def test_a_policy_is_what_the_api_server_answers_after_storing_it(
 
 
 @given(clusters())
-def test_policies_keep_to_what_every_enforcer_agrees_on(manifests: list[Manifest]) -> None:
+def test_policies_use_only_features_that_every_enforcer_supports(manifests: list[Manifest]) -> None:
     for policy in compiled(Cluster.of(*manifests)):
         assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
         assert policy["spec"]["podSelector"]
@@ -94,7 +94,7 @@ def test_policies_keep_to_what_every_enforcer_agrees_on(manifests: list[Manifest
 
 
 @given(clusters(), st.randoms(use_true_random=False))
-def test_what_is_compiled_does_not_depend_on_the_order_of_arrival(
+def test_compiled_policy_does_not_depend_on_the_order_of_arrival(
     manifests: list[Manifest], random: Any
 ) -> None:
     shuffled = list(manifests)
@@ -107,7 +107,7 @@ def test_what_is_compiled_does_not_depend_on_the_order_of_arrival(
 
 
 @given(clusters())
-def test_a_policy_that_is_in_place_is_compiled_to_itself(manifests: list[Manifest]) -> None:
+def test_compiling_over_an_applied_policy_changes_nothing(manifests: list[Manifest]) -> None:
     cluster = Cluster.of(*manifests).settle()
     for policy in cluster.policies():
         owner = policy["metadata"]["labels"]["troth.dev/owner-name"]
@@ -125,7 +125,7 @@ def test_a_policy_that_is_in_place_is_compiled_to_itself(manifests: list[Manifes
 
 @st.composite
 def edits(draw: st.DrawFn, policy: Manifest) -> Manifest:
-    """A policy of Troth's as somebody's hand left it."""
+    """Return one of Troth's policies with edits by hand."""
     edited = copy.deepcopy(policy)
     spec = edited["spec"]
     how = draw(st.sampled_from(("drop", "open", "ports", "peers", "types", "pods", "swap")))
@@ -157,9 +157,9 @@ def edits(draw: st.DrawFn, policy: Manifest) -> Manifest:
 @more(2)
 @given(clusters(), st.data())
 def test_no_edit_by_hand_survives_the_plan(manifests: list[Manifest], data: st.DataObject) -> None:
-    """Also with rules that are kept while an edge is suspended: nothing wider than declared.
+    """Kept rules of a suspended edge are never wider than declared either.
 
-    What comes later often makes a conflict, with policies of the time before in place.
+    The later manifests often make a conflict, while the earlier policies are still in place.
     """
     later = data.draw(subset([each for each in manifests if each["kind"] in RESOURCES]))
     cluster = Cluster.of(*(each for each in manifests if each not in later)).settle()
@@ -184,7 +184,7 @@ def test_no_edit_by_hand_survives_the_plan(manifests: list[Manifest], data: st.D
     assert wider == []
 
 
-# Suspension: what was open stays open, nothing opens, what was taken back closes
+# Suspension: open edges stay open, nothing opens, withdrawn consent closes
 
 
 def two_sides(**more: Any) -> list[Manifest]:
@@ -218,7 +218,7 @@ conflicts = pytest.mark.parametrize(
 
 
 @conflicts
-def test_what_was_open_stays_open_during_a_conflict_and_after_it(rival: Manifest, ref: Ref) -> None:
+def test_open_edge_stays_open_during_a_conflict_and_after_it(rival: Manifest, ref: Ref) -> None:
     cluster = builders.shop(*two_sides()).settle()
 
     def both() -> list[Manifest]:
@@ -234,7 +234,7 @@ def test_what_was_open_stays_open_during_a_conflict_and_after_it(rival: Manifest
 
 
 @conflicts
-def test_nothing_opens_during_a_conflict_and_opens_after_it(rival: Manifest, ref: Ref) -> None:
+def test_nothing_opens_during_a_conflict_and_it_opens_afterwards(rival: Manifest, ref: Ref) -> None:
     cluster = builders.shop(*two_sides(), identity("refunds", calls=[call("payments")])).settle()
     cluster.put(rival)
     more = [accept("checkout"), accept("refunds")]
@@ -247,7 +247,7 @@ def test_nothing_opens_during_a_conflict_and_opens_after_it(rival: Manifest, ref
 
 
 @conflicts
-def test_what_is_taken_back_closes_during_a_conflict(rival: Manifest, ref: Ref) -> None:
+def test_withdrawn_edge_closes_during_a_conflict(rival: Manifest, ref: Ref) -> None:
     cluster = builders.shop(
         identity("payments", ports=["https"], accepts=[accept("checkout"), accept("refunds")]),
         identity("checkout", calls=[call("payments")]),
@@ -261,7 +261,7 @@ def test_what_is_taken_back_closes_during_a_conflict(rival: Manifest, ref: Ref) 
     assert ingress(cluster) == ["checkout"]
 
 
-def test_a_conflict_elsewhere_leaves_other_peers_alone() -> None:
+def test_conflict_elsewhere_does_not_affect_other_peers() -> None:
     cluster = builders.shop(
         *two_sides(),
         identity("refunds", calls=[call("payments")]),
@@ -273,8 +273,8 @@ def test_a_conflict_elsewhere_leaves_other_peers_alone() -> None:
     assert ingress(cluster.settle()) == ["refunds"]
 
 
-def test_a_peer_that_cannot_be_read_any_more_keeps_its_own_rule() -> None:
-    """And not, by mistake, that of another peer in its namespace."""
+def test_peer_that_becomes_unreadable_keeps_its_own_rule() -> None:
+    """It must not keep the rule of another peer in its namespace."""
     cluster = builders.shop(
         identity("payments", ports=["https"], accepts=[accept("checkout"), accept("zoo")]),
         identity("checkout", calls=[call("payments")]),
@@ -287,8 +287,8 @@ def test_a_peer_that_cannot_be_read_any_more_keeps_its_own_rule() -> None:
     assert policy_of(cluster)["spec"] == before
 
 
-def test_a_rule_without_ports_is_no_reason_to_fail() -> None:
-    """Somebody took the ports off a rule whose edge is suspended: it closes, the plan stands."""
+def test_rule_without_ports_does_not_fail_the_plan() -> None:
+    """Somebody removed the ports from a rule whose edge is suspended: the edge closes."""
     cluster = builders.shop(*two_sides()).settle()
     cluster.put(identity("rival", account="checkout"))
     edited = copy.deepcopy(policy_of(cluster))
@@ -298,7 +298,7 @@ def test_a_rule_without_ports_is_no_reason_to_fail() -> None:
     assert all(rule.get("ports") for rule in policy_of(cluster)["spec"].get("ingress", []))
 
 
-def test_a_namespace_that_leaves_its_domain_keeps_its_policies_and_its_peers_close() -> None:
+def test_namespace_that_leaves_its_domain_keeps_policies_and_peers_close() -> None:
     cluster = builders.shop(
         *two_sides(namespace=None),
         namespace("finance", domain="production"),
@@ -320,11 +320,11 @@ def test_a_namespace_that_leaves_its_domain_keeps_its_policies_and_its_peers_clo
     assert ingress(cluster) == ["checkout"]
 
 
-# The way to the issuer
+# Egress to the issuer
 
 
 def issuers(cluster: Cluster, name: str = "checkout") -> list[Manifest]:
-    """The rules of a workload's egress that lead to Troth's own namespace."""
+    """Return the egress rules of a workload that lead to Troth's own namespace."""
     return [
         rule
         for rule in policy_of(cluster.settle(), name)["spec"]["egress"]
@@ -362,7 +362,7 @@ TO_THE_ISSUER = {
 }
 
 
-def test_who_needs_tokens_reaches_the_issuer_and_nobody_else_does() -> None:
+def test_only_workloads_that_need_tokens_reach_the_issuer() -> None:
     cluster = with_tokens(ASKING, CALLING, identity("other"))
     assert issuers(cluster) == [TO_THE_ISSUER]
     assert issuers(cluster, "payments") == []
@@ -371,18 +371,18 @@ def test_who_needs_tokens_reaches_the_issuer_and_nobody_else_does() -> None:
     assert issuers(cluster) == []
 
 
-def test_who_calls_only_those_that_take_no_tokens_does_not_reach_the_issuer() -> None:
+def test_caller_of_callees_without_tokens_does_not_reach_the_issuer() -> None:
     taking_none = identity("payments", ports=["https"], accepts=[accept("checkout")])
     assert issuers(with_tokens(taking_none, CALLING)) == []
 
 
-def test_who_starts_transactions_reaches_the_issuer_where_there_is_one() -> None:
+def test_workload_that_starts_transactions_reaches_an_existing_issuer() -> None:
     starting = identity("checkout", startsTransactions={})
     assert issuers(with_tokens(starting)) == [TO_THE_ISSUER]
     assert issuers(builders.shop(starting)) == []
 
 
-def test_the_way_to_the_issuer_stays_while_a_conflict_suspends_the_edge_and_does_not_open() -> None:
+def test_egress_to_the_issuer_stays_and_does_not_open_during_a_conflict() -> None:
     rival = identity("rival", account="payments")
     cluster = with_tokens(ASKING, CALLING)
     assert issuers(cluster) == [TO_THE_ISSUER]

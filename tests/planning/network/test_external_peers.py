@@ -1,4 +1,4 @@
-"""An unverified peer is whom it describes, but never the workload itself."""
+"""An unverified peer matches its description, but never the workload itself."""
 
 from itertools import product
 from typing import Any
@@ -74,7 +74,7 @@ namespaces = selectors(("team", "kubernetes.io/metadata.name"))
 
 @more(2)
 @given(selectors(), st.none() | namespaces, st.none() | selectors())
-def test_exactly_those_described_are_meant_without_the_workloads_own_pods(
+def test_exactly_the_described_peers_match_except_the_workloads_own_pods(
     own: Manifest, spaces: Manifest | None, pods: Manifest | None
 ) -> None:
     if spaces is None and pods is None:
@@ -93,7 +93,7 @@ def test_exactly_those_described_are_meant_without_the_workloads_own_pods(
 
 @more(1)
 @given(selectors(), selectors(), st.sampled_from(sorted(SPACES)))
-def test_a_collector_of_metrics_is_never_the_workload_itself(
+def test_metrics_collector_never_matches_the_workload_itself(
     own: Manifest, pods: Manifest, where: str
 ) -> None:
     me = parsed_identity(identity(pods=own))
@@ -103,7 +103,7 @@ def test_a_collector_of_metrics_is_never_the_workload_itself(
         assert let_in(peers, Pod(namespace, labels, "10.0.0.2")) == meant, (namespace, labels)
 
 
-def test_what_cannot_be_the_workload_itself_is_written_as_it_was_declared() -> None:
+def test_description_that_excludes_the_workload_is_compiled_unchanged() -> None:
     ingress = {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}
     me = parsed_identity(identity(ports=["https"], accepts=[unverified(namespaceSelector=ingress)]))
     declared = me.spec.accepts[0].unverified

@@ -38,7 +38,7 @@ def test_identity_that_begins_in_conflict_is_denied_all_but_the_resolver(
     assert opened(cluster, "a", "egress") == {str({"k8s-app": "kube-dns"}): [53, 53]}
 
 
-def test_deleted_policy_of_an_identity_in_conflict_is_replaced_by_default_deny() -> None:
+def test_deleted_policy_of_an_identity_in_conflict_becomes_default_deny() -> None:
     cluster = after(live(), RIVAL)
     cluster.drop("NetworkPolicy", Ref("shop", "a-troth"))
     assert opened(cluster.settle()) == {}
@@ -74,7 +74,7 @@ def test_exceptions_are_those_that_every_claiming_domain_describes() -> None:
     assert opened(cluster, "a", "egress") == {}
 
 
-def test_identity_that_begins_in_conflict_writes_nothing_in_observe_mode_or_over_others() -> None:
+def test_conflict_writes_nothing_in_observe_mode_or_over_foreign_policies() -> None:
     cluster = builders.shop(RIVAL, callee(*BOTH, enforcement="Observe")).settle()
     assert ("NetworkPolicy", Ref("shop", "a-troth")) not in cluster.objects
     cluster = builders.shop(RIVAL, callee(*BOTH))
@@ -82,7 +82,7 @@ def test_identity_that_begins_in_conflict_writes_nothing_in_observe_mode_or_over
     assert ("NetworkPolicy", Ref("shop", "a-troth")) not in cluster.settle().objects
 
 
-def test_identity_leaves_its_conflict_with_all_that_is_declared() -> None:
+def test_identity_that_leaves_its_conflict_gets_all_declared_edges() -> None:
     cluster = builders.shop(RIVAL, callee(*BOTH), CALLER).settle()
     assert opened(cluster) == {}
     cluster.drop("ServiceIdentity", Ref("shop", "rival"))
@@ -96,7 +96,7 @@ DENY = "NetworkPolicy", Ref("shop", "a-troth-deny")
 
 A_OR_Z = {"key": "app", "operator": "In", "values": ["a", "z"]}
 OVERLAPPING = callee(*BOTH, pods={"matchLabels": {"tier": "web"}, "matchExpressions": [A_OR_Z]})
-"""With a selector that shares some of its pods with the one before."""
+"""The callee with a selector that shares some of its pods with the previous one."""
 
 
 def selecting(**labels: str) -> Manifest:
@@ -113,7 +113,7 @@ def reached(cluster: Cluster, *, caller: Manifest | None = None, **labels: str) 
     return "open" if network.lets(source, pod, 8443, "TCP") else "denied"
 
 
-def test_pods_of_both_selectors_stay_open_and_newly_selected_ones_are_denied() -> None:
+def test_pods_of_both_selectors_stay_open_and_newly_selected_are_denied() -> None:
     cluster = after(live(), RIVAL, OVERLAPPING)
     assert reached(cluster, app="a", tier="web") == "open"
     assert reached(cluster, app="z", tier="web") == "denied"
@@ -133,7 +133,7 @@ def test_narrowed_selector_needs_no_second_policy() -> None:
     assert DENY not in cluster.objects
 
 
-def test_selector_for_other_pods_alone_denies_them() -> None:
+def test_selector_that_matches_other_pods_only_denies_them() -> None:
     cluster = after(live(), RIVAL, selecting(app="other"))
     assert reached(cluster, app="other") == "denied"
     assert DENY not in cluster.objects
@@ -144,7 +144,7 @@ def test_selector_for_other_pods_alone_denies_them() -> None:
 
 
 @pytest.mark.parametrize("why", ["foreign", "refused"])
-def test_selector_closes_all_where_the_second_policy_cannot_be_written(why: str) -> None:
+def test_selector_closes_everything_if_the_second_policy_is_impossible(why: str) -> None:
     cluster = after(live(), RIVAL)
     if why == "foreign":
         cluster.world.observe_outcome(ForeignFound(*DENY, NOW))
@@ -155,8 +155,8 @@ def test_selector_closes_all_where_the_second_policy_cannot_be_written(why: str)
     assert reached(cluster, app="z", tier="web") == "denied"
 
 
-def test_rule_that_leaves_out_the_old_pods_stays_while_the_selector_changes() -> None:
-    """The pods of the workload itself are left out of an unverified entry that covers them."""
+def test_rule_that_excludes_the_old_pods_stays_while_the_selector_changes() -> None:
+    """An unverified entry excludes the pods of the workload itself if it covers them."""
     visitors = unverified("https", podSelector={"matchLabels": {"role": "visitor"}})
     cluster = after(builders.shop(callee(*BOTH, accepts=[visitors]), CALLER).settle(), RIVAL)
     changed = copy.deepcopy(OVERLAPPING)
@@ -169,7 +169,7 @@ def test_rule_that_leaves_out_the_old_pods_stays_while_the_selector_changes() ->
     assert reached(cluster, caller=visitor, app="a", tier="web") == "denied"
 
 
-def test_second_policy_goes_in_observe_mode() -> None:
+def test_second_policy_is_deleted_in_observe_mode() -> None:
     cluster = after(live(), RIVAL, OVERLAPPING)
     observing = copy.deepcopy(OVERLAPPING)
     observing["spec"]["enforcement"] = "Observe"

@@ -1,4 +1,4 @@
-"""What a CredentialRotation tells of its target, and what it makes of it."""
+"""CredentialRotation: its effect on its target, and its status."""
 
 from datetime import timedelta
 from typing import Any
@@ -60,7 +60,7 @@ def prepares(cluster: Cluster) -> bool:
 # Leaves
 
 
-def test_a_certificate_is_reissued_once_when_somebody_asks() -> None:
+def test_certificate_is_reissued_once_on_request() -> None:
     cluster = shop(identity()).settle()
     assert not reissues(cluster)
     cluster.now += HOUR
@@ -73,7 +73,7 @@ def test_a_certificate_is_reissued_once_when_somebody_asks() -> None:
     assert ready(cluster, OF_PAYMENTS)[:2] == ("True", "InPlace")
 
 
-def test_a_certificate_is_reissued_when_it_has_become_too_old() -> None:
+def test_certificate_is_reissued_when_it_is_older_than_the_interval() -> None:
     cluster = shop(identity(), rotation(every="6h")).settle()
     plan = cluster.plan(key_of())
     assert plan.due == NOW + 6 * HOUR
@@ -84,13 +84,13 @@ def test_a_certificate_is_reissued_when_it_has_become_too_old() -> None:
     assert reissues(cluster) == ["RotationDue"]
 
 
-def test_a_longer_interval_than_the_lifetime_lets_nothing_expire() -> None:
+def test_interval_longer_than_the_lifetime_lets_nothing_expire() -> None:
     cluster = shop(identity(), rotation(every="720h")).settle()
     cluster.now += 16 * HOUR
     assert reissues(cluster) == ["RenewalDue"]
 
 
-def test_an_overlap_renews_so_long_before_the_end() -> None:
+def test_overlap_renews_that_long_before_expiry() -> None:
     cluster = shop(identity(), rotation(overlap="10h")).settle()
     cluster.now = NOW + 14 * HOUR - timedelta(seconds=1)
     assert not reissues(cluster)
@@ -98,20 +98,20 @@ def test_an_overlap_renews_so_long_before_the_end() -> None:
     assert reissues(cluster) == ["RenewalDue"]
 
 
-def test_an_overlap_longer_than_can_be_is_told_and_does_not_reissue_for_ever() -> None:
+def test_impossible_overlap_is_reported_and_does_not_reissue_repeatedly() -> None:
     cluster = shop(identity(), rotation(overlap="100h")).settle()
     assert ready(cluster, OF_PAYMENTS)[:2] == ("False", "OverlapTooLong")
     assert not reissues(cluster)
 
 
-def test_a_rotation_waits_until_its_target_is_there() -> None:
+def test_rotation_waits_until_its_target_exists() -> None:
     cluster = shop(rotation())
     assert ready(cluster, OF_PAYMENTS)[:2] == ("False", "TargetMissing")
     assert OF_PAYMENTS in cluster.put(identity())
     assert ready(cluster.settle(), OF_PAYMENTS)[:2] == ("True", "InPlace")
 
 
-def test_without_a_certificate_there_is_nothing_to_rotate() -> None:
+def test_nothing_is_rotated_without_a_certificate() -> None:
     legacy = identity(authentication=builders.gateway_only("gateway", NOW + DAY))
     assert ready(shop(legacy, rotation()), OF_PAYMENTS)[:2] == ("False", "NothingToRotate")
 
@@ -123,7 +123,7 @@ def test_without_a_certificate_there_is_nothing_to_rotate() -> None:
         ({"cron": "0 2 * * *", "duration": "1h", "timeZone": "Europe/Nowhere"}, "TimeZoneUnknown"),
     ],
 )
-def test_a_window_that_cannot_come_is_told(window: Manifest, reason: str) -> None:
+def test_impossible_window_is_reported(window: Manifest, reason: str) -> None:
     cluster = shop(identity(), rotation(every="6h", windows=[window])).settle()
     assert ready(cluster, OF_PAYMENTS)[:2] == ("False", reason)
 
@@ -131,7 +131,7 @@ def test_a_window_that_cannot_come_is_told(window: Manifest, reason: str) -> Non
 # Roots
 
 
-def test_a_root_is_replaced_when_somebody_asks_from_troths_own_namespace() -> None:
+def test_root_is_rotated_on_request_from_troths_own_namespace() -> None:
     cluster = shop(identity()).settle()
     cluster.now += DAY
     assert not prepares(cluster)
@@ -140,7 +140,7 @@ def test_a_root_is_replaced_when_somebody_asks_from_troths_own_namespace() -> No
     assert status(cluster, OF_ROOT)["phase"] == "Prepared"
 
 
-def test_a_root_is_not_replaced_for_anybody_else() -> None:
+def test_root_is_not_rotated_on_request_from_another_namespace() -> None:
     cluster = shop(identity()).settle()
     cluster.now += DAY
     cluster.put(rotation("TrustDomain", "production", "shop", requestedAt=stamp(cluster.now)))
@@ -150,7 +150,7 @@ def test_a_root_is_not_replaced_for_anybody_else() -> None:
     assert "troth-system" in told[2]
 
 
-def test_a_root_is_replaced_when_it_has_become_too_old() -> None:
+def test_root_is_rotated_when_it_is_older_than_the_interval() -> None:
     cluster = shop(of_root(every="720h")).settle()
     due = cluster.plan(PRODUCTION).due
     assert due == NOW + 30 * DAY
@@ -159,7 +159,7 @@ def test_a_root_is_replaced_when_it_has_become_too_old() -> None:
     assert prepares(cluster)
 
 
-def test_a_given_authority_is_asked_for() -> None:
+def test_rotation_of_a_given_authority_asks_its_owner() -> None:
     certificate, key = builders.root("production.example")
     cluster = Cluster.of(
         namespace("shop", domain="production"),
@@ -174,6 +174,6 @@ def test_a_given_authority_is_asked_for() -> None:
     assert "troth-system/corporate" in told[2]
 
 
-def test_a_rotation_that_cannot_be_read_is_told() -> None:
+def test_unreadable_rotation_is_reported() -> None:
     cluster = shop(identity(), {**rotation(), "spec": {"target": {"kind": "Pod", "name": "x"}}})
     assert ready(cluster, OF_PAYMENTS)[:2] == ("False", "InvalidSpec")

@@ -1,4 +1,4 @@
-"""When declared rotations ask for a new credential."""
+"""Schedule: when declared rotations request a new credential."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,18 +16,18 @@ def declared(**spec: Any) -> CredentialRotation:
     return CredentialRotation.parse(rotation(**spec))
 
 
-def test_nobody_asks_for_anything() -> None:
+def test_no_rotation_requests_nothing() -> None:
     assert due_at([declared()], NOW, NOW) is None
 
 
-def test_a_request_is_answered_by_what_is_made_after_it() -> None:
+def test_request_is_answered_by_a_credential_made_after_it() -> None:
     asked = declared(requestedAt=stamp(NOW))
     assert due_at([asked], NOW - HOUR, NOW) == NOW
     assert due_at([asked], NOW, NOW + HOUR) is None
     assert due_at([asked], NOW + HOUR, NOW + HOUR) is None
 
 
-def test_a_request_for_later_waits_until_then() -> None:
+def test_later_request_waits_until_its_time() -> None:
     assert due_at([declared(requestedAt=stamp(NOW + DAY))], NOW, NOW) == NOW + DAY
 
 
@@ -37,11 +37,11 @@ def test_two_requests_are_answered_by_one_rotation() -> None:
     assert due_at(asked, NOW + 2 * HOUR, NOW + 2 * HOUR) is None
 
 
-def test_the_shortest_interval_counts() -> None:
+def test_shortest_interval_counts() -> None:
     assert due_at([declared(every="72h"), declared(every="48h")], NOW, NOW) == NOW + 2 * DAY
 
 
-def test_what_is_due_outside_of_a_window_waits_for_it_and_a_request_does_not() -> None:
+def test_due_interval_waits_for_a_window_and_a_request_does_not() -> None:
     nights = [{"cron": "0 2 * * *", "duration": "1h"}]
     scheduled = declared(every="24h", windows=nights)
     made = NOW  # noon
@@ -52,7 +52,7 @@ def test_what_is_due_outside_of_a_window_waits_for_it_and_a_request_does_not() -
     assert due_at([at_once], made, NOW) == NOW + HOUR
 
 
-def test_the_longest_overlap_counts() -> None:
+def test_longest_overlap_counts() -> None:
     assert overlap_of([]) == timedelta(0)
     assert overlap_of([declared(overlap="1h"), declared(overlap="24h")]) == DAY
 
@@ -62,7 +62,7 @@ moments = st.integers(0, 10**6).map(lambda seconds: NOW + timedelta(seconds=seco
 
 @more(1)
 @given(moments, moments, moments, st.integers(300, 10**5))
-def test_once_it_is_carried_out_nothing_is_due(
+def test_nothing_is_due_after_the_rotation(
     made: datetime, now: datetime, asked: datetime, every: int
 ) -> None:
     rotations = [declared(requestedAt=stamp(asked), every=f"{every}s")]

@@ -1,4 +1,4 @@
-"""An issuer may issue for live edges, what both sides name, and nothing else."""
+"""The issuer's view: live edges, scopes that both sides declare, and nothing else."""
 
 import gzip
 import json
@@ -59,7 +59,7 @@ def checkout(*calls: Manifest, **spec: Any) -> Manifest:
 
 
 def look(cluster: Cluster) -> dict[str, Any]:
-    """The callers of the view once everything has settled, as the issuer would read it."""
+    """Return the callers of the settled view, as the issuer reads it."""
     cluster.uptime += 60
     cluster.settle()
     data = decoded(cluster.objects[TOKENS])["view.json.gz"]
@@ -69,7 +69,7 @@ def look(cluster: Cluster) -> dict[str, Any]:
 
 
 def held(cluster: Cluster, caller: str = "checkout") -> dict[str, Any]:
-    """The audiences of a caller, those of this namespace by their account."""
+    """Return the audiences of a caller, those in this namespace by account name."""
     audiences = look(cluster)[f"{SHOP}/{caller}"]["audiences"]
     return {name.removeprefix(f"{SHOP}/"): each for name, each in audiences.items()}
 
@@ -79,10 +79,10 @@ def scopes(cluster: Cluster, caller: str = "checkout") -> list[str]:
     return found
 
 
-# What it says
+# Content
 
 
-def test_it_names_who_may_have_which_tokens() -> None:
+def test_view_lists_the_tokens_of_each_caller() -> None:
     cluster = shop(
         payments(authentication={"token": {"lifetime": "90s"}}),
         checkout(startsTransactions={"scopes": ["orders.place"], "context": ["channel"]}),
@@ -103,17 +103,17 @@ def test_it_names_who_may_have_which_tokens() -> None:
     }
 
 
-def test_a_callee_without_tokens_is_no_audience() -> None:
+def test_callee_without_tokens_is_no_audience() -> None:
     assert held(shop(payments(authentication={"mtls": {}}), checkout())) == {}
 
 
-def test_a_declared_audience_is_the_one() -> None:
+def test_declared_audience_is_used() -> None:
     audience = "https://payments.shop.example"
     cluster = shop(payments(authentication={"token": {"audience": audience}}), checkout())
     assert list(held(cluster)) == [audience]
 
 
-def test_for_an_audience_that_two_claim_there_are_no_tokens() -> None:
+def test_audience_claimed_by_two_callees_gets_no_tokens() -> None:
     cluster = shop(
         payments(authentication={"token": {"audience": "both"}}),
         identity("ledger", authentication={"token": {"audience": "both"}}),
@@ -124,7 +124,7 @@ def test_for_an_audience_that_two_claim_there_are_no_tokens() -> None:
     assert list(held(cluster)) == ["both"]
 
 
-def test_a_scope_counts_only_on_a_port_where_the_edge_is_live() -> None:
+def test_scope_counts_only_on_a_port_with_a_live_edge() -> None:
     cluster = shop(
         payments(
             accept("checkout", "https", scopes=["charge"]),
@@ -142,11 +142,11 @@ def test_a_scope_counts_only_on_a_port_where_the_edge_is_live() -> None:
         (payments(), checkout(call("ledger", scopes=["charge"]))),
     ],
 )
-def test_an_edge_that_one_side_alone_declares_is_none(callee: Manifest, caller: Manifest) -> None:
+def test_edge_that_one_side_declares_is_not_listed(callee: Manifest, caller: Manifest) -> None:
     assert held(shop(callee, caller)) == {}
 
 
-def test_who_has_no_certificate_has_nothing_to_show_the_issuer() -> None:
+def test_caller_without_a_certificate_is_not_listed() -> None:
     legacy = identity(
         "legacy",
         ports=["https"],
@@ -156,7 +156,7 @@ def test_who_has_no_certificate_has_nothing_to_show_the_issuer() -> None:
     assert list(look(shop(legacy, checkout()))) == [f"{SHOP}/checkout"]
 
 
-# Whose it is
+# Domains
 
 
 def federation(*manifests: Manifest) -> Cluster:
@@ -170,7 +170,7 @@ def federation(*manifests: Manifest) -> Cluster:
     )
 
 
-def test_a_callers_tokens_are_issued_by_its_own_domain() -> None:
+def test_tokens_of_a_caller_are_issued_by_its_own_domain() -> None:
     cluster = federation(
         payments(accept("partner", namespace="abroad", scopes=["charge"])),
         identity(
@@ -185,10 +185,10 @@ def test_a_callers_tokens_are_issued_by_its_own_domain() -> None:
     assert partner["audiences"] == {f"{SHOP}/payments": {"scopes": ["charge"], "lifetime": 300}}
 
 
-# When it follows
+# Updates
 
 
-def test_a_change_of_either_side_is_followed() -> None:
+def test_change_on_either_side_updates_the_view() -> None:
     cluster = shop(payments(), checkout())
     assert scopes(cluster) == ["charge"]
     cluster.put(payments(accept("checkout", scopes=["audit"])))
@@ -201,7 +201,7 @@ def test_a_change_of_either_side_is_followed() -> None:
     assert list(look(cluster)) == [f"{SHOP}/payments"]
 
 
-def test_many_changes_in_a_moment_are_few_writes() -> None:
+def test_many_changes_at_once_cause_few_writes() -> None:
     cluster = shop(payments(), checkout())
     look(cluster)
     cluster.uptime += 60
@@ -215,7 +215,7 @@ def test_many_changes_in_a_moment_are_few_writes() -> None:
     assert len(cluster.plan(VIEW).steps) == 1
 
 
-def test_nothing_is_written_where_nothing_changed() -> None:
+def test_unchanged_view_is_not_written() -> None:
     cluster = shop(payments(), checkout())
     look(cluster)
     cluster.uptime += 60
@@ -224,7 +224,7 @@ def test_nothing_is_written_where_nothing_changed() -> None:
     assert cluster.plan(VIEW).steps == ()
 
 
-def test_the_same_view_is_the_same_bytes() -> None:
+def test_view_has_a_canonical_serialisation() -> None:
     views = []
     for order in (1, -1):
         manifests = [payments(), checkout(), identity("ledger")][::order]
@@ -235,7 +235,7 @@ def test_the_same_view_is_the_same_bytes() -> None:
     assert views[0][4:8] == bytes(4), "the time in the header"
 
 
-def test_a_step_is_taken_only_over_what_was_seen_and_holds_nothing_but_the_view() -> None:
+def test_step_requires_the_observed_version_and_holds_only_the_view() -> None:
     cluster = shop(payments(), checkout(), tokens_secret(bundle_json=b"{}"))
     (step,) = cluster.plan(VIEW).steps
     assert isinstance(step, UpdateIssuer)
@@ -244,18 +244,18 @@ def test_a_step_is_taken_only_over_what_was_seen_and_holds_nothing_but_the_view(
     assert set(step.data) == {"view.json.gz"}
 
 
-def test_it_is_not_written_before_the_bundle() -> None:
-    """Without which no issuer reads it: two first writes at once, and one would be lost."""
+def test_view_is_not_written_before_the_bundle() -> None:
+    """No issuer reads a view without it, and one of two concurrent first writes would be lost."""
     assert shop(payments(), checkout(), tokens_secret()).plan(VIEW).steps == ()
 
 
-def test_it_is_not_written_into_what_is_not_troths() -> None:
+def test_view_is_not_written_into_a_foreign_secret() -> None:
     foreign = tokens_secret(bundle_json=b"{}")
     foreign["metadata"]["labels"] = {}
     assert shop(payments(), checkout(), foreign).plan(VIEW).steps == ()
 
 
-def test_an_edit_by_hand_is_put_right_at_once_however_often() -> None:
+def test_edited_view_is_restored_at_once_every_time() -> None:
     cluster = shop(payments(), checkout())
     look(cluster)
     for _ in range(3):
@@ -268,11 +268,11 @@ def test_an_edit_by_hand_is_put_right_at_once_however_often() -> None:
 
 
 @pytest.mark.parametrize("limit", ["MOST", "LONGEST"])
-def test_a_view_without_room_takes_back_and_adds_nothing(
+def test_view_above_the_size_limit_revokes_and_adds_nothing(
     limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else what the API server refuses to store would keep what is taken back alive, and so would
-    what the issuer refuses to read.
+    """Otherwise a Secret too large for the API server or the issuer would keep revoked scopes
+    alive.
     """
     cluster = shop(payments(), checkout(call("payments", scopes=["charge", "refund"])))
     assert scopes(cluster) == ["charge", "refund"]
@@ -291,15 +291,15 @@ def test_a_view_without_room_takes_back_and_adds_nothing(
     assert cluster.condition(domain_key("production"), "TokensReady")["reason"] == "Active"
 
 
-def test_the_operator_writes_no_view_that_is_longer_than_an_issuer_reads() -> None:
+def test_operator_writes_no_view_above_the_issuers_limit() -> None:
     assert issuer_view.LONGEST == LONGEST
 
 
-# What cannot be told
+# Suspended edges
 
 
 def usurper() -> Manifest:
-    """Another domain that selects the same namespaces."""
+    """Return another domain that selects the same namespaces."""
     return domain("usurper", namespaceSelector={"matchLabels": {"domain": "production"}}, tokens={})
 
 
@@ -319,7 +319,7 @@ UNSETTLED = pytest.mark.parametrize(
 
 
 @UNSETTLED
-def test_what_is_live_stays_while_it_cannot_be_told(conflict: Manifest) -> None:
+def test_live_scopes_stay_while_the_edge_is_suspended(conflict: Manifest) -> None:
     cluster = shop(payments(), checkout())
     before = look(cluster)[f"{SHOP}/checkout"]
     assert before["audiences"]
@@ -328,13 +328,13 @@ def test_what_is_live_stays_while_it_cannot_be_told(conflict: Manifest) -> None:
 
 
 @UNSETTLED
-def test_nothing_is_added_while_it_cannot_be_told(conflict: Manifest) -> None:
+def test_nothing_is_added_while_the_edge_is_suspended(conflict: Manifest) -> None:
     cluster = shop(identity("payments"), identity("checkout"))
     look(cluster)
     for manifest in (payments(), checkout(startsTransactions={"scopes": ["x"]})):
         if manifest["metadata"]["name"] != conflict["metadata"]["name"]:
             cluster.put(manifest)
-            cluster.put(conflict)  # at once, before anybody has looked
+            cluster.put(conflict)  # at once, before any reconcile
     found = look(cluster).get(f"{SHOP}/checkout", {"audiences": {}})
     assert found["audiences"] == {}
     if conflict["metadata"]["name"] in ("usurper", "rival"):
@@ -342,7 +342,7 @@ def test_nothing_is_added_while_it_cannot_be_told(conflict: Manifest) -> None:
 
 
 @pytest.mark.parametrize("conflict", [usurper(), rival(), broken(checkout())])
-def test_what_the_callee_takes_back_goes_even_so(conflict: Manifest) -> None:
+def test_scope_withdrawn_by_the_callee_is_removed_while_suspended(conflict: Manifest) -> None:
     cluster = shop(payments(accept("checkout", scopes=["charge", "audit"])), checkout())
     assert scopes(cluster) == ["audit", "charge"]
     cluster.put(conflict)
@@ -353,20 +353,20 @@ def test_what_the_callee_takes_back_goes_even_so(conflict: Manifest) -> None:
 
 
 @pytest.mark.parametrize("conflict", [usurper(), rival(), broken(payments())])
-def test_what_the_caller_takes_back_goes_even_so(conflict: Manifest) -> None:
+def test_scope_withdrawn_by_the_caller_is_removed_while_suspended(conflict: Manifest) -> None:
     cluster = shop(payments(accept("checkout", scopes=["charge", "audit"])), checkout())
     assert scopes(cluster) == ["audit", "charge"]
     cluster.put(conflict)
     cluster.put(checkout(call("payments", scopes=["charge"])))
     assert scopes(cluster) == ["charge"]
     cluster.put(checkout(call("somebody")))
-    # one of two domains might have asked for no word of the caller's; but for no scope it asks
+    # One of the two domains might require no consent of the caller, but it requests no scope.
     assert all(each["scopes"] == [] for each in held(cluster).values())
     if conflict["kind"] == "ServiceIdentity":
         assert held(cluster) == {}
 
 
-def test_an_unreadable_caller_keeps_nothing_of_others() -> None:
+def test_unreadable_caller_keeps_nothing_of_others() -> None:
     cluster = shop(payments(), checkout(), identity("other"))
     look(cluster)
     cluster.put(broken(checkout()))
@@ -378,7 +378,7 @@ def test_an_unreadable_caller_keeps_nothing_of_others() -> None:
     assert f"{SHOP}/other" not in look(cluster)
 
 
-def test_what_is_taken_back_beside_something_unreadable_goes() -> None:
+def test_withdrawn_scope_is_removed_beside_something_unreadable() -> None:
     both = (accept("checkout", scopes=["charge"]), accept("till", scopes=["charge"]))
     ledger = identity(
         "ledger",
@@ -402,7 +402,7 @@ def test_what_is_taken_back_beside_something_unreadable_goes() -> None:
 @pytest.mark.parametrize(
     "view", [b"", b"nonsense", gzip.compress(b"[]", mtime=0), gzip.compress(b"{", mtime=0)]
 )
-def test_a_view_that_cannot_be_read_is_written_anew(view: bytes) -> None:
+def test_unreadable_view_is_written_again(view: bytes) -> None:
     assert current_callers(view) == {}
     cluster = shop(payments(), checkout())
     look(cluster)

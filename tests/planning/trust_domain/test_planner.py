@@ -1,4 +1,4 @@
-"""A root is precious, bundles follow their namespaces, and foreign objects are safe."""
+"""Plans of a trust domain: one root, bundles that follow namespaces, untouched foreign objects."""
 
 import copy
 from typing import Any
@@ -34,7 +34,7 @@ def authority_ready(cluster: Cluster) -> tuple[str, str]:
 # The root
 
 
-def test_a_new_domain_makes_its_root_once() -> None:
+def test_new_domain_creates_its_root_once() -> None:
     cluster = governed()
     assert makes_root(cluster)
     cluster.settle()
@@ -43,8 +43,8 @@ def test_a_new_domain_makes_its_root_once() -> None:
 
 
 @pytest.mark.parametrize("memory", ["status", "bundle"])
-def test_a_root_that_once_was_is_never_made_anew(memory: str) -> None:
-    """Remembered by the status, or by a bundle where the status was lost, in a restore say."""
+def test_lost_root_is_never_created_again(memory: str) -> None:
+    """The status records the root; if the status was lost, as in a restore, a bundle does."""
     cluster = governed(identity()).settle()
     leaf = cluster.objects["Secret", Ref("shop", "payments-identity")]
     cluster.drop(*CA)
@@ -62,7 +62,7 @@ def test_a_root_that_once_was_is_never_made_anew(memory: str) -> None:
     assert (standing["status"], standing["reason"]) == ("Unknown", "AuthorityNotReady")
 
 
-def test_a_root_that_comes_back_from_a_backup_heals() -> None:
+def test_root_restored_from_a_backup_is_used_again() -> None:
     cluster = governed(identity()).settle()
     backup = cluster.objects[CA]
     cluster.drop(*CA)
@@ -81,7 +81,7 @@ def test_a_root_that_comes_back_from_a_backup_heals() -> None:
         ("tls.key", "other", "PrivateKeyMismatch"),
     ],
 )
-def test_a_corrupt_authority_is_told_and_nothing_is_touched(
+def test_corrupt_authority_is_reported_and_nothing_is_changed(
     field: str, value: str, reason: str
 ) -> None:
     cluster = governed(identity()).settle()
@@ -99,7 +99,7 @@ def test_a_corrupt_authority_is_told_and_nothing_is_touched(
             assert cluster.objects[place] == child
 
 
-def test_a_foreign_secret_in_the_roots_place_is_a_conflict_and_stays() -> None:
+def test_foreign_secret_under_the_roots_name_is_a_conflict_and_stays() -> None:
     cluster = governed(secret("production-authority", tls_crt=b"somebody else's"))
     assert authority_ready(cluster) == ("False", "Conflict")
     assert cluster.plan(PRODUCTION).steps == ()
@@ -119,7 +119,7 @@ def corporate() -> Manifest:
     return secret("corporate", tls_crt=certificate, tls_key=key.encode())
 
 
-def test_a_given_authority_that_is_missing_is_waited_for_and_heals() -> None:
+def test_missing_given_authority_is_waited_for() -> None:
     cluster = Cluster.of(namespace("shop", domain="production"), given(), identity())
     assert authority_ready(cluster) == ("False", "SecretMissing")
     assert "troth-system/corporate" in cluster.condition(PRODUCTION, "AuthorityReady")["message"]
@@ -129,7 +129,7 @@ def test_a_given_authority_that_is_missing_is_waited_for_and_heals() -> None:
     assert cluster.condition(key_of(), "CertificateIssued")["status"] == "True"
 
 
-def test_a_given_authority_that_is_taken_away_signs_nothing_more() -> None:
+def test_removed_given_authority_signs_nothing_more() -> None:
     cluster = Cluster.of(namespace("shop", domain="production"), given(), corporate(), identity())
     cluster.settle().drop("Secret", Ref(OWN, "corporate"))
     cluster.put(identity("late"))
@@ -141,13 +141,13 @@ def test_a_given_authority_that_is_taken_away_signs_nothing_more() -> None:
     assert authority_ready(cluster.settle()) == ("True", "Active")
 
 
-def test_a_given_authority_is_never_written() -> None:
+def test_given_authority_is_never_written() -> None:
     cluster = Cluster.of(namespace("shop", domain="production"), given(), corporate(), identity())
     before = cluster.objects["Secret", Ref(OWN, "corporate")]
     assert cluster.settle().objects["Secret", Ref(OWN, "corporate")] == before
 
 
-def test_an_authority_serves_from_its_beginning_to_its_end() -> None:
+def test_authority_is_used_only_within_its_validity() -> None:
     cluster = governed(builders.authority_secret())
     cluster.now = builders.NOW - builders.DAY
     assert authority_ready(cluster) == ("False", "AuthorityNotYetValid")
@@ -157,7 +157,7 @@ def test_an_authority_serves_from_its_beginning_to_its_end() -> None:
     assert given_one.plan(PRODUCTION).due is not None
 
 
-def test_a_root_of_ones_own_is_looked_at_again_when_it_is_time_to_replace_it() -> None:
+def test_own_root_is_due_when_it_is_time_to_replace_it() -> None:
     due = governed(builders.authority_secret()).plan(PRODUCTION).due
     assert due is not None
     assert builders.NOW + builders.YEAR * 0.6 < due < builders.NOW + builders.YEAR * 0.7
@@ -170,18 +170,18 @@ def bundles(cluster: Cluster) -> set[str]:
     return {ref.namespace for kind, ref in cluster.objects if kind == "ConfigMap"}
 
 
-def test_every_governed_namespace_gets_the_bundle_and_no_other() -> None:
+def test_every_governed_namespace_and_no_other_gets_the_bundle() -> None:
     cluster = governed(namespace("finance", domain="production"), namespace("other"))
     assert bundles(cluster.settle()) == {"shop", "finance"}
 
 
-def test_a_namespace_that_leaves_loses_its_bundle() -> None:
+def test_namespace_that_leaves_loses_its_bundle() -> None:
     cluster = governed().settle()
     cluster.put(namespace("shop"))
     assert bundles(cluster.settle()) == set()
 
 
-def test_a_namespace_claimed_twice_keeps_its_bundle_and_gets_no_other() -> None:
+def test_namespace_claimed_twice_keeps_its_bundle_and_gets_no_other() -> None:
     cluster = governed().settle()
     before = cluster.objects[BUNDLE]
     cluster.put(domain("usurper", namespaceSelector={"matchLabels": {"domain": "production"}}))
@@ -193,7 +193,7 @@ def test_a_namespace_claimed_twice_keeps_its_bundle_and_gets_no_other() -> None:
         assert "production and usurper" in told["message"]
 
 
-def test_a_namespace_that_is_going_is_left_alone() -> None:
+def test_terminating_namespace_is_left_alone() -> None:
     cluster = governed(identity())
     going = namespace("shop", domain="production")
     going["metadata"]["deletionTimestamp"] = builders.stamp(builders.NOW)
@@ -204,8 +204,8 @@ def test_a_namespace_that_is_going_is_left_alone() -> None:
     assert cluster.plan(key_of()).status is None
 
 
-def test_a_foreign_config_map_is_never_overwritten() -> None:
-    """One that carries Troth's label, for its informer sees no other, and another owner's."""
+def test_foreign_config_map_is_never_overwritten() -> None:
+    """It has Troth's label, because the informer sees no other, and another owner's name."""
     foreign: Manifest = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -218,7 +218,7 @@ def test_a_foreign_config_map_is_never_overwritten() -> None:
     assert (told["status"], told["reason"]) == ("False", "Conflict")
 
 
-def test_a_renamed_bundle_moves() -> None:
+def test_renamed_bundle_moves() -> None:
     cluster = governed().settle()
     cluster.put(domain(bundle={"configMapName": "roots"}))
     cluster.settle()
@@ -226,7 +226,7 @@ def test_a_renamed_bundle_moves() -> None:
     assert found == ["roots"]
 
 
-def test_the_bundles_of_a_deleted_domain_go_and_its_authority_stays() -> None:
+def test_bundles_of_a_deleted_domain_are_deleted_and_its_authority_stays() -> None:
     cluster = governed().settle()
     cluster.drop("TrustDomain", Ref("", "production"))
     steps = cluster.plan(PRODUCTION).steps
@@ -254,19 +254,19 @@ def roots(cluster: Cluster) -> int:
     return text.count("BEGIN CERTIFICATE")
 
 
-def test_a_federated_domains_root_is_trusted_when_both_say_so() -> None:
+def test_federated_root_is_trusted_if_both_domains_declare_it() -> None:
     assert roots(federation()) == 2
     assert roots(federation(federatesWith=[])) == 1
 
 
-def test_a_federated_root_that_is_not_confined_to_its_domain_is_not_trusted() -> None:
+def test_federated_root_that_is_not_confined_to_its_domain_is_not_trusted() -> None:
     cluster = federation()
     cluster.put(builders.authority_secret("abroad", constrained=False))
     assert roots(cluster) == 1
     assert cluster.condition(PRODUCTION, "BundleDistributed")["reason"] == "FederatedRootUnconfined"
 
 
-def test_the_bundle_of_a_federation_does_not_depend_on_who_comes_first() -> None:
+def test_federated_bundle_does_not_depend_on_the_order_of_arrival() -> None:
     texts = set()
     for first, second in (("abroad", "beyond"), ("beyond", "abroad")):
         cluster = Cluster.of(
@@ -280,7 +280,7 @@ def test_the_bundle_of_a_federation_does_not_depend_on_who_comes_first() -> None
     assert len(texts) == 1
 
 
-def test_a_settled_domain_asks_for_nothing_that_is_not_there() -> None:
+def test_settled_domain_plans_only_unchanged_objects() -> None:
     cluster = governed().settle()
     for step in cluster.plan(PRODUCTION).steps:
         assert isinstance(step, Apply)

@@ -1,4 +1,4 @@
-"""A domain that issues tokens has a key, a certificate for its issuer, and says how both stand."""
+"""Token issuing of a domain: its key, its issuer's certificate, and the conditions of both."""
 
 import base64
 import copy
@@ -63,7 +63,7 @@ def names(cluster: Cluster) -> tuple[list[str], list[str]]:
 # The key
 
 
-def test_a_domain_without_tokens_has_none_of_it() -> None:
+def test_domain_without_tokens_has_no_key_and_no_issuer() -> None:
     cluster = Cluster.of(namespace("shop", domain="production"), domain()).settle()
     status = cluster.plan(PRODUCTION).status
     assert status is not None
@@ -71,7 +71,7 @@ def test_a_domain_without_tokens_has_none_of_it() -> None:
     assert not {TOKENS, LEAF} & cluster.objects.keys()
 
 
-def test_a_domain_with_tokens_makes_its_key_once() -> None:
+def test_domain_with_tokens_makes_its_key_once() -> None:
     cluster = issuing()
     assert ready(cluster) == ("False", "CreatingTokenKey")
     key = decoded(cluster.settle().objects[TOKENS])["current.key"]
@@ -82,7 +82,7 @@ def test_a_domain_with_tokens_makes_its_key_once() -> None:
     assert len(told["fingerprint"]) == 16
 
 
-def test_the_issuer_publishes_every_key_that_it_may_sign_with() -> None:
+def test_every_key_that_may_sign_is_published() -> None:
     cluster = issuing(tokens_secret()).settle()
     data = decoded(cluster.objects[TOKENS])
     bundle = parse_spiffe_bundle(data["bundle.json"], "production.example")
@@ -92,7 +92,7 @@ def test_the_issuer_publishes_every_key_that_it_may_sign_with() -> None:
     assert len(bundle.x509_authorities) == 1
 
 
-def test_a_key_that_is_gone_is_made_anew_and_its_loss_told_for_as_long_as_it_is_felt() -> None:
+def test_lost_key_is_made_again_and_the_loss_reported_while_it_matters() -> None:
     cluster = issuing().settle()
     cluster.drop(*TOKENS)
     told = cluster.condition(PRODUCTION, "TokensReady")
@@ -107,7 +107,7 @@ def test_a_key_that_is_gone_is_made_anew_and_its_loss_told_for_as_long_as_it_is_
     assert ready(cluster) == ("True", "Active")
 
 
-def test_a_key_that_cannot_be_read_is_told_and_left_alone() -> None:
+def test_unreadable_key_is_reported_and_left_alone() -> None:
     cluster = issuing(tokens_secret(current_key=b"nonsense", current_made=b"x")).settle()
     told = cluster.condition(PRODUCTION, "TokensReady")
     assert (told["status"], told["reason"]) == ("False", "TokenKeyUnreadable")
@@ -116,7 +116,7 @@ def test_a_key_that_cannot_be_read_is_told_and_left_alone() -> None:
 
 
 @pytest.mark.parametrize("place", [TOKENS, LEAF])
-def test_a_foreign_secret_in_the_issuers_place_is_a_conflict_and_stays(
+def test_foreign_secret_under_the_issuers_name_is_a_conflict_and_stays(
     place: tuple[str, Ref],
 ) -> None:
     foreign = builders.secret(place[1].name, current_key=b"somebody else's")
@@ -125,7 +125,7 @@ def test_a_foreign_secret_in_the_issuers_place_is_a_conflict_and_stays(
     assert decoded(cluster.objects[place]) == {"current.key": b"somebody else's"}
 
 
-def test_a_foreign_key_is_published_nowhere() -> None:
+def test_foreign_key_is_published_nowhere() -> None:
     foreign = tokens_secret()
     foreign["metadata"]["labels"] = {}
     cluster = issuing(foreign).settle()
@@ -134,7 +134,7 @@ def test_a_foreign_key_is_published_nowhere() -> None:
 
 
 @pytest.mark.parametrize("end", ["spec", "domain"])
-def test_what_an_issuer_works_from_goes_with_the_tokens(end: str) -> None:
+def test_issuer_secrets_are_deleted_with_the_tokens_or_the_domain(end: str) -> None:
     cluster = issuing().settle()
     if end == "spec":
         cluster.put(domain())
@@ -145,7 +145,7 @@ def test_what_an_issuer_works_from_goes_with_the_tokens(end: str) -> None:
     assert Ref(OWN, "production-authority") not in removed
 
 
-def test_only_what_belongs_to_the_issuer_goes() -> None:
+def test_only_objects_of_the_issuer_are_deleted() -> None:
     cluster = issuing(builders.secret("production-issuer", tls_crt=b"x")).settle()
     cluster.put(domain())
     removed = {step.ref for step in cluster.plan(PRODUCTION).steps if isinstance(step, Remove)}
@@ -169,7 +169,7 @@ def test_no_step_holds_a_key() -> None:
 # The issuer's certificate
 
 
-def test_the_issuer_has_a_certificate_with_the_names_it_is_called_by() -> None:
+def test_issuers_certificate_has_its_dns_names() -> None:
     cluster = issuing(tokens={"issuer": "https://tokens.shop.example/production"}).settle()
     assert names(cluster) == (
         ["spiffe://production.example/ns/troth-system/sa/troth-issuer"],
@@ -183,19 +183,19 @@ def test_the_issuer_has_a_certificate_with_the_names_it_is_called_by() -> None:
     assert decoded(cluster.objects[LEAF])["ca.crt"].strip() == roots.strip()
 
 
-def test_the_issuer_is_no_identity_and_its_certificate_has_no_subject() -> None:
+def test_issuer_is_no_identity_and_its_certificate_has_no_subject() -> None:
     leaf = issuing().settle().world.secrets[LEAF[1]].leaf
     assert leaf is not None
     assert leaf.subject == ""
 
 
-def test_another_name_of_the_issuer_has_its_certificate_issued_anew() -> None:
+def test_another_name_of_the_issuer_reissues_its_certificate() -> None:
     cluster = issuing().settle()
     cluster.put(domain(tokens={"issuer": "https://tokens.shop.example"}))
     assert "tokens.shop.example" in names(cluster.settle())[1]
 
 
-def test_the_issuers_certificate_is_renewed_in_time() -> None:
+def test_issuers_certificate_is_renewed_in_time() -> None:
     cluster = issuing().settle()
     before, due = certificate(cluster), cluster.plan(PRODUCTION).due
     assert due is not None
@@ -204,7 +204,7 @@ def test_the_issuers_certificate_is_renewed_in_time() -> None:
     assert certificate(cluster.settle()) != before
 
 
-def test_roots_that_the_issuer_reads_are_put_right() -> None:
+def test_edited_roots_of_the_issuer_are_restored() -> None:
     cluster = issuing().settle()
     secret = cluster.objects[LEAF]
     key = secret["data"]["tls.key"]
@@ -214,14 +214,14 @@ def test_roots_that_the_issuer_reads_are_put_right() -> None:
     assert cluster.settle().objects[LEAF]["data"]["tls.key"] == key
 
 
-def test_there_is_no_issuer_without_an_authority() -> None:
+def test_issuer_needs_an_authority() -> None:
     cluster = issuing(authority={"secretRef": {"name": "corporate"}}).settle()
     assert ready(cluster) == ("False", "AuthorityNotReady")
     assert not any(isinstance(step, IssueLeaf) for step in cluster.plan(PRODUCTION).steps)
 
 
-def test_the_issuers_trust_ends_at_its_own_domain() -> None:
-    """Its callers are of its own trust domain; a federated root has no business there."""
+def test_issuer_trusts_its_own_domain_only() -> None:
+    """All its callers are of its own trust domain, so it needs no federated root."""
     cluster = issuing(
         domain("abroad", federatesWith=[{"name": "production"}]),
         builders.authority_secret("abroad"),
@@ -232,10 +232,10 @@ def test_the_issuers_trust_ends_at_its_own_domain() -> None:
     assert bundle.count("BEGIN") == 2
 
 
-# Those who ask for tokens
+# Callees that require tokens
 
 
-def test_who_asks_for_tokens_where_none_are_issued_is_called_by_nobody() -> None:
+def test_callee_that_requires_tokens_is_closed_without_an_issuer() -> None:
     callee = identity(ports=["https"], accepts=[accept("checkout")], authentication={"token": {}})
     caller = identity("checkout", calls=[call("payments")])
     cluster = builders.shop(callee, caller).settle()
@@ -252,13 +252,13 @@ def test_who_asks_for_tokens_where_none_are_issued_is_called_by_nobody() -> None
     assert len(policy["spec"]["ingress"]) == 1
 
 
-def test_who_does_not_ask_for_tokens_says_nothing_of_them() -> None:
+def test_callee_without_tokens_has_no_token_condition() -> None:
     status = issuing(identity()).settle().plan(key_of()).status
     assert status is not None
     assert "TokensAccepted" not in {each["type"] for each in status["conditions"]}
 
 
-def test_a_token_key_is_made_where_the_world_knows_none() -> None:
+def test_token_key_is_made_unless_a_foreign_secret_was_just_found() -> None:
     cluster = issuing()
     steps = cluster.plan(PRODUCTION).steps
     assert sum(isinstance(step, CreateTokenKey) for step in steps) == 1
@@ -268,7 +268,7 @@ def test_a_token_key_is_made_where_the_world_knows_none() -> None:
     assert any(isinstance(step, CreateTokenKey) for step in cluster.plan(PRODUCTION).steps)
 
 
-def test_a_refused_write_is_told() -> None:
+def test_refused_write_is_reported() -> None:
     cluster = issuing().settle()
     cluster.world.observe_outcome(
         WriteRefused("Secret", TOKENS[1], "Secret x cannot be written: no", passing=False)
@@ -276,7 +276,7 @@ def test_a_refused_write_is_told() -> None:
     assert ready(cluster) == ("False", "WriteRefused")
 
 
-def test_half_a_key_to_come_is_taken_away_again() -> None:
+def test_incomplete_key_slots_are_not_used() -> None:
     whole = tokens_secret()
     half = copy.deepcopy(whole)
     half["data"].pop("next.made")
@@ -287,7 +287,7 @@ def test_half_a_key_to_come_is_taken_away_again() -> None:
     assert set(known.spoilt) == {"next.key", "retiring.jwk"}
 
 
-def test_a_view_waits_for_the_bundle_beside_it() -> None:
+def test_view_waits_for_the_bundle_beside_it() -> None:
     cluster = issuing()
     cluster.put(tokens_secret())
     assert not cluster.plan(view_key("production")).steps

@@ -1,4 +1,4 @@
-"""Where an endpoint stands, why, and what its gateway is told."""
+"""Plans of a webhook endpoint: its conditions, and the configuration of its gateway."""
 
 import json
 from datetime import timedelta
@@ -43,7 +43,7 @@ def shop(*instead: Manifest) -> Cluster:
 
 
 def settled(cluster: Cluster) -> Cluster:
-    """Have everything done, and targets read what they are told."""
+    """Carry out every plan, and wait until the targets have read their documents."""
     cluster.settle()
     cluster.uptime += PROPAGATION.total_seconds()
     return cluster.settle()
@@ -55,7 +55,7 @@ def verdict(cluster: Cluster, type_: str = "Ready") -> tuple[str, str, str]:
 
 
 def told(cluster: Cluster) -> Endpoint:
-    """What the gateway should have, by the plan."""
+    """Return the endpoint's entry in the gateway's configuration, according to the plan."""
     (step,) = (each for each in cluster.plan(CHARGES).steps if isinstance(each, CompileEndpoint))
     return parse_endpoint(step.document)
 
@@ -63,7 +63,7 @@ def told(cluster: Cluster) -> Endpoint:
 MANY = {f"key-{number}": f"{ONE}-{number}" for number in range(MOST_KEYS + 1)}
 SHARED = target(accepts=[accepts_gateway(), builders.accept("checkout", "webhooks")])
 WHY: list[tuple[str, list[Manifest], str, str, str]] = [
-    # name, what is there instead, condition, reason, words of the sentence
+    # name, replacement, condition, reason, words of the message
     ("no Secret", [issued()], "SecretAvailable", "SecretMissing", "label the existing one"),
     (
         "a Secret without the label",
@@ -218,7 +218,7 @@ WHY: list[tuple[str, list[Manifest], str, str, str]] = [
     [each[1:] for each in WHY],
     ids=[each[0] for each in WHY],
 )
-def test_what_is_wrong_is_told_with_its_mend(
+def test_fault_is_reported_with_its_correction(
     instead: list[Manifest], type_: str, reason: str, words: str
 ) -> None:
     cluster = shop(*instead)
@@ -231,21 +231,21 @@ def test_what_is_wrong_is_told_with_its_mend(
     assert cluster.condition(CHARGES, "Stalled")["status"] == "True"
 
 
-def test_all_in_place_is_ready_and_says_so_of_every_part() -> None:
+def test_complete_endpoint_is_ready_with_every_condition_true() -> None:
     cluster = shop()
     for type_ in ("Ready", "SecretAvailable", "GatewayConfigured", "TargetReachable"):
         assert verdict(cluster, type_)[0] == "True", type_
 
 
-def test_the_keys_that_are_of_use_are_tried_beside_one_that_is_not() -> None:
-    """Else whoever adds the next key with a slip of the pen would stop all deliveries."""
+def test_valid_keys_are_used_beside_an_invalid_one() -> None:
+    """Otherwise a typing error in the next key would stop every delivery."""
     cluster = shop(issued(), keys(main=ONE, other="short"))
     assert told(cluster).target is not None
     (step,) = (e for e in cluster.plan(CHARGES).steps if isinstance(e, CompileEndpoint))
     assert set(step.keys) == {"main"}
 
 
-def test_of_too_many_keys_those_that_are_tried_already_stay() -> None:
+def test_keys_in_use_stay_if_there_are_too_many() -> None:
     cluster = shop(issued(), keys(main=ONE))
     cluster.put(keys(main=ONE, **MANY))
     (step,) = (e for e in cluster.plan(CHARGES).steps if isinstance(e, CompileEndpoint))
@@ -255,7 +255,7 @@ def test_of_too_many_keys_those_that_are_tried_already_stay() -> None:
     assert step.keys == {}
 
 
-def test_with_too_many_entries_to_be_read_no_key_is_tried_any_more() -> None:
+def test_no_key_is_used_if_the_secret_has_too_many_entries() -> None:
     cluster = shop(issued(), keys(main=ONE))
     cluster.put(keys(main=ONE, **{f"key-{n}": f"{ONE}-{n}" for n in range(MOST_ENTRIES)}))
     (step,) = (e for e in cluster.plan(CHARGES).steps if isinstance(e, CompileEndpoint))
@@ -263,8 +263,8 @@ def test_with_too_many_entries_to_be_read_no_key_is_tried_any_more() -> None:
     assert told(cluster).target is None
 
 
-def test_no_key_is_made_for_a_secret_that_is_not_read() -> None:
-    """A key that is added to too many would be added again and again."""
+def test_no_key_is_made_for_an_unread_secret() -> None:
+    """Otherwise keys would be added to a full Secret again and again."""
     cluster = shop()
     ref = generated_ref(CHARGES.ref)
     made = cluster.objects["Secret", ref]
@@ -283,7 +283,7 @@ def test_no_key_is_made_for_a_secret_that_is_not_read() -> None:
     ],
     ids=["by number", "by name", "headless", "the first by its name"],
 )
-def test_the_target_is_found_by_a_service(service: Manifest, address: tuple[str, int]) -> None:
+def test_target_is_found_by_its_service(service: Manifest, address: tuple[str, int]) -> None:
     cluster = shop()
     cluster.put(service)
     found = told(cluster).target
@@ -294,7 +294,7 @@ def test_the_target_is_found_by_a_service(service: Manifest, address: tuple[str,
     assert found.workflow == "settle-charge"
 
 
-def test_the_gateway_is_told_all_that_is_declared() -> None:
+def test_gateway_configuration_has_every_declared_field() -> None:
     declared = changed(BASES["hmac"], f"{INBOUND}.source", {"cidrs": ["203.0.113.0/24"]})
     declared = changed(declared, f"{INBOUND}.tolerance", "30s")
     found = told(shop(declared))
@@ -307,7 +307,7 @@ def test_the_gateway_is_told_all_that_is_declared() -> None:
     assert sns.topics == tuple(BASES["sns"]["spec"]["inbound"]["sns"]["topicARNs"])
 
 
-def test_unsigned_deliveries_end_at_their_end_also_at_the_gateway() -> None:
+def test_unsigned_deliveries_expire_at_the_gateway_too() -> None:
     end = NOW + 20 * DAY
     cluster = shop(
         endpoint(scheme="GitLabToken", acceptUnsigned=UNSIGNED | {"expiresAt": stamp(end)})
@@ -323,7 +323,7 @@ def test_unsigned_deliveries_end_at_their_end_also_at_the_gateway() -> None:
     assert "accepted until" in told(cluster).suspended
 
 
-def test_what_a_recorded_delivery_is_good_for_is_told() -> None:
+def test_status_states_which_replays_remain_possible() -> None:
     def residual(manifest: Manifest) -> Any:
         status = shop(manifest).plan(CHARGES).status
         assert status is not None
@@ -342,14 +342,14 @@ def test_what_a_recorded_delivery_is_good_for_is_told() -> None:
     )
 
 
-def test_an_outbound_endpoint_is_not_served_yet() -> None:
+def test_outbound_endpoint_is_not_supported_yet() -> None:
     cluster = shop()
     cluster.put(outbound("stripe-charges"))
     assert verdict(cluster)[:2] == ("False", "Unsupported")
     assert [type(step).__name__ for step in cluster.plan(CHARGES).steps] == ["Remove"]
 
 
-def test_keys_are_told_with_when_they_last_verified() -> None:
+def test_keys_are_listed_with_their_last_verification() -> None:
     cluster = shop(issued(), keys(new=TWO, old=ONE))
     cluster.put(report(old=NOW))
     cluster.settle()
@@ -369,12 +369,12 @@ def test_keys_are_told_with_when_they_last_verified() -> None:
     assert "lastVerified" not in status["keys"][1], "of another key under the same id it says none"
 
 
-def test_fingerprints_tell_keys_apart_and_nobody_can_guess_a_key_from_one() -> None:
-    """They are salted with what is only seen with the Secret itself."""
+def test_fingerprints_distinguish_keys_and_reveal_none() -> None:
+    """Their salt is data that only readers of the Secret itself see."""
     cluster = shop(issued(), keys(one=ONE, two=TWO))
     more = scene(issued(), keys(one=ONE, two=TWO))
     others = (builders.namespace("one"), builders.namespace("more"))
-    again = Cluster.of(*others, *more)  # and so every uid is another
+    again = Cluster.of(*others, *more)  # so every uid is different
     shown = [
         key["fingerprint"]
         for each in (cluster, again)
@@ -384,7 +384,7 @@ def test_fingerprints_tell_keys_apart_and_nobody_can_guess_a_key_from_one() -> N
     assert json.dumps(shown).find(ONE) == -1
 
 
-def test_a_report_of_another_gateway_counts_for_nothing() -> None:
+def test_report_of_another_gateway_is_ignored() -> None:
     cluster = shop(issued(), keys(main=ONE))
     made = report(main=NOW)
     cluster.put({**made, "metadata": made["metadata"] | {"namespace": "edge"}})
@@ -394,7 +394,7 @@ def test_a_report_of_another_gateway_counts_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("scheme", list(SchemeName))
-def test_no_scheme_goes_without_a_word_on_its_secret(scheme: SchemeName) -> None:
+def test_missing_secret_is_reported_for_every_scheme(scheme: SchemeName) -> None:
     more = {
         SchemeName.HMAC: {"hmac": {"header": "X"}},
         SchemeName.SNS: {"sns": BASES["sns"]["spec"]["inbound"]["sns"]},
@@ -406,14 +406,14 @@ def test_no_scheme_goes_without_a_word_on_its_secret(scheme: SchemeName) -> None
     assert verdict(made, "SecretAvailable")[1] == "SecretMissing"
 
 
-def test_a_gateway_that_is_not_there_leaves_the_target_unjudged() -> None:
+def test_target_is_not_judged_without_a_gateway() -> None:
     cluster = shop(endpoint(gateway={"name": "edge", "namespace": "edge"}))
     assert verdict(cluster, "TargetReachable")[0] == "Unknown"
     cluster.put(gateway("edge", "edge"))
     assert verdict(cluster, "TargetReachable")[:2] == ("False", "NotAccepted")
 
 
-def test_what_is_said_of_an_endpoint_does_not_depend_on_another() -> None:
+def test_status_of_an_endpoint_does_not_depend_on_another() -> None:
     cluster = shop(target(accepts=[]))
     before = verdict(cluster)
     cluster.put(endpoint("another"))

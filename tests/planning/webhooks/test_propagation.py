@@ -1,4 +1,4 @@
-"""No delivery goes to a target before its pods have read that they are to take it."""
+"""The gateway delivers to a target only after the target's pods have read the endpoint's entry."""
 
 import copy
 from datetime import timedelta
@@ -36,12 +36,12 @@ def later(cluster: Cluster, by: timedelta = PROPAGATION) -> Cluster:
 
 
 def standing(*instead: Manifest) -> Cluster:
-    """A shop whose endpoint has been delivered to for an hour."""
+    """Return a shop whose endpoint has received deliveries for an hour."""
     return later(later(declared(*instead).settle()), HOUR)
 
 
 def restarted(cluster: Cluster, now: timedelta = HOUR) -> Cluster:
-    """The same objects, as another process sees them for the first time."""
+    """Return the same objects as another process observes them for the first time."""
     again = Cluster(now=cluster.now + now, version=cluster.version)
     for manifest in cluster.objects.values():
         again.see(copy.deepcopy(manifest))
@@ -49,7 +49,7 @@ def restarted(cluster: Cluster, now: timedelta = HOUR) -> Cluster:
 
 
 def has(cluster: Cluster) -> Endpoint:
-    """What the gateway should have, by the plan."""
+    """Return the endpoint's entry in the gateway's configuration, according to the plan."""
     (step,) = (each for each in cluster.plan(CHARGES).steps if isinstance(each, CompileEndpoint))
     return parse_endpoint(step.document)
 
@@ -63,7 +63,7 @@ def reachable(cluster: Cluster) -> tuple[str, str, str]:
     return found["status"], found["reason"], found.get("message", "")
 
 
-def test_a_new_endpoint_is_delivered_to_once_its_target_surely_knows_of_it() -> None:
+def test_new_endpoint_opens_after_the_propagation_delay() -> None:
     cluster, at_last = declared().settle(), stamp(NOW + PROPAGATION)
     assert not delivers(cluster)
     assert reachable(cluster) == (
@@ -83,8 +83,8 @@ def test_a_new_endpoint_is_delivered_to_once_its_target_surely_knows_of_it() -> 
     assert reachable(cluster)[:2] == ("True", "Reachable")
 
 
-def test_what_the_gateway_is_told_stays_the_same_while_it_waits() -> None:
-    """Else it would be told anew with each thing that is waited for."""
+def test_gateway_configuration_is_unchanged_while_the_endpoint_waits() -> None:
+    """Otherwise it would be written again for each step of the wait."""
     cluster = Cluster.of(*scene(issued(), keys(main=ONE)), leading())
     before = has(cluster).suspended
     assert "until they have read the endpoint's entry" in before
@@ -94,7 +94,7 @@ def test_what_the_gateway_is_told_stays_the_same_while_it_waits() -> None:
     assert "no later than" in reachable(cluster)[2]
 
 
-def test_a_target_that_has_long_had_other_endpoints_is_waited_for_as_well() -> None:
+def test_new_endpoint_of_a_known_target_waits_too() -> None:
     cluster = standing(endpoint(), endpoint("other"))
     cluster.put(endpoint("third"))
     cluster.settle()
@@ -111,7 +111,7 @@ def test_another_new_endpoint_prolongs_no_wait() -> None:
     assert delivers(cluster)
 
 
-def test_a_clock_that_is_set_forward_shortens_no_wait() -> None:
+def test_clock_set_forward_shortens_no_wait() -> None:
     cluster = declared().settle()
     cluster.now += DAY
     assert not delivers(cluster)
@@ -119,13 +119,13 @@ def test_a_clock_that_is_set_forward_shortens_no_wait() -> None:
     assert delivers(cluster)
 
 
-def test_what_is_in_place_is_so_also_for_an_operator_that_begins_anew() -> None:
+def test_endpoint_in_place_stays_open_after_a_restart_of_the_operator() -> None:
     cluster = restarted(standing())
     assert delivers(cluster)
     assert reachable(cluster)[0] == "True"
 
 
-def test_an_operator_that_begins_anew_shortens_no_wait() -> None:
+def test_restart_of_the_operator_shortens_no_wait() -> None:
     begun = later(declared().settle(), PROPAGATION - SECOND)
     cluster = restarted(begun)
     assert not delivers(cluster)
@@ -146,7 +146,7 @@ def test_an_operator_that_begins_anew_shortens_no_wait() -> None:
         (f"{INBOUND}.publicURL", "https://hooks.shop.example/other"),
     ],
 )
-def test_a_change_that_is_none_of_the_targets_holds_nothing_up(path: str, value: Any) -> None:
+def test_change_outside_the_targets_entry_causes_no_wait(path: str, value: Any) -> None:
     cluster = standing()
     cluster.put(changed(endpoint(), path, value))
     assert delivers(cluster)
@@ -164,7 +164,7 @@ def test_a_change_that_is_none_of_the_targets_holds_nothing_up(path: str, value:
     ],
     ids=["path", "workflow", "port", "target", "the gateway's name"],
 )
-def test_what_the_target_must_know_anew_is_waited_for(change: Manifest) -> None:
+def test_change_of_the_targets_entry_causes_a_wait(change: Manifest) -> None:
     ports = [("webhooks", 9443), ("other", 9444)]
     accepts = [accepts_gateway("webhooks", "other")]
     service, other = leading(), leading("ledger")
@@ -186,7 +186,7 @@ def test_what_the_target_must_know_anew_is_waited_for(change: Manifest) -> None:
 
 
 def unreadable() -> Manifest:
-    """The target, which nobody can read."""
+    """Return the target in an unreadable version."""
     broken = target()
     broken["spec"]["authentication"] = {}
     return broken
@@ -206,10 +206,10 @@ SERVICE = leading()
     ],
     ids=["consent", "Service", "keys", "readable target"],
 )
-def test_only_what_the_target_was_told_otherwise_meanwhile_is_waited_for_again(
+def test_only_a_change_of_the_targets_document_causes_another_wait(
     meanwhile: Manifest | None, gone: Manifest | None, comes: Manifest, waits: bool
 ) -> None:
-    """Also by an operator that begins anew in between, and so knows of nothing since when."""
+    """This holds too if the operator restarts in between and has no times of observation."""
     cluster = standing(issued(), KEYS)
     if meanwhile is not None:
         cluster.put(meanwhile)
@@ -221,14 +221,14 @@ def test_only_what_the_target_was_told_otherwise_meanwhile_is_waited_for_again(
     assert delivers(later(cluster))
 
 
-def test_pods_keep_the_files_of_a_secret_that_is_gone() -> None:
+def test_pods_keep_the_files_of_a_deleted_secret() -> None:
     cluster = standing()
     cluster.drop(*TOLD)
     assert delivers(cluster)
     assert delivers(restarted(cluster.settle()))
 
 
-def test_a_key_in_place_of_one_that_was_lost_is_waited_for() -> None:
+def test_new_key_after_a_loss_causes_a_wait() -> None:
     cluster = standing()
     assert CHARGES in cluster.drop(*SIGNING)
     assert delivers(cluster), "the gateway puts deliveries off by itself"
@@ -240,7 +240,7 @@ def test_a_key_in_place_of_one_that_was_lost_is_waited_for() -> None:
     assert delivers(restarted(cluster))
 
 
-def test_without_a_key_of_the_gateways_nothing_is_delivered_and_that_is_told() -> None:
+def test_missing_gateway_key_stops_deliveries_and_is_reported() -> None:
     cluster = declared().settle()
     cluster.drop(*SIGNING)
     later_, step = cluster.plan(CHARGES), PROPAGATION.total_seconds()
@@ -250,7 +250,7 @@ def test_without_a_key_of_the_gateways_nothing_is_delivered_and_that_is_told() -
     assert not delivers(cluster)
 
 
-def test_an_endpoint_is_looked_at_when_its_target_is_told_and_when_the_gateway_has_a_key() -> None:
+def test_target_document_and_gateway_key_invalidate_the_endpoint() -> None:
     cluster = declared().settle()
     told = copy.deepcopy(cluster.objects[TOLD])
     assert CHARGES not in cluster.put(told), "as it was"
@@ -262,6 +262,6 @@ def test_an_endpoint_is_looked_at_when_its_target_is_told_and_when_the_gateway_h
     assert CHARGES in cluster.put(signing)
 
 
-def test_a_clock_that_is_set_back_makes_no_key_a_new_one() -> None:
+def test_clock_set_back_makes_no_key_new() -> None:
     cluster = standing()
     assert delivers(restarted(cluster, -DAY))

@@ -1,4 +1,4 @@
-"""Secrets with credentials as they are written, and what is kept of them beside the world."""
+"""Credential Secrets as Troth writes them, and what the keyring keeps of them."""
 
 import copy
 from dataclasses import replace
@@ -28,7 +28,7 @@ KAFKA = BrokerType.KAFKA
 
 
 class Scene:
-    """An executor, a server in memory, and the plan of an identity that may publish."""
+    """An executor, an in-memory server, and the plan of an identity that may publish."""
 
     def __init__(self) -> None:
         self.cluster: Cluster = market()
@@ -52,7 +52,7 @@ class Scene:
         return self.cluster.world.brokers.secrets[SECRET]
 
     def put(self, change: Manifest) -> None:
-        """A person changes the Secret, and the watch tells of it."""
+        """Change the Secret as a user does, and send the watch event."""
         stored = copy.deepcopy(self.server.objects["Secret", SECRET])
         stored["data"] |= change.get("data", {})
         stored["metadata"]["annotations"] |= change.get("annotations", {})
@@ -76,7 +76,7 @@ def fingerprint(secret: CredentialSecret) -> str:
     return secret.current.fingerprint
 
 
-async def test_a_new_secret_is_whole_and_of_its_type() -> None:
+async def test_new_secret_is_complete_and_has_its_type() -> None:
     scene, secret = await issued()
     stored = scene.server.objects["Secret", SECRET]
     assert stored["type"] == "troth.dev/broker-credential"
@@ -85,7 +85,7 @@ async def test_a_new_secret_is_whole_and_of_its_type() -> None:
     assert turns(scene) == []
 
 
-async def test_one_write_puts_right_what_was_added_by_hand() -> None:
+async def test_drift_is_restored_with_one_write() -> None:
     scene, _ = await issued()
     scene.put({"data": {"extra": "eA=="}})
     writes = scene.server.writes
@@ -96,18 +96,18 @@ async def test_one_write_puts_right_what_was_added_by_hand() -> None:
     assert turns(scene) == []
 
 
-async def test_a_secret_that_was_changed_meanwhile_is_not_written_over() -> None:
+async def test_secret_that_changed_meanwhile_is_not_overwritten() -> None:
     scene, _ = await issued()
     scene.put({"data": {"extra": "eA=="}})
     step = scene.step
     stored = copy.deepcopy(scene.server.objects["Secret", SECRET])
-    scene.server.put(stored)  # the watch has not told yet
+    scene.server.put(stored)  # the watch event is still missing
     with pytest.raises(TryAgain):
         await scene.carry_out(step)
     assert "extra" in scene.server.objects["Secret", SECRET]["data"]
 
 
-async def test_what_was_seen_since_is_planned_anew() -> None:
+async def test_change_observed_since_the_plan_is_planned_again() -> None:
     scene, _ = await issued()
     scene.put({"data": {"extra": "eA=="}})
     step = scene.step
@@ -118,7 +118,7 @@ async def test_what_was_seen_since_is_planned_anew() -> None:
     assert scene.server.writes == writes
 
 
-async def test_one_that_only_seems_intact_gets_a_new_credential() -> None:
+async def test_secret_with_a_forged_digest_gets_a_new_credential() -> None:
     scene = Scene()
     first = scene.step
     secret = await scene.carry_out(first)
@@ -134,7 +134,7 @@ async def test_one_that_only_seems_intact_gets_a_new_credential() -> None:
     assert scene.keyring.credential(KAFKA, SECRET, fingerprint(after)) is not None
 
 
-async def test_what_cannot_be_made_is_refused_in_a_sentence() -> None:
+async def test_impossible_credential_is_rejected_with_a_message() -> None:
     scene = Scene()
     step = scene.step
     hostile = replace(step.request, principal="a b")
@@ -142,7 +142,7 @@ async def test_what_cannot_be_made_is_refused_in_a_sentence() -> None:
         await scene.carry_out(replace(step, request=hostile))
 
 
-async def test_only_a_credential_that_takes_the_place_of_another_is_told_of() -> None:
+async def test_only_a_replaced_credential_is_reported() -> None:
     scene = Scene()
     plan = scene.cluster.plan(KEY)
     assert repair(scene.step, plan) is None
@@ -154,10 +154,10 @@ async def test_only_a_credential_that_takes_the_place_of_another_is_told_of() ->
     assert (notice.reason, notice.type) == ("Reissued", "Normal")
 
 
-# What is kept beside the world
+# The keyring
 
 
-async def test_a_credential_is_known_by_its_secret_and_fingerprint_alone() -> None:
+async def test_credential_is_found_only_by_its_secret_and_fingerprint() -> None:
     scene, secret = await issued()
     held = scene.keyring.credential(KAFKA, SECRET, fingerprint(secret))
     assert held is not None
@@ -168,7 +168,7 @@ async def test_a_credential_is_known_by_its_secret_and_fingerprint_alone() -> No
     assert held.material not in repr((held, login, vars(scene.keyring)))
 
 
-async def test_what_clients_log_in_with_is_known_until_it_is_revoked() -> None:
+async def test_login_is_known_until_its_credential_is_revoked() -> None:
     scene, before = await issued()
     login = scene.keyring.login(KAFKA, SECRET, fingerprint(before))
     assert login is not None
@@ -185,7 +185,7 @@ async def test_what_clients_log_in_with_is_known_until_it_is_revoked() -> None:
         assert scene.keyring.login(KAFKA, SECRET, fingerprint(each)) is None
 
 
-async def test_credentials_in_troths_own_namespace_are_kept_as_others_are() -> None:
+async def test_credentials_in_the_own_namespace_are_kept_like_others() -> None:
     scene, secret = await issued()
     elsewhere = copy.deepcopy(scene.server.objects["Secret", SECRET])
     elsewhere["metadata"]["namespace"] = OWN
@@ -193,7 +193,7 @@ async def test_credentials_in_troths_own_namespace_are_kept_as_others_are() -> N
     assert scene.keyring.credential(KAFKA, Ref(OWN, SECRET.name), fingerprint(secret)) is not None
 
 
-async def test_who_changes_secrets_for_ever_fills_no_memory() -> None:
+async def test_endless_secret_changes_do_not_fill_memory() -> None:
     scene, secret = await issued()
     stored = scene.server.objects["Secret", SECRET]
     for number in range(MOST_FORMER + 10):

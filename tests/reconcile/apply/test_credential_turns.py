@@ -1,4 +1,4 @@
-"""What becomes of a credential's Secret at each turn, and what its facts say of it."""
+"""The contents of a credential's Secret after each turn, and the facts observed from them."""
 
 import base64
 import json
@@ -57,7 +57,7 @@ def client(request: CredentialRequest, data: Mapping[str, bytes], which: Which) 
 
 
 def fact(data: Mapping[str, bytes], annotation: str | None = None) -> CredentialSecret:
-    """What is seen of a Secret with this data."""
+    """Return the facts observed from a Secret with this data."""
     said = digest(data) if annotation is None else annotation
     encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
     metadata = {"name": "checkout-main", "namespace": "shop", "annotations": {DIGEST: said}}
@@ -65,7 +65,7 @@ def fact(data: Mapping[str, bytes], annotation: str | None = None) -> Credential
 
 
 @both
-def test_a_new_credential_is_in_the_first_slot_and_alone(request_: CredentialRequest) -> None:
+def test_new_credential_is_alone_in_the_first_slot(request_: CredentialRequest) -> None:
     data = after(request_, Turn.ISSUE)
     seen, told = fact(data), held(request_, data, "current")
     assert (seen.broker, seen.principal, seen.intact) == (request_.broker, PRINCIPAL, True)
@@ -77,13 +77,13 @@ def test_a_new_credential_is_in_the_first_slot_and_alone(request_: CredentialReq
 
 
 @both
-def test_no_two_credentials_are_the_same(request_: CredentialRequest) -> None:
+def test_no_two_credentials_are_equal(request_: CredentialRequest) -> None:
     made = {held(request_, after(request_, Turn.ISSUE), "current").material for _ in range(5)}
     assert len(made) == 5
 
 
 @both
-def test_a_rotation_goes_from_slot_to_slot_and_back(request_: CredentialRequest) -> None:
+def test_rotation_alternates_between_the_slots(request_: CredentialRequest) -> None:
     first = after(request_, Turn.ISSUE)
     prepared = turned(Turn.PREPARE, first, request_, LATER)
     files = {key: value for key, value in first.items() if key != "troth.json"}
@@ -118,7 +118,7 @@ def test_a_rotation_goes_from_slot_to_slot_and_back(request_: CredentialRequest)
         (Turn.ISSUE, Turn.REFRESH),
     ],
 )
-def test_a_turn_that_was_made_is_not_made_again(
+def test_repeated_turn_changes_nothing(
     request_: CredentialRequest, turns: tuple[Turn, ...]
 ) -> None:
     data = after(request_, *turns)
@@ -126,15 +126,15 @@ def test_a_turn_that_was_made_is_not_made_again(
 
 
 @both
-def test_what_cannot_be_is_refused(request_: CredentialRequest) -> None:
+def test_impossible_turn_is_rejected(request_: CredentialRequest) -> None:
     issued = after(request_, Turn.ISSUE)
     overlapping = after(request_, Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE)
     for turn, data in (
         (Turn.ACTIVATE, issued),  # nothing to activate
-        (Turn.PREPARE, overlapping),  # the third would take the slot of one that is in use
+        (Turn.PREPARE, overlapping),  # a third credential would take a slot that is in use
         *((turn, {}) for turn in Turn if turn is not Turn.ISSUE),
     ):
-        with pytest.raises(ValueError):  # noqa: PT011 - of each its own sentence
+        with pytest.raises(ValueError):  # noqa: PT011 - each has its own message
             turned(turn, data, request_, LATER)
     for place in ("next", "retiring"):
         with pytest.raises(ValueError, match=f"no {place} credential"):
@@ -145,7 +145,7 @@ def test_what_cannot_be_is_refused(request_: CredentialRequest) -> None:
 @pytest.mark.parametrize(
     "change", [{"principal": "troth-shop.till"}, {"broker": Ref("messaging", "other")}]
 )
-def test_a_credential_is_never_made_out_to_somebody_else(
+def test_credential_is_never_issued_to_another_principal(
     request_: CredentialRequest, change: dict[str, Any]
 ) -> None:
     data = after(request_, Turn.ISSUE)
@@ -154,7 +154,7 @@ def test_a_credential_is_never_made_out_to_somebody_else(
 
 
 @both
-def test_when_the_broker_moves_the_files_say_so_and_the_credential_stays(
+def test_moved_broker_changes_the_files_and_not_the_credential(
     request_: CredentialRequest,
 ) -> None:
     data = after(request_, Turn.ISSUE, Turn.PREPARE)
@@ -167,7 +167,7 @@ def test_when_the_broker_moves_the_files_say_so_and_the_credential_stays(
     assert turned(Turn.REFRESH, rewritten, request_, LATER) == data
 
 
-def test_a_user_of_another_account_is_not_passed_on_as_one_of_this() -> None:
+def test_user_of_another_account_is_rejected() -> None:
     data = after(NATS, Turn.ISSUE)
     other = replace(NATS, account=Key.generate(Kind.ACCOUNT).public)
     with pytest.raises(ValueError, match="for another account"):
@@ -176,7 +176,7 @@ def test_a_user_of_another_account_is_not_passed_on_as_one_of_this() -> None:
 
 
 @both
-def test_whatever_is_changed_by_hand_is_seen(request_: CredentialRequest) -> None:
+def test_any_change_of_the_data_is_detected(request_: CredentialRequest) -> None:
     data = after(request_, Turn.ISSUE, Turn.PREPARE)
     said = digest(data)
     assert fact(data, said).intact
@@ -221,19 +221,19 @@ HELD = RECORD["current"]
     ],
     ids=lambda _: "text",
 )
-def test_what_a_stranger_wrote_in_its_place_is_no_record(text: bytes) -> None:
+def test_foreign_record_is_not_accepted(text: bytes) -> None:
     data = {**after(KAFKA, Turn.ISSUE), "troth.json": text}
     seen = fact(data)
     assert not seen.intact
     assert (seen.broker, seen.current, seen.public) == (None, None, {})
-    with pytest.raises(ValueError) as refused:  # noqa: PT011 - of each its own sentence
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - each has its own message
         turned(Turn.PREPARE, data, KAFKA, LATER)
     assert len(str(refused.value)) < 100
 
 
 @both
 @pytest.mark.parametrize("secret", [b"", b"guessed", b"\xff", b"-" * 100_000, "é".encode() * 43])
-def test_a_secret_that_troth_did_not_make_is_told_to_no_broker(
+def test_secret_that_troth_did_not_make_is_passed_to_no_broker(
     request_: CredentialRequest, secret: bytes
 ) -> None:
     key = "password" if request_ is KAFKA else "user.creds"
@@ -241,31 +241,31 @@ def test_a_secret_that_troth_did_not_make_is_told_to_no_broker(
     places: tuple[tuple[Which, str], ...] = (("current", key), ("next", f"next-{key}"))
     for place, name in places:
         changed = {**data, name: secret}
-        with pytest.raises(ValueError):  # noqa: PT011 - of each its own sentence
+        with pytest.raises(ValueError):  # noqa: PT011 - each has its own message
             held(request_, changed, place)
         with pytest.raises(ValueError):  # noqa: PT011
             turned(Turn.ACTIVATE, changed, request_, LATER)
 
 
 @both
-def test_a_good_secret_in_the_place_of_another_is_not_believed(request_: CredentialRequest) -> None:
+def test_valid_secret_of_another_credential_is_rejected(request_: CredentialRequest) -> None:
     key = "password" if request_ is KAFKA else "user.creds"
     data = {**after(request_, Turn.ISSUE), key: after(request_, Turn.ISSUE)[key]}
     with pytest.raises(ValueError, match=r"does not match troth\.json"):
         held(request_, data, "current")
 
 
-def test_a_credential_is_told_to_no_broker_of_another_type() -> None:
+def test_credential_is_passed_to_no_broker_of_another_type() -> None:
     for request, other in ((KAFKA, NATS), (NATS, KAFKA)):
         data = after(request, Turn.ISSUE)
-        with pytest.raises(ValueError):  # noqa: PT011 - of each its own sentence
+        with pytest.raises(ValueError):  # noqa: PT011 - each has its own message
             material(other.type, data, "current")
         moved = replace(request, type=other.type)
         with pytest.raises(ValueError):  # noqa: PT011
             turned(Turn.REFRESH, data, moved, LATER)
 
 
-def test_the_creds_of_another_principal_are_not_believed() -> None:
+def test_creds_of_another_principal_are_rejected() -> None:
     data = after(NATS, Turn.ISSUE)
     other = after(replace(NATS, principal="troth-shop.till"), Turn.ISSUE)
     with pytest.raises(ValueError, match="for another principal"):
@@ -273,7 +273,7 @@ def test_the_creds_of_another_principal_are_not_believed() -> None:
 
 
 @both
-def test_of_a_secret_nothing_is_shown_that_is_secret(request_: CredentialRequest) -> None:
+def test_representations_contain_no_secret(request_: CredentialRequest) -> None:
     data = after(request_, Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE)
     places: tuple[Which, ...] = ("current", "retiring")
     secrets = {client(request_, data, place).secret for place in places}
@@ -290,7 +290,7 @@ def test_of_a_secret_nothing_is_shown_that_is_secret(request_: CredentialRequest
         assert all(line not in shown for line in secret.split("\n") if line.startswith("SU"))
 
 
-def test_what_kafka_is_known_by_is_a_digest() -> None:
+def test_kafka_fingerprint_is_a_digest() -> None:
     data = after(KAFKA, Turn.ISSUE)
     current = fact(data).current
     assert isinstance(current, Held)
@@ -298,7 +298,7 @@ def test_what_kafka_is_known_by_is_a_digest() -> None:
     assert held(KAFKA, data, "current").material == data["password"].decode()
 
 
-def test_the_files_of_kafka_are_of_the_current_slot() -> None:
+def test_kafka_files_are_of_the_current_slot() -> None:
     data = after(KAFKA, Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE)
     assert data["sasl.mechanism"] == b"SCRAM-SHA-512"
     password = data["password"].decode()
@@ -308,7 +308,7 @@ def test_the_files_of_kafka_are_of_the_current_slot() -> None:
     assert "ca.crt" not in data
 
 
-def test_a_user_of_nats_is_signed_by_a_key_of_its_own() -> None:
+def test_nats_user_is_signed_by_its_own_key() -> None:
     data = after(NATS, Turn.ISSUE)
     creds = read_creds(data["user.creds"].decode())
     claims, user = creds.claims, creds.key
@@ -320,12 +320,12 @@ def test_a_user_of_nats_is_signed_by_a_key_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("principal", ["", 'a" b="', "a\nb", "a b", "a*", "x" * 250])
-def test_a_principal_that_a_file_would_say_otherwise_gets_none(principal: str) -> None:
+def test_principal_that_needs_escaping_in_a_file_is_rejected(principal: str) -> None:
     with pytest.raises(ValueError, match="Kafka principal"):
         turned(Turn.ISSUE, {}, replace(KAFKA, principal=principal), NOW)
 
 
 @pytest.mark.parametrize("type_", [BrokerType.RABBITMQ, BrokerType.MQTT, BrokerType.VALKEY])
-def test_for_a_broker_that_troth_cannot_administer_there_are_none(type_: BrokerType) -> None:
+def test_unsupported_broker_gets_no_credential(type_: BrokerType) -> None:
     with pytest.raises(UnsupportedError, match=type_):
         turned(Turn.ISSUE, {}, replace(KAFKA, type=type_), NOW)

@@ -1,4 +1,4 @@
-"""Whatever cannot be applied shows in Ready, in a metric, and in nothing that quotes a Secret."""
+"""A refused write shows in Ready and in a metric, and no message quotes a Secret."""
 
 import copy
 import json
@@ -69,9 +69,7 @@ IMMUTABLE = f"{INVALID}: Forbidden: field is immutable when `immutable` is set: 
         (f"{INVALID}[x]: {QUOTED}", "422 Invalid"),
     ],
 )
-async def test_the_cause_of_a_refusal_is_told_without_what_it_quotes(
-    message: str, told: str
-) -> None:
+async def test_cause_of_a_refusal_is_reported_without_quoted_data(message: str, told: str) -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -84,7 +82,7 @@ async def test_the_cause_of_a_refusal_is_told_without_what_it_quotes(
     assert QUOTED not in json.dumps([server.objects[IDENTITY], server.events])
 
 
-async def test_a_removal_that_is_refused_is_told() -> None:
+async def test_refused_deletion_is_reported() -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -104,7 +102,7 @@ async def test_a_removal_that_is_refused_is_told() -> None:
         assert it.engine.refusals.count() == {}
 
 
-async def test_a_status_that_is_refused_is_told_by_one_event_and_the_metric() -> None:
+async def test_refused_status_is_reported_by_one_event_and_the_metric() -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -122,7 +120,7 @@ async def test_a_status_that_is_refused_is_told_by_one_event_and_the_metric() ->
         assert it.engine.refusals.count() == {}
 
 
-async def test_a_conflict_is_told_once_it_lasts_and_never_before() -> None:
+async def test_conflict_is_reported_only_once_it_lasts() -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -145,7 +143,7 @@ async def executor_of(server: Server) -> tuple[Executor, DropSlots]:
     return it.engine._executor, step
 
 
-async def test_a_json_patch_whose_test_does_not_hold_is_a_conflict() -> None:
+async def test_json_patch_whose_test_fails_is_a_conflict() -> None:
     server = shop()
     executor, step = await executor_of(server)
     server.put(copy.deepcopy(server.objects[AUTHORITY]))
@@ -153,7 +151,7 @@ async def test_a_json_patch_whose_test_does_not_hold_is_a_conflict() -> None:
         await executor.execute(step)
 
 
-async def test_a_json_patch_that_is_refused_is_no_conflict() -> None:
+async def test_refused_json_patch_is_no_conflict() -> None:
     server = shop()
     executor, step = await executor_of(server)
     server.refuses = refusing(AUTHORITY, "denied")

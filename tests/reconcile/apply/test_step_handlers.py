@@ -16,7 +16,7 @@ TABLES: dict[type, dict[Any, Any]] = {WriteStep: STEP_HANDLERS, BackgroundStep: 
 
 
 def classes(base: type) -> set[type]:
-    """The classes of steps of a base that plans are made of, wherever their module is."""
+    """Return the step classes of a base, from all modules of `steps`."""
     modules = [
         importlib.import_module(f"{steps.__name__}.{each.name}")
         for each in pkgutil.iter_modules(steps.__path__)
@@ -39,7 +39,7 @@ def test_every_step_has_one_handler(base: Any) -> None:
 
 
 @pytest.mark.parametrize("base", TABLES)
-def test_a_handler_takes_the_step_that_it_is_registered_for(base: Any) -> None:
+def test_handler_takes_the_step_that_it_is_registered_for(base: Any) -> None:
     for step, handler in TABLES[base].items():
         hints = get_type_hints(handler)
         assert step in hints.values(), f"{handler.__qualname__} is registered for {step.__name__}"

@@ -1,4 +1,4 @@
-"""The engine at work on an API server in memory and on a real NATS."""
+"""An engine that runs against an in-memory API server and a real NATS."""
 
 import asyncio
 import base64
@@ -36,7 +36,7 @@ TOPIC = "prod.orders.v1"
 PUBLISHER, CONSUMER = "troth-shop.checkout", "troth-shop.fulfilment"
 LEDGER = ledger_ref(OWN, MAIN)
 EVERY = timedelta(seconds=61)
-"""In which a broker is looked at once, for drift."""
+"""Time in which a broker is checked once for drift."""
 
 
 def secret(name: str, data: dict[str, str], namespace: str = "messaging") -> Manifest:
@@ -50,7 +50,7 @@ def secret(name: str, data: dict[str, str], namespace: str = "messaging") -> Man
 
 
 def admin_secrets(stage: Stage) -> list[Manifest]:
-    """What the broker's owner gives."""
+    """Return the Secrets that the broker's owner provides."""
     admin = stage.admin()
     return [
         secret("nats-admin", {"system.creds": admin.creds, "operator.nk": admin.seed}),
@@ -69,7 +69,7 @@ def nats_broker(stage: Stage, **spec: Any) -> Manifest:
 
 
 def market(stage: Stage, *manifests: Manifest, **spec: object) -> list[Manifest]:
-    """A shop with a broker, of which `checkout` publishes orders and `fulfilment` consumes them."""
+    """Return a shop with a broker: `checkout` publishes orders and `fulfilment` consumes them."""
     return [
         namespace("shop", domain="production"),
         namespace("messaging", domain="production"),
@@ -85,7 +85,7 @@ def market(stage: Stage, *manifests: Manifest, **spec: object) -> list[Manifest]
 
 @dataclass
 class Working:
-    """An engine and its server, at work on whatever brokers are declared."""
+    """An engine and its server, with any declared brokers."""
 
     running: Running
 
@@ -94,7 +94,7 @@ class Working:
         return self.running.server
 
     async def settle(self) -> None:
-        """Wait until neither keys nor brokers are at work."""
+        """Wait until neither keys nor brokers have work."""
         work = self.running.engine.background
         assert isinstance(work, BrokerWork)
         async with asyncio.timeout(PATIENCE):
@@ -109,7 +109,7 @@ class Working:
         await self.settle()
 
     async def delete(self, kind: str, ref: Ref, moment: datetime = NOW) -> None:
-        """Delete as kubectl does: what has a finalizer only begins to go."""
+        """Delete as kubectl does: an object with a finalizer stays until that is removed."""
         stored = self.server.objects[kind, ref]
         if stored["metadata"].get("finalizers"):
             stored["metadata"]["deletionTimestamp"] = stamp(moment)
@@ -122,7 +122,7 @@ class Working:
         await self.settle()
 
     async def _collect(self, owner: Manifest) -> None:
-        """Delete what an object that is gone owned, as the garbage collector does."""
+        """Delete what a deleted object owned, as the garbage collector does."""
         uid = owner["metadata"]["uid"]
         owned = [
             place
@@ -135,7 +135,7 @@ class Working:
             self.running.engine.forget(kind, ref, version)
 
     async def later(self, length: timedelta) -> None:
-        """Let time pass, and what is due come back."""
+        """Advance the clock and process the keys that are due."""
         clock, queue = self.running.clock, self.running.engine.queue
         await clock.move_to(clock.now() + length)
         async with asyncio.timeout(PATIENCE):
@@ -149,17 +149,17 @@ class Working:
 
     @property
     def ledger(self) -> Ledger:
-        """What is kept of what Troth made at the broker."""
+        """The broker's ledger."""
         kept = kept_ledger(self.server.objects["ConfigMap", LEDGER])
         assert kept.fault is None
         return kept.ledger
 
     def notes(self, reason: str) -> list[str]:
-        """What the Events of a reason say."""
+        """Return the notes of the Events with a reason."""
         return [each["note"] for each in self.server.events if each["reason"] == reason]
 
     async def edit(self, kind: str, ref: Ref, **spec: object) -> None:
-        """Change members of a spec; None takes one away."""
+        """Change members of a spec; None removes one."""
         stored = copy.deepcopy(self.server.objects[kind, ref])
         merged = {**stored["spec"], **spec}
         stored["spec"] = {name: value for name, value in merged.items() if value is not None}
@@ -172,7 +172,7 @@ class Working:
         await self.put(stored)
 
     def secret_saying(self, identity: Ref, **said: object) -> Manifest:
-        """The credential's Secret with another `troth.json`, and a digest that is right for it."""
+        """Return the credential's Secret with another `troth.json` and a matching digest."""
         stored = copy.deepcopy(self.server.objects["Secret", credential_ref(identity, MAIN)])
         data = decoded(stored)
         data[STATE] = json.dumps({**json.loads(data[STATE]), **said}).encode()
@@ -181,12 +181,12 @@ class Working:
         return stored
 
     def data(self, identity: Ref) -> dict[str, str]:
-        """The credential's Secret as its service reads it."""
+        """Return the data of the credential's Secret as its service reads it."""
         stored = self.server.objects["Secret", credential_ref(identity, MAIN)]
         return {key: base64.b64decode(text).decode() for key, text in stored["data"].items()}
 
     def grants(self, policy: Ref = ORDERS) -> list[tuple[str, str, str, str]]:
-        """Identity, action, state and reason of each grant in a policy's status."""
+        """Return identity, action, state and reason of each grant in a policy's status."""
         listed = self.server.objects["TopicPolicy", policy]["status"].get("grants") or []
         return [
             (each["identity"], each["action"], each["state"], each.get("reason", ""))
@@ -194,19 +194,19 @@ class Working:
         ]
 
     def told(self, kind: str, ref: Ref, type_: str) -> tuple[str, str, str]:
-        """Status, reason and message of a condition."""
+        """Return status, reason and message of a condition."""
         found = self.server.condition(kind, ref, type_)
         return found["status"], found["reason"], found["message"]
 
 
 @dataclass
 class AtWork(Working):
-    """An engine at work on a NATS, and that as its clients have it."""
+    """An engine that runs against a NATS, and clients of that NATS."""
 
     stage: Stage
 
     async def enters(self, creds: str, inbox: str) -> bool:
-        """Whether a credential, also one that is no longer there, still lets somebody in."""
+        """Return whether NATS accepts a credential, which need not be stored anywhere."""
         try:
             client = await self.stage.enter(creds, inbox)
         except (Error, OSError):
@@ -215,7 +215,7 @@ class AtWork(Working):
         return True
 
     async def client(self, identity: Ref, **options: object) -> Client:
-        """A client with the files of its Secret, and nothing else."""
+        """Return a client that has only the files of its Secret."""
         data = self.data(identity)
         return await self.stage.enter(data["user.creds"], data["inbox.prefix"], **options)
 
@@ -227,7 +227,7 @@ async def at_work(
     now: datetime = NOW,
     leader_fence: LeaderFence | None = None,
 ) -> AsyncIterator[AtWork]:
-    """Start an engine that has just listed everything, and wait until it is done."""
+    """Start an engine that has just listed all objects, and wait until it has settled."""
     async with on(Server(objects), stage, now, leader_fence) as it:
         yield it
 
@@ -236,7 +236,7 @@ async def at_work(
 async def on(
     server: Server, stage: Stage, now: datetime = NOW, leader_fence: LeaderFence | None = None
 ) -> AsyncIterator[AtWork]:
-    """Start an engine on a server that another engine may have left."""
+    """Start an engine on a server that another engine may have used."""
     async with working(server, now, leader_fence) as it:
         yield AtWork(it.running, stage)
 
@@ -245,7 +245,7 @@ async def on(
 async def working(
     server: Server, now: datetime = NOW, leader_fence: LeaderFence | None = None
 ) -> AsyncIterator[Working]:
-    """Start an engine on a server, and wait until it is done."""
+    """Start an engine on a server, and wait until it has settled."""
     async with running(server, now, leader_fence, due=True) as it:
         it.engine.queue.add(it.engine.world.brokers.everything())
         work = Working(it)

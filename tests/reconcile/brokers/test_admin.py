@@ -1,4 +1,4 @@
-"""The credential with which Troth administers a broker: wrong, expired, or another by now."""
+"""The credential with which Troth administers a broker: wrong, expired, or rotated by its owner."""
 
 import time
 from collections.abc import Callable
@@ -79,7 +79,7 @@ WRONG: list[tuple[Admin, str]] = [
 
 
 @pytest.mark.parametrize(("wrong", "words"), WRONG)
-async def test_a_credential_that_will_not_do_is_named_and_a_right_one_is_picked_up(
+async def test_invalid_admin_credential_is_named_and_a_valid_one_is_used(
     nats: Stage, wrong: Admin, words: str
 ) -> None:
     async with at_work(nats, market(nats, secret("nats-admin", wrong(nats)))) as it:
@@ -90,7 +90,7 @@ async def test_a_credential_that_will_not_do_is_named_and_a_right_one_is_picked_
         assert it.told("TopicPolicy", ORDERS, "GrantsInSync")[1] == "BrokerUnreachable"
         its = list(wrong(nats).values())
         assert not any(line in str(it.server.events) for value in its for line in secrets(value))
-        it.server.put(secret("nats-admin", given(nats)))  # which nobody watches
+        it.server.put(secret("nats-admin", given(nats)))  # no informer watches it
         await it.later(EVERY)
         assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
         assert {each[2] for each in it.grants()} == {"InSync"}
@@ -100,7 +100,7 @@ def secrets(text: str) -> list[str]:
     return [line for line in text.split() if len(line) > 40]
 
 
-async def test_no_admin_secret_at_all_is_named(nats: Stage) -> None:
+async def test_missing_admin_secret_is_named(nats: Stage) -> None:
     declared = [each for each in market(nats) if each["metadata"]["name"] != "nats-admin"]
     async with at_work(nats, declared) as it:
         _, reason, message = it.told("MessageBroker", MAIN, "Reachable")
@@ -113,7 +113,7 @@ async def test_no_admin_secret_at_all_is_named(nats: Stage) -> None:
         assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
 
 
-async def test_one_that_somebody_else_rotates_is_used_from_the_next_look(nats: Stage) -> None:
+async def test_rotated_admin_credential_is_used_from_the_next_check(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         issued = it.data(CHECKOUT)
         user = read_creds(creds := system_creds(nats))
@@ -126,7 +126,7 @@ async def test_one_that_somebody_else_rotates_is_used_from_the_next_look(nats: S
         assert it.data(CHECKOUT) == issued
 
 
-async def test_one_that_goes_bad_in_between_takes_nothing_along(nats: Stage) -> None:
+async def test_admin_credential_that_becomes_invalid_revokes_nothing(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         before = await nats.standing()
         client = await it.client(CHECKOUT)

@@ -1,6 +1,6 @@
-"""The operator ends at any moment, starts again, or is there twice.
+"""The operator crashes at any moment, restarts, or runs twice.
 
-The broker has what is declared, and nobody has another credential.
+The broker has the declared grants, and no credential changes.
 """
 
 import copy
@@ -30,13 +30,13 @@ from troth.resources.references import Ref
 
 CREDENTIALS = [("Secret", Ref("shop", f"{each}-main")) for each in ("checkout", "fulfilment")]
 MOST = 60
-"""More writes than any story here has."""
+"""More writes than any test here makes."""
 Story = Callable[[Server, Stage], Awaitable[None]]
 REFUNDS = policy("refunds", topic={"name": "prod.refunds"}, producers=[producer("checkout")])
 
 
 class Mortal(Server):
-    """After the write of a given number the process is gone: nothing is written any more."""
+    """Ends the process after a given write: nothing is written after it."""
 
     def __init__(self, objects: Iterable[Manifest], ends_after: int) -> None:
         super().__init__(objects)
@@ -56,7 +56,7 @@ class Mortal(Server):
 
     @property
     def ended(self) -> bool:
-        """Whether that write has been."""
+        """Whether that write has happened."""
         return 0 < self.ends_after <= len(self.log)
 
     def _live(self) -> None:
@@ -64,7 +64,7 @@ class Mortal(Server):
             raise Crashed
 
     def kept(self) -> dict[Place, str]:
-        """Every credential that clients may have read."""
+        """Return every credential that clients may have read."""
         found = ((each, self.objects.get(each)) for each in CREDENTIALS)
         return {place: secret["data"]["user.creds"] for place, secret in found if secret}
 
@@ -82,16 +82,16 @@ async def revoke(server: Server, nats: Stage) -> None:
 
 
 async def survives(server: Mortal, nats: Stage, story: Story) -> bool:
-    """Let the process end in a story; say whether it did, before the story was over."""
+    """Let the process end during a story; return whether it did before the story was over."""
     try:
         await story(server, nats)
-    except (Crashed, AssertionError, KeyError, StopIteration):  # of what was not written any more
+    except (Crashed, AssertionError, KeyError, StopIteration):  # because of the missing writes
         assert server.ended
     ended, server.ends_after = server.ended, 0
     return ended
 
 
-async def test_wherever_it_ends_all_is_granted_and_no_credential_is_made_twice(
+async def test_crash_at_any_write_grants_all_and_issues_no_credential_twice(
     nats_server: NatsServer,
 ) -> None:
     for k in range(1, MOST):
@@ -110,7 +110,7 @@ async def test_wherever_it_ends_all_is_granted_and_no_credential_is_made_twice(
     assert 10 < k < MOST - 1
 
 
-async def test_wherever_it_ends_all_is_taken_back(nats_server: NatsServer) -> None:
+async def test_crash_at_any_write_still_revokes_all(nats_server: NatsServer) -> None:
     for k in range(1, MOST):
         async with stage(nats_server) as nats:
             server = Mortal(market(nats), 0)
@@ -128,7 +128,7 @@ async def test_wherever_it_ends_all_is_taken_back(nats_server: NatsServer) -> No
     assert 4 < k < MOST - 1
 
 
-async def test_a_second_visit_and_a_restart_write_and_push_nothing(nats: Stage) -> None:
+async def test_second_reconcile_and_restart_write_and_push_nothing(nats: Stage) -> None:
     server = Server(market(nats))
     async with on(server, nats) as it:
         pushes, writes = await nats.pushes(), server.writes
@@ -143,7 +143,7 @@ async def test_a_second_visit_and_a_restart_write_and_push_nothing(nats: Stage) 
         assert server.objects == before
 
 
-async def test_what_changed_while_it_was_away_is_done_once_it_is_back(nats: Stage) -> None:
+async def test_change_during_downtime_is_applied_at_the_next_start(nats: Stage) -> None:
     server = Server(market(nats))
     async with on(server, nats) as it:
         data = it.data(CHECKOUT)
@@ -155,7 +155,7 @@ async def test_what_changed_while_it_was_away_is_done_once_it_is_back(nats: Stag
         assert {rule.principal for rule in (await nats.broker.observe()).rules} == {CONSUMER}
 
 
-async def test_a_copy_that_is_behind_takes_nothing_away_that_another_has_granted(
+async def test_stale_copy_revokes_nothing_that_another_copy_granted(
     nats: Stage,
 ) -> None:
     server = Server(market(nats))
@@ -177,13 +177,13 @@ async def test_a_copy_that_is_behind_takes_nothing_away_that_another_has_granted
 
 
 async def told(it: AtWork, *places: Place) -> None:
-    """Tell a copy of some objects as they are now, and of no others."""
+    """Show a copy the current state of some objects and of no others."""
     for place in places:
         it.running.engine.observe(copy.deepcopy(it.server.objects[place]))
     await it.settle()
 
 
-async def test_a_copy_that_may_not_write_does_nothing_at_the_broker(nats: Stage) -> None:
+async def test_copy_without_the_leader_fence_changes_nothing_at_the_broker(nats: Stage) -> None:
     pushes = await nats.pushes()
     async with at_work(nats, market(nats)) as it:
         assert it.data(FULFILMENT)

@@ -1,4 +1,4 @@
-"""What somebody else does at a NATS: put right where it is Troth's, left alone where it is not."""
+"""Foreign changes on a NATS: Troth restores its own grants and leaves foreign ones alone."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ VOLATILE = ("iss", "iat", "jti")
 
 
 def foreign() -> list[Any]:
-    """Signing keys of others: one that may do anything, and one with a scope like Troth's."""
+    """Return foreign signing keys: one without limits, and one with a scope like Troth's."""
     scope = {
         "kind": "user_scope",
         "key": Key.generate(Kind.ACCOUNT).public,
@@ -44,7 +44,7 @@ def foreign() -> list[Any]:
 
 
 def others(claims: Claims, known: list[Any]) -> str:
-    """All of an account's claims that are not Troth's, byte for byte."""
+    """Return all of an account's foreign claims, byte for byte."""
     left = {name: value for name, value in claims.items() if name not in VOLATILE}
     left["nats"] = {
         **claims["nats"],
@@ -54,7 +54,7 @@ def others(claims: Claims, known: list[Any]) -> str:
 
 
 async def tamper(nats: Stage, principal: str, **template: Any) -> None:
-    """Change what a principal may do, as another administrator does."""
+    """Change a principal's permissions, as another administrator does."""
     claims = await nats.claims()
     (entry,) = (
         each
@@ -65,7 +65,7 @@ async def tamper(nats: Stage, principal: str, **template: Any) -> None:
     await nats.push(claims)
 
 
-async def test_what_is_taken_away_is_put_back_and_told(nats: Stage) -> None:
+async def test_removed_grant_is_restored_and_reported(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         before = await nats.broker.observe()
         assert not await nats.broker.apply(Batch(removals=granted(publish(PUBLISHER, TOPIC))[:1]))
@@ -77,7 +77,7 @@ async def test_what_is_taken_away_is_put_back_and_told(nats: Stage) -> None:
         assert len(it.notes("Repaired")) == 1
 
 
-async def test_what_a_principal_of_troths_is_given_beside_is_taken_away(nats: Stage) -> None:
+async def test_extra_permissions_of_a_troth_principal_are_removed(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         before = await nats.broker.observe()
         await tamper(nats, CONSUMER, pub={"allow": ["prod.>"]}, sub={"allow": [">"]})
@@ -87,7 +87,7 @@ async def test_what_a_principal_of_troths_is_given_beside_is_taken_away(nats: St
         assert len(it.notes("Repaired")) == 1
 
 
-async def test_a_credential_that_is_taken_away_is_put_back_and_is_the_one_it_was(
+async def test_removed_credential_is_restored_unchanged(
     nats: Stage,
 ) -> None:
     async with at_work(nats, market(nats)) as it:
@@ -106,7 +106,7 @@ async def test_a_credential_that_is_taken_away_is_put_back_and_is_the_one_it_was
         assert it.notes("Repaired")
 
 
-async def test_foreign_users_are_as_they_were_whatever_is_done(nats: Stage) -> None:
+async def test_foreign_users_are_never_changed(nats: Stage) -> None:
     claims, known = await nats.claims(), foreign()
     claims["nats"]["signing_keys"] = known
     claims["nats"]["revocations"] = {Key.generate(Kind.USER).public: 3}
@@ -123,8 +123,8 @@ async def test_foreign_users_are_as_they_were_whatever_is_done(nats: Stage) -> N
         assert (await nats.claims())["nats"]["signing_keys"] == known
 
 
-async def test_only_what_is_just_as_declared_is_taken_in(nats: Stage) -> None:
-    """Somebody has already made a principal of that name, and one that Troth knows nothing of."""
+async def test_only_grants_that_match_the_declaration_are_adopted(nats: Stage) -> None:
+    """Another administrator made a declared principal and one unknown to Troth."""
     wanted, wider = publish(PUBLISHER, TOPIC), publish("troth-shop.other", "prod.secret")
     await nats.give([PUBLISHER, "troth-shop.other"], wanted, wider)
     async with at_work(nats, market(nats)) as it:
@@ -137,9 +137,7 @@ async def test_only_what_is_just_as_declared_is_taken_in(nats: Stage) -> None:
 
 
 @pytest.mark.parametrize("mode", ["Observe", "Plan"])
-async def test_where_nothing_is_enforced_nothing_is_written_but_a_status(
-    nats: Stage, mode: str
-) -> None:
+async def test_only_a_status_is_written_without_enforcement(nats: Stage, mode: str) -> None:
     pushes = await nats.pushes()
     async with at_work(nats, market(nats, mode=mode)) as it:
         await it.later(EVERY)
@@ -159,7 +157,7 @@ def written(it: AtWork) -> list[tuple[str, Ref]]:
     return [place for place in it.server.log if place[0] in ("ConfigMap", "Secret")]
 
 
-async def test_what_was_enforced_stays_once_it_is_only_observed(nats: Stage) -> None:
+async def test_enforced_grants_stay_when_the_mode_changes_to_observe(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         before, ledger, client = await nats.standing(), it.ledger, await it.client(CHECKOUT)
         data = it.data(CHECKOUT)
@@ -176,14 +174,14 @@ async def test_what_was_enforced_stays_once_it_is_only_observed(nats: Stage) -> 
 
 
 def many(count: int) -> list[Any]:
-    """One policy that grants `checkout` to publish, for each of so many topics."""
+    """Return policies that each grant `checkout` to publish one topic."""
     return [
         policy(f"p{each}", topic={"name": f"prod.t{each}"}, producers=[producer("checkout")])
         for each in range(count)
     ]
 
 
-async def test_removals_beyond_the_brake_wait_until_a_person_lets_just_them_pass(
+async def test_removals_beyond_the_brake_wait_until_a_user_allows_them(
     nats: Stage,
 ) -> None:
     policies = many(21)
@@ -210,7 +208,7 @@ async def test_removals_beyond_the_brake_wait_until_a_person_lets_just_them_pass
         assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
 
 
-async def test_an_identity_that_goes_with_more_than_the_brake_lets_pass_waits_whole(
+async def test_identity_removal_beyond_the_brake_waits_as_a_whole(
     nats: Stage,
 ) -> None:
     policies = many(21)
@@ -226,8 +224,8 @@ async def test_an_identity_that_goes_with_more_than_the_brake_lets_pass_waits_wh
         assert {rule.principal for rule in it.ledger.rules} == {CONSUMER}
 
 
-async def test_a_forged_secret_gives_nobody_anything(nats: Stage) -> None:
-    """Whoever may write Secrets in a namespace writes one with another's principal."""
+async def test_forged_secret_grants_nothing(nats: Stage) -> None:
+    """A user who may write Secrets in a namespace writes one with a foreign principal."""
     await nats.broker.apply(
         Batch((nats.issue("stranger"),), granted(publish("stranger", "prod.x")))
     )
@@ -244,7 +242,7 @@ async def test_a_forged_secret_gives_nobody_anything(nats: Stage) -> None:
         await it.later(EVERY)
         assert await nats.standing() == before
         assert it.ledger == kept
-        await it.put(forged)  # in the place of one's own: it is replaced
+        await it.put(forged)  # in place of the own Secret: Troth replaces it
         await it.later(EVERY)
         assert json.loads(it.data(CHECKOUT)["troth.json"])["principal"] == PUBLISHER
         assert {place for place in it.ledger.credentials if place[0] == CONSUMER} == {

@@ -1,4 +1,4 @@
-"""What ends at a NATS when a policy, an identity, a namespace or the broker itself goes."""
+"""Revocation on a NATS when a policy, an identity, a namespace or the broker is deleted."""
 
 from datetime import timedelta
 
@@ -37,7 +37,7 @@ async def nothing_left(it: AtWork, *data: dict[str, str]) -> None:
 
 
 async def publishes(it: AtWork, data: dict[str, str]) -> bool:
-    """Whether a message to the topic arrives that is published with a credential."""
+    """Return whether a message published with a credential arrives."""
     witness = await it.stage.witness()
     ears = Ears(witness)
     await ears.listen(TOPIC)
@@ -51,7 +51,7 @@ async def publishes(it: AtWork, data: dict[str, str]) -> bool:
     return ears.heard[TOPIC, ""] == {b"one"}
 
 
-async def test_what_two_policies_grant_stays_until_both_are_gone(nats: Stage) -> None:
+async def test_grant_of_two_policies_stays_until_both_are_deleted(nats: Stage) -> None:
     twice = publisher("checkout", "orders", "twin")
     twin = policy("twin", producers=[producer("checkout")])
     async with at_work(nats, market(nats, twin, twice)) as it:
@@ -68,7 +68,7 @@ async def test_what_two_policies_grant_stays_until_both_are_gone(nats: Stage) ->
         await nothing_left(it, data)
 
 
-async def test_an_identity_that_goes_while_it_is_connected_is_cut(nats: Stage) -> None:
+async def test_deleted_identity_is_disconnected(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         data, client, other = (
             it.data(CHECKOUT),
@@ -86,7 +86,7 @@ async def test_an_identity_that_goes_while_it_is_connected_is_cut(nats: Stage) -
         assert states["shop/fulfilment"] == ("InSync", "")
 
 
-async def test_an_identity_that_comes_back_has_another_credential(nats: Stage) -> None:
+async def test_recreated_identity_gets_another_credential(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         data = it.data(CHECKOUT)
         await it.delete("ServiceIdentity", CHECKOUT)
@@ -96,7 +96,7 @@ async def test_an_identity_that_comes_back_has_another_credential(nats: Stage) -
         assert not await it.enters(data["user.creds"], data["inbox.prefix"])
 
 
-async def test_a_broker_that_is_deleted_before_its_policies_has_everything_taken_back(
+async def test_broker_deleted_before_its_policies_has_everything_revoked(
     nats: Stage,
 ) -> None:
     async with at_work(nats, market(nats)) as it:
@@ -112,7 +112,7 @@ async def test_a_broker_that_is_deleted_before_its_policies_has_everything_taken
         assert ("TopicPolicy", ORDERS) not in it.server.objects
 
 
-async def test_a_broker_that_is_declared_anew_is_granted_everything_anew(nats: Stage) -> None:
+async def test_recreated_broker_gets_everything_again(nats: Stage) -> None:
     declared = market(nats)
     async with at_work(nats, declared) as it:
         data = it.data(CHECKOUT)
@@ -125,7 +125,7 @@ async def test_a_broker_that_is_declared_anew_is_granted_everything_anew(nats: S
 
 
 @pytest.mark.parametrize("with_broker", [False, True])
-async def test_what_is_retained_stays_and_works(nats: Stage, with_broker: bool) -> None:
+async def test_retained_grant_stays_and_works(nats: Stage, with_broker: bool) -> None:
     kept = orders(onDelete="Retain")
     async with at_work(nats, market(nats, kept)) as it:
         data, client = it.data(CHECKOUT), await it.client(CHECKOUT)
@@ -141,15 +141,15 @@ async def test_what_is_retained_stays_and_works(nats: Stage, with_broker: bool) 
         await it.later(EVERY)
         assert it.data(CHECKOUT) == data
         assert it.ledger.retained == it.ledger.rules
-        await it.delete("ServiceIdentity", CHECKOUT)  # with whom it goes after all
+        await it.delete("ServiceIdentity", CHECKOUT)  # revokes the retained grants of this identity
         assert client.is_closed
         assert {rule.principal for rule in it.ledger.rules} == {CONSUMER}
-        await it.put(orders())  # covers the rest, which goes with it
+        await it.put(orders())  # covers the rest, which is revoked with it
         await it.delete("TopicPolicy", ORDERS)
         await nothing_left(it, data)
 
 
-async def test_a_namespace_that_may_not_use_the_broker_any_more_loses_everything(
+async def test_namespace_no_longer_allowed_at_the_broker_loses_everything(
     nats: Stage,
 ) -> None:
     async with at_work(nats, market(nats)) as it:
@@ -164,7 +164,7 @@ async def test_a_namespace_that_may_not_use_the_broker_any_more_loses_everything
         assert await publishes(it, it.data(CHECKOUT))
 
 
-async def test_a_namespace_of_another_environment_loses_everything(nats: Stage) -> None:
+async def test_namespace_of_another_environment_loses_everything(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         data, client = it.data(CHECKOUT), await it.client(CHECKOUT)
         await it.put(namespace("shop", domain="none"))
@@ -173,7 +173,7 @@ async def test_a_namespace_of_another_environment_loses_everything(nats: Stage) 
         assert not await it.enters(data["user.creds"], data["inbox.prefix"])
 
 
-async def test_one_side_that_takes_its_word_back_ends_the_grant_of_that_one(nats: Stage) -> None:
+async def test_withdrawn_consent_of_one_side_ends_only_its_grant(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         data, other = it.data(CHECKOUT), await it.client(FULFILMENT)
         await it.put(orders(producers=[], consumers=[consumer("fulfilment", "fulfilment")]))

@@ -1,4 +1,4 @@
-"""Why a broker cannot be worked with is told by a reason of few, whichever adapter said it."""
+"""Faults of a broker have one of a few reasons, independent of the adapter."""
 
 import pytest
 
@@ -27,14 +27,12 @@ MAIN = Ref("messaging", "main")
         (BrokerError("said"), "BrokerFailed"),
     ],
 )
-def test_each_kind_of_error_has_its_reason_and_its_own_sentence(
-    error: BrokerError, reason: str
-) -> None:
+def test_each_error_has_its_reason_and_message(error: BrokerError, reason: str) -> None:
     fault = fault_of(error, MAIN)
     assert (fault.reason, fault.message) == (reason, "said")
 
 
-def test_a_secret_that_is_not_there_is_named() -> None:
+def test_missing_secret_is_named() -> None:
     fault = fault_of(missing(Ref("messaging", "kafka-admin")), MAIN)
     assert fault.reason == "SecretMissing"
     assert "messaging/kafka-admin" in fault.message

@@ -1,4 +1,4 @@
-"""The ledger of what Troth made at a broker, when it is lost, spoilt or not Troth's."""
+"""The ledger of Troth's grants at a broker, if it is lost, corrupted or foreign."""
 
 import base64
 from datetime import timedelta
@@ -30,7 +30,7 @@ from troth.world.facts.broker import Ledger
 from troth.world.observation.ledger import ledger_manifest, ledger_ref
 
 LEFT = publish("troth-shop.gone", "prod.other")
-"""What Troth granted once and nobody declares any more."""
+"""Former grant of Troth that is no longer declared."""
 
 
 async def leave_behind(nats: Stage) -> None:
@@ -41,13 +41,13 @@ async def lose(it: AtWork) -> None:
     await it.delete("ConfigMap", LEDGER)
 
 
-async def test_the_first_ledger_is_not_told_as_one_that_was_lost(nats: Stage) -> None:
+async def test_first_ledger_is_not_reported_as_lost(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         assert it.ledger.rules
         assert it.server.reasons().count("LedgerLost") == 0
 
 
-async def test_when_the_ledger_is_lost_nothing_is_removed_and_it_is_said(nats: Stage) -> None:
+async def test_lost_ledger_is_reported_and_nothing_is_removed(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         before, issued = it.ledger, it.data(CHECKOUT)
         await leave_behind(nats)
@@ -55,7 +55,7 @@ async def test_when_the_ledger_is_lost_nothing_is_removed_and_it_is_said(nats: S
         await lose(it)
         seen = await nats.broker.observe()
         assert rules([LEFT]) <= seen.rules
-        assert it.ledger == before  # what is declared was taken in
+        assert it.ledger == before  # the declared grants are adopted
         assert it.data(CHECKOUT) == issued
         assert client.is_connected
         (note,) = it.notes("LedgerLost")
@@ -68,8 +68,10 @@ async def test_when_the_ledger_is_lost_nothing_is_removed_and_it_is_said(nats: S
         assert len(it.notes("LedgerLost")) == 1
 
 
-async def test_what_a_lost_ledger_knew_of_somebody_declared_stays_as_well(nats: Stage) -> None:
-    """Nobody can tell whether it was Troth's; whoever looks after the broker is told to."""
+async def test_undeclared_grants_of_troths_principals_survive_a_lost_ledger(
+    nats: Stage,
+) -> None:
+    """Troth cannot know whether it made them, so the status reports them to the broker's owner."""
     more = publish(PUBLISHER, "prod.retained")
     server = Server(market(nats))
     async with on(server, nats) as it:
@@ -88,7 +90,7 @@ async def test_what_a_lost_ledger_knew_of_somebody_declared_stays_as_well(nats: 
         assert not it.ledger.left
 
 
-async def test_a_policy_that_goes_while_its_ledger_is_lost_says_what_stays(nats: Stage) -> None:
+async def test_policy_deleted_while_its_ledger_is_lost_reports_what_stays(nats: Stage) -> None:
     server = Server(market(nats))
     async with on(server, nats) as it:
         await it.settle()
@@ -110,7 +112,7 @@ def spoilt(data: str) -> Manifest:
 
 
 @pytest.mark.parametrize("data", ["", "no base64", base64.b64encode(b"no gzip").decode()])
-async def test_nothing_is_done_by_a_ledger_that_cannot_be_read(nats: Stage, data: str) -> None:
+async def test_unreadable_ledger_stops_all_changes(nats: Stage, data: str) -> None:
     async with at_work(nats, market(nats)) as it:
         good = it.server.objects["ConfigMap", LEDGER]
         pushes = await nats.pushes()
@@ -127,7 +129,7 @@ async def test_nothing_is_done_by_a_ledger_that_cannot_be_read(nats: Stage, data
         assert not (await nats.broker.observe()).rules
 
 
-async def test_a_broker_goes_whose_ledger_cannot_be_read_and_says_whose_things_stay(
+async def test_deletion_of_a_broker_with_an_unreadable_ledger_reports_what_stays(
     nats: Stage,
 ) -> None:
     async with at_work(nats, market(nats)) as it:
@@ -140,8 +142,8 @@ async def test_a_broker_goes_whose_ledger_cannot_be_read_and_says_whose_things_s
         assert "0 rules" not in note
 
 
-async def test_a_ledger_of_another_namespace_is_not_believed(nats: Stage) -> None:
-    """Whoever may write ConfigMaps somewhere could have anybody's rules removed."""
+async def test_ledger_of_another_namespace_is_ignored(nats: Stage) -> None:
+    """Otherwise a user who may write ConfigMaps anywhere could have foreign rules removed."""
     foreign = publish("stranger", "prod.orders.v1")
     assert not await nats.broker.apply(Batch((nats.issue("stranger"),), tuple(rules([foreign]))))
     forged = ledger_manifest(OWN, MessageBroker.parse(a_broker()), Ledger(rules([foreign])))
@@ -158,10 +160,10 @@ async def test_a_ledger_of_another_namespace_is_not_believed(nats: Stage) -> Non
         }
 
 
-async def test_nothing_is_changed_where_something_else_stands_in_the_ledgers_place(
+async def test_foreign_object_in_the_ledgers_place_stops_all_changes(
     nats: Stage,
 ) -> None:
-    """It could not be written down what Troth made, and nothing would ever be taken back."""
+    """Troth could not record its grants and so could never revoke them."""
     taken = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -183,7 +185,7 @@ async def test_nothing_is_changed_where_something_else_stands_in_the_ledgers_pla
 
 
 class Hiding(Server):
-    """Has an object that the engine is not told of, as the informers' selections have it."""
+    """Server with an object that the informers' selectors hide from the engine."""
 
     def __init__(self, objects: list[Manifest], hidden: Manifest) -> None:
         super().__init__(objects)

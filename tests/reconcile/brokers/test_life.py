@@ -1,4 +1,4 @@
-"""What a team declares about a topic, at a real NATS: granted, refused, taken back."""
+"""A team's declarations about a topic on a real NATS: granted, denied, revoked."""
 
 import pytest
 from nats.errors import Error
@@ -15,7 +15,7 @@ from tests.reconcile.brokers.at_work import (
 )
 
 
-async def test_what_is_declared_works_and_what_is_not_is_refused(nats: Stage) -> None:
+async def test_declared_access_works_and_other_access_is_denied(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
         assert it.told("TopicPolicy", ORDERS, "Ready")[:2] == ("True", "InPlace")
@@ -33,7 +33,7 @@ async def test_what_is_declared_works_and_what_is_not_is_refused(nats: Stage) ->
         assert ears.heard[TOPIC, "fulfilment"] == {b"one"}
 
 
-async def test_a_deleted_policy_takes_its_credentials_along(nats: Stage) -> None:
+async def test_deleted_policy_revokes_its_credentials(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         creds = it.data(CHECKOUT)
         client = await it.client(CHECKOUT)

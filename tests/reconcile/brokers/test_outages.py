@@ -1,4 +1,4 @@
-"""A NATS that is away when it is wanted: nothing is lost, and a status says what is waited for."""
+"""A NATS that is down: no change is lost, and a status names what Troth waits for."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -33,7 +33,7 @@ SECRET = ("Secret", Ref("shop", "checkout-main"))
 
 
 class Downfall(Server):
-    """The broker goes down right after the first write of an object that is such."""
+    """Stops the broker right after the first write of an object that `such` selects."""
 
     def __init__(
         self, objects: list[Manifest], stage: Stage, such: Callable[[Place, Manifest], bool]
@@ -61,9 +61,9 @@ def is_credential(place: Place, _: Manifest) -> bool:
 
 @pytest.fixture
 def served(nats_server: NatsServer) -> Iterator[NatsServer]:
-    """The server, which a test may stop: it is up again afterwards."""
+    """The NATS server, restarted after a test that stops it."""
     yield nats_server
-    with suppress(SandboxError):  # it is stopped already
+    with suppress(SandboxError):  # already stopped
         nats_server.stop(grace=0)
     nats_server.restart()
 
@@ -76,7 +76,7 @@ async def all_granted(it: AtWork) -> None:
         await (await it.client(identity)).close()
 
 
-async def test_a_broker_that_is_down_at_the_start_is_granted_everything_once_it_is_there(
+async def test_broker_down_at_the_start_gets_all_grants_once_it_is_up(
     nats: Stage, served: NatsServer
 ) -> None:
     served.stop(grace=0)
@@ -92,7 +92,7 @@ async def test_a_broker_that_is_down_at_the_start_is_granted_everything_once_it_
         await all_granted(it)
 
 
-async def test_a_broker_that_is_down_is_asked_ever_more_seldom_and_no_status_says_it_twice(
+async def test_broker_that_is_down_is_retried_with_backoff_and_one_status(
     nats: Stage, served: NatsServer
 ) -> None:
     served.stop(grace=0)
@@ -105,14 +105,14 @@ async def test_a_broker_that_is_down_is_asked_ever_more_seldom_and_no_status_say
         assert it.server.writes == writes
 
 
-async def test_what_was_written_into_the_ledger_before_it_went_down_is_done_later(
+async def test_changes_recorded_before_an_outage_are_applied_after_it(
     nats: Stage, served: NatsServer
 ) -> None:
     server = Downfall(market(nats), nats, has_rules)
     async with on(server, nats) as it:
         assert server.down
         assert it.ledger.rules
-        assert set(it.ledger.credentials.values()) == {""}  # being told; not known to be good
+        assert set(it.ledger.credentials.values()) == {""}  # in progress, not known to be applied
         assert it.told("MessageBroker", MAIN, "Reachable")[:2] == ("False", "Unreachable")
         issued = it.data(CHECKOUT)
         served.restart()
@@ -125,7 +125,7 @@ async def test_what_was_written_into_the_ledger_before_it_went_down_is_done_late
         ]
 
 
-async def test_a_credential_that_was_issued_before_it_went_down_is_the_one_that_works_later(
+async def test_credential_issued_before_an_outage_works_after_it(
     nats: Stage, served: NatsServer
 ) -> None:
     server = Downfall(market(nats), nats, is_credential)
@@ -138,7 +138,7 @@ async def test_a_credential_that_was_issued_before_it_went_down_is_the_one_that_
         assert it.data(CHECKOUT) == issued
 
 
-async def test_what_is_taken_back_while_it_is_down_is_gone_once_it_is_there(
+async def test_revocation_during_an_outage_is_applied_after_it(
     nats: Stage, served: NatsServer
 ) -> None:
     async with at_work(nats, market(nats)) as it:
@@ -158,7 +158,7 @@ async def test_what_is_taken_back_while_it_is_down_is_gone_once_it_is_there(
         assert not await it.enters(data["user.creds"], data["inbox.prefix"])
 
 
-async def test_a_broker_that_is_gone_for_good_keeps_no_policy_from_being_deleted(
+async def test_permanently_lost_broker_does_not_block_policy_deletion(
     nats: Stage, served: NatsServer
 ) -> None:
     async with at_work(nats, market(nats)) as it:
@@ -173,14 +173,14 @@ async def test_a_broker_that_is_gone_for_good_keeps_no_policy_from_being_deleted
         (left,) = it.notes("LeftBehind")
         assert "Publish prod.orders.v1 by shop/checkout" in left
         assert "the credential of shop/fulfilment" in left
-        assert it.ledger == granted  # it stays, so that all is revoked should the broker come back
+        assert it.ledger == granted  # it stays, to revoke everything if the broker returns
         served.restart()
         await it.later(timedelta(minutes=1))
         assert not it.ledger.rules
         assert not await it.enters(data["user.creds"], data["inbox.prefix"])
 
 
-async def test_a_broker_that_is_gone_for_good_can_be_deleted_with_its_policies(
+async def test_permanently_lost_broker_can_be_deleted_with_its_policies(
     nats: Stage, served: NatsServer
 ) -> None:
     async with at_work(nats, market(nats)) as it:

@@ -1,4 +1,4 @@
-"""A change that the broker does not carry out: nobody else waits for it, and it is tried again."""
+"""A change that the broker rejects delays no other change and is retried."""
 
 import json
 from datetime import timedelta
@@ -19,16 +19,16 @@ from troth.brokers.nats.jwt import Key, Kind
 from troth.resources.references import Ref
 
 NO_KEY = Key.generate(Kind.OPERATOR).public
-"""What the broker takes for nobody's signing key."""
+"""Key that the broker does not accept as a signing key."""
 
 
 async def spoil(it: AtWork) -> None:
-    """The namespace changes its own credential to one that cannot be put in."""
+    """Change the namespace's own credential to one that the broker rejects."""
     current = json.loads(it.data(CHECKOUT)["troth.json"])["current"]
     await it.put(it.secret_saying(CHECKOUT, current={**current, "fingerprint": NO_KEY}))
 
 
-async def test_one_that_is_refused_is_said_and_keeps_nobody_else_back(nats: Stage) -> None:
+async def test_rejected_change_is_reported_and_delays_no_other(nats: Stage) -> None:
     refunds = policy("refunds", topic={"name": "prod.refunds"}, consumers=[consumer("fulfilment")])
     async with at_work(nats, market(nats)) as it:
         await spoil(it)
@@ -38,7 +38,7 @@ async def test_one_that_is_refused_is_said_and_keeps_nobody_else_back(nats: Stag
         states = {each[0]: each[2:] for each in it.grants()}
         assert states["shop/checkout"] == ("Live", "BrokerRefused")
         assert states["shop/fulfilment"] == ("InSync", "")
-        await it.later(timedelta(minutes=3))  # it is tried ever more seldom by now
+        await it.later(timedelta(minutes=3))  # the backoff is long by now
         await it.put(refunds)
         await it.put(subscriber("fulfilment", "orders", "refunds"))
         assert {each[2] for each in it.grants(Ref("shop", "refunds"))} == {"InSync"}
@@ -48,7 +48,7 @@ async def test_one_that_is_refused_is_said_and_keeps_nobody_else_back(nats: Stag
         )
 
 
-async def test_it_is_tried_again_ever_more_seldom(nats: Stage) -> None:
+async def test_rejected_change_is_retried_with_backoff(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         pushes = await nats.pushes()
         await spoil(it)
@@ -64,7 +64,7 @@ async def test_it_is_tried_again_ever_more_seldom(nats: Stage) -> None:
         assert it.server.writes == writes
 
 
-async def test_once_it_is_mended_it_is_done(nats: Stage) -> None:
+async def test_corrected_change_is_applied(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         await spoil(it)
         await it.delete("Secret", Ref("shop", "checkout-main"))

@@ -1,4 +1,4 @@
-"""A credential is replaced at a real NATS while its client goes on, and the old one ends."""
+"""Credential rotation on a real NATS: clients that reread their Secret keep working."""
 
 import pytest
 from nats.errors import Error
@@ -19,7 +19,7 @@ def phase(it: AtWork) -> str:
 
 
 async def publishes(it: AtWork) -> None:
-    """A program starts, reads its Secret and publishes."""
+    """Start a program that reads its Secret and publishes."""
     client = await it.client(CHECKOUT)
     await client.publish(TOPIC, b"one")
     await client.flush()
@@ -27,7 +27,7 @@ async def publishes(it: AtWork) -> None:
     await client.close()
 
 
-async def test_who_rereads_the_secret_is_never_refused_and_the_old_one_ends(nats: Stage) -> None:
+async def test_client_that_rereads_its_secret_works_and_the_old_one_is_revoked(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         old, still = it.data(CHECKOUT), await it.client(CHECKOUT)
         await it.later(EVERY)

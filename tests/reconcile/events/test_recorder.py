@@ -1,4 +1,4 @@
-"""Events are made beside the visits: nothing waits for one, and none is made without leave."""
+"""The event recorder posts Events outside the reconcile loop, and only as the leader."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ def event(note: str) -> Manifest:
 
 
 class Taking:
-    """Takes Events, once it is let."""
+    """Accepts Events while `going` is set."""
 
     def __init__(self, *refused: str) -> None:
         self.notes: list[str] = []
@@ -37,55 +37,55 @@ class Taking:
 
 @pytest.fixture(autouse=True)
 def _fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that another test has used keeps what was configured then."""
+    """Replace the logger: one that another test used keeps its configuration."""
     structlog.reset_defaults()
     monkeypatch.setattr(module, "log", structlog.get_logger())
 
 
-async def test_they_are_made_in_their_order_and_nobody_waits() -> None:
+async def test_events_are_posted_in_order_without_blocking() -> None:
     server = Taking()
     server.going.clear()
-    telling = EventRecorder(server.create, LeaderFence())
+    recorder = EventRecorder(server.create, LeaderFence())
     for note in "abc":
-        telling.tell(event(note))
+        recorder.record(event(note))
     await asyncio.sleep(0)
     assert not server.notes
     server.going.set()
-    await telling.told()
+    await recorder.flush()
     assert server.notes == ["a", "b", "c"]
-    telling.tell(event("d"))
-    await telling.told()
+    recorder.record(event("d"))
+    await recorder.flush()
     assert server.notes == ["a", "b", "c", "d"]
 
 
-async def test_one_that_is_refused_is_logged_with_what_it_said_and_stops_no_other() -> None:
+async def test_refused_event_is_logged_and_does_not_stop_others() -> None:
     server = Taking("a")
-    telling = EventRecorder(server.create, LeaderFence())
+    recorder = EventRecorder(server.create, LeaderFence())
     with capture_logs() as logged:
         for note in "ab":
-            telling.tell(event(note))
-        await telling.told()
+            recorder.record(event(note))
+        await recorder.flush()
     assert server.notes == ["b"]
     (lost,) = logged
     assert (lost["event"], lost["lost"]) == ("event lost", "Repaired: a")
 
 
-async def test_without_leave_to_write_they_wait() -> None:
+async def test_events_wait_for_the_leader_fence() -> None:
     server, leader_fence = Taking(), LeaderFence(remaining=0)
-    telling = EventRecorder(server.create, leader_fence)
-    telling.tell(event("a"))
+    recorder = EventRecorder(server.create, leader_fence)
+    recorder.record(event("a"))
     await asyncio.sleep(0.01)
     assert not server.notes
     leader_fence.remaining = 1.0
-    await telling.told()
+    await recorder.flush()
     assert server.notes == ["a"]
 
 
-async def test_more_than_can_wait_are_lost_and_that_is_logged() -> None:
+async def test_events_beyond_the_limit_are_lost_and_logged() -> None:
     server = Taking()
-    telling = EventRecorder(server.create, LeaderFence())
+    recorder = EventRecorder(server.create, LeaderFence())
     with capture_logs() as logged:
         for number in range(MOST + 1):
-            telling.tell(event(str(number)))
+            recorder.record(event(str(number)))
     assert [each["lost"] for each in logged] == [f"Repaired: {MOST}"]
-    await telling.close()
+    await recorder.close()

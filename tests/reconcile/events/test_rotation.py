@@ -1,4 +1,4 @@
-"""What a person hears of a rotation: every phase, in words, once."""
+"""Events of a rotation: one for every phase."""
 
 import asyncio
 import re
@@ -33,7 +33,7 @@ OF_PAYMENTS = ("CredentialRotation", Ref("shop", "payments-rotation"))
 
 @asynccontextmanager
 async def settled() -> AsyncIterator[Running]:
-    """A shop in which everything is in place, a day after it began, and nothing is to be told."""
+    """Start an engine on a settled shop, a day after its creation, without Events."""
     server = Server([namespace("shop", domain="production"), domain(), identity()])
     async with running(server, due=True) as it:
         await it.settle()
@@ -46,13 +46,13 @@ async def live(it: Running, length: timedelta, step: timedelta = STEP) -> None:
     until = it.clock.now() + length
     while it.clock.now() < until:
         await it.clock.move_to(it.clock.now() + step)
-        for _ in range(8):  # due keys are queued by a task of their own
+        for _ in range(8):  # another task queues keys that are due
             await asyncio.sleep(0)
         await it.settle()
 
 
 async def look_again(it: Running) -> None:
-    """As after the backoff of a refused write, which goes by a clock that is not moved here."""
+    """Reconcile as after the backoff of a refused write, whose clock does not advance here."""
     it.engine.queue.add([domain_key("production"), rotation_key(OF_ROOT[1])])
     await it.settle()
 
@@ -65,7 +65,7 @@ async def until(it: Running, phase: str) -> None:
 
 
 async def ask(it: Running, **spec: str) -> None:
-    """Ask for a new root now, or as `spec` says."""
+    """Request a root rotation now, or as `spec` says."""
     asked = spec or {"requestedAt": stamp(it.clock.now())}
     await it.put(rotation("TrustDomain", "production", OWN, **asked))
 
@@ -75,7 +75,7 @@ def active(it: Running) -> str:
 
 
 def told(it: Running, place: Place) -> list[tuple[str, str, str]]:
-    """Type, reason and note of every Event about an object, in order."""
+    """Return type, reason and note of every Event about an object, in order."""
     return [
         (event["type"], event["reason"], event["note"])
         for event in it.server.events
@@ -91,7 +91,7 @@ def refusing(*refused: Place) -> Callable[[Place], ApiError | None]:
     return lambda place: ApiError(403, "Forbidden", "not yours") if place in refused else None
 
 
-async def test_every_phase_of_a_root_is_told_once_also_those_that_pass_in_one_visit() -> None:
+async def test_every_phase_of_a_root_is_reported_once_even_in_one_reconcile() -> None:
     async with settled() as it:
         old = active(it)
         await ask(it)
@@ -136,7 +136,7 @@ async def test_every_phase_of_a_root_is_told_once_also_those_that_pass_in_one_vi
         ]
 
 
-async def test_the_one_who_asked_is_told_of_each_phase_too() -> None:
+async def test_credential_rotation_gets_an_event_for_each_phase() -> None:
     async with settled() as it:
         await ask(it)
         asked_at = stamp(it.clock.now())
@@ -161,7 +161,7 @@ async def test_the_one_who_asked_is_told_of_each_phase_too() -> None:
         ]
 
 
-async def test_a_certificate_that_was_asked_for_is_told_on_both() -> None:
+async def test_requested_certificate_is_reported_on_both_objects() -> None:
     async with settled() as it:
         await it.put(rotation())
         it.server.events.clear()
@@ -176,7 +176,7 @@ async def test_a_certificate_that_was_asked_for_is_told_on_both() -> None:
         assert [reason for _, reason, _ in told(it, PAYMENTS)] == ["Reissued"]
 
 
-async def test_what_holds_a_rotation_up_is_a_warning_once_and_not_at_every_look() -> None:
+async def test_blocker_is_one_warning_and_not_one_per_reconcile() -> None:
     async with settled() as it:
         bundle = ("ConfigMap", Ref("shop", "trust-bundle"))
         it.server.refuses = refusing(bundle)
@@ -191,7 +191,7 @@ async def test_what_holds_a_rotation_up_is_a_warning_once_and_not_at_every_look(
             assert note.startswith("the bundle of namespace shop does not have the new root yet")
 
 
-async def test_an_emergency_is_a_warning_and_says_who_is_refused() -> None:
+async def test_compromise_is_a_warning_that_names_the_rejected() -> None:
     async with settled() as it:
         old = active(it)
         it.server.refuses = refusing(("Secret", Ref("shop", "payments-identity")))
@@ -226,7 +226,7 @@ async def test_an_emergency_is_a_warning_and_says_who_is_refused() -> None:
         )
 
 
-async def test_a_retiring_root_that_is_compromised_is_a_warning() -> None:
+async def test_compromised_retiring_root_is_a_warning() -> None:
     async with settled() as it:
         old = active(it)
         await ask(it)
@@ -240,7 +240,7 @@ async def test_a_retiring_root_that_is_compromised_is_a_warning() -> None:
         assert note.startswith(f"{old} is revoked, and Troth did not wait for its users")
 
 
-async def test_a_root_that_is_dropped_before_it_signs_is_told() -> None:
+async def test_root_dropped_before_it_signs_is_reported() -> None:
     async with settled() as it:
         await ask(it)
         listed = it.server.objects[DOMAIN]["status"]["authorities"]
@@ -267,7 +267,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
         (["a"], ["a"], []),
         (["a", "b"], ["b"], []),
         (["a"], ["a", "b"], ["b; see blockers in the status for the others"]),
-        # one more has come into view at the end, and was there before
+        # the limit now shows one more at the end, which existed before
         (list(LETTERS[:MOST_BLOCKERS]), list(LETTERS[1 : MOST_BLOCKERS + 1]), []),
         (
             list(LETTERS[1 : MOST_BLOCKERS + 1]),
@@ -276,7 +276,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
         ),
     ],
 )
-def test_only_a_blocker_that_is_new_is_told(
+def test_only_a_new_blocker_is_reported(
     before: list[str], after: list[str], heard: list[str]
 ) -> None:
     of_domain = of_trust_domain(blocked(before), blocked(after))
@@ -285,26 +285,26 @@ def test_only_a_blocker_that_is_new_is_told(
     assert [each.note for each in of_rotation] == heard
 
 
-def test_the_same_blocker_in_another_phase_is_told_again() -> None:
+def test_same_blocker_in_another_phase_is_reported_again() -> None:
     notices = of_trust_domain(blocked(["a"], "Distributing"), blocked(["a"], "Retiring"))
     assert "RotationBlocked" in [each.reason for each in notices]
 
 
-def test_a_spec_that_cannot_be_read_tells_nothing_of_a_rotation() -> None:
+def test_unreadable_spec_reports_no_rotation() -> None:
     authorities = [{"fingerprint": "a" * 16, "state": "Active", "notAfter": stamp(NOW)}]
     before = blocked([]) | {"authorities": authorities}
     assert not list(of_trust_domain(before, {"conditions": []}))
     assert not list(of_credential_rotation({"phase": "Prepared"}, {"conditions": []}))
 
 
-def test_an_authority_that_is_lost_has_not_taken_anybodys_place() -> None:
+def test_lost_authority_is_not_reported_as_a_rotation() -> None:
     authorities = [{"fingerprint": "a" * 16, "state": "Active", "notAfter": stamp(NOW)}]
     missing = {"type": "AuthorityReady", "status": "False"}
     after = blocked([], "Idle") | {"authorities": authorities, "conditions": [missing]}
     assert not list(of_trust_domain(blocked([]) | {"authorities": authorities}, after))
 
 
-def test_events_are_listed_in_the_order_in_which_they_were_told() -> None:
+def test_event_names_sort_in_the_order_of_creation() -> None:
     plan, notice = Plan(domain_key("production"), ""), Notice("RotationPreparing", "")
     names = [
         event(plan, notice, "troth", NOW + timedelta(microseconds=number))["metadata"]["name"]

@@ -1,4 +1,4 @@
-"""The engine converges, then is silent; repairs, tells, and never takes what is not its own."""
+"""The engine converges and then writes nothing; it restores drift and changes no foreign object."""
 
 import asyncio
 import copy
@@ -50,7 +50,7 @@ def shop(*more: Manifest) -> Server:
 
 @settings(max_examples=30)
 @given(clusters())
-def test_from_anything_it_converges_and_then_writes_nothing(manifests: list[Manifest]) -> None:
+def test_any_cluster_converges_and_then_nothing_is_written(manifests: list[Manifest]) -> None:
     async def story() -> None:
         server = Server(manifests)
         await converge(server)
@@ -63,7 +63,7 @@ def test_from_anything_it_converges_and_then_writes_nothing(manifests: list[Mani
     asyncio.run(story())
 
 
-async def test_a_new_identity_costs_three_writes() -> None:
+async def test_new_identity_costs_three_writes() -> None:
     server = Server([*SHOP, PAYMENTS])
     await converge(server)
     async with running(server) as it:
@@ -77,7 +77,7 @@ async def test_a_new_identity_costs_three_writes() -> None:
         ]
 
 
-async def test_a_change_of_a_peer_never_reissues() -> None:
+async def test_change_of_a_peer_never_reissues() -> None:
     server = shop()
     await converge(server)
     before = server.objects[SECRET]["data"]["tls.crt"]
@@ -87,7 +87,7 @@ async def test_a_change_of_a_peer_never_reissues() -> None:
     assert server.objects[SECRET]["data"]["tls.crt"] == before
 
 
-async def test_leaves_are_renewed_when_their_time_comes() -> None:
+async def test_leaves_are_renewed_when_due() -> None:
     server = shop()
     async with running(server, due=True) as it:
         await it.settle()
@@ -105,7 +105,7 @@ async def test_leaves_are_renewed_when_their_time_comes() -> None:
 
 
 def comparable(server: Server) -> dict[Any, Any]:
-    """All that is stored but what is random: keys, what they sign, and versions."""
+    """Return everything stored except random values: keys, signed data and versions."""
     random = {"tls.key", "tls.crt", "ca.crt", "keystore.p12", "truststore.p12"}
     random |= {"keystore-password", "fingerprint", "serial", "authority", "resourceVersion"}
     random |= {"troth.dev/keystore-digest", "bundle.json", "bundle-map.json", "current.key"}
@@ -125,7 +125,7 @@ def comparable(server: Server) -> dict[Any, Any]:
 
 
 def crowded() -> list[Manifest]:
-    """Something of everything, before anything was done."""
+    """Return declarations that use every feature, before the first run."""
     keystore = {"mtls": {"keystores": ["PKCS12"]}}
     return [
         SHOP[0],
@@ -157,7 +157,7 @@ def crowded() -> list[Manifest]:
     ]
 
 
-async def test_after_a_crash_at_any_write_it_converges_to_what_would_have_been() -> None:
+async def test_crash_at_any_write_converges_to_the_undisturbed_state() -> None:
     undisturbed = Server(crowded())
     await converge(undisturbed)
     count = len(undisturbed.log)
@@ -179,7 +179,7 @@ async def test_after_a_crash_at_any_write_it_converges_to_what_would_have_been()
         assert len(server.log) <= count + 4
 
 
-# What is not Troth's
+# Foreign objects
 
 
 def foreign(kind: str, ref: Ref) -> Manifest:
@@ -208,10 +208,10 @@ def foreign(kind: str, ref: Ref) -> Manifest:
     ids=["secret", "policy", "bundle", "authority"],
 )
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
-async def test_a_foreign_object_is_never_overwritten(
+async def test_foreign_object_is_never_overwritten(
     place: tuple[str, Ref], owner: tuple[str, Ref], type_: str, *, seen: bool
 ) -> None:
-    """Whether the informer shows it or only the refusal of a write tells that it is there."""
+    """Both if the informer shows it and if only a refused write reveals it."""
     server = shop(foreign(*place))
     before = copy.deepcopy(server.objects[place])
     if not seen:
@@ -225,10 +225,10 @@ async def test_a_foreign_object_is_never_overwritten(
     assert server.condition(*owner, "Stalled")["status"] == "True"
 
 
-async def test_a_foreign_object_that_goes_is_noticed_within_a_minute() -> None:
+async def test_deletion_of_a_foreign_object_is_noticed_within_a_minute() -> None:
     server = shop()
     async with running(server, due=True) as it:
-        server.put(foreign(*POLICY))  # which the informer's label selector hides
+        server.put(foreign(*POLICY))  # the informer's label selector hides it
         await it.settle()
         assert server.condition("ServiceIdentity", SID, "Stalled")["status"] == "True"
         del server.objects[POLICY]
@@ -238,11 +238,11 @@ async def test_a_foreign_object_that_goes_is_noticed_within_a_minute() -> None:
     assert server.condition("ServiceIdentity", SID, "NetworkEnforced")["status"] == "True"
 
 
-# Repair
+# Drift
 
 
 @pytest.mark.parametrize("place", [POLICY, BUNDLE], ids=["policy", "bundle"])
-async def test_an_edit_by_hand_is_repaired_with_one_write_and_one_event(
+async def test_drift_is_restored_with_one_write_and_one_event(
     place: tuple[str, Ref],
 ) -> None:
     server = shop()
@@ -263,7 +263,7 @@ async def test_an_edit_by_hand_is_repaired_with_one_write_and_one_event(
         assert server.objects[place].get(part) == before.get(part)
 
 
-async def test_what_an_issuer_works_from_is_repaired_with_one_write_and_one_event() -> None:
+async def test_drift_of_issuer_data_is_restored_with_one_write_and_one_event() -> None:
     server = Server(crowded())
     async with running(server) as it:
         await it.settle()
@@ -284,7 +284,7 @@ async def test_what_an_issuer_works_from_is_repaired_with_one_write_and_one_even
             assert "troth-system/production-tokens" in told["note"]
 
 
-async def test_a_changed_edge_is_followed_by_the_issuer_with_one_write_and_no_event() -> None:
+async def test_changed_edge_updates_the_issuer_with_one_write_and_no_event() -> None:
     server = Server(crowded())
     async with running(server) as it:
         await it.settle()
@@ -299,7 +299,7 @@ async def test_a_changed_edge_is_followed_by_the_issuer_with_one_write_and_no_ev
         assert "Repaired" not in server.reasons()
 
 
-async def test_a_view_that_cannot_be_written_is_told_by_its_domain_and_heals() -> None:
+async def test_view_that_cannot_be_written_is_reported_and_heals() -> None:
     server = Server(crowded())
     async with running(server) as it:
         await it.settle()
@@ -317,7 +317,7 @@ async def test_a_view_that_cannot_be_written_is_told_by_its_domain_and_heals() -
         assert (told["status"], told["reason"]) == ("True", "Active")
 
 
-async def test_a_view_that_need_not_be_written_any_more_is_no_refusal() -> None:
+async def test_view_that_no_longer_needs_a_write_is_no_refusal() -> None:
     server = Server(crowded())
     (checkout,) = (each for each in crowded() if each["metadata"]["name"] == "checkout")
     async with running(server) as it:
@@ -334,7 +334,7 @@ async def test_a_view_that_need_not_be_written_any_more_is_no_refusal() -> None:
         assert (told["status"], told["reason"]) == ("True", "Active")
 
 
-async def test_what_an_issuer_works_from_is_known_after_a_restart_too() -> None:
+async def test_issuer_data_is_known_after_a_restart() -> None:
     server = Server(crowded())
     await converge(server)
     async with running(server) as it:
@@ -346,7 +346,7 @@ async def test_what_an_issuer_works_from_is_known_after_a_restart_too() -> None:
         assert server.reasons() == ["Repaired", "Repaired"]
 
 
-async def test_a_domain_with_tokens_is_silent_after_a_restart() -> None:
+async def test_domain_with_tokens_writes_nothing_after_a_restart() -> None:
     server = Server(crowded())
     await converge(server)
     server.log.clear()
@@ -356,7 +356,7 @@ async def test_a_domain_with_tokens_is_silent_after_a_restart() -> None:
     assert (server.log, server.events) == ([], [])
 
 
-async def test_an_edited_peer_list_is_repaired_and_the_key_stays() -> None:
+async def test_edited_peer_list_is_restored_and_the_key_stays() -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -370,7 +370,7 @@ async def test_an_edited_peer_list_is_repaired_and_the_key_stays() -> None:
 
 
 @pytest.mark.parametrize("place", [POLICY, BUNDLE, SECRET], ids=["policy", "bundle", "secret"])
-async def test_a_deleted_child_is_made_again(place: tuple[str, Ref]) -> None:
+async def test_deleted_owned_object_is_recreated(place: tuple[str, Ref]) -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -378,7 +378,7 @@ async def test_a_deleted_child_is_made_again(place: tuple[str, Ref]) -> None:
     assert place in server.objects
 
 
-async def test_a_changed_declaration_is_no_repair() -> None:
+async def test_changed_declaration_is_not_reported_as_a_repair() -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -392,7 +392,7 @@ async def test_a_changed_declaration_is_no_repair() -> None:
 # Federation
 
 
-async def test_an_unconfined_root_to_come_takes_no_trust_from_the_one_in_use() -> None:
+async def test_unconfined_prepared_root_does_not_affect_the_active_one() -> None:
     mutual = [{"name": "production"}]
     abroad = domain("abroad", federatesWith=mutual)
     server = Server([SHOP[0], domain(federatesWith=[{"name": "abroad"}]), abroad])
@@ -411,7 +411,7 @@ async def test_an_unconfined_root_to_come_takes_no_trust_from_the_one_in_use() -
 # Refusals
 
 
-async def test_a_refused_write_is_told_and_heals() -> None:
+async def test_refused_write_is_reported_and_heals() -> None:
     server = shop()
     server.refuses = lambda place: (
         ApiError(403, "Forbidden", "exceeded quota") if place == POLICY else None
@@ -424,15 +424,15 @@ async def test_a_refused_write_is_told_and_heals() -> None:
         assert SECRET in server.objects, "one layer's trouble is not the other's"
         server.refuses = lambda _: None
         async with asyncio.timeout(PATIENCE):
-            while POLICY not in server.objects:  # noqa: ASYNC110 - the retry's own delay
+            while POLICY not in server.objects:  # noqa: ASYNC110 - the retry has its own delay
                 await asyncio.sleep(0.02)
         await it.settle()
     assert server.condition("ServiceIdentity", SID, "Ready")["status"] == "True"
 
 
 @pytest.mark.parametrize("status", [403, 409, 429, 503])
-async def test_a_secret_that_cannot_be_written_leaves_no_policy_open(status: int) -> None:
-    """Whether it is refused, or somebody goes on changing it, or there is no room for Secrets."""
+async def test_unwritable_secret_leaves_no_policy_open(status: int) -> None:
+    """For a refusal, a lasting conflict, rate limiting, and an overloaded API server."""
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -440,11 +440,11 @@ async def test_a_secret_that_cannot_be_written_leaves_no_policy_open(status: int
             ApiError(status, "Refused", "not now") if place == SECRET else None
         )
         assert server.objects[POLICY]["spec"]["ingress"]
-        await it.put(identity("payments", ports=["https"]))  # accepts nobody any more
+        await it.put(identity("payments", ports=["https"]))  # accepts no caller
         assert not server.objects[POLICY]["spec"].get("ingress")
 
 
-async def test_a_namespace_that_refuses_its_bundle_keeps_none_from_another() -> None:
+async def test_namespace_that_refuses_its_bundle_does_not_affect_others() -> None:
     first = namespace("another", domain="production")
     refused = "ConfigMap", Ref("another", "trust-bundle")
     server = Server([first, *SHOP])
@@ -459,7 +459,7 @@ async def test_a_namespace_that_refuses_its_bundle_keeps_none_from_another() -> 
         assert "another/trust-bundle" in told["message"]
 
 
-async def test_a_server_that_is_out_of_order_is_spared_the_rest() -> None:
+async def test_unavailable_server_is_not_sent_the_remaining_writes() -> None:
     server = Server([namespace(f"shop{number}", domain="production") for number in range(9)])
     asked: list[tuple[str, Ref]] = []
 
@@ -475,7 +475,7 @@ async def test_a_server_that_is_out_of_order_is_spared_the_rest() -> None:
         assert len(asked) == 1
 
 
-async def test_the_server_being_away_changes_no_status() -> None:
+async def test_unreachable_server_changes_no_status() -> None:
     server = shop()
     await converge(server)
     async with running(server) as it:
@@ -493,7 +493,7 @@ async def test_the_server_being_away_changes_no_status() -> None:
 # Leadership
 
 
-async def test_without_leave_nothing_is_written() -> None:
+async def test_nothing_is_written_without_the_leader_fence() -> None:
     server, leader_fence = shop(), LeaderFence(remaining=0)
     async with running(server, leader_fence=leader_fence) as it:
         await asyncio.sleep(0.02)
@@ -503,7 +503,7 @@ async def test_without_leave_nothing_is_written() -> None:
         assert POLICY in server.objects
 
 
-async def test_leave_that_is_lost_while_nothing_was_to_do_stops_the_next_write() -> None:
+async def test_lost_leadership_stops_the_next_write() -> None:
     server, leader_fence = shop(), LeaderFence()
     async with running(server, leader_fence=leader_fence) as it:
         await it.settle()
@@ -517,7 +517,7 @@ async def test_leave_that_is_lost_while_nothing_was_to_do_stops_the_next_write()
 # Secrets
 
 
-async def test_a_stale_event_does_not_bring_an_old_authoritys_key_back() -> None:
+async def test_stale_event_does_not_restore_an_old_authority_key() -> None:
     old, new = builders.authority_secret(), builders.authority_secret(which="second")
     server = shop(old)
     async with running(server) as it:
@@ -530,7 +530,7 @@ async def test_a_stale_event_does_not_bring_an_old_authoritys_key_back() -> None
         assert ("Secret", Ref("shop", "late-identity")) in server.objects
 
 
-async def test_no_key_is_ever_told() -> None:
+async def test_no_key_is_in_a_status_or_an_event() -> None:
     server = shop()
     async with running(server) as it:
         await it.settle()
@@ -545,7 +545,7 @@ async def test_no_key_is_ever_told() -> None:
     assert "PRIVATE KEY" not in told
 
 
-async def test_one_resource_that_cannot_be_planned_does_not_stop_the_others() -> None:
+async def test_unplannable_resource_does_not_stop_others() -> None:
     server = shop(identity("unreadable", unheardOf=1))
     await converge(server)
     assert server.condition("ServiceIdentity", SID, "Ready")["status"] == "True"

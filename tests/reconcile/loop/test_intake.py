@@ -1,4 +1,4 @@
-"""An object that cannot be read is told of, and ends neither the engine nor what others have."""
+"""An unreadable object is reported, and stops neither the engine nor other objects."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def edges(it: Running, name: str) -> list[str]:
     return [each["state"] for each in status["edges"]]
 
 
-async def test_an_unreadable_resource_is_told_of_once_and_its_grants_are_suspended() -> None:
+async def test_unreadable_resource_is_reported_once_and_its_grants_suspended() -> None:
     server = shop()
     await converge(server)
     async with running(server) as it:
@@ -67,7 +67,7 @@ async def test_an_unreadable_resource_is_told_of_once_and_its_grants_are_suspend
         assert edges(it, "payments") == ["Live"]
 
 
-async def test_an_object_whose_handler_fails_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_object_whose_handler_fails_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     server = shop()
     await converge(server)
     take = HANDLERS[IDENTITY]
@@ -93,7 +93,7 @@ async def test_an_object_whose_handler_fails_ends_nothing(monkeypatch: pytest.Mo
         assert ready(it, "checkout")[0] == "True"
 
 
-async def test_a_secret_that_the_keyring_fails_at_signs_nothing_and_is_told_of(
+async def test_secret_on_which_the_keyring_fails_signs_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = shop()
@@ -123,7 +123,7 @@ async def test_a_secret_that_the_keyring_fails_at_signs_nothing_and_is_told_of(
         assert ready(it, "checkout")[0] == "True"
 
 
-async def test_a_bystander_is_issued_beside_an_unreadable_secret() -> None:
+async def test_identity_is_issued_a_certificate_beside_an_unreadable_secret() -> None:
     server = shop()
     await converge(server)
     async with running(server) as it:

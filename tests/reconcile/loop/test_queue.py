@@ -1,4 +1,4 @@
-"""Each key once, never worked twice at once, failures later and later, due keys when due."""
+"""The work queue: unique keys, one worker per key, growing backoff, and due times."""
 
 import asyncio
 from datetime import timedelta
@@ -29,7 +29,7 @@ async def next_key(work: WorkQueue, within: float = 0.001) -> Key | None:
         return None
 
 
-def test_a_key_that_is_added_twice_is_worked_once() -> None:
+def test_key_added_twice_is_processed_once() -> None:
     async def story() -> None:
         work, _ = queue()
         work.add([A, B, A])
@@ -38,7 +38,7 @@ def test_a_key_that_is_added_twice_is_worked_once() -> None:
     run(story())
 
 
-def test_a_key_is_never_worked_twice_at_once_and_never_forgotten() -> None:
+def test_key_is_never_processed_twice_at_once_and_never_forgotten() -> None:
     async def story() -> None:
         work, _ = queue()
         work.add([A])
@@ -55,7 +55,7 @@ def test_a_key_is_never_worked_twice_at_once_and_never_forgotten() -> None:
     run(story())
 
 
-def test_of_those_that_come_together_a_broker_goes_first_and_not_before_those_that_came() -> None:
+def test_broker_goes_first_among_keys_added_together() -> None:
     async def story() -> None:
         work, _ = queue()
         broker = broker_key(Ref("messaging", "main"))
@@ -66,7 +66,7 @@ def test_of_those_that_come_together_a_broker_goes_first_and_not_before_those_th
     run(story())
 
 
-def test_what_failed_comes_back_later_and_later() -> None:
+def test_failed_key_returns_with_growing_delays() -> None:
     async def story() -> None:
         work, _ = queue()
         work.add([A])
@@ -84,7 +84,7 @@ def test_what_failed_comes_back_later_and_later() -> None:
     run(story())
 
 
-def test_a_success_makes_the_next_failure_a_first_one() -> None:
+def test_success_resets_the_backoff() -> None:
     async def story() -> None:
         work, _ = queue()
         work.add([A])
@@ -101,7 +101,7 @@ def test_a_success_makes_the_next_failure_a_first_one() -> None:
     run(story())
 
 
-def test_a_change_brings_a_failed_key_back_at_once_and_only_once() -> None:
+def test_change_returns_a_failed_key_at_once_and_only_once() -> None:
     async def story() -> None:
         work, _ = queue()
         work.add([A])
@@ -116,7 +116,7 @@ def test_a_change_brings_a_failed_key_back_at_once_and_only_once() -> None:
     run(story())
 
 
-def test_a_change_during_a_failing_visit_waits_for_the_retry() -> None:
+def test_change_during_a_failing_run_waits_for_the_retry() -> None:
     async def story() -> None:
         work, _ = queue()
         work.add([A])
@@ -131,7 +131,7 @@ def test_a_change_during_a_failing_visit_waits_for_the_retry() -> None:
     run(story())
 
 
-def test_settled_waits_for_what_is_waiting_and_worked_on() -> None:
+def test_settled_waits_for_queued_and_processed_keys() -> None:
     async def story() -> None:
         work, _ = queue()
         await work.settled()
@@ -147,10 +147,10 @@ def test_settled_waits_for_what_is_waiting_and_worked_on() -> None:
     run(story())
 
 
-# What is due
+# Due keys
 
 
-def test_a_key_comes_back_when_it_is_due() -> None:
+def test_key_returns_when_it_is_due() -> None:
     async def story() -> None:
         work, clock = queue()
         running = asyncio.create_task(work.run_due())
@@ -167,7 +167,7 @@ def test_a_key_comes_back_when_it_is_due() -> None:
     run(story())
 
 
-def test_an_earlier_due_time_overtakes_and_a_later_one_replaces() -> None:
+def test_due_time_is_replaced_by_an_earlier_or_a_later_one() -> None:
     async def story() -> None:
         work, clock = queue()
         running = asyncio.create_task(work.run_due())
@@ -188,7 +188,7 @@ def test_an_earlier_due_time_overtakes_and_a_later_one_replaces() -> None:
     run(story())
 
 
-def test_a_key_with_nothing_more_to_come_does_not_come_back() -> None:
+def test_key_without_a_due_time_does_not_return() -> None:
     async def story() -> None:
         work, clock = queue()
         running = asyncio.create_task(work.run_due())
@@ -201,7 +201,7 @@ def test_a_key_with_nothing_more_to_come_does_not_come_back() -> None:
     run(story())
 
 
-def test_a_clock_that_is_set_back_delays_nothing_and_loses_nothing() -> None:
+def test_clock_set_back_delays_and_loses_no_key() -> None:
     async def story() -> None:
         work, clock = queue()
         running = asyncio.create_task(work.run_due())
@@ -213,7 +213,7 @@ def test_a_clock_that_is_set_back_delays_nothing_and_loses_nothing() -> None:
         assert await next_key(work) is None
         await clock.move_to(NOW - DAY + HOUR)
         assert await next_key(work) == A
-        work.done(A, NOW + HOUR)  # as whoever looks at it may find that it was too early
+        work.done(A, NOW + HOUR)  # as for a key that was processed too early
         await clock.move_to(NOW - DAY + 2 * HOUR)
         assert await next_key(work) == B
         assert await next_key(work) is None
@@ -232,7 +232,7 @@ moves = st.one_of(
 
 
 @given(st.lists(moves, max_size=25))
-def test_due_keys_are_just_those_whose_last_due_time_has_passed_by_either_clock(
+def test_exactly_the_keys_past_due_by_either_clock_return(
     steps: list[tuple[str, Key, int]],
 ) -> None:
     async def story() -> None:
@@ -268,7 +268,7 @@ def test_due_keys_are_just_those_whose_last_due_time_has_passed_by_either_clock(
     run(story())
 
 
-def test_what_whoever_works_on_a_key_has_caught_up_with_does_not_bring_it_back() -> None:
+def test_change_that_the_worker_already_has_does_not_return_the_key() -> None:
     async def story() -> None:
         work, _ = queue()
         work.add([A])
@@ -288,7 +288,7 @@ def test_what_whoever_works_on_a_key_has_caught_up_with_does_not_bring_it_back()
     run(story())
 
 
-def test_what_an_issuer_may_issue_waits_behind_nothing() -> None:
+def test_issuer_view_goes_before_all_others() -> None:
     async def story() -> None:
         work, _ = queue()
         work.add([A, B])

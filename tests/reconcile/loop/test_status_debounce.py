@@ -1,4 +1,4 @@
-"""What is only on its way is not said before it lasts; what lasts is."""
+"""A passing status is written only if it lasts."""
 
 import asyncio
 from dataclasses import replace
@@ -32,21 +32,21 @@ COMING = Plan(
 )
 
 
-def test_what_passes_is_held_back_for_a_moment() -> None:
+def test_passing_status_is_held_back_for_a_moment() -> None:
     status_debounce = StatusDebounce()
     assert status_debounce.wait(COMING, 5.0, rush=False) == MOMENT
     assert status_debounce.wait(COMING, 5.0 + MOMENT / 2, rush=False) == MOMENT / 2
     assert status_debounce.wait(COMING, 5.0 + MOMENT, rush=False) == 0
 
 
-def test_where_much_else_is_to_be_done_it_is_held_back_for_longer_and_not_for_ever() -> None:
+def test_passing_status_is_held_back_longer_in_a_rush_but_not_forever() -> None:
     status_debounce = StatusDebounce()
     assert status_debounce.wait(COMING, 5.0, rush=True) == RUSH
     assert status_debounce.wait(COMING, 5.0 + MOMENT, rush=True) > 0
     assert status_debounce.wait(COMING, 5.0 + RUSH, rush=True) == 0
 
 
-def test_what_has_passed_begins_anew_when_it_comes_again() -> None:
+def test_passing_status_that_returns_starts_a_new_wait() -> None:
     status_debounce = StatusDebounce()
     status_debounce.wait(COMING, 5.0, rush=False)
     assert status_debounce.wait(replace(COMING, status=TOLD, passing=False), 6.0, rush=False) == 0
@@ -63,11 +63,11 @@ def test_what_has_passed_begins_anew_when_it_comes_again() -> None:
     ],
     ids=["it lasts", "nothing was said", "no condition yet", "it is said already"],
 )
-def test_everything_else_is_said_at_once(plan: Plan) -> None:
+def test_any_other_status_is_written_at_once(plan: Plan) -> None:
     assert StatusDebounce().wait(plan, 5.0, rush=True) == 0
 
 
-# At work
+# In the engine
 
 
 KAFKA = {**messaging.KAFKA["kafka"], "tls": {}}
@@ -84,7 +84,7 @@ MARKET = [
 
 
 class Saying(Server):
-    """Remembers for what reasons the policy was said to be ready or not."""
+    """Records the reasons of the policy's Ready condition."""
 
     def __init__(self, *objects: Manifest) -> None:
         super().__init__(objects)
@@ -100,7 +100,7 @@ class Saying(Server):
 
 
 class Hanging(MemoryBroker):
-    """Answers what it is asked, and does not take what it is told."""
+    """Answers `observe` and never completes `apply`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ async def at_rest(it: Running) -> None:
         await it.settle()
 
 
-async def test_a_broker_that_comes_has_all_without_a_word_of_what_was_on_its_way() -> None:
+async def test_new_broker_gets_all_grants_without_a_passing_status() -> None:
     server = Saying(*MARKET)
     with in_memory():
         async with running(server, due=True) as it:
@@ -133,7 +133,7 @@ async def test_a_broker_that_comes_has_all_without_a_word_of_what_was_on_its_way
     assert server.said == ["BrokerMissing", "InPlace"]
 
 
-async def test_where_the_broker_does_not_take_it_that_is_said_a_moment_later() -> None:
+async def test_broker_that_does_not_accept_the_batch_is_reported_a_moment_later() -> None:
     server, hanging = Saying(*MARKET), Hanging()
     with in_memory() as brokers:
         brokers.known[tuple(KAFKA["bootstrapServers"])] = hanging
@@ -144,7 +144,7 @@ async def test_where_the_broker_does_not_take_it_that_is_said_a_moment_later() -
             await it.settle()
             assert server.said == ["BrokerMissing"]
             await it.clock.move_to(it.clock.now() + timedelta(seconds=MOMENT))
-            for _ in range(8):  # due keys are queued by a task of their own
+            for _ in range(8):  # another task queues keys that are due
                 await asyncio.sleep(0)
             await it.settle()
             assert server.said == ["BrokerMissing", "AwaitingBroker"]

@@ -1,4 +1,4 @@
-"""The demo finds every way in which a call can differ from what is declared."""
+"""The demo detects every outcome of a call that differs from the declarations."""
 
 from dataclasses import replace
 

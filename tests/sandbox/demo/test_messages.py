@@ -1,4 +1,4 @@
-"""The demo finds what is wrong with messages, by itself and at a real NATS."""
+"""The demo detects wrong outcomes of messages, without a broker and at a real NATS."""
 
 import asyncio
 import json
@@ -72,7 +72,7 @@ def test_consumer_must_receive_the_published_message() -> None:
     assert wrong([trial(Answer(ORDER, rejected=True))])
 
 
-def test_deleted_policy_is_wrong_while_any_of_it_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deleted_policy_is_wrong_while_any_part_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("WITHIN", "GONE_WITHIN"):
         monkeypatch.setattr(table, limit, 0.05)
     deletion = Deletion()
@@ -138,7 +138,7 @@ def broker() -> Iterator[NatsBroker]:
 
 @pytest.fixture
 def files(broker: NatsBroker, tmp_path: Path) -> dict[Place, Path]:
-    """Credentials without grants."""
+    """Return the credentials files of principals without grants."""
     made = {place: tmp_path / f"{place.name}-main" for place in (CHECKOUT, FULFILMENT)}
     for place, directory in made.items():
         directory.mkdir()
@@ -165,7 +165,7 @@ def consumes(who: Place, durable: str) -> Grant:
 
 
 def usable(services: dict[Place, NatsService]) -> Iterator[Trial]:
-    """What is declared, without the file that only a cluster writes."""
+    """Yield the trials of the declarations, except for the file that only a cluster writes."""
     trials = declared(services, Path())
     return (each for each in trials if "validates" not in each.action)
 
@@ -226,7 +226,7 @@ def test_broker_that_grants_more_is_wrong(
 ) -> None:
     grant(broker, files, *DECLARED, more)
     services = {place: broker.connect(directory) for place, directory in files.items()}
-    services[CHECKOUT].publish(ORDERS, ORDER)  # for a consumer
+    services[CHECKOUT].publish(ORDERS, ORDER)  # a message for a consumer
     assert wrong(undeclared(broker, services, files)) == [fault]
 
 

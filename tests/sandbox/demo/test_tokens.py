@@ -1,4 +1,4 @@
-"""The demo finds what is wrong with tokens, and what it forges is forged."""
+"""The demo detects wrong outcomes of tokens, and its forged tokens are forged."""
 
 import base64
 import json
@@ -54,7 +54,7 @@ def test_any_other_answer_to_a_stolen_token_is_wrong(status: int, code: str) -> 
     assert is_wrong("token-holder", Response(status, KNOWN if status == 200 else {}, code))
 
 
-def test_accepted_request_must_be_judged_by_its_tokens_alone() -> None:
+def test_accepted_request_must_depend_only_on_its_tokens() -> None:
     assert not is_wrong("", Response(200, KNOWN))
     assert is_wrong("", Response(200, KNOWN | {"tenant": "globex"}))
     assert is_wrong("", Response(200, KNOWN | {"subject": None}))
@@ -66,7 +66,7 @@ def wrong_calls(*known: dict[str, Any]) -> list[bool]:
     return [each.is_wrong for each in order(list(known), IDS)]
 
 
-def test_order_is_right_if_each_service_knows_what_it_must() -> None:
+def test_order_is_right_if_each_service_has_the_expected_context() -> None:
     assert wrong_calls(KNOWN, KNOWN_NEXT) == [False, False]
 
 
@@ -82,7 +82,7 @@ def test_order_is_right_if_each_service_knows_what_it_must() -> None:
     ],
     ids=lambda other: next(iter(other)),
 )
-def test_order_is_wrong_if_the_last_service_knows_something_else(other: dict[str, Any]) -> None:
+def test_order_is_wrong_if_the_last_context_differs(other: dict[str, Any]) -> None:
     assert wrong_calls(KNOWN, KNOWN_NEXT | other) == [False, True]
 
 
@@ -91,7 +91,7 @@ def test_order_without_request_id_is_wrong() -> None:
     assert wrong_calls(KNOWN | without, KNOWN_NEXT | without) == [True, True]
 
 
-def test_order_that_ends_early_is_an_error() -> None:
+def test_incomplete_order_is_an_error() -> None:
     with pytest.raises(DemoError, match="through 1 services"):
         wrong_calls(KNOWN)
 
@@ -100,7 +100,7 @@ REJECTED = Response(403, {}, "caller-not-accepted", "A sentence.")
 
 
 class Revoked:
-    """A client of an edge that is revoked after the first call, or not quite."""
+    """A client of an edge that is revoked after the first call, fully or in part."""
 
     spiffe_id = "spiffe://prod.shop.example/ns/finance/sa/ledger"
 

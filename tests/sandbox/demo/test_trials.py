@@ -1,4 +1,4 @@
-"""A trial is right only if each expected fact holds, in time."""
+"""A trial is right only if each expected fact holds in time."""
 
 import io
 import re

@@ -27,7 +27,7 @@ from troth.cli.webhook.curl import CurlError, read_curl, write_curl
 from troth.cli.webhook.diagnosis import KeyText, Refused, hints
 from troth.cli.webhook.render import raw
 from troth.cli.webhook.request import NotARequestError, read_request
-from troth.cli.webhook.verify import Question, judge
+from troth.cli.webhook.verify import VerifyInput, judge
 from troth.documents.webhook_endpoint import Described, Signing
 from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.addresses import Address
@@ -257,7 +257,7 @@ def diagnosis(data: bytes) -> None:
     name, text = _of(data)
     delivery = from_bytes(text)
     of = KeyText("k", verifying_text(name))
-    judgement = judge(Question(delivery, signing(name), (of,), NOW, 300))
+    judgement = judge(VerifyInput(delivery, signing(name), (of,), NOW, 300))
     said = hints(Refused(delivery, signing(name), (of,), NOW, Reason.SIGNATURE_WRONG))
     shown = " ".join((*said, *judgement.hints, *(each.sentence for each in judgement.checks)))
     assert text_of(name).decode() not in shown

@@ -1,4 +1,4 @@
-"""Kafka's ACL bindings as rules, and rules as ACL bindings."""
+"""Conversion of Kafka's ACL bindings to rules, and of rules to ACL bindings."""
 
 from enum import Enum
 from typing import TypeVar
@@ -18,12 +18,13 @@ E = TypeVar("E", bound=Enum)
 
 USER = "User:"
 CLUSTER = "CLUSTER"
-"""What librdkafka calls BROKER, by the number they share."""
+"""Kafka's name for the resource type that librdkafka calls BROKER; both have the same number."""
 PATTERNS = frozenset({"ANY", "MATCH", "UNKNOWN"})
-"""What matches several of Kafka's words: in a filter, so that deleting by it takes others along."""
+"""Values that match several others in a filter, so a deletion with them removes other ACLs too."""
 LONGEST = 8_000
-"""Characters of a name. One beyond Kafka's 32,767 bytes ends the connection, and so its batch would
-fail whenever it was sent.
+"""Maximum characters of a name.
+
+A name over Kafka's 32,767 bytes closes the connection, so its batch would always fail.
 """
 
 EVERYTHING = AclBindingFilter(
@@ -40,8 +41,8 @@ EVERYTHING = AclBindingFilter(
 def rule_of(acl: AclBinding) -> Rule:
     """Return an ACL as a rule.
 
-    A principal of a type other than `User`, or with a colon in its name, keeps its type before it.
-    What librdkafka has no word for, ACLs of delegation tokens for one, is `UNKNOWN`.
+    A principal of a type other than `User`, or with a colon in its name, keeps its type as a
+    prefix. Values that librdkafka does not know, such as delegation tokens, are `UNKNOWN`.
     """
     kind = ResourceType(acl.restype).name
     name = acl.principal.removeprefix(USER)
@@ -57,7 +58,7 @@ def rule_of(acl: AclBinding) -> Rule:
 
 
 def binding_of(rule: Rule) -> AclBinding:
-    """Return a rule as the ACL that `rule_of` makes that rule of; raises `ValueError`."""
+    """Return a rule as an ACL, the inverse of `rule_of`; raises `ValueError`."""
     for text in (rule.principal, rule.name, rule.host):
         if not passable(text):
             raise ValueError(f"{text[:80]!r} cannot be passed to Kafka unchanged")
@@ -73,7 +74,7 @@ def binding_of(rule: Rule) -> AclBinding:
 
 
 def filter_of(rule: Rule) -> AclBindingFilter:
-    """Return what matches this rule's ACL and no other; raises `ValueError`."""
+    """Return a filter that matches only this rule's ACL; raises `ValueError`."""
     acl = binding_of(rule)
     return AclBindingFilter(
         acl.restype,
@@ -87,8 +88,9 @@ def filter_of(rule: Rule) -> AclBindingFilter:
 
 
 def passable(text: str) -> bool:
-    """Whether a text reaches Kafka as it is: librdkafka would pass on one with a NUL up to there,
-    and take an empty one in a filter for any.
+    """Return whether a text reaches Kafka unchanged.
+
+    librdkafka cuts a text at the first NUL, and treats an empty text in a filter as any.
     """
     return 0 < len(text) <= LONGEST and text.isprintable()
 

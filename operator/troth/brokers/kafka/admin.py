@@ -1,4 +1,4 @@
-"""The admin Secret of Kafka: a certificate, or a user with a password."""
+"""Admin Secret of Kafka: a client certificate, or a user with a password."""
 
 from dataclasses import dataclass, field
 
@@ -14,14 +14,14 @@ from troth.pki.pem import read_certificates, write_certificates
 from troth.resources.messaging.brokers.description import Servers
 
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256")
-"""How Kafka may be shown a password; the first where the Secret names none."""
+"""SASL mechanisms for a password; the first is the default."""
 
 _SERVERS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Servers)
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A client certificate with its chain, and its key: both PEM."""
+    """Client certificate with its chain, and its key, both in PEM."""
 
     certificate: str
     key: str = field(repr=False)
@@ -29,7 +29,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Scram:
-    """A user and its password; `mechanism` is SCRAM-SHA-256 or SCRAM-SHA-512."""
+    """User with a password; `mechanism` is SCRAM-SHA-256 or SCRAM-SHA-512."""
 
     username: str
     password: str = field(repr=False)
@@ -37,13 +37,14 @@ class Scram:
 
 
 def login_of(admin: AdminSecret) -> Certificate | Scram:
-    """Return what the operator proves itself with; raises `AdminRefusedError`."""
+    """Return the admin credential; raises `AdminRefusedError`."""
     return scram_of(admin) or _certificate(admin)
 
 
 def scram_of(admin: AdminSecret) -> Scram | None:
-    """Return the user and its password, None where there is a certificate; raises
-    `AdminRefusedError`.
+    """Return the user and its password, None if the Secret holds a certificate.
+
+    Raises `AdminRefusedError`.
     """
     if LEAF in admin or KEY in admin:
         return None
@@ -58,8 +59,9 @@ def scram_of(admin: AdminSecret) -> Scram | None:
 
 
 def servers_of(admin: AdminSecret) -> tuple[str, ...]:
-    """Return the servers at which the cluster is administered, none where the Secret names none;
-    raises `AdminRefusedError`.
+    """Return the servers for administration, none if the Secret names none.
+
+    Raises `AdminRefusedError`.
     """
     if BOOTSTRAP_SERVERS not in admin:
         return ()

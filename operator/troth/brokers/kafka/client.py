@@ -1,12 +1,12 @@
-"""A connection to Kafka's admin API: what librdkafka says, as errors without any secret.
+"""Client of Kafka's admin API, which turns librdkafka's errors into errors without secrets.
 
-Traps of librdkafka 2.16, each seen on a real server:
-- whom the broker refuses is told so by `error_cb` alone, and the request times out;
-- it answers DescribeAcls with an empty list where the broker refused to describe
-  (CLUSTER_AUTHORIZATION_FAILED), and on the same refusal of DescribeUserScramCredentials it frees
-  memory that is not its own and ends the process: so ask what is permitted before describing;
-- a refusal comes with the request as the controller printed it: it is never quoted;
-- it takes strings as C does, up to the first NUL.
+Pitfalls of librdkafka 2.16, each observed with a real server:
+- it reports a rejected credential only to `error_cb`, and the request times out;
+- if the broker denies DescribeAcls (CLUSTER_AUTHORIZATION_FAILED), it returns an empty list; if the
+  broker denies DescribeUserScramCredentials, it frees invalid memory and crashes the process; so
+  the client must check its permissions first;
+- a denial contains the request as the controller printed it, so messages never quote it;
+- it reads strings as C does, up to the first NUL.
 """
 
 import re
@@ -27,13 +27,13 @@ K = TypeVar("K")
 Item = TypeVar("Item")
 
 LISTENING = 0.02
-"""Seconds between two looks at what `error_cb` was told."""
+"""Seconds between two polls for calls of `error_cb`."""
 GRACE = 2.0
-"""Seconds after its own timeout in which the library must have given up."""
+"""Seconds that the library may take to give up after its own timeout."""
 
 REFUSED = frozenset(
     {
-        KafkaError._AUTHENTICATION,  # noqa: SLF001 - librdkafka's own codes begin so
+        KafkaError._AUTHENTICATION,  # noqa: SLF001 - librdkafka's own codes begin with _
         KafkaError.SASL_AUTHENTICATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
@@ -49,16 +49,16 @@ UNANSWERED = frozenset(
     }
 )
 CERTIFICATE_REFUSED = re.compile(r"alert (bad certificate|certificate|unknown ca|access denied)")
-"""In the words of OpenSSL, which has the broker's by TLS 1.3 only after the handshake."""
+"""OpenSSL's messages for TLS alerts of the broker, which in TLS 1.3 come after the handshake."""
 PROPERTY = re.compile(r"\b(ssl|sasl)\.[a-z.]+[a-z]")
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where a cluster is, and as whom the operator administers it; always over TLS.
+    """Servers of a cluster, and the operator's credential there. Connections always use TLS.
 
-    `servers` are `host:port`. `authorities` are the PEM certificates that the brokers' must chain
-    to; empty for those that the machine trusts.
+    `servers` are `host:port`. `authorities` are the PEM roots of the servers' certificates, empty
+    for the system's.
     """
 
     servers: tuple[str, ...]
@@ -84,14 +84,13 @@ class Access:
 
 
 class Client:
-    """One connection, made when something is asked and kept until something goes wrong.
+    """One connection, opened at the first request and kept until an error.
 
-    What goes wrong ends it, since librdkafka would knock again every second with a credential that
-    the broker refuses. For one thread at a time; every call blocks, and is given up soon after
-    `closing` is set.
+    An error closes it, because librdkafka would retry a rejected credential every second. Only one
+    thread may use it at a time. Every call blocks, and is aborted soon after `closing` is set.
 
-    librdkafka has threads of its own, which end with the last reference to its client. So what is
-    raised here has no traceback that keeps one.
+    librdkafka has threads of its own, which end with the last reference to its client. So the
+    errors raised here have no traceback that holds a reference.
     """
 
     def __init__(self, access: Access, timeout: float, closing: Event | None = None) -> None:
@@ -108,9 +107,10 @@ class Client:
         call: Callable[[AdminClient, list[Item], float], Mapping[K, Future[Any]]],
         items: Iterable[Item],
     ) -> dict[K, Any]:
-        """Call for some items, with the timeout, and return what came of each, or its `KafkaError`.
+        """Call the API for some items, and return each item's result or its `KafkaError`.
 
-        Raises `AdminRefusedError`, `UnreachableError`, or `BrokerError` for what is about no item.
+        Raises `AdminRefusedError`, `UnreachableError` or `BrokerError` for errors that concern no
+        single item. `doing` completes the messages, such as "create ACLs".
         """
         wrong: BrokerError
         try:
@@ -123,7 +123,7 @@ class Client:
         raise wrong
 
     def ask_one(self, doing: str, call: Callable[[AdminClient, float], Future[Any]]) -> Any:  # noqa: ANN401 - the library's answers have no types
-        """Call for the one answer there is, and return it; raises `BrokerError`."""
+        """Call the API for a single result and return it; raises `BrokerError`."""
         (answer,) = self.ask(
             doing, lambda admin, _, timeout: {None: call(admin, timeout)}, ()
         ).values()
@@ -133,26 +133,29 @@ class Client:
         return answer
 
     def require(self, operation: AclOperation, doing: str) -> None:
-        """Raise `AdminRefusedError` if the operator may not do this to the cluster."""
+        """Raise `AdminRefusedError` if the operator may not perform an operation on the cluster."""
         cluster = self._cluster(authorized=True)
         if operation not in (cluster.authorized_operations or ()):
             self.close()
             raise self._not_permitted(doing)
 
     def is_let_in(self) -> bool:
-        """Say whether the credential is taken; raises `BrokerError` where that cannot be told."""
+        """Return whether the cluster accepts the credential, and close the connection.
+
+        Raises `BrokerError` if the cluster gives no clear answer.
+        """
         try:
             self._cluster(authorized=False)
         except NotTakenError:
             return False
-        except AdminRefusedError:  # who may not ask was let in
+        except AdminRefusedError:  # a denied request is from an accepted client
             return True
         finally:
             self.close()
         return True
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._admin = None
 
     def _cluster(self, *, authorized: bool) -> Any:  # noqa: ANN401 - as above
@@ -172,7 +175,7 @@ class Client:
         self._go_on(doing)
         # Not `or`: a client with nothing in its queue is false.
         admin = self._connect() if self._admin is None else self._admin
-        admin.poll(0)  # what was told while nobody asked is about the past
+        admin.poll(0)  # discards errors from before this request
         self._verdict = None
         futures = call(admin, items, self._timeout)
         self._await(admin, doing, futures.values())
@@ -187,21 +190,21 @@ class Client:
             **self._access.configuration(),
             "client.id": "troth",
             "error_cb": self._hear,
-            # It would write to standard error what error_cb is told as well.
+            # Else librdkafka also writes to standard error what it reports to error_cb.
             "log_level": 0,
             "reconnect.backoff.max.ms": 1000,
         }
         try:
             self._admin = AdminClient(dict(properties))
         except KafkaException as error:
-            # The text may quote what it could not parse.
+            # The message may quote a value that librdkafka could not parse.
             named = PROPERTY.search(str(error.args[0].str()))
             what = f"the value of {named[0]}" if named else "the connection configuration"
             raise BrokerError(f"Kafka at {self.where}: {what} is invalid") from None
         return self._admin
 
     def _await(self, admin: AdminClient, doing: str, futures: Collection[Future[Any]]) -> None:
-        """Wait until all are done; those of one question are done together."""
+        """Wait until all futures are done; those of one request are done together."""
         deadline = time.monotonic() + self._timeout + GRACE
         while wait(futures, timeout=LISTENING).not_done:
             admin.poll(0)
@@ -219,11 +222,11 @@ class Client:
             )
 
     def _hear(self, error: KafkaError) -> None:
-        """Take in what librdkafka tells outside of any request."""
+        """Record an error that librdkafka reports outside of requests."""
         said, here = error.str(), f"Kafka at {self.where}"
         certificate = CERTIFICATE_REFUSED.search(said)
         if certificate and isinstance(self._access.login, Scram):
-            # Nobody has looked at the password yet.
+            # The broker has not checked the password yet.
             sentence = f"{here} requires a client certificate; use its listener for passwords"
             self._verdict = BrokerError, sentence
         elif certificate or error.code() in REFUSED:
@@ -259,7 +262,7 @@ class Client:
 
 
 def _came_of(future: Future[Any]) -> Any:  # noqa: ANN401 - as above
-    """Return the answer to one item, or what is wrong with it."""
+    """Return the result of one item, or its `KafkaError`."""
     failed = future.exception()
     if isinstance(failed, KafkaException):
         return failed.args[0]

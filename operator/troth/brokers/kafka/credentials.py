@@ -1,4 +1,4 @@
-"""Credentials of Kafka: a password, and the files in which clients of Kafka read it."""
+"""Credentials of Kafka: a password, and the client configuration files that contain it."""
 
 import hashlib
 import json
@@ -13,10 +13,10 @@ from troth.trust.grants import Slot
 PASSWORD = "password"  # noqa: S105 - the key of the Secret
 BOOTSTRAP_SERVERS = "bootstrap.servers"
 MECHANISMS = {Slot.FIRST: "SCRAM-SHA-256", Slot.SECOND: "SCRAM-SHA-512"}
-"""Under which Kafka keeps the credential of each slot."""
+"""SCRAM mechanism under which Kafka stores the credential of each slot."""
 SLOTS = {mechanism: slot for slot, mechanism in MECHANISMS.items()}
 
-_PASSWORD = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 bits; in no file does it need an escape
+_PASSWORD = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 bits; needs no escape in any file
 _DIGITS = 16
 
 
@@ -40,15 +40,18 @@ def checked(password: str) -> str:
 
 
 def fingerprint_of(material: str) -> str:
-    """Return the first digits of a password's SHA-256; of 256 random bits it gives away nothing."""
+    """Return the first digits of a password's SHA-256.
+
+    They reveal nothing, because the password has 256 random bits.
+    """
     return hashlib.sha256(material.encode()).hexdigest()[:_DIGITS]
 
 
 def files(request: CredentialRequest, slot: Slot, secret: str) -> dict[str, str]:
-    """Return what clients read, for librdkafka and for Java.
+    """Return the client configuration, for librdkafka and for Java.
 
-    Neither reads the other's: librdkafka refuses properties that it does not know, and takes no
-    certificate that is written in one line. So its `ssl.ca.location` is `ca.crt`, beside the file.
+    Each needs a file of its own. librdkafka rejects unknown properties, and reads no certificate
+    that is written in one line. So its `ssl.ca.location` is `ca.crt`, in the same directory.
     """
     jaas = (
         "org.apache.kafka.common.security.scram.ScramLoginModule required "
@@ -64,7 +67,7 @@ def files(request: CredentialRequest, slot: Slot, secret: str) -> dict[str, str]
     if request.authorities:
         librdkafka["ssl.ca.location"] = ROOTS
         java["ssl.truststore.type"] = "PEM"
-        # What JSON escapes, properties do in the same way.
+        # Java properties use the same escapes as JSON.
         java["ssl.truststore.certificates"] = json.dumps(request.authorities)[1:-1]
     return {
         "username": request.principal,

@@ -1,4 +1,4 @@
-"""Kafka, as far as Troth knows it without contacting one."""
+"""Dialect of Kafka with the StandardAuthorizer."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from troth.trust.grants import Grant, Place, Rule, Slot
 
 
 class KafkaDialect(Dialect):
-    """ACLs of the StandardAuthorizer, and a SCRAM password in each of two mechanisms."""
+    """Dialect of Kafka: ACLs, and a SCRAM password in each of two mechanisms."""
 
     name = "Kafka"
     extra = "kafka"
@@ -21,15 +21,15 @@ class KafkaDialect(Dialect):
     public_keys = frozenset({credentials.BOOTSTRAP_SERVERS})
 
     def rules(self, grant: Grant) -> frozenset[Rule]:
-        """Return ACLs of topics and groups."""
+        """Return the ACLs of topics and groups for a grant."""
         return rules.rules([grant])
 
     def issue(self, request: CredentialRequest, now: datetime) -> NewCredential:  # noqa: ARG002 - a password has no date
-        """Return a password, which Kafka is told as it is."""
+        """Return a password, which Kafka receives too."""
         password = credentials.issue(request.principal)
         return NewCredential(password, password)
 
-    def material_of(self, principal: str, secret: str) -> str:  # noqa: ARG002 - a password names nobody
+    def material_of(self, principal: str, secret: str) -> str:  # noqa: ARG002 - a password names no principal
         """Return the password itself."""
         return credentials.checked(secret)
 
@@ -42,15 +42,15 @@ class KafkaDialect(Dialect):
         return {credentials.BOOTSTRAP_SERVERS: ",".join(request.servers)}
 
     def files(self, request: CredentialRequest, slot: Slot, secret: str) -> Mapping[str, str]:
-        """Return properties for librdkafka and for Java, and their parts."""
+        """Return properties files for librdkafka and for Java, and their single values."""
         return credentials.files(request, slot, secret)
 
-    def admin_obstacle(self, broker: MessageBroker) -> str:  # noqa: ARG002 - of every Kafka
-        """Return "": Troth replaces the password of a user."""
+    def admin_obstacle(self, broker: MessageBroker) -> str:  # noqa: ARG002 - the same for all
+        """Return "", because Troth rotates the password of a user."""
         return ""
 
     def admin_place(self, admin: AdminSecret) -> tuple[Place | None, str]:
-        """Return the user and the slot of its mechanism; of a certificate, none."""
+        """Return the user, its mechanism's slot and the fingerprint; None, "" for a certificate."""
         scram = scram_of(admin)
         if scram is None:
             return None, ""
@@ -58,13 +58,13 @@ class KafkaDialect(Dialect):
         return place, credentials.fingerprint_of(scram.password)
 
     def new_admin(self, slot: Slot) -> NewAdmin:
-        """Return a new password in the slot's mechanism."""
+        """Return a new password for the slot's mechanism."""
         password, mechanism = credentials.new_password(), credentials.MECHANISMS[slot]
         data = {credentials.PASSWORD: password.encode(), "mechanism": mechanism.encode()}
         return NewAdmin(password, credentials.fingerprint_of(password), data)
 
     def admin_slot_taken(self, user: str) -> str:
-        """Return that the user has a password in the other mechanism."""
+        """Return the message for a foreign password in the user's other mechanism."""
         return (
             f"Kafka has a password of {user} for the other SCRAM mechanism that Troth did not "
             "set; use an admin user that only Troth uses"

@@ -1,8 +1,9 @@
-"""Kafka: ACLs of its StandardAuthorizer, and SCRAM credentials.
+"""Driver of Kafka: ACLs of the StandardAuthorizer, and SCRAM credentials.
 
-A principal's two credentials are of its two SCRAM mechanisms. None is ever deleted: Kafka 4.1 to
-4.4 may lose every credential of a mechanism at a restart after one was (a removal that is replayed
-first drops the whole mechanism). What is revoked has a random password that nobody knows.
+The two credentials of a principal are in the two SCRAM mechanisms. The driver never deletes one:
+after a deletion, a restart of Kafka 4.1 to 4.4 may lose every credential of the mechanism, because
+a removal that is replayed first drops the whole mechanism. To revoke a credential, the driver sets
+a random password and discards it.
 
 Needs the extra `kafka`.
 """
@@ -43,22 +44,22 @@ MECHANISMS = {
 }
 SLOTS = {mechanism: slot for slot, mechanism in MECHANISMS.items()}
 ITERATIONS = 4096
-"""The fewest that Kafka takes; more would protect a password that can be guessed."""
+"""Kafka's minimum of SCRAM iterations; more would only help passwords that can be guessed."""
 REVOKED = ITERATIONS + 1
-"""Of a credential whose password nobody knows: by this number it is told from the good ones."""
+"""Iterations of a revoked credential, which distinguish it from valid ones."""
 CREDENTIALS_AT_ONCE = 250
-"""To a call: librdkafka hashes them first, 4 to 7 ms each, and its timeout runs meanwhile."""
+"""Maximum for each call: librdkafka hashes them first, 4 to 7 ms each, within its timeout."""
 TIMEOUT = 15.0
-"""Seconds to a call."""
+"""Timeout of a call, in seconds."""
 PAUSES = (0.0, 0.1, 0.4)
-"""Seconds before each time that a password is tried."""
+"""Seconds to wait before each attempt with a password."""
 FAREWELL = 5.0
-"""Seconds that closing may take."""
+"""Maximum time for closing, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """One kind of change to ACLs; `form` raises `ValueError` for a rule that has no such form."""
+    """Kind of change to ACLs; `form` raises `ValueError` for a rule that it cannot convert."""
 
     doing: str
     form: Callable[[Rule], AclBinding]
@@ -66,7 +67,7 @@ class _Change:
     at_once: int
 
 
-# The controller takes 10,000 records at once; and to delete it holds each filter to each ACL.
+# The controller accepts 10,000 records at once; a deletion compares each filter to each ACL.
 _CREATE = _Change(
     "create ACLs",
     binding_of,
@@ -89,13 +90,13 @@ def connect(broker: MessageBroker, admin: AdminSecret, roots: str) -> "Kafka":
 
 
 class Kafka:
-    """A Kafka cluster as a `Driver`; `timeout` is for each call to it, in seconds.
+    """`Driver` of a Kafka cluster; `timeout` is for each call, in seconds.
 
-    `clients` are the servers that clients are given, `host:port`, where they are not those that the
-    cluster is administered at.
+    `clients` are the servers for clients, `host:port`. They default to the servers for
+    administration.
 
-    It has one connection to each of the cluster's servers and one thread: calls follow each other,
-    and a cluster that hangs holds up no other.
+    It has one connection to each server of the cluster and one thread, so calls run one after the
+    other, and a cluster that hangs delays no other cluster.
     """
 
     def __init__(
@@ -109,31 +110,31 @@ class Kafka:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka")
 
     async def observe(self) -> Observed:
-        """Return all credentials that are not revoked and all ACLs, by one call each."""
+        """Return all credentials that are not revoked and all ACLs, with one call each."""
         return await self._run(self._observe)
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
-        """Carry out changes as `Driver` has it, and return those that failed or were kept back.
+        """Carry out changes as in `Driver`, and return those that failed or were held back.
 
-        A revocation is an upsert also where no credential is listed, since a server may not know
-        yet what the controller wrote. What is done takes effect when a server has read it from the
-        metadata log: in milliseconds, if it keeps up.
+        A revocation is an upsert even if no credential is listed, because a server may not have
+        read it yet. A change takes effect when a server has read it from the metadata log, normally
+        within milliseconds.
         """
         return await self._run(lambda: self._apply(batch))
 
     async def disconnect(self, principals: Collection[str]) -> None:
-        """Do nothing: Kafka has no call that ends a connection.
+        """Do nothing, because Kafka has no call that closes a connection.
 
-        One that is open may do what the ACLs allow, and of an ACL that is gone the next request is
-        denied. With a revoked credential it lives on for as long as the servers'
-        `connections.max.reauth.ms` says, which sets no end unless it is configured.
+        An open connection may do what the ACLs allow: after the removal of an ACL, its next request
+        is denied. With a revoked credential it stays open for the servers'
+        `connections.max.reauth.ms`, which is unlimited by default.
         """
 
     async def admits(self, login: Login) -> bool:
-        """Try a password where the clients are; raises `BrokerError`.
+        """Return whether the servers for clients accept a password; raises `BrokerError`.
 
-        It is tried again before the answer is yes, since a server may not know yet what the
-        controller wrote.
+        Every one of several attempts must succeed, because a server may not have read the
+        controller's last change yet.
         """
         mechanism = kafka_credentials.MECHANISMS[login.slot]
         by_password = Scram(login.principal, login.secret, mechanism)
@@ -145,13 +146,13 @@ class Kafka:
         return True
 
     async def close(self) -> None:
-        """Let go of the cluster. A call that is under way is given up, and fails."""
+        """Close the connection. A running call is aborted and fails."""
         if self._closing.is_set():
             return
         self._closing.set()
         ended = asyncio.get_running_loop().run_in_executor(self._thread, self._client.close)
         self._thread.shutdown(wait=False)
-        # No longer than this: librdkafka's threads may be looking for a name that nobody knows.
+        # Limited, because librdkafka's threads may be resolving a name that does not exist.
         await asyncio.wait({ended}, timeout=FAREWELL)
 
     async def _run(self, work: Callable[[], T]) -> T:
@@ -160,7 +161,7 @@ class Kafka:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _observe(self) -> Observed:
-        # Without this permission librdkafka says that there is nothing, or crashes.
+        # Without this permission librdkafka returns an empty list or crashes.
         self._client.require(AclOperation.DESCRIBE, "describe its ACLs and credentials")
         users = self._client.ask_one("describe its SCRAM credentials", _describe_users)
         acls = self._client.ask_one(
@@ -196,8 +197,8 @@ class Kafka:
 
     def _upsert(self, credentials: Iterable[Credential], iterations: int) -> list[Failure]:
         failures = []
-        # Kafka refuses a user that is in one request twice: to each slot its own, and of several
-        # passwords for one the last.
+        # Kafka rejects a request that names a user twice. So each slot has its own request, and the
+        # last of several passwords for one user wins.
         wanted: dict[Slot, dict[str, UserScramCredentialUpsertion]] = {slot: {} for slot in Slot}
         for each in credentials:
             if passable(each.principal) and passable(each.material):
@@ -230,7 +231,7 @@ class Kafka:
 
 def _describe_users(admin: AdminClient, timeout: float) -> Future[Any]:
     answer = admin.describe_user_scram_credentials(request_timeout=timeout)
-    assert isinstance(answer, Future)  # by name there would be one for each
+    assert isinstance(answer, Future)  # a call with user names would return a dict
     return answer
 
 
@@ -247,7 +248,7 @@ def _failures(answers: Mapping[Any, object]) -> list[Failure]:
 
 
 def _pieces(whole: Mapping[Any, T], size: int) -> Iterator[dict[Any, T]]:
-    """Yield a mapping in pieces of at most that many items."""
+    """Yield a mapping in pieces of at most `size` items."""
     items = list(whole.items())
     for start in range(0, len(items), size):
         yield dict(items[start : start + size])

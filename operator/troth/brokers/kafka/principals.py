@@ -1,12 +1,14 @@
-"""Whom Kafka takes a client for that comes with its identity's certificate."""
+"""Kafka principals of clients that authenticate with their identity's certificate."""
 
 
 def mapping_rule(principal_prefix: str) -> str:
-    """Return the `ssl.principal.mapping.rules` that make an identity's subject its principal.
+    """Return the `ssl.principal.mapping.rules` that map an identity's subject to its principal.
 
-    What comes of `troth.pki.subjects.Subject` is `troth.trust.grant_candidate.principal_of`. It is
-    for a listener of its own that trusts the roots of one trust domain and nothing else, for a
-    subject is only as good as who vouches for it. Kafka holds a rule to the whole subject and
-    refuses whom none fits; DEFAULT after it would let in everybody else by the subject as it is.
+    The rule maps `troth.pki.subjects.Subject` to `troth.trust.grant_candidate.principal_of`.
+
+    Use it on a separate listener that trusts only the roots of one trust domain, because any
+    trusted CA could issue such a subject. Kafka matches a rule against the whole subject and
+    rejects a client that matches no rule. Do not add DEFAULT: it would accept every other client
+    under its unmapped subject.
     """
     return f"RULE:^UID=([a-z0-9.-]+),OU=([a-z0-9-]+)$/{principal_prefix}$2.$1/"

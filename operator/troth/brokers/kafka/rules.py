@@ -1,11 +1,11 @@
-"""What a grant is in Kafka's own words: the ACLs that its StandardAuthorizer goes by.
+"""Translation of grants to ACLs of Kafka's StandardAuthorizer. Pure.
 
-Nothing is granted beside what is used. DESCRIBE is implied by READ and by WRITE, and who may write
-to any topic may produce idempotently: IDEMPOTENT_WRITE on the cluster has had no use since
-Kafka 2.8 (KIP-679).
+The ACLs permit only what a grant needs. READ and WRITE imply DESCRIBE. A client that may write to
+any topic may also produce idempotently: IDEMPOTENT_WRITE on the cluster has no use since Kafka 2.8
+(KIP-679).
 
-Kafka holds topics and groups apart: who consumes two topics, each by a group of its own, may
-consume either by either group.
+Kafka does not combine topics and groups. A client that may consume two topics, each with a group of
+its own, may consume either topic with either group.
 """
 
 import re
@@ -14,8 +14,10 @@ from collections.abc import Iterable
 from troth.trust.grants import Action, Grant, Rule, Topic
 
 ALLOWED = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-"""A topic's name as Kafka takes it. Groups and principals could be almost anything, yet of another
-name somebody may think that it is a pattern, as Kafka does of `*`.
+"""Names of topics that Kafka allows.
+
+Kafka allows almost any name for groups and principals. Troth limits them too, because other names
+could be read as a pattern, as Kafka does with `*`.
 """
 NO_TOPICS = frozenset({".", ".."})
 INTERNAL = frozenset(
@@ -24,17 +26,17 @@ INTERNAL = frozenset(
         *("__share_group_state", "__transaction_state"),
     }
 )
-"""Topics that Kafka keeps its own state in: whoever may write there may move others' offsets."""
+"""Topics with Kafka's own state. A client that may write there could move others' offsets."""
 NOBODY = "ANONYMOUS"
-"""Whom Kafka takes everybody for who comes without a credential."""
+"""Kafka's principal for all clients without a credential."""
 ANY_HOST = "*"
 
 
 def rules(grants: Iterable[Grant]) -> frozenset[Rule]:
-    """Return the ACLs that give exactly these grants, each once; `stream` means nothing here.
+    """Return the ACLs for exactly these grants, each once; `stream` is ignored.
 
-    Raises `ValueError`, with a sentence, for a name that Kafka does not allow or that could grant
-    more than is declared, and for a consumer without a group.
+    Raises `ValueError`, with a message for the status, for a name that Kafka does not allow or that
+    could grant more than is declared, and for a consumer without a group.
     """
     return frozenset(rule for grant in grants for rule in _rules(grant))
 
@@ -58,7 +60,7 @@ def _principal(name: str) -> str:
 
 
 def _topic(topic: Topic) -> tuple[str, str]:
-    """Return the type of the pattern, and what is to match."""
+    """Return the pattern type and the name."""
     name = _name("topic prefix" if topic.prefix else "topic", topic.name)
     if not topic.prefix and name in NO_TOPICS:
         raise ValueError(f"{name!r} is not a topic name")

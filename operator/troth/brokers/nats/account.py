@@ -1,8 +1,8 @@
-"""What the claims of a NATS account say of principals, and the claims a batch makes of them: pure.
+"""Credentials and rules in the claims of a NATS account, and their changes by a batch. Pure.
 
-Each credential is a scoped signing key of its own (`nats_scopes`). A signing key that is not
-Troth's is observed under its public key, which no principal of Troth can be called, and is never
-changed.
+Each credential is a scoped signing key of its own (see `scopes`). A foreign signing key is observed
+as a principal named after its public key, a name that no principal of Troth can have. Troth never
+changes it.
 """
 
 from collections.abc import Collection
@@ -30,7 +30,7 @@ _HELD_BACK = "not applied, because the principal's credential failed"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An account after a batch: its claims, what could not be done, and the keys taken out."""
+    """Account after a batch: its claims, the failed changes, and the removed keys."""
 
     claims: Claims = field(repr=False)
     failures: tuple[Failure, ...]
@@ -38,9 +38,9 @@ class Change:
 
 
 def observed(claims: Claims) -> Observed:
-    """Return every credential and rule of an account; raises `ValueError` where it is misshapen.
+    """Return every credential and rule of an account; raises `ValueError` if it is malformed.
 
-    A rule that only one of a principal's keys has is told with that key as its `pattern`. A
+    A rule that not all of a principal's keys have is returned with the key as its `pattern`. A
     foreign key is in the first slot.
     """
     credentials: set[tuple[str, Slot]] = set()
@@ -63,7 +63,7 @@ def observed(claims: Claims) -> Observed:
 
 
 def principals(claims: Claims) -> dict[str, str]:
-    """Return the principal of each signing key; a foreign key is its own."""
+    """Return the principal of each signing key; a foreign key is its own principal."""
     found = {}
     for entry in signing_keys(claims):
         place, key = place_of(entry), key_of(entry)
@@ -72,9 +72,9 @@ def principals(claims: Claims) -> dict[str, str]:
 
 
 def changed(claims: Claims, batch: Batch) -> Change:
-    """Return the account after a batch; whatever the batch does not speak of is as it was.
+    """Return the account after a batch; everything that the batch does not name is unchanged.
 
-    Raises `ValueError` where the account is misshapen.
+    Raises `ValueError` if the account is malformed.
     """
     work = _Work.on(claims, _spoken_of(batch))
     before = set(work.keys)
@@ -93,7 +93,7 @@ def changed(claims: Claims, batch: Batch) -> Change:
 
 
 def _spoken_of(batch: Batch) -> set[str]:
-    """Return the principals that a batch speaks of."""
+    """Return the principals that a batch names."""
     ruled = {rule.principal for rule in (*batch.additions, *batch.removals)}
     revoked = {principal for principal, _ in batch.revocations}
     return ruled | revoked | {credential.principal for credential in batch.credentials}
@@ -101,13 +101,13 @@ def _spoken_of(batch: Batch) -> set[str]:
 
 @dataclass(slots=True)
 class _Work:
-    """The signing keys while a batch is carried out. Each step returns why it cannot be, or ""."""
+    """Signing keys while a batch is applied. Each change returns why it failed, else ""."""
 
     keys: set[str]
-    """All public keys that are taken, the account's own among them."""
+    """All public keys in use, including the account's own."""
     foreign: set[str] = field(default_factory=set)
     entries: list[Any] = field(default_factory=list, repr=False)
-    """In their order: as `Scope` those of whom the batch speaks, as they stand all others."""
+    """Signing keys in their order: a `Scope` if the batch names its principal, else as received."""
     scopes: dict[str, list[Scope]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     held_back: set[str] = field(default_factory=set)
@@ -189,7 +189,7 @@ class _Work:
             return _FOREIGN
         scopes, whole = self.scopes.get(rule.principal, []), replace(rule, pattern="")
         if rule.pattern:
-            # Meant was the excess of one key; what all have by now is not in excess any more.
+            # The rule was extra on one key. If all keys have it by now, it is not extra any more.
             everywhere = len(scopes) > 1 and all(whole in scope.rules for scope in scopes)
             scopes = [scope for scope in scopes if scope.key == rule.pattern and not everywhere]
         for scope in scopes:

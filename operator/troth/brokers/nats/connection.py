@@ -1,6 +1,6 @@
-"""The connection to NATS of one system-account user: requests, each bounded in time.
+"""Connection of a system-account user to NATS; each request has a timeout.
 
-Nothing is retried here, and a connection that was lost is made anew by the next request.
+There are no retries. After a lost connection, the next request connects again.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _REFUSED = ("authorization", "authentication", "expired", "revoked")
 
 
 class Link:
-    """A connection kept until `close`; `timeout` is in seconds, for connecting and per request."""
+    """Connection kept until `close`; `timeout` is in seconds, for connecting and per request."""
 
     def __init__(
         self, servers: Sequence[str], creds: str, tls: ssl.SSLContext, timeout: float
@@ -41,7 +41,7 @@ class Link:
         self._forbidden = False
 
     async def ask(self, subject: str, payload: bytes, what: str) -> bytes:
-        """Send a request and return the first answer; `what` it is for goes into the errors."""
+        """Send a request and return the first answer; errors begin with its purpose, `what`."""
 
         async def request(client: Client) -> bytes:
             if len(payload) > client.max_payload:
@@ -59,9 +59,10 @@ class Link:
         return data_of(await self.ask(subject, payload, what), what)
 
     async def ask_all(self, subject: str, count: Callable[[bytes], int], what: str) -> list[bytes]:
-        """Ask every server, and return once as many have answered as the last answer counts.
+        """Send a request to every server and return the answers.
 
-        Raises `UnreachableError` where some did not in time.
+        `count` returns the number of servers from an answer; the last answer counts. Raises
+        `UnreachableError` if a server does not answer in time.
         """
 
         async def gather(client: Client) -> list[bytes]:
@@ -72,7 +73,7 @@ class Link:
                 await client.publish(subject, reply=inbox)
                 while not answers or len(answers) < count(answers[-1]):
                     message = await subscription.next_msg(timeout=self._timeout)
-                    if not message.data:  # a status, of which there is one here
+                    if not message.data:  # a status message, here only "no responders"
                         raise errors.NoRespondersError
                     answers.append(message.data)
             finally:
@@ -83,7 +84,10 @@ class Link:
         return await self._bounded(gather, what)
 
     async def lets_in(self) -> bool:
-        """Say whether the server takes the credential; raises `BrokerError` if it does not say."""
+        """Return whether the server accepts the credential, and close the connection.
+
+        Raises `BrokerError` if the server gives no clear answer.
+        """
         try:
             await self._connected()
         except NotTakenError:
@@ -93,13 +97,13 @@ class Link:
         return True
 
     async def close(self) -> None:
-        """Let go of the server."""
+        """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
             await self._let_go(client)
 
     async def _let_go(self, client: Client) -> None:
-        # After a failed handshake the library waits for a goodbye that never comes.
+        # After a failed handshake, the library waits forever for the server to close.
         with contextlib.suppress(errors.Error, OSError, TimeoutError):
             await asyncio.wait_for(client.close(), _GOODBYE)
 
@@ -122,7 +126,7 @@ class Link:
             raise UnreachableError(f"{what}: no answer ({type(error).__name__})") from None
 
     async def _unless_closed(self, asking: Coroutine[Any, Any, T]) -> T:
-        """Return an answer; the library itself goes on waiting when the connection is lost."""
+        """Return an answer; the library itself would keep waiting after a lost connection."""
         task = asyncio.ensure_future(asking)
         closed = asyncio.ensure_future(self._closed.wait())
         try:
@@ -162,7 +166,7 @@ class Link:
             closed.set()
 
         def sign(nonce: str) -> bytes:
-            # The library goes on without TLS where a server, or who stands before it, has none.
+            # The library continues without TLS if the server, or a man in the middle, offers none.
             if not client._server_info.get("tls_required"):  # noqa: SLF001
                 raise ConnectionError("no TLS")
             return base64.b64encode(user.key.sign(nonce.encode()))
@@ -178,7 +182,7 @@ class Link:
                     error_cb=keep,
                     closed_cb=tell,
                     allow_reconnect=False,
-                    # Each server twice, one after the other: 0 would be without end.
+                    # Each server twice, in turn; 0 would retry without limit.
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
                     connect_timeout=max(1, int(self._timeout)),
@@ -224,7 +228,7 @@ def _not_connected(seen: list[Exception], shown: Claims) -> BrokerError:
 
 
 def _ended(shown: Claims) -> str:
-    """Return when a credential has ended, which the server does not say; empty if it has not."""
+    """Return when a credential expired, "" if it has not; the server does not report this."""
     end = shown.get("exp")
     if not isinstance(end, int) or not 0 < end <= time.time():
         return ""

@@ -1,4 +1,4 @@
-"""Credentials of NATS: the `.creds` file of a user, signed by a key that signs nobody else.
+"""Credentials of NATS: `.creds` files of users, each signed by a signing key of its own.
 
 Needs the extra `nats`.
 """
@@ -13,7 +13,7 @@ from troth.brokers.protocol import CredentialRequest, NewCredential
 def issue(request: CredentialRequest, now: datetime) -> NewCredential:
     """Return a new `.creds` file, and the public key that signed its user.
 
-    Raises `ValueError` for a principal that NATS would misread, or an account that is none.
+    Raises `ValueError` for a principal that NATS would misread, and for an invalid account key.
     """
     inbox_prefix(request.principal)
     raw_public_key(request.account, Kind.ACCOUNT)
@@ -22,9 +22,9 @@ def issue(request: CredentialRequest, now: datetime) -> NewCredential:
 
 
 def material_of(principal: str, secret: str) -> str:
-    """Return the public key that signed the user, which is what the account must have.
+    """Return the public key that signed the user, which the account must contain.
 
-    Raises `ValueError` where it is the file of somebody else, or none.
+    Raises `ValueError` for an invalid `.creds` file, and for one of another principal.
     """
     claims = read_creds(secret).claims
     if claims.get("name") != principal:

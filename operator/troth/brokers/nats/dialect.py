@@ -1,6 +1,6 @@
-"""NATS in operator mode, as far as Troth knows it without contacting one.
+"""Dialect of NATS in operator mode.
 
-Credentials need the extra `nats`, which is imported when one is issued or read.
+Credentials need the extra `nats`, which is imported when a credential is issued or read.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ SERVERS, INBOX = "servers", "inbox.prefix"
 
 
 class NatsDialect(Dialect):
-    """Permissions in the scopes of an account's signing keys, each of which signs one user."""
+    """Dialect of NATS: an account's signing keys have the permissions, one key for each user."""
 
     name = "NATS"
     extra = "nats"
@@ -25,7 +25,7 @@ class NatsDialect(Dialect):
     public_keys = frozenset({SERVERS, INBOX})
 
     def obstacle(self, broker: MessageBroker) -> str:
-        """Return that clients have no certificates."""
+        """Return why Troth does not support clients that authenticate with certificates."""
         if not broker.spec.by_certificate:
             return ""
         return (
@@ -34,7 +34,7 @@ class NatsDialect(Dialect):
         )
 
     def rules(self, grant: Grant) -> frozenset[Rule]:
-        """Return permissions of subjects."""
+        """Return the subject permissions of a grant."""
         return rules([grant])
 
     def issue(self, request: CredentialRequest, now: datetime) -> NewCredential:
@@ -50,16 +50,16 @@ class NatsDialect(Dialect):
         return material_of(principal, secret)
 
     def fingerprint_of(self, material: str) -> str:
-        """Return the public key itself, which is no secret."""
+        """Return the public key itself."""
         return material
 
     def public_data(self, request: CredentialRequest) -> Mapping[str, str]:
-        """Return the servers, and the prefix that the client's inboxes must have."""
+        """Return the servers, and the inbox prefix that the client must use."""
         servers = ",".join(f"tls://{server}" for server in request.servers)
         return {SERVERS: servers, INBOX: inbox_prefix(request.principal)}
 
     def admin_obstacle(self, broker: MessageBroker) -> str:
-        """Return that Troth cannot issue users of the system account."""
+        """Return why Troth does not rotate it: it cannot issue users of the system account."""
         return (
             f"the admin credential of MessageBroker {broker.ref} is a user of NATS's system "
             "account, which only the NATS operator's key can issue; put new system.creds into the "

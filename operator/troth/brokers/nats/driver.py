@@ -1,12 +1,12 @@
-"""NATS in operator mode, whose servers keep the accounts' JWTs themselves (resolver of type full).
+"""Driver of NATS in operator mode, for servers that store account JWTs (resolver of type full).
 
-All that a broker knows of principals is in one account's JWT, so one lookup observes it and one
-push changes it. Whatever else the account says, foreign signing keys, imports, exports and limits,
-is pushed as it was looked up.
+One account's JWT contains all credentials and permissions, so one lookup observes them and one push
+changes them. The driver pushes the rest of the account (foreign signing keys, imports, exports and
+limits) exactly as it was looked up.
 
-NATS has no push that is bound to what was looked up. So the account is looked up again right
-before the push and after it, and an account that is not the expected one is an error. Whoever
-pushes within the millisecond between the second lookup and the push is overwritten all the same.
+NATS has no conditional push. So the driver looks the account up again right before the push and
+after it, and reports an error if the account is not the expected one. A push by another client in
+the millisecond between the second lookup and the driver's push is still overwritten.
 """
 
 import asyncio
@@ -29,19 +29,20 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Observed
 
 TIMEOUT = 5.0
-"""Seconds for connecting, and for each request."""
+"""Timeout in seconds for connecting, and for each request."""
 
-_CONNECTIONS = 1024  # at first asked for, about 2 kB each
+_CONNECTIONS = 1024  # requested at first, about 2 kB each
 _ROUNDS = 20
-_BETWEEN = 0.1  # seconds; a connection that is ended stays on the list until it is closed
+_BETWEEN = 0.1  # seconds; a kicked connection is listed until it is closed
 
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """What one account is administered with.
+    """Admin credentials for one account.
 
-    `account` is its public key, `creds` the `.creds` file of a user of the system account, `seed`
-    that of a signing key of the operator: only the operator can sign an account.
+    `account` is the account's public key, and `creds` the `.creds` file of a user of the system
+    account. `seed` is the seed of an operator's signing key, because only an operator can sign an
+    account.
     """
 
     account: str
@@ -50,18 +51,18 @@ class Admin:
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
-    """An account as it stands at the server."""
+class _AccountState:
+    """Account as stored at the server."""
 
     token: str = field(repr=False)
     claims: Claims = field(repr=False)
     trusted: frozenset[str]
-    """The public keys whose signature the server believes of an account."""
+    """Public keys whose signature of an account the server trusts."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Connection:
-    """A client's connection; `cid` is a number of the server's own."""
+    """Connection of a client; `cid` is unique within its server."""
 
     server: str
     cid: int
@@ -90,11 +91,11 @@ def connect(broker: MessageBroker, admin: AdminSecret, roots: str) -> "NatsBroke
 
 
 class NatsBroker:
-    """One account, as a `Driver`. `servers` are `tls://` addresses of one cluster.
+    """`Driver` of one account. `servers` are `tls://` addresses of one cluster.
 
-    Clients whose permissions change are disconnected by the server, and come back with what they
-    may do now: their credential stays the same. So do clients of a credential that is revoked, and
-    they are not let in again.
+    The server disconnects clients whose permissions change. They reconnect with the same credential
+    and have the new permissions. The server also disconnects clients of a revoked credential, and
+    rejects them when they reconnect.
     """
 
     def __init__(
@@ -122,8 +123,9 @@ class NatsBroker:
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
         """Carry out changes with at most one push, and return those that failed.
 
-        A principal's rules are kept with its credentials: without any, its additions fail, and
-        with the last its rules are gone. Raises `BrokerError`; the batch can be sent again.
+        NATS stores a principal's rules with its credentials. So additions fail without a
+        credential, and revoking the last credential also removes the rules. Raises `BrokerError`;
+        the batch can be applied again.
         """
         async with self._applying:
             before = await self._look_up()
@@ -138,28 +140,28 @@ class NatsBroker:
             return change.failures
 
     async def disconnect(self, principals: Collection[str]) -> None:
-        """End the open connections of principals, on all servers; raises `BrokerError`.
+        """Close the open connections of principals on all servers; raises `BrokerError`.
 
-        Returns once the servers have them no more. Whose credential is still good comes back.
+        Returns when the servers list them no more. Clients with a valid credential reconnect.
         """
         keys = nats_account.principals((await self._look_up()).claims)
         wanted = frozenset(principals)
         await self._end(
-            # The name in a JWT is believed only where its key is not the account's any more.
+            # A name in a JWT counts only if the account no longer has its signing key.
             lambda connection: keys.get(connection.key, connection.name) in wanted
         )
 
     async def admits(self, login: Login) -> bool:
-        """Say whether a `.creds` file lets somebody in; raises `BrokerError`."""
+        """Return whether the server accepts a `.creds` file; raises `BrokerError`."""
         return await self._entrance(creds=login.secret).lets_in()
 
     async def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection."""
         await self._link.close()
 
     # The account
 
-    async def _look_up(self) -> _Standing:
+    async def _look_up(self) -> _AccountState:
         token = await self._token()
         try:
             claims = decode(token, Kind.OPERATOR)
@@ -168,14 +170,14 @@ class NatsBroker:
         if claims.get("sub") != self._admin.account:
             raise BrokerError("the NATS server returned another account")
         trusted = await self._trusted()
-        # A server stores whatever a system user pushes, whoever has signed it, and only then does
-        # not believe it. To sign such claims anew would make them believed.
+        # A server stores any JWT that a system user pushes, even one with an untrusted signer, and
+        # ignores it then. If Troth signed such claims again, the server would trust them.
         if claims["iss"] not in trusted:
             raise BrokerError(
                 "the NATS server does not trust the signer of its JWT of account "
                 f"{self._admin.account}; push a valid JWT"
             )
-        return _Standing(token, claims, trusted)
+        return _AccountState(token, claims, trusted)
 
     async def _token(self) -> str:
         subject = f"$SYS.REQ.ACCOUNT.{self._admin.account}.CLAIMS.LOOKUP"
@@ -195,7 +197,7 @@ class NatsBroker:
                 keys.add(operator["sub"])
         return frozenset(keys)
 
-    async def _push(self, before: _Standing, claims: Mapping[str, Any]) -> None:
+    async def _push(self, before: _AccountState, claims: Mapping[str, Any]) -> None:
         try:
             signer = Key.of(self._admin.seed.strip().encode())
         except ValueError as error:
@@ -205,7 +207,7 @@ class NatsBroker:
                 f"the NATS server does not trust the operator key {signer.public}; the admin's "
                 "signing seed is of another operator, or of an account"
             )
-        # Never older than what it replaces: between servers, the newer JWT of an account wins.
+        # Never older than the replaced JWT, because among servers an account's newest JWT wins.
         token = encode(claims, signer, max(int(self._clock()), _issued_at(before.claims)))
         if len(token) > MAX_JWT:
             raise BrokerError(
@@ -230,11 +232,11 @@ class NatsBroker:
     # Connections
 
     async def _end(self, chosen: Callable[[_Connection], bool]) -> None:
-        """End the connections that are open now, and return once all are closed."""
+        """Kick the connections that are open now, and return when all are closed."""
         ended: set[_Connection] = set()
         for round_ in range(_ROUNDS):
             open_ = {connection for connection in await self._connections() if chosen(connection)}
-            # Who comes back with a good credential is not ended again.
+            # Clients that reconnect with a valid credential are not kicked again.
             left = open_ if not round_ else open_ & ended
             if not left:
                 return
@@ -249,7 +251,9 @@ class NatsBroker:
         answer = await self._link.ask(
             f"$SYS.REQ.SERVER.{connection.server}.KICK", request, what := "closing a connection"
         )
-        document_of(answer, what)  # that it is gone already is an error there, and none here
+        document_of(
+            answer, what
+        )  # the server's error for a connection that is already gone is ignored
 
     async def _connections(self) -> list[_Connection]:
         answers = await self._link.ask_all(
@@ -265,7 +269,7 @@ class NatsBroker:
             subject = f"$SYS.REQ.SERVER.{server}.CONNZ"
             data = await self._link.ask_json(subject, json.dumps(options).encode(), what)
             found, total = data.get("connections") or [], int(data.get("total", 0))
-            # Not page by page: one that closes meanwhile moves another over the edge of a page.
+            # No paging: a connection that closes meanwhile would shift another past the page.
             if total <= limit:
                 return [_connection(server, entry) for entry in found]
             limit = 2 * total
@@ -274,7 +278,7 @@ class NatsBroker:
 def _connection(server: str, entry: Mapping[str, Any]) -> _Connection:
     try:
         name = decode(entry.get("jwt", ""), Kind.ACCOUNT).get("name", "")
-    except ValueError:  # connected by other means than a JWT
+    except ValueError:  # authenticated without a JWT
         name = ""
     return _Connection(server, int(entry["cid"]), str(entry.get("issuer_key", "")), str(name))
 

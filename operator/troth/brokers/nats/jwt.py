@@ -1,8 +1,8 @@
 """JWTs and keys of NATS in operator mode (docs.nats.io, "JWT in depth"; nats-io/jwt, version 2).
 
-Keys are Ed25519, written in base32 with a letter for what they are: `O…` an operator, `A…` an
-account, `U…` a user; their seeds begin with `SO`, `SA`, `SU`. A JWT says who signed it in `iss`,
-and its header can say nothing but the one algorithm.
+Keys are Ed25519 in base32. Their first letter is their kind: `O` for an operator, `A` for an
+account, `U` for a user. Seeds begin with `SO`, `SA` or `SU`. The `iss` of a JWT is the public key
+of its signer, and its header allows only one algorithm.
 """
 
 import base64
@@ -22,21 +22,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from troth.pki import base64url, strict_json
 
 MAX_JWT = 1024 * 1024
-"""Characters of a JWT; the server decodes none that is longer (nats-io/jwt, `MaxTokenSize`)."""
+"""Maximum characters of a JWT that the server decodes (nats-io/jwt, `MaxTokenSize`)."""
 MAX_CREDS = 64 * 1024
-"""Characters of a `.creds` file: room for a user with hundreds of permissions of its own."""
+"""Maximum characters of a `.creds` file, enough for a user with hundreds of permissions."""
 
 Claims = dict[str, Any]
 
 _HEADER = base64url.encode(b'{"typ":"JWT","alg":"ed25519-nkey"}')
 _PARTS = 3
 _PUBLIC_LETTERS = 56
-_PUBLIC_BYTES = 35  # the kind, 32 bytes of key, two of checksum
+_PUBLIC_BYTES = 35  # one for the kind, 32 for the key, two for the checksum
 _SEED = re.compile(rb"S[OAU][A-Z2-7]{56}")
 _RULE = "-" * 3
-_BLOCK = 3  # lines: a rule, what is meant, and a rule
+_BLOCK = 3  # lines: a rule, the content, and a rule
 
-# The form that nsc writes and every client reads (ADR-14 of nats-architecture-and-design).
+# The format that nsc writes and every client reads (ADR-14 of nats-architecture-and-design).
 _CREDS_FORM = """\
 -----BEGIN NATS USER JWT-----
 {jwt}
@@ -55,7 +55,7 @@ NKEYs are sensitive and should be treated as secrets.
 
 
 class Kind(IntEnum):
-    """What a key is the key of; the value is its first byte."""
+    """Kind of the owner of a key; the value is the key's first byte."""
 
     OPERATOR = nkeys.PREFIX_BYTE_OPERATOR
     ACCOUNT = nkeys.PREFIX_BYTE_ACCOUNT
@@ -67,7 +67,7 @@ _PREFIXES = {b"SO": Kind.OPERATOR, b"SA": Kind.ACCOUNT, b"SU": Kind.USER}
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key pair: the public key and the seed it is made from, both as NATS writes them."""
+    """Key pair: the public key and its seed, both in NATS's encoding."""
 
     public: str
     seed: bytes = field(repr=False)
@@ -79,7 +79,7 @@ class Key:
 
     @classmethod
     def of(cls, seed: bytes) -> "Key":
-        """Return the key of a seed; raises `ValueError`, which quotes nothing of it."""
+        """Return the key of a seed; raises `ValueError`, which quotes nothing of the seed."""
         prefix = _PREFIXES.get(seed[:2])
         if prefix is None or not _SEED.fullmatch(seed):
             raise ValueError("not the seed of an operator, an account or a user")
@@ -87,7 +87,7 @@ class Key:
             _, raw = nkeys.decode_seed(seed)
         except nkeys.NkeysError:
             raise ValueError("a seed with an invalid checksum") from None
-        if nkeys.encode_seed(raw, prefix) != seed:  # its checksum, which nkeys does not look at
+        if nkeys.encode_seed(raw, prefix) != seed:  # nkeys does not check the checksum
             raise ValueError("a seed with an invalid checksum")
         return cls(nkeys.from_seed(seed).public_key.decode(), seed)
 
@@ -99,7 +99,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class IssuedUser:
-    """A user of one principal: what its broker must know, and the `.creds` file that proves it."""
+    """NATS user issued to a principal: its signing key's public key, and its `.creds` file."""
 
     material: str
     creds: str = field(repr=False)
@@ -107,7 +107,7 @@ class IssuedUser:
 
 @dataclass(frozen=True, slots=True)
 class Creds:
-    """A user's JWT, its key, and what the JWT says."""
+    """Content of a `.creds` file: a user's JWT, its key, and the JWT's claims."""
 
     token: str = field(repr=False)
     key: Key
@@ -115,7 +115,7 @@ class Creds:
 
 
 def raw_public_key(text: str, kind: Kind) -> bytes:
-    """Return the 32 bytes of a public key of that kind; raises `ValueError` for anything else."""
+    """Return the 32 bytes of a public key of this kind; raises `ValueError` for any other text."""
     try:
         raw = base64.b32decode(text) if len(text) == _PUBLIC_LETTERS else b""
     except ValueError:
@@ -127,7 +127,7 @@ def raw_public_key(text: str, kind: Kind) -> bytes:
 
 
 def is_account_key(text: str) -> bool:
-    """Whether a text is the public key of an account, or one that signs for an account."""
+    """Return whether a text is the public key of an account or of its signing key."""
     try:
         raw_public_key(text, Kind.ACCOUNT)
     except ValueError:
@@ -136,9 +136,10 @@ def is_account_key(text: str) -> bool:
 
 
 def encode(claims: Mapping[str, Any], issuer: Key, issued_at: int) -> str:
-    """Sign claims; `iss`, `iat` (Unix time in seconds) and `jti` are set anew.
+    """Return a signed JWT of claims, with new `iss`, `iat` (Unix time in seconds) and `jti`.
 
-    `jti` is over all claims: servers of a cluster take two JWTs with one `jti` for the same.
+    `jti` is a hash of all claims, because the servers of a cluster treat two JWTs with the same
+    `jti` as equal.
     """
     fresh = {**claims, "iss": issuer.public, "iat": issued_at, "jti": ""}
     digest = hashlib.new("sha512_256", _json(fresh)).digest()
@@ -148,10 +149,10 @@ def encode(claims: Mapping[str, Any], issuer: Key, issued_at: int) -> str:
 
 
 def decode(token: str, kind: Kind) -> Claims:
-    """Return the claims of a JWT signed by a key of that kind, its own `iss`.
+    """Return the claims of a JWT that is signed by its own `iss`, a key of this kind.
 
-    Raises `ValueError`, which quotes nothing of it. Whether `iss` is to be trusted is for the
-    caller to know.
+    Raises `ValueError`, which quotes nothing of the JWT. The caller must check whether to trust
+    `iss`.
     """
     parts = token.split(".")
     if len(token) > MAX_JWT or len(parts) != _PARTS:
@@ -170,9 +171,10 @@ def decode(token: str, kind: Kind) -> Claims:
 
 
 def issue_user(principal: str, account: str, issued_at: int) -> IssuedUser:
-    """Make a user of a principal, signed by a key of its own, whose seed is not kept.
+    """Return a new user for a principal, signed by a new key whose seed is not kept.
 
-    The JWT has no permissions: they are in the scope of the signing key, in the account's JWT.
+    The user's JWT has no permissions. They are in the scope of the signing key, in the account's
+    JWT.
     """
     signer, user = Key.generate(Kind.ACCOUNT), Key.generate(Kind.USER)
     claims = {
@@ -199,7 +201,7 @@ def creds_file(token: str, user: Key) -> str:
 
 
 def read_creds(text: str) -> Creds:
-    """Return what a `.creds` file holds; `ValueError` quotes nothing of it."""
+    """Return the content of a `.creds` file; raises `ValueError`, which quotes nothing of it."""
     blocks = _blocks(text) if len(text) <= MAX_CREDS else []
     if len(blocks) != 2:  # noqa: PLR2004 - the JWT and the seed
         raise ValueError("not a NATS .creds file")
@@ -211,7 +213,7 @@ def read_creds(text: str) -> Creds:
 
 
 def _blocks(text: str) -> list[str]:
-    """Return what stands alone between two lines that begin and end with dashes."""
+    """Return each single line between two lines that begin and end with dashes."""
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     ruled = [line.startswith(_RULE) and line.endswith(_RULE) for line in lines]
     found, at = [], 0
@@ -227,7 +229,7 @@ def _blocks(text: str) -> list[str]:
 def _object(part: str) -> Claims:
     document = strict_json.parse(base64url.decode(part))
     if not isinstance(document, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - a value from outside
+        raise ValueError("not a JSON object")  # noqa: TRY004 - an invalid value
     return document
 
 

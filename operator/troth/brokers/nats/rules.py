@@ -1,14 +1,14 @@
-"""The table from grants to permissions of NATS (docs.nats.io, "Authorization"): pure, no policy.
+"""Translation of grants to NATS permissions (docs.nats.io, "Authorization"). Pure, no policy.
 
-A permission is a subject that may be published or subscribed to. Two characters widen a subject
-(`*`, `>`), a space turns its rest into a queue group, and `{{…}}` is filled in by the server, so
-none of them is taken from a name: what a grant does not say in so many letters is not granted.
+A permission is a subject that a client may publish or subscribe to. In a subject, `*` and `>` are
+wildcards, a space begins a queue group, and the server expands `{{…}}`. Names with any of these are
+rejected, so a grant permits only what it literally says.
 
-What no permission of NATS can keep from happening: whoever asks JetStream says where the answer
-goes, and the server sends it there whether or not the asker may publish there (nats-server #8274,
-seen with 2.15.1). So who consumes from a stream can have its messages sent to any subscriber of
-the account, and who publishes into one its acknowledgements. They come with the subject they were
-stored under, by which a receiver can tell them.
+NATS permissions cannot prevent one thing. A client of JetStream chooses the reply subject, and the
+server sends the answer there even if the client may not publish there (nats-server #8274, seen with
+2.15.1). So a consumer of a stream can direct its messages to any subscriber in the account, and a
+publisher can do the same with acknowledgements. These messages carry the subject under which they
+were stored, so a receiver can recognize them.
 """
 
 import unicodedata
@@ -18,41 +18,42 @@ from enum import StrEnum
 from troth.trust.grants import Action, Grant, Rule, Topic
 
 SUBJECT = "SUBJECT"
-"""The `kind` of a rule that permits a subject."""
+"""`kind` of a rule that permits a subject."""
 
 _WIDENING = ("*", ">", "{{")
 _PATH_CHARACTERS = "./\\"
 
 
 class Operation(StrEnum):
-    """What a rule permits to do with its subject, as the `operation` of a `Rule`."""
+    """`operation` of a `Rule`: what it permits with its subject."""
 
     PUBLISH = "PUB"
     SUBSCRIBE = "SUB"
 
 
 def rules(grants: Iterable[Grant]) -> frozenset[Rule]:
-    """Return the permissions that grants come to.
+    """Return the permissions for grants.
 
-    A prefix is a name with its last dot, such as `prod.orders.`. Who consumes without a group may
-    be in any queue group until a rule for the same subject names one: the server has it so. With a
-    stream, `group` is the durable consumer, which whoever owns the stream has created with the
-    topic as its filter: the server never compares that filter with anybody's permissions.
+    A prefix is a name with its last dot, such as `prod.orders.`. The server lets a consumer without
+    a group join any queue group, until a rule for the same subject names one.
 
-    Raises `ValueError`, with the sentence to show, for a name that NATS would understand as more
-    than the grant says.
+    With a stream, `group` is the durable consumer. The owner of the stream must create it with the
+    topic as its filter, because the server never compares that filter with permissions.
+
+    Raises `ValueError`, with a message for the status, for a name that NATS would interpret as more
+    than the grant says, and for a stream without a group.
     """
     return frozenset(rule for grant in grants for rule in _rules(grant))
 
 
 def inbox_prefix(principal: str) -> str:
-    """Return what the inboxes of a principal begin with; its clients must be configured with it.
+    """Return the inbox prefix of a principal, which its clients must be configured with.
 
-    One token, different for every principal, so that none is inside another's, and outside of
-    `_INBOX.>`, which clients that were not made by Troth may be allowed to read.
+    The prefix is one token and unique to the principal, so no principal's inboxes are inside those
+    of another. It is outside `_INBOX.>`, which foreign clients may be allowed to read.
     """
     _check_characters("principal", principal)
-    # Escaped as in quoted-printable, because `shop` must not own the inboxes of `shop.checkout`.
+    # Escaped as in quoted-printable, because `shop` must not read the inboxes of `shop.checkout`.
     return "_INBOX_" + principal.replace("=", "=3D").replace(".", "=2E")
 
 
@@ -65,7 +66,7 @@ def _rules(grant: Grant) -> Iterator[Rule]:
         _check_name("stream", grant.stream)
     if grant.action is Action.PUBLISH:
         yield _rule(grant, Operation.PUBLISH, subject)
-        # The stream's acknowledgement of a message comes as the reply to a request.
+        # A stream acknowledges a message with a reply to the publisher's inbox.
         yield _rule(grant, Operation.SUBSCRIBE, inbox)
     elif not grant.stream:
         queue = f" {grant.group}" if grant.group else ""
@@ -97,14 +98,14 @@ def _subject(topic: Topic) -> str:
             )
         name = name.removesuffix(".")
     _check_tokens("topic", name)
-    # `$` begins the server's own subjects; `_` the inboxes, of clients and of servers.
+    # The server's own subjects begin with `$`, inboxes of clients and servers with `_`.
     if name[0] in "$_":
         raise ValueError(f"topic {name!r} begins with {name[0]!r}, which NATS reserves")
     return f"{name}.>" if topic.prefix else name
 
 
 def _check_name(what: str, name: str) -> None:
-    """Raise `ValueError` for what is no name of a stream or a consumer."""
+    """Raise `ValueError` for an invalid name of a stream or a consumer."""
     _check_characters(what, name)
     if any(character in _PATH_CHARACTERS for character in name):
         raise ValueError(f"{what} {name!r} has a dot or a slash, which NATS does not allow there")
@@ -122,6 +123,6 @@ def _check_characters(what: str, name: str) -> None:
     for part in _WIDENING:
         if part in name:
             raise ValueError(f"{what} {name!r} contains {part!r}, which would widen it")
-    # Separators, controls, what formats and is not seen, and what no character is assigned to.
+    # Unicode categories Z (separators) and C (control, format, surrogate, unassigned).
     if any(unicodedata.category(character)[0] in "ZC" for character in name):
         raise ValueError(f"{what} {name!r} contains a space or an invisible character")

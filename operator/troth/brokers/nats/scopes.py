@@ -1,9 +1,9 @@
-"""One scoped signing key of a NATS account, and the rules it comes to: pure.
+"""Scoped signing keys of a NATS account, and their rules. Pure.
 
-A user signed by such a key has no permissions of its own but those of the scope, which stands in
-the account (docs.nats.io, "Scoped signing keys"). Troth's are known by their description.
+A user signed by such a key has exactly the permissions of the key's scope, which is part of the
+account (docs.nats.io, "Scoped signing keys"). Troth recognizes its own scopes by their description.
 
-In a scope that allows nothing everything is allowed. So where nothing is to be, `>` is denied.
+A scope with an empty allow list allows everything. So a scope that must allow nothing denies `>`.
 """
 
 import json
@@ -18,9 +18,10 @@ from troth.trust.grants import Place, Rule, Slot
 T = TypeVar("T")
 
 TEMPLATE = "TEMPLATE"
-"""The `kind` of a rule for whatever else a scope says: `name` is the member, `operation` its JSON.
+"""`kind` of a rule for any other member of a scope: `name` is the member, `operation` its JSON.
 
-Such as `bearer_token`, which lets a JWT in without its key. It is never planned, so it is drift.
+An example is `bearer_token`, with which a JWT is accepted without its key. Troth never plans such a
+rule, so it is drift.
 """
 
 _KIND = "user_scope"
@@ -33,29 +34,29 @@ _SIDES = {"pub": Operation.PUBLISH, "sub": Operation.SUBSCRIBE}
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """A signing key of Troth's; `rules` are as if it were the principal's only one."""
+    """Signing key that Troth created; its `rules` always have an empty `pattern`."""
 
     principal: str
     slot: Slot
     key: str
     rules: set[Rule]
     standing: Mapping[str, Any] | None = field(default=None, repr=False)
-    """The entry in the account it was read from, as long as it says what `rules` do."""
+    """Entry in the account that the scope was read from, None if it is new or changed."""
 
     def add(self, rule: Rule) -> None:
-        """Add a rule; nothing if it is there."""
+        """Add a rule, if it is missing."""
         if rule not in self.rules:
             self.rules.add(rule)
             self.standing = None
 
     def remove(self, rule: Rule) -> None:
-        """Remove a rule; nothing if it is not there."""
+        """Remove a rule, if it exists."""
         if rule in self.rules:
             self.rules.remove(rule)
             self.standing = None
 
     def entry(self) -> Mapping[str, Any]:
-        """Return the entry in the account."""
+        """Return the scope's entry for the account."""
         if self.standing is not None:
             return self.standing
         return {
@@ -83,7 +84,7 @@ class Scope:
         return {"allow": allow, "deny": deny} if deny else {"allow": allow}
 
     def _rest(self) -> dict[str, Any]:
-        """Return what else the template said and no batch has removed yet."""
+        """Return the other members of the template that no batch has removed."""
         return {
             rule.name: json.loads(rule.operation)
             for rule in self.rules
@@ -105,7 +106,7 @@ def key_of(entry: object) -> str:
 
 
 def place_of(entry: object) -> Place | None:
-    """Return whose a scope of Troth's is and in which slot, None for a foreign signing key."""
+    """Return the principal and slot of Troth's scope, None for a foreign signing key."""
     if not isinstance(entry, dict) or entry.get("kind") != _KIND:
         return None
     slot, role = _DESCRIPTIONS.get(str(entry.get("description"))), entry.get("role")
@@ -124,19 +125,22 @@ def scope_of(entry: object) -> Scope | None:
 
 
 def foreign_rules(entry: object) -> set[Rule]:
-    """Return the rules of a foreign signing key; without a scope its users may do anything."""
+    """Return the rules of a foreign signing key; without a scope they allow everything."""
     if isinstance(entry, dict):
         return set(_rules(key_of(entry), entry))
     return {Rule(key_of(entry), SUBJECT, "", ">", operation) for operation in Operation}
 
 
 def common(scopes: Iterable[Scope]) -> set[Rule]:
-    """Return the rules that all of at least one scope have."""
+    """Return the rules that all scopes have; there must be at least one scope."""
     return set.intersection(*(scope.rules for scope in scopes))
 
 
 def unfit(rule: Rule) -> str:
-    """Return why a rule is none for NATS, else "": one that is not has the whole push refused."""
+    """Return why a rule is invalid for NATS, "" if it is valid.
+
+    NATS would reject the whole push because of one invalid rule.
+    """
     known = rule.kind == SUBJECT and rule.effect in {_ALLOW, _DENY}
     if not known or rule.operation not in set(Operation) or rule.pattern or rule.host:
         return "not a NATS permission"
@@ -178,5 +182,5 @@ def _text(value: object) -> str:
 
 def _shaped(value: object, shape: type[T], otherwise: str) -> T:
     if not isinstance(value, shape):
-        raise ValueError(otherwise)  # noqa: TRY004 - it comes from outside
+        raise ValueError(otherwise)  # noqa: TRY004 - an invalid value
     return value

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from troth.cli.inputs.access import FORBIDDEN, PersonalServer
 from troth.cli.inputs.targets import Named
 from troth.cli.status.models import (
-    broker_standing,
-    domain_standing,
-    identity_standing,
-    policy_standing,
-    rotation_standing,
+    broker_summary,
+    domain_summary,
+    identity_summary,
+    policy_summary,
+    rotation_summary,
 )
 from troth.cli.status.report import Report
-from troth.cli.status.webhook_models import endpoint_standing
+from troth.cli.status.webhook_models import endpoint_summary
 from troth.cluster.errors import ApiError
 from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
 from troth.resources.references import Ref
@@ -65,14 +65,14 @@ async def survey(server: PersonalServer, target: Named | None, namespace: str) -
     shown = _that_go_with(target, namespace, seen) if target else _all_in(namespace, seen)
     return Report(
         trust_domains=tuple(
-            domain_standing(each, seen.objects[IDENTITY], complete=complete)
+            domain_summary(each, seen.objects[IDENTITY], complete=complete)
             for each in shown[DOMAIN]
         ),
-        message_brokers=tuple(map(broker_standing, shown[BROKER])),
-        credential_rotations=tuple(map(rotation_standing, shown[ROTATION])),
-        service_identities=tuple(map(identity_standing, shown[IDENTITY])),
-        topic_policies=tuple(map(policy_standing, shown[POLICY])),
-        webhook_endpoints=tuple(map(endpoint_standing, shown[ENDPOINT])),
+        message_brokers=tuple(map(broker_summary, shown[BROKER])),
+        credential_rotations=tuple(map(rotation_summary, shown[ROTATION])),
+        service_identities=tuple(map(identity_summary, shown[IDENTITY])),
+        topic_policies=tuple(map(policy_summary, shown[POLICY])),
+        webhook_endpoints=tuple(map(endpoint_summary, shown[ENDPOINT])),
         hidden=tuple(seen.hidden),
     )
 

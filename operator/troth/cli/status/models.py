@@ -13,7 +13,7 @@ from troth.resources.schema.model import Model
 from troth.resources.trust_domain.status import RotationPhase
 
 
-class ExceptionStanding(Model):
+class ExceptionSummary(Model):
     """A declared exception from authentication, with an owner and an end."""
 
     owner: str
@@ -25,7 +25,7 @@ class ExceptionStanding(Model):
     """Reason of its condition; empty if the condition does not exist yet."""
 
 
-class Standing(Model):
+class Summary(Model):
     """State of one resource: its name and its Ready condition."""
 
     namespace: str | None = None
@@ -36,7 +36,7 @@ class Standing(Model):
     """Reason of the Ready condition."""
     message: str = ""
     """Message of the Ready condition, which says what to do."""
-    excepted: ExceptionStanding | None = None
+    excepted: ExceptionSummary | None = None
     """Its exception from authentication, if it declares one."""
 
     @classmethod
@@ -60,7 +60,7 @@ class Standing(Model):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
-class AuthorityStanding(Model):
+class AuthoritySummary(Model):
     """One root or intermediate of a trust domain."""
 
     fingerprint: str
@@ -70,28 +70,28 @@ class AuthorityStanding(Model):
     """Number of identities with a certificate of it; None if not all are visible."""
 
 
-class TokenKeyStanding(Model):
+class TokenKeySummary(Model):
     """One signing key of a trust domain's tokens."""
 
     fingerprint: str
     state: str
 
 
-class DomainStanding(Standing):
+class DomainSummary(Summary):
     """State of a trust domain, with the rotations of its authority and of its token key."""
 
     phase: str
     blockers: tuple[str, ...]
-    authorities: tuple[AuthorityStanding, ...]
+    authorities: tuple[AuthoritySummary, ...]
     others: int | None = None
     """Number of identities with a certificate of an authority that is not listed."""
-    token_keys: tuple[TokenKeyStanding, ...] = ()
+    token_keys: tuple[TokenKeySummary, ...] = ()
     """Empty if the domain issues no tokens."""
     token_phase: str = RotationPhase.IDLE.value
     token_blockers: tuple[str, ...] = ()
 
 
-class RotationStanding(Standing):
+class RotationSummary(Summary):
     """State of a CredentialRotation."""
 
     target_kind: str
@@ -104,7 +104,7 @@ class RotationStanding(Standing):
     next_rotation: str | None = None
 
 
-class CertificateStanding(Model):
+class CertificateSummary(Model):
     """The certificate of an identity."""
 
     fingerprint: str
@@ -113,14 +113,14 @@ class CertificateStanding(Model):
     renew_at: str
 
 
-class IdentityStanding(Standing):
+class IdentitySummary(Summary):
     """State of a ServiceIdentity."""
 
     spiffe_id: str | None = None
-    certificate: CertificateStanding | None = None
+    certificate: CertificateSummary | None = None
 
 
-class BrokerStanding(Standing):
+class BrokerSummary(Summary):
     """State of a MessageBroker. Counts are None until the operator has observed it."""
 
     type: str
@@ -132,7 +132,7 @@ class BrokerStanding(Standing):
     braked_removals: int | None = None
 
 
-class PolicyStanding(Standing):
+class PolicySummary(Summary):
     """State of a TopicPolicy: its topic, and how many of its grants are in sync."""
 
     broker: str
@@ -142,9 +142,9 @@ class PolicyStanding(Standing):
     in_sync: int
 
 
-def domain_standing(
+def domain_summary(
     domain: Manifest, identities: Iterable[Manifest], *, complete: bool
-) -> DomainStanding:
+) -> DomainSummary:
     """Return the state of a trust domain; `complete` says whether these are all identities."""
     status = status_of(domain)
     rotation, tokens = (status.get(part) or {} for part in ("rotation", "tokenRotation"))
@@ -157,12 +157,12 @@ def domain_standing(
     )
     listed = status.get("authorities") or []
     mine = {each["fingerprint"] for each in listed}
-    return DomainStanding.of(
+    return DomainSummary.of(
         domain,
         phase=rotation.get("phase", RotationPhase.IDLE.value),
         blockers=rotation.get("blockers") or (),
         authorities=tuple(
-            AuthorityStanding(
+            AuthoritySummary(
                 fingerprint=each["fingerprint"],
                 state=each["state"],
                 not_after=each["notAfter"],
@@ -172,7 +172,7 @@ def domain_standing(
         ),
         others=sum(signed[each] for each in signed.keys() - mine) if complete else None,
         token_keys=tuple(
-            TokenKeyStanding(fingerprint=each["fingerprint"], state=each["state"])
+            TokenKeySummary(fingerprint=each["fingerprint"], state=each["state"])
             for each in status.get("tokenKeys") or []
         ),
         token_phase=tokens.get("phase", RotationPhase.IDLE.value),
@@ -180,10 +180,10 @@ def domain_standing(
     )
 
 
-def rotation_standing(rotation: Manifest) -> RotationStanding:
+def rotation_summary(rotation: Manifest) -> RotationSummary:
     """Return the state of a CredentialRotation."""
     spec, status = rotation["spec"], status_of(rotation)
-    return RotationStanding.of(
+    return RotationSummary.of(
         rotation,
         target_kind=spec["target"]["kind"],
         target_name=spec["target"]["name"],
@@ -196,17 +196,17 @@ def rotation_standing(rotation: Manifest) -> RotationStanding:
     )
 
 
-def identity_standing(identity: Manifest) -> IdentityStanding:
+def identity_summary(identity: Manifest) -> IdentitySummary:
     """Return the state of a ServiceIdentity."""
     status = status_of(identity)
     certificate = status.get("certificate")
     trust = identity["spec"].get("authentication", {}).get("gatewayOnly")
-    return IdentityStanding.of(
+    return IdentitySummary.of(
         identity,
         excepted=exception(identity, trust, "GatewayTrusted"),
         spiffe_id=status.get("spiffeID"),
         certificate=certificate
-        and CertificateStanding(
+        and CertificateSummary(
             fingerprint=certificate["fingerprint"],
             authority=certificate["authority"],
             not_after=certificate["notAfter"],
@@ -215,10 +215,10 @@ def identity_standing(identity: Manifest) -> IdentityStanding:
     )
 
 
-def broker_standing(broker: Manifest) -> BrokerStanding:
+def broker_summary(broker: Manifest) -> BrokerSummary:
     """Return the state of a MessageBroker."""
     spec, status = broker["spec"], status_of(broker)
-    return BrokerStanding.of(
+    return BrokerSummary.of(
         broker,
         type=next((each.value for each in BrokerType if each.value in spec), ""),
         mode=spec.get("mode", BrokerMode.ENFORCE.value),
@@ -230,12 +230,12 @@ def broker_standing(broker: Manifest) -> BrokerStanding:
     )
 
 
-def policy_standing(policy: Manifest) -> PolicyStanding:
+def policy_summary(policy: Manifest) -> PolicySummary:
     """Return the state of a TopicPolicy."""
     spec, grants = policy["spec"], status_of(policy).get("grants") or []
     broker, topic = spec["brokerRef"], spec["topic"]
     namespace = broker.get("namespace") or policy["metadata"].get("namespace")
-    return PolicyStanding.of(
+    return PolicySummary.of(
         policy,
         broker=f"{namespace}/{broker['name']}",
         topic=topic.get("name") or f"{topic.get('prefix', '')}*",
@@ -246,13 +246,13 @@ def policy_standing(policy: Manifest) -> PolicyStanding:
 
 def exception(
     resource: Manifest, declared: Manifest | None, condition: str
-) -> ExceptionStanding | None:
+) -> ExceptionSummary | None:
     """Return the state of a declared exception, None if none is declared."""
     if declared is None:
         return None
     conditions = status_of(resource).get("conditions") or []
     judged: Manifest = next((each for each in conditions if each["type"] == condition), {})
-    return ExceptionStanding(
+    return ExceptionSummary(
         owner=declared.get("owner", ""),
         until=declared["expiresAt"],
         holds=judged.get("status") == "True",

@@ -11,21 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from troth.cli.status.models import (
-    BrokerStanding,
-    DomainStanding,
-    IdentityStanding,
-    PolicyStanding,
-    RotationStanding,
-    Standing,
+    BrokerSummary,
+    DomainSummary,
+    IdentitySummary,
+    PolicySummary,
+    RotationSummary,
+    Summary,
 )
 from troth.cli.status.report import Report
 from troth.cli.status.track import since, track, until
-from troth.cli.status.webhook_models import EndpointStanding, WebhookKeyStanding
+from troth.cli.status.webhook_models import EndpointSummary, WebhookKeySummary
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.schema.scalars import parse_moment
 from troth.resources.trust_domain.status import RotationPhase
 
-S = TypeVar("S", bound=Standing)
+S = TypeVar("S", bound=Summary)
 
 WIDTH = 100
 _INDENT = (0, 0, 0, 2)
@@ -59,7 +59,7 @@ def show(console: Console, report: Report, now: datetime, *, single: bool) -> No
         console.print("no resources found")
 
 
-def _domain(domain: DomainStanding, now: datetime) -> RenderableType:
+def _domain(domain: DomainSummary, now: datetime) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for each in domain.authorities:
         expires = parse_moment(each.not_after)
@@ -88,7 +88,7 @@ def _domain(domain: DomainStanding, now: datetime) -> RenderableType:
     )
 
 
-def _token_keys(domain: DomainStanding) -> Iterator[RenderableType]:
+def _token_keys(domain: DomainSummary) -> Iterator[RenderableType]:
     """Yield the token signing keys, and their rotation if one is in progress."""
     if not domain.token_keys:
         return
@@ -103,7 +103,7 @@ def _token_keys(domain: DomainStanding) -> Iterator[RenderableType]:
     yield from _waits(domain.token_blockers)
 
 
-def _rotation(rotation: RotationStanding, now: datetime) -> RenderableType:
+def _rotation(rotation: RotationSummary, now: datetime) -> RenderableType:
     facts = [f"rotates {rotation.target_kind} {rotation.target_name}"]
     if rotation.last_rotated:
         facts.append(f"last rotated {since(parse_moment(rotation.last_rotated), now)}")
@@ -122,7 +122,7 @@ def _rotation(rotation: RotationStanding, now: datetime) -> RenderableType:
     )
 
 
-def _broker(broker: BrokerStanding) -> RenderableType:
+def _broker(broker: BrokerSummary) -> RenderableType:
     facts = [f"{broker.type}, mode {broker.mode}"]
     counts = (
         (broker.principals, "principals"),
@@ -135,13 +135,13 @@ def _broker(broker: BrokerStanding) -> RenderableType:
     return _block("MessageBroker", broker, [Text(", ".join(facts))])
 
 
-def _policy(policy: PolicyStanding) -> RenderableType:
+def _policy(policy: PolicySummary) -> RenderableType:
     where = f"{policy.topic} at {policy.broker}"
     grants = f"{policy.grants} grants, {policy.in_sync} in sync"
     return _block("TopicPolicy", policy, [Text(f"{where}: {grants}")])
 
 
-def _endpoint(endpoint: EndpointStanding, now: datetime) -> RenderableType:
+def _endpoint(endpoint: EndpointSummary, now: datetime) -> RenderableType:
     way = f"{endpoint.scheme}, outbound"
     if endpoint.target:
         where = f"port {endpoint.port} of {endpoint.target}"
@@ -168,7 +168,7 @@ def _endpoint(endpoint: EndpointStanding, now: datetime) -> RenderableType:
     )
 
 
-def _use(key: WebhookKeyStanding, now: datetime) -> str:
+def _use(key: WebhookKeySummary, now: datetime) -> str:
     used = "not used yet"
     if key.last_verified:
         used = f"last verified {since(parse_moment(key.last_verified), now)}"
@@ -178,22 +178,22 @@ def _use(key: WebhookKeyStanding, now: datetime) -> str:
 def _many(
     one: str,
     many: str,
-    standings: Mapping[S, Callable[[], RenderableType]],
+    summaries: Mapping[S, Callable[[], RenderableType]],
     *,
     single: bool,
 ) -> Iterator[RenderableType]:
     if single:
-        yield from (made() for made in standings.values())
+        yield from (made() for made in summaries.values())
         return
-    unwell = [each for each in standings if each.ready != "True"]
-    told = [each for each in standings if each.ready != "True" or each.excepted is not None]
-    if standings:
+    unwell = [each for each in summaries if each.ready != "True"]
+    told = [each for each in summaries if each.ready != "True" or each.excepted is not None]
+    if summaries:
         rest = f", {len(unwell)} of them not ready" if unwell else ", ready"
-        yield Text(f"{len(standings)} {one if len(standings) == 1 else many}{rest}", "bold")
-    yield from (standings[each]() for each in told)
+        yield Text(f"{len(summaries)} {one if len(summaries) == 1 else many}{rest}", "bold")
+    yield from (summaries[each]() for each in told)
 
 
-def _identity(identity: IdentityStanding, now: datetime) -> RenderableType:
+def _identity(identity: IdentitySummary, now: datetime) -> RenderableType:
     lines: list[RenderableType] = []
     if identity.spiffe_id:
         lines.append(Text(identity.spiffe_id))
@@ -211,9 +211,9 @@ def _identity(identity: IdentityStanding, now: datetime) -> RenderableType:
     return _block("ServiceIdentity", identity, lines)
 
 
-def _excepted(standing: Standing, what: str, now: datetime) -> Iterator[Text]:
+def _excepted(summary: Summary, what: str, now: datetime) -> Iterator[Text]:
     """Yield a resource's exception from authentication: what it accepts, until when, and owner."""
-    found = standing.excepted
+    found = summary.excepted
     if found is None:
         return
     end = parse_moment(found.until)
@@ -227,16 +227,16 @@ def _excepted(standing: Standing, what: str, now: datetime) -> Iterator[Text]:
         yield Text(f"does not accept {what} as declared: {found.because or 'Unvisited'}", "yellow")
 
 
-def _block(kind: str, standing: Standing, lines: list[RenderableType]) -> RenderableType:
-    title = Text.assemble((f"{kind} {standing.place}", "bold"), "  ", _verdict(standing))
-    said = [Text(standing.message, "yellow")] if standing.ready != "True" else []
+def _block(kind: str, summary: Summary, lines: list[RenderableType]) -> RenderableType:
+    title = Text.assemble((f"{kind} {summary.place}", "bold"), "  ", _verdict(summary))
+    said = [Text(summary.message, "yellow")] if summary.ready != "True" else []
     return Group(title, *(Padding(each, _INDENT, expand=False) for each in [*lines, *said]))
 
 
-def _verdict(standing: Standing) -> Text:
-    if standing.ready == "True":
+def _verdict(summary: Summary) -> Text:
+    if summary.ready == "True":
         return Text("ready", "green")
-    return Text(f"not ready: {standing.reason}", "red")
+    return Text(f"not ready: {summary.reason}", "red")
 
 
 def _waits(blockers: tuple[str, ...]) -> Iterator[Text]:

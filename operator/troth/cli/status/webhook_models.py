@@ -1,13 +1,13 @@
 """Webhooks in a status report, read leniently: another version may have written the status."""
 
-from troth.cli.status.models import Standing, exception, status_of
+from troth.cli.status.models import Summary, exception, status_of
 from troth.resources.manifests import Manifest
 from troth.resources.schema.model import Model
 from troth.resources.webhooks.endpoint_status import KeyState
 from troth.resources.webhooks.outbound import OutboundScheme
 
 
-class WebhookKeyStanding(Model):
+class WebhookKeySummary(Model):
     """One of the sender's keys; a gateway tries all of them."""
 
     id: str
@@ -19,7 +19,7 @@ class WebhookKeyStanding(Model):
     """Earliest time of its removal; None if it stays."""
 
 
-class EndpointStanding(Standing):
+class EndpointSummary(Summary):
     """State of a WebhookEndpoint. An outbound one has no target and no workflow."""
 
     scheme: str
@@ -30,23 +30,23 @@ class EndpointStanding(Standing):
     """The ServiceIdentity that receives the deliveries."""
     port: str | None = None
     workflow: str | None = None
-    keys: tuple[WebhookKeyStanding, ...] = ()
+    keys: tuple[WebhookKeySummary, ...] = ()
     residual_replay: str = ""
     """The replays that remain possible after the replay window; empty until assessed."""
 
 
-def endpoint_standing(endpoint: Manifest) -> EndpointStanding:
+def endpoint_summary(endpoint: Manifest) -> EndpointSummary:
     """Return the state of a WebhookEndpoint."""
     spec, status = endpoint["spec"], status_of(endpoint)
     inbound = spec.get("inbound")
     if inbound is None:
         outbound = spec.get("outbound") or {}
         usual = OutboundScheme.STANDARD_WEBHOOKS.value
-        return EndpointStanding.of(
+        return EndpointSummary.of(
             endpoint, scheme=outbound.get("scheme", usual), url=outbound.get("url", "")
         )
     target = inbound["target"]
-    return EndpointStanding.of(
+    return EndpointSummary.of(
         endpoint,
         scheme=inbound.get("scheme", ""),
         url=inbound["publicURL"],
@@ -55,7 +55,7 @@ def endpoint_standing(endpoint: Manifest) -> EndpointStanding:
         port=target["port"],
         workflow=target["workflow"],
         keys=tuple(
-            WebhookKeyStanding(
+            WebhookKeySummary(
                 id=each["id"],
                 fingerprint=each.get("fingerprint", ""),
                 state=each.get("state", KeyState.CURRENT.value),

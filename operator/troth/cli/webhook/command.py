@@ -18,7 +18,7 @@ from troth.cli.webhook.diagnosis import KeyText
 from troth.cli.webhook.options import fault
 from troth.cli.webhook.render import document, does_something, lines, parts, raw, show
 from troth.cli.webhook.request import LIMIT
-from troth.cli.webhook.verify import Question, judge
+from troth.cli.webhook.verify import VerifyInput, judge
 from troth.documents.webhook_endpoint import Signing
 from troth.webhooks.schemes.addresses import Address
 from troth.webhooks.schemes.delivery import Delivery
@@ -70,7 +70,7 @@ def verify(
     request = options.read_given(given, body)
     said = options.Said(scheme, filename or (), url, topic or (), component or (), hmac or ())
     signing, declared = said.signing(request.url or "")
-    question = Question(
+    inputs = VerifyInput(
         request.delivery,
         signing,
         options.read_keys(key or ()),
@@ -78,7 +78,7 @@ def verify(
         options.read_tolerance(tolerance, signing.name, declared),
     )
     try:
-        judgement = judge(question)
+        judgement = judge(inputs)
     except ValueError as error:
         raise fault("the scheme", str(error)) from None
     if output is As.JSON:

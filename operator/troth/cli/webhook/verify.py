@@ -79,7 +79,7 @@ _MENDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class VerifyInput:
     """A delivery with all input of its verification; times are in seconds."""
 
     delivery: Delivery
@@ -102,41 +102,41 @@ class Judgement:
     hints: tuple[str, ...]
 
 
-def judge(question: Question) -> Judgement:
+def judge(inputs: VerifyInput) -> Judgement:
     """Run the checks; raises `ValueError` for an invalid scheme."""
-    scheme = scheme_for(question.signing)
-    known, failed = _ask(scheme, question)
-    checks = (*_keys(scheme, question), *_answers(scheme, question, known, failed))
+    scheme = scheme_for(inputs.signing)
+    known, failed = _ask(scheme, inputs)
+    checks = (*_keys(scheme, inputs), *_answers(scheme, inputs, known, failed))
     if not failed:
         return Judgement(checks, known, (), ())
     reasons = tuple(each.reason for each in failed.values())
     found: list[str] = []
     if known is None:
-        of = (question.delivery, question.signing, question.texts, question.now)
+        of = (inputs.delivery, inputs.signing, inputs.texts, inputs.now)
         found = hints(Refused(*of, reasons[-1]))
     return Judgement(checks, None, tuple(each.value for each in reasons), tuple(found))
 
 
-def _keys(scheme: Scheme, question: Question) -> Iterator[Check]:
-    name, good = question.signing.name, []
-    for each in question.texts:
+def _keys(scheme: Scheme, inputs: VerifyInput) -> Iterator[Check]:
+    name, good = inputs.signing.name, []
+    for each in inputs.texts:
         try:
             good.append(scheme.key(each.id, each.text).id)
         except KeyFormatError as error:
             yield Check(KEYS, Outcome.FAILED, f"{each.id}: {error}.", "key-unusable")
     if good:
         yield Check(KEYS, Outcome.PASSED, f"{', '.join(good)}: valid for {name}")
-    elif not question.texts and name is not SchemeName.SNS:
+    elif not inputs.texts and name is not SchemeName.SNS:
         yield Check(KEYS, Outcome.FAILED, "No key was given; name its file with --key.", "key-none")
 
 
-def _ask(scheme: Scheme, question: Question) -> tuple[Verified | None, dict[str, RefusedError]]:
+def _ask(scheme: Scheme, inputs: VerifyInput) -> tuple[Verified | None, dict[str, RefusedError]]:
     """Return the verified delivery, ignoring its timestamp, and the failures by check."""
-    keys = usable(scheme, question.texts)
+    keys = usable(scheme, inputs.texts)
     failed: dict[str, RefusedError] = {}
-    for margin in (question.tolerance, EVER):
+    for margin in (inputs.tolerance, EVER):
         try:
-            return scheme.verify(question.delivery, keys, question.now, margin), failed
+            return scheme.verify(inputs.delivery, keys, inputs.now, margin), failed
         except RefusedError as error:
             failed[_CHECKS[error.reason]] = error
             if error.reason not in _TOO_FAR:
@@ -145,11 +145,11 @@ def _ask(scheme: Scheme, question: Question) -> tuple[Verified | None, dict[str,
 
 
 def _answers(
-    scheme: Scheme, question: Question, known: Verified | None, failed: dict[str, RefusedError]
+    scheme: Scheme, inputs: VerifyInput, known: Verified | None, failed: dict[str, RefusedError]
 ) -> Iterator[Check]:
     order = [
         each
-        for each in _ORDERS.get(question.signing.name, _ORDER)
+        for each in _ORDERS.get(inputs.signing.name, _ORDER)
         if each != TIME or scheme.signs_timestamp
     ]
     order += [each for each in failed if each not in order]
@@ -157,29 +157,29 @@ def _answers(
     reached = True
     for name in order:
         if name in failed:
-            yield _failure(name, failed[name], known, question)
+            yield _failure(name, failed[name], known, inputs)
         elif reached:
-            yield Check(name, Outcome.PASSED, _success(name, known, question))
+            yield Check(name, Outcome.PASSED, _success(name, known, inputs))
         else:
             yield Check(name, Outcome.NOT_RUN)
         reached = reached and name != last
 
 
-def _success(name: str, known: Verified | None, question: Question) -> str:
+def _success(name: str, known: Verified | None, inputs: VerifyInput) -> str:
     if known is not None and name == SIGNATURE:
         return f"made by the key {known.key_id}"
     if known is not None and name == TIME and known.timestamp is not None:
-        away = _away(known.timestamp, question.now)
-        return f"{away}, which is within {_span(question.tolerance)}"
+        away = _away(known.timestamp, inputs.now)
+        return f"{away}, which is within {_span(inputs.tolerance)}"
     return _GOOD.get(name, "")
 
 
-def _failure(name: str, error: RefusedError, known: Verified | None, question: Question) -> Check:
+def _failure(name: str, error: RefusedError, known: Verified | None, inputs: VerifyInput) -> Check:
     sentence, mend = f"{str(error)[:1].upper()}{str(error)[1:]}.", _MENDS.get(error.reason, "")
     if isinstance(error, CertificateNeededError):
         mend = f"Download it from {error.url} and name its file with --key."
     if error.reason in _TOO_FAR and known is not None and known.timestamp is not None:
-        away, borne = _away(known.timestamp, question.now), _span(question.tolerance)
+        away, borne = _away(known.timestamp, inputs.now), _span(inputs.tolerance)
         sentence = f"It was {away}, but the tolerance is {borne}. All other checks passed."
         then = format_time(datetime.fromtimestamp(known.timestamp, UTC))
         mend = f"To verify it as of then, add --at {then}."

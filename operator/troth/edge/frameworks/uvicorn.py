@@ -1,9 +1,9 @@
 """uvicorn with mutual TLS that follows the identity's files.
 
 uvicorn does not pass TLS state to the application. The protocol classes here add the ASGI TLS
-extension (asgiref, specs/tls.rst) for both of its HTTP implementations. Another class of uvicorn's
-handles WebSockets without the extension, so they are rejected. Requires uvicorn 0.47 or newer,
-which accepts a TLS context.
+extension (asgiref, specs/tls.rst) for both of its HTTP implementations. uvicorn handles WebSockets
+in another class, without the extension, so they are rejected. Requires uvicorn 0.47 or newer, which
+accepts a TLS context.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ _IMPLEMENTATIONS = {
 
 
 def config(
-    app: Any,  # noqa: ANN401 - whatever uvicorn takes
+    app: Any,  # noqa: ANN401 - uvicorn's type
     identity: Identity,
-    **settings: Any,  # noqa: ANN401 - whatever uvicorn takes
+    **settings: Any,  # noqa: ANN401 - uvicorn's settings
 ) -> uvicorn.Config:
     """Return the configuration of a server that presents an identity and follows its files.
 
     `settings` are uvicorn's own. `http` may be `"h11"` or `"httptools"` and defaults to uvicorn's
-    choice. The server raises `IdentityError` at its start if there is no identity.
+    choice. The server raises `IdentityError` when it starts without an identity.
     """
     return uvicorn.Config(
         app,
@@ -83,7 +83,7 @@ class _WithTLS:
 def tls_extension(connection: ssl.SSLObject) -> dict[str, Any]:
     """Return the ASGI TLS extension of a connection.
 
-    It omits the server's own certificate, as the extension allows: that is the identity's.
+    It omits the server's own certificate, as the extension allows, because that is the identity's.
     """
     chain = presented_chain(connection)
     cipher = connection.cipher()

@@ -9,7 +9,7 @@ V = TypeVar("V")
 
 
 class Kept(Generic[K, V]):
-    """Keeps the `most` results that were used last; thread-safe."""
+    """Thread-safe cache of the `most` results that were used last."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -28,7 +28,7 @@ class Kept(Generic[K, V]):
             return value
 
     def put(self, key: K, value: V) -> None:
-        """Keep a result, and drop the least recently used one if there are too many."""
+        """Store a result, and drop the least recently used one if there are too many."""
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)

@@ -1,8 +1,8 @@
-"""Reads `identity.json`: accepted callers, callees, and what callers must present.
+"""Parser of `identity.json`: accepted callers, callees, and what callers must present.
 
-The operator writes it (`troth.planning.identity.document`). Unknown members are ignored at the top
-level, where new features are added. In the known parts they are rejected, because there an unknown
-member may be a restriction.
+The operator writes the file (`troth.planning.identity.document`). Unknown members are ignored at
+the top level, where new features are added. In known parts they are rejected, because an unknown
+member there may be a restriction.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from troth.resources.schema.model import spelled
 
 
 class DocumentError(ValueError):
-    """An `identity.json` that cannot be read; the text names the place."""
+    """An `identity.json` that cannot be read. The text names the place of the fault."""
 
 
 def _workload(text: str) -> str:
@@ -52,8 +52,7 @@ class _Part(BaseModel):
 
 
 class AcceptedPort(_Part):
-    """A port that a caller may call: its scopes there, and what it may assert about its own
-    callers.
+    """Port that a caller may call: its scopes there, and what it may assert about its own callers.
 
     `ClientCertificate` is the certificate of a gateway's client, in X-Forwarded-Client-Cert.
     """
@@ -64,14 +63,14 @@ class AcceptedPort(_Part):
 
 
 class Accepted(_Part):
-    """An accepted caller."""
+    """Accepted caller."""
 
     spiffe_id: WorkloadID
     ports: tuple[AcceptedPort, ...]
 
     @cached_property
     def granted(self) -> Mapping[str, frozenset[str]]:
-        """The scopes of the caller, by the ports that it may call."""
+        """Scopes of the caller, by the ports that it may call."""
         return {each.name: each.scopes for each in self.ports}
 
     @cached_property
@@ -81,14 +80,14 @@ class Accepted(_Part):
 
 
 class CallToken(_Part):
-    """The token that a call needs."""
+    """Token that a call needs."""
 
     audience: str
     scopes: Scopes
 
 
 class Called(_Part):
-    """A callee; `name` is `<namespace>/<name>` of its ServiceIdentity."""
+    """Callee; `name` is `<namespace>/<name>` of its ServiceIdentity."""
 
     name: str
     spiffe_id: WorkloadID
@@ -97,7 +96,7 @@ class Called(_Part):
 
 
 class RequiredToken(_Part):
-    """The token that callers must present."""
+    """Token that callers must present."""
 
     audience: str
     proof_of_possession: Literal["Required", "Optional"]
@@ -111,20 +110,20 @@ class Requires(_Part):
 
 
 class StartsTransactions(_Part):
-    """The transactions that this workload may start."""
+    """Transactions that this workload may start."""
 
     scopes: Scopes
     context: frozenset[str]
 
 
 class MessageContext(_Part):
-    """What a message must carry. Actor: the workload that published it."""
+    """What a message must carry. Actor: the workload that published the message."""
 
     require: frozenset[Literal["Actor", "Subject", "Tenant", "RequestID"]]
 
 
 class DeadLetter(_Part):
-    """Where a consumer puts messages that it could not consume.
+    """Topic to which a consumer sends messages that it could not consume.
 
     Required: a person must look at a message before it is published again. Optional: a program may
     publish it again.
@@ -135,9 +134,9 @@ class DeadLetter(_Part):
 
 
 class Messages(_Part):
-    """The rights of this workload on a topic, or on all topics with a prefix.
+    """Rights of this workload on a topic, or on all topics with a prefix.
 
-    `policy` and `broker` are `<namespace>/<name>`, `principal` is the workload's name at the
+    `policy` and `broker` are `<namespace>/<name>`. `principal` is the workload's name at the
     broker. `schema_` is the text of a JSON Schema that messages must satisfy, None to allow any
     message. With a `schema_fault`, every message is invalid. `producers` are the workloads whose
     messages may be consumed.
@@ -170,8 +169,9 @@ class Messages(_Part):
 
 
 class WebhookEndpoint(_Part):
-    """An endpoint whose deliveries this workload receives: its namespaced name, the path of its
-    deliveries, and their workflow.
+    """Endpoint whose deliveries this workload receives: name, path, and workflow of deliveries.
+
+    The name is `<namespace>/<name>`.
     """
 
     name: str
@@ -192,13 +192,13 @@ class KeySet(_Part):
 
     @cached_property
     def public(self) -> Mapping[str, EllipticCurvePublicKey]:
-        """The keys, by `kid`."""
+        """The public keys, by `kid`."""
         read = [load_public_jwk(each) for each in self.keys]
         return {key_id(key): key for key in read}
 
 
 class Webhooks(_Part):
-    """A port for webhooks only: its gateway, and the gateway's signing keys."""
+    """Port for webhooks only: its gateway, and the gateway's signing keys."""
 
     gateway: WorkloadID
     issuer: WorkloadID
@@ -219,7 +219,7 @@ class Webhooks(_Part):
 
 
 class Document(_Part):
-    """The content of `identity.json`. `issuers` and `issuer_ids` are by trust domain."""
+    """Content of `identity.json`. `issuers` and `issuer_ids` are by trust domain."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 Look = tuple[tuple[int, int, int] | None, ...]
-"""For each file its inode, size in bytes and modification time (ns); None if it is missing."""
+"""For each file, its inode, size in bytes and modification time in ns; None if it is missing."""
 
 
 def look_at(paths: Iterable[Path]) -> Look:

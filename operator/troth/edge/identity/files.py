@@ -1,8 +1,8 @@
-"""Follows the mounted files of an identity.
+"""The mounted files of an identity, kept current.
 
 A kubelet replaces a whole mount at once by pointing the link `..data` to a new directory. Other
-writers replace one file after the other, and a reader may see a mixture. So a set of files is used
-only if it did not change while it was read and is consistent: the key belongs to the certificate,
+writers replace one file after another, and a reader may see a mixture. Therefore a set of files is
+used only if it did not change during reading and is consistent: the key belongs to the certificate,
 the certificate is for the SPIFFE ID in `identity.json`, and the bundle is for its trust domain.
 Until there is a new consistent set, the last one stays in use.
 """
@@ -34,7 +34,7 @@ IDENTITY = "/var/run/troth/identity"
 BUNDLE = "/var/run/troth/bundle"
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at the files."""
+"""Seconds between two checks of the files."""
 
 _ATTEMPTS = 3
 _LOG = logging.getLogger(__name__)
@@ -50,8 +50,10 @@ class Identity:
         *,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`identity` is the mount of the Secret `<name>-identity`, `bundle` that of the trust
-        bundle's ConfigMap. Nothing is read yet.
+        """Create the identity without reading any file.
+
+        `identity` is the mount of the Secret `<name>-identity`. `bundle` is the mount of the trust
+        bundle's ConfigMap.
         """
         secret, bundles = Path(identity), Path(bundle)
         self._document = secret / "identity.json"
@@ -68,15 +70,15 @@ class Identity:
 
     @property
     def current(self) -> Snapshot:
-        """Return the content of the files, looked at at most once a second; the same object until
-        it changes.
+        """Return the content of the files; the same object until the content changes.
 
-        Raises `IdentityError` if there never was a consistent set.
+        The files are checked at most once a second. Raises `IdentityError` if there has never been
+        a consistent set.
         """
         snapshot = self._snapshot
         if snapshot is not None and self._clock() < self._next_look:
             return snapshot
-        # One thread looks; others that have a set to use do not wait for it.
+        # One thread checks the files; others use the existing set without waiting.
         if not self._lock.acquire(blocking=snapshot is None):
             assert snapshot is not None
             return snapshot

@@ -1,8 +1,8 @@
 """Identifies the peer of a TLS connection by the certificate that TLS has verified.
 
-TLS verifies against all roots at once: those of the own trust domain and of federated ones. The
-authority of one trust domain must not vouch for workloads of another, so the path from the leaf to
-an authority of its own trust domain is verified again.
+TLS verifies against all roots at once: those of the own trust domain and those of federated ones.
+The authority of one trust domain must not vouch for workloads of another. Therefore the path from
+the leaf to an authority of its own trust domain is verified again.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from troth.pki.tokens import certificate_thumbprint
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A workload identified by its certificate; times are seconds since the epoch."""
+    """Workload identified by its certificate; times are in seconds since the epoch."""
 
     spiffe_id: str
     thumbprint: str
@@ -30,10 +30,10 @@ class Peer:
 
 
 def read_peer(chain: tuple[str, ...], snapshot: Snapshot) -> Peer:
-    """Return the workload of a chain as the client sent it: PEM, one certificate each, leaf first.
+    """Return the workload of a chain as the client sent it: one PEM certificate each, leaf first.
 
     Raises `RefusedError` with `caller-unknown` for anything but an X.509-SVID that an authority of
-    its own trust domain has issued. The validity period is not checked.
+    its own trust domain issued. The validity period is not checked.
     """
     try:
         return _peer(chain, snapshot)

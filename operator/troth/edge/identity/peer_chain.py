@@ -3,14 +3,14 @@
 import ssl
 from typing import Any
 
-_DER = 2  # OpenSSL's number for the encoding, as in the internals of the ssl module
+_DER = 2  # OpenSSL's number of the DER encoding, as in the internals of the ssl module
 
 
 def presented_chain(connection: ssl.SSLObject | ssl.SSLSocket | None) -> tuple[str, ...]:
     """Return the certificates in PEM, leaf first; empty without TLS or without certificates.
 
-    Before Python 3.13 the chain has no public name. If it is not found, only the leaf is returned,
-    which suffices for leaves that a root issued directly.
+    Before Python 3.13, the chain has no public name. If it is not found, only the leaf is returned,
+    which is enough for leaves that a root issued directly.
     """
     leaf = connection.getpeercert(binary_form=True) if connection is not None else None
     if leaf is None:

@@ -1,4 +1,4 @@
-"""The content of an identity's files at one moment."""
+"""Content of an identity's files at one moment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ class IdentityError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An identity's files at one moment. Two snapshots are equal if the files had the same content.
+    """Content of an identity's files at one moment. Equal snapshots have the same content.
 
-    `certificate_thumbprint` is that of the leaf in `tls.crt` (`x5t#S256`), None for a mount without
-    a certificate. `tls_crt`, `tls_key` and `ca_crt` are paths, whose content may be newer when it
-    is read. `generation` counts the snapshots of one `Identity`.
+    `certificate_thumbprint` is the thumbprint of the leaf in `tls.crt` (`x5t#S256`), None for a
+    mount without a certificate. `tls_crt`, `tls_key` and `ca_crt` are paths; the files may be newer
+    when they are read. `generation` counts the snapshots of one `Identity`.
     """
 
     spiffe_id: str
@@ -34,10 +34,10 @@ class Snapshot:
 
     @property
     def issuers(self) -> Mapping[str, str]:
-        """The issuers whose tokens are accepted, by trust domain."""
+        """Issuers whose tokens are accepted, by trust domain."""
         return self.document.issuers
 
     @property
     def issuer_ids(self) -> Mapping[str, str]:
-        """The issuers' SPIFFE IDs, by trust domain; not every operator writes them."""
+        """SPIFFE IDs of the issuers, by trust domain. Older operators do not write them."""
         return self.document.issuer_ids

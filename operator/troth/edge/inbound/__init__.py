@@ -1,1 +1,1 @@
-"""Requests from other services: verified before the application sees them."""
+"""Verification of requests from other services, before the application sees them."""

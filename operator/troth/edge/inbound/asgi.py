@@ -1,8 +1,8 @@
 """ASGI middleware: a request reaches the application only with a verified `Caller`.
 
 The server passes the peer's certificate in the ASGI TLS extension (asgiref, specs/tls.rst), which
-`troth.edge.frameworks.uvicorn` adds. Without the extension there is no certificate, and so no
-caller.
+`troth.edge.frameworks.uvicorn` adds. Without the extension there is no certificate, and therefore
+no caller.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
@@ -21,7 +21,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CALLER_KEY = "troth.caller"
-"""The key of the `Caller` in the scope; absent on an exempt path."""
+"""Key of the `Caller` in the scope; absent on an exempt path."""
 
 _POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
 _DENIAL = "websocket.http.response"
@@ -31,7 +31,7 @@ class TrothMiddleware:
     """Guards an ASGI application.
 
     The `Caller` is in `scope["troth.caller"]` and in `troth.edge.inbound.caller.CALLER`. Requests
-    and WebSockets are guarded alike; a lifespan passes.
+    and WebSockets are guarded in the same way; lifespan events pass.
     """
 
     def __init__(
@@ -43,8 +43,10 @@ class TrothMiddleware:
         exempt: Iterable[str] = (),
         strip: Iterable[str] = (),
     ) -> None:
-        """`port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need
-        no caller, such as a probe's. `strip` are additional headers to remove.
+        """Wrap an application.
+
+        `port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need no
+        caller, such as a probe's. `strip` are additional headers to remove.
         """
         self._app = app
         self._guard = RequestGuard(identity, port, exempt=exempt, strip=strip)
@@ -62,7 +64,7 @@ class TrothMiddleware:
             await _refuse(judged.caller, scope, receive, send)
             return
         scope = dict(scope, headers=judged.headers)
-        # Nothing before the middleware may set one.
+        # only the middleware may set a caller
         scope.pop(CALLER_KEY, None)
         if judged.caller is not None:
             scope[CALLER_KEY] = judged.caller
@@ -80,9 +82,9 @@ def caller_of(scope: Mapping[str, Any]) -> Caller | None:
 
 
 def chain_of(scope: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the certificates that a client presented and TLS verified: PEM, leaf first."""
+    """Return the client certificates that TLS verified: PEM, leaf first."""
     tls = (scope.get("extensions") or {}).get("tls")
-    # A server may continue although the certificate is invalid; then it identifies nobody.
+    # A server may continue despite an invalid certificate, which then identifies no caller.
     if tls is None or tls.get("client_cert_error"):
         return ()
     return tuple(tls.get("client_cert_chain") or ())

@@ -1,7 +1,7 @@
-"""The verified caller, as a handler sees it.
+"""The verified caller, as a handler gets it.
 
-Unverified attributes are None. So a request without a transaction token has no subject: its
-workload is not the subject, and a handler must not act as if the caller acted on its own behalf.
+Unverified attributes are None. A request without a transaction token therefore has no subject: its
+workload is not the subject, and a handler must not assume that the caller acts on its own behalf.
 """
 
 from contextvars import ContextVar
@@ -16,12 +16,13 @@ _TENANT = "tenant"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A verified caller.
+    """Verified caller.
 
-    `workload` is the SPIFFE ID of the calling workload, `scopes` are its scopes here. `transaction`
-    is its transaction token, None if it sent none. `forwarded_by` is the SPIFFE ID of the gateway
-    that vouches for the workload, None if the workload itself is the peer. `trace` is the request's
-    W3C trace, which is unverified. `delivery` is a webhook's, on ports for webhooks only.
+    `workload` is the SPIFFE ID of the calling workload, and `scopes` are its scopes here.
+    `transaction` is its transaction token, None if it sent none. `forwarded_by` is the SPIFFE ID of
+    the gateway that vouches for the workload, None if the workload itself is the peer. `trace` is
+    the request's W3C trace, which is unverified. `delivery` is the webhook delivery, on ports for
+    webhooks only.
     """
 
     workload: str
@@ -33,18 +34,19 @@ class Caller:
 
     @property
     def subject(self) -> str | None:
-        """The subject of the transaction, as the workload that started it authenticated it."""
+        """Subject of the transaction, as the workload that started it authenticated the subject."""
         return self.transaction.subject if self.transaction else None
 
     @property
     def tenant(self) -> str | None:
-        """The tenant of the transaction."""
+        """Tenant of the transaction."""
         return self.transaction.context.get(_TENANT) if self.transaction else None
 
     @property
     def request_id(self) -> str | None:
-        """The UUID that the issuer gave the transaction, the same at every hop. For a webhook's
-        delivery, the UUID that its gateway gave it, which is not propagated.
+        """UUID that the issuer gave the transaction, the same at every hop.
+
+        For a webhook delivery, it is the UUID from its gateway, which is not propagated.
         """
         if self.delivery is not None:
             return self.delivery.txn
@@ -52,4 +54,4 @@ class Caller:
 
 
 CALLER: ContextVar[Caller | None] = ContextVar("troth_caller", default=None)
-"""The caller while a request is served; set by the middleware."""
+"""The caller while a request is served, set by the middleware."""

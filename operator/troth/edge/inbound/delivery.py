@@ -1,7 +1,7 @@
-"""A webhook's delivery, with the token of the gateway that verified it.
+"""A webhook delivery, with the token of the gateway that verified it.
 
 On a port for webhooks, a request is accepted only with the gateway's token, and the token only from
-that gateway. The token is for this workload only: it is no transaction and is never propagated.
+that gateway. The token is for this workload only. It is no transaction, and is never propagated.
 """
 
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from troth.pki.webhook_tokens import TokenError, verify_webhook_token
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A delivery that a gateway has verified.
+    """Delivery that a gateway has verified.
 
-    `endpoint` is `<namespace>/<name>` of its WebhookEndpoint, `workflow` the workflow that it
-    names, `scheme` the signature scheme, `key_id` the sender's key. `delivery_id` is the sender's
-    own ID for logs: None if there is none, and possibly unsigned. `body_sha256` is the digest of
-    the verified body, `txn` the UUID that the gateway gave the delivery.
+    `endpoint` is `<namespace>/<name>` of its WebhookEndpoint, `workflow` is the endpoint's
+    workflow, `scheme` is the signature scheme, and `key_id` is the sender's key. `delivery_id` is
+    the sender's own ID for logs; it may be unsigned, and is None if there is none. `body_sha256` is
+    the digest of the verified body. `txn` is the UUID that the gateway gave the delivery.
     """
 
     endpoint: str
@@ -34,7 +34,7 @@ class Delivery:
     txn: str
 
     def covers(self, body: bytes) -> bool:
-        """Return whether this is the body that the gateway verified, byte for byte."""
+        """Return whether a body is identical to the body that the gateway verified."""
         return compare_digest(sha256(body).digest(), self.body_sha256)
 
 

@@ -1,8 +1,8 @@
-"""Parses `X-Forwarded-Client-Cert`: the client certificate that a gateway has verified.
+"""Parser of `X-Forwarded-Client-Cert`: the client certificate that a gateway has verified.
 
-The source is Envoy's documentation of the header: elements separated by commas, one for each proxy;
-in each, pairs `key=value` separated by semicolons, with quoted values where needed. The last
-element is the one that the peer itself has written. Pure and strict: ambiguous input is rejected.
+The format is from Envoy's documentation of the header: elements separated by commas, one for each
+proxy. Each element consists of pairs `key=value` separated by semicolons, with quoted values if
+needed. The peer itself has written the last element. Pure and strict: ambiguous input is rejected.
 """
 
 import re
@@ -15,7 +15,7 @@ from troth.pki.spiffe import SPIFFEID
 LONGEST = 64 * 1024
 """Maximum length in characters; a header can carry a whole chain."""
 
-# In a quoted value a quote is \"; a backslash before anything else is ambiguous.
+# In a quoted value, a quote is \"; a backslash before anything else is ambiguous.
 _PAIR = re.compile(
     r'([A-Za-z]+)=(?:"((?:[^"\\\x00-\x1f\x7f]|\\")*+)"|([^",;=\\\x00-\x20\x7f]*+))(?:([;,])|\Z)',
     re.ASCII,
@@ -25,7 +25,7 @@ _HASH = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """A client by its certificate: SPIFFE ID, `x5t#S256`, and the asserting proxy, if named."""
+    """Client by its certificate: SPIFFE ID, `x5t#S256`, and the asserting proxy, if named."""
 
     spiffe_id: str
     thumbprint: str
@@ -35,7 +35,7 @@ class Forwarded:
 def parse_forwarded(value: bytes) -> Forwarded:
     """Return the client that the last element names; raises `ValueError`, which quotes nothing.
 
-    Rejected are anything outside the grammar in any element, and a last element without exactly one
+    Rejects anything outside the grammar in any element. The last element must have exactly one
     `Hash` (SHA-256 in hexadecimal) and one `URI`, a workload's SPIFFE ID.
     """
     if len(value) > LONGEST:
@@ -60,7 +60,7 @@ def parse_forwarded(value: bytes) -> Forwarded:
 
 
 def _last_element(text: str) -> dict[str, list[str]]:
-    """Return the values of the last element by key in lower case; keys ignore case."""
+    """Return the values of the last element, by key in lower case; keys are case-insensitive."""
     element: dict[str, list[str]] = {}
     place, separator = 0, ","
     while separator:

@@ -1,10 +1,10 @@
-"""The guard of one port: derives the caller from a request, or rejects it.
+"""The guard of one port: derives the caller from a request, or rejects the request.
 
-Pure: it depends on no server and no framework, and reads no files and no clock. The checks run in
-one order, from the connection upwards: the peer, the client that it may speak for, whether that
-caller is accepted on this port, its access token, its transaction token, or the webhook's delivery.
-Results for the same certificate and tokens are cached until the identity's files change; times are
-checked for each request.
+Pure: it depends on no server and no framework, and reads no files and no clock. The checks always
+run in the same order, from the connection upwards: the peer, the client for which it may speak,
+whether this port accepts that caller, its access token, and its transaction token or the webhook
+delivery. Results for the same certificate and tokens are cached until the identity's files change.
+Times are checked for each request.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ _TENANT = "tenant"
 
 
 class _Holder(NamedTuple):
-    """The presenter of a request: the peer itself, or the client that a gateway speaks for."""
+    """Presenter of a request: the peer itself, or the client for which a gateway speaks."""
 
     spiffe_id: str
     thumbprint: str
@@ -48,7 +48,7 @@ class _Holder(NamedTuple):
 
 
 class _Grant(NamedTuple):
-    """A caller and its scopes, and the validity of its token."""
+    """Caller with its scopes, and the validity of its token."""
 
     workload: str
     scopes: frozenset[str]
@@ -57,11 +57,12 @@ class _Grant(NamedTuple):
 
 
 class Guard:
-    """Judges the requests on one port, by its name in `identity.json`."""
+    """Checks the requests on one port, by its name in `identity.json`."""
 
     def __init__(self, port: str, *, most_kept: int = 4096) -> None:
-        """`most_kept` is the maximum number of verified certificates, and of verified tokens of
-        each kind, that are cached.
+        """Create a guard.
+
+        `most_kept` is the maximum number of cached certificates, and of cached tokens of each kind.
         """
         self.port = port
         self._peers: Kept[tuple[int, tuple[str, ...]], Peer] = Kept(most_kept)
@@ -71,9 +72,9 @@ class Guard:
     def judge(
         self, snapshot: Snapshot, chain: tuple[str, ...], presented: Presented, now: float
     ) -> Caller | Refusal:
-        """Return the caller, or why the request is rejected.
+        """Return the caller, or the reason for which the request is rejected.
 
-        `chain` is what the client presented in TLS (PEM, leaf first), empty for none; `now` is in
+        `chain` is what the client presented in TLS (PEM, leaf first), empty if nothing. `now` is in
         seconds since the epoch.
         """
         trace = _trace(presented) if presented.parents else None
@@ -101,7 +102,7 @@ class Guard:
         if peer is None:
             peer = read_peer(chain, snapshot)
             self._peers.put(key, peer)
-        # TLS verified it when the connection began, which may be long ago.
+        # TLS verified it when the connection began, possibly long ago.
         if not peer.not_before - _LEEWAY <= now < peer.not_after:
             raise RefusedError("caller-unknown")
         return peer
@@ -142,7 +143,7 @@ class Guard:
                 holder.spiffe_id, self._granted(snapshot, holder.spiffe_id), -_EVER, _EVER
             )
         if holder is not None:
-            # A caller that is not accepted gets this answer whatever its token is.
+            # A caller that is not accepted gets this answer whichever token it has.
             self._granted(snapshot, holder.spiffe_id)
         token = _access_token(snapshot, required, holder, presented, now)
         scopes = self._granted(snapshot, token.subject) & token.scopes
@@ -170,7 +171,7 @@ class Guard:
 
 
 def _client(gateway: Peer, presented: Presented) -> _Holder:
-    """Return the client that a gateway speaks for; raises `RefusedError` if it is ambiguous."""
+    """Return the client for which a gateway speaks; raises `RefusedError` if it is ambiguous."""
     if len(presented.forwarded) != 1 or not presented.distinct:
         raise RefusedError("gateway-not-accepted")
     try:
@@ -239,7 +240,7 @@ def _transaction(snapshot: Snapshot, presented: Presented, now: float) -> Transa
         )
     except TokenError as error:
         raise RefusedError(error.reason, str(error)) from None
-    # The subject and the request ID are in every transaction token; the tenant may not be.
+    # Every transaction token has a subject and a request ID, but not always a tenant.
     if "Tenant" in snapshot.document.requires.context and _TENANT not in transaction.context:
         raise RefusedError("context-missing")
     return transaction

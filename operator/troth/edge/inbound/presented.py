@@ -1,8 +1,8 @@
-"""Reads the credentials in a request's headers, and removes them from what the application sees.
+"""Reads the credentials in a request's headers, and removes them for the application.
 
-Anyone may have written a header that names an identity, and a server that folds `_` and `-`
-together (as WSGI does) has two spellings of it. So every spelling of the known headers is removed
-before the application sees them. Verified identities reach it as a `Caller`.
+Anybody can write a header that names an identity. A server that treats `_` and `-` alike, as WSGI
+does, has two spellings of each. Therefore every spelling of the known headers is removed before the
+application sees the request. It gets verified identities as a `Caller`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ _BEGINNINGS = (b"x-user", b"x-tenant", b"x-auth-request-")
 _MOST_KNOWN = 4096
 
 
-# How a header is handled; plain numbers, because this runs for every header of every request.
+# Codes for the handling of a header; plain numbers, because this runs for every header.
 _KEEP, _DROP, _PARENT, _STATE, _TRANSACTION, _FORWARDED, _AUTHORIZATION, _LIKE_AUTHORIZATION = (
     range(8)
 )
@@ -46,8 +46,8 @@ _READ = {
 class Presented(NamedTuple):
     """What a request presents: the values of each header in their order.
 
-    `headers` are those for the application. `distinct` is False if the server has joined headers
-    with equal or similar names, so that one value may come from several headers.
+    `headers` are the headers for the application. `distinct` is False if the server has joined
+    headers with equal or similar names, so that one value may come from several headers.
     """
 
     headers: Headers
@@ -66,15 +66,20 @@ class Stripping:
     """The headers to remove: the known ones, and additional ones."""
 
     def __init__(self, also: Iterable[str] = ()) -> None:
-        """`also` names additional headers, in any spelling. The known ones are always removed."""
+        """Create a filter.
+
+        `also` names additional headers, in any spelling. The known ones are always removed.
+        """
         self._names = _NAMES | {_spelled(name.encode("ascii")) for name in also}
         self._kinds: dict[bytes, int] = {}
 
     def read(
         self, headers: Iterable[tuple[bytes, bytes]], *, bearer: bool, distinct: bool = True
     ) -> Presented:
-        """Read the headers. With `bearer`, the token in `Authorization` is for the guard only, and
-        every spelling of that header is removed; else it is the application's.
+        """Read the headers.
+
+        With `bearer`, the token in `Authorization` is for the guard only, and every spelling of
+        that header is removed. Otherwise the header is the application's.
         """
         kinds = self._kinds
         kept: Headers = []
@@ -107,7 +112,7 @@ class Stripping:
         kind = self._kinds.get(name)
         if kind is None:
             kind = self._kind_of(name.lower(), _spelled(name))
-            # Clients choose the names, but mostly the same dozen.
+            # clients choose the names, but usually the same dozen
             if len(self._kinds) < _MOST_KNOWN:
                 self._kinds[name] = kind
         return kind

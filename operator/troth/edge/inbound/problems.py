@@ -1,4 +1,4 @@
-"""Rejections as problem documents (RFC 9457)."""
+"""Problem documents (RFC 9457) for rejections."""
 
 import json
 
@@ -8,7 +8,7 @@ _TYPE = "https://troth.dev/problems/"
 
 
 def body(refusal: Refusal) -> bytes:
-    """Return the document: `type`, `title`, `status`, `detail`, and `code` for programs."""
+    """Return the document: `type`, `title`, `status`, `detail`, and a `code` for programs."""
     code = refusal.answered
     document = {
         "type": f"{_TYPE}{code}",

@@ -1,7 +1,7 @@
-"""Why a request is rejected: one code for each check, and what the answer discloses.
+"""Reasons for rejecting a request: one code for each check, and what the answer discloses.
 
-Pure. The answer has what an honest caller needs to fix its request. It does not disclose which keys
-of a trust domain are known, so two codes of the log are one in the answer.
+Pure. The answer contains what an honest caller needs to fix its request. It does not disclose which
+keys of a trust domain are known, so two codes of the log are one code in the answer.
 """
 
 from dataclasses import dataclass
@@ -49,11 +49,11 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A rejected request.
+    """Rejected request.
 
-    `code` names the check. `sentence` tells the caller what to fix, and quotes nothing of the
-    request. `peer` is the verified SPIFFE ID of the peer and `request` the unverified ID of its
-    trace, each None if there is none. `scopes` are the required scopes.
+    `code` names the check. `sentence` says what the caller must fix, and quotes nothing of the
+    request. `peer` is the verified SPIFFE ID of the peer, and `request` is the unverified ID of its
+    trace; each is None if there is none. `scopes` are the required scopes.
     """
 
     code: str
@@ -69,12 +69,12 @@ class Refusal:
 
     @property
     def status(self) -> HTTPStatus:
-        """401 if a token, or another one, would help; else 403."""
+        """401 if a token, or another token, would help; otherwise 403."""
         return HTTPStatus.UNAUTHORIZED if self.code.startswith(_OF_TOKENS) else HTTPStatus.FORBIDDEN
 
     @property
     def challenge(self) -> str | None:
-        """The value of WWW-Authenticate (RFC 6750, section 3), None for no challenge."""
+        """The value of WWW-Authenticate (RFC 6750, section 3), None if there is no challenge."""
         if self.code == "token-missing":
             return "Bearer"
         if self.status is HTTPStatus.UNAUTHORIZED:

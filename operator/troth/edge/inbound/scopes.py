@@ -1,6 +1,6 @@
-"""Checks that a caller has the scopes of a handler, for all frameworks.
+"""Checks of a caller's scopes for a handler, for all frameworks.
 
-Each framework's module in `troth.edge.frameworks` has `require_scopes(...)`.
+Each module in `troth.edge.frameworks` for a framework has `require_scopes(...)`.
 """
 
 import logging
@@ -19,8 +19,7 @@ _LOG = logging.getLogger("troth.edge")
 
 
 def scopes_missing(caller: Caller | None, needed: tuple[str, ...]) -> Refusal | None:
-    """Return the rejection of a caller that lacks one of the scopes, None for one that has them
-    all.
+    """Return the rejection of a caller that lacks one of the scopes, None if it has all.
 
     Without a caller, as on an exempt path, all scopes are missing. Logs the rejection.
     """
@@ -34,9 +33,7 @@ def scopes_missing(caller: Caller | None, needed: tuple[str, ...]) -> Refusal | 
 
 
 def behind(view: View, refused: Callable[..., object | None]) -> View:
-    """Decorate a view so that it runs only if `refused`, called with the same arguments, returns
-    None.
-    """
+    """Decorate a view so that it runs only if `refused`, given the same arguments, returns None."""
     if iscoroutinefunction(view):
 
         @wraps(view)

@@ -14,7 +14,7 @@ from troth.edge.inbound.refusal import Refusal
 _LOG = logging.getLogger("troth.edge")
 
 
-class Judged(NamedTuple):
+class GuardedRequest(NamedTuple):
     """A judged request: its caller, None on an exempt path, and the headers for the application."""
 
     caller: Caller | Refusal | None
@@ -23,7 +23,7 @@ class Judged(NamedTuple):
 
 
 class RequestGuard:
-    """Judges requests, logs rejections, and removes identity headers."""
+    """Checks requests, logs rejections, and removes identity headers."""
 
     def __init__(
         self,
@@ -34,8 +34,10 @@ class RequestGuard:
         strip: Iterable[str] = (),
         clock: Callable[[], float] = time,
     ) -> None:
-        """`port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need
-        no caller, such as a probe's. `strip` are additional headers to remove.
+        """Create a guard for the requests of a server.
+
+        `port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need no
+        caller, such as a probe's. `strip` are additional headers to remove.
         """
         self._identity = identity
         self._guard = Guard(port)
@@ -50,17 +52,17 @@ class RequestGuard:
         headers: Iterable[tuple[bytes, bytes]],
         *,
         distinct: bool = True,
-    ) -> Judged:
-        """Judge one request; raises `IdentityError` if there never was an identity."""
+    ) -> GuardedRequest:
+        """Check one request; raises `IdentityError` if there has never been an identity."""
         snapshot = self._identity.current
         bearer = snapshot.document.requires.token is not None
         presented = self.stripping.read(headers, bearer=bearer, distinct=distinct)
         if path in self._exempt:
-            return Judged(None, presented.headers, bearer)
+            return GuardedRequest(None, presented.headers, bearer)
         caller = self._guard.judge(snapshot, chain, presented, self._clock())
         if isinstance(caller, Refusal):
             self._log(caller)
-        return Judged(caller, presented.headers, bearer)
+        return GuardedRequest(caller, presented.headers, bearer)
 
     def _log(self, refusal: Refusal) -> None:
         _LOG.warning(

@@ -1,8 +1,8 @@
 """TLS for servers: presents the identity's certificate, and verifies the client's.
 
-A server is given one context and keeps it. Roots can be added to a context but not removed, so each
-handshake is handed over to a context made from the current files, with new certificate and new
-roots. Open connections are not affected.
+A server keeps the context that it starts with. Roots can be added to a context but not removed, so
+each handshake switches to a context made from the current files, with the new certificate and the
+new roots. Open connections are not affected.
 """
 
 import logging
@@ -28,7 +28,7 @@ def following(current: Callable[[], Snapshot], *, require_client: bool) -> ssl.S
 
 
 class _CurrentContext:
-    """Returns the context of the current files, and makes a new one when they change."""
+    """Returns the context of the current files, and creates a new one when they change."""
 
     def __init__(self, current: Callable[[], Snapshot], *, require_client: bool) -> None:
         self._files = current
@@ -40,7 +40,7 @@ class _CurrentContext:
     def hand_over(
         self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext
     ) -> None:
-        """Runs in each handshake, whether the client names a server or not."""
+        """Switch a handshake to the current context, even if the client names no server."""
         connection.context = self._current()
 
     def _current(self) -> ssl.SSLContext:
@@ -50,7 +50,7 @@ class _CurrentContext:
                 try:
                     self._context = _context(snapshot, require_client=self._require_client)
                 except IdentityError as error:
-                    # The files were replaced since the look; the next look sees that.
+                    # the files were replaced after the check; the next check sees it
                     if self._context is None:
                         raise
                     _LOG.warning("The identity's new files cannot be served yet: %s", error)
@@ -69,10 +69,10 @@ def _context(snapshot: Snapshot, *, require_client: bool) -> ssl.SSLContext:
 
 
 def unloaded(*, require_client: bool) -> ssl.SSLContext:
-    """Return a context for Troth's servers without certificate and roots: TLS 1.3, no resumption.
+    """Return a context without certificate and roots: TLS 1.3, no resumption.
 
-    A resumed session restores the client's certificate without verifying it again, so a removed
-    root would stay in effect for the lifetime of a ticket.
+    A resumed session restores the client's certificate without verifying it again. A removed root
+    would stay in effect for the lifetime of a ticket.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -86,7 +86,7 @@ def unloaded(*, require_client: bool) -> ssl.SSLContext:
 def load(context: ssl.SSLContext, tls_crt: Path, tls_key: Path, roots: bytes) -> None:
     """Load a certificate to present, and roots (PEM) that verify clients.
 
-    Raises `OSError`, of which `ssl.SSLError` is one, or `ValueError` for unusable files.
+    Raises `OSError` (including `ssl.SSLError`) or `ValueError` for unusable files.
     """
     context.load_cert_chain(tls_crt, tls_key)
     context.load_verify_locations(cadata=roots.decode("ascii"))

@@ -2,8 +2,8 @@
 
 WSGI has no TLS state and folds header names. The workers in `troth.edge.frameworks.gunicorn` add
 the peer's certificate and the unmodified headers to the environment. Without the certificate there
-is no caller. Without the headers no gateway is trusted, since `X_Forwarded_Client_Cert`, which a
-gateway may not strip, looks the same there as the header that it sets.
+is no caller. Without the headers no gateway is trusted: a gateway might not remove a client's
+`X_Forwarded_Client_Cert`, and WSGI folds it into the name of the gateway's own header.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,13 +22,13 @@ StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 CALLER_KEY = "troth.caller"
-"""The key of the `Caller` in the environment; absent on an exempt path."""
+"""Key of the `Caller` in the environment; absent on an exempt path."""
 
 CHAIN_KEY = "troth.client_cert_chain"
-"""The key of the client's certificates in the environment: a tuple of PEM, leaf first."""
+"""Key of the client's certificates in the environment: a tuple of PEM, leaf first."""
 
 HEADERS_KEY = "troth.headers"
-"""The key of the unmodified headers in the environment: pairs of texts."""
+"""Key of the unmodified headers in the environment: pairs of texts."""
 
 _HEADER = "HTTP_"
 
@@ -48,8 +48,10 @@ class TrothMiddleware:
         exempt: Iterable[str] = (),
         strip: Iterable[str] = (),
     ) -> None:
-        """`port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need
-        no caller, such as a probe's. `strip` are additional headers to remove.
+        """Wrap an application.
+
+        `port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need no
+        caller, such as a probe's. `strip` are additional headers to remove.
         """
         self._app = app
         self._guard = RequestGuard(identity, port, exempt=exempt, strip=strip)
@@ -81,7 +83,7 @@ class TrothMiddleware:
 
 
 class _Answer:
-    """An application's response; the caller is set while it is produced."""
+    """Response of an application. The caller is set while the response is produced."""
 
     def __init__(self, answer: Iterable[bytes], reset: Token[Caller | None]) -> None:
         self._answer = answer
@@ -91,7 +93,7 @@ class _Answer:
         return iter(self._answer)
 
     def close(self) -> None:
-        """Runs when the server is done with the response (PEP 3333)."""
+        """Close the response. The server calls this after sending it (PEP 3333)."""
         try:
             close = getattr(self._answer, "close", None)
             if close is not None:

@@ -31,10 +31,10 @@ _TIMEOUT = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECO
 
 
 class Middleware:
-    """Sends requests to callees as this identity, and leaves all others unchanged.
+    """Sends requests to callees as this identity, and leaves all other requests unchanged.
 
     `callees` and `account_token` are those of `calls.Calls`; `start_transaction` and
-    `narrow_transaction` those of `driving.Async`. Raises the errors in `failures` besides
+    `narrow_transaction` are those of `driving.Async`. Raises the errors in `failures` besides
     aiohttp's. Put it last among a session's middlewares, so that it sees each request as sent.
     """
 
@@ -69,11 +69,11 @@ class Middleware:
             self._check_redirect(callee, response)
             return response
         finally:
-            # The session's pool keeps the connection: the body may be read after this.
+            # The session's pool keeps the connection, because the body may be read after this.
             await self._driver.end(ready)
 
     def _check_redirect(self, callee: str, response: ClientResponse) -> None:
-        # aiohttp follows that of another name as well.
+        # aiohttp also follows a redirect in `URI`
         location = response.headers.get("Location") or response.headers.get("URI")
         try:
             self._calls.check_redirect(callee, str(response.url), response.status, location)
@@ -104,7 +104,7 @@ def _with_headers(request: ClientRequest, ready: Ready[SSLContext]) -> ClientReq
 
 
 def _challenges(request: ClientRequest, response: ClientResponse) -> list[str]:
-    """Return what a 401 asks for, nothing if the request cannot be sent again."""
+    """Return the challenges of a 401, [] if the request cannot be sent again."""
     again = isinstance(request.body, (bytes, BytesPayload))
     if response.status != HTTPStatus.UNAUTHORIZED or not again:
         return []
@@ -119,7 +119,7 @@ async def _close(_: SSLContext) -> None:
     """Do nothing: the session closes the connections."""
 
 
-# To the issuer: a session for each fetch; fetches are minutes apart
+# For requests to the issuer: a session for each fetch, because fetches are minutes apart
 
 
 async def _post(step: Post) -> Answer:

@@ -40,7 +40,7 @@ _SECURE = frozenset({"https", "wss"})
 
 
 class Hidden(str):
-    """A header's value that no `repr` shows: aiohttp's errors contain request headers."""
+    """A header's value that `repr` hides, because aiohttp's errors contain request headers."""
 
     __slots__ = ()
 
@@ -50,7 +50,7 @@ class Hidden(str):
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """The issuer of a client's tokens, and the server identity to expect there."""
+    """Issuer of a client's tokens, and the server identity to expect there."""
 
     url: str
     expected: Expected
@@ -63,19 +63,19 @@ class Call(Generic[C]):
     spiffe_id: str
     generation: Generation[C]
     wanted: Wanted | None
-    """The required token, None for a callee that uses mTLS only."""
+    """The required token, None for a callee that requires only mTLS."""
 
     @property
     def expected(self) -> Expected:
-        """The server identity that its connection must verify."""
+        """The server identity that the connection must verify."""
         return Expected.exactly(self.spiffe_id)
 
     def headers(self, given: Callable[[str], str | None], token: str | None) -> dict[str, str]:
         """Return the headers to set; `given` looks up a header that the program has set itself.
 
         Only callees of this trust domain get a `Txn-Token`: others could not verify it and must not
-        read it. Trace headers that the program has set are left unchanged. Raises `ValueError` for
-        a malformed `Txn-Token` of the program.
+        read it. Trace headers that the program has set are not changed. Raises `ValueError` for a
+        malformed `Txn-Token` of the program.
         """
         headers: dict[str, str] = {}
         if token is not None:
@@ -95,8 +95,8 @@ class Calls(Generic[C]):
     """The calls of one client.
 
     `callees` maps origins (`https://ledger.finance.svc:8443`) to callees, by their `name` or SPIFFE
-    ID in `identity.json`; raises `ValueError` for anything that is not an origin. `account_token`
-    is the path of a projected ServiceAccount token for the issuer. With it the workload
+    ID in `identity.json`. Raises `ValueError` for anything that is not an origin. `account_token`
+    is the path of a projected ServiceAccount token for the issuer. With it, the workload
     authenticates to the issuer without its certificate, and the tokens are not bound.
     """
 
@@ -114,7 +114,7 @@ class Calls(Generic[C]):
         self.cache = cache or TokenCache()
 
     def callee_at(self, scheme: str, host: str, port: int | None) -> str | None:
-        """Return the callee at an address, None for an address without one."""
+        """Return the callee at an address, None if the address has none."""
         if scheme not in _SECURE:
             return None
         return self._callees.get((host.lower(), port or _HTTPS))
@@ -128,7 +128,7 @@ class Calls(Generic[C]):
             other = self.callee_at(target.scheme, target.hostname or "", target.port)
         except ValueError:
             other = None
-        # A URL that parsers read differently could lead elsewhere.
+        # Parsers may read such a URL differently, so it could lead elsewhere.
         if _URI.fullmatch(location) is None:
             raise RedirectRefusedError(callee, "an invalid URL")
         if other not in (None, callee):
@@ -175,7 +175,7 @@ class Calls(Generic[C]):
                 yield Expected.exactly(found.spiffe_id), True
         issuer = _issuer(snapshot)
         if issuer is not None:
-            # If the certificate were presented too, the token would be bound to it.
+            # With the certificate, the token would be bound to it.
             yield issuer.expected, self._account_token is None
 
 

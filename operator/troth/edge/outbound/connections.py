@@ -1,9 +1,9 @@
-"""The generations of a client's connections.
+"""Generations of a client's connections.
 
-A connection presents one certificate for its lifetime, and a token is bound to a certificate. So
-connections belong to the files that they were made with. When the files change, new requests use a
-new generation, and the old one ends with its last request. Token and connection always come from
-the same generation.
+A connection presents one certificate for its lifetime, and a token is bound to a certificate.
+Therefore connections belong to the files with which they were made. When the files change, new
+requests use a new generation, and the old one ends with its last request. Token and connection
+always come from the same generation.
 """
 
 import logging
@@ -24,7 +24,7 @@ from troth.pki.pem import read_certificates
 from troth.pki.tokens import MAX_LIFETIME, certificate_thumbprint
 
 C = TypeVar("C")
-"""What a library makes of a TLS context to send requests with."""
+"""Sender of requests that a library creates from a TLS context."""
 
 _LOG = logging.getLogger(__name__)
 _ATTEMPTS = 3
@@ -44,11 +44,11 @@ class Generation(Generic[C]):
 
 
 class Generations(Generic[C]):
-    """The generations of one client: the current one, the previous one, and those that still end.
+    """The generations of one client: the current one, the previous one, and those still in use.
 
     `connect` turns a context into a sender of requests, once for each generation and server. The
-    caller closes what `take` and `give_back` return. The previous generation is kept for the
-    maximum lifetime of a token, in case the issuer is unavailable just when the certificate
+    caller closes the senders that `take` and `give_back` return. The previous generation is kept
+    for the maximum lifetime of a token, in case the issuer is unavailable when the certificate
     changes.
     """
 
@@ -58,7 +58,10 @@ class Generations(Generic[C]):
         servers: Callable[[Snapshot], Iterable[tuple[Expected, bool]]],
         connect: Callable[[SSLContext], C],
     ) -> None:
-        """`servers` returns the servers of a snapshot, and which of them see its certificate."""
+        """Create the generations without reading any file.
+
+        `servers` returns the servers of a snapshot, and whether each server sees its certificate.
+        """
         self._identity = identity
         self._servers = servers
         self._connect = connect
@@ -68,7 +71,7 @@ class Generations(Generic[C]):
         self._unusable: Snapshot | None = None
 
     def take(self) -> tuple[Generation[C], list[C]]:
-        """Return the current generation, with one more use, and what is to be closed."""
+        """Return the current generation, with one more use, and the senders to close."""
         with self._lock:
             done = self._renew(self._identity.current)
             assert self._current is not None
@@ -76,33 +79,33 @@ class Generations(Generic[C]):
             return self._current, done
 
     def before(self, generation: Generation[C]) -> Generation[C] | None:
-        """Return the previous generation, if this is the current one and there is one."""
+        """Return the previous generation, None if `generation` is not the current one."""
         with self._lock:
             return self._before if generation is self._current else None
 
     def use(self, generation: Generation[C]) -> bool:
-        """Add a use to a generation; False if it has ended meanwhile."""
+        """Add a use to a generation; return False if it has ended meanwhile."""
         with self._lock:
             kept = generation is self._current or generation is self._before
             generation.in_use += kept
             return kept
 
     def connection(self, generation: Generation[C], expected: Expected) -> C:
-        """Return the sender of requests to a server of a generation."""
+        """Return a generation's sender of requests to a server."""
         with self._lock:
             if expected not in generation.connections:
                 generation.connections[expected] = self._connect(generation.contexts[expected])
             return generation.connections[expected]
 
     def give_back(self, generation: Generation[C]) -> list[C]:
-        """End one use; return what is to be closed."""
+        """End one use; return the senders to close."""
         with self._lock:
             generation.in_use -= 1
             kept = generation is self._current or generation is self._before
             return [] if kept else _ended(generation)
 
     def close(self) -> list[C]:
-        """Return everything that is to be closed at the end."""
+        """Return all remaining senders, which the caller closes."""
         with self._lock:
             kept = [each for each in (self._current, self._before) if each is not None]
             self._current = self._before = None
@@ -122,7 +125,7 @@ class Generations(Generic[C]):
         except (OSError, ValueError, PKIError) as error:
             if current is None:
                 raise
-            # The files are being replaced now; the next request looks again.
+            # the files are being replaced; the next request checks them again
             if snapshot is not self._unusable:
                 _LOG.warning("The new files of this identity cannot be used yet: %s", error)
             self._unusable = snapshot
@@ -144,11 +147,11 @@ def _ended(generation: Generation[C]) -> list[C]:
 
 
 def _generation(snapshot: Snapshot, servers: Iterable[tuple[Expected, bool]]) -> Generation[C]:
-    """Make all contexts of a snapshot from the same files.
+    """Create all contexts of a snapshot from the same files.
 
-    TLS reads certificate and key by their paths, and the kubelet may replace them in between. So
-    the certificate is compared before and after, and must be the same. It may be newer than the
-    snapshot's, and is then used.
+    TLS reads certificate and key by their paths, and the kubelet may replace them in between.
+    Therefore the certificate is compared before and after, and must be the same. It may be newer
+    than the snapshot's, and is then used.
     """
     wanted = list(servers)
     for _ in range(_ATTEMPTS):

@@ -1,4 +1,4 @@
-"""Runs flows: with threads, and with asyncio's tasks."""
+"""Drivers that run flows: with threads, and with asyncio tasks."""
 
 import asyncio
 import threading
@@ -18,13 +18,13 @@ from troth.edge.outbound.transactions import Transaction
 CONNECT_SECONDS = 2.0
 """Seconds to connect to an issuer."""
 ANSWER_SECONDS = 5.0
-"""Seconds for its answer: in asyncio for all of it, elsewhere for each part."""
+"""Seconds for the issuer's answer: in asyncio for the whole answer, elsewhere for each part."""
 PATIENCE = 10.0
-"""Seconds that a request waits for a token that another request is fetching."""
+"""Seconds for which a request waits for a token that another request is fetching."""
 
 
 class Blocking(Generic[C]):
-    """Runs a client's flows in the calling thread, and renewals in threads of their own."""
+    """Runs a client's flows in the calling thread, and each renewal in its own thread."""
 
     def __init__(
         self,
@@ -32,14 +32,14 @@ class Blocking(Generic[C]):
         post: Callable[[Post], Answer],
         close: Callable[[C], None],
     ) -> None:
-        """`post` sends to the issuer and raises `ExchangeFailedError` if there is no answer."""
+        """Create a driver. `post` sends to the issuer, and may raise `ExchangeFailedError`."""
         self._generations = calls.generations
         self._flows = Flows(calls)
         self._post = post
         self._close = close
 
     def begin(self, callee: str) -> Ready[C]:
-        """Prepare a call; `end` it when its response has ended."""
+        """Prepare a call. Call `end` when its response has ended."""
         generation = self._take()
         try:
             ready = self._run(self._flows.ready(callee, generation))
@@ -51,7 +51,7 @@ class Blocking(Generic[C]):
         return ready
 
     def again(self, ready: Ready[C], challenges: Iterable[str]) -> Ready[C] | None:
-        """Return the call with a fresh token if its 401 asks for one; `end` it only once."""
+        """Return the call with a fresh token, if its 401 requires one. Call `end` only once."""
         return self._run(self._flows.again(ready, challenges))
 
     def connection(self, ready: Ready[C]) -> C:
@@ -59,7 +59,7 @@ class Blocking(Generic[C]):
         return self._generations.connection(ready.call.generation, ready.call.expected)
 
     def end(self, ready: Ready[C]) -> None:
-        """End a call: its response has ended, or never began."""
+        """End a call after its response, or without one."""
         self._give_back(ready.call.generation)
 
     def start_transaction(
@@ -93,7 +93,7 @@ class Blocking(Generic[C]):
     ) -> Transaction:
         """Replace the given transaction, or the current one, by one with fewer scopes.
 
-        Raises `TokenUnavailableError`, and `LookupError` if there is none.
+        Raises `TokenUnavailableError`, and `LookupError` if there is no transaction.
         """
         with self._generation() as generation:
             return self._run(self._flows.narrow_transaction(generation, scopes, transaction))
@@ -159,15 +159,15 @@ class Async(Generic[C]):
         post: Callable[[Post], Awaitable[Answer]],
         close: Callable[[C], Awaitable[None]],
     ) -> None:
-        """As `Blocking` has it."""
+        """As in `Blocking`."""
         self._generations = calls.generations
         self._flows = Flows(calls)
         self._post = post
         self._close = close
-        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself has only weak references
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
 
     async def begin(self, callee: str) -> Ready[C]:
-        """As `Blocking` has it."""
+        """As in `Blocking`."""
         generation = await self._take()
         try:
             ready = await self._run(self._flows.ready(callee, generation))
@@ -179,15 +179,15 @@ class Async(Generic[C]):
         return ready
 
     async def again(self, ready: Ready[C], challenges: Iterable[str]) -> Ready[C] | None:
-        """As `Blocking` has it."""
+        """As in `Blocking`."""
         return await self._run(self._flows.again(ready, challenges))
 
     def connection(self, ready: Ready[C]) -> C:
-        """As `Blocking` has it."""
+        """As in `Blocking`."""
         return self._generations.connection(ready.call.generation, ready.call.expected)
 
     async def end(self, ready: Ready[C]) -> None:
-        """As `Blocking` has it."""
+        """As in `Blocking`."""
         await self._give_back(ready.call.generation)
 
     async def start_transaction(
@@ -199,7 +199,7 @@ class Async(Generic[C]):
         context: Mapping[str, str] | None = None,
         request: Mapping[str, str] | None = None,
     ) -> Transaction:
-        """As `Blocking` has it."""
+        """As in `Blocking`."""
         async with self._generation() as generation:
             return await self._run(
                 self._flows.start_transaction(
@@ -215,14 +215,15 @@ class Async(Generic[C]):
     async def narrow_transaction(
         self, *, scopes: Iterable[str], transaction: Transaction | str | None = None
     ) -> Transaction:
-        """As `Blocking` has it."""
+        """As in `Blocking`."""
         async with self._generation() as generation:
             return await self._run(self._flows.narrow_transaction(generation, scopes, transaction))
 
     async def close(self) -> None:
-        """As `Blocking` has it, after pending fetches, which take a few seconds at most.
+        """Close all connections after the pending fetches, which take a few seconds at most.
 
-        They are not cancelled: httpcore leaves a socket open that is cancelled in its handshake.
+        The fetches are not cancelled, because httpcore leaves a socket open if it is cancelled
+        during its handshake.
         """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=ANSWER_SECONDS)
@@ -275,7 +276,7 @@ class Async(Generic[C]):
                 except TimeoutError:
                     raise _too_long(flight) from None
             case Spawn(flow):
-                # A task of its own: its starter may be cancelled while others wait for the token.
+                # A separate task: its starter may be cancelled while others wait for the token.
                 task = asyncio.create_task(self._run(flow))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)

@@ -1,9 +1,9 @@
 """Requests to the issuer, and its answers.
 
-Pure: a request is a URL and a form, an answer is a status, two headers and bytes; httpx, aiohttp or
-requests send them. OAuth 2.0 with client certificates (RFC 6749, section 4.4; RFC 8705), token
-exchange (RFC 8693) and draft-ietf-oauth-transaction-tokens. Answers are parsed strictly: an
-ambiguous one yields no token.
+Pure: a request is a URL and a form; an answer is a status, two headers and bytes. httpx, aiohttp or
+requests send them. The protocols are OAuth 2.0 with client certificates (RFC 6749, section 4.4; RFC
+8705), token exchange (RFC 8693) and draft-ietf-oauth-transaction-tokens. Answers are parsed
+strictly: an ambiguous one yields no token.
 """
 
 import json
@@ -22,7 +22,7 @@ from troth.pki.tokens import MAX_LIFETIME, parse_scopes
 
 FORM = "application/x-www-form-urlencoded"
 MAX_ANSWER = 64 * 1024
-"""Maximum size of an answer in bytes; no library reads more."""
+"""Maximum size of an answer in bytes; the libraries read no more."""
 
 _TYPE = "urn:ietf:params:oauth:token-type:"
 _ACCESS = f"{_TYPE}access_token"
@@ -43,7 +43,7 @@ _REFUSALS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request of the issuer: POST `body` to `url` with `headers`."""
+    """A request to the issuer: POST `body` to `url` with `headers`."""
 
     url: str
     audience: str
@@ -52,7 +52,7 @@ class Ask:
 
     @property
     def body(self) -> bytes:
-        """The form, encoded; a parameter without a value is omitted (RFC 6749, section 3.2)."""
+        """The encoded form. A parameter without a value is omitted (RFC 6749, section 3.2)."""
         return urlencode({name: value for name, value in self.form.items() if value}).encode()
 
     @property
@@ -94,8 +94,8 @@ class ExchangeFailedError(Exception):
 
     `code` is the issuer's error code (RFC 6749, section 5.2), or `unreachable`, `wrong-server`,
     `answer-status`, `answer-malformed`, or `account-token` if there was no ServiceAccount token.
-    `final` means that the issuer understood and rejected the request; else it is unavailable or
-    faulty. `retry_after` is the number of seconds that it asked to wait.
+    `final` means that the issuer understood and rejected the request; otherwise the issuer is
+    unavailable or faulty. `retry_after` is the number of seconds that the issuer asked to wait.
     """
 
     def __init__(
@@ -111,17 +111,17 @@ class ExchangeFailedError(Exception):
 
 
 def access_by_certificate(issuer: str, audience: str) -> Ask:
-    """Request an access token as the identity of the connection's certificate.
+    """Return a request for an access token as the identity of the connection's certificate.
 
-    There is no `scope`: the issuer grants what both sides declare, which may already be less than
-    the files of this workload list.
+    It has no `scope`: the issuer grants what both sides declare, which may already be less than the
+    files of this workload list.
     """
     form = {"grant_type": "client_credentials", "audience": audience}
     return Ask(_endpoint(issuer), audience, _ACCESS, form)
 
 
 def access_by_account(issuer: str, audience: str, account_token: str) -> Ask:
-    """Request an unbound access token with a Kubernetes ServiceAccount token for the issuer."""
+    """Return a request for an unbound access token with a ServiceAccount token for the issuer."""
     form = {
         "grant_type": _EXCHANGE,
         "audience": audience,
@@ -140,7 +140,7 @@ def transaction_start(
     context: Mapping[str, str],
     request: Mapping[str, str],
 ) -> Ask:
-    """Request the first token of a transaction, on behalf of an authenticated subject."""
+    """Return a request for a transaction's first token, on behalf of an authenticated subject."""
     form = _transaction(trust_domain, scopes) | {
         "subject_token": _json({"sub": subject}),
         "subject_token_type": f"{_TYPE}unsigned_json",
@@ -151,7 +151,7 @@ def transaction_start(
 
 
 def transaction_narrowing(issuer: str, trust_domain: str, token: str, scopes: Iterable[str]) -> Ask:
-    """Request a replacement of a transaction's token, with fewer scopes."""
+    """Return a request to replace a transaction's token by one with fewer scopes."""
     form = _transaction(trust_domain, scopes) | {
         "subject_token": token,
         "subject_token_type": _TRANSACTION,
@@ -180,7 +180,7 @@ def _json(members: Mapping[str, str]) -> str:
 
 
 def is_token(text: str) -> bool:
-    """Return whether a text has the form of a signed token: three parts, not too long."""
+    """Return whether a text has the form of a signed token: three parts, and not too long."""
     return len(text) <= MAX_TOKEN and _TOKEN.fullmatch(text) is not None
 
 
@@ -190,7 +190,8 @@ def is_token(text: str) -> bool:
 def read_answer(ask: Ask, answer: Answer, now: datetime) -> Issued:
     """Return the token in an answer; raises `ExchangeFailedError` for any other answer.
 
-    RFC 6749, sections 5.1 and 5.2; RFC 8693, section 2.2. `now` is for a `Retry-After` with a date.
+    The formats are from RFC 6749, sections 5.1 and 5.2, and RFC 8693, section 2.2. `now` is for a
+    `Retry-After` with a date.
     """
     document = _document(answer)
     if answer.status != HTTPStatus.OK:
@@ -217,7 +218,7 @@ def _is_expected(ask: Ask, document: Mapping[str, Any]) -> bool:
     kind, issued = document.get("token_type"), document.get("issued_token_type")
     if ask.issued_type == _TRANSACTION:
         return kind == "N_A" and issued == _TRANSACTION
-    # "bearer" in any case (RFC 6749 section 5.1); an exchange must name the type, a grant need not.
+    # "bearer" in any case (RFC 6749 section 5.1); only an exchange must name the type
     return isinstance(kind, str) and kind.lower() == "bearer" and issued in (None, _ACCESS)
 
 
@@ -250,9 +251,9 @@ def _malformed(what: str) -> ExchangeFailedError:
 
 
 def retry_after(value: str, now: datetime) -> float:
-    """Return the seconds that a `Retry-After` asks for (RFC 9110, section 10.2.3), at most 600.
+    """Return the seconds in a `Retry-After` (RFC 9110, section 10.2.3), at most 600.
 
-    A missing or malformed value is 0.
+    A missing or malformed value counts as 0.
     """
     value = value.strip()
     if _SECONDS.fullmatch(value):
@@ -261,6 +262,6 @@ def retry_after(value: str, now: datetime) -> float:
         until = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return 0.0
-    if until.tzinfo is None:  # an HTTP date is in GMT, and "-0000" is not how it says so
+    if until.tzinfo is None:  # an HTTP date is in GMT, and does not use "-0000"
         until = until.replace(tzinfo=UTC)
     return min(max((until - now).total_seconds(), 0.0), _MOST_WAIT)

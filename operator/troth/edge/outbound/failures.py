@@ -1,6 +1,7 @@
-"""Why a request was not sent, or a redirect not followed; besides the errors of the library.
+"""Errors because of which a request was not sent, or a redirect not followed.
 
-None of them contains a token, so any of them may be shown and logged.
+They are raised besides the library's own errors. None of them contains a token, so any of them may
+be shown and logged.
 """
 
 from datetime import datetime
@@ -11,9 +12,10 @@ from troth.edge.outbound.exchange import ExchangeFailedError
 class TokenUnavailableError(Exception):
     """There is no token, so the request was not sent.
 
-    `issuer` is its URL, `audience` the audience of the token, `since` when the issuer began to fail
-    (aware UTC), `code` the reason (`exchange.ExchangeFailedError.code`), and `retry_after` the
-    seconds until it will be asked again.
+    `issuer` is the issuer's URL, and `audience` is the audience of the token. `since` is the time
+    of the issuer's first failure (aware UTC). `code` is the reason
+    (`exchange.ExchangeFailedError.code`). `retry_after` is the number of seconds until the next
+    request to the issuer.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class UnknownCalleeError(LookupError):
 class RedirectRefusedError(Exception):
     """A callee answered with a redirect to another callee.
 
-    Following it would perform an action that the first callee wants, with this workload's rights.
+    Following it would let the first callee act with this workload's rights.
     """
 
     def __init__(self, callee: str, target: str) -> None:

@@ -1,8 +1,8 @@
 """The steps of a client for one request, without I/O.
 
-Each flow is a generator that yields a step and receives its result. `driving` runs flows, blocking
-or in asyncio. So libraries with threads and those with tasks behave the same, and one place defines
-that behaviour.
+Each flow is a generator that yields a step and receives its result. `driving` runs flows, in
+threads or in asyncio. Libraries with threads and those with tasks therefore behave the same, and
+one place defines that behaviour.
 """
 
 import ssl
@@ -40,7 +40,7 @@ class Land:
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Run this flow shielded from cancellation; `beside`: without waiting for it."""
+    """Run a flow shielded from cancellation; with `beside`, without waiting for it."""
 
     flow: "Flow[None]"
     beside: bool
@@ -51,7 +51,7 @@ Flow = Generator[Post | Land | Spawn, Any, T]
 
 @dataclass(frozen=True, slots=True)
 class Ready(Generic[C]):
-    """A call that may be sent, with its token, if it needs one."""
+    """A call that may be sent, with its token if it needs one."""
 
     call: Call[C]
     token: str | None = field(repr=False)
@@ -66,11 +66,10 @@ class Flows(Generic[C]):
         self._generations = calls.generations
 
     def ready(self, callee: str, generation: Generation[C]) -> Flow[Ready[C]]:
-        """Prepare a call on a generation, or on the previous one if the issuer is unavailable, has
-        given no token for this one yet, and the previous one still holds one. The previous one is
-        then in use once more.
+        """Prepare a call on a generation, or on the previous one if that still holds a token.
 
-        Raises `UnknownCalleeError` and `TokenUnavailableError`.
+        The previous generation is used only if the issuer is unavailable and this generation has no
+        token yet. That adds a use to it. Raises `UnknownCalleeError` and `TokenUnavailableError`.
         """
         call = self._calls.call(callee, generation)
         try:
@@ -84,8 +83,9 @@ class Flows(Generic[C]):
             return before
 
     def again(self, ready: Ready[C], challenges: Iterable[str]) -> Flow[Ready[C] | None]:
-        """Return the call with a fresh token, if the challenges of a 401 say that its token is
-        invalid and another can be had; None if the 401 stands.
+        """Return a rejected call with a fresh token; None if the 401 stays the answer.
+
+        A fresh token is fetched only if the challenges of the 401 say that the token is invalid.
         """
         wanted, token = ready.call.wanted, ready.token
         if wanted is None or token is None or not is_invalid_token(challenges):
@@ -147,7 +147,7 @@ class Flows(Generic[C]):
                 return str((yield Land(flight)))
 
     def _fly(self, flight: Flight, generation: Generation[C]) -> Flow[None]:
-        """Fetch a token. The flight is settled in any case: others wait for it."""
+        """Fetch a token. The flight is settled in any case, because others wait for it."""
         try:
             ask = self._calls.ask(flight.wanted)
             answer = yield Post(ask, self._context(generation))
@@ -195,8 +195,8 @@ class Flows(Generic[C]):
 def no_answer(error: BaseException) -> ExchangeFailedError:
     """Return the failure of a request without an answer.
 
-    It has only the kind of the error, because its text may quote the request, and the identity of a
-    wrong server.
+    It contains only the kind of the error, because the error's text may quote the request, and the
+    identity of a wrong server.
     """
     kind = type(error).__name__
     cause: BaseException | None = error

@@ -28,7 +28,7 @@ _TIMEOUT = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
 
 
 class Transport(httpx.BaseTransport):
-    """Sends requests to callees as this identity, and all others with `otherwise`.
+    """Sends requests to callees as this identity, and all other requests with `otherwise`.
 
     `callees` and `account_token` are those of `calls.Calls`; `otherwise` defaults to httpx's own
     transport. `start_transaction` and `narrow_transaction` are those of `driving.Blocking`. Raises
@@ -92,7 +92,7 @@ class Transport(httpx.BaseTransport):
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):
-    """As `Transport`, for `httpx.AsyncClient` on asyncio."""
+    """`Transport` for `httpx.AsyncClient` on asyncio."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
 
 class _Stream(httpx.SyncByteStream):
-    """A response's body with a callback at its end."""
+    """Body of a response, with a callback at its end."""
 
     def __init__(self, stream: httpx.SyncByteStream, ended: Callable[[], None]) -> None:
         self._stream = stream
@@ -212,7 +212,7 @@ def _copy(request: httpx.Request, headers: Mapping[str, str]) -> httpx.Request:
 
 
 def _challenges(request: httpx.Request, response: httpx.Response) -> list[str]:
-    """Return what a 401 asks for, nothing if the request cannot be sent again."""
+    """Return the challenges of a 401, [] if the request cannot be sent again."""
     again = isinstance(request.stream, httpx.ByteStream)
     if response.status_code != HTTPStatus.UNAUTHORIZED or not again:
         return []
@@ -242,7 +242,7 @@ def _async(context: SSLContext) -> httpx.AsyncHTTPTransport:
     return httpx.AsyncHTTPTransport(verify=context, trust_env=False)
 
 
-# To the issuer: a connection for each fetch; fetches are minutes apart
+# For requests to the issuer: a connection for each fetch, because fetches are minutes apart
 
 
 def _post(step: Post) -> Answer:

@@ -33,21 +33,21 @@ from troth.edge.outbound.transactions import TXN_TOKEN
 
 
 class _Connections(HTTPAdapter):
-    """requests' own adapter with one TLS context, whatever a session or the environment sets."""
+    """requests' own adapter with one TLS context, regardless of the session and the environment."""
 
     def __init__(self, context: SSLContext) -> None:
         self._context = context
         super().__init__()
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as it is
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as in requests
         super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ANN401
-        """Add no roots: requests would make urllib3 load certifi's into the context."""
+        """Add no roots: requests would make urllib3 load certifi's roots into the context."""
 
 
 class Adapter(BaseAdapter):
-    """Sends requests to callees as this identity, and all others with `otherwise`.
+    """Sends requests to callees as this identity, and all other requests with `otherwise`.
 
     `callees` and `account_token` are those of `calls.Calls`; `otherwise` defaults to requests' own
     adapter. `start_transaction` and `narrow_transaction` are those of `driving.Blocking`. Raises
@@ -74,10 +74,10 @@ class Adapter(BaseAdapter):
         session.mount("https://", self)
         session.mount("http://", self)
 
-    def send(  # noqa: PLR0917 - as requests has it
+    def send(  # noqa: PLR0917 - requests' signature
         self,
         request: requests.PreparedRequest,
-        stream: bool = False,  # noqa: FBT001, FBT002 - as it is
+        stream: bool = False,  # noqa: FBT001, FBT002 - requests' signature
         timeout: Any = None,  # noqa: ANN401
         verify: Any = True,  # noqa: ANN401, FBT002
         cert: Any = None,  # noqa: ANN401
@@ -138,7 +138,7 @@ def _copy(
 
 
 def _challenges(request: requests.PreparedRequest, response: requests.Response) -> list[str]:
-    """Return what a 401 asks for, nothing if the request cannot be sent again."""
+    """Return the challenges of a 401, [] if the request cannot be sent again."""
     again = request.body is None or isinstance(request.body, (bytes, str))
     if response.status_code != HTTPStatus.UNAUTHORIZED or not again:
         return []
@@ -146,7 +146,7 @@ def _challenges(request: requests.PreparedRequest, response: requests.Response) 
 
 
 def _post(step: Post) -> Answer:
-    """Send to the issuer on a separate connection: fetches are minutes apart."""
+    """Send to the issuer on a separate connection, because fetches are minutes apart."""
     ask = step.ask
     with requests.Session() as session:
         session.trust_env = False

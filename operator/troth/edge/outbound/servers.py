@@ -18,7 +18,7 @@ _ISSUER_ACCOUNT = "troth-issuer"
 class WrongServerError(ssl.SSLCertVerificationError):
     """The server's certificate is valid, but its identity is not the expected one.
 
-    The libraries wrap this error as they wrap every failed handshake.
+    The libraries wrap this error like every failed handshake.
     """
 
     def __init__(self, expected: str, found: str) -> None:
@@ -32,7 +32,7 @@ class Expected:
 
     name: str
     pattern: str
-    """A regular expression that matches the whole SPIFFE ID."""
+    """Regular expression that matches the whole SPIFFE ID."""
 
     @classmethod
     def exactly(cls, spiffe_id: str) -> "Expected":
@@ -55,8 +55,9 @@ class Expected:
         )
 
     def check(self, certificate: dict[str, Any] | None) -> None:
-        """Raise `WrongServerError` unless a peer's certificate, as `getpeercert()` returns it, has
-        exactly one URI name, the expected SPIFFE ID.
+        """Raise `WrongServerError` unless a peer's certificate has the expected SPIFFE ID.
+
+        `certificate` is as `getpeercert()` returns it. It must have exactly one URI name.
         """
         names = (certificate or {}).get("subjectAltName", ())
         found = [value for kind, value in names if kind == "URI"]
@@ -78,7 +79,7 @@ def _check(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
 class _Socket(ssl.SSLSocket):
     """The socket of blocking libraries (urllib3, httpcore)."""
 
-    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as it is
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - ssl's signature
         super().do_handshake(block)
         _check(self)
 
@@ -97,9 +98,8 @@ def client_context(
     """Return TLS for a client that trusts only these roots (PEM) and verifies the server identity.
 
     `pair` is the certificate (with its chain) and the key to present, None to present none. TLS 1.3
-    only, which hides the client's certificate from the network. Raises `OSError`, of which
-    `ssl.SSLError` is one, for files that are unreadable or do not match, and `ValueError` for the
-    roots.
+    only, which hides the client's certificate from the network. Raises `OSError` (including
+    `ssl.SSLError`) for files that are unreadable or do not match, and `ValueError` for the roots.
     """
     context = _Context(ssl.PROTOCOL_TLS_CLIENT)
     context.expected = expected

@@ -1,12 +1,12 @@
 """The access tokens of a client: which to use, when to request another, and when to back off.
 
 Pure except for its lock: it decides, and its caller sends requests. A token is renewed after two
-thirds of its lifetime while the old one stays in use, by one request at a time. An unavailable
-issuer gets increasing pauses. Held tokens stay in use until they expire; after that,
-`TokenUnavailableError` says that there is none.
+thirds of its lifetime, by one request at a time, while the old one stays in use. Requests to an
+unavailable issuer have increasing pauses. Held tokens stay in use until they expire; after that,
+`TokenUnavailableError` is raised.
 
-Lifetimes are measured on a monotonic clock from the time of the request, so changes of the wall
-clock, here or at the issuer, have no effect.
+Lifetimes are measured on a monotonic clock from the time of the request. Changes of the wall clock,
+here or at the issuer, have no effect.
 """
 
 import random
@@ -21,18 +21,17 @@ from troth.edge.outbound.exchange import ExchangeFailedError, Issued
 from troth.edge.outbound.failures import TokenRefusedError, TokenUnavailableError
 
 RENEW_AT = 2 / 3
-"""The part of its lifetime after which a token is renewed."""
+"""Part of its lifetime after which a token is renewed."""
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _REFRESH_PAUSE = 10.0
-"""Seconds within which rejections by a callee cause one fresh token, not one for each request."""
+"""Seconds within which a callee's rejections cause one fresh token, not one for each request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The purpose of a token, and the certificate that it is bound to, which limits where it is
-    sent.
+    """Purpose of a token, and the certificate that it is bound to, which limits where it is sent.
 
     `scopes` are those in the files of this workload: when they change, another token is needed.
     `thumbprint` is the certificate's `x5t#S256`, None for a token by ServiceAccount.
@@ -46,7 +45,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """One pending request to the issuer; the receiver of it in a `Fetch` or `Use` performs it."""
+    """One pending request to the issuer, sent by the receiver of its `Fetch` or `Use`."""
 
     wanted: Wanted
     started: float
@@ -63,21 +62,21 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """No token is held: fetch one first."""
+    """There is no token yet: fetch one first."""
 
     flight: Flight
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Another request fetches it: wait for the flight."""
+    """Another request is fetching the token: wait for the flight."""
 
     flight: Flight
 
 
 @dataclass(slots=True)
 class _Trouble:
-    """Since when something has been failing, and when it is tried again."""
+    """Start of a series of failures, and the time of the next attempt."""
 
     since: datetime
     failure: ExchangeFailedError
@@ -117,11 +116,11 @@ class TokenCache:
         self._away: dict[str, _Trouble] = {}
 
     def now(self) -> datetime:
-        """The wall clock, aware UTC."""
+        """The wall-clock time, aware UTC."""
         return self._now()
 
     def ask(self, wanted: Wanted) -> Use | Fetch | Wait:
-        """Decide how a request gets its token; raises `TokenUnavailableError` if it gets none."""
+        """Return how a request gets its token; raises `TokenUnavailableError` if it gets none."""
         with self._lock:
             clock = self._clock()
             entry = self._entries.setdefault(wanted, _Entry())
@@ -138,7 +137,7 @@ class TokenCache:
             return Fetch(self._start(wanted, entry, clock))
 
     def live(self, wanted: Wanted) -> str | None:
-        """Return the held token, if any, without deciding anything."""
+        """Return the held token, None if there is none. This starts no request."""
         with self._lock:
             entry = self._entries.get(wanted)
             if entry is None or entry.held is None or self._clock() >= entry.expires:
@@ -158,7 +157,7 @@ class TokenCache:
         flight.landing.set_result(issued.token)
 
     def failed(self, flight: Flight, failure: ExchangeFailedError) -> None:
-        """Record that a flight brought none. All its waiters get the reason."""
+        """Record that a flight failed. All its waiters get the reason."""
         wanted = flight.wanted
         with self._lock:
             clock = self._clock()
@@ -174,15 +173,16 @@ class TokenCache:
         flight.landing.set_exception(error)
 
     def refused(self, wanted: Wanted, token: str) -> bool:
-        """Record that a callee rejected a token. Return whether another may be tried; the token is
-        then dropped. False if the last rejection was a moment ago, because a fresh token does not
-        help then.
+        """Record that a callee rejected a token; return whether to try another one.
+
+        If so, the token is dropped. False if the last rejection was within `_REFRESH_PAUSE`,
+        because a fresh token does not help then.
         """
         with self._lock:
             clock = self._clock()
             entry = self._entries.setdefault(wanted, _Entry())
             if entry.held is not None and entry.held.token != token:
-                return True  # another one was fetched meanwhile
+                return True  # another token was fetched meanwhile
             if clock < entry.refreshed + _REFRESH_PAUSE:
                 return False
             entry.refreshed = clock
@@ -192,9 +192,7 @@ class TokenCache:
     # Requests without a held token, such as those for transactions
 
     def admit(self, issuer: str, audience: str) -> float:
-        """Return the time of the request; raises `TokenUnavailableError` during a pause of the
-        issuer.
-        """
+        """Return the time of the request; raises `TokenUnavailableError` during a pause."""
         with self._lock:
             clock = self._clock()
             obstacle = self._obstacle(issuer, None, clock)
@@ -211,7 +209,7 @@ class TokenCache:
     def unanswered(
         self, issuer: str, audience: str, failure: ExchangeFailedError, started: float
     ) -> TokenUnavailableError:
-        """Record that it failed; return the error to raise."""
+        """Record that the request failed; return the error to raise."""
         with self._lock:
             if failure.final:
                 self._away.pop(issuer, None)
@@ -229,7 +227,7 @@ class TokenCache:
         return entry.flight
 
     def _obstacle(self, issuer: str, entry: _Entry | None, clock: float) -> _Trouble | None:
-        """Return why the issuer is not asked now. When its pause is over, one request tries it."""
+        """Return why the issuer gets no request now. After a pause, one request tests it."""
         away = self._away.get(issuer)
         if away is not None and (clock < away.until or away.probing):
             return away

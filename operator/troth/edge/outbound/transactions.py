@@ -1,8 +1,8 @@
-"""The transaction of a request, propagated to the requests that follow from it.
+"""The transaction of a request, propagated to the requests that it causes.
 
-A transaction token (draft-ietf-oauth-transaction-tokens) is propagated unmodified: that of the
-request being served, which the middleware has verified, or one that a program sets with `using`. It
-never leaves its trust domain, and it does not authenticate the sender.
+A transaction token (draft-ietf-oauth-transaction-tokens) is propagated unmodified. It is the token
+of the request being served, which the middleware has verified, or one that a program sets with
+`using`. It never leaves its trust domain, and it does not authenticate the sender.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ _TENANT = "tenant"
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A transaction's token as the issuer gave it, and its scopes."""
+    """A transaction's token as issued, and its scopes."""
 
     token: str = field(repr=False)
     scopes: frozenset[str] = frozenset()
@@ -37,7 +37,7 @@ _USED: ContextVar[Transaction | None] = ContextVar("troth_transaction", default=
 
 @contextmanager
 def using(transaction: Transaction | str) -> Iterator[None]:
-    """Send this transaction with every call within, instead of that of the request being served."""
+    """Send this transaction with every call in the context, instead of the served request's."""
     given = transaction if isinstance(transaction, Transaction) else Transaction(transaction)
     reset = _USED.set(Transaction(checked(given.token), given.scopes))
     try:
@@ -47,7 +47,7 @@ def using(transaction: Transaction | str) -> Iterator[None]:
 
 
 def current_token() -> str | None:
-    """Return the token of the current transaction, if there is one."""
+    """Return the token of the current transaction, None if there is none."""
     used = _USED.get()
     if used is not None:
         return used.token
@@ -56,7 +56,7 @@ def current_token() -> str | None:
 
 
 def checked(token: str) -> str:
-    """Return a text with the form of a token; raises `ValueError`, which does not quote it."""
+    """Return a text that has the form of a token; raises `ValueError`, which does not quote it."""
     if not is_token(token):
         raise ValueError("a transaction token is a signed token in compact form")
     return token
@@ -72,7 +72,7 @@ def start(
     context: Mapping[str, str] | None,
     request: Mapping[str, str] | None,
 ) -> Ask:
-    """Request a new transaction; values that are None are omitted."""
+    """Return a request for a new transaction; values that are None are omitted."""
     named = {_TENANT: tenant} if tenant is not None else {}
     return transaction_start(
         issuer,
@@ -87,7 +87,7 @@ def start(
 def narrow(
     issuer: str, trust_domain: str, scopes: Iterable[str], transaction: Transaction | str | None
 ) -> Ask:
-    """Request the given transaction, or the current one, with fewer scopes."""
+    """Return a request for the given transaction, or the current one, with fewer scopes."""
     token = transaction.token if isinstance(transaction, Transaction) else transaction
     token = token if token is not None else current_token()
     if token is None:

@@ -1,1 +1,1 @@
-"""The plan of a `MessageBroker`: its changes, credentials, finalizer and status."""
+"""Plan of a `MessageBroker`: its changes, credentials, finalizer and status."""

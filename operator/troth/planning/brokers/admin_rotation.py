@@ -1,14 +1,16 @@
-"""The replacement of the credential with which Troth administers a broker.
+"""Rotation of the credential with which Troth administers a broker.
 
-The admin Secret is a person's own. Troth writes it only where a `CredentialRotation` names the
-broker. Where a replacement stands is what the Secret was seen to hold, and what the ledger says of
-the last one that Troth made:
+The admin Secret belongs to a person. Troth writes it only if a `CredentialRotation` names the
+broker. The state of a rotation follows from the content of the admin Secret and from the last
+credential that Troth created, as the ledger records it:
 
-- the Secret has that one: it is in use, and the one before is revoked when the overlap is over;
-- the Secret has another: it came from somebody else, or Troth ended before it wrote the Secret. So
-  the one that Troth made is revoked, and what is still due begins anew.
+- The Secret has that credential: it is in use, and Troth revokes the previous one after the
+  overlap.
+- The Secret has another credential: somebody else wrote it, or Troth stopped before it wrote the
+  Secret. Troth revokes the credential that it created, and starts again if a rotation is still due.
 
-Nothing is revoked but with the credential that is in the Secret, after it was seen to administer.
+Troth revokes a credential only by means of the one in the Secret, after an observation has shown
+that the latter administers the broker.
 """
 
 from collections.abc import Iterator
@@ -27,15 +29,15 @@ from troth.world.keys import broker_key
 from troth.world.world import World
 
 RETRY = 60.0
-"""Seconds until a turn that failed is tried again."""
+"""Seconds until a failed turn is tried again."""
 NOTHING = "NothingToRotate"
 
 
 @dataclass(frozen=True, slots=True)
 class AdminState:
-    """Where the replacement stands, and the step to take.
+    """State of a rotation, and the next step.
 
-    `fault` is why there is no going on; `wait` is how long until the next turn.
+    `fault` is why the rotation cannot continue. `wait` is the time until the next turn.
     """
 
     phase: CredentialPhase = CredentialPhase.IDLE
@@ -47,20 +49,20 @@ class AdminState:
 
     @property
     def stuck(self) -> bool:
-        """Whether a replacement that is due or under way cannot go on."""
+        """Whether a rotation that is due or under way cannot continue."""
         return self.fault is not None and self.phase is not CredentialPhase.IDLE
 
     def dues(self, now: datetime) -> Iterator[datetime]:
-        """Yield when to look again."""
+        """Yield the times at which the broker is planned again."""
         if self.due is not None:
             yield self.due
         if self.wait is not None:
-            # past the moment, since a due moment is rounded to what a clock can show
+            # 1 ms later, because a due time is rounded to the clock's resolution
             yield now + self.wait + timedelta(milliseconds=1)
 
 
 def plan_admin(broker: MessageBroker, world: World, moment: Moment) -> AdminState:
-    """Return where the replacement of a broker's admin credential stands."""
+    """Return the state of the rotation of a broker's admin credential."""
     look, kept = world.brokers.observation(broker.ref), world.brokers.ledgers.get(broker.ref)
     dialect = DIALECTS.get(broker.spec.type)
     if dialect is None:
@@ -92,7 +94,7 @@ def plan_admin(broker: MessageBroker, world: World, moment: Moment) -> AdminStat
 def _in_use(
     broker: MessageBroker, shown: AdminShown, made: AdminMade, overlap: timedelta, uptime: float
 ) -> AdminState:
-    """Return where it stands with the one that Troth made: beside the one before, or alone."""
+    """Return the state if the Secret has the credential that Troth created."""
     if not made.replaces:
         return AdminState(made_at=made.made_at)
     left = overlap - timedelta(seconds=uptime - shown.since)
@@ -103,7 +105,7 @@ def _in_use(
 
 
 def _withdrawn(broker: MessageBroker, shown: AdminShown, made: AdminMade) -> AdminState:
-    """Return where it stands with another one than Troth made."""
+    """Return the state if the Secret has another credential than Troth created."""
     begun = made.replaces and shown.place == made.before
     phase = CredentialPhase.PREPARED if begun else CredentialPhase.IDLE
     step = TurnAdmin(broker.ref, AdminTurn.WITHDRAW, shown)
@@ -119,7 +121,7 @@ def _scheduled(
     world: World,
     now: datetime,
 ) -> AdminState:
-    """Return when the one in use is to be replaced, and the step if that is now."""
+    """Return the state with the time of the next rotation, and its step if that time has come."""
     if shown.place is None:
         message = (
             f"Troth administers MessageBroker {broker.ref} with a certificate that it does not "
@@ -136,7 +138,7 @@ def _scheduled(
 
 
 def _obstacle(broker: MessageBroker, look: BrokerObservation, world: World) -> Fault | None:
-    """Return why nothing can be done at the broker."""
+    """Return why Troth can change nothing at the broker."""
     if look.fault is not None:
         return _awaiting(broker, look)
     kept = world.brokers.ledgers.get(broker.ref)
@@ -159,7 +161,7 @@ def _awaiting(broker: MessageBroker, look: BrokerObservation) -> Fault:
 
 
 def _taken(broker: MessageBroker, shown: AdminShown, look: BrokerObservation) -> Fault | None:
-    """Return that the other slot has a credential that is somebody's."""
+    """Return a fault if the user's other slot has a foreign credential."""
     assert shown.place is not None
     user, slot = shown.place
     if look.observed is None or (user, slot.other) not in look.observed.credentials:
@@ -168,7 +170,10 @@ def _taken(broker: MessageBroker, shown: AdminShown, look: BrokerObservation) ->
 
 
 def _shared(broker: MessageBroker, world: World) -> Fault | None:
-    """Return that the admin Secret is another broker's as well, which would not be waited for."""
+    """Return a fault if another broker uses the same admin Secret.
+
+    A rotation for one broker would not wait for the other.
+    """
     name = broker.spec.described.admin_secret_ref.name
     for ref, other in sorted(world.brokers.messaging.brokers.items()):
         here = ref.namespace == broker.ref.namespace and ref != broker.ref
@@ -182,7 +187,10 @@ def _shared(broker: MessageBroker, world: World) -> Fault | None:
 
 
 def _retried(standing: AdminState, look: BrokerObservation, uptime: float) -> AdminState:
-    """Return the same, but for a step that failed lately: it waits, and why is told."""
+    """Return the state with the fault of a step that failed.
+
+    The step waits until `RETRY` seconds have passed since the failure.
+    """
     left = look.admin_tried_at + RETRY - uptime
     if standing.step is None or look.admin_fault is None:
         return standing

@@ -1,11 +1,13 @@
-"""What is to be done at a broker: from what is wanted, what is there, and what Troth made of it.
+"""Changes that are due at a broker, from the wanted rules, the observed rules and the ledger.
 
-A broker is nobody's alone. The ledger says which of its rules are Troth's: it is written before the
-broker is, so that after a crash it has too much and never too little, and a rule that it does not
-have is never removed. One that is there already, just as it is wanted, is taken into it.
+A broker also has rules that Troth did not create. The ledger records which rules are Troth's. Troth
+writes the ledger before it changes the broker, so after a crash the ledger has too many rules and
+never too few. A wanted rule that the broker already has is added to the ledger. Troth does not
+remove a rule that the ledger does not have.
 
-Only of a principal that Troth made nobody else may widen what it can do: what allows it more than
-is declared is removed, whoever made it. What denies it something stays.
+Principals that Troth created are an exception: only Troth may extend what they are allowed to do.
+Troth removes each rule that allows such a principal more than is declared, even a foreign one. A
+foreign rule that denies something stays.
 """
 
 from collections.abc import Collection
@@ -20,8 +22,10 @@ ALLOW = "ALLOW"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The rules of the live grants, and of those of which it cannot be told whether they are live:
-    what is there of these stays, and none is added.
+    """Rules that are wanted at a broker.
+
+    `rules` are the rules of live grants. `suspended` are those of grants of which it is unknown
+    whether they are live. Troth keeps the ones that exist and adds none.
     """
 
     rules: Rules
@@ -30,30 +34,32 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Brake:
-    """How many rules one plan may take away, and whether a person has let one pass that has more.
+    """Limit of the rules that one plan may remove.
 
-    Also those of an identity that is gone: what was deleted by mistake is what it is for.
+    `most` is the limit, and `released` is whether a person has allowed more. Rules of a deleted
+    identity count too, because the limit protects against accidental deletion.
     """
 
     most: int
     released: bool = False
 
     def holds(self, removals: Collection[Rule]) -> bool:
-        """Say whether these removals wait for a person."""
+        """Return whether these removals wait for a person."""
         return len(removals) > self.most and not self.released
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one look at a broker came to.
+    """Changes that are due after an observation of a broker.
 
-    `ledger` is what it must say before `additions` and `removals` are carried out, and
-    `ledger_after` what it may say once they are. Of the additions, `missing` were in it already:
-    somebody took them away, or a crash kept them from being made. `braked` wait for a person.
-    `intruding` are among the removals: what somebody else allowed a principal of Troth's. `foreign`
-    are the rules of others; `orphaned` those of principals with Troth's prefix of which the ledger
-    knows nothing, and they are left alone as well. `left` are those of them that the ledger must
-    name, because without a ledger nobody could tell whose they are.
+    `ledger` is the content that the ledger must have before `additions` and `removals` are carried
+    out, `ledger_after` its content afterwards. `missing` are the additions that the ledger had
+    already: somebody removed them at the broker, or a crash prevented their creation. `braked` are
+    removals that wait for a person. `intruding` are the removals of foreign rules that allow
+    something to a principal of Troth's. `foreign` are the other foreign rules. `orphaned` are rules
+    of principals with Troth's prefix that the ledger does not have. Troth does not change these
+    either. `left` are the orphaned rules that the ledger must name, because without a ledger their
+    origin cannot be determined.
     """
 
     additions: Rules
@@ -69,7 +75,7 @@ class Changes:
 
     @property
     def in_sync(self) -> bool:
-        """Whether there is nothing to do, and nothing that should be done."""
+        """Whether nothing is to be done, and nothing waits for a person."""
         return not (self.additions or self.removals or self.braked)
 
 
@@ -83,17 +89,17 @@ def broker_changes(
     left: Rules = NOTHING,
     brake: Brake,
 ) -> Changes:
-    """Return what is to be done at a broker.
+    """Return the changes that are due at a broker.
 
-    `observed` is every rule that it has, `ledger` what Troth made there, None where that is not
-    known: then nothing is removed. The names of Troth's principals begin with `principal_prefix`,
-    and `principals` are those that it made; `left` is what was there already when the ledger was
-    begun.
+    `observed` are all rules of the broker. `ledger` are the rules that Troth created there, None if
+    that is unknown. Then nothing is removed. The names of Troth's principals begin with
+    `principal_prefix`, and `principals` are those that it created. `left` are the rules that
+    existed when the ledger was created.
     """
     known = ledger if ledger is not None else NOTHING
     additions = wanted.rules - observed
     surplus = known - wanted.rules - wanted.suspended
-    # what is not seen is removed as well: a write that was not answered may come to light later
+    # remove unobserved rules too, because a write without a response may still take effect
     braked = surplus & observed if brake.holds(surplus & observed) else NOTHING
     removals = surplus - braked
     strange = observed - known - wanted.rules - wanted.suspended

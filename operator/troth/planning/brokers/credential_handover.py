@@ -1,9 +1,9 @@
-"""The replacement of an identity's credential at a broker.
+"""Rotation of an identity's credential at a broker.
 
-Where it stands is what the Secret holds, and what the broker's ledger says it was told. See
-`troth.planning.rotation.handover` for the order of things; here is the evidence. A broker keeps two
-credentials of a principal, each in its slot, so the next one is made for the slot that is free: not
-before the one that was there is revoked, for else nobody could tell the two apart.
+The state of a rotation follows from the Secret and from the broker's ledger. This module supplies
+the evidence for `troth.planning.rotation.handover`, which defines the order of the steps. A broker
+keeps two credentials of a principal, one in each slot. Troth creates the next one for the other
+slot, after the credential there is revoked. Otherwise the two could not be distinguished.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,10 +23,10 @@ Rotations = tuple[CredentialRotation, ...]
 
 @dataclass(frozen=True, slots=True)
 class BrokerCredential:
-    """An identity's credential at a broker, as one that can be handed over.
+    """Identity's credential at a broker, as evidence for a rotation.
 
-    `ledger` is None where it is not known what the broker was told. `propagation` is how long
-    programs may take to see a write of the Secret, and `step` makes a turn of it.
+    `ledger` is None if it is unknown which credentials the broker has. `propagation` is the
+    propagation delay of the Secret, and `step` returns the step of a turn.
     """
 
     broker: Ref
@@ -39,7 +39,7 @@ class BrokerCredential:
     step: Callable[[Turn], TurnCredential]
 
     def told(self, held: Held) -> bool:
-        """Say whether the broker was told of a credential, as its ledger has it."""
+        """Return whether the broker has a credential, according to its ledger."""
         if self.ledger is None:
             return False
         return self.ledger.credentials.get((self.principal, held.slot)) == held.fingerprint
@@ -50,42 +50,46 @@ class BrokerCredential:
         place = self.principal, self.current.slot.other
         return self.ledger is not None and place not in self.ledger.credentials
 
-    # The evidence
+    # Evidence
 
     @property
     def compromised(self) -> bool:
-        """Nobody says so of a broker's credential: whoever deletes its Secret has another one."""
+        """Always False: a broker credential cannot be marked as compromised.
+
+        To replace it at once, delete its Secret.
+        """
         return False
 
     @property
     def old_compromised(self) -> bool:
-        """As `compromised`."""
+        """Always False, as for `compromised`."""
         return False
 
     @property
     def settle(self) -> timedelta:
-        """A broker knows at once what it is told; the Secret's readers are waited for by
-        `overlap`.
+        """Always zero: a broker uses a credential as soon as it is configured.
+
+        `overlap` covers the propagation delay of the Secret.
         """
         return timedelta(0)
 
     @property
     def overlap(self) -> timedelta:
-        """How long the old credential stays good: until every program has read the new one."""
+        """Time for which the old credential stays valid, at least the propagation delay."""
         return max(self.propagation, overlap_of(self.rotations))
 
     @property
     def prepared_since(self) -> float | None:
-        """Since when the next credential is there."""
+        """Time since which the next credential is known, None if there is none."""
         return self.secret.next_since if self.secret.next else None
 
     @property
     def replaced_since(self) -> float | None:
-        """Since when the present credential is in use beside the one before."""
+        """Time since which the current credential is in use beside the previous one."""
         return self.secret.retiring_since if self.secret.retiring else None
 
     def unpublished(self) -> Iterator[Laggard]:
-        """Yield the broker until it was told of the next credential."""
+        """Yield the broker until it has the next credential."""
         if self.secret.next is not None and not self.told(self.secret.next):
             message = f"the next credential is not configured at MessageBroker {self.broker} yet"
             yield Laggard(message)
@@ -95,39 +99,42 @@ class BrokerCredential:
         yield from ()
 
     def still_used(self) -> Iterator[Laggard]:
-        """Yield the broker while it is not known to take the present credential."""
+        """Yield the broker while it is not known to have the current credential."""
         if not self.told(self.current):
             yield Laggard(
                 f"the current credential is not configured at MessageBroker {self.broker}"
             )
 
     def disused_since(self) -> Iterator[float]:
-        """Yield nothing: nobody can see which credential a program has read."""
+        """Yield nothing: Troth cannot observe which credential a client has read."""
         yield from ()
 
-    # The steps
+    # Steps
 
     def prepare(self) -> TurnCredential | None:
-        """Make the next credential, once its slot is free."""
+        """Return the step that adds the next credential, None until its slot is free."""
         return self.step(Turn.PREPARE) if self.free else None
 
     def activate(self) -> TurnCredential:
-        """Put the next credential into the files that clients read."""
+        """Return the step that puts the next credential into the files that clients read."""
         return self.step(Turn.ACTIVATE)
 
     def retire(self) -> TurnCredential:
-        """Take the old credential out of the Secret; the broker revokes what nobody has."""
+        """Return the step that removes the old credential from the Secret.
+
+        The broker's plan then revokes it, because no Secret has it.
+        """
         return self.step(Turn.RETIRE)
 
 
 def plan_turn(credential: BrokerCredential, moment: Moment) -> Handover:
-    """Return where the replacement of a credential stands, and its next step."""
+    """Return the state of a credential's rotation, and its next step."""
     due = due_at(credential.rotations, credential.current.made_at, moment.now)
     return hand_over(credential, wanted=due is not None and due <= moment.now, moment=moment)
 
 
 def phase_of(secret: CredentialSecret, principal: str, ledger: Ledger | None) -> CredentialPhase:
-    """Return where the replacement of a credential stands, from what there is."""
+    """Return the phase of a credential's rotation, from the Secret and the ledger."""
     if secret.next is not None:
         return CredentialPhase.PREPARED
     if secret.retiring is not None:

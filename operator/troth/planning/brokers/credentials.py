@@ -1,8 +1,8 @@
-"""The broker layer of an identity's plan: the Secret with its credential at each broker.
+"""Broker layer of an identity's plan: the Secret with its credential at each broker.
 
-A credential is due where the identity has a live grant, and stays where it cannot be told whether
-it has one. It is made before the broker is told of it, once; after that clients see none that the
-broker does not have already.
+A credential is due if the identity has a live grant at the broker. It stays while the state of the
+grants is unknown. Troth creates the first credential before the broker has it. After that, clients
+see only credentials that the broker already has.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,15 +38,16 @@ CREDENTIALS_ISSUED = "CredentialsIssued"
 ISSUED = verdicts.true(CREDENTIALS_ISSUED, "Issued", "the credentials for all brokers are in place")
 ISSUING = verdicts.false(CREDENTIALS_ISSUED, "Issuing", "a broker credential is being issued")
 ON_ITS_WAY = frozenset({"AwaitingBroker", "Issuing", "WriteRefused"})
-"""Reasons that pass without a person doing anything at the identity."""
+"""Reasons that end without a change of the identity by a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialState:
-    """How an identity's credential at one broker stands, and the step to take.
+    """State of an identity's credential at one broker, and the next step.
 
-    `current` is None while there is none that can be used. `due` is when it is to be replaced,
-    `retry` when to look again whether its place is free, `wait` how long until the next turn.
+    `current` is None while there is no usable credential. `due` is the time of the next rotation.
+    `retry` is when to check again whether the Secret's name is free. `wait` is the time until the
+    next turn.
     """
 
     broker: Ref
@@ -63,34 +64,35 @@ class CredentialState:
 
     @property
     def made_at(self) -> datetime | None:
-        """When the credential in use was made."""
+        """Time at which the current credential was created."""
         return self.current.made_at if self.current is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerLayer:
-    """The broker layer of an identity's plan."""
+    """Broker layer of an identity's plan."""
 
     standings: tuple[CredentialState, ...]
     removals: tuple[Remove, ...]
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """How the credentials stand together: the first that needs a person, or is on its way;
-        none where no broker is used.
+        """Verdict on all credentials: the most urgent one, none if no broker is used.
+
+        A fault that needs a person comes first, then one that ends by itself.
         """
         judged = sorted((each.verdict for each in self.standings), key=_urgency)
         return tuple(judged[:1])
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What is to be written and removed."""
+        """Steps that write and remove Secrets."""
         turns = (each.step for each in self.standings if each.step is not None)
         return (*turns, *self.removals)
 
     @property
     def statuses(self) -> tuple[BrokerCredentialStatus, ...]:
-        """What the identity's status tells of them."""
+        """Entries of the identity's status, at most `MOST_BROKERS`."""
         return tuple(
             BrokerCredentialStatus(
                 broker=str(each.broker),
@@ -103,7 +105,7 @@ class BrokerLayer:
         )
 
     def dues(self, now: datetime) -> Iterator[datetime]:
-        """Yield when to look again."""
+        """Yield the times at which the identity is planned again."""
         for each in self.standings:
             yield from (moment for moment in (each.due, each.retry) if moment is not None)
             if each.wait is not None:
@@ -111,10 +113,11 @@ class BrokerLayer:
 
 
 def plan_broker_credentials(view: View, world: World) -> BrokerLayer:
-    """Return how an identity's credentials at brokers stand, and what must be written for it.
+    """Return the states of an identity's credentials at brokers, and the steps that are due.
 
-    None is made where clients prove themselves by certificate, nor at a broker that is only looked
-    at. A Secret is removed when nothing is granted any more and nothing outlives its policy.
+    Troth creates no credential for a broker that authenticates clients by certificate, or whose
+    mode is not Enforce. It removes a Secret when nothing is granted any more and no grant outlives
+    its policy.
     """
     uses = [each for each in topic_uses(view.identity.ref, world) if not _by_certificate(each)]
     holders = _holders(view.identity.ref, uses, world)
@@ -140,8 +143,9 @@ def _is_due(uses: TopicUses) -> bool:
 
 
 def _holders(identity: Ref, uses: Iterable[TopicUses], world: World) -> Mapping[Ref, Ref]:
-    """Return for which broker each Secret is: two of the same name would share one, and it stays
-    with whichever it is for.
+    """Return the broker of each Secret.
+
+    Two brokers of the same name would share one Secret. It stays with the broker that it names.
     """
     holders: dict[Ref, Ref] = {}
     for each in sorted(uses, key=lambda each: not _is_due(each)):
@@ -156,7 +160,7 @@ def _holders(identity: Ref, uses: Iterable[TopicUses], world: World) -> Mapping[
 def _standing(
     uses: TopicUses, holders: Mapping[Ref, Ref], view: View, world: World
 ) -> CredentialState | None:
-    """Return how the credential at one broker stands, None where there is and should be none."""
+    """Return the state of the credential at one broker, None if there is none and none is due."""
     broker, ref = uses.broker, credential_ref(view.identity.ref, uses.broker.ref)
     principal = principal_of(broker, view.identity.ref)
     standing = CredentialState(broker.ref, principal, ref)
@@ -175,7 +179,7 @@ def _standing(
 
 
 def _is_good(secret: CredentialSecret, broker: Ref, principal: str, view: View) -> bool:
-    """Say whether a Secret is the identity's, as Troth left it, and for this broker."""
+    """Return whether a Secret is the identity's, intact, and for this broker."""
     return (
         secret.intact
         and is_child(secret, view.identity)
@@ -184,7 +188,7 @@ def _is_good(secret: CredentialSecret, broker: Ref, principal: str, view: View) 
 
 
 def _occupied(ref: Ref, broker: Ref, holder: Ref, view: View, world: World) -> Fault | None:
-    """Return why a credential cannot be kept where it belongs."""
+    """Return why a credential cannot be written to its Secret."""
     if ref in world.secrets:
         message = (
             f"Secret {ref} exists but is not a broker credential, so it was not changed; delete it"
@@ -204,9 +208,9 @@ def _occupied(ref: Ref, broker: Ref, holder: Ref, view: View, world: World) -> F
 def _kept(
     standing: CredentialState, broker: MessageBroker, view: View, world: World
 ) -> CredentialState:
-    """Return how a credential stands that is due, with the step that makes or turns it."""
+    """Return the state of a credential that is due, with the step that creates or rotates it."""
     look, secret = world.brokers.observation(broker.ref), world.brokers.secrets.get(standing.secret)
-    if look.observed is None:  # then it is not known either which roots its clients must trust
+    if look.observed is None:  # the roots that clients must trust are unknown too
         return standing if standing.current else replace(standing, verdict=_awaiting(broker, look))
     request = CredentialRequest(
         broker=broker.ref,
@@ -224,7 +228,7 @@ def _kept(
     if _stale(secret, request, view):
         verdict = refusal or ISSUED
         return replace(standing, step=step(Turn.REFRESH), verdict=verdict, due=due)
-    assert view.domain is not None  # else no grant would be live
+    assert view.domain is not None  # otherwise no grant is live
     credential = BrokerCredential(
         broker=broker.ref,
         principal=standing.principal,
@@ -254,19 +258,19 @@ def _awaiting(broker: MessageBroker, look: BrokerObservation) -> Verdict:
 
 
 def _blockers(handover: Handover, look: BrokerObservation) -> tuple[str, ...]:
-    """Return what holds a handover up: the broker, while it does not answer as it should."""
+    """Return what blocks a rotation: the broker, while it has a fault."""
     if look.fault is None:
         return ()
     return tuple(f"{each}: {look.fault.message}" for each in handover.blockers)
 
 
 def _of_another_account(secret: CredentialSecret, request: CredentialRequest) -> bool:
-    """Say whether a credential is valid in an account that is not the broker's any more."""
+    """Return whether a credential belongs to an account that the broker no longer uses."""
     return secret.public.get(ACCOUNT, "") != request.account
 
 
 def _stale(secret: CredentialSecret, request: CredentialRequest, view: View) -> bool:
-    """Say whether what is said beside a credential is not so any more."""
+    """Return whether the Secret's labels or its data besides the credential are outdated."""
     labels = metadata_of(secret.ref, view.identity)["labels"]
     return secret.public != public_data(request) or any(
         secret.labels.get(key) != value for key, value in labels.items()

@@ -1,7 +1,7 @@
-"""The finalizer of what is granted at a broker: it has to be taken back there before it is gone.
+"""Finalizer of resources that cause grants at a broker: Troth revokes these before deletion.
 
-It must end though the broker never comes back, so patience with one that cannot be reached is
-limited.
+The deletion must end even if the broker never comes back. So Troth waits only for a limited time
+for a broker that it cannot reach.
 """
 
 from datetime import datetime, timedelta
@@ -12,27 +12,30 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 
 FINALIZER = "troth.dev/broker"
 PATIENCE = timedelta(minutes=10)
-"""How long after its deletion a resource waits for a broker that cannot be reached."""
+"""Time after its deletion for which a resource waits for an unreachable broker."""
 
 
 def is_held(resource: MessageBroker | TopicPolicy) -> bool:
-    """Say whether a resource will wait until all is taken back that was granted because of it."""
+    """Return whether a resource has the finalizer.
+
+    With it, the resource stays until everything that was granted because of it is revoked.
+    """
     return FINALIZER in resource.metadata.finalizers
 
 
 def add_finalizer(resource: MessageBroker | TopicPolicy) -> SetFinalizers:
-    """Return the step after which it waits."""
+    """Return the step that adds the finalizer."""
     return _setting(resource, (*resource.metadata.finalizers, FINALIZER))
 
 
 def remove_finalizer(resource: MessageBroker | TopicPolicy, warning: str = "") -> SetFinalizers:
-    """Return the step after which it waits for Troth no more; `warning` says what stays behind."""
+    """Return the step that removes the finalizer; `warning` says what stays at the broker."""
     others = tuple(each for each in resource.metadata.finalizers if each != FINALIZER)
     return _setting(resource, others, warning)
 
 
 def patience_ends(resource: MessageBroker | TopicPolicy) -> datetime | None:
-    """Return until when a resource waits that is being deleted, None for one that is not."""
+    """Return until when a deleted resource waits for its broker, None if it is not deleted."""
     deleted = resource.metadata.deletion_timestamp
     return None if deleted is None else deleted + PATIENCE
 

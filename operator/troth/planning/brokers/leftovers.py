@@ -1,6 +1,7 @@
-"""The credentials of an identity at brokers where nothing is granted to it any more.
+"""Credentials of an identity at brokers where it no longer has grants.
 
-For which broker a Secret is follows from its name alone: what it says of itself may be anybody's.
+The name of a Secret alone decides which broker it is for, because anybody may have written its
+content.
 """
 
 from collections.abc import Collection, Iterator
@@ -18,9 +19,9 @@ from troth.world.world import World
 
 
 def leftovers(wanted: Collection[Ref], identity: ServiceIdentity, world: World) -> Iterator[Remove]:
-    """Yield the removal of an identity's Secrets with credentials, but for those that are wanted.
+    """Yield the removals of an identity's credential Secrets, except those of `wanted`.
 
-    One stays while it cannot be told what is granted, or while something outlives its policy.
+    A Secret stays while it is unknown what is granted, or while a grant outlives its policy.
     """
     ref = identity.ref
     if ref in undecided(world.registry, world.brokers.messaging):
@@ -31,7 +32,7 @@ def leftovers(wanted: Collection[Ref], identity: ServiceIdentity, world: World) 
 
 
 def _stays(secret: Ref, identity: Ref, world: World) -> bool:
-    """Say whether some broker, of those it may be for, still needs a Secret or may do so."""
+    """Return whether a broker that a Secret may be for needs it, or may need it."""
     brokers, messaging = world.brokers, world.brokers.messaging
     asking = (messaging.policies[policy] for policy in messaging.asking(identity))
     named = {policy.broker for policy in (*asking, *brokers.leaving_policies.values())}
@@ -44,7 +45,7 @@ def _stays(secret: Ref, identity: Ref, world: World) -> bool:
 
 
 def _needs(broker: Ref, identity: Ref, world: World) -> bool:
-    """Say whether something outlives its policy at a broker, or may do so as far as is known."""
+    """Return whether a grant outlives its policy at a broker, or may do so."""
     brokers = world.brokers
     declared, ledger = brokers.declared(broker), brokers.ledger(broker)
     if broker in brokers.messaging.invalid_brokers or _retains(broker, identity, world):
@@ -58,7 +59,7 @@ def _needs(broker: Ref, identity: Ref, world: World) -> bool:
 
 
 def _retains(broker: Ref, identity: Ref, world: World) -> bool:
-    """Say whether a policy that goes, by itself or with its broker, leaves its grants in place."""
+    """Return whether a policy that ends, alone or with its broker, leaves its grants in place."""
     brokers, messaging = world.brokers, world.brokers.messaging
     going = list(brokers.leaving_at(broker))
     if broker not in messaging.brokers:

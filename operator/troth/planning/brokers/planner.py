@@ -1,11 +1,11 @@
-"""The plan of a `MessageBroker`: when to look at it, what to change there, its status."""
+"""Plan of a `MessageBroker`: when to observe it, what to change there, its status."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from troth.planning import status as verdicts
 from troth.planning.brokers.finalizer import add_finalizer, is_held, patience_ends, remove_finalizer
-from troth.planning.brokers.status import ON_ITS_WAY, broker_status, judged, refused_change
+from troth.planning.brokers.status import ON_ITS_WAY, broker_status, broker_verdicts, refused_change
 from troth.planning.brokers.view import BrokerView, gather
 from troth.planning.grants.dialects import unsupported
 from troth.planning.moment import Moment
@@ -19,11 +19,11 @@ from troth.world.keys import Key
 from troth.world.world import World
 
 PASSING = frozenset({"Changing", "AwaitingCredentials"})
-"""Reasons that pass in a moment where all goes well."""
+"""Reasons that end within moments if nothing fails."""
 
 
 def plan_message_broker(key: Key, world: World, moment: Moment) -> Plan:
-    """Return what a broker asks of the world."""
+    """Return the plan of a broker."""
     now = moment.now
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
@@ -32,7 +32,7 @@ def plan_message_broker(key: Key, world: World, moment: Moment) -> Plan:
     if broker is None:
         return Plan(key, "")
     view = gather(broker, world, moment)
-    verdict = judged(view)
+    verdict = broker_verdicts(view)
     summary = verdicts.summed_up(verdict.needed, ON_ITS_WAY)
     status = broker_status(view)
     status["conditions"] = verdicts.conditions(
@@ -61,11 +61,11 @@ def _steps(view: BrokerView) -> Iterator[Step]:
     if view.look.busy or unsupported(broker) is not None:
         return
     if view.leaving and not is_held(broker):
-        return  # nothing is left to be done at the broker, and another program holds it
+        return  # nothing is left to do there, and another controller's finalizer holds it
     if view.moment.uptime >= view.next_look:
         yield ObserveBroker(broker.ref)
     elif view.kept is not None and view.enforcing and not is_held(broker):
-        yield add_finalizer(broker)  # somebody took the finalizer off
+        yield add_finalizer(broker)  # somebody removed the finalizer
     elif view.change is not None and (not view.look.suspect or _has_news(view.change, view.look)):
         yield view.change if view.leaving or is_held(broker) else add_finalizer(broker)
     elif view.admin is not None and view.admin.step is not None and _is_in_sync(view):
@@ -73,21 +73,22 @@ def _steps(view: BrokerView) -> Iterator[Step]:
 
 
 def _is_in_sync(view: BrokerView) -> bool:
-    """Say whether there is nothing to do at a broker that stays, as far as can be told."""
+    """Return whether a broker that is not being deleted is known to need no change."""
     return view.work is not None and not view.leaving and not view.look.suspect
 
 
 def _has_news(change: ChangeBroker, look: BrokerObservation) -> bool:
-    """Say whether a change has anything beside what the broker refused a moment ago: that is not
-    to wait with it.
+    """Return whether a change has more than what the broker has just rejected.
+
+    The rest of the change does not wait for the retry.
     """
-    told = ((each.principal, each.slot) for each in change.telling)
+    told = ((each.principal, each.slot) for each in change.uploads)
     asked = {*told, *change.additions, *change.removals, *change.revocations}
     return bool(look.failures) and not asked <= look.failures.keys()
 
 
 def _parting(view: BrokerView) -> Iterator[Step]:
-    """Yield what lets a broker go that is being deleted, once nothing is left to be done there."""
+    """Yield the steps that end a broker's deletion once nothing is left to do there."""
     broker, kept = view.broker, view.kept
     if not is_held(broker):
         return
@@ -108,12 +109,12 @@ def _parting(view: BrokerView) -> Iterator[Step]:
 
 
 def _why_not(view: BrokerView) -> Fault | None:
-    """Return why nothing more can be taken back, if that is known."""
+    """Return why nothing more can be revoked, None if that is unknown."""
     return view.fault or refused_change(view)
 
 
 def _left_behind(view: BrokerView) -> str:
-    """Return what a broker keeps that could not be asked, or was not to be changed."""
+    """Return what stays at a broker that is unreachable, or that Troth may not change."""
     assert view.kept is not None
     principals, fault = sorted(view.kept.ledger.principals), _why_not(view)
     why = fault.message if fault is not None else f"mode is {view.broker.spec.mode}"
@@ -130,7 +131,7 @@ def _left_behind(view: BrokerView) -> str:
 
 def _dues(view: BrokerView) -> Iterator[datetime]:
     if unsupported(view.broker) is None and not view.look.busy:
-        # past the moment, since a due moment is rounded to what a clock can show
+        # 1 ms later, because a due time is rounded to the clock's resolution
         yield view.moment.now + timedelta(
             seconds=max(view.next_look - view.moment.uptime, 0.0) + 0.001
         )

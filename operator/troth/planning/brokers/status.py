@@ -1,4 +1,4 @@
-"""How a broker's status tells of what was seen there, and of what is wrong."""
+"""Status of a `MessageBroker`: what was observed there, and what is wrong."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,27 +21,30 @@ ON_ITS_WAY = frozenset(
         *("PolicyPending", "WriteRefused"),
     }
 )
-"""Reasons that pass without a person doing anything."""
+"""Reasons that end without a person doing anything."""
 LISTED = 5
-"""How many names a sentence has of many."""
+"""Maximum number of names in a message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What Ready needs, and what else there is to say."""
+class BrokerVerdicts:
+    """Verdicts that Ready depends on, and verdicts beside them."""
 
     needed: tuple[Verdict, ...]
     beside: tuple[Verdict, ...]
 
 
-def judged(view: BrokerView) -> Judged:
-    """Return how a broker stands."""
+def broker_verdicts(view: BrokerView) -> BrokerVerdicts:
+    """Return the verdicts on a broker."""
     needed = (_reachable(view), _in_sync(view), _network(view))
-    return Judged(needed, (_braked(view), *_admin(view)))
+    return BrokerVerdicts(needed, (_braked(view), *_admin(view)))
 
 
 def broker_status(view: BrokerView) -> dict[str, Any]:
-    """Return the status without its conditions; what cannot be told now is as it was told last."""
+    """Return the status without its conditions.
+
+    Values that are unknown now keep those of the previous status.
+    """
     broker, work = view.broker, view.work
     told = broker.status
     if work is None:
@@ -114,7 +117,10 @@ def _network(view: BrokerView) -> Verdict:
 
 
 def _unseen(view: BrokerView, type_: str, message: str) -> Verdict:
-    """Return what was told last of the same broker, by an operator that ran before this one."""
+    """Return the last verdict if it is on the same generation, otherwise Unknown.
+
+    An earlier process of the operator wrote that verdict.
+    """
     told = view.broker.status.observed_generation
     if told == view.broker.metadata.generation and _last(view, type_) is not None:
         return _as_before(view, type_)
@@ -126,7 +132,7 @@ def _last(view: BrokerView, type_: str) -> Condition | None:
 
 
 def _as_before(view: BrokerView, type_: str) -> Verdict:
-    """Return what was told last, while a look or a change is under way."""
+    """Return the last verdict, while an observation or a change is in progress."""
     last = _last(view, type_)
     if last is None:
         return verdicts.false(
@@ -136,7 +142,7 @@ def _as_before(view: BrokerView, type_: str) -> Verdict:
 
 
 def refused_change(view: BrokerView) -> Fault | None:
-    """Return which change the broker did not carry out, if there is one."""
+    """Return a fault that names a change that the broker rejected, None if there is none."""
     over = view.work is not None and view.work.step is None
     if not view.look.failures or over:
         return None
@@ -156,7 +162,7 @@ def _braked(view: BrokerView) -> Verdict:
 
 
 def _admin(view: BrokerView) -> Iterator[Verdict]:
-    """Yield how the credential that administers the broker stands, where it is to be replaced."""
+    """Yield the verdict on the admin credential's rotation, if one is declared or under way."""
     if view.admin is None:
         return
     fault = view.admin.fault

@@ -1,4 +1,4 @@
-"""Everything the plan of one broker depends on, gathered once, and what its parts share."""
+"""All inputs of the plan of one broker, gathered once, and what its parts share."""
 
 from dataclasses import dataclass
 
@@ -16,18 +16,20 @@ from troth.world.keys import broker_key
 from troth.world.world import World
 
 FIRST_RETRY = 1.0
-"""Seconds until a try that failed is made again; then twice as many, up to the drift check's."""
+"""Seconds until the first retry after a failure. Each retry doubles the delay, up to the interval
+of the drift check."""
 MOST_DOUBLINGS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerView:
-    """Everything that the plan of one broker depends on, gathered once.
+    """All inputs of the plan of one broker, gathered once.
 
-    `fault` is why nothing can be told of it or done there, `work` what there is to do, None while
-    that cannot be told. `network` is None while something is under way at the broker, when nothing
-    is planned at all, and for one that is being deleted. `admin` is where the replacement of the
-    credential stands that administers it, None where nobody asks for one and none is under way.
+    `fault` is why the state of the broker is unknown or nothing can be changed there. `work` are
+    the changes that are due, None while that is unknown. `network` is None while an observation or
+    a change of the broker is in progress, when nothing is planned, and for a broker that is being
+    deleted together with its namespace. `admin` is the state of the admin credential's rotation,
+    None if none is declared or under way.
     """
 
     broker: MessageBroker
@@ -46,17 +48,17 @@ class BrokerView:
 
     @property
     def enforcing(self) -> bool:
-        """Whether anything may be changed there."""
+        """Whether Troth may change the broker."""
         return self.broker.spec.mode is BrokerMode.ENFORCE
 
     @property
     def change(self) -> ChangeBroker | None:
-        """What is to be done there now."""
+        """Change that is due now, None if there is none."""
         return self.work.step if self.work is not None and self.enforcing else None
 
     @property
     def next_look(self) -> float:
-        """When to look again, in seconds of this process's uptime."""
+        """Time of the next observation, in seconds of this process's uptime."""
         look, every = self.look, self.broker.spec.drift_check.total_seconds()
         if look.suspect:
             doubled = FIRST_RETRY * float(1 << min(max(look.attempts - 1, 0), MOST_DOUBLINGS))
@@ -65,7 +67,7 @@ class BrokerView:
 
 
 def gather(broker: MessageBroker, world: World, moment: Moment) -> BrokerView:
-    """Read from the world all that the plan depends on."""
+    """Return all inputs of the plan, from the world."""
     look = world.brokers.observation(broker.ref)
     kept = world.brokers.ledgers.get(broker.ref)
     fault = unsupported(broker) or look.fault or (kept.fault if kept is not None else None)

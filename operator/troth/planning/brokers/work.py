@@ -1,8 +1,8 @@
-"""What is to be done at one broker: rules and credentials, and what the ledger says before and
-after.
+"""Changes that are due at one broker: rules, credentials, and the ledger before and after.
 
-A principal's rules wait for its credential, and a credential goes once none of its rules is left.
-At most so many credentials are told at once: the rest follows when these are done.
+The rules of a principal wait for its credential. Troth revokes a credential once none of its
+principal's rules stays. One change configures a limited number of credentials, and the next change
+the rest.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from troth.planning.brokers.changes import Brake, Changes, Wanted, broker_change
 from troth.planning.brokers.finalizer import is_held
 from troth.planning.grants.rules import BrokerGrants
 from troth.planning.owned_objects import is_child
-from troth.planning.steps.brokers import ChangeBroker, Telling
+from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.trust.grants import Observed, Place
 from troth.world.facts.broker import CredentialSecret, Ledger
@@ -20,17 +20,18 @@ from troth.world.index.brokers import identity_of
 from troth.world.world import World
 
 ALLOW_REMOVALS = "troth.dev/allow-removals"
-"""The annotation by which a person lets as many removals pass as the number that it has."""
+"""Annotation with which a person allows as many removals as its number says."""
 AT_ONCE = 250
-"""Credentials told in one change: Kafka's are hashed first, some 5 ms each."""
+"""Maximum number of credentials in one change: hashing one of Kafka takes about 5 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one look at a broker came to; `step` is what to do, None for nothing.
+    """Result of an observation of a broker.
 
-    `waiting` are the principals whose credential is not in a Secret yet, `unaccounted` those with
-    Troth's prefix of which the ledger knows nothing.
+    `step` is the change that is due, None if there is none. `waiting` are the principals whose
+    credential is not in a Secret yet. `unaccounted` are those with Troth's prefix that the ledger
+    does not have.
     """
 
     changes: Changes
@@ -42,12 +43,12 @@ class Work:
 def broker_work(
     broker: MessageBroker, grants: BrokerGrants, observed: Observed, world: World
 ) -> Work:
-    """Return what is to be done at a broker that shows this, for it to have what is granted."""
+    """Return the changes that bring a broker from its observed state to what is granted."""
     known = world.brokers.ledger(broker.ref)
     ledger = known if known is not None else Ledger()
     credentials = _Credentials(broker, grants, ledger, observed, world)
-    telling = credentials.to_tell()
-    ready = credentials.ready({each.principal for each in telling})
+    uploads = credentials.uploads()
+    ready = credentials.ready({each.principal for each in uploads})
     held_up = frozenset(rule for rule in grants.wanted.rules if rule.principal not in ready)
     changes = broker_changes(
         Wanted(grants.wanted.rules - held_up, grants.wanted.suspended | held_up),
@@ -67,7 +68,7 @@ def broker_work(
             **ledger.credentials,
             **{
                 (each.principal, each.slot): ""
-                for each in telling
+                for each in uploads
                 if ledger.credentials.get((each.principal, each.slot)) != each.fingerprint
             },
         },
@@ -80,18 +81,18 @@ def broker_work(
         Ledger(
             changes.ledger_after,
             grants.retained & changes.ledger_after,
-            _told(before.credentials, telling, revocations),
+            _told(before.credentials, uploads, revocations),
             ledger.admin,
             changes.left,
         ),
-        telling,
+        uploads,
         tuple(sorted(changes.additions)),
         tuple(sorted(changes.removals)),
         revocations,
-        repaired=bool(changes.missing or changes.intruding) or credentials.lost(telling),
+        repaired=bool(changes.missing or changes.intruding) or credentials.lost(uploads),
         without_ledger=known is None and is_held(broker) and _has_been_here(broker, observed),
     )
-    idle = not (telling or changes.additions or changes.removals or revocations)
+    idle = not (uploads or changes.additions or changes.removals or revocations)
     return Work(
         changes,
         None if idle and step.after == known else step,
@@ -102,14 +103,17 @@ def broker_work(
 
 
 def _has_been_here(broker: MessageBroker, observed: Observed) -> bool:
-    """Say whether a broker has anything by a name that only Troth gives."""
+    """Return whether a broker has anything of a principal name that only Troth uses."""
     named = {rule.principal for rule in observed.rules}
     named |= {principal for principal, _ in observed.credentials}
     return any(each.startswith(broker.spec.owns.principal_prefix) for each in named)
 
 
 def _brake(broker: MessageBroker) -> Brake:
-    """Return how many removals pass; who deletes the broker has said that all may go."""
+    """Return the limit of removals.
+
+    The deletion of a MessageBroker releases it, because it allows the removal of everything.
+    """
     if broker.metadata.deletion_timestamp is not None:
         return Brake(0, released=True)
     allowed = broker.metadata.annotations.get(ALLOW_REMOVALS, "")
@@ -120,11 +124,11 @@ def _brake(broker: MessageBroker) -> Brake:
 
 def _told(
     credentials: Mapping[Place, str],
-    telling: tuple[Telling, ...],
+    uploads: tuple[CredentialUpload, ...],
     revocations: tuple[Place, ...],
 ) -> Mapping[Place, str]:
-    """Return which credentials are good at the broker once all is done."""
-    told = {(each.principal, each.slot): each.fingerprint for each in telling}
+    """Return the credentials that are valid at the broker after the change."""
+    told = {(each.principal, each.slot): each.fingerprint for each in uploads}
     gone = set(revocations)
     return {
         place: fingerprint
@@ -134,7 +138,7 @@ def _told(
 
 
 class _Credentials:
-    """The credentials of a broker's principals: those in their Secrets, and those it was told."""
+    """Credentials of a broker's principals: those in Secrets, and those at the broker."""
 
     def __init__(
         self,
@@ -150,15 +154,15 @@ class _Credentials:
         self._observed = observed.credentials
         self._world = world
         self._by_certificate = broker.spec.by_certificate
-        # where nothing is changed no Secret is made either, and nothing waits for one
+        # without Enforce, Troth creates no Secret, so nothing waits for one
         self._awaited = not self._by_certificate and broker.spec.mode is BrokerMode.ENFORCE
         found = {} if self._by_certificate else {each: self._secret(each) for each in grants.live}
         self._secrets = {each: secret for each, secret in found.items() if secret is not None}
 
     def _secret(self, principal: str) -> CredentialSecret | None:
-        """Return the Secret with a principal's credentials, if it is its identity's and whole.
+        """Return the Secret with a principal's credentials, if it is its identity's and intact.
 
-        Whose principal it is follows from its name, and never from what a Secret says.
+        The identity follows from the principal's name, never from the content of a Secret.
         """
         identity = identity_of(self._broker.spec.owns.principal_prefix, principal)
         owner = self._world.registry.identities.get(identity) if identity is not None else None
@@ -172,14 +176,14 @@ class _Credentials:
 
     @property
     def waiting(self) -> frozenset[str]:
-        """Those that have no credential to tell, and none that was told."""
+        """Principals that have a credential neither in a Secret nor at the broker."""
         if not self._awaited:
             return frozenset()
         told = {principal for principal, _ in self._ledger.credentials}
         return self._grants.live - self._secrets.keys() - told
 
-    def to_tell(self) -> tuple[Telling, ...]:
-        """Return what the broker has to be told, or told again because it lost it."""
+    def uploads(self) -> tuple[CredentialUpload, ...]:
+        """Return the credentials to configure at the broker, also those that it lost."""
         wanting = [
             (principal, secret, each)
             for principal, secret in self._secrets.items()
@@ -188,22 +192,22 @@ class _Credentials:
         ]
         wanting.sort(key=lambda found: found[0])
         return tuple(
-            Telling(principal, each.slot, each.fingerprint, secret.ref)
+            CredentialUpload(principal, each.slot, each.fingerprint, secret.ref)
             for principal, secret, each in wanting[:AT_ONCE]
         )
 
     def _has(self, place: Place, fingerprint: str) -> bool:
         return self._ledger.credentials.get(place) == fingerprint and place in self._observed
 
-    def lost(self, telling: tuple[Telling, ...]) -> bool:
-        """Say whether the broker had any of these and lost it."""
+    def lost(self, uploads: tuple[CredentialUpload, ...]) -> bool:
+        """Return whether the broker had any of these credentials and lost it."""
         return any(
             self._ledger.credentials.get((each.principal, each.slot)) == each.fingerprint
-            for each in telling
+            for each in uploads
         )
 
     def ready(self, told: set[str]) -> frozenset[str]:
-        """Return the principals that have a credential at the broker once these are told."""
+        """Return the principals that have a credential at the broker after this change."""
         if not self._awaited:
             return self._grants.live
         having = {
@@ -214,10 +218,10 @@ class _Credentials:
         return frozenset(self._grants.live & (having | told))
 
     def to_revoke(self, braked: set[str]) -> Iterator[Place]:
-        """Yield the credentials that nobody is to have any more.
+        """Yield the credentials to revoke.
 
-        Not those of a principal of whom something stays, nor of one whose Secret is not there or
-        not whole: it is about to have another.
+        A credential stays if any rule of its principal stays. It also stays if the principal's
+        Secret is missing or not intact, because Troth is about to create another one.
         """
         for place in sorted(self._ledger.credentials):
             principal, slot = place
@@ -231,7 +235,7 @@ class _Credentials:
                     yield place
 
     def unaccounted(self, ledger: Ledger) -> frozenset[str]:
-        """Return who has a credential there by a name that only Troth gives, and not from Troth."""
+        """Return the principals with Troth's prefix whose credential is not from Troth."""
         prefix = self._broker.spec.owns.principal_prefix
         known = ledger.principals | self._grants.live
         return frozenset(

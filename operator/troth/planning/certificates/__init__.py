@@ -1,1 +1,1 @@
-"""Which roots a workload trusts, and whether a leaf is valid and due for renewal."""
+"""Trust bundles of workloads, and the checks that decide when a leaf must be issued."""

@@ -1,4 +1,4 @@
-"""Which roots a trust domain's workloads trust."""
+"""Trust anchors of a trust domain's workloads."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -14,9 +14,9 @@ from troth.world.world import World
 def trusted_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
     """Return the domain's own anchors and those of the domains it federates with, as PEM.
 
-    Empty while the domain has no usable authority: a bundle without its own root would only
-    break. A federated root is trusted only if its own name constraints confine it to its trust
-    domain; any other could issue identities of this one.
+    The result is empty while the domain has no usable authority, because a bundle without the
+    domain's own root would break its workloads. A federated root is included only if its name
+    constraints confine it to its trust domain. Any other root could issue identities of this one.
     """
     known = world.authorities.of(domain)
     if known is None or known.authority is None:
@@ -29,13 +29,13 @@ def trusted_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
 
 @lru_cache(maxsize=256)
 def bundle_text(anchors: tuple[bytes, ...]) -> str:
-    """Return anchors as the text of a bundle; every identity of a domain asks for the same one."""
+    """Return anchors as a PEM bundle. Cached, because all identities of a domain share it."""
     return bundle_pem(anchors)
 
 
 @lru_cache(maxsize=256)
 def roots_in(bundle: str) -> frozenset[str]:
-    """Return the fingerprints of a bundle's roots, none where it cannot be read."""
+    """Return the fingerprints of a bundle's roots, none if the bundle cannot be read."""
     try:
         return frozenset(parse_bundle(bundle))
     except PKIError:
@@ -43,7 +43,7 @@ def roots_in(bundle: str) -> frozenset[str]:
 
 
 def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
-    """Yield the trust domains that name this one and are named by it, and are not being deleted."""
+    """Yield the trust domains that federate mutually with this one and are not being deleted."""
     for reference in domain.spec.federates_with:
         other = world.registry.domains.get(reference.name)
         if other is None or other.metadata.deletion_timestamp is not None:
@@ -53,7 +53,7 @@ def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
 
 
 def confined(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
-    """Return a domain's anchors as others may trust them: only those that are confined to it."""
+    """Return the anchors that other domains may trust: those confined to this domain, as PEM."""
     known = world.authorities.of(domain)
     if known is None or known.authority is None:
         return ()
@@ -63,7 +63,7 @@ def confined(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
 
 
 def trusting(root: Authority, domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
-    """Yield the trust domains whose workloads verify leaves of a domain's root, once it signs."""
+    """Yield the trust domains whose workloads verify leaves that this root of `domain` issues."""
     yield domain
     if is_confined(root, domain):
         yield from federated(domain, world)

@@ -1,7 +1,7 @@
-"""SPIFFE bundles: a trust domain's roots and token keys in one document, as verifiers read them.
+"""SPIFFE bundles: a trust domain's roots and token keys in one document for verifiers.
 
-Beside the PEM in each bundle ConfigMap: `bundle.json`, the domain's own, and `bundle-map.json`,
-which has those of the domains it federates with as well.
+Each bundle ConfigMap holds, beside the PEM, `bundle.json` with the domain's own bundle, and
+`bundle-map.json`, which also has the bundles of the domains it federates with.
 """
 
 from functools import lru_cache
@@ -20,10 +20,10 @@ from troth.world.world import World
 
 
 def bundle_files(domain: TrustDomain, world: World) -> dict[str, str]:
-    """Return the SPIFFE bundles that a domain's namespaces get, by the names of their files.
+    """Return the SPIFFE bundles for a domain's namespaces, by file name.
 
-    Of a federated domain only roots that are confined to it, as in the PEM; its token keys in any
-    case, for a key is only ever asked about tokens of its own trust domain.
+    As in the PEM, a federated domain's bundle has only the roots that are confined to it. It always
+    has the domain's token keys, because a key verifies only tokens of its own trust domain.
     """
     own = _document(_own_anchors(domain, world), token_keys(domain, world))
     bundles = {domain.spec.domain: own}
@@ -35,12 +35,12 @@ def bundle_files(domain: TrustDomain, world: World) -> dict[str, str]:
 
 
 def bundle_file(domain: TrustDomain, world: World) -> str:
-    """Return a domain's own SPIFFE bundle, as its issuer serves it."""
+    """Return the domain's own SPIFFE bundle, which its issuer serves."""
     return _text(_document(_own_anchors(domain, world), token_keys(domain, world)))
 
 
 def token_keys(domain: TrustDomain, world: World) -> tuple[TokenKey, ...]:
-    """Return the keys that sign a domain's tokens, as verifiers must know them."""
+    """Return the token keys of a domain that verifiers must know."""
     known = world.tokens.of(domain)
     if domain.spec.tokens is None or known is None or not is_child(known, domain):
         return ()
@@ -49,7 +49,7 @@ def token_keys(domain: TrustDomain, world: World) -> tuple[TokenKey, ...]:
 
 @lru_cache(maxsize=256)
 def key_ids_in(bundle_map: str, trust_domain: str) -> frozenset[str]:
-    """Return the key IDs that a bundle map has for a trust domain, none where it cannot be read."""
+    """Return the key IDs of a trust domain in a bundle map, none if it cannot be read."""
     try:
         bundle = parse_bundle_map(bundle_map).get(trust_domain)
     except PKIError:

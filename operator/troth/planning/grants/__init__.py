@@ -1,1 +1,1 @@
-"""The plan of a `TopicPolicy`, and the grants that brokers and identities share."""
+"""Plan of a `TopicPolicy`, and the grants that the plans of brokers and identities share."""

@@ -1,4 +1,4 @@
-"""Grants in the words of their broker, whichever it is, and which grants it cannot have."""
+"""Grants as rules of their broker, and which grants a broker cannot express."""
 
 from functools import lru_cache
 
@@ -11,15 +11,15 @@ from troth.world.facts.objects import Fault
 
 
 def unsupported(broker: MessageBroker) -> Fault | None:
-    """Return why Troth cannot grant anything at a broker, None where it can."""
+    """Return why Troth cannot grant anything at a broker, None if it can."""
     because = registry.obstacle(broker)
     return Fault("Unsupported", because) if because else None
 
 
 def rules_of(type_: BrokerType, grant: Grant) -> frozenset[Rule] | str:
-    """Return a grant in its broker's words, or the sentence that says why it has no words for it.
+    """Return the broker's rules for a grant, or the sentence that says why there are none.
 
-    What a broker would take for more than was declared is never told to it.
+    A grant has no rules if the broker would allow more by them than is declared.
     """
     dialect = registry.DIALECTS.get(type_)
     return f"{type_} is not supported yet" if dialect is None else _rules(dialect, grant)

@@ -1,4 +1,4 @@
-"""The schema of a policy's messages: as it is declared, wherever it is kept."""
+"""Schema of a policy's messages, declared in the policy or in a ConfigMap."""
 
 from troth.planning import status as verdicts
 from troth.resources.conditions import Verdict
@@ -10,12 +10,13 @@ from troth.world.watch_class import SCHEMA as LABEL
 from troth.world.world import World
 
 SCHEMA_VALID = "SchemaValid"
-"""The condition that says how the schema of a policy stands."""
+"""Type of the condition on a policy's schema."""
 
 
 def schema_of(policy: TopicPolicy, world: World) -> str | Fault | None:
-    """Return the schema of a policy's messages in the one form in which it is handed on, why there
-    is none that can be used, or None for a policy that declares none.
+    """Return the schema of a policy's messages in canonical form.
+
+    Returns the fault of a schema that cannot be used, and None if the policy declares none.
     """
     declared = policy.spec.schema_
     if declared is None:
@@ -29,7 +30,7 @@ def schema_of(policy: TopicPolicy, world: World) -> str | Fault | None:
 
 
 def schema_verdict(policy: TopicPolicy, world: World) -> Verdict | None:
-    """Return whether the schema of a policy's messages can be used; None where it declares none."""
+    """Return whether a policy's message schema can be used, None if it declares none."""
     found = schema_of(policy, world)
     if isinstance(found, Fault):
         return verdicts.false(SCHEMA_VALID, found.reason, found.message)

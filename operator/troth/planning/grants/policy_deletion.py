@@ -1,4 +1,4 @@
-"""The end of a `TopicPolicy`: it is there until nothing of it is left to be done at its broker."""
+"""Deletion of a `TopicPolicy`, which waits until nothing is left to do for it at its broker."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -25,16 +25,16 @@ from troth.world.world import World
 
 AT_ONCE = timedelta(0)
 ON_ITS_WAY = frozenset({"Revoking", "Retaining", "BrokerUnreachable", "Deleting", "WriteRefused"})
-"""Reasons that pass without a person doing anything."""
+"""Reasons that end without a person doing anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is not done yet when a policy is deleted, and why.
+    """What is left to do for the deletion of a policy, and why.
 
-    `patience` is how long after its deletion the policy waits for that; None as long as it takes,
-    which is where Troth is about to do it. `behind` says what stays if it is not waited for any
-    longer.
+    `patience` is how long after its deletion the policy waits for it. If it is None, Troth is about
+    to do the work, and the policy waits without limit. `behind` says what stays at the broker when
+    the policy stops waiting.
     """
 
     reason: str
@@ -44,7 +44,7 @@ class Left:
 
 
 def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) -> Plan:
-    """Return what becomes of a policy that is being deleted."""
+    """Return the plan of a policy that is being deleted."""
     others = [each for each in policy.metadata.finalizers if each != FINALIZER]
     if not is_held(policy):
         if not others:
@@ -69,9 +69,9 @@ def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) ->
 
 
 def left_of(policy: TopicPolicy, world: World) -> Left | None:
-    """Return what is left to be done of a policy's end, None where it may go.
+    """Return what is left to do for a policy's deletion, None if nothing is.
 
-    Where Troth made nothing, or may change nothing, nothing is waited for.
+    The policy does not wait if Troth created nothing, or may change nothing.
     """
     at, kept = policy.broker, world.brokers.ledgers.get(policy.broker)
     broker = world.brokers.declared(at)
@@ -97,7 +97,7 @@ def left_of(policy: TopicPolicy, world: World) -> Left | None:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """The rules and the credentials' owners that are still to be dealt with, and how to tell it."""
+    """Rules and principals whose removal or retention is left to do, and a description of them."""
 
     rules: Rules
     principals: frozenset[str]
@@ -105,18 +105,18 @@ class Rest:
 
     @property
     def nothing(self) -> bool:
-        """Whether all is done."""
+        """Whether nothing is left to do."""
         return not self.rules and not self.principals
 
 
 def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: World) -> Rest:
     """Return what the ledger has of a policy that nothing else asks for.
 
-    Whatever stays as it is for another's sake is that one's from now on.
+    What stays because of another policy belongs to that policy from now on.
     """
     others = _others(broker, policy, world)
     elsewhere, made = _rules_of(broker, others), _rules_of(broker, filter(_is_made(world), others))
-    # the ledger notes nothing to stay that another policy asks for anyway
+    # the ledger does not retain a rule that another policy asks for anyway
     asked_for = elsewhere if policy.spec.on_delete is OnDelete.REVOKE else made
     rules = (policy_rules(broker, policy) & ledger.rules) - ledger.retained - asked_for
     owners = {principal_of(broker, each.identity): each.identity for each in entries_of(policy)}
@@ -131,7 +131,7 @@ def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: Wor
 
 
 def _others(broker: MessageBroker, policy: TopicPolicy, world: World) -> tuple[TopicGrant, ...]:
-    """Return the grants there of the other policies that name the same identities."""
+    """Return the grants at the broker of other policies that name the same identities."""
     messaging = world.brokers.messaging
     others: set[Ref] = set()
     for each in entries_of(policy):
@@ -146,7 +146,7 @@ def _rules_of(broker: MessageBroker, grants: Iterable[TopicGrant]) -> Rules:
 
 
 def _is_made(world: World) -> Callable[[TopicGrant], bool]:
-    """Return whether a grant is made and not only left as it is."""
+    """Return a function that returns whether a grant is made, and not only left unchanged."""
     policies = world.brokers.messaging.policies
     return lambda grant: grant.state is GrantState.LIVE and is_held(policies[grant.policy])
 
@@ -157,7 +157,7 @@ def _undecided_at(broker: MessageBroker, world: World) -> frozenset[str]:
 
 
 def _why(broker: MessageBroker, policy: TopicPolicy, rest: Rest, world: World) -> Left:
-    """Return what the rest waits for."""
+    """Return why the rest is not done yet."""
     fault = world.brokers.observation(broker.ref).fault
     if fault is not None:
         message = f"Troth cannot change MessageBroker {broker.ref}: {fault.message}"
@@ -187,9 +187,9 @@ def _is_braked(broker: MessageBroker) -> bool:
 
 
 def _lost(broker: MessageBroker, policy: TopicPolicy, world: World) -> Left | None:
-    """Return what the broker is seen to have where it is not known any more who made it.
+    """Return what the broker has of a policy if the ledger is lost, None if that is nothing.
 
-    A broker that is being deleted has told that itself.
+    A broker that is being deleted reports this itself.
     """
     seen = world.brokers.observation(broker.ref).observed
     told_already = broker.metadata.deletion_timestamp is not None
@@ -204,7 +204,7 @@ def _lost(broker: MessageBroker, policy: TopicPolicy, world: World) -> Left | No
 
 
 def _told(broker: MessageBroker, policy: TopicPolicy, rules: Rules) -> list[str]:
-    """Return in words which grants of a policy any of these rules are of."""
+    """Return a description of each of a policy's grants that has any of these rules."""
     return [
         f"{grant.action} {grant.topic.name} by {asked.identity}"
         for asked in sorted(entries_of(policy))
@@ -232,7 +232,7 @@ def _stuck(reason: str, message: str, told: str, patience: timedelta = PATIENCE)
 def _waiting(
     key: Key, policy: TopicPolicy, left: Left, now: datetime, due: datetime | None = None
 ) -> Plan:
-    """Return a status that says what is waited for."""
+    """Return a plan whose status says what the policy waits for."""
     judged = [verdicts.false("GrantsInSync", left.reason, left.message)]
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
     status = TopicPolicyStatus(observed_generation=policy.metadata.generation).manifest()

@@ -1,4 +1,4 @@
-"""What is granted at a broker now: the rules of all live grants, and what has to stay as it is."""
+"""Rules that are granted at a broker: those of all live grants, and those that must stay."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ NOTHING: Rules = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class BrokerGrants:
-    """All that is granted at a broker.
+    """All grants at a broker.
 
-    `live` are the principals of live grants, `staying` those of whom something stays as it is: a
-    grant that is suspended, or one that outlives its policy. `retained` are the rules of the
-    latter.
+    `live` are the principals of live grants. `staying` are those of which something stays
+    unchanged: a suspended grant, or one that outlives its policy. `retained` are the rules of
+    grants that outlive their policy.
     """
 
     wanted: Wanted
@@ -37,10 +37,10 @@ class BrokerGrants:
 
 
 def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> BrokerGrants:
-    """Return what is granted at a broker, of which `ledger` is what Troth made there.
+    """Return all grants at a broker; `ledger` is what Troth created there.
 
-    A policy is held before anything is granted by it, so that it is not gone before its grants.
-    Where nothing is changed none is held, and what would be granted counts as well.
+    A policy gets its finalizer before Troth makes its grants, so it cannot be gone before they are.
+    If the broker's mode is not Enforce, no policy gets a finalizer, and grants count without one.
     """
     rules: set[Rule] = set()
     suspended: set[Rule] = set()
@@ -66,7 +66,7 @@ def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> Broker
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """What one policy adds to what is granted."""
+    """Grants of one policy at a broker."""
 
     rules: Rules
     suspended: Rules
@@ -75,7 +75,7 @@ class _Share:
 
 
 def _shares(broker: MessageBroker, world: World) -> Iterator[_Share]:
-    """Yield what each policy of a broker adds, worked out anew where anything about it is new."""
+    """Yield the grants of each policy at a broker, computed again only if an input changed."""
     enforced = broker.spec.mode is BrokerMode.ENFORCE
     served = unsupported(broker) is None
     for ref in world.brokers.messaging.at(broker.ref):
@@ -101,8 +101,9 @@ def _share(broker: MessageBroker, grants: Iterable[TopicGrant], *, counts: bool)
 
 
 def granted(broker: MessageBroker, asked: TopicGrant) -> Rules:
-    """Return the rules of a grant that is live or suspended; none of any other, or one that the
-    broker cannot have.
+    """Return the rules of a live or suspended grant.
+
+    They are empty for a grant in another state, or if the broker cannot express the grant.
     """
     decided = asked.state in (GrantState.LIVE, GrantState.SUSPENDED)
     if asked.grant is None or not decided or unsupported(broker) is not None:
@@ -112,7 +113,7 @@ def granted(broker: MessageBroker, asked: TopicGrant) -> Rules:
 
 
 def policy_rules(broker: MessageBroker, policy: TopicPolicy) -> Rules:
-    """Return the rules of everything that a policy asks for, whether it is live or not."""
+    """Return the rules of everything that a policy declares, whether it is live or not."""
     grants = (grant_of(policy, broker, each) for each in entries_of(policy))
     return _rules(broker, (grant for grant in grants if grant is not None))
 
@@ -123,7 +124,7 @@ def _rules(broker: MessageBroker, grants: Iterable[Grant]) -> Rules:
 
 
 def grants_that_outlive(broker: MessageBroker, ledger: Ledger, world: World) -> BrokerGrants:
-    """Return what stays at a broker whose MessageBroker is deleted, as `onDelete: Retain` says."""
+    """Return what stays at a broker after its MessageBroker, by `onDelete: Retain`."""
     messaging = world.brokers.messaging
     policies = [messaging.policies[ref] for ref in messaging.at(broker.ref)]
     retained = _retained(broker, [*policies, *world.brokers.leaving_at(broker.ref)], ledger, world)
@@ -134,7 +135,7 @@ def grants_that_outlive(broker: MessageBroker, ledger: Ledger, world: World) -> 
 def _retained(
     broker: MessageBroker, policies: Iterable[TopicPolicy], ledger: Ledger, world: World
 ) -> Rules:
-    """Return the rules that stay though their policy is gone, while their identity is there."""
+    """Return the rules that outlive their policy, if their identity still exists."""
     rules = set(ledger.retained)
     for policy in policies:
         theirs = policy_rules(broker, policy) & ledger.rules

@@ -1,7 +1,7 @@
-"""How a policy's status tells of its grants: which of the live ones the broker has, and why not.
+"""Status entries of a policy's grants: whether the broker has each live grant, and why not.
 
-Every check of a live grant is a small pure function over one frozen input; the first that
-fails decides, as in `troth.trust.topics`.
+Each check is a small pure function of one frozen input. The first check that fails decides, as in
+`troth.trust.topics`.
 """
 
 from collections.abc import Callable
@@ -21,16 +21,16 @@ from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLe
 from troth.world.world import World
 
 GRANT_LIMIT = 512
-"""How many entries a status holds; identities elsewhere decide how many of them name a policy."""
+"""Maximum number of entries in a status: any number of identities may name a policy."""
 LONGEST_MESSAGE = 1024
 _FROM_A_LOOK = frozenset({"BrokerUnreachable", "BrokerRefused"})
 
 
 @dataclass(frozen=True, slots=True)
 class LiveGrant:
-    """Everything that decides whether a broker has a grant that all agree to.
+    """Everything that decides whether the broker has a live grant.
 
-    `before` is what the status has said of it so far.
+    `before` is the grant's entry in the previous status.
     """
 
     broker: MessageBroker
@@ -43,13 +43,16 @@ class LiveGrant:
 
     @property
     def rules(self) -> frozenset[Rule]:
-        """What it is in the broker's words; nothing where the broker has none for it."""
+        """Rules of the grant at its broker, empty if the broker cannot express it."""
         found = rules_of(self.broker.spec.type, self.grant)
         return found if isinstance(found, frozenset) else frozenset()
 
     @property
     def credential(self) -> tuple[Place, str] | None:
-        """Where the broker must have which credential, None where a certificate is shown."""
+        """Place and fingerprint of the credential that the broker must have.
+
+        None if the broker authenticates clients by certificate, or if there is no credential.
+        """
         if self.broker.spec.by_certificate or self.secret is None or self.secret.current is None:
             return None
         current = self.secret.current
@@ -57,24 +60,24 @@ class LiveGrant:
 
     @property
     def unseen(self) -> bool:
-        """Whether nothing is known of the broker yet: neither what it has nor why not."""
+        """Whether the broker has neither been observed nor had a fault yet."""
         return self.look.observed is None and self.look.fault is None
 
     @property
     def awaited(self) -> GrantObstacle:
-        """That the broker has not been told yet."""
+        """Obstacle of a grant that the broker does not have yet."""
         message = f"the grant is not applied at MessageBroker {self.broker.ref} yet"
         return GrantObstacle(GrantState.LIVE, "AwaitingBroker", message)
 
 
 def broker_is_served(broker: MessageBroker) -> GrantObstacle | None:
-    """Troth can grant something at the broker."""
+    """Check that Troth supports the broker."""
     fault = unsupported(broker)
     return None if fault is None else GrantObstacle(GrantState.REFUSED, fault.reason, fault.message)
 
 
 def broker_is_enforced(broker: MessageBroker) -> GrantObstacle | None:
-    """Troth may change something at the broker."""
+    """Check that Troth may change the broker."""
     if broker.spec.mode is BrokerMode.ENFORCE:
         return None
     message = f"MessageBroker {broker.ref} is only observed; set mode: Enforce there"
@@ -82,7 +85,7 @@ def broker_is_enforced(broker: MessageBroker) -> GrantObstacle | None:
 
 
 def broker_can_have_it(live: LiveGrant) -> GrantObstacle | None:
-    """The broker has words for exactly this."""
+    """Check that the broker can express exactly this grant."""
     found = rules_of(live.broker.spec.type, live.grant)
     if isinstance(found, frozenset):
         return None
@@ -90,7 +93,7 @@ def broker_can_have_it(live: LiveGrant) -> GrantObstacle | None:
 
 
 def identity_has_credential(live: LiveGrant) -> GrantObstacle | None:
-    """The identity has what it shows to the broker."""
+    """Check that the identity has its credential for the broker."""
     if live.broker.spec.by_certificate:
         return None
     secret = live.secret
@@ -105,7 +108,10 @@ def identity_has_credential(live: LiveGrant) -> GrantObstacle | None:
 
 
 def last_look_was_good(live: LiveGrant) -> GrantObstacle | None:
-    """The broker answered when it was last asked, as far as is known."""
+    """Check that the broker had no fault at the last attempt.
+
+    Until the first attempt, the fault in the previous status counts.
+    """
     if live.unseen and live.before is not None and live.before.reason in _FROM_A_LOOK:
         return GrantObstacle(live.before.state, live.before.reason or "", live.before.message or "")
     fault = live.look.fault
@@ -116,7 +122,7 @@ def last_look_was_good(live: LiveGrant) -> GrantObstacle | None:
 
 
 def broker_took_it(live: LiveGrant) -> GrantObstacle | None:
-    """The broker has not refused any of it."""
+    """Check that the broker has not rejected any part of the grant."""
     asked: list[Rule | Place] = [*sorted(live.rules)]
     if live.credential is not None:
         asked.insert(0, live.credential[0])
@@ -128,13 +134,13 @@ def broker_took_it(live: LiveGrant) -> GrantObstacle | None:
 
 
 def ledger_is_readable(live: LiveGrant) -> GrantObstacle | None:
-    """What Troth made at the broker can be read."""
+    """Check that the ledger of what Troth created at the broker is readable."""
     fault = live.kept.fault if live.kept is not None else None
     return None if fault is None else GrantObstacle(GrantState.LIVE, fault.reason, fault.message)
 
 
 def broker_was_told(live: LiveGrant) -> GrantObstacle | None:
-    """The ledger has all of it, and the credential that is in use now."""
+    """Check that the ledger has all rules of the grant, and the current credential."""
     if live.kept is None or not live.rules <= live.kept.ledger.rules:
         return live.awaited
     if live.credential is not None:
@@ -145,9 +151,10 @@ def broker_was_told(live: LiveGrant) -> GrantObstacle | None:
 
 
 def broker_has_it(live: LiveGrant) -> GrantObstacle | None:
-    """The broker has shown all of it.
+    """Check that all rules and the credential were observed at the broker.
 
-    Until that is known, what the status says stays: a restart is no news.
+    Until the first observation, InSync in the previous status stays, because a restart of Troth
+    changes nothing at the broker.
     """
     if live.unseen and live.before is not None and live.before.state is GrantState.IN_SYNC:
         return None
@@ -159,8 +166,8 @@ def broker_has_it(live: LiveGrant) -> GrantObstacle | None:
     return None
 
 
-# A broker that is down comes before a Secret that is missing: nobody is told when the latter comes,
-# unless the broker is.
+# An unreachable broker comes before a missing Secret: a new Secret requeues its broker, but not the
+# policies.
 CHECKS: tuple[Callable[[LiveGrant], GrantObstacle | None], ...] = (
     lambda live: broker_is_served(live.broker),
     broker_can_have_it,
@@ -177,7 +184,7 @@ CHECKS: tuple[Callable[[LiveGrant], GrantObstacle | None], ...] = (
 def grant_statuses(
     policy: TopicPolicy, grants: tuple[TopicGrant, ...], world: World
 ) -> tuple[GrantStatus, ...]:
-    """Return the status entry of each grant, in their order."""
+    """Return the status entry of each grant, in the order of the grants."""
     before = {_place(each): each for each in policy.status.grants}
     return tuple(_entry(policy, each, before, world) for each in grants)
 
@@ -222,7 +229,7 @@ def _entry(
 
 
 def _own_secret(identity: Ref, broker: Ref, world: World) -> CredentialSecret | None:
-    """Return the Secret that stands where an identity's credential belongs, if it is its own."""
+    """Return the Secret with the name of an identity's credential, if the identity owns it."""
     secret, owner = world.brokers.secret(identity, broker), world.registry.identities.get(identity)
     ours = secret is not None and owner is not None and is_child(secret, owner)
     return secret if ours else None

@@ -1,4 +1,4 @@
-"""The plan of a `TopicPolicy`: what becomes of its grants, and that it is not gone before them."""
+"""Plan of a `TopicPolicy`: the state of its grants, and the finalizer that protects them."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -31,13 +31,13 @@ from troth.world.world import World
 ON_ITS_WAY = frozenset(
     {"AwaitingBroker", "AwaitingCredential", "BrokerUnreachable", "WriteRefused"}
 )
-"""Reasons that pass without a person doing anything to the policy."""
+"""Reasons that end without a change of the policy by a person."""
 PASSING = frozenset({"AwaitingBroker", "AwaitingCredential"})
-"""Those that pass in a moment where all goes well."""
+"""Reasons that end within moments if nothing fails."""
 
 
 def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
-    """Return what a policy asks of the world; what it grants is asked for by its broker's plan."""
+    """Return the plan of a policy. The plan of its broker makes the grants."""
     now = moment.now
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
@@ -74,8 +74,10 @@ def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
 
 
 def _held(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -> tuple[Step, ...]:
-    """Hold the policy before anything of it is granted, and where all wait for the broker alone: a
-    thousand of them are not to be held just when it comes.
+    """Return the step that adds the finalizer, before anything of the policy is granted.
+
+    A policy also gets its finalizer if its grants wait only for a missing broker. Otherwise a
+    thousand policies would need it at the moment at which the broker appears.
     """
     broker = world.brokers.messaging.brokers.get(policy.broker)
     if is_held(policy):
@@ -90,9 +92,9 @@ def _held(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -> tu
 
 
 def _grants_in_sync(policy: TopicPolicy, own: list[GrantStatus], world: World) -> Verdict:
-    """Return whether the broker has everything that the policy declares and an identity agrees to.
+    """Return whether the broker has every grant that the policy and an identity declare.
 
-    What keeps every grant from being made is told also where there is none yet.
+    An obstacle to all grants of the policy is reported even if there are no grants yet.
     """
     type_ = "GrantsInSync"
     write_refused = world.refused.get((policy.kind, policy.ref))
@@ -111,9 +113,10 @@ def _grants_in_sync(policy: TopicPolicy, own: list[GrantStatus], world: World) -
 
 
 def _peers_agree(own: list[GrantStatus]) -> Verdict:
-    """Return whether every identity that the policy names names it as well.
+    """Return whether every identity that the policy names also names the policy.
 
-    Who names it of their own accord does not count: they could make any policy look unwell.
+    An identity that the policy does not name has no effect. Otherwise any identity could degrade
+    the status of any policy.
     """
     type_ = "PeersAgree"
     order = (GrantState.AWAITING_IDENTITY, GrantState.AWAITING_POLICY)
@@ -123,16 +126,16 @@ def _peers_agree(own: list[GrantStatus]) -> Verdict:
 
 
 def _first(type_: str, own: list[GrantStatus], order: Iterable[GrantState]) -> Verdict | None:
-    """Return what to tell of the first grant that is in one of these states."""
+    """Return a verdict on the first grant in one of these states, None if there is none."""
     found = (each for state in order for each in own if each.state is state)
     entry = next(found, None)
     return verdicts.false(type_, entry.reason or "", entry.message or "") if entry else None
 
 
 def _plan_unreadable(key: Key, unreadable: Unreadable, now: datetime) -> Plan:
-    """Return a status that says so; one that is being deleted goes.
+    """Return a plan that reports an unreadable policy, or ends its deletion.
 
-    The ledger of its broker keeps what it granted, and nobody asks for that any more.
+    The broker's ledger still has what the policy granted, and nothing asks for that any more.
     """
     plan = verdicts.unreadable_plan(key, unreadable, now)
     metadata = ObjectMeta.model_validate(unreadable.manifest["metadata"])

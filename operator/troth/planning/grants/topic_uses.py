@@ -1,4 +1,4 @@
-"""What an identity may do at brokers: its grants, a broker at a time."""
+"""Grants of an identity, by broker."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from troth.world.world import World
 
 @dataclass(frozen=True, slots=True)
 class TopicUses:
-    """The grants of one identity at one broker that can be read, as far as the broker can have
-    them: those that are live, and those of which what is there stays.
+    """Grants of one identity at one readable broker, without those that it cannot express.
 
-    `fault` is why Troth cannot grant anything at such a broker; then nothing is sorted out.
+    `live` are the live ones. `suspended` are those of which existing rules stay. `fault` is why
+    Troth cannot grant anything at the broker. Then none is left out.
     """
 
     broker: MessageBroker
@@ -28,7 +28,7 @@ class TopicUses:
 
 
 def topic_uses(identity: Ref, world: World) -> tuple[TopicUses, ...]:
-    """Return what an identity may do at each broker where it may do anything, sorted."""
+    """Return an identity's grants at each broker where it has any, sorted by broker."""
     messaging = world.brokers.messaging
     at: dict[Ref, list[TopicGrant]] = defaultdict(list)
     for grant in world.grants.for_identity(identity):

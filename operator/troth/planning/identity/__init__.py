@@ -1,1 +1,1 @@
-"""The plan of a `ServiceIdentity`: its Secret, `identity.json`, status and restarts."""
+"""Planning for a `ServiceIdentity`: Secret, `identity.json`, NetworkPolicy, status, restarts."""

@@ -1,4 +1,4 @@
-"""The certificate layer of an identity's plan: its Secret."""
+"""The certificate layer of an identity's plan: its Secret with leaf, roots and document."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +12,7 @@ from troth.pki.spiffe import spiffe_id
 from troth.pki.subjects import Subject
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, roots_in
-from troth.planning.certificates.leaf import LeafQuestion, why_issue
+from troth.planning.certificates.leaf import LeafCandidate, why_issue
 from troth.planning.identity.document import (
     Peers,
     current_document,
@@ -42,7 +42,7 @@ from troth.world.observation.objects import NEVER, PEERS, WEBHOOK_KEYS
 from troth.world.world import World
 
 AWAITING = frozenset({"AuthorityNotReady"})
-"""Reasons for which a leaf that is there is left in place, its standing unknown."""
+"""Reasons for which an existing leaf stays in place and its condition is Unknown."""
 
 UNSIGNED = AWAITING | {
     "DNSNameNotAllowed",
@@ -50,15 +50,16 @@ UNSIGNED = AWAITING | {
     "NamespaceOverlap",
     "TrustDomainTerminating",
 }
-"""Reasons for which no leaf can be issued, while whom the workload may trust is known: those it
-declares, of whom a conflict lets no new one in."""
+"""Reasons for which no leaf can be issued, although the workload's peers are known.
+
+Its peers are the declared ones; while a conflict lasts, no new peer is added."""
 
 ISSUING = verdicts.false("CertificateIssued", "Issuing", "a certificate is being issued")
 ISSUED = verdicts.true("CertificateIssued", "Issued", "the certificate is current")
 
 
 def plan_certificate(view: View, world: World) -> Layer:
-    """Return how the certificate stands, and what must be issued or written for it."""
+    """Return the condition of the certificate, and the steps to issue it or update its Secret."""
     type_ = "CertificateIssued"
     view = _as_declared(view)
     leaf = view.secret.leaf if view.secret and is_child(view.secret, view.identity) else None
@@ -96,7 +97,7 @@ def plan_certificate(view: View, world: World) -> Layer:
             message=fault.message,
         )
         verdict = refused(type_, view.secret_refused) or ISSUING
-        # a narrowing does not wait for a certificate that cannot be issued
+        # narrow now: a certificate that cannot be issued must not delay it
         first = _document_alone(view, world, verdict).steps if view.secret_refused else ()
         narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
         return Layer(verdict, (*first, step), leaf, narrowing)
@@ -109,8 +110,9 @@ def plan_certificate(view: View, world: World) -> Layer:
 
 
 def plan_document(view: View, world: World, verdict: Verdict) -> Layer:
-    """Return the layer without its certificate, for one that cannot be planned: what `verdict` says
-    of it, and the document beside the certificate that is there.
+    """Return the layer with only the document planned, for a certificate that cannot be planned.
+
+    `verdict` is the certificate's condition. The existing certificate stays.
     """
     if view.certificate is None:
         return Layer(verdict)
@@ -118,10 +120,10 @@ def plan_document(view: View, world: World, verdict: Verdict) -> Layer:
 
 
 def _document_alone(view: View, world: World, verdict: Verdict) -> Layer:
-    """Return the layer with the document as it is declared and the certificate as it stands.
+    """Return the layer with the declared document and the existing certificate.
 
-    A narrowing must not wait for an authority, nor for the end of a conflict. The roots and the
-    workload's own SPIFFE ID stay as they are.
+    A narrowing must wait neither for an authority nor for the end of a conflict. The roots and the
+    workload's own SPIFFE ID stay unchanged.
     """
     secret = view.secret
     if secret is None or secret.leaf is None or not is_child(secret, view.identity):
@@ -143,9 +145,9 @@ def _with_standing_roots(view: View, manifest: Manifest) -> Manifest:
 
 
 def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narrowing:
-    """Return what the Secret still grants beyond what is declared.
+    """Return the narrowing that is still pending: grants in the Secret that are not declared.
 
-    An edge that is closed only because of that counts as live.
+    An edge that is closed only because of this narrowing counts as live.
     """
     if view.secret is None or not is_child(view.secret, view.identity):
         return Narrowing()
@@ -163,9 +165,10 @@ def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narro
 
 
 def _as_declared(view: View) -> View:
-    """Return a view in which no edge is closed because of the document that is to be written.
+    """Return a view in which no edge is closed because the document is not yet narrowed.
 
-    The document keeps what it has of such an edge, as narrow as it is declared.
+    Such an edge is suspended instead, so the document keeps its entry, narrowed to what is
+    declared.
     """
     return _with_own_closed(view, EdgeState.SUSPENDED)
 
@@ -178,21 +181,22 @@ def _with_own_closed(view: View, state: EdgeState) -> View:
 
 
 def _closed_by_own(edge: Edge, view: View) -> bool:
-    """Say whether an edge is closed because this identity's document cannot be narrowed."""
+    """Return whether an edge is closed because this identity's document cannot be narrowed."""
     own = (CALLEE_NOT_NARROWED, edge.callee), (CALLER_NOT_NARROWED, edge.caller)
     return (edge.reason, view.identity.ref) in own
 
 
 def _update(view: View, secret: IdentitySecret, manifest: Manifest) -> tuple[UpdatePublic, ...]:
-    """Return the update of the public part of a Secret, if it says anything else."""
+    """Return the update of a Secret's public part, none if it is current."""
     return public_update(secret, manifest, view.kept_from(secret))
 
 
 def public_update(
     secret: IdentitySecret, manifest: Manifest, over: str
 ) -> tuple[UpdatePublic, ...]:
-    """Return the update of a Secret to this public part, `over` a version of it; none where the
-    Secret says just that.
+    """Return the update of a Secret to the public part in `manifest`, none if it is current.
+
+    `over` is the resource version that the update requires, empty for any.
     """
     if not _stale(secret, manifest):
         return ()
@@ -201,18 +205,18 @@ def public_update(
 
 
 def _is_first(view: View) -> bool:
-    """Say whether nobody can have read an earlier leaf of this identity."""
+    """Return whether no workload can have read an earlier leaf of this identity."""
     return view.secret is None and view.identity.status.certificate is None
 
 
 def _dated(manifest: Manifest, replaced_at: str) -> Manifest:
-    """Return a Secret that says when something in it took the place of what was there before."""
+    """Return the Secret with an annotation for the time of its last replacement."""
     metadata = {**manifest["metadata"], "annotations": {REPLACED_AT: replaced_at}}
     return {**manifest, "metadata": metadata}
 
 
 def _why_not_issue(view: View, declared: Certificate) -> Fault | None:
-    """Return why nothing may be issued now; what was issued is then left alone."""
+    """Return why nothing may be issued now, None if it may. An issued leaf then stays as it is."""
     if view.domain is None:
         return Fault(view.governance.reason, view.governance.message)
     if view.shared is not None:
@@ -235,7 +239,7 @@ def _why_not_issue(view: View, declared: Certificate) -> Fault | None:
 
 
 def _name_fault(declared: Certificate, domain: TrustDomain, authority: Authority) -> Fault | None:
-    """Return the first DNS name that the domain does not give to its identities."""
+    """Return the fault of the first DNS name that the domain or its authority does not allow."""
     suffixes = domain.spec.certificates.dns_suffixes
     for name in declared.dns_names:
         if not any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes):
@@ -254,7 +258,7 @@ def _name_fault(declared: Certificate, domain: TrustDomain, authority: Authority
 
 def _question(
     view: View, domain: TrustDomain, authority: Authority, declared: Certificate
-) -> LeafQuestion:
+) -> LeafCandidate:
     ref, spec = view.identity.ref, view.identity.spec
     ceiling = domain.spec.certificates.lifetime
     known = view.known_authority
@@ -267,7 +271,7 @@ def _question(
         )
         if all(each.allow_dns_name(name) for each in authority.name_constraints)
     ]
-    return LeafQuestion(
+    return LeafCandidate(
         secret=view.secret,
         authority=authority,
         profile=LeafProfile(
@@ -292,7 +296,7 @@ def _question(
 
 
 def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
-    """Return the Secret without its private part."""
+    """Return the manifest of the Secret without its private part."""
     standing = current_document(view.secret.public.get(PEERS, "") if view.secret else "")
     peers = _peers(view, world, standing)
     keys = {WEBHOOK_KEYS: key_set(peers.webhooks)} if peers.webhooks else {}
@@ -317,9 +321,9 @@ def _stale(secret: IdentitySecret, manifest: Manifest) -> bool:
 
 
 def _peers(view: View, world: World, standing: Mapping[str, Any]) -> Peers:
-    """Return what the peer list tells of others, with whose word on tokens to believe.
+    """Return the peers, issuers, messages and webhooks for `identity.json`.
 
-    Of a workload that two trust domains claim, the issuers stay those that it has.
+    While no single trust domain governs the workload, its issuers stay the current ones.
     """
     edges, ids = _in_force(view, world, standing)
     issuers, issuer_ids = (
@@ -336,10 +340,10 @@ def _peers(view: View, world: World, standing: Mapping[str, Any]) -> Peers:
 def _in_force(
     view: View, world: World, standing: Mapping[str, Any]
 ) -> tuple[tuple[Edge, ...], dict[Ref, str]]:
-    """Return the edges that the peer list has, and the SPIFFE IDs of their peers.
+    """Return the edges for the peer list, and the SPIFFE IDs of their peers.
 
-    Those that are live; and of those that a conflict suspends, the ones it has already. Peers that
-    share a ServiceAccount have one SPIFFE ID, so for them the NetworkPolicy tells which was live.
+    These are the live edges, and the suspended edges that the list already has. Peers that share a
+    ServiceAccount have the same SPIFFE ID, so the NetworkPolicy shows which of them was live.
     """
     suspended = any(edge.state is EdgeState.SUSPENDED for edge in view.edges)
     memory = read(view.policy.live_peers).peers if view.policy is not None and suspended else {}
@@ -362,9 +366,9 @@ def _in_force(
 
 
 def _is_ambiguous(peer: Ref, view: View, world: World) -> bool:
-    """Say whether a SPIFFE ID in the peer list may have been another identity's.
+    """Return whether a peer's SPIFFE ID in the peer list may belong to another identity.
 
-    In Observe mode there is no NetworkPolicy to tell them apart, and the list alone decides.
+    In Observe mode there is no NetworkPolicy to distinguish them, so the list alone decides.
     """
     identities = world.registry.claimants
     if view.identity.spec.enforcement is Enforcement.OBSERVE or peer not in identities:

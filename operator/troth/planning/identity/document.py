@@ -1,9 +1,10 @@
-"""`identity.json`: what a service needs to verify its peers, beside its certificate.
+"""`identity.json`: the data with which a service verifies its peers.
 
-Written into the identity's Secret; read by services, by `troth.edge` and by the sandbox's
-workload. A service accepts a caller whose certificate verifies against `ca.crt`, whose SPIFFE ID
-is listed for the port, and grants it the scopes listed there and no others. Where tokens are used
-it says whose tokens to believe, for which audience, and what tokens to get for a call.
+Troth writes it into the identity's Secret, beside the certificate. Services, `troth.edge` and the
+sandbox's workload read it. A service accepts a caller whose certificate verifies against `ca.crt`
+and whose SPIFFE ID is listed for the port. It grants the caller only the scopes listed there. If
+tokens are used, the document names the trusted issuers, the required audience, and the tokens to
+get for each call.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -26,13 +27,13 @@ VERSION = "v1alpha1"
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """What an identity's document tells of, beside what the identity declares itself.
+    """Inputs of an identity's document besides the identity's own declaration.
 
-    `spiffe_ids` has the SPIFFE ID of every peer of a live edge that has one to prove; a gatewayOnly
-    callee has none, and a file about whom to verify says nothing of it. `identities` are the
-    declared identities, of which those of callees are read. `issuers` and `issuer_ids` are the URLs
-    and the SPIFFE IDs of the issuers to believe, by trust domain. `messages` says what messages the
-    identity may publish and consume.
+    `spiffe_ids` has the SPIFFE ID of every peer of a live edge that has a certificate. A
+    gatewayOnly callee has none, so the document does not list it. `identities` are all declared
+    identities; only those of callees are read. `issuers` and `issuer_ids` are the URLs and SPIFFE
+    IDs of the trusted issuers, by trust domain. `messages` are the messages that the identity may
+    publish and consume. `webhooks` are the gateways that deliver webhooks to it.
     """
 
     edges: tuple[Edge, ...]
@@ -45,7 +46,7 @@ class Peers:
 
 
 def identity_document(identity: ServiceIdentity, spiffe_id: str, peers: Peers) -> str:
-    """Return the text of `identity.json`: live edges only, sorted, ending in a newline."""
+    """Return the text of `identity.json`: only live edges, sorted, with a final newline."""
     me = identity.ref
     live = [edge for edge in peers.edges if edge.state is EdgeState.LIVE]
     accepts: dict[Ref, list[str]] = {}
@@ -99,7 +100,7 @@ def _entries_by_caller(identity: ServiceIdentity) -> Mapping[Ref, list[Accepts]]
 
 
 def _accepted(entries: Iterable[Accepts], port: str) -> dict[str, Any]:
-    """Return what a caller may do on a port, and what it may say there of its own callers."""
+    """Return a caller's scopes on a port, and the context it may forward about its own callers."""
     here = [entry for entry in entries if port in entry.ports]
     scopes = {scope for entry in here for scope in entry.scopes}
     forwards = {said.value for entry in here for said in entry.forwards}
@@ -110,7 +111,7 @@ def _accepted(entries: Iterable[Accepts], port: str) -> dict[str, Any]:
 def _token_for(
     identity: ServiceIdentity, callee: ServiceIdentity, callee_id: str, ports: Collection[str]
 ) -> dict[str, Any]:
-    """Return which token a call needs, where it needs one."""
+    """Return the token that a call needs, an empty entry if it needs none."""
     if callee.spec.authentication.token is None:
         return {}
     scopes = list(scopes_between(identity, callee, ports).held)
@@ -118,7 +119,7 @@ def _token_for(
 
 
 def _token_required(identity: ServiceIdentity, spiffe_id: str) -> dict[str, Any]:
-    """Return which token callers must bring, where they must."""
+    """Return the token that callers must present, an empty entry if they need none."""
     token = identity.spec.authentication.token
     if token is None:
         return {}
@@ -128,7 +129,7 @@ def _token_required(identity: ServiceIdentity, spiffe_id: str) -> dict[str, Any]
 
 
 def current_document(text: str) -> Mapping[str, Any]:
-    """Return what an `identity.json` says, or nothing where it is not one, or nests too deeply."""
+    """Return a parsed `identity.json`, empty if it is no JSON object or nests too deeply."""
     try:
         document = read_json(text)
     except ValueError:
@@ -137,7 +138,7 @@ def current_document(text: str) -> Mapping[str, Any]:
 
 
 def current_names(document: Mapping[str, Any], member: str) -> Mapping[str, str]:
-    """Return a member of a document that maps names to names, or nothing where it does not."""
+    """Return a member that maps strings to strings, empty if it does not."""
     found = document.get(member)
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
         return {}
@@ -145,7 +146,7 @@ def current_names(document: Mapping[str, Any], member: str) -> Mapping[str, str]
 
 
 def listed(document: Mapping[str, Any], port: str, *, inbound: bool) -> frozenset[str]:
-    """Return the SPIFFE IDs that a document lists for a port, as callers or as callees."""
+    """Return the SPIFFE IDs listed for a port: of callers if `inbound`, otherwise of callees."""
     found: set[str] = set()
     for entry in _entries(document.get("accepts" if inbound else "calls")):
         ports = entry.get("ports")

@@ -1,4 +1,4 @@
-"""How an identity's status tells of its edges."""
+"""The edges in an identity's status."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,11 +12,11 @@ from troth.trust.declared import accepted, called
 from troth.trust.edges import Edge
 
 EDGE_LIMIT = 1024
-"""How many entries a status holds; other namespaces decide how many calls they declare."""
+"""Maximum entries in a status. Other namespaces can declare any number of calls."""
 
 
 def edge_statuses(identity: ServiceIdentity, edges: tuple[Edge, ...]) -> tuple[EdgeStatus, ...]:
-    """Return the status entries: those the identity declares itself first, then what others do."""
+    """Return the status entries: the identity's own declarations first, then those of others."""
     mine: list[EdgeStatus] = []
     theirs: list[EdgeStatus] = []
     for entry, declared in _grouped(identity, edges):
@@ -75,7 +75,7 @@ def _unverified(identity: ServiceIdentity) -> Iterator[EdgeStatus]:
 
 
 def describe_unverified(unverified: Unverified) -> str:
-    """Return what describes a peer that has no identity."""
+    """Return a description of a peer without an identity: its CIDRs or selectors."""
     if unverified.cidrs is not None:
         return ", ".join(unverified.cidrs)
     parts = []
@@ -94,9 +94,10 @@ def describe_unverified(unverified: Unverified) -> str:
 
 
 def peers_agree(identity: ServiceIdentity, edges: tuple[Edge, ...]) -> Verdict:
-    """Return whether every edge that the identity itself declares is live.
+    """Return the condition `PeersAgree`: every edge that the identity itself declares is live.
 
-    What others declare towards it does not count: they could make any service look unwell.
+    Declarations of others do not count, because with them they could make any service look
+    unhealthy.
     """
     type_ = "PeersAgree"
     order = (EdgeState.REFUSED, EdgeState.SUSPENDED, EdgeState.AWAITING_CALLEE)

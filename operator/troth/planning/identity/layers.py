@@ -1,4 +1,4 @@
-"""The layers of an identity's plan, each apart from the others: a fault in one stays there."""
+"""The layers of an identity's plan, isolated: an exception in one does not affect the others."""
 
 from collections.abc import Callable
 
@@ -18,13 +18,13 @@ from troth.world.world import World
 
 CERTIFICATE, CREDENTIALS, NETWORK = "CertificateIssued", "CredentialsIssued", "NetworkEnforced"
 UNKNOWN = Narrowing(every_caller=True)
-"""Of a document that cannot be compared with what is declared: it may grant anything."""
+"""Narrowing of a document that cannot be compared with what is declared: it may grant anything."""
 
 
 def certificate_layer(view: View, world: World, isolation: Isolation) -> Layer:
-    """Return the certificate and the document beside it.
+    """Return the layer of the certificate and the document beside it.
 
-    Where something raises, no certificate is issued and the document is narrowed alone.
+    If planning raises an exception, no certificate is issued and only the document is narrowed.
     """
 
     def document(error: Exception) -> Layer:
@@ -33,7 +33,7 @@ def certificate_layer(view: View, world: World, isolation: Isolation) -> Layer:
             lambda: plan_document(view, world, verdict), lambda _: _unknown(view, verdict)
         )
 
-    if isolation.errors:  # of what the certificate would be made from
+    if isolation.errors:  # the inputs of the certificate are incomplete
         return document(isolation.errors[0])
     return isolation.run(lambda: plan_certificate(view, world), document)
 
@@ -46,9 +46,9 @@ def _unknown(view: View, verdict: Verdict) -> Layer:
 def broker_layer(
     view: View, world: World, isolation: Isolation
 ) -> tuple[BrokerLayer, tuple[Verdict, ...]]:
-    """Return the credentials at brokers; where planning them raises, none of them changes."""
+    """Return the broker credentials, and the condition of an error, in which case none changes."""
     nothing = BrokerLayer((), ())
-    if isolation.errors:  # without its grants an identity would lose its credentials
+    if isolation.errors:  # if the grants were missing, the identity would lose its credentials
         return nothing, ()
     return isolation.run(
         lambda: (plan_broker_credentials(view, world), ()),
@@ -57,7 +57,7 @@ def broker_layer(
 
 
 def signing_layer(view: View, world: World, isolation: Isolation) -> Signing:
-    """Return the signing key of a gateway; where planning it raises, it stays as it is."""
+    """Return the plan of a gateway's signing key. If planning raises an error, the key stays."""
     return isolation.run(
         lambda: plan_webhook_signing(view, world),
         lambda error: Signing((faults.verdict(CONDITION, error),)),
@@ -67,7 +67,7 @@ def signing_layer(view: View, world: World, isolation: Isolation) -> Signing:
 def closing_layer(view: View, error: Exception, closing: Callable[[], Compiled]) -> Layer:
     """Return the network layer of an identity whose policy cannot be planned.
 
-    It keeps of the standing policy what `closing` still finds declared, or nothing.
+    The policy keeps what `closing` returns. If `closing` raises an exception, it denies everything.
     """
     verdict = faults.verdict(NETWORK, error)
     observed = view.identity.spec.enforcement is Enforcement.OBSERVE

@@ -1,8 +1,8 @@
-"""The messages of an identity: what `identity.json` says of the topics where it may do anything.
+"""The `messages` member of `identity.json`: the topics at which an identity has a grant.
 
-For whoever publishes: what a message must look like and carry. For whoever consumes: that too, who
-publishes there, and where to put what could not be consumed. A schema that cannot be used is named
-by its fault, and no message is good then.
+An entry has the schema and the context that messages must have. For a consumer it also has the
+producers and the dead-letter topic. If a schema cannot be used, the entry has its fault instead,
+and no message is valid.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,14 +24,14 @@ from troth.world.facts.objects import Fault
 from troth.world.world import World
 
 ROOM = 700 * 1024
-"""Bytes that all schemas may take in one document: a Secret has room for 1 MiB."""
+"""Maximum bytes of all schemas in one document. A Secret holds at most 1 MiB."""
 
 Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """What one entry is about: whatever else changes in it, it is the same entry."""
+    """Key of an entry, which stays the same when other fields of the entry change."""
 
     policy: str
     action: str
@@ -45,11 +45,10 @@ class _Place:
 def messages_of(
     identity: Ref, grants: Iterable[TopicGrant], world: World, standing: Mapping[str, Any]
 ) -> tuple[Entry, ...]:
-    """Return an entry for every grant of an identity that is live, sorted.
+    """Return an entry for every live grant of an identity, sorted.
 
-    `grants` are its own, and those of whoever else publishes by a policy by which it consumes.
-    `standing` is what the document says now: of what a conflict suspends it keeps what it says, and
-    says nothing new.
+    `grants` are its own grants, and the publish grants of others in policies by which it consumes.
+    `standing` is the current document. A suspended grant keeps its entry if it has one.
     """
     by_policy: dict[Ref, list[TopicGrant]] = {}
     for grant in grants:
@@ -82,10 +81,10 @@ def _of_policy(
 def _in_force(
     grant: TopicGrant, world: World, said: Mapping[_Place, Entry]
 ) -> Iterator[tuple[dict[str, Any], Entry]]:
-    """Yield what is said of a grant, beside what was said of it before.
+    """Yield the entries of a grant, each with the current entry that it replaces.
 
-    Of one that is suspended that is what is declared now, if the document has it already; and all
-    that it has, where what is declared cannot be read.
+    A suspended grant yields its declared entry if the document already has one for the same topic.
+    If the declaration cannot be read, it yields the current entries unchanged.
     """
     here = _Place(str(grant.policy), grant.entry.action.value, grant.entry.group)
     now = _entry(grant.policy, grant.entry, world)
@@ -104,7 +103,7 @@ def _in_force(
 
 
 def _entry(policy: Ref, asked: GrantEntry, world: World) -> dict[str, Any] | None:
-    """Return what is said of a grant, None where its policy or its broker cannot be read."""
+    """Return the entry of a grant, None if its policy or its broker cannot be read."""
     declared = world.brokers.messaging.policies.get(policy)
     broker = world.brokers.messaging.brokers.get(declared.broker) if declared else None
     if declared is None or broker is None:
@@ -151,20 +150,22 @@ def _dead_letter(policy: TopicPolicy) -> Entry:
 
 
 def _dead_letter_stays(states: list[GrantState], entry: Entry, before: Entry) -> bool:
-    """Say whether the identity may publish to the dead-letter topic that an entry names."""
+    """Return whether the identity may publish to the dead-letter topic that an entry names."""
     if GrantState.LIVE in states:
         return True
     named, earlier = entry.get("deadLetter"), before.get("deadLetter")
     if not isinstance(named, dict) or not isinstance(earlier, dict):
         return False
-    # where the policy cannot be read, that to its dead-letter topic is not listed
+    # if the policy cannot be read, its dead-letter grant is missing from `states`
     suspended = GrantState.SUSPENDED in states or not states
     return suspended and named.get("topic") == earlier.get("topic")
 
 
 def _producers(grants: Iterable[TopicGrant], world: World, before: Entry) -> list[str]:
-    """Return the SPIFFE IDs of whoever publishes: those who may, and of those whose grant is
-    suspended the ones that are listed already.
+    """Return the SPIFFE IDs of the producers, sorted.
+
+    These are the identities with a live publish grant, and those with a suspended grant that the
+    current entry already lists.
     """
     listed = before.get("producers")
     known = (
@@ -192,7 +193,7 @@ def _entries(part: object) -> list[dict[str, Any]]:
 
 
 def _within(room: int, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Yield entries with the schemas that there is room for, the first ones first."""
+    """Yield the entries, each with its schema if that still fits into `room` bytes."""
     for entry in entries:
         size = len(to_json(entry.get("schema", "")))
         if size <= room:

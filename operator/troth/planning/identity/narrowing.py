@@ -1,8 +1,8 @@
-"""What an identity's Secret still grants beyond what is declared: its pending narrowing.
+"""The pending narrowing of an identity: grants in its Secret that are no longer declared.
 
-Both sides are texts of `identity.json`: the one that stands, and the one that is declared. A peer
-that is declared no more is no part of it: its edge is not live, so every other layer closes it.
-What cannot be read may grant anything, and counts as granting too much.
+It is the difference between two texts of `identity.json`, the current one and the declared one. A
+peer that is no longer declared is not included: its edge is not live, so every other layer closes
+it. A text that cannot be read may grant anything, so it counts as granting too much.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,15 +20,15 @@ from troth.world.observation.objects import PEERS
 
 Document = Mapping[str, Any]
 Grants = dict[tuple[str, str], frozenset[str]]
-"""What a peer may do on a port, by SPIFFE ID and port."""
+"""Rights of a peer on a port, by SPIFFE ID and port."""
 
 TOO_MUCH = "*"
-"""Stands among grants for what cannot be read."""
+"""Placeholder for a grant that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peering:
-    """The edges of an identity as they are declared, and the SPIFFE IDs of their peers."""
+    """Declared edges of an identity, and the SPIFFE IDs of their peers."""
 
     identity: Ref
     edges: tuple[Edge, ...]
@@ -36,7 +36,7 @@ class Peering:
 
     @property
     def callers(self) -> dict[str, Ref]:
-        """The callers by their SPIFFE ID."""
+        """The callers by SPIFFE ID."""
         return {
             self.spiffe_ids[edge.caller]: edge.caller
             for edge in self.edges
@@ -71,7 +71,7 @@ def pending_narrowing(
 
 
 def _callers(standing: Document, wanted: Document, callers: Mapping[str, Ref]) -> Iterable[Ref]:
-    """Yield the callers that a document grants more than another."""
+    """Yield the callers to whom `standing` grants more than `wanted`."""
     for granted in (_accepted, _delivered):
         before, after = granted(standing), granted(wanted)
         for (spiffe_id, port), grants in before.items():
@@ -82,7 +82,7 @@ def _callers(standing: Document, wanted: Document, callers: Mapping[str, Ref]) -
 
 
 def _accepted(document: Document) -> Grants:
-    """Return the scopes of every caller on every port, and what it may say of its own callers."""
+    """Return every caller's scopes on every port, and the context it may forward."""
     grants: Grants = {}
     for entry in _objects(document.get("accepts")):
         spiffe_id, ports = entry.get("spiffeID"), entry.get("ports")
@@ -112,7 +112,7 @@ def _delivered(document: Document) -> Grants:
 
 
 def _callees(standing: Document, wanted: Document) -> set[Ref]:
-    """Return the callees that a document lists by a SPIFFE ID that another does not have."""
+    """Return the callees that `standing` lists with a SPIFFE ID that `wanted` does not have."""
     after = {(entry.get("name"), entry.get("spiffeID")) for entry in _objects(wanted.get("calls"))}
     found = set()
     for entry in _objects(standing.get("calls")):
@@ -126,7 +126,7 @@ def _callees(standing: Document, wanted: Document) -> set[Ref]:
 
 
 def _asks_for_less(standing: Document, wanted: Document) -> bool:
-    """Say whether a document requires less of every caller than another, or trusts more issuers."""
+    """Return whether `standing` requires less of callers than `wanted`, or trusts other issuers."""
     before, after = _object(standing.get("requires")), _object(wanted.get("requires"))
     if not set(_words(after.get("context", []))) <= set(_words(before.get("context", []))):
         return True
@@ -139,7 +139,7 @@ def _asks_for_less(standing: Document, wanted: Document) -> bool:
 
 
 def _words(part: object) -> list[str]:
-    """Return the strings of a list, what cannot be read among them as `TOO_MUCH`."""
+    """Return the strings of a list, with `TOO_MUCH` for each part that is no string."""
     if not isinstance(part, list):
         return [TOO_MUCH]
     return [each if isinstance(each, str) else TOO_MUCH for each in part]

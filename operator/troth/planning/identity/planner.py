@@ -1,4 +1,4 @@
-"""The plan of a `ServiceIdentity`: its Secrets, its NetworkPolicy, its status."""
+"""The plan of a `ServiceIdentity`: its Secrets, NetworkPolicy, restarts and status."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -61,16 +61,16 @@ from troth.world.keys import Key
 from troth.world.world import World
 
 GATEWAY_WARNING = timedelta(days=14)
-"""How long before its end gateway-only trust begins to warn."""
+"""Time before the end of gateway-only trust from which its condition warns."""
 
 ON_ITS_WAY = COMING | SIGNING_COMES | {"AuthorityNotReady", "PolicyPending"}
-"""Reasons that pass without a person doing anything."""
+"""Reasons that pass without manual action."""
 PASSING = frozenset({"AwaitingBroker"})
-"""Those that pass in a moment where all goes well, without a write of the identity's own."""
+"""Reasons that usually pass within moments, without a write for this identity."""
 
 
 def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
-    """Return what an identity asks of the world. Children of a deleted one go with their owner."""
+    """Return the plan of an identity. The garbage collector deletes objects of a deleted one."""
     now = moment.now
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
@@ -103,7 +103,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     agreed = isolation.run(lambda: (peers_agree(identity, view.edges),), lambda _: ())
     rollout = isolation.run(lambda: plan_rollout(view, world), lambda _: None)
     rolled_out = (rollout.verdict,) if rollout else ()
-    # what is about to be replaced is not worth a restart
+    # the Secret is about to change, and would need another restart
     restart = (rollout.step,) if rollout and rollout.step and not certificate.steps else ()
     dues = isolation.run(
         lambda: (
@@ -117,7 +117,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     fault = [faults.verdict(verdicts.READY, error) for error in isolation.errors[:1]]
     summary = verdicts.summed_up([*judged, *fault], ON_ITS_WAY)
     before, generation = identity.status.manifest(), identity.metadata.generation
-    # what could not be read is no reason to say that it is gone
+    # after an error, missing credentials may still exist
     at_brokers = identity.status.brokers if isolation.errors else brokers.statuses
     conditions = (*summary, *judged, *agreed, *rolled_out)
     status = isolation.run(
@@ -140,26 +140,28 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
 
 
 def _unapplied(view: View, pending: Narrowing, world: World) -> Narrowing:
-    """Return the part of a pending narrowing whose edges are closed: all of it once the API server
-    has refused it, and until it is written whatever part was closed before.
+    """Return the part of a pending narrowing whose edges are closed.
 
-    An API server that is away or too busy for a moment has not refused anything yet.
+    Once the API server has rejected the write, that is all of it. Before that, it is the part that
+    is closed already, until the write succeeds. A temporary failure of the API server does not
+    count as a rejection.
     """
     place = "Secret", secret_ref(view.identity.ref)
     refused_for_good = view.secret_refused and place not in world.passing
-    if refused_for_good or pending is UNKNOWN:  # the latter cannot even be tried
+    if refused_for_good or pending is UNKNOWN:  # UNKNOWN has no write to try
         return pending
     return pending.within(world.registry.unapplied.get(view.identity.ref, Narrowing()))
 
 
 def _all_may_answer(brokers: BrokerLayer, world: World) -> bool:
-    """Say whether no broker is known not to answer."""
+    """Return whether no broker's last attempt failed, so that all may answer."""
     return all(world.brokers.observation(each.broker).fault is None for each in brokers.standings)
 
 
 def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
-    """Return the network layer. While it is `settling`, nothing opens: the document is to be
-    narrowed first.
+    """Return the network layer.
+
+    While `settling`, nothing opens, because the document must be narrowed first.
     """
     type_, ref = "NetworkEnforced", policy_ref(view.identity.ref)
     unsettled = _unsettled(view)
@@ -216,13 +218,13 @@ def _situation(view: View, world: World) -> Situation:
 
 
 def _issuers_pods(domain: TrustDomain, world: World) -> Manifest | None:
-    """Return the peer that issues a trust domain's tokens."""
+    """Return the NetworkPolicy peer of a trust domain's issuer, None without an issuer."""
     pods = issuer_pods(domain)
     return pods_in(world.own_namespace, pods) if pods is not None else None
 
 
 def _unsettled(view: View) -> Fault | None:
-    """Return why nothing may open, though what is taken back closes."""
+    """Return why nothing may open, None if the identity is settled. Revoked edges still close."""
     if view.domain is None:
         return Fault(view.governance.reason, view.governance.message)
     if view.shared is not None:
@@ -258,7 +260,7 @@ def _renewal(view: View, leaf: Leaf) -> datetime:
 
 
 def _gateway_verdict(view: View) -> Iterator[Verdict]:
-    """Yield how gateway-only trust stands, for an identity that has it."""
+    """Yield the condition of gateway-only trust, if the identity declares it."""
     trust, type_ = view.gateway_only, "GatewayTrusted"
     if trust is None:
         return
@@ -277,7 +279,7 @@ def _gateway_verdict(view: View) -> Iterator[Verdict]:
 
 
 def _tokens_verdict(view: View, world: World) -> Iterator[Verdict]:
-    """Yield whether an identity that asks for tokens can be given any."""
+    """Yield whether callers can get tokens, if the identity requires them."""
     type_, domain = "TokensAccepted", view.domain
     if view.identity.spec.authentication.token is None:
         return
@@ -334,7 +336,7 @@ def _certificate_status(view: View, leaf: Leaf) -> CertificateStatus:
 
 
 def _issuer(known: KnownAuthority | None, leaf: Leaf) -> str:
-    """Return the fingerprint of the root or intermediate that signed a leaf, as far as is known."""
+    """Return the short fingerprint of the authority that signed a leaf, or `unknown`."""
     for slot in (known.authority, known.retiring) if known else ():
         if slot is not None and slot.issued(leaf):
             return short(slot.fingerprint)

@@ -1,6 +1,6 @@
-"""The rollout layer of an identity's plan, for programs that do not reread their files.
+"""The rollout layer of an identity's plan, for programs that do not reload their files.
 
-One workload at a time, each restarted as `kubectl rollout restart` does it.
+Troth restarts one workload at a time, in the way of `kubectl rollout restart`.
 """
 
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from troth.world.world import World
 TYPE = "RolledOut"
 IN_USE = verdicts.true(TYPE, "InUse", "every workload runs with the current certificate and roots")
 HELD_UP = frozenset({"BudgetAllowsNone", "RolloutPaused", "WriteRefused"})
-"""Reasons for which a restart that is due cannot be made."""
+"""Reasons for which Troth cannot make a due restart."""
 ON_ITS_WAY = frozenset({"RollingOut", "AwaitingTurn"})
 Found = list[tuple[Workload, Lack]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How the restarts stand, what to restart now, and how long the next one waits."""
+    """State of the restarts: condition, next restart, and how long it waits."""
 
     verdict: Verdict
     step: Restart | None = None
@@ -35,17 +35,17 @@ class Rollout:
 
     @property
     def held_up(self) -> bool:
-        """Whether somebody must make way for a restart that is due."""
+        """Whether a due restart needs manual action."""
         return self.verdict.reason in HELD_UP
 
     @property
     def pending(self) -> bool:
-        """Whether some workload still runs with what was replaced."""
+        """Whether a workload still runs with a replaced certificate or root."""
         return self.held_up or self.verdict.reason in ON_ITS_WAY
 
 
 def plan_rollout(view: View, world: World) -> Rollout | None:
-    """Return how the restarts stand that an identity declares, None where it declares none."""
+    """Return the state of an identity's declared restarts, None if it declares none."""
     if view.identity.spec.on_rotation is None:
         return None
     obstacle = _obstacle(view, world)
@@ -56,7 +56,7 @@ def plan_rollout(view: View, world: World) -> Rollout | None:
 
 
 def _obstacle(view: View, world: World) -> Verdict | None:
-    """Return why nothing can be told of restarts, or done."""
+    """Return why Troth can neither judge nor make restarts, None if it can."""
     if not world.workloads.enabled:
         message = f"this operator does not restart workloads; {ENABLE}"
         return verdicts.unknown(TYPE, "RolloutsDisabled", message)
@@ -87,7 +87,7 @@ def _next(view: View, secret: IdentitySecret, world: World) -> Rollout:
     ready = [pair for pair in due if not pair[0].paused]
     if not ready:
         return Rollout(_paused(due[0][0]))
-    # what is not well anyway comes first: while it is restarted, nothing else is in motion
+    # incomplete workloads come first: they are unhealthy anyway, and nothing else rolls out then
     ready.sort(key=lambda pair: pair[0].complete)
     workload, lack = next(
         (pair for pair in ready if not world.workloads.forbidding(pair[0])), ready[0]
@@ -100,10 +100,10 @@ def _next(view: View, secret: IdentitySecret, world: World) -> Rollout:
 
 
 def _wait(view: View, secret: IdentitySecret, lack: Lack) -> timedelta:
-    """Return how long a restart waits: until kubelets surely give new pods what the Secret has.
+    """Return how long a restart waits: until mounts of new pods show the Secret's content.
 
-    New roots reach a whole fleet at once, so identities take turns with them; leaves are renewed
-    in turns already.
+    New roots reach a whole fleet at once, so identities take turns to restart for them. Leaves are
+    renewed in turns already.
     """
     assert view.domain is not None
     in_turns = lack.assumed or not lack.leaf
@@ -156,7 +156,7 @@ def _paused(workload: Workload) -> Verdict:
 
 
 def _unusable(view: View, world: World) -> Verdict | None:
-    """Return which workload is none that can be restarted, if there is one."""
+    """Return the condition of the first listed workload that cannot be restarted, if any."""
     usable = {(each.kind, each.ref) for each in restartable(view.identity, world)}
     wanting = next((place for place in workloads(view.identity) if place not in usable), None)
     if wanting is None:

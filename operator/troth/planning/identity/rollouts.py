@@ -1,8 +1,8 @@
-"""Which workloads still run with an older certificate, or without a new root.
+"""The workloads that still run with an older certificate, or without a new root.
 
-For programs that read their files once. What a workload runs with is what its Secret held when it
-was last restarted, written into its pod template as it is restarted; so a restart of the operator
-forgets nothing. See docs/decisions/0010-restarts-from-evidence.md.
+This concerns programs that read their files once. A workload runs with the content that its Secret
+had at the workload's last restart. Each restart records that content in the pod template, so it
+survives a restart of the operator. See docs/decisions/0010-restarts-from-evidence.md.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,9 +27,9 @@ ENABLE = "set the chart value rollouts.enabled to true"
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What a workload runs without: its Secret's leaf, and these of the roots there.
+    """The parts of its Secret that a workload runs without: the leaf, and these roots.
 
-    `assumed` is whether Troth never restarted it, so that it can only be supposed.
+    `assumed` says that Troth never restarted the workload, so the lack is an assumption.
     """
 
     leaf: bool = False
@@ -41,17 +41,17 @@ class Lack:
 
 
 def evidence_of(secret: IdentitySecret) -> Evidence:
-    """Return what a workload runs with that is restarted now; the Secret must hold a leaf."""
+    """Return the evidence for a workload restarted now. The Secret must hold a leaf."""
     assert secret.leaf is not None
     roots = roots_in(secret.public.get(ROOTS, ""))
     return Evidence(short(secret.leaf.fingerprint), frozenset(map(short, roots)))
 
 
 def lack_of(workload: Workload, secret: IdentitySecret, propagation: timedelta) -> Lack:
-    """Return what a workload lacks of what its Secret holds; roots that went are no lack.
+    """Return the parts of its Secret that a workload lacks. A removed root is no lack.
 
-    One that Troth never restarted has read what is there, unless something was replaced since the
-    workload was made, or so shortly before that a kubelet may not have seen it.
+    A workload that Troth never restarted lacks nothing, unless the Secret's content was replaced
+    after the workload was created, or less than `propagation` before.
     """
     current, read = evidence_of(secret), workload.evidence
     if read is not None:
@@ -63,7 +63,7 @@ def lack_of(workload: Workload, secret: IdentitySecret, propagation: timedelta) 
 
 
 def restartable(identity: ServiceIdentity, world: World) -> Iterator[Workload]:
-    """Yield the workloads to restart that are there and whose pods are the identity's."""
+    """Yield the listed workloads that exist and whose pods the identity selects."""
     selector = identity.spec.workload.pod_selector
     for kind, ref in workloads(identity) if world.workloads.enabled else ():
         found = world.workloads.get(kind, ref)
@@ -71,16 +71,16 @@ def restartable(identity: ServiceIdentity, world: World) -> Iterator[Workload]:
             yield found
 
 
-# What the replacement of a root waits for
+# Conditions for the replacement of a root
 
 
 def waiting_for_root(
     root: Authority, domain: TrustDomain, world: World, moment: Moment
 ) -> Iterator[str]:
-    """Yield, in sentences, which workloads may run without a root that they must verify.
+    """Yield a sentence for each workload that may run without a root that it must trust.
 
-    Where Troth may not restart them they are named too: once the root signs, they would refuse
-    everybody.
+    Workloads that Troth may not restart are included, because they would reject every peer once
+    the root signs.
     """
     wanted = frozenset(map(short, roots_in(bundle_text(root.anchors))))
     for each in trusting(root, domain, world):
@@ -93,7 +93,7 @@ def waiting_for_root(
 
 
 def still_on_old_leaf(domain: TrustDomain, world: World, moment: Moment) -> Iterator[str]:
-    """Yield, in sentences, which workloads may run with an earlier leaf than their Secret holds."""
+    """Yield a sentence for each workload that may run with an earlier leaf than its Secret's."""
     for identity, secret in _concerned(domain, world, moment):
         yield from _beyond_reach(identity, world)
         for workload in restartable(identity, world):
@@ -105,9 +105,10 @@ def still_on_old_leaf(domain: TrustDomain, world: World, moment: Moment) -> Iter
 def restarted_since(
     domains: Iterable[TrustDomain], world: World, moment: Moment
 ) -> Iterator[float]:
-    """Yield since when (uptime) the workloads of domains run with what they run with.
+    """Yield since when (uptime) the evidence and replacement of each workload are known.
 
-    A pod that ends goes on serving for a while after it has left its workload's count.
+    The caller needs these times because a terminating pod keeps serving for a while after its
+    workload no longer counts it.
     """
     for each in domains:
         for identity, _ in _concerned(each, world, moment):
@@ -118,7 +119,7 @@ def restarted_since(
 def _concerned(
     domain: TrustDomain, world: World, moment: Moment
 ) -> Iterator[tuple[ServiceIdentity, IdentitySecret]]:
-    """Yield a domain's identities that have workloads restarted, and a certificate to run with."""
+    """Yield a domain's identities that declare restarts and have an unexpired leaf."""
     for namespace in world.registry.governed_by(domain.metadata.name):
         if namespace in world.terminating:
             continue
@@ -131,7 +132,7 @@ def _concerned(
 
 
 def _beyond_reach(identity: ServiceIdentity, world: World) -> Iterator[str]:
-    """Yield which workloads would have to be restarted, where Troth restarts nothing."""
+    """Yield a sentence for each workload of an identity if Troth may not restart workloads."""
     if not world.workloads.enabled:
         for kind, ref in workloads(identity):
             yield (

@@ -1,7 +1,7 @@
-"""The plan of a `ServiceIdentity` that is being deleted and that a finalizer still holds.
+"""The plan of a `ServiceIdentity` that is being deleted while a finalizer still holds it.
 
-It has no edge any more, so everything of its own is narrowed to nothing: its NetworkPolicy denies
-all traffic of its pods, and its peer list has no peers. Its certificate is left as it is.
+The identity no longer has edges, so its NetworkPolicy denies all traffic of its pods, and its peer
+list has no peers. Its certificate stays as it is.
 """
 
 from collections.abc import Iterator
@@ -35,14 +35,14 @@ from troth.world.observation.objects import PEERS
 from troth.world.world import World
 
 ON_ITS_WAY = frozenset({verdicts.TERMINATING, "PolicyPending", "WriteRefused"})
-"""Reasons that pass without a person doing anything to the identity."""
+"""Reasons that pass without manual action on the identity."""
 NOBODY = Peers((), {}, {}, {}, {})
 
 
 def plan_terminating_identity(
     key: Key, identity: ServiceIdentity, world: World, now: datetime
 ) -> Plan:
-    """Return what keeps an identity closed until it is gone."""
+    """Return the plan that keeps an identity closed until it is deleted."""
     secret = world.secrets.get(secret_ref(identity.ref))
     if secret is not None and not is_child(secret, identity):
         secret = None
@@ -76,9 +76,9 @@ def _terminating(identity: ServiceIdentity) -> Verdict:
 
 
 def _plan_network(identity: ServiceIdentity, world: World, now: datetime) -> Layer:
-    """Return the policy that denies all traffic, exceptions included, and how it stands.
+    """Return the layer of the policy that denies all traffic, including exceptions.
 
-    Where no trust domain claims the namespace there was no policy, and none is begun now.
+    If there is no policy and no trust domain claims the namespace, none is created.
     """
     type_, ref = "NetworkEnforced", policy_ref(identity.ref)
     policy = world.policies.get(ref)
@@ -109,8 +109,9 @@ def _plan_network(identity: ServiceIdentity, world: World, now: datetime) -> Lay
 def _without_peers(
     identity: ServiceIdentity, secret: IdentitySecret | None
 ) -> tuple[UpdatePublic, ...]:
-    """Return the update after which the peer list accepts nobody, calls nobody and believes no
-    issuer; the certificate beside it and its roots stay.
+    """Return the update that removes all callers, callees and issuers from the peer list.
+
+    The certificate and its roots stay.
     """
     if secret is None:
         return ()
@@ -131,7 +132,7 @@ def _without_peers(
 def _certificate_verdict(
     identity: ServiceIdentity, secret: IdentitySecret | None, world: World
 ) -> Verdict:
-    """Return what holds of the certificate, or why its peer list could not be narrowed."""
+    """Return the condition of the certificate, or why the peer list could not be written."""
     type_ = "CertificateIssued"
     write_refused = refused(type_, world.refused.get(("Secret", secret_ref(identity.ref)), ""))
     if write_refused is not None:

@@ -1,4 +1,4 @@
-"""Everything the plan of one identity depends on, gathered once, and what its layers share."""
+"""The inputs of an identity's plan, gathered once, and helpers that its layers share."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from troth.world.world import World
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything the plan of one identity depends on, gathered once."""
+    """All inputs of the plan of one identity, gathered once."""
 
     identity: ServiceIdentity
     governance: Governance
@@ -52,10 +52,10 @@ class View:
     services: tuple[str, ...]
     edges: tuple[Edge, ...]
     topics: tuple[TopicGrant, ...]
-    """Its own grants, and those of whoever else publishes by a policy by which it consumes."""
+    """Its own grants, and the publish grants of others in policies by which it consumes."""
     reach: Reach
     unread_webhooks: bool
-    """Whether an endpoint of its namespace cannot be read, that may lead to it."""
+    """Whether its namespace has an unreadable endpoint, which may target this identity."""
     trust_turns: tuple[datetime, ...]
     reissue_wait: timedelta
     rotations: tuple[CredentialRotation, ...]
@@ -68,17 +68,19 @@ class View:
 
     @property
     def certificate(self) -> Certificate | None:
-        """The declared certificate, where the pattern has one."""
+        """The declared certificate, None if the authentication pattern has none."""
         return self.identity.spec.authentication.certificate
 
     @property
     def gateway_only(self) -> GatewayOnly | None:
-        """The declared gateway-only trust, if that is the pattern."""
+        """The declared gateway-only trust, None for another authentication pattern."""
         return self.identity.spec.authentication.gateway_only
 
     def kept_from(self, child: IdentitySecret | Content | None) -> str:
-        """Return the version of a child of which something is kept as it stands, because it cannot
-        be told now whether it should; empty where all of it follows from what is declared.
+        """Return the resource version that a write of an owned object requires.
+
+        It is set if the object keeps parts whose state is unknown now, and empty if everything in
+        it follows from what is declared.
         """
         suspended = any(edge.state is EdgeState.SUSPENDED for edge in self.edges)
         suspended |= any(grant.state is GrantState.SUSPENDED for grant in self.topics)
@@ -88,9 +90,10 @@ class View:
 
 
 def gather(identity: ServiceIdentity, world: World, moment: Moment, isolation: Isolation) -> View:
-    """Read from the world all that the plan depends on.
+    """Return the inputs of an identity's plan.
 
-    A part that raises is read as whatever opens least, and nothing may be issued by such a view.
+    If reading a part raises an exception, the view has the value that opens least, and no
+    certificate may be issued from it.
     """
     ref, run = identity.ref, isolation.run
     governance = run(
@@ -139,7 +142,7 @@ def _reissue_wait(
     known: KnownAuthority | None,
     moment: Moment,
 ) -> timedelta:
-    """Return how long a leaf of a root that is being replaced waits for its turn."""
+    """Return how long a leaf of a root that is being replaced waits to be reissued."""
     if domain is None or known is None or known.retiring is None:
         return timedelta(0)
     return reissue_wait(domain, known, renewal_spread(identity.metadata.uid), moment)
@@ -154,8 +157,9 @@ def _topics(ref: Ref, world: World) -> Iterator[TopicGrant]:
 
 
 def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[datetime]:
-    """Yield when the gateway-only trust of a callee begins to count and when it ends: this
-    caller's egress opens and closes with it.
+    """Yield when the gateway-only trust of each callee becomes valid and when it expires.
+
+    This caller's egress opens and closes at these times.
     """
     for edge in edges:
         callee = world.registry.identities.get(edge.callee)
@@ -167,9 +171,9 @@ def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[da
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer's share of the plan: how it stands, what to do, and the leaf that is in place.
+    """One layer of the plan: its condition, its steps, and the leaf that is in place.
 
-    `narrowing` is what the document in the identity's Secret still grants too much.
+    `narrowing` is the pending narrowing of the document in the identity's Secret.
     """
 
     verdict: Verdict
@@ -179,14 +183,14 @@ class Layer:
 
 
 def refused(type_: str, message: str) -> Verdict | None:
-    """Return that the last write was refused, which the retry may mend."""
+    """Return the condition of a rejected write, None without a message. Troth retries the write."""
     return verdicts.false(type_, "WriteRefused", message) if message else None
 
 
 def conflict(
     kind: str, ref: Ref, fact: IdentitySecret | Content | None, view: View
 ) -> Fault | None:
-    """Return why a child cannot be written where it belongs."""
+    """Return the conflict that prevents writing an owned object, None if there is none."""
     seen = view.secret_foreign if kind == "Secret" else view.policy_foreign
     return taken(kind, ref, fact, view.identity, seen=seen, now=view.moment.now)
 
@@ -194,14 +198,15 @@ def conflict(
 def removal(
     kind: str, fact: IdentitySecret | Content | None, identity: ServiceIdentity
 ) -> Iterator[Step]:
-    """Yield the removal of a child that should not be there, if it is this identity's."""
+    """Yield the removal of an object that should not exist, if this identity owns it."""
     if fact is not None and is_child(fact, identity):
         yield Remove(kind, fact.ref, fact.uid)
 
 
 def spiffe_ids_of(peer: Ref, world: World) -> frozenset[str]:
-    """Return the SPIFFE ID of an identity; several while several domains claim its namespace, and
-    none for one that has no certificate.
+    """Return the possible SPIFFE IDs of an identity.
+
+    There is one for each domain that claims its namespace, and none if it has no certificate.
     """
     identity = world.registry.identities.get(peer)
     if identity is None or identity.spec.authentication.certificate is None:

@@ -1,8 +1,8 @@
-"""The key by which a webhook gateway signs what it hands on, and its replacement.
+"""The key with which a webhook gateway signs deliveries, and its rotation.
 
-It is in a Secret beside the gateway, which reads it there. Its public half is in the identity
-Secret of every target before it signs, and as long as a token that it signed is good: see
-`troth.planning.rotation.handover` for the order of things; here is the evidence.
+The gateway reads the key from a Secret in its namespace. The identity Secret of every target holds
+the public key before the key signs, and for as long as a token that it signed is valid.
+`troth.planning.rotation.handover` defines the order of the steps; this module has the evidence.
 """
 
 from collections.abc import Iterator
@@ -34,15 +34,15 @@ CONDITION = "WebhooksSigned"
 KEY_LIFETIME = timedelta(days=30)
 IDLE = Handover(RotationPhase.IDLE)
 COMING = frozenset({"CreatingSigningKey"})
-"""Reasons that pass without a person doing anything."""
+"""Reasons that pass without manual action."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """The part of an identity's plan that is about the key of a gateway.
+    """The part of an identity's plan for a gateway's signing key.
 
-    `made_at` and `due` are when the key that signs was made and is to be replaced, None without
-    one; `rotation` is where its replacement stands.
+    `made_at` and `due` are when the active key was created and when it must be replaced, None
+    without one. `rotation` is the state of its replacement.
     """
 
     verdicts: tuple[Verdict, ...] = ()
@@ -54,7 +54,10 @@ class Signing:
 
 
 def plan_webhook_signing(view: View, world: World) -> Signing:
-    """Return how the key of a gateway stands and its next step; nothing for who is no gateway."""
+    """Return the state of a gateway's key and its next step.
+
+    An identity that is no gateway gets at most the removal of an old key.
+    """
     identity, ref = view.identity, signing_ref(view.identity.ref)
     known = world.signing.of(identity.ref)
     if identity.spec.serves_webhooks is None:
@@ -97,7 +100,7 @@ def _judged(handover: Handover) -> Verdict:
 
 
 def _secret(view: View, ref: Ref) -> Manifest:
-    """Return the Secret without its keys."""
+    """Return the manifest of the Secret without its keys."""
     metadata = metadata_of(ref, view.identity)
     labels = {**metadata["labels"], GATEWAY: view.identity.ref.name}
     return {
@@ -110,7 +113,7 @@ def _secret(view: View, ref: Ref) -> Manifest:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """The key of a gateway, as a credential that can be handed over."""
+    """A gateway's signing key as a credential that `hand_over` rotates."""
 
     view: View
     known: SigningSecret
@@ -119,7 +122,7 @@ class _Key:
 
     @property
     def due(self) -> datetime:
-        """When the key is to be replaced; one of unknown age is so now."""
+        """When the key must be replaced: now, if its age is unknown."""
         made = self.active.made_at
         if made is None:
             return self.view.moment.now
@@ -130,7 +133,7 @@ class _Key:
 
     @property
     def settle(self) -> timedelta:
-        """How long a gateway or a target may take to see a write."""
+        """Longest propagation delay of the gateway and its targets."""
         namespaces = {self.view.identity.ref.namespace, *(each.namespace for each in self._targets)}
         return max(
             (
@@ -143,24 +146,25 @@ class _Key:
 
     @property
     def overlap(self) -> timedelta:
-        """How long the old key stays published: as long as the last token that it signed is good,
-        which the gateway may have signed with it for a while after the new one was put to use.
+        """How long the old key stays published: until its last token has expired.
+
+        The gateway may sign with it for a propagation delay after the new key was activated.
         """
         return LIFETIME + LEEWAY + self.settle
 
     @property
     def prepared_since(self) -> float | None:
-        """Since when the next key is there."""
+        """Since when the next key exists (uptime), None if there is none."""
         return self.known.prepared_since if self.known.prepared else None
 
     @property
     def replaced_since(self) -> float | None:
-        """Since when the present key signs while the one before is still published."""
+        """Since when the active key signs (uptime), None if no earlier key is still published."""
         return self.known.active_since if self.known.retiring else None
 
     @property
     def compromised(self) -> bool:
-        """Whether it is known to others, which nobody can say of it yet."""
+        """Whether the key is compromised. Always false: nothing can declare that yet."""
         return False
 
     @property
@@ -169,7 +173,7 @@ class _Key:
         return False
 
     def unpublished(self) -> Iterator[Laggard]:
-        """Yield the targets that do not know the next key."""
+        """Yield the targets whose Secrets do not have the next key yet."""
         for target in self._targets:
             if self._knows_next_since(target) is None:
                 yield Laggard(
@@ -177,14 +181,14 @@ class _Key:
                 )
 
     def published_since(self) -> Iterator[float]:
-        """Yield since when the targets that know the next key do."""
+        """Yield since when (uptime) each target has the next key, if it has it."""
         for target in self._targets:
             since = self._knows_next_since(target)
             if since is not None:
                 yield since
 
     def still_used(self) -> Iterator[Laggard]:
-        """Yield nobody: tokens end by themselves, which `overlap` waits for."""
+        """Yield nothing: `overlap` waits until the tokens of the old key have expired."""
         yield from ()
 
     def disused_since(self) -> Iterator[float]:
@@ -193,7 +197,7 @@ class _Key:
 
     @property
     def _targets(self) -> list[Ref]:
-        """The identities that verify what the gateway signs, sorted."""
+        """The identities that verify the gateway's deliveries, sorted."""
         mine, in_force = self.view.identity.ref, (EdgeState.LIVE, EdgeState.SUSPENDED)
         return sorted(
             {
@@ -207,7 +211,7 @@ class _Key:
         )
 
     def _knows_next_since(self, target: Ref) -> float | None:
-        """Return since when a target has the next key, None while it does not."""
+        """Return since when (uptime) a target has the next key, None if it does not."""
         assert self.known.prepared is not None
         secret = self.world.secrets.get(secret_ref(target))
         return secret.webhook_keys_since.get(self.known.prepared.kid) if secret else None
@@ -215,19 +219,19 @@ class _Key:
     # The steps
 
     def prepare(self) -> PrepareTokenKey:
-        """Make the next key beside the active one."""
+        """Return the step that creates the next key beside the active one."""
         known = self.known
         return PrepareTokenKey(known.ref, known.uid, known.resource_version, GATEWAYS)
 
     def activate(self) -> ActivateTokenKey:
-        """Move the next key to where the active one is, and keep of that the public half."""
+        """Return the step that activates the next key and keeps the old key's public half."""
         known, retiring = self.known, self.active.jwk
         return ActivateTokenKey(known.ref, known.uid, known.resource_version, retiring, GATEWAYS)
 
     def retire(self) -> DropSlots:
-        """Drop the key before."""
+        """Return the step that drops the old key."""
         return self.drop((GATEWAYS.retiring,))
 
     def drop(self, names: tuple[str, ...]) -> DropSlots:
-        """Drop what is of no use."""
+        """Return the step that drops these slots of the Secret."""
         return DropSlots(self.known.ref, self.known.uid, self.known.resource_version, names)

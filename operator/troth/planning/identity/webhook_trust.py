@@ -1,6 +1,7 @@
-"""Which gateway hands webhooks on to a workload, on which port, and by which keys it is known.
+"""The gateways that deliver webhooks to a workload, with their ports and public keys.
 
-What `identity.json` tells a target, and `webhook-jwks.json` to whoever verifies with a library.
+A target reads them in `identity.json`. Verifiers that use a JWKS library read
+`webhook-jwks.json`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,9 +21,10 @@ Entry = Mapping[str, Any]
 
 
 def is_for_webhooks(edge: Edge, world: World) -> bool:
-    """Say whether an edge is one of a gateway's on which nothing but webhooks comes.
+    """Return whether an edge from a gateway carries only webhook deliveries.
 
-    A call that the gateway declares itself is as any other, unless an endpoint asks for it too.
+    A call that the gateway declares itself counts as an ordinary call, unless an endpoint needs it
+    too.
     """
     caller = world.registry.identities.get(edge.caller)
     if caller is None or caller.spec.serves_webhooks is None:
@@ -39,10 +41,11 @@ def webhooks_of(
     world: World,
     standing: Mapping[str, Any],
 ) -> tuple[Entry, ...]:
-    """Return what a target is told of the gateways of the edges in force towards it, sorted.
+    """Return the `webhooks` entries for the edges in force towards a target, sorted.
 
-    Beside each edge is whether a conflict suspends it: then it has no endpoint that it has not
-    already, and those as they are. An endpoint that cannot be read stays, where it is there.
+    Each edge comes with a flag: true if it is suspended. A suspended edge keeps those of its
+    current endpoints that are still declared, unchanged, and gains none. An endpoint that cannot be
+    read stays if the document has it.
     """
     found = []
     for edge, suspended in edges:
@@ -54,13 +57,13 @@ def webhooks_of(
 
 
 def key_set(entries: Iterable[Entry]) -> str:
-    """Return the keys of all gateways as one JWKS (RFC 7517), as text."""
+    """Return the text of one JWKS (RFC 7517) with the keys of all gateways."""
     keys = {key["kid"]: key for entry in entries for key in entry["keys"]["keys"]}
     return _text({"keys": [key for _, key in sorted(keys.items())]})
 
 
 Endpoint = tuple[str, str, str]
-"""Its name with its namespace, its path at the target, and its workflow."""
+"""Name with namespace, path at the target, and workflow of an endpoint."""
 
 
 def _endpoints(
@@ -70,11 +73,9 @@ def _endpoints(
         str(route.endpoint): (str(route.endpoint), route.path, route.workflow)
         for route in routes_on(world.registry, edge.caller, edge.callee, edge.port)
     }
-    if (
-        edge.reason == CALLEE_NOT_NARROWED
-    ):  # closed until the document grants no more than is declared
+    if edge.reason == CALLEE_NOT_NARROWED:  # closed until the document is narrowed
         yield from (each for each in before if each in declared.values())
-    elif suspended:  # its gateway hands on as before too
+    elif suspended:  # its gateway also keeps its current endpoints
         yield from (each for each in before if each[0] in declared)
     else:
         yield from declared.values()
@@ -95,8 +96,10 @@ def _entry(edge: Edge, gateway: str, endpoints: Iterable[Endpoint], world: World
 
 
 def _keys(gateway: Ref, world: World) -> tuple[TokenKey, ...]:
-    """Return the keys that a gateway signs with; none where the Secret is not its own, so that all
-    it hands on is refused.
+    """Return the public keys of a gateway.
+
+    There are none if the gateway does not own the Secret, so that targets reject all its
+    deliveries.
     """
     known = world.signing.of(gateway)
     identity = world.registry.identities[gateway]
@@ -108,7 +111,7 @@ def _jwk(key: TokenKey) -> Mapping[str, str]:
 
 
 def _standing(document: Mapping[str, Any], gateway: str, port: str) -> tuple[Endpoint, ...]:
-    """Return the endpoints that a document has of a gateway for a port."""
+    """Return the endpoints that a document lists for a gateway on a port."""
     return tuple(
         (each.endpoint, each.path, each.workflow)
         for each in listed_in(document)

@@ -1,1 +1,1 @@
-"""NetworkPolicies: of a workload, of a broker, and the rules they are made of."""
+"""NetworkPolicies of workloads and brokers, and the rules that they consist of."""

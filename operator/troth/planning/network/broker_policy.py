@@ -1,7 +1,7 @@
-"""The NetworkPolicy at a broker: who has a grant there gets to its pods.
+"""The NetworkPolicy of a broker: it admits identities that have a grant at the broker.
 
-It takes in nobody else but Troth and the broker's own pods. Whatever else has to reach them, a
-monitoring system or clients that Troth does not know, needs a NetworkPolicy of its own beside it.
+It also admits Troth and the broker's own pods, and denies everything else. Other clients, such as a
+monitoring system or clients unknown to Troth, need an additional NetworkPolicy.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,12 +34,12 @@ from troth.world.world import World
 
 TYPE = "NetworkEnforced"
 OPERATOR = LabelSelector(match_labels={"troth.dev/component": "operator"})
-"""The operator's own pods in its namespace, as the chart labels them."""
+"""Selector of the operator's pods in its namespace; the chart sets the label."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerNetwork:
-    """The network's share of a broker's plan: how it stands, what to do, when to look again."""
+    """Network part of a broker's plan: condition, steps, and when to reconcile again."""
 
     verdict: Verdict
     steps: tuple[Step, ...] = ()
@@ -49,7 +49,7 @@ class BrokerNetwork:
 def plan_broker_network(
     broker: MessageBroker, grants: BrokerGrants, world: World, now: datetime
 ) -> BrokerNetwork:
-    """Return what becomes of the NetworkPolicy at a broker at which this is granted."""
+    """Return the plan for the NetworkPolicy of a broker with these grants."""
     ref = broker_policy_ref(broker.ref)
     standing, seen = world.policies.get(ref), world.foreign.get(("NetworkPolicy", ref))
     fault = unsupported(broker)
@@ -79,10 +79,11 @@ def plan_broker_network(
 def broker_policy(
     broker: MessageBroker, workload: BrokerWorkload, grants: BrokerGrants, world: World
 ) -> Manifest:
-    """Return the NetworkPolicy at a broker: its pods on all ports, Troth and those who have a grant
-    on the ports for clients, and nobody else.
+    """Return the NetworkPolicy of a broker.
 
-    Of those whose grants are unsettled what was open stays open, and nothing opens.
+    It admits the broker's own pods on all ports, and Troth and the identities that have a grant on
+    the client ports. For identities whose grants are unsettled, open ports stay open and no new one
+    opens.
     """
     clients = list(_clients(broker, workload, grants, world))
     spec = spec_of(
@@ -118,10 +119,10 @@ def _clients(
 
 
 def _staying(broker: MessageBroker, grants: BrokerGrants, world: World) -> set[Ref]:
-    """Return the identities of whom what stands stays, besides those that have a live grant.
+    """Return the identities without a live grant whose open ports stay open.
 
-    Of one that cannot be read, or may be named by a policy that cannot be, it is not known what it
-    has.
+    These have a retained or suspended grant, or their grants are unknown because the identity, or a
+    policy that may name it, cannot be read.
     """
     unknown = undecided(world.registry, world.brokers.messaging)
     return (_identities(broker, grants.staying) | unknown) - _identities(broker, grants.live)

@@ -1,4 +1,4 @@
-"""Which brokers' pods an identity may reach: those at which it has a grant."""
+"""The brokers whose pods an identity may reach: those at which it has a grant."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from troth.world.world import World
 class Reach:
     """The brokers in the cluster at which an identity has grants, sorted.
 
-    The network is open to those of `live`. To those of `staying` nothing opens and what stands
-    stays: a grant is suspended, or outlives its policy, or the broker is not kept as declared now.
-    `unread` are the brokers that cannot be read and may be among the latter.
+    The network is open to the brokers in `live`. To those in `staying`, open ports stay open and no
+    new one opens: a grant is suspended or outlives its policy, or Troth does not enforce the
+    broker. `unread` are the brokers that cannot be read and may belong to `staying`.
     """
 
     live: tuple[MessageBroker, ...]
@@ -30,12 +30,12 @@ class Reach:
 
     @property
     def unsettled(self) -> bool:
-        """Whether anything stays only because it stands."""
+        """Whether any port stays open only because it is open now."""
         return bool(self.staying or self.unread)
 
 
 def reach_of(identity: Ref, world: World) -> Reach:
-    """Return which brokers' pods an identity may reach."""
+    """Return the brokers whose pods an identity may reach."""
     messaging = world.brokers.messaging
     live: set[Ref] = set()
     staying = set(_outliving(identity, world))
@@ -57,12 +57,12 @@ def reach_of(identity: Ref, world: World) -> Reach:
 
 
 def _is_kept(broker: MessageBroker) -> bool:
-    """Say whether a broker, and the network around it, is kept as declared."""
+    """Return whether Troth enforces what is declared for a broker, including its network."""
     return broker.spec.mode is BrokerMode.ENFORCE and unsupported(broker) is None
 
 
 def _inside(brokers: set[Ref], world: World) -> Iterator[MessageBroker]:
-    """Yield the brokers whose pods are described, which those outside the cluster are not."""
+    """Yield the brokers that declare a workload. Those outside the cluster declare none."""
     for ref in sorted(brokers):
         broker = world.brokers.messaging.brokers[ref]
         if broker.spec.workload is not None:
@@ -70,7 +70,7 @@ def _inside(brokers: set[Ref], world: World) -> Iterator[MessageBroker]:
 
 
 def _outliving(identity: Ref, world: World) -> Iterator[Ref]:
-    """Yield the brokers at which an identity has a grant whose policy is gone or going."""
+    """Yield the brokers at which an identity has a grant whose policy is deleted or terminating."""
     for ref, broker in world.brokers.messaging.brokers.items():
         ledger, principal = world.brokers.ledger(ref), principal_of(broker, identity)
         retained = ledger.retained if ledger is not None else ()

@@ -1,12 +1,12 @@
-"""The NetworkPolicy compiler: from live edges and declared exceptions to one policy a workload.
+"""The NetworkPolicy compiler: from live edges and declared exceptions to one policy per workload.
 
-What is compiled keeps to what every enforcer agrees on: numbers for named ports, and a rule of
-its own for every CIDR block (enforcers that put several blocks of a rule into one set let one
-block's exceptions punch holes into the others). One rule per peer, so that a rule can be told
-apart and kept while its edge is suspended.
+The compiler uses only features on which all enforcers agree. Ports are numbers, never names. Every
+CIDR block has its own rule, because some enforcers put several blocks of a rule into one set, so
+that one block's exceptions punch holes into the others. Every peer has its own rule, so that the
+compiler can identify and keep a rule while its edge is suspended.
 
-While an edge is suspended, or the workload's own standing is unsettled, what was open stays open
-unless it is taken back, and nothing opens. See docs/decisions/0032-remembered-edges.md.
+While an edge is suspended or the workload is unsettled, open ports stay open unless they are
+revoked, and no new one opens. See docs/decisions/0032-remembered-edges.md.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -47,23 +47,23 @@ from troth.world.facts.objects import Content, Manifest
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The spec of a NetworkPolicy, and the list of the live peers that it was compiled with."""
+    """Spec of a NetworkPolicy, and the list of live peers that it was compiled with."""
 
     spec: Manifest
     live_peers: str = "{}"
 
 
 def compile_policy(situation: Situation) -> Compiled:
-    """Return the workload's NetworkPolicy: deny everything but what is listed."""
+    """Return the workload's NetworkPolicy, which denies everything that it does not list."""
     return _compiled(situation, situation.identity.spec.workload.pod_selector)
 
 
 def keep_open(situation: Situation) -> Compiled:
-    """Return the policy as it stands without what is no longer declared; nothing opens.
+    """Return the existing policy without the parts that are no longer declared. Nothing opens.
 
-    For a workload whose own standing is unsettled. If its pod selector changed meanwhile, what was
-    open stays open to the pods that match both selectors; if none can, the policy denies
-    everything to the newly selected ones.
+    This is for an unsettled workload. If its pod selector has changed, open ports stay open to the
+    pods that match both selectors. If no pod can match both, the policy denies the newly selected
+    pods everything.
     """
     assert situation.existing is not None
     declared = situation.identity.spec.workload.pod_selector
@@ -72,15 +72,15 @@ def keep_open(situation: Situation) -> Compiled:
 
 
 def deny_all(identity: ServiceIdentity) -> Compiled:
-    """Return a policy that denies an identity's pods everything."""
+    """Return a policy that denies an identity's pods all traffic."""
     return Compiled(spec_of(selector(identity.spec.workload.pod_selector), ingress=[], egress=[]))
 
 
 def begin_closed(situation: Situation, *, exceptions: bool) -> Compiled:
-    """Return the policy of a workload whose standing is unsettled and that has none yet.
+    """Return the first policy of an unsettled workload.
 
-    It denies everything but the resolver and, with `exceptions`, the ports for probes and metrics,
-    so far as every trust domain that claims the workload opens them.
+    It denies everything except the resolver and, with `exceptions`, the ports for probes and
+    metrics, each only if every trust domain that claims the workload opens it.
     """
     each = [replace(situation, claims=(claim,)) for claim in situation.claims]
     ingress = _in_all([list(unilateral.exceptions(one)) for one in each]) if exceptions else []
@@ -94,7 +94,7 @@ def begin_closed(situation: Situation, *, exceptions: bool) -> Compiled:
 
 
 def _in_all(alternatives: list[list[Rule]]) -> list[Rule]:
-    """Return what every one of several lists of rules opens."""
+    """Return the rules, by peer and port, that every one of several lists opens."""
     if not alternatives:
         return []
     first, *others = alternatives
@@ -105,7 +105,7 @@ def _in_all(alternatives: list[list[Rule]]) -> list[Rule]:
 
 
 def without_openings(compiled: Compiled, existing: Content) -> Compiled:
-    """Return of a compiled policy only what is open by the policy as it stands."""
+    """Return the part of a compiled policy that the existing policy already opens."""
     sides = {side: existing.content.get(side) or [] for side in ("ingress", "egress")}
     spec = spec_of(
         compiled.spec["podSelector"],
@@ -122,10 +122,10 @@ def without_openings(compiled: Compiled, existing: Content) -> Compiled:
 
 
 def closing_policy(situation: Situation) -> Compiled:
-    """Return the policy without what cannot be compiled, for when `compile_policy` raises.
+    """Return the policy without the parts that cannot be compiled, for when `compile_policy` fails.
 
-    Every part, and every peer, is compiled apart from the others. Nothing is in it that does not
-    stand, except where no policy does.
+    Every part and every peer is compiled in isolation. The result opens nothing that an existing
+    policy does not open.
     """
     existing = situation.existing
     declared = situation.identity.spec.workload.pod_selector
@@ -141,10 +141,10 @@ _Part = TypeVar("_Part")
 
 
 class _Run(Protocol):
-    """How a part of a policy is compiled."""
+    """Function that compiles one part of a policy."""
 
     def __call__(self, part: Callable[[], Iterable[_Part]]) -> list[_Part]:
-        """Return the rules of a part."""
+        """Return the rules of `part`."""
 
 
 def _all_of(part: Callable[[], Iterable[_Part]]) -> list[_Part]:
@@ -152,10 +152,10 @@ def _all_of(part: Callable[[], Iterable[_Part]]) -> list[_Part]:
 
 
 def _or_nothing(part: Callable[[], Iterable[_Part]]) -> list[_Part]:
-    """Return the rules of a part, none where it raises."""
+    """Return the rules of a part, none if it raises an exception."""
     try:
         return list(part())
-    except Exception:  # noqa: BLE001 - what cannot be told to be declared is closed
+    except Exception:  # noqa: BLE001 - fail closed on any error
         return []
 
 
@@ -193,10 +193,10 @@ def _compiled(situation: Situation, pods: LabelSelector, run: _Run = _all_of) ->
 
 
 def _left_out(situation: Situation, standing: CurrentPolicy) -> LabelSelector:
-    """Return which pods the rules leave out as the workload's own.
+    """Return the selector of the workload's own pods, which the rules leave out.
 
-    They stay the same while the workload is unsettled: else a change of its pod selector would
-    change rules that are open.
+    The selector stays the same while the workload is unsettled. Otherwise a change of the pod
+    selector would change open rules.
     """
     declared = situation.identity.spec.workload.pod_selector
     if situation.settled or situation.existing is None:
@@ -210,7 +210,7 @@ def _others(
     rules: Callable[[Situation], Iterable[Rule]],
     direction: str,
 ) -> Iterator[Rule]:
-    """Yield the rules that need no consent; of an unsettled workload, what of them is open."""
+    """Yield the rules that need no consent; for an unsettled workload, only their open parts."""
     if situation.settled:
         yield from rules(situation)
         return
@@ -220,7 +220,7 @@ def _others(
 
 
 def _with_pods(situation: Situation, pods: LabelSelector) -> Situation:
-    """Return the situation of a workload with these pods."""
+    """Return the situation with the workload's pod selector replaced by `pods`."""
     identity = situation.identity
     workload = identity.spec.workload.model_copy(update={"pod_selector": pods})
     spec = identity.spec.model_copy(update={"workload": workload})
@@ -230,7 +230,7 @@ def _with_pods(situation: Situation, pods: LabelSelector) -> Situation:
 def _edge_rules(
     situation: Situation, standing: CurrentPolicy, side: Side, run: _Run
 ) -> list[PeerRule]:
-    """Return the rules of one side's edges: the live ones, and what stays of the suspended ones."""
+    """Return the rules for one side's live edges, and the open parts of its suspended edges."""
     me, inbound = situation.identity.ref, side is Side.FROM
     by_peer: dict[Ref, list[Edge]] = {}
     for edge in situation.edges:
@@ -257,7 +257,7 @@ def _peer_rules(
 def _ports(
     situation: Situation, edges: Iterable[Edge], without: Iterable[Edge] = ()
 ) -> dict[str, Pair | None]:
-    """Return the ports of edges by name; the number is None where the callee cannot be read."""
+    """Return the ports of edges by name; None for a port whose callee cannot be read."""
     ports: dict[str, Pair | None] = {}
     for edge in edges:
         callee = situation.peers.get(edge.callee)
@@ -274,7 +274,7 @@ def _merged(
     live: Mapping[str, Pair | None],
     kept: Iterable[PeerRule],
 ) -> Iterator[PeerRule]:
-    """Yield one rule for each description of a peer's pods."""
+    """Yield one rule for each NetworkPolicy peer, with its live and kept ports."""
     rules: list[tuple[Manifest, dict[str, Pair]]] = []
     opened = {name: pair for name, pair in live.items() if pair is not None}
     if opened and pods is not None:
@@ -290,7 +290,7 @@ def _merged(
 
 
 def _broker_rules(situation: Situation, standing: CurrentPolicy) -> Iterator[PeerRule]:
-    """Yield the rules to brokers at which there is a grant, and what stays of those to others."""
+    """Yield the rules to brokers with a live grant, and the open parts of rules to others."""
     reach = situation.reach
     staying = [*reach.staying]
     for broker in reach.live:
@@ -309,16 +309,16 @@ def _broker_rules(situation: Situation, standing: CurrentPolicy) -> Iterator[Pee
 
 
 def _described(broker: MessageBroker) -> BrokerWorkload:
-    """Return the pods of a broker that is reached, which are described."""
+    """Return the workload of a broker in `Reach`, which always declares one."""
     assert broker.spec.workload is not None
     return broker.spec.workload
 
 
 def _issuer(situation: Situation, callees: Collection[Ref]) -> Iterator[Rule]:
-    """Yield the way to the issuer, for who needs tokens or starts transactions.
+    """Yield the rules to the issuer, if the workload needs tokens or starts transactions.
 
-    `callees` are those to which the policy opens the way. While every edge that needs tokens is
-    suspended, the way to the issuer stays if it is open.
+    `callees` are the callees that the policy opens. While all edges that need tokens are suspended,
+    a rule to the issuer stays if it is open.
     """
     me, starts = situation.identity, situation.identity.spec.starts_transactions is not None
     asking = {ref for ref in callees if _asks_for_tokens(situation, ref)}

@@ -1,10 +1,9 @@
-"""Peers without an identity, as NetworkPolicies describe them.
+"""NetworkPolicy peers for clients without an identity.
 
-A workload's own pods are left out of every such description. They gain nothing by it, for their
-egress to each other is closed; but some enforcers (kube-router 2.1) take a policy's ingress rule
-for leave to go out as well where the policy selects both ends, and would open one replica to
-another. What is left out must be said in labels, so a CIDR that covers the pods themselves cannot
-be narrowed so.
+Every such peer excludes the workload's own pods. The workload loses nothing, because egress between
+its pods is closed. But some enforcers (kube-router 2.1) apply an ingress rule to egress too if the
+policy selects both ends, and would open one replica to another. Only labels can express the
+exclusion, so a CIDR that covers the workload's own pods is not narrowed.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,7 +24,7 @@ _OPPOSITES = {
 
 
 def selector(declared: LabelSelector) -> Manifest:
-    """Return a label selector as Kubernetes objects carry it, without empty parts."""
+    """Return a label selector in its Kubernetes form, without empty fields."""
     written: Manifest = {}
     if declared.match_labels:
         written["matchLabels"] = dict(declared.match_labels)
@@ -39,7 +38,7 @@ def selector(declared: LabelSelector) -> Manifest:
 
 
 def pods_in(namespace: str, pods: LabelSelector) -> Manifest:
-    """Return a peer: these pods of that namespace."""
+    """Return the NetworkPolicy peer for these pods of a namespace."""
     return {
         "namespaceSelector": {"matchLabels": {NAMESPACE_NAME: namespace}},
         "podSelector": selector(pods),
@@ -47,7 +46,7 @@ def pods_in(namespace: str, pods: LabelSelector) -> Manifest:
 
 
 def unverified_peers(identity: ServiceIdentity, declared: Unverified) -> Iterator[Manifest]:
-    """Yield the peers that an unverified one stands for, the workload's own pods left out."""
+    """Yield the NetworkPolicy peers of an `unverified` entry, without the workload's own pods."""
     if declared.cidrs is not None:
         for cidr in declared.cidrs:
             yield {"ipBlock": {"cidr": cidr}}
@@ -70,7 +69,7 @@ def unverified_peers(identity: ServiceIdentity, declared: Unverified) -> Iterato
 def collectors(
     identity: ServiceIdentity, namespace: str, pods: LabelSelector
 ) -> Iterator[Manifest]:
-    """Yield the peers that collect metrics: pods of a namespace, the workload's own left out."""
+    """Yield the peers that collect metrics: a namespace's pods without the workload's own."""
     if namespace != identity.ref.namespace:
         yield pods_in(namespace, pods)
         return
@@ -83,7 +82,7 @@ def _selects_own(identity: ServiceIdentity, pods: LabelSelector | None) -> bool:
 
 
 def _without_own(identity: ServiceIdentity, pods: LabelSelector | None) -> Iterator[Manifest]:
-    """Yield selectors that together match the pods but for those of the workload itself."""
+    """Yield selectors that together match `pods` except the workload's own pods."""
     if pods is not None and not _selects_own(identity, pods):
         yield selector(pods)
         return
@@ -92,7 +91,7 @@ def _without_own(identity: ServiceIdentity, pods: LabelSelector | None) -> Itera
 
 
 def _opposites(own: LabelSelector) -> Iterable[Requirement]:
-    """Yield the opposite of each thing a selector asks: a pod outside of it meets one of them."""
+    """Yield the opposite of each requirement: a pod that does not match meets at least one."""
     for key, value in own.match_labels.items():
         yield Requirement(key=key, operator=Operator.NOT_IN, values=(value,))
     for asked in own.match_expressions:

@@ -1,11 +1,11 @@
 """The live peers of a NetworkPolicy, remembered in an annotation of that policy.
 
-While an edge or a grant is suspended, Troth keeps open what was open for it. The rules alone do
-not tell: the rule of an unverified peer, of a metrics collector, or one added by hand can look like
-the rule of an edge that was never live. So each policy carries a list of the peers and ports that
-live edges and grants opened. It is written with the rules, in one write.
+While an edge or a grant is suspended, Troth keeps its open ports open. The rules alone do not show
+which ports these are: the rule of an unverified peer, of a metrics collector, or one added by hand
+can look like the rule of an edge that was never live. So each policy carries a list of the peers
+and ports that live edges and grants opened. Troth writes the list and the rules in one write.
 
-A list that is absent, too long or malformed remembers nothing, and what is suspended closes.
+If the list is absent, too long or malformed, it remembers nothing, and suspended edges close.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ from troth.trust.selectors import conjunction
 from troth.world.facts.objects import Content, Manifest, canonical
 
 LIMIT = 128 * 1024
-"""Most characters of the list; an object's annotations may have 256 KiB together."""
+"""Maximum characters of the list. All annotations of an object may total 256 KiB."""
 
 
 class Side(StrEnum):
-    """Why a peer is remembered, by the member of the list that has it."""
+    """Why a peer is remembered. The value is the list's member that holds the peer."""
 
     FROM = "from"
     """An inbound edge, or a client of a broker."""
@@ -41,12 +41,12 @@ class Side(StrEnum):
 
     @property
     def direction(self) -> str:
-        """The part of a NetworkPolicy's spec with the rules."""
+        """Field of a NetworkPolicy's spec that holds the rules."""
         return "ingress" if self is Side.FROM else "egress"
 
     @property
     def peers(self) -> str:
-        """The member of a rule that names the peers."""
+        """Field of a rule that names the peers."""
         return "from" if self is Side.FROM else "to"
 
 
@@ -68,7 +68,7 @@ _Peers = dict[
 
 
 class _Text(BaseModel):
-    """The list as the annotation has it."""
+    """List in the form stored in the annotation."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -80,10 +80,10 @@ class _Text(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What an annotation remembers.
+    """Content of the annotation.
 
-    `left_out` selects the pods that rules leave out as the workload's own; None where the policy
-    is for just these pods.
+    `left_out` selects the workload's own pods, which the rules leave out. It is None if the policy
+    selects exactly these pods.
     """
 
     peers: Remembered = field(default_factory=dict)
@@ -91,7 +91,7 @@ class Memory:
 
 
 def read(text: str) -> Memory:
-    """Return what an annotation remembers; nothing if it is too long or malformed."""
+    """Return the content of the annotation, an empty one if the text is too long or malformed."""
     if not text or len(text) > LIMIT:
         return Memory()
     try:
@@ -118,7 +118,7 @@ def _pair(text: str) -> Pair:
 
 
 def fingerprint(peer: Manifest) -> str:
-    """Return what stands for a rule's peer in the list: 128 bits of a SHA-256, in base64url."""
+    """Return the key of a rule's peer in the list: 128 bits of its SHA-256, in base64url."""
     return base64url.encode(hashlib.sha256(canonical(peer)).digest()[:16])
 
 
@@ -138,7 +138,7 @@ class PeerRule:
 
 
 def written(rules: Iterable[PeerRule], left_out: LabelSelector | None = None) -> str:
-    """Return the list of these rules; the last ones are left out of a list that is too long."""
+    """Return the list for these rules as text, without the last rules if it would be too long."""
     shown = list(rules)
     rest = {"leftOut": selector(left_out)} if left_out is not None else {}
     while len(text := canonical(_sides(shown) | rest).decode()) > LIMIT:
@@ -160,15 +160,15 @@ def _texts(ports: Ports) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class CurrentPolicy:
-    """A NetworkPolicy as it stands: what it opens to each single peer, and what it remembers."""
+    """Current NetworkPolicy: the ports it opens to each single peer, and its annotation."""
 
     memory: Memory = field(default_factory=Memory)
     opened: Mapping[tuple[str, str], tuple[Manifest, frozenset[Pair]]] = field(default_factory=dict)
-    """By direction and fingerprint: a peer, and the ports that are open to it."""
+    """Peer and its open ports, by direction and fingerprint of the peer."""
 
     @classmethod
     def of(cls, policy: Content | None) -> "CurrentPolicy":
-        """Return a policy as it stands; nothing where there is none."""
+        """Return the current state of a policy, an empty one if there is no policy."""
         if policy is None:
             return cls()
         spec = policy.content
@@ -176,7 +176,7 @@ class CurrentPolicy:
         for side in (Side.FROM, Side.TO):
             for rule in spec.get(side.direction) or []:
                 peers = rule.get(side.peers) or []
-                if len(peers) != 1:  # added by hand: Troth writes one rule a peer
+                if len(peers) != 1:  # added by hand: Troth writes one rule per peer
                     continue
                 place = side.direction, fingerprint(peers[0])
                 pairs = frozenset(filter(None, map(pair_of, rule.get("ports") or [])))
@@ -185,12 +185,15 @@ class CurrentPolicy:
         return cls(read(policy.live_peers), opened)
 
     def left_out(self, policy: Content) -> LabelSelector | None:
-        """Return which pods the rules of the policy leave out as the workload's own."""
+        """Return the selector of the workload's own pods, which the policy's rules leave out.
+
+        None if the policy's pod selector is invalid.
+        """
         if self.memory.left_out is not None:
             return self.memory.left_out
         try:
             return LabelSelector.model_validate(policy.content.get("podSelector") or {})
-        except ValidationError:  # somebody edited it
+        except ValidationError:  # edited by hand
             return None
 
     def kept(
@@ -200,10 +203,10 @@ class CurrentPolicy:
         pods: LabelSelector | None,
         declared: Mapping[str, Pair | None] | None,
     ) -> Iterator[PeerRule]:
-        """Yield what stays open for a suspended peer: what was live, is open, and is declared.
+        """Yield the rules that stay open for a suspended peer: once live, open now, still declared.
 
-        `pods` are None for a peer that cannot be read. `declared` are the ports by name, a number
-        None where the callee cannot be read; None if no port is known.
+        `pods` is None for a peer that cannot be read. `declared` has the ports by name, with None
+        for a port whose callee cannot be read. It is None if no port is known.
         """
         for mark, ports in sorted(self.memory.peers.get(side, {}).get(ref, {}).items()):
             peer, opened = self.opened.get((side.direction, mark), ({}, frozenset()))
@@ -225,9 +228,9 @@ def _declared(live: Ports, declared: Mapping[str, Pair | None] | None) -> Ports:
 
 
 def _narrowed(peer: Manifest, namespace: str, pods: LabelSelector | None) -> Manifest | None:
-    """Return the peer of a rule that stands, narrowed to the pods that are declared now.
+    """Return the peer of an existing rule, narrowed to the pods that are declared now.
 
-    None if no pod can be both, or the rule is not for pods of that namespace alone.
+    None if no pod can match both selectors, or the rule is not limited to pods of that namespace.
     """
     labels = (peer.get("namespaceSelector") or {}).get("matchLabels")
     if labels != {NAMESPACE_NAME: namespace} or not peer.get("podSelector"):
@@ -239,7 +242,10 @@ def _narrowed(peer: Manifest, namespace: str, pods: LabelSelector | None) -> Man
 
 
 def narrowed_pods(standing: Mapping[str, Any], declared: LabelSelector) -> LabelSelector | None:
-    """Return the selector of pods that match both, the one that stands and the one declared now."""
+    """Return a selector of the pods that match the current and the declared selector.
+
+    None if no pod can match both, or the current selector is invalid.
+    """
     if not standing or standing == selector(declared):  # an empty one selects every pod
         return declared
     try:

@@ -1,4 +1,4 @@
-"""All that the NetworkPolicy of one workload depends on."""
+"""Inputs of the NetworkPolicy compiler for one workload."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from troth.world.facts.objects import Content, Endpoint, Manifest
 
 @dataclass(frozen=True, slots=True)
 class NetworkClaim:
-    """What a trust domain that selects the namespace adds: its network, and its issuer's pods.
+    """Network settings and issuer's pods of a trust domain that selects the namespace.
 
-    `issuer` is None for a trust domain that issues no tokens.
+    `issuer` is None if the trust domain issues no tokens.
     """
 
     network: Network
@@ -25,11 +25,11 @@ class NetworkClaim:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that the policy of one workload depends on.
+    """All inputs of the policy of one workload.
 
-    `peers` has the identity of every peer of an edge that can be read; `existing` is the policy as
-    it stands, None without one; `reach` is to which brokers the workload may go. `claims` has one
-    entry where the workload is `settled`, and else one for each trust domain that claims it.
+    `peers` has the identity of every readable peer of an edge. `existing` is the current policy,
+    None if there is none. `reach` has the brokers that the workload may reach. `claims` has one
+    entry if the workload is `settled`, and otherwise one for each trust domain that claims it.
     """
 
     identity: ServiceIdentity
@@ -42,5 +42,5 @@ class Situation:
     reach: Reach
 
     def rules(self, direction: str) -> list[Rule]:
-        """Return the rules of the policy as it stands: of its `ingress` or its `egress`."""
+        """Return the `ingress` or `egress` rules of the existing policy, none without a policy."""
         return (self.existing.content.get(direction) or []) if self.existing else []

@@ -1,5 +1,7 @@
-"""Rules that one side declares alone, so that they need no consent: exceptions for probes and
-metrics, unverified peers, the resolver, destinations outside the cluster, and the API server.
+"""Rules that need no consent, because one side declares them alone.
+
+These are for probes and metrics, unverified peers, the resolver, destinations outside the cluster,
+and the API server.
 """
 
 from collections.abc import Iterable

@@ -1,5 +1,7 @@
-"""The NetworkPolicies of an identity whose own standing is unsettled: it shares its ServiceAccount
-or its pods, or several trust domains may govern its namespace.
+"""The NetworkPolicies of an unsettled identity.
+
+An identity is unsettled if it shares its ServiceAccount or its pods with another, or if several
+trust domains may govern its namespace.
 """
 
 from troth.planning.identity.view import View
@@ -20,13 +22,13 @@ from troth.world.world import World
 def unsettled_policy(
     view: View, situation: Situation, world: World
 ) -> tuple[Compiled, tuple[Apply, ...]]:
-    """Return the identity's policy, and the steps that must come before it is written.
+    """Return the identity's policy, and the steps that must precede its write.
 
-    Where the pod selector was changed, the policy keeps to the pods that match the old and the new
-    selector. The pods that only the new one matches are denied everything by a second policy.
+    If the pod selector has changed, the policy selects only the pods that match the old and the new
+    selector. A second policy denies everything to the pods that only the new selector matches.
     """
     if view.policy is None and world.registry.invalid_domains:
-        return deny_all(view.identity), ()  # a trust domain that cannot be read may claim it too
+        return deny_all(view.identity), ()  # an unreadable trust domain may claim the namespace too
     if view.policy is None:
         return begin_closed(situation, exceptions=_has_its_own_pods(view, world)), ()
     compiled = keep_open(situation)
@@ -44,7 +46,7 @@ def unsettled_policy(
 
 
 def _has_its_own_pods(view: View, world: World) -> bool:
-    """Say whether it is known that nobody else claims the identity's pods."""
+    """Return whether no other identity claims any of the identity's pods."""
     pods, claimants = view.identity.spec.workload.pod_selector, world.registry.claimants
     return not any(
         overlap(pods, claimants[other].spec.workload.pod_selector)

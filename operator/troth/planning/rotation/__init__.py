@@ -1,1 +1,1 @@
-"""The replacement of credentials: the handover they share, and `CredentialRotation`."""
+"""Rotation of credentials: the handover that all share, and the plan of `CredentialRotation`."""

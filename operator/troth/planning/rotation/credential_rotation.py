@@ -1,7 +1,8 @@
-"""The plan of a `CredentialRotation`: where it stands, and when the next one is due.
+"""Plan of a `CredentialRotation`: its status, and when the next rotation is due.
 
-It changes nothing itself: what it asks for is read by whoever plans its target, from
-`troth.planning.rotation.schedule`. What it tells is read here from the target, a kind at a time.
+The plan has no steps. The plan of the target reads the requests of its rotations, with
+`troth.planning.rotation.schedule`. This module reports the progress of the target, with one
+function for each kind of target.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -55,16 +56,16 @@ PHASES = {
 }
 IDLE = RotationPhase.IDLE
 ORDER = [phase for phase in RotationPhase if phase is not IDLE]
-"""The phases of a handover, as they follow each other."""
+"""Phases of a handover, in their order."""
 ON_ITS_WAY = frozenset({"AwaitingCredential"})
-"""Reasons that pass without a person doing anything."""
+"""Reasons that pass without anybody's action."""
 TERMINATES = "it no longer requests a rotation"
-"""What follows from the deletion of a rotation."""
+"""Consequence of deleting a rotation, for its status."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where the credential of a target stands, or why it cannot be rotated."""
+    """Progress of a target's credential, or why it cannot be rotated."""
 
     phase: CredentialPhase = CredentialPhase.IDLE
     made_at: datetime | None = None
@@ -75,7 +76,7 @@ class Progress:
 
 
 def plan_credential_rotation(key: Key, world: World, moment: Moment) -> Plan:
-    """Return what there is to tell of a rotation, and when to look again."""
+    """Return the plan of a rotation: its status, and when it is due again."""
     now = moment.now
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
@@ -193,12 +194,12 @@ def _token_key_due(domain: TrustDomain, world: World, now: datetime) -> datetime
 
 
 def _least_advanced(phases: Iterable[RotationPhase]) -> CredentialPhase:
-    """Return where the slower of a root and a token key stands, of those under way."""
+    """Return the phase of the least advanced of the handovers that are under way."""
     return PHASES[min((each for each in phases if each in ORDER), key=ORDER.index, default=IDLE)]
 
 
 def _given_asked_for(key: Key, world: World, now: datetime) -> Fault | None:
-    """Return that somebody must give another CA, where one is asked for that Troth cannot make."""
+    """Return a fault if a rotation is due that needs another given CA, which Troth cannot make."""
     domain = world.registry.domains[key.ref.name]
     reference, known = domain.spec.authority.secret_ref, world.authorities.of(domain)
     if reference is None or known is None or known.authority is None or known.prepared:
@@ -214,8 +215,10 @@ def _given_asked_for(key: Key, world: World, now: datetime) -> Fault | None:
 
 
 def _of_service_identity(key: Key, world: World, moment: Moment) -> Progress:
-    """Return where the slowest of an identity's credentials stands: its certificate, those at
-    brokers, and the key that it signs with as a gateway.
+    """Return the combined progress of an identity's credentials.
+
+    They are its certificate, its broker credentials, and the signing key of a webhook gateway.
+    Raises the first error that reading the identity raises.
     """
     identity = world.registry.identities[key.ref]
     isolation = Isolation()
@@ -267,8 +270,9 @@ def _of_webhook_endpoint(key: Key, world: World, moment: Moment) -> Progress:
 
 
 def _together(parts: tuple[Progress, ...]) -> Progress:
-    """Return where credentials stand that are rotated by one word: as far as the slowest of them,
-    and made when the oldest was.
+    """Return the combined progress of credentials that are rotated together.
+
+    The phase is that of the least advanced one under way, and `made_at` that of the oldest.
     """
     made = [each.made_at for each in parts if each.made_at is not None]
     dues = [each.due for each in parts if each.due is not None]

@@ -1,14 +1,20 @@
-"""How a credential is replaced without a gap: the one way, for whatever kind of credential.
+"""Handover: the replacement of a credential without a gap, for every kind of credential.
 
-The next one is prepared beside the one in use (Preparing), reaches everybody who has to verify it
-(Distributing), is put to use (Activating), takes the place of the old one wherever that is still
-used (Reissuing), and only then the old one is dropped (Retiring). What a kind of credential has to
-offer for that is `Credential`: evidence, read from the world each time and remembered nowhere, so
-that a crash at any point is no loss; and the steps to take.
+| phase | what happens |
+| --- | --- |
+| Preparing | the next credential is created beside the active one |
+| Distributing | the next one reaches every verifier |
+| Activating | the next one becomes active |
+| Reissuing | the active one replaces the old one everywhere |
+| Retiring | the old one is dropped, as soon as it is not used any more |
 
-Nobody can see what a program has read. So a step that others rely on waits `settle` after the last
-write it relies on, counted from when this process saw that write on its monotonic clock: a wall
-clock that jumps shortens no wait, and a restart only prolongs it.
+Each kind of credential implements `Credential`: evidence and steps. The evidence is read from the
+world each time and stored nowhere, so a crash at any point loses nothing.
+
+Troth cannot see what a program has read. So a step waits for the propagation delay (`settle`) after
+the last write that it relies on. The wait counts from the time at which this process observed that
+write, on its monotonic clock. A jump of the wall clock shortens no wait, and a restart only
+prolongs it.
 """
 
 from collections.abc import Iterable
@@ -23,7 +29,7 @@ from troth.resources.trust_domain.status import RotationPhase
 
 @dataclass(frozen=True, slots=True)
 class Laggard:
-    """Somebody a handover waits for: who it is in a sentence, and until when at most."""
+    """Something that a handover waits for: a sentence that names it, and a time limit if any."""
 
     sentence: str
     until: datetime | None = None
@@ -38,7 +44,7 @@ class Laggard:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """Where a replacement stands: its phase, the step to take, what blocks it, how long to wait."""
+    """State of a replacement: its phase, its next step, its blockers, and the time to wait."""
 
     phase: RotationPhase
     step: Step | None = None
@@ -47,50 +53,54 @@ class Handover:
 
 
 class Credential(Protocol):
-    """The evidence for one credential, and the steps that hand over to its successor."""
+    """Evidence for one credential, and the steps that hand over to the next one.
+
+    Times are in seconds on the process's monotonic clock (uptime).
+    """
 
     @property
     def settle(self) -> timedelta:
-        """How long readers may take to see a write."""
+        """Propagation delay: the time until readers have seen a write."""
 
     @property
     def overlap(self) -> timedelta:
-        """How long the old one stays good at least after the last has turned to the new one."""
+        """How long the old one stays valid after the last user changed to the new one, at least."""
 
     @property
     def prepared_since(self) -> float | None:
-        """Since when the next one is there, None while there is none."""
+        """When the next one was first observed, None while there is none."""
 
     @property
     def replaced_since(self) -> float | None:
-        """Since when the next one is in use and the old one still good, None otherwise."""
+        """When the active one was first observed, None if there is no old one to retire."""
 
     @property
     def compromised(self) -> bool:
-        """Whether the one in use is known to others: nobody is waited for, and it is not kept."""
+        """Whether the active one is compromised: it is replaced without a wait, and not kept."""
 
     @property
     def old_compromised(self) -> bool:
-        """Whether the one before is known to others: nobody is waited for."""
+        """Whether the old one is compromised: it is retired without a wait."""
 
     def unpublished(self) -> Iterable[Laggard]:
-        """Yield who has to verify the next one and does not have it yet."""
+        """Yield the verifiers that do not have the next one yet."""
 
     def published_since(self) -> Iterable[float]:
-        """Yield since when those who have it do."""
+        """Yield since when each verifier that has the next one has it."""
 
     def still_used(self) -> Iterable[Laggard]:
-        """Yield who still uses the old one."""
+        """Yield the users of the old one."""
 
     def disused_since(self) -> Iterable[float]:
-        """Yield since when those who use the new one do."""
+        """Yield since when each user of the new one uses it."""
 
     def prepare(self) -> Step | None:
-        """Return the step that makes the next one beside the one in use, None if it cannot be."""
+        """Return the step that creates the next one beside the active one, None if impossible."""
 
     def activate(self) -> Step:
-        """Return the step that puts the next one to use, and keeps the old one, unless it is
-        compromised.
+        """Return the step that activates the next one.
+
+        It keeps the old one, unless that is compromised.
         """
 
     def retire(self) -> Step:
@@ -98,7 +108,7 @@ class Credential(Protocol):
 
 
 def hand_over(credential: Credential, *, wanted: bool, moment: Moment) -> Handover:
-    """Return where a handover stands and what to do about it; it begins when it is `wanted`."""
+    """Return the state of a handover, with its next step; it begins if it is `wanted`."""
     if credential.compromised:
         if credential.prepared_since is None:
             return Handover(RotationPhase.PREPARING, credential.prepare())
@@ -113,7 +123,7 @@ def hand_over(credential: Credential, *, wanted: bool, moment: Moment) -> Handov
 
 
 def _towards_use(credential: Credential, since: float, moment: Moment) -> Handover:
-    """Every verifier must have the next one, for long enough, before it is put to use."""
+    """Activate the next one after every verifier has had it for the propagation delay."""
     missing = [
         each for each in credential.unpublished() if each.until is None or moment.now < each.until
     ]
@@ -126,7 +136,7 @@ def _towards_use(credential: Credential, since: float, moment: Moment) -> Handov
 
 
 def _towards_retirement(credential: Credential, since: float, moment: Moment) -> Handover:
-    """Nobody may use the old one, and nobody may have done so until lately."""
+    """Retire the old one once it was unused for the longer of overlap and propagation delay."""
     if credential.old_compromised:
         return Handover(RotationPhase.RETIRING, credential.retire())
     using = [
@@ -148,7 +158,7 @@ def _held_up(
     since: float,
     moment: Moment,
 ) -> Handover:
-    """Name those who lag for longer than anybody should; until then they are only on their way."""
+    """Report laggards as blockers, but only once the propagation delay has passed."""
     on_their_way = _left(moment, credential.settle, (since,))
     if on_their_way > timedelta(0):
         return Handover(phase, wait=on_their_way)
@@ -158,5 +168,5 @@ def _held_up(
 
 
 def _left(moment: Moment, length: timedelta, seen: Iterable[float]) -> timedelta:
-    """Return how long to wait until the last of these sightings is old enough."""
+    """Return the time until the last of these observations is older than `length`."""
     return length - timedelta(seconds=moment.uptime - max(seen, default=0.0))

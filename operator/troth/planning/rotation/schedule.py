@@ -1,4 +1,4 @@
-"""When the declared rotations of a resource ask for a new credential."""
+"""Times at which the CredentialRotations of a resource request a new credential."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -10,17 +10,17 @@ from troth.resources.rotation.windows import next_open
 def due_at(
     rotations: Iterable[CredentialRotation], made_at: datetime, now: datetime
 ) -> datetime | None:
-    """Return when a credential made at `made_at`, a whole second as certificates have it, is to be
-    replaced, None if nobody asks for it.
+    """Return when a credential made at `made_at` is due for rotation, None if no rotation asks.
 
-    A moment that has passed, or is now, means now. One request is answered by one rotation,
-    whoever asked, and as often as it is read: what counts is when the credential was made.
+    `made_at` is a whole second, as in certificates. A time in the past means now. A request is
+    satisfied by any credential made since, so one rotation answers it, however often it is read
+    and even if several CredentialRotations request it.
     """
     return min(_dues(rotations, made_at, now), default=None)
 
 
 def overlap_of(rotations: Iterable[CredentialRotation]) -> timedelta:
-    """Return how long the old credential must stay good beside the new one at least."""
+    """Return how long the old credential must stay valid beside the new one, at least."""
     return max((rotation.spec.overlap for rotation in rotations), default=timedelta(0))
 
 
@@ -38,6 +38,6 @@ def _dues(
 
 
 def _whole(moment: datetime) -> datetime:
-    """Return the first whole second that is not before a moment: what is made then answers it."""
+    """Return a time rounded up to a whole second; a credential made then satisfies the request."""
     whole = moment.replace(microsecond=0)
     return whole if whole == moment else whole + timedelta(seconds=1)

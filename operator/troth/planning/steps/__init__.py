@@ -1,1 +1,1 @@
-"""What a plan consists of: one class for each step, by concern."""
+"""Steps of plans: one class for each kind of step, by concern."""

@@ -10,7 +10,7 @@ from troth.resources.references import Ref
 
 @dataclass(frozen=True, slots=True)
 class CreateRoot(ManifestStep):
-    """A root to make and to keep in a new Secret; never replaces one that is there."""
+    """Create a root in a new Secret, unless a Secret of that name exists."""
 
     trust_domain: str
     algorithm: KeyAlgorithm
@@ -20,9 +20,9 @@ class CreateRoot(ManifestStep):
 
 @dataclass(frozen=True, slots=True)
 class AdoptAuthority(ManifestStep):
-    """A given CA to begin with, to be copied from the Secret `source` into a new one.
+    """Copy a given CA from the Secret `source` into a new Secret, as the first authority.
 
-    `authority` is the fingerprint of the certificate that must be there.
+    `authority` is the fingerprint of the certificate that `source` must hold.
     """
 
     trust_domain: str
@@ -32,7 +32,7 @@ class AdoptAuthority(ManifestStep):
 
 @dataclass(frozen=True, slots=True)
 class PrepareRoot(SecretStep):
-    """The next root, to be put beside the active one in the same Secret."""
+    """Create the next root beside the active one, in the same Secret."""
 
     trust_domain: str
     algorithm: KeyAlgorithm
@@ -42,9 +42,9 @@ class PrepareRoot(SecretStep):
 
 @dataclass(frozen=True, slots=True)
 class CopyAuthority(SecretStep):
-    """The given CA in the Secret `source`, to be put beside the active one as the next.
+    """Copy the given CA from the Secret `source` beside the active one, as the next CA.
 
-    `authority` is the fingerprint of the certificate that must be there.
+    `authority` is the fingerprint of the certificate that `source` must hold.
     """
 
     trust_domain: str
@@ -54,7 +54,10 @@ class CopyAuthority(SecretStep):
 
 @dataclass(frozen=True, slots=True)
 class ActivateRoot(SecretStep):
-    """The next CA takes the active one's place: keys of the Secret that move, and that go."""
+    """Make the next CA active.
+
+    `moves` are keys of the Secret's data to rename, as (from, to). `drops` are keys to remove.
+    """
 
     moves: tuple[tuple[str, str], ...]
     drops: tuple[str, ...] = ()
@@ -62,8 +65,9 @@ class ActivateRoot(SecretStep):
 
 @dataclass(frozen=True, slots=True)
 class DropSlots(SecretStep):
-    """Keys of an authority's Secret that go: the CA before, or one that must not come. Of an
-    issuer's likewise.
+    """Remove keys of the Secret's data of an authority or an issuer.
+
+    They hold the retiring CA or token key, or a next one that must not become active.
     """
 
     slots: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The step that makes and replaces the credential of an identity at a broker."""
+"""Step that issues and rotates the credential of an identity at a broker."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from troth.planning.steps.step import ManifestStep
 
 
 class Turn(StrEnum):
-    """What is done to the credentials in a Secret.
+    """Change to the credentials in a Secret.
 
     ISSUE: a new credential replaces all. PREPARE: the next one is added. ACTIVATE: the next one
     becomes current, and the current one retiring. RETIRE: the retiring one is removed. REFRESH: the
@@ -24,10 +24,10 @@ class Turn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TurnCredential(ManifestStep):
-    """The next turn of the credential in the Secret that `manifest` describes.
+    """Change the credentials in the Secret that `manifest` describes.
 
-    `uid` and `resource_version` are of the Secret as it was seen, empty where there is none: what
-    was made since is not replaced.
+    `uid` and `resource_version` are of the observed Secret, empty if there was none. The step does
+    not replace a Secret that was created or changed since.
     """
 
     uid: str

@@ -1,4 +1,4 @@
-"""Steps at brokers, in the background."""
+"""Steps at brokers, which run in the background."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,12 +11,12 @@ from troth.world.facts.broker import AdminShown, Ledger
 
 @dataclass(frozen=True, slots=True)
 class ObserveBroker(BackgroundStep):
-    """A broker to be looked at, in the background."""
+    """Observe a broker."""
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
-    """A credential that a broker is to be told: whose, where, and the Secret that has it."""
+class CredentialUpload:
+    """Credential to create at a broker: its principal, its slot, and the Secret that holds it."""
 
     principal: str
     slot: Slot
@@ -26,29 +26,30 @@ class Telling:
 
 @dataclass(frozen=True, slots=True)
 class ChangeBroker(BackgroundStep):
-    """What is to be done at a broker, in the background.
+    """Change credentials and rules at a broker.
 
-    The ledger says `before` ere anything is done, and `after` once all of it is.
+    The step writes the ledger `before` ahead of any change, and `after` when all are done.
+    `uploads` are the credentials to create.
     """
 
     before: Ledger
     after: Ledger
-    telling: tuple[Telling, ...] = ()
+    uploads: tuple[CredentialUpload, ...] = ()
     additions: tuple[Rule, ...] = ()
     removals: tuple[Rule, ...] = ()
     revocations: tuple[Place, ...] = ()
     repaired: bool = False
-    """Whether something is put right that was in place before."""
+    """Whether the step restores something that was in place before."""
     without_ledger: bool = False
-    """Whether there is no ledger though there was one, so that nothing is removed."""
+    """Whether the ledger was lost, so that the step removes nothing."""
 
 
 class AdminTurn(StrEnum):
-    """What is done to the credential that administers a broker.
+    """Change to the admin credential of a broker.
 
-    REPLACE: another one is told to the broker, tried, and written into the admin Secret. RETIRE:
-    the one before is revoked. WITHDRAW: the one that Troth made is revoked, for the Secret has
-    another.
+    REPLACE: a new credential is created at the broker, tried, and written into the admin Secret.
+    RETIRE: the previous one is revoked. WITHDRAW: the one that Troth created is revoked, because
+    the admin Secret holds another.
     """
 
     REPLACE = "Replace"
@@ -58,9 +59,9 @@ class AdminTurn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TurnAdmin(BackgroundStep):
-    """The next turn of the credential that administers a broker, in the background.
+    """Change the admin credential of a broker.
 
-    Nothing is done where the admin Secret has another one by now than was `shown`.
+    The step does nothing if the admin Secret no longer holds the credential `shown`.
     """
 
     turn: AdminTurn

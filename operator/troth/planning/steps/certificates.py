@@ -1,4 +1,4 @@
-"""Steps that write the Secret of a key and certificate."""
+"""Steps that write Secrets with a key and certificate."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,13 @@ from troth.resources.references import Ref
 
 @dataclass(frozen=True, slots=True)
 class IssueLeaf(ManifestStep):
-    """A key and certificate to make and to keep in a Secret, whose public part `manifest` has.
+    """Issue a key and certificate into a Secret; `manifest` describes its public part.
 
-    `uid` and `resource_version` are of the Secret as it was seen, empty where there was none: what
-    was issued since is not replaced.
-    `authority` is the fingerprint of the certificate that must sign, kept in `authority_secret`;
-    `reason` and `message` say which check asked for it; `anchors` (PEM) are the roots for the
+    `uid` and `resource_version` are of the observed Secret, empty if there was none. The step does
+    not replace a Secret that was issued or changed since.
+
+    `authority` is the fingerprint of the signing certificate, which `authority_secret` holds.
+    `reason` and `message` name the check that failed. `anchors` (PEM) are the roots for the
     truststore.
     """
 
@@ -34,9 +35,9 @@ class IssueLeaf(ManifestStep):
 
 @dataclass(frozen=True, slots=True)
 class UpdatePublic(ManifestStep):
-    """The public part of a Secret that must be this; its key and certificate stay.
+    """Write the public part of a Secret; its key and certificate stay.
 
-    `over` is as in `Apply`; `drops` names what of the public part goes.
+    `over` is as in `Apply`. `drops` are the keys of the public part to remove.
     """
 
     uid: str

@@ -1,4 +1,4 @@
-"""Steps that apply, remove and change single objects."""
+"""Steps that apply, change and delete single objects."""
 
 from dataclasses import dataclass
 
@@ -10,40 +10,41 @@ from troth.world.world import World
 
 @dataclass(frozen=True, slots=True)
 class Apply(ManifestStep):
-    """An object that must exist with exactly this content.
+    """Apply an object, so that it exists with exactly this content.
 
-    Content that keeps a part of what stood there is written only `over` that resource version, for
-    else it could bring back what was taken away since; empty for any.
+    `over` is the only resource version that the step may overwrite, empty for any. Content that
+    keeps a part of the observed object needs it: it could restore something that was removed since.
     """
 
     over: str = ""
 
     def known(self, world: World) -> Content | None:
-        """Return the facts of the object, as the world has it."""
+        """Return the facts of the observed object, None if it does not exist."""
         kind, ref = self.target
         facts = world.policies if kind == "NetworkPolicy" else world.bundles
         return facts.get(ref)
 
     def is_done(self, world: World) -> bool:
-        """Say whether the object is as it must be, in what Troth owns of it."""
+        """Return whether the object matches the manifest, in the parts that Troth owns."""
         fact = self.known(world)
         return fact is not None and not differs(self.manifest, fact)
 
 
 @dataclass(frozen=True, slots=True)
 class Remove(ObjectStep):
-    """An object of Troth's that must not exist; `uid` says which one was meant."""
+    """Delete an owned object; another object of the same name, with another `uid`, stays."""
 
     def is_done(self, world: World) -> bool:
-        """Say whether the object is deleted and only waits for its finalizers."""
+        """Return whether the object is already being deleted and waits for its finalizers."""
         return world.is_leaving(self.kind, self.ref)
 
 
 @dataclass(frozen=True, slots=True)
 class Restart(ObjectStep):
-    """A workload whose pods are to be replaced, if it still is the one that was seen.
+    """Restart the pods of a workload, if it is unchanged since it was observed.
 
-    `evidence` says what its Secret holds now, and is kept in its pod template.
+    `evidence` describes the content of the workload's Secret. The step writes it into the pod
+    template.
     """
 
     resource_version: str
@@ -53,9 +54,9 @@ class Restart(ObjectStep):
 
 @dataclass(frozen=True, slots=True)
 class SetFinalizers(ObjectStep):
-    """The finalizers that a resource is to have, if it still is as it was seen."""
+    """Set the finalizers of a resource, if it is unchanged since it was observed."""
 
     resource_version: str
     finalizers: tuple[str, ...]
     warning: str = ""
-    """What a person should hear of, because it could not be undone; empty for nothing."""
+    """Warning about something that could not be undone, empty for none."""

@@ -1,4 +1,4 @@
-"""Steps that create and replace keys that sign tokens, and what issuers work from."""
+"""Steps that create and replace token signing keys, and update the issuers' public data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,23 +10,23 @@ from troth.world.observation.signing_keys import ISSUERS, Slots
 
 @dataclass(frozen=True, slots=True)
 class CreateTokenKey(ManifestStep):
-    """A key that signs tokens, to make and to keep in a new Secret; never replaces one there."""
+    """Create a token signing key in a new Secret, unless a Secret of that name exists."""
 
     slots: Slots = ISSUERS
 
 
 @dataclass(frozen=True, slots=True)
 class PrepareTokenKey(SecretStep):
-    """The next key that signs tokens, to be put beside the active one in the same Secret."""
+    """Create the next token signing key beside the active one, in the same Secret."""
 
     slots: Slots = ISSUERS
 
 
 @dataclass(frozen=True, slots=True)
 class ActivateTokenKey(SecretStep):
-    """The next key takes the active one's place.
+    """Make the next token signing key active.
 
-    `retiring` is the public half of the active one as a JWK, None where it is not to be kept.
+    `retiring` is the public half of the active key to keep, as a JWK, None to drop it.
     """
 
     retiring: Mapping[str, str] | None
@@ -35,7 +35,7 @@ class ActivateTokenKey(SecretStep):
 
 @dataclass(frozen=True, slots=True)
 class UpdateIssuer(SecretStep):
-    """What an issuer works from beside its keys, all of it public, that must be this."""
+    """Write an issuer's public data, such as its view and its bundle; its keys stay."""
 
     data: Mapping[str, bytes] = field(repr=False)
 

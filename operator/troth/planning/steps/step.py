@@ -1,6 +1,6 @@
-"""What every step has in common, and the fields that several share.
+"""Base classes of steps.
 
-A step carries its target, and says whether the world shows it as done.
+A step names its target, and can tell from the world whether it is done.
 """
 
 from abc import ABC, abstractmethod
@@ -11,45 +11,45 @@ from troth.world.facts.objects import Manifest
 from troth.world.world import World
 
 Target = tuple[str, Ref]
-"""The kind and place of an object."""
+"""Kind and place of an object."""
 
 
 class _Step(ABC):
-    """One thing that a plan asks for."""
+    """One change that a plan requests."""
 
     __slots__ = ()
 
     @property
     @abstractmethod
     def target(self) -> Target:
-        """The object that the step writes, removes, or works at."""
+        """Object that the step writes, deletes, or works at."""
 
-    def is_done(self, world: World) -> bool:  # noqa: ARG002 - most steps ask for a change
-        """Say whether the world shows the step as done, if it says how an object is to be."""
+    def is_done(self, world: World) -> bool:  # noqa: ARG002 - for those that need it
+        """Return whether the world shows that the step is done, False if it cannot show that."""
         return False
 
 
 class WriteStep(_Step):
-    """A step at the API server. Its handler is in `STEP_HANDLERS`."""
+    """Step at the API server. Its handler is in `STEP_HANDLERS`."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestStep(WriteStep):
-    """A step that writes the object that a manifest describes, at least in part."""
+    """Step that writes all or part of the object that a manifest describes."""
 
     manifest: Manifest = field(repr=False)
 
     @property
     def target(self) -> Target:
-        """The object that is written."""
+        """Object that the step writes."""
         return self.manifest["kind"], Ref.of(self.manifest)
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectStep(WriteStep):
-    """A step upon an object that exists; `uid` says which one was meant."""
+    """Step on an existing object, which must have this `uid`."""
 
     kind: str
     ref: Ref
@@ -57,13 +57,13 @@ class ObjectStep(WriteStep):
 
     @property
     def target(self) -> Target:
-        """The object that is changed or removed."""
+        """Object that the step changes or deletes."""
         return self.kind, self.ref
 
 
 @dataclass(frozen=True, slots=True)
 class SecretStep(WriteStep):
-    """A step upon a Secret that exists, if it still is as it was seen."""
+    """Step on an existing Secret, if it is unchanged since it was observed."""
 
     ref: Ref
     uid: str
@@ -71,19 +71,19 @@ class SecretStep(WriteStep):
 
     @property
     def target(self) -> Target:
-        """The Secret that is changed."""
+        """Secret that the step changes."""
         return "Secret", self.ref
 
 
 @dataclass(frozen=True, slots=True)
 class BackgroundStep(_Step):
-    """A step at a broker, in the background. Its handler is in `BROKER_HANDLERS`."""
+    """Step at a broker, in the background. Its handler is in `BROKER_HANDLERS`."""
 
     broker: Ref
 
     @property
     def target(self) -> Target:
-        """The MessageBroker that is worked at."""
+        """MessageBroker that the step works at."""
         return "MessageBroker", self.broker
 
 

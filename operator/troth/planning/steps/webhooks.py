@@ -1,4 +1,4 @@
-"""Steps that a WebhookEndpoint asks for."""
+"""Steps in the plan of a WebhookEndpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,10 +13,11 @@ from troth.world.world import World
 
 @dataclass(frozen=True, slots=True)
 class TurnWebhookKeys(ManifestStep):
-    """Keys that Troth makes for the sender of a webhook: one to add, by its id, and some to drop.
+    """Create and drop signing keys for the sender of a webhook.
 
-    `uid` and `resource_version` are of the Secret as it was seen, empty where there is none; `made`
-    is when those were made that stay.
+    `adds` is the ID of the key to create, and `drops` are those of the keys to drop. `made` is when
+    each key that stays was made, by ID. `uid` and `resource_version` are of the observed Secret,
+    empty if there is none.
     """
 
     uid: str
@@ -29,10 +30,10 @@ class TurnWebhookKeys(ManifestStep):
 
 @dataclass(frozen=True, slots=True)
 class CompileEndpoint(ManifestStep):
-    """An endpoint as its gateway must have it: a document, and keys of the Secret `source`.
+    """Write an endpoint's configuration for its gateway: a document and keys of Secret `source`.
 
-    `keys` are the fingerprints of the keys by their ids: others are not copied. `listed` is the
-    fingerprint of what its target has been told, empty while that is to be waited for.
+    `keys` are the fingerprints of the keys to copy, by ID. `listed` is the fingerprint of what the
+    target has listed for at least the propagation delay, otherwise empty.
     """
 
     document: str = field(repr=False)
@@ -41,13 +42,13 @@ class CompileEndpoint(ManifestStep):
     listed: str
 
     def is_done(self, world: World) -> bool:
-        """Say whether the gateway has just what it must have."""
+        """Return whether the observed configuration matches."""
         _, ref = self.target
         known = world.webhooks.compiled.get(ref)
         return known is not None and self.matches(known)
 
     def matches(self, known: CompiledSecret) -> bool:
-        """Say whether a compiled endpoint is as it must be."""
+        """Return whether a written configuration equals this one."""
         labels = self.manifest["metadata"]["labels"]
         return (
             known.intact

@@ -1,1 +1,1 @@
-"""The plan of a `TrustDomain`: its authority, root rotation, token keys and issuer."""
+"""Plan of a `TrustDomain`: its authority, root rotation, token keys and issuer."""

@@ -1,4 +1,4 @@
-"""A trust domain's authority: there, good, and replaced in time."""
+"""Plan of a trust domain's authority: create or adopt it, check it, and rotate it in time."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,17 +27,17 @@ TYPE = "AuthorityReady"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a trust domain's plan: how it stands, and what to do."""
+    """One part of a trust domain's plan: its verdict and its steps."""
 
     verdict: Verdict
     steps: tuple[Step, ...] = ()
 
 
 def plan_authority(domain: TrustDomain, world: World, now: datetime) -> Part:
-    """Return how the authority stands, and how to come by one where there is none.
+    """Return the authority's verdict, and the step that creates or adopts one if there is none.
 
-    What Troth signs with is always a Secret of its own. A given CA is copied there, so that one
-    that is replaced can take over step by step; the given Secret itself is never written.
+    Troth always signs with the CA in a Secret of its own. It copies a given CA there, so that a
+    replacement can take over step by step. It never writes the given Secret.
     """
     known, ref = world.authorities.of(domain), world.authorities.ref(domain)
     if known is not None and not is_child(known.secret, domain):
@@ -51,7 +51,7 @@ def plan_authority(domain: TrustDomain, world: World, now: datetime) -> Part:
 
 
 def plan_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover:
-    """Return where the replacement of the authority stands, and its next step."""
+    """Return the state of the authority's rotation, and its next step."""
     known = world.authorities.of(domain)
     if known is None or known.authority is None or not is_child(known.secret, domain):
         return Handover(RotationPhase.IDLE)
@@ -66,7 +66,7 @@ def _foreign(ref: Ref) -> Verdict:
 def _given_fault(
     domain: TrustDomain, known: KnownAuthority | None, world: World, now: datetime
 ) -> Verdict | None:
-    """Return what is wrong with the CA that is given, where one is."""
+    """Return what is wrong with the given CA, None if it is usable or no CA is given."""
     reference = domain.spec.authority.secret_ref
     if reference is None:
         return None
@@ -98,9 +98,9 @@ def _given_fault(
 
 
 def _begin(domain: TrustDomain, world: World, ref: Ref, now: datetime) -> Part:
-    """Come by an authority, unless there once was one.
+    """Create or adopt an authority, unless the trust domain had another one before.
 
-    One that once was is never replaced unasked: every leaf out there chains to it.
+    Troth never replaces a lost authority by itself, because every issued leaf chains to it.
     """
     given = world.authorities.given_to(domain)
     if _there_was_another(domain, world, given.authority if given else None):
@@ -125,9 +125,9 @@ def _begin(domain: TrustDomain, world: World, ref: Ref, now: datetime) -> Part:
 
 
 def _there_was_another(domain: TrustDomain, world: World, given: Authority | None) -> bool:
-    """Whether leaves may be out there that chain to another authority than the given one.
+    """Return whether leaves may exist that chain to another authority than the given one.
 
-    Remembered by the status; or, where that was lost in a restore, by the bundles.
+    The status records the authority. If a restore lost the status, the bundles do.
     """
     active = [each for each in domain.status.authorities if each.state is AuthorityState.ACTIVE]
     if given is None:

@@ -1,4 +1,4 @@
-"""Who may have which tokens of an issuer: its callers, put together from their live edges."""
+"""Callers of an issuer, and the tokens that their live edges allow each of them."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,15 +19,15 @@ from troth.trust.scopes import scopes_between
 from troth.world.world import World
 
 CurrentView = Mapping[str, Mapping[str, Any]]
-"""The callers of the view as it stands, by SPIFFE ID."""
+"""Callers in the current view, by SPIFFE ID."""
 
 
 @dataclass(slots=True)
 class _Caller:
-    """What one caller may have, as it is put together.
+    """Builder of one caller's entry in the view.
 
-    `standing` is its part of the view as it stands. One that is not `firm` cannot be told to be who
-    it says, and gets nothing that it does not have already.
+    `standing` is the caller's entry in the current view. A caller is `firm` if its SPIFFE ID
+    is certainly its own and the view may grow; any other gets nothing that it does not have there.
     """
 
     spiffe_id: str
@@ -37,29 +37,29 @@ class _Caller:
     audiences: dict[str, tuple[frozenset[str], int]] = field(default_factory=dict)
 
     def grant(self, audience: str, scopes: Iterable[str], lifetime: int) -> None:
-        """Add scopes for an audience; of several lifetimes the shortest counts."""
+        """Add scopes for an audience; the shortest lifetime wins."""
         had, length = self.audiences.get(audience, (frozenset(), lifetime))
         self.audiences[audience] = had.union(scopes), min(length, lifetime)
 
     def keep(self, audience: str, scopes: Collection[str]) -> None:
-        """Keep of these scopes those that the view has for an audience, if it has any."""
+        """Grant those of these scopes that the current view already grants for an audience."""
         match self.had.get(audience):
             case {"scopes": list(had), "lifetime": int(lifetime)}:
                 self.grant(audience, (each for each in had if each in scopes), lifetime)
 
     def absorb(self, other: "_Caller") -> None:
-        """Take over what another identity of the same name may have."""
+        """Add the grants of another identity with the same SPIFFE ID."""
         for audience, (scopes, lifetime) in other.audiences.items():
             self.grant(audience, scopes, lifetime)
 
     @property
     def had(self) -> Mapping[str, Any]:
-        """The audiences that it has in the view as it stands."""
+        """Audiences of the caller in the current view."""
         audiences = self.standing.get("audiences")
         return audiences if isinstance(audiences, dict) else {}
 
     def entry(self) -> dict[str, Any]:
-        """Return its part of the view."""
+        """Return the caller's entry in the view."""
         entry: dict[str, Any] = {
             "audiences": {
                 audience: {"scopes": sorted(scopes), "lifetime": lifetime}
@@ -95,11 +95,11 @@ def callers_of(
     isolation: Isolation,
     growing: bool = True,
 ) -> dict[str, Any]:
-    """Return what each caller of a trust domain may have, by SPIFFE ID, sorted.
+    """Return the entry of each caller of a trust domain, by SPIFFE ID, sorted.
 
-    One that is not `growing` has nothing that `standing` has not. What was worked out of an
-    identity and its peers is used again until one of them changes. A caller whose part raises has
-    nothing.
+    If not `growing`, nothing is granted that the current view, `standing`, does not grant. An
+    identity's entry is cached until the identity or one of its peers changes. A caller whose entry
+    raises an error gets no grants.
     """
     registry, known = world.registry, world.tokens.entries
     as_ever = growing and not registry.invalid_identities
@@ -130,10 +130,10 @@ def callers_of(
 def _member(
     domain: TrustDomain, registry: Registry, ref: Ref, standing: CurrentView, *, growing: bool
 ) -> "_Caller | None":
-    """Return an identity of a trust domain that has a certificate to show to its issuer.
+    """Return an identity as a caller of the issuer, None if it cannot be one.
 
-    One that also another domain claims, or that shares its name with another identity, is one only
-    if the view has it already.
+    A caller needs a certificate to authenticate with. An identity that several domains claim, or
+    that shares its SPIFFE ID with another, counts only if the current view lists it.
     """
     identity = registry.identities[ref]
     if identity.spec.authentication.certificate is None:
@@ -155,13 +155,13 @@ def _judged(
     *,
     growing: bool,
 ) -> "tuple[_Caller | None, bool]":
-    """Return a caller with what it may have, and whether one of its edges is suspended."""
+    """Return a caller with its grants, and whether one of its edges is suspended."""
     caller = _member(domain, registry, ref, standing, growing=growing)
     return caller, caller is not None and _grant_all(caller, registry, ref, now)
 
 
 def _grant_all(caller: "_Caller", registry: Registry, ref: Ref, now: datetime) -> bool:
-    """Grant a caller what its edges come to; say whether one of them is suspended."""
+    """Grant a caller what its edges allow; return whether one of them is suspended."""
     assert caller.identity is not None
     ports: dict[Ref, dict[EdgeState, set[str]]] = {}
     for edge in edges_from(registry, ref, now, among=registry.takes_tokens):
@@ -183,7 +183,7 @@ def _grant_all(caller: "_Caller", registry: Registry, ref: Ref, now: datetime) -
 
 
 def _audiences(registry: Registry, callee: Ref) -> list[str]:
-    """Return the audience of a callee; several while several domains claim its namespace."""
+    """Return the audience of a callee, one for each trust domain that claims its namespace."""
     identity = registry.identities[callee]
     account = identity.spec.workload.service_account_name
     return sorted(
@@ -194,16 +194,16 @@ def _audiences(registry: Registry, callee: Ref) -> list[str]:
     )
 
 
-# What cannot be read
+# Unreadable identities
 
 
 def _unreadable(
     domain: TrustDomain, registry: Registry, standing: CurrentView
 ) -> dict[str, _Caller]:
-    """Return the callers of the view that may be identities which cannot be read, by name.
+    """Return the callers in the current view that may be unreadable identities, by SPIFFE ID.
 
-    Such a one is known by its namespace alone, so every caller from there is kept that is nobody
-    else, with the audiences of those that still accept it.
+    Of an unreadable identity only the namespace is known. So every caller from that namespace that
+    is no readable identity is kept, with the audiences of the callees that still accept it.
     """
     kept: dict[str, _Caller] = {}
     for ref in sorted(registry.invalid_identities):
@@ -223,7 +223,7 @@ def _unreadable(
 def _names_in(
     namespace: str, domain: TrustDomain, registry: Registry
 ) -> tuple[str, Collection[str]]:
-    """Return how SPIFFE IDs of a namespace begin, and those of the identities there."""
+    """Return the prefix of a namespace's SPIFFE IDs, and those of its readable identities."""
     prefix = f"spiffe://{domain.spec.domain}/ns/{namespace}/sa/"
     inside = (registry.claimants[ref] for ref in registry.claimants_in(namespace))
     return prefix, {prefix + each.spec.workload.service_account_name for each in inside}
@@ -239,7 +239,7 @@ def _given(callee: ServiceIdentity, caller: Ref) -> set[str]:
 
 
 def _keep_for_unreadable_callees(callers: Mapping[Ref, _Caller], registry: Registry) -> None:
-    """Keep the audiences that may be those of a callee which cannot be read, for who calls it."""
+    """Keep, for the callers of an unreadable callee, the audiences that may be the callee's."""
     for ref in sorted(registry.invalid_identities):
         calling = [
             callers[each]

@@ -1,4 +1,4 @@
-"""The certificate of a trust domain's issuer: a leaf like any other, in Troth's own namespace."""
+"""Plan of the issuer's certificate, an ordinary leaf in Troth's own namespace."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from troth.pki.authorities import Authority
 from troth.pki.issuing import LeafProfile
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
-from troth.planning.certificates.leaf import LeafQuestion, leaf_due, why_issue
+from troth.planning.certificates.leaf import LeafCandidate, leaf_due, why_issue
 from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.step import Step
@@ -22,7 +22,7 @@ TYPE = "TokensReady"
 
 
 def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
-    """Return how the issuer's certificate stands, and what must be issued or written for it."""
+    """Return the verdict on the issuer's certificate, and the steps that issue or update it."""
     ref, secret = world.tokens.leaf_ref(domain), issuer_secret(domain, world)
     seen = world.foreign.get(("Secret", ref))
     foreign = ref in world.secrets and secret is None
@@ -39,7 +39,7 @@ def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
     fault = _host_fault(domain, authority, world)
     if fault is not None:
         return Part(verdicts.false(TYPE, fault.reason, fault.message))
-    question = LeafQuestion(
+    question = LeafCandidate(
         secret=secret,
         authority=authority,
         profile=LeafProfile(
@@ -64,7 +64,7 @@ def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
 
 
 def issuer_leaf_due(domain: TrustDomain, world: World, now: datetime) -> datetime | None:
-    """Return when the issuer's certificate is to be replaced, None while there is none."""
+    """Return when the issuer's certificate is due for renewal, None while there is none."""
     secret = issuer_secret(domain, world)
     if secret is None or secret.leaf is None:
         return None
@@ -72,7 +72,7 @@ def issuer_leaf_due(domain: TrustDomain, world: World, now: datetime) -> datetim
 
 
 def _steps(
-    question: LeafQuestion, domain: TrustDomain, world: World, anchors: tuple[bytes, ...]
+    question: LeafCandidate, domain: TrustDomain, world: World, anchors: tuple[bytes, ...]
 ) -> tuple[Step, ...]:
     manifest = _manifest(domain, world, question.roots)
     secret, fault = question.secret, why_issue(question)
@@ -111,7 +111,7 @@ def _manifest(domain: TrustDomain, world: World, roots: str) -> Manifest:
 
 
 def _hosts(domain: TrustDomain, authority: Authority, world: World) -> tuple[str, ...]:
-    """Return the issuer's DNS names, but for those that the authority may not vouch for."""
+    """Return the issuer's DNS names that the authority's name constraints permit."""
     return tuple(
         host
         for host in issuer_hosts(domain, world.own_namespace)
@@ -120,7 +120,7 @@ def _hosts(domain: TrustDomain, authority: Authority, world: World) -> tuple[str
 
 
 def _host_fault(domain: TrustDomain, authority: Authority, world: World) -> Fault | None:
-    """Return why callers could not verify the issuer by the name that they call it by."""
+    """Return why callers could not verify the issuer by its DNS name, None if they can."""
     host = issuer_host(domain, world.own_namespace)
     if host in _hosts(domain, authority, world):
         return None

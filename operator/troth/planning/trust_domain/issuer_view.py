@@ -1,8 +1,8 @@
-"""What an issuer may issue: of each caller of its trust domain, for which audiences and scopes.
+"""The issuer's view: the audiences and scopes that each caller of its trust domain may have.
 
-An issuer reads this and nothing else of the cluster. It is made from live edges alone. What cannot
-be told until somebody mends something stays as the view has it, less what was taken back; nothing
-is added meanwhile.
+An issuer reads nothing else of the cluster. The view grants only what live edges allow. While an
+object is unreadable or an edge is suspended, the view keeps what it already grants there, without
+what was revoked, and adds nothing there.
 """
 
 import gzip
@@ -28,22 +28,25 @@ from troth.world.world import World
 
 VERSION = "v1alpha1"
 PACE = timedelta(seconds=1)
-"""How long after a change of the view the next one waits: a thousand edges are a few writes."""
+"""Minimum time between two writes of a view, so that a thousand new edges need few writes."""
 NOTHING = timedelta(0)
 MOST = 900_000
-"""Bytes of a view, compressed; a Secret has room for 1 MiB, keys and bundle included."""
+"""Maximum bytes of a compressed view. A Secret holds 1 MiB, keys and bundle included."""
 LONGEST = 32 * 1024 * 1024
-"""Bytes of a view as such: no more is read, by the issuer or here, for what came from elsewhere may
-be endless. One that says nearly the same of everybody is longer than that long before `MOST`."""
+"""Maximum bytes of an uncompressed view.
+
+Neither the issuer nor this module decompresses more, because foreign data may expand without limit.
+A repetitive view reaches this limit long before `MOST`.
+"""
 
 
 def plan_issuer_view(key: Key, world: World, moment: Moment) -> Plan:
-    """Return what is to be written into the Secret that a trust domain's issuer reads."""
+    """Return the plan that writes the view into the Secret that a trust domain's issuer reads."""
     domain = world.registry.domains.get(key.ref.name)
     if domain is None or domain.metadata.deletion_timestamp or domain.spec.tokens is None:
         return Plan(key, "")
     known = world.tokens.of(domain)
-    # first the bundle, without which no issuer reads the view: two writes at once, and one is lost
+    # the bundle comes first: issuers need it, and of two writes at once one would fail
     if known is None or not is_child(known, domain) or not known.bundle:
         return Plan(key, "")
     written = world.tokens.view_written.get(known.ref.name)
@@ -60,10 +63,10 @@ def plan_issuer_view(key: Key, world: World, moment: Moment) -> Plan:
 def _data(
     domain: TrustDomain, world: World, known: TokensSecret, now: datetime, isolation: Isolation
 ) -> dict[str, bytes]:
-    """Return what is to be written, nothing where the Secret says all of it.
+    """Return the data to write, empty if the Secret is up to date.
 
-    A view that has no room is cut down to what the standing one has as well: nothing is added, but
-    what was taken back goes.
+    A view that exceeds a limit is reduced to what the current view also grants: revocations take
+    effect, and nothing is added.
     """
     standing = current_callers(known.view)
     text = _text(domain, world, standing, now, isolation, growing=True)
@@ -80,9 +83,10 @@ def _data(
 def compiled(
     domain: TrustDomain, world: World, standing: CurrentView, now: datetime, *, growing: bool = True
 ) -> bytes:
-    """Return a trust domain's view, compressed; the same view is always the same bytes.
+    """Return a trust domain's compressed view; equal views are equal bytes.
 
-    One that is not `growing` has nothing that `standing` has not.
+    If not `growing`, the view grants nothing that the current view, `standing`, does not grant.
+    Raises the first error that a caller's part raises.
     """
     isolation = Isolation()
     text = _text(domain, world, standing, now, isolation, growing=growing)
@@ -115,7 +119,7 @@ def _compressed(text: bytes) -> bytes:
 
 
 def current_callers(view: bytes) -> CurrentView:
-    """Return the callers of a view as it stands, none where it cannot be read."""
+    """Return the callers in a compressed view, none if it cannot be read."""
     reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         document = read_json(reader.decompress(view, LONGEST), LONGEST)

@@ -1,7 +1,7 @@
-"""The issuers of signed tokens: their names, and the audiences they issue for.
+"""Names of token issuers, and the audiences of their tokens.
 
 One issuer serves one trust domain. It runs in Troth's own namespace and has a certificate of that
-domain, so that a caller can tell it by its SPIFFE ID and not by a DNS name alone.
+domain, so that callers verify its SPIFFE ID and not only its DNS name.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,13 +17,13 @@ from troth.world.facts.objects import OWNER_KIND, IdentitySecret
 from troth.world.world import World
 
 ACCOUNT = "troth-issuer"
-"""The ServiceAccount of every issuer."""
+"""ServiceAccount of every issuer."""
 PORT = 8443
-"""The port on which an issuer's pods listen, and its Service."""
+"""Port of an issuer's Service, on which its pods listen too."""
 
 
 def issuer_url(domain: TrustDomain, own_namespace: str) -> str:
-    """Return the `iss` of a trust domain's tokens; the domain must issue some."""
+    """Return the `iss` of a trust domain's tokens; the domain must issue tokens."""
     assert domain.spec.tokens is not None
     return domain.spec.tokens.issuer or f"https://{_service(domain, own_namespace)}:{PORT}"
 
@@ -34,33 +34,34 @@ def issuer_id(domain: TrustDomain, own_namespace: str) -> str:
 
 
 def issuer_hosts(domain: TrustDomain, own_namespace: str) -> tuple[str, ...]:
-    """Return the DNS names by which callers know a trust domain's issuer, each once."""
+    """Return the DNS names of a trust domain's issuer, each once."""
     service = _service(domain, own_namespace)
     named = issuer_host(domain, own_namespace)
     return tuple(dict.fromkeys([service, f"{service}.cluster.local", named]))
 
 
 def issuer_host(domain: TrustDomain, own_namespace: str) -> str:
-    """Return the DNS name by which callers are told to call a trust domain's issuer."""
+    """Return the DNS name in the URL of a trust domain's issuer."""
     host = urlsplit(issuer_url(domain, own_namespace)).hostname
     assert host is not None
     return host
 
 
 def issuer_secret(domain: TrustDomain, world: World) -> IdentitySecret | None:
-    """Return the Secret with the certificate of a domain's issuer, if it is there and Troth's."""
+    """Return the Secret with the issuer's certificate, None if it is missing or not Troth's."""
     secret = world.secrets.get(world.tokens.leaf_ref(domain))
     return secret if secret is not None and is_child(secret, domain) else None
 
 
 def is_issuers(secret: IdentitySecret) -> bool:
-    """Say whether a Secret is that of some issuer, and of no identity in its namespace."""
+    """Return whether a Secret belongs to an issuer and not to an identity in its namespace."""
     return secret.labels.get(OWNER_KIND) == "TrustDomain"
 
 
 def issuing(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
-    """Yield the trust domains whose tokens a domain's identities take, if they issue any: itself,
-    and those it federates with.
+    """Yield the trust domains whose tokens a domain's identities accept.
+
+    They are the domain itself and the domains it federates with, if they issue tokens.
     """
     for each in (domain, *federated(domain, world)):
         if each.spec.tokens is not None:
@@ -68,8 +69,9 @@ def issuing(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
 
 
 def issuers_known(domain: TrustDomain, world: World) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Return the URLs and the SPIFFE IDs of the issuers that a domain's identities believe, both by
-    trust domain.
+    """Return the URLs and the SPIFFE IDs of the issuers that a domain's identities trust.
+
+    Both are keyed by the issuer's trust domain.
     """
     own = world.own_namespace
     known = sorted(issuing(domain, world), key=lambda each: each.spec.domain)
@@ -80,7 +82,7 @@ def issuers_known(domain: TrustDomain, world: World) -> tuple[Mapping[str, str],
 
 
 def issuer_pods(domain: TrustDomain) -> LabelSelector | None:
-    """Return which pods of Troth's namespace are a trust domain's issuer, None if it has none."""
+    """Return the selector of an issuer's pods in Troth's namespace, None without an issuer."""
     if domain.spec.tokens is None:
         return None
     return LabelSelector(
@@ -93,7 +95,7 @@ def issuer_pods(domain: TrustDomain) -> LabelSelector | None:
 
 
 def audience_of(callee: ServiceIdentity, callee_id: str) -> str:
-    """Return what the tokens for a callee have for their audience; `callee_id` is its SPIFFE ID."""
+    """Return the audience of tokens for a callee; `callee_id` is the callee's SPIFFE ID."""
     token = callee.spec.authentication.token
     return (token.audience if token else None) or callee_id
 

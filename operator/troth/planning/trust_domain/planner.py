@@ -1,4 +1,4 @@
-"""The plan of a `TrustDomain`: its authority, its bundles, its issuer, its status."""
+"""Plan of a `TrustDomain`: its authority, bundles, issuer and status."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -41,18 +41,18 @@ ON_ITS_WAY = frozenset(
         *("CreatingTokenKey", "IssuingCertificate", "CompilingView"),
     }
 )
-"""Reasons that pass without a person doing anything."""
+"""Reasons that pass without anybody's action."""
 TERMINATES = (
     "it no longer governs any namespace, so its identities have no edges and get no certificates"
 )
-"""What follows from the deletion of a trust domain."""
+"""Consequence of deleting a trust domain, for its status."""
 
 
 def plan_trust_domain(key: Key, world: World, moment: Moment) -> Plan:
-    """Return what a trust domain asks of the world.
+    """Return the plan of a trust domain.
 
-    Of one that is gone the bundles are removed, and what its issuer works from; its authority's
-    Secret stays, for a key that is deleted cannot be had back.
+    The plan of a deleted domain removes its bundles and its issuer's Secrets. The authority's
+    Secret stays, because a deleted key cannot be recovered.
     """
     now = moment.now
     unreadable = world.unreadable.get(key)
@@ -156,7 +156,7 @@ def _first_refused(domain: TrustDomain, world: World) -> str:
 
 
 def _left_behind(domain: TrustDomain, world: World, wanted: set[Ref]) -> Iterator[Content]:
-    """Yield bundles where they no longer belong; where that cannot be told they stay."""
+    """Yield bundles in namespaces that the domain certainly no longer governs."""
     for fact in world.bundles_of(domain.metadata.name):
         namespace = fact.ref.namespace
         settled = world.registry.governance(namespace).settled
@@ -191,7 +191,7 @@ def _status(
     known = world.authorities.of(domain)
     if known is not None and known.authority is not None:
         authorities = tuple(_authorities(known))
-    else:  # the memory of what was lost
+    else:  # the status is the only record of a lost authority
         authorities = domain.status.authorities
     status = TrustDomainStatus(
         observed_generation=domain.metadata.generation,

@@ -1,7 +1,7 @@
-"""The replacement of a trust domain's root, or of the CA that is given to it.
+"""Rotation of a trust domain's root, or of the CA that is given to it.
 
-Where it stands is what the authority's Secret holds: beside the active CA the next one, or the one
-before. See `troth.planning.rotation.handover` for the order of things; here is the evidence.
+The authority's Secret holds the state: beside the active CA the next one, or the previous one.
+`troth.planning.rotation.handover` defines the phases; this module gathers the evidence for them.
 """
 
 from collections.abc import Iterator
@@ -43,9 +43,9 @@ from troth.world.world import World
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Something that verifiers read their roots from, and since when (uptime) it holds them.
+    """A bundle or Secret from which verifiers read roots, and since when (uptime) it holds them.
 
-    `until` is when nobody can be using it any more, if that is known.
+    `until` is the time from which no workload can use it, if that is known.
     """
 
     name: str
@@ -55,17 +55,20 @@ class Reader:
 
 
 def made_at(authority: Authority) -> datetime:
-    """Return when a root was made."""
+    """Return when a root was issued."""
     return authority.not_before + BACKDATE
 
 
 def renewal_of(authority: Authority) -> datetime:
-    """Return when a root is to be replaced: at two thirds of its lifetime."""
+    """Return when a root is due for rotation by age: at two thirds of its lifetime."""
     return authority.not_before + (authority.not_after - authority.not_before) * 2 / 3
 
 
 def due_of(domain: TrustDomain, active: Authority, world: World, now: datetime) -> datetime | None:
-    """Return when a root of Troth's own is to be replaced; a given CA is by who gave it."""
+    """Return when a self-managed root is due for rotation, None for a given CA.
+
+    The owner of a given CA replaces it.
+    """
     if domain.spec.authority.self_managed is None:
         return None
     asked = due_at(rotations_of(domain, world), made_at(active), now)
@@ -73,12 +76,12 @@ def due_of(domain: TrustDomain, active: Authority, world: World, now: datetime) 
 
 
 def rotations_of(domain: TrustDomain, world: World) -> tuple[CredentialRotation, ...]:
-    """Return the rotations that count for a trust domain."""
+    """Return the CredentialRotations that apply to a trust domain."""
     return world.rotations.of(domain_key(domain.metadata.name))
 
 
 def is_compromised(fingerprint: str, domain: TrustDomain, world: World) -> bool:
-    """Say whether somebody declared that others know a root, or a token key, of a trust domain."""
+    """Return whether a rotation declares this root or token key of a trust domain compromised."""
     return any(
         rotation.spec.compromised is not None and fingerprint.startswith(rotation.spec.compromised)
         for rotation in rotations_of(domain, world)
@@ -86,7 +89,7 @@ def is_compromised(fingerprint: str, domain: TrustDomain, world: World) -> bool:
 
 
 def next_step(domain: TrustDomain, known: KnownAuthority, world: World, moment: Moment) -> Handover:
-    """Return where the replacement of a CA stands and what to do about it."""
+    """Return the state of a CA's rotation, and its next step."""
     if known.authority is None:
         return Handover(RotationPhase.IDLE)
     root = _Root(domain, known, known.authority, world, moment)
@@ -101,7 +104,7 @@ def next_step(domain: TrustDomain, known: KnownAuthority, world: World, moment: 
 
 
 def _cut_off(root: "_Root") -> Handover | None:
-    """Return whom the sudden end of a compromised root has cut off, until they are back."""
+    """Return a handover that waits for leaves of a revoked root, None if there are none."""
     stranded = [
         f"Secret {ref} has a certificate of a revoked root, which is rejected until it is reissued"
         for ref, leaf in root.leaves()
@@ -114,7 +117,7 @@ def _cut_off(root: "_Root") -> Handover | None:
 
 @dataclass(frozen=True, slots=True)
 class _Root:
-    """The CA of a trust domain, as a credential that can be handed over."""
+    """CA of a trust domain, as a `Credential` of a handover."""
 
     domain: TrustDomain
     known: KnownAuthority
@@ -122,30 +125,30 @@ class _Root:
     world: World
     moment: Moment
 
-    # What is wanted
+    # Reasons for a rotation
 
     @property
     def wanted(self) -> bool:
         """Whether another CA should take over."""
         if self.domain.spec.authority.secret_ref is not None:
             return self._given is not None and self._given != self.active
-        own = self.secret.roots is None  # else it was given, before the spec chose otherwise
+        own = self.secret.roots is None  # else it was given, and the spec has changed since
         due = due_of(self.domain, self.active, self.world, self.moment.now)
         return not own or (due is not None and due <= self.moment.now)
 
     @property
     def compromised(self) -> bool:
-        """Whether the key of the active CA is not Troth's alone."""
+        """Whether the key of the active CA is compromised."""
         return self._compromised(self.active)
 
     @property
     def old_compromised(self) -> bool:
-        """Whether the key of the CA before is not Troth's alone."""
+        """Whether the key of the previous CA is compromised."""
         return self.known.retiring is not None and self._compromised(self.known.retiring)
 
     @property
     def spoilt(self) -> bool:
-        """Whether the CA to come is compromised, or not any more the one that is given."""
+        """Whether the next CA is compromised, or is no longer the given CA."""
         prepared = self.known.prepared
         if prepared is None:
             return False
@@ -153,7 +156,7 @@ class _Root:
         return self._compromised(prepared) or (given and self._given not in (None, prepared))
 
     def obstacles(self) -> Iterator[str]:
-        """Yield why no other CA can be prepared."""
+        """Yield why no next CA can be prepared."""
         reference = self.domain.spec.authority.secret_ref
         if reference is not None:
             yield (
@@ -163,7 +166,7 @@ class _Root:
 
     @property
     def _given(self) -> Authority | None:
-        """The CA that is given, if it can serve."""
+        """The given CA, if it is valid and not compromised."""
         given = self.world.authorities.given_to(self.domain)
         if given is None or given.authority is None or self._compromised(given.authority):
             return None
@@ -176,39 +179,42 @@ class _Root:
 
     @property
     def secret(self) -> AuthoritySecret:
-        """Where the CA is kept."""
+        """Secret that holds the CA."""
         return self.known.secret
 
     @property
     def settle(self) -> timedelta:
-        """How long readers may take to see a write."""
+        """Propagation delay: the time until readers have seen a write."""
         return self.domain.spec.bundle.propagation
 
     @property
     def overlap(self) -> timedelta:
-        """How long the old root stays trusted after the last leaf was reissued."""
+        """How long the old root stays trusted after the last leaf was reissued, at least."""
         return overlap_of(rotations_of(self.domain, self.world))
 
     @property
     def prepared_since(self) -> float | None:
-        """Since when the next CA is there."""
+        """When the next CA was first observed (uptime), None without one."""
         return self.secret.prepared_since if self.known.prepared else None
 
     @property
     def replaced_since(self) -> float | None:
-        """Since when the present CA signs while the one before is still trusted."""
+        """When the active CA was first observed (uptime), None if no old one is trusted."""
         return self.secret.active_since if self.known.retiring else None
 
     @property
     def deadline(self) -> datetime:
-        """Until when readers are waited for: from then on the old CA cuts every leaf short, and to
-        wait for the last of them would leave all without a certificate.
+        """Time until which Troth waits for readers.
+
+        From then on the old CA shortens the lifetime of every leaf. Waiting longer for the last
+        reader would leave all workloads without a valid certificate.
         """
         return self.active.not_after - self.domain.spec.certificates.lifetime
 
     def unpublished(self) -> Iterator[Laggard]:
-        """Yield the readers that do not hold the next root, and who may run without it; and, while
-        it has only just begun, those whose clock is behind and to whom it is not valid yet.
+        """Yield the readers without the next root, and the workloads that may run without it.
+
+        While the next root has only just become valid, clocks that are behind count as well.
         """
         prepared = self.known.prepared
         assert prepared is not None
@@ -228,8 +234,9 @@ class _Root:
             yield Laggard(sentence, self.deadline)
 
     def published_since(self) -> Iterator[float]:
-        """Yield since when the readers that hold the next root do; the others are either waited
-        for, or not any more.
+        """Yield since when (uptime) each reader that holds the next root holds it.
+
+        `unpublished` yields the others, each until its time limit.
         """
         prepared = self.known.prepared
         assert prepared is not None
@@ -241,10 +248,10 @@ class _Root:
         yield from restarted_since(domains, self.world, self.moment)
 
     def leaves(self) -> Iterator[tuple[Ref, IdentitySecret]]:
-        """Yield the Secrets that hold a leaf of this trust domain which may still be valid.
+        """Yield the Secrets that hold a leaf of this trust domain that may still be valid.
 
-        Those in a namespace that has left the domain are nobody's peers any more; its issuer is
-        called from everywhere.
+        Identities in a namespace that has left the domain have no peers any more, so their Secrets
+        do not count. The issuer's Secret always counts, because the whole domain calls the issuer.
         """
         prefix = f"spiffe://{self.domain.spec.domain}/"
         issuer = issuer_secret(self.domain, self.world)
@@ -259,7 +266,7 @@ class _Root:
                     yield ref, secret
 
     def still_used(self) -> Iterator[Laggard]:
-        """Yield the leaves of the old CA, and who may still run with one."""
+        """Yield the leaves of the old CA, and the workloads that may still use one."""
         retiring = self.known.retiring
         assert retiring is not None
         for ref, secret in self.leaves():
@@ -271,7 +278,7 @@ class _Root:
             yield Laggard(sentence, over)
 
     def disused_since(self) -> Iterator[float]:
-        """Yield since when leaves of the new CA are in place."""
+        """Yield since when (uptime) each leaf of the new CA is in place."""
         for _, secret in self.leaves():
             if secret.leaf and secret.leaf.authority_key_id == self.active.subject_key_id:
                 yield secret.leaf_since
@@ -280,7 +287,10 @@ class _Root:
     # The steps
 
     def prepare(self) -> RootStep | None:
-        """Make the next root beside the active one, or copy the CA that is given."""
+        """Return the step that creates or copies the next CA beside the active one.
+
+        Return None if the given CA is missing, compromised, not valid or already active.
+        """
         settings = self.domain.spec.authority.self_managed
         given = self.world.authorities.given_to(self.domain)
         if settings is not None:
@@ -306,7 +316,10 @@ class _Root:
         )
 
     def activate(self) -> RootStep:
-        """Move the next CA to where the active one is, and that to where the retiring one is."""
+        """Return the step that makes the next CA active and the active one retiring.
+
+        A compromised CA is dropped instead.
+        """
         secret = self.secret
         outgoing = [(LEAF, RETIRING)]
         incoming = [(NEXT_LEAF, LEAF), (NEXT_KEY, KEY)]
@@ -326,11 +339,11 @@ class _Root:
         )
 
     def retire(self) -> RootStep:
-        """Drop the CA before."""
+        """Return the step that drops the retiring CA."""
         return self._drop(RETIRING, *([RETIRING_ROOTS] if self.secret.retiring_roots else []))
 
     def discard(self) -> RootStep:
-        """Drop the CA to come."""
+        """Return the step that drops the next CA."""
         return self._drop(
             NEXT_LEAF, NEXT_KEY, *([NEXT_ROOTS] if self.secret.prepared_roots else [])
         )
@@ -343,12 +356,15 @@ class _Root:
 def readers_of(
     root: Authority, domain: TrustDomain, world: World, moment: Moment
 ) -> Iterator[Reader]:
-    """Yield everything that verifiers of a root's leaves read their roots from.
+    """Yield everything from which verifiers of a root's leaves read their roots.
 
-    The bundle of every namespace that its domain, or one that may trust it, governs, and the
-    Secrets of the identities there. A bundle that is missing holds nothing. Namespaces that are
-    being deleted do not count, nor do Secrets whose leaf has expired: nobody can be using them.
-    Nor do those of identities that are being deleted: they have no peers any more.
+    These are the bundle of every namespace that the root's domain, or one that may trust it,
+    governs; the Secrets of the identities there; and the Secret of the domain's issuer. A missing
+    bundle holds no roots.
+
+    Namespaces that are being deleted do not count. Nor do Secrets whose leaf has expired, because
+    no workload can use them, nor those of identities that are being deleted, because they have no
+    peers any more.
     """
     governed: set[str] = set()
     for each in trusting(root, domain, world):
@@ -360,7 +376,7 @@ def readers_of(
             text = bundle.content.get(ROOTS, "") if bundle else ""
             since = bundle.since if bundle else moment.uptime
             yield Reader(f"the bundle of namespace {namespace}", roots_in(text), since)
-    issuer = issuer_secret(domain, world)  # its callers are of its own trust domain
+    issuer = issuer_secret(domain, world)  # all its callers are in its own trust domain
     for ref, secret in _held_secrets(world):
         reads = secret is issuer or (ref.namespace in governed and not is_issuers(secret))
         if not reads or secret.leaf is None:
@@ -372,7 +388,7 @@ def readers_of(
 
 
 def _held_secrets(world: World) -> Iterator[tuple[Ref, IdentitySecret]]:
-    """Yield the Secrets of identities and issuers, without those of identities being deleted."""
+    """Yield the Secrets of issuers and of identities, except of identities being deleted."""
     terminating = {secret_ref(ref) for ref in world.registry.terminating_identities}
     for ref, secret in world.secrets.items():
         if ref not in terminating:
@@ -382,10 +398,10 @@ def _held_secrets(world: World) -> Iterator[tuple[Ref, IdentitySecret]]:
 def reissue_wait(
     domain: TrustDomain, known: KnownAuthority, spread: float, moment: Moment
 ) -> timedelta:
-    """Return how long a leaf of the retiring root still waits for its turn to be replaced.
+    """Return how long a leaf of the retiring root waits until it is reissued.
 
-    Turns are spread over `bundle.propagation` by the identity's UID, so that a fleet is not
-    reissued in one moment.
+    `spread`, between 0 and 1, comes from the identity's UID. It spreads the reissues over
+    `bundle.propagation`, so that a fleet is not reissued all at once.
     """
     elapsed = timedelta(seconds=moment.uptime - known.secret.active_since)
     return domain.spec.bundle.propagation * spread - elapsed

@@ -1,9 +1,9 @@
-"""The replacement of the key that signs a trust domain's tokens.
+"""Rotation of the key that signs a trust domain's tokens.
 
-Where it stands is what the issuer's Secret holds: beside the active key the next one, or the public
-half of the one before. See `troth.planning.rotation.handover` for the order of things; here is
-the evidence. A key is published in every bundle before it signs, and as long as a token that it
-signed is good.
+The issuer's Secret holds the state: beside the active key the next one, or the public half of the
+previous one. `troth.planning.rotation.handover` defines the phases; this module gathers the
+evidence for them. Every bundle publishes a key before it signs, and as long as a token that it
+signed is valid.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ PREPARED = (ISSUERS.prepared, ISSUERS.prepared_made)
 
 
 def key_due(domain: TrustDomain, key: TokenKey, world: World, now: datetime) -> datetime:
-    """Return when a key that signs tokens is to be replaced; one of unknown age is so now."""
+    """Return when a token signing key is due for rotation: now, if its age is unknown."""
     assert domain.spec.tokens is not None
     if key.made_at is None:
         return now
@@ -41,7 +41,7 @@ def key_due(domain: TrustDomain, key: TokenKey, world: World, now: datetime) -> 
 
 
 def plan_key_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover:
-    """Return where the replacement of the key that signs tokens stands, and its next step."""
+    """Return the state of the token signing key's rotation, and its next step."""
     known = world.tokens.of(domain)
     if domain.spec.tokens is None or known is None or not is_child(known, domain):
         return Handover(RotationPhase.IDLE)
@@ -56,7 +56,7 @@ def plan_key_rotation(domain: TrustDomain, world: World, moment: Moment) -> Hand
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """The key that signs a trust domain's tokens, as a credential that can be handed over."""
+    """Token signing key of a trust domain, as a `Credential` of a handover."""
 
     domain: TrustDomain
     known: TokensSecret
@@ -65,17 +65,17 @@ class _Key:
 
     @property
     def compromised(self) -> bool:
-        """Whether the key that signs is not Troth's alone."""
+        """Whether the active key is compromised."""
         return self._compromised(self.active)
 
     @property
     def old_compromised(self) -> bool:
-        """Whether the key before is not Troth's alone."""
+        """Whether the previous key is compromised."""
         return self.known.retiring is not None and self._compromised(self.known.retiring)
 
     @property
     def spoilt(self) -> tuple[str, ...]:
-        """What of the Secret is of no use: what cannot be read, and a compromised key to come."""
+        """Keys of the Secret's data that are unreadable, or that hold a compromised next key."""
         prepared = self.known.prepared
         if prepared is not None and self._compromised(prepared):
             return PREPARED
@@ -88,29 +88,30 @@ class _Key:
 
     @property
     def settle(self) -> timedelta:
-        """How long readers may take to see a write, those of federated domains included."""
+        """Propagation delay: the longest of this domain's and the federated domains'."""
         return max(each.spec.bundle.propagation for each in self._verifying())
 
     @property
     def overlap(self) -> timedelta:
-        """How long the old key stays published: as long as the last token that it signed is good,
-        which an issuer may have signed with it for a while after the new one was put to use.
+        """How long the old key stays published, at least: while a token that it signed is valid.
+
+        An issuer may sign with the old key until it has seen the new one, within `settle`.
         """
         last = MAX_LIFETIME + LEEWAY + self.settle
         return max(last, overlap_of(rotations_of(self.domain, self.world)))
 
     @property
     def prepared_since(self) -> float | None:
-        """Since when the next key is there."""
+        """When the next key was first observed (uptime), None without one."""
         return self.known.prepared_since if self.known.prepared else None
 
     @property
     def replaced_since(self) -> float | None:
-        """Since when the present key signs while the one before is still published."""
+        """When the active key was first observed (uptime), None if no old one is published."""
         return self.known.active_since if self.known.retiring else None
 
     def unpublished(self) -> Iterator[Laggard]:
-        """Yield the namespaces whose bundle does not have the next key."""
+        """Yield the namespaces whose bundle lacks the next key."""
         for namespace, bundle in self._bundles():
             if not self._has_next(bundle):
                 yield Laggard(
@@ -118,13 +119,13 @@ class _Key:
                 )
 
     def published_since(self) -> Iterator[float]:
-        """Yield since when the bundles that have the next key do."""
+        """Yield since when (uptime) each bundle that has the next key has it."""
         for _, bundle in self._bundles():
             if bundle is not None and self._has_next(bundle):
                 yield bundle.since
 
     def still_used(self) -> Iterator[Laggard]:
-        """Yield nobody: tokens end by themselves, which `overlap` waits for."""
+        """Yield nothing: tokens expire by themselves, and `overlap` covers their lifetime."""
         yield from ()
 
     def disused_since(self) -> Iterator[float]:
@@ -137,8 +138,9 @@ class _Key:
         yield from federated(self.domain, self.world)
 
     def _bundles(self) -> Iterator[tuple[str, Content | None]]:
-        """Yield the bundle of every namespace that verifies tokens of this domain; None where it is
-        missing. Namespaces that are being deleted do not count.
+        """Yield the bundle of each namespace that verifies tokens of this domain, None if missing.
+
+        Namespaces that are being deleted do not count.
         """
         for each in self._verifying():
             for namespace in self.world.registry.governed_by(each.metadata.name):
@@ -154,11 +156,14 @@ class _Key:
     # The steps
 
     def prepare(self) -> PrepareTokenKey:
-        """Make the next key beside the active one."""
+        """Return the step that creates the next key beside the active one."""
         return PrepareTokenKey(self.known.ref, self.known.uid, self.known.resource_version)
 
     def activate(self) -> ActivateTokenKey:
-        """Move the next key to where the active one is, and keep of that the public half."""
+        """Return the step that makes the next key active.
+
+        It keeps the public half of the old key, unless the old key is compromised.
+        """
         return ActivateTokenKey(
             self.known.ref,
             self.known.uid,
@@ -167,9 +172,9 @@ class _Key:
         )
 
     def retire(self) -> DropSlots:
-        """Drop the key before."""
+        """Return the step that drops the retiring key."""
         return self.drop((ISSUERS.retiring,))
 
     def drop(self, names: tuple[str, ...]) -> DropSlots:
-        """Drop what is of no use."""
+        """Return the step that drops these keys of the Secret's data."""
         return DropSlots(self.known.ref, self.known.uid, self.known.resource_version, names)

@@ -1,6 +1,6 @@
-"""A trust domain's signed tokens: the issuer's Secrets, its key in use, and how all of it stands.
+"""Plan of a trust domain's tokens: the issuer's Secrets, its active key, and the verdict on them.
 
-What the issuer may issue is not planned here but in `issuer_view`, on its own.
+`issuer_view` plans separately which tokens the issuer may issue.
 """
 
 from collections.abc import Iterator
@@ -38,12 +38,12 @@ from troth.world.world import World
 IDLE = Handover(RotationPhase.IDLE)
 REPLACED = "TokenKeyReplaced"
 FORGOTTEN = MAX_LIFETIME + LEEWAY
-"""How long after a key was lost the last token that it signed would still have been good."""
+"""Longest time for which tokens of a lost key would still have been valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The part of a trust domain's plan that is about tokens; `verdict` is None without any."""
+    """Part of a trust domain's plan for tokens; `verdict` is None if the domain issues none."""
 
     verdict: Verdict | None
     steps: tuple[Step, ...] = ()
@@ -53,7 +53,7 @@ class Tokens:
 
 
 def plan_tokens(domain: TrustDomain, world: World, moment: Moment) -> Tokens:
-    """Return how a trust domain's tokens stand, and what its issuer lacks."""
+    """Return the verdict on a trust domain's tokens, and the steps for its issuer's Secrets."""
     now = moment.now
     if domain.spec.tokens is None:
         return Tokens(None, tuple(removals(domain.metadata.name, world)))
@@ -80,7 +80,7 @@ def plan_tokens(domain: TrustDomain, world: World, moment: Moment) -> Tokens:
 
 
 def removals(domain: str, world: World) -> Iterator[Step]:
-    """Yield the removal of what the issuer of a trust domain worked from."""
+    """Yield the steps that remove the Secrets of a trust domain's issuer."""
     facts: list[Fact] = [*world.tokens.secrets.values()]
     leaf = world.secrets.get(Ref(world.own_namespace, f"{domain}-issuer"))
     for fact in [*facts, *([leaf] if leaf else [])]:
@@ -91,9 +91,10 @@ def removals(domain: str, world: World) -> Iterator[Step]:
 def _own_steps(
     domain: TrustDomain, known: TokensSecret, world: World, rotation: Handover
 ) -> Iterator[Step]:
-    """Yield the next step on the Secret with the keys: one at a time, for each is taken only if the
-    Secret is as it was seen. The bundle comes first: an issuer signs with no key that it does not
-    publish.
+    """Yield the next step on the Secret with the keys.
+
+    There is one step at a time, because each requires the observed resource version. The bundle
+    comes first, because an issuer signs only with a key that the bundle publishes.
     """
     bundle, authority = bundle_file(domain, world).encode(), world.authorities.of(domain)
     if authority is not None and authority.anchors and known.bundle != bundle:
@@ -143,7 +144,7 @@ def _judged(known: TokensSecret, world: World, leaf: Verdict, now: datetime) -> 
 
 
 def _forgotten_at(known: TokensSecret) -> datetime:
-    """Return until when it is worth telling that a key was lost."""
+    """Return until when the status reports that a lost key was replaced."""
     if known.replaced_at is None:
         return datetime.min.replace(tzinfo=UTC)
     return known.replaced_at + FORGOTTEN
@@ -178,7 +179,7 @@ def _dues(
 
 
 def _secret(domain: TrustDomain, ref: Ref, now: datetime) -> Manifest:
-    """Return the Secret without its keys; it says when it took the place of one that was lost."""
+    """Return the Secret without its keys; an annotation says when it replaced a lost one."""
     replaced = format_time(now) if domain.status.token_keys else NEVER
     return {
         "apiVersion": "v1",

@@ -1,1 +1,1 @@
-"""The plan of a `WebhookEndpoint`: its keys, the gateway's document, and its status."""
+"""Plan of a `WebhookEndpoint`: its keys, the gateway's configuration, and its status."""

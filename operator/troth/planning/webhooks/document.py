@@ -1,4 +1,4 @@
-"""An endpoint as its gateway is told of it: `endpoint.json`."""
+"""Configuration of an endpoint for its gateway, `endpoint.json`."""
 
 from troth.documents.webhook_endpoint import (
     ClientCertificate,
@@ -17,7 +17,10 @@ from troth.resources.webhooks.inbound import Inbound
 
 
 def document_of(view: WebhookView, target: Target | None, suspended: str) -> str:
-    """Return the document; without a target `suspended` says why nothing is let through."""
+    """Return the text of the configuration.
+
+    Without a target, `suspended` says why the gateway accepts no delivery.
+    """
     inbound, unsigned = view.inbound, view.inbound.accept_unsigned
     endpoint = Endpoint(
         version="v1alpha1",
@@ -39,7 +42,7 @@ def document_of(view: WebhookView, target: Target | None, suspended: str) -> str
 
 
 def signing_of(inbound: Inbound) -> Signing:
-    """Return how the sender signs, as the schemes are told."""
+    """Return how the sender signs, in the form that the schemes read."""
     assert inbound.scheme is not None
     hmac = inbound.hmac
     return Signing(
@@ -75,9 +78,9 @@ def _source_of(inbound: Inbound) -> Source:
 
 
 def current_target(view: WebhookView) -> Target | None:
-    """Return whom the gateway hands on to now, if that is the target still.
+    """Return the target in the gateway's current configuration, if it is still the endpoint's.
 
-    Nobody where the document is not as Troth has left it: what a hand wrote is not kept.
+    None if the configuration is not as Troth wrote it, because a foreign change is not kept.
     """
     if view.compiled is None or not view.compiled.intact:
         return None

@@ -1,4 +1,4 @@
-"""Which keys of a sender are tried, and whether there are any: the condition SecretAvailable."""
+"""Keys of a sender that the gateway tries, and the condition SecretAvailable."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,13 +17,14 @@ from troth.world.observation.webhook_secrets import GIVEN_LABEL, LONGEST_ID
 
 CONDITION = "SecretAvailable"
 ON_ITS_WAY = frozenset({"SecretPending"})
-"""Reasons that pass without a person doing anything."""
+"""Reasons that end without a person doing anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """The keys that are tried, and the Secret that they are in; how that is judged, and a step
-    that makes a first key.
+    """Keys that the gateway tries, and their Secret.
+
+    `verdict` is the condition, and `step` creates the first key.
     """
 
     verdict: Verdict
@@ -35,8 +36,7 @@ class Tried:
 def plan_keys(view: WebhookView) -> Tried:
     """Return the keys of an endpoint.
 
-    One that is of no use keeps none of the others back: deliveries signed with them are as good as
-    ever.
+    An unusable key does not affect the others: deliveries signed with these stay valid.
     """
     if view.needs_no_key:
         return Tried(
@@ -54,8 +54,10 @@ def plan_keys(view: WebhookView) -> Tried:
 
 
 def _tried(view: WebhookView) -> Iterator[KnownKey]:
-    """Yield the keys to try. Of too many those that are tried already: which of the others are
-    meant nobody can tell.
+    """Yield the keys to try.
+
+    If there are too many, these are only those that the gateway tries already, because Troth cannot
+    know which of the others are meant.
     """
     known = usable(view)
     if len(known) <= MOST_KEYS:
@@ -66,7 +68,7 @@ def _tried(view: WebhookView) -> Iterator[KnownKey]:
 
 
 def usable(view: WebhookView) -> tuple[KnownKey, ...]:
-    """Return the keys that are of use, in the order of their ids."""
+    """Return the keys that the scheme can use, sorted by ID."""
     if view.keys is None:
         return ()
     if view.generates and in_the_way(view.generated, view.endpoint, view.moment.now) is not None:
@@ -78,11 +80,11 @@ def _is_usable(key: KnownKey, view: WebhookView) -> bool:
     return view.scheme in key.usable_for and len(key.id) <= LONGEST_ID
 
 
-# The checks
+# Checks
 
 
 def place_is_free(view: WebhookView) -> Fault | None:
-    """Nothing else is where Troth's Secret belongs, and it can be written."""
+    """Check that no foreign Secret has the name of Troth's, and that Troth can write it."""
     if not view.generates:
         return None
     standing = in_the_way(view.generated, view.endpoint, view.moment.now)
@@ -94,7 +96,7 @@ def place_is_free(view: WebhookView) -> Fault | None:
 
 
 def secret_is_there(view: WebhookView) -> Fault | None:
-    """The Secret is there, and given to Troth."""
+    """Check that the Secret exists, and has the label that lets Troth read it."""
     if view.keys is not None:
         return None
     if view.generates:
@@ -108,7 +110,7 @@ def secret_is_there(view: WebhookView) -> Fault | None:
 
 
 def is_read(view: WebhookView) -> Fault | None:
-    """The Secret does not have so many entries that Troth reads none of them."""
+    """Check that the Secret does not have so many entries that Troth reads none of them."""
     assert view.keys is not None
     if not view.keys.unread:
         return None
@@ -120,7 +122,7 @@ def is_read(view: WebhookView) -> Fault | None:
 
 
 def has_keys(view: WebhookView) -> Fault | None:
-    """The Secret has a key."""
+    """Check that the Secret has a key."""
     assert view.keys is not None
     if view.keys.keys:
         return None
@@ -132,7 +134,7 @@ def has_keys(view: WebhookView) -> Fault | None:
 
 
 def keys_are_usable(view: WebhookView) -> Fault | None:
-    """The scheme can use every key."""
+    """Check that the scheme can use every key."""
     assert view.keys is not None
     useless = [key for key in view.keys.keys if not _is_usable(key, view)]
     if not useless:
@@ -148,7 +150,7 @@ def keys_are_usable(view: WebhookView) -> Fault | None:
 
 
 def not_too_many(view: WebhookView) -> Fault | None:
-    """There are no more keys than are tried."""
+    """Check that there are no more keys than the gateway tries."""
     assert view.keys is not None
     if len(view.keys.keys) <= MOST_KEYS:
         return None
@@ -170,17 +172,17 @@ CHECKS: tuple[Callable[[WebhookView], Fault | None], ...] = (
 
 
 def _first_key(view: WebhookView) -> TurnWebhookKeys | None:
-    """Return the step that makes a key where there is none that the scheme can use."""
+    """Return the step that creates a key if there is none that the scheme can use."""
     if in_the_way(view.generated, view.endpoint, view.moment.now) is not None or usable(view):
         return None
-    if view.keys is not None and view.keys.unread:  # a key would be added again and again
+    if view.keys is not None and view.keys.unread:  # Troth would add keys without end
         return None
     known = view.keys.keys if view.keys is not None else ()
     return turn(view, adds=next_id(known), drops=tuple(key.id for key in known))
 
 
 def turn(view: WebhookView, adds: str = "", drops: tuple[str, ...] = ()) -> TurnWebhookKeys:
-    """Return the step that adds a key to the Secret of Troth's, and drops others."""
+    """Return the step that adds a key to Troth's Secret and drops others."""
     known = view.keys
     return TurnWebhookKeys(
         generated_manifest(view.generated.ref, view.endpoint),
@@ -198,7 +200,7 @@ def turn(view: WebhookView, adds: str = "", drops: tuple[str, ...] = ()) -> Turn
 
 
 def next_id(known: tuple[KnownKey, ...]) -> str:
-    """Return the id of the next key that Troth makes: k2 after k1."""
+    """Return the ID of the next key that Troth creates, k2 after k1."""
     numbers = [int(key.id[1:]) for key in known if key.id[:1] == "k" and key.id[1:].isdecimal()]
     return f"k{max(numbers, default=0) + 1}"
 

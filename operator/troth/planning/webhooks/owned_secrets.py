@@ -1,4 +1,4 @@
-"""The Secrets that Troth writes for a WebhookEndpoint, from outside, and what is in their way."""
+"""Secrets that Troth writes for a WebhookEndpoint: their metadata, and conflicts with others."""
 
 from datetime import datetime
 
@@ -13,12 +13,12 @@ from troth.world.observation.webhook_secrets import COMPILED_TYPE, GENERATED_TYP
 
 
 def generated_manifest(ref: Ref, endpoint: WebhookEndpoint) -> Manifest:
-    """Return the Secret with the keys that Troth makes, without these."""
+    """Return the Secret for the keys that Troth creates, without the keys."""
     return _secret(metadata_of(ref, endpoint), GENERATED_TYPE)
 
 
 def compiled_manifest(ref: Ref, endpoint: WebhookEndpoint) -> Manifest:
-    """Return the compiled endpoint, without its data."""
+    """Return the Secret with the gateway's configuration of an endpoint, without its data."""
     assert endpoint.gateway is not None
     metadata = metadata_of(ref, endpoint)
     labels = {**metadata["labels"], GATEWAY: endpoint.gateway.name}
@@ -30,7 +30,7 @@ def _secret(metadata: Manifest, type_: str) -> Manifest:
 
 
 def in_the_way(wanted: Wanted, endpoint: WebhookEndpoint, now: datetime) -> Fault | None:
-    """Return why a Secret cannot be written where it belongs: something else is there."""
+    """Return why a Secret cannot be written: another object has its name."""
     if wanted.fact is not None and not is_of(wanted.fact, endpoint):
         message = (
             f"Secret {wanted.ref} has another owner, so Troth does not change it until it is "
@@ -47,10 +47,11 @@ def in_the_way(wanted: Wanted, endpoint: WebhookEndpoint, now: datetime) -> Faul
 
 
 def is_of(fact: object, endpoint: WebhookEndpoint) -> bool:
-    """Say whether a Secret is this endpoint's.
+    """Return whether a Secret belongs to this endpoint.
 
-    A compiled one has no owner reference, for it is in another namespace; its name tells whose it
-    is, and a predecessor's is taken over. Labels changed by hand are then put right.
+    A compiled Secret is in another namespace and has no owner reference. Its name says which
+    endpoint it belongs to, and an endpoint takes over the Secret of a deleted one of the same name.
+    Troth then restores labels that somebody changed.
     """
     match fact:
         case CompiledSecret():

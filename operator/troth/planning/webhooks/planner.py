@@ -1,4 +1,4 @@
-"""The plan of a `WebhookEndpoint`: its secret, the endpoint as its gateway has it, its status."""
+"""Plan of a `WebhookEndpoint`: its keys, the gateway's configuration of it, and its status."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -46,15 +46,16 @@ from troth.world.world import World
 GATEWAY, TARGET = "GatewayConfigured", "TargetReachable"
 PENDING = "GatewayPending"
 ON_ITS_WAY = webhook_keys.ON_ITS_WAY | webhook_told.ON_ITS_WAY | {PENDING}
-"""Reasons that pass without a person doing anything."""
+"""Reasons that end without a person doing anything."""
 TERMINATES = "no gateway serves it any more, and its target rejects its deliveries"
-"""What follows from the deletion of an endpoint."""
+"""Consequence of the deletion of an endpoint."""
 
 
 def plan_webhook_endpoint(key: Key, world: World, moment: Moment) -> Plan:
-    """Return what an endpoint asks of the world.
+    """Return the plan of an endpoint.
 
-    Of one that is gone nothing stays at any gateway; its own Secret goes with it.
+    If the endpoint is deleted, its configuration is removed from every gateway. Its own Secret is
+    deleted with it.
     """
     now = moment.now
     unreadable = world.unreadable.get(key)
@@ -77,7 +78,7 @@ def plan_webhook_endpoint(key: Key, world: World, moment: Moment) -> Plan:
 
 
 def removals(compiled: Iterable[CompiledSecret]) -> Iterator[Step]:
-    """Yield the removal of what gateways have of an endpoint."""
+    """Yield the removals of an endpoint's configuration from gateways."""
     yield from (Remove("Secret", each.ref, each.uid) for each in compiled)
 
 
@@ -97,7 +98,7 @@ def _outbound(key: Key, endpoint: WebhookEndpoint, world: World, now: datetime) 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """What is to become of the endpoint as its gateway has it."""
+    """Steps for the gateway's configuration of an endpoint, and the verdict on it."""
 
     verdict: Verdict
     steps: tuple[Step, ...] = ()
@@ -132,7 +133,7 @@ def _plan(key: Key, view: WebhookView) -> Plan:
 
 
 def _is_at_gateway(view: WebhookView, tried: Tried, fault: Fault | None) -> bool:
-    """Say whether a gateway has the endpoint, or is to have it now."""
+    """Return whether the gateway has the endpoint, or is about to get it."""
     if fault is not None and fault.reason in UNSERVED:
         return False
     may_begin = fault is None or fault.reason not in KEPT
@@ -169,11 +170,12 @@ def _plan_compiled(
 
 
 def _withdrawal(view: WebhookView) -> Iterator[Step]:
-    """Yield what takes from the gateway the keys that are in their Secret no more.
+    """Yield the step that removes from the gateway the keys that their Secret no longer has.
 
-    The rest stays as it is: which key a person has taken back can be told whatever else cannot. A
-    gateway takes no document that has lost its last key, and would go on with what it has read.
-    What somebody else has changed is taken away as a whole: what it was nobody knows.
+    The rest of the configuration stays. Troth knows which keys a person removed, even while other
+    parts are unknown. A gateway rejects a configuration without its last key and would continue
+    with the previous one, so Troth then removes the whole Secret. It also does so if somebody else
+    changed the Secret, because its previous content is unknown.
     """
     if view.compiled is None:
         return
@@ -229,7 +231,10 @@ def _target_verdict(view: WebhookView, reached: Reached) -> Verdict:
 
 
 def _why(view: WebhookView, reached: Reached) -> str:
-    """Say what is waited for, and until when to the nearest second, in the same words each time."""
+    """Return what the target waits for, and until when if that is known.
+
+    The time is rounded to the nearest second, so that the text stays the same.
+    """
     if reached.wait is None:
         return f": {reached.why}" if reached.why else ""
     until = view.moment.now + reached.wait + timedelta(milliseconds=500)

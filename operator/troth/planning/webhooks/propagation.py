@@ -1,13 +1,13 @@
-"""Whether a target knows what a gateway is to hand on to it.
+"""Whether a target has read the entry of an endpoint and the key of its gateway.
 
-A target refuses what its `identity.json` does not list, and what is signed by a key that is not
-there. Nobody can see which files it has read: what is new to it is waited for as in a handover, for
-`bundle.propagation` since this process saw it in the target's Secret. So a clock that is set
-shortens no wait, and a restart only prolongs it.
+A target rejects a delivery that its `identity.json` does not list, and a signature of a key that it
+does not have. Troth cannot observe which files a target has read. So it waits `bundle.propagation`
+for a new entry, as in a rotation, from when this process saw it in the target's Secret. A change of
+the clock shortens no wait, and a restart only prolongs it.
 
-That it was waited for is kept with the compiled endpoint (`CompiledSecret.listed`). What the target
-has known before it goes on knowing: neither a restart nor a change of anything else at the endpoint
-holds deliveries up once more.
+The end of the wait is recorded in the compiled Secret (`CompiledSecret.listed`), and what the
+target has read stays known. Neither a restart nor another change of the endpoint delays deliveries
+again.
 """
 
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from troth.world.facts.webhook_listed import Listed
 
 PENDING = "TargetPending"
 ON_ITS_WAY = frozenset({PENDING})
-"""Reasons that pass without a person doing anything."""
+"""Reasons that end without a person doing anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Propagation:
-    """What a target has been told for long enough, by its fingerprint; or why it is waited for.
+    """Fingerprint of what the target has had for long enough, or what is waited for.
 
-    `fault` says so in words that stay the same meanwhile, `why` what it is that is waited for, and
-    `wait` for how long where only time has to pass.
+    `fault` has the same message during the whole wait. `why` says what is waited for. `wait` is for
+    how long, if only time has to pass.
     """
 
     listed: str = ""
@@ -38,7 +38,7 @@ class Propagation:
 
 
 def plan_propagation(view: WebhookView) -> Propagation:
-    """Return whether the target of a live edge knows the endpoint and the gateway's key."""
+    """Return whether the target of a live edge has the endpoint and the gateway's key."""
     assert view.domain is not None
     asked = _asked(view)
     fingerprint = asked.fingerprint(view.target_ref)
@@ -61,7 +61,7 @@ def plan_propagation(view: WebhookView) -> Propagation:
 
 
 def current_listed(view: WebhookView) -> str:
-    """Return what the target was told long ago, empty where nothing was."""
+    """Return the fingerprint of what the target has read already, empty if it is nothing."""
     return view.compiled.listed if view.compiled is not None else ""
 
 
@@ -71,10 +71,11 @@ def _asked(view: WebhookView) -> Listed:
 
 
 def _is_first_key(view: WebhookView, settle: timedelta) -> bool:
-    """Say whether a key may be new to the target, as is only one that was made a moment ago.
+    """Return whether the gateway's key may be new to the target.
 
-    A next key is put to use once every target has it (`troth.planning.identity.webhook_signing`);
-    but where the one before is lost, or the gateway new, a key signs as soon as it is made.
+    This is possible only for a key that was created less than `settle` ago. A next key signs only
+    after every target has it (`troth.planning.identity.webhook_signing`). But if the previous key
+    is lost, or the gateway is new, a key signs as soon as it exists.
     """
     made = view.signs.made_at if view.signs is not None else None
     return made is not None and made <= view.moment.now < made + settle

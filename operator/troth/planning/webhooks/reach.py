@@ -1,4 +1,4 @@
-"""Whether a gateway serves an endpoint, and whether it reaches the target: two chains of checks."""
+"""Checks of whether a gateway serves an endpoint, and whether it can reach the target."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ UNSERVED = frozenset(
         UNCONFINED,
     }
 )
-"""Why a gateway has nothing of an endpoint: it is not its own, or not any more."""
+"""Reasons why the gateway has no configuration of an endpoint: it does not serve it."""
 KEPT = frozenset(
     {
         "GatewayInvalid",
@@ -42,13 +42,13 @@ KEPT = frozenset(
         "Conflict",
     }
 )
-"""Why what a gateway has of an endpoint stays as it is: what it should be cannot be told."""
+"""Reasons why the gateway's configuration stays unchanged: the right one is unknown."""
 
 Check = Callable[[WebhookView], Fault | None]
 
 
 def first_fault(view: WebhookView, checks: tuple[Check, ...]) -> Fault | None:
-    """Return what the first check has to say that does not pass."""
+    """Return the fault of the first check that fails, None if all pass."""
     return next((fault for check in checks if (fault := check(view)) is not None), None)
 
 
@@ -56,7 +56,7 @@ def first_fault(view: WebhookView, checks: tuple[Check, ...]) -> Fault | None:
 
 
 def gateway_is_there(view: WebhookView) -> Fault | None:
-    """The gateway's identity is there, and can be read."""
+    """Check that the gateway's identity exists and is readable."""
     if view.gateway is not None:
         return None
     if view.gateway_unread:
@@ -70,7 +70,7 @@ def gateway_is_there(view: WebhookView) -> Fault | None:
 
 
 def gateway_serves(view: WebhookView) -> Fault | None:
-    """The gateway says that it serves webhooks."""
+    """Check that the gateway's identity serves webhooks."""
     assert view.gateway is not None
     if view.gateway.spec.serves_webhooks is not None:
         return None
@@ -82,7 +82,7 @@ def gateway_serves(view: WebhookView) -> Fault | None:
 
 
 def namespace_is_allowed(view: WebhookView) -> Fault | None:
-    """The gateway serves the endpoint's namespace."""
+    """Check that the gateway serves the endpoint's namespace."""
     if view.served:
         return None
     message = (
@@ -93,17 +93,17 @@ def namespace_is_allowed(view: WebhookView) -> Fault | None:
 
 
 def domains_meet(view: WebhookView) -> Fault | None:
-    """The trust domains of both namespaces let the gateway call there.
+    """Check that the trust domains of both namespaces let the gateway call the target.
 
-    Else it has no use for a sender's key, and whoever writes an endpoint could have those of one
-    environment brought to another.
+    Otherwise the gateway does not need the sender's keys, and the author of an endpoint could have
+    keys of one environment copied to another.
     """
     apart = view.apart
     return Fault(apart.reason, apart.message) if apart is not None else None
 
 
 def signing_makes_sense(view: WebhookView) -> Fault | None:
-    """The scheme can be made of what is said of it."""
+    """Check that the endpoint's signing configuration is valid for its scheme."""
     try:
         scheme_for(signing_of(view.inbound))
     except ValueError as error:
@@ -112,7 +112,7 @@ def signing_makes_sense(view: WebhookView) -> Fault | None:
 
 
 def source_makes_sense(view: WebhookView) -> Fault | None:
-    """The roots of a sender's certificate can be read."""
+    """Check that the roots for the sender's certificate are readable."""
     source = view.inbound.source
     if source is None or source.client_certificate is None:
         return None
@@ -124,12 +124,12 @@ def source_makes_sense(view: WebhookView) -> Fault | None:
 
 
 def place_is_free(view: WebhookView) -> Fault | None:
-    """Nothing else is where the compiled endpoint belongs."""
+    """Check that no other object has the name of the compiled Secret."""
     return in_the_way(view.place, view.endpoint, view.moment.now)
 
 
 def write_is_taken(view: WebhookView) -> Fault | None:
-    """The API server takes the compiled endpoint."""
+    """Check that the API server accepts the compiled Secret."""
     if view.closing:
         message = f"namespace {view.place.ref.namespace} is being deleted; name another gateway"
         return Fault("GatewayMissing", message)
@@ -152,7 +152,7 @@ GATEWAY_CHECKS: tuple[Check, ...] = (
 
 
 def target_is_there(view: WebhookView) -> Fault | None:
-    """The target's identity is there, and can be read."""
+    """Check that the target's identity exists and is readable."""
     if view.target is not None:
         return None
     if view.target_unread:
@@ -163,13 +163,13 @@ def target_is_there(view: WebhookView) -> Fault | None:
 
 
 def edge_is_live(view: WebhookView) -> Fault | None:
-    """Gateway and target agree, and nothing else stands in the way of the call."""
+    """Check that the edge from the gateway to the target is live."""
     edge, gateway = view.edge, view.gateway_ref
     if edge.state is EdgeState.LIVE:
         return None
     if edge.reason != "NotAccepted":
         return Fault(edge.reason, edge.message)
-    # in words that do not depend on which other endpoints there are
+    # the message does not depend on other endpoints
     named = (
         f"{{from: {{name: {gateway.name}, namespace: {gateway.namespace}}}, ports: [{edge.port}]}}"
     )
@@ -181,7 +181,7 @@ CONSENT_CHECKS: tuple[Check, ...] = (target_is_there, edge_is_live)
 
 
 def service_leads_there(view: WebhookView) -> Fault | None:
-    """A Service reaches the target's pods, and nothing but them, on that port."""
+    """Check that a Service leads to the target's pods, and only to them, on that port."""
     if next(addresses(view), None) is not None:
         return None
     port = view.port
@@ -195,7 +195,7 @@ def service_leads_there(view: WebhookView) -> Fault | None:
 
 
 def addresses(view: WebhookView) -> Iterator[tuple[str, int]]:
-    """Yield the host and port of every Service that leads to the target's port, sorted."""
+    """Yield the host and port of each Service that leads to the target's port, sorted."""
     port = view.port
     if port is None or port.protocol is not Protocol.TCP:
         return
@@ -203,17 +203,17 @@ def addresses(view: WebhookView) -> Iterator[tuple[str, int]]:
         for each in sorted(service.ports, key=lambda each: each.port):
             if each.target not in (port.port, port.name):
                 continue
-            # one without an address of its own leads to the pods' port, whatever its own is called
+            # a headless Service leads directly to the pods' port, whatever port it declares
             number = port.port if service.headless else each.port
             yield f"{service.ref.name}.{service.ref.namespace}.svc", number
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Whom a gateway hands deliveries on to; nobody while there is a fault, but one that leaves
-    things as they are.
+    """Target to which the gateway forwards deliveries.
 
-    `listed` is the fingerprint of what the target has been told; `why` and `wait` are those of
+    `target` is None if there is a fault, except one that leaves the configuration unchanged.
+    `listed` is the fingerprint of what the target has read. `why` and `wait` are those of
     `Propagation`.
     """
 
@@ -225,10 +225,10 @@ class Reached:
 
 
 def plan_reach(view: WebhookView, *, at_gateway: bool) -> Reached:
-    """Return whom the gateway hands on to, and what is in the way of that.
+    """Return the target to which the gateway forwards deliveries, or the obstacle.
 
-    That the target has been told is waited for where the gateway has the endpoint (`at_gateway`):
-    nowhere else would it be known after a restart that it was.
+    The wait for the target counts only if the gateway has the endpoint (`at_gateway`), because only
+    the compiled Secret records across a restart that it is over.
     """
     fault = first_fault(view, CONSENT_CHECKS)
     if fault is not None:

@@ -1,9 +1,9 @@
-"""The replacement of the secret that Troth makes for the sender of a webhook.
+"""Rotation of the secret that Troth creates for the sender of a webhook.
 
-Whichever key of its Secret a delivery is signed with, it is taken: so the next one counts from when
-it is there, and nobody has to read it first but the sender, to whom a person or a program gives it.
-That the sender signs with it shows in what the gateway reports, and then the one before is dropped.
-See `troth.planning.rotation.handover` for the order of things; here is the evidence.
+The gateway accepts a delivery that is signed with any key of the Secret. So the next key is valid
+as soon as it exists. Only the sender has to get it, from a person or a program. The gateway reports
+when the sender signs with it, and then Troth drops the previous key. This module supplies the
+evidence for `troth.planning.rotation.handover`, which defines the order of the steps.
 """
 
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ from troth.world.facts.webhook import KeysSecret, KnownKey
 
 @dataclass(frozen=True, slots=True)
 class SecretRotation:
-    """Where the replacement of an endpoint's secret stands, or why it cannot be replaced.
+    """State of the rotation of an endpoint's secret, or why it cannot be rotated.
 
-    `current` is the newest key that Troth has made, and `retiring` those it has made before.
+    `current` is the newest key that Troth created, and `retiring` are those that it created before.
     """
 
     phase: CredentialPhase = CredentialPhase.IDLE
@@ -41,7 +41,7 @@ class SecretRotation:
 
 
 def plan_secret(view: WebhookView) -> SecretRotation:
-    """Return where the replacement of the secret stands, and its next step."""
+    """Return the state of the secret's rotation, and its next step."""
     if not view.generates:
         return SecretRotation(fault=_not_ours(view))
     known, made = view.keys, [key for key in usable(view) if key.made_at is not None]
@@ -74,7 +74,7 @@ def _age(key: KnownKey) -> tuple[datetime, int, str]:
 
 
 def _phase(handover: Handover) -> CredentialPhase:
-    """Return what a person is told: from when the next key is there, both are good."""
+    """Return the phase for the status: both keys are valid as soon as the next one exists."""
     match handover.phase:
         case RotationPhase.IDLE | RotationPhase.PREPARING:
             return CredentialPhase.IDLE
@@ -99,7 +99,7 @@ def _not_ours(view: WebhookView) -> Fault:
 
 @dataclass(frozen=True, slots=True)
 class WebhookSecret:
-    """The secret of an endpoint, as a credential that can be handed over."""
+    """Secret of an endpoint, as evidence for a rotation."""
 
     view: WebhookView
     known: KeysSecret
@@ -108,44 +108,47 @@ class WebhookSecret:
 
     @property
     def made_at(self) -> datetime:
-        """When the newest key was made."""
+        """Time at which the newest key was created."""
         assert self.current.made_at is not None
         return self.current.made_at
 
-    # The evidence
+    # Evidence
 
     @property
     def compromised(self) -> bool:
-        """Nobody says so of it: whoever deletes its Secret has another one."""
+        """Always False: the secret cannot be marked as compromised.
+
+        To replace it at once, delete its Kubernetes Secret.
+        """
         return False
 
     @property
     def old_compromised(self) -> bool:
-        """As `compromised`."""
+        """Always False, as for `compromised`."""
         return False
 
     @property
     def settle(self) -> timedelta:
-        """Nobody reads it but the gateway, which tells when it has."""
+        """Always zero: only the gateway reads the secret, and it reports when it has done so."""
         return timedelta(0)
 
     @property
     def overlap(self) -> timedelta:
-        """How long the keys before stay good."""
+        """Time for which the previous keys stay valid."""
         return overlap_of(self.view.rotations)
 
     @property
     def prepared_since(self) -> float | None:
-        """Never: the next key counts as soon as it is there."""
+        """Always None: the next key is in use as soon as it exists."""
         return None
 
     @property
     def replaced_since(self) -> float | None:
-        """Since when the newest key is there beside others."""
+        """Time since which the newest key is known beside others, None if it is alone."""
         return self.known.since if self.retiring else None
 
     def unpublished(self) -> Iterator[Laggard]:
-        """Yield nobody: see `prepared_since`."""
+        """Yield nothing: see `prepared_since`."""
         yield from ()
 
     def published_since(self) -> Iterator[float]:
@@ -170,19 +173,19 @@ class WebhookSecret:
         )
 
     def disused_since(self) -> Iterator[float]:
-        """Yield nothing: a sender may deliver again what it signed before."""
+        """Yield nothing: a sender may send an earlier signed delivery again."""
         yield from ()
 
-    # The steps
+    # Steps
 
     def prepare(self) -> TurnWebhookKeys:
-        """Add the next key."""
+        """Return the step that adds the next key."""
         return turn(self.view, adds=next_id(self.known.keys))
 
     def activate(self) -> TurnWebhookKeys:
-        """Add the next key: there is no other way to put one to use."""
+        """Return the step that adds the next key, which also puts it to use."""
         return self.prepare()
 
     def retire(self) -> TurnWebhookKeys:
-        """Drop the keys before."""
+        """Return the step that drops the previous keys."""
         return turn(self.view, drops=tuple(key.id for key in self.retiring))

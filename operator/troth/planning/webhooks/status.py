@@ -1,4 +1,4 @@
-"""The status of a WebhookEndpoint: its URL, its keys, and what its scheme leaves open."""
+"""Status of a WebhookEndpoint: its URL, its keys, and the remaining replay risk of its scheme."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -20,10 +20,10 @@ from troth.webhooks.schemes.registry import scheme_for
 from troth.world.facts.objects import Fault
 
 UNSIGNED_WARNING = timedelta(days=14)
-"""How long before its end the taking of unsigned deliveries begins to warn."""
+"""Time before the end of unsigned deliveries at which the warning starts."""
 UNSIGNED = "UnsignedAccepted"
 TOLD_AFTER = timedelta(hours=1)
-"""By how much a use of a key is later than the one that is told, before it is told instead."""
+"""Minimum time between two values of a key's last use in the status."""
 
 
 def endpoint_status(
@@ -60,7 +60,7 @@ def _is_news(lately: datetime | None, known: datetime | None) -> bool:
 
 
 def residual_replay(view: WebhookView) -> str:
-    """Return what a recorded delivery is good for once it is forgotten."""
+    """Return what a recorded delivery allows after the replay window."""
     try:
         signs = scheme_for(signing_of(view.inbound)).signs_timestamp
     except ValueError:
@@ -80,7 +80,7 @@ def residual_replay(view: WebhookView) -> str:
 
 
 def unsigned_fault(view: WebhookView) -> Fault | None:
-    """Return why unsigned deliveries are not taken, where that is what is asked for."""
+    """Return why unsigned deliveries are rejected although the endpoint accepts them."""
     unsigned = view.inbound.accept_unsigned
     if unsigned is None:
         return None
@@ -97,7 +97,7 @@ def unsigned_fault(view: WebhookView) -> Fault | None:
 
 
 def unsigned_verdicts(view: WebhookView) -> Iterator[Verdict]:
-    """Yield how the taking of unsigned deliveries stands, for an endpoint that has it."""
+    """Yield the verdict on unsigned deliveries, if the endpoint accepts them."""
     unsigned, fault = view.inbound.accept_unsigned, unsigned_fault(view)
     if unsigned is None:
         return
@@ -115,7 +115,7 @@ def unsigned_verdicts(view: WebhookView) -> Iterator[Verdict]:
 
 
 def unsigned_dues(view: WebhookView) -> Iterator[datetime]:
-    """Yield when the taking of unsigned deliveries turns."""
+    """Yield the times at which the verdict on unsigned deliveries changes."""
     unsigned = view.inbound.accept_unsigned
     if unsigned is not None:
         yield unsigned.counts_from

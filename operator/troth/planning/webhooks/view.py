@@ -1,4 +1,4 @@
-"""Everything the plan of one inbound WebhookEndpoint depends on, gathered once."""
+"""All inputs of the plan of one inbound WebhookEndpoint, gathered once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ from troth.world.world import World
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A place where a Secret of Troth's is to be: what stands there, and what came of writing it.
+    """Name of a Secret that Troth writes, with the object that has this name.
 
-    `seen` is when something foreign was last found there, `refused` why a write was refused.
+    `seen` is when a foreign object was last found there, `refused` why a write was rejected.
     """
 
     ref: Ref
@@ -39,11 +39,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class WebhookView:
-    """An endpoint with its gateway, its target and its keys.
+    """Endpoint with its gateway, its target and its keys.
 
-    `apart` is why the gateway may call nobody of the endpoint's namespace, whoever agrees to it.
-    `keys` are those in the Secret that a person has given, or that Troth has made; `elsewhere` is
-    the endpoint as gateways have it that are not its gateway.
+    `apart` is why the gateway may not call the endpoint's namespace, whatever both sides declare.
+    `keys` are those in the Secret of a person, or in the one that Troth created. `elsewhere` are
+    the endpoint's compiled Secrets for other gateways.
     """
 
     endpoint: WebhookEndpoint
@@ -57,11 +57,11 @@ class WebhookView:
     domain: TrustDomain | None
     edge: Edge
     told: IdentitySecret | None
-    """The target's Secret."""
+    """Secret of the target's identity."""
     gateway_id: str
-    """The gateway's SPIFFE ID as the target is told of it, empty while it has none."""
+    """SPIFFE ID of the gateway in the target's files, empty while it has none."""
     signs: TokenKey | None
-    """The key of the gateway's own."""
+    """Key with which the gateway signs."""
     services: tuple[Service, ...]
     keys: KeysSecret | None
     generated: Wanted
@@ -75,42 +75,42 @@ class WebhookView:
 
     @property
     def scheme(self) -> SchemeName:
-        """How the sender signs."""
+        """Scheme with which the sender signs."""
         assert self.inbound.scheme is not None
         return self.inbound.scheme
 
     @property
     def generates(self) -> bool:
-        """Whether Troth makes the keys."""
+        """Whether Troth creates the keys."""
         return self.inbound.secret_ref is None and self.scheme in CHOSEN_BY_RECEIVER
 
     @property
     def needs_no_key(self) -> bool:
-        """Whether AWS's own certificates are as good as any, for none is pinned."""
+        """Whether AWS's published certificates suffice, because the endpoint pins none."""
         return self.scheme is SchemeName.SNS and self.inbound.secret_ref is None
 
     @property
     def gateway_ref(self) -> Ref:
-        """Where the gateway's identity is, or would be."""
+        """Name of the gateway's identity, even if it does not exist."""
         assert self.endpoint.gateway is not None
         return self.endpoint.gateway
 
     @property
     def target_ref(self) -> Ref:
-        """Where the target's identity is, or would be."""
+        """Name of the target's identity, even if it does not exist."""
         assert self.endpoint.target is not None
         return self.endpoint.target
 
     @property
     def port(self) -> Port | None:
-        """The target's port, if it declares one of that name."""
+        """Port of the target, None if it declares none of that name."""
         return find_port(self.target, self.inbound.target.port) if self.target else None
 
 
 def gather(
     endpoint: WebhookEndpoint, inbound: Inbound, world: World, moment: Moment
 ) -> WebhookView:
-    """Read from the world all that the plan depends on."""
+    """Return all inputs of the plan, from the world."""
     registry, state = world.registry, world.webhooks
     gateway, target = endpoint.gateway, endpoint.target
     assert gateway is not None

@@ -1,4 +1,4 @@
-"""What the handlers of steps work with."""
+"""The dependencies of step handlers."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +13,7 @@ from troth.world.world import World
 
 
 class Server(Writes, Protocol):
-    """What steps need of an API server."""
+    """API server methods that steps need."""
 
     async def get(self, kind: str, ref: Ref) -> Manifest:
         """Return one object."""
@@ -21,7 +21,7 @@ class Server(Writes, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The API server, the world that its answers go into, and the private keys."""
+    """The API server, the world that takes in its answers, and the private keys."""
 
     server: Server
     writer: Writer
@@ -30,7 +30,7 @@ class Context:
     clock: Clock
 
     def signer(self, secret: Ref, trust_domain: str, fingerprint: str) -> SigningAuthority:
-        """Return the very authority that was planned with; raises `TryAgain` without it."""
+        """Return the authority with this fingerprint; raises `TryAgain` without it."""
         signer = self.keyring.signer(secret, trust_domain)
         if signer is None or signer.authority.fingerprint != fingerprint:
             raise TryAgain

@@ -1,4 +1,4 @@
-"""The Secret that a step of a credential asks for."""
+"""The Secrets that the steps for broker credentials write."""
 
 import base64
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from troth.world.observation.broker_secrets import DIGEST, digest
 
 
 class CredentialError(Exception):
-    """No credential can be made as it is asked for; the sentence holds nothing of any."""
+    """A requested credential cannot be issued. The message contains no part of a credential."""
 
     reason = "CredentialRefused"
 
 
 def credential_secret(step: TurnCredential, before: Mapping[str, bytes], now: datetime) -> Manifest:
-    """Return the whole Secret after a turn; `before` is the data that it has now.
+    """Return the complete Secret after a turn; `before` is its current data.
 
-    One that seems intact and is of no use gets a new credential. Raises `CredentialError` where
-    there cannot be one.
+    If the current data cannot be used, a new credential is issued. Raises `CredentialError` if that
+    is not possible.
     """
     try:
         data = _turned(step, before, now)
@@ -42,10 +42,10 @@ def _turned(step: TurnCredential, before: Mapping[str, bytes], now: datetime) ->
 
 
 def replacing(step: TurnCredential, secret: Manifest, before: Mapping[str, bytes]) -> Manifest:
-    """Return the merge patch that makes a Secret, if it is as it was seen, what it is to be.
+    """Return the merge patch that replaces a Secret, if it is unchanged since planning.
 
-    Of what somebody added to its data nothing stays: an apply would leave that where it is, and the
-    Secret would never be as Troth left it.
+    The patch removes keys that others added. An apply would keep them, and the Secret would never
+    match what Troth writes.
     """
     metadata = secret["metadata"]
     return {

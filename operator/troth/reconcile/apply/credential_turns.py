@@ -1,9 +1,9 @@
 """The data of a credential's Secret after each turn of a rotation.
 
-The files are those of the current credential, in the form that client libraries read. During a
-handover the next and the previous credential are beside it, under the same key with the prefix
-`next-` or `retiring-`; `troth.json` says which is which. There is no other state, so a turn is a
-function from data to data.
+The files contain the current credential, in the form that client libraries read. During an overlap,
+the next and the previous credential have the same keys with the prefix `next-` or `retiring-`.
+`troth.json` records which credential is which. There is no other state, so a turn is a function
+from data to data.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _PREFIXES: Mapping[Which, str] = {"next": "next-", "retiring": "retiring-"}
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The credentials of a Secret: what is said of them, and the secret of each."""
+    """The credentials of a Secret: their state, and the secret of each."""
 
     state: State
     secrets: Mapping[Which, str] = field(repr=False)
@@ -40,11 +40,11 @@ class _Kept:
 def turned(
     turn: Turn, data: Mapping[str, bytes], request: CredentialRequest, now: datetime
 ) -> dict[str, bytes]:
-    """Return all of a Secret's data after a turn; `data` is what it has now.
+    """Return all data of a Secret after a turn; `data` is its current data.
 
-    A turn that was made already changes nothing more, but for `ISSUE`, which always makes a new
-    credential. Raises `ValueError`, which quotes nothing of it, where the data is not what the
-    turn is made from, and `BrokerError` where there are no credentials for such a broker.
+    Repeating a turn changes nothing, except for `ISSUE`, which always issues a new credential.
+    Raises `ValueError` if the data does not allow the turn; the message quotes none of it. Raises
+    `BrokerError` if brokers of this type have no credentials.
     """
     dialect = dialect_of(request.type)
     if turn is Turn.ISSUE:
@@ -61,23 +61,23 @@ def turned(
 
 
 def material(type_: BrokerType, data: Mapping[str, bytes], which: Which) -> Credential:
-    """Return a credential of a Secret as its broker must be told.
+    """Return a credential of a Secret in the form that the broker needs.
 
-    Raises `ValueError` where the Secret does not hold it as Troth wrote it for such a broker, and
-    `BrokerError` where there are no credentials for one.
+    Raises `ValueError` if the Secret does not hold the credential as Troth writes it for this type
+    of broker, and `BrokerError` if brokers of this type have no credentials.
     """
     return _material(dialect_of(type_), data, which)
 
 
 def login(type_: BrokerType, data: Mapping[str, bytes], which: Which) -> Login:
-    """Return a credential of a Secret as a client has it; raises as `material` does."""
+    """Return a credential of a Secret in the form that a client uses; raises as `material` does."""
     dialect = dialect_of(type_)
     state, held = _held(data, which)
     return Login(state.principal, held.slot, _secret(dialect, data, which))
 
 
 def secrets_of(data: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the part of a Secret's data that `login` reads, for whichever broker it is."""
+    """Return the part of a Secret's data that `login` reads, for any type of broker."""
     keys = {STATE, *(_key(each, which) for each in DIALECTS.values() for which in get_args(Which))}
     return {key: data[key] for key in keys & data.keys()}
 

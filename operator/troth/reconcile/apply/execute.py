@@ -1,4 +1,4 @@
-"""Carrying out the steps of plans at the API server, and writing status."""
+"""Execution of plan steps at the API server, and status writes."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -63,39 +63,40 @@ STEP_HANDLERS: dict[type[WriteStep], Callable[[Context, Any], Awaitable[Keys]]] 
     TurnWebhookKeys: webhooks.turn_keys,
     CompileEndpoint: webhooks.compile_endpoint,
 }
-"""How each step is carried out: the one place that maps a step to its handler."""
+"""The handler of each step type. This is the only place that maps one to the other."""
 
 
 class Executor:
-    """Carries out steps; every answer goes into the world at once, so its echo is no news."""
+    """Executes steps. The world takes in each answer at once, so its watch event is no news."""
 
     def __init__(self, server: Server, world: World, keyring: Keyring, clock: Clock) -> None:
         writer = Writer(server, world, keyring, clock)
         self._context = Context(server, writer, world, keyring, clock)
         self._writing: dict[Key, Mapping[str, Any]] = {}
-        """Statuses that are just being written."""
+        """Statuses that are being written."""
 
     async def execute(self, step: WriteStep) -> Keys:
-        """Carry out a step and return whom the change affects.
+        """Execute a step and return the affected keys.
 
-        Raises `ApiError`, `PKIError`, `CredentialError`, or `TryAgain` where the world has moved
-        on.
+        Raises `ApiError`, `PKIError`, `CredentialError`, or `TryAgain` if an object has changed
+        since planning.
         """
         return await STEP_HANDLERS[type(step)](self._context, step)
 
     async def keep_ledger(self, manifest: Manifest, kept: KeptLedger | None) -> Keys:
-        """Write a ledger over the one that is known, None for none; raises `TryAgain` where it is
-        another by now.
+        """Write a ledger over the known one, or create it if `kept` is None.
+
+        Raises `TryAgain` if the ledger has changed.
         """
         uid, version = (kept.uid, kept.resource_version) if kept is not None else ("", "")
         return await self._context.writer.put(manifest, uid, version)
 
     async def status(self, plan: Plan) -> Keys:
-        """Write a plan's status as one merge patch and return whom the answer concerns.
+        """Write a plan's status as one merge patch and return the keys that the answer affects.
 
-        The resource itself only where its spec was changed since it was planned: the answer brings
-        that change before the watch does, and the watch will then have no news. A resource that is
-        gone needs no status.
+        The resource's own key is included only if its spec changed after planning: the answer
+        brings that change before the watch, and the watch event will then be no news. A resource
+        that no longer exists needs no status.
         """
         if plan.status is None:
             return set()
@@ -111,7 +112,7 @@ class Executor:
         except ApiError as error:
             if error.status == NOT_FOUND:
                 return set()
-            raise  # a conflict may pass; of a namesake the informer is about to tell
+            raise  # a conflict may pass; the informer reports another object of that name
         finally:
             del self._writing[plan.key]
         affected = self._context.writer.observe(answer)
@@ -119,9 +120,9 @@ class Executor:
         return affected if overtaken else affected - {plan.key}
 
     def echoes(self, manifest: Manifest) -> Keys:
-        """Return whose status an object brings that is just being written, and nothing else.
+        """Return the key whose status write this object reflects, if it contains no other change.
 
-        The watch is often quicker than the answer.
+        The watch event often arrives before the answer.
         """
         key = Key(manifest["kind"], Ref.of(manifest))
         told = self._writing.get(key)
@@ -132,5 +133,5 @@ class Executor:
 
 
 def _said(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a status says; a list that is empty may as well be left out."""
+    """Return a status without empty lists, which are equivalent to absent ones."""
     return {name: value for name, value in status.items() if value != []}

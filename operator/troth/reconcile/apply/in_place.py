@@ -1,6 +1,6 @@
-"""What is in place as it was planned, to tell a changed declaration from a drift.
+"""Digests of what was in place as planned, to tell a changed declaration from drift.
 
-Each digest names the UID of its resource: of a namesake nothing is known.
+Each digest includes the uid of its resource, so it does not apply to a new resource of that name.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ from troth.world.observation.objects import BUNDLE, VIEW
 from troth.world.world import World
 
 Digests = Mapping[tuple[str, Ref], bytes]
-"""Of what was written, by its kind and place."""
+"""Digests of written objects, by kind and name."""
 
 
 class InPlace:
-    """Digests of what was last in place for each resource, as it was planned."""
+    """Digests of what was last in place as planned, for each resource."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -34,7 +34,7 @@ class InPlace:
         self._served = Served()
 
     def was_changed(self, step: Step, plan: Plan) -> bool:
-        """Say whether a step restores what was in place just so, so that somebody changed it."""
+        """Return whether a step restores exactly what was in place, so that it is a drift."""
         uid, digests = self._digests.get(plan.key, ("", {}))
         before = digests.get(step.target) if uid == plan.uid else None
         match step:
@@ -50,16 +50,16 @@ class InPlace:
                 return True
 
     def carried_out(self, step: Step) -> None:
-        """Note a step that is carried out, of those whose outcome no plan tells."""
+        """Record an executed step whose result no plan shows."""
         if isinstance(step, UpdateIssuer):
             self._served.in_place(step.ref, step.uid, step.data)
 
     def forget_secret(self, ref: Ref) -> None:
-        """Forget what an issuer's Secret had in place, now that it is gone."""
+        """Forget the digests of an issuer's Secret that no longer exists."""
         self._served.forget(ref)
 
     def remember(self, plan: Plan) -> None:
-        """Keep what a plan asks for, now that it is in place."""
+        """Record what a plan asks for, once it is in place."""
         self._remember_served(plan)
         if plan.status is None:
             self._digests.pop(plan.key, None)
@@ -75,7 +75,7 @@ class InPlace:
         self._digests[plan.key] = plan.uid, in_place
 
     def _remember_served(self, plan: Plan) -> None:
-        """Keep what an issuer works from, where it is just what was planned."""
+        """Record an issuer's configuration if it is in place as planned."""
         secret = self._world.tokens.named(plan.key.ref.name)
         pending = plan.key.kind == ISSUER_VIEW and plan.due is not None
         if secret is None or pending or any(isinstance(step, UpdateIssuer) for step in plan.steps):

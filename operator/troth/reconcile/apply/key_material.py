@@ -1,4 +1,4 @@
-"""Making the private part of Secrets. What is slow of it belongs off the event loop."""
+"""Generation of the private parts of Secrets. Run slow functions outside the event loop."""
 
 import base64
 import json
@@ -42,19 +42,19 @@ def root_secret(step: CreateRoot, now: datetime) -> Manifest:
 
 
 def next_root(step: PrepareRoot, now: datetime) -> dict[str, str]:
-    """Return the data of a root to come, to be put beside the active one."""
+    """Return the data of the next root, for the Secret of the active one."""
     key = generate_key(step.algorithm)
     certificate = create_root(step.trust_domain, key, step.lifetime, now, constrained=step.confined)
     return {NEXT_LEAF: _encoded(certificate), NEXT_KEY: _encoded(private_key_pem(key))}
 
 
 def token_key_secret(step: CreateTokenKey, now: datetime) -> Manifest:
-    """Return the Secret of a new key that signs tokens."""
+    """Return the Secret of a new token signing key."""
     return _with_data(step.manifest, _new_token_key(step.slots.active, step.slots.made, now))
 
 
 def next_token_key(step: PrepareTokenKey, now: datetime) -> dict[str, str]:
-    """Return the data of a key to come, to be put beside the active one."""
+    """Return the data of the next token signing key, for the Secret of the active one."""
     data = _new_token_key(step.slots.prepared, step.slots.prepared_made, now)
     return {name: _encoded(value) for name, value in data.items()}
 
@@ -65,7 +65,7 @@ def _new_token_key(name: str, made: str, now: datetime) -> dict[str, bytes]:
 
 
 def token_key_moves(step: ActivateTokenKey) -> list[Manifest]:
-    """Return the JSON patch operations by which the next key takes the active one's place."""
+    """Return the JSON patch operations by which the next key replaces the active one."""
     slots = step.slots
     moves = ((slots.prepared, slots.active), (slots.prepared_made, slots.made))
     operations: list[Manifest] = [
@@ -78,19 +78,19 @@ def token_key_moves(step: ActivateTokenKey) -> list[Manifest]:
 
 
 def issuer_data(step: UpdateIssuer) -> dict[str, str]:
-    """Return what an issuer works from beside its keys, as the API server stores it."""
+    """Return an issuer's configuration without its keys, as the API server stores it."""
     return {name: _encoded(value) for name, value in step.data.items()}
 
 
 def adopted_secret(step: AdoptAuthority, signer: SigningAuthority) -> Manifest:
-    """Return the Secret that Troth keeps of a given CA."""
+    """Return the Secret in which Troth keeps a copy of a given CA."""
     certificates, roots = _files(signer)
     data = {LEAF: certificates, KEY: private_key_pem(signer.private_key), ROOTS: roots}
     return _with_data(step.manifest, data)
 
 
 def next_given(signer: SigningAuthority) -> dict[str, str]:
-    """Return the data of a given CA to come, to be put beside the active one."""
+    """Return the data of the next given CA, for the Secret of the active one."""
     certificates, roots = _files(signer)
     key = private_key_pem(signer.private_key)
     data = {NEXT_LEAF: certificates, NEXT_KEY: key, NEXT_ROOTS: roots}
@@ -98,23 +98,23 @@ def next_given(signer: SigningAuthority) -> dict[str, str]:
 
 
 def _files(signer: SigningAuthority) -> tuple[bytes, bytes]:
-    """Return an authority's certificates from the issuing one upwards, and its anchors."""
+    """Return an authority's chain, the issuing certificate first, and its trust anchors."""
     authority = signer.authority
     issuing = authority.certificates or (write_certificates([signer.certificate]),)
     return b"".join(issuing), b"".join(authority.anchors)
 
 
 def is_slow(step: IssueLeaf, signer: SigningAuthority) -> bool:
-    """Say whether a leaf takes longer than handing it to a thread and back, some 0.2 ms.
+    """Return whether issuing a leaf takes longer than the 0.2 ms that using a thread costs.
 
-    An RSA key takes 50 ms and more, a signature with one or a keystore some milliseconds.
+    An RSA key takes 50 ms or more; an RSA signature or a keystore takes some milliseconds.
     """
     rsa_key = step.algorithm in (KeyAlgorithm.RSA_2048, KeyAlgorithm.RSA_4096)
     return rsa_key or step.keystore or isinstance(signer.private_key, rsa.RSAPrivateKey)
 
 
 def leaf_secret(step: IssueLeaf, signer: SigningAuthority, now: datetime) -> Manifest:
-    """Return the Secret of a new leaf with a new key; raises `PKIError` if it may not be issued."""
+    """Return the Secret of a new leaf with a new key; raises `PKIError` if it is not allowed."""
     key = generate_key(step.algorithm)
     chain = issue(step.profile, key, signer, now)
     data = {LEAF: chain, KEY: private_key_pem(key)}

@@ -1,6 +1,6 @@
-"""What is secret: the keys of authorities, and identities' credentials at brokers.
+"""Keyring: private keys of authorities, and identities' credentials at brokers.
 
-Fed by the same events as the world, and kept apart from it.
+The same events feed the keyring and the world, but the two are kept separate.
 """
 
 from collections import OrderedDict
@@ -22,26 +22,26 @@ from troth.world.observation.broker_secrets import STATE, Which, is_credential, 
 from troth.world.observation.secret_data import SecretData
 
 MOST_FORMER = 4096
-"""How many credentials are remembered that no Secret has any more; then the oldest are not."""
+"""Maximum number of remembered credentials that no Secret has any more; the oldest are dropped."""
 
 _OF_AUTHORITY = {LEAF: MAX_CHAIN_BYTES, KEY: LONGEST_KEY, ROOTS: MAX_CHAIN_BYTES}
-"""What is kept of an authority's Secret, and the maximum size of each value in bytes."""
+"""Keys that are read from an authority's Secret, and the maximum size of each value in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What the Secret of a credential has, and which version of it that is."""
+    """The data of a credential's Secret, and its version."""
 
     uid: str
     resource_version: str
     data: Mapping[str, bytes] = field(repr=False)
 
     def holding(self, fingerprint: str) -> "Which | None":
-        """Return what the credential with a fingerprint is, None where there is none."""
+        """Return which credential has a fingerprint, None if none does."""
         return next((which for each, which in self.held() if each == fingerprint), None)
 
     def held(self) -> Iterator[tuple[str, Which]]:
-        """Yield the fingerprints of its credentials, and what each is; none if it is spoilt."""
+        """Yield each credential's fingerprint and which it is; nothing if unreadable."""
         try:
             state = read_state(self.data.get(STATE, b""))
         except ValueError:
@@ -52,14 +52,14 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class _Former:
-    """A credential that a Secret had, as `login` reads it."""
+    """A credential that a Secret held earlier, as `login` reads it."""
 
     data: Mapping[str, bytes] = field(repr=False)
     which: Which
 
 
 class Keyring:
-    """Holds what signs, and what proves. Never shown, never logged, never in the world."""
+    """Holds signing keys and credentials, which are never shown, logged, or in the world."""
 
     def __init__(self, own_namespace: str) -> None:
         self._own_namespace = own_namespace
@@ -69,7 +69,7 @@ class Keyring:
         self._former: OrderedDict[tuple[Ref, str], _Former] = OrderedDict()
 
     def observe(self, manifest: Manifest) -> None:
-        """Take in a Secret: of credentials all, of others only those of Troth's own namespace."""
+        """Take in a Secret of a credential, or of an authority in Troth's own namespace."""
         ref, metadata = Ref.of(manifest), manifest["metadata"]
         self.forget(ref)
         if is_credential(manifest):
@@ -84,8 +84,9 @@ class Keyring:
             self._secrets[ref] = {name: value for name, value in read.items() if value is not None}
 
     def forget(self, ref: Ref) -> None:
-        """Take in that a Secret is gone; what clients logged in with is known until it is revoked,
-        to try whether it still works.
+        """Take in that a Secret no longer exists.
+
+        Its client logins stay known until they are revoked, to test the revocation.
         """
         self._let_go(ref)
         self._secrets.pop(ref, None)
@@ -93,14 +94,17 @@ class Keyring:
             del self._signers[key]
 
     def drop(self, ref: Ref) -> None:
-        """Forget a Secret that cannot be read, with whatever is half known of it."""
+        """Forget a Secret that cannot be read, including data that is read partially."""
         self._credentials.pop(ref, None)
         self._secrets.pop(ref, None)
         for key in [key for key in self._signers if key[0] == ref]:
             del self._signers[key]
 
     def signer(self, ref: Ref, trust_domain: str) -> SigningAuthority | None:
-        """Return the authority in a Secret with its key; raises `PKIError` if it cannot sign."""
+        """Return the authority in a Secret with its key, None if there is no such Secret.
+
+        Raises `PKIError` if it cannot sign.
+        """
         if (ref, trust_domain) not in self._signers:
             secret = self._secrets.get(ref)
             if secret is None:
@@ -111,8 +115,9 @@ class Keyring:
         return self._signers[ref, trust_domain]
 
     def credential_data(self, step: TurnCredential) -> Mapping[str, bytes] | None:
-        """Return all that the Secret has whose credential is to be turned, nothing where none was
-        seen; None if it is not as it was seen any more.
+        """Return all data of a credential's Secret before a turn, {} if there is no Secret.
+
+        Returns None if the Secret has changed since planning.
         """
         kept = self._credentials.get(Ref.of(step.manifest))
         found = (kept.uid, kept.resource_version) if kept is not None else ("", "")
@@ -121,9 +126,9 @@ class Keyring:
         return kept.data if kept is not None else {}
 
     def credential(self, type_: BrokerType, secret: Ref, fingerprint: str) -> Credential | None:
-        """Return what a broker is told of a credential, None where the Secret does not have it.
+        """Return a credential as the broker needs it, None if the Secret does not have it.
 
-        Whose it is has to be compared: a Secret says that of itself.
+        The caller must compare the principal and slot, because the Secret only claims them.
         """
         kept = self._credentials.get(secret)
         which = kept.holding(fingerprint) if kept is not None else None
@@ -135,9 +140,9 @@ class Keyring:
             return None
 
     def login(self, type_: BrokerType, secret: Ref, fingerprint: str) -> Login | None:
-        """Return a credential as a client has it, None where it is not known.
+        """Return a credential in the form that a client uses, None if it is unknown.
 
-        Also one that the Secret had before, until `drop_credential`.
+        Credentials that the Secret held earlier are included until `drop_credential`.
         """
         kept, former = self._credentials.get(secret), self._former.get((secret, fingerprint))
         which = kept.holding(fingerprint) if kept is not None else None
@@ -147,11 +152,11 @@ class Keyring:
         return found
 
     def drop_credential(self, secret: Ref, fingerprint: str) -> None:
-        """Forget how a client logs in with a credential that is revoked."""
+        """Forget the client login of a revoked credential."""
         self._former.pop((secret, fingerprint), None)
 
     def _let_go(self, ref: Ref) -> None:
-        """Keep aside what clients log in with that have read a Secret as it was."""
+        """Move the client logins of a Secret to the former ones."""
         kept = self._credentials.pop(ref, None)
         secrets = secrets_of(kept.data) if kept is not None else {}
         for fingerprint, which in kept.held() if kept is not None else ():
@@ -162,8 +167,10 @@ class Keyring:
 
 
 def _credential_data(data: SecretData) -> dict[str, bytes]:
-    """Return a credential's data. Of a Secret with too many entries the names alone are kept: the
-    Secret is replaced, and what Troth did not write is removed from it.
+    """Return a credential's data.
+
+    If the Secret has too many entries, only their names are kept: the Secret is replaced, and the
+    entries that Troth did not write are removed.
     """
     return dict.fromkeys(data, b"") if data.has_too_many else dict(data.items())
 

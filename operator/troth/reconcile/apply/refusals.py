@@ -1,7 +1,7 @@
-"""Writes that the API server does not carry out: for conditions, and for metrics.
+"""Writes that the API server rejects, for conditions and metrics.
 
-A refusal is one at once. A conflict usually passes, since the world has only moved on; one that
-lasts is a refusal too, for whatever the reason is, what is declared is not in place.
+A rejected write is a refusal at once. A conflict usually passes, because an object has only changed
+meanwhile. A lasting conflict is a refusal too, because the declared state is not in place.
 """
 
 import re
@@ -18,15 +18,16 @@ from troth.world.outcomes.writes import RefusalOver, WriteRefused
 from troth.world.world import World
 
 LASTING = 15.0
-"""Seconds after which a conflict counts as a refusal. With the backoff of retries the condition is
-there within a minute."""
+"""Seconds after which a conflict counts as a refusal. With the backoff of retries, the condition
+appears within a minute.
+"""
 TOO_LARGE = 413
 SERVER_ERROR = 500
 UNANSWERED = 0
 OUT_OF_ORDER = frozenset({429, 503, 504})
-"""Answers that say something of the API server, as to objects of a kind, and nothing of one."""
+"""Status codes about the API server's availability for a kind, and not about one object."""
 PASSING = OUT_OF_ORDER | {UNANSWERED, CONFLICT}
-"""Answers that are over in a moment, where all goes well."""
+"""Status codes of failures that usually pass soon."""
 
 _NAME = "[a-z0-9.-]{1,253}"
 _POLICY = re.compile(
@@ -39,7 +40,7 @@ _TOO_LONG = "Too long"
 
 
 class Refusals:
-    """What is not carried out, by the resource that asks for it."""
+    """Refused writes, by the resource that needs them."""
 
     def __init__(self, world: World, clock: Clock) -> None:
         self._world = world
@@ -49,7 +50,7 @@ class Refusals:
         self._statuses: dict[Key, str] = {}
 
     def note(self, key: Key, step: Step, error: Exception) -> None:
-        """Note that a step is refused, and why."""
+        """Record that a step is refused, and why."""
         place = step.target
         sentence = _sentence(place, error, removing=isinstance(step, Remove))
         brief = isinstance(error, ApiError) and (
@@ -57,23 +58,23 @@ class Refusals:
         )
         passing = brief and not self.lasts(key, step)
         self._world.observe_outcome(WriteRefused(*place, sentence, passing=passing))
-        # workloads that go on with what they have are told by `RolledOut` alone
+        # only `RolledOut` reports workloads that were not restarted
         self._refused.setdefault(key, {})[place] = "" if isinstance(step, Restart) else sentence
 
     def lasts(self, key: Key, step: Step) -> bool:
-        """Note a conflict; say whether there has been one at every attempt for too long."""
+        """Record a conflict; return whether every attempt has failed for longer than `LASTING`."""
         now = self._clock.uptime()
         since = self._conflicts.setdefault(key, {}).setdefault(step.target, now)
         return now - since >= LASTING
 
     def done(self, key: Key, step: Step) -> None:
-        """Note that a step is carried out: another conflict is a first one."""
+        """Record that a step is carried out, which resets its conflicts."""
         self._conflicts.get(key, {}).pop(step.target, None)
 
     def settle(self, key: Key, steps: Iterable[Step]) -> bool:
-        """Forget refusals of what is not asked for any more; say whether there were any.
+        """Forget refusals of steps that are no longer planned; return whether there were any.
 
-        The need may have passed, or the write was carried out and only its answer was lost.
+        The need may be gone, or only the answer to the write was lost.
         """
         asked = {step.target for step in steps}
         for place in self._conflicts.get(key, {}).keys() - asked:
@@ -90,11 +91,11 @@ class Refusals:
         return bool(over)
 
     def of(self, key: Key) -> str:
-        """Return why a resource is not Ready for what is not carried out, empty if it may be."""
+        """Return why a resource is not Ready because of a refusal, "" if it may be Ready."""
         return next(filter(None, self._refused.get(key, {}).values()), "")
 
     def note_status(self, key: Key, error: ApiError | None) -> str:
-        """Note whether the status of a resource is refused; return the sentence if that is news."""
+        """Record whether a status write is refused; return the sentence if the refusal is new."""
         if error is None:
             self._statuses.pop(key, None)
             return ""
@@ -103,7 +104,7 @@ class Refusals:
         return sentence if known is None else ""
 
     def count(self) -> Counter[str]:
-        """Return how many objects of each kind are not as declared, because of refusals."""
+        """Return the number of objects of each kind that refusals keep from being as declared."""
         places = {place for refused in self._refused.values() for place in refused}
         counts = Counter(kind for kind, _ in places)
         counts.update(f"{key.kind}/status" for key in self._statuses)
@@ -113,7 +114,7 @@ class Refusals:
 def _sentence(place: Target, error: Exception, *, removing: bool) -> str:
     """Return what is refused, why, and what to do.
 
-    A refusal's own text may quote what was sent, so of a Secret's only its cause is told.
+    A refusal's text may quote the request, so for a Secret only a recognized cause is included.
     """
     kind, ref = place
     what = f"{kind} {ref} cannot be {'deleted' if removing else 'written'}: {error}"
@@ -126,7 +127,7 @@ def _sentence(place: Target, error: Exception, *, removing: bool) -> str:
 
 
 def _cause(error: ApiError) -> str:
-    """Return the cause of a refusal with the next step, empty where it is none of these."""
+    """Return the cause of a refusal with the next step, "" if it is not recognized."""
     if found := _POLICY.match(error.message):
         return (
             f"ValidatingAdmissionPolicy {found[1]} with binding {found[2]} denies it; change the "
@@ -147,8 +148,8 @@ def _cause(error: ApiError) -> str:
     return ""
 
 
-class LastingConflict(Exception):  # noqa: N818 - told as the cause of a refusal
-    """Every attempt met another version than the one that was planned for."""
+class LastingConflict(Exception):  # noqa: N818 - the cause of a refusal
+    """Every attempt met a version other than the planned one."""
 
     def __str__(self) -> str:
         return (
@@ -157,8 +158,8 @@ class LastingConflict(Exception):  # noqa: N818 - told as the cause of a refusal
         )
 
 
-class StepFailed(Exception):  # noqa: N818 - told as the cause of a refusal
-    """Carrying out a step raised something that it does not announce."""
+class StepFailed(Exception):  # noqa: N818 - the cause of a refusal
+    """Executing a step raised an unexpected exception."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(

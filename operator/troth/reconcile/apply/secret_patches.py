@@ -1,4 +1,4 @@
-"""Patches of a Secret that hold only if it still is as it was seen."""
+"""Patches that change a Secret only if it is unchanged since planning."""
 
 from collections.abc import Iterable, Mapping
 
@@ -18,7 +18,7 @@ def drops(slots: Iterable[str]) -> list[Manifest]:
 
 
 def unchanged(step: SecretStep) -> list[Manifest]:
-    """Return JSON patch operations that test whether the Secret is as it was seen."""
+    """Return JSON patch operations that test whether the Secret is unchanged since planning."""
     return [
         {"op": "test", "path": "/metadata/uid", "value": step.uid},
         {"op": "test", "path": "/metadata/resourceVersion", "value": step.resource_version},

@@ -1,6 +1,6 @@
-"""What issuers' Secrets last had in place as planned, to tell a drift from a changed declaration.
+"""Digests of what issuers' Secrets held as planned, to tell drift from a changed declaration.
 
-Each digest names the UID of its Secret: of a namesake nothing is known.
+Each digest includes the uid of its Secret, so it does not apply to a new Secret of that name.
 """
 
 import hashlib
@@ -11,23 +11,23 @@ from troth.resources.references import Ref
 
 
 class Served:
-    """Digests of what issuers' Secrets last had in place."""
+    """Digests of what was last in place in issuers' Secrets."""
 
     def __init__(self) -> None:
         self._digests: dict[Ref, tuple[str, Mapping[str, bytes]]] = {}
 
     def in_place(self, ref: Ref, uid: str, data: Mapping[str, bytes]) -> None:
-        """Note what is there as it should be."""
+        """Record data that is in place as planned."""
         now = {name: _digest(value) for name, value in data.items()}
         self._digests[ref] = uid, {**self._known(ref, uid), **now}
 
     def was_changed(self, step: UpdateIssuer) -> bool:
-        """Say whether a step puts back what was in place before, so that somebody changed it."""
+        """Return whether a step restores what was in place, which means that the Secret drifted."""
         known = self._known(step.ref, step.uid)
         return all(known.get(name) == _digest(value) for name, value in step.data.items())
 
     def forget(self, ref: Ref) -> None:
-        """Take in that a Secret is gone."""
+        """Take in that a Secret no longer exists."""
         self._digests.pop(ref, None)
 
     def _known(self, ref: Ref, uid: str) -> Mapping[str, bytes]:

@@ -1,4 +1,4 @@
-"""The Secrets that the steps of a WebhookEndpoint ask for."""
+"""The Secrets that the steps for a WebhookEndpoint write."""
 
 import base64
 import secrets
@@ -22,18 +22,18 @@ from troth.world.observation.webhook_secrets import (
 )
 
 KEY_BYTES = 32
-"""Of a key, as random as they come; twice what a MAC of SHA-256 needs, and what GitLab asks for."""
+"""Random bytes of a key: twice what an HMAC with SHA-256 needs, and what GitLab requires."""
 
 
 def key_text(scheme: SchemeName) -> str:
-    """Return a new key as the sender takes it."""
+    """Return a new key in the form that the sender takes."""
     if scheme in (SchemeName.STANDARD_WEBHOOKS, SchemeName.GITLAB):
         return f"whsec_{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
     return secrets.token_hex(KEY_BYTES)
 
 
 def turned(step: TurnWebhookKeys, now: datetime) -> Manifest:
-    """Return the data and annotations that a turn changes: with null what goes."""
+    """Return the data and annotations that a turn changes, with null for each removed entry."""
     made = dict(step.made)
     data: dict[str, Any] = dict.fromkeys(step.drops)
     if step.adds:
@@ -50,7 +50,7 @@ def new_secret(step: TurnWebhookKeys, now: datetime) -> Manifest:
 
 
 def turning(step: TurnWebhookKeys, now: datetime) -> Manifest:
-    """Return the merge patch of a turn, if the Secret is as it was seen."""
+    """Return the merge patch of a turn, for a Secret that is unchanged since planning."""
     change = turned(step, now)
     metadata = {
         "uid": step.uid,
@@ -62,7 +62,7 @@ def turning(step: TurnWebhookKeys, now: datetime) -> Manifest:
 
 
 def compiled(step: CompileEndpoint, keys: Mapping[str, bytes]) -> Manifest:
-    """Return the Secret of an endpoint with these keys."""
+    """Return the compiled Secret of an endpoint with these keys."""
     data = {KEY_PREFIX + key: text for key, text in keys.items()}
     data[DOCUMENT] = step.document.encode()
     annotations = {

@@ -1,7 +1,7 @@
-"""Writing one object, and taking the answer back into the world.
+"""Writes of single objects; each answer goes into the world.
 
-Everything is written to the very object that was seen: by its uid, and where what is written keeps
-a part of what stood there, by its resourceVersion as well.
+Every write names the uid of the known object. A write that keeps part of the object's content also
+names its resourceVersion.
 """
 
 from typing import Protocol
@@ -20,7 +20,7 @@ CONFLICT, NOT_FOUND, UNPROCESSABLE = 409, 404, 422
 
 
 class Writes(Protocol):
-    """The writes that steps need, as the API server or a rehearsal takes them."""
+    """API server methods for the writes of steps; a rehearsal implements them, too."""
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Apply an object and return it."""
@@ -40,15 +40,15 @@ class Writes(Protocol):
         """Return an object's metadata."""
 
     async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
-        """Delete that very object."""
+        """Delete the object with this uid."""
 
 
-class TryAgain(Exception):  # noqa: N818 - not an error: the world has moved on meanwhile
-    """The step's ground has changed; plan again a little later."""
+class TryAgain(Exception):  # noqa: N818 - no error: an object has changed meanwhile
+    """An object that the step depends on has changed; plan again a little later."""
 
 
 class Writer:
-    """Writes objects; every answer goes into the world at once, so that its echo is no news."""
+    """Writes objects. The world takes in each answer at once, so its watch event is no news."""
 
     def __init__(self, writes: Writes, world: World, keyring: Keyring, clock: Clock) -> None:
         self._writes = writes
@@ -57,9 +57,9 @@ class Writer:
         self._clock = clock
 
     async def put(self, manifest: Manifest, uid: str, resource_version: str = "") -> Keys:
-        """Apply to the very object that is known, or make it where none is known.
+        """Apply to the known object, or create one if none is known (`uid` is empty).
 
-        With a resource version, only if the object is as it was seen.
+        With `resource_version`, apply only if the object is unchanged since planning.
         """
         if uid:
             metadata = {**manifest["metadata"], "uid": uid}
@@ -79,7 +79,7 @@ class Writer:
             raise
 
     async def _meet(self, manifest: Manifest) -> Keys:
-        """Find out whose the object is that stands where one was to be made."""
+        """Determine the owner of an existing object that has the name of a new one."""
         kind, ref = manifest["kind"], Ref.of(manifest)
         try:
             found = (await self._writes.metadata(kind, ref))["metadata"]
@@ -88,17 +88,18 @@ class Writer:
                 raise TryAgain from error
             raise
         if (found.get("labels") or {}).get(MANAGED_BY) == "troth":
-            raise TryAgain  # made by an earlier run; the informer is about to tell
+            raise TryAgain  # an earlier run created it; the informer will report it
         owners = {owner["uid"] for owner in manifest["metadata"].get("ownerReferences") or []}
         if owners.intersection(owner["uid"] for owner in found.get("ownerReferences") or []):
-            # ours, with its labels taken off: put them back, and the informer sees it again
+            # Troth's own object without its labels: after restoring them, the informer finds it
+            # again
             labels = {"uid": found["uid"], "labels": manifest["metadata"]["labels"]}
             answer = await self._writes.merge_patch(kind, ref, {"metadata": labels})
             return self.observe(answer)
         return self._world.observe_outcome(ForeignFound(kind, ref, self._clock.now()))
 
     async def merge(self, kind: str, ref: Ref, patch: Manifest) -> Keys:
-        """Merge a patch that names the very object that was seen; raises `TryAgain` without it."""
+        """Merge a patch that names the known object; raises `TryAgain` if it has changed."""
         try:
             return self.observe(await self._writes.merge_patch(kind, ref, patch))
         except ApiError as error:
@@ -107,7 +108,7 @@ class Writer:
             raise
 
     async def patch_secret(self, secret: Ref, patch: Manifest | list[Manifest]) -> Keys:
-        """Change part of a Secret, if it is still the one that was seen."""
+        """Change part of a Secret; raises `TryAgain` if it has changed since planning."""
         try:
             if isinstance(patch, list):
                 answer = await self._writes.json_patch("Secret", secret, patch)
@@ -124,8 +125,9 @@ class Writer:
     async def _check_unchanged(self, secret: Ref, tests: list[Manifest], error: ApiError) -> None:
         """Raise `TryAgain` if a Secret is not what a JSON patch tests for.
 
-        The API server answers 422 without a cause to a test that does not hold, and 422 to what it
-        refuses. To take a refusal for a conflict would be to try for ever in silence.
+        The API server answers 422, without a cause, to a failed test and also to a patch that it
+        rejects. If a rejection counted as a conflict, Troth would retry forever without reporting
+        it.
         """
         try:
             found = (await self._writes.metadata("Secret", secret))["metadata"]
@@ -138,7 +140,7 @@ class Writer:
                 raise TryAgain from error
 
     def observe(self, manifest: Manifest) -> Keys:
-        """Take in an answer; return whom it affects. A late one changes nothing."""
+        """Take in an answer; return the affected keys. An outdated answer changes nothing."""
         if self._world.is_unlisted(manifest):
             return set()
         return take_in(manifest, self._world, self._keyring, self._clock.uptime())

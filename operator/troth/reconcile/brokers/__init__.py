@@ -1,1 +1,1 @@
-"""Looking at brokers and changing them, beside the reconcile loop."""
+"""Observing and changing brokers, outside the reconcile loop."""

@@ -1,8 +1,8 @@
-"""The turns of the credential with which Troth administers a broker.
+"""Rotation of the credential with which Troth administers a broker.
 
-Before anything is told to the broker the ledger says what that is, and what is told is tried before
-the Secret has it. The Secret is written over the version that was read, and in it only the new
-credential. Whoever changes it at the same time wins.
+The ledger records a new credential before the broker gets it, and the credential is tested before
+it is written to the Secret. The write names the version of the Secret that was read, and changes
+only the credential. If somebody changes the Secret at the same time, that change wins.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ from troth.world.facts.objects import Manifest
 
 CONFLICT, NOT_FOUND = 409, 404
 PAUSES = (0.0, 0.2, 0.5, 1.0)
-"""Seconds before each time that a new credential is tried: a server may not know of it yet."""
+"""Seconds before each test of a new credential: a server may not know it yet."""
 
 
 class Secrets(Reads, Protocol):
-    """What the turns need of an API server."""
+    """API server methods that the turns need."""
 
     async def merge_patch(
         self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
@@ -43,8 +43,10 @@ class Secrets(Reads, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdminTurns:
-    """Carries out turns. `require` raises `StalePlan` where this copy may not write, or knows
-    another ledger than there is; `keep` writes the ledger, `tell` makes an Event.
+    """Carries out turns of admin credentials.
+
+    `require` raises `StalePlan` if this replica may not write, or if the stored ledger differs from
+    the known one. `keep` writes the ledger; `record_event` posts an Event.
     """
 
     secrets: Secrets
@@ -52,12 +54,13 @@ class AdminTurns:
     ledger: Callable[[Ref], Ledger | None]
     require: Callable[[MessageBroker], Awaitable[None]]
     keep: Callable[[MessageBroker, Ledger], Awaitable[None]]
-    tell: Callable[[MessageBroker, Notice], Awaitable[None]]
+    record_event: Callable[[MessageBroker, Notice], Awaitable[None]]
     now: Callable[[], datetime]
 
     async def seen(self, broker: MessageBroker, step: TurnAdmin) -> Connected:
-        """Return the connection by the credential that is in the Secret, which was just seen to
-        administer; raises `StalePlan` where it is another than was planned with.
+        """Return a connection with the Secret's credential, after testing that it can administer.
+
+        Raises `StalePlan` if the credential is not the planned one.
         """
         connected = await self.connections.renewed(broker)
         shown = connected.shown
@@ -92,7 +95,7 @@ class AdminTurns:
             raise StalePlan
         user, slot = step.shown.place
         if (user, slot.other) in (await connected.adapter.observe()).credentials:
-            raise StalePlan  # somebody's, and it is looked at again
+            raise StalePlan  # a foreign credential; Troth observes the broker again
         new = dialect_of(broker.spec.type).new_admin(slot.other)
         made = AdminMade((user, slot.other), new.fingerprint, self.now().replace(microsecond=0))
         await self.keep(broker, replace(ledger, admin=made))
@@ -105,10 +108,10 @@ class AdminTurns:
             f"Secret {where} has a new password of {user} that Troth generated; the previous "
             "password stays valid until the overlap ends"
         )
-        await self.tell(broker, Notice("AdminReplaced", note))
+        await self.record_event(broker, Notice("AdminReplaced", note))
 
     async def _write(self, where: Ref, secret: Manifest, data: Mapping[str, bytes]) -> None:
-        """Write some of a Secret's data over the version that was read."""
+        """Write some of a Secret's data, if the Secret still has the version that was read."""
         metadata = secret["metadata"]
         patch = {
             "metadata": {part: metadata[part] for part in ("uid", "resourceVersion")},
@@ -142,7 +145,7 @@ class AdminTurns:
                 "the admin Secret holds a credential that Troth did not write; Troth uses it and "
                 "has revoked the one that it had created"
             )
-            await self.tell(broker, Notice("AdminOvertaken", note))
+            await self.record_event(broker, Notice("AdminOvertaken", note))
 
 
 async def _told(adapter: Driver, batch: Batch) -> None:
@@ -155,7 +158,7 @@ async def _revoked(adapter: Driver, place: Place) -> None:
 
 
 async def _tried(broker: MessageBroker, data: Mapping[str, bytes], authorities: str) -> None:
-    """See that an admin credential administers; raises `BrokerError` where it does not."""
+    """Test that an admin credential can administer; raises `BrokerError` if it cannot."""
     adapter = connect(broker, data, authorities)
     try:
         for pause in PAUSES:

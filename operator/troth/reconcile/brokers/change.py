@@ -1,10 +1,10 @@
-"""Carrying out one change at a broker: what it is told, and whether what was revoked is dead."""
+"""Execution of one change at a broker, and tests of revoked credentials."""
 
 from dataclasses import replace
 from typing import Protocol
 
 from troth.brokers.protocol import Batch, Credential, Driver, Login
-from troth.planning.steps.brokers import ChangeBroker, Telling
+from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -13,7 +13,7 @@ from troth.world.facts.broker import Ledger
 from troth.world.index.brokers import credential_ref, identity_of
 
 TRIED = 20
-"""How many revoked credentials of one change are tried from outside."""
+"""Maximum number of revoked credentials of one change that are tested by a login."""
 
 SPOILT = (
     "its Secret does not hold the credential that it names; delete the Secret, and Troth issues "
@@ -25,33 +25,33 @@ Failed = dict[Rule | Place, str]
 
 
 class Credentials(Protocol):
-    """What is in the Secrets of credentials, by broker type, Secret and fingerprint."""
+    """Credentials in Secrets, by broker type, Secret and fingerprint."""
 
     def credential(self, type_: BrokerType, secret: Ref, fingerprint: str) -> Credential | None:
-        """Return what a broker is told, None where the Secret does not have it."""
+        """Return a credential as the broker needs it, None if the Secret does not have it."""
 
     def login(self, type_: BrokerType, secret: Ref, fingerprint: str) -> Login | None:
-        """Return what a client has, also after the Secret is gone, None where it is not known."""
+        """Return a client's login, even after the Secret is gone; None if unknown."""
 
     def drop_credential(self, secret: Ref, fingerprint: str) -> None:
         """Forget a credential that is revoked."""
 
 
 class Changes:
-    """Carries changes out, with credentials from the Secrets of those whose they are."""
+    """Carries out changes at brokers, with the credentials from the Secrets of their principals."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
 
     async def carry_out(self, broker: MessageBroker, adapter: Driver, step: ChangeBroker) -> Failed:
-        """Carry out a change, and return what failed; raises `BrokerError`."""
+        """Carry out a change and return what failed; raises `BrokerError`."""
         failed = await self._apply(broker.spec.type, adapter, step)
         if step.revocations:
             failed |= await self._make_sure(broker, adapter, step, failed)
         return failed
 
     def forget_revoked(self, broker: MessageBroker, step: ChangeBroker, failed: Failed) -> None:
-        """Forget how clients logged in with what is revoked now."""
+        """Forget the client logins of credentials that are now revoked."""
         for place in step.revocations:
             secret = _secret_of(broker, place)
             if place not in failed and secret is not None:
@@ -59,10 +59,12 @@ class Changes:
                 self._credentials.drop_credential(secret, fingerprint)
 
     async def _apply(self, type_: BrokerType, adapter: Driver, step: ChangeBroker) -> Failed:
-        """Carry out a change, and return what failed. A credential whose Secret does not hold it
-        fails, and the rules of its principal wait.
+        """Carry out a change and return what failed.
+
+        A credential that its Secret does not hold fails, and so do additional rules of its
+        principal.
         """
-        found = [(each, self._credential(type_, each)) for each in step.telling]
+        found = [(each, self._credential(type_, each)) for each in step.uploads]
         lacking = {(each.principal, each.slot) for each, held in found if held is None}
         waiting = {principal for principal, _ in lacking}
         failures = await adapter.apply(
@@ -80,18 +82,18 @@ class Changes:
             **{failure.change: failure.message for failure in failures},
         }
 
-    def _credential(self, type_: BrokerType, telling: Telling) -> Credential | None:
-        """Return what is told; whose it is was planned, and is never believed of a Secret."""
-        found = self._credentials.credential(type_, telling.secret, telling.fingerprint)
-        whose = (telling.principal, telling.slot)
+    def _credential(self, type_: BrokerType, upload: CredentialUpload) -> Credential | None:
+        """Return the credential to set, None unless its principal and slot are the planned ones."""
+        found = self._credentials.credential(type_, upload.secret, upload.fingerprint)
+        whose = (upload.principal, upload.slot)
         return found if found is not None and (found.principal, found.slot) == whose else None
 
     async def _make_sure(
         self, broker: MessageBroker, adapter: Driver, step: ChangeBroker, failed: Failed
     ) -> Failed:
-        """End the connections of those who lost their last credential, and try what was revoked.
+        """Disconnect principals that lost their last credential, and test revoked credentials.
 
-        Returns the credentials that still let somebody in.
+        Returns the credentials that the broker still accepts.
         """
         revoked = [place for place in step.revocations if place not in failed]
         left = {principal for principal, _ in step.after.credentials}
@@ -110,14 +112,14 @@ class Changes:
 
 
 def principals_of(step: ChangeBroker) -> set[str]:
-    """Return everybody whom a change concerns."""
-    told = {each.principal for each in step.telling}
+    """Return all principals that a change concerns."""
+    told = {each.principal for each in step.uploads}
     ruled = {rule.principal for rule in (*step.additions, *step.removals)}
     return told | ruled | {principal for principal, _ in step.revocations}
 
 
 def as_it_went(step: ChangeBroker, failed: Failed) -> Ledger:
-    """Return the ledger after a change: what failed is as it was before."""
+    """Return the ledger after a change, in which failed changes keep their previous entries."""
     before, after = step.before, step.after
     credentials = dict(after.credentials)
     for change in failed:
@@ -128,8 +130,8 @@ def as_it_went(step: ChangeBroker, failed: Failed) -> Ledger:
 
 
 def as_observed(before: Observed, step: ChangeBroker, failed: Failed) -> Observed:
-    """Return what a broker has after a change, as far as that did not fail."""
-    told = {(each.principal, each.slot) for each in step.telling}
+    """Return what a broker has after a change, without the parts that failed."""
+    told = {(each.principal, each.slot) for each in step.uploads}
     rules = before.rules | {rule for rule in step.additions if rule not in failed}
     return Observed(
         (before.credentials | {place for place in told if place not in failed})

@@ -1,7 +1,7 @@
-"""The connections to brokers, each made anew when what it is made from has changed.
+"""Connections to brokers, each reopened when one of its inputs changes.
 
-The Secrets that a broker names are people's own: they are read when the broker is looked at, and
-not watched.
+The Secrets that a broker names belong to users. Troth reads them when it observes the broker, and
+does not watch them.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ NOT_FOUND = 404
 
 
 class Reads(Protocol):
-    """The reads of an API server that administering brokers needs."""
+    """API server reads that administering brokers needs."""
 
     async def get(self, kind: str, ref: Ref) -> Manifest:
         """Return one object."""
@@ -35,9 +35,9 @@ class Reads(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """An adapter, a digest of what it was made from, and the roots that verify its servers.
+    """An adapter, a digest of its inputs, and the roots that verify the broker's servers.
 
-    `shown` is which credential it administers with.
+    `shown` is the credential with which the adapter administers.
     """
 
     adapter: Driver
@@ -54,14 +54,15 @@ class Connections:
         self._connected: dict[Ref, Connected] = {}
 
     def known(self, broker: Ref) -> Connected | None:
-        """Return the connection that there is."""
+        """Return the open connection, None if there is none."""
         return self._connected.get(broker)
 
     async def renewed(self, broker: MessageBroker) -> Connected:
-        """Return the connection, made anew if its admin Secret or anything else has changed.
+        """Return the connection, reopened if its admin Secret or another input has changed.
 
-        One that is being deleted keeps its connection when the Secrets are gone: they go with their
-        namespace, often first. Raises `BrokerError`, or `ApiError` where a Secret cannot be read.
+        A broker that is being deleted keeps its connection without its Secrets: when a namespace is
+        deleted, they often go first. Raises `BrokerError`, or `ApiError` if a Secret cannot be
+        read.
         """
         described, known = broker.spec.described, self._connected.get(broker.ref)
         try:
@@ -83,13 +84,13 @@ class Connections:
         return connected
 
     async def end(self, broker: Ref) -> None:
-        """Let go of a broker."""
+        """Close the connection to a broker."""
         connected = self._connected.pop(broker, None)
         if connected is not None:
             await connected.adapter.close()
 
     async def close(self) -> None:
-        """Let go of all brokers."""
+        """Close all connections."""
         for broker in list(self._connected):
             await self.end(broker)
 
@@ -113,9 +114,9 @@ class Connections:
 
 
 def admin_data(secret: Manifest) -> Mapping[str, bytes]:
-    """Return the data of an admin Secret; raises `AdminRefusedError` where it has too many entries.
+    """Return the data of an admin Secret; raises `AdminRefusedError` if it has too many entries.
 
-    A value that is too large is cut short, which `connect` refuses.
+    A value that is too large is truncated, and `connect` rejects it.
     """
     data = SecretData(secret)
     if data.has_too_many:
@@ -127,7 +128,7 @@ def admin_data(secret: Manifest) -> Mapping[str, bytes]:
 
 
 def _digest(described: str, admin: Mapping[str, bytes], authorities: str) -> bytes:
-    """Return what tells whether a broker is reached as before, of which nothing can be read."""
+    """Return a digest of everything that the connection depends on. It reveals no secret."""
     whole = hashlib.sha256()
     parts = [described.encode(), authorities.encode()]
     for name in sorted(admin):

@@ -1,4 +1,4 @@
-"""Why a broker could not be looked at or changed, as a status tells it."""
+"""Reasons why a broker could not be observed or changed, as its status reports them."""
 
 from troth.brokers.errors import (
     AdminRefusedError,
@@ -20,23 +20,23 @@ REASONS: dict[type[BrokerError], str] = {
 
 
 class SecretMissingError(BrokerError):
-    """A Secret that a broker names is not there, or has not what it should."""
+    """A Secret that a broker names does not exist or lacks a key."""
 
 
 class NewAdminRefusedError(BrokerError):
-    """A broker was told another admin credential and does not take it."""
+    """A broker rejects the new admin credential that was set there."""
 
 
-class StalePlan(Exception):  # noqa: N818 - not an error: the world has moved on meanwhile
-    """What was planned does not hold any more; it is planned anew."""
+class StalePlan(Exception):  # noqa: N818 - no error: an object has changed meanwhile
+    """The plan no longer applies; plan again."""
 
 
 class TakenError(BrokerError):
-    """What is not Troth's stands where a ledger belongs."""
+    """An object that Troth does not manage has the name of a ledger."""
 
 
 def taken(ledger: Ref) -> TakenError:
-    """Return the error for a ledger's place that is taken."""
+    """Return the error for a ledger whose name another object has."""
     return TakenError(
         f"ConfigMap {ledger} has the name of the broker's ledger but is not managed by Troth, so "
         "Troth changes nothing at the broker; delete the ConfigMap"
@@ -44,15 +44,17 @@ def taken(ledger: Ref) -> TakenError:
 
 
 def missing(secret: Ref, key: str = "") -> SecretMissingError:
-    """Return the error for a Secret that is not there, or that lacks a key."""
+    """Return the error for a Secret that does not exist or lacks a key."""
     if key:
         return SecretMissingError(f"Secret {secret} has no {key}; add it")
     return SecretMissingError(f"Secret {secret} does not exist; create it")
 
 
 def fault_of(error: BrokerError | ApiError | TimeoutError, broker: Ref) -> Fault:
-    """Return what a status says of an error; a broker's own words are in `BrokerError` already
-    without any secret, and the API server's are not quoted.
+    """Return the fault that a status reports for an error.
+
+    `BrokerError` contains a broker's own message, already without secrets. The API server's message
+    is not quoted.
     """
     if isinstance(error, SecretMissingError):
         return Fault("SecretMissing", str(error))

@@ -1,8 +1,8 @@
-"""Looking at brokers and changing them, in the background: no visit of a key waits for a broker.
+"""Observing and changing brokers in the background: no reconcile waits for a broker.
 
-At each broker one thing is done at a time. What came of it goes into the world, and those whom it
-concerns are looked at again. What is written there is guarded as every write is: by the ledger,
-which is written first, and by the lease, without which nothing is.
+Each broker has at most one operation at a time. Its outcome goes into the world, and the affected
+keys are requeued. Writes at a broker are guarded by the ledger, which is written first, and by the
+lease, without which nothing is written.
 """
 
 import asyncio
@@ -49,16 +49,16 @@ from troth.world.outcomes.brokers import (
 from troth.world.world import World
 
 PATIENCE = 60.0
-"""Seconds for one look or one change; each call to a broker has less."""
+"""Timeout in seconds for one observation or change; each call to a broker has a shorter one."""
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the work at brokers touches beside brokers.
+    """Dependencies of the work at brokers, other than the brokers.
 
-    `keep` writes the ledger's ConfigMap over the one that is known and raises `StalePlan` where it
-    is another by now, `concern` requeues keys, `tell` makes an Event, `instrumentation` counts.
+    `keep` writes the ledger's ConfigMap over the known one, and raises `StalePlan` if it has
+    changed. `concern` requeues keys, `record_event` posts an Event, and `instrumentation` counts.
     """
 
     reads: Secrets
@@ -66,12 +66,12 @@ class Surroundings:
     credentials: Credentials
     keep: Callable[[MessageBroker, Manifest], Awaitable[None]]
     concern: Callable[[Keys], None]
-    tell: Callable[[Key, str, Notice], Awaitable[None]]
+    record_event: Callable[[Key, str, Notice], Awaitable[None]]
     instrumentation: Instrumentation = field(default_factory=Instrumentation)
 
 
 class BrokerWork:
-    """All that is under way at brokers. `close` ends it."""
+    """The work in progress at brokers. `close` cancels it."""
 
     def __init__(self, world: World, clock: Clock, surroundings: Surroundings) -> None:
         self._world = world
@@ -86,12 +86,12 @@ class BrokerWork:
             ledger=world.brokers.ledger,
             require=self._require_all,
             keep=self._keep,
-            tell=self._tell_broker,
+            record_event=self._record_event,
             now=clock.now,
         )
 
     def begin(self, step: BackgroundStep) -> None:
-        """Begin a step at its broker; nothing where something is under way there already."""
+        """Begin a step at its broker, unless an operation is in progress there."""
         if step.broker in self._tasks:
             return
         self._around.concern(self._world.observe_outcome(WorkBegun(step.broker)))
@@ -99,7 +99,7 @@ class BrokerWork:
         self._tasks[step.broker] = task
 
     def gone(self, broker: Ref) -> None:
-        """Let go of a broker that is not declared any more."""
+        """Close the connection to a broker that is no longer declared."""
         if broker not in self._tasks:
             ending = asyncio.create_task(self._end(broker), name=f"end of broker {broker}")
             self._tasks[broker] = ending
@@ -113,23 +113,23 @@ class BrokerWork:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is under way."""
+        """Whether any operation is in progress."""
         return bool(self._tasks)
 
     async def settled(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no operation is in progress."""
         while self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 
     async def close(self) -> None:
-        """End what is under way, and let go of all brokers."""
+        """Cancel the operations in progress, and close all connections."""
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*list(self._tasks.values()), return_exceptions=True)
         await self._connections.close()
 
     async def _carry_out(self, step: BackgroundStep) -> None:
-        """Do it, and note in the world what came of it."""
+        """Carry out a step and record its outcome in the world."""
         ref: Ref = step.broker
         affected: Keys = set()
         try:
@@ -139,14 +139,14 @@ class BrokerWork:
             self._failed(ref, None)
         except (BrokerError, ApiError, TimeoutError) as error:
             affected |= self._failed(ref, fault_of(error, ref))
-        except Exception as error:  # the edge: one broker must not stop the others
+        except Exception as error:  # one broker must not stop the others
             name = type(error).__name__
             log.error("work at a broker failed", broker=str(ref), error=name, exc_info=True)  # noqa: G201
             affected |= self._failed(ref, Fault("InternalError", f"{name}; see the operator's log"))
         finally:
             del self._tasks[ref]
             affected |= self._world.observe_outcome(WorkEnded(ref))
-            if self._world.brokers.declared(ref) is None:  # gone meanwhile
+            if self._world.brokers.declared(ref) is None:  # deleted meanwhile
                 await self._connections.end(ref)
             self._around.concern(affected)
 
@@ -157,21 +157,21 @@ class BrokerWork:
         return await BROKER_HANDLERS[type(step)](self, broker, step)
 
     def _failed(self, ref: Ref, fault: Fault | None) -> Keys:
-        """Note a try that failed; return whom it concerns, if the fault is another than before."""
+        """Record a failed attempt; return the affected keys if the fault is a new one."""
         affected = self._world.observe_outcome(WorkFailed(ref, fault, self._clock.uptime()))
         if fault is not None:
             self._around.instrumentation.broker_failed(ref, fault.reason)
             log.warning("broker not usable", broker=str(ref), reason=fault.reason)
         return affected
 
-    # Looking
+    # Observation
 
     async def observe(self, broker: MessageBroker, _: ObserveBroker) -> Keys:
-        """Observe a broker, unless its declaration changes meanwhile."""
+        """Observe a broker; raises `StalePlan` if its declaration changes meanwhile."""
         connected = await self._connections.renewed(broker)
         observed = await connected.adapter.observe()
         declared = self._world.brokers.declared(broker.ref)
-        if declared is None or not _same(declared, broker):  # then another may have been seen
+        if declared is None or not _same(declared, broker):  # may have observed another broker
             raise StalePlan
         return self._world.observe_outcome(
             BrokerObserved(
@@ -183,10 +183,13 @@ class BrokerWork:
             )
         )
 
-    # The credential that administers
+    # Admin credential
 
     async def turn_admin(self, broker: MessageBroker, step: TurnAdmin) -> Keys:
-        """Take a turn. That it fails is noted of the credential alone: the broker still answers."""
+        """Carry out a turn of the admin credential.
+
+        A failure is recorded for this credential only, because the broker still answers.
+        """
         connected, fault = await self._admins.seen(broker, step), None
         try:
             await self._admins.take(broker, step, connected)
@@ -195,10 +198,10 @@ class BrokerWork:
             log.warning("admin credential not rotated", broker=str(broker.ref), reason=fault.reason)
         return self._world.observe_outcome(AdminTurned(broker.ref, fault, self._clock.uptime()))
 
-    # Changing
+    # Change
 
     async def change(self, broker: MessageBroker, step: ChangeBroker) -> Keys:
-        """Change a broker. The ledger is written first, and says at last how that went."""
+        """Change a broker. The ledger is written first, and again with the outcome."""
         connected = self._connections.known(broker.ref)
         if connected is None:
             raise StalePlan
@@ -216,7 +219,7 @@ class BrokerWork:
         affected = self._world.observe_outcome(changed)
         count_changes(self._around.instrumentation, step, failed)
         self._changes.forget_revoked(broker, step, failed)
-        await self._tell(broker, step, failed)
+        await self._record_repair(broker, step, failed)
         return affected | self._world.brokers.of_principals(broker.ref, principals_of(step))
 
     async def _keep(self, broker: MessageBroker, ledger: Ledger) -> None:
@@ -229,8 +232,10 @@ class BrokerWork:
                 raise taken(Ref.of(manifest))
 
     async def _require_ledger(self, broker: MessageBroker) -> None:
-        """Make sure that the ledger is the one that was planned with: a copy that is behind knows
-        nothing of what another has granted since, and must not take that away.
+        """Raise `StalePlan` if the stored ledger is not the planned one.
+
+        An outdated copy does not know the grants that another replica has made since, and must not
+        revoke them.
         """
         known = self._world.brokers.ledgers.get(broker.ref)
         if known is None:
@@ -257,15 +262,17 @@ class BrokerWork:
             "the broker's ledger was missing; Troth created another one from what is declared, "
             "and removed nothing for it"
         )
-        await self._tell_broker(broker, Notice("LedgerLost", note, "Warning"))
+        await self._record_event(broker, Notice("LedgerLost", note, "Warning"))
 
-    async def _tell_broker(self, broker: MessageBroker, notice: Notice) -> None:
-        await self._around.tell(broker_key(broker.ref), broker.metadata.uid, notice)
+    async def _record_event(self, broker: MessageBroker, notice: Notice) -> None:
+        await self._around.record_event(broker_key(broker.ref), broker.metadata.uid, notice)
 
-    async def _tell(self, broker: MessageBroker, step: ChangeBroker, failed: Failed) -> None:
+    async def _record_repair(
+        self, broker: MessageBroker, step: ChangeBroker, failed: Failed
+    ) -> None:
         if step.repaired and not failed:
             note = "the broker differed from what is declared; Troth restored it"
-            await self._tell_broker(broker, Notice("Repaired", note))
+            await self._record_event(broker, Notice("Repaired", note))
 
 
 BROKER_HANDLERS: dict[
@@ -275,9 +282,9 @@ BROKER_HANDLERS: dict[
     ChangeBroker: BrokerWork.change,
     TurnAdmin: BrokerWork.turn_admin,
 }
-"""How each step at a broker is carried out."""
+"""The handler of each step at a broker."""
 
 
 def _same(one: MessageBroker, other: MessageBroker) -> bool:
-    """Say whether two are the same broker, described alike."""
+    """Return whether two are the same broker with the same spec."""
     return (one.metadata.uid, one.spec) == (other.metadata.uid, other.spec)

@@ -1,4 +1,4 @@
-"""Kubernetes Events: what a person should hear of, on transitions only."""
+"""Kubernetes Events about transitions."""
 
 import uuid
 from collections.abc import Iterator, Mapping
@@ -22,10 +22,10 @@ from troth.world.facts.objects import Manifest
 from troth.world.keys import status_key
 
 NOTE_LIMIT = 1000
-"""Characters of an Event's note, less than the API server's limit of 1 KiB."""
+"""Maximum length of an Event's note in characters, below the API server's limit of 1 KiB."""
 
 ENDING = {"GatewayTrusted": "GatewayTrustEnding", "UnsignedAccepted": "UnsignedEnding"}
-"""Conditions that warn before they end, and the reason by which they do."""
+"""Conditions that warn before they end, and the reason that announces the end."""
 ROTATING = {
     "TrustDomain": (rotation_events.of_trust_domain, token_events.of_token_keys),
     "CredentialRotation": (rotation_events.of_credential_rotation,),
@@ -35,8 +35,8 @@ ROTATING = {
 def transitions(plan: Plan) -> Iterator[Notice]:
     """Yield what changed between a plan's previous status and its status.
 
-    A first status tells everything itself; what then becomes Ready or stops being so, and why, is
-    news, and so is a warning that begins, and every phase that a rotation comes to.
+    A first status is not a transition; only a stalled resource yields a notice then. Later, changes
+    of Ready, new warnings, and new phases of a rotation each yield one.
     """
     before, after = plan.previous_status or {}, plan.status or {}
     yield from _readiness(_by_type(before), _by_type(after))
@@ -62,7 +62,7 @@ def _readiness(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[
 
 
 def repair(step: Step, plan: Plan) -> Notice | None:
-    """Return what to tell of a step that mends, renews or restarts what was there before."""
+    """Return the notice about a step that repairs, renews or restarts something that existed."""
     match step:
         case IssueLeaf() if "certificate" in (plan.previous_status or {}):
             what = f"{step.manifest['kind']} {step.manifest['metadata']['name']}"
@@ -93,7 +93,7 @@ def _had_credential(step: TurnCredential, plan: Plan) -> bool:
 
 
 def relabelled(step: IssueLeaf) -> Notice:
-    """Return what to tell where a Secret was taken for missing and had only lost its labels."""
+    """Return the notice about a Secret that seemed to be missing and had only lost its labels."""
     what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
     return Notice("Repaired", f"{what} had lost its labels; Troth restored them")
 
@@ -111,7 +111,7 @@ def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {
-            # in the order of time, in which kubectl shows what it finds no better order for
+            # names sort by time, because kubectl falls back to ordering by name
             "name": f"{key.ref.name}.{_microseconds(now):x}{uuid.uuid4().hex[:6]}",
             "namespace": key.ref.namespace or "default",
         },

@@ -1,4 +1,4 @@
-"""One thing to tell about a resource, before it is an Event."""
+"""A notice about a resource, from which an Event is made."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to tell about a resource: a CamelCase reason, and a sentence."""
+    """Notice about a resource: a CamelCase reason and a sentence."""
 
     reason: str
     note: str

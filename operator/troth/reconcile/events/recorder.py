@@ -30,27 +30,27 @@ class EventRecorder:
         self._waiting: deque[Manifest] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    def tell(self, event: Manifest) -> None:
+    def record(self, event: Manifest) -> None:
         """Queue an Event to be posted."""
         if len(self._waiting) >= MOST:
             _lost(event, "TooMany")
             return
         self._waiting.append(event)
         if self._task is None:
-            self._task = asyncio.create_task(self._tell_all(), name="Events")
+            self._task = asyncio.create_task(self._post_all(), name="Events")
 
-    async def told(self) -> None:
-        """Wait until all are made."""
+    async def flush(self) -> None:
+        """Wait until all queued Events are posted."""
         while self._task is not None:
             await asyncio.wait({self._task})
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel the posting of Events."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _tell_all(self) -> None:
+    async def _post_all(self) -> None:
         try:
             while self._waiting:
                 await self._leader_fence.gained()
@@ -62,9 +62,9 @@ class EventRecorder:
         try:
             await self._create(event)
         except ApiError as error:
-            # in a namespace that ends nobody may make one, and what stays at a broker is told
+            # no Event can be created in a terminating namespace; the log keeps it
             _lost(event, error.reason)
-        except Exception as error:  # the loop's edge: one Event must not stop the others
+        except Exception as error:  # one Event must not stop the others
             log.error("event not created", error=type(error).__name__, exc_info=True)  # noqa: G201
 
 

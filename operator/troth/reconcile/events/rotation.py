@@ -1,8 +1,8 @@
-"""What a person should hear of a rotation, told from the difference of two statuses.
+"""Notices about rotations, derived from the difference of two statuses.
 
-Phases may pass within one visit, and a crash may come between a step and its status. So what has
-happened to an authority is read from the authorities that the two statuses list, and not from the
-steps that were taken, nor from the two phases alone.
+A rotation may pass several phases within one reconcile, and a crash may separate a step from its
+status. The notices therefore compare the authorities that the two statuses list, instead of using
+only the steps or the two phases.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,8 +19,8 @@ Status = Mapping[str, Any]
 
 
 def of_trust_domain(before: Status, after: Status) -> Iterator[Notice]:
-    """Yield what happened to the authorities of a trust domain, and what holds the next up."""
-    if "rotation" not in after:  # its spec cannot be understood, and nothing is told of it
+    """Yield what happened to a trust domain's authorities, and what blocks the rotation."""
+    if "rotation" not in after:  # the spec is invalid
         return
     was, now = _Authorities.of(before), _Authorities.of(after)
     yield from _beginning(was, now)
@@ -30,13 +30,13 @@ def of_trust_domain(before: Status, after: Status) -> Iterator[Notice]:
 
 
 def of_credential_rotation(before: Status, after: Status) -> Iterator[Notice]:
-    """Yield the phase that a rotation has come to, and what holds the next up."""
+    """Yield the phase that a rotation has reached, and what blocks the rotation."""
     if "phase" not in after:
         return
     phase, last = after["phase"], before.get("phase", CredentialPhase.IDLE)
     made, known = after.get("lastRotated"), before.get("lastRotated")
     renewed = known is not None and made != known
-    overlaps = phase != CredentialPhase.OVERLAPPING or known is None  # else only once renewed
+    overlaps = phase != CredentialPhase.OVERLAPPING or known is None  # else after a renewal
     if renewed or (phase != last and overlaps):
         yield _arrived(phase, last, made if renewed else None)
     yield from blocked(before, after)
@@ -44,16 +44,16 @@ def of_credential_rotation(before: Status, after: Status) -> Iterator[Notice]:
 
 @dataclass(frozen=True, slots=True)
 class _Authorities:
-    """The authorities that a status lists, by what they are used for, and the phase it tells."""
+    """The authorities that a status lists, by state, and its rotation phase."""
 
     phase: str
     listed: Mapping[str, str]
-    """When each expires, by its fingerprint."""
+    """Expiry of each authority, by fingerprint."""
     active: str | None
     prepared: str | None
     retiring: str | None
     usable: bool
-    """Whether the active one can be used; while it cannot, the list is only a memory."""
+    """Whether the active authority can be used. If not, the list may be outdated."""
 
     @classmethod
     def of(cls, status: Status) -> "_Authorities":
@@ -73,7 +73,7 @@ class _Authorities:
 
 
 def _beginning(was: _Authorities, now: _Authorities) -> Iterator[Notice]:
-    """Tell of an authority that is new, and of one that is handed out."""
+    """Yield notices about a new authority, and about one that is being distributed."""
     new = now.prepared or now.active
     if was.active and new and new not in was.listed:
         note = (
@@ -93,7 +93,7 @@ def _beginning(was: _Authorities, now: _Authorities) -> Iterator[Notice]:
 
 
 def _taking_over(was: _Authorities, now: _Authorities) -> Iterator[Notice]:
-    """Tell of an authority that has begun to sign, and of what becomes of the one before."""
+    """Yield notices about an authority that has started to sign, and about its predecessor."""
     old = was.active
     if old and now.active != old:
         if old in now.listed:
@@ -109,7 +109,7 @@ def _taking_over(was: _Authorities, now: _Authorities) -> Iterator[Notice]:
 
 
 def _ending(was: _Authorities, now: _Authorities) -> Iterator[Notice]:
-    """Tell of an authority that has gone, or is about to."""
+    """Yield notices about an authority that is retired, or about to be."""
     if now.phase == RotationPhase.RETIRING != was.phase:
         note = f"no certificate of {now.retiring} is in use any more; it is about to be retired"
         yield Notice("RotationRetiring", note)
@@ -160,10 +160,10 @@ def _arrived(phase: str, last: str, made: str | None) -> Notice:
 
 
 def blocked(before: Status, after: Status) -> Iterator[Notice]:
-    """Tell of what begins to hold a rotation up, not of what only goes on doing so.
+    """Yield a notice if something new blocks a rotation.
 
-    A status names the first few. Where it had no room for all, one further down the order may
-    have been there before.
+    A status lists only the first blockers. If the previous list was full, a blocker that sorts
+    after its last entry may be an old one, and yields no notice.
     """
     named = after.get("blockers") or []
     known = before.get("blockers") or [] if before.get("phase") == after.get("phase") else []

@@ -1,6 +1,6 @@
-"""What a person should hear of the keys that sign tokens, told from the difference of two statuses.
+"""Notices about token signing keys, derived from the difference of two statuses.
 
-See `troth.reconcile.events.rotation` for why from statuses.
+`troth.reconcile.events.rotation` explains why statuses are compared.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,10 @@ Status = Mapping[str, Any]
 
 def of_token_keys(before: Status, after: Status) -> Iterator[Notice]:
     """Yield what happened to the keys that sign a trust domain's tokens."""
-    if "tokenRotation" not in after:  # its spec cannot be understood, and nothing is told of it
+    if "tokenRotation" not in after:  # the spec is invalid
         return
     was, now = _by_state(before), _by_state(after)
-    if not was or not now:  # the first, and the end of tokens, tell themselves by the spec
+    if not was or not now:  # the spec itself shows the first key and the end of tokens
         return
     known, listed = set(was.values()), set(now.values())
     active, old = now.get(AuthorityState.ACTIVE), was.get(AuthorityState.ACTIVE)

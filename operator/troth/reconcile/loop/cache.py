@@ -1,6 +1,6 @@
-"""The world as a cache of the API server: what informers and resyncs feed and compare.
+"""The world as a cache of the API server, as informers fill it and resyncs compare it.
 
-The engine takes in single objects; this tells it which of them a list or a comparison concerns.
+The engine takes in single objects; the cache adds the lists and comparisons that concern them.
 """
 
 from collections.abc import Collection
@@ -14,26 +14,26 @@ from troth.world.world import Difference
 
 
 class Cache:
-    """A sink of informers, and what a resync compares."""
+    """Sink of the informers, and the view that a resync compares."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._world = engine.world
 
     def observe(self, manifest: Manifest) -> None:
-        """Take in an object as the API server has it now."""
+        """Take in the current state of an object."""
         self._engine.observe(manifest)
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
-        """Take in that an object was gone at a resource version."""
+        """Take in that an object did not exist at a resource version."""
         self._engine.forget(kind, ref, version)
 
     def known(self, selection: Selection) -> Collection[Ref]:
-        """Return the objects of a selection that the world knows, whoever told it."""
+        """Return the objects of a selection that the world knows, from whichever source."""
         return self._world.known(selection)
 
     def listed(self, selection: Selection, version: int) -> None:
-        """Take in that a list at a resource version was observed as a whole."""
+        """Take in that a list at a resource version is completely observed."""
         self._world.note_list(selection, version)
 
     def difference(
@@ -43,6 +43,6 @@ class Cache:
         return self._world.difference(selection.watch_class, ref, listed, version)
 
     def repair(self, manifest: Manifest) -> None:
-        """Take in an object as the API server has it, whatever is known of it."""
+        """Take in the current state of an object, whichever version the world knows."""
         self._world.distrust(manifest)
         self._engine.observe(manifest)

@@ -1,7 +1,7 @@
-"""The loop: the world says which keys to look at, planning says what they ask, steps make it so.
+"""The reconcile loop: the world yields keys, planning computes steps, and the engine applies them.
 
-One direction. After the steps the same key is planned once more, so that the status tells of what
-is and not of what was meant; where that second plan still asks for something, the key comes back.
+Data flows in one direction. After its steps, a key is planned again, so that the status reports the
+actual state and not the intended one. If the second plan still has steps, the key is requeued.
 """
 
 import asyncio
@@ -55,35 +55,35 @@ from troth.world.outcomes.writes import NarrowingUnapplied
 from troth.world.world import World
 
 REFUSALS = (ApiError, PKIError, CredentialError)
-"""What one step may be refused by, without a word on the others."""
+"""Errors that fail one step without affecting the others."""
 PASSES = 4
-"""How often a key is planned in one visit: steps of one pass may enable those of the next."""
+"""Maximum plans of a key in one reconcile: steps of one pass may enable steps of the next."""
 
 log = structlog.get_logger()
 
 
 class Server(Writes, Secrets, Protocol):
-    """What the engine needs of an API server."""
+    """API server methods that the engine needs."""
 
     async def create(self, manifest: Manifest) -> Manifest:
-        """Create an object, here an Event."""
+        """Create an object. The engine creates only Events."""
 
 
 class Background(Protocol):
-    """What is done beside the visits of keys."""
+    """Work outside the reconcile loop."""
 
     def begin(self, step: BackgroundStep) -> None:
-        """Begin a step; the world is told at once that it is under way, and later how it went."""
+        """Begin a step. The world records at once that it is in progress, and its outcome later."""
 
     def gone(self, broker: Ref) -> None:
-        """Let go of a broker that is not declared any more."""
+        """Close the connection to a broker that is no longer declared."""
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel the work in progress."""
 
 
 class Engine:
-    """Keeps the cluster in step with what is declared. Fed by informers, which it is a sink of."""
+    """Reconciles the cluster with the declared resources. It is the sink of the informers."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Engine:
                 credentials=self._keyring,
                 keep=self._keep_ledger,
                 concern=self.queue.add,
-                tell=self._tell_of,
+                record_event=self._record_for,
                 instrumentation=self._instrumentation,
             ),
         )
@@ -127,24 +127,24 @@ class Engine:
         self._status_debounce = status_debounce or StatusDebounce()
 
     async def close(self) -> None:
-        """End what is done beside the visits."""
+        """Cancel the work outside the reconcile loop."""
         await self.background.close()
         await self.event_recorder.close()
 
     @property
     def uptime(self) -> float:
-        """For how many seconds this process has been running."""
+        """Seconds since this process started."""
         return self._clock.uptime()
 
     # Sink
 
     def observe(self, manifest: Manifest) -> None:
-        """Take in an object as the API server has it now."""
+        """Take in the current state of an object, and queue the affected keys."""
         affected = take_in(manifest, self.world, self._keyring, self.uptime)
         self.queue.add(affected - self._executor.echoes(manifest))
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
-        """Take in that an object was gone at a resource version."""
+        """Take in that an object did not exist at a resource version."""
         self.queue.add(self.world.forget(kind, ref, version, self.uptime))
         warn_if_unreadable(self.world, kind, ref)
         if kind == "Secret" and not self.world.knows(kind, ref):
@@ -156,13 +156,13 @@ class Engine:
     # Work
 
     async def work(self) -> None:
-        """Work on keys while writing is permitted, until cancelled."""
+        """Reconcile queued keys while this replica is the leader, until cancelled."""
         while True:
             await self._leader_fence.gained()
             key = await self.queue.get()
             if self._leader_fence.remaining > 0:
                 await self._visit(key)
-            else:  # lost while waiting; a timeout of nothing would let a first write slip out
+            else:  # lease lost while waiting; `timeout(0)` would still let a first write start
                 self.queue.retry(key)
 
     async def _visit(self, key: Key) -> None:
@@ -189,7 +189,7 @@ class Engine:
             self._instrumentation.visited(key.kind, outcome, time.perf_counter() - started)
 
     async def _reconcile(self, key: Key) -> Plan | None:
-        """Bring one resource into step; return the plan that holds then, None to come back."""
+        """Reconcile one key; return the final plan, or None to retry."""
         notices: list[Notice] = []
         steps: list[Step] = []
         failed: set[Target] = set()
@@ -200,17 +200,17 @@ class Engine:
             steps = plan.pending(self.world)
             if self._settle(key, steps):
                 plan = self._plan(key)
-            # what is refused is not tried twice in a visit; what is closed because of it is
+            # a failed step is not retried in this reconcile; steps that follow from it are applied
             left = [step for step in steps if step.target not in failed]
             if not left:
                 break
             try:
                 failed |= await self._carry_out_all(left, plan, notices)
             except TryAgain:
-                self._tell(plan, notices)
+                self._record(plan, notices)
                 return None
         self._in_place.remember(plan)
-        waiting = key.kind == ISSUER_VIEW and plan.due is not None  # and nothing was looked at
+        waiting = key.kind == ISSUER_VIEW and plan.due is not None  # nothing was checked yet
         if (errors or not waiting) and self.faults.note(key, errors):
             self.queue.add({status_key(key)} - {key})
         plan = await self._report(plan, notices)
@@ -222,7 +222,7 @@ class Engine:
         plan = make_plan(key, self.world, moment)
         if plan.unapplied is not None:
             affected = self.world.observe_outcome(NarrowingUnapplied(key.ref, plan.unapplied))
-            if affected:  # its own edges are judged by it too
+            if affected:  # the identity's own edges depend on it, too
                 self.queue.add(affected - {key})
                 plan = make_plan(key, self.world, moment)
         return with_refusals(plan, self.refusals, self.faults, moment.now)
@@ -230,13 +230,14 @@ class Engine:
     async def _carry_out_all(
         self, steps: list[Step], plan: Plan, notices: list[Notice]
     ) -> set[Target]:
-        """Carry out what can be, and return where that was not possible.
+        """Carry out all steps that can be carried out; return the targets of those that failed.
 
-        One write that is refused keeps nothing else back: a quota of one namespace is no reason to
-        leave another without its roots, nor a Secret that somebody goes on changing one to leave a
-        policy open. A server that is out of order for one kind is spared the rest of that kind,
-        and one that cannot be reached all the rest. Raises `TryAgain` in the end where for some
-        step the world has moved on, which counts as a refusal if it lasts.
+        A failed write does not hold back the others: an exceeded quota in one namespace must not
+        leave another without its trust bundle, and a Secret that somebody keeps changing must not
+        leave a NetworkPolicy open. If the API server is unavailable for one kind, the remaining
+        steps of that kind are skipped; if it does not answer, all remaining steps are. Raises
+        `TryAgain` after the last step if any step met a conflict. A lasting conflict counts as a
+        refusal instead.
         """
         failed: set[Target] = set()
         overtaken = None
@@ -276,7 +277,7 @@ class Engine:
             notice = None
         if isinstance(step, BackgroundStep):
             self.background.begin(step)
-            await asyncio.sleep(0)  # at once, and not after every key that needs no request
+            await asyncio.sleep(0)  # begin now, not only after all keys that need no request
             return []
         affected = await self._executor.execute(step)
         self.refusals.done(plan.key, step)
@@ -294,7 +295,7 @@ class Engine:
         return leaf is None or short(leaf.fingerprint) != known.get("fingerprint")
 
     def _note_refusal(self, key: Key, step: Step, error: Exception) -> None:
-        """Remember why a write was refused, for the status."""
+        """Record why a write failed, for the status."""
         self.refusals.note(key, step, error)
         self.queue.add({status_key(key)} - {key})
         kind, ref = step.target
@@ -302,7 +303,7 @@ class Engine:
         log.warning("step refused", kind=kind, ref=str(ref), reason=reason)
 
     def _settle(self, key: Key, steps: list[Step]) -> bool:
-        """Forget refusals of writes that are not asked for any more; say whether there were any."""
+        """Forget refusals of writes that are no longer planned; return whether there were any."""
         over = self.refusals.settle(key, steps)
         if over:
             self.queue.got_on(key)
@@ -310,18 +311,18 @@ class Engine:
         return over
 
     async def _report_fault(self, key: Key, error: Exception) -> None:
-        """Tell of an exception that ended a visit, in the status of the resource."""
+        """Report an exception that ended a reconcile in the status of the resource."""
         self.faults.note(key, (error,))
         self.queue.add({status_key(key)} - {key})
         plan = failed_plan(key, self.world, error, self._clock.now())
         try:
             async with asyncio.timeout(self._leader_fence.remaining):
                 await self._report(plan, [])
-        except Exception as another:  # noqa: BLE001 - the log has it, and the metric
+        except Exception as another:  # noqa: BLE001 - the log and a metric report it
             log.error("status not written", key=str(key), **log_fields(another))  # noqa: TRY400
 
     async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
-        """Write the status if it differs, and tell of transitions; return when to come back."""
+        """Write a changed status and post Events for transitions; return the plan to requeue by."""
         wait = self._status_debounce.wait(plan, self._clock.uptime(), rush=self.queue.rushed)
         if wait:
             moment = self._clock.now() + timedelta(seconds=wait)
@@ -329,23 +330,23 @@ class Engine:
         elif plan.status is not None and plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
             await self._write_status(plan)
-        self._tell(plan, notices)
+        self._record(plan, notices)
         return plan
 
     async def _write_status(self, plan: Plan) -> None:
-        """Write a status. One that is refused cannot say so itself, so an Event does."""
+        """Write a status. An Event reports a status write that is refused."""
         try:
             self.queue.add(await self._executor.status(plan))
         except ApiError as error:
             if error.status in PASSING:
                 raise
             if sentence := self.refusals.note_status(plan.key, error):
-                self._tell(plan, [Notice("StatusRefused", sentence, "Warning")])
+                self._record(plan, [Notice("StatusRefused", sentence, "Warning")])
             raise
         self.refusals.note_status(plan.key, None)
 
     async def _keep_ledger(self, broker: MessageBroker, manifest: Manifest) -> None:
-        """Write a broker's ledger; raises `StalePlan` where it is not the one that is known."""
+        """Write a broker's ledger. Raises `StalePlan` if the ledger is not the known one."""
         try:
             kept = self.world.brokers.ledgers.get(broker.ref)
             affected = await self._executor.keep_ledger(manifest, kept)
@@ -353,10 +354,10 @@ class Engine:
             raise StalePlan from None
         self.queue.add(affected - {broker_key(broker.ref)})
 
-    async def _tell_of(self, key: Key, uid: str, notice: Notice) -> None:
-        self._tell(Plan(key, uid), [notice])
+    async def _record_for(self, key: Key, uid: str, notice: Notice) -> None:
+        self._record(Plan(key, uid), [notice])
 
-    def _tell(self, plan: Plan, notices: list[Notice]) -> None:
-        """Have an Event made of each notice."""
+    def _record(self, plan: Plan, notices: list[Notice]) -> None:
+        """Post an Event for each notice."""
         for notice in notices:
-            self.event_recorder.tell(event(plan, notice, self._instance, self._clock.now()))
+            self.event_recorder.record(event(plan, notice, self._instance, self._clock.now()))

@@ -1,4 +1,4 @@
-"""What Troth watches: as little as it needs, and never a foreign Secret."""
+"""The objects that Troth lists and watches: as few as it needs, and no foreign Secrets."""
 
 from troth.cluster.api import Selection
 from troth.world.facts.objects import MANAGED_BY
@@ -9,13 +9,16 @@ _OURS = f"{MANAGED_BY}=troth"
 
 
 def selections(own_namespace: str, *, rollouts: bool = False) -> tuple[Selection, ...]:
-    """Return what is listed and watched, for a Troth that runs in `own_namespace`.
+    """Return the selections that Troth lists and watches if it runs in `own_namespace`.
 
-    Workloads, and the budgets that protect them, only for one that restarts them (`rollouts`).
-    The selections of Secrets never overlap: CA Secrets, given or made, are in Troth's own
-    namespace; everywhere else only those are read that Troth wrote, and those that people labelled
-    as the keys of a webhook's sender. Nor do those of ConfigMaps: of those that Troth did not
-    write, only what is labelled as a schema, or as a gateway's report, is read.
+    Workloads and their PodDisruptionBudgets are included only with `rollouts`.
+
+    The selections of Secrets never overlap. Given and generated CA Secrets are in Troth's own
+    namespace. In other namespaces, Troth reads only Secrets that it wrote, and Secrets that users
+    labelled as signing keys of a webhook sender.
+
+    The selections of ConfigMaps never overlap either. Besides the ConfigMaps that it wrote, Troth
+    reads only those labelled as a schema or as a gateway's report.
     """
     labelled = selectors()
     elsewhere = f"metadata.namespace!={own_namespace}"

@@ -11,10 +11,10 @@ from troth.world.world import Difference
 
 
 class BrokerChange(StrEnum):
-    """What was done at a broker, of which each is counted for itself.
+    """Kind of a change at a broker, for its own counter.
 
-    TOLD: a credential. GRANTED and REMOVED: a rule. REVOKED: a credential. REFUSED: any of these
-    that the broker did not carry out.
+    TOLD: a credential that was set. GRANTED and REMOVED: a rule. REVOKED: a credential. REFUSED:
+    any of these changes that the broker did not carry out.
     """
 
     TOLD = "Told"
@@ -26,12 +26,12 @@ class BrokerChange(StrEnum):
 
 @dataclass(slots=True)
 class Instrumentation:
-    """Callbacks for metrics, each called when it happens.
+    """Callbacks for metrics, each called when its event occurs.
 
-    `visited` is called with the kind of what was visited, the outcome, and seconds; `broker_failed`
-    with a broker and the reason why it could not be looked at or changed; `broker_changed` with a
-    broker, what was done there, and how often; `cache_differed` with the kind of an object that the
-    cache knew wrongly, and how.
+    `visited` gets the kind of a reconciled key, the outcome, and the duration in seconds.
+    `broker_failed` gets a broker and the reason why it could not be observed or changed.
+    `broker_changed` gets a broker, a kind of change, and the number of such changes.
+    `cache_differed` gets the kind of an object that was wrong in the cache, and the difference.
     """
 
     visited: Callable[[str, str, float], None] = field(default=lambda *_: None)
@@ -43,9 +43,9 @@ class Instrumentation:
 def count_changes(
     instrumentation: Instrumentation, step: ChangeBroker, failed: Container[Rule | Place]
 ) -> None:
-    """Tell what a change at a broker came to; `failed` is what the broker did not carry out."""
+    """Count the changes of a step; `failed` are the changes that the broker did not carry out."""
     asked: dict[BrokerChange, Sequence[Rule | Place]] = {
-        BrokerChange.TOLD: [(each.principal, each.slot) for each in step.telling],
+        BrokerChange.TOLD: [(each.principal, each.slot) for each in step.uploads],
         BrokerChange.GRANTED: step.additions,
         BrokerChange.REMOVED: step.removals,
         BrokerChange.REVOKED: step.revocations,

@@ -1,6 +1,6 @@
-"""Taking an object into what Troth knows: its keys into the keyring, its facts into the world.
+"""Intake of objects: their keys go into the keyring, their facts into the world.
 
-Nothing about one object is an error here: what cannot be read goes into quarantine, and is logged.
+A faulty object is never an error here: an unreadable object is quarantined and logged.
 """
 
 import structlog
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 def take_in(manifest: Manifest, world: World, keyring: Keyring, uptime: float) -> Keys:
-    """Take in an object as the API server has it at `uptime`; return whom it affects."""
+    """Take in an object as it is at `uptime`; return the affected keys."""
     if not world.is_news(manifest):
         return set()
     kind, ref = watch_class_of(manifest, world.own_namespace), Ref.of(manifest)
@@ -36,7 +36,7 @@ def warn_if_unreadable(world: World, kind: str, ref: Ref) -> None:
 
 
 def _taken_into(keyring: Keyring, secret: Manifest, ref: Ref) -> Manifest:
-    """Take in a Secret's keys; return it, unreadable where that fails: then there are none."""
+    """Take a Secret's keys into the keyring; return the Secret, marked unreadable if that fails."""
     try:
         if UNREADABLE in secret:
             keyring.forget(ref)

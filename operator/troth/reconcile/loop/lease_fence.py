@@ -1,14 +1,14 @@
-"""The fence of the Lease: only the copy that holds it may write."""
+"""The fence of the Lease: only the replica that holds the lease may write."""
 
 from typing import Protocol
 
 
 class LeaderFence(Protocol):
-    """Whether this copy may write."""
+    """Whether this replica may write."""
 
     @property
     def remaining(self) -> float:
-        """Seconds for which this copy may surely write."""
+        """Seconds for which this replica may certainly write."""
 
     async def gained(self) -> None:
-        """Wait until it may."""
+        """Wait until this replica may write."""

@@ -1,8 +1,8 @@
-"""The work queue: keys, each at most once, never worked twice at once.
+"""The work queue: each key at most once, and never worked on by two workers.
 
-What issuers may issue goes before everything else: it is how an edge that is taken back closes for
-tokens, and it must not wait behind a fleet. Failures come back with exponential backoff and jitter.
-What is due in the future (renewals, expiries) is a heap of due times, not one timer per object.
+Issuer views have priority: they close a revoked edge for tokens, and must not wait behind a large
+fleet. Failed keys are retried with exponential backoff and jitter. A heap holds the due times of
+future work such as renewals and expiries, instead of one timer per key.
 """
 
 import asyncio
@@ -17,13 +17,14 @@ from troth.reconcile.loop.clock import Clock
 from troth.world.keys import ISSUER_VIEW, Key
 
 MANY = 100
-"""Keys that are done in a moment, if each takes a write or two."""
+"""Number of keys that take only a moment, if each needs a write or two."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Due:
-    """When a key is to come back: at a moment, or after as long as that was away. A clock that is
-    set back must not delay what only had to wait.
+    """Time of a requeue: a wall-clock time, or the uptime that it corresponded to.
+
+    The uptime keeps a clock that is set back from delaying the key.
     """
 
     at: datetime
@@ -32,7 +33,7 @@ class _Due:
 
 
 class WorkQueue:
-    """Hands out keys to workers. All methods belong to one event loop."""
+    """Hands out keys to workers. Use it from one event loop only."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -54,19 +55,20 @@ class WorkQueue:
 
     @property
     def rushed(self) -> bool:
-        """Whether more is waiting than is done in a moment."""
+        """Whether more keys wait than take only a moment."""
         return len(self._waiting) > MANY
 
     async def settled(self) -> None:
-        """Wait until nothing is waiting or being worked on; what is to be retried later may be."""
+        """Wait until no key waits or is worked on. Keys in backoff do not count."""
         while len(self):
             self._released.clear()
             await self._released.wait()
 
     def add(self, keys: Iterable[Key]) -> None:
-        """Have keys worked on as soon as possible, of those that come together the brokers first
-        and the endpoints of webhooks last: the others wait for what comes of the former, and the
-        latter for what their targets are told.
+        """Queue keys as soon as possible.
+
+        Of the keys added together, brokers come first, because the others depend on their outcome.
+        Webhook endpoints come last, because they depend on their targets.
         """
         for key in sorted(keys, key=_turn):
             if key in self._working:
@@ -77,7 +79,7 @@ class WorkQueue:
                 self._ready.put_nowait((later, next(self._numbers), key))
 
     async def get(self) -> Key:
-        """Wait for a key and take it; every `get` is answered by `done` or `retry`."""
+        """Wait for a key and take it. The worker must answer each `get` with `done` or `retry`."""
         _, _, key = await self._ready.get()
         self._waiting.discard(key)
         self._working.add(key)
@@ -87,28 +89,28 @@ class WorkQueue:
         return key
 
     def caught_up(self, key: Key) -> None:
-        """Say that all that a key was added for until now is known to whoever works on it."""
+        """Record that the worker has seen every change that the key was queued for so far."""
         self._again.discard(key)
 
     def got_on(self, key: Key) -> None:
-        """Say that what a key failed at is over: another failure is a first one."""
+        """Reset the backoff of a key, because the cause of its failure is gone."""
         self._backoffs.pop(key, None)
 
     def done(self, key: Key, due: datetime | None) -> None:
-        """Say that a key is settled until it changes, or until `due`."""
+        """Record that a key is reconciled until it changes, or until `due`."""
         self._backoffs.pop(key, None)
         self._set_due(key, due)
         self._release(key)
 
     def retry(self, key: Key) -> None:
-        """Say that a key failed and shall be tried again later."""
+        """Record that a key failed, and retry it after a backoff."""
         delay = self._backoffs.setdefault(key, Backoff(most=60.0)).next()
         self._retries[key] = asyncio.get_running_loop().call_later(delay, self._retry_now, key)
-        self._again.discard(key)  # the retry sees what came meanwhile, and no sooner
+        self._again.discard(key)  # the changes wait for the retry, which covers them
         self._release(key)
 
     async def run_due(self) -> None:
-        """Bring keys back when they are due, until cancelled."""
+        """Requeue keys when they are due, until cancelled."""
         while True:
             self._due_changed.clear()
             self._forget_superseded()
@@ -135,7 +137,7 @@ class WorkQueue:
         self.add([due.key])
 
     def _forget_superseded(self) -> None:
-        """Drop from the head of both heaps what came back, or is due at another time now."""
+        """Remove superseded entries from the head of both heaps."""
         while self._by_clock and not self._stands(self._by_clock[0]):
             heapq.heappop(self._by_clock)
         while self._by_uptime and not self._stands(self._by_uptime[0][1]):

@@ -1,4 +1,4 @@
-"""What keeps a resource from being Ready though its plan does not know of it."""
+"""Reasons outside its plan why a resource is not Ready."""
 
 import traceback
 from collections import Counter
@@ -17,19 +17,19 @@ from troth.resources.conditions import Truth, Verdict
 from troth.world.keys import Key, view_key
 
 FRAMES = 4
-"""How many places of a traceback are logged: those nearest to the fault."""
+"""Number of traceback frames that are logged, innermost last."""
 
 log = structlog.get_logger()
 
 
 class Faults:
-    """Exceptions of Troth's own, by the resource whose last visit raised them."""
+    """Internal errors, by the key whose last reconcile raised them."""
 
     def __init__(self) -> None:
         self._sentences: dict[Key, str] = {}
 
     def note(self, key: Key, errors: Sequence[Exception]) -> bool:
-        """Log and note what the last visit of a key raised; say whether that is news."""
+        """Log and record the errors of a key's reconcile; return whether its sentence changed."""
         for error in errors:
             log.error("reconcile failed", key=str(key), **log_fields(error))
         known = self._sentences.pop(key, "")
@@ -38,18 +38,18 @@ class Faults:
         return known != self.of(key)
 
     def of(self, key: Key) -> str:
-        """Return the sentence of the last visit that raised, empty if none did."""
+        """Return the sentence about the last reconcile's first error, or "" if there was none."""
         return self._sentences.get(key, "")
 
     def count(self) -> Counter[str]:
-        """Return how many resources of each kind cannot be reconciled."""
+        """Return the number of resources of each kind that cannot be reconciled."""
         return Counter(key.kind for key in self._sentences)
 
 
 def log_fields(error: BaseException) -> dict[str, Any]:
-    """Return what the log has of an exception: its type and where it was raised.
+    """Return the log fields of an exception: its type and where it was raised.
 
-    Its text is left out, for it may quote what stands in a Secret.
+    The text is left out, because it may quote the content of a Secret.
     """
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
     return {
@@ -59,7 +59,7 @@ def log_fields(error: BaseException) -> dict[str, Any]:
 
 
 def with_refusals(plan: Plan, refusals: Refusals, found: Faults, now: datetime) -> Plan:
-    """Return a plan whose status is Ready only if all that it asks for is carried out."""
+    """Return the plan with a status that is Ready only if all of its steps are carried out."""
     status, reason = plan.status, "WriteRefused"
     if status is None or not _is_ready(status):
         return plan
@@ -76,7 +76,7 @@ def with_refusals(plan: Plan, refusals: Refusals, found: Faults, now: datetime) 
     return replace(plan, status=faults.not_ready(status, before, generation, ready, now))
 
 
-def _is_ready(status: Any) -> bool:  # noqa: ANN401 - as the API server has it
+def _is_ready(status: Any) -> bool:  # noqa: ANN401 - as the API server returns it
     return any(
         (each["type"], each["status"]) == (READY, Truth.TRUE)
         for each in status.get("conditions") or ()

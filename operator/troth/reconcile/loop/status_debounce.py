@@ -1,28 +1,28 @@
-"""Debounce of statuses that only say that something is in progress.
+"""Debounce of statuses that only report progress.
 
-When a thousand grants are being applied at a broker, a status for each that says so would cost the
-API server as much as the grants do, and be outdated when it is written. A state that is over by
-then is never written; one that lasts is.
+If Troth applies a thousand grants at a broker, a progress status for each grant costs the API
+server as much as the grants do, and is outdated once written. A progress status is written only if
+the state lasts.
 """
 
 from troth.planning.plan import Plan
 from troth.world.keys import Key
 
 MOMENT = 2.0
-"""Seconds after which a status in progress is written all the same."""
+"""Seconds after which a progress status is written."""
 RUSH = 10.0
-"""The same while the queue is long, so that the status probably waits for it."""
+"""The same while the queue is long, because the status write would probably wait anyway."""
 
 
 class StatusDebounce:
-    """Which statuses are held back, and since when, in seconds of this process's uptime."""
+    """Statuses that are held back, and since which uptime in seconds."""
 
     def __init__(self, moment: float = MOMENT, rush: float = RUSH) -> None:
         self._moment, self._rush = moment, rush
         self._since: dict[Key, float] = {}
 
     def wait(self, plan: Plan, uptime: float, *, rush: bool) -> float:
-        """Return for how many seconds more the status of a plan is held back, 0 if it is not.
+        """Return for how many more seconds a plan's status is held back, 0 if it is not.
 
         The first status of a resource is never held back.
         """

@@ -1,11 +1,10 @@
-"""The gateway as an ASGI application without a framework: one request, from head to answer.
+"""The gateway's ASGI application, without a framework: handles one request, from head to answer.
 
 Cheap steps that reveal nothing come first: path, method, source, head, body, signature. Then
-follow, for verified deliveries only, the rate limit and the replay check, and at the end the target
+follow, for verified deliveries only, the rate limit and the replay check, and finally the target
 (`forwarding`).
 
-If the sender disconnects before the request is complete, nothing is verified and nothing is
-claimed.
+If the sender disconnects before the request is complete, the gateway verifies and claims nothing.
 """
 
 import asyncio
@@ -49,7 +48,7 @@ log = structlog.get_logger()
 
 
 class Gateway:
-    """Forwards deliveries that are verified, fresh and new; an ASGI application."""
+    """ASGI application that forwards verified, fresh and new deliveries."""
 
     def __init__(
         self,
@@ -63,10 +62,11 @@ class Gateway:
         proxies: Proxies = _NO_PROXIES,
         certificates: Certificates | None = None,
     ) -> None:
-        """`signer` returns the signer of tokens, None if there is no key; then no delivery is
-        accepted.
+        """Set up the gateway.
 
-        `clock` is in seconds since the epoch. `certificates` fetches those of SNS.
+        `signer` returns the signer of tokens, or None if there is no key; then the gateway accepts
+        no delivery. `clock` is in seconds since the epoch. `certificates` fetches the certificates
+        of SNS.
         """
         self._routes = routes
         self._store = RetryingStore(store)
@@ -78,7 +78,7 @@ class Gateway:
         self._certificates = certificates or Certificates()
 
     async def close(self) -> None:
-        """Close the store. Call it when the server, and with it all requests, have ended."""
+        """Close the store. Call it after the server and all its requests have ended."""
         await self._store.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,7 +99,7 @@ class Gateway:
             self._decisions.record(decision, time.perf_counter() - began)
             raise
         except Exception as error:  # noqa: BLE001 - fail closed on any error
-            log.error(**_fault(error, decision))  # noqa: TRY400 - its text may quote the sender
+            log.error(**_fault(error, decision))  # noqa: TRY400 - the text may quote the sender
             answered = Answered(500, "fault")
         if answered is not None:
             decision.reason, decision.status = answered.reason, answered.status
@@ -182,7 +182,7 @@ class Gateway:
     async def _claim(
         self, served: Served, verified: Verified, decision: Decision
     ) -> Claimed | None:
-        """Return a claim, None if the delivery was accepted before; raises `RefusalError`."""
+        """Return a claim, None if the delivery was accepted earlier; raises `RefusalError`."""
         key = replay_key(served.endpoint.uid, verified.replay)
         try:
             found = await self._store.claim(key, self._forwarder.lease)

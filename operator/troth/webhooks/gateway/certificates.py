@@ -1,11 +1,12 @@
 """Certificates of SNS, fetched only from the hosts at which AWS publishes them.
 
-A message names the URL of its certificate before anything is verified, so the sender makes the
-gateway send a request. Therefore the URL must match AWS's form exactly (`certificate_urls`), and
-all addresses of the host must be public, those to which the gateway connects (which also stops DNS
-rebinding). TLS is verified, redirects are not followed, and the size of the answer is limited. Each
-certificate is fetched once, for all requests that need it, and cached. After a failed fetch the
-gateway waits before the next one.
+A message names the URL of its certificate before it is verified, so a sender can make the gateway
+send a request. Therefore the URL must match AWS's form exactly (`certificate_urls`), and all
+addresses of the host must be public. The gateway connects to the addresses that it checked, which
+prevents DNS rebinding. It verifies TLS, follows no redirects, and limits the size of the answer.
+
+Each certificate is fetched once, for all requests that need it, and cached. After a failed fetch,
+the gateway waits before it fetches that certificate again.
 """
 
 import asyncio
@@ -37,7 +38,8 @@ MOST = 32
 """Maximum number of cached certificates and failures; SNS has one certificate in each region."""
 MOST_AT_ONCE = 4
 """Maximum number of simultaneous fetches for one endpoint. An attacker can name any number of
-certificates, and must not affect other endpoints."""
+certificates, and must not affect other endpoints.
+"""
 
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052, section 2.1
 _UNICAST = IPv6Network("2000::/3")
@@ -49,9 +51,9 @@ class CertificateUnavailableError(Exception):
 
 
 def is_public(address: Address) -> bool:
-    """Return whether an address is public: not private, link-local or loopback.
+    """Return whether an address is globally reachable: not private, loopback or multicast.
 
-    An IPv4 address inside an IPv6 address is checked as IPv4.
+    An IPv4 address embedded in an IPv6 address is checked as IPv4.
     """
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
@@ -72,7 +74,7 @@ class _Kept:
 
 
 class Certificates:
-    """Fetches and caches certificates. It belongs to the event loop that uses it first."""
+    """Fetches and caches certificates. Use it in one event loop only."""
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class Certificates:
         allowed: Callable[[Address], bool] = is_public,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`roots` default to those of the system."""
+        """Set up an empty cache. `roots` default to the system's."""
         self._roots = roots
         self._resolver = resolver
         self._allowed = allowed
@@ -92,10 +94,9 @@ class Certificates:
         self._under_way: Counter[str] = Counter()
 
     async def get(self, url: str, endpoint: str) -> bytes:
-        """Return the certificate at a URL in PEM, for a delivery to an endpoint
-        (`<namespace>/<name>`).
+        """Return the certificate at a URL, in PEM; raises `CertificateUnavailableError`.
 
-        Raises `CertificateUnavailableError`.
+        `endpoint` (`<namespace>/<name>`) is the endpoint that got the delivery.
         """
         if not is_certificate_url(url):
             raise CertificateUnavailableError("the URL is not an SNS certificate URL")
@@ -116,9 +117,9 @@ class Certificates:
 
     def _landed(self, url: str, endpoint: str, flight: asyncio.Task[bytes]) -> None:
         del self._flights[url]
-        self._under_way -= Counter((endpoint,))  # this removes entries that become zero
+        self._under_way -= Counter((endpoint,))  # this also removes zero entries
         if not flight.cancelled():
-            flight.exception()  # reported to those that wait, if any are left
+            flight.exception()  # marks the error as retrieved, if no request waits
 
     async def _fetch_and_keep(self, url: str) -> bytes:
         pem: bytes | None = None
@@ -160,7 +161,7 @@ class Certificates:
                 body = b""
                 while len(body) <= LONGEST and (part := await response.content.readany()):
                     body += part
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
+        except (aiohttp.ClientError, OSError) as error:  # includes TimeoutError
             raise CertificateUnavailableError(f"no answer ({type(error).__name__})") from None
         if len(body) > LONGEST:
             raise CertificateUnavailableError(f"the answer is longer than {LONGEST} bytes")
@@ -168,10 +169,10 @@ class Certificates:
 
 
 class _Checked(AbstractResolver):
-    """Resolves only hosts whose addresses are all allowed.
+    """Resolver that returns only hosts whose addresses are all allowed.
 
-    The connection uses the returned addresses, so the name is not resolved a second time, when it
-    might lead elsewhere.
+    The connection uses the returned addresses, so the name is not resolved a second time, with a
+    possibly different result.
     """
 
     def __init__(self, resolver: AbstractResolver, allowed: Callable[[Address], bool]) -> None:

@@ -1,9 +1,9 @@
-"""Reports of the times at which keys verified deliveries; the operator shows them to people.
+"""Reports of the times at which keys verified deliveries, for the status of endpoints.
 
-They are in one ConfigMap of the gateway's namespace, in the format of
+The reports are in one ConfigMap of the gateway's namespace, in the format of
 `troth.documents.gateway_report`. All replicas write it, rarely and only if something is new. If two
-write at once, the second one reads the result and adds to it a minute later. No delivery waits for
-a report or fails because of one.
+replicas write at once, the second one reads the result and adds to it a minute later. No delivery
+waits for a report or fails because of one.
 """
 
 import asyncio
@@ -44,9 +44,10 @@ class Reporter:
         unreadable: Collection[str],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`unreadable` are the Secrets of endpoints whose current keys are unknown.
+        """Set up the reporter.
 
-        `clock` is in seconds since the epoch.
+        `unreadable` contains the Secrets of endpoints whose current keys are unknown. `clock` is in
+        seconds since the epoch.
         """
         self._ref = Ref(namespace, f"{gateway}-webhook-keys")
         self._labels = {LABEL: gateway}
@@ -93,7 +94,7 @@ class Reporter:
             self._content = ReportContent.of(written)
 
     async def _fetch(self, server: ApiServer) -> "ReportContent":
-        """Return the current content; at most the label of the ConfigMap is changed."""
+        """Return the current content. The request changes at most the label of the ConfigMap."""
         patch = {"metadata": {"labels": self._labels}}
         try:
             return ReportContent.of(await server.merge_patch("ConfigMap", self._ref, patch))
@@ -144,7 +145,7 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True)
 class ReportContent:
-    """Content of the ConfigMap; it does not exist if the version is empty."""
+    """Content of the ConfigMap. An empty version means that it does not exist."""
 
     version: str = ""
     members: Mapping[str, str] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Served endpoints by their exact raw path.
 
-Paths are compared byte for byte with the request line. Another spelling (`%2F`, `//`, `/./`) is
-another path, which does not exist.
+Paths are compared byte for byte with the request line. Another spelling (`%2F`, `//`, `/./`) is a
+different path, which does not exist.
 """
 
 import re
@@ -26,7 +26,7 @@ MOST_KEYS = 16
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Endpoint as it is served."""
+    """Endpoint that the gateway serves."""
 
     endpoint: Endpoint
     scheme: Scheme
@@ -38,8 +38,8 @@ class Served:
 def served(data: Mapping[str, bytes]) -> Served:
     """Return the endpoint of a Secret's (decoded) data; raises `EndpointError`.
 
-    It is served as a whole or not at all: with one unreadable key it would reject senders that its
-    status lists.
+    A partly readable endpoint is not served: without an unreadable key, it would reject senders
+    that its status lists.
     """
     document = data.get(DOCUMENT)
     if document is None:
@@ -87,7 +87,7 @@ def _key(scheme: Scheme, key_id: str, text: bytes) -> Key:
 
 
 class Routes:
-    """Table of the served endpoints. A request keeps the entry that it has found."""
+    """Table of the served endpoints. A running request keeps the entry that it found."""
 
     def __init__(self) -> None:
         self._by_path: dict[bytes, Served] = {}
@@ -97,8 +97,8 @@ class Routes:
         """Set or remove the entry of an endpoint.
 
         `name` is the name of the endpoint's Secret; it stays the same if the path changes. Raises
-        `EndpointError` if another entry has the path. Then both that entry and the previous one of
-        this name stay.
+        `EndpointError` if another entry has the path. In that case, both that entry and the
+        previous entry of this name stay.
         """
         before = self._by_name.get(name)
         path = served.endpoint.path.encode() if served is not None else b""

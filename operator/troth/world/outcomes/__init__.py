@@ -1,1 +1,1 @@
-"""What came of I/O, as the world observes it; see `World.observe_outcome`."""
+"""Outcomes of I/O, which the world observes; see `World.observe_outcome`."""

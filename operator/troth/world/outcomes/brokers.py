@@ -1,6 +1,6 @@
 """Outcomes of work at brokers.
 
-`uptime` is when, in seconds on the process's monotonic clock.
+`uptime` is the time of an outcome, in seconds on the process's monotonic clock.
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ from troth.world.state import WorldState
 
 @dataclass(frozen=True, slots=True)
 class WorkBegun:
-    """Something is under way at a broker."""
+    """Work at a broker has begun."""
 
     broker: Ref
 
     def take(self, world: WorldState) -> Keys:
-        """Plan nothing else there meanwhile."""
+        """Mark the broker as busy, so that no other work is planned there."""
         look = world.brokers.observation(self.broker)
         world.brokers.note_observation(self.broker, replace(look, busy=True))
         return set()
@@ -29,12 +29,15 @@ class WorkBegun:
 
 @dataclass(frozen=True, slots=True)
 class WorkEnded:
-    """Nothing is under way at a broker any more."""
+    """Work at a broker has ended."""
 
     broker: Ref
 
     def take(self, world: WorldState) -> Keys:
-        """Have the broker planned, and forget what is known of one that is gone meanwhile."""
+        """Clear the mark; return the keys of the broker and its rotations.
+
+        If the MessageBroker was deleted meanwhile, its observation is removed.
+        """
         look = world.brokers.observation(self.broker)
         world.brokers.note_observation(self.broker, replace(look, busy=False))
         if world.brokers.declared(self.broker) is None:
@@ -45,7 +48,7 @@ class WorkEnded:
 
 @dataclass(frozen=True, slots=True)
 class BrokerObserved:
-    """A broker has this; it was observed with the credential `admin`.
+    """A broker was observed with the admin credential `admin`.
 
     `authorities` are the PEM roots of its servers' certificates, empty for the system's.
     """
@@ -57,8 +60,8 @@ class BrokerObserved:
     uptime: float
 
     def take(self, world: WorldState) -> Keys:
-        """Keep it; return whom concerns what has changed."""
-        # whoever was ever forgotten when something changed is forgotten until now and no longer
+        """Record the observation; return the keys that the differences affect."""
+        # a result that was wrongly kept when something changed is kept until here at most
         world.grants.clear()
         world.memo.clear()
         brokers, before = world.brokers, world.brokers.observation(self.broker)
@@ -84,7 +87,7 @@ class BrokerObserved:
 
 @dataclass(frozen=True, slots=True)
 class BrokerChanged:
-    """A broker was changed and has this now; `failures` are changes it did not carry out."""
+    """A broker was changed; `observed` is its new state, `failures` are the failed changes."""
 
     broker: Ref
     observed: Observed
@@ -92,7 +95,7 @@ class BrokerChanged:
     uptime: float
 
     def take(self, world: WorldState) -> Keys:
-        """Keep it; the principals that were changed are planned again anyway."""
+        """Record the state. The changed principals are planned again in any case."""
         look = replace(
             world.brokers.observation(self.broker),
             observed=self.observed,
@@ -114,7 +117,7 @@ class WorkFailed:
     uptime: float
 
     def take(self, world: WorldState) -> Keys:
-        """Keep why; return whom that concerns, nobody if it was known."""
+        """Record the fault; return the affected keys, none if the fault was known."""
         look = world.brokers.observation(self.broker)
         tried = look.tried(self.uptime, self.fault)
         world.brokers.note_observation(
@@ -127,9 +130,9 @@ class WorkFailed:
 
 @dataclass(frozen=True, slots=True)
 class AdminTurned:
-    """A turn of the credential that administers a broker was taken; `fault` is why it failed.
+    """A change of a broker's admin credential has ended; `fault` is why it failed.
 
-    The fault is noted of the credential alone: the broker still answers.
+    The fault concerns the credential alone, because the broker still answers.
     """
 
     broker: Ref
@@ -137,7 +140,7 @@ class AdminTurned:
     uptime: float
 
     def take(self, world: WorldState) -> Keys:
-        """Have the broker observed again at once."""
+        """Record the fault, and have the broker observed again at once."""
         look = world.brokers.observation(self.broker).anew()
         noted = replace(look, admin_fault=self.fault, admin_tried_at=self.uptime)
         world.brokers.note_observation(self.broker, noted)
@@ -145,6 +148,6 @@ class AdminTurned:
 
 
 def _dated(shown: AdminShown, before: AdminShown | None, uptime: float) -> AdminShown:
-    """Return an admin credential with since when it is known to administer."""
+    """Return an admin credential with the time since which it is known to administer."""
     same = before is not None and replace(shown, since=before.since) == before
     return replace(shown, since=before.since if same and before is not None else uptime)

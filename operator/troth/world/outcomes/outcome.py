@@ -1,4 +1,4 @@
-"""What every outcome has in common."""
+"""Protocol of outcomes."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from troth.world.state import WorldState
 
 
 class Outcome(Protocol):
-    """Something that I/O came to and that no watch reports."""
+    """Result of I/O that no watch reports."""
 
     def take(self, world: WorldState) -> Keys:
-        """Update the world; return whom that concerns."""
+        """Update the world; return the affected keys."""

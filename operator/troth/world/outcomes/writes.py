@@ -1,4 +1,4 @@
-"""Outcomes of writes to the API server, beside the objects that it answers with."""
+"""Outcomes of writes to the API server, apart from the objects that it returns."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +12,9 @@ from troth.world.state import WorldState
 
 @dataclass(frozen=True, slots=True)
 class WriteRefused:
-    """The API server refuses to write or delete an object.
+    """The API server refuses to write or delete an object, because of `why`.
 
-    `passing`: that says something of the API server, and may be over in a moment.
+    `passing` is whether the cause is the state of the API server and may pass by itself.
     """
 
     kind: str
@@ -23,7 +23,7 @@ class WriteRefused:
     passing: bool
 
     def take(self, world: WorldState) -> Keys:
-        """Keep why; the resource that asks for the write is planned again anyway."""
+        """Record the cause. The reconciler plans the requesting resource again in any case."""
         place = self.kind, self.ref
         world.refused[place] = self.why
         if self.passing:
@@ -35,13 +35,13 @@ class WriteRefused:
 
 @dataclass(frozen=True, slots=True)
 class RefusalOver:
-    """A write that was refused is carried out, or is not asked for any more."""
+    """A refused write has succeeded, or no plan requests it any more."""
 
     kind: str
     ref: Ref
 
     def take(self, world: WorldState) -> Keys:
-        """Forget the refusal; the resource that asked for the write is planned again anyway."""
+        """Remove the refusal. The reconciler plans the requesting resource again in any case."""
         place = self.kind, self.ref
         world.refused.pop(place, None)
         world.passing.discard(place)
@@ -50,27 +50,27 @@ class RefusalOver:
 
 @dataclass(frozen=True, slots=True)
 class ForeignFound:
-    """An object of a wanted name exists which Troth does not own."""
+    """An object that Troth needs to create exists and is not owned by Troth."""
 
     kind: str
     ref: Ref
     now: datetime
 
     def take(self, world: WorldState) -> Keys:
-        """Keep when it was last seen; the resource that wants the name is planned again anyway."""
+        """Record when it was observed. The requesting resource is planned again in any case."""
         world.foreign[self.kind, self.ref] = self.now
         return set()
 
 
 @dataclass(frozen=True, slots=True)
 class NarrowingUnapplied:
-    """A narrowing of an identity's `identity.json` cannot be written; None if all of it is."""
+    """A narrowing of an identity's `identity.json` cannot be written; None if all is written."""
 
     identity: Ref
     narrowing: Narrowing | None
 
     def take(self, world: WorldState) -> Keys:
-        """Close the edges that need it; return whom that concerns, nobody if it was known."""
+        """Close the edges that depend on it; return the affected keys, none if it was known."""
         if not world.registry.note_unapplied(self.identity, self.narrowing):
             return set()
         neighbours = world.registry.neighbours(self.identity)
@@ -80,12 +80,15 @@ class NarrowingUnapplied:
 
 @dataclass(frozen=True, slots=True)
 class IssuerViewWritten:
-    """Troth wrote the view into the Secret of an issuer, `uptime` seconds after its start."""
+    """Troth wrote the view into an issuer's Secret.
+
+    `uptime` is the time, in seconds on the process's monotonic clock.
+    """
 
     secret: Ref
     uptime: float
 
     def take(self, world: WorldState) -> Keys:
-        """Keep when: the next view waits a little."""
+        """Record the time, because the next view waits for a minimum interval."""
         world.tokens.view_written[self.secret.name] = self.uptime
         return set()

@@ -1,4 +1,4 @@
-"""For each test its own names on the one Kafka, and an adapter that gives up soon."""
+"""Fixtures: names on the shared Kafka for each test, and an adapter with a short timeout."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.reconcile.brokers.kafka.stage import Stage
 from troth.brokers.kafka.driver import Kafka
 
 GIVEN_UP = 2.0
-"""Seconds in place of the adapter's own for each call."""
+"""Timeout of each call in seconds, in place of the adapter's default."""
 
 
 @pytest.fixture

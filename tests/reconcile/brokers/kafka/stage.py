@@ -1,4 +1,4 @@
-"""The engine at work on a real Kafka, where every name is one test's own."""
+"""An engine that runs against a real Kafka, on which each test has its own names."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -27,30 +27,30 @@ from troth.world.observation.objects import decoded
 
 REFUSED = "_AUTHENTICATION"
 CHECK = EVERY + timedelta(seconds=1)
-"""After as long the broker has been looked at again."""
+"""Time after which the broker has been checked again."""
 SLOTS = {mechanism: slot for slot, mechanism in MECHANISM.items()}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The part of a server that is one test's: the names that begin with `mine`."""
+    """One test's part of a server: the names that begin with `mine`."""
 
     server: KafkaServer
     mine: str
 
     @property
     def home(self) -> str:
-        """The namespace of the services."""
+        """Namespace of the services."""
         return self.mine.removesuffix(".")
 
     @property
     def topic(self) -> str:
-        """What `checkout` publishes and `fulfilment` consumes."""
+        """Topic that `checkout` publishes and `fulfilment` consumes."""
         return f"{self.mine}orders"
 
     @property
     def group(self) -> str:
-        """By which it is consumed."""
+        """Consumer group of `fulfilment`."""
         return f"{self.mine}packing"
 
     @property
@@ -63,13 +63,13 @@ class Stage:
 
     @property
     def orders(self) -> Ref:
-        """The policy of the topic."""
+        """Policy of the topic."""
         return Ref(self.home, "orders")
 
     def broker(
         self, *, owns: tuple[str, ...] = (), principals: str = "", at: str = "", **described: Any
     ) -> Manifest:
-        """The server, administered at its own listener; `described` is of `spec.kafka`."""
+        """Return the broker, administered at its own listener; `described` extends `spec.kafka`."""
         kafka = {
             "bootstrapServers": [at or self.server.client_address],
             "tls": {"caSecretRef": {"name": "kafka-ca"}},
@@ -82,9 +82,9 @@ class Stage:
         )
 
     def market(self, *manifests: Manifest) -> list[Manifest]:
-        """A shop of which `checkout` publishes orders and `fulfilment` consumes them.
+        """Return a shop where `checkout` publishes orders and `fulfilment` consumes them.
 
-        What is given replaces what has its name.
+        A given manifest replaces the one of the same kind and name.
         """
         admin = self.server.administrator
         files = {
@@ -109,7 +109,7 @@ class Stage:
     def policy(
         self, name: str = "orders", topic: Manifest | None = None, group: str = ""
     ) -> Manifest:
-        """A policy by which `checkout` publishes and `fulfilment` consumes."""
+        """Return a policy by which `checkout` publishes and `fulfilment` consumes."""
         return orders(
             name,
             namespace=self.home,
@@ -119,7 +119,7 @@ class Stage:
         )
 
     def acls(self) -> list[Any]:
-        """Every ACL of the server that has to do with this test, as another administrator sees."""
+        """Return every ACL of this test, as another administrator sees them."""
         admin = bare(self.server)
         found = admin.describe_acls(EVERYTHING, request_timeout=PATIENCE).result()
         return [each for each in found if self.home in each.principal or self.home in each.name]
@@ -127,18 +127,18 @@ class Stage:
 
 @dataclass
 class AtKafka(Working):
-    """An engine at work on a Kafka, and that as its clients have it."""
+    """An engine that runs against a Kafka, and clients of that Kafka."""
 
     stage: Stage
 
     def client(self, identity: Ref) -> Client:
-        """A client with what its Secret has now."""
+        """Return a client with the current data of its Secret."""
         data = self.data(identity)
         slot = SLOTS[data["sasl.mechanism"]]
         return Client(self.stage.server, data["username"], data["password"], slot)
 
     def holder(self, identity: Ref) -> Holder:
-        """A client with its identity's certificate."""
+        """Return a client with its identity's certificate."""
         stored: Stored = self.server.objects["Secret", secret_ref(identity)]
         data = decoded(stored)
         (leaf, *_) = read_certificates(data["tls.crt"], "the test")
@@ -146,7 +146,7 @@ class AtKafka(Working):
 
     @property
     def fault(self) -> str:
-        """The reason why the broker cannot be worked with."""
+        """Reason why Troth cannot use the broker."""
         status, reason, _ = self.told("MessageBroker", MAIN, "Reachable")
         return "" if status == "True" else reason
 
@@ -160,7 +160,7 @@ async def consumes(client: Client, topic: str, group: str) -> str:
 
 
 async def publishes_at_last(client: Client | LiveProducer, topic: str) -> None:
-    """It may, once the server has read what its controller wrote."""
+    """Wait until a client may publish: the server reads its controller's writes with a delay."""
 
     async def done() -> bool:
         return await publishes(client, topic) == DONE
@@ -169,7 +169,7 @@ async def publishes_at_last(client: Client | LiveProducer, topic: str) -> None:
 
 
 async def ends(client: Client | LiveProducer, topic: str) -> str:
-    """It may not any more; return what it is told."""
+    """Wait until a client may not publish any more; return the error code."""
     told = DONE
 
     async def refused() -> bool:
@@ -186,13 +186,13 @@ async def ends(client: Client | LiveProducer, topic: str) -> str:
 async def at_kafka(
     stage: Stage, objects: Iterable[Manifest], now: datetime = NOW
 ) -> AsyncIterator[AtKafka]:
-    """Start an engine that has just listed everything, and wait until it is done."""
+    """Start an engine that has just listed all objects, and wait until it has settled."""
     async with on_kafka(Server(objects), stage, now) as it:
         yield it
 
 
 @asynccontextmanager
 async def on_kafka(server: Server, stage: Stage, now: datetime = NOW) -> AsyncIterator[AtKafka]:
-    """Start an engine on a server that another engine may have left."""
+    """Start an engine on a server that another engine may have used."""
     async with working(server, now) as it:
         yield AtKafka(it.running, stage)

@@ -1,4 +1,4 @@
-"""The password with which a real Kafka is administered is replaced, and nobody is locked out."""
+"""Rotation of the password with which Troth administers a real Kafka, without a lockout."""
 
 import asyncio
 import copy
@@ -47,7 +47,7 @@ NEW_ADMIN = KafkaDialect.new_admin
 
 @dataclass(frozen=True)
 class Owner:
-    """Who owns the Kafka, and gave Troth a user of its own there."""
+    """Owner of the Kafka, who gave Troth a user on it."""
 
     stage: Stage
 
@@ -56,7 +56,7 @@ class Owner:
         return f"adm-{self.stage.home}"
 
     def give(self, password: str = FIRST, slot: Slot = Slot.SECOND) -> None:
-        """Tell Kafka a password of the user."""
+        """Set a password of the user on Kafka."""
         info = ScramCredentialInfo(ScramMechanism[MECHANISM[slot].replace("-", "_")], 4096)
         upsertion = UserScramCredentialUpsertion(self.user, info, password.encode())
         admin = bare(self.stage.server)
@@ -64,7 +64,7 @@ class Owner:
             told.result()
 
     def permit(self) -> None:
-        """Let the user administer."""
+        """Grant the user all cluster operations."""
         everything = AclBinding(
             ResourceType.BROKER,
             "kafka-cluster",
@@ -79,7 +79,7 @@ class Owner:
             made.result()
 
     def secret(self, password: str = FIRST, slot: Slot = Slot.SECOND, **more: str) -> Manifest:
-        """The admin Secret, as its owner writes it."""
+        """Return the admin Secret as its owner writes it."""
         data = {"username": self.user, "password": password, "mechanism": MECHANISM[slot]}
         made = secret("kafka-admin", data | more)
         made["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
@@ -89,14 +89,17 @@ class Owner:
         return self.stage.market(self.secret())
 
     async def lets_in(self, password: str, slot: Slot = Slot.SECOND) -> bool:
-        """Whether Kafka takes a password of the user."""
+        """Return whether Kafka accepts a password of the user."""
         client = Client(self.stage.server, self.user, password, slot)
         told = await asyncio.to_thread(client.publish, self.stage.topic)
         assert told in {*DENIED, REFUSED}
         return told != REFUSED
 
     async def ends(self, password: str, slot: Slot = Slot.SECOND) -> None:
-        """Kafka does not take it any more, once its server has read what the controller wrote."""
+        """Wait until Kafka rejects a password.
+
+        The server applies its controller's writes with a delay.
+        """
 
         async def refused() -> bool:
             return not await self.lets_in(password, slot)
@@ -113,7 +116,7 @@ def owner(stage: Stage) -> Owner:
 
 
 def given(server: Server) -> dict[str, str]:
-    """What the admin Secret has now."""
+    """Return the current data of the admin Secret."""
     stored = decoded(server.objects["Secret", ADMIN])
     return {key: value.decode() for key, value in stored.items()}
 
@@ -128,7 +131,7 @@ def asked_at(moment: datetime, **spec: str) -> Manifest:
 
 
 async def rotated(it: AtKafka, **spec: str) -> None:
-    """Somebody asks for another admin credential."""
+    """Request a rotation of the admin credential."""
     await it.put(asked_at(it.running.clock.now(), **spec))
 
 
@@ -141,19 +144,19 @@ async def comes_to(it: AtKafka, phase: str) -> None:
 
 
 def seen(it: AtKafka) -> frozenset[tuple[str, Slot]]:
-    """The credentials that Kafka was seen to have."""
+    """Return the credentials that Troth observed on Kafka."""
     observed = it.running.engine.world.brokers.observation(MAIN).observed
     assert observed is not None
     return observed.credentials
 
 
 async def works(it: AtKafka) -> None:
-    """Troth still administers."""
+    """Assert that Troth can still administer the broker."""
     await it.later(CHECK)
     assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
 
 
-async def test_the_password_is_replaced_and_the_one_before_ends(owner: Owner) -> None:
+async def test_password_is_rotated_and_the_previous_one_revoked(owner: Owner) -> None:
     async with at_kafka(owner.stage, owner.market()) as it:
         before = copy.deepcopy(it.server.objects["Secret", ADMIN])
         await rotated(it, overlap="10m")
@@ -182,7 +185,7 @@ async def test_the_password_is_replaced_and_the_one_before_ends(owner: Owner) ->
         assert len(it.notes("AdminReplaced")) == 1
 
 
-async def test_back_in_the_first_mechanism_after_a_second_time(owner: Owner) -> None:
+async def test_second_rotation_returns_to_the_first_mechanism(owner: Owner) -> None:
     async with at_kafka(owner.stage, owner.market()) as it:
         await rotated(it)
         await comes_to(it, "Idle")
@@ -197,7 +200,7 @@ async def test_back_in_the_first_mechanism_after_a_second_time(owner: Owner) -> 
 
 
 @pytest.mark.parametrize("after", range(1, 7))
-async def test_a_crash_after_any_write_locks_nobody_out(owner: Owner, after: int) -> None:
+async def test_crash_after_any_write_locks_nobody_out(owner: Owner, after: int) -> None:
     server = Server(owner.market())
     async with on_kafka(server, owner.stage) as it:
         await it.later(CHECK)
@@ -207,7 +210,7 @@ async def test_a_crash_after_any_write_locks_nobody_out(owner: Owner, after: int
 
         def crash(_: Place) -> None:
             if len(server.log) >= end:
-                permit.remaining = 0  # nothing more is begun
+                permit.remaining = 0  # starts no more work
                 crashed.set()
                 raise Crashed
 
@@ -224,7 +227,7 @@ async def test_a_crash_after_any_write_locks_nobody_out(owner: Owner, after: int
         await works(it)
 
 
-async def test_who_changes_the_secret_at_the_same_time_wins(owner: Owner) -> None:
+async def test_concurrent_change_of_the_secret_wins(owner: Owner) -> None:
     server = Server(owner.market())
     async with on_kafka(server, owner.stage) as it:
         await it.later(CHECK)
@@ -249,7 +252,7 @@ async def test_who_changes_the_secret_at_the_same_time_wins(owner: Owner) -> Non
         assert (owner.user, Slot.FIRST) not in seen(it)
 
 
-async def test_who_changes_the_secret_later_wins_and_what_troth_made_ends(owner: Owner) -> None:
+async def test_later_change_of_the_secret_wins_and_revokes_troths_password(owner: Owner) -> None:
     async with at_kafka(owner.stage, owner.market()) as it:
         await rotated(it)
         await comes_to(it, "Idle")
@@ -267,7 +270,7 @@ async def test_who_changes_the_secret_later_wins_and_what_troth_made_ends(owner:
         assert len(it.notes("AdminOvertaken")) == 1
 
 
-async def test_who_takes_the_place_of_troths_own_password_is_not_revoked(owner: Owner) -> None:
+async def test_foreign_password_in_troths_mechanism_is_not_revoked(owner: Owner) -> None:
     async with at_kafka(owner.stage, owner.market()) as it:
         await rotated(it, overlap="10m")
         await comes_to(it, "Overlapping")
@@ -283,9 +286,7 @@ async def test_who_takes_the_place_of_troths_own_password_is_not_revoked(owner: 
 
 
 @pytest.mark.parametrize("seen_before", [True, False])
-async def test_a_mechanism_that_is_somebody_elses_is_never_overwritten(
-    owner: Owner, *, seen_before: bool
-) -> None:
+async def test_foreign_mechanism_is_never_overwritten(owner: Owner, *, seen_before: bool) -> None:
     if seen_before:
         owner.give("of-a-person", Slot.FIRST)
     async with at_kafka(owner.stage, owner.market()) as it:
@@ -300,12 +301,12 @@ async def test_a_mechanism_that_is_somebody_elses_is_never_overwritten(
 
 
 def not_told(dialect: KafkaDialect, slot: Slot) -> NewAdmin:
-    """A new credential whose password in the Secret is another than the broker is told."""
+    """Return a new credential whose password in the Secret differs from the one given to Kafka."""
     made = NEW_ADMIN(dialect, slot)
     return replace(made, data={**made.data, "password": b"not-told"})
 
 
-async def test_what_does_not_administer_never_gets_into_the_secret(
+async def test_password_that_does_not_work_is_never_written_to_the_secret(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with at_kafka(owner.stage, owner.market()) as it:
@@ -322,7 +323,7 @@ async def test_what_does_not_administer_never_gets_into_the_secret(
         await works(it)
 
 
-async def test_a_wrong_password_is_never_replaced(owner: Owner) -> None:
+async def test_wrong_password_is_never_rotated(owner: Owner) -> None:
     declared = [*owner.market(), owner.secret("guessed")]
     async with at_kafka(owner.stage, declared) as it:
         await rotated(it)
@@ -336,7 +337,7 @@ async def test_a_wrong_password_is_never_replaced(owner: Owner) -> None:
         await works(it)
 
 
-async def test_a_secret_that_may_not_be_written_is_told_and_nothing_ends(owner: Owner) -> None:
+async def test_unwritable_secret_is_reported_and_nothing_is_revoked(owner: Owner) -> None:
     server = Server(owner.market())
     async with on_kafka(server, owner.stage) as it:
         server.refuses = lambda place: (
@@ -354,7 +355,7 @@ async def test_a_secret_that_may_not_be_written_is_told_and_nothing_ends(owner: 
         await works(it)
 
 
-async def test_an_admin_by_certificate_is_left_to_who_issues_it(stage: Stage) -> None:
+async def test_admin_certificate_is_not_rotated(stage: Stage) -> None:
     async with at_kafka(stage, stage.market()) as it:
         await rotated(it)
         told = it.told("CredentialRotation", ROTATION, "Ready")

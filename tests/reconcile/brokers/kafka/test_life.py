@@ -1,4 +1,4 @@
-"""What a team declares about a topic, at a real Kafka: granted, refused, taken back."""
+"""A team's declarations about a topic on a real Kafka: granted, denied, revoked."""
 
 import asyncio
 from dataclasses import replace
@@ -26,7 +26,7 @@ from troth.resources.references import Ref
 from troth.world.index.brokers import credential_ref
 
 
-async def test_what_is_declared_works_and_what_is_not_is_denied(stage: Stage) -> None:
+async def test_declared_access_works_and_other_access_is_denied(stage: Stage) -> None:
     async with at_kafka(stage, stage.market()) as it:
         assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
         assert it.told("TopicPolicy", stage.orders, "Ready")[:2] == ("True", "InPlace")
@@ -40,14 +40,14 @@ async def test_what_is_declared_works_and_what_is_not_is_denied(stage: Stage) ->
             publishes(publisher, f"{stage.topic}-2"),
         )
         assert taken == DONE
-        # of a topic that it may not describe a client is not told whether it exists
+        # Kafka does not tell a client whether a topic exists that it may not describe
         assert set(denied) <= DENIED
         wrong = replace(publisher, password="guessed")
         assert await publishes(wrong, stage.topic) == REFUSED
 
 
-async def test_who_is_deleted_while_connected_is_denied_and_let_in_no_more(stage: Stage) -> None:
-    """The open connection goes on until it must log in again; what it may do ends before that."""
+async def test_deleted_identity_is_denied_and_cannot_log_in_again(stage: Stage) -> None:
+    """The open connection lasts until it must log in again; its grants end before that."""
     async with at_kafka(stage, stage.market()) as it:
         client = it.client(stage.checkout)
         connected = client.producer()
@@ -61,7 +61,7 @@ async def test_who_is_deleted_while_connected_is_denied_and_let_in_no_more(stage
         assert {acl.principal for acl in stage.acls()} == {f"User:{left.principal}"}
 
 
-async def test_a_deleted_policy_takes_its_grants_and_credentials_along(stage: Stage) -> None:
+async def test_deleted_policy_revokes_its_grants_and_credentials(stage: Stage) -> None:
     async with at_kafka(stage, stage.market()) as it:
         client = it.client(stage.checkout)
         await publishes_at_last(client, stage.topic)
@@ -71,7 +71,7 @@ async def test_a_deleted_policy_takes_its_grants_and_credentials_along(stage: St
         assert stage.acls() == []
 
 
-async def test_two_credentials_are_live_while_one_takes_the_place_of_the_other(
+async def test_both_credentials_work_during_a_rotation(
     stage: Stage,
 ) -> None:
     asked, overlapped = Ref(stage.home, "checkout-rotation"), False
@@ -97,7 +97,7 @@ async def test_two_credentials_are_live_while_one_takes_the_place_of_the_other(
         assert await publishes(it.client(stage.checkout), stage.topic) == DONE
 
 
-async def test_by_its_certificate_an_identity_has_its_grants_and_no_other_secret(
+async def test_identity_with_a_certificate_has_its_grants_and_no_other_secret(
     stage: Stage, kafka_authority: SigningAuthority
 ) -> None:
     root = built_secret(
@@ -130,13 +130,13 @@ HOSTILE = {
     "everything": ({"name": "*"}, ""),
     "any-group": (None, "*"),
 }
-"""By the policy's name, the topic and the group."""
+"""Topic and consumer group by policy name."""
 
 
-async def test_a_name_that_could_widen_a_grant_is_never_told_and_the_others_go_on(
+async def test_name_that_could_widen_a_grant_is_never_applied(
     stage: Stage,
 ) -> None:
-    """Not to Kafka's own topics either, for whoever has declared their prefix as owned."""
+    """Not even for Kafka's internal topics, if the broker declares their prefix as owned."""
     market = stage.market(
         stage.broker(owns=("__",)),
         publisher("checkout", "orders", *HOSTILE, namespace=stage.home),

@@ -1,4 +1,4 @@
-"""A Kafka that is away, hangs, or has forgotten something: it is said, and put right afterwards."""
+"""A Kafka that is down, hangs or loses data: the status reports it, and Troth restores it later."""
 
 import asyncio
 from concurrent.futures import Future
@@ -26,11 +26,11 @@ from troth.reconcile.brokers.work import BrokerWork
 from troth.resources.references import Ref
 
 MANY = 40
-"""Publishers whose credentials Kafka is told in one batch."""
+"""Publishers whose credentials Kafka gets in one batch."""
 
 
-async def test_a_credential_that_kafka_lost_is_put_back_and_that_is_told(stage: Stage) -> None:
-    """As Kafka 4.1 to 4.4 may at a restart after one was deleted; see `brokers.kafka.driver`."""
+async def test_credential_lost_by_kafka_is_restored_and_reported(stage: Stage) -> None:
+    """Kafka 4.1 to 4.4 may lose one at a restart after a deletion; see `brokers.kafka.driver`."""
     async with at_kafka(stage, stage.market()) as it:
         client = it.client(stage.checkout)
         await publishes_at_last(client, stage.topic)
@@ -49,10 +49,10 @@ async def test_a_credential_that_kafka_lost_is_put_back_and_that_is_told(stage: 
         assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
 
 
-async def test_what_a_kafka_was_told_when_it_fell_is_told_again_by_whoever_is_there(
+async def test_changes_interrupted_by_a_kafka_crash_are_applied_by_the_next_copy(
     stage: Stage,
 ) -> None:
-    """It falls in the midst of a batch, and is down when the next copy of the operator starts."""
+    """Kafka crashes during a batch and is still down when the next copy of the operator starts."""
     names = [f"publisher-{number}" for number in range(MANY)]
     market = stage.market(
         policy(
@@ -93,14 +93,14 @@ async def _fall_after_the_first_credential(stage: Stage) -> None:
 
     async def told() -> bool:
         asked = admin.describe_user_scram_credentials(request_timeout=PATIENCE)
-        assert isinstance(asked, Future)  # by name there would be one for each
+        assert isinstance(asked, Future)  # with names there would be one future for each
         return any(name.startswith(stage.mine) for name in await asyncio.to_thread(asked.result))
 
     await becomes(told)
     stage.server.stop(grace=0)
 
 
-async def test_a_kafka_that_hangs_is_given_up_and_holds_nobody_else_up(stage: Stage) -> None:
+async def test_hanging_kafka_times_out_and_delays_no_other_object(stage: Stage) -> None:
     async with at_kafka(stage, stage.market()) as it:
         work = it.running.engine.background
         assert isinstance(work, BrokerWork)

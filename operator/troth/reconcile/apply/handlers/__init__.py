@@ -1,1 +1,1 @@
-"""One handler for each step at the API server, by concern; see `STEP_HANDLERS`."""
+"""Handlers of the steps at the API server, by concern; see `STEP_HANDLERS`."""

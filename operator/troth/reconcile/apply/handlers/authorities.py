@@ -1,4 +1,4 @@
-"""Creating the CA of a trust domain, and the steps from one CA to the next."""
+"""Handlers that create a trust domain's CA, and that rotate it."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ from troth.world.keys import Keys
 
 
 async def create_root(context: Context, step: CreateRoot) -> Keys:
-    """Make a root, and keep it in a new Secret."""
+    """Create a root in a new Secret."""
     secret = await asyncio.to_thread(root_secret, step, context.clock.now())
     return await context.writer.put(secret, "")
 
@@ -29,19 +29,19 @@ async def adopt_authority(context: Context, step: AdoptAuthority) -> Keys:
 
 
 async def prepare_root(context: Context, step: PrepareRoot) -> Keys:
-    """Put the next root beside the active one."""
+    """Add the next root to the Secret of the active one."""
     data = await asyncio.to_thread(next_root, step, context.clock.now())
     return await context.writer.patch_secret(step.ref, merge_data(step, data))
 
 
 async def copy_authority(context: Context, step: CopyAuthority) -> Keys:
-    """Put the given CA beside the active one."""
+    """Add the given CA to the Secret of the active one."""
     data = next_given(context.signer(step.source, step.trust_domain, step.authority))
     return await context.writer.patch_secret(step.ref, merge_data(step, data))
 
 
 async def activate_root(context: Context, step: ActivateRoot) -> Keys:
-    """Move the next CA to where the active one is."""
+    """Replace the active CA with the next one."""
     moves = [
         {"op": "move", "from": f"/data/{old}", "path": f"/data/{new}"} for old, new in step.moves
     ]
@@ -51,5 +51,5 @@ async def activate_root(context: Context, step: ActivateRoot) -> Keys:
 
 
 async def drop_slots(context: Context, step: DropSlots) -> Keys:
-    """Drop keys of the Secret of a CA, or of an issuer."""
+    """Remove keys of the Secret of a CA or an issuer."""
     return await context.writer.patch_secret(step.ref, [*unchanged(step), *drops(step.slots)])

@@ -1,4 +1,4 @@
-"""Making and replacing the credential of an identity at a broker."""
+"""Handlers that create and replace an identity's credential at a broker."""
 
 from troth.planning.steps.broker_credentials import TurnCredential
 from troth.reconcile.apply.context import Context
@@ -8,7 +8,7 @@ from troth.world.keys import Keys
 
 
 async def turn_credential(context: Context, step: TurnCredential) -> Keys:
-    """Make or replace the Secret of a credential, if it is as it was seen."""
+    """Create or replace the Secret of a credential, if it is unchanged since planning."""
     before = context.keyring.credential_data(step)
     if before is None:
         raise TryAgain

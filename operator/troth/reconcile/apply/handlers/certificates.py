@@ -1,4 +1,4 @@
-"""Issuing certificates, and writing the public part of their Secrets."""
+"""Handlers that issue certificates and write the public part of their Secrets."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from troth.world.keys import Keys
 
 
 async def issue_leaf(context: Context, step: IssueLeaf) -> Keys:
-    """Make a key and certificate, and keep them in the Secret as it was seen."""
+    """Issue a key and certificate into the Secret, if it is unchanged since planning."""
     signer = context.signer(step.authority_secret, step.trust_domain, step.authority)
     now = context.clock.now()
     if is_slow(step, signer):
@@ -20,7 +20,7 @@ async def issue_leaf(context: Context, step: IssueLeaf) -> Keys:
 
 
 async def update_public(context: Context, step: UpdatePublic) -> Keys:
-    """Write the public part of a Secret; its key and certificate stay."""
+    """Write the public part of a Secret; its key and certificate stay the same."""
     written = step.manifest["metadata"]
     metadata = {"uid": step.uid, "labels": written["labels"]}
     if step.over:

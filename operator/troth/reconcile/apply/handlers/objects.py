@@ -1,4 +1,4 @@
-"""Applying, removing and changing single objects."""
+"""Handlers that apply, delete and change single objects."""
 
 from troth.cluster.errors import ApiError
 from troth.planning.steps.objects import Apply, Remove, Restart, SetFinalizers
@@ -12,17 +12,17 @@ from troth.world.keys import Keys
 async def apply_object(context: Context, step: Apply) -> Keys:
     """Apply an object."""
     fact = step.known(context.world)
-    if fact is None and step.over:  # what it was made from is gone
+    if fact is None and step.over:  # the object that it derives from is gone
         raise TryAgain
     manifest = with_every_list(step.manifest)
     return await context.writer.put(manifest, fact.uid if fact else "", step.over)
 
 
 def with_every_list(manifest: Manifest) -> Manifest:
-    """Return a manifest in which a NetworkPolicy has all its lists, the empty ones too.
+    """Return a manifest in which a NetworkPolicy has all its lists, including empty ones.
 
-    To a server-side apply an absent list is none of its business, so that rules which another hand
-    put into a policy that should have none would stay.
+    A server-side apply ignores absent lists. Rules that somebody added to a policy without rules
+    would stay.
     """
     if manifest["kind"] != "NetworkPolicy":
         return manifest
@@ -30,19 +30,19 @@ def with_every_list(manifest: Manifest) -> Manifest:
 
 
 async def remove(context: Context, step: Remove) -> Keys:
-    """Delete the very object that was seen."""
+    """Delete the object with the known uid."""
     try:
         answer = await context.server.delete(step.kind, step.ref, step.uid)
     except ApiError as error:
         if error.status == CONFLICT:
-            raise TryAgain from error  # a namesake, of which the informer is about to tell
+            raise TryAgain from error  # another object of that name, which the informer will report
         if error.status != NOT_FOUND:
             raise
     else:
-        if answer.get("metadata", {}).get("finalizers"):  # somebody else's: it stays until then
+        if answer.get("metadata", {}).get("finalizers"):  # somebody else's finalizers keep it
             return context.writer.observe({**answer, "kind": step.kind})
     affected = context.world.forget_written(step.kind, step.ref, step.uid, context.clock.uptime())
-    # else a Secret that is made at once would be taken for a change of this one
+    # otherwise a Secret that is created next counts as a change of this one
     if step.kind == "Secret" and not context.world.knows("Secret", step.ref):
         context.keyring.forget(step.ref)
     return affected
@@ -62,7 +62,7 @@ async def restart(context: Context, step: Restart) -> Keys:
 
 
 async def set_finalizers(context: Context, step: SetFinalizers) -> Keys:
-    """Set the finalizers of a resource; one that is gone needs none."""
+    """Set the finalizers of a resource, if it still exists."""
     patch = {
         "metadata": {
             "uid": step.uid,

@@ -1,4 +1,4 @@
-"""Creating and replacing keys that sign tokens, and what issuers work from."""
+"""Handlers that create and rotate token signing keys, and that configure issuers."""
 
 from troth.planning.steps.signing_keys import (
     ActivateTokenKey,
@@ -20,23 +20,23 @@ from troth.world.outcomes.writes import IssuerViewWritten
 
 
 async def create_token_key(context: Context, step: CreateTokenKey) -> Keys:
-    """Make a key, and keep it in a new Secret."""
+    """Create a key in a new Secret."""
     return await context.writer.put(token_key_secret(step, context.clock.now()), "")
 
 
 async def prepare_token_key(context: Context, step: PrepareTokenKey) -> Keys:
-    """Put the next key beside the active one."""
+    """Add the next key to the Secret of the active one."""
     data = next_token_key(step, context.clock.now())
     return await context.writer.patch_secret(step.ref, merge_data(step, data))
 
 
 async def activate_token_key(context: Context, step: ActivateTokenKey) -> Keys:
-    """Put the next key in the place of the active one."""
+    """Replace the active key with the next one."""
     return await context.writer.patch_secret(step.ref, [*unchanged(step), *token_key_moves(step)])
 
 
 async def update_issuer(context: Context, step: UpdateIssuer) -> Keys:
-    """Write what an issuer works from beside its keys."""
+    """Write an issuer's configuration; its keys stay the same."""
     data = issuer_data(step)
     affected = await context.writer.patch_secret(step.ref, merge_data(step, data))
     if VIEW in data:

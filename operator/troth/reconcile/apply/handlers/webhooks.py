@@ -1,6 +1,6 @@
-"""Keys that Troth makes for senders of webhooks, and compiled endpoints.
+"""Handlers for the keys that Troth generates for webhook senders, and for compiled endpoints.
 
-Keys are read when they are copied, and kept nowhere.
+Keys are read when they are copied, and not kept in memory.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from troth.world.observation.webhook_secrets import fingerprint, is_generated, i
 
 
 async def turn_keys(context: Context, step: TurnWebhookKeys) -> Keys:
-    """Add and drop keys that Troth makes."""
+    """Add and remove keys that Troth generates."""
     now = context.clock.now()
     if not step.uid:
         return await context.writer.put(new_secret(step, now), "")
@@ -26,7 +26,7 @@ async def turn_keys(context: Context, step: TurnWebhookKeys) -> Keys:
 
 
 async def compile_endpoint(context: Context, step: CompileEndpoint) -> Keys:
-    """Write an endpoint as its gateway must have it."""
+    """Write the compiled endpoint for its gateway."""
     secret = compiled(step, await _keys(context, step))
     known = context.world.webhooks.compiled.get(Ref.of(secret))
     if known is None:
@@ -37,14 +37,14 @@ async def compile_endpoint(context: Context, step: CompileEndpoint) -> Keys:
         "labels": secret["metadata"]["labels"],
         "annotations": secret["metadata"]["annotations"],
     }
-    # an apply would leave a key where it is that somebody else has put there
+    # an apply would keep keys that somebody else added
     goes = dict.fromkeys(known.names - secret["data"].keys())
     patch = {"metadata": metadata, "data": {**goes, **secret["data"]}}
     return await context.writer.merge("Secret", known.ref, patch)
 
 
 async def _keys(context: Context, step: CompileEndpoint) -> Mapping[str, bytes]:
-    """Return the very keys that were planned with; raises `TryAgain` without one of them."""
+    """Return the keys that the step was planned with; raises `TryAgain` if any has changed."""
     if step.source is None:
         return {}
     try:
@@ -53,7 +53,7 @@ async def _keys(context: Context, step: CompileEndpoint) -> Mapping[str, bytes]:
         if error.status == NOT_FOUND:
             raise TryAgain from error
         raise
-    if not (is_given(found) or is_generated(found)):  # taken back since
+    if not (is_given(found) or is_generated(found)):  # its label was removed meanwhile
         raise TryAgain
     data, uid = SecretData(found), found["metadata"].get("uid", "")
     keys = {key: data.value(key, LONGEST_KEY) for key in step.keys if key in data}

@@ -37,8 +37,8 @@ _ONCE = frozenset(
 def read_head(scope: Mapping[str, Any], most: int) -> Headers:
     """Return a copy of the headers; raises `RefusalError`.
 
-    `most` is the maximum size of the body in bytes. It is a copy because a server may add trailers
-    of the body to its own list.
+    `most` is the maximum size of the body in bytes. A copy, because a server may append trailers to
+    its own list.
     """
     headers: Headers = tuple(scope["headers"])
     if len(headers) > MOST_HEADERS:
@@ -78,7 +78,7 @@ def _check_framing(once: Mapping[bytes, bytes], most: int) -> None:
 
 
 async def read_body(receive: Receive, most: int) -> bytes:
-    """Return the body; raises `RefusalError` once it is too long, and `GoneError`."""
+    """Return the body; raises `RefusalError` if it is too long, and `GoneError`."""
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -102,10 +102,10 @@ def as_delivery(scope: Mapping[str, Any], headers: Headers, body: bytes) -> Deli
 
 
 def forwarded_headers(delivery: Delivery, names: frozenset[bytes]) -> dict[str, str]:
-    """Return the sender's headers that are forwarded to the target: the content type, and `names`.
+    """Return the sender's headers that the gateway forwards: the content type, and `names`.
 
-    Each occurs once and is short and printable; others are omitted. Because the list names what is
-    forwarded, no header is that a target might trust, such as of identities, proxies or
+    Headers that are repeated, long or not printable are omitted. Because of the list of names, no
+    header that a target might trust is forwarded, such as headers of identities, proxies or
     transactions.
     """
     found: dict[str, str] = {}

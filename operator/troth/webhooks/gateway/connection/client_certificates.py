@@ -1,8 +1,8 @@
 """Client certificates that one endpoint accepts, by names and roots.
 
-TLS has verified that the sender has the key, and the chain against the roots of all endpoints. Here
-the chain is verified against the roots of this endpoint, with its validity, which may have ended
-since the connection began.
+TLS has already verified that the sender has the key, and the chain against the roots of all
+endpoints. This module verifies the chain against the roots of this endpoint, and its validity,
+which may have ended since the connection began.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class ClientCertificates:
     """Client certificates that one endpoint accepts."""
 
     def __init__(self, wanted: ClientCertificate) -> None:
-        """Raise `EndpointError` for invalid names or roots."""
+        """Read the names and roots; raises `EndpointError` if they are invalid."""
         self._names = frozenset(map(_name, wanted.sans))
         try:
             roots = read_certificates(wanted.authorities.encode(), "the bundle", comments=True)
@@ -38,7 +38,7 @@ class ClientCertificates:
             raise EndpointError(
                 "source.clientCertificate: there are no certificates in PEM"
             ) from None
-        # see `constraints.permit_trust_domain` for the verifiers that support such constraints
+        # `constraints.permit_trust_domain` lists the verifiers that support such constraints
         constrained = [each for each in roots if _constrains_uris(each)]
         others = [each for each in roots if each not in constrained]
         self._constrained = constrained

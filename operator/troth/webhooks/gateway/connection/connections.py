@@ -3,7 +3,7 @@
 uvicorn parses with llhttp, which is strict about line ends, lengths and chunks. This module rejects
 what llhttp accepts and a gateway must not: trailers, which uvicorn would add to the headers, an
 endless head, other versions and protocols, pipelining, targets that are not paths, and slow
-requests. After a rejection nothing more of the connection is read, because an attacker and the
+requests. After a rejection, nothing more is read from the connection, because an attacker and the
 gateway might disagree on where the next request begins.
 """
 
@@ -44,20 +44,20 @@ verified yet."""
 _CHECKED_HEADERS = frozenset({b"expect", b"host", b"transfer-encoding"})
 
 Refused = Callable[[str], None]
-"""Called with one word for every request that is rejected here."""
+"""Callback that gets one word for each request that is rejected here."""
 
 
 _Base: Any = edge.protocol("httptools")
 
 
 class OpenRequests:
-    """State that the connections of a server share: their requests, and incomplete bodies."""
+    """State that the connections of a server share: open requests, and incomplete bodies."""
 
     def __init__(self) -> None:
         self.requests: set[asyncio.Task[None]] = set()
-        """Requests without an answer yet."""
+        """Requests that are not answered yet."""
         self.bodies = 0
-        """Size of incomplete bodies in bytes."""
+        """Total size of incomplete bodies in bytes."""
 
 
 class Connection(_Base):
@@ -83,7 +83,7 @@ class Connection(_Base):
         self._body = 0
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn's signature
-        """Start, with a time limit for the first request."""
+        """Start the connection, with a time limit for the first request."""
         super().connection_made(transport)
         self.app: Application = _Early(self.app, self)
         now = self.loop.time()
@@ -97,7 +97,7 @@ class Connection(_Base):
             self._make_room()
 
     def _make_room(self) -> None:
-        """Close one idle connection, so that clients with many do not block others."""
+        """Close one idle connection, so that clients with many connections do not block others."""
         for each in self.connections:
             if each is not self and each.is_idle:
                 each.transport.abort()
@@ -105,7 +105,7 @@ class Connection(_Base):
         self._abort_slowest()
 
     def _abort_slowest(self) -> None:
-        """Close the connection whose request has been incomplete for longest.
+        """Close the connection whose request has been incomplete for the longest time.
 
         Honest senders send a request as fast as the network allows.
         """
@@ -117,7 +117,7 @@ class Connection(_Base):
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is no request, not even in part, without an answer."""
+        """Whether every request is answered, and no part of another has arrived."""
         return not self._begun and (self.cycle is None or self.cycle.response_complete)
 
     @property
@@ -131,7 +131,7 @@ class Connection(_Base):
         return float(self._due)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End; a reader of the body is notified."""
+        """Clean up, and notify the reader of the body."""
         self._watching.cancel()
         self._forget_body()
         super().connection_lost(exc)
@@ -143,7 +143,7 @@ class Connection(_Base):
     # Time limits
 
     def _watch(self) -> None:
-        """Abort the connection when it is due. Checking twice a second costs less than timers."""
+        """Abort the connection when it is due. Checking twice a second is cheaper than timers."""
         now = self.loop.time()
         if now >= min(self._due, self._cut):
             self.transport.abort()
@@ -266,10 +266,10 @@ class Connection(_Base):
         super().on_message_complete()
 
     def _fault(self) -> tuple[HTTPStatus, str] | None:
-        """Return what is wrong with the head when it is read literally, or that there is no
-        capacity.
+        """Return the fault in the head, or the lack of capacity; None if there is neither.
 
-        uvicorn's own answer for missing capacity has no Retry-After and is not counted.
+        The head is checked as it was sent. uvicorn's own answer for a lack of capacity has no
+        Retry-After header, and is not counted.
         """
         if max(len(self.connections), len(self.tasks)) >= self.limit_concurrency:
             return HTTPStatus.SERVICE_UNAVAILABLE, "busy"
@@ -337,10 +337,11 @@ def _answer(status: HTTPStatus) -> bytes:
 class _Early:
     """Application of one connection that may answer before the request is complete.
 
-    Such an answer closes the connection in a way that lets the client, which still sends, read it.
+    An early answer closes the connection gracefully, so that a client that is still sending can
+    read it.
     """
 
-    def __init__(self, app: Application, connection: Any) -> None:  # noqa: ANN401 - made above
+    def __init__(self, app: Application, connection: Any) -> None:  # noqa: ANN401 - a `Connection`
         self._app = app
         self._connection = connection
 

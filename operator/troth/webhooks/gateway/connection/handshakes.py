@@ -1,7 +1,7 @@
-"""TLS handshakes with little memory for each, and a maximum number at the same time.
+"""TLS handshakes with small buffers, and a limit on their number.
 
 asyncio allocates a buffer of 256 KiB for each TLS connection before the first byte arrives, so a
-few thousand silent connections would use up a replica's memory. A buffer of one TLS record is
+few thousand silent connections would exhaust a replica's memory. A buffer of one TLS record is
 enough.
 """
 
@@ -15,14 +15,13 @@ from troth.webhooks.gateway.connection.connections import LINGER, Connection, Re
 WITHIN = 10
 """Maximum time of a handshake in seconds."""
 MOST = 1024
-"""Maximum number of handshakes in progress. After so many newer connections an unfinished handshake
-is aborted, so an attacker blocks an honest client only by starting more than this during its
-handshake.
+"""Maximum number of handshakes in progress. If there are more, the oldest is aborted. An attacker
+therefore blocks an honest client only by starting more than this number during its handshake.
 """
 _RECORD = 16 * 1024  # RFC 8446, section 5.1
 
 _NOBODY: Any = None
-"""No waiter for the handshake; typeshed requires one."""
+"""Placeholder for the handshake's waiter, which typeshed requires."""
 
 
 class Handshakes:

@@ -1,6 +1,6 @@
 """Source of a request: its address, and the client certificate of its sender.
 
-Neither proves that a delivery is the sender's. Both are checked in addition to the signature.
+Neither authenticates a delivery. Both are checked in addition to the signature.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,15 +27,15 @@ class Proxies:
     """Trusted proxies in front of the gateway, by address."""
 
     def __init__(self, cidrs: Iterable[str] = ()) -> None:
-        """Raise `ValueError` for an invalid CIDR."""
+        """Parse the CIDRs; raises `ValueError` for an invalid one."""
         self._networks = _networks(cidrs)
 
     def sender(self, scope: Mapping[str, Any]) -> Address | None:
         """Return the address of a request's sender, None if it is unknown.
 
-        X-Forwarded-For is used only from a trusted proxy, and from its end. Each proxy appends the
-        address that it sees, so the last address that is not a trusted proxy's is the sender's.
-        Anybody can have written those before it.
+        X-Forwarded-For is used only from a trusted proxy, and read from its end. Each proxy appends
+        the address that it sees, so the sender's address is the last one that is not a trusted
+        proxy's. A client can forge the addresses before it.
         """
         client = scope.get("client")
         address = _address(client[0]) if client else None
@@ -53,7 +53,7 @@ class Admission:
     """Requirements of one endpoint on the source of requests."""
 
     def __init__(self, source: Source) -> None:
-        """Raise `EndpointError` for unreadable roots of client certificates."""
+        """Read the requirements; raises `EndpointError` for unreadable roots."""
         self._networks = _networks(source.cidrs)
         wanted = source.client_certificate
         self._certificates = ClientCertificates(wanted) if wanted else None
@@ -86,6 +86,6 @@ def _address(text: str) -> Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    # A dual-stack socket has IPv4 addresses as ::ffff:192.0.2.1, and CIDRs do not.
+    # a dual-stack socket has IPv4 addresses as ::ffff:192.0.2.1, and CIDRs do not
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address

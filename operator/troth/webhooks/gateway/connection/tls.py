@@ -1,10 +1,10 @@
 """The gateway's TLS for senders: its certificate, and the authorities of client certificates.
 
 The gateway requests a client certificate only while an endpoint pins one. TLS verifies that an
-authority of any endpoint has issued it, and that the sender has its key. Each request verifies
-again that it is valid for its endpoint (`source`), because the connection may be old.
+authority of any endpoint issued it, and that the sender has its key. Because a connection may be
+old, the gateway verifies the certificate for the endpoint again on each request (`source`).
 
-Senders choose their TLS stack, so TLS 1.2 is supported.
+The gateway supports TLS 1.2, because senders choose their TLS stack.
 """
 
 import ssl
@@ -19,13 +19,16 @@ log = structlog.get_logger()
 
 
 class SenderTLS(TLSFiles):
-    """Follows `tls.crt` and `tls.key` of a directory, and client certificate authorities."""
+    """TLS context from `tls.crt` and `tls.key` of a directory, and client certificate authorities.
+
+    It is reloaded when they change.
+    """
 
     names = ("tls.crt", "tls.key")
     unusable = "tls.crt and tls.key cannot be used: {}"
 
     def __init__(self, directory: Path, authorities: Callable[[], Iterable[str]]) -> None:
-        """`authorities` are in PEM. Raise `TLSFilesError` if the files cannot be used."""
+        """Load the files; raises `TLSFilesError` if they are unusable. `authorities` are in PEM."""
         self._authorities = authorities
         self._roots = frozenset[str]()
         super().__init__(directory, _unloaded())
@@ -42,7 +45,7 @@ class SenderTLS(TLSFiles):
             context.verify_mode = ssl.CERT_OPTIONAL
             try:
                 context.load_verify_locations(cadata=pem)
-            except (OSError, ValueError):  # its endpoint rejects everything; the others are served
+            except (OSError, ValueError):  # only this endpoint rejects all requests
                 log.warning("client certificate authorities unusable")
         self._roots = roots
         return context
@@ -52,15 +55,16 @@ class SenderTLS(TLSFiles):
         log.info("TLS files read", directory=str(self._directory), authorities=len(self._roots))
 
     def _request_certificates(self) -> None:
-        """Let new connections request a client certificate or not.
+        """Set whether new connections request a client certificate.
 
-        `SSL_set_SSL_CTX` keeps the mode of a connection's first context, and hands over all else.
+        `SSL_set_SSL_CTX` keeps the verify mode of a connection's first context, and takes all else
+        from the new context.
         """
         self.context.verify_mode = self._newest.verify_mode
 
 
 def _unloaded() -> ssl.SSLContext:
-    """Return a context without resumption, which would not verify a client certificate again."""
+    """Return a context without resumption, which would skip client certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.num_tickets = 0
