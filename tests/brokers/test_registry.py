@@ -82,7 +82,7 @@ def test_public_data_omits_empty_values() -> None:
 
 def test_type_without_a_dialect_is_not_served() -> None:
     declared = MessageBroker.parse(broker(described=RABBITMQ))
-    said = "rabbitmq is not served yet; describe a kafka or a nats"
+    said = "rabbitmq is not supported yet; use kafka or nats"
     assert registry.obstacle(declared) == said
     assert registry.obstacle(MessageBroker.parse(broker(described=KAFKA))) == ""
     with pytest.raises(UnsupportedError, match="rabbitmq"):

@@ -96,5 +96,5 @@ def test_oversized_admin_secret_value_is_cut_and_rejected_by_name() -> None:
     data = admin_data(large)
     assert LONGEST < len(data["password"]) <= LONGEST + 3
     declared = MessageBroker.parse(broker())
-    with pytest.raises(BrokerError, match=r"password in the admin Secret .* is longer than"):
+    with pytest.raises(BrokerError, match=r"password in admin Secret .* is longer than"):
         admin_place(declared, data)

@@ -72,7 +72,7 @@ async def test_secret_of_another_type_is_not_changed_until_it_is_deleted(market:
     await person.put({**foreign, "apiVersion": "v1", "kind": "Secret"})
     await stage.run()
     said = await market.hears(IDENTITY, market.checkout, "CredentialsIssued", "Conflict")
-    assert "so Troth does not change it until it is deleted" in said
+    assert "exists but is not a broker credential, so it was not changed; delete it" in said
     left = await person.the("Secret", secret)
     assert left["data"] == foreign["data"]
     await person.delete("Secret", secret)
