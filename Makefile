@@ -31,7 +31,8 @@ endif
 
 campaign: $(READY) ## run the random and crash tests for hours
 	$(BIN)/python -m sandbox build
-	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/campaign tests/cluster/crashes
+	HYPOTHESIS_PROFILE=thorough $(PYTEST) --timeout=0 --session-timeout=0 \
+		tests/campaign tests/cluster/crashes
 
 check: $(READY) ## check style, types, import layers and generated files
 	$(BIN)/ruff format --check
