@@ -12,7 +12,7 @@ from benchmarks.harness.domain import ISSUER, NAME, SVID, Domain, identity, writ
 from troth.edge.identity.files import Identity
 from troth.edge.inbound.wsgi import CHAIN_KEY, HEADERS_KEY
 from troth.pki.spiffe_bundle import bundle_map_document
-from troth.pki.tokens import TokenSigner
+from troth.pki.tokens.signing import TokenSigner
 
 PORT = "https"
 OWN = "payments"

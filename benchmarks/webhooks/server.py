@@ -22,7 +22,7 @@ from troth.documents.webhook_endpoint import Target
 from troth.edge.identity.files import Identity
 from troth.edge.inbound.asgi import Application, Receive, Scope, Send
 from troth.pki.keys import load_private_key
-from troth.pki.webhook_tokens import Signer, VerifiedDelivery
+from troth.pki.tokens.webhook import Signer, VerifiedDelivery
 from troth.serving.logs import LogFormat, configure
 from troth.serving.process import prepare
 from troth.webhooks.gateway.app import Gateway

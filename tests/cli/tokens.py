@@ -13,7 +13,7 @@ from joserfc.jws import JWSRegistry
 from troth.pki import base64url
 from troth.pki.jwk import public_jwk
 from troth.pki.spiffe_bundle import bundle_document, bundle_map_document
-from troth.pki.tokens import TokenSigner
+from troth.pki.tokens.signing import TokenSigner
 
 DOMAIN = "prod.shop.example"
 ISSUER = "https://production-issuer.troth-system.svc:8443"

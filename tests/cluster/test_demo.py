@@ -345,7 +345,7 @@ def test_accepted_expired_token_open_topic_or_old_delivery_fails(
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    checks, table = "operator/troth/pki/token_checks.py", "operator/troth/brokers/nats/rules.py"
+    checks, table = "operator/troth/pki/tokens/checks.py", "operator/troth/brokers/nats/rules.py"
     checkout = mutated(tmp_path, checks, "passed=now - _LEEWAY < expires", "passed=True")
     mutate(checkout / table, "MSG.NEXT.{consumer}", "MSG.NEXT.{grant.stream}.*")
     times = "operator/troth/webhooks/schemes/timestamps.py"

@@ -23,7 +23,7 @@ from tests.issuer import builders
 from tests.issuer.builders import CHECKOUT, DOMAIN, ISSUER, PAYMENTS, mandate, secret_data
 from tests.issuer.running import caller, claims
 from tests.patience import PATIENCE
-from troth.pki.token_checks import verify_access_token
+from troth.pki.tokens.checks import verify_access_token
 from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
 

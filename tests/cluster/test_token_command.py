@@ -12,7 +12,7 @@ from tests.builders import accept, call
 from tests.cluster.command import Ended, troth
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from troth.pki.keys import load_private_key
-from troth.pki.tokens import TokenSigner
+from troth.pki.tokens.signing import TokenSigner
 from troth.resources.references import Ref
 
 

@@ -455,7 +455,7 @@ def _transaction(carrier: Carrier) -> Any:
 
 
 def _verified(shop: Shop, carrier: Carrier) -> Any:
-    from troth.pki.token_checks import verify_transaction_token
+    from troth.pki.tokens.checks import verify_transaction_token
 
     return verify_transaction_token(
         _transaction(carrier).token,

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from troth.issuer import serving as issuer_serving
 from troth.issuer.tls import IssuerTLS
-from troth.pki.tokens import certificate_thumbprint
+from troth.pki.tokens.signing import certificate_thumbprint
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from troth.pki.jwk import public_jwk
 from troth.pki.keys import generate_key, private_key_pem
 from troth.pki.pem import read_certificates
 from troth.pki.spiffe_bundle import bundle_document, bundle_map_document, parse_bundle_map
-from troth.pki.tokens import TokenSigner, certificate_thumbprint
+from troth.pki.tokens.signing import TokenSigner, certificate_thumbprint
 from troth.resources.algorithms import KeyAlgorithm
 
 DOMAIN, PARTNER = "prod.shop.example", "partner.example"

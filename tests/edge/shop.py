@@ -25,7 +25,7 @@ from troth.pki.issuing import LeafProfile, issue
 from troth.pki.jwk import public_jwk
 from troth.pki.keys import private_key_pem
 from troth.pki.spiffe_bundle import SPIFFEBundle, bundle_document, bundle_map_document
-from troth.pki.token_checks import verify_access_token
+from troth.pki.tokens.checks import verify_access_token
 
 DOMAIN = pki.DOMAIN
 PAYMENTS, LEDGER = issuing.PAYMENTS, issuing.LEDGER

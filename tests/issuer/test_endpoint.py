@@ -36,8 +36,8 @@ from troth.issuer.forms import LONGEST
 from troth.issuer.mandate import Mandate
 from troth.issuer.token_review import Account
 from troth.pki.pem import read_certificates
-from troth.pki.token_checks import verify_access_token, verify_transaction_token
-from troth.pki.tokens import certificate_thumbprint
+from troth.pki.tokens.checks import verify_access_token, verify_transaction_token
+from troth.pki.tokens.signing import certificate_thumbprint
 
 TYPE = "urn:ietf:params:oauth:token-type:"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"

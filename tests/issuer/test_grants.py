@@ -19,7 +19,7 @@ from troth.issuer.token_request import (
     read_request,
 )
 from troth.issuer.view import View
-from troth.pki.token_checks import TransactionToken
+from troth.pki.tokens.checks import TransactionToken
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 KNOWN = View.model_validate_json(json.dumps(VIEW))

@@ -24,7 +24,7 @@ from tests.judges.token_world import (
 )
 from tests.pki.builders import DOMAIN
 from troth.pki.jwk import public_jwk
-from troth.pki.tokens import certificate_thumbprint
+from troth.pki.tokens.signing import certificate_thumbprint
 
 
 def times(claims: dict[str, Any], now: int) -> Iterator[Case]:

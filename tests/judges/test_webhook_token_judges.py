@@ -27,7 +27,7 @@ from tests.judges.token_judges import go_program, java_program
 from tests.webhook_scene import GATEWAY, scene
 from troth.edge.identity.document import parse_document
 from troth.pki.keys import load_private_key
-from troth.pki.webhook_tokens import (
+from troth.pki.tokens.webhook import (
     Signer,
     TokenError,
     VerifiedDelivery,

@@ -34,8 +34,8 @@ from tests.judges.token_cases import Case
 from tests.judges.token_world import ISSUERS, PAYMENTS, Kind
 from tests.pki.builders import DOMAIN
 from troth.pki.spiffe_bundle import bundle_map_document, parse_bundle_map
-from troth.pki.token_checks import TokenError, verify_access_token, verify_transaction_token
-from troth.pki.tokens import certificate_thumbprint
+from troth.pki.tokens.checks import TokenError, verify_access_token, verify_transaction_token
+from troth.pki.tokens.signing import certificate_thumbprint
 
 AUDIENCES = {Kind.ACCESS: PAYMENTS, Kind.TRANSACTION: DOMAIN}
 REQUIRED = {

@@ -16,7 +16,7 @@ from tests.pki.builders import DOMAIN, key, leaf, own_root
 from troth.pki.jwk import public_jwk
 from troth.pki.pem import read_certificates
 from troth.pki.spiffe_bundle import bundle_document
-from troth.pki.tokens import TokenSigner
+from troth.pki.tokens.signing import TokenSigner
 from troth.resources.algorithms import KeyAlgorithm
 
 PARTNER = "partner.example"

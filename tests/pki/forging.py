@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from troth.pki.jwk import key_id, public_jwk
 from troth.pki.spiffe_bundle import SPIFFEBundle, bundle_document, parse_spiffe_bundle
-from troth.pki.tokens import TokenSigner
+from troth.pki.tokens.signing import TokenSigner
 
 DOMAIN = "prod.shop.example"
 OTHER_DOMAIN = "partner.example"

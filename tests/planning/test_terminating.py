@@ -27,7 +27,7 @@ from troth.planning.certificates.leaf import leaf_due
 from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.trust_domain.issuer_view import current_callers
-from troth.planning.trust_domain.root_rotation import readers_of
+from troth.planning.trust_domain.root_readers import readers_of
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 from troth.world.index.rotations import rotation_key

@@ -15,7 +15,7 @@ from tests.builders import stamp
 from tests.reconcile.rotating import SYSTEM, Files, Manifest, Scene, begun, presented, roots_of
 from tests.reconcile.rotating import trust_domain as without_tokens
 from troth.documents.secret_keys import LEAF, ROOTS
-from troth.pki.tokens import LEEWAY, MAX_LIFETIME
+from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
 from troth.planning.certificates.spiffe_bundles import key_ids_in
 from troth.resources.references import Ref
 from troth.world.observation import objects as observe

@@ -23,8 +23,8 @@ from tests.reconcile.rotating import (
     trust_domain,
 )
 from tests.webhook_scene import GATEWAY, accepts_gateway
-from troth.pki.tokens import LEEWAY
-from troth.pki.webhook_tokens import LIFETIME
+from troth.pki.tokens.signing import LEEWAY
+from troth.pki.tokens.webhook import LIFETIME
 from troth.resources.references import Ref
 from troth.world.facts.objects import SigningSecret
 from troth.world.observation import objects as observe

@@ -4,7 +4,7 @@ import json
 
 from troth.issuer.token_request import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from troth.issuer.view import View
-from troth.pki.tokens import ALGORITHM
+from troth.pki.tokens.signing import ALGORITHM
 
 TOKENS, KEYS, SPIFFE_BUNDLE = "/token", "/keys", "/bundle"
 

@@ -21,7 +21,7 @@ from troth.issuer.mandate import Mandate
 from troth.issuer.peers import Peers
 from troth.issuer.token_request import AccessRequest, Request, TransactionStart, read_request
 from troth.issuer.token_review import Account
-from troth.pki.token_checks import TokenError, TransactionToken, verify_transaction_token
+from troth.pki.tokens.checks import TokenError, TransactionToken, verify_transaction_token
 
 RETRY_AFTER = b"1"
 """Seconds after which a caller may retry."""

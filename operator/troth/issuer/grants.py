@@ -16,7 +16,7 @@ from troth.issuer.token_request import (
     TransactionStart,
 )
 from troth.issuer.view import Caller, View
-from troth.pki.token_checks import TransactionToken
+from troth.pki.tokens.checks import TransactionToken
 
 TRANSACTION_LIFETIME = timedelta(minutes=5)
 MOST_REQUESTERS = 8

@@ -21,7 +21,7 @@ from troth.pki.jwk import key_fingerprint, key_id, load_public_jwk, public_jwk
 from troth.pki.keys import load_private_key
 from troth.pki.private_keys import LONGEST as LONGEST_KEY
 from troth.pki.spiffe_bundle import SPIFFEBundle, parse_spiffe_bundle
-from troth.pki.tokens import ALGORITHM, TokenSigner
+from troth.pki.tokens.signing import ALGORITHM, TokenSigner
 
 CURRENT, NEXT, RETIRING = "current.key", "next.key", "retiring.jwk"
 VIEW, BUNDLE = "view.json.gz", "bundle.json"

@@ -11,7 +11,7 @@ from troth.issuer.errors import Code, OAuthError, invalid_request
 from troth.issuer.grants import AccessGrant, TransactionGrant
 from troth.issuer.mandate import Mandate
 from troth.issuer.token_request import TRANSACTION_TYPE
-from troth.pki.token_form import MAX_TOKEN
+from troth.pki.tokens.form import MAX_TOKEN
 
 
 @dataclass(frozen=True, slots=True)

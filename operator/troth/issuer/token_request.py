@@ -12,8 +12,8 @@ from typing import Any
 
 from troth.issuer.errors import Code, OAuthError, invalid_request
 from troth.pki import strict_json
-from troth.pki.token_form import MAX_TOKEN
-from troth.pki.tokens import MAX_TEXT, is_text, parse_scopes
+from troth.pki.tokens.form import MAX_TOKEN
+from troth.pki.tokens.signing import MAX_TEXT, is_text, parse_scopes
 
 CLIENT_CREDENTIALS = "client_credentials"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name

@@ -21,7 +21,7 @@ from troth.issuer.errors import Code, OAuthError, unavailable
 from troth.pki import base64url, strict_json
 from troth.pki.errors import SPIFFEIDError
 from troth.pki.spiffe import spiffe_id
-from troth.pki.token_checks import MAX_TIME
+from troth.pki.tokens.checks import MAX_TIME
 
 TIMEOUT = 3.0
 """Maximum seconds for which a caller waits for the API server."""

@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass
 
 from troth.pki.spiffe import SPIFFEID, check_trust_domain
-from troth.pki.tokens import MAX_LIFETIME, MAX_TEXT, is_text, parse_scopes
+from troth.pki.tokens.signing import MAX_LIFETIME, MAX_TEXT, is_text, parse_scopes
 
 LONGEST = 32 * 1024 * 1024
 """Maximum size of a view in bytes. One identity takes about 300, and the compressed view must fit

@@ -11,7 +11,7 @@ from sandbox.demo.tokens.client import Client
 from troth.pki import base64url
 from troth.pki.keys import load_private_key
 from troth.pki.pem import read_certificates
-from troth.pki.tokens import TokenSigner
+from troth.pki.tokens.signing import TokenSigner
 
 LIFETIME = timedelta(minutes=2)
 

@@ -33,7 +33,7 @@ from troth.edge.inbound.refusal import Refusal
 from troth.edge.outbound.transactions import current_token
 from troth.pki import base64url
 from troth.pki.jwk import key_id, public_jwk
-from troth.pki.webhook_tokens import Signer, VerifiedDelivery
+from troth.pki.tokens.webhook import Signer, VerifiedDelivery
 
 GATEWAY = f"spiffe://{DOMAIN}/ns/troth-gateway/sa/troth-gateway"
 SECOND = f"spiffe://{DOMAIN}/ns/edge/sa/edge"

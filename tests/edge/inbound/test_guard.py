@@ -48,7 +48,7 @@ from troth.pki import base64url
 from troth.pki.issuing import LeafProfile, issue
 from troth.pki.keys import private_key_pem
 from troth.pki.pem import read_certificates
-from troth.pki.token_checks import AccessToken, verify_access_token
+from troth.pki.tokens.checks import AccessToken, verify_access_token
 
 HERE = known(CHECKOUT)
 access_token = partial(mounts.access_token, now=NOW)

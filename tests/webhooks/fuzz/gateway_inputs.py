@@ -19,7 +19,7 @@ from tests.webhooks.gateway.running import SECRET, endpoint, target
 from troth.documents.gateway_report import member, parse_member
 from troth.documents.webhook_endpoint import ClientCertificate, EndpointError, parse_endpoint
 from troth.edge.frameworks.uvicorn import _name as client_name
-from troth.pki.webhook_tokens import Signer, TokenError, VerifiedDelivery, verify_webhook_token
+from troth.pki.tokens.webhook import Signer, TokenError, VerifiedDelivery, verify_webhook_token
 from troth.webhooks.gateway.answers import RefusalError
 from troth.webhooks.gateway.certificates import is_public
 from troth.webhooks.gateway.connection.body import (

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from troth.cli.inputs.access import reach
 from troth.cluster.api import ApiServer
 from troth.edge.identity.files import Identity, IdentityError
-from troth.pki.webhook_tokens import Signer
+from troth.pki.tokens.webhook import Signer
 from troth.serving.api_requests import counting
 from troth.serving.process import prepare, serve
 from troth.serving.tls_files import TLSFilesError

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from troth.cli.quoting import quoted
-from troth.pki.tokens import TRANSACTION_TYPE
+from troth.pki.tokens.signing import TRANSACTION_TYPE
 
 LIMIT = 1 << 20
 """Maximum size of the input in bytes."""

@@ -6,7 +6,7 @@ from typing import Self
 from troth.cli.checks import Check, Outcome
 from troth.pki import base64url
 from troth.pki.certificates import parse_leaf
-from troth.pki.token_checks import AccessToken, holder_problem
+from troth.pki.tokens.checks import AccessToken, holder_problem
 
 HOLDER = "holder"
 """The name of the check."""

@@ -14,14 +14,14 @@ from troth.pki.errors import KeyMaterialError, SPIFFEIDError
 from troth.pki.jwk import key_fingerprint
 from troth.pki.spiffe import SPIFFEID
 from troth.pki.spiffe_bundle import SPIFFEBundle
-from troth.pki.token_checks import (
+from troth.pki.tokens.checks import (
     CHECKS,
     AccessToken,
     TransactionToken,
     access_verdicts,
     transaction_verdicts,
 )
-from troth.pki.token_form import (
+from troth.pki.tokens.form import (
     ACCESS,
     TRANSACTION,
     Report,
@@ -31,7 +31,7 @@ from troth.pki.token_form import (
     parse_token,
     report,
 )
-from troth.pki.tokens import ALGORITHM
+from troth.pki.tokens.signing import ALGORITHM
 
 _NO_KEYS = SPIFFEBundle("", (), {})
 """The bundle of an unknown trust domain."""

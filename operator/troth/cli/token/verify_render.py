@@ -10,7 +10,7 @@ from troth.cli.checks import checks_document, checks_table, facts_table
 from troth.cli.quoting import without_tokens
 from troth.cli.token.holder import HOLDER
 from troth.cli.token.verify import Judgement
-from troth.pki.token_checks import AccessToken
+from troth.pki.tokens.checks import AccessToken
 
 _LABELS = {"not-yet-valid": "start", "expired": "expiry", "malformed": "format"}
 """Neutral names for checks whose code names the failure."""

@@ -12,8 +12,8 @@ from troth.cli.status.track import length
 from troth.cli.token.decode import Anatomy, Sort
 from troth.pki.errors import SPIFFEIDError
 from troth.pki.spiffe import SPIFFEID
-from troth.pki.token_form import MAX_TOKEN
-from troth.pki.tokens import ALGORITHM, MAX_LIFETIME
+from troth.pki.tokens.form import MAX_TOKEN
+from troth.pki.tokens.signing import ALGORITHM, MAX_LIFETIME
 
 SIGNATURE_BYTES = 64
 """Size of an ES256 signature: two numbers of 32 bytes (RFC 7518, section 3.4)."""

@@ -16,7 +16,7 @@ from troth.pki import strict_json
 from troth.pki.errors import SPIFFEIDError
 from troth.pki.jwk import key_id, load_public_jwk
 from troth.pki.spiffe import SPIFFEID
-from troth.pki.tokens import parse_scopes
+from troth.pki.tokens.signing import parse_scopes
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.schema.model import spelled
 

@@ -26,7 +26,7 @@ from troth.pki.keys import load_private_key, same_key
 from troth.pki.pem import read_certificates, write_certificates
 from troth.pki.spiffe import SPIFFEID
 from troth.pki.spiffe_bundle import parse_bundle_map
-from troth.pki.tokens import certificate_thumbprint
+from troth.pki.tokens.signing import certificate_thumbprint
 
 __all__ = ["BUNDLE", "IDENTITY", "Identity", "IdentityError", "Snapshot"]
 

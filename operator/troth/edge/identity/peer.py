@@ -16,7 +16,7 @@ from troth.pki.certificates import parse_leaf
 from troth.pki.errors import PKIError
 from troth.pki.pem import read_certificates
 from troth.pki.spiffe import SPIFFEID
-from troth.pki.tokens import certificate_thumbprint
+from troth.pki.tokens.signing import certificate_thumbprint
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from troth.edge.inbound.delivery import Delivery
 from troth.edge.trace_context import TraceContext
-from troth.pki.token_checks import TransactionToken
+from troth.pki.tokens.checks import TransactionToken
 
 _TENANT = "tenant"
 

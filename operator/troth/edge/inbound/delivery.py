@@ -12,7 +12,7 @@ from hmac import compare_digest
 from troth.edge.identity.document import Webhooks
 from troth.edge.inbound.presented import Presented
 from troth.edge.inbound.refusal import RefusedError
-from troth.pki.webhook_tokens import TokenError, verify_webhook_token
+from troth.pki.tokens.webhook import TokenError, verify_webhook_token
 
 
 @dataclass(frozen=True, slots=True)

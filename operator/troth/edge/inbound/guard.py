@@ -21,7 +21,7 @@ from troth.edge.inbound.forwarded import parse_forwarded
 from troth.edge.inbound.presented import Presented
 from troth.edge.inbound.refusal import Refusal, RefusedError, refusal
 from troth.edge.trace_context import TraceContext, read_trace
-from troth.pki.token_checks import (
+from troth.pki.tokens.checks import (
     AccessToken,
     TokenError,
     TransactionToken,
@@ -29,7 +29,7 @@ from troth.pki.token_checks import (
     verify_access_token,
     verify_transaction_token,
 )
-from troth.pki.tokens import LEEWAY
+from troth.pki.tokens.signing import LEEWAY
 
 _LEEWAY = LEEWAY.total_seconds()
 _EVER = float("inf")

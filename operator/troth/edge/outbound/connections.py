@@ -21,7 +21,7 @@ from troth.edge.identity.snapshot import Snapshot
 from troth.edge.outbound.servers import Expected, client_context
 from troth.pki.errors import PKIError
 from troth.pki.pem import read_certificates
-from troth.pki.tokens import MAX_LIFETIME, certificate_thumbprint
+from troth.pki.tokens.signing import MAX_LIFETIME, certificate_thumbprint
 
 C = TypeVar("C")
 """Sender of requests that a library creates from a TLS context."""

@@ -17,8 +17,8 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from troth.pki import strict_json
-from troth.pki.token_form import MAX_TOKEN
-from troth.pki.tokens import MAX_LIFETIME, parse_scopes
+from troth.pki.tokens.form import MAX_TOKEN
+from troth.pki.tokens.signing import MAX_LIFETIME, parse_scopes
 
 FORM = "application/x-www-form-urlencoded"
 MAX_ANSWER = 64 * 1024

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from troth.pki.tokens import LEEWAY
-from troth.pki.webhook_tokens import LIFETIME
+from troth.pki.tokens.signing import LEEWAY
+from troth.pki.tokens.webhook import LIFETIME
 from troth.planning import status as verdicts
 from troth.planning.identity.view import View
 from troth.planning.identity.webhook_trust import is_for_webhooks

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from pydantic_core import to_json
 
-from troth.pki.tokens import MAX_LIFETIME
+from troth.pki.tokens.signing import MAX_LIFETIME
 from troth.planning.faults import Isolation
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child

@@ -14,7 +14,6 @@ from troth.pki.certificates import BACKDATE, short
 from troth.planning.certificates.anchors import bundle_text, roots_in, trusting
 from troth.planning.identity.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
 from troth.planning.moment import Moment
-from troth.planning.owned_objects import secret_ref
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.authorities import (
@@ -25,6 +24,7 @@ from troth.planning.steps.authorities import (
     RootStep,
 )
 from troth.planning.trust_domain.issuers import is_issuers, issuer_secret
+from troth.planning.trust_domain.root_readers import held_secrets, readers_of
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
@@ -39,19 +39,6 @@ from troth.world.observation.objects import (
     RETIRING_ROOTS,
 )
 from troth.world.world import World
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """A bundle or Secret from which verifiers read roots, and since when (uptime) it holds them.
-
-    `until` is the time from which no workload can use it, if that is known.
-    """
-
-    name: str
-    roots: frozenset[str]
-    since: float
-    until: datetime | None = None
 
 
 def made_at(authority: Authority) -> datetime:
@@ -255,7 +242,7 @@ class _Root:
         """
         prefix = f"spiffe://{self.domain.spec.domain}/"
         issuer = issuer_secret(self.domain, self.world)
-        for ref, secret in _held_secrets(self.world):
+        for ref, secret in held_secrets(self.world):
             leaf = secret.leaf
             if leaf is None or self.moment.now >= self.moment.over_at(leaf.not_after):
                 continue
@@ -351,48 +338,6 @@ class _Root:
     def _drop(self, *slots: str) -> DropSlots:
         secret = self.secret
         return DropSlots(secret.ref, secret.uid, secret.resource_version, slots)
-
-
-def readers_of(
-    root: Authority, domain: TrustDomain, world: World, moment: Moment
-) -> Iterator[Reader]:
-    """Yield everything from which verifiers of a root's leaves read their roots.
-
-    These are the bundle of every namespace that the root's domain, or one that may trust it,
-    governs; the Secrets of the identities there; and the Secret of the domain's issuer. A missing
-    bundle holds no roots.
-
-    Namespaces that are being deleted do not count. Nor do Secrets whose leaf has expired, because
-    no workload can use them, nor those of identities that are being deleted, because they have no
-    peers any more.
-    """
-    governed: set[str] = set()
-    for each in trusting(root, domain, world):
-        for namespace in world.registry.governed_by(each.metadata.name):
-            if namespace in world.terminating:
-                continue
-            governed.add(namespace)
-            bundle = world.bundles.get(Ref(namespace, each.spec.bundle.config_map_name))
-            text = bundle.content.get(ROOTS, "") if bundle else ""
-            since = bundle.since if bundle else moment.uptime
-            yield Reader(f"the bundle of namespace {namespace}", roots_in(text), since)
-    issuer = issuer_secret(domain, world)  # all its callers are in its own trust domain
-    for ref, secret in _held_secrets(world):
-        reads = secret is issuer or (ref.namespace in governed and not is_issuers(secret))
-        if not reads or secret.leaf is None:
-            continue
-        until = moment.over_at(secret.leaf.not_after)
-        if until > moment.now:
-            roots = roots_in(secret.public.get(ROOTS, ""))
-            yield Reader(f"Secret {ref}", roots, secret.roots_since, until)
-
-
-def _held_secrets(world: World) -> Iterator[tuple[Ref, IdentitySecret]]:
-    """Yield the Secrets of issuers and of identities, except of identities being deleted."""
-    terminating = {secret_ref(ref) for ref in world.registry.terminating_identities}
-    for ref, secret in world.secrets.items():
-        if ref not in terminating:
-            yield ref, secret
 
 
 def reissue_wait(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from troth.pki.tokens import LEEWAY, MAX_LIFETIME
+from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
 from troth.planning.certificates.anchors import federated
 from troth.planning.certificates.spiffe_bundles import key_ids_in
 from troth.planning.moment import Moment

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from troth.pki.certificates import short
-from troth.pki.tokens import LEEWAY, MAX_LIFETIME
+from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
 from troth.planning import status as verdicts
 from troth.planning.certificates.spiffe_bundles import bundle_file
 from troth.planning.moment import Moment

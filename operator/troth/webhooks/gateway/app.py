@@ -15,7 +15,7 @@ from os import urandom
 
 import structlog
 
-from troth.pki.webhook_tokens import Signer
+from troth.pki.tokens.webhook import Signer
 from troth.webhooks.gateway.answers import Answered, GoneError, RefusalError
 from troth.webhooks.gateway.certificates import Certificates, CertificateUnavailableError
 from troth.webhooks.gateway.connection.body import (

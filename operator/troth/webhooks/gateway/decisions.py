@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from troth.pki.tokens import is_text
+from troth.pki.tokens.signing import is_text
 from troth.serving.request_metrics import BUCKETS, RequestMetrics
 
 _BUCKETS = (*BUCKETS, 10, 25)

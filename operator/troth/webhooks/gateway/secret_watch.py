@@ -11,7 +11,7 @@ import structlog
 
 from troth.cluster.api import Selection
 from troth.documents.webhook_endpoint import DOCUMENT, KEY_PREFIX, EndpointError
-from troth.pki.webhook_tokens import Signer
+from troth.pki.tokens.webhook import Signer
 from troth.resources.references import Ref
 from troth.serving.secret_watch import SecretWatch
 from troth.webhooks.gateway.forwarding.signing import ACTIVE, SigningKey

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.webhooks.gateway.attacks.wire import Heard, chunked, eventually, head, say
 from troth.documents.webhook_endpoint import DOCUMENT, KEY_PREFIX, Target
 from troth.edge.inbound.asgi import Application
-from troth.pki.webhook_tokens import Signer
+from troth.pki.tokens.webhook import Signer
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.connection.connections import Connection
 from troth.webhooks.gateway.connection.source import Proxies

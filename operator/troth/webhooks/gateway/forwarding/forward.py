@@ -17,8 +17,8 @@ from hashlib import sha256
 from typing import Protocol
 
 from troth.documents.webhook_endpoint import Endpoint, Target
-from troth.pki.tokens import is_text
-from troth.pki.webhook_tokens import Signer, VerifiedDelivery
+from troth.pki.tokens.signing import is_text
+from troth.pki.tokens.webhook import Signer, VerifiedDelivery
 from troth.webhooks.gateway.answers import Answered
 from troth.webhooks.gateway.connection.body import forwarded_headers
 from troth.webhooks.gateway.decisions import Decision

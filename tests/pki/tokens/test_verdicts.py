@@ -22,8 +22,8 @@ from tests.pki.forging import (
     forged,
     transaction_token,
 )
-from tests.pki.test_token_attacks import ATTACKS, TRANSACTION_ATTACKS
-from troth.pki.token_checks import (
+from tests.pki.tokens.test_attacks import ATTACKS, TRANSACTION_ATTACKS
+from troth.pki.tokens.checks import (
     CHECKS,
     AccessToken,
     TokenError,
@@ -34,7 +34,7 @@ from troth.pki.token_checks import (
     verify_access_token,
     verify_transaction_token,
 )
-from troth.pki.token_form import ACCESS, TRANSACTION, Report, Verdicts, accept, kind_of, report
+from troth.pki.tokens.form import ACCESS, TRANSACTION, Report, Verdicts, accept, kind_of, report
 
 
 def access_report(token: str, **changed: Any) -> Report[AccessToken]:

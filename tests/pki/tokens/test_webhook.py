@@ -25,7 +25,7 @@ from tests.pki.forging import (
     without,
 )
 from troth.pki.errors import IssuingError
-from troth.pki.webhook_tokens import (
+from troth.pki.tokens.webhook import (
     Signer,
     TokenError,
     VerifiedDelivery,

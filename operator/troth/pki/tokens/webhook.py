@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from troth.pki import base64url
 from troth.pki.errors import IssuingError
-from troth.pki.token_checks import check_times, read_texts, read_transaction
-from troth.pki.token_form import (
+from troth.pki.tokens.checks import check_times, read_texts, read_transaction
+from troth.pki.tokens.form import (
     TokenError,
     TokenKind,
     Verdicts,
@@ -26,7 +26,7 @@ from troth.pki.token_form import (
     parse_token,
     verify_signature,
 )
-from troth.pki.tokens import MAX_TEXT, TRANSACTION_TYPE, TokenSigner, is_text
+from troth.pki.tokens.signing import MAX_TEXT, TRANSACTION_TYPE, TokenSigner, is_text
 
 __all__ = ["Signer", "TokenError", "VerifiedDelivery", "WebhookToken", "verify_webhook_token"]
 

@@ -15,7 +15,7 @@ from typing import Any
 from troth.pki.errors import SPIFFEIDError
 from troth.pki.spiffe import SPIFFEID
 from troth.pki.spiffe_bundle import SPIFFEBundle
-from troth.pki.token_form import (
+from troth.pki.tokens.form import (
     ACCESS,
     MALFORMED,
     TRANSACTION,
@@ -27,7 +27,7 @@ from troth.pki.token_form import (
     passing,
     verify_signature,
 )
-from troth.pki.tokens import LEEWAY, MAX_LIFETIME, TRANSACTION_TYPE, is_text, parse_scopes
+from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME, TRANSACTION_TYPE, is_text, parse_scopes
 
 __all__ = [
     "CHECKS",

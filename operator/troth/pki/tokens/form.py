@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from troth.pki import base64url, strict_json
 from troth.pki.errors import PKIError
-from troth.pki.tokens import ALGORITHM, ES256, TOKEN_TYPE, TRANSACTION_TYPE
+from troth.pki.tokens.signing import ALGORITHM, ES256, TOKEN_TYPE, TRANSACTION_TYPE
 
 MAX_TOKEN = 8 * 1024
 """Maximum length of a token in characters; a longer one is not parsed."""

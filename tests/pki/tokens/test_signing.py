@@ -39,14 +39,14 @@ from tests.pki.forging import (
 )
 from troth.pki.errors import IssuingError, KeyMaterialError
 from troth.pki.jwk import public_jwk
-from troth.pki.token_checks import (
+from troth.pki.tokens.checks import (
     AccessToken,
     TokenError,
     TransactionToken,
     verify_access_token,
     verify_transaction_token,
 )
-from troth.pki.tokens import TokenSigner, certificate_thumbprint
+from troth.pki.tokens.signing import TokenSigner, certificate_thumbprint
 
 PUBLIC = KEY.public_key()
 

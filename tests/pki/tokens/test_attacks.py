@@ -43,7 +43,7 @@ from tests.pki.forging import (
     without,
 )
 from troth.pki.jwk import public_jwk
-from troth.pki.token_checks import TokenError, verify_access_token, verify_transaction_token
+from troth.pki.tokens.checks import TokenError, verify_access_token, verify_transaction_token
 
 GOOD = access_token()
 HEAD, BODY, END = GOOD.split(".")

@@ -1,0 +1,1 @@
+"""Signed tokens: issue, parse and verify access, transaction and webhook tokens."""
