@@ -5,7 +5,7 @@ them, or with bytes that are not UTF-8, and a JSON Schema as deep.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from sandbox import Sandbox
 from tests import builders, webhook_builders
 from tests.builders import Manifest
+from tests.cluster.conftest import separate_sandbox, with_crds
 from tests.cluster.person import until
 from tests.cluster.stage import IDENTITY, Stage, opened, staged
 from tests.messaging import MQTT, broker, policy
@@ -42,6 +43,17 @@ HOSTILE = {
     f"{DEEPEST} levels": nested(DEEPEST),
     "no UTF-8": b'{"f:\xff":{}}',
 }
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """Other tests could not decode lists with these objects."""
+    yield from separate_sandbox()
+
+
+@pytest.fixture(scope="module")
+def established(sandbox: Sandbox) -> Sandbox:
+    return with_crds(sandbox)
 
 
 @pytest.fixture
