@@ -163,7 +163,7 @@ class _Bench:
         brokers, queue = operator.engine.world.brokers, operator.engine.queue
 
         async def look() -> None:
-            brokers.note_observation(BROKER, brokers.observation(BROKER).anew())
+            brokers.note_observation(BROKER, brokers.observation(BROKER).to_observe_again())
             queue.add({broker_key(BROKER)})
             while len(queue) or brokers.observation(BROKER).busy:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.001)

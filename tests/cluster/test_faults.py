@@ -99,7 +99,7 @@ async def test_watch_cut_within_an_event_resumes_with_that_event(
         await stage.person.delete(IDENTITY, web)
         await stage.closes(payments)
         after = Counter(call.resource for call, _ in path.log if call.verb == "GET")
-        assert after["serviceidentities"] == lists["serviceidentities"], "resumed, not listed anew"
+        assert after["serviceidentities"] == lists["serviceidentities"], "resumed, not listed again"
 
 
 @pytest.mark.parametrize("resource", KINDS)

@@ -71,7 +71,7 @@ class Shop:
     generation: int = 0
 
     def identity(self) -> Identity:
-        """The identity of payments, whose files are looked at anew every time."""
+        """The identity of payments, whose files are read every time."""
         looks = itertools.count(0.0, 10.0)
         return Identity(self.files / "identity", self.files / "bundle", clock=lambda: next(looks))
 

@@ -51,14 +51,14 @@ def knowing() -> Search:
 # Objects
 
 PUBLIC = {
-    "troth.pki.authorities.Authority": "certificates, written anew from what was read",
+    "troth.pki.authorities.Authority": "certificates, written again from what was parsed",
     "troth.planning.steps.certificates.IssueLeaf": "roots",
     "troth.planning.network.situation.NetworkClaim": "labels of the issuer's pods",
     "troth.planning.network.compiler.Compiled": "the spec of a NetworkPolicy",
     "troth.planning.network.live_peers.PeerRule": "labels of a peer's pods",
     "troth.planning.network.live_peers.CurrentPolicy": "labels of peers' pods",
     "troth.planning.plan.Plan": "a status",
-    "troth.planning.identity.view.View": "roots, written anew from what was read",
+    "troth.planning.identity.view.View": "roots, written again from what was parsed",
     "troth.cli.rotate.rotation_request.Request": "one of Troth's own resources",
     "troth.cli.rotate.wait.Followed": "one of Troth's own resources",
     "troth.cli.rotate.wait._Latest": "Troth's own resources",

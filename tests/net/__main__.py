@@ -13,7 +13,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.net", description=__doc__)
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument("--check", action="store_true", help="show what is not as recorded")
-    asked.add_argument("--write", action="store_true", help="write the record anew")
+    asked.add_argument("--write", action="store_true", help="record again")
     asked.add_argument("--coverage", action="store_true", help="show what the worlds exercise")
     asked.add_argument(
         "--world",

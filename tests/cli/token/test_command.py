@@ -317,7 +317,8 @@ def test_failure_shows_the_actual_and_the_expected_value(tmp_path: Path) -> None
 def test_clock_skew_within_the_limit_is_accepted_and_shown(tmp_path: Path) -> None:
     token = access(now=now() - timedelta(minutes=5, seconds=30))
     words = " ".join(verified(tmp_path, token).stdout.split())
-    assert "it expired 30s ago, which is within the allowed clock skew" in words
+    # 30 s, and more on a busy machine
+    assert re.search("it expired [345]\\ds ago, which is within the allowed clock skew", words)
 
 
 def test_transaction_token_of_a_domain_without_an_issuer_is_rejected(tmp_path: Path) -> None:

@@ -255,7 +255,7 @@ def test_certificates_roots_and_peers_are_replaced_under_traffic_with_no_failed_
         looked()
         assert once(port, tmp_path, current["svid"], roots=both).status == 200
         assert refused_by_tls(Client(port, tmp_path / "old", HERE, roots=both))
-        # A connection that was opened by the old root is judged anew with every request.
+        # A connection that was opened by the old root is checked again with every request.
         assert json.loads(kept.get().body)["code"] == "caller-unknown"
         kept.close()
 

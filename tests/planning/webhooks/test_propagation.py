@@ -235,7 +235,7 @@ def test_new_key_after_a_loss_causes_a_wait() -> None:
     cluster.settle()
     assert reachable(cluster)[1] == "TargetPending"
     assert not delivers(later(cluster, PROPAGATION - SECOND))
-    assert not delivers(restarted(cluster, SECOND)), "whoever begins anew does not know better"
+    assert not delivers(restarted(cluster, SECOND)), "a restarted operator assumes no more"
     assert delivers(later(cluster, SECOND))
     assert delivers(restarted(cluster))
 

@@ -117,8 +117,8 @@ async def test_recreated_broker_gets_everything_again(nats: Stage) -> None:
     async with at_work(nats, declared) as it:
         data = it.data(CHECKOUT)
         await it.delete("MessageBroker", MAIN)
-        (anew,) = (each for each in market(nats) if each["kind"] == "MessageBroker")
-        await it.put(anew)
+        (recreated,) = (each for each in market(nats) if each["kind"] == "MessageBroker")
+        await it.put(recreated)
         assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
         assert await publishes(it, it.data(CHECKOUT))
         assert not await it.enters(data["user.creds"], data["inbox.prefix"])

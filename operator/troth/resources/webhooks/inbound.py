@@ -215,7 +215,7 @@ _ISSUED = ", ".join(f"'{each}'" for each in SchemeName if each in ISSUED_BY_SEND
 
 
 class Inbound(Model):
-    """A webhook that comes in by a gateway, which lets through what is verified."""
+    """Inbound webhook; the gateway forwards only verified deliveries."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -159,7 +159,7 @@ class BrokerObservation:
     admin_fault: Fault | None = None
     admin_tried_at: float = NEVER
 
-    def anew(self) -> "BrokerObservation":
+    def to_observe_again(self) -> "BrokerObservation":
         """Return the same, to be observed again at once."""
         return replace(self, at=NEVER, tried_at=NEVER, attempts=0)
 

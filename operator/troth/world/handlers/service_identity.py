@@ -39,8 +39,8 @@ def take_identity(world: WorldState, change: Change) -> Keys:
             return {key} | held
         if not terminating and differs_only_in_peers(before.spec, after.spec):
             registry.put_identity(after)
-            anew = changed_peers(declared, registry.declared(ref))
-            return {key} | held | anew | changed_scopes(before, after) | gateways_of(registry, ref)
+            peers = changed_peers(declared, registry.declared(ref))
+            return {key} | held | peers | changed_scopes(before, after) | gateways_of(registry, ref)
     affected = around_identity(world.registry, before) if before else set()
     affected |= world.brokers.take_identity(
         ref,

@@ -109,7 +109,7 @@ class Brokers:
         else:
             declared.put_broker(after)
         if before is not None and after is not None:
-            observation = self.observation(ref).anew()
+            observation = self.observation(ref).to_observe_again()
             elsewhere = _elsewhere(before, after)
             self.note_observation(
                 ref, replace(observation, observed=None, failures={}) if elsewhere else observation

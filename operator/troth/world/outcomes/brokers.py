@@ -141,7 +141,7 @@ class AdminTurned:
 
     def take(self, world: WorldState) -> Keys:
         """Record the fault, and have the broker observed again at once."""
-        look = world.brokers.observation(self.broker).anew()
+        look = world.brokers.observation(self.broker).to_observe_again()
         noted = replace(look, admin_fault=self.fault, admin_tried_at=self.uptime)
         world.brokers.note_observation(self.broker, noted)
         return set()
