@@ -31,7 +31,7 @@ endif
 
 campaign: $(READY) ## run the random and crash tests for hours
 	$(BIN)/python -m sandbox build
-	HYPOTHESIS_PROFILE=thorough $(PYTEST) --timeout=0 --session-timeout=0 \
+	HYPOTHESIS_PROFILE=thorough $(PYTEST) --timeout=0 --override-ini session_timeout= \
 		tests/campaign tests/cluster/crashes
 
 check: $(READY) ## check style, types, import layers and generated files

@@ -62,7 +62,10 @@ class KafkaClient:
                 raise RejectedError(_words(failed[0]))
             return kept[0] if kept else ""
 
-        self._producer.produce(topic, message.encode(), on_delivery=delivered)
+        try:
+            self._producer.produce(topic, message.encode(), on_delivery=delivered)
+        except KafkaException as rejected:  # librdkafka remembers an earlier answer of the server
+            raise RejectedError(_words(rejected.args[0])) from None
         return self._answered(poll)
 
     def consume(self, topic: str, group: str) -> str:
