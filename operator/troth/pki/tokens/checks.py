@@ -238,6 +238,11 @@ def _is_from(issuer: str, claims: Mapping[str, Any]) -> bool:
     return issuer != "" and claims.get("iss") == issuer
 
 
+@lru_cache  # formatting a timedelta costs as much as all other checks of the times
+def _lifetime_rule(longest: timedelta) -> str:
+    return f"has a lifetime that is not between one second and {longest}"
+
+
 def check_times(
     claims: Mapping[str, Any], kind: TokenKind, now: float, longest: timedelta = MAX_LIFETIME
 ) -> Verdicts[tuple[int, int]]:
@@ -245,7 +250,7 @@ def check_times(
     issued, expires = _moment(claims, "iat", kind), _moment(claims, "exp", kind)
     yield kind.verdict(
         "lifetime",
-        f"has a lifetime that is not between one second and {longest}",
+        _lifetime_rule(longest),
         passed=0 < expires - issued <= longest.total_seconds(),
     )
     # The draft knows no nbf for transaction tokens, but one that is present is checked.
