@@ -45,11 +45,16 @@ def established(sandbox: Sandbox) -> Sandbox:
 
 def with_crds(sandbox: Sandbox) -> Sandbox:
     sandbox.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
+    await_crds(sandbox)
+    return sandbox
+
+
+def await_crds(sandbox: Sandbox) -> None:
+    """Wait until the API server serves Troth's kinds."""
     sandbox.kubectl(
         *("wait", "--for=condition=Established", f"--timeout={PATIENCE:.0f}s"),
         *("crd", "-l", "app.kubernetes.io/name=troth"),
     )
-    return sandbox
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.chart.rendering import (
     one,
     rendered,
 )
-from tests.cluster.conftest import separate_sandbox
+from tests.cluster.conftest import await_crds, separate_sandbox
 from tests.patience import PATIENCE
 
 SID = "serviceidentities.troth.dev"
@@ -30,6 +30,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def installed(sandbox: Sandbox) -> Sandbox:
     sandbox.helm("install", "troth", str(CHART), "-n", NAMESPACE, "--create-namespace")
+    await_crds(sandbox)
     return sandbox
 
 

@@ -9,7 +9,7 @@ from sandbox import Sandbox
 from tests.chart.rendering import CHART, NAMESPACE, REPOSITORY
 from tests.cluster import test_chart
 from tests.cluster.command import troth
-from tests.cluster.conftest import separate_sandbox
+from tests.cluster.conftest import await_crds, separate_sandbox
 
 SHOP, ROTATION = (REPOSITORY / "examples" / name for name in ("shop", "rotation"))
 TEAM, SECURITY = "payments-team", "security"
@@ -25,6 +25,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def applied(sandbox: Sandbox) -> Sandbox:
     sandbox.helm("install", "troth", str(CHART), "-n", NAMESPACE, "--create-namespace")
+    await_crds(sandbox)
     for folder in (SHOP, ROTATION):
         sandbox.kubectl("apply", "--validate=strict", "-f", str(folder))
     return sandbox
