@@ -8,8 +8,11 @@ from tests.changing import GONE
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
+from troth.trust.grants import Grant
 from troth.trust.messaging import Messaging, Uses
+from troth.trust.topic_grants import TopicGrant
 
 BY_NAME = {name: KIND_BY_NAME[name] for name in ("MessageBroker", "TopicPolicy")}
 ACCOUNT = f"A{'B' * 55}"
@@ -267,3 +270,10 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     *(("tp", "spec.deadLetter.topic", each, "", "write a topic name") for each in HOSTILE),
     *(("tp", "spec.consumers.0.group", each, "", "write a group name as") for each in HOSTILE),
 ]
+
+
+def in_state(grants: Iterable[TopicGrant], state: GrantState) -> frozenset[Grant]:
+    """Return the grants at the broker that are in a state."""
+    return frozenset(
+        each.grant for each in grants if each.state is state and each.grant is not None
+    )

@@ -6,7 +6,7 @@ from tests.messaging import NATS, broker
 from troth.brokers.connecting import admin_place
 from troth.brokers.errors import AdminRefusedError
 from troth.brokers.kafka.credentials import fingerprint_of
-from troth.brokers.registry import dialect_of
+from troth.brokers.kafka.dialect import KafkaAdmin
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Slot
 
@@ -39,7 +39,7 @@ def test_invalid_mechanism_is_rejected_without_quoting_it() -> None:
 
 @pytest.mark.parametrize("slot", list(Slot))
 def test_written_credential_is_read_back_in_its_slot(slot: Slot) -> None:
-    new = dialect_of(KAFKA.spec.type).new_admin(slot)
+    new = KafkaAdmin().issue(slot)
     written = {**GIVEN, **new.data}
     assert admin_place(KAFKA, written) == (("admin", slot), new.fingerprint)
     assert new.fingerprint == fingerprint_of(new.material)

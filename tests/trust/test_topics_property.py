@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests import builders
 from tests.builders import NOW, Manifest
-from tests.messaging import ACCOUNT, broker, consumer, messaging, policy, producer
+from tests.messaging import ACCOUNT, broker, consumer, in_state, messaging, policy, producer
 from tests.messaging_oracle import Brokers, Operation, Place, Uses
 from tests.oracle import Declared
 from tests.strategies import DOMAINS, NAMESPACES, half, more, often, sometimes
@@ -19,7 +19,7 @@ from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
 from troth.trust.grant_candidate import principal_of
 from troth.trust.grants import Grant
-from troth.trust.topic_grants import GrantCache, grants_of, in_state
+from troth.trust.topic_grants import GrantCache, grants_of
 
 NAMES = ("a", "b")
 POLICIES = ("orders", "pays")

@@ -34,7 +34,8 @@ def admin_place(broker: MessageBroker, admin: Mapping[str, bytes]) -> tuple[Plac
 
     The place is None for a credential that Troth does not rotate. Raises `BrokerError`.
     """
-    return dialect_of(broker.spec.type).admin_place(AdminSecret(broker, admin))
+    rotation = dialect_of(broker.spec.type).admin(broker)
+    return (None, "") if isinstance(rotation, str) else rotation.place(AdminSecret(broker, admin))
 
 
 def _checked_roots(broker: MessageBroker, authorities: str) -> str:

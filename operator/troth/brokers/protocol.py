@@ -55,6 +55,26 @@ class NewAdmin:
     data: Mapping[str, bytes] = field(repr=False)
 
 
+class AdminDialect(ABC):
+    """How Troth rotates the credential with which it administers a broker."""
+
+    @abstractmethod
+    def place(self, admin: AdminSecret) -> tuple[Place | None, str]:
+        """Return where the broker keeps the admin credential, and its fingerprint.
+
+        The place is None and the fingerprint empty for a credential that Troth does not rotate,
+        such as a certificate. Raises `AdminRefusedError` for a Secret without a usable credential.
+        """
+
+    @abstractmethod
+    def issue(self, slot: Slot) -> NewAdmin:
+        """Return a new admin credential for a slot."""
+
+    @abstractmethod
+    def slot_taken(self, user: str) -> str:
+        """Return the message for an admin user whose other slot holds a foreign credential."""
+
+
 class Dialect(ABC):
     """Terms of a broker type, without contact to a broker. A dialect is pure and has no state.
 
@@ -127,30 +147,9 @@ class Dialect(ABC):
         """Return files for client libraries, which contain the secret, for the Secret's data."""
         return {}
 
-    # The credential with which Troth administers the broker
-
     @abstractmethod
-    def admin_obstacle(self, broker: MessageBroker) -> str:
-        """Return why Troth never rotates the admin credential of a broker, "" if it does.
-
-        A dialect that returns "" for any broker must define the next three methods.
-        """
-
-    def admin_place(self, admin: AdminSecret) -> tuple[Place | None, str]:  # noqa: ARG002
-        """Return where the broker keeps the admin credential, and its fingerprint.
-
-        The place is None and the fingerprint empty for a credential that Troth does not rotate,
-        such as a certificate. Raises `AdminRefusedError` for a Secret without a usable credential.
-        """
-        return None, ""
-
-    def new_admin(self, slot: Slot) -> NewAdmin:
-        """Return a new admin credential for a slot."""
-        raise NotImplementedError
-
-    def admin_slot_taken(self, user: str) -> str:
-        """Return the message for an admin user whose other slot holds a foreign credential."""
-        raise NotImplementedError
+    def admin(self, broker: MessageBroker) -> AdminDialect | str:
+        """Return how Troth rotates the admin credential of a broker, or why it never does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ class Plan:
 
     `status` is the desired status, None if the resource is gone. `due` is when to reconcile again
     without a change. `passing` says that the reason for not being ready is likely to pass shortly,
-    through work in progress. `unapplied` lists the peers to whom an identity's `identity.json`
-    grants more than is declared while it cannot be narrowed, None if that was not checked. `errors`
-    are internal exceptions; the parts of the plan that raised them are missing.
+    through work in progress. `unapplied` lists the peers that an identity's `identity.json` grants
+    more than is declared while it cannot be narrowed, None if that was not checked. `errors` are
+    internal exceptions; the parts of the plan that raised them are missing.
     """
 
     key: Key

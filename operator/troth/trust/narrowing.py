@@ -8,7 +8,7 @@ from troth.resources.references import Ref
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """Peers to whom the `identity.json` of an identity still grants more than is declared.
+    """Peers that the `identity.json` of an identity still grants more than is declared.
 
     `callers` have more rights here than declared. `callees` are verified with more than declared.
     `every_caller` and `every_callee` cover all of them, if the surplus does not concern a single

@@ -136,10 +136,3 @@ def evaluate(candidate: GrantCandidate) -> TopicGrant:
     if obstacle is None:
         return TopicGrant(policy, entry, grant, GrantState.LIVE)
     return TopicGrant(policy, entry, grant, obstacle.state, obstacle.reason, obstacle.message)
-
-
-def in_state(grants: Iterable[TopicGrant], state: GrantState) -> frozenset[Grant]:
-    """Return the grants at the broker of a state, each once."""
-    return frozenset(
-        each.grant for each in grants if each.state is state and each.grant is not None
-    )

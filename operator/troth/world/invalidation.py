@@ -59,7 +59,7 @@ def around_identity(registry: Registry, identity: ServiceIdentity) -> Keys:
 
 
 def differs_only_in_peers(before: ServiceIdentitySpec, after: ServiceIdentitySpec) -> bool:
-    """Return whether two specs of an identity differ only in whom it accepts and calls."""
+    """Return whether two specs of an identity differ only in its callers and callees."""
     named = {"accepts": after.accepts, "calls": after.calls}
     return before.model_copy(update=named) == after
 
@@ -106,10 +106,11 @@ def _changed(before: Ports, after: Ports) -> set[Ref]:
     return {peer for peer in {*before, *after} if before.get(peer) != after.get(peer)}
 
 
-def spread(world: WorldState, kind: str, ref: Ref, affected: Keys, *, redeclared: bool) -> Keys:
-    """Return whom a change concerns, beside whom it does directly.
+def invalidate(world: WorldState, kind: str, ref: Ref, affected: Keys, *, redeclared: bool) -> Keys:
+    """Drop cached results that a change affects; return all affected keys.
 
-    `redeclared`: what is declared has changed, and not only what exists.
+    `affected` are the keys that the change affects directly. `redeclared` is whether declared
+    resources changed, and not only their owned objects.
     """
     if redeclared:
         affected |= affected_views(world.registry, affected)
@@ -118,7 +119,7 @@ def spread(world: WorldState, kind: str, ref: Ref, affected: Keys, *, redeclared
         for named in affected:
             world.tokens.entries.pop(named.ref, None)
     affected |= world.brokers.leaving_with(affected)
-    # of a policy itself its own status is no news; see where it is taken in
+    # a policy's own status affects nothing; see its handler
     others = affected - {policy_key(ref)} if kind == "TopicPolicy" else affected
     world.grants.forget(key.ref for key in others if key.kind == "TopicPolicy")
     return affected | world.rotations.concerned(affected)

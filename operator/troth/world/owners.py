@@ -16,7 +16,7 @@ from troth.world.keys import Keys, broker_key, domain_key, identity_key
 
 
 def named_after(ref: Ref, registry: Registry, messaging: Messaging) -> Keys:
-    """Return the identity or broker whose owned object would have this name, whoever owns it."""
+    """Return the identity or broker whose owned object would have this name."""
     broker = Ref(ref.namespace, ref.name.removesuffix(BROKER_POLICY_SUFFIX))
     if broker != ref and broker in messaging.brokers:
         return {broker_key(broker)}

@@ -33,7 +33,7 @@ from troth.world.handlers.service_identity import take_identity
 from troth.world.handlers.trust_domain import take_domain
 from troth.world.index.rotations import rotation_key
 from troth.world.index.workloads import BUDGET, KINDS
-from troth.world.invalidation import spread
+from troth.world.invalidation import invalidate
 from troth.world.keys import Key, Keys, domain_key, identity_key, view_key
 from troth.world.origin import origin
 from troth.world.outcomes.outcome import Outcome
@@ -261,4 +261,4 @@ class World(WorldState):
         revision = self.registry.revision
         affected = HANDLERS[change.kind](self, change)
         redeclared = self.registry.revision != revision
-        return spread(self, change.kind, change.ref, affected, redeclared=redeclared)
+        return invalidate(self, change.kind, change.ref, affected, redeclared=redeclared)

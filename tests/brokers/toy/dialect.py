@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from tests.brokers.toy.server import May
-from troth.brokers.protocol import CredentialRequest, Dialect, NewCredential
+from troth.brokers.protocol import AdminDialect, CredentialRequest, Dialect, NewCredential
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Action, Grant, Rule
 
@@ -43,7 +43,7 @@ class ToyDialect(Dialect):
     def public_data(self, request: CredentialRequest) -> Mapping[str, str]:
         return {"toy.servers": ",".join(request.servers)}
 
-    def admin_obstacle(self, broker: MessageBroker) -> str:
+    def admin(self, broker: MessageBroker) -> AdminDialect | str:
         return f"the keeper of {broker.ref} replaces its password; delete this"
 
 

@@ -6,9 +6,40 @@ from datetime import datetime
 from troth.brokers.admin_secret import AdminSecret
 from troth.brokers.kafka import credentials, rules
 from troth.brokers.kafka.admin import scram_of
-from troth.brokers.protocol import CredentialRequest, Dialect, NewAdmin, NewCredential
+from troth.brokers.protocol import (
+    AdminDialect,
+    CredentialRequest,
+    Dialect,
+    NewAdmin,
+    NewCredential,
+)
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Grant, Place, Rule, Slot
+
+
+class KafkaAdmin(AdminDialect):
+    """A user with a SCRAM password in each of two mechanisms."""
+
+    def place(self, admin: AdminSecret) -> tuple[Place | None, str]:
+        """Return the user, its mechanism's slot and the fingerprint; None, "" for a certificate."""
+        scram = scram_of(admin)
+        if scram is None:
+            return None, ""
+        place = scram.username, credentials.SLOTS[scram.mechanism]
+        return place, credentials.fingerprint_of(scram.password)
+
+    def issue(self, slot: Slot) -> NewAdmin:
+        """Return a new password for the slot's mechanism."""
+        password, mechanism = credentials.new_password(), credentials.MECHANISMS[slot]
+        data = {credentials.PASSWORD: password.encode(), "mechanism": mechanism.encode()}
+        return NewAdmin(password, credentials.fingerprint_of(password), data)
+
+    def slot_taken(self, user: str) -> str:
+        """Return the message for a foreign password in the user's other mechanism."""
+        return (
+            f"Kafka has a password of {user} for the other SCRAM mechanism that Troth did not "
+            "set; use an admin user that only Troth uses"
+        )
 
 
 class KafkaDialect(Dialect):
@@ -45,27 +76,6 @@ class KafkaDialect(Dialect):
         """Return properties files for librdkafka and for Java, and their single values."""
         return credentials.files(request, slot, secret)
 
-    def admin_obstacle(self, broker: MessageBroker) -> str:  # noqa: ARG002 - the same for all
-        """Return "", because Troth rotates the password of a user."""
-        return ""
-
-    def admin_place(self, admin: AdminSecret) -> tuple[Place | None, str]:
-        """Return the user, its mechanism's slot and the fingerprint; None, "" for a certificate."""
-        scram = scram_of(admin)
-        if scram is None:
-            return None, ""
-        place = scram.username, credentials.SLOTS[scram.mechanism]
-        return place, credentials.fingerprint_of(scram.password)
-
-    def new_admin(self, slot: Slot) -> NewAdmin:
-        """Return a new password for the slot's mechanism."""
-        password, mechanism = credentials.new_password(), credentials.MECHANISMS[slot]
-        data = {credentials.PASSWORD: password.encode(), "mechanism": mechanism.encode()}
-        return NewAdmin(password, credentials.fingerprint_of(password), data)
-
-    def admin_slot_taken(self, user: str) -> str:
-        """Return the message for a foreign password in the user's other mechanism."""
-        return (
-            f"Kafka has a password of {user} for the other SCRAM mechanism that Troth did not "
-            "set; use an admin user that only Troth uses"
-        )
+    def admin(self, broker: MessageBroker) -> AdminDialect | str:  # noqa: ARG002 - the same for all
+        """Return how Troth rotates the password of a user."""
+        return KafkaAdmin()

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from troth.brokers.errors import needs_extra
 from troth.brokers.nats.rules import inbox_prefix, rules
-from troth.brokers.protocol import CredentialRequest, Dialect, NewCredential
+from troth.brokers.protocol import AdminDialect, CredentialRequest, Dialect, NewCredential
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Grant, Rule
 
@@ -58,7 +58,7 @@ class NatsDialect(Dialect):
         servers = ",".join(f"tls://{server}" for server in request.servers)
         return {SERVERS: servers, INBOX: inbox_prefix(request.principal)}
 
-    def admin_obstacle(self, broker: MessageBroker) -> str:
+    def admin(self, broker: MessageBroker) -> AdminDialect | str:
         """Return why Troth does not rotate it: it cannot issue users of the system account."""
         return (
             f"the admin credential of MessageBroker {broker.ref} is a user of NATS's system "

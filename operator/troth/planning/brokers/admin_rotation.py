@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from troth.brokers.registry import DIALECTS, dialect_of
+from troth.brokers.protocol import AdminDialect
+from troth.brokers.registry import DIALECTS
 from troth.planning.moment import Moment
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.brokers import AdminTurn, TurnAdmin
@@ -68,9 +69,9 @@ def plan_admin(broker: MessageBroker, world: World, moment: Moment) -> AdminStat
     if dialect is None:
         message = f"Troth does not support {broker.spec.type} yet; delete this CredentialRotation"
         return AdminState(fault=Fault(NOTHING, message))
-    because = dialect.admin_obstacle(broker)
-    if because:
-        return AdminState(fault=Fault(NOTHING, because))
+    rotation = dialect.admin(broker)
+    if isinstance(rotation, str):
+        return AdminState(fault=Fault(NOTHING, rotation))
     if look.admin is None or look.observed is None:
         return AdminState(fault=_awaiting(broker, look))
     shown, made = look.admin, kept.ledger.admin if kept is not None else None
@@ -83,7 +84,7 @@ def plan_admin(broker: MessageBroker, world: World, moment: Moment) -> AdminStat
         standing = AdminState(made_at=shown.written_at)
     if standing.step is None and standing.wait is None:
         standing = _scheduled(
-            standing, broker, shown, rotations=rotations, world=world, now=moment.now
+            standing, broker, shown, rotation, rotations=rotations, world=world, now=moment.now
         )
     fault = _obstacle(broker, look, world) or standing.fault
     if fault is not None:
@@ -116,6 +117,7 @@ def _scheduled(
     standing: AdminState,
     broker: MessageBroker,
     shown: AdminShown,
+    dialect: AdminDialect,
     *,
     rotations: tuple[CredentialRotation, ...],
     world: World,
@@ -132,7 +134,8 @@ def _scheduled(
     due = due_at(rotations, standing.made_at, now)
     if due is None or due > now:
         return replace(standing, due=due)
-    fault = _taken(broker, shown, world.brokers.observation(broker.ref)) or _shared(broker, world)
+    look = world.brokers.observation(broker.ref)
+    fault = _taken(dialect, shown, look) or _shared(broker, world)
     step = TurnAdmin(broker.ref, AdminTurn.REPLACE, shown)
     return replace(standing, due=due, phase=CredentialPhase.PREPARED, step=step, fault=fault)
 
@@ -160,13 +163,13 @@ def _awaiting(broker: MessageBroker, look: BrokerObservation) -> Fault:
     return Fault("AwaitingCredential", message)
 
 
-def _taken(broker: MessageBroker, shown: AdminShown, look: BrokerObservation) -> Fault | None:
+def _taken(dialect: AdminDialect, shown: AdminShown, look: BrokerObservation) -> Fault | None:
     """Return a fault if the user's other slot has a foreign credential."""
     assert shown.place is not None
     user, slot = shown.place
     if look.observed is None or (user, slot.other) not in look.observed.credentials:
         return None
-    return Fault("MechanismTaken", dialect_of(broker.spec.type).admin_slot_taken(user))
+    return Fault("MechanismTaken", dialect.slot_taken(user))
 
 
 def _shared(broker: MessageBroker, world: World) -> Fault | None:

@@ -56,7 +56,7 @@ class Peering:
 def pending_narrowing(
     public: Mapping[str, str], declared: Mapping[str, str], peering: Peering
 ) -> Narrowing:
-    """Return the peers to whom a Secret's `public` part grants more than the `declared` one."""
+    """Return the peers that a Secret's `public` part grants more than the `declared` one."""
     text = public.get(PEERS, "")
     roots = bool(roots_in(public.get(ROOTS, "")) - roots_in(declared.get(ROOTS, "")))
     if text == declared.get(PEERS):
@@ -71,7 +71,7 @@ def pending_narrowing(
 
 
 def _callers(standing: Document, wanted: Document, callers: Mapping[str, Ref]) -> Iterable[Ref]:
-    """Yield the callers to whom `standing` grants more than `wanted`."""
+    """Yield the callers that `standing` grants more than `wanted`."""
     for granted in (_accepted, _delivered):
         before, after = granted(standing), granted(wanted)
         for (spiffe_id, port), grants in before.items():

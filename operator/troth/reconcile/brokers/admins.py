@@ -91,12 +91,15 @@ class AdminTurns:
         data = admin_data(secret)
         if (ledger.admin is not None and ledger.admin.replaces) or step.shown.place is None:
             raise StalePlan
+        rotation = dialect_of(broker.spec.type).admin(broker)
+        if isinstance(rotation, str):
+            raise StalePlan
         if admin_place(broker, data) != (step.shown.place, step.shown.fingerprint):
             raise StalePlan
         user, slot = step.shown.place
         if (user, slot.other) in (await connected.adapter.observe()).credentials:
             raise StalePlan  # a foreign credential; Troth observes the broker again
-        new = dialect_of(broker.spec.type).new_admin(slot.other)
+        new = rotation.issue(slot.other)
         made = AdminMade((user, slot.other), new.fingerprint, self.now().replace(microsecond=0))
         await self.keep(broker, replace(ledger, admin=made))
         await self.require(broker)

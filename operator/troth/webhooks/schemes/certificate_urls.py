@@ -1,9 +1,9 @@
 """URLs at which AWS publishes the certificates that sign SNS messages.
 
-The sender chooses the URL, which is not signed, and the certificate decides whom to trust. So the
-URL is matched against the exact form that AWS uses, which allows no user, port, query, fragment,
-escape or dot segment. The pattern of the region is strict too: the S3 bucket `sns` has the host
-`sns.s3-us-west-2.amazonaws.com`, and anybody can own a bucket.
+The sender chooses the URL, which is not signed, and the certificate decides which key to trust. So
+the URL is matched against the exact form that AWS uses, which allows no user, port, query,
+fragment, escape or dot segment. The pattern of the region is strict too: the S3 bucket `sns` has
+the host `sns.s3-us-west-2.amazonaws.com`, and anybody can own a bucket.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 """

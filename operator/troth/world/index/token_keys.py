@@ -55,7 +55,7 @@ class TokenKeys:
         return Ref(self.own_namespace, domain.metadata.name + _LEAF_SUFFIX)
 
     def of(self, domain: TrustDomain) -> TokensSecret | None:
-        """Return the Secret of a trust domain's issuer, whoever owns it; None if there is none."""
+        """Return the Secret with the name of an issuer's, with any owner; None if there is none."""
         return self.named(domain.metadata.name)
 
     def named(self, domain: str) -> TokensSecret | None:

@@ -35,7 +35,7 @@ class WebhookSigning:
     secrets: dict[Ref, SigningSecret] = field(default_factory=dict)
 
     def of(self, gateway: Ref) -> SigningSecret | None:
-        """Return the Secret with a gateway's keys, whoever owns it; None if there is none."""
+        """Return the Secret with the name of a gateway's, with any owner; None if there is none."""
         return self.secrets.get(signing_ref(gateway))
 
     def take(self, ref: Ref, manifest: Manifest | None, uptime: float, registry: Registry) -> Keys:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from troth.resources.references import Ref
 from troth.trust.narrowing import Narrowing
-from troth.world.invalidation import spread
+from troth.world.invalidation import invalidate
 from troth.world.keys import Keys, identity_key
 from troth.world.state import WorldState
 
@@ -75,7 +75,7 @@ class NarrowingUnapplied:
             return set()
         neighbours = world.registry.neighbours(self.identity)
         affected = {identity_key(each) for each in (self.identity, *neighbours)}
-        return spread(world, "ServiceIdentity", self.identity, affected, redeclared=True)
+        return invalidate(world, "ServiceIdentity", self.identity, affected, redeclared=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from tests.reconcile.brokers.kafka.stage import (
     on_kafka,
 )
 from tests.reconcile.serving import Crashed, LeaderFence, Server
-from troth.brokers.kafka.dialect import KafkaDialect
+from troth.brokers.kafka.dialect import KafkaAdmin
 from troth.brokers.protocol import NewAdmin
 from troth.cluster.errors import ApiError
 from troth.reconcile.rehearsal import Place
@@ -42,7 +42,7 @@ from troth.world.observation.objects import decoded
 ADMIN = Ref("messaging", "kafka-admin")
 ROTATION = Ref("messaging", "main-rotation")
 FIRST = "as-the-owner-made-it"
-NEW_ADMIN = KafkaDialect.new_admin
+NEW_ADMIN = KafkaAdmin.issue
 
 
 @dataclass(frozen=True)
@@ -300,7 +300,7 @@ async def test_foreign_mechanism_is_never_overwritten(owner: Owner, *, seen_befo
         await works(it)
 
 
-def not_told(dialect: KafkaDialect, slot: Slot) -> NewAdmin:
+def not_told(dialect: KafkaAdmin, slot: Slot) -> NewAdmin:
     """Return a new credential whose password in the Secret differs from the one given to Kafka."""
     made = NEW_ADMIN(dialect, slot)
     return replace(made, data={**made.data, "password": b"not-told"})
@@ -311,7 +311,7 @@ async def test_password_that_does_not_work_is_never_written_to_the_secret(
 ) -> None:
     async with at_kafka(owner.stage, owner.market()) as it:
         with monkeypatch.context() as spoilt:
-            spoilt.setattr(KafkaDialect, "new_admin", not_told)
+            spoilt.setattr(KafkaAdmin, "issue", not_told)
             await rotated(it)
         told = it.told("CredentialRotation", ROTATION, "Ready")
         assert told[:2] == ("False", "NewAdminRefused")

@@ -2,8 +2,8 @@
 
 Only line breaks separate the signed values, so only the message itself may contain one; then each
 signed text belongs to exactly one message. The attributes and URLs of a notification are not
-signed. The signature proves that AWS sent the message, but not for whom, so the topic must be one
-that the endpoint names. The body is parsed, strictly, before anything is verified.
+signed. The signature proves that AWS sent the message, but not to which subscriber, so the topic
+must be one that the endpoint names. The body is parsed, strictly, before anything is verified.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 """
