@@ -11,8 +11,8 @@ from troth.planning.grants.rules import broker_grants
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.trust.grant_candidate import principal_of
 from troth.trust.grants import Observed, Place, Rule, Slot
+from troth.trust.topics.candidate import principal_of
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, Ledger
 from troth.world.facts.objects import Fault
 from troth.world.index.brokers import credential_ref

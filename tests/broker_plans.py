@@ -8,7 +8,7 @@ from troth.planning.network.broker_policy import BrokerNetwork, plan_broker_netw
 from troth.planning.planner import PLANNERS, plan
 from troth.planning.steps.objects import Apply, Remove
 from troth.resources.references import Ref
-from troth.trust.topic_grants import grants_of
+from troth.trust.topics.evaluation import grants_of
 from troth.world.facts.broker import Ledger
 from troth.world.keys import Key, Keys
 

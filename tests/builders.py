@@ -44,7 +44,7 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
-from troth.trust.registry import Registry
+from troth.trust.declarations.registry import Registry
 from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME, RESTARTED_WITH
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import (

@@ -10,9 +10,9 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
+from troth.trust.declarations.messaging import Messaging, Uses
 from troth.trust.grants import Grant
-from troth.trust.messaging import Messaging, Uses
-from troth.trust.topic_grants import TopicGrant
+from troth.trust.topics.evaluation import TopicGrant
 
 BY_NAME = {name: KIND_BY_NAME[name] for name in ("MessageBroker", "TopicPolicy")}
 ACCOUNT = f"A{'B' * 55}"

@@ -16,7 +16,7 @@ from troth.reconcile.brokers import change as broker_change
 from troth.reconcile.brokers import faults as broker_faults
 from troth.resources.messaging import json_schema
 from troth.resources.messaging.names import NAME_LIMIT
-from troth.trust import topics
+from troth.trust.topics import checks
 from troth.world.watch_class import SCHEMA as LABEL
 
 GUIDE = page("brokers.md", "reference/brokers.md")
@@ -24,7 +24,7 @@ GUIDE = page("brokers.md", "reference/brokers.md")
 
 @pytest.mark.parametrize(
     "module",
-    [topics, grant_status, broker_status, broker_faults, json_schema],
+    [checks, grant_status, broker_status, broker_faults, json_schema],
     ids=lambda module: module.__name__,
 )
 def test_guide_has_every_reason(module: ModuleType) -> None:

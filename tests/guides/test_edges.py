@@ -9,13 +9,14 @@ from typer.testing import CliRunner
 from tests.guides.pages import ROOT, page, reasons, unexplained
 from troth.cli.main import app
 from troth.resources.identity.status import EdgeState
-from troth.trust import deliveries, edges, federation, governance
+from troth.trust.declarations import governance
+from troth.trust.edges import deliveries, evaluation, federation
 
 GUIDE = page("edges.md")
 
 
 @pytest.mark.parametrize(
-    "module", [edges, deliveries, governance, federation], ids=lambda module: module.__name__
+    "module", [evaluation, deliveries, governance, federation], ids=lambda module: module.__name__
 )
 def test_every_reason_is_explained(module: ModuleType) -> None:
     assert set(reasons(module))

@@ -15,7 +15,7 @@ from tests.messaging_oracle import Brokers, Operation, Place, Uses
 from tests.networkpolicy import Network, Pod
 from tests.oracle import LABELS, Declared, Opening, place_of
 from tests.strategies import APPS, NAMESPACES, PORTS, clusters, more
-from tests.trust.test_topics_property import GROUPS, STREAMS, TRIED, everything
+from tests.trust.topics.test_evaluation import GROUPS, STREAMS, TRIED, everything
 from troth.planning.grants.dialects import unsupported
 from troth.planning.steps.objects import Apply
 

@@ -26,7 +26,7 @@ from troth.pki.spiffe_bundle import parse_bundle_map
 from troth.planning.brokers.finalizer import FINALIZER
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.schema.model import Model
-from troth.trust.edges import all_edges
+from troth.trust.edges.evaluation import all_edges
 from troth.world.facts.objects import KEYSTORE_DIGEST, MANAGED_BY, REPLACED_AT
 from troth.world.index import webhook_signing
 from troth.world.observation import objects as observe

@@ -17,7 +17,7 @@ from troth.planning.identity import view as identity_view
 from troth.planning.network import compiler as network
 from troth.planning.trust_domain import issuer_callers
 from troth.resources.references import Ref
-from troth.trust import edges
+from troth.trust.edges import evaluation
 from troth.world.keys import ISSUER_VIEW, Key, domain_key, identity_key, view_key
 
 PAYMENTS, WEB = Ref("shop", "payments"), Ref("shop", "web")
@@ -180,7 +180,7 @@ async def test_edge_that_cannot_be_judged_is_closed_alone(
     server = shop()
     async with running(server) as it:
         await it.settle()
-        monkeypatch.setattr(edges, "CHECKS", (judged, *edges.CHECKS))
+        monkeypatch.setattr(evaluation, "CHECKS", (judged, *evaluation.CHECKS))
         it.engine.queue.add([identity_key(PAYMENTS)])
         await it.settle()
         assert callers(server) == listed(server) == {"web"}

@@ -14,8 +14,8 @@ from tests.broker_plans import kept_up, said, settled
 from tests.builders import NOW, OWN, Cluster, Manifest
 from tests.messaging import broker, consumer, policy, producer
 from tests.strategies import DOMAINS, NAMESPACES, fewer, half, often, sometimes
-from tests.trust import test_topics_property as declared
-from tests.trust.test_topics_property import BROKERS, POLICIES, Wish, wishes
+from tests.trust.topics import test_evaluation as declared
+from tests.trust.topics.test_evaluation import BROKERS, POLICIES, Wish, wishes
 from tests.world.test_invalidation import broken, tampered
 from tests.world.watching import Watch
 from troth.planning.grants.rules import policy_rules

@@ -15,8 +15,8 @@ from troth.planning.identity.edge_status import describe_unverified
 from troth.resources.identity.status import EdgeState
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.edges import Edge, all_edges
-from troth.trust.registry import Registry
+from troth.trust.declarations.registry import Registry
+from troth.trust.edges.evaluation import Edge, all_edges
 
 
 class Format(StrEnum):

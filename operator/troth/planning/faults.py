@@ -15,7 +15,7 @@ from troth.planning import status as verdicts
 from troth.planning.plan import Plan
 from troth.resources.conditions import Condition, Verdict, placed
 from troth.resources.references import Ref
-from troth.trust.narrowing import Narrowing
+from troth.trust.declarations.narrowing import Narrowing
 from troth.world.keys import Key
 from troth.world.world import World
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from troth.planning.steps.step import Step
-from troth.trust.narrowing import Narrowing
+from troth.trust.declarations.narrowing import Narrowing
 from troth.world.keys import Key
 from troth.world.world import World
 

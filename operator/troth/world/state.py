@@ -5,8 +5,8 @@ from datetime import datetime
 
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
-from troth.trust.registry import Registry
-from troth.trust.topic_grants import GrantCache
+from troth.trust.declarations.registry import Registry
+from troth.trust.topics.evaluation import GrantCache
 from troth.world.facts.objects import (
     OWNER_NAME,
     Content,

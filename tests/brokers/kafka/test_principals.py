@@ -11,7 +11,7 @@ from troth.brokers.kafka.principals import mapping_rule
 from troth.pki.subjects import Subject
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.trust.grant_candidate import principal_of
+from troth.trust.topics.candidate import principal_of
 
 RULE = re.compile("RULE:([^/]*)/([^/]*)/")
 namespaces = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)

@@ -8,8 +8,8 @@ import pytest
 from troth.planning.identity.narrowing import Peering, pending_narrowing
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.trust.edges import Edge
-from troth.trust.narrowing import Narrowing
+from troth.trust.declarations.narrowing import Narrowing
+from troth.trust.edges.evaluation import Edge
 
 ME, WEB, BATCH, LEDGER = (Ref("shop", name) for name in ("payments", "web", "batch", "ledger"))
 IDS = {each: f"spiffe://shop.example/ns/shop/sa/{each.name}" for each in (WEB, BATCH, LEDGER)}

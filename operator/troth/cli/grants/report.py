@@ -10,10 +10,10 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.grant_candidate import GrantCandidate, GrantObstacle
+from troth.trust.declarations.messaging import GrantEntry
 from troth.trust.grants import Topic
-from troth.trust.messaging import GrantEntry
-from troth.trust.topic_grants import TopicGrant
+from troth.trust.topics.candidate import GrantCandidate, GrantObstacle
+from troth.trust.topics.evaluation import TopicGrant
 from troth.world.world import World
 
 GIVEN = frozenset({GrantState.LIVE, GrantState.IN_SYNC})

@@ -14,7 +14,7 @@ from troth.cli.plan.differences import Difference, differences
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.resources.identity.status import EdgeState
 from troth.resources.manifests import Manifest
-from troth.trust.edges import Edge, all_edges
+from troth.trust.edges.evaluation import Edge, all_edges
 from troth.world.world import World
 
 

@@ -12,9 +12,9 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.manifests import FaultyManifests, ManifestFault
 from troth.resources.references import Ref
-from troth.trust.edges import Edge, edges_of
-from troth.trust.registry import Registry
-from troth.trust.scopes import Entry, Scopes, scopes_between
+from troth.trust.declarations.registry import Registry
+from troth.trust.edges.evaluation import Edge, edges_of
+from troth.trust.edges.scopes import Entry, Scopes, scopes_between
 from troth.world.world import World
 
 

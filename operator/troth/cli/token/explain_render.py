@@ -11,7 +11,7 @@ from rich.text import Text
 from troth.cli.inputs.line_numbers import Lines
 from troth.cli.token.explain import Explanation, ScopeExplanation, written
 from troth.resources.identity.status import EdgeState
-from troth.trust.scopes import Entry
+from troth.trust.edges.scopes import Entry
 
 IDENTITY = "ServiceIdentity"
 

@@ -27,7 +27,7 @@ from troth.resources.identity.status import MOST_BROKERS, BrokerCredentialStatus
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
-from troth.trust.grant_candidate import principal_of
+from troth.trust.topics.candidate import principal_of
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, Held
 from troth.world.facts.objects import Fault
 from troth.world.index.brokers import credential_ref

@@ -11,9 +11,9 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import BrokerMode
 from troth.resources.messaging.topic_policy import OnDelete
 from troth.resources.references import Ref
-from troth.trust.grant_candidate import principal_of
-from troth.trust.messaging import entries_of
-from troth.trust.topic_grants import undecided
+from troth.trust.declarations.messaging import entries_of
+from troth.trust.topics.candidate import principal_of
+from troth.trust.topics.evaluation import undecided
 from troth.world.index.brokers import credential_ref
 from troth.world.world import World
 

@@ -16,9 +16,9 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, TopicPolicyStatus
 from troth.resources.references import Ref
-from troth.trust.grant_candidate import grant_of, principal_of
-from troth.trust.messaging import entries_of
-from troth.trust.topic_grants import TopicGrant, undecided
+from troth.trust.declarations.messaging import entries_of
+from troth.trust.topics.candidate import grant_of, principal_of
+from troth.trust.topics.evaluation import TopicGrant, undecided
 from troth.world.facts.broker import Ledger
 from troth.world.keys import Key
 from troth.world.world import World

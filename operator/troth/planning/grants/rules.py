@@ -10,10 +10,10 @@ from troth.planning.grants.dialects import rules_of, unsupported
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
-from troth.trust.grant_candidate import grant_of, principal_of
+from troth.trust.declarations.messaging import entries_of
 from troth.trust.grants import Grant, Rule
-from troth.trust.messaging import entries_of
-from troth.trust.topic_grants import TopicGrant, undecided
+from troth.trust.topics.candidate import grant_of, principal_of
+from troth.trust.topics.evaluation import TopicGrant, undecided
 from troth.world.facts.broker import Ledger
 from troth.world.index.brokers import identity_of
 from troth.world.world import World

@@ -1,7 +1,7 @@
 """Status entries of a policy's grants: whether the broker has each live grant, and why not.
 
 Each check is a small pure function of one frozen input. The first check that fails decides, as in
-`troth.trust.topics`.
+`troth.trust.topics.checks`.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, GrantStatus
 from troth.resources.references import Ref
-from troth.trust.grant_candidate import GrantObstacle
+from troth.trust.declarations.messaging import GrantEntry
 from troth.trust.grants import Grant, Place, Rule
-from troth.trust.messaging import GrantEntry
-from troth.trust.topic_grants import TopicGrant
+from troth.trust.topics.candidate import GrantObstacle
+from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger
 from troth.world.world import World
 

@@ -22,8 +22,8 @@ from troth.resources.conditions import Verdict
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, GrantStatus, TopicPolicyStatus
 from troth.resources.metadata import ObjectMeta
-from troth.trust.topic_grants import TopicGrant, obstacle_to_all
-from troth.trust.topics import BROKER_MISSING
+from troth.trust.topics.checks import BROKER_MISSING
+from troth.trust.topics.evaluation import TopicGrant, obstacle_to_all
 from troth.world.facts.objects import Unreadable
 from troth.world.keys import Key
 from troth.world.world import World

@@ -8,7 +8,7 @@ from troth.planning.grants.rules import granted
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
-from troth.trust.topic_grants import TopicGrant
+from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import Fault
 from troth.world.world import World
 

@@ -35,8 +35,8 @@ from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.edges import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED, Edge
-from troth.trust.narrowing import Narrowing
+from troth.trust.declarations.narrowing import Narrowing
+from troth.trust.edges.evaluation import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED, Edge
 from troth.world.facts.objects import REPLACED_AT, Fault, IdentitySecret, Manifest
 from troth.world.observation.objects import NEVER, PEERS, WEBHOOK_KEYS
 from troth.world.world import World

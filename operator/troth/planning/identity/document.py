@@ -19,8 +19,8 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.schema.bounded_json import read_json
-from troth.trust.edges import Edge
-from troth.trust.scopes import scopes_between
+from troth.trust.edges.evaluation import Edge
+from troth.trust.edges.scopes import scopes_between
 
 VERSION = "v1alpha1"
 

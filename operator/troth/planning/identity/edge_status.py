@@ -8,8 +8,8 @@ from troth.resources.identity.peers import Unverified
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import Direction, EdgeState, EdgeStatus
 from troth.resources.references import Ref
-from troth.trust.declared import accepted, called
-from troth.trust.edges import Edge
+from troth.trust.declarations.peers import accepted, called
+from troth.trust.edges.evaluation import Edge
 
 EDGE_LIMIT = 1024
 """Maximum entries in a status. Other namespaces can declare any number of calls."""

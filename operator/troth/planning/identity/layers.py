@@ -13,7 +13,7 @@ from troth.planning.owned_objects import is_child, policy_manifest, policy_ref
 from troth.planning.steps.objects import Apply
 from troth.resources.conditions import Verdict
 from troth.resources.identity.spec import Enforcement
-from troth.trust.narrowing import Narrowing
+from troth.trust.declarations.narrowing import Narrowing
 from troth.world.world import World
 
 CERTIFICATE, CREDENTIALS, NETWORK = "CertificateIssued", "CredentialsIssued", "NetworkEnforced"

@@ -17,9 +17,9 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.grant_candidate import principal_of
-from troth.trust.messaging import GrantEntry, topic_of
-from troth.trust.topic_grants import TopicGrant
+from troth.trust.declarations.messaging import GrantEntry, topic_of
+from troth.trust.topics.candidate import principal_of
+from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import Fault
 from troth.world.world import World
 

@@ -13,8 +13,8 @@ from troth.documents.secret_keys import ROOTS
 from troth.planning.certificates.anchors import roots_in
 from troth.planning.identity.document import current_document
 from troth.resources.references import Ref
-from troth.trust.edges import Edge
-from troth.trust.narrowing import Narrowing
+from troth.trust.declarations.narrowing import Narrowing
+from troth.trust.edges.evaluation import Edge
 from troth.world.facts.webhook_listed import listed_in
 from troth.world.observation.objects import PEERS
 

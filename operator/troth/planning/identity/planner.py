@@ -53,9 +53,9 @@ from troth.resources.identity.status import (
 from troth.resources.metadata import is_terminating
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.audiences import audience_fault, shared_audience
-from troth.trust.edges import gateway_trust_fault
-from troth.trust.narrowing import Narrowing
+from troth.trust.declarations.narrowing import Narrowing
+from troth.trust.edges.audiences import audience_fault, shared_audience
+from troth.trust.edges.evaluation import gateway_trust_fault
 from troth.world.facts.objects import Fault, KnownAuthority, Manifest
 from troth.world.keys import Key
 from troth.world.world import World

@@ -24,11 +24,11 @@ from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.edges import Edge, edges_of, evaluate_or_refuse
-from troth.trust.governance import Governance
-from troth.trust.narrowing import NOTHING, Narrowing
-from troth.trust.registry import SharedIdentity
-from troth.trust.topic_grants import TopicGrant
+from troth.trust.declarations.governance import Governance
+from troth.trust.declarations.narrowing import NOTHING, Narrowing
+from troth.trust.declarations.registry import SharedIdentity
+from troth.trust.edges.evaluation import Edge, edges_of, evaluate_or_refuse
+from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import Content, Fault, IdentitySecret, KnownAuthority
 from troth.world.keys import identity_key
 from troth.world.world import World

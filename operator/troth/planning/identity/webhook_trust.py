@@ -11,8 +11,8 @@ from pydantic_core import to_json
 
 from troth.planning.owned_objects import is_child
 from troth.resources.references import Ref
-from troth.trust.deliveries import routes_on
-from troth.trust.edges import CALLEE_NOT_NARROWED, Edge
+from troth.trust.edges.deliveries import routes_on
+from troth.trust.edges.evaluation import CALLEE_NOT_NARROWED, Edge
 from troth.world.facts.objects import TokenKey
 from troth.world.facts.webhook_listed import listed_in
 from troth.world.world import World

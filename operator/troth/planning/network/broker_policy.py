@@ -27,7 +27,7 @@ from troth.resources.conditions import Verdict
 from troth.resources.messaging.message_broker import BrokerMode, BrokerWorkload, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
-from troth.trust.topic_grants import undecided
+from troth.trust.topics.evaluation import undecided
 from troth.world.facts.objects import Manifest
 from troth.world.index.brokers import identity_of
 from troth.world.world import World

@@ -9,9 +9,9 @@ from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.messaging.topic_policy import OnDelete
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
-from troth.trust.grant_candidate import principal_of
-from troth.trust.messaging import entries_of
-from troth.trust.topic_grants import undecided
+from troth.trust.declarations.messaging import entries_of
+from troth.trust.topics.candidate import principal_of
+from troth.trust.topics.evaluation import undecided
 from troth.world.world import World
 
 

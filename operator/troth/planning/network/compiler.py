@@ -40,8 +40,8 @@ from troth.resources.identity.status import EdgeState
 from troth.resources.messaging.message_broker import BrokerWorkload, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
-from troth.trust.edge_candidate import find_port
-from troth.trust.edges import Edge
+from troth.trust.edges.candidate import find_port
+from troth.trust.edges.evaluation import Edge
 from troth.world.facts.objects import Content, Manifest
 
 

@@ -8,7 +8,7 @@ from troth.planning.network.rules import Rule
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import Network
-from troth.trust.edges import Edge
+from troth.trust.edges.evaluation import Edge
 from troth.world.facts.objects import Content, Endpoint, Manifest
 
 

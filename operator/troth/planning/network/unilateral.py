@@ -11,7 +11,7 @@ from troth.planning.network.external_peers import collectors, pods_in, unverifie
 from troth.planning.network.rules import Rule, listed, numbers
 from troth.planning.network.situation import Situation
 from troth.resources.identity.spec import Protocol
-from troth.trust.edge_candidate import find_port
+from troth.trust.edges.candidate import find_port
 from troth.world.facts.objects import Manifest
 
 

@@ -30,7 +30,7 @@ from troth.resources.trust_domain.status import (
     TokenRotationStatus,
     TrustDomainStatus,
 )
-from troth.trust.federation import UNCONFINED, unconfined_message
+from troth.trust.edges.federation import UNCONFINED, unconfined_message
 from troth.world.facts.objects import Content, KnownAuthority, Manifest
 from troth.world.keys import Key
 from troth.world.world import World

@@ -14,7 +14,7 @@ from troth.planning.webhooks.propagation import Propagation, current_listed, pla
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.identity.spec import Protocol
 from troth.resources.identity.status import EdgeState
-from troth.trust.federation import UNCONFINED
+from troth.trust.edges.federation import UNCONFINED
 from troth.webhooks.schemes.registry import scheme_for
 from troth.world.facts.objects import Fault
 

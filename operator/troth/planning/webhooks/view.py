@@ -14,9 +14,9 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.resources.webhooks.inbound import Inbound
 from troth.resources.webhooks.schemes import CHOSEN_BY_RECEIVER, SchemeName
-from troth.trust.deliveries import serves
-from troth.trust.edge_candidate import EdgeCandidate, EdgeObstacle, find_port
-from troth.trust.edges import Edge, evaluate, kept_apart
+from troth.trust.edges.candidate import EdgeCandidate, EdgeObstacle, find_port
+from troth.trust.edges.deliveries import serves
+from troth.trust.edges.evaluation import Edge, evaluate, kept_apart
 from troth.world.facts.objects import Fact, IdentitySecret, Service, TokenKey
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.keys import webhook_key

@@ -6,8 +6,8 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import Direction
 from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
-from troth.trust.edges import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED
-from troth.trust.narrowing import Narrowing
+from troth.trust.declarations.narrowing import Narrowing
+from troth.trust.edges.evaluation import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED
 from troth.world.change import Change
 from troth.world.facts.objects import Unreadable
 from troth.world.handlers.webhook_endpoint import gateways_of

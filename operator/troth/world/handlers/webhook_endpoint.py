@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
-from troth.trust.registry import Registry
+from troth.trust.declarations.registry import Registry
 from troth.world.keys import Keys, identity_key, webhook_key
 
 

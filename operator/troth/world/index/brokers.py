@@ -10,8 +10,8 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
+from troth.trust.declarations.messaging import Messaging, Uses, entries_of
 from troth.trust.grants import Action
-from troth.trust.messaging import Messaging, Uses, entries_of
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
 from troth.world.facts.objects import OWNER_NAME, Manifest
 from troth.world.keys import Keys, broker_key, identity_key, policy_key

@@ -1,7 +1,7 @@
 """Trust domains that rotate a root or a key, and so wait for observations."""
 
 from troth.resources.trust_domain.status import RotationPhase
-from troth.trust.registry import Registry
+from troth.trust.declarations.registry import Registry
 from troth.world.index.authorities import Authorities
 from troth.world.index.token_keys import TokenKeys
 from troth.world.keys import Keys, domain_key

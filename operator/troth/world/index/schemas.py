@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from troth.resources.messaging.json_schema import MOST_BYTES
 from troth.resources.references import Ref
-from troth.trust.messaging import Messaging
+from troth.trust.declarations.messaging import Messaging
 from troth.world.facts.objects import Manifest
 from troth.world.keys import Keys, identity_key, policy_key
 from troth.world.watch_class import SCHEMA

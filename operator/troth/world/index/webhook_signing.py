@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from troth.resources.references import Ref
-from troth.trust.registry import Registry
+from troth.trust.declarations.registry import Registry
 from troth.world.facts.objects import SECRET_SUFFIX, Manifest, SigningSecret
 from troth.world.keys import Keys, identity_key, webhook_key
 from troth.world.observation.objects import fact_of

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from troth.resources.references import Ref
-from troth.trust.narrowing import Narrowing
+from troth.trust.declarations.narrowing import Narrowing
 from troth.world.invalidation import invalidate
 from troth.world.keys import Keys, identity_key
 from troth.world.state import WorldState

@@ -21,7 +21,7 @@ from tests.strategies import (
 )
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
-from troth.trust.registry import Registry
+from troth.trust.declarations.registry import Registry
 
 namespace_names = st.sampled_from(NAMESPACES)
 domain_names = st.sampled_from(DOMAINS)

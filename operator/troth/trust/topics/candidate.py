@@ -6,9 +6,9 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
+from troth.trust.declarations.messaging import GrantEntry, Messaging, topic_of
+from troth.trust.declarations.registry import Registry
 from troth.trust.grants import Grant, Topic
-from troth.trust.messaging import GrantEntry, Messaging, topic_of
-from troth.trust.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)

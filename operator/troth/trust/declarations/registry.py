@@ -9,12 +9,12 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
-from troth.trust.declared import Ports, accepted, called
-from troth.trust.governance import Governance, govern
-from troth.trust.narrowing import Narrowing
+from troth.trust.declarations.governance import Governance, govern
+from troth.trust.declarations.narrowing import Narrowing
+from troth.trust.declarations.peers import Ports, accepted, called
+from troth.trust.declarations.sharing import collide, sharing_message
+from troth.trust.declarations.webhooks import Webhooks
 from troth.trust.selectors import matches
-from troth.trust.sharing import collide, sharing_message
-from troth.trust.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)

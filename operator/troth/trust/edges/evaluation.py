@@ -12,17 +12,17 @@ from troth.resources.identity.authentication import GATEWAY_TRUST_LIMIT, Gateway
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import Consent, TrustDomain
-from troth.trust.audiences import audience_fault, shared_audience
-from troth.trust.deliveries import (
+from troth.trust.declarations.governance import Governance
+from troth.trust.declarations.registry import Registry
+from troth.trust.edges.audiences import audience_fault, shared_audience
+from troth.trust.edges.candidate import Check, EdgeCandidate, EdgeObstacle, find_port
+from troth.trust.edges.deliveries import (
     delivered_by,
     delivered_to,
     gateway_delivers,
     how_to_accept,
 )
-from troth.trust.edge_candidate import Check, EdgeCandidate, EdgeObstacle, find_port
-from troth.trust.federation import UNCONFINED, unconfined_message
-from troth.trust.governance import Governance
-from troth.trust.registry import Registry
+from troth.trust.edges.federation import UNCONFINED, unconfined_message
 
 
 @dataclass(frozen=True, slots=True)

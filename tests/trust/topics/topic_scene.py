@@ -12,8 +12,8 @@ from tests.messaging import (
 )
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.messaging import GrantEntry, Messaging
-from troth.trust.topic_grants import TopicGrant, grants_of
+from troth.trust.declarations.messaging import GrantEntry, Messaging
+from troth.trust.topics.evaluation import TopicGrant, grants_of
 
 ORDERS = Ref("shop", "orders")
 CHECKOUT = Ref("shop", "checkout")

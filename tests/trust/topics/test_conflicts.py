@@ -15,7 +15,7 @@ from tests.messaging import (
     messaging,
     policy,
 )
-from tests.trust.topic_scene import (
+from tests.trust.topics.topic_scene import (
     BOTH,
     CHECKOUT,
     CONSUME,
@@ -30,9 +30,9 @@ from tests.trust.topic_scene import (
 )
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
+from troth.trust.declarations.messaging import GrantEntry, Uses
 from troth.trust.grants import Grant, Topic
-from troth.trust.messaging import GrantEntry, Uses
-from troth.trust.topic_grants import grants_of, undecided
+from troth.trust.topics.evaluation import grants_of, undecided
 
 # What is in dispute
 

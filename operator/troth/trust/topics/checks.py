@@ -11,10 +11,10 @@ from troth.resources.messaging.brokers.description import Groups
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
-from troth.trust.grant_candidate import GrantCandidate, GrantObstacle
-from troth.trust.messaging import meet, topics_of
-from troth.trust.registry import Registry
+from troth.trust.declarations.messaging import meet, topics_of
+from troth.trust.declarations.registry import Registry
 from troth.trust.selectors import matches
+from troth.trust.topics.candidate import GrantCandidate, GrantObstacle
 
 BROKER_MISSING = "BrokerMissing"
 """Reason why a grant is refused whose broker does not exist."""

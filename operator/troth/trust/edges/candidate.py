@@ -8,8 +8,8 @@ from troth.resources.identity.spec import Port, ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.governance import Governance
-from troth.trust.registry import Registry
+from troth.trust.declarations.governance import Governance
+from troth.trust.declarations.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)

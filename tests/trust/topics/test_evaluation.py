@@ -17,9 +17,9 @@ from tests.strategies import DOMAINS, NAMESPACES, half, more, often, sometimes
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.grant_candidate import principal_of
 from troth.trust.grants import Grant
-from troth.trust.topic_grants import GrantCache, grants_of
+from troth.trust.topics.candidate import principal_of
+from troth.trust.topics.evaluation import GrantCache, grants_of
 
 NAMES = ("a", "b")
 POLICIES = ("orders", "pays")

@@ -17,8 +17,8 @@ from tests.webhook_scene import (
 )
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.trust.edges import all_edges, edges_from, edges_of
-from troth.trust.registry import Registry
+from troth.trust.declarations.registry import Registry
+from troth.trust.edges.evaluation import all_edges, edges_from, edges_of
 
 AT_GATEWAY = Ref(GATEWAY, GATEWAY)
 TARGET = Ref("shop", "payments")

@@ -10,10 +10,10 @@ from collections.abc import Set as AbstractSet
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.trust.edge_candidate import EdgeCandidate, EdgeObstacle
-from troth.trust.registry import Registry
+from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.webhooks import Route
+from troth.trust.edges.candidate import EdgeCandidate, EdgeObstacle
 from troth.trust.selectors import matches
-from troth.trust.webhooks import Route
 
 
 def serves(registry: Registry, gateway: Ref, namespace: str) -> bool:

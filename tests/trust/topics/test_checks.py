@@ -19,7 +19,7 @@ from tests.messaging import (
     policy,
     producer,
 )
-from tests.trust.topic_scene import (
+from tests.trust.topics.topic_scene import (
     BOTH,
     CHECKOUT,
     CONSUME,
@@ -35,9 +35,9 @@ from tests.trust.topic_scene import (
 )
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
+from troth.trust.declarations.messaging import GrantEntry
 from troth.trust.grants import Grant, Topic
-from troth.trust.messaging import GrantEntry
-from troth.trust.topic_grants import GrantCache
+from troth.trust.topics.evaluation import GrantCache
 
 
 def test_consent_of_all_sides_gives_grants_to_the_identitys_principal() -> None:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.grant_candidate import GrantCandidate, GrantObstacle
+from troth.trust.declarations.messaging import GrantEntry, Messaging
+from troth.trust.declarations.registry import Registry
 from troth.trust.grants import Grant
-from troth.trust.messaging import GrantEntry, Messaging
-from troth.trust.registry import Registry
-from troth.trust.topics import OF_ALL, obstacle_to
+from troth.trust.topics.candidate import GrantCandidate, GrantObstacle
+from troth.trust.topics.checks import OF_ALL, obstacle_to
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from tests.builders import (
 )
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.trust.edges import all_edges, edges_of
-from troth.trust.registry import Registry
+from troth.trust.declarations.registry import Registry
+from troth.trust.edges.evaluation import all_edges, edges_of
 
 PAYMENTS = identity("payments", ports=["https"], accepts=[accept("checkout")])
 CHECKOUT = identity("checkout", calls=[call("payments")])

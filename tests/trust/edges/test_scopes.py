@@ -6,7 +6,7 @@ import pytest
 
 from tests import builders
 from tests.builders import accept, call, parsed_identity
-from troth.trust.scopes import Scopes, scopes_between
+from troth.trust.edges.scopes import Scopes, scopes_between
 
 CHARGE, REFUND, ADMIN = "payments.charge", "payments.refund", "payments.admin"
 

@@ -3,7 +3,7 @@
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.registry import Registry
+from troth.trust.declarations.registry import Registry
 
 
 def shared_audience(
