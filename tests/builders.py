@@ -15,9 +15,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from troth.pki.issuing import create_root
-from troth.pki.jwk import public_jwk
-from troth.pki.keys import generate_key, load_private_key, private_key_pem
+from troth.pki.certificates.issuing import create_root
+from troth.pki.keys.jwk import public_jwk
+from troth.pki.keys.private import generate_key, load_private_key, private_key_pem
 from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.planner import PLANNERS, plan

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from tests import builders
 from tests.builders import Manifest
 from tests.pki import builders as pki
-from tests.pki.large_keys import large_key, pem
+from tests.pki.keys.large_keys import large_key, pem
 from troth.world.facts.objects import MANAGED_BY
 from troth.world.index.webhook_signing import TYPE as SIGNING
 from troth.world.observation.broker_secrets import TYPE as CREDENTIAL

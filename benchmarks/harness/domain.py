@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks.harness.servers import write_secretly
-from troth.pki.authorities import SigningAuthority, load_signing_authority
-from troth.pki.issuing import LeafProfile, create_root, issue
-from troth.pki.jwk import public_jwk
-from troth.pki.keys import generate_key, private_key_pem
-from troth.pki.pem import read_certificates
+from troth.pki.bundles.spiffe_bundle import bundle_document
+from troth.pki.certificates.authorities import SigningAuthority, load_signing_authority
+from troth.pki.certificates.issuing import LeafProfile, create_root, issue
+from troth.pki.encodings.pem import read_certificates
+from troth.pki.keys.jwk import public_jwk
+from troth.pki.keys.private import generate_key, private_key_pem
 from troth.pki.spiffe import spiffe_id
-from troth.pki.spiffe_bundle import bundle_document
 from troth.resources.algorithms import KeyAlgorithm
 
 NAME = "bench.example"

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.harness.domain import ISSUER, NAME, SVID, Domain, identity, write_tls
 from troth.edge.identity.files import Identity
 from troth.edge.inbound.wsgi import CHAIN_KEY, HEADERS_KEY
-from troth.pki.spiffe_bundle import bundle_map_document
+from troth.pki.bundles.spiffe_bundle import bundle_map_document
 from troth.pki.tokens.signing import TokenSigner
 
 PORT = "https"

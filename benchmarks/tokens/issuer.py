@@ -30,7 +30,7 @@ from benchmarks.harness.servers import (
 )
 from benchmarks.tokens import server
 from benchmarks.tokens.server import ANSWER, FLOOR, KEY, SECRET, TROTH
-from troth.pki.keys import private_key_pem
+from troth.pki.keys.private import private_key_pem
 
 ROUNDS = 8
 TOKENS = 1000

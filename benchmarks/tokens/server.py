@@ -24,7 +24,7 @@ from troth.issuer.mandate import read_mandate
 from troth.issuer.serving import Server
 from troth.issuer.tls import IssuerTLS
 from troth.issuer.token_review import Account
-from troth.pki.keys import load_private_key
+from troth.pki.keys.private import load_private_key
 from troth.serving.logs import LogFormat, configure
 
 TROTH, FLOOR = "troth", "floor"

@@ -28,7 +28,7 @@ from benchmarks.webhooks.sender import ENDPOINT, PATH, SECRET, Post, connected
 from benchmarks.webhooks.server import COMPILED, MOUNTED, TOKEN_KEY, WINDOW, Side
 from sandbox.control_plane import free_port
 from sandbox.valkey import ValkeyServer
-from troth.pki.keys import private_key_pem
+from troth.pki.keys.private import private_key_pem
 
 ROUNDS = 8
 DELIVERIES = 2000

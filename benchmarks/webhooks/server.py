@@ -21,7 +21,7 @@ from benchmarks.harness.domain import identity
 from troth.documents.webhook_endpoint import Target
 from troth.edge.identity.files import Identity
 from troth.edge.inbound.asgi import Application, Receive, Scope, Send
-from troth.pki.keys import load_private_key
+from troth.pki.keys.private import load_private_key
 from troth.pki.tokens.webhook import Signer, VerifiedDelivery
 from troth.serving.logs import LogFormat, configure
 from troth.serving.process import prepare

@@ -18,8 +18,8 @@ from benchmarks.webhooks.server import GATEWAY, floor
 from troth.edge.frameworks.uvicorn import config
 from troth.edge.identity.files import Identity
 from troth.edge.inbound.asgi import TrothMiddleware
-from troth.pki.jwk import public_jwk
-from troth.pki.spiffe_bundle import bundle_map_document
+from troth.pki.bundles.spiffe_bundle import bundle_map_document
+from troth.pki.keys.jwk import public_jwk
 
 PORT, CALLEE, TARGET = "webhooks", "bench/ledger", identity("ledger")
 WORKFLOW, PATH = "settle-charge", "/events"

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc.jwk import ECKey
 from joserfc.jws import JWSRegistry
 
-from troth.pki import base64url
-from troth.pki.jwk import public_jwk
-from troth.pki.spiffe_bundle import bundle_document, bundle_map_document
+from troth.pki.bundles.spiffe_bundle import bundle_document, bundle_map_document
+from troth.pki.encodings import base64url
+from troth.pki.keys.jwk import public_jwk
 from troth.pki.tokens.signing import TokenSigner
 
 DOMAIN = "prod.shop.example"

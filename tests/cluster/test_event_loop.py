@@ -26,7 +26,7 @@ from tests.hostile_secrets import (
 )
 from tests.pki import builders as pki
 from tests.webhook_builders import issued
-from troth.pki.keys import private_key_pem
+from troth.pki.keys.private import private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.serving.health import health_server

@@ -20,7 +20,7 @@ from tests.webhooks.gateway.attacks.scene import secret_data
 from tests.webhooks.gateway.attacks.wire import say
 from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
-from troth.pki.keys import private_key_pem
+from troth.pki.keys.private import private_key_pem
 from troth.resources.references import Ref
 from troth.webhooks.gateway.reporting import Reporter
 from troth.webhooks.gateway.routes import Routes, served

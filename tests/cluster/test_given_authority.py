@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.cluster.test_authority import INTERMEDIATE, ROOT, given
 from tests.pki.builders import by_hand
-from troth.pki.keys import generate_key
+from troth.pki.keys.private import generate_key
 from troth.resources.algorithms import KeyAlgorithm
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.builders import accept, call
 from tests.cluster.command import Ended, troth
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
-from troth.pki.keys import load_private_key
+from troth.pki.keys.private import load_private_key
 from troth.pki.tokens.signing import TokenSigner
 from troth.resources.references import Ref
 

@@ -26,8 +26,8 @@ from tests.cluster.tokens.node import BUNDLE
 from tests.cluster.tokens.shop import Shop, opened
 from tests.cluster.witness import Sight
 from tests.issuer.running import claims
-from troth.pki.jwk import key_id
-from troth.pki.keys import load_private_key
+from troth.pki.keys.jwk import key_id
+from troth.pki.keys.private import load_private_key
 from troth.resources.references import Ref
 
 LIFETIME = 10

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.pki.builders import own_root
 from troth.edge.identity.document import parse_document
 from troth.edge.identity.snapshot import Snapshot
-from troth.pki.authorities import SigningAuthority
-from troth.pki.issuing import LeafProfile, issue
-from troth.pki.jwk import public_jwk
-from troth.pki.keys import generate_key, private_key_pem
-from troth.pki.pem import read_certificates
-from troth.pki.spiffe_bundle import bundle_document, bundle_map_document, parse_bundle_map
+from troth.pki.bundles.spiffe_bundle import bundle_document, bundle_map_document, parse_bundle_map
+from troth.pki.certificates.authorities import SigningAuthority
+from troth.pki.certificates.issuing import LeafProfile, issue
+from troth.pki.encodings.pem import read_certificates
+from troth.pki.keys.jwk import public_jwk
+from troth.pki.keys.private import generate_key, private_key_pem
 from troth.pki.tokens.signing import TokenSigner, certificate_thumbprint
 from troth.resources.algorithms import KeyAlgorithm
 

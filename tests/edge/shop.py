@@ -19,12 +19,12 @@ from tests.issuer import builders as issuing
 from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from troth.edge.identity.files import Identity
-from troth.pki.authorities import SigningAuthority
+from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, bundle_document, bundle_map_document
+from troth.pki.certificates.authorities import SigningAuthority
+from troth.pki.certificates.issuing import LeafProfile, issue
 from troth.pki.errors import PKIError
-from troth.pki.issuing import LeafProfile, issue
-from troth.pki.jwk import public_jwk
-from troth.pki.keys import private_key_pem
-from troth.pki.spiffe_bundle import SPIFFEBundle, bundle_document, bundle_map_document
+from troth.pki.keys.jwk import public_jwk
+from troth.pki.keys.private import private_key_pem
 from troth.pki.tokens.checks import verify_access_token
 
 DOMAIN = pki.DOMAIN

@@ -20,11 +20,11 @@ from troth.issuer.endpoint import app
 from troth.issuer.errors import unavailable
 from troth.issuer.mandate import Mandate, read_mandate
 from troth.issuer.token_review import Account
-from troth.pki.authorities import SigningAuthority, load_signing_authority
-from troth.pki.issuing import LeafProfile, create_root, issue
-from troth.pki.jwk import public_jwk
-from troth.pki.keys import private_key_pem
-from troth.pki.spiffe_bundle import bundle_document
+from troth.pki.bundles.spiffe_bundle import bundle_document
+from troth.pki.certificates.authorities import SigningAuthority, load_signing_authority
+from troth.pki.certificates.issuing import LeafProfile, create_root, issue
+from troth.pki.keys.jwk import public_jwk
+from troth.pki.keys.private import private_key_pem
 
 DOMAIN = pki.DOMAIN
 NAME = "production"

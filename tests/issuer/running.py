@@ -22,7 +22,7 @@ from troth.issuer.endpoint import app, utc_now
 from troth.issuer.mandate import Mandate
 from troth.issuer.serving import Server
 from troth.issuer.tls import IssuerTLS
-from troth.pki.keys import private_key_pem
+from troth.pki.keys.private import private_key_pem
 from troth.serving.http_server import LIFETIME
 
 ISSUER_ID = f"spiffe://{DOMAIN}/ns/troth-system/sa/troth-issuer"

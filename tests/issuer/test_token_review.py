@@ -13,7 +13,7 @@ from tests.patience import PATIENCE
 from troth.cluster.errors import ApiError
 from troth.issuer.errors import Code, OAuthError
 from troth.issuer.token_review import AT_ONCE, REMEMBERED, REMEMBERED_FOR, Account, Reviewer
-from troth.pki import base64url
+from troth.pki.encodings import base64url
 
 NOW = 1_800_000_000.0
 Manifest = dict[str, Any]

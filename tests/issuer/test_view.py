@@ -11,12 +11,12 @@ import pytest
 from tests.issuer import builders
 from tests.issuer.builders import CHECKOUT, DOMAIN, PAYMENTS, VIEW, mandate, secret, secret_data
 from tests.pki import builders as pki
-from tests.pki.large_keys import large_key, pem
+from tests.pki.keys.large_keys import large_key, pem
 from troth.issuer import view as view_module
 from troth.issuer.mandate import read_mandate
 from troth.issuer.view import ViewError, read_view
-from troth.pki.jwk import key_id
-from troth.pki.keys import private_key_pem
+from troth.pki.keys.jwk import key_id
+from troth.pki.keys.private import private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 
 

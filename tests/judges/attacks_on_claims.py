@@ -23,7 +23,7 @@ from tests.judges.token_world import (
     signing_key,
 )
 from tests.pki.builders import DOMAIN
-from troth.pki.jwk import public_jwk
+from troth.pki.keys.jwk import public_jwk
 from troth.pki.tokens.signing import certificate_thumbprint
 
 

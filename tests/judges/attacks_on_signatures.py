@@ -14,7 +14,7 @@ from tests.judges.forging import ORDER, always, compact, es256_der, hs256, numbe
 from tests.judges.token_cases import ABSENT, HEADERS, OWN, PARTNERS, THIEF, Case, by_hand
 from tests.judges.token_world import PARTNERS_CLIENT, Kind, certificate, kid, signing_key
 from tests.pki.builders import key
-from troth.pki.jwk import public_jwk
+from troth.pki.keys.jwk import public_jwk
 from troth.resources.algorithms import KeyAlgorithm
 
 

@@ -12,8 +12,8 @@ from tests.judges.token_judges import go_program
 from tests.judges.token_world import PARTNER, bundles, kid, roots, transaction_token
 from tests.judges.token_world import PAYMENTS as AUDIENCE
 from tests.pki.builders import DOMAIN
-from troth.pki.pem import fingerprint, read_certificates
-from troth.pki.spiffe_bundle import parse_spiffe_bundle
+from troth.pki.bundles.spiffe_bundle import parse_spiffe_bundle
+from troth.pki.encodings.pem import fingerprint, read_certificates
 
 
 def asked(do: str, trust_domain: str, published: Mapping[str, Any]) -> dict[str, Any]:

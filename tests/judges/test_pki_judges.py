@@ -28,19 +28,19 @@ from tests.pki.builders import (
     profile,
     uri,
 )
-from troth.pki.bundles import bundle_pem
-from troth.pki.issuing import LeafProfile, issue
-from troth.pki.keys import private_key_pem
-from troth.pki.keystores import keystore_password, pkcs12_keystore, pkcs12_truststore
-from troth.pki.pem import fingerprint, read_certificates
-from troth.pki.subjects import Subject
+from troth.pki.bundles.keystores import keystore_password, pkcs12_keystore, pkcs12_truststore
+from troth.pki.bundles.trust_bundle import bundle_pem
+from troth.pki.certificates.issuing import LeafProfile, issue
+from troth.pki.certificates.subjects import Subject
+from troth.pki.encodings.pem import fingerprint, read_certificates
+from troth.pki.keys.private import private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.judges.tools import Tool
-    from troth.pki.authorities import SigningAuthority
+    from troth.pki.certificates.authorities import SigningAuthority
 
 PATH_JUDGE = Path(__file__).with_name("PathJudge.java")
 FOREIGN = "other.example"

@@ -29,7 +29,7 @@ from tests.judges.token_world import (
     signing_key,
     transaction_claims,
 )
-from troth.pki.jwk import public_jwk
+from troth.pki.keys.jwk import public_jwk
 
 Claims = Mapping[str, Any]
 Make = Callable[[str, Claims], str]

@@ -26,7 +26,7 @@ from tests.judges.asking import Program
 from tests.judges.token_judges import go_program, java_program
 from tests.webhook_scene import GATEWAY, scene
 from troth.edge.identity.document import parse_document
-from troth.pki.keys import load_private_key
+from troth.pki.keys.private import load_private_key
 from troth.pki.tokens.webhook import (
     Signer,
     TokenError,

@@ -33,7 +33,7 @@ from tests.judges.by_openssl import openssl
 from tests.judges.token_cases import Case
 from tests.judges.token_world import ISSUERS, PAYMENTS, Kind
 from tests.pki.builders import DOMAIN
-from troth.pki.spiffe_bundle import bundle_map_document, parse_bundle_map
+from troth.pki.bundles.spiffe_bundle import bundle_map_document, parse_bundle_map
 from troth.pki.tokens.checks import TokenError, verify_access_token, verify_transaction_token
 from troth.pki.tokens.signing import certificate_thumbprint
 

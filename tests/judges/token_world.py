@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.pki.builders import DOMAIN, key, leaf, own_root
-from troth.pki.jwk import public_jwk
-from troth.pki.pem import read_certificates
-from troth.pki.spiffe_bundle import bundle_document
+from troth.pki.bundles.spiffe_bundle import bundle_document
+from troth.pki.encodings.pem import read_certificates
+from troth.pki.keys.jwk import public_jwk
 from troth.pki.tokens.signing import TokenSigner
 from troth.resources.algorithms import KeyAlgorithm
 

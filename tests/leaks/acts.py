@@ -11,7 +11,7 @@ from tests.cluster.stage import DOMAIN, IDENTITY, Stage, leaf_of
 from tests.cluster.test_authority import ROOT, encoded, given
 from tests.leaks.run import CONSOLE, JSON, Run
 from tests.pki.builders import by_hand
-from troth.pki.keys import generate_key, private_key_pem
+from troth.pki.keys.private import generate_key, private_key_pem
 from troth.planning.owned_objects import secret_ref
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.manifests import dump

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from troth.pki.keys import generate_key
-from troth.pki.private_keys import PrivateKey
+from troth.pki.keys.parsing import PrivateKey
+from troth.pki.keys.private import generate_key
 from troth.resources.algorithms import KeyAlgorithm
 
 WINDOW = 16

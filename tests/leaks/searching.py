@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.leaks import forms
 from troth.documents.webhook_endpoint import DOCUMENT
-from troth.pki.private_keys import PrivateKey
+from troth.pki.keys.parsing import PrivateKey
 from troth.world.observation.broker_secrets import STATE, public_keys
 from troth.world.observation.objects import VIEW, VIEW_STATE, WEBHOOK_KEYS
 

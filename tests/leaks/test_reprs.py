@@ -24,13 +24,13 @@ from tests import builders
 from tests.leaks.searching import Search
 from tests.pki.builders import by_hand
 from troth.cluster.errors import ApiError
-from troth.pki.authorities import load_authority, load_signing_authority
-from troth.pki.bundles import parse_bundle
-from troth.pki.certificates import parse_leaf
-from troth.pki.keys import load_private_key
-from troth.pki.keystores import pkcs12_keystore, pkcs12_truststore
-from troth.pki.pem import read_certificates
-from troth.pki.private_keys import PrivateKey
+from troth.pki.bundles.keystores import pkcs12_keystore, pkcs12_truststore
+from troth.pki.bundles.trust_bundle import parse_bundle
+from troth.pki.certificates.authorities import load_authority, load_signing_authority
+from troth.pki.certificates.leaf import parse_leaf
+from troth.pki.encodings.pem import read_certificates
+from troth.pki.keys.parsing import PrivateKey
+from troth.pki.keys.private import load_private_key
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.rehearsal import Rehearsal
 from troth.resources.references import Ref
@@ -51,7 +51,9 @@ def knowing() -> Search:
 # Objects
 
 PUBLIC = {
-    "troth.pki.authorities.Authority": "certificates, written again from what was parsed",
+    "troth.pki.certificates.authorities.Authority": (
+        "certificates, written again from what was parsed"
+    ),
     "troth.planning.steps.certificates.IssueLeaf": "roots",
     "troth.planning.network.situation.NetworkClaim": "labels of the issuer's pods",
     "troth.planning.network.compiler.Compiled": "the spec of a NetworkPolicy",

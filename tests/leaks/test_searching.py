@@ -23,9 +23,9 @@ from tests import builders
 from tests.leaks.recording import LAST_APPLIED, beside_the_data
 from tests.leaks.searching import Search
 from tests.pki.builders import by_hand
-from troth.pki.keys import generate_key, private_key_pem
-from troth.pki.keystores import keystore_password, pkcs12_keystore
-from troth.pki.private_keys import PrivateKey
+from troth.pki.bundles.keystores import keystore_password, pkcs12_keystore
+from troth.pki.keys.parsing import PrivateKey
+from troth.pki.keys.private import generate_key, private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 from troth.world.facts.objects import MANAGED_BY
 

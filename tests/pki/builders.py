@@ -10,10 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from troth.pki.authorities import SigningAuthority, load_signing_authority
-from troth.pki.issuing import LeafProfile, create_root, issue
-from troth.pki.keys import generate_key, private_key_pem, signature_hash
-from troth.pki.private_keys import PrivateKey
+from troth.pki.certificates.authorities import SigningAuthority, load_signing_authority
+from troth.pki.certificates.issuing import LeafProfile, create_root, issue
+from troth.pki.keys.parsing import PrivateKey
+from troth.pki.keys.private import generate_key, private_key_pem, signature_hash
 from troth.resources.algorithms import KeyAlgorithm
 
 # Truncated to seconds: what a certificate can hold.

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from troth.pki.jwk import key_id, public_jwk
-from troth.pki.spiffe_bundle import SPIFFEBundle, bundle_document, parse_spiffe_bundle
+from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, bundle_document, parse_spiffe_bundle
+from troth.pki.keys.jwk import key_id, public_jwk
 from troth.pki.tokens.signing import TokenSigner
 
 DOMAIN = "prod.shop.example"

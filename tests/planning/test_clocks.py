@@ -12,8 +12,8 @@ from tests.planning.identity.test_rollouts import (
     restarting,
 )
 from tests.workloads import budget, workload
-from troth.pki.issuing import create_root
-from troth.pki.keys import generate_key, private_key_pem
+from troth.pki.certificates.issuing import create_root
+from troth.pki.keys.private import generate_key, private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 
 MINUTE = timedelta(minutes=1)

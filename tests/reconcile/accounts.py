@@ -20,9 +20,9 @@ from tests.reconcile.serving import Running
 from troth.cli import graph
 from troth.cli.grants.report import everything_granted
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
-from troth.pki.keys import algorithm_of
-from troth.pki.pem import public_key
-from troth.pki.spiffe_bundle import parse_bundle_map
+from troth.pki.bundles.spiffe_bundle import parse_bundle_map
+from troth.pki.encodings.pem import public_key
+from troth.pki.keys.private import algorithm_of
 from troth.planning.brokers.finalizer import FINALIZER
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.schema.model import Model

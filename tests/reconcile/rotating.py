@@ -18,8 +18,8 @@ from cryptography import x509
 from tests.pki.builders import NOW
 from tests.reconcile.serving import Crashed, Server
 from troth.documents.secret_keys import LEAF, ROOTS
-from troth.pki.paths import subject_key_id
-from troth.pki.pem import read_certificates
+from troth.pki.certificates.paths import subject_key_id
+from troth.pki.encodings.pem import read_certificates
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
 from troth.resources.references import Ref

@@ -18,8 +18,8 @@ from troth.brokers.admin_secret import LONGEST
 from troth.brokers.connecting import admin_place
 from troth.brokers.errors import AdminRefusedError, BrokerError
 from troth.brokers.protocol import CredentialRequest
-from troth.pki.keys import load_private_key, private_key_pem
-from troth.pki.private_keys import PrivateKey
+from troth.pki.keys.parsing import PrivateKey
+from troth.pki.keys.private import load_private_key, private_key_pem
 from troth.planning.steps.broker_credentials import Turn, TurnCredential
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.brokers.connections import admin_data

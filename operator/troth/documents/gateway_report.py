@@ -11,7 +11,7 @@ from datetime import datetime
 
 from pydantic_core import PydanticCustomError
 
-from troth.pki import strict_json
+from troth.pki.encodings import strict_json
 from troth.resources.schema.scalars import format_time, parse_moment
 
 LABEL = "troth.dev/webhook-report"

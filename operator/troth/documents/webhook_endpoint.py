@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from troth.pki import strict_json
+from troth.pki.encodings import strict_json
 from troth.pki.errors import SPIFFEIDError
 from troth.pki.spiffe import SPIFFEID
 from troth.resources.schema.model import spelled

@@ -15,12 +15,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from troth.issuer.view import View, ViewError, read_view
-from troth.pki import strict_json
+from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, parse_spiffe_bundle
+from troth.pki.encodings import strict_json
 from troth.pki.errors import PKIError
-from troth.pki.jwk import key_fingerprint, key_id, load_public_jwk, public_jwk
-from troth.pki.keys import load_private_key
-from troth.pki.private_keys import LONGEST as LONGEST_KEY
-from troth.pki.spiffe_bundle import SPIFFEBundle, parse_spiffe_bundle
+from troth.pki.keys.jwk import key_fingerprint, key_id, load_public_jwk, public_jwk
+from troth.pki.keys.parsing import LONGEST as LONGEST_KEY
+from troth.pki.keys.private import load_private_key
 from troth.pki.tokens.signing import ALGORITHM, TokenSigner
 
 CURRENT, NEXT, RETIRING = "current.key", "next.key", "retiring.jwk"

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from troth.edge.inbound.asgi import chain_of
 from troth.issuer.errors import Code, OAuthError
 from troth.issuer.grants import Proof
-from troth.pki.certificates import Leaf, parse_leaf
+from troth.pki.certificates.leaf import Leaf, parse_leaf
+from troth.pki.encodings.pem import read_certificates
 from troth.pki.errors import PKIError
-from troth.pki.pem import read_certificates
 from troth.pki.spiffe import SPIFFEID
 
 _REMEMBERED = 4096

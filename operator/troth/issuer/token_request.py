@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from troth.issuer.errors import Code, OAuthError, invalid_request
-from troth.pki import strict_json
+from troth.pki.encodings import strict_json
 from troth.pki.tokens.form import MAX_TOKEN
 from troth.pki.tokens.signing import MAX_TEXT, is_text, parse_scopes
 

@@ -18,7 +18,7 @@ import structlog
 
 from troth.cluster.errors import ApiError
 from troth.issuer.errors import Code, OAuthError, unavailable
-from troth.pki import base64url, strict_json
+from troth.pki.encodings import base64url, strict_json
 from troth.pki.errors import SPIFFEIDError
 from troth.pki.spiffe import spiffe_id
 from troth.pki.tokens.checks import MAX_TIME

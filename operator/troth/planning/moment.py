@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from troth.pki.certificates import BACKDATE
+from troth.pki.certificates.leaf import BACKDATE
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from sandbox.node.workload import Files
-from troth.pki.authorities import load_signing_authority
-from troth.pki.issuing import LeafProfile, issue
-from troth.pki.keys import generate_key, private_key_pem
+from troth.pki.certificates.authorities import load_signing_authority
+from troth.pki.certificates.issuing import LeafProfile, issue
+from troth.pki.keys.private import generate_key, private_key_pem
 from troth.pki.spiffe import SPIFFEID
 from troth.resources.algorithms import KeyAlgorithm
 

@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sandbox.demo.tokens.client import Client
-from troth.pki import base64url
-from troth.pki.keys import load_private_key
-from troth.pki.pem import read_certificates
+from troth.pki.encodings import base64url
+from troth.pki.encodings.pem import read_certificates
+from troth.pki.keys.private import load_private_key
 from troth.pki.tokens.signing import TokenSigner
 
 LIFETIME = timedelta(minutes=2)

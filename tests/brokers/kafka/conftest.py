@@ -7,7 +7,7 @@ import pytest
 from sandbox.brokers.kafka import KafkaServer
 from tests.brokers.kafka.clients import administered
 from troth.brokers.kafka.driver import Kafka
-from troth.pki.authorities import SigningAuthority
+from troth.pki.certificates.authorities import SigningAuthority
 
 
 @pytest.fixture(scope="session")

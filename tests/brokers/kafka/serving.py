@@ -13,8 +13,8 @@ from sandbox import java
 from sandbox.brokers.kafka import Identities, KafkaServer
 from tests.pki.builders import own_root
 from troth.brokers.kafka.principals import mapping_rule
-from troth.pki.authorities import SigningAuthority
-from troth.pki.bundles import bundle_pem
+from troth.pki.bundles.trust_bundle import bundle_pem
+from troth.pki.certificates.authorities import SigningAuthority
 
 PREFIX = "troth-prod-"
 """Prefix of the principals of clients with an identity's certificate."""

@@ -14,11 +14,11 @@ from tests.pki import builders as pki
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.kafka.rules import rules
 from troth.brokers.protocol import Batch
-from troth.pki.authorities import SigningAuthority
-from troth.pki.issuing import issue
-from troth.pki.keys import load_private_key
-from troth.pki.pem import read_certificates
-from troth.pki.subjects import Subject
+from troth.pki.certificates.authorities import SigningAuthority
+from troth.pki.certificates.issuing import issue
+from troth.pki.certificates.subjects import Subject
+from troth.pki.encodings.pem import read_certificates
+from troth.pki.keys.private import load_private_key
 from troth.trust.grants import Action, Grant, Topic
 
 

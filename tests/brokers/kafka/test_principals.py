@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.messaging import broker
 from troth.brokers.kafka.principals import mapping_rule
-from troth.pki.subjects import Subject
+from troth.pki.certificates.subjects import Subject
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.topics.candidate import principal_of

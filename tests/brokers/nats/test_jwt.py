@@ -19,7 +19,7 @@ from troth.brokers.nats.jwt import (
     raw_public_key,
     read_creds,
 )
-from troth.pki import base64url
+from troth.pki.encodings import base64url
 
 OPERATOR = Key.generate(Kind.OPERATOR)
 ACCOUNT = Key.generate(Kind.ACCOUNT)

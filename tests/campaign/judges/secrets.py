@@ -18,7 +18,7 @@ from tests.campaign.judges.declared import (
 )
 from tests.oracle import Place as Identity
 from troth.documents.secret_keys import KEY, LEAF
-from troth.pki.keys import load_private_key, same_key
+from troth.pki.keys.private import load_private_key, same_key
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import parse_duration

@@ -17,8 +17,8 @@ from tests.builders import Manifest
 from tests.campaign.judges.declared import View
 from tests.networkpolicy import selects
 from tests.oracle import Place as Identity
-from troth.pki.jwk import public_jwk
-from troth.pki.keys import load_private_key
+from troth.pki.keys.jwk import public_jwk
+from troth.pki.keys.private import load_private_key
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.world.observation import objects as observe

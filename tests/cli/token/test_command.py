@@ -29,8 +29,8 @@ from tests.pki import builders as pki
 from troth.cli.main import app
 from troth.cli.quoting import quoted, without_tokens
 from troth.cli.token.decode import DEEPEST, take_apart
-from troth.pki.issuing import LeafProfile, issue
-from troth.pki.pem import read_certificates
+from troth.pki.certificates.issuing import LeafProfile, issue
+from troth.pki.encodings.pem import read_certificates
 from troth.resources.manifests import FaultyManifests
 
 Made = Callable[[], str]

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, p
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tests.cluster.person import Manifest
-from troth.pki.jwk import key_fingerprint, public_jwk
+from troth.pki.keys.jwk import key_fingerprint, public_jwk
 from troth.world.observation.broker_secrets import digest
 from troth.world.observation.objects import (
     BUNDLE,

@@ -31,8 +31,8 @@ from troth.edge.inbound.guard import Guard
 from troth.edge.inbound.presented import Stripping
 from troth.edge.inbound.refusal import Refusal
 from troth.edge.outbound.transactions import current_token
-from troth.pki import base64url
-from troth.pki.jwk import key_id, public_jwk
+from troth.pki.encodings import base64url
+from troth.pki.keys.jwk import key_id, public_jwk
 from troth.pki.tokens.webhook import Signer, VerifiedDelivery
 
 GATEWAY = f"spiffe://{DOMAIN}/ns/troth-gateway/sa/troth-gateway"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from troth.edge.inbound.forwarded import Forwarded, parse_forwarded
-from troth.pki import base64url
+from troth.pki.encodings import base64url
 
 CLIENT = "spiffe://prod.shop.example/ns/shop/sa/checkout"
 OTHER = "spiffe://prod.shop.example/ns/shop/sa/admin"

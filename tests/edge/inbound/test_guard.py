@@ -44,10 +44,10 @@ from troth.edge.inbound.caller import Caller
 from troth.edge.inbound.guard import Guard
 from troth.edge.inbound.presented import Stripping
 from troth.edge.inbound.refusal import Refusal
-from troth.pki import base64url
-from troth.pki.issuing import LeafProfile, issue
-from troth.pki.keys import private_key_pem
-from troth.pki.pem import read_certificates
+from troth.pki.certificates.issuing import LeafProfile, issue
+from troth.pki.encodings import base64url
+from troth.pki.encodings.pem import read_certificates
+from troth.pki.keys.private import private_key_pem
 from troth.pki.tokens.checks import AccessToken, verify_access_token
 
 HERE = known(CHECKOUT)

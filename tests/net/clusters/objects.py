@@ -14,8 +14,8 @@ from tests.net.clusters.universe import (
 )
 from tests.net.stage import OWN, Manifest, Stage
 from troth.documents.gateway_report import LABEL, member
-from troth.pki.issuing import create_root
-from troth.pki.keys import generate_key, private_key_pem
+from troth.pki.certificates.issuing import create_root
+from troth.pki.keys.private import generate_key, private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.world.observation.webhook_secrets import GIVEN_LABEL

@@ -42,7 +42,7 @@ from tests.pki.forging import (
     transaction_token,
     without,
 )
-from troth.pki.jwk import public_jwk
+from troth.pki.keys.jwk import public_jwk
 from troth.pki.tokens.checks import TokenError, verify_access_token, verify_transaction_token
 
 GOOD = access_token()

@@ -38,7 +38,7 @@ from tests.pki.forging import (
     transaction_token,
 )
 from troth.pki.errors import IssuingError, KeyMaterialError
-from troth.pki.jwk import public_jwk
+from troth.pki.keys.jwk import public_jwk
 from troth.pki.tokens.checks import (
     AccessToken,
     TokenError,

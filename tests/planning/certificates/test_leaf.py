@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tests import builders
 from tests.builders import DAY, HOUR, NOW, Cluster, Manifest, identity, key_of, service, shop
 from tests.pki import builders as pki
-from troth.pki.certificates import Leaf, renewal_due, renewal_spread
-from troth.pki.issuing import LeafProfile
-from troth.pki.subjects import Subject
+from troth.pki.certificates.issuing import LeafProfile
+from troth.pki.certificates.leaf import Leaf, renewal_due, renewal_spread
+from troth.pki.certificates.subjects import Subject
 from troth.planning.certificates.leaf import CHECKS, LeafCandidate, why_issue
 from troth.planning.steps.certificates import IssueLeaf
 from troth.resources.algorithms import KeyAlgorithm

@@ -26,8 +26,8 @@ from tests.builders import (
     shop,
 )
 from tests.workloads import budget, rolled, workload
-from troth.pki.authorities import Authority
-from troth.pki.certificates import renewal_spread, short
+from troth.pki.certificates.authorities import Authority
+from troth.pki.certificates.leaf import renewal_spread, short
 from troth.planning.identity.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.objects import Restart

@@ -22,7 +22,7 @@ from tests.builders import (
     namespace,
     tokens_secret,
 )
-from troth.pki.spiffe_bundle import parse_spiffe_bundle
+from troth.pki.bundles.spiffe_bundle import parse_spiffe_bundle
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer

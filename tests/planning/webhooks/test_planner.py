@@ -9,7 +9,7 @@ import pytest
 from tests import builders
 from tests.builders import DAY, NOW, Cluster, Manifest, stamp
 from tests.changing import changed
-from tests.pki.large_keys import large_key, pem
+from tests.pki.keys.large_keys import large_key, pem
 from tests.webhook_builders import (
     BASES,
     INBOUND,

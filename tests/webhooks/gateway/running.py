@@ -24,7 +24,7 @@ from tests.patience import PATIENCE
 from tests.webhooks.gateway.attacks.scene import port_of
 from tests.webhooks.gateway.attacks.scene import serving as listening
 from troth.edge.identity.files import Identity
-from troth.pki.jwk import key_id
+from troth.pki.keys.jwk import key_id
 from troth.pki.tokens.webhook import Signer, WebhookToken, verify_webhook_token
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.certificates import Certificates

@@ -20,7 +20,7 @@ from tests.edge.loopback import Reply, Seen, Server, serving
 from tests.pki.builders import Made, by_hand
 from tests.webhooks.gateway.running import compiled, endpoint, standing, target
 from tests.webhooks.gateway.test_app import told
-from troth.pki.keys import generate_key
+from troth.pki.keys.private import generate_key
 from troth.resources.algorithms import KeyAlgorithm
 from troth.webhooks.gateway import certificates
 from troth.webhooks.gateway.certificates import (

@@ -47,8 +47,8 @@ from troth.edge.identity.files import Identity
 from troth.edge.inbound.asgi import TrothMiddleware
 from troth.edge.inbound.caller import Caller
 from troth.edge.inbound.delivery import Delivery
-from troth.pki import base64url
-from troth.pki.jwk import key_id, public_jwk
+from troth.pki.encodings import base64url
+from troth.pki.keys.jwk import key_id, public_jwk
 
 PORT = "webhooks"
 

@@ -8,9 +8,9 @@ from troth.brokers.admin_secret import AdminSecret
 from troth.brokers.errors import AdminRefusedError
 from troth.brokers.kafka.credentials import BOOTSTRAP_SERVERS
 from troth.documents.secret_keys import KEY, LEAF
+from troth.pki.encodings.pem import read_certificates, write_certificates
 from troth.pki.errors import PKIError
-from troth.pki.keys import load_private_key, private_key_pem, same_key
-from troth.pki.pem import read_certificates, write_certificates
+from troth.pki.keys.private import load_private_key, private_key_pem, same_key
 from troth.resources.messaging.brokers.description import Servers
 
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256")

@@ -4,7 +4,8 @@
 def mapping_rule(principal_prefix: str) -> str:
     """Return the `ssl.principal.mapping.rules` that map an identity's subject to its principal.
 
-    The rule maps `troth.pki.subjects.Subject` to `troth.trust.topics.candidate.principal_of`.
+    The rule maps `troth.pki.certificates.subjects.Subject` to
+    `troth.trust.topics.candidate.principal_of`.
 
     Use it on a separate listener that trusts only the roots of one trust domain, because any
     trusted CA could issue such a subject. Kafka matches a rule against the whole subject and

@@ -19,7 +19,7 @@ import nkeys
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from troth.pki import base64url, strict_json
+from troth.pki.encodings import base64url, strict_json
 
 MAX_JWT = 1024 * 1024
 """Maximum characters of a JWT that the server decodes (nats-io/jwt, `MaxTokenSize`)."""

@@ -8,8 +8,8 @@ from typing import Literal
 
 from troth.documents.secret_keys import ROOTS
 from troth.documents.webhook_endpoint import EndpointError, parse_endpoint
-from troth.pki.bundles import parse_bundle
-from troth.pki.certificates import short
+from troth.pki.bundles.trust_bundle import parse_bundle
+from troth.pki.certificates.leaf import short
 from troth.pki.errors import PKIError
 from troth.planning.identity.document import VERSION
 from troth.reconcile.rehearsal import Place

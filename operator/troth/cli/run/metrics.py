@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from troth.cli.run.broker_metrics import PLACE, broker_metrics
-from troth.pki.certificates import short
+from troth.pki.certificates.leaf import short
 from troth.reconcile.loop.informers import selections
 from troth.reconcile.loop.instrumentation import BrokerChange, Instrumentation
 from troth.reconcile.operator import Operator

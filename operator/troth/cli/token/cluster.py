@@ -5,8 +5,8 @@ from pathlib import Path
 
 from troth.cli.inputs.access import PersonalServer, connected, home
 from troth.cluster.api import Selection
+from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, parse_bundle_map
 from troth.pki.errors import PKIError
-from troth.pki.spiffe_bundle import SPIFFEBundle, parse_bundle_map
 from troth.planning.trust_domain.issuers import issuer_url
 from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
 from troth.world.world import World

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from troth.cli.checks import Check, Outcome
-from troth.pki import base64url
-from troth.pki.certificates import parse_leaf
+from troth.pki.certificates.leaf import parse_leaf
+from troth.pki.encodings import base64url
 from troth.pki.tokens.checks import AccessToken, holder_problem
 
 HOLDER = "holder"

@@ -10,10 +10,10 @@ from troth.cli.quoting import quoted
 from troth.cli.status.track import length, since, until
 from troth.cli.token.holder import Holder, check_holder
 from troth.cli.token.warnings import moment
+from troth.pki.bundles.spiffe_bundle import SPIFFEBundle
 from troth.pki.errors import KeyMaterialError, SPIFFEIDError
-from troth.pki.jwk import key_fingerprint
+from troth.pki.keys.jwk import key_fingerprint
 from troth.pki.spiffe import SPIFFEID
-from troth.pki.spiffe_bundle import SPIFFEBundle
 from troth.pki.tokens.checks import (
     CHECKS,
     AccessToken,

@@ -19,7 +19,7 @@ from cryptography import x509
 from troth.edge.identity.files import Identity
 from troth.edge.identity.peer_chain import presented_chain
 from troth.edge.inbound.asgi import Application, Receive, Scope, Send
-from troth.pki.pem import UNREADABLE
+from troth.pki.encodings.pem import UNREADABLE
 
 _VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 _IMPLEMENTATIONS = {

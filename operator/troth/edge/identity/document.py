@@ -12,9 +12,9 @@ from typing import Annotated, Literal, Self
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from troth.pki import strict_json
+from troth.pki.encodings import strict_json
 from troth.pki.errors import SPIFFEIDError
-from troth.pki.jwk import key_id, load_public_jwk
+from troth.pki.keys.jwk import key_id, load_public_jwk
 from troth.pki.spiffe import SPIFFEID
 from troth.pki.tokens.signing import parse_scopes
 from troth.resources.messaging.broker_type import BrokerType

@@ -20,12 +20,12 @@ from troth.edge.identity.document import DocumentError, parse_document
 from troth.edge.identity.file_stat import Look, look_at
 from troth.edge.identity.snapshot import IdentityError, Snapshot
 from troth.edge.inbound.server_tls import following
-from troth.pki.certificates import parse_leaf
+from troth.pki.bundles.spiffe_bundle import parse_bundle_map
+from troth.pki.certificates.leaf import parse_leaf
+from troth.pki.encodings.pem import read_certificates, write_certificates
 from troth.pki.errors import PKIError
-from troth.pki.keys import load_private_key, same_key
-from troth.pki.pem import read_certificates, write_certificates
+from troth.pki.keys.private import load_private_key, same_key
 from troth.pki.spiffe import SPIFFEID
-from troth.pki.spiffe_bundle import parse_bundle_map
 from troth.pki.tokens.signing import certificate_thumbprint
 
 __all__ = ["BUNDLE", "IDENTITY", "Identity", "IdentityError", "Snapshot"]

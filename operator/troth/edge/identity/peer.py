@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from troth.edge.identity.snapshot import Snapshot
 from troth.edge.inbound.refusal import RefusedError
-from troth.pki import paths
-from troth.pki.certificates import parse_leaf
+from troth.pki.certificates import paths
+from troth.pki.certificates.leaf import parse_leaf
+from troth.pki.encodings.pem import read_certificates
 from troth.pki.errors import PKIError
-from troth.pki.pem import read_certificates
 from troth.pki.spiffe import SPIFFEID
 from troth.pki.tokens.signing import certificate_thumbprint
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from troth.edge.identity.document import Document
-from troth.pki.spiffe_bundle import SPIFFEBundle
+from troth.pki.bundles.spiffe_bundle import SPIFFEBundle
 
 
 class IdentityError(Exception):

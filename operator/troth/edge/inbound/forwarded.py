@@ -8,7 +8,7 @@ needed. The peer itself has written the last element. Pure and strict: ambiguous
 import re
 from dataclasses import dataclass
 
-from troth.pki import base64url
+from troth.pki.encodings import base64url
 from troth.pki.errors import SPIFFEIDError
 from troth.pki.spiffe import SPIFFEID
 

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from troth.edge.identity.files import Identity
 from troth.edge.identity.snapshot import Snapshot
 from troth.edge.outbound.servers import Expected, client_context
+from troth.pki.encodings.pem import read_certificates
 from troth.pki.errors import PKIError
-from troth.pki.pem import read_certificates
 from troth.pki.tokens.signing import MAX_LIFETIME, certificate_thumbprint
 
 C = TypeVar("C")

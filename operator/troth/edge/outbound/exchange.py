@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from troth.pki import strict_json
+from troth.pki.encodings import strict_json
 from troth.pki.tokens.form import MAX_TOKEN
 from troth.pki.tokens.signing import MAX_LIFETIME, parse_scopes
 

@@ -12,9 +12,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from troth.pki.bundles.spiffe_bundle import SPIFFEBundle
 from troth.pki.errors import SPIFFEIDError
 from troth.pki.spiffe import SPIFFEID
-from troth.pki.spiffe_bundle import SPIFFEBundle
 from troth.pki.tokens.form import (
     ACCESS,
     MALFORMED,

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from troth.pki import base64url, strict_json
+from troth.pki.encodings import base64url, strict_json
 from troth.pki.errors import PKIError
 from troth.pki.tokens.signing import ALGORITHM, ES256, TOKEN_TYPE, TRANSACTION_TYPE
 

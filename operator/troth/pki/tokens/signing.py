@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from pydantic_core import to_json
 
-from troth.pki import base64url
+from troth.pki.encodings import base64url
 from troth.pki.errors import IssuingError
-from troth.pki.jwk import key_id
+from troth.pki.keys.jwk import key_id
 
 ALGORITHM = "ES256"
 ES256 = ec.ECDSA(SHA256())

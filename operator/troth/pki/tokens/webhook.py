@@ -15,7 +15,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from troth.pki import base64url
+from troth.pki.encodings import base64url
 from troth.pki.errors import IssuingError
 from troth.pki.tokens.checks import check_times, read_texts, read_transaction
 from troth.pki.tokens.form import (

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from functools import lru_cache
 
-from troth.pki.authorities import Authority
-from troth.pki.bundles import bundle_pem, parse_bundle
+from troth.pki.bundles.trust_bundle import bundle_pem, parse_bundle
+from troth.pki.certificates.authorities import Authority
 from troth.pki.errors import PKIError
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.index.authorities import is_confined

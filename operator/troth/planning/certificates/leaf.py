@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from troth.documents.secret_keys import ROOTS
-from troth.pki.authorities import Authority
-from troth.pki.certificates import Leaf, renewal_due, renewal_spread
-from troth.pki.issuing import LeafProfile
+from troth.pki.certificates.authorities import Authority
+from troth.pki.certificates.issuing import LeafProfile
+from troth.pki.certificates.leaf import Leaf, renewal_due, renewal_spread
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.rotation.spec import CredentialRotation

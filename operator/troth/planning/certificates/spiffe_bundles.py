@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from troth.pki.bundles.spiffe_bundle import bundle_document, bundle_map_document, parse_bundle_map
 from troth.pki.errors import PKIError
-from troth.pki.spiffe_bundle import bundle_document, bundle_map_document, parse_bundle_map
 from troth.planning.certificates.anchors import confined, federated
 from troth.planning.owned_objects import is_child
 from troth.resources.trust_domain.spec import TrustDomain

@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from troth.documents.secret_keys import ROOTS
-from troth.pki.authorities import Authority
-from troth.pki.issuing import LeafProfile
+from troth.pki.certificates.authorities import Authority
+from troth.pki.certificates.issuing import LeafProfile
+from troth.pki.certificates.subjects import Subject
 from troth.pki.spiffe import spiffe_id
-from troth.pki.subjects import Subject
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.certificates.leaf import LeafCandidate, why_issue

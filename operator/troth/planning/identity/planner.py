@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from troth.pki.certificates import Leaf, short
+from troth.pki.certificates.leaf import Leaf, short
 from troth.pki.spiffe import spiffe_id
 from troth.planning import faults
 from troth.planning import status as verdicts

@@ -6,7 +6,7 @@ Troth restarts one workload at a time, in the way of `kubectl rollout restart`.
 from dataclasses import dataclass
 from datetime import timedelta
 
-from troth.pki.certificates import renewal_spread, short
+from troth.pki.certificates.leaf import renewal_spread, short
 from troth.planning import status as verdicts
 from troth.planning.identity.rollouts import ENABLE, Lack, evidence_of, lack_of, restartable
 from troth.planning.identity.view import View, refused

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from troth.documents.secret_keys import ROOTS
-from troth.pki.authorities import Authority
-from troth.pki.certificates import short
+from troth.pki.certificates.authorities import Authority
+from troth.pki.certificates.leaf import short
 from troth.planning.certificates.anchors import bundle_text, roots_in, trusting
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child, secret_ref

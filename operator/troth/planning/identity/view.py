@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from troth.pki.certificates import Leaf, renewal_spread
+from troth.pki.certificates.leaf import Leaf, renewal_spread
 from troth.pki.spiffe import spiffe_id
 from troth.planning import faults
 from troth.planning import status as verdicts

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from troth.pki import base64url
+from troth.pki.encodings import base64url
 from troth.planning.network.external_peers import NAMESPACE_NAME, pods_in, selector
 from troth.planning.network.rules import Pair, Rule, listed, pair_of
 from troth.resources.identity.spec import Protocol

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from troth.pki.certificates import Leaf
+from troth.pki.certificates.leaf import Leaf
 from troth.planning import status as verdicts
 from troth.planning.brokers.admin_rotation import plan_admin
 from troth.planning.brokers.credentials import CredentialState, plan_broker_credentials

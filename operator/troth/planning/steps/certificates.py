@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from troth.pki.issuing import LeafProfile
+from troth.pki.certificates.issuing import LeafProfile
 from troth.planning.steps.step import ManifestStep
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from troth.documents.secret_keys import ROOTS
-from troth.pki.authorities import Authority
-from troth.pki.certificates import short
+from troth.pki.certificates.authorities import Authority
+from troth.pki.certificates.leaf import short
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.moment import Moment

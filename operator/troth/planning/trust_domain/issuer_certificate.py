@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from troth.documents.secret_keys import ROOTS
-from troth.pki.authorities import Authority
-from troth.pki.issuing import LeafProfile
+from troth.pki.certificates.authorities import Authority
+from troth.pki.certificates.issuing import LeafProfile
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.certificates.leaf import LeafCandidate, leaf_due, why_issue

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from troth.documents.secret_keys import ROOTS
-from troth.pki.certificates import short
+from troth.pki.certificates.leaf import short
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, federated, trusted_anchors
 from troth.planning.certificates.spiffe_bundles import bundle_files

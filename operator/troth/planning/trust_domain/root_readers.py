@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from troth.documents.secret_keys import ROOTS
-from troth.pki.authorities import Authority
+from troth.pki.certificates.authorities import Authority
 from troth.planning.certificates.anchors import roots_in, trusting
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import secret_ref

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
-from troth.pki.authorities import Authority
-from troth.pki.certificates import BACKDATE, short
+from troth.pki.certificates.authorities import Authority
+from troth.pki.certificates.leaf import BACKDATE, short
 from troth.planning.certificates.anchors import bundle_text, roots_in, trusting
 from troth.planning.identity.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
 from troth.planning.moment import Moment

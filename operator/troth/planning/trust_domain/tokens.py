@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from troth.pki.certificates import short
+from troth.pki.certificates.leaf import short
 from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
 from troth.planning import status as verdicts
 from troth.planning.certificates.spiffe_bundles import bundle_file

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from troth.documents.webhook_endpoint import Target
+from troth.pki.encodings.pem import read_certificates
 from troth.pki.errors import PKIError
-from troth.pki.pem import read_certificates
 from troth.pki.spiffe import spiffe_id
 from troth.planning.webhooks.document import current_target, signing_of
 from troth.planning.webhooks.owned_secrets import in_the_way

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from troth.pki.authorities import SigningAuthority
+from troth.pki.certificates.authorities import SigningAuthority
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.apply.writer import TryAgain, Writer, Writes
 from troth.reconcile.loop.clock import Clock

@@ -7,11 +7,11 @@ from datetime import datetime
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
-from troth.pki.authorities import SigningAuthority
-from troth.pki.issuing import create_root, issue
-from troth.pki.keys import generate_key, private_key_pem
-from troth.pki.keystores import keystore_password, pkcs12_keystore, pkcs12_truststore
-from troth.pki.pem import write_certificates
+from troth.pki.bundles.keystores import keystore_password, pkcs12_keystore, pkcs12_truststore
+from troth.pki.certificates.authorities import SigningAuthority
+from troth.pki.certificates.issuing import create_root, issue
+from troth.pki.encodings.pem import write_certificates
+from troth.pki.keys.private import generate_key, private_key_pem
 from troth.planning.steps.authorities import AdoptAuthority, CreateRoot, PrepareRoot
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.signing_keys import (

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from troth.brokers.errors import BrokerError
 from troth.brokers.protocol import Credential, Login
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
-from troth.pki.authorities import SigningAuthority, load_signing_authority
-from troth.pki.pem import MAX_CHAIN_BYTES
-from troth.pki.private_keys import LONGEST as LONGEST_KEY
+from troth.pki.certificates.authorities import SigningAuthority, load_signing_authority
+from troth.pki.encodings.pem import MAX_CHAIN_BYTES
+from troth.pki.keys.parsing import LONGEST as LONGEST_KEY
 from troth.planning.steps.broker_credentials import TurnCredential
 from troth.reconcile.apply.credential_turns import login, material, secrets_of
 from troth.resources.messaging.broker_type import BrokerType

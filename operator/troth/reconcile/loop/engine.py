@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from troth.cluster.errors import ApiError
-from troth.pki.certificates import short
+from troth.pki.certificates.leaf import short
 from troth.pki.errors import PKIError
 from troth.planning.faults import failed_plan
 from troth.planning.plan import Plan

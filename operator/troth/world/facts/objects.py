@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from troth.pki import base64url
-from troth.pki.authorities import Authority
-from troth.pki.certificates import Leaf
+from troth.pki.certificates.authorities import Authority
+from troth.pki.certificates.leaf import Leaf
+from troth.pki.encodings import base64url
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
 from troth.world.facts.webhook_listed import Listed

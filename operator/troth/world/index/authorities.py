@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from troth.pki.authorities import Authority
+from troth.pki.certificates.authorities import Authority
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import AuthoritySecret, Fault, KnownAuthority

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from troth.brokers import registry
 from troth.brokers.protocol import CredentialRequest
 from troth.documents.secret_keys import ROOTS
-from troth.pki import strict_json
+from troth.pki.encodings import strict_json
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time, parse_moment
 from troth.trust.grants import Slot

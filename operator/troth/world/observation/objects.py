@@ -8,10 +8,10 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
-from troth.pki.authorities import Authority, load_authority
-from troth.pki.certificates import Leaf, parse_leaf
+from troth.pki.certificates.authorities import Authority, load_authority
+from troth.pki.certificates.leaf import Leaf, parse_leaf
+from troth.pki.encodings.pem import MAX_CHAIN_BYTES
 from troth.pki.errors import PKIError
-from troth.pki.pem import MAX_CHAIN_BYTES
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import parse_moment
 from troth.world.facts.objects import (

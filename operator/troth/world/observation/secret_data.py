@@ -8,10 +8,10 @@ import base64
 import binascii
 from collections.abc import Iterator, Mapping
 
+from troth.pki.encodings.pem import MAX_CHAIN_BYTES, read_certificates
 from troth.pki.errors import PKIError
-from troth.pki.keys import load_private_key, same_key
-from troth.pki.pem import MAX_CHAIN_BYTES, read_certificates
-from troth.pki.private_keys import LONGEST as LONGEST_KEY
+from troth.pki.keys.parsing import LONGEST as LONGEST_KEY
+from troth.pki.keys.private import load_private_key, same_key
 from troth.world.facts.objects import Fault, Manifest
 
 MOST_ENTRIES = 32

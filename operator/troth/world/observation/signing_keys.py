@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from pydantic_core import PydanticCustomError
 
 from troth.pki.errors import PKIError
-from troth.pki.jwk import load_public_jwk, public_jwk
-from troth.pki.keys import load_private_key
-from troth.pki.private_keys import LONGEST as LONGEST_KEY
+from troth.pki.keys.jwk import load_public_jwk, public_jwk
+from troth.pki.keys.parsing import LONGEST as LONGEST_KEY
+from troth.pki.keys.private import load_private_key
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import parse_moment
 from troth.world.facts.objects import Fault, TokenKey

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from pydantic_core import PydanticCustomError
 
-from troth.pki import strict_json
+from troth.pki.encodings import strict_json
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time, parse_moment
 from troth.resources.webhooks.schemes import SchemeName

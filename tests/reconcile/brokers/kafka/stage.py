@@ -18,8 +18,8 @@ from tests.pki.builders import Made
 from tests.reconcile.brokers.at_work import EVERY, MAIN, Working, secret, working
 from tests.reconcile.serving import Server
 from troth.brokers.kafka.acls import EVERYTHING
-from troth.pki.keys import load_private_key
-from troth.pki.pem import read_certificates
+from troth.pki.encodings.pem import read_certificates
+from troth.pki.keys.private import load_private_key
 from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest as Stored

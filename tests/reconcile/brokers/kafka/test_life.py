@@ -20,8 +20,8 @@ from tests.reconcile.brokers.kafka.stage import (
     publishes,
     publishes_at_last,
 )
-from troth.pki.authorities import SigningAuthority
-from troth.pki.keys import private_key_pem
+from troth.pki.certificates.authorities import SigningAuthority
+from troth.pki.keys.private import private_key_pem
 from troth.resources.references import Ref
 from troth.world.index.brokers import credential_ref
 

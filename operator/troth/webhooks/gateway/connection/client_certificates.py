@@ -14,10 +14,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from troth.documents.webhook_endpoint import ClientCertificate, EndpointError
-from troth.pki import paths
-from troth.pki.constraints import NameConstraints
+from troth.pki.certificates import paths
+from troth.pki.certificates.constraints import NameConstraints
+from troth.pki.encodings.pem import extension, read_certificates
 from troth.pki.errors import PKIError
-from troth.pki.pem import extension, read_certificates
 
 _DEEPEST = 4
 _KEPT = 64

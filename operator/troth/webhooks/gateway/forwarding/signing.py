@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from troth.documents.webhook_endpoint import EndpointError
 from troth.pki.errors import PKIError
-from troth.pki.keys import load_private_key
+from troth.pki.keys.private import load_private_key
 from troth.pki.tokens.webhook import Signer
 
 ACTIVE = "key.pem"

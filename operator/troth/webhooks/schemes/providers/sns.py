@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from troth.pki import strict_json
+from troth.pki.encodings import strict_json
+from troth.pki.encodings.pem import public_key, read_certificates
 from troth.pki.errors import CertificateError
-from troth.pki.pem import public_key, read_certificates
 from troth.webhooks.schemes.asymmetric import (
     RSA_PKCS1,
     RSA_SHA1,

@@ -15,12 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from troth.pki import base64url, strict_json
-from troth.pki.bundles import distinct
+from troth.pki.bundles.trust_bundle import distinct
+from troth.pki.encodings import base64url, strict_json
+from troth.pki.encodings.pem import UNREADABLE, public_key, write_certificates
 from troth.pki.errors import CertificateError, KeyMaterialError
-from troth.pki.jwk import load_public_jwk, public_jwk
-from troth.pki.keys import PublicKey, algorithm_of
-from troth.pki.pem import UNREADABLE, public_key, write_certificates
+from troth.pki.keys.jwk import load_public_jwk, public_jwk
+from troth.pki.keys.private import PublicKey, algorithm_of
 from troth.pki.spiffe import check_trust_domain
 
 REFRESH_HINT = 60

@@ -8,18 +8,18 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.pki.builders import DOMAIN, key, leaf, own_root
-from tests.pki.large_keys import EXPONENT, large_key, numbers, pem
-from troth.pki.authorities import load_authority
-from troth.pki.certificates import parse_leaf
+from tests.pki.keys.large_keys import EXPONENT, large_key, numbers, pem
+from troth.pki.certificates.authorities import load_authority
+from troth.pki.certificates.leaf import parse_leaf
+from troth.pki.encodings.pem import MAX_CHAIN_BYTES
 from troth.pki.errors import CertificateError, KeyMaterialError
-from troth.pki.keys import load_private_key
-from troth.pki.pem import MAX_CHAIN_BYTES
-from troth.pki.private_keys import (
+from troth.pki.keys.parsing import (
     LONGEST,
     UnreadableKeyError,
     UnsupportedKeyError,
     parse_private_key,
 )
+from troth.pki.keys.private import load_private_key
 from troth.resources.algorithms import KeyAlgorithm
 
 SIZES = frozenset({2048})

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from cryptography import x509
 
-from troth.pki.pem import fingerprint, read_certificates, write_certificates
+from troth.pki.encodings.pem import fingerprint, read_certificates, write_certificates
 
 
 def bundle_pem(anchors: Iterable[bytes]) -> str:

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from troth.pki.bundles import distinct
-from troth.pki.certificates import short
+from troth.pki.bundles.trust_bundle import distinct
+from troth.pki.certificates.leaf import short
+from troth.pki.encodings.pem import UNREADABLE, fingerprint, public_key, read_certificates
 from troth.pki.errors import CertificateError, KeyMaterialError, PKIError
-from troth.pki.keys import same_key
-from troth.pki.pem import UNREADABLE, fingerprint, public_key, read_certificates
-from troth.pki.private_keys import PrivateKey
+from troth.pki.keys.parsing import PrivateKey
+from troth.pki.keys.private import same_key
 
 _ALIAS = b"troth"
 _PASSWORD_BYTES = 32

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.pki.builders import by_hand, key
 from troth.pki.errors import KeyMaterialError
-from troth.pki.keys import algorithm_of, load_private_key, private_key_pem, same_key
+from troth.pki.keys.private import algorithm_of, load_private_key, private_key_pem, same_key
 from troth.resources.algorithms import KeyAlgorithm
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", KeyAlgorithm)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from troth.pki import base64url, strict_json
+from troth.pki.encodings import base64url, strict_json
 
 
 @given(st.binary())

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey
 
-from troth.pki import base64url
+from troth.pki.encodings import base64url
 from troth.pki.errors import KeyMaterialError
-from troth.pki.jwk import key_fingerprint, key_id, load_public_jwk, public_jwk
+from troth.pki.keys.jwk import key_fingerprint, key_id, load_public_jwk, public_jwk
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 JWK = public_jwk(KEY.public_key())

@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from troth.pki.encodings.pem import public_key
 from troth.pki.errors import KeyMaterialError
-from troth.pki.pem import public_key
-from troth.pki.private_keys import (
+from troth.pki.keys.parsing import (
     LONGEST,
     EncryptedKeyError,
     PrivateKey,
@@ -55,7 +55,7 @@ def load_private_key(pem: bytes) -> PrivateKey:
 
     Certificate controllers write PKCS#8, `EC PRIVATE KEY` or `RSA PRIVATE KEY` blocks. Raises
     `KeyMaterialError`, which never quotes the input: it may be a key that was pasted wrongly. RSA
-    primes are not tested (see `troth.pki.private_keys`).
+    primes are not tested (see `troth.pki.keys.parsing`).
     """
     if len(pem) > LONGEST:
         raise KeyMaterialError(

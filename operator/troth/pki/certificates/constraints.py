@@ -7,7 +7,7 @@ from typing import Self
 
 from cryptography import x509
 
-from troth.pki.pem import extension
+from troth.pki.encodings.pem import extension
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,12 @@ from tests.pki.builders import (
     profile,
     uri,
 )
-from troth.pki.authorities import load_authority
-from troth.pki.certificates import BACKDATE
+from troth.pki.certificates.authorities import load_authority
+from troth.pki.certificates.issuing import LeafProfile, create_root, issue
+from troth.pki.certificates.leaf import BACKDATE
+from troth.pki.certificates.subjects import Subject
+from troth.pki.encodings.pem import read_certificates
 from troth.pki.errors import IssuingError, SPIFFEIDError
-from troth.pki.issuing import LeafProfile, create_root, issue
-from troth.pki.pem import read_certificates
-from troth.pki.subjects import Subject
 from troth.resources.algorithms import KeyAlgorithm
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)

@@ -6,9 +6,15 @@ from hashlib import sha256
 
 from cryptography import x509
 
+from troth.pki.encodings.pem import (
+    MAX_CHAIN_BYTES,
+    extension,
+    fingerprint,
+    public_key,
+    read_certificates,
+)
 from troth.pki.errors import CertificateError
-from troth.pki.keys import algorithm_of
-from troth.pki.pem import MAX_CHAIN_BYTES, extension, fingerprint, public_key, read_certificates
+from troth.pki.keys.private import algorithm_of
 from troth.pki.spiffe import SPIFFEID
 from troth.resources.algorithms import KeyAlgorithm
 

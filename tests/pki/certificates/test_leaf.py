@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from tests.pki import builders
 from tests.pki.builders import DAY, NOW, PAYMENTS, by_hand, key, leaf, own_root, profile, uri
-from troth.pki.certificates import BACKDATE, parse_leaf, renewal_due, renewal_spread, short
+from troth.pki.certificates.issuing import issue
+from troth.pki.certificates.leaf import BACKDATE, parse_leaf, renewal_due, renewal_spread, short
+from troth.pki.certificates.subjects import Subject
+from troth.pki.encodings.pem import fingerprint, read_certificates
 from troth.pki.errors import PKIError
-from troth.pki.issuing import issue
-from troth.pki.keys import private_key_pem
-from troth.pki.pem import fingerprint, read_certificates
-from troth.pki.subjects import Subject
+from troth.pki.keys.private import private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 
 

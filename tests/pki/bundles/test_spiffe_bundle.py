@@ -9,14 +9,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.pki.builders import by_hand
-from troth.pki.errors import PKIError
-from troth.pki.jwk import public_jwk
-from troth.pki.spiffe_bundle import (
+from troth.pki.bundles.spiffe_bundle import (
     bundle_document,
     bundle_map_document,
     parse_bundle_map,
     parse_spiffe_bundle,
 )
+from troth.pki.errors import PKIError
+from troth.pki.keys.jwk import public_jwk
 from troth.resources.algorithms import KeyAlgorithm
 
 DOMAIN = "prod.shop.example"

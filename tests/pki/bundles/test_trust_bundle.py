@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pki.builders import Made, by_hand, key
-from troth.pki.bundles import bundle_pem, parse_bundle
+from troth.pki.bundles.trust_bundle import bundle_pem, parse_bundle
+from troth.pki.encodings.pem import fingerprint
 from troth.pki.errors import CertificateError
-from troth.pki.keys import private_key_pem
-from troth.pki.pem import fingerprint
+from troth.pki.keys.private import private_key_pem
 
 ANCHORS = [by_hand(name) for name in ("one", "two", "three")]
 

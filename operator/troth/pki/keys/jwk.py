@@ -6,7 +6,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from troth.pki import base64url
+from troth.pki.encodings import base64url
 from troth.pki.errors import KeyMaterialError
 
 _COORDINATE_BYTES = 32

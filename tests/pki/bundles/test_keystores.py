@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 
 from tests.pki import builders
 from tests.pki.builders import by_hand, key, leaf, own_root
-from troth.pki.errors import CertificateError, KeyMaterialError
-from troth.pki.keystores import (
+from troth.pki.bundles.keystores import (
     keystore_matches,
     keystore_password,
     pkcs12_keystore,
     pkcs12_truststore,
     truststore_fingerprints,
 )
-from troth.pki.pem import fingerprint
+from troth.pki.encodings.pem import fingerprint
+from troth.pki.errors import CertificateError, KeyMaterialError
 from troth.resources.algorithms import KeyAlgorithm
 
 # `cryptography` says so when it tries a damaged store as BER too.

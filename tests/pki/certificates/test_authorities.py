@@ -21,11 +21,11 @@ from tests.pki.builders import (
     permitting,
     uri,
 )
-from troth.pki.authorities import load_authority, load_signing_authority
+from troth.pki.certificates.authorities import load_authority, load_signing_authority
+from troth.pki.certificates.issuing import create_root
+from troth.pki.encodings.pem import fingerprint
 from troth.pki.errors import PKIError
-from troth.pki.issuing import create_root
-from troth.pki.keys import private_key_pem
-from troth.pki.pem import fingerprint
+from troth.pki.keys.private import private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 
 ROOT = by_hand("root")

@@ -12,10 +12,10 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from troth.pki.certificates import short
+from troth.pki.certificates.leaf import short
+from troth.pki.encodings.pem import extension, fingerprint, public_key
 from troth.pki.errors import AuthorityError
-from troth.pki.keys import algorithm_of
-from troth.pki.pem import extension, fingerprint, public_key
+from troth.pki.keys.private import algorithm_of
 
 _PEER_PURPOSES = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH})
 

@@ -12,15 +12,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from troth.pki.authorities import Authority, SigningAuthority
-from troth.pki.certificates import BACKDATE
-from troth.pki.constraints import permit_trust_domain
+from troth.pki.certificates.authorities import Authority, SigningAuthority
+from troth.pki.certificates.constraints import permit_trust_domain
+from troth.pki.certificates.leaf import BACKDATE
+from troth.pki.certificates.subjects import Subject
+from troth.pki.encodings.pem import write_certificates
 from troth.pki.errors import IssuingError
-from troth.pki.keys import signature_hash
-from troth.pki.pem import write_certificates
-from troth.pki.private_keys import PrivateKey
+from troth.pki.keys.parsing import PrivateKey
+from troth.pki.keys.private import signature_hash
 from troth.pki.spiffe import SPIFFEID, check_trust_domain
-from troth.pki.subjects import Subject
 
 _COMMON_NAME_CHARACTERS = 64  # RFC 5280 appendix A.1, ub-common-name
 _SUBJECT_PART = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")  # at most 64: appendix A.1

@@ -11,19 +11,19 @@ from datetime import datetime
 
 from cryptography import x509
 
-from troth.pki import paths
-from troth.pki.certificates import Leaf
-from troth.pki.constraints import NameConstraints
-from troth.pki.errors import AuthorityError, KeyMaterialError
-from troth.pki.keys import algorithm_of, load_private_key, same_key
-from troth.pki.pem import (
+from troth.pki.certificates import paths
+from troth.pki.certificates.constraints import NameConstraints
+from troth.pki.certificates.leaf import Leaf
+from troth.pki.encodings.pem import (
     MAX_CHAIN_BYTES,
     fingerprint,
     public_key,
     read_certificates,
     write_certificates,
 )
-from troth.pki.private_keys import PrivateKey
+from troth.pki.errors import AuthorityError, KeyMaterialError
+from troth.pki.keys.parsing import PrivateKey
+from troth.pki.keys.private import algorithm_of, load_private_key, same_key
 from troth.pki.spiffe import check_trust_domain
 from troth.resources.algorithms import KeyAlgorithm
 

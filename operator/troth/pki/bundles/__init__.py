@@ -1,0 +1,1 @@
+"""Files of trust anchors and credentials: PEM and SPIFFE bundles, and PKCS#12 keystores."""

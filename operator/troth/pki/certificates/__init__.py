@@ -1,0 +1,1 @@
+"""Certificates: authorities, issuing of roots and leaves, and certification paths."""

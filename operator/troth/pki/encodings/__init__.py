@@ -1,0 +1,1 @@
+"""Strict readers of the encodings, in which each value has exactly one accepted form."""

@@ -1,0 +1,1 @@
+"""Keys: generation and strict reading of private keys, and public keys as JWK."""
