@@ -348,7 +348,7 @@ def test_accepted_expired_token_open_topic_or_old_delivery_fails(
     checks, table = "operator/troth/pki/tokens/checks.py", "operator/troth/brokers/nats/rules.py"
     checkout = mutated(tmp_path, checks, "passed=now - _LEEWAY < expires", "passed=True")
     mutate(checkout / table, "MSG.NEXT.{consumer}", "MSG.NEXT.{grant.stream}.*")
-    times = "operator/troth/webhooks/schemes/timestamps.py"
+    times = "operator/troth/webhooks/schemes/fields/timestamps.py"
     mutate(checkout / times, "if now - timestamp > tolerance:", "if False:")
     env = environment(temporary) | {"PYTHONPATH": str(checkout / "operator")}
     done = demo(Tier.CONTROL_PLANE, env=env, checkout=checkout)

@@ -67,11 +67,13 @@ PUBLIC = {
     "troth.cli.status.collect._Seen": "Troth's own resources",
     "troth.webhooks.gateway.certificates._Kept": "a certificate that AWS publishes",
     "troth.webhooks.gateway.replay.valkey._Script": "a script that is in this package",
-    "troth.webhooks.schemes.providers.described.DescribedHMAC": (
+    "troth.webhooks.schemes.providers.described.scheme.DescribedHMAC": (
         "names of headers, from a WebhookEndpoint"
     ),
-    "troth.webhooks.schemes.signed_text.SignedText": "a template, from a WebhookEndpoint",
-    "troth.webhooks.schemes.timed_header.TimedHeader": "names of a header and its members",
+    "troth.webhooks.schemes.providers.described.signed_text.SignedText": (
+        "a template, from a WebhookEndpoint"
+    ),
+    "troth.webhooks.schemes.families.timed_header.TimedHeader": "names of a header and its members",
     "troth.world.facts.objects.Content": "a NetworkPolicy or a ConfigMap",
     "troth.world.facts.objects.Unreadable": "one of Troth's own resources, as it came",
 }

@@ -30,12 +30,15 @@ from troth.cli.webhook.request import NotARequestError, read_request
 from troth.cli.webhook.verify import VerifyInput, judge
 from troth.documents.webhook_endpoint import Described, Signing
 from troth.resources.webhooks.schemes import SchemeName
-from troth.webhooks.schemes.addresses import Address
-from troth.webhooks.schemes.certificate_urls import is_certificate_url
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.fields.addresses import Address
+from troth.webhooks.schemes.providers.http_signatures.structured import (
+    read_digests,
+    read_signatures,
+)
+from troth.webhooks.schemes.providers.sns.certificate_urls import is_certificate_url
 from troth.webhooks.schemes.registry import scheme_for, usable_for
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Scheme, Stamp
-from troth.webhooks.schemes.structured import read_digests, read_signatures
 
 NOW = 1_700_000_000
 URL = "https://hooks.example.com/shop/x"

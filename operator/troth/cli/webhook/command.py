@@ -20,8 +20,8 @@ from troth.cli.webhook.render import document, does_something, lines, parts, raw
 from troth.cli.webhook.request import LIMIT
 from troth.cli.webhook.verify import VerifyInput, judge
 from troth.documents.webhook_endpoint import Signing
-from troth.webhooks.schemes.addresses import Address
 from troth.webhooks.schemes.delivery import Delivery
+from troth.webhooks.schemes.fields.addresses import Address
 from troth.webhooks.schemes.registry import scheme_for
 from troth.webhooks.schemes.scheme import KeyFormatError, Stamp
 

@@ -14,8 +14,8 @@ from troth.cli.webhook.diagnosis import EVER, KeyText, Refused, hints, usable
 from troth.documents.webhook_endpoint import Signing
 from troth.resources.schema.scalars import format_duration, format_time
 from troth.resources.webhooks.schemes import SchemeName
-from troth.webhooks.schemes.certificate_urls import CertificateNeededError
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.providers.sns.certificate_urls import CertificateNeededError
 from troth.webhooks.schemes.registry import scheme_for
 from troth.webhooks.schemes.scheme import KeyFormatError, Scheme, Verified
 

@@ -38,8 +38,8 @@ from troth.webhooks.gateway.replay.store import (
     replay_key,
 )
 from troth.webhooks.gateway.routes import Routes, Served
-from troth.webhooks.schemes.certificate_urls import CertificateNeededError
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.providers.sns.certificate_urls import CertificateNeededError
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Verified
 
 _NO_PROXIES = Proxies()

@@ -24,7 +24,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from troth.webhooks.gateway.connection.source import Address
-from troth.webhooks.schemes.certificate_urls import is_certificate_url
+from troth.webhooks.schemes.providers.sns.certificate_urls import is_certificate_url
 
 WITHIN = 5.0
 """Maximum time for a fetch, in seconds."""

@@ -11,18 +11,18 @@ from functools import cache
 from typing import Protocol
 
 from troth.resources.webhooks.schemes import SchemeName
-from troth.webhooks.schemes.encodings import to_base64
+from troth.webhooks.schemes.fields.encodings import to_base64
 from troth.webhooks.schemes.providers.bitbucket import Bitbucket
-from troth.webhooks.schemes.providers.described import Described, DescribedHMAC
+from troth.webhooks.schemes.providers.described.scheme import Described, DescribedHMAC
 from troth.webhooks.schemes.providers.discord import Discord
 from troth.webhooks.schemes.providers.github import GitHub
 from troth.webhooks.schemes.providers.gitlab import GitLab
 from troth.webhooks.schemes.providers.gitlab_token import GitLabToken
-from troth.webhooks.schemes.providers.http_signatures import HTTPSignatures
+from troth.webhooks.schemes.providers.http_signatures.scheme import HTTPSignatures
 from troth.webhooks.schemes.providers.paddle import Paddle
 from troth.webhooks.schemes.providers.shopify import Shopify
 from troth.webhooks.schemes.providers.slack import Slack
-from troth.webhooks.schemes.providers.sns import SNS
+from troth.webhooks.schemes.providers.sns.scheme import SNS
 from troth.webhooks.schemes.providers.square import Square
 from troth.webhooks.schemes.providers.standard_webhooks import SECRET, StandardWebhooks
 from troth.webhooks.schemes.providers.stripe import Stripe

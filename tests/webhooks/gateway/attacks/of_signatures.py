@@ -17,10 +17,10 @@ from tests.webhooks.gateway.running import (
     OTHER_SECRET,
 )
 from tests.webhooks.schemes.providers.test_http_signatures import public_pem
-from troth.webhooks.schemes.addresses import Address
 from troth.webhooks.schemes.delivery import Delivery
-from troth.webhooks.schemes.encodings import to_base64
-from troth.webhooks.schemes.signature_base import signature_base
+from troth.webhooks.schemes.fields.addresses import Address
+from troth.webhooks.schemes.fields.encodings import to_base64
+from troth.webhooks.schemes.providers.http_signatures.signature_base import signature_base
 
 ATTACKS = Attacks()
 attack = ATTACKS.enter

@@ -24,9 +24,9 @@ from troth.documents.webhook_endpoint import Described, Signing
 from troth.resources.webhooks.inbound import DescribedHMAC
 from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.providers.described.signed_text import parse_signed_text
 from troth.webhooks.schemes.registry import scheme_for
 from troth.webhooks.schemes.scheme import Scheme, Stamp
-from troth.webhooks.schemes.signed_text import parse_signed_text
 
 MALFORMED = Reason.SIGNATURE_MALFORMED
 

@@ -35,19 +35,19 @@ from tests.webhooks.schemes.posting import (
     with_header,
     without,
 )
-from troth.webhooks.schemes.addresses import Address
-from troth.webhooks.schemes.asymmetric import (
+from troth.webhooks.schemes.delivery import Delivery, Reason
+from troth.webhooks.schemes.fields.addresses import Address
+from troth.webhooks.schemes.providers.http_signatures.scheme import HTTPSignatures
+from troth.webhooks.schemes.providers.http_signatures.signature_base import signature_base
+from troth.webhooks.schemes.providers.http_signatures.structured import read_signatures
+from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp
+from troth.webhooks.schemes.signatures.asymmetric import (
     Private,
     checked,
     is_signed,
     make_signature,
     read_pair,
 )
-from troth.webhooks.schemes.delivery import Delivery, Reason
-from troth.webhooks.schemes.providers.http_signatures import HTTPSignatures
-from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp
-from troth.webhooks.schemes.signature_base import signature_base
-from troth.webhooks.schemes.structured import read_signatures
 
 URL = "https://hooks.example.com/shop/hook"
 SCHEME = HTTPSignatures(URL)

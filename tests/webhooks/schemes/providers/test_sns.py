@@ -22,12 +22,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.webhooks.schemes.posting import NOW, STAMP, TOLERANCE, changed, post, refused, verified
-from troth.webhooks.schemes.asymmetric import RSA_PKCS1, RSA_SHA1, make_signature
-from troth.webhooks.schemes.certificate_urls import CertificateNeededError, is_certificate_url
 from troth.webhooks.schemes.delivery import Delivery, Reason
-from troth.webhooks.schemes.encodings import to_base64
-from troth.webhooks.schemes.providers.sns import SNS
+from troth.webhooks.schemes.fields.encodings import to_base64
+from troth.webhooks.schemes.providers.sns.certificate_urls import (
+    CertificateNeededError,
+    is_certificate_url,
+)
+from troth.webhooks.schemes.providers.sns.scheme import SNS
 from troth.webhooks.schemes.scheme import Key, KeyFormatError
+from troth.webhooks.schemes.signatures.asymmetric import RSA_PKCS1, RSA_SHA1, make_signature
 
 TOPIC = "arn:aws:sns:us-west-2:123456789012:orders"
 CERTIFICATE = "https://sns.us-west-2.amazonaws.com/SimpleNotificationService-f3ecfb7224c7233fe7bb5f59f96de52f.pem"

@@ -5,7 +5,7 @@ https://confluence.atlassian.com/bitbucketserver/manage-webhooks-938025878.html,
 https://developer.atlassian.com/cloud/jira/platform/webhooks/
 """
 
-from troth.webhooks.schemes.body_hmac import BodyHMAC
+from troth.webhooks.schemes.families.body_hmac import BodyHMAC
 
 
 class Bitbucket(BodyHMAC):

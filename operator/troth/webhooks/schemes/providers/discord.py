@@ -10,20 +10,25 @@ from collections.abc import Sequence
 
 from pydantic_core import from_json
 
-from troth.webhooks.schemes.asymmetric import (
+from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.fields.encodings import from_hex, to_hex
+from troth.webhooks.schemes.fields.identifiers import is_identifier
+from troth.webhooks.schemes.fields.timestamps import fresh
+from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
+from troth.webhooks.schemes.signatures.asymmetric import (
     Pair,
     is_for,
     is_signed,
     make_signature,
     read_pair,
 )
-from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
-from troth.webhooks.schemes.ed25519 import ED25519, KEY_BYTES, SIGNATURE_BYTES, public_key
-from troth.webhooks.schemes.encodings import from_hex, to_hex
-from troth.webhooks.schemes.identifiers import is_identifier
-from troth.webhooks.schemes.matching import read_signature
-from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
-from troth.webhooks.schemes.timestamps import fresh
+from troth.webhooks.schemes.signatures.ed25519 import (
+    ED25519,
+    KEY_BYTES,
+    SIGNATURE_BYTES,
+    public_key,
+)
+from troth.webhooks.schemes.signatures.matching import read_signature
 
 PONG = b'{"type":1}'
 

@@ -3,7 +3,7 @@
 https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
 """
 
-from troth.webhooks.schemes.body_hmac import BodyHMAC
+from troth.webhooks.schemes.families.body_hmac import BodyHMAC
 
 
 class GitHub(BodyHMAC):

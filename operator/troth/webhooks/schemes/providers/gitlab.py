@@ -3,9 +3,9 @@
 https://docs.gitlab.com/user/project/integrations/webhooks/
 """
 
-from troth.webhooks.schemes.matching import HMAC_SHA256, secret_of
 from troth.webhooks.schemes.providers.standard_webhooks import SECRET, StandardWebhooks
 from troth.webhooks.schemes.scheme import Key, KeyFormatError
+from troth.webhooks.schemes.signatures.matching import HMAC_SHA256, secret_of
 
 _BYTES = 32
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
-from troth.webhooks.schemes.identifiers import logged_id
-from troth.webhooks.schemes.key_texts import plain_text
-from troth.webhooks.schemes.matching import secret_of
+from troth.webhooks.schemes.fields.identifiers import logged_id
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
+from troth.webhooks.schemes.signatures.key_texts import plain_text
+from troth.webhooks.schemes.signatures.matching import secret_of
 
 TOKEN = "token"  # noqa: S105 - name of the algorithm
 

@@ -3,7 +3,7 @@
 https://developer.paddle.com/webhooks/signature-verification
 """
 
-from troth.webhooks.schemes.timed_header import TimedHeader, TimedHMAC
+from troth.webhooks.schemes.families.timed_header import TimedHeader, TimedHMAC
 
 
 class Paddle(TimedHMAC):

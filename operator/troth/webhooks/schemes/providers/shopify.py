@@ -3,8 +3,8 @@
 https://shopify.dev/docs/apps/build/webhooks/subscribe/https
 """
 
-from troth.webhooks.schemes.body_hmac import BodyHMAC
-from troth.webhooks.schemes.encodings import BASE64
+from troth.webhooks.schemes.families.body_hmac import BodyHMAC
+from troth.webhooks.schemes.fields.encodings import BASE64
 
 
 class Shopify(BodyHMAC):

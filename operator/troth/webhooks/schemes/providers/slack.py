@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pydantic_core import from_json
 
 from troth.webhooks.schemes.delivery import Delivery
-from troth.webhooks.schemes.encodings import from_hex, to_hex
-from troth.webhooks.schemes.identifiers import is_identifier
-from troth.webhooks.schemes.key_texts import secret_key
-from troth.webhooks.schemes.matching import Match, make_mac, match_mac, read_signature
+from troth.webhooks.schemes.fields.encodings import from_hex, to_hex
+from troth.webhooks.schemes.fields.identifiers import is_identifier
+from troth.webhooks.schemes.fields.timestamps import fresh
 from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
-from troth.webhooks.schemes.timestamps import fresh
+from troth.webhooks.schemes.signatures.key_texts import secret_key
+from troth.webhooks.schemes.signatures.matching import Match, make_mac, match_mac, read_signature
 
 _SIGNATURE = b"x-slack-signature"
 _TIMESTAMP = b"x-slack-request-timestamp"

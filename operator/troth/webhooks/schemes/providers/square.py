@@ -6,11 +6,11 @@ https://developer.squareup.com/docs/webhooks/step3validate
 from collections.abc import Sequence
 
 from troth.webhooks.schemes.delivery import Delivery
-from troth.webhooks.schemes.encodings import from_base64, to_base64
-from troth.webhooks.schemes.identifiers import body_id
-from troth.webhooks.schemes.key_texts import secret_key
-from troth.webhooks.schemes.matching import make_mac, match_mac, read_signature
+from troth.webhooks.schemes.fields.encodings import from_base64, to_base64
+from troth.webhooks.schemes.fields.identifiers import body_id
 from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
+from troth.webhooks.schemes.signatures.key_texts import secret_key
+from troth.webhooks.schemes.signatures.matching import make_mac, match_mac, read_signature
 
 _SIGNATURE = b"x-square-hmacsha256-signature"
 

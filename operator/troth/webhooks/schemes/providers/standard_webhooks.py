@@ -8,18 +8,10 @@ from collections.abc import Sequence
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from troth.webhooks.schemes import ed25519
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
-from troth.webhooks.schemes.ed25519 import ED25519, KeyPair
-from troth.webhooks.schemes.encodings import from_base64, to_base64
-from troth.webhooks.schemes.identifiers import signed_id
-from troth.webhooks.schemes.matching import (
-    HMAC_SHA256,
-    MAC_BYTES,
-    decode_signature,
-    fitting_mac,
-    make_mac,
-)
+from troth.webhooks.schemes.fields.encodings import from_base64, to_base64
+from troth.webhooks.schemes.fields.identifiers import signed_id
+from troth.webhooks.schemes.fields.timestamps import fresh
 from troth.webhooks.schemes.scheme import (
     MOST_SIGNATURES,
     Key,
@@ -28,7 +20,15 @@ from troth.webhooks.schemes.scheme import (
     Verified,
     replay_of,
 )
-from troth.webhooks.schemes.timestamps import fresh
+from troth.webhooks.schemes.signatures import ed25519
+from troth.webhooks.schemes.signatures.ed25519 import ED25519, KeyPair
+from troth.webhooks.schemes.signatures.matching import (
+    HMAC_SHA256,
+    MAC_BYTES,
+    decode_signature,
+    fitting_mac,
+    make_mac,
+)
 
 _ID = b"webhook-id"
 _TIMESTAMP = b"webhook-timestamp"

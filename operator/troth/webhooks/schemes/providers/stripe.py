@@ -3,8 +3,8 @@
 https://docs.stripe.com/webhooks/signature
 """
 
+from troth.webhooks.schemes.families.timed_header import TimedHeader, TimedHMAC
 from troth.webhooks.schemes.scheme import Key, KeyFormatError
-from troth.webhooks.schemes.timed_header import TimedHeader, TimedHMAC
 
 _SECRET = b"whsec_"
 

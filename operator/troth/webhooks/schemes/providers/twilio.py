@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from hmac import compare_digest
 
-from troth.webhooks.schemes.addresses import Address, query_of
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
-from troth.webhooks.schemes.encodings import from_base64, to_base64
-from troth.webhooks.schemes.identifiers import logged_id
-from troth.webhooks.schemes.key_texts import secret_key
-from troth.webhooks.schemes.matching import make_mac, match_mac, read_signature
+from troth.webhooks.schemes.fields.addresses import Address, query_of
+from troth.webhooks.schemes.fields.encodings import from_base64, to_base64
+from troth.webhooks.schemes.fields.identifiers import logged_id
 from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
+from troth.webhooks.schemes.signatures.key_texts import secret_key
+from troth.webhooks.schemes.signatures.matching import make_mac, match_mac, read_signature
 
 HMAC_SHA1 = "hmac-sha1"
 _MAC_BYTES = 20

@@ -6,8 +6,8 @@ proxies can change host and path. Every other component is a header that must oc
 
 import re
 
-from troth.webhooks.schemes.addresses import Address, query_of
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.fields.addresses import Address, query_of
 
 METHOD = "@method"
 TARGET_URI = "@target-uri"

@@ -17,7 +17,15 @@ from datetime import UTC, datetime
 from troth.pki.encodings import strict_json
 from troth.pki.encodings.pem import public_key, read_certificates
 from troth.pki.errors import CertificateError
-from troth.webhooks.schemes.asymmetric import (
+from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.fields.encodings import from_base64, to_base64
+from troth.webhooks.schemes.fields.timestamps import check_time
+from troth.webhooks.schemes.providers.sns.certificate_urls import (
+    CertificateNeededError,
+    is_certificate_url,
+)
+from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
+from troth.webhooks.schemes.signatures.asymmetric import (
     RSA_PKCS1,
     RSA_SHA1,
     Pair,
@@ -27,11 +35,6 @@ from troth.webhooks.schemes.asymmetric import (
     make_signature,
     read_pair,
 )
-from troth.webhooks.schemes.certificate_urls import CertificateNeededError, is_certificate_url
-from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
-from troth.webhooks.schemes.encodings import from_base64, to_base64
-from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
-from troth.webhooks.schemes.timestamps import check_time
 
 _RSA = "rsa"
 _VERSIONS = {"1": RSA_SHA1, "2": RSA_PKCS1}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from troth.webhooks.schemes.addresses import Address
+from troth.webhooks.schemes.fields.addresses import Address
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from troth.webhooks.schemes.delivery import Delivery
-from troth.webhooks.schemes.encodings import BASE64, HEX, Encoding
-from troth.webhooks.schemes.identifiers import logged_id, signed_id
-from troth.webhooks.schemes.key_texts import secret_key
-from troth.webhooks.schemes.matching import make_mac, match_mac, read_signature
-from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
-from troth.webhooks.schemes.signed_text import (
+from troth.webhooks.schemes.fields.encodings import BASE64, HEX, Encoding
+from troth.webhooks.schemes.fields.identifiers import logged_id, signed_id
+from troth.webhooks.schemes.fields.timestamps import fresh
+from troth.webhooks.schemes.providers.described.signed_text import (
     ID,
     METHOD,
     TIMESTAMP,
@@ -19,7 +17,9 @@ from troth.webhooks.schemes.signed_text import (
     SignedText,
     parse_signed_text,
 )
-from troth.webhooks.schemes.timestamps import fresh
+from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
+from troth.webhooks.schemes.signatures.key_texts import secret_key
+from troth.webhooks.schemes.signatures.matching import make_mac, match_mac, read_signature
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", re.ASCII)  # RFC 9110, section 5.6.2
 

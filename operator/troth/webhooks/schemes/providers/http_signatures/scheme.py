@@ -18,31 +18,19 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256, sha512
 
-from troth.webhooks.schemes.addresses import Address, query_of
-from troth.webhooks.schemes.asymmetric import (
-    ECDSA_P256,
-    RSA_PKCS1,
-    RSA_PSS,
-    Pair,
-    is_for,
-    is_signed,
-    make_signature,
-    read_pair,
-)
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
-from troth.webhooks.schemes.ed25519 import ED25519
-from troth.webhooks.schemes.encodings import from_base64
-from troth.webhooks.schemes.identifiers import is_identifier
-from troth.webhooks.schemes.matching import HMAC_SHA256, make_mac
-from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
-from troth.webhooks.schemes.signature_base import (
+from troth.webhooks.schemes.fields.addresses import Address, query_of
+from troth.webhooks.schemes.fields.encodings import from_base64
+from troth.webhooks.schemes.fields.identifiers import is_identifier
+from troth.webhooks.schemes.fields.timestamps import check_time
+from troth.webhooks.schemes.providers.http_signatures.signature_base import (
     METHOD,
     TARGET_URI,
     is_component,
     names_target,
     signature_base,
 )
-from troth.webhooks.schemes.structured import (
+from troth.webhooks.schemes.providers.http_signatures.structured import (
     CONTENT_DIGEST,
     SIGNATURE,
     SIGNATURE_INPUT,
@@ -52,7 +40,19 @@ from troth.webhooks.schemes.structured import (
     read_signatures,
     write,
 )
-from troth.webhooks.schemes.timestamps import check_time
+from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
+from troth.webhooks.schemes.signatures.asymmetric import (
+    ECDSA_P256,
+    RSA_PKCS1,
+    RSA_PSS,
+    Pair,
+    is_for,
+    is_signed,
+    make_signature,
+    read_pair,
+)
+from troth.webhooks.schemes.signatures.ed25519 import ED25519
+from troth.webhooks.schemes.signatures.matching import HMAC_SHA256, make_mac
 
 _DIGEST = CONTENT_DIGEST.decode()
 _LABEL = "sig1"

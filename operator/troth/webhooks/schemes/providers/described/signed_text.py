@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from troth.webhooks.schemes.delivery import Reason, RefusedError
-from troth.webhooks.schemes.identifiers import ends_once
+from troth.webhooks.schemes.fields.identifiers import ends_once
 
 TIMESTAMP, ID, METHOD, URL, BODY = "timestamp", "id", "method", "url", "body"
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from troth.webhooks.schemes.delivery import Delivery
-from troth.webhooks.schemes.encodings import HEX, Encoding
-from troth.webhooks.schemes.identifiers import logged_id
-from troth.webhooks.schemes.key_texts import secret_key
-from troth.webhooks.schemes.matching import make_mac, match_mac, read_signature
+from troth.webhooks.schemes.fields.encodings import HEX, Encoding
+from troth.webhooks.schemes.fields.identifiers import logged_id
 from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
+from troth.webhooks.schemes.signatures.key_texts import secret_key
+from troth.webhooks.schemes.signatures.matching import make_mac, match_mac, read_signature
 
 
 class BodyHMAC:

@@ -1,7 +1,7 @@
 """Shared secrets that are used exactly as the text that the sender has."""
 
-from troth.webhooks.schemes.matching import HMAC_SHA256
 from troth.webhooks.schemes.scheme import Key, KeyFormatError
+from troth.webhooks.schemes.signatures.matching import HMAC_SHA256
 
 SHORTEST = 16
 """Minimum length in characters; a shorter one could be found offline from one leaked delivery."""

@@ -7,8 +7,8 @@ import pytest
 
 from tests.webhooks.schemes.senders import GITLAB_TOKEN, STRIPE, V1, Sender
 from troth.webhooks.schemes.delivery import Reason, RefusedError
-from troth.webhooks.schemes.matching import make_mac, match_mac
 from troth.webhooks.schemes.scheme import Key
+from troth.webhooks.schemes.signatures.matching import make_mac, match_mac
 
 KEYS = [Key(f"k{number}", "hmac-sha256", bytes((number,)) * 32) for number in range(4)]
 SIGNED = b"what is signed"

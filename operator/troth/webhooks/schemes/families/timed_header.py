@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
-from troth.webhooks.schemes.encodings import from_hex, to_hex
-from troth.webhooks.schemes.identifiers import body_id
-from troth.webhooks.schemes.key_texts import secret_key
-from troth.webhooks.schemes.matching import decode_signature, make_mac, match_mac
+from troth.webhooks.schemes.fields.encodings import from_hex, to_hex
+from troth.webhooks.schemes.fields.identifiers import body_id
+from troth.webhooks.schemes.fields.timestamps import fresh
 from troth.webhooks.schemes.scheme import MOST_SIGNATURES, Key, Stamp, Verified, replay_of
-from troth.webhooks.schemes.timestamps import fresh
+from troth.webhooks.schemes.signatures.key_texts import secret_key
+from troth.webhooks.schemes.signatures.matching import decode_signature, make_mac, match_mac
 
 
 @dataclass(frozen=True, slots=True)

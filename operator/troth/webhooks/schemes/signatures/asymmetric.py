@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA512
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from troth.pki.keys.parsing import UnsupportedKeyError, parse_private_key
-from troth.webhooks.schemes.ed25519 import public_key as strong
 from troth.webhooks.schemes.scheme import LONGEST_KEY, KeyFormatError
+from troth.webhooks.schemes.signatures.ed25519 import public_key as strong
 
 ECDSA_P256 = "ecdsa-p256-sha256"
 RSA_PSS = "rsa-pss-sha512"

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from troth.webhooks.schemes.delivery import Reason, RefusedError
-from troth.webhooks.schemes.encodings import from_base64, from_hex, to_base64, to_hex
-from troth.webhooks.schemes.identifiers import body_id, ends_once
-from troth.webhooks.schemes.timestamps import check_time, fresh, parse_timestamp
+from troth.webhooks.schemes.fields.encodings import from_base64, from_hex, to_base64, to_hex
+from troth.webhooks.schemes.fields.identifiers import body_id, ends_once
+from troth.webhooks.schemes.fields.timestamps import check_time, fresh, parse_timestamp
 
 
 @given(st.binary())

@@ -1,0 +1,1 @@
+"""Forms of HMAC that several providers share."""

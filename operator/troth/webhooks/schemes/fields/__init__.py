@@ -1,0 +1,1 @@
+"""Strict readers of the values in a delivery: signed URLs, encodings, IDs and timestamps."""

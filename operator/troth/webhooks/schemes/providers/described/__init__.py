@@ -1,0 +1,1 @@
+"""HMAC whose header, signed text and encoding are described in the resource."""

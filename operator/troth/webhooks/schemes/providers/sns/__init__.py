@@ -1,0 +1,1 @@
+"""Amazon SNS, and the URLs of the certificates that sign its messages."""
