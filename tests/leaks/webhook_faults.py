@@ -10,9 +10,9 @@ from tests.leaks.hooks import GATEWAY, Hooks
 from tests.leaks.run import CONSOLE
 from tests.webhook_builders import endpoint
 from tests.webhooks.gateway.attacks.scene import document
+from troth.documents.webhook_endpoint import GATEWAY_LABEL
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY
-from troth.world.index.webhook_signing import GATEWAY as GATEWAY_LABEL
 from troth.world.observation.webhook_secrets import GIVEN_LABEL
 
 

@@ -19,6 +19,8 @@ from troth.resources.webhooks.schemes import SchemeName
 VERSION = "v1alpha1"
 DOCUMENT = "endpoint.json"
 KEY_PREFIX = "key."
+GATEWAY_LABEL = "troth.dev/webhook-gateway"
+"""Label of the Secrets for a gateway; the value is the name of its identity."""
 
 # RFC 3986, sections 3.3 and 3.2.2, the host restricted to names. No character can end a line.
 _PATH = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@%-]+")

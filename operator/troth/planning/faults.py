@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from troth.planning import status as verdicts
 from troth.planning.plan import Plan
-from troth.resources.conditions import Condition, Verdict, placed
+from troth.resources.conditions import Verdict, placed
 from troth.resources.references import Ref
 from troth.trust.declarations.narrowing import Narrowing
 from troth.world.keys import Key
@@ -82,7 +80,7 @@ def not_ready(
 
     `previous` is the current status. It provides the transition times of unchanged conditions.
     """
-    known = tuple(_known(previous))
+    known = verdicts.readable_conditions(previous)
     changed = {
         each.type: placed(each, known, generation, now).manifest()
         for each in (
@@ -94,16 +92,6 @@ def not_ready(
     others = [each for each in status.get("conditions") or () if each["type"] not in changed]
     conditions = [*changed.values(), *others]
     return {**status, "observedGeneration": generation, "conditions": conditions}
-
-
-def _known(status: Mapping[str, Any]) -> list[Condition]:
-    found = []
-    for each in status.get("conditions") or ():
-        try:
-            found.append(Condition.model_validate(each))
-        except ValidationError:
-            continue
-    return found
 
 
 def declared(key: Key, world: World) -> Any:  # noqa: ANN401 - each kind has its own status

@@ -118,7 +118,25 @@ def taken(
     `fact` is the object managed by Troth at that name. `seen` is when an object not managed by
     Troth was last found there.
     """
-    if fact is not None and not is_child(fact, owner):
+    owned_by_another = fact is not None and not is_child(fact, owner)
+    return conflict(kind, ref, owner, owned_by_another=owned_by_another, seen=seen, now=now)
+
+
+def conflict(
+    kind: str,
+    ref: Ref,
+    owner: Resource,
+    *,
+    owned_by_another: bool,
+    seen: datetime | None,
+    now: datetime,
+) -> Fault | None:
+    """Return the conflict over the name of an object that `owner` needs, None if there is none.
+
+    `owned_by_another` is whether Troth wrote the object for another owner. `seen` is when an object
+    not managed by Troth was last found there.
+    """
+    if owned_by_another:
         message = f"{kind} {ref} has another owner, so Troth does not change it until it is deleted"
         return Fault("Conflict", message)
     if seen is not None and now < seen + FOREIGN_RETRY:

@@ -1,6 +1,6 @@
 """Statuses: conditions with transition times, and the summary conditions of every resource."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -116,16 +116,22 @@ def terminating_plan(
     )
 
 
+def readable_conditions(status: Mapping[str, Any]) -> tuple[Condition, ...]:
+    """Return the valid conditions of a status as an object has it."""
+    found = []
+    for condition in status.get("conditions") or ():
+        try:
+            found.append(Condition.model_validate(condition))
+        except ValidationError:
+            continue
+    return tuple(found)
+
+
 def unreadable_plan(key: Key, found: Unreadable, now: datetime) -> Plan:
     """Return the plan of a resource whose spec is invalid: a status with the error, no steps."""
     manifest = found.manifest
-    before = (manifest.get("status") or {}).get("conditions") or []
-    previous = []
-    for condition in before:
-        try:
-            previous.append(Condition.model_validate(condition))
-        except ValidationError:
-            continue
+    before = manifest.get("status") or {}
+    previous = readable_conditions(before)
     generation = manifest["metadata"].get("generation", 0)
     verdicts = (
         false(READY, "InvalidSpec", found.because),
@@ -135,12 +141,12 @@ def unreadable_plan(key: Key, found: Unreadable, now: datetime) -> Plan:
     status = {
         "observedGeneration": generation,
         "conditions": [
-            placed(verdict, tuple(previous), generation, now).manifest() for verdict in verdicts
+            placed(verdict, previous, generation, now).manifest() for verdict in verdicts
         ],
     }
     return Plan(
         key,
         manifest["metadata"]["uid"],
         status=status,
-        previous_status=manifest.get("status") or {},
+        previous_status=before,
     )

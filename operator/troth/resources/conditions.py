@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from troth.resources.schema.lists import keyed_by
 from troth.resources.schema.model import Model
 from troth.resources.schema.scalars import Time
 
@@ -37,13 +38,7 @@ class Condition(Model):
 
 Conditions = Annotated[
     tuple[Condition, ...],
-    Field(
-        max_length=16,
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["type"],
-        },
-    ),
+    Field(max_length=16, json_schema_extra=keyed_by("type")),
 ]
 
 

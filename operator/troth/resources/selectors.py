@@ -9,10 +9,10 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from troth.resources.schema.lists import ATOMIC
 from troth.resources.schema.model import Model, given
 from troth.resources.schema.rules import Rule
+from troth.resources.schema.scalars import LABEL
 
 _NAME = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_KEY = rf"({_LABEL}(\.{_LABEL})*/)?{_NAME}"
+_KEY = rf"({LABEL}(\.{LABEL})*/)?{_NAME}"
 _KEY_CEL = _KEY.replace("\\", "\\\\")
 _PREFIX_LIMIT = 253
 _VALUE = f"({_NAME})?"

@@ -37,15 +37,7 @@ class PersonalServer(ApiServer):
         Omitted fields keep their values. Raises `ApiError` 409 if another manager owns one of the
         fields with a different value.
         """
-        return await self._json(
-            "apply",
-            "patch",
-            manifest["kind"],
-            Ref.of(manifest),
-            body=manifest,
-            content_type="application/apply-patch+yaml",
-            field_manager=FIELD_MANAGER,
-        )
+        return await self._apply(manifest)
 
     async def find(self, kind: str, ref: Ref) -> Manifest | None:
         """Return an object, None if it does not exist or the user may not read it."""

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from troth.cli.grants.report import GIVEN, Granted, everything_granted
 from troth.planning.brokers.work import ALLOW_REMOVALS
-from troth.planning.grants.dialects import unsupported
+from troth.planning.grants.dialects import is_enforced
 from troth.planning.grants.rules import broker_grants
 from troth.planning.grants.topic_uses import topic_uses
-from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.world.facts.broker import Ledger
 from troth.world.index.brokers import credential_ref
 from troth.world.world import World
@@ -59,7 +58,7 @@ def _credentials(world: World) -> Iterator[str]:
             broker = uses.broker
             if (
                 uses.live
-                and _is_enforced(broker)
+                and is_enforced(broker)
                 and not broker.spec.by_certificate
                 and world.brokers.secret(identity, broker.ref) is None
             ):
@@ -72,13 +71,9 @@ def _braked(world: World) -> Iterator[str]:
         ledger = world.brokers.ledger(ref) or Ledger()
         wanted = broker_grants(broker, ledger, world).wanted
         surplus = ledger.rules - wanted.rules - wanted.suspended
-        if _is_enforced(broker) and len(surplus) > broker.spec.brake.max_removals:
+        if is_enforced(broker) and len(surplus) > broker.spec.brake.max_removals:
             yield (
                 f"MessageBroker {ref}: Braked: {len(surplus)} rules are to be removed, but "
                 f"brake.maxRemovals is {broker.spec.brake.max_removals}; to allow it, set the "
                 f"annotation {ALLOW_REMOVALS}"
             )
-
-
-def _is_enforced(broker: MessageBroker) -> bool:
-    return broker.spec.mode is BrokerMode.ENFORCE and unsupported(broker) is None

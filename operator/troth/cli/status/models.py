@@ -8,6 +8,7 @@ from troth.resources.manifests import Manifest
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.messaging.message_broker import BrokerMode
 from troth.resources.messaging.topic_policy_status import GrantState
+from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.schema.model import Model
 from troth.resources.trust_domain.status import RotationPhase
@@ -57,7 +58,7 @@ class Summary(Model):
     @property
     def place(self) -> str:
         """Namespace and name, or the name of a cluster-scoped resource."""
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return str(Ref(self.namespace or "", self.name))
 
 
 class AuthoritySummary(Model):

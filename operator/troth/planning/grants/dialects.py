@@ -5,7 +5,7 @@ from functools import lru_cache
 from troth.brokers import registry
 from troth.brokers.protocol import Dialect
 from troth.resources.messaging.broker_type import BrokerType
-from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.trust.grants import Grant, Rule
 from troth.world.facts.objects import Fault
 
@@ -14,6 +14,11 @@ def unsupported(broker: MessageBroker) -> Fault | None:
     """Return why Troth cannot grant anything at a broker, None if it can."""
     because = registry.obstacle(broker)
     return Fault("Unsupported", because) if because else None
+
+
+def is_enforced(broker: MessageBroker) -> bool:
+    """Return whether Troth enforces what is declared for a broker, including its network."""
+    return broker.spec.mode is BrokerMode.ENFORCE and unsupported(broker) is None
 
 
 def rules_of(type_: BrokerType, grant: Grant) -> frozenset[Rule] | str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from troth.planning.brokers.changes import Rules, Wanted
+from troth.planning.brokers.changes import NOTHING, Rules, Wanted
 from troth.planning.brokers.finalizer import is_held
 from troth.planning.grants.dialects import rules_of, unsupported
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
@@ -17,8 +17,6 @@ from troth.trust.topics.evaluation import TopicGrant, undecided
 from troth.world.facts.broker import Ledger
 from troth.world.index.brokers import identity_of
 from troth.world.world import World
-
-NOTHING: Rules = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

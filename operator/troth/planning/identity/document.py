@@ -18,7 +18,7 @@ from troth.resources.identity.peers import Accepts
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.resources.schema.bounded_json import read_json
+from troth.resources.schema.bounded_json import objects_in, read_json
 from troth.trust.edges.evaluation import Edge
 from troth.trust.edges.scopes import scopes_between
 
@@ -148,14 +148,10 @@ def current_names(document: Mapping[str, Any], member: str) -> Mapping[str, str]
 def listed(document: Mapping[str, Any], port: str, *, inbound: bool) -> frozenset[str]:
     """Return the SPIFFE IDs listed for a port: of callers if `inbound`, otherwise of callees."""
     found: set[str] = set()
-    for entry in _entries(document.get("accepts" if inbound else "calls")):
+    for entry in objects_in(document.get("accepts" if inbound else "calls")):
         ports = entry.get("ports")
         if isinstance(ports, list) and isinstance(entry.get("spiffeID"), str):
             names = [each.get("name") if isinstance(each, dict) else each for each in ports]
             if port in names:
                 found.add(entry["spiffeID"])
     return frozenset(found)
-
-
-def _entries(part: object) -> list[dict[str, Any]]:
-    return [each for each in part if isinstance(each, dict)] if isinstance(part, list) else []

@@ -17,6 +17,7 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
+from troth.resources.schema.bounded_json import objects_in
 from troth.trust.declarations.messaging import GrantEntry, topic_of
 from troth.trust.topics.candidate import principal_of
 from troth.trust.topics.evaluation import TopicGrant
@@ -53,7 +54,7 @@ def messages_of(
     by_policy: dict[Ref, list[TopicGrant]] = {}
     for grant in grants:
         by_policy.setdefault(grant.policy, []).append(grant)
-    said = {_Place.of(entry): entry for entry in _entries(standing.get("messages"))}
+    said = {_Place.of(entry): entry for entry in objects_in(standing.get("messages"))}
     entries = [
         entry
         for policy in sorted(by_policy)
@@ -186,10 +187,6 @@ def _same_topic(before: Entry, now: Entry) -> bool:
     return all(
         before.get(name) == now.get(name) for name in ("broker", "topic", "prefix", "stream")
     )
-
-
-def _entries(part: object) -> list[dict[str, Any]]:
-    return [each for each in part if isinstance(each, dict)] if isinstance(part, list) else []
 
 
 def _within(room: int, entries: Iterable[Entry]) -> Iterator[Entry]:

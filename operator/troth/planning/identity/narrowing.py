@@ -13,6 +13,7 @@ from troth.documents.secret_keys import ROOTS
 from troth.planning.certificates.anchors import roots_in
 from troth.planning.identity.document import current_document
 from troth.resources.references import Ref
+from troth.resources.schema.bounded_json import objects_in
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.edges.evaluation import Edge
 from troth.world.facts.webhook_listed import listed_in
@@ -84,7 +85,7 @@ def _callers(standing: Document, wanted: Document, callers: Mapping[str, Ref]) -
 def _accepted(document: Document) -> Grants:
     """Return every caller's scopes on every port, and the context it may forward."""
     grants: Grants = {}
-    for entry in _objects(document.get("accepts")):
+    for entry in objects_in(document.get("accepts")):
         spiffe_id, ports = entry.get("spiffeID"), entry.get("ports")
         for port in ports if isinstance(ports, list) else [{}]:
             given = port if isinstance(port, dict) else {}
@@ -103,9 +104,9 @@ def _delivered(document: Document) -> Grants:
         place = each.gateway, each.port
         endpoint = f"endpoint {each.endpoint} {each.path} {each.workflow}"
         grants[place] = grants.get(place, frozenset()) | {endpoint}
-    for entry in _objects(document.get("webhooks")):
+    for entry in objects_in(document.get("webhooks")):
         keys = entry.get("keys")
-        listed = _objects(keys.get("keys")) if isinstance(keys, dict) else []
+        listed = objects_in(keys.get("keys")) if isinstance(keys, dict) else []
         place = str(entry.get("gateway")), str(entry.get("port"))
         grants[place] = grants.get(place, frozenset()) | {f"key {key.get('kid')}" for key in listed}
     return grants
@@ -113,9 +114,11 @@ def _delivered(document: Document) -> Grants:
 
 def _callees(standing: Document, wanted: Document) -> set[Ref]:
     """Return the callees that `standing` lists with a SPIFFE ID that `wanted` does not have."""
-    after = {(entry.get("name"), entry.get("spiffeID")) for entry in _objects(wanted.get("calls"))}
+    after = {
+        (entry.get("name"), entry.get("spiffeID")) for entry in objects_in(wanted.get("calls"))
+    }
     found = set()
-    for entry in _objects(standing.get("calls")):
+    for entry in objects_in(standing.get("calls")):
         name, spiffe_id = entry.get("name"), entry.get("spiffeID")
         if isinstance(name, str) and (
             not isinstance(spiffe_id, str) or (name, spiffe_id) not in after
@@ -147,7 +150,3 @@ def _words(part: object) -> list[str]:
 
 def _object(part: object) -> dict[str, Any]:
     return part if isinstance(part, dict) else {}
-
-
-def _objects(part: object) -> list[dict[str, Any]]:
-    return [each for each in part if isinstance(each, dict)] if isinstance(part, list) else []

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from troth.documents.webhook_endpoint import GATEWAY_LABEL
 from troth.pki.tokens.signing import LEEWAY
 from troth.pki.tokens.webhook import LIFETIME
 from troth.planning import status as verdicts
@@ -26,7 +27,7 @@ from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.trust_domain.status import RotationPhase
 from troth.world.facts.objects import Manifest, SigningSecret, TokenKey
-from troth.world.index.webhook_signing import GATEWAY, TYPE, signing_ref
+from troth.world.index.webhook_signing import TYPE, signing_ref
 from troth.world.observation.signing_keys import GATEWAYS
 from troth.world.world import World
 
@@ -102,7 +103,7 @@ def _judged(handover: Handover) -> Verdict:
 def _secret(view: View, ref: Ref) -> Manifest:
     """Return the manifest of the Secret without its keys."""
     metadata = metadata_of(ref, view.identity)
-    labels = {**metadata["labels"], GATEWAY: view.identity.ref.name}
+    labels = {**metadata["labels"], GATEWAY_LABEL: view.identity.ref.name}
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from troth.planning.grants.dialects import unsupported
+from troth.planning.grants.dialects import is_enforced
 from troth.planning.grants.rules import granted
-from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import OnDelete
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
@@ -44,7 +44,7 @@ def reach_of(identity: Ref, world: World) -> Reach:
         policy = messaging.policies.get(each.policy)
         broker = messaging.brokers.get(policy.broker) if policy is not None else None
         if broker is not None and granted(broker, each):
-            opens = each.state is GrantState.LIVE and _is_kept(broker)
+            opens = each.state is GrantState.LIVE and is_enforced(broker)
             (live if opens else staying).add(broker.ref)
         elif policy is not None and broker is None and each.state is GrantState.SUSPENDED:
             unread.add(policy.broker)
@@ -54,11 +54,6 @@ def reach_of(identity: Ref, world: World) -> Reach:
     return Reach(
         tuple(_inside(live, world)), tuple(_inside(staying - live, world)), frozenset(unread)
     )
-
-
-def _is_kept(broker: MessageBroker) -> bool:
-    """Return whether Troth enforces what is declared for a broker, including its network."""
-    return broker.spec.mode is BrokerMode.ENFORCE and unsupported(broker) is None
 
 
 def _inside(brokers: set[Ref], world: World) -> Iterator[MessageBroker]:

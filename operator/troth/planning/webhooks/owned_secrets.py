@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of
+from troth.documents.webhook_endpoint import GATEWAY_LABEL
+from troth.planning.owned_objects import conflict, metadata_of
 from troth.planning.webhooks.view import Wanted
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.world.facts.objects import Fault, Manifest
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
-from troth.world.index.webhook_signing import GATEWAY
 from troth.world.observation.webhook_secrets import COMPILED_TYPE, GENERATED_TYPE, endpoint_of
 
 
@@ -21,7 +21,7 @@ def compiled_manifest(ref: Ref, endpoint: WebhookEndpoint) -> Manifest:
     """Return the Secret with the gateway's configuration of an endpoint, without its data."""
     assert endpoint.gateway is not None
     metadata = metadata_of(ref, endpoint)
-    labels = {**metadata["labels"], GATEWAY: endpoint.gateway.name}
+    labels = {**metadata["labels"], GATEWAY_LABEL: endpoint.gateway.name}
     return _secret({**metadata, "labels": labels}, COMPILED_TYPE)
 
 
@@ -31,19 +31,10 @@ def _secret(metadata: Manifest, type_: str) -> Manifest:
 
 def in_the_way(wanted: Wanted, endpoint: WebhookEndpoint, now: datetime) -> Fault | None:
     """Return why a Secret cannot be written: another object has its name."""
-    if wanted.fact is not None and not is_of(wanted.fact, endpoint):
-        message = (
-            f"Secret {wanted.ref} has another owner, so Troth does not change it until it is "
-            "deleted"
-        )
-        return Fault("Conflict", message)
-    if wanted.seen is not None and now < wanted.seen + FOREIGN_RETRY:
-        message = (
-            f"Secret {wanted.ref} is not managed by Troth, so it was not changed; rename or "
-            f"delete it, or rename this {endpoint.kind}"
-        )
-        return Fault("Conflict", message)
-    return None
+    theirs = wanted.fact is not None and not is_of(wanted.fact, endpoint)
+    return conflict(
+        "Secret", wanted.ref, endpoint, owned_by_another=theirs, seen=wanted.seen, now=now
+    )
 
 
 def is_of(fact: object, endpoint: WebhookEndpoint) -> bool:

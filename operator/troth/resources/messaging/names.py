@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from troth.resources.schema.scalars import matching
+from troth.resources.schema.scalars import DNS_LABEL, PORT, matching
 
 NAME_LIMIT = 249
 """Maximum length of a topic name in Kafka. No other broker has a lower limit."""
@@ -67,14 +67,12 @@ AccountKey = Annotated[
     ),
 ]
 
-_HOST_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 
 ServerAddress = Annotated[
     str,
     StringConstraints(min_length=1, max_length=259),
     matching(
-        rf"^{_HOST_LABEL}(\.{_HOST_LABEL})*:{_PORT}$",
+        rf"^{DNS_LABEL}(\.{DNS_LABEL})*:{PORT}$",
         "write a server as host:port, the host in lower case, such as kafka.messaging.svc:9093",
     ),
 ]

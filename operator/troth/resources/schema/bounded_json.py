@@ -19,3 +19,8 @@ def read_json(text: str | bytes, longest: int = LONGEST) -> Any:  # noqa: ANN401
     # an unpaired surrogate fails to encode with a `ValueError`, like every other fault
     encoded = text.encode() if isinstance(text, str) else text
     return from_json(encoded, allow_inf_nan=False)
+
+
+def objects_in(part: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON is anything
+    """Return the objects in a list, without its other items; empty if `part` is no list."""
+    return [each for each in part if isinstance(each, dict)] if isinstance(part, list) else []

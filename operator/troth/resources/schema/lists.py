@@ -13,6 +13,14 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, JsonValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
+def keyed_by(*keys: str) -> dict[str, JsonValue]:
+    """Mark a list whose items the API server identifies by the fields `keys`.
+
+    The models do not check it: use it in a status, which only Troth writes.
+    """
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+
 @dataclass(frozen=True, slots=True)
 class Distinct:
     """Marks a list of unique items, compared as a whole or by the fields `keys`."""
@@ -31,11 +39,7 @@ class Distinct:
     ) -> dict[str, Any]:
         described = handler(schema)
         if self.keys:
-            return {
-                **described,
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": list(self.keys),
-            }
+            return {**described, **keyed_by(*self.keys)}
         return {**described, "x-kubernetes-list-type": "set"}
 
     def _check(self, items: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -141,10 +141,11 @@ def matching(pattern: str, message: str) -> Rule:
     )
 
 
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # the length limit of certificates and resolvers
-_DNS_NAME = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})+$"
+LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = rf"{LABEL}(\.{LABEL})*"
+DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # the length limit of certificates and resolvers
+PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_DNS_NAME = rf"^{DNS_LABEL}(\.{DNS_LABEL})+$"
 
 Name = Annotated[
     str,
@@ -158,7 +159,7 @@ NamespaceName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=63),
     matching(
-        f"^{_LABEL}$",
+        f"^{LABEL}$",
         "write a namespace name: lower-case letters, digits and '-', such as shop",
     ),
 ]
@@ -202,7 +203,7 @@ Environment = Annotated[
     str,
     StringConstraints(min_length=1, max_length=63),
     matching(
-        f"^{_LABEL}$",
+        f"^{LABEL}$",
         "write an environment as lower-case letters, digits and '-', such as production",
     ),
 ]
@@ -243,7 +244,7 @@ IssuerURL = Annotated[
     StringConstraints(min_length=1, max_length=255),
     # RFC 8414, section 2: https, no query and no fragment; a host that a certificate can name
     matching(
-        rf"^https://{_DNS_LABEL}(\.{_DNS_LABEL})+(:[1-9][0-9]{{0,4}})?(/[A-Za-z0-9._~-]+)*$",
+        rf"^https://{DNS_LABEL}(\.{DNS_LABEL})+(:[1-9][0-9]{{0,4}})?(/[A-Za-z0-9._~-]+)*$",
         "write the issuer as an https URL with a DNS name in lower case, without query, fragment "
         "or trailing slash, such as https://tokens.shop.example",
     ),

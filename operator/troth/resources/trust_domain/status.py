@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints
 
 from troth.resources.conditions import Conditions
 from troth.resources.rotation.blockers import Blockers
+from troth.resources.schema.lists import keyed_by
 from troth.resources.schema.model import Model
 from troth.resources.schema.scalars import Time
 
@@ -79,26 +80,14 @@ class TrustDomainStatus(Model):
     """Generation of the spec that Troth last reconciled."""
     authorities: Annotated[
         tuple[AuthorityStatus, ...],
-        Field(
-            max_length=8,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["fingerprint"],
-            },
-        ),
+        Field(max_length=8, json_schema_extra=keyed_by("fingerprint")),
     ] = ()
     """Roots or intermediates in use."""
     rotation: RotationStatus = RotationStatus()
     """Rotation of the root."""
     token_keys: Annotated[
         tuple[TokenKeyStatus, ...],
-        Field(
-            max_length=8,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["fingerprint"],
-            },
-        ),
+        Field(max_length=8, json_schema_extra=keyed_by("fingerprint")),
     ] = ()
     """Keys in use that sign tokens."""
     token_rotation: TokenRotationStatus = TokenRotationStatus()

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from troth.resources.conditions import Conditions
+from troth.resources.schema.lists import keyed_by
 from troth.resources.schema.model import Model
 from troth.resources.schema.scalars import Time
 
@@ -46,13 +47,7 @@ class WebhookEndpointStatus(Model):
     """URL to give to the sender."""
     keys: Annotated[
         tuple[WebhookKey, ...],
-        Field(
-            max_length=MOST_KEYS,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["id"],
-            },
-        ),
+        Field(max_length=MOST_KEYS, json_schema_extra=keyed_by("id")),
     ] = ()
     """Keys that the gateway tries."""
     residual_replay: Annotated[str, StringConstraints(max_length=512)] = ""

@@ -6,11 +6,9 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 from troth.resources.schema.rules import Rule
-from troth.resources.schema.scalars import matching
+from troth.resources.schema.scalars import DNS_LABEL, PORT, matching
 
-_HOST_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_HOST = rf"{_HOST_LABEL}(\.{_HOST_LABEL})+"
-_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_HOST = rf"{DNS_LABEL}(\.{DNS_LABEL})+"
 _SEGMENT = "[A-Za-z0-9._~-]+"
 _DOTS = re.compile(r"/\.{1,2}(/|$)", re.ASCII)
 
@@ -33,7 +31,7 @@ PublicURL = Annotated[
     str,
     StringConstraints(min_length=1, max_length=512),
     matching(
-        rf"^https://{_HOST}(:{_PORT})?(/[A-Za-z0-9._~%-]+)*/?$",
+        rf"^https://{_HOST}(:{PORT})?(/[A-Za-z0-9._~%-]+)*/?$",
         "write the https URL that the sender uses, with a DNS name in lower case, without query "
         "or fragment, such as https://hooks.shop.example/shop/stripe-charges",
     ),
@@ -42,7 +40,7 @@ DestinationURL = Annotated[
     str,
     StringConstraints(min_length=1, max_length=512),
     matching(
-        rf"^https://{_HOST}(:{_PORT})?(/[A-Za-z0-9._~%-]+)*/?$",
+        rf"^https://{_HOST}(:{PORT})?(/[A-Za-z0-9._~%-]+)*/?$",
         "write the destination as an https URL with a DNS name in lower case, without query or "
         "fragment, such as https://partner.example/hooks",
     ),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Mapping
 import structlog
 
 from troth.cluster.api import Selection
-from troth.documents.webhook_endpoint import DOCUMENT, KEY_PREFIX, EndpointError
+from troth.documents.webhook_endpoint import DOCUMENT, GATEWAY_LABEL, KEY_PREFIX, EndpointError
 from troth.pki.tokens.webhook import Signer
 from troth.resources.references import Ref
 from troth.serving.secret_watch import SecretWatch
@@ -19,8 +19,6 @@ from troth.webhooks.gateway.routes import MOST_KEYS, Routes, Served, served
 from troth.webhooks.schemes.scheme import LONGEST_KEY
 from troth.world.facts.objects import MANAGED_BY, Manifest
 
-GATEWAY_LABEL = "troth.dev/webhook-gateway"
-"""The label with the gateway's name on each Secret it follows, and on its reports."""
 POLL_INTERVAL = 5.0
 """Seconds between two polls of the Secrets' versions."""
 _LONGEST_KEY_TEXT = 4 * (LONGEST_KEY // 3 + 1)

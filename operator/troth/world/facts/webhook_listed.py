@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from troth.resources.references import Ref
-from troth.resources.schema.bounded_json import read_json
+from troth.resources.schema.bounded_json import objects_in, read_json
 
 _CACHED = 256
 _OF_ENDPOINT = ("name", "path", "workflow")
@@ -37,8 +37,8 @@ class Listed:
 
 def listed_in(document: Mapping[str, Any]) -> Iterator[Listed]:
     """Yield the deliveries that an `identity.json` lists, in order."""
-    for entry in _objects(document.get("webhooks")):
-        for each in _objects(entry.get("endpoints")):
+    for entry in objects_in(document.get("webhooks")):
+        for each in objects_in(entry.get("endpoints")):
             found = entry.get("gateway"), entry.get("port"), *map(each.get, _OF_ENDPOINT)
             parts = [part for part in found if isinstance(part, str)]
             if len(parts) == len(found):
@@ -62,7 +62,3 @@ def key_ids_in(key_set: str) -> frozenset[str]:
         return frozenset(each["kid"] for each in read_json(key_set)["keys"])
     except (ValueError, KeyError, TypeError):
         return frozenset()
-
-
-def _objects(part: object) -> list[dict[str, Any]]:
-    return [each for each in part if isinstance(each, dict)] if isinstance(part, list) else []

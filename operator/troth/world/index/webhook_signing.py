@@ -13,8 +13,6 @@ from troth.world.observation.signing_keys import GATEWAYS, signing_keys
 
 TYPE = "troth.dev/webhook-signing"
 """`type` of a Secret with a gateway's keys."""
-GATEWAY = "troth.dev/webhook-gateway"
-"""Label of the Secrets for a gateway; the value is the name of its identity."""
 _SUFFIX = "-webhook-signing"
 
 
