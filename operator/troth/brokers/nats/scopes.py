@@ -40,25 +40,25 @@ class Scope:
     slot: Slot
     key: str
     rules: set[Rule]
-    standing: Mapping[str, Any] | None = field(default=None, repr=False)
+    current: Mapping[str, Any] | None = field(default=None, repr=False)
     """Entry in the account that the scope was read from, None if it is new or changed."""
 
     def add(self, rule: Rule) -> None:
         """Add a rule, if it is missing."""
         if rule not in self.rules:
             self.rules.add(rule)
-            self.standing = None
+            self.current = None
 
     def remove(self, rule: Rule) -> None:
         """Remove a rule, if it exists."""
         if rule in self.rules:
             self.rules.remove(rule)
-            self.standing = None
+            self.current = None
 
     def entry(self) -> Mapping[str, Any]:
         """Return the scope's entry for the account."""
-        if self.standing is not None:
-            return self.standing
+        if self.current is not None:
+            return self.current
         return {
             "kind": _KIND,
             "key": self.key,

@@ -21,7 +21,7 @@ class Request:
     target: Manifest
     """The value of `spec.target`."""
     ref: Ref
-    standing: Manifest | None
+    existing: Manifest | None
     field: str
     """The field of `spec` to set: `requestedAt` or `compromised`."""
     value: str
@@ -32,13 +32,13 @@ class Request:
 
     def committed(self) -> Manifest:
         """Return the complete manifest, as version control should have it."""
-        before = self.standing["spec"] if self.standing else {}
+        before = self.existing["spec"] if self.existing else {}
         return self._with({"target": self.target, **before, self.field: self.value})
 
     @property
     def replaces(self) -> str:
         """The previous value of the field, empty if it has none or the same."""
-        before = str((self.standing or {"spec": {}})["spec"].get(self.field, ""))
+        before = str((self.existing or {"spec": {}})["spec"].get(self.field, ""))
         return before if before != self.value else ""
 
     def _with(self, spec: Manifest) -> Manifest:
@@ -58,9 +58,9 @@ def rotate_now(
     It uses the target's CredentialRotation if there is exactly one, so that version control needs
     no second one. Otherwise it uses one named after the target.
     """
-    standing = _chosen(target, list(rotations), name)
-    ref = Ref.of(standing) if standing else Ref(namespace, name or _own(target))
-    return Request(target, ref, standing, "requestedAt", format_time(moment(standing, now)))
+    existing = _chosen(target, list(rotations), name)
+    ref = Ref.of(existing) if existing else Ref(namespace, name or _own(target))
+    return Request(target, ref, existing, "requestedAt", format_time(moment(existing, now)))
 
 
 def drop_root(
@@ -71,22 +71,22 @@ def drop_root(
     It uses a separate CredentialRotation, which stays as the record.
     """
     ref = Ref(namespace, name or _named(target["name"], f"compromised-{fingerprint[:8]}"))
-    standing = next((each for each in rotations if Ref.of(each) == ref), None)
-    if standing is not None:
-        _must_be_of(standing, target)
-        if not standing["spec"].get("compromised", fingerprint).startswith(fingerprint):
-            _must_not_be_a_record(standing)
-    return Request(target, ref, standing, "compromised", fingerprint)
+    existing = next((each for each in rotations if Ref.of(each) == ref), None)
+    if existing is not None:
+        _must_be_of(existing, target)
+        if not existing["spec"].get("compromised", fingerprint).startswith(fingerprint):
+            _must_not_be_a_record(existing)
+    return Request(target, ref, existing, "compromised", fingerprint)
 
 
-def moment(standing: Manifest | None, now: datetime) -> datetime:
+def moment(existing: Manifest | None, now: datetime) -> datetime:
     """Return the first whole second in which the credential in use cannot have been issued.
 
     Issue times have whole seconds: a credential issued in the second of a request would count as
     its result. This also holds if the local clock is behind the operator's.
     """
     following = now.replace(microsecond=0) + SECOND
-    last = ((standing or {}).get("status") or {}).get("lastRotated")
+    last = ((existing or {}).get("status") or {}).get("lastRotated")
     return max(following, parse_moment(last) + SECOND) if last else following
 
 
@@ -106,24 +106,24 @@ def _usable(name: str, target: Manifest, rotations: list[Manifest]) -> Manifest 
 
     Raises `FaultyManifests` if it serves another purpose, because a request would overwrite it.
     """
-    standing = next((each for each in rotations if each["metadata"]["name"] == name), None)
-    if standing is not None:
-        _must_be_of(standing, target)
-        _must_not_be_a_record(standing)
-    return standing
+    existing = next((each for each in rotations if each["metadata"]["name"] == name), None)
+    if existing is not None:
+        _must_be_of(existing, target)
+        _must_not_be_a_record(existing)
+    return existing
 
 
-def _must_be_of(standing: Manifest, target: Manifest) -> None:
-    theirs = standing["spec"]["target"]
+def _must_be_of(existing: Manifest, target: Manifest) -> None:
+    theirs = existing["spec"]["target"]
     if theirs != target:
         sentence = f"already rotates {theirs['kind']} {theirs['name']}; choose another --name"
-        raise FaultyManifests([ManifestFault("", f"{KIND} {Ref.of(standing)}", "", sentence)])
+        raise FaultyManifests([ManifestFault("", f"{KIND} {Ref.of(existing)}", "", sentence)])
 
 
-def _must_not_be_a_record(standing: Manifest) -> None:
-    if "compromised" in standing["spec"]:
+def _must_not_be_a_record(existing: Manifest) -> None:
+    if "compromised" in existing["spec"]:
         sentence = "is the record of a compromised root or key; choose another --name"
-        raise FaultyManifests([ManifestFault("", f"{KIND} {Ref.of(standing)}", "", sentence)])
+        raise FaultyManifests([ManifestFault("", f"{KIND} {Ref.of(existing)}", "", sentence)])
 
 
 def _own(target: Manifest) -> str:

@@ -208,7 +208,7 @@ async def _watch(  # noqa: PLR0917 - one call
 
 
 def _to_commit(request: Request) -> str:
-    where = "the manifest of" if request.standing else "a new"
+    where = "the manifest of" if request.existing else "a new"
     return (
         f"nothing was changed; commit spec.{request.field} in {where} {KIND} {request.ref}, or add "
         "--now"

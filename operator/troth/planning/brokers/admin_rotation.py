@@ -77,19 +77,19 @@ def plan_admin(broker: MessageBroker, world: World, moment: Moment) -> AdminStat
     shown, made = look.admin, kept.ledger.admin if kept is not None else None
     rotations = world.rotations.of(broker_key(broker.ref))
     if made is not None and shown.is_made(made):
-        standing = _in_use(broker, shown, made, overlap_of(rotations), moment.uptime)
+        state = _in_use(broker, shown, made, overlap_of(rotations), moment.uptime)
     elif made is not None:
-        standing = _withdrawn(broker, shown, made)
+        state = _withdrawn(broker, shown, made)
     else:
-        standing = AdminState(made_at=shown.written_at)
-    if standing.step is None and standing.wait is None:
-        standing = _scheduled(
-            standing, broker, shown, rotation, rotations=rotations, world=world, now=moment.now
+        state = AdminState(made_at=shown.written_at)
+    if state.step is None and state.wait is None:
+        state = _scheduled(
+            state, broker, shown, rotation, rotations=rotations, world=world, now=moment.now
         )
-    fault = _obstacle(broker, look, world) or standing.fault
+    fault = _obstacle(broker, look, world) or state.fault
     if fault is not None:
-        return replace(standing, step=None, fault=fault)
-    return _retried(standing, look, moment.uptime)
+        return replace(state, step=None, fault=fault)
+    return _retried(state, look, moment.uptime)
 
 
 def _in_use(
@@ -114,7 +114,7 @@ def _withdrawn(broker: MessageBroker, shown: AdminShown, made: AdminMade) -> Adm
 
 
 def _scheduled(
-    standing: AdminState,
+    state: AdminState,
     broker: MessageBroker,
     shown: AdminShown,
     dialect: AdminDialect,
@@ -129,15 +129,15 @@ def _scheduled(
             f"Troth administers MessageBroker {broker.ref} with a certificate that it does not "
             "issue; put a renewed certificate into the admin Secret"
         )
-        return replace(standing, fault=Fault(NOTHING, message))
-    assert standing.made_at is not None
-    due = due_at(rotations, standing.made_at, now)
+        return replace(state, fault=Fault(NOTHING, message))
+    assert state.made_at is not None
+    due = due_at(rotations, state.made_at, now)
     if due is None or due > now:
-        return replace(standing, due=due)
+        return replace(state, due=due)
     look = world.brokers.observation(broker.ref)
     fault = _taken(dialect, shown, look) or _shared(broker, world)
     step = TurnAdmin(broker.ref, AdminTurn.REPLACE, shown)
-    return replace(standing, due=due, phase=CredentialPhase.PREPARED, step=step, fault=fault)
+    return replace(state, due=due, phase=CredentialPhase.PREPARED, step=step, fault=fault)
 
 
 def _obstacle(broker: MessageBroker, look: BrokerObservation, world: World) -> Fault | None:
@@ -189,14 +189,14 @@ def _shared(broker: MessageBroker, world: World) -> Fault | None:
     return None
 
 
-def _retried(standing: AdminState, look: BrokerObservation, uptime: float) -> AdminState:
+def _retried(state: AdminState, look: BrokerObservation, uptime: float) -> AdminState:
     """Return the state with the fault of a step that failed.
 
     The step waits until `RETRY` seconds have passed since the failure.
     """
     left = look.admin_tried_at + RETRY - uptime
-    if standing.step is None or look.admin_fault is None:
-        return standing
-    step = standing.step if left <= 0 else None
+    if state.step is None or look.admin_fault is None:
+        return state
+    step = state.step if left <= 0 else None
     wait = timedelta(seconds=max(left, 0.0)) or None
-    return replace(standing, step=step, wait=wait, fault=look.admin_fault)
+    return replace(state, step=step, wait=wait, fault=look.admin_fault)

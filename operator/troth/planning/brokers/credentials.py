@@ -72,7 +72,7 @@ class CredentialState:
 class BrokerLayer:
     """Broker layer of an identity's plan."""
 
-    standings: tuple[CredentialState, ...]
+    states: tuple[CredentialState, ...]
     removals: tuple[Remove, ...]
 
     @property
@@ -81,13 +81,13 @@ class BrokerLayer:
 
         A fault that needs a person comes first, then one that ends by itself.
         """
-        judged = sorted((each.verdict for each in self.standings), key=_urgency)
+        judged = sorted((each.verdict for each in self.states), key=_urgency)
         return tuple(judged[:1])
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """Steps that write and remove Secrets."""
-        turns = (each.step for each in self.standings if each.step is not None)
+        turns = (each.step for each in self.states if each.step is not None)
         return (*turns, *self.removals)
 
     @property
@@ -101,12 +101,12 @@ class BrokerLayer:
                 made_at=each.made_at,
                 phase=each.phase,
             )
-            for each in self.standings[:MOST_BROKERS]
+            for each in self.states[:MOST_BROKERS]
         )
 
     def dues(self, now: datetime) -> Iterator[datetime]:
         """Yield the times at which the identity is planned again."""
-        for each in self.standings:
+        for each in self.states:
             yield from (moment for moment in (each.due, each.retry) if moment is not None)
             if each.wait is not None:
                 yield now + each.wait
@@ -121,9 +121,9 @@ def plan_broker_credentials(view: View, world: World) -> BrokerLayer:
     """
     uses = [each for each in topic_uses(view.identity.ref, world) if not _by_certificate(each)]
     holders = _holders(view.identity.ref, uses, world)
-    found = (_standing(each, holders, view, world) for each in uses)
+    found = (_state(each, holders, view, world) for each in uses)
     return BrokerLayer(
-        tuple(standing for standing in found if standing is not None),
+        tuple(each for each in found if each is not None),
         tuple(leftovers(holders.keys(), view.identity, world)),
     )
 
@@ -151,31 +151,31 @@ def _holders(identity: Ref, uses: Iterable[TopicUses], world: World) -> Mapping[
     for each in sorted(uses, key=lambda each: not _is_due(each)):
         broker = each.broker.ref
         ref = credential_ref(identity, broker)
-        standing = world.brokers.secrets.get(ref)
-        if ref not in holders or (standing is not None and standing.broker == broker):
+        secret = world.brokers.secrets.get(ref)
+        if ref not in holders or (secret is not None and secret.broker == broker):
             holders[ref] = broker
     return holders
 
 
-def _standing(
+def _state(
     uses: TopicUses, holders: Mapping[Ref, Ref], view: View, world: World
 ) -> CredentialState | None:
     """Return the state of the credential at one broker, None if there is none and none is due."""
     broker, ref = uses.broker, credential_ref(view.identity.ref, uses.broker.ref)
     principal = principal_of(broker, view.identity.ref)
-    standing = CredentialState(broker.ref, principal, ref)
+    state = CredentialState(broker.ref, principal, ref)
     secret = world.brokers.secrets.get(ref)
     if secret is not None and _is_good(secret, broker.ref, principal, view):
         phase = phase_of(secret, principal, world.brokers.ledger(broker.ref))
-        standing = replace(standing, current=secret.current, phase=phase)
+        state = replace(state, current=secret.current, phase=phase)
     if not _is_due(uses):
-        return standing if standing.current else None
+        return state if state.current else None
     obstacle = uses.fault or _occupied(ref, broker.ref, holders[ref], view, world)
     if obstacle is not None:
         verdict = verdicts.false(CREDENTIALS_ISSUED, obstacle.reason, obstacle.message)
         seen = world.foreign.get(("Secret", ref))
-        return replace(standing, verdict=verdict, retry=seen and seen + FOREIGN_RETRY)
-    return _kept(standing, broker, view, world)
+        return replace(state, verdict=verdict, retry=seen and seen + FOREIGN_RETRY)
+    return _kept(state, broker, view, world)
 
 
 def _is_good(secret: CredentialSecret, broker: Ref, principal: str, view: View) -> bool:
@@ -206,34 +206,34 @@ def _occupied(ref: Ref, broker: Ref, holder: Ref, view: View, world: World) -> F
 
 
 def _kept(
-    standing: CredentialState, broker: MessageBroker, view: View, world: World
+    state: CredentialState, broker: MessageBroker, view: View, world: World
 ) -> CredentialState:
     """Return the state of a credential that is due, with the step that creates or rotates it."""
-    look, secret = world.brokers.observation(broker.ref), world.brokers.secrets.get(standing.secret)
+    look, secret = world.brokers.observation(broker.ref), world.brokers.secrets.get(state.secret)
     if look.observed is None:  # the roots that clients must trust are unknown too
-        return standing if standing.current else replace(standing, verdict=_awaiting(broker, look))
+        return state if state.current else replace(state, verdict=_awaiting(broker, look))
     request = CredentialRequest(
         broker=broker.ref,
         type=broker.spec.type,
-        principal=standing.principal,
+        principal=state.principal,
         servers=broker.spec.servers,
         authorities=look.authorities,
         account=broker.spec.described.principal_part,
     )
     step = partial(_step, secret, request, view)
-    refusal = refused(CREDENTIALS_ISSUED, world.refused.get(("Secret", standing.secret), ""))
-    if secret is None or standing.current is None or _of_another_account(secret, request):
-        return replace(standing, step=step(Turn.ISSUE), verdict=refusal or ISSUING)
-    due = due_at(view.rotations, standing.current.made_at, view.moment.now)
+    refusal = refused(CREDENTIALS_ISSUED, world.refused.get(("Secret", state.secret), ""))
+    if secret is None or state.current is None or _of_another_account(secret, request):
+        return replace(state, step=step(Turn.ISSUE), verdict=refusal or ISSUING)
+    due = due_at(view.rotations, state.current.made_at, view.moment.now)
     if _stale(secret, request, view):
         verdict = refusal or ISSUED
-        return replace(standing, step=step(Turn.REFRESH), verdict=verdict, due=due)
+        return replace(state, step=step(Turn.REFRESH), verdict=verdict, due=due)
     assert view.domain is not None  # otherwise no grant is live
     credential = BrokerCredential(
         broker=broker.ref,
-        principal=standing.principal,
+        principal=state.principal,
         secret=secret,
-        current=standing.current,
+        current=state.current,
         ledger=world.brokers.ledger(broker.ref),
         rotations=view.rotations,
         propagation=view.domain.spec.bundle.propagation,
@@ -241,7 +241,7 @@ def _kept(
     )
     handover = plan_turn(credential, view.moment)
     return replace(
-        standing,
+        state,
         verdict=refusal if refusal and handover.step else ISSUED,
         step=handover.step,
         due=due,

@@ -69,8 +69,8 @@ def plan_certificate(view: View, world: World) -> Layer:
     obstacle = _why_not_issue(view, view.certificate)
     if obstacle is not None:
         reason, message = obstacle.reason, obstacle.message
-        standing = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
-        verdict = standing(type_, reason, message)
+        make_verdict = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
+        verdict = make_verdict(type_, reason, message)
         if reason not in UNSIGNED:
             return Layer(verdict, (), leaf)
         return _document_alone(view, world, verdict)
@@ -131,16 +131,16 @@ def _document_alone(view: View, world: World, verdict: Verdict) -> Layer:
     own_id = current_document(secret.public.get(PEERS, "")).get("spiffeID")
     if not isinstance(own_id, str):
         own_id = secret.leaf.spiffe_id
-    manifest = _with_standing_roots(view, _secret_manifest(view, world, own_id))
+    manifest = _with_current_roots(view, _secret_manifest(view, world, own_id))
     steps = _update(view, secret, manifest)
     if steps and view.secret_refused:
         verdict = refused(verdict.type, view.secret_refused) or verdict
     return Layer(verdict, steps, secret.leaf, _pending(view, world, manifest, own_id))
 
 
-def _with_standing_roots(view: View, manifest: Manifest) -> Manifest:
-    standing = view.secret.public if view.secret else {}
-    roots = {name: text for name, text in standing.items() if name == ROOTS}
+def _with_current_roots(view: View, manifest: Manifest) -> Manifest:
+    current = view.secret.public if view.secret else {}
+    roots = {name: text for name, text in current.items() if name == ROOTS}
     return {**manifest, "stringData": manifest["stringData"] | roots}
 
 
@@ -159,8 +159,8 @@ def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narro
     assert view.secret is not None
     if view.secret.public == declared:
         return Narrowing()
-    standing = current_document(view.secret.public.get(PEERS, ""))
-    edges, ids = _in_force(view, world, standing)
+    current = current_document(view.secret.public.get(PEERS, ""))
+    edges, ids = _in_force(view, world, current)
     return pending_narrowing(view.secret.public, declared, Peering(view.identity.ref, edges, ids))
 
 
@@ -221,9 +221,9 @@ def _why_not_issue(view: View, declared: Certificate) -> Fault | None:
         return Fault(view.governance.reason, view.governance.message)
     if view.shared is not None:
         return Fault("SharedIdentity", view.shared.message)
-    standing = conflict("Secret", secret_ref(view.identity.ref), view.secret, view)
-    if standing is not None:
-        return standing
+    fault = conflict("Secret", secret_ref(view.identity.ref), view.secret, view)
+    if fault is not None:
+        return fault
     known, name = view.known_authority, view.domain.metadata.name
     if known is None:
         return Fault("AuthorityNotReady", f"TrustDomain {name} has no authority yet")
@@ -297,8 +297,8 @@ def _question(
 
 def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
     """Return the manifest of the Secret without its private part."""
-    standing = current_document(view.secret.public.get(PEERS, "") if view.secret else "")
-    peers = _peers(view, world, standing)
+    current = current_document(view.secret.public.get(PEERS, "") if view.secret else "")
+    peers = _peers(view, world, current)
     keys = {WEBHOOK_KEYS: key_set(peers.webhooks)} if peers.webhooks else {}
     return {
         "apiVersion": "v1",
@@ -320,25 +320,25 @@ def _stale(secret: IdentitySecret, manifest: Manifest) -> bool:
     )
 
 
-def _peers(view: View, world: World, standing: Mapping[str, Any]) -> Peers:
+def _peers(view: View, world: World, current: Mapping[str, Any]) -> Peers:
     """Return the peers, issuers, messages and webhooks for `identity.json`.
 
     While no single trust domain governs the workload, its issuers stay the current ones.
     """
-    edges, ids = _in_force(view, world, standing)
+    edges, ids = _in_force(view, world, current)
     issuers, issuer_ids = (
         issuers_known(view.domain, world)
         if view.domain is not None
-        else (current_names(standing, "issuers"), current_names(standing, "issuerIDs"))
+        else (current_names(current, "issuers"), current_names(current, "issuerIDs"))
     )
-    messages = messages_of(view.identity.ref, view.topics, world, standing)
+    messages = messages_of(view.identity.ref, view.topics, world, current)
     inbound = [(edge, edge not in view.edges) for edge in edges if edge.callee == view.identity.ref]
-    webhooks = webhooks_of(inbound, ids, world, standing)
+    webhooks = webhooks_of(inbound, ids, world, current)
     return Peers(edges, ids, world.registry.identities, issuers, issuer_ids, messages, webhooks)
 
 
 def _in_force(
-    view: View, world: World, standing: Mapping[str, Any]
+    view: View, world: World, current: Mapping[str, Any]
 ) -> tuple[tuple[Edge, ...], dict[Ref, str]]:
     """Return the edges for the peer list, and the SPIFFE IDs of their peers.
 
@@ -354,7 +354,7 @@ def _in_force(
         peer = edge.caller if inbound else edge.callee
         names = spiffe_ids_of(peer, world)
         if edge.state is EdgeState.SUSPENDED:
-            names &= listed(standing, edge.port, inbound=inbound)
+            names &= listed(current, edge.port, inbound=inbound)
             rules = memory.get(Side.FROM if inbound else Side.TO, {}).get(peer, {}).values()
             if not any(edge.port in ports for ports in rules) and _is_ambiguous(peer, view, world):
                 continue

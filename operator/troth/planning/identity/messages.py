@@ -44,17 +44,17 @@ class _Place:
 
 
 def messages_of(
-    identity: Ref, grants: Iterable[TopicGrant], world: World, standing: Mapping[str, Any]
+    identity: Ref, grants: Iterable[TopicGrant], world: World, current: Mapping[str, Any]
 ) -> tuple[Entry, ...]:
     """Return an entry for every live grant of an identity, sorted.
 
     `grants` are its own grants, and the publish grants of others in policies by which it consumes.
-    `standing` is the current document. A suspended grant keeps its entry if it has one.
+    `current` is the document as written. A suspended grant keeps its entry if it has one.
     """
     by_policy: dict[Ref, list[TopicGrant]] = {}
     for grant in grants:
         by_policy.setdefault(grant.policy, []).append(grant)
-    said = {_Place.of(entry): entry for entry in objects_in(standing.get("messages"))}
+    said = {_Place.of(entry): entry for entry in objects_in(current.get("messages"))}
     entries = [
         entry
         for policy in sorted(by_policy)

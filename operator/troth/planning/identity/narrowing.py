@@ -62,19 +62,19 @@ def pending_narrowing(
     roots = bool(roots_in(public.get(ROOTS, "")) - roots_in(declared.get(ROOTS, "")))
     if text == declared.get(PEERS):
         return Narrowing(every_caller=roots, every_callee=roots)
-    standing, wanted = current_document(text), current_document(declared.get(PEERS, ""))
-    if not standing:
+    current, wanted = current_document(text), current_document(declared.get(PEERS, ""))
+    if not current:
         return Narrowing(every_caller=bool(text) or roots, every_callee=roots)
-    everybody = roots or _asks_for_less(standing, wanted)
-    callers = set() if everybody else set(_callers(standing, wanted, peering.callers))
-    callees = set() if roots else _callees(standing, wanted) & peering.callees
+    everybody = roots or _asks_for_less(current, wanted)
+    callers = set() if everybody else set(_callers(current, wanted, peering.callers))
+    callees = set() if roots else _callees(current, wanted) & peering.callees
     return Narrowing(frozenset(callers), frozenset(callees), everybody, roots)
 
 
-def _callers(standing: Document, wanted: Document, callers: Mapping[str, Ref]) -> Iterable[Ref]:
-    """Yield the callers that `standing` grants more than `wanted`."""
+def _callers(current: Document, wanted: Document, callers: Mapping[str, Ref]) -> Iterable[Ref]:
+    """Yield the callers that `current` grants more than `wanted`."""
     for granted in (_accepted, _delivered):
-        before, after = granted(standing), granted(wanted)
+        before, after = granted(current), granted(wanted)
         for (spiffe_id, port), grants in before.items():
             caller = callers.get(spiffe_id)
             known = after.get((spiffe_id, port))
@@ -112,13 +112,13 @@ def _delivered(document: Document) -> Grants:
     return grants
 
 
-def _callees(standing: Document, wanted: Document) -> set[Ref]:
-    """Return the callees that `standing` lists with a SPIFFE ID that `wanted` does not have."""
+def _callees(current: Document, wanted: Document) -> set[Ref]:
+    """Return the callees that `current` lists with a SPIFFE ID that `wanted` does not have."""
     after = {
         (entry.get("name"), entry.get("spiffeID")) for entry in objects_in(wanted.get("calls"))
     }
     found = set()
-    for entry in objects_in(standing.get("calls")):
+    for entry in objects_in(current.get("calls")):
         name, spiffe_id = entry.get("name"), entry.get("spiffeID")
         if isinstance(name, str) and (
             not isinstance(spiffe_id, str) or (name, spiffe_id) not in after
@@ -128,15 +128,15 @@ def _callees(standing: Document, wanted: Document) -> set[Ref]:
     return found
 
 
-def _asks_for_less(standing: Document, wanted: Document) -> bool:
-    """Return whether `standing` requires less of callers than `wanted`, or trusts other issuers."""
-    before, after = _object(standing.get("requires")), _object(wanted.get("requires"))
+def _asks_for_less(current: Document, wanted: Document) -> bool:
+    """Return whether `current` requires less of callers than `wanted`, or trusts other issuers."""
+    before, after = _object(current.get("requires")), _object(wanted.get("requires"))
     if not set(_words(after.get("context", []))) <= set(_words(before.get("context", []))):
         return True
     if "token" in after and before.get("token") != after["token"]:
         return True
     return any(
-        not _object(standing.get(part)).items() <= _object(wanted.get(part)).items()
+        not _object(current.get(part)).items() <= _object(wanted.get(part)).items()
         for part in ("issuers", "issuerIDs")
     )
 

@@ -155,7 +155,7 @@ def _unapplied(view: View, pending: Narrowing, world: World) -> Narrowing:
 
 def _all_may_answer(brokers: BrokerLayer, world: World) -> bool:
     """Return whether no broker's last attempt failed, so that all may answer."""
-    return all(world.brokers.observation(each.broker).fault is None for each in brokers.standings)
+    return all(world.brokers.observation(each.broker).fault is None for each in brokers.states)
 
 
 def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
@@ -176,15 +176,15 @@ def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
         if unsettled is not None:
             verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
         return Layer(verdict, (*removal("NetworkPolicy", view.policy, view.identity), *undenied))
-    standing = conflict("NetworkPolicy", ref, view.policy, view)
-    if standing is not None and view.domain is not None:
-        return Layer(verdicts.false(type_, standing.reason, standing.message))
+    fault = conflict("NetworkPolicy", ref, view.policy, view)
+    if fault is not None and view.domain is not None:
+        return Layer(verdicts.false(type_, fault.reason, fault.message))
     situation = _situation(view, world)
     before: tuple[Step, ...] = ()
     over = view.kept_from(view.policy)
     if unsettled is not None:
         verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
-        if standing is not None or not situation.claims:
+        if fault is not None or not situation.claims:
             return Layer(verdict)
         compiled, before = unsettled_policy(view, situation, world)
     elif view.policy is None:

@@ -39,7 +39,7 @@ def webhooks_of(
     edges: Iterable[tuple[Edge, bool]],
     ids: Mapping[Ref, str],
     world: World,
-    standing: Mapping[str, Any],
+    current: Mapping[str, Any],
 ) -> tuple[Entry, ...]:
     """Return the `webhooks` entries for the edges in force towards a target, sorted.
 
@@ -49,7 +49,7 @@ def webhooks_of(
     """
     found = []
     for edge, suspended in edges:
-        before = _standing(standing, ids[edge.caller], edge.port)
+        before = _listed_endpoints(current, ids[edge.caller], edge.port)
         endpoints = sorted(_endpoints(edge, before, world, suspended=suspended))
         if endpoints or is_for_webhooks(edge, world):
             found.append(_entry(edge, ids[edge.caller], endpoints, world))
@@ -110,7 +110,7 @@ def _jwk(key: TokenKey) -> Mapping[str, str]:
     return {**key.jwk, "use": "sig", "alg": "ES256"}
 
 
-def _standing(document: Mapping[str, Any], gateway: str, port: str) -> tuple[Endpoint, ...]:
+def _listed_endpoints(document: Mapping[str, Any], gateway: str, port: str) -> tuple[Endpoint, ...]:
     """Return the endpoints that a document lists for a gateway on a port."""
     return tuple(
         (each.endpoint, each.path, each.workflow)

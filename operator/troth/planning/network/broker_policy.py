@@ -51,25 +51,25 @@ def plan_broker_network(
 ) -> BrokerNetwork:
     """Return the plan for the NetworkPolicy of a broker with these grants."""
     ref = broker_policy_ref(broker.ref)
-    standing, seen = world.policies.get(ref), world.foreign.get(("NetworkPolicy", ref))
+    existing, seen = world.policies.get(ref), world.foreign.get(("NetworkPolicy", ref))
     fault = unsupported(broker)
     if fault is not None:
         return BrokerNetwork(verdicts.false(TYPE, fault.reason, fault.message))
     if broker.spec.mode is not BrokerMode.ENFORCE or broker.spec.workload is None:
-        ours = standing is not None and is_child(standing, broker)
-        removal = (Remove("NetworkPolicy", ref, standing.uid),) if standing and ours else ()
+        ours = existing is not None and is_child(existing, broker)
+        removal = (Remove("NetworkPolicy", ref, existing.uid),) if existing and ours else ()
         return BrokerNetwork(_unwritten(broker), removal)
-    conflict = taken("NetworkPolicy", ref, standing, broker, seen=seen, now=now)
+    conflict = taken("NetworkPolicy", ref, existing, broker, seen=seen, now=now)
     if conflict is not None:
         due = seen + FOREIGN_RETRY if seen is not None else None
         return BrokerNetwork(verdicts.false(TYPE, conflict.reason, conflict.message), due=due)
     manifest = broker_policy(broker, broker.spec.workload, grants, world)
     staying = bool(_staying(broker, grants, world))
-    over = standing.resource_version if standing is not None and staying else ""
+    over = existing.resource_version if existing is not None and staying else ""
     refusal = world.refused.get(("NetworkPolicy", ref), "")
     if refusal:
         verdict = verdicts.false(TYPE, "WriteRefused", refusal)
-    elif standing is None:
+    elif existing is None:
         verdict = verdicts.false(TYPE, "PolicyPending", "the NetworkPolicy is being written")
     else:
         verdict = verdicts.true(TYPE, "Enforced", "the NetworkPolicy is in place")
@@ -108,14 +108,14 @@ def _clients(
     live = _identities(broker, grants.live)
     staying = _staying(broker, grants, world)
     existing = world.policies.get(broker_policy_ref(broker.ref)) if staying else None
-    standing = CurrentPolicy.of(existing)
+    current = CurrentPolicy.of(existing)
     for ref in sorted(live | staying):
         identity = identities.get(ref)
         pods = identity.spec.workload.pod_selector if identity is not None else None
         if ref in live and pods is not None:
             yield PeerRule(Side.FROM, ref, pods_in(ref.namespace, pods), ports)
         else:
-            yield from standing.kept(Side.FROM, ref, pods, ports)
+            yield from current.kept(Side.FROM, ref, pods, ports)
 
 
 def _staying(broker: MessageBroker, grants: BrokerGrants, world: World) -> set[Ref]:

@@ -163,13 +163,13 @@ def _compiled(situation: Situation, pods: LabelSelector, run: _Run = _all_of) ->
     reach, edges = situation.reach, situation.edges
     suspended = any(edge.state is EdgeState.SUSPENDED for edge in edges)
     unsettled = suspended or reach.unsettled or not situation.settled
-    standing = CurrentPolicy()
+    current = CurrentPolicy()
     if unsettled:
-        (standing,) = run(lambda: [CurrentPolicy.of(situation.existing)]) or [standing]
-    inbound = _edge_rules(situation, standing, Side.FROM, run)
-    outbound = _edge_rules(situation, standing, Side.TO, run)
-    brokers = run(lambda: _broker_rules(situation, standing))
-    left_out = _left_out(situation, standing)
+        (current,) = run(lambda: [CurrentPolicy.of(situation.existing)]) or [current]
+    inbound = _edge_rules(situation, current, Side.FROM, run)
+    outbound = _edge_rules(situation, current, Side.TO, run)
+    brokers = run(lambda: _broker_rules(situation, current))
+    left_out = _left_out(situation, current)
     to_peers = [each.rule for each in outbound]
     to_brokers = [rule for rule in distinct(each.rule for each in brokers) if rule not in to_peers]
     spec = spec_of(
@@ -192,7 +192,7 @@ def _compiled(situation: Situation, pods: LabelSelector, run: _Run = _all_of) ->
     return Compiled(spec, remembered)
 
 
-def _left_out(situation: Situation, standing: CurrentPolicy) -> LabelSelector:
+def _left_out(situation: Situation, current: CurrentPolicy) -> LabelSelector:
     """Return the selector of the workload's own pods, which the rules leave out.
 
     The selector stays the same while the workload is unsettled. Otherwise a change of the pod
@@ -201,7 +201,7 @@ def _left_out(situation: Situation, standing: CurrentPolicy) -> LabelSelector:
     declared = situation.identity.spec.workload.pod_selector
     if situation.settled or situation.existing is None:
         return declared
-    return standing.left_out(situation.existing) or declared
+    return current.left_out(situation.existing) or declared
 
 
 def _others(
@@ -228,7 +228,7 @@ def _with_pods(situation: Situation, pods: LabelSelector) -> Situation:
 
 
 def _edge_rules(
-    situation: Situation, standing: CurrentPolicy, side: Side, run: _Run
+    situation: Situation, current: CurrentPolicy, side: Side, run: _Run
 ) -> list[PeerRule]:
     """Return the rules for one side's live edges, and the open parts of its suspended edges."""
     me, inbound = situation.identity.ref, side is Side.FROM
@@ -240,17 +240,17 @@ def _edge_rules(
     return [
         rule
         for peer, group in sorted(by_peer.items())
-        for rule in run(partial(_peer_rules, situation, standing, side, peer, group))
+        for rule in run(partial(_peer_rules, situation, current, side, peer, group))
     ]
 
 
 def _peer_rules(
-    situation: Situation, standing: CurrentPolicy, side: Side, peer: Ref, group: list[Edge]
+    situation: Situation, current: CurrentPolicy, side: Side, peer: Ref, group: list[Edge]
 ) -> Iterator[PeerRule]:
     opened = [each for each in group if each.state is EdgeState.LIVE and situation.settled]
     identity = situation.peers.get(peer)
     pods = identity.spec.workload.pod_selector if identity else None
-    kept = standing.kept(side, peer, pods, _ports(situation, group, opened))
+    kept = current.kept(side, peer, pods, _ports(situation, group, opened))
     yield from _merged(side, peer, pods, _ports(situation, opened), kept)
 
 
@@ -289,7 +289,7 @@ def _merged(
         yield PeerRule(side, ref, peer, ports)
 
 
-def _broker_rules(situation: Situation, standing: CurrentPolicy) -> Iterator[PeerRule]:
+def _broker_rules(situation: Situation, current: CurrentPolicy) -> Iterator[PeerRule]:
     """Yield the rules to brokers with a live grant, and the open parts of rules to others."""
     reach = situation.reach
     staying = [*reach.staying]
@@ -302,10 +302,10 @@ def _broker_rules(situation: Situation, standing: CurrentPolicy) -> Iterator[Pee
             staying.append(broker)
     for broker in staying:
         workload = _described(broker)
-        kept = standing.kept(Side.BROKERS, broker.ref, workload.pod_selector, ports_of(workload))
+        kept = current.kept(Side.BROKERS, broker.ref, workload.pod_selector, ports_of(workload))
         yield from _merged(Side.BROKERS, broker.ref, workload.pod_selector, {}, kept)
     for ref in sorted(reach.unread):
-        yield from standing.kept(Side.BROKERS, ref, None, None)
+        yield from current.kept(Side.BROKERS, ref, None, None)
 
 
 def _described(broker: MessageBroker) -> BrokerWorkload:

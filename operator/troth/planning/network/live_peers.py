@@ -241,15 +241,15 @@ def _narrowed(peer: Manifest, namespace: str, pods: LabelSelector | None) -> Man
     return pods_in(namespace, both) if both is not None else None
 
 
-def narrowed_pods(standing: Mapping[str, Any], declared: LabelSelector) -> LabelSelector | None:
+def narrowed_pods(current: Mapping[str, Any], declared: LabelSelector) -> LabelSelector | None:
     """Return a selector of the pods that match the current and the declared selector.
 
     None if no pod can match both, or the current selector is invalid.
     """
-    if not standing or standing == selector(declared):  # an empty one selects every pod
+    if not current or current == selector(declared):  # an empty one selects every pod
         return declared
     try:
-        before = LabelSelector.model_validate(standing)
+        before = LabelSelector.model_validate(current)
     except ValidationError:
         return None
     return conjunction(declared, before)

@@ -225,7 +225,7 @@ def _of_service_identity(key: Key, world: World, moment: Moment) -> Progress:
     view = gather(identity, world, moment, isolation)
     for error in isolation.errors:
         raise error
-    at_brokers = tuple(map(_at_broker, plan_broker_credentials(view, world).standings))
+    at_brokers = tuple(map(_at_broker, plan_broker_credentials(view, world).states))
     if identity.spec.authentication.certificate is not None:
         signing = _of_signing(view, world)
         return _together((_of_certificate(key, view, world), *at_brokers, *signing))
@@ -239,14 +239,14 @@ def _of_service_identity(key: Key, world: World, moment: Moment) -> Progress:
 
 
 def _of_message_broker(key: Key, world: World, moment: Moment) -> Progress:
-    standing = plan_admin(world.brokers.messaging.brokers[key.ref], world, moment)
+    state = plan_admin(world.brokers.messaging.brokers[key.ref], world, moment)
     return Progress(
-        phase=standing.phase,
-        made_at=standing.made_at,
-        due=standing.due,
-        blockers=(standing.fault.message,) if standing.stuck and standing.fault else (),
-        wait=standing.wait,
-        fault=standing.fault,
+        phase=state.phase,
+        made_at=state.made_at,
+        due=state.due,
+        blockers=(state.fault.message,) if state.stuck and state.fault else (),
+        wait=state.wait,
+        fault=state.fault,
     )
 
 
@@ -258,14 +258,14 @@ def _of_webhook_endpoint(key: Key, world: World, moment: Moment) -> Progress:
             "this CredentialRotation"
         )
         return Progress(fault=Fault("NothingToRotate", message))
-    standing = plan_secret(gather_webhook(endpoint, endpoint.spec.inbound, world, moment))
+    state = plan_secret(gather_webhook(endpoint, endpoint.spec.inbound, world, moment))
     return Progress(
-        phase=standing.phase,
-        made_at=standing.current.made_at if standing.current else None,
-        due=standing.due,
-        blockers=standing.blockers,
-        wait=standing.wait,
-        fault=standing.fault,
+        phase=state.phase,
+        made_at=state.current.made_at if state.current else None,
+        due=state.due,
+        blockers=state.blockers,
+        wait=state.wait,
+        fault=state.fault,
     )
 
 
@@ -300,19 +300,19 @@ def _of_signing(view: View, world: World) -> Iterator[Progress]:
         )
 
 
-def _at_broker(standing: CredentialState) -> Progress:
+def _at_broker(state: CredentialState) -> Progress:
     fault = None
-    if standing.current is None:
+    if state.current is None:
         message = (
-            f"the credential for MessageBroker {standing.broker} is not issued yet; see the status"
+            f"the credential for MessageBroker {state.broker} is not issued yet; see the status"
         )
         fault = Fault("AwaitingCredential", f"{message} of the identity")
     return Progress(
-        phase=standing.phase,
-        made_at=standing.made_at,
-        due=standing.due,
-        blockers=standing.blockers,
-        wait=standing.wait,
+        phase=state.phase,
+        made_at=state.made_at,
+        due=state.due,
+        blockers=state.blockers,
+        wait=state.wait,
         fault=fault,
     )
 

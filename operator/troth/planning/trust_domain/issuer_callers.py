@@ -26,13 +26,13 @@ CurrentView = Mapping[str, Mapping[str, Any]]
 class _Caller:
     """Builder of one caller's entry in the view.
 
-    `standing` is the caller's entry in the current view. A caller is `firm` if its SPIFFE ID
+    `current` is the caller's entry in the written view. A caller is `firm` if its SPIFFE ID
     is certainly its own and the view may grow; any other gets nothing that it does not have there.
     """
 
     spiffe_id: str
     identity: ServiceIdentity | None
-    standing: Mapping[str, Any] = field(repr=False)
+    current: Mapping[str, Any] = field(repr=False)
     firm: bool
     audiences: dict[str, tuple[frozenset[str], int]] = field(default_factory=dict)
 
@@ -55,7 +55,7 @@ class _Caller:
     @property
     def had(self) -> Mapping[str, Any]:
         """Audiences of the caller in the current view."""
-        audiences = self.standing.get("audiences")
+        audiences = self.current.get("audiences")
         return audiences if isinstance(audiences, dict) else {}
 
     def entry(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class _Caller:
         return entry | ({"startsTransactions": starts} if starts else {})
 
     def _starts(self) -> Mapping[str, Any] | None:
-        had = self.standing.get("startsTransactions")
+        had = self.current.get("startsTransactions")
         if self.identity is None:
             return had if isinstance(had, dict) else None
         declared = self.identity.spec.starts_transactions
@@ -89,7 +89,7 @@ class _Caller:
 def callers_of(
     domain: TrustDomain,
     world: World,
-    standing: CurrentView,
+    current: CurrentView,
     now: datetime,
     *,
     isolation: Isolation,
@@ -97,7 +97,7 @@ def callers_of(
 ) -> dict[str, Any]:
     """Return the entry of each caller of a trust domain, by SPIFFE ID, sorted.
 
-    If not `growing`, nothing is granted that the current view, `standing`, does not grant. An
+    If not `growing`, nothing is granted that the view `current` does not grant. An
     identity's entry is cached until the identity or one of its peers changes. A caller whose entry
     raises an error gets no grants.
     """
@@ -111,7 +111,7 @@ def callers_of(
                 entries[entry[1]] = entry[2]
                 continue
             caller, unsettled = isolation.run(
-                partial(_judged, domain, registry, ref, standing, now, growing=growing),
+                partial(_judged, domain, registry, ref, current, now, growing=growing),
                 lambda _: (None, True),
             )
             if caller is not None:
@@ -120,7 +120,7 @@ def callers_of(
                     entry = domain.spec.domain, caller.spiffe_id, caller.entry()
                     world.tokens.remember(ref, entry)
     _keep_for_unreadable_callees(callers, registry)
-    by_name = _unreadable(domain, registry, standing)
+    by_name = _unreadable(domain, registry, current)
     for caller in callers.values():
         by_name.setdefault(caller.spiffe_id, caller).absorb(caller)
     entries |= {name: caller.entry() for name, caller in by_name.items()}
@@ -128,7 +128,7 @@ def callers_of(
 
 
 def _member(
-    domain: TrustDomain, registry: Registry, ref: Ref, standing: CurrentView, *, growing: bool
+    domain: TrustDomain, registry: Registry, ref: Ref, current: CurrentView, *, growing: bool
 ) -> "_Caller | None":
     """Return an identity as a caller of the issuer, None if it cannot be one.
 
@@ -141,22 +141,22 @@ def _member(
     name = spiffe_id(domain.spec.domain, ref.namespace, identity.spec.workload.service_account_name)
     governed = registry.governance(ref.namespace).domain is not None
     firm = growing and governed and registry.shared_identity(ref) is None
-    if not firm and name not in standing:
+    if not firm and name not in current:
         return None
-    return _Caller(name, identity, standing.get(name, {}), firm)
+    return _Caller(name, identity, current.get(name, {}), firm)
 
 
 def _judged(
     domain: TrustDomain,
     registry: Registry,
     ref: Ref,
-    standing: CurrentView,
+    current: CurrentView,
     now: datetime,
     *,
     growing: bool,
 ) -> "tuple[_Caller | None, bool]":
     """Return a caller with its grants, and whether one of its edges is suspended."""
-    caller = _member(domain, registry, ref, standing, growing=growing)
+    caller = _member(domain, registry, ref, current, growing=growing)
     return caller, caller is not None and _grant_all(caller, registry, ref, now)
 
 
@@ -198,7 +198,7 @@ def _audiences(registry: Registry, callee: Ref) -> list[str]:
 
 
 def _unreadable(
-    domain: TrustDomain, registry: Registry, standing: CurrentView
+    domain: TrustDomain, registry: Registry, current: CurrentView
 ) -> dict[str, _Caller]:
     """Return the callers in the current view that may be unreadable identities, by SPIFFE ID.
 
@@ -211,9 +211,9 @@ def _unreadable(
         if all(claim.metadata.name != domain.metadata.name for claim in claims):
             continue
         prefix, others = _names_in(ref.namespace, domain, registry)
-        for name in standing:
+        for name in current:
             if name.startswith(prefix) and name not in others:
-                caller = kept[name] = _Caller(name, None, standing[name], firm=False)
+                caller = kept[name] = _Caller(name, None, current[name], firm=False)
                 for callee in registry.taking_tokens() & registry.naming(ref):
                     for audience in _audiences(registry, callee):
                         caller.keep(audience, _given(registry.identities[callee], ref))

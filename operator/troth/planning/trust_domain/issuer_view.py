@@ -68,12 +68,12 @@ def _data(
     A view that exceeds a limit is reduced to what the current view also grants: revocations take
     effect, and nothing is added.
     """
-    standing = current_callers(known.view)
-    text = _text(domain, world, standing, now, isolation, growing=True)
+    current = current_callers(known.view)
+    text = _text(domain, world, current, now, isolation, growing=True)
     view = _compressed(text)
     narrowed = len(view) > MOST or len(text) > LONGEST
     if narrowed:
-        view = _compressed(_text(domain, world, standing, now, isolation, growing=False))
+        view = _compressed(_text(domain, world, current, now, isolation, growing=False))
     data = {VIEW: view} if view != known.view else {}
     if narrowed != known.narrowed:
         data[VIEW_STATE] = NARROWED if narrowed else WHOLE
@@ -81,15 +81,15 @@ def _data(
 
 
 def compiled(
-    domain: TrustDomain, world: World, standing: CurrentView, now: datetime, *, growing: bool = True
+    domain: TrustDomain, world: World, current: CurrentView, now: datetime, *, growing: bool = True
 ) -> bytes:
     """Return a trust domain's compressed view; equal views are equal bytes.
 
-    If not `growing`, the view grants nothing that the current view, `standing`, does not grant.
+    If not `growing`, the view grants nothing that the view `current` does not grant.
     Raises the first error that a caller's part raises.
     """
     isolation = Isolation()
-    text = _text(domain, world, standing, now, isolation, growing=growing)
+    text = _text(domain, world, current, now, isolation, growing=growing)
     for error in isolation.errors:
         raise error
     return _compressed(text)
@@ -98,7 +98,7 @@ def compiled(
 def _text(
     domain: TrustDomain,
     world: World,
-    standing: CurrentView,
+    current: CurrentView,
     now: datetime,
     isolation: Isolation,
     *,
@@ -109,7 +109,7 @@ def _text(
         "trustDomain": domain.spec.domain,
         "issuer": issuer_url(domain, world.own_namespace),
         "maxLifetime": int(MAX_LIFETIME.total_seconds()),
-        "callers": callers_of(domain, world, standing, now, isolation=isolation, growing=growing),
+        "callers": callers_of(domain, world, current, now, isolation=isolation, growing=growing),
     }
     return to_json(document)
 

@@ -87,9 +87,9 @@ def place_is_free(view: WebhookView) -> Fault | None:
     """Check that no foreign Secret has the name of Troth's, and that Troth can write it."""
     if not view.generates:
         return None
-    standing = in_the_way(view.generated, view.endpoint, view.moment.now)
-    if standing is not None:
-        return standing
+    fault = in_the_way(view.generated, view.endpoint, view.moment.now)
+    if fault is not None:
+        return fault
     if view.generated.refused:
         return Fault("WriteRefused", view.generated.refused)
     return None

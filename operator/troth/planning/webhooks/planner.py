@@ -105,7 +105,7 @@ class _Compiled:
 
 
 def _plan(key: Key, view: WebhookView) -> Plan:
-    tried, standing, fault = plan_keys(view), plan_secret(view), first_fault(view, GATEWAY_CHECKS)
+    tried, rotation, fault = plan_keys(view), plan_secret(view), first_fault(view, GATEWAY_CHECKS)
     reached = plan_reach(view, at_gateway=_is_at_gateway(view, tried, fault))
     compiled = _plan_compiled(view, tried, reached, fault)
     judged = [
@@ -115,13 +115,13 @@ def _plan(key: Key, view: WebhookView) -> Plan:
         *unsigned_verdicts(view),
     ]
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
-    status = endpoint_status(view, tried, standing).manifest()
+    status = endpoint_status(view, tried, rotation).manifest()
     previous = view.endpoint.status.conditions
     status["conditions"] = verdicts.conditions(
         view.endpoint, previous, (*summary, *judged), view.moment.now
     )
-    turn = tried.step or standing.step
-    dues = (*_dues(view, standing, reached), *unsigned_dues(view))
+    turn = tried.step or rotation.step
+    dues = (*_dues(view, rotation, reached), *unsigned_dues(view))
     return Plan(
         key,
         view.endpoint.metadata.uid,
@@ -241,13 +241,13 @@ def _why(view: WebhookView, reached: Reached) -> str:
     return f": {reached.why} {format_time(until)}"
 
 
-def _dues(view: WebhookView, standing: SecretRotation, reached: Reached) -> Iterator[datetime]:
+def _dues(view: WebhookView, rotation: SecretRotation, reached: Reached) -> Iterator[datetime]:
     if reached.wait is not None:
         yield view.moment.now + reached.wait
-    if standing.wait is not None:
-        yield view.moment.now + standing.wait
-    if standing.due is not None:
-        yield standing.due
+    if rotation.wait is not None:
+        yield view.moment.now + rotation.wait
+    if rotation.due is not None:
+        yield rotation.due
     for place in (view.generated, view.place):
         if place.seen is not None:
             yield place.seen + FOREIGN_RETRY

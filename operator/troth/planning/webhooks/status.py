@@ -27,31 +27,31 @@ TOLD_AFTER = timedelta(hours=1)
 
 
 def endpoint_status(
-    view: WebhookView, tried: Tried, standing: SecretRotation
+    view: WebhookView, tried: Tried, rotation: SecretRotation
 ) -> WebhookEndpointStatus:
     """Return the status without its conditions."""
     return WebhookEndpointStatus(
         observed_generation=view.endpoint.metadata.generation,
         url=view.inbound.public_url,
-        keys=tuple(_keys(view, tried, standing))[:MOST_KEYS],
+        keys=tuple(_keys(view, tried, rotation))[:MOST_KEYS],
         residual_replay=residual_replay(view),
     )
 
 
-def _keys(view: WebhookView, tried: Tried, standing: SecretRotation) -> Iterator[WebhookKey]:
+def _keys(view: WebhookView, tried: Tried, rotation: SecretRotation) -> Iterator[WebhookKey]:
     told = {key.id: key for key in view.endpoint.status.keys}
     for key in tried.keys:
         before = told.get(key.id)
         same = before is not None and before.fingerprint == key.fingerprint
         known = before.last_verified if before is not None and same else None
         lately = view.verified.get(key.id)
-        going = key in standing.retiring
+        going = key in rotation.retiring
         yield WebhookKey(
             id=key.id,
             fingerprint=key.fingerprint,
             state=KeyState.RETIRING if going else KeyState.CURRENT,
             last_verified=lately if _is_news(lately, known) else known,
-            until=standing.until if going else None,
+            until=rotation.until if going else None,
         )
 
 

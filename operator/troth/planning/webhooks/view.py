@@ -153,6 +153,6 @@ def _wanted(ref: Ref, fact: Fact | None, world: World) -> Wanted:
         world.brokers.secrets.get(ref),
         world.signing.secrets.get(ref),
     )
-    standing = fact or next((each for each in others if each is not None), None)
+    existing = fact or next((each for each in others if each is not None), None)
     place = "Secret", ref
-    return Wanted(ref, standing, world.foreign.get(place), world.refused.get(place, ""))
+    return Wanted(ref, existing, world.foreign.get(place), world.refused.get(place, ""))
