@@ -22,12 +22,12 @@ from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.planner import PLANNERS, plan
 from troth.planning.steps.authorities import AdoptAuthority, CreateRoot
-from troth.planning.steps.broker_credentials import TurnCredential
+from troth.planning.steps.broker_credentials import ChangeCredential
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.objects import Apply, Remove, Restart, SetFinalizers
 from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
 from troth.planning.steps.step import Step
-from troth.planning.steps.webhooks import CompileEndpoint, TurnWebhookKeys
+from troth.planning.steps.webhooks import ChangeWebhookKeys, CompileEndpoint
 from troth.reconcile.apply.credential_secrets import credential_secret
 from troth.reconcile.apply.key_material import (
     adopted_secret,
@@ -430,21 +430,21 @@ class Cluster:
                 return self.put(adopted_secret(step, signer))
             case SetFinalizers():
                 return self._set_finalizers(step)
-            case TurnCredential() | TurnWebhookKeys() | CompileEndpoint():
+            case ChangeCredential() | ChangeWebhookKeys() | CompileEndpoint():
                 return self._keep_secret(step)
             case _:
                 return self._serve_issuer(step)
 
-    def _turn_credential(self, step: TurnCredential) -> Keys:
+    def _change_credential(self, step: ChangeCredential) -> Keys:
         before = self.keyring.credential_data(step)
         assert before is not None, "the Secret is another than was planned with"
         return self.put(credential_secret(step, before, self.now))
 
-    def _keep_secret(self, step: TurnCredential | TurnWebhookKeys | CompileEndpoint) -> Keys:
+    def _keep_secret(self, step: ChangeCredential | ChangeWebhookKeys | CompileEndpoint) -> Keys:
         place = "Secret", Ref.of(step.manifest)
-        if isinstance(step, TurnCredential):
-            return self._turn_credential(step)
-        if isinstance(step, TurnWebhookKeys):
+        if isinstance(step, ChangeCredential):
+            return self._change_credential(step)
+        if isinstance(step, ChangeWebhookKeys):
             made = new_secret(step, self.now)
             before = self.objects.get(place, made)
             data = {**before["data"], **made["data"]}

@@ -81,11 +81,11 @@ def moment(sight: Sight) -> float:
     return sight.at + time.time() - time.monotonic()
 
 
-Turn = Callable[[Shop, str], Awaitable[bool]]
+CredentialChange = Callable[[Shop, str], Awaitable[bool]]
 """Returns whether a rotation away from a key has reached a point."""
 
 
-def in_phase(name: str) -> Turn:
+def in_phase(name: str) -> CredentialChange:
     """Return a turn that is reached when the status shows a phase."""
 
     async def reached(shop: Shop, _: str) -> bool:

@@ -17,7 +17,12 @@ from troth.cluster.errors import ApiError
 from troth.pki.errors import PKIError
 from troth.planning.plan import Plan
 from troth.planning.planner import plan
-from troth.planning.steps.brokers import AdminTurn, ChangeBroker, ObserveBroker, TurnAdmin
+from troth.planning.steps.brokers import (
+    AdminChange,
+    ChangeAdminCredential,
+    ChangeBroker,
+    ObserveBroker,
+)
 from troth.planning.steps.step import BackgroundStep, Step
 from troth.reconcile.apply.credential_secrets import CredentialError
 from troth.reconcile.apply.execute import Executor
@@ -230,12 +235,14 @@ class Stage:
                 await self.keep_ledger(broker, step.before)
                 self.see(step.broker, Observed(credentials, frozenset(rules)))
                 await self.keep_ledger(broker, step.after)
-            case TurnAdmin() if broker is not None:
-                await self._turn_admin(step, broker, seen)
+            case ChangeAdminCredential() if broker is not None:
+                await self._change_admin_credential(step, broker, seen)
 
-    async def _turn_admin(self, step: TurnAdmin, broker: MessageBroker, seen: Observed) -> None:
+    async def _change_admin_credential(
+        self, step: ChangeAdminCredential, broker: MessageBroker, seen: Observed
+    ) -> None:
         ledger = self.world.brokers.ledger(step.broker) or Ledger()
-        if step.turn is AdminTurn.REPLACE and step.shown.place is not None:
+        if step.change is AdminChange.REPLACE and step.shown.place is not None:
             user, slot = step.shown.place
             made = AdminMade((user, slot.other), f"made-{self.store.writes}", self.now)
             await self.keep_ledger(broker, replace(ledger, admin=made))
@@ -243,7 +250,7 @@ class Stage:
             credentials = seen.credentials | {made.place}
             self.see(step.broker, replace(seen, credentials=credentials), admin=shown)
         elif ledger.admin is not None:
-            retired = step.turn is AdminTurn.RETIRE
+            retired = step.change is AdminChange.RETIRE
             gone = ledger.admin.before if retired else ledger.admin.place
             left = replace(ledger.admin, replaces=False) if retired else None
             await self.keep_ledger(broker, replace(ledger, admin=left))

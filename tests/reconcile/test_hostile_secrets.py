@@ -20,7 +20,7 @@ from troth.brokers.errors import AdminRefusedError, BrokerError
 from troth.brokers.protocol import CredentialRequest
 from troth.pki.keys.parsing import PrivateKey
 from troth.pki.keys.private import load_private_key, private_key_pem
-from troth.planning.steps.broker_credentials import Turn, TurnCredential
+from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.brokers.connections import admin_data
 from troth.resources.messaging.broker_type import BrokerType
@@ -78,7 +78,7 @@ def test_credential_with_too_many_entries_is_replaced_and_cleared() -> None:
     fact = world.brokers.secrets[Ref.of(credential)]
     assert (fact.intact, fact.current, dict(fact.public)) == (False, None, {})
     request = CredentialRequest(Ref("shop", "main"), BrokerType.KAFKA, "shop.web", ())
-    step = TurnCredential(credential, "", "", Turn.REFRESH, request)
+    step = ChangeCredential(credential, "", "", CredentialChange.REFRESH, request)
     known = keyring.credential_data(step)
     assert known is not None
     assert known.keys() == credential["data"].keys()

@@ -16,8 +16,8 @@ from tests.patience import PATIENCE
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.kafka.rules import rules
 from troth.brokers.protocol import Batch, CredentialRequest
-from troth.planning.steps.broker_credentials import Turn
-from troth.reconcile.apply.credential_turns import login, material, turned
+from troth.planning.steps.broker_credentials import CredentialChange
+from troth.reconcile.apply.credential_data import changed_data, login, material
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Action, Grant, Slot, Topic
@@ -70,9 +70,9 @@ async def test_librdkafka_and_java_publish_with_the_files_of_either_slot(
     )
     topic = f"{mine}orders"
     make_topics(server, [topic])
-    first = turned(Turn.ISSUE, {}, request, NOW)
-    prepared = turned(Turn.PREPARE, first, request, NOW)
-    second = turned(Turn.ACTIVATE, prepared, request, NOW)
+    first = changed_data(CredentialChange.ISSUE, {}, request, NOW)
+    prepared = changed_data(CredentialChange.PREPARE, first, request, NOW)
+    second = changed_data(CredentialChange.ACTIVATE, prepared, request, NOW)
     told = (material(request.type, prepared, "current"), material(request.type, prepared, "next"))
     additions = rules([Grant(mine, Action.PUBLISH, Topic(topic))])
     assert await kafka.apply(Batch(told, tuple(additions))) == ()

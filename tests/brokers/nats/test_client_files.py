@@ -8,8 +8,8 @@ import nats as library
 from tests.brokers.nats.stage import Stage, granted, publish
 from tests.patience import PATIENCE
 from troth.brokers.protocol import Batch, CredentialRequest
-from troth.planning.steps.broker_credentials import Turn
-from troth.reconcile.apply.credential_turns import material, turned
+from troth.planning.steps.broker_credentials import CredentialChange
+from troth.reconcile.apply.credential_data import changed_data, material
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 
@@ -22,9 +22,9 @@ async def test_client_publishes_with_the_files_of_either_slot(nats: Stage, tmp_p
         (nats.server.url.removeprefix("tls://"),),
         account=nats.account.public,
     )
-    first = turned(Turn.ISSUE, {}, request, datetime.now(UTC))
-    prepared = turned(Turn.PREPARE, first, request, datetime.now(UTC))
-    second = turned(Turn.ACTIVATE, prepared, request, datetime.now(UTC))
+    first = changed_data(CredentialChange.ISSUE, {}, request, datetime.now(UTC))
+    prepared = changed_data(CredentialChange.PREPARE, first, request, datetime.now(UTC))
+    second = changed_data(CredentialChange.ACTIVATE, prepared, request, datetime.now(UTC))
     told = (material(request.type, prepared, "current"), material(request.type, prepared, "next"))
     assert not await nats.broker.apply(Batch(told, granted(publish("shop", "orders"))))
     witness = await nats.witness()

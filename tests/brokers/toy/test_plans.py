@@ -8,7 +8,7 @@ from tests.broker_builders import CHECKOUT, MAIN, ORDERS, PUBLISHER, market, see
 from tests.brokers.toy.dialect import ToyDialect
 from tests.messaging import MQTT, broker
 from troth.brokers import registry
-from troth.planning.steps.broker_credentials import TurnCredential
+from troth.planning.steps.broker_credentials import ChangeCredential
 from troth.planning.steps.brokers import ChangeBroker
 from troth.resources.messaging.broker_type import BrokerType
 from troth.trust.grants import Rule
@@ -26,7 +26,7 @@ def test_nothing_is_granted_without_a_registry_entry() -> None:
         step
         for key in (identity_key(CHECKOUT), broker_key(MAIN))
         for step in cluster.plan(key).steps
-        if isinstance(step, TurnCredential | ChangeBroker)
+        if isinstance(step, ChangeCredential | ChangeBroker)
     ]
     assert cluster.condition(policy_key(ORDERS), "Ready")["reason"] == "Unsupported"
 

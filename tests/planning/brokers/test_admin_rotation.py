@@ -10,7 +10,7 @@ from tests.broker_builders import DOWN, MAIN, keep_ledger, lose_sight, market, s
 from tests.builders import NOW, Cluster, Manifest, rotation, stamp
 from tests.messaging import NATS, broker
 from troth.planning.brokers.admin_rotation import RETRY, AdminState, plan_admin
-from troth.planning.steps.brokers import AdminTurn, TurnAdmin
+from troth.planning.steps.brokers import AdminChange, ChangeAdminCredential
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
 from troth.trust.grants import Place, Slot
@@ -50,8 +50,8 @@ def standing(
     return plan_admin(declared, cluster.world, cluster.moment), cluster
 
 
-def turn(found: AdminState) -> AdminTurn | None:
-    return found.step.turn if found.step is not None else None
+def change(found: AdminState) -> AdminChange | None:
+    return found.step.change if found.step is not None else None
 
 
 def reason(found: AdminState) -> str:
@@ -62,14 +62,14 @@ def test_password_is_replaced_only_on_request_of_a_rotation() -> None:
     idle, _ = standing()
     assert (idle.step, idle.phase, idle.fault) == (None, CredentialPhase.IDLE, None)
     due, _ = standing(asked())
-    assert (turn(due), due.phase) == (AdminTurn.REPLACE, CredentialPhase.PREPARED)
+    assert (change(due), due.phase) == (AdminChange.REPLACE, CredentialPhase.PREPARED)
     later, _ = standing(asked(NOW + timedelta(hours=1)))
     assert (later.step, later.due) == (None, NOW + timedelta(hours=1))
 
 
 def test_age_of_a_user_supplied_password_is_that_of_the_secret() -> None:
     old, _ = standing(rotation("MessageBroker", "main", "messaging", every="12h"))
-    assert turn(old) is AdminTurn.REPLACE
+    assert change(old) is AdminChange.REPLACE
     young, _ = standing(rotation("MessageBroker", "main", "messaging", every="48h"))
     assert young.step is None
     assert young.made_at == OF_PERSON.written_at
@@ -86,12 +86,12 @@ def test_old_password_is_revoked_after_the_new_one_worked_for_the_overlap() -> N
     assert early.wait == timedelta(hours=1)
     cluster.uptime += 3600
     over = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.moment)
-    assert (turn(over), over.phase) == (AdminTurn.RETIRE, CredentialPhase.RETIRING)
+    assert (change(over), over.phase) == (AdminChange.RETIRE, CredentialPhase.RETIRING)
 
 
 def test_rotation_completes_after_its_resource_is_deleted() -> None:
     found, _ = standing(shown=OF_TROTH, made=MADE)
-    assert turn(found) is AdminTurn.RETIRE
+    assert change(found) is AdminChange.RETIRE
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_credential_of_troth_is_withdrawn_if_the_secret_holds_another(
     shown: AdminShown, made: AdminMade, phase: CredentialPhase
 ) -> None:
     found, _ = standing(asked(), shown=shown, made=made)
-    assert (turn(found), found.phase) == (AdminTurn.WITHDRAW, phase)
+    assert (change(found), found.phase) == (AdminChange.WITHDRAW, phase)
 
 
 def test_foreign_mechanism_is_not_overwritten() -> None:
@@ -122,7 +122,7 @@ def test_secret_shared_by_two_brokers_is_not_changed() -> None:
     found, _ = standing(asked(), broker("second", principals="second-", owns=["second."]))
     assert (found.step, reason(found)) == (None, "AdminSecretShared")
     elsewhere, _ = standing(asked(), broker("main", "elsewhere", principals="else-", owns=["e."]))
-    assert turn(elsewhere) is AdminTurn.REPLACE
+    assert change(elsewhere) is AdminChange.REPLACE
 
 
 @pytest.mark.parametrize("mode", ["Observe", "Plan"])
@@ -149,7 +149,7 @@ def test_unobserved_or_unreachable_broker_is_not_changed() -> None:
     assert (down.step, reason(down)) == (None, "AwaitingCredential")
 
 
-def test_failed_turn_is_retried_after_a_delay_and_reported() -> None:
+def test_failed_change_is_retried_after_a_delay_and_reported() -> None:
     failed = Fault("NewAdminRefused", "it is not taken")
     found, cluster = standing(asked(), admin_fault=failed, admin_tried_at=0.0)
     assert (found.step, found.fault) == (None, failed)
@@ -161,7 +161,7 @@ def test_failed_turn_is_retried_after_a_delay_and_reported() -> None:
     assert (condition["status"], condition["reason"]) == ("False", "NewAdminRefused")
     cluster.uptime += RETRY
     again = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.moment)
-    assert turn(again) is AdminTurn.REPLACE
+    assert change(again) is AdminChange.REPLACE
 
 
 def test_rotation_applies_to_the_broker_of_its_own_namespace() -> None:
@@ -177,4 +177,4 @@ def test_ledger_records_what_troth_made_without_a_password() -> None:
     for made in (MADE, replace(MADE, replaces=False), None):
         ledger = Ledger(admin=made)
         assert unpacked(packed(ledger)) == ledger
-    assert "theirs" not in repr(TurnAdmin(MAIN, AdminTurn.REPLACE, OF_PERSON))
+    assert "theirs" not in repr(ChangeAdminCredential(MAIN, AdminChange.REPLACE, OF_PERSON))

@@ -41,7 +41,7 @@ from tests.builders import (
 from tests.messaging import KAFKA, NATS, RABBITMQ, broker, producer
 from troth.brokers.nats.jwt import Key as NATSKey
 from troth.brokers.nats.jwt import Kind
-from troth.planning.steps.broker_credentials import Turn, TurnCredential
+from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
 from troth.planning.steps.objects import Remove
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
@@ -73,9 +73,9 @@ def issued(*manifests: Manifest) -> Cluster:
     return cluster
 
 
-def turns(cluster: Cluster, key: Key = KEY) -> list[Turn]:
+def changes(cluster: Cluster, key: Key = KEY) -> list[CredentialChange]:
     steps = cluster.plan(key).steps
-    return [step.turn for step in steps if isinstance(step, TurnCredential)]
+    return [step.change for step in steps if isinstance(step, ChangeCredential)]
 
 
 def removed(cluster: Cluster, key: Key = KEY) -> list[Ref]:
@@ -140,9 +140,9 @@ def test_credential_is_not_issued_before_the_broker_is_observed() -> None:
 
 def test_identity_with_a_grant_gets_a_credential_and_its_status_names_it() -> None:
     cluster = seen()
-    assert (turns(cluster), told(cluster)[1]) == ([Turn.ISSUE], "Issuing")
+    assert (changes(cluster), told(cluster)[1]) == ([CredentialChange.ISSUE], "Issuing")
     cluster.visit(KEY)
-    assert (turns(cluster), told(cluster)[:2]) == ([], ("True", "Issued"))
+    assert (changes(cluster), told(cluster)[:2]) == ([], ("True", "Issued"))
     assert at_brokers(cluster) == [
         {
             "broker": "messaging/main",
@@ -171,7 +171,7 @@ def test_identity_with_a_grant_gets_a_credential_and_its_status_names_it() -> No
 )
 def test_credential_is_not_issued_without_a_need(manifest: Manifest) -> None:
     cluster = seen(manifest)
-    assert turns(cluster) == []
+    assert changes(cluster) == []
     assert "CredentialsIssued" not in judged(cluster)
 
 
@@ -187,9 +187,9 @@ def test_identity_without_broker_gets_no_broker_condition() -> None:
 def test_credential_is_unchanged_after_a_restart_until_the_broker_is_seen() -> None:
     cluster = issued()
     cluster.world.brokers.forget_observation(MAIN)
-    assert (turns(cluster), told(cluster)[1]) == ([], "Issued")
+    assert (changes(cluster), told(cluster)[1]) == ([], "Issued")
     spoil(cluster, password="another")
-    assert (turns(cluster), told(cluster)[1]) == ([], "AwaitingBroker")
+    assert (changes(cluster), told(cluster)[1]) == ([], "AwaitingBroker")
 
 
 # Repair
@@ -200,7 +200,7 @@ def test_edited_credential_is_replaced(value: str) -> None:
     cluster = issued()
     before = secret(cluster).current
     spoil(cluster, password=value)
-    assert turns(cluster) == [Turn.ISSUE]
+    assert changes(cluster) == [CredentialChange.ISSUE]
     cluster.visit(KEY)
     after = secret(cluster)
     assert after.intact
@@ -210,20 +210,20 @@ def test_edited_credential_is_replaced(value: str) -> None:
 def test_credential_with_an_added_key_is_replaced() -> None:
     cluster = issued()
     spoil(cluster, extra="by hand")
-    assert turns(cluster) == [Turn.ISSUE]
+    assert changes(cluster) == [CredentialChange.ISSUE]
 
 
 def test_deleted_credential_is_issued_again() -> None:
     cluster = issued()
     assert KEY in cluster.drop("Secret", SECRET)
-    assert turns(cluster) == [Turn.ISSUE]
+    assert changes(cluster) == [CredentialChange.ISSUE]
 
 
 def test_intact_credential_of_another_principal_is_replaced() -> None:
     cluster = issued()
     cluster.put(broker(principals="other-"))
     see(cluster)
-    assert turns(cluster) == [Turn.ISSUE]
+    assert changes(cluster) == [CredentialChange.ISSUE]
     assert not secret(cluster).principal.startswith("other-")
 
 
@@ -234,9 +234,9 @@ def test_connection_settings_follow_the_broker_without_a_new_credential() -> Non
         broker(described={"kafka": KAFKA["kafka"] | {"bootstrapServers": ["kafka.new.svc:9093"]}})
     )
     see(cluster)
-    assert turns(cluster) == [Turn.REFRESH]
+    assert changes(cluster) == [CredentialChange.REFRESH]
     cluster.visit(KEY)
-    assert turns(cluster) == []
+    assert changes(cluster) == []
     assert secret(cluster).current == before
     assert data(cluster)["bootstrap.servers"] == "kafka.new.svc:9093"
 
@@ -258,18 +258,18 @@ def test_changed_labels_are_restored() -> None:
     stored = copy.deepcopy(cluster.objects["Secret", SECRET])
     stored["metadata"]["labels"]["troth.dev/owner-name"] = "somebody"
     cluster.put(stored)
-    assert turns(cluster) == [Turn.REFRESH]
+    assert changes(cluster) == [CredentialChange.REFRESH]
 
 
 def test_another_nats_account_causes_a_new_credential() -> None:
     first, second = (NATSKey.generate(Kind.ACCOUNT).public for _ in range(2))
     cluster = issued(broker(described={"nats": NATS["nats"] | {"account": first}}))
-    assert turns(cluster) == []
+    assert changes(cluster) == []
     cluster.put(broker(described={"nats": NATS["nats"] | {"account": second}}))
     see(cluster)
-    assert turns(cluster) == [Turn.ISSUE]
+    assert changes(cluster) == [CredentialChange.ISSUE]
     cluster.visit(KEY)
-    assert turns(cluster) == []
+    assert changes(cluster) == []
 
 
 # Ownership of the Secret
@@ -278,11 +278,11 @@ def test_another_nats_account_causes_a_new_credential() -> None:
 def test_foreign_secret_is_never_overwritten() -> None:
     cluster = seen()
     cluster.world.observe_outcome(ForeignFound("Secret", SECRET, cluster.now))
-    assert (turns(cluster), told(cluster)[1]) == ([], "Conflict")
+    assert (changes(cluster), told(cluster)[1]) == ([], "Conflict")
     due = cluster.plan(KEY).due
     assert due is not None
     cluster.now = due
-    assert turns(cluster) == [Turn.ISSUE]
+    assert changes(cluster) == [CredentialChange.ISSUE]
 
 
 def test_secret_of_another_type_is_left_alone() -> None:
@@ -291,9 +291,9 @@ def test_secret_of_another_type_is_left_alone() -> None:
     found = builders.owned(builders.secret(*reversed(SECRET)), "ServiceIdentity", "checkout")
     found["metadata"]["ownerReferences"] = [{"uid": owner}]
     cluster.put(found)
-    assert (turns(cluster), told(cluster)[1]) == ([], "Conflict")
+    assert (changes(cluster), told(cluster)[1]) == ([], "Conflict")
     assert KEY in cluster.drop("Secret", SECRET)
-    assert turns(cluster) == [Turn.ISSUE]
+    assert changes(cluster) == [CredentialChange.ISSUE]
 
 
 def test_second_claim_of_a_secret_name_waits_until_the_name_is_free() -> None:
@@ -312,10 +312,10 @@ def test_second_claim_of_a_secret_name_waits_until_the_name_is_free() -> None:
     see(cluster, at=Ref("messaging", "card-main"))
     first, second = key_of("shop"), key_of("shop-card")
     cluster.visit(first)
-    assert (turns(cluster, second), told(cluster, second)[1]) == ([], "Conflict")
+    assert (changes(cluster, second), told(cluster, second)[1]) == ([], "Conflict")
     assert removed(cluster, second) == []
     assert second in cluster.drop("Secret", Ref("shop", "shop-card-main"))
-    assert turns(cluster, second) == [Turn.ISSUE]
+    assert changes(cluster, second) == [CredentialChange.ISSUE]
 
 
 def test_two_brokers_of_one_name_do_not_alternate_in_one_secret() -> None:
@@ -422,7 +422,7 @@ def test_credential_is_unchanged_while_it_may_be_needed(event: Any) -> None:
     event(cluster)
     cluster.put(rotation(target="checkout", requestedAt=stamp(cluster.now + HOUR)))
     wait(cluster, 2 * HOUR)
-    assert (removed(cluster), turns(cluster)) == ([], [])
+    assert (removed(cluster), changes(cluster)) == ([], [])
 
 
 # Rotation
@@ -447,33 +447,33 @@ def test_credential_is_rotated_without_a_gap() -> None:
     cluster = asked(issued())
     old = secret(cluster).current
     assert old is not None
-    assert turns(cluster) == [Turn.PREPARE]
+    assert changes(cluster) == [CredentialChange.PREPARE]
     cluster.visit(KEY)
     upcoming = secret(cluster).next
     assert upcoming is not None
     assert upcoming.slot is old.slot.other
     assert secret(cluster).current == old
-    assert (turns(cluster), phase(cluster)) == ([], "Prepared"), "the broker is not told yet"
+    assert (changes(cluster), phase(cluster)) == ([], "Prepared"), "the broker is not told yet"
 
     tell(cluster)
-    assert turns(cluster) == [Turn.ACTIVATE]
+    assert changes(cluster) == [CredentialChange.ACTIVATE]
     cluster.visit(KEY)
     assert (secret(cluster).current, secret(cluster).retiring) == (upcoming, old)
-    assert (turns(cluster), phase(cluster)) == ([], "Overlapping")
+    assert (changes(cluster), phase(cluster)) == ([], "Overlapping")
     due = cluster.plan(KEY).due
     assert due == cluster.now + PROPAGATION
 
     wait(cluster, PROPAGATION - timedelta(seconds=1))
-    assert turns(cluster) == []
+    assert changes(cluster) == []
     wait(cluster, timedelta(seconds=1))
-    assert turns(cluster) == [Turn.RETIRE]
+    assert changes(cluster) == [CredentialChange.RETIRE]
     cluster.visit(KEY)
     assert secret(cluster).held == (upcoming,)
     assert phase(cluster) == "Retiring", "the broker still has the old one"
 
     ledger = ledger_of(cluster)
     keep_ledger(cluster, replace(ledger, credentials={SECOND: upcoming.fingerprint}))
-    assert (turns(cluster), phase(cluster)) == ([], "Idle")
+    assert (changes(cluster), phase(cluster)) == ([], "Idle")
     assert at_brokers(cluster)[0]["madeAt"] == stamp(upcoming.made_at)
 
 
@@ -484,7 +484,7 @@ def test_ledger_change_invalidates_its_identity() -> None:
     assert upcoming is not None
     ledger = ledger_of(cluster)
     keep_ledger(cluster, replace(ledger, credentials={**ledger.credentials, SECOND: ""}))
-    assert turns(cluster) == [], "it is being told"
+    assert changes(cluster) == [], "it is being told"
     stored = copy.deepcopy(
         next(each for (kind, _), each in cluster.objects.items() if kind == "ConfigMap")
     )
@@ -498,9 +498,9 @@ def test_longer_overlap_is_respected() -> None:
     tell(cluster)
     cluster.visit(KEY)
     wait(cluster, 2 * HOUR - timedelta(seconds=1))
-    assert turns(cluster) == []
+    assert changes(cluster) == []
     wait(cluster, timedelta(seconds=1))
-    assert turns(cluster) == [Turn.RETIRE]
+    assert changes(cluster) == [CredentialChange.RETIRE]
 
 
 def test_clock_set_forward_shortens_no_overlap() -> None:
@@ -509,7 +509,7 @@ def test_clock_set_forward_shortens_no_overlap() -> None:
     tell(cluster)
     cluster.visit(KEY)
     cluster.now += DAY
-    assert turns(cluster) == []
+    assert changes(cluster) == []
 
 
 def test_slot_is_not_reused_before_its_old_credential_is_revoked() -> None:
@@ -517,9 +517,9 @@ def test_slot_is_not_reused_before_its_old_credential_is_revoked() -> None:
     ledger = ledger_of(cluster)
     keep_ledger(cluster, replace(ledger, credentials={**ledger.credentials, SECOND: "old"}))
     asked(cluster)
-    assert turns(cluster) == []
+    assert changes(cluster) == []
     keep_ledger(cluster, ledger)
-    assert turns(cluster) == [Turn.PREPARE]
+    assert changes(cluster) == [CredentialChange.PREPARE]
 
 
 def test_old_credential_is_kept_until_the_broker_has_the_new_one() -> None:
@@ -529,7 +529,7 @@ def test_old_credential_is_kept_until_the_broker_has_the_new_one() -> None:
     cluster.visit(KEY)
     lose_ledger(cluster)
     wait(cluster, DAY)
-    assert turns(cluster) == []
+    assert changes(cluster) == []
 
 
 def test_unreachable_broker_is_named_as_the_blocker() -> None:
@@ -546,17 +546,17 @@ def test_unreachable_broker_is_named_as_the_blocker() -> None:
 
 def test_interval_counts_from_when_the_credential_was_made() -> None:
     cluster = issued(rotation(target="checkout", every="6h"))
-    assert turns(cluster) == []
+    assert changes(cluster) == []
     wait(cluster, 6 * HOUR - timedelta(seconds=1))
-    assert turns(cluster) == []
+    assert changes(cluster) == []
     wait(cluster, timedelta(seconds=1))
-    assert turns(cluster) == [Turn.PREPARE]
+    assert changes(cluster) == [CredentialChange.PREPARE]
 
 
 def test_identity_without_certificate_can_have_its_credential_rotated() -> None:
     legacy = publisher(authentication=builders.gateway_only("gateway", builders.NOW + DAY))
     cluster = asked(issued(legacy))
-    assert turns(cluster) == [Turn.PREPARE]
+    assert changes(cluster) == [CredentialChange.PREPARE]
     cluster.visit(KEY)
     assert phase(cluster) == "Prepared"
     assert cluster.condition(ROTATION, "Ready")["status"] == "True"
@@ -580,7 +580,7 @@ class Turning:
         """Carry out one plan and check the precondition of each step."""
         brokers = self.cluster.world.brokers
         for step in self.cluster.plan(KEY).steps:
-            if not isinstance(step, TurnCredential):
+            if not isinstance(step, ChangeCredential):
                 continue
             ledger = brokers.ledger(MAIN)
             good = ledger.credentials if ledger is not None else {}
@@ -588,12 +588,12 @@ class Turning:
             after = secret(self.cluster)
             current = after.current
             assert current is not None
-            if step.turn is not Turn.ISSUE and current.fingerprint != self.clients:
+            if step.change is not CredentialChange.ISSUE and current.fingerprint != self.clients:
                 assert good.get((PUBLISHER, current.slot)) == current.fingerprint, "told first"
-            if step.turn is Turn.PREPARE:
+            if step.change is CredentialChange.PREPARE:
                 assert after.next is not None
                 assert (PUBLISHER, after.next.slot) not in good, "a slot that is not free"
-            if step.turn is Turn.RETIRE:
+            if step.change is CredentialChange.RETIRE:
                 assert good.get((PUBLISHER, current.slot)) == current.fingerprint
             self.clients = current.fingerprint
 
@@ -650,7 +650,7 @@ class Turning:
         credentials = ledger_of(self.cluster).credentials
         kept = {place: each for place, each in credentials.items() if place[0] == PUBLISHER}
         assert kept == {(PUBLISHER, current.slot): current.fingerprint}
-        assert turns(self.cluster) == []
+        assert changes(self.cluster) == []
 
 
 OFTEN = [Turning.visit, Turning.the_broker_is_brought_into_step, Turning.somebody_asks]

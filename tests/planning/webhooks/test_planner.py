@@ -24,7 +24,7 @@ from tests.webhook_builders import (
 )
 from tests.webhook_scene import PROPAGATION, accepts_gateway, gateway, namespaces, scene, target
 from troth.documents.webhook_endpoint import Endpoint, parse_endpoint
-from troth.planning.steps.webhooks import CompileEndpoint, TurnWebhookKeys
+from troth.planning.steps.webhooks import ChangeWebhookKeys, CompileEndpoint
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint_status import MOST_KEYS
 from troth.resources.webhooks.schemes import SchemeName
@@ -270,7 +270,7 @@ def test_no_key_is_made_for_an_unread_secret() -> None:
     made = cluster.objects["Secret", ref]
     cluster.put(made | {"data": {f"key-{number}": "" for number in range(MOST_ENTRIES + 1)}})
     assert verdict(cluster, "SecretAvailable")[1] == "TooManyKeys"
-    assert not [e for e in cluster.plan(CHARGES).steps if isinstance(e, TurnWebhookKeys)]
+    assert not [e for e in cluster.plan(CHARGES).steps if isinstance(e, ChangeWebhookKeys)]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from tests.broker_builders import CHECKOUT, PUBLISHER, market, see
 from tests.builders import OWN, Cluster, Manifest
 from tests.reconcile.serving import Server
-from troth.planning.steps.broker_credentials import Turn, TurnCredential
+from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
 from troth.reconcile.apply.credential_secrets import CredentialError
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.keyring import MOST_FORMER, Keyring
@@ -41,13 +41,13 @@ class Scene:
         self.server._version = self.cluster.version + 1000
 
     @property
-    def step(self) -> TurnCredential:
+    def step(self) -> ChangeCredential:
         (step,) = (
-            each for each in self.cluster.plan(KEY).steps if isinstance(each, TurnCredential)
+            each for each in self.cluster.plan(KEY).steps if isinstance(each, ChangeCredential)
         )
         return step
 
-    async def carry_out(self, step: TurnCredential | None = None) -> CredentialSecret:
+    async def carry_out(self, step: ChangeCredential | None = None) -> CredentialSecret:
         await self.executor.execute(step or self.step)
         return self.cluster.world.brokers.secrets[SECRET]
 
@@ -66,9 +66,9 @@ async def issued() -> tuple[Scene, CredentialSecret]:
     return scene, await scene.carry_out()
 
 
-def turns(scene: Scene) -> list[Turn]:
+def changes(scene: Scene) -> list[CredentialChange]:
     steps = scene.cluster.plan(KEY).steps
-    return [each.turn for each in steps if isinstance(each, TurnCredential)]
+    return [each.change for each in steps if isinstance(each, ChangeCredential)]
 
 
 def fingerprint(secret: CredentialSecret) -> str:
@@ -82,7 +82,7 @@ async def test_new_secret_is_complete_and_has_its_type() -> None:
     assert stored["type"] == "troth.dev/broker-credential"
     assert stored["metadata"]["annotations"] == {DIGEST: digest(decoded(stored))}
     assert secret.intact
-    assert turns(scene) == []
+    assert changes(scene) == []
 
 
 async def test_drift_is_restored_with_one_write() -> None:
@@ -93,7 +93,7 @@ async def test_drift_is_restored_with_one_write() -> None:
     assert scene.server.writes == writes + 1
     assert secret.intact
     assert "extra" not in scene.server.objects["Secret", SECRET]["data"]
-    assert turns(scene) == []
+    assert changes(scene) == []
 
 
 async def test_secret_that_changed_meanwhile_is_not_overwritten() -> None:
@@ -128,7 +128,9 @@ async def test_secret_with_a_forged_digest_gets_a_new_credential() -> None:
     scene.put({"data": {"password": "eA=="}, "annotations": forged})
     seen = scene.cluster.world.brokers.secrets[SECRET]
     assert seen.intact
-    step = replace(first, uid=seen.uid, resource_version=seen.resource_version, turn=Turn.REFRESH)
+    step = replace(
+        first, uid=seen.uid, resource_version=seen.resource_version, change=CredentialChange.REFRESH
+    )
     after = await scene.carry_out(step)
     assert fingerprint(after) != fingerprint(secret)
     assert scene.keyring.credential(KAFKA, SECRET, fingerprint(after)) is not None

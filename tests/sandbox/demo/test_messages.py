@@ -41,8 +41,8 @@ from troth.brokers.nats.driver import Admin
 from troth.brokers.nats.driver import NatsBroker as Driver
 from troth.brokers.nats.rules import rules
 from troth.brokers.protocol import Batch, CredentialRequest
-from troth.planning.steps.broker_credentials import Turn
-from troth.reconcile.apply.credential_turns import material, turned
+from troth.planning.steps.broker_credentials import CredentialChange
+from troth.reconcile.apply.credential_data import changed_data, material
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Action, Grant, Topic
@@ -142,7 +142,9 @@ def files(broker: NatsBroker, tmp_path: Path) -> dict[Place, Path]:
     made = {place: tmp_path / f"{place.name}-main" for place in (CHECKOUT, FULFILMENT)}
     for place, directory in made.items():
         directory.mkdir()
-        for name, data in turned(Turn.ISSUE, {}, request(broker, place), datetime.now(UTC)).items():
+        for name, data in changed_data(
+            CredentialChange.ISSUE, {}, request(broker, place), datetime.now(UTC)
+        ).items():
             (directory / name).write_bytes(data)
     return made
 

@@ -21,7 +21,7 @@ from troth.brokers.protocol import AdminDialect
 from troth.brokers.registry import DIALECTS
 from troth.planning.moment import Moment
 from troth.planning.rotation.schedule import due_at, overlap_of
-from troth.planning.steps.brokers import AdminTurn, TurnAdmin
+from troth.planning.steps.brokers import AdminChange, ChangeAdminCredential
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.rotation.spec import CredentialPhase, CredentialRotation
 from troth.world.facts.broker import AdminMade, AdminShown, BrokerObservation
@@ -30,7 +30,7 @@ from troth.world.keys import broker_key
 from troth.world.world import World
 
 RETRY = 60.0
-"""Seconds until a failed turn is tried again."""
+"""Seconds until a failed change is tried again."""
 NOTHING = "NothingToRotate"
 
 
@@ -38,13 +38,13 @@ NOTHING = "NothingToRotate"
 class AdminState:
     """State of a rotation, and the next step.
 
-    `fault` is why the rotation cannot continue. `wait` is the time until the next turn.
+    `fault` is why the rotation cannot continue. `wait` is the time until the next change.
     """
 
     phase: CredentialPhase = CredentialPhase.IDLE
     made_at: datetime | None = None
     due: datetime | None = None
-    step: TurnAdmin | None = None
+    step: ChangeAdminCredential | None = None
     wait: timedelta | None = None
     fault: Fault | None = None
 
@@ -101,7 +101,7 @@ def _in_use(
     left = overlap - timedelta(seconds=uptime - shown.since)
     if left > timedelta(0):
         return AdminState(CredentialPhase.OVERLAPPING, made.made_at, wait=left)
-    step = TurnAdmin(broker.ref, AdminTurn.RETIRE, shown)
+    step = ChangeAdminCredential(broker.ref, AdminChange.RETIRE, shown)
     return AdminState(CredentialPhase.RETIRING, made.made_at, step=step)
 
 
@@ -109,7 +109,7 @@ def _withdrawn(broker: MessageBroker, shown: AdminShown, made: AdminMade) -> Adm
     """Return the state if the Secret has another credential than Troth created."""
     begun = made.replaces and shown.place == made.before
     phase = CredentialPhase.PREPARED if begun else CredentialPhase.IDLE
-    step = TurnAdmin(broker.ref, AdminTurn.WITHDRAW, shown)
+    step = ChangeAdminCredential(broker.ref, AdminChange.WITHDRAW, shown)
     return AdminState(phase, shown.written_at, step=step)
 
 
@@ -136,7 +136,7 @@ def _scheduled(
         return replace(state, due=due)
     look = world.brokers.observation(broker.ref)
     fault = _taken(dialect, shown, look) or _shared(broker, world)
-    step = TurnAdmin(broker.ref, AdminTurn.REPLACE, shown)
+    step = ChangeAdminCredential(broker.ref, AdminChange.REPLACE, shown)
     return replace(state, due=due, phase=CredentialPhase.PREPARED, step=step, fault=fault)
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from troth.planning.moment import Moment
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
-from troth.planning.steps.broker_credentials import Turn, TurnCredential
+from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase, CredentialRotation
 from troth.world.facts.broker import CredentialSecret, Held, Ledger
@@ -26,7 +26,7 @@ class BrokerCredential:
     """Identity's credential at a broker, as evidence for a rotation.
 
     `ledger` is None if it is unknown which credentials the broker has. `propagation` is the
-    propagation delay of the Secret, and `step` returns the step of a turn.
+    propagation delay of the Secret, and `step` returns the step of a change.
     """
 
     broker: Ref
@@ -36,7 +36,7 @@ class BrokerCredential:
     ledger: Ledger | None
     rotations: Rotations
     propagation: timedelta
-    step: Callable[[Turn], TurnCredential]
+    step: Callable[[CredentialChange], ChangeCredential]
 
     def told(self, held: Held) -> bool:
         """Return whether the broker has a credential, according to its ledger."""
@@ -111,23 +111,23 @@ class BrokerCredential:
 
     # Steps
 
-    def prepare(self) -> TurnCredential | None:
+    def prepare(self) -> ChangeCredential | None:
         """Return the step that adds the next credential, None until its slot is free."""
-        return self.step(Turn.PREPARE) if self.free else None
+        return self.step(CredentialChange.PREPARE) if self.free else None
 
-    def activate(self) -> TurnCredential:
+    def activate(self) -> ChangeCredential:
         """Return the step that puts the next credential into the files that clients read."""
-        return self.step(Turn.ACTIVATE)
+        return self.step(CredentialChange.ACTIVATE)
 
-    def retire(self) -> TurnCredential:
+    def retire(self) -> ChangeCredential:
         """Return the step that removes the old credential from the Secret.
 
         The broker's plan then revokes it, because no Secret has it.
         """
-        return self.step(Turn.RETIRE)
+        return self.step(CredentialChange.RETIRE)
 
 
-def plan_turn(credential: BrokerCredential, moment: Moment) -> Handover:
+def plan_handover(credential: BrokerCredential, moment: Moment) -> Handover:
     """Return the state of a credential's rotation, and its next step."""
     due = due_at(credential.rotations, credential.current.made_at, moment.now)
     return hand_over(credential, wanted=due is not None and due <= moment.now, moment=moment)

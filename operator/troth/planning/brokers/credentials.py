@@ -12,14 +12,14 @@ from functools import partial
 
 from troth.brokers.protocol import CredentialRequest
 from troth.planning import status as verdicts
-from troth.planning.brokers.credential_handover import BrokerCredential, phase_of, plan_turn
+from troth.planning.brokers.credential_handover import BrokerCredential, phase_of, plan_handover
 from troth.planning.brokers.leftovers import leftovers
 from troth.planning.grants.topic_uses import TopicUses, topic_uses
 from troth.planning.identity.view import View, refused
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, taken
 from troth.planning.rotation.handover import Handover
 from troth.planning.rotation.schedule import due_at
-from troth.planning.steps.broker_credentials import Turn, TurnCredential
+from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Truth, Verdict
@@ -47,7 +47,7 @@ class CredentialState:
 
     `current` is None while there is no usable credential. `due` is the time of the next rotation.
     `retry` is when to check again whether the Secret's name is free. `wait` is the time until the
-    next turn.
+    next change.
     """
 
     broker: Ref
@@ -87,8 +87,8 @@ class BrokerLayer:
     @property
     def steps(self) -> tuple[Step, ...]:
         """Steps that write and remove Secrets."""
-        turns = (each.step for each in self.states if each.step is not None)
-        return (*turns, *self.removals)
+        changes = (each.step for each in self.states if each.step is not None)
+        return (*changes, *self.removals)
 
     @property
     def statuses(self) -> tuple[BrokerCredentialStatus, ...]:
@@ -223,11 +223,11 @@ def _kept(
     step = partial(_step, secret, request, view)
     refusal = refused(CREDENTIALS_ISSUED, world.refused.get(("Secret", state.secret), ""))
     if secret is None or state.current is None or _of_another_account(secret, request):
-        return replace(state, step=step(Turn.ISSUE), verdict=refusal or ISSUING)
+        return replace(state, step=step(CredentialChange.ISSUE), verdict=refusal or ISSUING)
     due = due_at(view.rotations, state.current.made_at, view.moment.now)
     if _stale(secret, request, view):
         verdict = refusal or ISSUED
-        return replace(state, step=step(Turn.REFRESH), verdict=verdict, due=due)
+        return replace(state, step=step(CredentialChange.REFRESH), verdict=verdict, due=due)
     assert view.domain is not None  # otherwise no grant is live
     credential = BrokerCredential(
         broker=broker.ref,
@@ -239,7 +239,7 @@ def _kept(
         propagation=view.domain.spec.bundle.propagation,
         step=step,
     )
-    handover = plan_turn(credential, view.moment)
+    handover = plan_handover(credential, view.moment)
     return replace(
         state,
         verdict=refusal if refusal and handover.step else ISSUED,
@@ -278,10 +278,13 @@ def _stale(secret: CredentialSecret, request: CredentialRequest, view: View) -> 
 
 
 def _step(
-    secret: CredentialSecret | None, request: CredentialRequest, view: View, turn: Turn
-) -> TurnCredential:
+    secret: CredentialSecret | None,
+    request: CredentialRequest,
+    view: View,
+    change: CredentialChange,
+) -> ChangeCredential:
     ref = credential_ref(view.identity.ref, request.broker)
-    return TurnCredential(
+    return ChangeCredential(
         manifest={
             "apiVersion": "v1",
             "kind": "Secret",
@@ -290,6 +293,6 @@ def _step(
         },
         uid=secret.uid if secret else "",
         resource_version=secret.resource_version if secret else "",
-        turn=turn,
+        change=change,
         request=request,
     )

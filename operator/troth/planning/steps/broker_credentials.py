@@ -7,7 +7,7 @@ from troth.brokers.protocol import CredentialRequest
 from troth.planning.steps.step import ManifestStep
 
 
-class Turn(StrEnum):
+class CredentialChange(StrEnum):
     """Change to the credentials in a Secret.
 
     ISSUE: a new credential replaces all. PREPARE: the next one is added. ACTIVATE: the next one
@@ -23,7 +23,7 @@ class Turn(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TurnCredential(ManifestStep):
+class ChangeCredential(ManifestStep):
     """Change the credentials in the Secret that `manifest` describes.
 
     `uid` and `resource_version` are of the observed Secret, empty if there was none. The step does
@@ -32,5 +32,5 @@ class TurnCredential(ManifestStep):
 
     uid: str
     resource_version: str
-    turn: Turn
+    change: CredentialChange
     request: CredentialRequest

@@ -44,7 +44,7 @@ class ChangeBroker(BackgroundStep):
     """Whether the ledger was lost, so that the step removes nothing."""
 
 
-class AdminTurn(StrEnum):
+class AdminChange(StrEnum):
     """Change to the admin credential of a broker.
 
     REPLACE: a new credential is created at the broker, tried, and written into the admin Secret.
@@ -58,11 +58,11 @@ class AdminTurn(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TurnAdmin(BackgroundStep):
+class ChangeAdminCredential(BackgroundStep):
     """Change the admin credential of a broker.
 
     The step does nothing if the admin Secret no longer holds the credential `shown`.
     """
 
-    turn: AdminTurn
+    change: AdminChange
     shown: AdminShown

@@ -12,7 +12,7 @@ from troth.world.world import World
 
 
 @dataclass(frozen=True, slots=True)
-class TurnWebhookKeys(ManifestStep):
+class ChangeWebhookKeys(ManifestStep):
     """Create and drop signing keys for the sender of a webhook.
 
     `adds` is the ID of the key to create, and `drops` are those of the keys to drop. `made` is when

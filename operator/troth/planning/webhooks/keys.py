@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from troth.planning import status as verdicts
-from troth.planning.steps.webhooks import TurnWebhookKeys
+from troth.planning.steps.webhooks import ChangeWebhookKeys
 from troth.planning.webhooks.owned_secrets import generated_manifest, in_the_way
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.conditions import Verdict
@@ -30,7 +30,7 @@ class Tried:
     verdict: Verdict
     keys: tuple[KnownKey, ...] = ()
     source: Ref | None = None
-    step: TurnWebhookKeys | None = None
+    step: ChangeWebhookKeys | None = None
 
 
 def plan_keys(view: WebhookView) -> Tried:
@@ -171,20 +171,22 @@ CHECKS: tuple[Callable[[WebhookView], Fault | None], ...] = (
 )
 
 
-def _first_key(view: WebhookView) -> TurnWebhookKeys | None:
+def _first_key(view: WebhookView) -> ChangeWebhookKeys | None:
     """Return the step that creates a key if there is none that the scheme can use."""
     if in_the_way(view.generated, view.endpoint, view.moment.now) is not None or usable(view):
         return None
     if view.keys is not None and view.keys.unread:  # Troth would add keys without end
         return None
     known = view.keys.keys if view.keys is not None else ()
-    return turn(view, adds=next_id(known), drops=tuple(key.id for key in known))
+    return change_keys(view, adds=next_id(known), drops=tuple(key.id for key in known))
 
 
-def turn(view: WebhookView, adds: str = "", drops: tuple[str, ...] = ()) -> TurnWebhookKeys:
+def change_keys(
+    view: WebhookView, adds: str = "", drops: tuple[str, ...] = ()
+) -> ChangeWebhookKeys:
     """Return the step that adds a key to Troth's Secret and drops others."""
     known = view.keys
-    return TurnWebhookKeys(
+    return ChangeWebhookKeys(
         generated_manifest(view.generated.ref, view.endpoint),
         known.uid if known is not None else "",
         known.resource_version if known is not None else "",

@@ -120,12 +120,12 @@ def _plan(key: Key, view: WebhookView) -> Plan:
     status["conditions"] = verdicts.conditions(
         view.endpoint, previous, (*summary, *judged), view.moment.now
     )
-    turn = tried.step or rotation.step
+    step = tried.step or rotation.step
     dues = (*_dues(view, rotation, reached), *unsigned_dues(view))
     return Plan(
         key,
         view.endpoint.metadata.uid,
-        steps=(*((turn,) if turn else ()), *compiled.steps, *removals(view.elsewhere)),
+        steps=(*((step,) if step else ()), *compiled.steps, *removals(view.elsewhere)),
         status=status,
         previous_status=view.endpoint.status.manifest(),
         due=min((due for due in dues if due > view.moment.now), default=None),

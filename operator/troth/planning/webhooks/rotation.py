@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
-from troth.planning.steps.webhooks import TurnWebhookKeys
-from troth.planning.webhooks.keys import next_id, turn, usable
+from troth.planning.steps.webhooks import ChangeWebhookKeys
+from troth.planning.webhooks.keys import change_keys, next_id, usable
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.trust_domain.status import RotationPhase
@@ -36,7 +36,7 @@ class SecretRotation:
     due: datetime | None = None
     blockers: tuple[str, ...] = ()
     wait: timedelta | None = None
-    step: TurnWebhookKeys | None = None
+    step: ChangeWebhookKeys | None = None
     fault: Fault | None = None
 
 
@@ -55,7 +55,7 @@ def plan_secret(view: WebhookView) -> SecretRotation:
         secret, wanted=due is not None and due <= view.moment.now, moment=view.moment
     )
     step = handover.step
-    assert step is None or isinstance(step, TurnWebhookKeys)
+    assert step is None or isinstance(step, ChangeWebhookKeys)
     return SecretRotation(
         phase=_phase(handover),
         current=current,
@@ -178,14 +178,14 @@ class WebhookSecret:
 
     # Steps
 
-    def prepare(self) -> TurnWebhookKeys:
+    def prepare(self) -> ChangeWebhookKeys:
         """Return the step that adds the next key."""
-        return turn(self.view, adds=next_id(self.known.keys))
+        return change_keys(self.view, adds=next_id(self.known.keys))
 
-    def activate(self) -> TurnWebhookKeys:
+    def activate(self) -> ChangeWebhookKeys:
         """Return the step that adds the next key, which also puts it to use."""
         return self.prepare()
 
-    def retire(self) -> TurnWebhookKeys:
+    def retire(self) -> ChangeWebhookKeys:
         """Return the step that drops the previous keys."""
-        return turn(self.view, drops=tuple(key.id for key in self.retiring))
+        return change_keys(self.view, drops=tuple(key.id for key in self.retiring))

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from troth.brokers.errors import BrokerError
-from troth.planning.steps.broker_credentials import Turn, TurnCredential
-from troth.reconcile.apply.credential_turns import turned
+from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
+from troth.reconcile.apply.credential_data import changed_data
 from troth.world.facts.objects import Manifest
 from troth.world.observation.broker_secrets import DIGEST, digest
 
@@ -17,14 +17,16 @@ class CredentialError(Exception):
     reason = "CredentialRefused"
 
 
-def credential_secret(step: TurnCredential, before: Mapping[str, bytes], now: datetime) -> Manifest:
-    """Return the complete Secret after a turn; `before` is its current data.
+def credential_secret(
+    step: ChangeCredential, before: Mapping[str, bytes], now: datetime
+) -> Manifest:
+    """Return the complete Secret after a change; `before` is its current data.
 
     If the current data cannot be used, a new credential is issued. Raises `CredentialError` if that
     is not possible.
     """
     try:
-        data = _turned(step, before, now)
+        data = _changed_data(step, before, now)
     except (ValueError, BrokerError) as error:
         raise CredentialError(str(error)) from None
     metadata = {**step.manifest["metadata"], "annotations": {DIGEST: digest(data)}}
@@ -32,16 +34,18 @@ def credential_secret(step: TurnCredential, before: Mapping[str, bytes], now: da
     return {**step.manifest, "metadata": metadata, "data": encoded}
 
 
-def _turned(step: TurnCredential, before: Mapping[str, bytes], now: datetime) -> dict[str, bytes]:
+def _changed_data(
+    step: ChangeCredential, before: Mapping[str, bytes], now: datetime
+) -> dict[str, bytes]:
     try:
-        return turned(step.turn, before, step.request, now)
+        return changed_data(step.change, before, step.request, now)
     except ValueError:
-        if step.turn is Turn.ISSUE:
+        if step.change is CredentialChange.ISSUE:
             raise
-        return turned(Turn.ISSUE, {}, step.request, now)
+        return changed_data(CredentialChange.ISSUE, {}, step.request, now)
 
 
-def replacing(step: TurnCredential, secret: Manifest, before: Mapping[str, bytes]) -> Manifest:
+def replacing(step: ChangeCredential, secret: Manifest, before: Mapping[str, bytes]) -> Manifest:
     """Return the merge patch that replaces a Secret, if it is unchanged since planning.
 
     The patch removes keys that others added. An apply would keep them, and the Secret would never

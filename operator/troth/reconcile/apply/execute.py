@@ -13,7 +13,7 @@ from troth.planning.steps.authorities import (
     DropSlots,
     PrepareRoot,
 )
-from troth.planning.steps.broker_credentials import TurnCredential
+from troth.planning.steps.broker_credentials import ChangeCredential
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.objects import Apply, Remove, Restart, SetFinalizers
 from troth.planning.steps.signing_keys import (
@@ -23,7 +23,7 @@ from troth.planning.steps.signing_keys import (
     UpdateIssuer,
 )
 from troth.planning.steps.step import WriteStep
-from troth.planning.steps.webhooks import CompileEndpoint, TurnWebhookKeys
+from troth.planning.steps.webhooks import ChangeWebhookKeys, CompileEndpoint
 from troth.reconcile.apply.context import Context, Server
 from troth.reconcile.apply.handlers import (
     authorities,
@@ -59,8 +59,8 @@ STEP_HANDLERS: dict[type[WriteStep], Callable[[Context, Any], Awaitable[Keys]]] 
     UpdateIssuer: signing_keys.update_issuer,
     IssueLeaf: certificates.issue_leaf,
     UpdatePublic: certificates.update_public,
-    TurnCredential: broker_credentials.turn_credential,
-    TurnWebhookKeys: webhooks.turn_keys,
+    ChangeCredential: broker_credentials.change_credential,
+    ChangeWebhookKeys: webhooks.change_keys,
     CompileEndpoint: webhooks.compile_endpoint,
 }
 """The handler of each step type. This is the only place that maps one to the other."""

@@ -13,8 +13,8 @@ from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.certificates.authorities import SigningAuthority, load_signing_authority
 from troth.pki.encodings.pem import MAX_CHAIN_BYTES
 from troth.pki.keys.parsing import LONGEST as LONGEST_KEY
-from troth.planning.steps.broker_credentials import TurnCredential
-from troth.reconcile.apply.credential_turns import login, material, secrets_of
+from troth.planning.steps.broker_credentials import ChangeCredential
+from troth.reconcile.apply.credential_data import login, material, secrets_of
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
@@ -114,8 +114,8 @@ class Keyring:
             )
         return self._signers[ref, trust_domain]
 
-    def credential_data(self, step: TurnCredential) -> Mapping[str, bytes] | None:
-        """Return all data of a credential's Secret before a turn, {} if there is no Secret.
+    def credential_data(self, step: ChangeCredential) -> Mapping[str, bytes] | None:
+        """Return all data of a credential's Secret before a change, {} if there is no Secret.
 
         Returns None if the Secret has changed since planning.
         """

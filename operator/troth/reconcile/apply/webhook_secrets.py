@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from troth.planning.steps.webhooks import CompileEndpoint, TurnWebhookKeys
+from troth.planning.steps.webhooks import ChangeWebhookKeys, CompileEndpoint
 from troth.resources.webhooks.schemes import SchemeName
 from troth.world.facts.objects import Manifest
 from troth.world.observation.broker_secrets import digest
@@ -32,8 +32,8 @@ def key_text(scheme: SchemeName) -> str:
     return secrets.token_hex(KEY_BYTES)
 
 
-def turned(step: TurnWebhookKeys, now: datetime) -> Manifest:
-    """Return the data and annotations that a turn changes, with null for each removed entry."""
+def changed_data(step: ChangeWebhookKeys, now: datetime) -> Manifest:
+    """Return the data and annotations that the step changes, with null for each removed entry."""
     made = dict(step.made)
     data: dict[str, Any] = dict.fromkeys(step.drops)
     if step.adds:
@@ -42,16 +42,16 @@ def turned(step: TurnWebhookKeys, now: datetime) -> Manifest:
     return {"annotations": {MADE: made_text(made)}, "data": data}
 
 
-def new_secret(step: TurnWebhookKeys, now: datetime) -> Manifest:
+def new_secret(step: ChangeWebhookKeys, now: datetime) -> Manifest:
     """Return a Secret with a first key."""
-    change = turned(step, now)
+    change = changed_data(step, now)
     metadata = {**step.manifest["metadata"], "annotations": change["annotations"]}
     return {**step.manifest, "metadata": metadata, "data": change["data"]}
 
 
-def turning(step: TurnWebhookKeys, now: datetime) -> Manifest:
-    """Return the merge patch of a turn, for a Secret that is unchanged since planning."""
-    change = turned(step, now)
+def keys_patch(step: ChangeWebhookKeys, now: datetime) -> Manifest:
+    """Return the merge patch of a change, for a Secret that is unchanged since planning."""
+    change = changed_data(step, now)
     metadata = {
         "uid": step.uid,
         "resourceVersion": step.resource_version,

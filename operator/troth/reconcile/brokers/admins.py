@@ -17,7 +17,7 @@ from troth.brokers.errors import AdminRefusedError, BrokerError
 from troth.brokers.protocol import Batch, Credential, Driver
 from troth.brokers.registry import dialect_of
 from troth.cluster.errors import ApiError
-from troth.planning.steps.brokers import AdminTurn, TurnAdmin
+from troth.planning.steps.brokers import AdminChange, ChangeAdminCredential
 from troth.reconcile.brokers.connections import Connected, Connections, Reads, admin_data
 from troth.reconcile.brokers.faults import NewAdminRefusedError, StalePlan
 from troth.reconcile.events.notice import Notice
@@ -33,7 +33,7 @@ PAUSES = (0.0, 0.2, 0.5, 1.0)
 
 
 class Secrets(Reads, Protocol):
-    """API server methods that the turns need."""
+    """API server methods that the changes need."""
 
     async def merge_patch(
         self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
@@ -42,8 +42,8 @@ class Secrets(Reads, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class AdminTurns:
-    """Carries out turns of admin credentials.
+class AdminCredentials:
+    """Carries out changes of admin credentials.
 
     `require` raises `StalePlan` if this replica may not write, or if the stored ledger differs from
     the known one. `keep` writes the ledger; `record_event` posts an Event.
@@ -57,7 +57,7 @@ class AdminTurns:
     record_event: Callable[[MessageBroker, Notice], Awaitable[None]]
     now: Callable[[], datetime]
 
-    async def seen(self, broker: MessageBroker, step: TurnAdmin) -> Connected:
+    async def seen(self, broker: MessageBroker, step: ChangeAdminCredential) -> Connected:
         """Return a connection with the Secret's credential, after testing that it can administer.
 
         Raises `StalePlan` if the credential is not the planned one.
@@ -69,22 +69,28 @@ class AdminTurns:
         await connected.adapter.observe()
         return connected
 
-    async def take(self, broker: MessageBroker, step: TurnAdmin, connected: Connected) -> None:
-        """Carry out a turn; raises `BrokerError`, `ApiError` or `StalePlan`."""
+    async def take(
+        self, broker: MessageBroker, step: ChangeAdminCredential, connected: Connected
+    ) -> None:
+        """Carry out a change; raises `BrokerError`, `ApiError` or `StalePlan`."""
         await self.require(broker)
         ledger = self.ledger(broker.ref)
         if ledger is None:
             raise StalePlan
-        match step.turn:
-            case AdminTurn.REPLACE:
+        match step.change:
+            case AdminChange.REPLACE:
                 await self._replace(broker, step, ledger, connected)
-            case AdminTurn.RETIRE:
+            case AdminChange.RETIRE:
                 await self._retire(broker, ledger, connected)
-            case AdminTurn.WITHDRAW:
+            case AdminChange.WITHDRAW:
                 await self._withdraw(broker, step, ledger, connected)
 
     async def _replace(
-        self, broker: MessageBroker, step: TurnAdmin, ledger: Ledger, connected: Connected
+        self,
+        broker: MessageBroker,
+        step: ChangeAdminCredential,
+        ledger: Ledger,
+        connected: Connected,
     ) -> None:
         where = Ref(broker.ref.namespace, broker.spec.described.admin_secret_ref.name)
         secret = await self.secrets.get("Secret", where)
@@ -135,7 +141,11 @@ class AdminTurns:
         await self.keep(broker, replace(ledger, admin=replace(made, replaces=False)))
 
     async def _withdraw(
-        self, broker: MessageBroker, step: TurnAdmin, ledger: Ledger, connected: Connected
+        self,
+        broker: MessageBroker,
+        step: ChangeAdminCredential,
+        ledger: Ledger,
+        connected: Connected,
     ) -> None:
         made = ledger.admin
         if made is None or connected.shown.is_made(made):

@@ -14,9 +14,9 @@ import structlog
 
 from troth.brokers.errors import BrokerError
 from troth.cluster.errors import ApiError
-from troth.planning.steps.brokers import ChangeBroker, ObserveBroker, TurnAdmin
+from troth.planning.steps.brokers import ChangeAdminCredential, ChangeBroker, ObserveBroker
 from troth.planning.steps.step import BackgroundStep
-from troth.reconcile.brokers.admins import AdminTurns, Secrets
+from troth.reconcile.brokers.admins import AdminCredentials, Secrets
 from troth.reconcile.brokers.change import (
     Changes,
     Credentials,
@@ -39,7 +39,7 @@ from troth.world.facts.objects import Fault, Manifest
 from troth.world.keys import Key, Keys, broker_key
 from troth.world.observation.ledger import ledger_manifest
 from troth.world.outcomes.brokers import (
-    AdminTurned,
+    AdminCredentialChanged,
     BrokerChanged,
     BrokerObserved,
     WorkBegun,
@@ -80,7 +80,7 @@ class BrokerWork:
         self._connections = Connections(surroundings.reads)
         self._changes = Changes(surroundings.credentials)
         self._tasks: dict[Ref, asyncio.Task[None]] = {}
-        self._admins = AdminTurns(
+        self._admins = AdminCredentials(
             secrets=surroundings.reads,
             connections=self._connections,
             ledger=world.brokers.ledger,
@@ -185,8 +185,10 @@ class BrokerWork:
 
     # Admin credential
 
-    async def turn_admin(self, broker: MessageBroker, step: TurnAdmin) -> Keys:
-        """Carry out a turn of the admin credential.
+    async def change_admin_credential(
+        self, broker: MessageBroker, step: ChangeAdminCredential
+    ) -> Keys:
+        """Carry out a change of the admin credential.
 
         A failure is recorded for this credential only, because the broker still answers.
         """
@@ -196,7 +198,9 @@ class BrokerWork:
         except (BrokerError, ApiError) as error:
             fault = fault_of(error, broker.ref)
             log.warning("admin credential not rotated", broker=str(broker.ref), reason=fault.reason)
-        return self._world.observe_outcome(AdminTurned(broker.ref, fault, self._clock.uptime()))
+        return self._world.observe_outcome(
+            AdminCredentialChanged(broker.ref, fault, self._clock.uptime())
+        )
 
     # Change
 
@@ -280,7 +284,7 @@ BROKER_HANDLERS: dict[
 ] = {
     ObserveBroker: BrokerWork.observe,
     ChangeBroker: BrokerWork.change,
-    TurnAdmin: BrokerWork.turn_admin,
+    ChangeAdminCredential: BrokerWork.change_admin_credential,
 }
 """The handler of each step at a broker."""
 

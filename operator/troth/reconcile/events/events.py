@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from troth.planning.plan import Plan
-from troth.planning.steps.broker_credentials import Turn, TurnCredential
+from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.objects import Apply, Restart, SetFinalizers
 from troth.planning.steps.signing_keys import UpdateIssuer
@@ -67,7 +67,7 @@ def repair(step: Step, plan: Plan) -> Notice | None:
         case IssueLeaf() if "certificate" in (plan.previous_status or {}):
             what = f"{step.manifest['kind']} {step.manifest['metadata']['name']}"
             return Notice("Reissued", f"new key and certificate in {what}: {step.message}")
-        case TurnCredential(turn=Turn.ISSUE) if _had_credential(step, plan):
+        case ChangeCredential(change=CredentialChange.ISSUE) if _had_credential(step, plan):
             note = (
                 f"new credential in Secret {Ref.of(step.manifest)}: the previous one had been "
                 "changed, "
@@ -87,7 +87,7 @@ def repair(step: Step, plan: Plan) -> Notice | None:
             return None
 
 
-def _had_credential(step: TurnCredential, plan: Plan) -> bool:
+def _had_credential(step: ChangeCredential, plan: Plan) -> bool:
     told = (plan.previous_status or {}).get("brokers") or ()
     return any(each["broker"] == str(step.request.broker) and "madeAt" in each for each in told)
 

@@ -76,7 +76,7 @@ class Ledger:
         having = {principal for principal, _ in self.credentials}
         return frozenset(having | {rule.principal for rule in self.rules})
 
-    def turned(self, after: "Ledger") -> frozenset[str]:
+    def changed_principals(self, after: "Ledger") -> frozenset[str]:
         """Return the principals that differ in a later ledger, in a way that identities wait for.
 
         These are differences in their credentials, and in which of their rules are retained.

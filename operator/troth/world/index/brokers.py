@@ -182,10 +182,12 @@ class Brokers:
         else:
             self.ledgers[broker] = self.kept(broker, manifest)
         after = self.ledger(broker)
-        turned = (known or Ledger()).turned(after or Ledger())
+        changed = (known or Ledger()).changed_principals(after or Ledger())
         # the first observation does not come with other changes that would requeue these
-        told = self.messaging.at(broker) if known is None else ()
-        affected = {broker_key(broker), *map(policy_key, told)} | self.of_principals(broker, turned)
+        policies = self.messaging.at(broker) if known is None else ()
+        affected = {broker_key(broker), *map(policy_key, policies)} | self.of_principals(
+            broker, changed
+        )
         # leftover credentials stay as long as it is unknown what Troth created there
         return affected if (known is None) == (after is None) else affected | self._holding(broker)
 
@@ -383,9 +385,9 @@ def _with_first_seen(
 ) -> CredentialSecret:
     """Return a Secret with the times since which it has its next and previous credential."""
     new = before is None or before.next != after.next
-    turned = before is None or (before.retiring, before.current) != (after.retiring, after.current)
+    changed = before is None or (before.retiring, before.current) != (after.retiring, after.current)
     return replace(
         after,
         next_since=uptime if new or before is None else before.next_since,
-        retiring_since=uptime if turned or before is None else before.retiring_since,
+        retiring_since=uptime if changed or before is None else before.retiring_since,
     )

@@ -129,7 +129,7 @@ class WorkFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class AdminTurned:
+class AdminCredentialChanged:
     """A change of a broker's admin credential has ended; `fault` is why it failed.
 
     The fault concerns the credential alone, because the broker still answers.

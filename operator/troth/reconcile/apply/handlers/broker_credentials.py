@@ -1,13 +1,13 @@
 """Handlers that create and replace an identity's credential at a broker."""
 
-from troth.planning.steps.broker_credentials import TurnCredential
+from troth.planning.steps.broker_credentials import ChangeCredential
 from troth.reconcile.apply.context import Context
 from troth.reconcile.apply.credential_secrets import credential_secret, replacing
 from troth.reconcile.apply.writer import TryAgain
 from troth.world.keys import Keys
 
 
-async def turn_credential(context: Context, step: TurnCredential) -> Keys:
+async def change_credential(context: Context, step: ChangeCredential) -> Keys:
     """Create or replace the Secret of a credential, if it is unchanged since planning."""
     before = context.keyring.credential_data(step)
     if before is None:

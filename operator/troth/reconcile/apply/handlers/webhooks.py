@@ -6,9 +6,9 @@ Keys are read when they are copied, and not kept in memory.
 from collections.abc import Mapping
 
 from troth.cluster.errors import ApiError
-from troth.planning.steps.webhooks import CompileEndpoint, TurnWebhookKeys
+from troth.planning.steps.webhooks import ChangeWebhookKeys, CompileEndpoint
 from troth.reconcile.apply.context import Context
-from troth.reconcile.apply.webhook_secrets import compiled, new_secret, turning
+from troth.reconcile.apply.webhook_secrets import compiled, keys_patch, new_secret
 from troth.reconcile.apply.writer import NOT_FOUND, TryAgain
 from troth.resources.references import Ref
 from troth.webhooks.schemes.scheme import LONGEST_KEY
@@ -17,12 +17,12 @@ from troth.world.observation.secret_data import SecretData
 from troth.world.observation.webhook_secrets import fingerprint, is_generated, is_given
 
 
-async def turn_keys(context: Context, step: TurnWebhookKeys) -> Keys:
+async def change_keys(context: Context, step: ChangeWebhookKeys) -> Keys:
     """Add and remove keys that Troth generates."""
     now = context.clock.now()
     if not step.uid:
         return await context.writer.put(new_secret(step, now), "")
-    return await context.writer.merge(*step.target, turning(step, now))
+    return await context.writer.merge(*step.target, keys_patch(step, now))
 
 
 async def compile_endpoint(context: Context, step: CompileEndpoint) -> Keys:

@@ -1,4 +1,4 @@
-"""The contents of a credential's Secret after each turn, and the facts observed from them."""
+"""The contents of a credential's Secret after each change, and the facts observed from them."""
 
 import base64
 import json
@@ -13,8 +13,8 @@ from troth.brokers.errors import UnsupportedError
 from troth.brokers.nats.jwt import Key, Kind, read_creds
 from troth.brokers.nats.rules import inbox_prefix
 from troth.brokers.protocol import Credential, CredentialRequest, Login
-from troth.planning.steps.broker_credentials import Turn
-from troth.reconcile.apply.credential_turns import login, material, turned
+from troth.planning.steps.broker_credentials import CredentialChange
+from troth.reconcile.apply.credential_data import changed_data, login, material
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
@@ -41,10 +41,10 @@ NATS = CredentialRequest(
 both = pytest.mark.parametrize("request_", [KAFKA, NATS], ids=["kafka", "nats"])
 
 
-def after(request: CredentialRequest, *turns: Turn) -> dict[str, bytes]:
+def after(request: CredentialRequest, *changes: CredentialChange) -> dict[str, bytes]:
     data: dict[str, bytes] = {}
-    for turn in turns:
-        data = turned(turn, data, request, NOW)
+    for change in changes:
+        data = changed_data(change, data, request, NOW)
     return data
 
 
@@ -66,7 +66,7 @@ def fact(data: Mapping[str, bytes], annotation: str | None = None) -> Credential
 
 @both
 def test_new_credential_is_alone_in_the_first_slot(request_: CredentialRequest) -> None:
-    data = after(request_, Turn.ISSUE)
+    data = after(request_, CredentialChange.ISSUE)
     seen, told = fact(data), held(request_, data, "current")
     assert (seen.broker, seen.principal, seen.intact) == (request_.broker, PRINCIPAL, True)
     assert seen.current is not None
@@ -78,20 +78,23 @@ def test_new_credential_is_alone_in_the_first_slot(request_: CredentialRequest) 
 
 @both
 def test_no_two_credentials_are_equal(request_: CredentialRequest) -> None:
-    made = {held(request_, after(request_, Turn.ISSUE), "current").material for _ in range(5)}
+    made = {
+        held(request_, after(request_, CredentialChange.ISSUE), "current").material
+        for _ in range(5)
+    }
     assert len(made) == 5
 
 
 @both
 def test_rotation_alternates_between_the_slots(request_: CredentialRequest) -> None:
-    first = after(request_, Turn.ISSUE)
-    prepared = turned(Turn.PREPARE, first, request_, LATER)
+    first = after(request_, CredentialChange.ISSUE)
+    prepared = changed_data(CredentialChange.PREPARE, first, request_, LATER)
     files = {key: value for key, value in first.items() if key != "troth.json"}
     assert files.items() <= prepared.items(), "what clients read is as it was"
     assert held(request_, prepared, "current") == held(request_, first, "current")
     assert held(request_, prepared, "next").slot is Slot.SECOND
 
-    activated = turned(Turn.ACTIVATE, prepared, request_, LATER)
+    activated = changed_data(CredentialChange.ACTIVATE, prepared, request_, LATER)
     assert held(request_, activated, "current") == material(request_.type, prepared, "next")
     assert held(request_, activated, "retiring") == material(request_.type, first, "current")
     seen = fact(activated)
@@ -99,43 +102,53 @@ def test_rotation_alternates_between_the_slots(request_: CredentialRequest) -> N
     assert seen.current.made_at == LATER
     assert seen.retiring == fact(first).current
 
-    retired = turned(Turn.RETIRE, activated, request_, LATER)
+    retired = changed_data(CredentialChange.RETIRE, activated, request_, LATER)
     assert held(request_, retired, "current") == material(request_.type, activated, "current")
     assert fact(retired).retiring is None
     assert client(request_, first, "current").secret.encode() not in b"".join(retired.values())
 
-    again = turned(Turn.PREPARE, retired, request_, LATER)
+    again = changed_data(CredentialChange.PREPARE, retired, request_, LATER)
     assert held(request_, again, "next").slot is Slot.FIRST
 
 
 @both
 @pytest.mark.parametrize(
-    "turns",
+    "changes",
     [
-        (Turn.ISSUE, Turn.PREPARE),
-        (Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE),
-        (Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE, Turn.RETIRE),
-        (Turn.ISSUE, Turn.REFRESH),
+        (CredentialChange.ISSUE, CredentialChange.PREPARE),
+        (CredentialChange.ISSUE, CredentialChange.PREPARE, CredentialChange.ACTIVATE),
+        (
+            CredentialChange.ISSUE,
+            CredentialChange.PREPARE,
+            CredentialChange.ACTIVATE,
+            CredentialChange.RETIRE,
+        ),
+        (CredentialChange.ISSUE, CredentialChange.REFRESH),
     ],
 )
-def test_repeated_turn_changes_nothing(
-    request_: CredentialRequest, turns: tuple[Turn, ...]
+def test_repeated_change_has_no_effect(
+    request_: CredentialRequest, changes: tuple[CredentialChange, ...]
 ) -> None:
-    data = after(request_, *turns)
-    assert turned(turns[-1], data, request_, LATER) == data
+    data = after(request_, *changes)
+    assert changed_data(changes[-1], data, request_, LATER) == data
 
 
 @both
-def test_impossible_turn_is_rejected(request_: CredentialRequest) -> None:
-    issued = after(request_, Turn.ISSUE)
-    overlapping = after(request_, Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE)
-    for turn, data in (
-        (Turn.ACTIVATE, issued),  # nothing to activate
-        (Turn.PREPARE, overlapping),  # a third credential would take a slot that is in use
-        *((turn, {}) for turn in Turn if turn is not Turn.ISSUE),
+def test_impossible_change_is_rejected(request_: CredentialRequest) -> None:
+    issued = after(request_, CredentialChange.ISSUE)
+    overlapping = after(
+        request_, CredentialChange.ISSUE, CredentialChange.PREPARE, CredentialChange.ACTIVATE
+    )
+    for change, data in (
+        (CredentialChange.ACTIVATE, issued),  # nothing to activate
+        (
+            CredentialChange.PREPARE,
+            overlapping,
+        ),  # a third credential would take a slot that is in use
+        *((change, {}) for change in CredentialChange if change is not CredentialChange.ISSUE),
     ):
         with pytest.raises(ValueError):  # noqa: PT011 - each has its own message
-            turned(turn, data, request_, LATER)
+            changed_data(change, data, request_, LATER)
     for place in ("next", "retiring"):
         with pytest.raises(ValueError, match=f"no {place} credential"):
             held(request_, issued, place)
@@ -148,36 +161,38 @@ def test_impossible_turn_is_rejected(request_: CredentialRequest) -> None:
 def test_credential_is_never_issued_to_another_principal(
     request_: CredentialRequest, change: dict[str, Any]
 ) -> None:
-    data = after(request_, Turn.ISSUE)
+    data = after(request_, CredentialChange.ISSUE)
     with pytest.raises(ValueError, match="for another"):
-        turned(Turn.PREPARE, data, replace(request_, **change), LATER)
+        changed_data(CredentialChange.PREPARE, data, replace(request_, **change), LATER)
 
 
 @both
 def test_moved_broker_changes_the_files_and_not_the_credential(
     request_: CredentialRequest,
 ) -> None:
-    data = after(request_, Turn.ISSUE, Turn.PREPARE)
+    data = after(request_, CredentialChange.ISSUE, CredentialChange.PREPARE)
     moved = replace(request_, servers=("elsewhere.example:1",), authorities="roots\n")
-    rewritten = turned(Turn.REFRESH, data, moved, LATER)
+    rewritten = changed_data(CredentialChange.REFRESH, data, moved, LATER)
     assert fact(data).public != public_data(moved)
     assert fact(rewritten).public == public_data(moved)
     for place in ("current", "next"):
         assert held(request_, rewritten, place) == held(request_, data, place)
-    assert turned(Turn.REFRESH, rewritten, request_, LATER) == data
+    assert changed_data(CredentialChange.REFRESH, rewritten, request_, LATER) == data
 
 
 def test_user_of_another_account_is_rejected() -> None:
-    data = after(NATS, Turn.ISSUE)
+    data = after(NATS, CredentialChange.ISSUE)
     other = replace(NATS, account=Key.generate(Kind.ACCOUNT).public)
     with pytest.raises(ValueError, match="for another account"):
-        turned(Turn.REFRESH, data, other, LATER)
-    assert fact(turned(Turn.ISSUE, data, other, LATER)).public == public_data(other)
+        changed_data(CredentialChange.REFRESH, data, other, LATER)
+    assert fact(changed_data(CredentialChange.ISSUE, data, other, LATER)).public == public_data(
+        other
+    )
 
 
 @both
 def test_any_change_of_the_data_is_detected(request_: CredentialRequest) -> None:
-    data = after(request_, Turn.ISSUE, Turn.PREPARE)
+    data = after(request_, CredentialChange.ISSUE, CredentialChange.PREPARE)
     said = digest(data)
     assert fact(data, said).intact
     for key in data:
@@ -188,7 +203,7 @@ def test_any_change_of_the_data_is_detected(request_: CredentialRequest) -> None
     assert not fact(swapped, said).intact
 
 
-RECORD = json.loads(after(KAFKA, Turn.ISSUE)["troth.json"])
+RECORD = json.loads(after(KAFKA, CredentialChange.ISSUE)["troth.json"])
 HELD = RECORD["current"]
 
 
@@ -222,12 +237,12 @@ HELD = RECORD["current"]
     ids=lambda _: "text",
 )
 def test_foreign_record_is_not_accepted(text: bytes) -> None:
-    data = {**after(KAFKA, Turn.ISSUE), "troth.json": text}
+    data = {**after(KAFKA, CredentialChange.ISSUE), "troth.json": text}
     seen = fact(data)
     assert not seen.intact
     assert (seen.broker, seen.current, seen.public) == (None, None, {})
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - each has its own message
-        turned(Turn.PREPARE, data, KAFKA, LATER)
+        changed_data(CredentialChange.PREPARE, data, KAFKA, LATER)
     assert len(str(refused.value)) < 100
 
 
@@ -237,44 +252,49 @@ def test_secret_that_troth_did_not_make_is_passed_to_no_broker(
     request_: CredentialRequest, secret: bytes
 ) -> None:
     key = "password" if request_ is KAFKA else "user.creds"
-    data = after(request_, Turn.ISSUE, Turn.PREPARE)
+    data = after(request_, CredentialChange.ISSUE, CredentialChange.PREPARE)
     places: tuple[tuple[Which, str], ...] = (("current", key), ("next", f"next-{key}"))
     for place, name in places:
         changed = {**data, name: secret}
         with pytest.raises(ValueError):  # noqa: PT011 - each has its own message
             held(request_, changed, place)
         with pytest.raises(ValueError):  # noqa: PT011
-            turned(Turn.ACTIVATE, changed, request_, LATER)
+            changed_data(CredentialChange.ACTIVATE, changed, request_, LATER)
 
 
 @both
 def test_valid_secret_of_another_credential_is_rejected(request_: CredentialRequest) -> None:
     key = "password" if request_ is KAFKA else "user.creds"
-    data = {**after(request_, Turn.ISSUE), key: after(request_, Turn.ISSUE)[key]}
+    data = {
+        **after(request_, CredentialChange.ISSUE),
+        key: after(request_, CredentialChange.ISSUE)[key],
+    }
     with pytest.raises(ValueError, match=r"does not match troth\.json"):
         held(request_, data, "current")
 
 
 def test_credential_is_passed_to_no_broker_of_another_type() -> None:
     for request, other in ((KAFKA, NATS), (NATS, KAFKA)):
-        data = after(request, Turn.ISSUE)
+        data = after(request, CredentialChange.ISSUE)
         with pytest.raises(ValueError):  # noqa: PT011 - each has its own message
             material(other.type, data, "current")
         moved = replace(request, type=other.type)
         with pytest.raises(ValueError):  # noqa: PT011
-            turned(Turn.REFRESH, data, moved, LATER)
+            changed_data(CredentialChange.REFRESH, data, moved, LATER)
 
 
 def test_creds_of_another_principal_are_rejected() -> None:
-    data = after(NATS, Turn.ISSUE)
-    other = after(replace(NATS, principal="troth-shop.till"), Turn.ISSUE)
+    data = after(NATS, CredentialChange.ISSUE)
+    other = after(replace(NATS, principal="troth-shop.till"), CredentialChange.ISSUE)
     with pytest.raises(ValueError, match="for another principal"):
         held(NATS, {**data, "user.creds": other["user.creds"]}, "current")
 
 
 @both
 def test_representations_contain_no_secret(request_: CredentialRequest) -> None:
-    data = after(request_, Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE)
+    data = after(
+        request_, CredentialChange.ISSUE, CredentialChange.PREPARE, CredentialChange.ACTIVATE
+    )
     places: tuple[Which, ...] = ("current", "retiring")
     secrets = {client(request_, data, place).secret for place in places}
     assert len(secrets) == 2
@@ -291,7 +311,7 @@ def test_representations_contain_no_secret(request_: CredentialRequest) -> None:
 
 
 def test_kafka_fingerprint_is_a_digest() -> None:
-    data = after(KAFKA, Turn.ISSUE)
+    data = after(KAFKA, CredentialChange.ISSUE)
     current = fact(data).current
     assert isinstance(current, Held)
     assert len(current.fingerprint) == 16
@@ -299,7 +319,7 @@ def test_kafka_fingerprint_is_a_digest() -> None:
 
 
 def test_kafka_files_are_of_the_current_slot() -> None:
-    data = after(KAFKA, Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE)
+    data = after(KAFKA, CredentialChange.ISSUE, CredentialChange.PREPARE, CredentialChange.ACTIVATE)
     assert data["sasl.mechanism"] == b"SCRAM-SHA-512"
     password = data["password"].decode()
     assert f"sasl.password={password}\n" in data["client.properties"].decode()
@@ -309,7 +329,7 @@ def test_kafka_files_are_of_the_current_slot() -> None:
 
 
 def test_nats_user_is_signed_by_its_own_key() -> None:
-    data = after(NATS, Turn.ISSUE)
+    data = after(NATS, CredentialChange.ISSUE)
     creds = read_creds(data["user.creds"].decode())
     claims, user = creds.claims, creds.key
     assert claims["iss"] == held(NATS, data, "current").material != ACCOUNT
@@ -322,10 +342,10 @@ def test_nats_user_is_signed_by_its_own_key() -> None:
 @pytest.mark.parametrize("principal", ["", 'a" b="', "a\nb", "a b", "a*", "x" * 250])
 def test_principal_that_needs_escaping_in_a_file_is_rejected(principal: str) -> None:
     with pytest.raises(ValueError, match="Kafka principal"):
-        turned(Turn.ISSUE, {}, replace(KAFKA, principal=principal), NOW)
+        changed_data(CredentialChange.ISSUE, {}, replace(KAFKA, principal=principal), NOW)
 
 
 @pytest.mark.parametrize("type_", [BrokerType.RABBITMQ, BrokerType.MQTT, BrokerType.VALKEY])
 def test_unsupported_broker_gets_no_credential(type_: BrokerType) -> None:
     with pytest.raises(UnsupportedError, match=type_):
-        turned(Turn.ISSUE, {}, replace(KAFKA, type=type_), NOW)
+        changed_data(CredentialChange.ISSUE, {}, replace(KAFKA, type=type_), NOW)

@@ -1,8 +1,8 @@
-"""The data of a credential's Secret after each turn of a rotation.
+"""The data of a credential's Secret after each change of a rotation.
 
 The files contain the current credential, in the form that client libraries read. During an overlap,
 the next and the previous credential have the same keys with the prefix `next-` or `retiring-`.
-`troth.json` records which credential is which. There is no other state, so a turn is a function
+`troth.json` records which credential is which. There is no other state, so a change is a function
 from data to data.
 """
 
@@ -13,7 +13,7 @@ from typing import get_args
 
 from troth.brokers.protocol import Credential, CredentialRequest, Dialect, Login
 from troth.brokers.registry import DIALECTS, dialect_of
-from troth.planning.steps.broker_credentials import Turn
+from troth.planning.steps.broker_credentials import CredentialChange
 from troth.resources.messaging.broker_type import BrokerType
 from troth.trust.grants import Slot
 from troth.world.facts.broker import Held
@@ -37,20 +37,20 @@ class _Kept:
     secrets: Mapping[Which, str] = field(repr=False)
 
 
-def turned(
-    turn: Turn, data: Mapping[str, bytes], request: CredentialRequest, now: datetime
+def changed_data(
+    change: CredentialChange, data: Mapping[str, bytes], request: CredentialRequest, now: datetime
 ) -> dict[str, bytes]:
-    """Return all data of a Secret after a turn; `data` is its current data.
+    """Return all data of a Secret after a change; `data` is its current data.
 
-    Repeating a turn changes nothing, except for `ISSUE`, which always issues a new credential.
-    Raises `ValueError` if the data does not allow the turn; the message quotes none of it. Raises
+    Repeating a change has no effect, except for `ISSUE`, which always issues a new credential.
+    Raises `ValueError` if the data does not allow the change; the message quotes none of it. Raises
     `BrokerError` if brokers of this type have no credentials.
     """
     dialect = dialect_of(request.type)
-    if turn is Turn.ISSUE:
+    if change is CredentialChange.ISSUE:
         kept = _issued(dialect, request, now)
     else:
-        kept = _moved(turn, dialect, _read(dialect, data, request), request, now)
+        kept = _moved(change, dialect, _read(dialect, data, request), request, now)
     texts = {
         **public_data(request),
         **dialect.files(request, kept.state.current.slot, kept.secrets["current"]),
@@ -97,24 +97,28 @@ def _issued(dialect: Dialect, request: CredentialRequest, now: datetime) -> _Kep
 
 
 def _moved(
-    turn: Turn, dialect: Dialect, kept: _Kept, request: CredentialRequest, now: datetime
+    change: CredentialChange,
+    dialect: Dialect,
+    kept: _Kept,
+    request: CredentialRequest,
+    now: datetime,
 ) -> _Kept:
     state, secrets = kept.state, kept.secrets
-    match turn:
-        case Turn.PREPARE if state.retiring is not None:
+    match change:
+        case CredentialChange.PREPARE if state.retiring is not None:
             raise ValueError("the previous credential still exists; it must be retired first")
-        case Turn.PREPARE if state.next is None:
+        case CredentialChange.PREPARE if state.next is None:
             new = dialect.issue(request, now)
             upcoming = Held(state.current.slot.other, dialect.fingerprint_of(new.material), now)
             return _Kept(replace(state, next=upcoming), {**secrets, "next": new.secret})
-        case Turn.ACTIVATE if state.next is not None:
+        case CredentialChange.ACTIVATE if state.next is not None:
             return _Kept(
                 replace(state, current=state.next, next=None, retiring=state.current),
                 {"current": secrets["next"], "retiring": secrets["current"]},
             )
-        case Turn.ACTIVATE if state.retiring is None:
+        case CredentialChange.ACTIVATE if state.retiring is None:
             raise ValueError("there is no next credential")
-        case Turn.RETIRE if state.retiring is not None:
+        case CredentialChange.RETIRE if state.retiring is not None:
             return _Kept(replace(state, retiring=None), {"current": secrets["current"]})
         case _:
             return kept
