@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from troth.documents.secret_keys import ROOTS
+from troth.world.facts.broker import CredentialSecret
 from troth.world.facts.objects import Content, Fact, IdentitySecret
 from troth.world.facts.webhook_listed import Listed, deliveries_in, key_ids_in
 from troth.world.observation import objects as observe
@@ -33,6 +34,15 @@ def with_first_seen(now: F, before: F | None, uptime: float) -> F:
         case Content(), Content() | None:
             same = before and before.text == now.text
             return replace(now, since=before.since if before and same else uptime)
+        case CredentialSecret(), CredentialSecret() | None:
+            coming = before and before.next == now.next
+            held = now.retiring, now.current
+            retiring = before and (before.retiring, before.current) == held
+            return replace(
+                now,
+                next_since=before.next_since if before and coming else uptime,
+                retiring_since=before.retiring_since if before and retiring else uptime,
+            )
         case _:
             return now
 

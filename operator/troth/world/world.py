@@ -200,7 +200,9 @@ class World(WorldState):
 
     def observe_outcome(self, outcome: Outcome) -> Keys:
         """Take in what I/O came to, which no watch reports; return what must be planned again."""
-        return outcome.take(self)
+        affected = outcome.take(self)
+        affected |= self.brokers.leaving_with(affected)
+        return affected | self.rotations.concerned(affected)
 
     # Everything
 

@@ -47,7 +47,8 @@ class BrokerStage(Stage):
         self.broker.on_change = self._judge_change
         self._views = self.history.each(Seen, timeless=True)
         self.left: set[Rule | Place] = set()
-        """Rules and credentials that were Troth's until their ledger was lost or deleted."""
+        """Rules and credentials that were Troth's until their ledger was lost or deleted, and that
+        no later ledger has."""
 
     # Events
 
@@ -142,6 +143,9 @@ class BrokerStage(Stage):
         if place == LEDGER and after is None:
             yield from self._given_up()
             self._leave()
+        elif place == LEDGER and after is not None:
+            adopted = kept_ledger(after).ledger
+            self.left -= {*adopted.rules, *adopted.credentials}
         elif (after or before or {}).get("type") != TYPE:
             yield from super()._faults_of_write(place, before, after)
 
@@ -192,22 +196,33 @@ class BrokerStage(Stage):
             return
         yield from self._too_much(view)
         yield from self._too_little(view)
-        yield from self._told(stored)
+        yield from self._told(stored, view)
 
     def _too_much(self, view: "Seen") -> Iterator[str]:
         ledger = self.ledger
-        for rule in self.broker.rules:
-            if allows(view, rule, strict=False) or rule.effect == "DENY":
-                continue
-            whose = rule.principal
-            excused = rule in self.left or rule in self.broker.strangers
-            if whose.startswith(PREFIX) and (whose in ledger.principals or not excused):
+        for rule in self._undeclared(view):
+            if not self._is_left_alone(rule, ledger):
                 yield f"{rule} stands, and nobody grants it"
         for place in self.broker.credentials:
             if place not in self.left and not has_grants(view, place[0], strict=False):
                 yield f"{place} is let in, and has no grant"
         for rule in self.broker.rules - self.broker.strangers - self.left - ledger.rules:
             yield f"{rule} stands, and the ledger does not have it"
+
+    def _undeclared(self, view: "Seen") -> Iterator[Rule]:
+        """Yield the rules that allow a principal of Troth's more than is declared."""
+        for rule in self.broker.rules:
+            troths = rule.principal.startswith(PREFIX) and rule.effect == "ALLOW"
+            if troths and not allows(view, rule, strict=False):
+                yield rule
+
+    def _is_left_alone(self, rule: Rule, ledger: Ledger) -> bool:
+        """Return whether nobody can tell whose an undeclared rule is: Troth reports it only.
+
+        Of a principal that is in the ledger, only the rules that the ledger lists are left alone.
+        """
+        unknown = rule in self.left or rule in self.broker.strangers
+        return unknown and (rule in ledger.left or rule.principal not in ledger.principals)
 
     def _too_little(self, view: "Seen") -> Iterator[str]:
         for identity in view.declared.identities:
@@ -231,11 +246,14 @@ class BrokerStage(Stage):
             elif secret is not None and not has_grants(view, principal_of(identity), strict=False):
                 yield f"{identity} has a Secret still"
 
-    def _told(self, stored: Manifest) -> Iterator[str]:
+    def _told(self, stored: Manifest, view: "Seen") -> Iterator[str]:
         said = {each["type"]: each for each in stored["status"]["conditions"]}["Ready"]
         unaccounted = self.left or self.broker.strangers
         if said["status"] != "True" and not (unaccounted and said["reason"] == "Unaccounted"):
             yield f"the broker says {said['status']} {said['reason']}: {said['message']}"
+        if said["status"] == "True":
+            for rule in self._undeclared(view):
+                yield f"{rule} stands, and the broker does not say so"
 
 
 class Seen:

@@ -111,13 +111,6 @@ class Changes:
         return self._credentials.login(broker.spec.type, secret, fingerprint) if secret else None
 
 
-def principals_of(step: ChangeBroker) -> set[str]:
-    """Return all principals that a change concerns."""
-    told = {each.principal for each in step.uploads}
-    ruled = {rule.principal for rule in (*step.additions, *step.removals)}
-    return told | ruled | {principal for principal, _ in step.revocations}
-
-
 def as_it_went(step: ChangeBroker, failed: Failed) -> Ledger:
     """Return the ledger after a change, in which failed changes keep their previous entries."""
     before, after = step.before, step.after

@@ -23,7 +23,6 @@ from troth.reconcile.brokers.change import (
     Failed,
     as_it_went,
     as_observed,
-    principals_of,
 )
 from troth.reconcile.brokers.connections import NOT_FOUND, Connections
 from troth.reconcile.brokers.faults import StalePlan, fault_of, taken
@@ -224,7 +223,7 @@ class BrokerWork:
         count_changes(self._around.instrumentation, step, failed)
         self._changes.forget_revoked(broker, step, failed)
         await self._record_repair(broker, step, failed)
-        return affected | self._world.brokers.of_principals(broker.ref, principals_of(step))
+        return affected
 
     async def _keep(self, broker: MessageBroker, ledger: Ledger) -> None:
         if self._world.brokers.ledger(broker.ref) != ledger:

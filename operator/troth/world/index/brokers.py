@@ -1,7 +1,7 @@
 """Index of brokers, policies and credentials, and the keys that their changes affect."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import TypeVar
@@ -14,6 +14,7 @@ from troth.trust.declarations.messaging import Messaging, Uses, entries_of
 from troth.trust.grants import Action
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
 from troth.world.facts.objects import OWNER_NAME, Manifest
+from troth.world.first_seen import with_first_seen
 from troth.world.keys import Keys, broker_key, identity_key, policy_key
 from troth.world.observation.broker_secrets import credential_secret
 from troth.world.observation.ledger import Packed, broker_of, kept_ledger
@@ -164,7 +165,7 @@ class Brokers:
         for uid in after.owner_uids if after is not None else ():
             self._owned[uid].add(ref)
         if after is not None:
-            self.secrets[ref] = _with_first_seen(after, before, uptime)
+            self.secrets[ref] = with_first_seen(after, before, uptime)
         facts = [each for each in (before, after) if each is not None]
         owners = (Ref(ref.namespace, each.labels.get(OWNER_NAME, "")) for each in facts)
         brokers = {broker_key(each.broker) for each in facts if each.broker is not None}
@@ -183,13 +184,21 @@ class Brokers:
             self.ledgers[broker] = self.kept(broker, manifest)
         after = self.ledger(broker)
         changed = (known or Ledger()).changed_principals(after or Ledger())
-        # the first observation does not come with other changes that would requeue these
-        policies = self.messaging.at(broker) if known is None else ()
-        affected = {broker_key(broker), *map(policy_key, policies)} | self.of_principals(
-            broker, changed
-        )
+        affected = {broker_key(broker)} | self.of_principals(broker, changed)
+        if known is not None and after is not None:
+            return affected | self._policies_of(broker, self._adopted(broker, known, after))
+        affected |= set(map(policy_key, self.messaging.at(broker)))
         # leftover credentials stay as long as it is unknown what Troth created there
         return affected if (known is None) == (after is None) else affected | self._holding(broker)
+
+    def _adopted(self, broker: Ref, before: Ledger, after: Ledger) -> set[str]:
+        """Return the principals of rules that a broker has and that only one of two ledgers has.
+
+        No other change announces these rules. The observation of the broker announces the others.
+        """
+        observed = self.observation(broker).observed
+        changed = before.rules ^ after.rules
+        return {each.principal for each in changed if observed is None or each in observed.rules}
 
     # Affected keys
 
@@ -217,25 +226,33 @@ class Brokers:
         named = self._named_by(policies)
         return {*map(policy_key, policies), *map(broker_key, brokers), *named}
 
-    def of_principals(self, broker: Ref, principals: Iterable[str]) -> Keys:
+    def of_principals(self, broker: Ref, principals: Collection[str]) -> Keys:
         """Return the identities with these principals at a broker, and their policies there.
 
         Policies that are being deleted are included, because they wait for the end of their grants.
         """
-        declared = self.declared(broker)
-        prefix = declared.spec.owns.principal_prefix if declared is not None else ""
-        affected: Keys = {policy_key(policy.ref) for policy in self.leaving_at(broker)}
-        for principal in principals:
-            identity = identity_of(prefix, principal)
-            if identity is None:
-                continue
-            affected.add(identity_key(identity))
+        affected = self._policies_of(broker, principals)
+        affected |= {policy_key(policy.ref) for policy in self.leaving_at(broker)}
+        return affected | set(map(identity_key, self._identities(broker, principals)))
+
+    def _policies_of(self, broker: Ref, principals: Collection[str]) -> Keys:
+        """Return the policies of a broker that name the identities with these principals, or that
+        these identities name.
+        """
+        affected: Keys = set()
+        for identity in self._identities(broker, principals):
             uses = self.messaging.uses(identity)
             for policy in uses.publishes | uses.consumes | self.messaging.asking(identity):
                 found = self.messaging.policies.get(policy)
                 if found is not None and found.broker == broker:
                     affected.add(policy_key(policy))
         return affected
+
+    def _identities(self, broker: Ref, principals: Collection[str]) -> set[Ref]:
+        declared = self.declared(broker)
+        prefix = declared.spec.owns.principal_prefix if declared is not None else ""
+        found = (identity_of(prefix, principal) for principal in principals)
+        return {identity for identity in found if identity is not None}
 
     def leaving_with(self, affected: Keys) -> Keys:
         """Return the policies that are being deleted at brokers of which anything changes.
@@ -378,16 +395,3 @@ def _same(before: R, after: R) -> bool:
 def _elsewhere(before: MessageBroker, after: MessageBroker) -> bool:
     """Return whether the observation of a broker does not apply to its new spec."""
     return before.spec.principal_places != after.spec.principal_places
-
-
-def _with_first_seen(
-    after: CredentialSecret, before: CredentialSecret | None, uptime: float
-) -> CredentialSecret:
-    """Return a Secret with the times since which it has its next and previous credential."""
-    new = before is None or before.next != after.next
-    changed = before is None or (before.retiring, before.current) != (after.retiring, after.current)
-    return replace(
-        after,
-        next_since=uptime if new or before is None else before.next_since,
-        retiring_since=uptime if changed or before is None else before.retiring_since,
-    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from troth.resources.references import Ref
 from troth.trust.grants import Observed, Place, Rule
-from troth.world.facts.broker import AdminShown
+from troth.world.facts.broker import AdminShown, BrokerObservation
 from troth.world.facts.objects import Fault
 from troth.world.keys import Keys, broker_key
 from troth.world.state import WorldState
@@ -34,7 +34,7 @@ class WorkEnded:
     broker: Ref
 
     def take(self, world: WorldState) -> Keys:
-        """Clear the mark; return the keys of the broker and its rotations.
+        """Clear the mark; return the key of the broker.
 
         If the MessageBroker was deleted meanwhile, its observation is removed.
         """
@@ -42,8 +42,7 @@ class WorkEnded:
         world.brokers.note_observation(self.broker, replace(look, busy=False))
         if world.brokers.declared(self.broker) is None:
             world.brokers.forget_observation(self.broker)
-        key = broker_key(self.broker)
-        return {key} | world.rotations.concerned({key})
+        return {broker_key(self.broker)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +76,9 @@ class BrokerObserved:
             admin=_dated(self.admin, before.admin, self.uptime),
         )
         brokers.note_observation(self.broker, look)
-        known = before.observed
-        if known is None or before.fault or before.authorities != self.authorities:
+        if before.authorities != self.authorities:
             return brokers.concerned_by_state(self.broker)
-        changed = {rule.principal for rule in known.rules ^ self.observed.rules}
-        changed |= {principal for principal, _ in known.credentials ^ self.observed.credentials}
-        return brokers.of_principals(self.broker, changed) if changed else set()
+        return _concerned(world, self.broker, before, look)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +91,14 @@ class BrokerChanged:
     uptime: float
 
     def take(self, world: WorldState) -> Keys:
-        """Record the state. The changed principals are planned again in any case."""
-        look = replace(
-            world.brokers.observation(self.broker),
-            observed=self.observed,
-            failures=dict(self.failures),
-        )
+        """Record the state; return the keys that the differences affect."""
+        before = world.brokers.observation(self.broker)
+        look = replace(before, observed=self.observed, failures=dict(self.failures))
         done = replace(look, tried_at=self.uptime, attempts=0)
         world.brokers.note_observation(
             self.broker, look.tried(self.uptime) if self.failures else done
         )
-        return set()
+        return _concerned(world, self.broker, before, world.brokers.observation(self.broker))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +111,11 @@ class WorkFailed:
 
     def take(self, world: WorldState) -> Keys:
         """Record the fault; return the affected keys, none if the fault was known."""
-        look = world.brokers.observation(self.broker)
-        tried = look.tried(self.uptime, self.fault)
-        world.brokers.note_observation(
-            self.broker, tried if self.fault else replace(tried, failures={})
-        )
-        if self.fault is None or self.fault == look.fault:
-            return set()
-        return world.brokers.concerned_by_state(self.broker)
+        before = world.brokers.observation(self.broker)
+        tried = before.tried(self.uptime, self.fault)
+        look = tried if self.fault else replace(tried, failures={})
+        world.brokers.note_observation(self.broker, look)
+        return _concerned(world, self.broker, before, look)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +135,25 @@ class AdminCredentialChanged:
         noted = replace(look, admin_fault=self.fault, admin_tried_at=self.uptime)
         world.brokers.note_observation(self.broker, noted)
         return set()
+
+
+def _concerned(
+    world: WorldState, broker: Ref, before: BrokerObservation, after: BrokerObservation
+) -> Keys:
+    """Return the keys that the differences between two observations of a broker affect."""
+    if before.fault != after.fault or (before.observed is None) != (after.observed is None):
+        return world.brokers.concerned_by_state(broker)
+    known, now = before.observed or Observed(), after.observed or Observed()
+    changed = {rule.principal for rule in known.rules ^ now.rules}
+    changed |= {principal for principal, _ in known.credentials ^ now.credentials}
+    changed |= {
+        _principal(change) for change, _ in before.failures.items() ^ after.failures.items()
+    }
+    return world.brokers.of_principals(broker, changed) if changed else set()
+
+
+def _principal(change: Rule | Place) -> str:
+    return change.principal if isinstance(change, Rule) else change[0]
 
 
 def _dated(shown: AdminShown, before: AdminShown | None, uptime: float) -> AdminShown:
