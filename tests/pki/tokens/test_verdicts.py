@@ -1,5 +1,11 @@
 """A report has the verdict of every check, and the strict verification is its first failure."""
 
+import sys
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from inspect import CO_GENERATOR
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
@@ -28,13 +34,13 @@ from troth.pki.tokens.checks import (
     AccessToken,
     TokenError,
     TransactionToken,
-    access_verdicts,
+    check_access_token,
+    check_transaction_token,
     holder_problem,
-    transaction_verdicts,
     verify_access_token,
     verify_transaction_token,
 )
-from troth.pki.tokens.form import ACCESS, TRANSACTION, Report, Verdicts, accept, kind_of, report
+from troth.pki.tokens.form import ACCESS, TRANSACTION, Checks, Report, kind_of, report
 
 
 def access_report(token: str, **changed: Any) -> Report[AccessToken]:
@@ -44,13 +50,13 @@ def access_report(token: str, **changed: Any) -> Report[AccessToken]:
         "audience": PAYMENTS,
         "now": MOMENT,
     }
-    return report(access_verdicts(token, **expected | changed), ACCESS)
+    return report(partial(check_access_token, token, **expected | changed), ACCESS)
 
 
 def transaction_report(token: str, issuer: str = ISSUER) -> Report[TransactionToken]:
     bundle = BUNDLES[DOMAIN]
-    verdicts = transaction_verdicts(token, bundle=bundle, issuer=issuer, now=MOMENT)
-    return report(verdicts, TRANSACTION)
+    verification = partial(check_transaction_token, token, bundle=bundle, issuer=issuer, now=MOMENT)
+    return report(verification, TRANSACTION)
 
 
 def failed(made: Report[Any]) -> list[str]:
@@ -156,12 +162,52 @@ def test_clock_that_is_no_number_rejects() -> None:
 
 
 def test_strict_verification_runs_nothing_after_the_first_failure() -> None:
-    def verdicts() -> Verdicts[str]:
-        yield ACCESS.verdict("issuer", "is wrong", passed=False)
-        raise AssertionError
+    for check in (Checks(ACCESS).check, Checks(ACCESS).require):
+        with pytest.raises(TokenError, match="is wrong"):
+            check("issuer", "is wrong", passed=False)
 
-    with pytest.raises(TokenError, match="is wrong"):
-        accept(verdicts())
+
+def test_strict_verification_creates_nothing_for_a_passed_check() -> None:
+    reported = {Checks.check.__code__, Checks.require.__code__}
+    for token, verify in (
+        (
+            access_token(),
+            partial(
+                verify_access_token, bundles=BUNDLES, issuers=ISSUERS, audience=PAYMENTS, now=MOMENT
+            ),
+        ),
+        (
+            transaction_token(),
+            partial(verify_transaction_token, bundle=BUNDLES[DOMAIN], issuer=ISSUER, now=MOMENT),
+        ),
+    ):
+        verify(token)  # fills the caches
+        codes = called(partial(verify, token))
+        calls = Counter(code in reported for code in codes)
+        assert calls[True] == len(CHECKS) - 1  # nothing reports that the form is right
+        resumed = [
+            code.co_name
+            for code in codes
+            if code.co_flags & CO_GENERATOR and code.co_name != "<genexpr>"
+        ]
+        assert not resumed
+        assert not {"error", "verdict"} & {code.co_name for code in codes}
+
+
+def called(verification: Callable[[], object]) -> list[CodeType]:
+    """Return the code of each Python function that starts or resumes."""
+    codes: list[CodeType] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            codes.append(frame.f_code)
+
+    sys.setprofile(note)
+    try:
+        verification()
+    finally:
+        sys.setprofile(None)
+    return codes
 
 
 def test_kind_is_that_of_the_header() -> None:

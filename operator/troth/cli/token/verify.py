@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from troth.cli.checks import Check, Outcome
@@ -18,8 +19,8 @@ from troth.pki.tokens.checks import (
     CHECKS,
     AccessToken,
     TransactionToken,
-    access_verdicts,
-    transaction_verdicts,
+    check_access_token,
+    check_transaction_token,
 )
 from troth.pki.tokens.form import (
     ACCESS,
@@ -84,10 +85,20 @@ def _verified(
     made: Report[AccessToken] | Report[TransactionToken]
     if kind is TRANSACTION:
         bundle, issuer = bundles.get(own, _NO_KEYS), issuers.get(own, "")
-        made = report(transaction_verdicts(token, bundle=bundle, issuer=issuer, now=now), kind)
+        made = report(
+            partial(check_transaction_token, token, bundle=bundle, issuer=issuer, now=now), kind
+        )
     else:
         made = report(
-            access_verdicts(token, bundles=bundles, issuers=issuers, audience=own, now=now), kind
+            partial(
+                check_access_token,
+                token,
+                bundles=bundles,
+                issuers=issuers,
+                audience=own,
+                now=now,
+            ),
+            kind,
         )
     return made.verified, made.verdicts
 
@@ -105,7 +116,7 @@ class _Explanations:
 
     @classmethod
     def of(cls, token: str, kind: TokenKind, setting: Setting) -> "_Explanations":
-        opened = report(parse_token(token, kind), kind).verified
+        opened = report(partial(parse_token, token), kind).verified
         if opened is None:
             return cls(setting, "", kind)
         own = kind is TRANSACTION

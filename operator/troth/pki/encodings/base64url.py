@@ -26,6 +26,7 @@ _ENDS = {
     2: (b"==", frozenset("AQgw")),
     3: (b"=", frozenset("AEIMQUYcgkosw048")),
 }
+_NO_ENDS: tuple[bytes, frozenset[str]] = (b"", frozenset())
 
 
 def encode(value: bytes) -> str:
@@ -35,7 +36,7 @@ def encode(value: bytes) -> str:
 
 def decode(text: str) -> bytes:
     """Return the value that `encode` encodes as `text`; raises `ValueError` if there is none."""
-    padding, ends = _ENDS.get(len(text) % 4, (b"", frozenset()))
+    padding, ends = _ENDS.get(len(text) % 4, _NO_ENDS)
     if ends is not None and text[-1] not in ends:
         raise ValueError("not canonical base64url")
     try:

@@ -7,10 +7,11 @@ from nowhere else: nothing that a token contains influences its verification.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from troth.pki.bundles.spiffe_bundle import SPIFFEBundle
 from troth.pki.errors import SPIFFEIDError
@@ -19,27 +20,25 @@ from troth.pki.tokens.form import (
     ACCESS,
     MALFORMED,
     TRANSACTION,
+    Checks,
     TokenError,
     TokenKind,
-    Verdicts,
-    accept,
     parse_token,
-    passing,
     verify_signature,
 )
-from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME, TRANSACTION_TYPE, is_text, parse_scopes
+from troth.pki.tokens.signing import LEEWAY, TRANSACTION_TYPE, is_text, parse_scopes
 
 __all__ = [
     "CHECKS",
     "AccessToken",
     "TokenError",
     "TransactionToken",
-    "access_verdicts",
+    "check_access_token",
     "check_times",
+    "check_transaction_token",
     "holder_problem",
     "read_texts",
     "read_transaction",
-    "transaction_verdicts",
     "verify_access_token",
     "verify_transaction_token",
 ]
@@ -63,6 +62,9 @@ MAX_TIME = 253402300799
 
 _MAX_REQUESTERS = 8
 _LEEWAY = LEEWAY.total_seconds()
+_ACCESS, _TRANSACTION = Checks(ACCESS), Checks(TRANSACTION)
+_NO_KEYS: Mapping[str, ec.EllipticCurvePublicKey] = MappingProxyType({})
+_CONFIRMATION = frozenset({"x5t#S256"})
 # 32 bytes in canonical base64url: the last two bits of the last character must be zero.
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -122,40 +124,41 @@ def verify_access_token(
     `bundles` and `issuers` are by trust domain. The caller must check that the presenter is the
     holder, with `holder_problem`.
     """
-    return accept(
-        access_verdicts(token, bundles=bundles, issuers=issuers, audience=audience, now=now)
+    return check_access_token(
+        token, _ACCESS, bundles=bundles, issuers=issuers, audience=audience, now=now
     )
 
 
-def access_verdicts(
+def check_access_token(
     token: str,
+    checks: Checks,
     *,
     bundles: Mapping[str, SPIFFEBundle],
     issuers: Mapping[str, str],
     audience: str,
     now: float,
-) -> Verdicts[AccessToken]:
-    """Verify as `verify_access_token` does."""
-    parsed = yield from parse_token(token, ACCESS)
+) -> AccessToken:
+    """Verify as `verify_access_token` does; the token is verified only if every check passed."""
+    parsed = parse_token(token, checks)
     claims = parsed.claims
     subject, trust_domain = _workload(claims, "sub", ACCESS)
     bundle = bundles.get(trust_domain)
-    yield from verify_signature(parsed, bundle.jwt_keys if bundle else {}, ACCESS)
+    verify_signature(parsed, bundle.jwt_keys if bundle else _NO_KEYS, checks)
     issuer = issuers.get(trust_domain, "")
-    yield ACCESS.verdict(
+    checks.check(
         "issuer",
         "is not from the issuer of its subject's trust domain",
         passed=_is_from(issuer, claims),
     )
-    yield ACCESS.verdict(
+    checks.check(
         "audience",
         "is for another audience; request one for this service",
         passed=claims.get("aud") in (audience, [audience]),
     )
     if claims.get("client_id") != subject or not is_text(claims.get("jti")):
         raise ACCESS.malformed("lacks its client_id or jti")
-    issued, expires = yield from check_times(claims, ACCESS, now)
-    verified = AccessToken(
+    issued, expires = check_times(claims, checks, now)
+    return AccessToken(
         issuer=issuer,
         subject=subject,
         audience=audience,
@@ -165,8 +168,6 @@ def access_verdicts(
         token_id=claims["jti"],
         thumbprint=_confirmation(claims),
     )
-    yield passing(MALFORMED)
-    return verified
 
 
 def holder_problem(
@@ -192,31 +193,31 @@ def verify_transaction_token(
     `bundle` and `issuer` are those of the verifier's own trust domain: transaction tokens of others
     are rejected.
     """
-    return accept(transaction_verdicts(token, bundle=bundle, issuer=issuer, now=now))
+    return check_transaction_token(token, _TRANSACTION, bundle=bundle, issuer=issuer, now=now)
 
 
-def transaction_verdicts(
-    token: str, *, bundle: SPIFFEBundle, issuer: str, now: float
-) -> Verdicts[TransactionToken]:
-    """Verify as `verify_transaction_token` does."""
-    parsed = yield from parse_token(token, TRANSACTION)
+def check_transaction_token(
+    token: str, checks: Checks, *, bundle: SPIFFEBundle, issuer: str, now: float
+) -> TransactionToken:
+    """Verify as `verify_transaction_token` does; verified only if every check passed."""
+    parsed = parse_token(token, checks)
     claims = parsed.claims
-    yield from verify_signature(parsed, bundle.jwt_keys, TRANSACTION)
-    yield TRANSACTION.verdict(
+    verify_signature(parsed, bundle.jwt_keys, checks)
+    checks.check(
         "issuer",
         "is not from the issuer of this trust domain",
         passed=_is_from(issuer, claims),
     )
-    yield TRANSACTION.verdict(
+    checks.check(
         "audience",
         "is for another trust domain",
         passed=claims.get("aud") == bundle.trust_domain,
     )
-    issued, expires = yield from check_times(claims, TRANSACTION, now)
+    issued, expires = check_times(claims, checks, now)
     transaction, subject = read_transaction(claims, TRANSACTION), claims.get("sub")
     if not isinstance(subject, str) or not is_text(subject):
         raise TRANSACTION.malformed("has no subject")
-    verified = TransactionToken(
+    return TransactionToken(
         issuer=issuer,
         trust_domain=bundle.trust_domain,
         transaction=transaction,
@@ -229,8 +230,6 @@ def transaction_verdicts(
         issued=issued,
         token=token,
     )
-    yield passing(MALFORMED)
-    return verified
 
 
 def _is_from(issuer: str, claims: Mapping[str, Any]) -> bool:
@@ -238,30 +237,24 @@ def _is_from(issuer: str, claims: Mapping[str, Any]) -> bool:
     return issuer != "" and claims.get("iss") == issuer
 
 
-@lru_cache  # formatting a timedelta costs as much as all other checks of the times
-def _lifetime_rule(longest: timedelta) -> str:
-    return f"has a lifetime that is not between one second and {longest}"
-
-
-def check_times(
-    claims: Mapping[str, Any], kind: TokenKind, now: float, longest: timedelta = MAX_LIFETIME
-) -> Verdicts[tuple[int, int]]:
+def check_times(claims: Mapping[str, Any], checks: Checks, now: float) -> tuple[int, int]:
     """Verify that `now` is within the validity; return `iat` and `exp`."""
+    kind = checks.kind
     issued, expires = _moment(claims, "iat", kind), _moment(claims, "exp", kind)
-    yield kind.verdict(
+    checks.check(
         "lifetime",
-        _lifetime_rule(longest),
-        passed=0 < expires - issued <= longest.total_seconds(),
+        "has a lifetime that is not between one second and {kind.lifetime}",
+        passed=0 < expires - issued <= kind.lifetime.total_seconds(),
     )
     # The draft knows no nbf for transaction tokens, but one that is present is checked.
     without = kind.typ == TRANSACTION_TYPE and "nbf" not in claims
     begins = issued if without else _moment(claims, "nbf", kind)
-    yield kind.verdict(
+    checks.check(
         "not-yet-valid",
         "is not valid yet; correct the clock that is wrong",
         passed=now + _LEEWAY >= max(issued, begins),
     )
-    yield kind.verdict(
+    checks.check(
         "expired",
         "has expired; request a new one, or correct the clock",
         passed=now - _LEEWAY < expires,
@@ -330,7 +323,7 @@ def _confirmation(claims: Mapping[str, Any]) -> str | None:
         return None
     confirmation = claims["cnf"]
     # Another confirmation method would require a check that is not implemented here.
-    if not isinstance(confirmation, dict) or confirmation.keys() != {"x5t#S256"}:
+    if not isinstance(confirmation, dict) or confirmation.keys() != _CONFIRMATION:
         raise ACCESS.malformed("is bound to its holder by something other than a certificate")
     thumbprint = confirmation["x5t#S256"]
     if not isinstance(thumbprint, str) or not _THUMBPRINT.fullmatch(thumbprint):

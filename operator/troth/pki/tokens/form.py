@@ -4,12 +4,14 @@ A token is a JWS in compact form (RFC 7515, section 7.1), parsed strictly. Every
 algorithm, key ID and type is rejected, because all others (`jwk`, `jku`, `x5u`, `x5c`, `crit`,
 `b64`, `zip`) let the maker of a token influence its verification.
 
-A verification is a generator: it yields the verdict of each check in order and returns what it has
-verified. `accept` stops at the first failed check; `report` runs on and collects all verdicts.
+A verification hands each check in order to `Checks`, which raise the error of the first that fails.
+`report` runs on and collects all verdicts. So both have one list of checks, and a strict
+verification creates nothing for a check that a token passes.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -19,7 +21,13 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from troth.pki.encodings import base64url, strict_json
 from troth.pki.errors import PKIError
-from troth.pki.tokens.signing import ALGORITHM, ES256, TOKEN_TYPE, TRANSACTION_TYPE
+from troth.pki.tokens.signing import (
+    ALGORITHM,
+    ES256,
+    MAX_LIFETIME,
+    TOKEN_TYPE,
+    TRANSACTION_TYPE,
+)
 
 MAX_TOKEN = 8 * 1024
 """Maximum length of a token in characters; a longer one is not parsed."""
@@ -30,6 +38,7 @@ MALFORMED = "malformed"
 _PARTS = 3
 _NUMBER_BYTES = 32
 _HEADER = frozenset({"alg", "kid", "typ"})
+_OTHER_ALGORITHM = f"is not signed with {ALGORITHM}, the only allowed algorithm"
 
 
 class TokenError(PKIError):
@@ -43,15 +52,7 @@ class Verdict(NamedTuple):
     error: TokenError | None
 
 
-@lru_cache  # most verdicts of most tokens
-def passing(check: str) -> Verdict:
-    """Return the verdict of a check that the token passes."""
-    return Verdict(check, None)
-
-
 _Verified = TypeVar("_Verified")
-Verdicts = Generator[Verdict, None, _Verified]
-"""A verification. A failed check that the next ones depend on is raised, the others are yielded."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,32 +62,41 @@ class TokenKind:
     prefix: str
     noun: str
     typ: str
+    lifetime: timedelta = MAX_LIFETIME
+    """Maximum lifetime."""
 
     def error(self, check: str, what: str) -> TokenError:
-        """Return the error of a check; its sentence quotes nothing of the token."""
-        return TokenError(f"{self.prefix}-{check}", f"The {self.noun} {what}.")
+        """Return the error of a check; its sentence quotes nothing of the token.
+
+        `what` may contain `{kind.typ}` and `{kind.lifetime}`: they are formatted only here, because
+        formatting them costs as much as all checks of a valid token.
+        """
+        return TokenError(f"{self.prefix}-{check}", f"The {self.noun} {what.format(kind=self)}.")
 
     def malformed(self, what: str) -> TokenError:
         """Return the error of a token that does not have the form of its kind."""
         return self.error(MALFORMED, what)
 
-    def verdict(self, check: str, what: str, *, passed: bool) -> Verdict:
-        """Return the verdict of a check that no other depends on."""
-        return passing(check) if passed else Verdict(check, self.error(check, what))
-
-    def require(self, check: str, what: str, *, passed: bool) -> Verdict:
-        """Return the verdict of a passed check; raises `TokenError` if it failed."""
-        if not passed:
-            raise self.error(check, what)
-        return passing(check)
-
-    def failed(self, error: TokenError) -> Verdict:
-        """Return the verdict of the check that raised an error of this kind."""
-        return Verdict(error.reason.removeprefix(f"{self.prefix}-"), error)
-
 
 ACCESS = TokenKind("token", "access token", TOKEN_TYPE)
 TRANSACTION = TokenKind("transaction", "transaction token", TRANSACTION_TYPE)
+
+
+class Checks:
+    """Receives the outcome of each check of a verification, and ends it at the first failed one."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: TokenKind) -> None:
+        self.kind = kind
+
+    def require(self, check: str, what: str, *, passed: bool) -> None:
+        """Receive a check that the next ones depend on; raises `TokenError` if it failed."""
+        if not passed:
+            raise self.kind.error(check, what)
+
+    check = require
+    """Receive a check that no other depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +107,35 @@ class Report(Generic[_Verified]):
     verified: _Verified | None
 
 
-def accept(verdicts: Verdicts[_Verified]) -> _Verified:
-    """Return what is verified; raises the `TokenError` of the first failed check."""
-    while True:
-        try:
-            verdict = next(verdicts)
-        except StopIteration as end:
-            verified: _Verified = end.value
-            return verified
-        if verdict.error is not None:
-            raise verdict.error
-
-
-def report(verdicts: Verdicts[_Verified], kind: TokenKind) -> Report[_Verified]:
+def report(verification: Callable[[Checks], _Verified], kind: TokenKind) -> Report[_Verified]:
     """Run every check that does not depend on a failed one."""
-    found: list[Verdict] = []
+    recorder = _Recorder(kind)
     verified: _Verified | None = None
     try:
-        while True:
-            found.append(next(verdicts))
-    except StopIteration as end:
-        verified = end.value
+        verified = verification(recorder)
+        recorder.check(MALFORMED, "", passed=True)
     except TokenError as error:
-        found.append(kind.failed(error))
-    rejected = any(verdict.error is not None for verdict in found)
-    return Report(tuple(found), None if rejected else verified)
+        check = error.reason.removeprefix(f"{kind.prefix}-")
+        recorder.verdicts.append(Verdict(check, error))
+    rejected = any(verdict.error is not None for verdict in recorder.verdicts)
+    return Report(tuple(recorder.verdicts), None if rejected else verified)
+
+
+class _Recorder(Checks):
+    """Collects verdicts; only a failed `require` ends the verification."""
+
+    __slots__ = ("verdicts",)
+
+    def __init__(self, kind: TokenKind) -> None:
+        super().__init__(kind)
+        self.verdicts: list[Verdict] = []
+
+    def require(self, check: str, what: str, *, passed: bool) -> None:
+        super().require(check, what, passed=passed)
+        self.verdicts.append(Verdict(check, None))
+
+    def check(self, check: str, what: str, *, passed: bool) -> None:
+        self.verdicts.append(Verdict(check, None if passed else self.kind.error(check, what)))
 
 
 class ParsedToken(NamedTuple):
@@ -143,16 +157,13 @@ class _Header(NamedTuple):
     """None if the header has other members than alg, kid and typ."""
 
 
-def parse_token(token: str, kind: TokenKind) -> Verdicts[ParsedToken]:
-    """Parse a token."""
+def parse_token(token: str, checks: Checks) -> ParsedToken:
+    """Parse a token; raises `TokenError` if it does not have the form of its kind."""
+    kind = checks.kind
     first, payload, end = _parts(token, kind)
     header = _header(first, kind)
-    yield kind.require(
-        "algorithm",
-        f"is not signed with {ALGORITHM}, the only allowed algorithm",
-        passed=header.algorithm,
-    )
-    yield kind.require("type", f"has a type other than {kind.typ}", passed=header.type)
+    checks.require("algorithm", _OTHER_ALGORITHM, passed=header.algorithm)
+    checks.require("type", "has a type other than {kind.typ}", passed=header.type)
     if header.kid is None:
         raise kind.malformed("has header members other than alg, kid and typ")
     claims = _object(payload, kind)
@@ -202,27 +213,26 @@ def _object(part: str, kind: TokenKind) -> dict[str, Any]:
 
 
 def verify_signature(
-    parsed: ParsedToken, keys: Mapping[str, ec.EllipticCurvePublicKey], kind: TokenKind
-) -> Verdicts[None]:
+    parsed: ParsedToken, keys: Mapping[str, ec.EllipticCurvePublicKey], checks: Checks
+) -> None:
     """Verify the signature with the key that `kid` chooses from `keys`."""
     key = keys.get(parsed.kid)
-    if key is None:
-        raise kind.error("key", "is signed with a key that its trust domain does not publish")
-    yield passing("key")
-    yield kind.require(
-        "signature",
-        "has an invalid signature",
-        passed=_verifies(key, parsed.signed.encode("ascii"), parsed.signature),
+    checks.require(
+        "key",
+        "is signed with a key that its trust domain does not publish",
+        passed=key is not None,
     )
+    checks.require("signature", "has an invalid signature", passed=_verifies(key, parsed))
 
 
-def _verifies(key: ec.EllipticCurvePublicKey, signed: bytes, signature: bytes) -> bool:
+def _verifies(key: ec.EllipticCurvePublicKey | None, parsed: ParsedToken) -> bool:
     """Return whether r and s, 32 bytes each (RFC 7518, section 3.4), are the key's signature."""
-    if len(signature) != 2 * _NUMBER_BYTES:
+    signature = parsed.signature
+    if key is None or len(signature) != 2 * _NUMBER_BYTES:
         return False
     r, s = int.from_bytes(signature[:_NUMBER_BYTES]), int.from_bytes(signature[_NUMBER_BYTES:])
     try:
-        key.verify(encode_dss_signature(r, s), signed, ES256)
+        key.verify(encode_dss_signature(r, s), parsed.signed.encode("ascii"), ES256)
     except InvalidSignature:
         return False
     return True

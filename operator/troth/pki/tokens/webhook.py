@@ -18,14 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from troth.pki.encodings import base64url
 from troth.pki.errors import IssuingError
 from troth.pki.tokens.checks import check_times, read_texts, read_transaction
-from troth.pki.tokens.form import (
-    TokenError,
-    TokenKind,
-    Verdicts,
-    accept,
-    parse_token,
-    verify_signature,
-)
+from troth.pki.tokens.form import Checks, TokenError, TokenKind, parse_token, verify_signature
 from troth.pki.tokens.signing import MAX_TEXT, TRANSACTION_TYPE, TokenSigner, is_text
 
 __all__ = ["Signer", "TokenError", "VerifiedDelivery", "WebhookToken", "verify_webhook_token"]
@@ -33,8 +26,9 @@ __all__ = ["Signer", "TokenError", "VerifiedDelivery", "WebhookToken", "verify_w
 LIFETIME = timedelta(seconds=60)
 """Lifetime of a token; it is used only for the request from the gateway to the target."""
 
-WEBHOOK = TokenKind("webhook-token", "webhook token", TRANSACTION_TYPE)
+WEBHOOK = TokenKind("webhook-token", "webhook token", TRANSACTION_TYPE, LIFETIME)
 
+_CHECKS = Checks(WEBHOOK)
 _SUBJECT = "webhook:"
 _CONTEXT = frozenset({"endpoint", "workflow", "scheme"})
 # Cached, because the same few endpoints and keys recur.
@@ -147,26 +141,16 @@ def verify_webhook_token(
     caller must check that the gateway is the presenter, that the endpoint leads here, and that
     `body_sha256` is the digest of the body.
     """
-    return accept(_verdicts(token, keys, gateway, target, now))
-
-
-def _verdicts(
-    token: str,
-    keys: Mapping[str, ec.EllipticCurvePublicKey],
-    gateway: str,
-    target: str,
-    now: float,
-) -> Verdicts[WebhookToken]:
-    parsed = yield from parse_token(token, WEBHOOK)
+    parsed = parse_token(token, _CHECKS)
     claims = parsed.claims
-    yield from verify_signature(parsed, keys, WEBHOOK)
-    yield WEBHOOK.verdict(
+    verify_signature(parsed, keys, _CHECKS)
+    _CHECKS.check(
         "issuer",
         "is not from the gateway whose key signed it",
         passed=claims.get("iss") == gateway and claims.get("req_wl") == gateway,
     )
-    yield WEBHOOK.verdict("audience", "is for another workload", passed=claims.get("aud") == target)
-    issued, expires = yield from check_times(claims, WEBHOOK, now, LIFETIME)
+    _CHECKS.check("audience", "is for another workload", passed=claims.get("aud") == target)
+    issued, expires = check_times(claims, _CHECKS, now)
     transaction = read_transaction(claims, WEBHOOK)
     if claims.get("scope") != "":
         raise WEBHOOK.malformed("has scopes, which a delivery never has")
