@@ -77,7 +77,12 @@ def main(directory: Path, port: int) -> None:
     """Serve until stopped."""
     own = Identity(directory, directory)
     app = TrothMiddleware(floor, own, PORT)
-    settings = {"host": LOOPBACK, "port": port, "log_config": None, "lifespan": "off"}
+    settings: dict[str, Any] = {
+        "host": LOOPBACK,
+        "port": port,
+        "log_config": None,
+        "lifespan": "off",
+    }
     uvicorn.Server(config(app, own, **settings, timeout_keep_alive=60)).run()
 
 

@@ -177,7 +177,7 @@ def test_update_and_drain_keep_a_replica() -> None:
 
 
 def test_grace_period_covers_every_step_of_the_shutdown() -> None:
-    from troth.webhooks.gateway.connection.connections import LAST_CALL
+    from troth.serving.connection import LAST_CALL
     from troth.webhooks.gateway.serving import SHUTDOWN
 
     manifests = rendered(*ON)

@@ -8,6 +8,7 @@ from pathlib import Path
 from troth.edge.frameworks.gunicorn import settings
 from troth.edge.identity.files import Identity
 from troth.edge.inbound.caller import CALLER
+from troth.edge.inbound.connections import timed
 from troth.edge.inbound.wsgi import Environ, StartResponse, TrothMiddleware
 
 
@@ -38,3 +39,4 @@ if "TROTH_MOUNTS" in os.environ:
     threads = 4
     workers = 1
     keepalive = 120
+    timed.REQUEST_WITHIN = float(os.environ["TROTH_REQUEST_WITHIN"])

@@ -23,6 +23,7 @@ from tests.edge.mounts import ROOT, SVID
 from tests.patience import PATIENCE
 from troth.edge.frameworks import uvicorn as edge_uvicorn
 from troth.edge.identity.files import Identity
+from troth.edge.inbound.connections import timed
 
 ROOTS = b"".join(ROOT.authority.anchors)
 
@@ -96,7 +97,9 @@ def uvicorn_serving(app: Any, identity: Identity, **settings: Any) -> Iterator[i
 
 
 @contextlib.contextmanager
-def gunicorn_serving(mounts: Path, worker: str) -> Iterator[int]:
+def gunicorn_serving(
+    mounts: Path, worker: str, *, within: float = timed.REQUEST_WITHIN
+) -> Iterator[int]:
     """A gunicorn server in its own process, with `tests.edge.gunicorn_app`; yields its port."""
     port = free_port()
     here = Path(__file__).parent
@@ -113,7 +116,12 @@ def gunicorn_serving(mounts: Path, worker: str) -> Iterator[int]:
             "error",
             "tests.edge.gunicorn_app:guarded()",
         ],
-        env=os.environ | {"TROTH_MOUNTS": str(mounts), "TROTH_WORKER": worker},
+        env=os.environ
+        | {
+            "TROTH_MOUNTS": str(mounts),
+            "TROTH_WORKER": worker,
+            "TROTH_REQUEST_WITHIN": str(within),
+        },
         cwd=here.parents[1],
         stderr=subprocess.PIPE,
     )

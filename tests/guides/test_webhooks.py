@@ -20,6 +20,7 @@ from troth.cli.gateway import process as gatewaying
 from troth.cli.main import app as command
 from troth.documents.webhook_endpoint import Described, Signing
 from troth.edge.inbound import refusal
+from troth.edge.inbound.connections import timed
 from troth.planning.identity import webhook_signing
 from troth.planning.webhooks import keys as webhook_keys
 from troth.planning.webhooks import planner as webhook_endpoint
@@ -30,10 +31,11 @@ from troth.planning.webhooks import status as webhook_status
 from troth.resources.manifests import parse_resource
 from troth.resources.webhooks.endpoint_status import MOST_KEYS
 from troth.resources.webhooks.schemes import ISSUED_BY_SENDER, SchemeName
+from troth.serving import connection as connections
 from troth.serving import loop_stalls
 from troth.webhooks.gateway import app
 from troth.webhooks.gateway.connection import body as reading
-from troth.webhooks.gateway.connection import connections, source
+from troth.webhooks.gateway.connection import source
 from troth.webhooks.gateway.decisions import Decision, Decisions
 from troth.webhooks.gateway.forwarding import client as delivering
 from troth.webhooks.gateway.forwarding import forward as handover
@@ -244,7 +246,7 @@ def test_metrics_are_the_gateways() -> None:
         f"there may be {MOST_KEYS}",
         f"{MOST_SIGNATURES + 1} signatures",
         f"at most {memory.MOST:,} deliveries",
-        f"whole within {connections.WHOLE_WITHIN:.0f} s",
+        f"whole within {timed.REQUEST_WITHIN:.0f} s",
         f"at most {connections.MOST_HEAD // 1024} KiB and {connections.MOST_HEADERS} headers",
         f"`too-slow` ({delivering.WITHIN:.0f} s)",
         f"{GIVEN_LABEL}=true",

@@ -17,10 +17,11 @@ from tests.issuer import builders
 from tests.issuer.builders import CHECKOUT, DOMAIN, NoAccounts, svid
 from tests.patience import PATIENCE
 from tests.pki import builders as pki
+from troth.edge.inbound.connections.limits import ConnectionLimits
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app, utc_now
 from troth.issuer.mandate import Mandate
-from troth.issuer.serving import Server
+from troth.issuer.serving import LIMITS, Server
 from troth.issuer.tls import IssuerTLS
 from troth.pki.keys.private import private_key_pem
 from troth.serving.http_server import LIFETIME
@@ -51,6 +52,7 @@ class Running:
     server: Server
     files: IssuerTLS
     directory: Path
+    refused: list[str] = field(default_factory=list)
     mandate: Mandate = field(default_factory=builders.mandate)
     moment: datetime | None = None
     """Time of the issuer; None for the machine's clock."""
@@ -113,7 +115,9 @@ async def ran(*command: str, stdin: str = "") -> Answer:
 
 
 @asynccontextmanager
-async def running(directory: Path, *, lifetime: float = LIFETIME) -> AsyncIterator[Running]:
+async def running(
+    directory: Path, *, lifetime: float = LIFETIME, limits: ConnectionLimits = LIMITS
+) -> AsyncIterator[Running]:
     """Serve `builders.mandate()` until the context ends."""
     place = directory / "issuer"
     write_pair(place, "tls", ISSUER_ID, "localhost")
@@ -123,8 +127,17 @@ async def running(directory: Path, *, lifetime: float = LIFETIME) -> AsyncIterat
     application = app(
         lambda: held[0].mandate, NoAccounts(), Decisions(), lambda: held[0].moment or utc_now()
     )
-    server = Server(application, files, "127.0.0.1", 0, lifetime=lifetime)
-    held.append(Running(server, files, place))
+    refused: list[str] = []
+    server = Server(
+        application,
+        files,
+        "127.0.0.1",
+        0,
+        lifetime=lifetime,
+        limits=limits,
+        on_refused=refused.append,
+    )
+    held.append(Running(server, files, place, refused))
     task = asyncio.create_task(server.serve())
 
     async def started() -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import socket
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -14,11 +15,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.edge.silence import client_hello, silent_clients
 from tests.issuer.builders import CHECKOUT, LEDGER, PAYMENTS
 from tests.issuer.running import ISSUER_ID, Running, caller, claims, ran, root, running, write_pair
 from tests.patience import PATIENCE
-from troth.issuer import serving
+from tests.webhooks.gateway.attacks.wire import eventually
+from troth.edge.inbound.connections import handshakes, timed
+from troth.edge.inbound.connections.limits import ConnectionLimits
 from troth.issuer.tls import IssuerTLS
+from troth.serving import connection
 from troth.serving.tls_files import TLSFilesError
 
 FORM = ("-d", "grant_type=client_credentials", "--data-urlencode", f"audience={PAYMENTS}")
@@ -153,7 +158,7 @@ async def ended(reader: asyncio.StreamReader) -> bool:
 async def test_connection_with_an_endless_request_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "GRACE", 0.2)
+    monkeypatch.setattr(connection, "GRACE", 0.2)
     async with running(tmp_path, lifetime=0.2) as issuer:
         context = ssl.create_default_context(cafile=str(issuer.directory / "ca.crt"))
         reader, writer = await asyncio.open_connection("localhost", issuer.port, ssl=context)
@@ -178,7 +183,7 @@ async def test_connection_with_an_endless_request_is_closed(
 async def test_slow_request_is_closed_and_an_idle_connection_is_not(
     said: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "WHOLE_WITHIN", 0.3)
+    monkeypatch.setattr(timed, "REQUEST_WITHIN", 0.3)
     async with running(tmp_path) as issuer, keeping(issuer, caller(tmp_path)) as client:
         assert (await client.post("/token", data=FIELDS)).status_code == 200
         (patient,) = issuer.server.server_state.connections
@@ -243,6 +248,66 @@ async def test_new_certificate_is_served_at_once_and_connections_stay_open(
         after = await issuer.openssl("-tls1_3")
         assert "connection" not in (await client.post("/token", data=FIELDS)).headers
     assert certificate_in(before.output) != certificate_in(after.output)
+
+
+# Clients that occupy the issuer without a request
+
+
+@pytest.mark.parametrize("said", [b"", client_hello()], ids=["silent", "half a handshake"])
+async def test_handshakes_are_bounded_and_callers_are_served(
+    tmp_path: Path, said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshakes, "FIRST_BYTE_WITHIN", 4 * PATIENCE)
+    monkeypatch.setattr(handshakes, "WITHIN", 4 * PATIENCE)
+    limits = ConnectionLimits(handshakes=16)
+    async with (
+        running(tmp_path, limits=limits) as issuer,
+        silent_clients(issuer.port, 80, said) as clients,
+    ):
+        await eventually(lambda: sum(each.closed for each in clients) >= 64)
+        assert [each.closed for each in clients] == [True] * 64 + [False] * 16
+        assert issuer.refused == ["no-room"] * 64
+        answer = await issuer.curl("/token", *FORM, caller=caller(tmp_path))
+        assert "access_token" in answer.json
+
+
+async def test_one_peer_holds_only_its_share_of_the_connections(tmp_path: Path) -> None:
+    limits = ConnectionLimits(connections=100, handshakes=100, per_peer=5)
+    async with running(tmp_path, limits=limits) as issuer:
+        certificate = caller(tmp_path)
+        clients = [keeping(issuer, certificate) for _ in range(12)]
+        for each in clients:
+            assert (await each.post("/token", data=FIELDS)).status_code == 200
+        assert len(issuer.server.server_state.connections) == 5
+        assert issuer.refused == ["too-many-of-peer"] * 7
+        for each in clients:
+            await each.aclose()
+
+
+async def test_bounds_of_the_issuer_fit_into_its_memory_limit(tmp_path: Path) -> None:
+    """One connection takes less than its share of the 256 MiB that the chart allows."""
+    async with running(tmp_path) as issuer:
+        assert "access_token" in (await issuer.curl("/token", *FORM, caller=caller(tmp_path))).json
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        async with silent_clients(issuer.port, 50, client_hello()) as clients:
+            await eventually(lambda: len(issuer.server._handshakes.begun) == 50)  # type: ignore[union-attr]
+            after, _ = tracemalloc.get_traced_memory()
+            assert not any(each.closed for each in clients)
+        tracemalloc.stop()
+        assert after - before < 50 * 64 * 1024
+
+
+async def test_request_with_a_trailer_or_two_lengths_is_rejected(issuer: Running) -> None:
+    """The issuer reads HTTP as the gateway does."""
+    context = ssl.create_default_context(cafile=str(issuer.directory / "ca.crt"))
+    head = b"POST /token HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    for said in (head + b"\r\n0\r\na: b\r\n\r\n", head + b"Content-Length: 1\r\n\r\n0\r\n\r\n"):
+        reader, writer = await asyncio.open_connection("localhost", issuer.port, ssl=context)
+        writer.write(said)
+        async with asyncio.timeout(PATIENCE):
+            assert b" 400 " in await reader.readline()
+        writer.close()
 
 
 def certificate_in(output: str) -> str:

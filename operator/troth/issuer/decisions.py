@@ -49,8 +49,18 @@ class Decisions:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self._refused = Counter(
+            "troth_issuer_refused_connections",
+            "Malformed requests, and connections closed because there were too many, by reason.",
+            ("reason",),
+            registry=self.registry,
+        )
         self._metrics = RequestMetrics(decisions, seconds)
         self._log = structlog.get_logger().bind()
+
+    def connection_refused(self, reason: str) -> None:
+        """Count a connection that was closed, or a request that was rejected, before its form."""
+        self._refused.labels(reason).inc()
 
     def record(self, decision: Decision, seconds: float) -> None:
         """Count and log a decision."""

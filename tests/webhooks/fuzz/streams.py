@@ -11,7 +11,7 @@ import h11
 from tests.webhooks.fuzz.inputs import in_a_sentence
 from tests.webhooks.gateway.attacks.scene import delivery, delivery_in_chunks
 from troth.edge.inbound.asgi import Receive, Scope, Send
-from troth.webhooks.gateway.connection.connections import Connection
+from troth.serving.connection import Connection
 from troth.webhooks.gateway.replay.store import Repeated, StoreUnavailableError
 from troth.webhooks.gateway.replay.valkey import Valkey
 from troth.webhooks.gateway.serving import Server
@@ -88,7 +88,7 @@ async def _hear(said: bytes, length: int, taken: list[Request]) -> None:
 
     server = Server(take, "127.0.0.1", 0)
     server.config.load()
-    made, transport = server._connection(), Nowhere()
+    made, transport = server._protocol(), Nowhere()
     assert isinstance(made, Connection)
     made.connection_made(transport)
     for start in range(0, len(said), length):

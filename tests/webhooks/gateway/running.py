@@ -24,11 +24,11 @@ from tests.patience import PATIENCE
 from tests.webhooks.gateway.attacks.scene import port_of
 from tests.webhooks.gateway.attacks.scene import serving as listening
 from troth.edge.identity.files import Identity
+from troth.edge.inbound.connections.limits import Refused
 from troth.pki.keys.jwk import key_id
 from troth.pki.tokens.webhook import Signer, WebhookToken, verify_webhook_token
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.certificates import Certificates
-from troth.webhooks.gateway.connection.connections import Refused
 from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.decisions import Decisions
 from troth.webhooks.gateway.forwarding.client import TargetClient

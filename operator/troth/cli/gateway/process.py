@@ -82,7 +82,7 @@ class _Parts:
         """Raise `UnusableError`."""
         self.registry = CollectorRegistry()
         self.identity = Identity(options.identity, options.bundle)
-        routes = Routes()
+        routes, proxies = Routes(), _proxies(options.trusted_proxies)
         self.store = _store(options.valkey)
         self.watch = EndpointWatch(
             options.namespace, options.identity_name, routes, on_deleted=self._forget
@@ -98,7 +98,7 @@ class _Parts:
             self.deliver,
             self._signer,
             self.decisions,
-            proxies=_proxies(options.trusted_proxies),
+            proxies=proxies,
         )
         self.tls = _tls(options.tls, routes)
         malformed = Counter(
@@ -111,6 +111,7 @@ class _Parts:
             self.gateway,
             *options.listen,
             tls=self.tls.context if self.tls else None,
+            proxies=proxies,
             on_refused=lambda reason: malformed.labels(reason).inc(),
         )
         _gauges(self.registry, routes, self.watch)

@@ -46,7 +46,9 @@ async def run(options: Options) -> None:
     config = await reach(options.kubeconfig, options.context)
     async with ApiServer(config, counting(decisions.registry)) as api:
         issuer = app(watch.current, Reviewer(api), decisions)
-        server = Server(issuer, IssuerTLS(options.tls), *options.listen)
+        server = Server(
+            issuer, IssuerTLS(options.tls), *options.listen, on_refused=decisions.connection_refused
+        )
         await serve(
             server,
             {

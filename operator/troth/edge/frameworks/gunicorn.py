@@ -8,9 +8,11 @@ In gunicorn's configuration file:
     globals().update(settings(Identity()))
 
 The workers add the client's certificates and the unmodified headers to the WSGI environment, where
-`troth.edge.inbound.wsgi` reads them.
+`troth.edge.inbound.wsgi` reads them. They close connections whose handshake or head does not arrive
+in time, because each occupies a thread.
 """
 
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +26,7 @@ from gunicorn.workers.sync import SyncWorker
 
 from troth.edge.identity.files import Identity
 from troth.edge.identity.peer_chain import presented_chain
+from troth.edge.inbound.connections.deadlines import Deadlines
 from troth.edge.inbound.wsgi import CHAIN_KEY, HEADERS_KEY, Application, Environ, StartResponse
 
 # gunicorn replaces a class whose name ends in SyncWorker by its own threaded worker if threads > 1,
@@ -63,6 +66,7 @@ class _TLSWorker(Worker):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self._request = threading.local()
+        self._deadlines = Deadlines()
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
@@ -79,7 +83,17 @@ class _TLSWorker(Worker):
         return with_tls
 
     @contextmanager
+    def _in_time(self, connection: socket.socket) -> Iterator[None]:
+        """Require that `_recorded` begins in time, which is when a head is complete."""
+        self._request.deadline = self._deadlines.begin(connection)
+        try:
+            yield
+        finally:
+            self._deadlines.end(self._request.deadline)
+
+    @contextmanager
     def _recorded(self, request: Request) -> Iterator[None]:
+        self._deadlines.end(self._request.deadline)
         self._request.headers = list(request.headers)
         try:
             yield
@@ -90,6 +104,11 @@ class _TLSWorker(Worker):
 class TrothSync(_TLSWorker, SyncWorker):
     """gunicorn's `sync` worker with TLS state."""
 
+    def handle(self, listener: object, client: socket.socket, addr: object) -> None:
+        """Serve one connection."""
+        with self._in_time(client):
+            super().handle(listener, client, addr)
+
     def handle_request(self, listener: object, req: Request, client: object, addr: object) -> None:
         """Serve one request."""
         with self._recorded(req):
@@ -98,6 +117,11 @@ class TrothSync(_TLSWorker, SyncWorker):
 
 class TrothThreads(_TLSWorker, ThreadWorker):
     """gunicorn's `gthread` worker with TLS state."""
+
+    def handle(self, conn: Any) -> object:  # noqa: ANN401 - gunicorn's
+        """Serve one connection, until it is idle or ends."""
+        with self._in_time(conn.sock):
+            return super().handle(conn)
 
     def handle_request(self, req: Request, conn: object) -> bool:
         """Serve one request; return whether the connection stays open."""

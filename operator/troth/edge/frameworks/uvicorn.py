@@ -7,18 +7,27 @@ accepts a TLS context.
 """
 
 import asyncio
+import math
 import ssl
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
 
+import h11
 import uvicorn
 from cryptography import x509
 
 from troth.edge.identity.files import Identity
 from troth.edge.identity.peer_chain import presented_chain
 from troth.edge.inbound.asgi import Application, Receive, Scope, Send
+from troth.edge.inbound.connections.handshakes import Handshakes
+from troth.edge.inbound.connections.limits import ConnectionLimits
+from troth.edge.inbound.connections.timed import (
+    REQUEST_WITHIN,
+    ConnectionGuard,
+    TimedConnection,
+)
 from troth.pki.encodings.pem import UNREADABLE
 
 _VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
@@ -28,19 +37,59 @@ _IMPLEMENTATIONS = {
 }
 
 
+class Config(uvicorn.Config):
+    """Configuration of a server that leaves TLS to its connections (`Handshakes`).
+
+    uvicorn's own log line therefore names the scheme `http`.
+    """
+
+    def __init__(
+        self,
+        app: Any,  # noqa: ANN401 - uvicorn's type
+        limits: ConnectionLimits,
+        base: type[asyncio.Protocol],
+        **settings: Any,  # noqa: ANN401 - uvicorn's settings
+    ) -> None:
+        factory: Any = self._connection  # uvicorn calls a class
+        super().__init__(app, http=factory, **settings)
+        self._limits = limits
+        self._guard = ConnectionGuard(limits)
+        mixin = _HttpTools if hasattr(base, "on_message_begin") else _H11
+        self._class: type[TimedConnection] = type(f"Guarded{base.__name__}", (mixin, base), {})
+        self._handshakes: Handshakes | None = None
+
+    def load(self) -> None:
+        """Load the application, and keep the TLS context from uvicorn."""
+        super().load()
+        assert self.ssl is not None
+        self._handshakes = Handshakes(self.ssl, self._limits, self._guard.on_refused)
+        self.ssl = None
+
+    def _connection(self, **state: Any) -> asyncio.BaseProtocol:  # noqa: ANN401
+        assert self._handshakes is not None
+        connection = self._class(**state)
+        connection.guard = self._guard
+        return self._handshakes.protocol(connection)
+
+
 def config(
     app: Any,  # noqa: ANN401 - uvicorn's type
     identity: Identity,
+    *,
+    limits: ConnectionLimits | None = None,
     **settings: Any,  # noqa: ANN401 - uvicorn's settings
 ) -> uvicorn.Config:
     """Return the configuration of a server that presents an identity and follows its files.
 
-    `settings` are uvicorn's own. `http` may be `"h11"` or `"httptools"` and defaults to uvicorn's
-    choice. The server raises `IdentityError` when it starts without an identity.
+    `limits` bound its connections. A handshake, and the head of a request, must arrive within
+    seconds (`handshakes`, `timed`). `settings` are uvicorn's own. `http` may be `"h11"` or
+    `"httptools"` and defaults to uvicorn's choice. The server raises `IdentityError` when it starts
+    without an identity.
     """
-    return uvicorn.Config(
+    return Config(
         app,
-        http=protocol(settings.pop("http", "auto")),
+        limits or ConnectionLimits(),
+        protocol(settings.pop("http", "auto")),
         ssl_context_factory=lambda *_: identity.server_context(),
         **settings,
     )
@@ -54,6 +103,63 @@ def protocol(implementation: str = "auto") -> type[asyncio.Protocol]:
     module, name = _IMPLEMENTATIONS[implementation]
     base = getattr(import_module(module), name)
     return cast("type[asyncio.Protocol]", type(f"TLS{name}", (_PassesTLS, base), {}))
+
+
+class _Guarded(TimedConnection):
+    """Connection on which a head must arrive in time; the application reads bodies at its pace."""
+
+    cycle: Any
+    """uvicorn's object for the current or last request, None before the first."""
+    timeout_keep_alive: float
+    _partial = False
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._partial and (self.cycle is None or self.cycle.response_complete)
+
+    @property
+    def is_partial(self) -> bool:
+        return self._partial
+
+    def _head_begins(self) -> None:
+        self._partial, self.due = True, self.loop.time() + REQUEST_WITHIN
+
+    def _head_ends(self) -> None:
+        self._partial, self.due = False, math.inf
+
+    def on_response_complete(self) -> None:
+        """Let uvicorn close an idle connection; empty lines do not keep it open for longer."""
+        super().on_response_complete()
+        if self.is_idle:
+            self.due = self.loop.time() + self.timeout_keep_alive + REQUEST_WITHIN
+
+    def handle_websocket_upgrade(self, *event: Any) -> None:  # noqa: ANN401 - differs by class
+        """Leave the connection to the protocol of WebSockets."""
+        self._watching.cancel()
+        self.guard.connected.discard(self)
+        super().handle_websocket_upgrade(*event)
+
+
+class _HttpTools(_Guarded):
+    def on_message_begin(self) -> None:
+        self._head_begins()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_ends()
+        super().on_headers_complete()
+
+
+class _H11(_Guarded):
+    conn: h11.Connection
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        head_is_due = self.conn.their_state is h11.IDLE
+        if not head_is_due:
+            self._head_ends()
+        elif self.conn.trailing_data[0] and not self._partial:
+            self._head_begins()
 
 
 class _PassesTLS(asyncio.Protocol):

@@ -6,8 +6,7 @@ The answer must not tell a forger which check failed.
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-RETRY_AFTER = 10
-"""Value of `Retry-After` in seconds; most senders have their own schedule."""
+from troth.serving.connection import RETRY_AFTER
 
 NOTHING = b""
 _TAKEN = [(b"content-length", b"0")]

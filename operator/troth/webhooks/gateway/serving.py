@@ -1,33 +1,31 @@
-"""The gateway's server: uvicorn with httptools, and connections that accept one reading of HTTP.
+"""The gateway's server.
 
-No other server is supported. An application cannot see what a lenient parser accepts, so each
-server needs its own guard. Granian accepts Content-Length beside Transfer-Encoding, and lines that
-end in a bare LF. Robyn's worker crashes on a legal trailer. Neither passes the client certificate
-to the application, so none could be pinned.
+A request that was received is never cancelled, so that a delivery which the target may have seen is
+committed or abandoned.
 """
 
-import asyncio
-import socket
 import ssl
+from collections.abc import Hashable
+from dataclasses import replace
+from ipaddress import IPv6Address, ip_address
 
 from troth.edge.inbound.asgi import Application
+from troth.edge.inbound.connections.limits import ConnectionLimits, Refused
 from troth.serving.http_server import LIFETIME, HTTPServer
-from troth.webhooks.gateway.connection.connections import Connection, OpenRequests, Refused
-from troth.webhooks.gateway.connection.handshakes import Handshakes
+from troth.webhooks.gateway.certificates import is_public
+from troth.webhooks.gateway.connection.source import Proxies
 
-MOST_CONNECTIONS = 4096
+LIMITS = ConnectionLimits(connections=4096, handshakes=1024, per_peer=256)
 SHUTDOWN = 40
 """Seconds that pending requests have when the gateway stops: twice the timeout of a delivery."""
 LAST_ONES = 30.0
 """Seconds that the rest has after that, although their senders are gone: as long as a claim."""
+_NETWORK = 64
+"""Bits of the IPv6 network of one customer (RFC 6177 gives a site at least one of these)."""
 
 
 class Server(HTTPServer):
-    """Serves TLS with a TLS context; without one a proxy in front must terminate TLS.
-
-    A request that was received is never cancelled, even if its sender disconnects or the server
-    stops, so that a delivery which the target may have seen is committed or abandoned.
-    """
+    """Serves TLS with a TLS context; without one a proxy in front must terminate TLS."""
 
     def __init__(
         self,
@@ -36,35 +34,43 @@ class Server(HTTPServer):
         port: int,
         *,
         tls: ssl.SSLContext | None = None,
+        limits: ConnectionLimits = LIMITS,
+        proxies: Proxies | None = None,
         on_refused: Refused = lambda _: None,
         lifetime: float = LIFETIME,
     ) -> None:
-        super().__init__(app, host, port, connections=MOST_CONNECTIONS, shutdown=SHUTDOWN)
-        self._handshakes = Handshakes(tls, on_refused) if tls else None
-        self._lifetime, self._on_refused = lifetime, on_refused
-        self._open_requests = OpenRequests()
+        senders = Senders(proxies or Proxies())
+        super().__init__(
+            app,
+            host,
+            port,
+            tls=tls,
+            limits=replace(limits, peer=senders.peer),
+            shutdown=SHUTDOWN,
+            last_requests=LAST_ONES,
+            lifetime=lifetime,
+            on_refused=on_refused,
+        )
 
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, and return when no request is pending, even if cancelled."""
+
+class Senders:
+    """The addresses that are those of senders.
+
+    A private address may be that of a load balancer or of a node, which many senders share, and so
+    is that of a trusted proxy.
+    """
+
+    def __init__(self, proxies: Proxies) -> None:
+        self._proxies = proxies
+
+    def peer(self, text: str) -> Hashable | None:
+        """Return the public address of a sender, or its IPv6 network; None for other addresses."""
         try:
-            await super().serve(sockets)
-        finally:
-            if self._open_requests.requests:
-                await asyncio.wait(self._open_requests.requests, timeout=LAST_ONES)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen as uvicorn does, but leave TLS to `handshakes`."""
-        assert sockets is None
-        server = await asyncio.get_running_loop().create_server(
-            self._connection, self.config.host, self.config.port, backlog=self.config.backlog
-        )
-        self.servers = [server]
-        self.started = True
-
-    def _connection(self) -> asyncio.BaseProtocol:
-        connection = Connection(
-            self.config, self.server_state, self._lifetime, self._on_refused, self._open_requests
-        )
-        if self._handshakes is None:
-            return connection
-        return self._handshakes.protocol(connection)
+            address = ip_address(text)
+        except ValueError:
+            return None
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if not is_public(address) or self._proxies.include(address):
+            return None
+        return int(address) >> _NETWORK if isinstance(address, IPv6Address) else address

@@ -19,7 +19,7 @@ from tests.webhooks.gateway.attacks.scene import (
     signed,
 )
 from tests.webhooks.gateway.attacks.wire import chunked, head
-from troth.webhooks.gateway.connection import connections
+from troth.edge.inbound.connections import timed
 
 POST = b"POST /shop/orders HTTP/1.1"
 CHUNKED = b"Transfer-Encoding: chunked"
@@ -181,7 +181,7 @@ async def row(name: str, tmp: Path, bare: int) -> list[str]:
     }
     with pytest.MonkeyPatch.context() as patch:
         if name == SILENCE:
-            patch.setattr(connections, "WHOLE_WITHIN", 0.3)
+            patch.setattr(timed, "REQUEST_WITHIN", 0.3)
         _, *seen = await observed(Attack(name, act, lambda _stack, _tmp: setting), tmp)
     by_itself = dict.fromkeys([await heard_by_bare(bare, *parts) for parts in spellings])
     return [name, ", ".join(by_itself), *seen]

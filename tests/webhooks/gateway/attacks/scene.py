@@ -20,8 +20,8 @@ from tests.webhooks.gateway.attacks.wire import Heard, chunked, eventually, head
 from troth.documents.webhook_endpoint import DOCUMENT, KEY_PREFIX, Target
 from troth.edge.inbound.asgi import Application
 from troth.pki.tokens.webhook import Signer
+from troth.serving.connection import Connection
 from troth.webhooks.gateway.app import Gateway
-from troth.webhooks.gateway.connection.connections import Connection
 from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.decisions import Decisions
 from troth.webhooks.gateway.forwarding.client import Answer

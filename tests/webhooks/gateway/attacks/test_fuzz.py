@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.patience import PATIENCE
 from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, gateway, signed
 from tests.webhooks.gateway.attacks.wire import Heard, chunked, head
-from troth.webhooks.gateway.connection import connections
+from troth.edge.inbound.connections import timed
 
 POST = b"POST /shop/orders HTTP/1.1"
 WRONG = [*signed()[:2], b"webhook-signature: v1," + b"A" * 43 + b"="]
@@ -89,7 +89,7 @@ class Beside:
 @pytest.fixture(scope="module")
 def beside() -> Iterator[Beside]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connections, "WHOLE_WITHIN", 0.15)
+        patch.setattr(timed, "REQUEST_WITHIN", 0.15)
         made = Beside()
         made.thread.start()
         assert made.ready.wait(PATIENCE)

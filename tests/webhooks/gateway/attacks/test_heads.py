@@ -7,7 +7,7 @@ import pytest
 
 from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, signed
 from tests.webhooks.gateway.attacks.wire import head
-from troth.webhooks.gateway.connection.connections import MOST_HEAD, MOST_HEADERS
+from troth.serving.connection import MOST_HEAD, MOST_HEADERS
 
 POST = b"POST /shop/orders HTTP/1.1"
 

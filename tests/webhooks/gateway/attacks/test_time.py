@@ -12,8 +12,9 @@ from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, gateway,
 from tests.webhooks.gateway.attacks.wire import Heard, chunked, eventually, head, listen
 from troth.edge.inbound.asgi import Receive, Send
 from troth.edge.inbound.asgi import Scope as AsgiScope
-from troth.webhooks.gateway import serving as limits
-from troth.webhooks.gateway.connection import connections
+from troth.edge.inbound.connections import handshakes, timed
+from troth.edge.inbound.connections.limits import ConnectionLimits
+from troth.serving import connection as connections
 
 POST = b"POST /shop/orders HTTP/1.1"
 WHOLE = delivery()
@@ -24,7 +25,7 @@ IN_CHUNKS = head(POST, *signed(), b"Transfer-Encoding: chunked")
 @pytest.fixture
 async def hasty(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     """A gateway that waits for a request for a fraction of a second."""
-    monkeypatch.setattr(connections, "WHOLE_WITHIN", 0.3)
+    monkeypatch.setattr(timed, "REQUEST_WITHIN", 0.3)
     async with gateway() as running:
         yield running
 
@@ -124,8 +125,7 @@ async def test_connection_that_should_have_ended_is_aborted(
 async def test_client_with_all_connections_does_not_block_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "MOST_CONNECTIONS", 8)
-    async with gateway() as scene:
+    async with gateway(limits=ConnectionLimits(connections=8)) as scene:
         scene.target.open.clear()
         said = [delivery(message=f"busy_{number}") for number in range(6)]
         busy = [asyncio.create_task(scene.hears(each)) for each in said]
@@ -147,8 +147,7 @@ async def test_client_with_all_connections_does_not_block_others(
 async def test_client_with_many_partial_requests_does_not_block_others(
     said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "MOST_CONNECTIONS", 8)
-    async with gateway() as scene:
+    async with gateway(limits=ConnectionLimits(connections=8)) as scene:
         held = [await asyncio.open_connection("127.0.0.1", scene.port) for _ in range(20)]
         for _, writer in held:
             writer.write(said)
@@ -162,8 +161,7 @@ async def test_client_with_many_partial_requests_does_not_block_others(
 async def test_request_without_free_connection_is_asked_to_retry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "MOST_CONNECTIONS", 4)
-    async with gateway() as scene:
+    async with gateway(limits=ConnectionLimits(connections=4)) as scene:
         scene.target.open.clear()
         said = [delivery(message=f"busy_{number}") for number in range(4)]
         busy = [asyncio.create_task(scene.hears(each)) for each in said[:3]]
@@ -183,7 +181,7 @@ async def test_total_size_of_partial_bodies_is_bounded(
     monkeypatch.setattr(connections, "MOST_BODIES", 200_000)
     async with gateway() as scene:
         part = head(POST, *signed(), b"Content-Length: 50001") + b"x" * 50_000
-        held, under_way = [], scene.server._open_requests
+        held, under_way = [], scene.server._admitting.open_requests
         for _ in range(10):
             held.append(await asyncio.open_connection("127.0.0.1", scene.port))
             held[-1][1].write(part)
@@ -231,7 +229,7 @@ async def test_rejection_while_the_body_is_read_counts_as_disconnect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At once, though the connection is still there so that the refusal is read."""
-    monkeypatch.setattr(connections, "LINGER", 600.0)
+    monkeypatch.setattr(handshakes, "LINGER", 600.0)
     told = asyncio.Queue[str]()
 
     async def reads(_: AsgiScope, receive: Receive, send: Send) -> None:

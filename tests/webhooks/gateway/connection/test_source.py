@@ -25,6 +25,7 @@ from tests.webhooks.gateway.running import GATEWAY
 from troth.documents.webhook_endpoint import ClientCertificate, EndpointError, Source
 from troth.webhooks.gateway.connection.body import Receive, Scope, Send
 from troth.webhooks.gateway.connection.source import Admission, Proxies
+from troth.webhooks.gateway.serving import Senders
 
 URI = "spiffe://provider.example/ns/hooks/sa/sender"
 ROOT, OTHER_ROOT = by_hand("a sender's root"), by_hand("another root")
@@ -160,6 +161,19 @@ def test_several_forwarded_headers_form_one_list() -> None:
     assert proxies.sender({"client": ("192.0.2.1", 1), "headers": headers}) == ip_address(
         "192.0.2.1"
     )
+
+
+def test_senders_are_counted_by_public_address_or_ipv6_network() -> None:
+    senders = Senders(Proxies(["198.51.101.0/24"]))
+    assert senders.peer("8.8.8.8") == senders.peer("::ffff:8.8.8.8") is not None
+    assert senders.peer("2a00:1450::1") == senders.peer("2a00:1450::ffff:2") is not None
+    assert senders.peer("2a00:1450::1") != senders.peer("2a00:1450:0:1::1")
+
+
+@pytest.mark.parametrize("shared", ["10.0.0.7", "fd00::7", "198.51.101.9", "127.0.0.1", "a path"])
+def test_address_that_many_senders_may_share_is_not_counted(shared: str) -> None:
+    """It is that of a node, of a load balancer or of a trusted proxy."""
+    assert Senders(Proxies(["198.51.101.0/24"])).peer(shared) is None
 
 
 # over a socket

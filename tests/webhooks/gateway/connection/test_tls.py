@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -21,9 +22,11 @@ from tests.pki.builders import Made, by_hand
 from tests.webhooks.gateway.attacks import scene as attacks
 from tests.webhooks.gateway.attacks.scene import Scene, delivery, secret_data
 from tests.webhooks.gateway.attacks.wire import Heard, listen
+from troth.edge.inbound.connections import handshakes
+from troth.edge.inbound.connections.limits import ConnectionLimits
 from troth.serving import tls_files
 from troth.serving.tls_files import TLSFilesError
-from troth.webhooks.gateway.connection import handshakes, tls
+from troth.webhooks.gateway.connection import tls
 from troth.webhooks.gateway.connection.tls import SenderTLS
 from troth.webhooks.gateway.routes import Routes, served
 
@@ -94,13 +97,13 @@ class Secured:
 
 
 @asynccontextmanager
-async def secured(directory: Path, *pinned: Made) -> AsyncIterator[Secured]:
+async def secured(directory: Path, *pinned: Made, **options: Any) -> AsyncIterator[Secured]:
     """Serve `shop/orders`, and an endpoint for each of the authorities that are pinned."""
     place = directory / "server"
     written(place, made("server", ROOT, LOCALHOST))
     routes = Routes()
     files = SenderTLS(place, routes.authorities)
-    async with attacks.gateway(routes, tls=files.context) as scene:
+    async with attacks.gateway(routes, tls=files.context, **options) as scene:
         for number, root in enumerate(pinned):
             pin(scene, root, f"pinned{number}")
         files.look()
@@ -268,7 +271,7 @@ async def test_invalid_roots_do_not_affect_others(tmp_path: Path) -> None:
 
 
 async def test_missing_handshake_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handshakes, "WITHIN", 0.3)
+    monkeypatch.setattr(handshakes, "FIRST_BYTE_WITHIN", 0.3)
     async with secured(tmp_path) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.scene.port)
         async with asyncio.timeout(PATIENCE):
@@ -290,9 +293,8 @@ async def silent(gateway: Secured, count: int) -> list[asyncio.StreamReader]:
 async def test_many_open_handshakes_do_not_block_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handshakes, "MOST", 4)
-    monkeypatch.setattr(handshakes, "WITHIN", 2 * PATIENCE)
-    async with secured(tmp_path) as gateway:
+    monkeypatch.setattr(handshakes, "FIRST_BYTE_WITHIN", 2 * PATIENCE)
+    async with secured(tmp_path, limits=ConnectionLimits(handshakes=4)) as gateway:
         held = await silent(gateway, 10)
         async with asyncio.timeout(PATIENCE):  # before their time is over
             assert [await each.read() for each in held[:6]] == [b""] * 6
@@ -316,7 +318,7 @@ async def test_silent_connection_takes_little_memory(tmp_path: Path) -> None:
 async def test_sender_without_close_notify_does_not_delay_the_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("troth.webhooks.gateway.connection.connections.LAST_CALL", 0.1)
+    monkeypatch.setattr("troth.serving.connection.LAST_CALL", 0.1)
     async with secured(tmp_path) as gateway:
         raw = socket.create_connection(("127.0.0.1", gateway.scene.port))
         context = gateway.context()

@@ -30,6 +30,10 @@ class Proxies:
         """Parse the CIDRs; raises `ValueError` for an invalid one."""
         self._networks = _networks(cidrs)
 
+    def include(self, address: Address) -> bool:
+        """Return whether an address is that of a trusted proxy."""
+        return _within(address, self._networks)
+
     def sender(self, scope: Mapping[str, Any]) -> Address | None:
         """Return the address of a request's sender, None if it is unknown.
 
@@ -39,12 +43,12 @@ class Proxies:
         """
         client = scope.get("client")
         address = _address(client[0]) if client else None
-        if address is None or not _within(address, self._networks):
+        if address is None or not self.include(address):
             return address
         said = [value for name, value in scope["headers"] if name == _FORWARDED]
         for each in reversed(b",".join(said).split(b",") if said else []):
             address = _address(each.strip().decode("latin-1"))
-            if address is None or not _within(address, self._networks):
+            if address is None or not self.include(address):
                 return address
         return address
 

@@ -1,16 +1,17 @@
 """HTTP/1.1 connections that accept exactly one well-formed request of bounded size at a time.
 
 uvicorn parses with llhttp, which is strict about line ends, lengths and chunks. This module rejects
-what llhttp accepts and a gateway must not: trailers, which uvicorn would add to the headers, an
-endless head, other versions and protocols, pipelining, targets that are not paths, and slow
-requests. After a rejection, nothing more is read from the connection, because an attacker and the
-gateway might disagree on where the next request begins.
+what llhttp accepts and the issuer and the gateway must not: trailers, which uvicorn would add to
+the headers, an endless head, other versions and protocols, pipelining, targets that are not paths,
+and slow requests. After a rejection, nothing more is read from the connection, because an attacker
+and the server might disagree on where the next request begins.
 """
 
 import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -20,19 +21,18 @@ from uvicorn.server import ServerState
 
 from troth.edge.frameworks import uvicorn as edge
 from troth.edge.inbound.asgi import Application, Message, Receive, Scope, Send
-from troth.webhooks.gateway.answers import RETRY_AFTER
+from troth.edge.inbound.connections import handshakes, timed
+from troth.edge.inbound.connections.timed import ConnectionGuard
 
-WHOLE_WITHIN = 10.0
-"""Time in seconds for a request to arrive, from the beginning of the connection or the request."""
 IDLE = 30.0
 """Time in seconds for which a connection waits for its next request."""
 GRACE = 60.0
 """Time in seconds after which a connection that should have ended is aborted."""
-LINGER = 1.0
-"""Time in seconds for which further input is read and dropped, so that the answer arrives."""
 LAST_CALL = 2.0
-"""Time in seconds for which an idle connection stays open when the gateway stops, because its next
+"""Time in seconds for which an idle connection stays open when the server stops, because its next
 request may already be on its way."""
+RETRY_AFTER = 10
+"""Value of `Retry-After` in seconds; most clients have their own schedule."""
 MOST_HEAD = 32 * 1024
 """Maximum size in bytes of the request line and headers, and of the framing of a chunked body in
 excess of the size of the body."""
@@ -43,77 +43,58 @@ verified yet."""
 
 _CHECKED_HEADERS = frozenset({b"expect", b"host", b"transfer-encoding"})
 
-Refused = Callable[[str], None]
-"""Callback that gets one word for each request that is rejected here."""
-
-
 _Base: Any = edge.protocol("httptools")
 
 
+@dataclass(slots=True)
 class OpenRequests:
     """State that the connections of a server share: open requests, and incomplete bodies."""
 
-    def __init__(self) -> None:
-        self.requests: set[asyncio.Task[None]] = set()
-        """Requests that are not answered yet."""
-        self.bodies = 0
-        """Total size of incomplete bodies in bytes."""
+    requests: set[asyncio.Task[None]] = field(default_factory=set)
+    """Requests that are not answered yet."""
+    bodies: int = 0
+    """Total size of incomplete bodies in bytes."""
 
 
-class Connection(_Base):
-    """Connection that is used for about `lasts` seconds."""
+@dataclass(frozen=True, slots=True)
+class Admitting:
+    """What the connections of one server have in common.
+
+    A connection is used for about `lifetime` seconds, and only while `version` returns what it did
+    at the connection's beginning, such as the roots that verify clients.
+    """
+
+    guard: ConnectionGuard
+    lifetime: float
+    version: Callable[[], object] = lambda: None
+    open_requests: OpenRequests = field(default_factory=OpenRequests)
+
+
+class Connection(timed.TimedConnection, _Base):
+    """Connection of the issuer or of the gateway."""
 
     cycle: Any
     """uvicorn's object for the current or last request, None before the first."""
 
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        state: ServerState,
-        lasts: float,
-        on_refused: Refused,
-        under_way: OpenRequests,
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, state: ServerState, admitting: Admitting) -> None:
         super().__init__(config=config, server_state=state, app_state={})
         # uvicorn cancels the tasks of its own set when its shutdown times out
-        self.tasks = under_way.requests
-        self._lasts = lasts
-        self._on_refused = on_refused
-        self._open_requests = under_way
+        self.tasks = admitting.open_requests.requests
+        self.guard = admitting.guard
+        self._admitting = admitting
+        self._open_requests = admitting.open_requests
         self._body = 0
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn's signature
         """Start the connection, with a time limit for the first request."""
+        self._closing = self.parting = False
+        self._version = self._admitting.version()
+        spread = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, no secret
+        self._ends = self.loop.time() + self._admitting.lifetime * spread
+        self.ends_at = self._ends + GRACE
+        self._await_request()
         super().connection_made(transport)
         self.app: Application = _Early(self.app, self)
-        now = self.loop.time()
-        self._ends = now + self._lasts * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
-        self._cut = self._ends + GRACE
-        self._closing = self.parting = False
-        self._await_request()
-        self._due = now + WHOLE_WITHIN
-        self._watch()
-        if len(self.connections) >= self.limit_concurrency:
-            self._make_room()
-
-    def _make_room(self) -> None:
-        """Close one idle connection, so that clients with many connections do not block others."""
-        for each in self.connections:
-            if each is not self and each.is_idle:
-                each.transport.abort()
-                return
-        self._abort_slowest()
-
-    def _abort_slowest(self) -> None:
-        """Close the connection whose request has been incomplete for the longest time.
-
-        Honest senders send a request as fast as the network allows.
-        """
-        begun = [each for each in self.connections if each.is_partial]
-        if begun:
-            slowest = min(begun, key=lambda each: each.due)
-            slowest.transport.abort()
-            self._on_refused("no-room")
 
     @property
     def is_idle(self) -> bool:
@@ -125,14 +106,8 @@ class Connection(_Base):
         """Whether a part of a request has arrived."""
         return self._begun
 
-    @property
-    def due(self) -> float:
-        """Time, on the loop's clock, by which the request must be complete."""
-        return float(self._due)
-
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:
         """Clean up, and notify the reader of the body."""
-        self._watching.cancel()
         self._forget_body()
         super().connection_lost(exc)
         # breaks a reference cycle, which the garbage collector would find late
@@ -140,15 +115,7 @@ class Connection(_Base):
         if self.is_idle:
             self.cycle = None
 
-    # Time limits
-
-    def _watch(self) -> None:
-        """Abort the connection when it is due. Checking twice a second is cheaper than timers."""
-        now = self.loop.time()
-        if now >= min(self._due, self._cut):
-            self.transport.abort()
-            return
-        self._watching = self.loop.call_later(min(0.5, WHOLE_WITHIN / 4), self._watch)
+    # End
 
     def shutdown(self) -> None:
         """Answer the request that has arrived or is on its way, then close."""
@@ -158,6 +125,13 @@ class Connection(_Base):
         else:
             self.loop.call_later(LAST_CALL, self._leave)
 
+    def end(self) -> None:
+        """Close now, or with the answer of a request that is complete."""
+        if self._is_answering():
+            self.cycle.keep_alive = False
+        else:
+            self.transport.close()
+
     def _leave(self) -> None:
         if self.is_idle:
             self.transport.close()
@@ -166,7 +140,7 @@ class Connection(_Base):
 
     def _await_request(self) -> None:
         self._begun = self._headed = False
-        self._due = math.inf
+        self.due = math.inf
         self._received = 0
         self._forget_body()
         self._head = b""
@@ -185,7 +159,7 @@ class Connection(_Base):
             self._closing, self.cycle.keep_alive = True, False
             return
         if not self._begun:
-            self._begun, self._due = True, self.loop.time() + WHOLE_WITHIN
+            self._begun, self.due = True, self.loop.time() + timed.REQUEST_WITHIN
         self._received += len(data)
         if not self._headed:
             self._head += data
@@ -203,7 +177,7 @@ class Connection(_Base):
         return cycle is not None and not cycle.more_body and not cycle.response_complete
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
-        self._on_refused(why)
+        self.guard.on_refused(why)
         if self._is_answering():  # the invalid input follows that request
             self._closing, self.cycle.keep_alive = True, False
             return
@@ -217,7 +191,7 @@ class Connection(_Base):
 
     def _close_gracefully(self) -> None:
         """Close the connection in a way that lets the client still read the answer."""
-        self._closing, self._due = True, self.loop.time() + LINGER
+        self._closing, self.due = True, self.loop.time() + handshakes.LINGER
         if self.transport.can_write_eof():
             self.flow.resume_reading()
             self.transport.write_eof()
@@ -249,7 +223,7 @@ class Connection(_Base):
             raise self._refusal(*fault)
         self._headed = True
         super().on_headers_complete()
-        if self.loop.time() >= self._ends:
+        if self.loop.time() >= self._ends or self._version != self._admitting.version():
             self.cycle.keep_alive = False  # the answer announces it, then the connection closes
 
     def on_body(self, body: bytes) -> None:
@@ -258,7 +232,7 @@ class Connection(_Base):
         self._open_requests.bodies += len(body)
         super().on_body(body)
         if self._open_requests.bodies > MOST_BODIES:
-            self._abort_slowest()
+            self.guard.close_slowest()
 
     def on_message_complete(self) -> None:
         """Clear the time limit of the request."""
@@ -300,7 +274,7 @@ class Connection(_Base):
 
     def on_response_complete(self) -> None:
         """Wait at most `IDLE` for the next request; close after an early answer."""
-        self._due = self.loop.time() + IDLE
+        self.due = self.loop.time() + IDLE
         self.flow.resume_reading()
         if self.parting:
             self._close_gracefully()
