@@ -301,7 +301,7 @@ def test_unreadable_identity_suspends_its_edges() -> None:
     both.refuse_identity(Ref("shop", "checkout"), "spec.unknownField: unknown field")
     assert verdict(both) == (EdgeState.SUSPENDED, "PeerInvalid")
     both = declared(PAYMENTS, CHECKOUT)
-    both.refuse_domain("other", "spec.unknownField: unknown field")
+    both.refuse_domain("production", "spec.unknownField: unknown field")
     assert verdict(both) == (EdgeState.SUSPENDED, "TrustDomainInvalid")
 
 

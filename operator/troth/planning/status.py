@@ -117,11 +117,14 @@ def terminating_plan(
 
 
 def unreadable_plan(key: Key, found: Unreadable, now: datetime) -> Plan:
-    """Return the plan of a resource whose spec is invalid: a status with the error, no steps."""
+    """Return the plan of a resource whose spec is invalid: a status with the error, no steps.
+
+    The rest of the status stays, because Troth relies on it once the spec can be read again.
+    """
     manifest = found.manifest
-    before = (manifest.get("status") or {}).get("conditions") or []
+    before = manifest.get("status") or {}
     previous = []
-    for condition in before:
+    for condition in before.get("conditions") or []:
         try:
             previous.append(Condition.model_validate(condition))
         except ValidationError:
@@ -133,6 +136,7 @@ def unreadable_plan(key: Key, found: Unreadable, now: datetime) -> Plan:
         true(STALLED, "InvalidSpec", found.because),
     )
     status = {
+        **before,
         "observedGeneration": generation,
         "conditions": [
             placed(verdict, tuple(previous), generation, now).manifest() for verdict in verdicts
@@ -142,5 +146,5 @@ def unreadable_plan(key: Key, found: Unreadable, now: datetime) -> Plan:
         key,
         manifest["metadata"]["uid"],
         status=status,
-        previous_status=manifest.get("status") or {},
+        previous_status=before,
     )

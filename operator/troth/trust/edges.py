@@ -86,23 +86,21 @@ def caller_calls(candidate: EdgeCandidate) -> EdgeObstacle | None:
         return gateway_delivers(candidate)
     if all(domain and domain.spec.consent is Consent.CALLEE for domain in candidate.domains):
         return None
-    if all(
-        _might_go_without(governance, candidate.registry) for governance in candidate.governances
-    ):
+    if all(map(_might_go_without, candidate.governances)):
         unsettled = next(each for each in candidate.governances if not each.settled)
         return EdgeObstacle(EdgeState.SUSPENDED, unsettled.reason, unsettled.message)
     message = f"{candidate.caller} does not call {candidate.callee} on {candidate.port}; add it to "
     return EdgeObstacle(EdgeState.AWAITING_CALLER, "NotCalled", message + "its calls")
 
 
-def _might_go_without(governance: Governance, registry: Registry) -> bool:
+def _might_go_without(governance: Governance) -> bool:
     """Return whether a domain that claims the namespace requires only the callee's consent.
 
     An unreadable domain counts, because it may be one.
     """
-    if not governance.settled and registry.invalid_domains:
-        return True
-    return any(claim.spec.consent is Consent.CALLEE for claim in governance.claims)
+    return governance.unread or any(
+        claim.spec.consent is Consent.CALLEE for claim in governance.claims
+    )
 
 
 def both_governed(candidate: EdgeCandidate) -> EdgeObstacle | None:

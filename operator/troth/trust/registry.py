@@ -7,6 +7,7 @@ from typing import Self
 
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
+from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declared import Ports, accepted, called
@@ -71,6 +72,10 @@ class Registry:
         """Every readable identity, including those that are being deleted."""
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.invalid_domains: dict[str, str] = {}
+        """Trust domains with an unreadable spec, and the reasons. `domains` has those of which an
+        earlier spec is known.
+        """
+        self._unread_domains: dict[str, LabelSelector | None] = {}
         self.invalid_identities: dict[Ref, str] = {}
         self.unconfined_domains: frozenset[str] = frozenset()
         """Trust domains whose root is not confined, by its certificate, to their own identities."""
@@ -95,20 +100,36 @@ class Registry:
 
     def put_domain(self, domain: TrustDomain) -> None:
         """Add or replace a trust domain."""
-        self.invalid_domains.pop(domain.metadata.name, None)
+        self._forget_domain(domain.metadata.name)
         self.domains[domain.metadata.name] = domain
-        self._domains_changed()
 
-    def refuse_domain(self, name: str, sentence: str) -> None:
-        """Add a trust domain that exists but is invalid."""
-        self.domains.pop(name, None)
+    def refuse_domain(
+        self,
+        name: str,
+        sentence: str,
+        *,
+        earlier: TrustDomain | None = None,
+        selector: LabelSelector | None = None,
+    ) -> None:
+        """Add a trust domain that exists but is invalid.
+
+        `earlier` is the domain with its last readable spec, which stays in force. Without it,
+        `selector` is the namespaceSelector of the current spec, if that part is readable.
+        """
+        self._forget_domain(name)
         self.invalid_domains[name] = sentence
-        self._domains_changed()
+        if earlier is not None:
+            self.domains[name] = earlier
+        else:
+            self._unread_domains[name] = selector
 
     def drop_domain(self, name: str) -> None:
         """Remove a trust domain."""
-        self.domains.pop(name, None)
-        self.invalid_domains.pop(name, None)
+        self._forget_domain(name)
+
+    def _forget_domain(self, name: str) -> None:
+        for known in (self.domains, self.invalid_domains, self._unread_domains):
+            known.pop(name, None)
         self._domains_changed()
 
     def _domains_changed(self) -> None:
@@ -323,7 +344,7 @@ class Registry:
         known = self._governance.get(namespace)
         if known is None:
             known = self._governance[namespace] = govern(
-                namespace, self.namespaces.get(namespace), self.domains, self.invalid_domains
+                namespace, self.namespaces.get(namespace), self.domains, self._unread_domains
             )
         return known
 

@@ -8,13 +8,13 @@ from pydantic import Field, StringConstraints
 from troth.resources.conditions import Conditions
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.schema.lists import ATOMIC
-from troth.resources.schema.model import Model
+from troth.resources.schema.model import Observed
 from troth.resources.schema.scalars import Time
 
 MOST_BROKERS = 64
 
 
-class CertificateStatus(Model):
+class CertificateStatus(Observed):
     """Certificate in the Secret."""
 
     fingerprint: Annotated[str, StringConstraints(max_length=64)]
@@ -47,7 +47,7 @@ class EdgeState(StrEnum):
     SUSPENDED = "Suspended"
 
 
-class EdgeStatus(Model):
+class EdgeStatus(Observed):
     """Declared edge with a peer."""
 
     peer: Annotated[str, StringConstraints(max_length=320)]
@@ -66,7 +66,7 @@ class EdgeStatus(Model):
     """Change that is needed for the edge to become live."""
 
 
-class BrokerCredentialStatus(Model):
+class BrokerCredentialStatus(Observed):
     """Credential at one broker."""
 
     broker: Annotated[str, StringConstraints(max_length=320)]
@@ -83,7 +83,7 @@ class BrokerCredentialStatus(Model):
     Retiring: the old one is being revoked."""
 
 
-class ServiceIdentityStatus(Model):
+class ServiceIdentityStatus(Observed):
     """Observed state of an identity."""
 
     observed_generation: int | None = None

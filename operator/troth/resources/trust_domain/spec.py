@@ -28,7 +28,7 @@ from troth.resources.schema.scalars import (
     is_duration,
 )
 from troth.resources.selectors import LabelSelector
-from troth.resources.trust_domain.status import TrustDomainStatus
+from troth.resources.trust_domain.status import SPEC_LIMIT, TrustDomainStatus
 
 _SERVICE_NAME = "[a-z]([-a-z0-9]{0,54}[a-z0-9])?"
 """Pattern of a name that is still a valid Service name with `-issuer` added."""
@@ -220,3 +220,12 @@ class TrustDomain(Resource):
     kind: Literal["TrustDomain"] = "TrustDomain"
     spec: TrustDomainSpec
     status: TrustDomainStatus = TrustDomainStatus()
+
+    @property
+    def readable_spec(self) -> str | None:
+        """The spec for the status, as JSON; None if it is too long.
+
+        It has no defaults, so an older version reads it even if it does not know all fields.
+        """
+        text = self.spec.model_dump_json(by_alias=True, exclude_defaults=True)
+        return text if len(text) <= SPEC_LIMIT else None

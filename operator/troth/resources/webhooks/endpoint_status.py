@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from troth.resources.conditions import Conditions
-from troth.resources.schema.model import Model
+from troth.resources.schema.model import Observed
 from troth.resources.schema.scalars import Time
 
 MOST_KEYS = 16
@@ -20,7 +20,7 @@ class KeyState(StrEnum):
     RETIRING = "Retiring"
 
 
-class WebhookKey(Model):
+class WebhookKey(Observed):
     """Key of the sender. The gateway tries all keys."""
 
     id: Annotated[str, StringConstraints(max_length=253)]
@@ -37,7 +37,7 @@ class WebhookKey(Model):
     """Earliest time at which Troth removes a retiring key."""
 
 
-class WebhookEndpointStatus(Model):
+class WebhookEndpointStatus(Observed):
     """Observed state of an endpoint."""
 
     observed_generation: int | None = None
