@@ -12,7 +12,6 @@ from troth.resources.identity.authentication import GATEWAY_TRUST_LIMIT, Gateway
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import Consent, TrustDomain
-from troth.trust.audiences import audience_fault, shared_audience
 from troth.trust.deliveries import (
     delivered_by,
     delivered_to,
@@ -22,6 +21,7 @@ from troth.trust.deliveries import (
 from troth.trust.edge_candidate import Check, EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.federation import UNCONFINED, unconfined_message
 from troth.trust.governance import Governance
+from troth.trust.names import audience_holder
 from troth.trust.registry import Registry
 
 
@@ -208,14 +208,17 @@ def tokens_are_issued(candidate: EdgeCandidate) -> EdgeObstacle | None:
 
 
 def audience_is_its_own(candidate: EdgeCandidate) -> EdgeObstacle | None:
-    """Check that no other callee of the callee's possible callers has its audience."""
+    """Check that no other callee of the callee's possible callers has its audience before it."""
     identity, (_, domain) = candidate.callee_identity, candidate.domains
     assert identity is not None
     assert domain is not None
-    other = shared_audience(identity, domain, candidate.registry)
-    if other is None:
+    if audience_holder(identity, domain, candidate.registry) is None:
         return None
-    return EdgeObstacle(EdgeState.REFUSED, "AudienceShared", audience_fault(identity, other))
+    message = (
+        f"the audience of {candidate.callee} belongs to an identity that claimed it first; see "
+        f"TokensAccepted of ServiceIdentity {candidate.callee}"
+    )
+    return EdgeObstacle(EdgeState.REFUSED, "Conflict", message)
 
 
 def nobody_shares(candidate: EdgeCandidate) -> EdgeObstacle | None:

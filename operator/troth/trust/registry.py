@@ -10,6 +10,7 @@ from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.trust.claims import Claim, Claims, Rank
 from troth.trust.declared import Ports, accepted, called
 from troth.trust.governance import Governance, govern
 from troth.trust.narrowing import Narrowing
@@ -80,6 +81,10 @@ class Registry:
         self.unconfined_domains: frozenset[str] = frozenset()
         """Trust domains whose root is not confined, by its certificate, to their own identities."""
         self.webhooks = Webhooks()
+        self.claims = Claims()
+        """Audiences and DNS names that identities claim. One that becomes unreadable or is being
+        deleted keeps its claims.
+        """
         self.unapplied: dict[Ref, Narrowing] = {}
         """Narrowings of documents that cannot be written; the edges that they cover are closed."""
         self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
@@ -91,7 +96,6 @@ class Registry:
         self._naming: dict[Ref, set[Ref]] = defaultdict(set)
         self._calling_api: set[Ref] = set()
         self._taking_tokens: set[Ref] = set()
-        self._with_audience: dict[str, set[Ref]] = defaultdict(set)
         self._restarting: dict[tuple[str, Ref], set[Ref]] = defaultdict(set)
         self._governance: dict[str, Governance] = {}
         self._shared: dict[Ref, SharedIdentity | None] = {}
@@ -159,8 +163,7 @@ class Registry:
         self._claiming_in[identity.ref.namespace].add(identity.ref)
         for index in self._workload_indexes(identity):
             index.add(identity.ref)
-        if (audience := _audience(identity)) is not None:
-            self._with_audience[audience].add(identity.ref)
+        self.claims.put_identity(identity)
         if identity.metadata.deletion_timestamp is not None:
             self.terminating_identities[identity.ref] = identity
             self._forget_shared(identity)
@@ -182,16 +185,21 @@ class Registry:
         """Replace an identity of which only status or metadata changed."""
         there = self.identities if identity.ref in self.identities else self.terminating_identities
         there[identity.ref] = identity
+        self.revision += self.claims.put_identity(identity)
 
-    def refuse_identity(self, ref: Ref, sentence: str) -> None:
-        """Add an identity that exists but is invalid."""
+    def refuse_identity(
+        self, ref: Ref, sentence: str, claims: Mapping[Claim, Rank] | None = None
+    ) -> None:
+        """Add an identity that exists but is invalid. It keeps its accepted claims."""
         self.drop_identity(ref)
         self.invalid_identities[ref] = sentence
+        self.claims.put(ref, claims or {})
 
     def drop_identity(self, ref: Ref) -> None:
         """Remove an identity."""
         self.revision += 1
         self.invalid_identities.pop(ref, None)
+        self.claims.put(ref, {})
         before = self.claimants.get(ref)
         if before is None:
             return
@@ -199,8 +207,6 @@ class Registry:
         self._claiming_in[ref.namespace].discard(ref)
         for index in self._workload_indexes(before):
             index.discard(ref)
-        if (audience := _audience(before)) is not None:
-            self._with_audience[audience].discard(ref)
         self.terminating_identities.pop(ref, None)
         if self.identities.pop(ref, None) is not None:
             self._in_namespace[ref.namespace].discard(ref)
@@ -275,13 +281,6 @@ class Registry:
     def takes_tokens(self, ref: Ref) -> bool:
         """Return whether an identity requires tokens from its callers."""
         return ref in self._taking_tokens
-
-    def same_audience(self, identity: ServiceIdentity) -> frozenset[Ref]:
-        """Return the other identities with the same audience, in any domain."""
-        audience = _audience(identity)
-        if audience is None:
-            return frozenset()
-        return frozenset(self._with_audience.get(audience, ())) - {identity.ref}
 
     def restarting(self, kind: str, ref: Ref) -> frozenset[Ref]:
         """Return the identities for which a workload is restarted, which need not exist."""
@@ -365,8 +364,3 @@ class Registry:
         """Clear cached collisions of an identity's namespace, because a collision is mutual."""
         for ref in (identity.ref, *self.colliding(identity)):
             self._shared.pop(ref, None)
-
-
-def _audience(identity: ServiceIdentity) -> str | None:
-    token = identity.spec.authentication.token
-    return token.audience if token else None

@@ -83,6 +83,25 @@ class BrokerCredentialStatus(Observed):
     Retiring: the old one is being revoked."""
 
 
+class ClaimKind(StrEnum):
+    """Kind of a name that only one identity may have."""
+
+    AUDIENCE = "Audience"
+    DNS_NAME = "DNSName"
+
+
+class ClaimStatus(Observed):
+    """Name that belongs to the identity."""
+
+    kind: ClaimKind
+    """Kind of the name. Audience: the audience of its tokens. DNSName: a DNS name that its
+    certificate lists in addition to those of its Services."""
+    name: Annotated[str, StringConstraints(max_length=255)]
+    """The audience or the DNS name."""
+    since: Time
+    """Time at which Troth first accepted the claim. The oldest claim stands."""
+
+
 class ServiceIdentityStatus(Observed):
     """Observed state of an identity."""
 
@@ -100,6 +119,18 @@ class ServiceIdentityStatus(Observed):
     ] = ()
     """Credentials at the brokers where the identity may publish or consume. At most the first
     64."""
+    claims: Annotated[
+        tuple[ClaimStatus, ...],
+        Field(
+            max_length=17,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["kind", "name"],
+            },
+        ),
+    ] = ()
+    """Names that belong to the identity. An identity that declares one of them later has a
+    conflict."""
     conditions: Conditions = ()
     """Conditions of the identity: Ready, CertificateIssued, NetworkEnforced, PeersAgree,
     Reconciling and Stalled. RolledOut if onRotation is declared, TokensAccepted if tokens are,

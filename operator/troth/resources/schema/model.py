@@ -78,7 +78,7 @@ class Model(BaseModel):
 
 
 class Observed(Model):
-    """Part of a status. An unknown field is ignored: a newer version wrote it, and it grants nothing.
+    """Part of a status. An unknown field is ignored: a newer version wrote it, to grant nothing.
 
     So a rolled-back version still reads the resource.
     """

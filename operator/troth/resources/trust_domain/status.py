@@ -10,7 +10,6 @@ from troth.resources.rotation.blockers import Blockers
 from troth.resources.schema.model import Observed
 from troth.resources.schema.scalars import Time
 
-
 SPEC_LIMIT = 64 * 1024
 """Maximum characters of the spec that a status keeps."""
 
