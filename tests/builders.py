@@ -161,6 +161,14 @@ def port(described: str | tuple[str, int] | tuple[str, int, str]) -> Manifest:
             return {"name": name, "port": number, "protocol": protocol}
 
 
+def dns_suffix(suffix: str = "shop.example", **labels: str) -> Manifest:
+    """Return a DNS suffix that belongs to the namespaces with these labels, or to all."""
+    name = "kubernetes.io/metadata.name"
+    anywhere = {"matchExpressions": [{"key": name, "operator": "Exists"}]}
+    selector = {"matchLabels": labels} if labels else anywhere
+    return {"suffix": suffix, "namespaceSelector": selector}
+
+
 def accept(name: str, *ports: str, namespace: str | None = None, **more: Any) -> Manifest:
     return {"from": reference(name, namespace), "ports": list(ports or ("https",))} | more
 

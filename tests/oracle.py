@@ -206,12 +206,15 @@ class Declared:
         return not asks or all("tokens" in self.domains[domain] for domain in domains)
 
     def audience_is_its_own(self, callee: Place, domain: str) -> bool:
-        """Return whether no other callee within reach of the same tokens has the same audience."""
+        """Return whether no callee within reach of the same tokens has the audience before it.
+
+        The generated identities have no creationTimestamp, so their names decide.
+        """
         audience = self._audience(callee)
         return audience is None or not any(
             claim == domain or self._name_each_other(claim, domain)
             for other in self.identities
-            if other != callee and self._audience(other) == audience
+            if other < callee and self._audience(other) == audience
             for claim in self.claims(other[0])
         )
 

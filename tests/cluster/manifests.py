@@ -89,6 +89,11 @@ networks = object_of(
         "probes": object_of({}, cidrs=several(cidrs, least=1)),
     }
 )
+suffixes = st.lists(
+    object_of({}, suffix=dns_names, namespaceSelector=selectors),
+    max_size=3,
+    unique_by=lambda item: str(item["suffix"]),
+)
 federated = st.lists(
     object_of({}, name=subdomains), max_size=3, unique_by=lambda item: str(item["name"])
 )
@@ -117,9 +122,7 @@ def trust_domains(draw: st.DrawFn) -> Manifest:
     spec = draw(
         object_of(
             {
-                "certificates": object_of(
-                    {"lifetime": durations, "dnsSuffixes": several(dns_names)}
-                ),
+                "certificates": object_of({"lifetime": durations, "dnsNames": suffixes}),
                 "bundle": object_of({"configMapName": subdomains}),
                 "tokens": tokens,
                 "consent": st.sampled_from(["Mutual", "Callee"]),

@@ -95,7 +95,7 @@ HOST = {"host": "api.example.com", "cidrs": ["203.0.113.0/24"], "ports": [443]}
         # duplicates
         (DOMAIN, "spec.allowEnvironments", ["staging", "staging"]),
         (DOMAIN, "spec.federatesWith", ONCE),
-        (DOMAIN, "spec.certificates.dnsSuffixes", ["a.example", "a.example"]),
+        (DOMAIN, "spec.certificates.dnsNames", [builders.dns_suffix(), builders.dns_suffix()]),
         (DOMAIN, "spec.network.probes.cidrs", ["10.0.0.0/8", "10.0.0.0/8"]),
         (IDENTITY, "spec.workload.ports", [{"name": "a", "port": 1}, {"name": "a", "port": 2}]),
         (IDENTITY, "spec.exceptions.metrics", ["https", "https"]),

@@ -297,7 +297,7 @@ def test_unreadable_resource_is_reported_and_suspends_its_neighbours() -> None:
 
 def test_unreadable_domain_is_reported_and_nothing_is_written_for_it() -> None:
     cluster = shop(identity()).settle()
-    cluster.put(domain(unheardOf=1))
+    cluster.put({**domain(unheardOf=1), "status": {}})  # no earlier spec is known
     told = conditions(cluster, domain_key("production"))
     assert told["Ready"]["reason"] == "InvalidSpec"
     assert cluster.plan(domain_key("production")).steps == ()

@@ -98,12 +98,19 @@ def pods(app: str) -> Manifest:
     return {"matchLabels": {"app": app}, "matchExpressions": expressions()}
 
 
+SUFFIX = {
+    "suffix": "shop.example",
+    "namespaceSelector": {
+        "matchLabels": {"domain": "production"},
+        "matchExpressions": expressions("stage", "live", "late"),
+    },
+}
 PRODUCTION = builders.domain(
     namespaceSelector={
         "matchLabels": {"domain": "production"},
         "matchExpressions": expressions("stage", "live", "late"),
     },
-    certificates={"lifetime": "20h", "dnsSuffixes": ["shop.example"]},
+    certificates={"lifetime": "20h", "dnsNames": [SUFFIX]},
     bundle={"configMapName": "roots", "propagation": "2m"},
     tokens={"issuer": "https://tokens.shop.example", "keyLifetime": "100h"},
     allowEnvironments=["abroad"],
@@ -403,7 +410,9 @@ CHANGES: dict[str, Change] = {
     "TrustDomain.authority.secretRef.name": Change("key", "other", lives=ROTATION),
     "TrustDomain.certificates": Change("status"),
     "TrustDomain.certificates.lifetime": Change("certificate", "5h", lives=A_RENEWAL),
-    "TrustDomain.certificates.dnsSuffixes": Change("status", ["other.example"]),
+    "TrustDomain.certificates.dnsNames": Change("status"),
+    "TrustDomain.certificates.dnsNames.[].suffix": Change("status", "other.example"),
+    **_under("TrustDomain.certificates.dnsNames.[].namespaceSelector", _selector("status")),
     "TrustDomain.bundle": Change("bundle"),
     "TrustDomain.bundle.configMapName": Change("bundle", "trusted"),
     "TrustDomain.bundle.propagation": Change("pace", "4m", rotated="production"),

@@ -61,7 +61,7 @@ LEGACY = identity(
 PRODUCTION = domain(
     allowEnvironments=["staging"],
     federatesWith=[{"name": "abroad"}],
-    certificates={"lifetime": "24h", "dnsSuffixes": ["shop.example"]},
+    certificates={"lifetime": "24h", "dnsNames": [builders.dns_suffix()]},
     tokens={"issuer": "https://tokens.shop.example:8443/production", "keyLifetime": "240h"},
     network={
         "dns": {"namespace": "kube-system", "podSelector": {"matchLabels": {"k8s-app": "dns"}}},

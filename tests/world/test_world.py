@@ -303,11 +303,16 @@ def test_namespace_that_changes_its_domain_affects_both_domains() -> None:
 
 
 def test_domain_that_becomes_readable_affects_everything() -> None:
-    cluster = shop(identity(), builders.domain("other", unknownField=1))
-    assert cluster.condition(key_of(), "Ready")["reason"] == "TrustDomainInvalid"
+    cluster = shop(
+        builders.namespace("lab", domain="other"),
+        identity("lab", "lab"),
+        builders.domain("other", unknownField=1),
+    )
+    lab = key_of("lab", "lab")
+    assert cluster.condition(lab, "Ready")["reason"] == "TrustDomainInvalid"
     named = cluster.put(builders.domain("other"))
-    assert {key_of(), domain_key("production")} <= named
-    assert cluster.condition(key_of(), "Ready")["reason"] != "TrustDomainInvalid"
+    assert {lab, domain_key("production")} <= named
+    assert cluster.condition(lab, "Ready")["reason"] != "TrustDomainInvalid"
 
 
 def test_owned_object_with_labels_of_another_owner_affects_both() -> None:

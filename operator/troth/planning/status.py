@@ -128,7 +128,10 @@ def readable_conditions(status: Mapping[str, Any]) -> tuple[Condition, ...]:
 
 
 def unreadable_plan(key: Key, found: Unreadable, now: datetime) -> Plan:
-    """Return the plan of a resource whose spec is invalid: a status with the error, no steps."""
+    """Return the plan of a resource whose spec is invalid: a status with the error, no steps.
+
+    The rest of the status stays, because Troth relies on it once the spec can be read again.
+    """
     manifest = found.manifest
     before = manifest.get("status") or {}
     previous = readable_conditions(before)
@@ -139,6 +142,7 @@ def unreadable_plan(key: Key, found: Unreadable, now: datetime) -> Plan:
         true(STALLED, "InvalidSpec", found.because),
     )
     status = {
+        **before,
         "observedGeneration": generation,
         "conditions": [
             placed(verdict, previous, generation, now).manifest() for verdict in verdicts

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from troth.resources.schema.lists import keyed_by
-from troth.resources.schema.model import Model
+from troth.resources.schema.model import Model, Observed
 from troth.resources.schema.scalars import Time
 
 
@@ -19,7 +19,7 @@ class Truth(StrEnum):
     UNKNOWN = "Unknown"
 
 
-class Condition(Model):
+class Condition(Observed):
     """Observation of a resource's state, as in the Kubernetes API conventions."""
 
     type: Annotated[str, StringConstraints(max_length=316)]

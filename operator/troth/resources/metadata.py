@@ -27,6 +27,7 @@ class ObjectMeta(BaseModel):
     resource_version: str = ""
     annotations: dict[str, str] = Field(default_factory=dict)
     finalizers: tuple[str, ...] = ()
+    creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
 
 

@@ -42,7 +42,7 @@ def _federating(registry: Registry, domain: TrustDomain) -> list[TrustDomain]:
 def around_namespaces(registry: Registry, namespaces: set[str]) -> Keys:
     """Return the identities in namespaces, and their peers."""
     inside = {ref for namespace in namespaces for ref in registry.claimants_in(namespace)}
-    inside |= {other for ref in inside for other in registry.same_audience(registry.claimants[ref])}
+    inside |= {other for ref in inside for other in registry.claims.rivals(ref)}
     outside = {peer for ref in inside for peer in registry.neighbours(ref)}
     for namespace in namespaces:
         outside |= registry.webhooks.gateways_for(namespace) & registry.identities.keys()
@@ -51,11 +51,17 @@ def around_namespaces(registry: Registry, namespaces: set[str]) -> Keys:
 
 def around_identity(registry: Registry, identity: ServiceIdentity) -> Keys:
     """Return the peers of an identity, and those with which it collides, with their peers."""
-    colliding = registry.colliding(identity) | registry.same_audience(identity)
+    colliding = registry.colliding(identity)
     affected = set(colliding) | registry.neighbours(identity.ref)
     for other in colliding:
         affected |= registry.neighbours(other)
     return {identity_key(ref) for ref in affected}
+
+
+def around_claims(registry: Registry, rivals: frozenset[Ref]) -> Keys:
+    """Return the identities whose claims may stand or fall, and their peers."""
+    affected = {peer for ref in rivals for peer in registry.neighbours(ref)}
+    return {identity_key(ref) for ref in rivals | affected}
 
 
 def differs_only_in_peers(before: ServiceIdentitySpec, after: ServiceIdentitySpec) -> bool:

@@ -16,6 +16,7 @@ from troth.world.change import Change
 from troth.world.facts.objects import UNREADABLE, Manifest, Unreadable
 from troth.world.index.workloads import BUDGET, KINDS
 from troth.world.keys import Key
+from troth.world.observation.resources import accepted_claims
 from troth.world.state import WorldState
 
 _METADATA = (
@@ -58,7 +59,10 @@ def withdraw(world: WorldState, change: Change) -> None:
         case "TrustDomain":
             registry.drop_domain(ref.name) if gone else registry.refuse_domain(ref.name, because)
         case "ServiceIdentity":
-            registry.drop_identity(ref) if gone else registry.refuse_identity(ref, because)
+            if instead is None:
+                registry.drop_identity(ref)
+            else:
+                registry.refuse_identity(ref, because, accepted_claims(instead))
         case "WebhookEndpoint":
             registry.drop_webhook(ref) if gone else registry.refuse_webhook(ref, because)
         case "MessageBroker":

@@ -69,7 +69,7 @@ async def create(play: Play) -> None:
 async def _declare_domain(play: Play, **more: Any) -> None:
     await play.stage.domain(
         bundle={"propagation": f"{play.operator.propagation.seconds}s"},
-        certificates={"dnsSuffixes": ["shop.example"]},
+        certificates={"dnsNames": [builders.dns_suffix()]},
         **more,
     )
 

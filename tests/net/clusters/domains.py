@@ -1,5 +1,6 @@
 """Random trust domains and namespaces."""
 
+from tests import builders
 from tests.net.clusters.universe import (
     CIDRS,
     DOMAINS,
@@ -63,7 +64,7 @@ class Domains(Universe):
         lifetimes: tuple[Manifest, ...] = (
             {"lifetime": "50m"},
             {"lifetime": "6m"},
-            {"dnsSuffixes": ["shop.example"]},
+            {"dnsNames": [builders.dns_suffix()]},
         )
         if draw.chance(0.2):
             spec["authority"] = {"secretRef": {"name": draw.pick(("ca", f"{name}-ca"))}}

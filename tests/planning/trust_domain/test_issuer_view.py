@@ -120,7 +120,7 @@ def test_audience_claimed_by_two_callees_gets_no_tokens() -> None:
         checkout(),
     )
     assert held(cluster) == {}
-    cluster.put(identity("ledger", authentication={"token": {"audience": "its own"}}))
+    cluster.put(identity("ledger", authentication={"token": {"audience": "its-own"}}))
     assert list(held(cluster)) == ["both"]
 
 
@@ -313,7 +313,7 @@ def broken(manifest: Manifest) -> Manifest:
 
 UNSETTLED = pytest.mark.parametrize(
     "conflict",
-    [usurper(), rival(), broken(domain("elsewhere")), broken(payments()), broken(checkout())],
+    [usurper(), rival(), broken(usurper()), broken(payments()), broken(checkout())],
     ids=["two domains", "shared account", "unreadable domain", "unreadable callee", "and caller"],
 )
 

@@ -185,25 +185,38 @@ def test_between_two_domains_both_must_issue_tokens(
 @pytest.mark.parametrize(
     ("where", "shared"), [("shop", True), ("finance", True), ("abroad", False)]
 )
-def test_shared_audience_is_refused(where: str, shared: bool) -> None:
+def test_older_claim_to_an_audience_stands_and_the_newer_is_refused(
+    where: str, shared: bool
+) -> None:
     """A team could else have tokens made for another's service. Who is not federated cannot."""
     both = {"token": {"audience": "https://payments.example"}}
-    asking = identity(
-        "payments", ports=["https"], accepts=[accept("checkout")], authentication=both
+    victim = created(
+        identity("payments", ports=["https"], accepts=[accept("checkout")], authentication=both), 1
+    )
+    squatter = created(
+        identity(
+            "a-squatter",
+            where,
+            ports=["https"],
+            accepts=[accept("checkout", namespace="shop")],
+            authentication=both,
+        ),
+        2,
     )
     claiming = registry(
         SHOP,
         namespace("finance", domain="production"),
         namespace("abroad", domain="abroad"),
-        domain(**TOKENS),
+        domain(federatesWith=[], **TOKENS),
         domain("abroad", **TOKENS),
-        asking,
-        CHECKOUT,
-        identity("other", where, authentication=both),
+        victim,
+        squatter,
+        identity("checkout", calls=[call("payments"), call("a-squatter", namespace=where)]),
     )
-    (edge,) = all_edges(claiming, NOW)
-    assert edge.reason == ("AudienceShared" if shared else "")
-    assert (f"{where}/other" in edge.message) is shared
+    found = {edge.callee.name: edge for edge in all_edges(claiming, NOW)}
+    assert found["payments"].state is EdgeState.LIVE
+    assert (found["a-squatter"].reason == "Conflict") is shared
+    assert "payments" not in found["a-squatter"].message
 
 
 def test_gateway_only_workload_cannot_call_even_with_consent_callee() -> None:
@@ -211,6 +224,12 @@ def test_gateway_only_workload_cannot_call_even_with_consent_callee() -> None:
     caller = identity("checkout", authentication=trust)
     found = verdict(registry(SHOP, domain(consent="Callee"), PAYMENTS, caller))
     assert found == (EdgeState.REFUSED, "CallerHasNoCertificate")
+
+
+def created(manifest: Manifest, day: int) -> Manifest:
+    """Return the manifest as created on a day."""
+    metadata = {**manifest["metadata"], "creationTimestamp": f"2027-01-{day:02}T00:00:00Z"}
+    return {**manifest, "metadata": metadata}
 
 
 def abroad(here: Manifest, there: Manifest) -> tuple[EdgeState, str]:
@@ -301,7 +320,7 @@ def test_unreadable_identity_suspends_its_edges() -> None:
     both.refuse_identity(Ref("shop", "checkout"), "spec.unknownField: unknown field")
     assert verdict(both) == (EdgeState.SUSPENDED, "PeerInvalid")
     both = declared(PAYMENTS, CHECKOUT)
-    both.refuse_domain("other", "spec.unknownField: unknown field")
+    both.refuse_domain("production", "spec.unknownField: unknown field")
     assert verdict(both) == (EdgeState.SUSPENDED, "TrustDomainInvalid")
 
 

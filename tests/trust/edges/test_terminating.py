@@ -74,7 +74,7 @@ def test_terminating_identity_still_claims_its_audience() -> None:
     old = terminating(identity("old", ports=["https"], authentication=token))
     callee = {**CALLEE, "spec": {**CALLEE["spec"], "authentication": token}}
     edge = only_edge(declared(old, callee, CALLER, tokens={}), CHECKOUT)
-    assert (edge.state, edge.reason) == (EdgeState.REFUSED, "AudienceShared")
+    assert (edge.state, edge.reason) == (EdgeState.REFUSED, "Conflict")
 
 
 def test_deleted_identity_is_no_longer_terminating() -> None:

@@ -13,6 +13,7 @@ from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.certificates.leaf import LeafCandidate, why_issue
+from troth.planning.identity.claims import dns_name_fault
 from troth.planning.identity.document import (
     Peers,
     current_document,
@@ -45,7 +46,6 @@ AWAITING = frozenset({"AuthorityNotReady"})
 """Reasons for which an existing leaf stays in place and its condition is Unknown."""
 
 UNSIGNED = AWAITING | {
-    "DNSNameNotAllowed",
     "SharedIdentity",
     "NamespaceOverlap",
     "TrustDomainTerminating",
@@ -66,7 +66,10 @@ def plan_certificate(view: View, world: World) -> Layer:
     if view.certificate is None:
         verdict = verdicts.true(type_, "NotRequired", "a gatewayOnly workload needs no certificate")
         return Layer(verdict, tuple(removal("Secret", view.secret, view.identity)))
-    obstacle = _why_not_issue(view, view.certificate)
+    obstacle = _why_not_issue(view)
+    names = dns_name_fault(view, world) if obstacle is None else None
+    if names is not None:
+        return _document_alone(view, world, verdicts.false(type_, names.reason, names.message))
     if obstacle is not None:
         reason, message = obstacle.reason, obstacle.message
         make_verdict = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
@@ -215,7 +218,7 @@ def _dated(manifest: Manifest, replaced_at: str) -> Manifest:
     return {**manifest, "metadata": metadata}
 
 
-def _why_not_issue(view: View, declared: Certificate) -> Fault | None:
+def _why_not_issue(view: View) -> Fault | None:
     """Return why nothing may be issued now, None if it may. An issued leaf then stays as it is."""
     if view.domain is None:
         return Fault(view.governance.reason, view.governance.message)
@@ -235,24 +238,6 @@ def _why_not_issue(view: View, declared: Certificate) -> Fault | None:
             f"the authority of TrustDomain {name} is not yet valid or has expired; see its status"
         )
         return Fault("AuthorityNotReady", message)
-    return _name_fault(declared, view.domain, known.authority)
-
-
-def _name_fault(declared: Certificate, domain: TrustDomain, authority: Authority) -> Fault | None:
-    """Return the fault of the first DNS name that the domain or its authority does not allow."""
-    suffixes = domain.spec.certificates.dns_suffixes
-    for name in declared.dns_names:
-        if not any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes):
-            message = (
-                f"TrustDomain {domain.metadata.name} does not allow the DNS name {name}; add a "
-                "suffix of it to certificates.dnsSuffixes there, or remove the name"
-            )
-            return Fault("DNSNameNotAllowed", message)
-        if not all(each.allow_dns_name(name) for each in authority.name_constraints):
-            message = (
-                f"the authority's name constraints forbid the DNS name {name}; remove the name"
-            )
-            return Fault("DNSNameNotAllowed", message)
     return None
 
 

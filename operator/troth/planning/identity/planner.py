@@ -11,6 +11,7 @@ from troth.planning.brokers.credentials import ON_ITS_WAY as COMING
 from troth.planning.brokers.credentials import BrokerLayer
 from troth.planning.certificates.leaf import leaf_due
 from troth.planning.faults import Isolation
+from troth.planning.identity.claims import accepted_claims, audience_fault
 from troth.planning.identity.edge_status import edge_statuses, peers_agree
 from troth.planning.identity.layers import (
     UNKNOWN,
@@ -54,7 +55,6 @@ from troth.resources.metadata import is_terminating
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.narrowing import Narrowing
-from troth.trust.edges.audiences import audience_fault, shared_audience
 from troth.trust.edges.evaluation import gateway_trust_fault
 from troth.world.facts.objects import Fault, KnownAuthority, Manifest
 from troth.world.keys import Key
@@ -121,7 +121,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     at_brokers = identity.status.brokers if isolation.errors else brokers.statuses
     conditions = (*summary, *judged, *agreed, *rolled_out)
     status = isolation.run(
-        lambda: _status(view, conditions, certificate.leaf, at_brokers),
+        lambda: _status(view, world, conditions, certificate.leaf, at_brokers),
         lambda error: faults.not_ready(
             before, before, generation, faults.verdict(verdicts.READY, error), now
         ),
@@ -291,9 +291,8 @@ def _tokens_verdict(view: View, world: World) -> Iterator[Verdict]:
             "tokens: {} to it"
         )
         yield verdicts.false(type_, "TokensNotEnabled", message)
-    elif other := shared_audience(view.identity, domain, world.registry):
-        message = audience_fault(view.identity, other)
-        yield verdicts.false(type_, "AudienceShared", message)
+    elif fault := audience_fault(view.identity, domain, world.registry):
+        yield verdicts.false(type_, fault.reason, fault.message)
     else:
         message = f"tokens of TrustDomain {domain.metadata.name} are accepted"
         yield verdicts.true(type_, "Accepted", message)
@@ -301,6 +300,7 @@ def _tokens_verdict(view: View, world: World) -> Iterator[Verdict]:
 
 def _status(
     view: View,
+    world: World,
     judged: Iterable[Verdict],
     leaf: Leaf | None,
     brokers: tuple[BrokerCredentialStatus, ...],
@@ -318,6 +318,7 @@ def _status(
         certificate=leaf and _certificate_status(view, leaf),
         edges=edge_statuses(identity, view.edges),
         brokers=brokers,
+        claims=accepted_claims(view, world),
     ).manifest()
     status["conditions"] = verdicts.conditions(
         identity, identity.status.conditions, judged, view.moment.now

@@ -27,7 +27,7 @@ def unsettled_policy(
     If the pod selector has changed, the policy selects only the pods that match the old and the new
     selector. A second policy denies everything to the pods that only the new selector matches.
     """
-    if view.policy is None and world.registry.invalid_domains:
+    if view.policy is None and view.governance.unread:
         return deny_all(view.identity), ()  # an unreadable trust domain may claim the namespace too
     if view.policy is None:
         return begin_closed(situation, exceptions=_has_its_own_pods(view, world)), ()

@@ -1,6 +1,7 @@
 """Plan of a `TrustDomain`: its authority, bundles, issuer and status."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -52,13 +53,30 @@ def plan_trust_domain(key: Key, world: World, moment: Moment) -> Plan:
     """Return the plan of a trust domain.
 
     The plan of a deleted domain removes its bundles and its issuer's Secrets. The authority's
-    Secret stays, because a deleted key cannot be recovered.
+    Secret stays, because a deleted key cannot be recovered. An unreadable domain is reported, and
+    its last readable spec stays in force.
     """
     now = moment.now
-    unreadable = world.unreadable.get(key)
+    domain, unreadable = world.registry.domains.get(key.ref.name), world.unreadable.get(key)
     if unreadable is not None:
-        return verdicts.unreadable_plan(key, unreadable, now)
-    domain = world.registry.domains.get(key.ref.name)
+        reported = verdicts.unreadable_plan(key, unreadable, now)
+        if domain is None:
+            return reported
+        followed = _plan_readable(key, domain, world, moment)
+        return replace(_keeping(reported, followed), steps=followed.steps, due=followed.due)
+    return _plan_readable(key, domain, world, moment)
+
+
+def _keeping(reported: Plan, followed: Plan) -> Plan:
+    """Return the plan that reports an unreadable spec, with what the followed plan observes."""
+    kept = ("observedGeneration", "conditions", "readableSpec")
+    observed = {name: each for name, each in (followed.status or {}).items() if name not in kept}
+    return replace(reported, status={**(reported.status or {}), **observed})
+
+
+def _plan_readable(key: Key, domain: TrustDomain | None, world: World, moment: Moment) -> Plan:
+    """Return the plan of a domain's spec, or of its last readable one; None if it is deleted."""
+    now = moment.now
     if domain is None or is_terminating(domain):
         bundled = _removals(world.bundles_of(key.ref.name))
         gone = Plan(key, "", steps=(*bundled, *removals(key.ref.name, world)))
@@ -195,6 +213,7 @@ def _status(
         authorities = domain.status.authorities
     status = TrustDomainStatus(
         observed_generation=domain.metadata.generation,
+        readable_spec=domain.readable_spec,
         authorities=authorities,
         rotation=RotationStatus(phase=rotation.phase, blockers=fitting(rotation.blockers)),
         token_keys=tokens.keys,

@@ -35,7 +35,8 @@ class Certificate(Model):
 
     dns_names: Annotated[tuple[DNSName, ...], Field(max_length=16), SET] = ()
     """DNS names in addition to those of the workload's Services. Each must be under a suffix that
-    the TrustDomain allows."""
+    the TrustDomain gives to this namespace. A name belongs to the identity that claimed it
+    first."""
     key_algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA_P256
     """Algorithm of the leaf's key. Default ECDSA-P256."""
     lifetime: Annotated[Duration, duration_between("5m", "2160h")] | None = None
@@ -55,7 +56,8 @@ class Token(Model):
     """Mutual TLS and, with each request, a signed token with the scopes of the caller."""
 
     audience: Audience | None = None
-    """Required aud claim of tokens. Defaults to the workload's SPIFFE ID."""
+    """Required aud claim of tokens. Defaults to the workload's SPIFFE ID. An audience belongs to
+    the identity that claimed it first."""
     lifetime: Annotated[Duration, duration_between("10s", "15m")] = timedelta(minutes=5)
     """Token lifetime. Default 5m. A revoked scope stays usable for at most this long."""
     proof_of_possession: ProofOfPossession = ProofOfPossession.REQUIRED

@@ -8,13 +8,13 @@ from pydantic import Field, StringConstraints
 from troth.resources.conditions import Conditions
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.schema.lists import ATOMIC
-from troth.resources.schema.model import Model
+from troth.resources.schema.model import Observed
 from troth.resources.schema.scalars import Time
 
 MOST_BROKERS = 64
 
 
-class CertificateStatus(Model):
+class CertificateStatus(Observed):
     """Certificate in the Secret."""
 
     fingerprint: Annotated[str, StringConstraints(max_length=64)]
@@ -47,7 +47,7 @@ class EdgeState(StrEnum):
     SUSPENDED = "Suspended"
 
 
-class EdgeStatus(Model):
+class EdgeStatus(Observed):
     """Declared edge with a peer."""
 
     peer: Annotated[str, StringConstraints(max_length=320)]
@@ -66,7 +66,7 @@ class EdgeStatus(Model):
     """Change that is needed for the edge to become live."""
 
 
-class BrokerCredentialStatus(Model):
+class BrokerCredentialStatus(Observed):
     """Credential at one broker."""
 
     broker: Annotated[str, StringConstraints(max_length=320)]
@@ -83,7 +83,26 @@ class BrokerCredentialStatus(Model):
     Retiring: the old one is being revoked."""
 
 
-class ServiceIdentityStatus(Model):
+class ClaimKind(StrEnum):
+    """Kind of a name that only one identity may have."""
+
+    AUDIENCE = "Audience"
+    DNS_NAME = "DNSName"
+
+
+class ClaimStatus(Observed):
+    """Name that belongs to the identity."""
+
+    kind: ClaimKind
+    """Kind of the name. Audience: the audience of its tokens. DNSName: a DNS name that its
+    certificate lists in addition to those of its Services."""
+    name: Annotated[str, StringConstraints(max_length=255)]
+    """The audience or the DNS name."""
+    since: Time
+    """Time at which Troth first accepted the claim. The oldest claim stands."""
+
+
+class ServiceIdentityStatus(Observed):
     """Observed state of an identity."""
 
     observed_generation: int | None = None
@@ -100,6 +119,18 @@ class ServiceIdentityStatus(Model):
     ] = ()
     """Credentials at the brokers where the identity may publish or consume. At most the first
     64."""
+    claims: Annotated[
+        tuple[ClaimStatus, ...],
+        Field(
+            max_length=17,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["kind", "name"],
+            },
+        ),
+    ] = ()
+    """Names that belong to the identity. An identity that declares one of them later has a
+    conflict."""
     conditions: Conditions = ()
     """Conditions of the identity: Ready, CertificateIssued, NetworkEnforced, PeersAgree,
     Reconciling and Stalled. RolledOut if onRotation is declared, TokensAccepted if tokens are,

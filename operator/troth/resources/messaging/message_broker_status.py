@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from troth.resources.conditions import Conditions
-from troth.resources.schema.model import Model
+from troth.resources.schema.model import Observed
 
 
-class MessageBrokerStatus(Model):
+class MessageBrokerStatus(Observed):
     """Observed state of a broker."""
 
     observed_generation: int | None = None

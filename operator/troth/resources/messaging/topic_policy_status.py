@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 
 from troth.resources.conditions import Conditions
 from troth.resources.schema.lists import ATOMIC
-from troth.resources.schema.model import Model
+from troth.resources.schema.model import Observed
 
 
 class Action(StrEnum):
@@ -28,7 +28,7 @@ class GrantState(StrEnum):
     SUSPENDED = "Suspended"
 
 
-class GrantStatus(Model):
+class GrantStatus(Observed):
     """Grant of one action on one topic to one identity."""
 
     identity: Annotated[str, StringConstraints(max_length=320)]
@@ -50,7 +50,7 @@ class GrantStatus(Model):
     """Change that is needed for the grant to become live."""
 
 
-class TopicPolicyStatus(Model):
+class TopicPolicyStatus(Observed):
     """Observed state of a policy."""
 
     observed_generation: int | None = None

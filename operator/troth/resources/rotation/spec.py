@@ -12,7 +12,7 @@ from troth.resources.references import Ref
 from troth.resources.rotation.blockers import Blockers
 from troth.resources.rotation.windows import CronExpression, TimeZone
 from troth.resources.schema.lists import ATOMIC
-from troth.resources.schema.model import Model
+from troth.resources.schema.model import Model, Observed
 from troth.resources.schema.rules import Immutable, Rule
 from troth.resources.schema.scalars import Duration, Moment, Name, Time, duration_between
 
@@ -114,7 +114,7 @@ class CredentialPhase(StrEnum):
     RETIRING = "Retiring"
 
 
-class CredentialRotationStatus(Model):
+class CredentialRotationStatus(Observed):
     """Observed state of a rotation."""
 
     observed_generation: int | None = None

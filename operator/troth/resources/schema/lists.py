@@ -61,5 +61,7 @@ SET = Distinct()
 """Marks a list of unique items."""
 BY_NAME = Distinct(("name",))
 """Marks a list whose items have unique names."""
+BY_SUFFIX = Distinct(("suffix",))
+"""Marks a list whose items have unique suffixes."""
 BY_KIND_AND_NAME = Distinct(("kind", "name"))
 """Marks a list whose items have a unique kind and name."""

@@ -77,6 +77,15 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+class Observed(Model):
+    """Part of a status. An unknown field is ignored: a newer version wrote it, to grant nothing.
+
+    So a rolled-back version still reads the resource.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+
 @cache
 def _names(model: type[Model]) -> frozenset[str]:
     """Return the names of a model's fields, in Python and in a manifest."""

@@ -10,7 +10,7 @@ from pydantic import Field
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.metadata import NAME_RULE, Resource
 from troth.resources.references import LocalReference
-from troth.resources.schema.lists import BY_NAME, SET
+from troth.resources.schema.lists import BY_NAME, BY_SUFFIX, SET
 from troth.resources.schema.model import Model, exactly_one
 from troth.resources.schema.rules import Immutable, Rule
 from troth.resources.schema.scalars import (
@@ -28,7 +28,7 @@ from troth.resources.schema.scalars import (
     is_duration,
 )
 from troth.resources.selectors import LabelSelector
-from troth.resources.trust_domain.status import TrustDomainStatus
+from troth.resources.trust_domain.status import SPEC_LIMIT, TrustDomainStatus
 
 _SERVICE_NAME = "[a-z]([-a-z0-9]{0,54}[a-z0-9])?"
 """Pattern of a name that is still a valid Service name with `-issuer` added."""
@@ -65,14 +65,26 @@ class Authority(Model):
     chain), tls.key, and ca.crt (the root) if the chain does not end in the root."""
 
 
+class DNSSuffix(Model):
+    """DNS suffix that belongs to namespaces."""
+
+    suffix: DNSName
+    """Suffix, such as pay.shop.example. It covers itself and every name under it, except those that
+    a longer suffix of the list covers."""
+    namespace_selector: LabelSelector
+    """Namespaces whose identities may request names under the suffix. The label
+    kubernetes.io/metadata.name selects a namespace by its name."""
+
+
 class Certificates(Model):
     """Settings for every leaf of the domain."""
 
     lifetime: Annotated[Duration, duration_between("5m", "2160h")] = timedelta(hours=24)
     """Default and maximum lifetime of a leaf. Default 24h. A leaf never outlives its authority."""
-    dns_suffixes: Annotated[tuple[DNSName, ...], Field(max_length=32), SET] = ()
-    """DNS suffixes under which identities may request further DNS names, such as shop.example. The
-    names of a workload's Services need no permission."""
+    dns_names: Annotated[tuple[DNSSuffix, ...], Field(max_length=32), BY_SUFFIX] = ()
+    """DNS suffixes, and the namespaces to which each belongs. Identities of other namespaces cannot
+    request names under it. The names of a workload's own Services need no permission, and nobody
+    can request those of another namespace's Services."""
 
 
 class Bundle(Model):
@@ -220,3 +232,12 @@ class TrustDomain(Resource):
     kind: Literal["TrustDomain"] = "TrustDomain"
     spec: TrustDomainSpec
     status: TrustDomainStatus = TrustDomainStatus()
+
+    @property
+    def readable_spec(self) -> str | None:
+        """The spec for the status, as JSON; None if it is too long.
+
+        It has no defaults, so an older version reads it even if it does not know all fields.
+        """
+        text = self.spec.model_dump_json(by_alias=True, exclude_defaults=True)
+        return text if len(text) <= SPEC_LIMIT else None

@@ -8,8 +8,11 @@ from pydantic import Field, StringConstraints
 from troth.resources.conditions import Conditions
 from troth.resources.rotation.blockers import Blockers
 from troth.resources.schema.lists import keyed_by
-from troth.resources.schema.model import Model
+from troth.resources.schema.model import Observed
 from troth.resources.schema.scalars import Time
+
+SPEC_LIMIT = 64 * 1024
+"""Maximum characters of the spec that a status keeps."""
 
 
 class AuthorityState(StrEnum):
@@ -31,7 +34,7 @@ class RotationPhase(StrEnum):
     RETIRING = "Retiring"
 
 
-class RotationStatus(Model):
+class RotationStatus(Observed):
     """Phase of a rotation, and what it waits for."""
 
     phase: RotationPhase = RotationPhase.IDLE
@@ -51,7 +54,7 @@ class TokenRotationStatus(RotationStatus):
     the bundles. There is no phase Reissuing, because tokens expire by themselves."""
 
 
-class AuthorityStatus(Model):
+class AuthorityStatus(Observed):
     """Root or intermediate of the domain."""
 
     fingerprint: Annotated[str, StringConstraints(max_length=64)]
@@ -63,7 +66,7 @@ class AuthorityStatus(Model):
     """Time at which the certificate expires."""
 
 
-class TokenKeyStatus(Model):
+class TokenKeyStatus(Observed):
     """Key that signs tokens."""
 
     fingerprint: Annotated[str, StringConstraints(max_length=64)]
@@ -73,11 +76,14 @@ class TokenKeyStatus(Model):
     published."""
 
 
-class TrustDomainStatus(Model):
+class TrustDomainStatus(Observed):
     """Observed state of a trust domain."""
 
     observed_generation: int | None = None
     """Generation of the spec that Troth last reconciled."""
+    readable_spec: Annotated[str, StringConstraints(max_length=SPEC_LIMIT)] | None = None
+    """Last spec that Troth could read, as JSON without defaults. Troth follows it while the current
+    spec cannot be read. Empty if it is longer than 64 KiB."""
     authorities: Annotated[
         tuple[AuthorityStatus, ...],
         Field(max_length=8, json_schema_extra=keyed_by("fingerprint")),

@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 
 from troth.resources.conditions import Conditions
 from troth.resources.schema.lists import keyed_by
-from troth.resources.schema.model import Model
+from troth.resources.schema.model import Observed
 from troth.resources.schema.scalars import Time
 
 MOST_KEYS = 16
@@ -21,7 +21,7 @@ class KeyState(StrEnum):
     RETIRING = "Retiring"
 
 
-class WebhookKey(Model):
+class WebhookKey(Observed):
     """Key of the sender. The gateway tries all keys."""
 
     id: Annotated[str, StringConstraints(max_length=253)]
@@ -38,7 +38,7 @@ class WebhookKey(Model):
     """Earliest time at which Troth removes a retiring key."""
 
 
-class WebhookEndpointStatus(Model):
+class WebhookEndpointStatus(Observed):
     """Observed state of an endpoint."""
 
     observed_generation: int | None = None

@@ -1,8 +1,9 @@
 """Governance: the trust domain that governs a namespace."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.selectors import matches
 
@@ -12,8 +13,8 @@ class Governance:
     """Trust domain that governs a namespace, or the reason why none does.
 
     `settled` is False while this cannot be determined until a person corrects something. Meanwhile
-    nothing opens and nothing that is open closes. `claims` are all domains that select the
-    namespace.
+    nothing opens and nothing that is open closes. `claims` are all readable domains that select the
+    namespace. `unread` is whether an unreadable one keeps the governance from being settled.
     """
 
     domain: TrustDomain | None
@@ -21,18 +22,20 @@ class Governance:
     message: str
     settled: bool = True
     claims: tuple[TrustDomain, ...] = ()
+    unread: bool = False
 
 
 def govern(
     namespace: str,
     labels: Mapping[str, str] | None,
     domains: Mapping[str, TrustDomain],
-    invalid: Collection[str],
+    unread: Mapping[str, LabelSelector | None],
 ) -> Governance:
     """Return the governance of a namespace with these labels.
 
-    `labels` are None if the namespace does not exist. `invalid` has the names of unreadable
-    TrustDomains.
+    `labels` are None if the namespace does not exist. `unread` has the unreadable TrustDomains of
+    which no earlier spec is known, each with its namespaceSelector, or None if that cannot be read
+    either. Such a domain takes no namespace from the only readable one that selects it.
     """
     if labels is None:
         return Governance(None, "NamespaceMissing", f"namespace {namespace} does not exist")
@@ -41,25 +44,30 @@ def govern(
         for _, domain in sorted(domains.items())
         if matches(domain.spec.namespace_selector, labels)
     )
-    if len(claims) > 1:
-        claimants = _listed(domain.metadata.name for domain in claims)
+    selecting = sorted(
+        name for name, selector in unread.items() if selector and matches(selector, labels)
+    )
+    if len(claims) + bool(claims and selecting) > 1:
+        names = sorted([*(domain.metadata.name for domain in claims), *selecting])
         return Governance(
             None,
             "NamespaceOverlap",
-            f"namespace {namespace} is selected by the TrustDomains {claimants}; change a "
+            f"namespace {namespace} is selected by the TrustDomains {_listed(names)}; change a "
             "namespaceSelector or the namespace's labels so that exactly one selects it",
             settled=False,
             claims=claims,
+            unread=bool(selecting),
         )
-    if invalid:
-        broken = _listed(sorted(invalid))
+    perhaps = [*selecting, *sorted(name for name, selector in unread.items() if selector is None)]
+    if perhaps and not claims:
+        selects = "selects" if selecting else "may select"
         return Governance(
             None,
             "TrustDomainInvalid",
-            f"TrustDomain {broken} cannot be read and may select namespace {namespace}; correct "
-            "it or delete it",
+            f"TrustDomain {_listed(perhaps)} cannot be read and {selects} namespace {namespace}; "
+            "correct it or delete it",
             settled=False,
-            claims=claims,
+            unread=True,
         )
     if not claims:
         return Governance(

@@ -7,8 +7,10 @@ from typing import Self
 
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
+from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.trust.declarations.claims import Claim, Claims, Rank
 from troth.trust.declarations.governance import Governance, govern
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import Ports, accepted, called
@@ -71,10 +73,18 @@ class Registry:
         """Every readable identity, including those that are being deleted."""
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.invalid_domains: dict[str, str] = {}
+        """Trust domains with an unreadable spec, and the reasons. `domains` has those of which an
+        earlier spec is known.
+        """
+        self._unread_domains: dict[str, LabelSelector | None] = {}
         self.invalid_identities: dict[Ref, str] = {}
         self.unconfined_domains: frozenset[str] = frozenset()
         """Trust domains whose root is not confined, by its certificate, to their own identities."""
         self.webhooks = Webhooks()
+        self.claims = Claims()
+        """Audiences and DNS names that identities claim. One that becomes unreadable or is being
+        deleted keeps its claims.
+        """
         self.unapplied: dict[Ref, Narrowing] = {}
         """Narrowings of documents that cannot be written; the edges that they cover are closed."""
         self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
@@ -86,7 +96,6 @@ class Registry:
         self._naming: dict[Ref, set[Ref]] = defaultdict(set)
         self._calling_api: set[Ref] = set()
         self._taking_tokens: set[Ref] = set()
-        self._with_audience: dict[str, set[Ref]] = defaultdict(set)
         self._restarting: dict[tuple[str, Ref], set[Ref]] = defaultdict(set)
         self._governance: dict[str, Governance] = {}
         self._shared: dict[Ref, SharedIdentity | None] = {}
@@ -95,20 +104,36 @@ class Registry:
 
     def put_domain(self, domain: TrustDomain) -> None:
         """Add or replace a trust domain."""
-        self.invalid_domains.pop(domain.metadata.name, None)
+        self._forget_domain(domain.metadata.name)
         self.domains[domain.metadata.name] = domain
-        self._domains_changed()
 
-    def refuse_domain(self, name: str, sentence: str) -> None:
-        """Add a trust domain that exists but is invalid."""
-        self.domains.pop(name, None)
+    def refuse_domain(
+        self,
+        name: str,
+        sentence: str,
+        *,
+        earlier: TrustDomain | None = None,
+        selector: LabelSelector | None = None,
+    ) -> None:
+        """Add a trust domain that exists but is invalid.
+
+        `earlier` is the domain with its last readable spec, which stays in force. Without it,
+        `selector` is the namespaceSelector of the current spec, if that part is readable.
+        """
+        self._forget_domain(name)
         self.invalid_domains[name] = sentence
-        self._domains_changed()
+        if earlier is not None:
+            self.domains[name] = earlier
+        else:
+            self._unread_domains[name] = selector
 
     def drop_domain(self, name: str) -> None:
         """Remove a trust domain."""
-        self.domains.pop(name, None)
-        self.invalid_domains.pop(name, None)
+        self._forget_domain(name)
+
+    def _forget_domain(self, name: str) -> None:
+        for known in (self.domains, self.invalid_domains, self._unread_domains):
+            known.pop(name, None)
         self._domains_changed()
 
     def _domains_changed(self) -> None:
@@ -138,8 +163,7 @@ class Registry:
         self._claiming_in[identity.ref.namespace].add(identity.ref)
         for index in self._workload_indexes(identity):
             index.add(identity.ref)
-        if (audience := _audience(identity)) is not None:
-            self._with_audience[audience].add(identity.ref)
+        self.claims.put_identity(identity)
         if identity.metadata.deletion_timestamp is not None:
             self.terminating_identities[identity.ref] = identity
             self._forget_shared(identity)
@@ -161,16 +185,21 @@ class Registry:
         """Replace an identity of which only status or metadata changed."""
         there = self.identities if identity.ref in self.identities else self.terminating_identities
         there[identity.ref] = identity
+        self.revision += self.claims.put_identity(identity)
 
-    def refuse_identity(self, ref: Ref, sentence: str) -> None:
-        """Add an identity that exists but is invalid."""
+    def refuse_identity(
+        self, ref: Ref, sentence: str, claims: Mapping[Claim, Rank] | None = None
+    ) -> None:
+        """Add an identity that exists but is invalid. It keeps its accepted claims."""
         self.drop_identity(ref)
         self.invalid_identities[ref] = sentence
+        self.claims.put(ref, claims or {})
 
     def drop_identity(self, ref: Ref) -> None:
         """Remove an identity."""
         self.revision += 1
         self.invalid_identities.pop(ref, None)
+        self.claims.put(ref, {})
         before = self.claimants.get(ref)
         if before is None:
             return
@@ -178,8 +207,6 @@ class Registry:
         self._claiming_in[ref.namespace].discard(ref)
         for index in self._workload_indexes(before):
             index.discard(ref)
-        if (audience := _audience(before)) is not None:
-            self._with_audience[audience].discard(ref)
         self.terminating_identities.pop(ref, None)
         if self.identities.pop(ref, None) is not None:
             self._in_namespace[ref.namespace].discard(ref)
@@ -255,13 +282,6 @@ class Registry:
         """Return whether an identity requires tokens from its callers."""
         return ref in self._taking_tokens
 
-    def same_audience(self, identity: ServiceIdentity) -> frozenset[Ref]:
-        """Return the other identities with the same audience, in any domain."""
-        audience = _audience(identity)
-        if audience is None:
-            return frozenset()
-        return frozenset(self._with_audience.get(audience, ())) - {identity.ref}
-
     def restarting(self, kind: str, ref: Ref) -> frozenset[Ref]:
         """Return the identities for which a workload is restarted, which need not exist."""
         return frozenset(self._restarting.get((kind, ref), ()))
@@ -323,7 +343,7 @@ class Registry:
         known = self._governance.get(namespace)
         if known is None:
             known = self._governance[namespace] = govern(
-                namespace, self.namespaces.get(namespace), self.domains, self.invalid_domains
+                namespace, self.namespaces.get(namespace), self.domains, self._unread_domains
             )
         return known
 
@@ -344,8 +364,3 @@ class Registry:
         """Clear cached collisions of an identity's namespace, because a collision is mutual."""
         for ref in (identity.ref, *self.colliding(identity)):
             self._shared.pop(ref, None)
-
-
-def _audience(identity: ServiceIdentity) -> str | None:
-    token = identity.spec.authentication.token
-    return token.audience if token else None

@@ -14,7 +14,6 @@ from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import Consent, TrustDomain
 from troth.trust.declarations.governance import Governance
 from troth.trust.declarations.registry import Registry
-from troth.trust.edges.audiences import audience_fault, shared_audience
 from troth.trust.edges.candidate import Check, EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.edges.deliveries import (
     delivered_by,
@@ -23,6 +22,7 @@ from troth.trust.edges.deliveries import (
     how_to_accept,
 )
 from troth.trust.edges.federation import UNCONFINED, unconfined_message
+from troth.trust.edges.names import audience_holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +86,21 @@ def caller_calls(candidate: EdgeCandidate) -> EdgeObstacle | None:
         return gateway_delivers(candidate)
     if all(domain and domain.spec.consent is Consent.CALLEE for domain in candidate.domains):
         return None
-    if all(
-        _might_go_without(governance, candidate.registry) for governance in candidate.governances
-    ):
+    if all(map(_might_go_without, candidate.governances)):
         unsettled = next(each for each in candidate.governances if not each.settled)
         return EdgeObstacle(EdgeState.SUSPENDED, unsettled.reason, unsettled.message)
     message = f"{candidate.caller} does not call {candidate.callee} on {candidate.port}; add it to "
     return EdgeObstacle(EdgeState.AWAITING_CALLER, "NotCalled", message + "its calls")
 
 
-def _might_go_without(governance: Governance, registry: Registry) -> bool:
+def _might_go_without(governance: Governance) -> bool:
     """Return whether a domain that claims the namespace requires only the callee's consent.
 
     An unreadable domain counts, because it may be one.
     """
-    if not governance.settled and registry.invalid_domains:
-        return True
-    return any(claim.spec.consent is Consent.CALLEE for claim in governance.claims)
+    return governance.unread or any(
+        claim.spec.consent is Consent.CALLEE for claim in governance.claims
+    )
 
 
 def both_governed(candidate: EdgeCandidate) -> EdgeObstacle | None:
@@ -210,14 +208,17 @@ def tokens_are_issued(candidate: EdgeCandidate) -> EdgeObstacle | None:
 
 
 def audience_is_its_own(candidate: EdgeCandidate) -> EdgeObstacle | None:
-    """Check that no other callee of the callee's possible callers has its audience."""
+    """Check that no other callee of the callee's possible callers has its audience before it."""
     identity, (_, domain) = candidate.callee_identity, candidate.domains
     assert identity is not None
     assert domain is not None
-    other = shared_audience(identity, domain, candidate.registry)
-    if other is None:
+    if audience_holder(identity, domain, candidate.registry) is None:
         return None
-    return EdgeObstacle(EdgeState.REFUSED, "AudienceShared", audience_fault(identity, other))
+    message = (
+        f"the audience of {candidate.callee} belongs to an identity that claimed it first; see "
+        f"TokensAccepted of ServiceIdentity {candidate.callee}"
+    )
+    return EdgeObstacle(EdgeState.REFUSED, "Conflict", message)
 
 
 def nobody_shares(candidate: EdgeCandidate) -> EdgeObstacle | None:

@@ -1,8 +1,9 @@
 """Handler of namespaces."""
 
+from troth.trust.edges.names import may_mean
 from troth.trust.selectors import matches
 from troth.world.change import Change
-from troth.world.invalidation import around_namespaces
+from troth.world.invalidation import around_claims, around_namespaces
 from troth.world.keys import Keys, domain_key
 from troth.world.owners import owner_of
 from troth.world.state import WorldState
@@ -33,5 +34,8 @@ def take_namespace(world: WorldState, change: Change) -> Keys:
     for bundle in world.bundles_in.get(name, ()):  # the owner of a bundle here may now remove it
         claiming |= owner_of(world.bundles[bundle])
     affected = around_namespaces(world.registry, {name}) | claiming
+    if before is None or after is None:  # a short DNS name may now be that of a Service here
+        named = registry.claims.naming(lambda each: may_mean(each, name))
+        affected |= around_claims(registry, named)
     affected |= world.webhooks.around_namespace(name)
     return affected | world.brokers.around_namespaces({name}, registry.identities_in(name))

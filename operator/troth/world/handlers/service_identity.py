@@ -12,18 +12,28 @@ from troth.world.change import Change
 from troth.world.facts.objects import Unreadable
 from troth.world.handlers.webhook_endpoint import gateways_of
 from troth.world.invalidation import (
+    around_claims,
     around_identity,
     changed_peers,
     changed_scopes,
     differs_only_in_peers,
 )
 from troth.world.keys import Keys, identity_key
-from troth.world.observation.resources import parsed, says_terminating
+from troth.world.observation.resources import accepted_claims, parsed, says_terminating
 from troth.world.state import WorldState
 
 
 def take_identity(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a ServiceIdentity; return the affected keys."""
+    claims, ref = world.registry.claims, change.ref
+    before, rivals = claims.of(ref), claims.rivals(ref)
+    affected = _take(world, change)
+    if claims.of(ref) != before:
+        affected |= around_claims(world.registry, rivals | claims.rivals(ref))
+    return affected
+
+
+def _take(world: WorldState, change: Change) -> Keys:
     ref, manifest = change.ref, change.manifest
     key, registry = identity_key(ref), world.registry
     before, declared = registry.claimants.get(ref), registry.declared(ref)
@@ -55,7 +65,7 @@ def take_identity(world: WorldState, change: Change) -> Keys:
     elif manifest is None or terminating:  # an identity that is being deleted has no edges
         registry.drop_identity(ref)
     else:
-        registry.refuse_identity(ref, fault)
+        registry.refuse_identity(ref, fault, accepted_claims(manifest))
     if manifest is not None and after is None:
         world.unreadable[key] = Unreadable(manifest, fault)
     affected |= {identity_key(other) for other in registry.naming(ref)}

@@ -4,8 +4,11 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from troth.resources.identity.status import ClaimStatus
 from troth.resources.manifests import faults_of
-from troth.resources.metadata import Resource
+from troth.resources.metadata import ObjectMeta, Resource
+from troth.resources.references import Ref
+from troth.trust.declarations.claims import Claim, Rank, ranks_of
 from troth.world.facts.objects import UNREADABLE, Manifest
 
 R = TypeVar("R", bound=Resource)
@@ -26,3 +29,17 @@ def parsed(manifest: Manifest | None, model: type[R]) -> tuple[R | None, str]:
         return model.parse(manifest), ""
     except ValidationError as error:
         return None, "; ".join(str(fault) for fault in faults_of(error, "", ""))
+
+
+def accepted_claims(manifest: Manifest) -> dict[Claim, Rank]:
+    """Return the claims that the status of an unreadable ServiceIdentity keeps."""
+    status = manifest.get("status")
+    claims = status.get("claims") if isinstance(status, dict) else None
+    metadata = ObjectMeta.model_validate(manifest["metadata"])
+    accepted = []
+    for each in claims if isinstance(claims, list) else []:
+        try:
+            accepted.append(ClaimStatus.model_validate(each))
+        except ValidationError:
+            continue
+    return ranks_of(Ref.of(manifest), metadata.creation_timestamp, accepted)

@@ -1,0 +1,148 @@
+"""Claims: token audiences and DNS names, each of which belongs to one identity.
+
+The older claim stands, so nobody takes a name from its holder by declaring it too. The age of a
+claim counts from the time at which Troth first accepted it, which the status keeps. Otherwise an
+old identity could add the name of a newer one. Claims that were never accepted are ordered by the
+age of their identities, and then by their names.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.identity.status import ClaimKind, ClaimStatus
+from troth.resources.references import Ref
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.declarations.governance import Governance
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class Claim(NamedTuple):
+    """Name that only one identity may have."""
+
+    kind: ClaimKind
+    name: str
+
+
+class Rank(NamedTuple):
+    """Age of a claim: the smallest of several stands."""
+
+    accepted: datetime
+    created: datetime
+    ref: Ref
+
+
+def claimed_by(identity: ServiceIdentity) -> Iterable[Claim]:
+    """Yield the claims that an identity declares."""
+    token, certificate = (
+        identity.spec.authentication.token,
+        identity.spec.authentication.certificate,
+    )
+    if token is not None and token.audience is not None:
+        yield Claim(ClaimKind.AUDIENCE, token.audience)
+    for name in certificate.dns_names if certificate is not None else ():
+        yield Claim(ClaimKind.DNS_NAME, name)
+
+
+def ranks_of(
+    ref: Ref,
+    created: datetime | None,
+    accepted: Iterable[ClaimStatus],
+    declared: Iterable[Claim] | None = None,
+) -> dict[Claim, Rank]:
+    """Return the ranks of the declared claims; without `declared`, of the accepted ones."""
+    since = {Claim(each.kind, each.name): each.since for each in accepted}
+    return {
+        claim: Rank(since.get(claim, _NEVER), created or _NEVER, ref)
+        for claim in (since if declared is None else declared)
+    }
+
+
+class Claims:
+    """Index of the claims of all identities."""
+
+    def __init__(self) -> None:
+        self._of: dict[Ref, Mapping[Claim, Rank]] = {}
+        self._by: dict[Claim, dict[Ref, Rank]] = defaultdict(dict)
+
+    def put(self, ref: Ref, ranks: Mapping[Claim, Rank]) -> bool:
+        """Set the claims of an identity; return whether they changed."""
+        if self.of(ref) == ranks:
+            return False
+        for claim in self._of.pop(ref, {}):
+            del self._by[claim][ref]
+            if not self._by[claim]:
+                del self._by[claim]
+        if ranks:
+            self._of[ref] = ranks
+        for claim, rank in ranks.items():
+            self._by[claim][ref] = rank
+        return True
+
+    def put_identity(self, identity: ServiceIdentity) -> bool:
+        """Set the claims that an identity declares; return whether they changed."""
+        created, accepted = identity.metadata.creation_timestamp, identity.status.claims
+        return self.put(
+            identity.ref, ranks_of(identity.ref, created, accepted, claimed_by(identity))
+        )
+
+    def of(self, ref: Ref) -> Mapping[Claim, Rank]:
+        """Return the claims of an identity with their ranks."""
+        return self._of.get(ref, {})
+
+    def rivals(self, ref: Ref) -> frozenset[Ref]:
+        """Return the other identities that have a claim in common with this one."""
+        return frozenset(other for claim in self.of(ref) for other in self._by[claim]) - {ref}
+
+    def older(self, ref: Ref, claim: Claim, concerns: Callable[[Ref], bool]) -> Ref | None:
+        """Return the identity with the oldest older claim among those that `concerns` selects."""
+        mine = self.of(ref).get(claim)
+        found = (
+            rank
+            for rank in self._by.get(claim, {}).values()
+            if mine is not None and rank < mine and concerns(rank.ref)
+        )
+        first = min(found, default=None)
+        return first.ref if first is not None else None
+
+    def naming(self, matches: Callable[[str], bool]) -> frozenset[Ref]:
+        """Return the identities with a DNS name that `matches`."""
+        return frozenset(
+            ref
+            for claim, ranks in self._by.items()
+            if claim.kind is ClaimKind.DNS_NAME and matches(claim.name)
+            for ref in ranks
+        )
+
+
+def together(governance: Governance, domain: TrustDomain) -> list[TrustDomain]:
+    """Return the domains of a namespace whose names `domain` shares: itself, and federated ones."""
+    return [
+        claim
+        for claim in governance.claims
+        if claim.metadata.name == domain.metadata.name or _federate(claim, domain)
+    ]
+
+
+def conflict_message(identity: Ref, claim: Claim, other: Ref, remedy: str) -> str:
+    """Return the message for a claim that an older one excludes.
+
+    Only an identity of the same namespace is named. Tenants need not know those of others.
+    """
+    noun = "audience" if claim.kind is ClaimKind.AUDIENCE else "DNS name"
+    holder = (
+        f"ServiceIdentity {other}"
+        if other.namespace == identity.namespace
+        else "a ServiceIdentity of another namespace"
+    )
+    return f"the {noun} {claim.name} belongs to {holder}, which claimed it first; {remedy}"
+
+
+def _federate(first: TrustDomain, second: TrustDomain) -> bool:
+    return all(
+        any(reference.name == there.metadata.name for reference in here.spec.federates_with)
+        for here, there in ((first, second), (second, first))
+    )

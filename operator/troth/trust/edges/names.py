@@ -1,0 +1,112 @@
+"""Names that an identity may claim: audiences and DNS names that no older identity has.
+
+A DNS name must be under a suffix that belongs to the identity's namespace. Names by which a cluster
+resolves the Services of another namespace belong to nobody else, whatever suffixes allow.
+"""
+
+from collections.abc import Iterator
+
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.identity.status import ClaimKind
+from troth.resources.references import Ref
+from troth.resources.trust_domain.spec import DNSSuffix, TrustDomain
+from troth.trust.declarations.claims import Claim, together
+from troth.trust.declarations.registry import Registry
+from troth.trust.selectors import matches
+
+CLUSTER_ZONES = ("", "cluster.local", "clusterset.local")
+"""Zones whose names certainly are those of a cluster: the search path's, the default, and that of
+the multi-cluster Services API."""
+SHORT = 3
+"""Maximum labels of a short Service name: pod.service.namespace."""
+
+
+def audience_holder(
+    identity: ServiceIdentity, domain: TrustDomain, registry: Registry
+) -> Ref | None:
+    """Return the identity with an older claim to the audience, in the domain or a federated one."""
+    token = identity.spec.authentication.token
+    if token is None or token.audience is None:
+        return None
+    return registry.claims.older(
+        identity.ref,
+        Claim(ClaimKind.AUDIENCE, token.audience),
+        lambda other: bool(together(registry.governance(other.namespace), domain)),
+    )
+
+
+def dns_name_holder(
+    identity: ServiceIdentity, name: str, domain: TrustDomain, registry: Registry
+) -> Ref | None:
+    """Return the identity with an older claim to a DNS name, in the domain or a federated one.
+
+    A claim counts only if its namespace may use the name. Otherwise a tenant could keep the owners
+    of a suffix from using it.
+    """
+    return registry.claims.older(
+        identity.ref,
+        Claim(ClaimKind.DNS_NAME, name),
+        lambda other: any(
+            may_use(name, other.namespace, claim, registry)
+            for claim in together(registry.governance(other.namespace), domain)
+        ),
+    )
+
+
+def may_use(name: str, namespace: str, domain: TrustDomain, registry: Registry) -> bool:
+    """Return whether a namespace may use a DNS name that is not the name of a Service."""
+    suffix = suffix_of(name, domain)
+    labels = registry.namespaces.get(namespace)
+    return (
+        suffix is not None
+        and labels is not None
+        and matches(suffix.namespace_selector, labels)
+        and service_namespace(name, registry) is None
+    )
+
+
+def suffix_of(name: str, domain: TrustDomain) -> DNSSuffix | None:
+    """Return the longest of the domain's suffixes that covers a DNS name, None if none does."""
+    covering = (
+        each
+        for each in domain.spec.certificates.dns_names
+        if name == each.suffix or name.endswith(f".{each.suffix}")
+    )
+    return max(covering, key=lambda each: len(each.suffix), default=None)
+
+
+def service_namespace(name: str, registry: Registry) -> str | None:
+    """Return the namespace whose Services or pods a cluster resolves by a name, None if none.
+
+    Where the cluster's zone is unknown, and for short names, an existing namespace decides.
+    """
+    certain = next((space for space, sure in _readings(name) if sure), None)
+    if certain is not None:
+        return certain
+    return next((space for space, _ in _readings(name) if space in registry.namespaces), None)
+
+
+def may_mean(name: str, namespace: str) -> bool:
+    """Return whether a name can be that of a Service of a namespace, if the namespace exists."""
+    return any(space == namespace for space, _ in _readings(name))
+
+
+def service_of(name: str, namespace: str) -> str | None:
+    """Return the Service that a name of this namespace's Services means, None if it means none."""
+    labels = name.split(".")
+    place = len(labels) - 1 - labels[::-1].index(namespace) if namespace in labels else 0
+    return labels[place - 1] if place else None
+
+
+def _readings(name: str) -> Iterator[tuple[str, bool]]:
+    """Yield each namespace that a name can mean, and whether the name means nothing else.
+
+    The forms are `[pod.][service.]namespace.svc[.zone]`, the same with `pod`, and
+    `[pod.]service.namespace` (Kubernetes, "DNS for Services and Pods").
+    """
+    labels = name.split(".")
+    for place, label in enumerate(labels):
+        if label in ("svc", "pod") and place:
+            yield labels[place - 1], ".".join(labels[place + 1 :]) in CLUSTER_ZONES
+    if len(labels) <= SHORT:
+        yield labels[-1], False
