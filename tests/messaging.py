@@ -16,6 +16,9 @@ from troth.trust.topics.evaluation import TopicGrant
 
 BY_NAME = {name: KIND_BY_NAME[name] for name in ("MessageBroker", "TopicPolicy")}
 ACCOUNT = f"A{'B' * 55}"
+OPERATOR = f"O{'B' * 55}"
+GROUPS = ("fulfilment", "g", "other", "packing")
+"""Prefixes of the groups in tests."""
 
 KAFKA: Manifest = {
     "kafka": {
@@ -35,6 +38,7 @@ NATS: Manifest = {
     "nats": {
         "servers": ["nats-0.nats.messaging.svc:4222", "nats-1.nats.messaging.svc:4222"],
         "account": ACCOUNT,
+        "operator": OPERATOR,
         "tls": {},
         "adminSecretRef": {"name": "nats-admin"},
     }
@@ -52,11 +56,21 @@ def broker(
     name: str = "main",
     namespace: str = "messaging",
     described: Manifest = KAFKA,
+    *,
     owns: Iterable[str] = ("prod.",),
     principals: str = "troth-",
+    groups: Iterable[str] = GROUPS,
     **spec: Any,
 ) -> Manifest:
-    """Return a broker for the namespaces of the domain `production`."""
+    """Return a broker for the namespaces of the domain `production`.
+
+    `groups` are the prefixes of the groups that it owns, and `spec` may have `more` of `owns`.
+    """
+    owned = {
+        "topicPrefixes": list(owns),
+        "principalPrefix": principals,
+        "groupPrefixes": list(groups),
+    }
     return {
         "apiVersion": "troth.dev/v1alpha1",
         "kind": "MessageBroker",
@@ -64,7 +78,7 @@ def broker(
         "spec": {
             "environment": "production",
             "allowedNamespaces": {"matchLabels": {"domain": "production"}},
-            "owns": {"topicPrefixes": list(owns), "principalPrefix": principals},
+            "owns": owned | spec.pop("more", {}),
         }
         | described
         | spec,
@@ -193,6 +207,8 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("bare", "spec.kafka.clients", "MTLS", "spec.kafka", "set tls with clients: MTLS"),
     ("nats", "spec.nats.clients", "SCRAM", "", "'JWT' or 'MTLS'"),
     ("nats", "spec.nats.account", "SABC", "", "write the account's public key"),
+    ("nats", "spec.nats.operator", GONE, "spec.nats.operator", "required; add it"),
+    ("nats", "spec.nats.operator", ACCOUNT, "", "write the operator's public key"),
     ("rabbitmq", "spec.rabbitmq.management", "http://a", "", "write a server as host:port"),
     ("rabbitmq", "spec.rabbitmq.virtualHost", "a*", "", "write a virtual host as"),
     ("kafka", "spec.workload.ports", [], "spec.workload.ports", "at least 1 item"),
@@ -217,6 +233,12 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("kafka", "spec.owns.principalPrefix", "", "spec.owns.principalPrefix", "at least 1 char"),
     ("kafka", "spec.owns.principalPrefix", "p" * 65, "", "at most 64 characters"),
     ("kafka", "spec.owns.principalPrefix", "User:", "", "write a principal prefix as"),
+    ("kafka", "spec.owns.groupPrefixes", [""], "", "at least 1 character"),
+    ("kafka", "spec.owns.sharedGroups", ["a", "a"], "", "once; it is listed twice"),
+    ("kafka", "spec.owns.streams", ["a.b"], "", "write a stream name"),
+    ("kafka", "spec.administrators", ["*"], "", "write a principal as Exclusive"),
+    ("kafka", "spec.administrators", ["\u202ea"], "", "write a principal as Exclusive"),
+    ("kafka", "spec.retention", "Keep", "spec.retention", "'Deny' or 'Allow'"),
     ("kafka", "spec.mode", "Off", "spec.mode", "'Enforce', 'Plan' or 'Observe'"),
     ("kafka", "spec.driftCheck", "9s", "spec.driftCheck", "write a duration between 10s and 1h"),
     ("kafka", "spec.driftCheck", "61m", "spec.driftCheck", "write a duration between 10s and 1h"),
@@ -261,6 +283,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
         ("kafka", "spec.owns.principalPrefix", each, "", "write a principal prefix")
         for each in HOSTILE
     ),
+    *(("kafka", "spec.owns.groupPrefixes", [each], "", "write a group prefix") for each in HOSTILE),
     *(("tp", "spec.topic.name", each, "", "write a topic name as letters") for each in HOSTILE),
     *(
         ("prefix", "spec.topic.prefix", each, "", "write a topic prefix as letters")

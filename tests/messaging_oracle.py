@@ -91,7 +91,9 @@ class Brokers:
                 and _about(spec["topic"], tried.topic)
                 and tried.stream == spec["topic"].get("stream", "")
                 and self._group_fits(tried, spec)
-                and not self._group_shared(tried)
+                and self._group_owned(tried)
+                and not self._group_shared(tried, spec)
+                and self._account_fits(tried, spec)
                 and self._allowed(place, tried, spec["topic"])
             )
         return agreed
@@ -113,6 +115,7 @@ class Brokers:
                 for owned in broker["owns"]["topicPrefixes"]
             )
             and ("stream" not in spec["topic"] or "nats" in broker)
+            and spec["topic"].get("stream", "") in ["", *broker["owns"].get("streams", [])]
             and not self.declared.shared(tried.identity)
             and self._provable(tried.identity, broker)
             and not self._principal_shared(tried.broker)
@@ -141,18 +144,47 @@ class Brokers:
             return tried.group == ""
         return "stream" not in policy["topic"] or tried.group != ""
 
-    def _group_shared(self, tried: Operation) -> bool:
-        """Groups of Kafka belong to the whole cluster: two namespaces may not share one."""
+    def _group_owned(self, tried: Operation) -> bool:
+        owned = self.brokers.get(tried.broker, {}).get("owns", {}).get("groupPrefixes", [])
+        return not tried.group or any(tried.group.startswith(each) for each in owned)
+
+    def _group_shared(self, tried: Operation, policy: Manifest) -> bool:
+        """One identity per group, unless both owners say that it is shared.
+
+        Groups of Kafka belong to the whole cluster, durables to a stream, queues to their topics.
+        """
         mine = self.brokers.get(tried.broker, {})
-        return "kafka" in mine and any(
-            each.get("group", "") == tried.group
-            and _means(each["identity"], place[0])[0] != tried.identity[0]
+        return any(
+            tried.group
+            and each.get("group", "") == tried.group
+            and _means(each["identity"], place[0]) != tried.identity
+            and not all(tried.group in b["owns"].get("sharedGroups", []) for b in (mine, theirs))
+            and (
+                "kafka" in mine
+                or (
+                    spec["topic"].get("stream") == policy["topic"].get("stream")
+                    and ("stream" in spec["topic"] or _common(spec["topic"], policy["topic"]))
+                )
+            )
             for place, spec in self.policies.items()
             for each in spec["consumers"]
             if (theirs := self.brokers.get(_means(spec["brokerRef"], place[0]))) is not None
             and _servers(theirs) & _servers(mine)
+            and _part(mine) == _part(theirs)
             and self._admitted(place[0], theirs)
         )
+
+    def _account_fits(self, tried: Operation, policy: Manifest) -> bool:
+        """In an account of NATS either everybody consumes from streams, or nobody does."""
+        mine = self.brokers.get(tried.broker, {})
+        if "nats" not in mine:
+            return True
+        owning = {
+            bool(theirs["owns"].get("streams"))
+            for theirs in self.brokers.values()
+            if _servers(theirs) & _servers(mine)
+        }
+        return owning == {"stream" in policy["topic"]}
 
     def _provable(self, identity: Place, broker: Manifest) -> bool:
         by_certificate = any(

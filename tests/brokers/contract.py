@@ -201,7 +201,12 @@ def hostile(name: str) -> list[str]:
 def declared(harness: Harness) -> list[Manifest]:
     """Return a shop at the broker: `checkout` publishes orders, and `fulfilment` consumes them."""
     topic, principal = harness.names[0], f"{harness.prefix}shop.fulfilment"
-    described = broker(described=harness.described, owns=[topic], principals=harness.prefix)
+    described = broker(
+        described=harness.described,
+        owns=[topic],
+        principals=harness.prefix,
+        groups=[harness.group(principal)],
+    )
     consumers = [consumer("fulfilment", harness.group(principal))]
     return [
         namespace("shop", domain="production"),

@@ -41,6 +41,11 @@ REASON = Column("Reason", _condition("Ready", "reason"))
 PEERS = Column(
     "Peers", _condition("PeersAgree", "status"), description="Whether every peer agrees."
 )
+EXCLUSIVE = Column(
+    "Exclusive",
+    _condition("Exclusive", "status"),
+    description="Whether nobody else may publish or consume.",
+)
 MESSAGE = Column("Message", _condition("Ready", "message"), priority=1)
 AGE = Column("Age", ".metadata.creationTimestamp", type="date")
 
@@ -122,6 +127,7 @@ KINDS: tuple[Kind, ...] = (
             READY,
             REASON,
             PEERS,
+            EXCLUSIVE,
             MESSAGE,
             AGE,
         ),

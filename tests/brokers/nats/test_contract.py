@@ -109,9 +109,9 @@ class Nats:
                 for name in named:
                     groups.setdefault((grant.principal, name), set()).add(grant.group)
         for (principal, name), permitted in groups.items():
-            # A permission without a group allows every group, until a permission names one.
-            joined = set(QUEUES) if permitted == {""} else permitted & set(QUEUES)
-            operations |= {Operation(principal, "subscribe", name, queue) for queue in joined}
+            operations |= {
+                Operation(principal, "subscribe", name, queue) for queue in permitted & set(QUEUES)
+            }
         return operations
 
     def issue(self, principal: str, slot: Slot) -> tuple[Credential, Login]:

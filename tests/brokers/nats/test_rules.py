@@ -90,8 +90,9 @@ def test_exactly_the_granted_subjects_are_allowed(granted: list[Grant], principa
             if grant.action is Action.CONSUME and not grant.stream and has(grant.topic, subject)
         }
         for queue in QUEUES:
-            subscribes = queue in groups or groups == {""}
-            assert permits(permitted, principal, Operation.SUBSCRIBE, subject, queue) == subscribes
+            assert permits(permitted, principal, Operation.SUBSCRIBE, subject, queue) == (
+                queue in groups
+            )
 
 
 @more(2)
@@ -174,6 +175,11 @@ def test_group_or_stream_name_that_would_widen_a_grant_is_rejected(name: str) ->
             rules([grant])
 
 
+def test_group_that_is_reserved_for_a_principal_is_rejected() -> None:
+    with pytest.raises(ValueError, match="reserves"):
+        rules([Grant("shop", Action.CONSUME, Topic("a"), group=inbox_prefix("till"))])
+
+
 @pytest.mark.parametrize("name", ["", "*", ">", "a b", "a\n", "{{name()}}", "a\u200b"])
 def test_principal_name_that_would_widen_its_inbox_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="principal"):
@@ -206,8 +212,9 @@ def test_any_topic_name_is_used_literally_or_rejected(name: str) -> None:
         permitted = rules([Grant("shop", Action.CONSUME, Topic(name))])
     except ValueError:
         return
-    (rule,) = permitted
-    assert rule == Rule("shop", "SUBJECT", "", name, "SUB")
+    assert permitted == {
+        Rule("shop", "SUBJECT", "", subject, "SUB") for subject in (name, f"{name} _INBOX_shop")
+    }
     assert not set("*>") & set(name)
     assert "{{" not in name
     assert all(unicodedata.category(character)[0] not in "CZ" for character in name)

@@ -62,6 +62,7 @@ def nats_broker(stage: Stage, **spec: Any) -> Manifest:
     described = {
         "servers": [stage.server.url.removeprefix("tls://")],
         "account": stage.account.public,
+        "operator": stage.server.keys.operator.public,
         "tls": {"caSecretRef": {"name": "nats-ca"}},
         "adminSecretRef": {"name": "nats-admin"},
     }

@@ -65,10 +65,10 @@ def test_prefix_and_stream_are_granted_as_declared() -> None:
 
 
 def test_consumer_with_two_groups_has_two_grants() -> None:
-    twice = policy(consumers=[consumer("fulfilment", "a"), consumer("fulfilment", "b")])
+    twice = policy(consumers=[consumer("fulfilment", "ga"), consumer("fulfilment", "gb")])
     found = judged(*SHOP, *BOTH, broker(), twice)
     live = {each.entry.group for each in found.values() if each.state is GrantState.LIVE}
-    assert live == {"a", "b"}
+    assert live == {"ga", "gb"}
 
 
 AWAITED: dict[str, tuple[list[Manifest], Any, GrantEntry, GrantState, str]] = {
@@ -211,7 +211,8 @@ def test_consumer_needs_a_group_if_the_broker_has_groups(
         topic = {"name": "prod.orders"} | ({"stream": stream} if stream else {})
         declared = policy(topic=topic, consumers=[consumer("fulfilment", group)])
         asked = GrantEntry(FULFILMENT, Action.CONSUME, group)
-        grant = judged(*SHOP, *BOTH, broker(described=described), declared)[asked]
+        there = broker(described=described, more={"streams": [stream] if stream else []})
+        grant = judged(*SHOP, *BOTH, there, declared)[asked]
         assert grant.reason == reason
         assert grant.state is (GrantState.REFUSED if reason else GrantState.LIVE)
 
@@ -222,3 +223,29 @@ def test_identity_without_certificate_is_refused_if_the_broker_requires_one() ->
     assert verdict(PUBLISH, *declared, broker()) == (GrantState.LIVE, "")
     strict = changed(broker(), "spec.kafka.clients", "MTLS")
     assert verdict(PUBLISH, *declared, strict) == (GrantState.REFUSED, "IdentityHasNoCertificate")
+
+
+@pytest.mark.parametrize(
+    ("described", "more", "stream", "group", "reason"),
+    [
+        (KAFKA, {}, "", "g", ""),
+        (KAFKA, {}, "", "billing", "GroupNotOwned"),
+        (KAFKA, {"groupPrefixes": ["bill"]}, "", "billing", ""),
+        (KAFKA, {"groupPrefixes": []}, "", "g", "GroupNotOwned"),
+        (NATS, {}, "", "billing", "GroupNotOwned"),
+        (NATS, {"streams": ["ORDERS"]}, "ORDERS", "g", ""),
+        (NATS, {"streams": ["ORDERS"]}, "ORDERS", "billing", "GroupNotOwned"),
+        (NATS, {"streams": ["ORDERS"]}, "BILLS", "g", "StreamNotOwned"),
+        (NATS, {}, "ORDERS", "g", "StreamNotOwned"),
+        (NATS, {"streams": ["ORDERS"]}, "", "g", "StreamMissing"),
+    ],
+)
+def test_group_and_stream_are_granted_only_if_the_broker_owns_them(
+    described: Manifest, more: Manifest, stream: str, group: str, reason: str
+) -> None:
+    topic = {"name": "prod.orders"} | ({"stream": stream} if stream else {})
+    declared = policy(topic=topic, consumers=[consumer("fulfilment", group)])
+    asked = GrantEntry(FULFILMENT, Action.CONSUME, group)
+    grant = judged(*SHOP, *BOTH, broker(described=described, more=more), declared)[asked]
+    assert grant.reason == reason
+    assert grant.state is (GrantState.REFUSED if reason else GrantState.LIVE)

@@ -73,12 +73,12 @@ def test_brokers_with_one_server_never_share_a_principal(
     [
         (KAFKA, "lab", "fulfilment", GrantState.SUSPENDED),
         (KAFKA, "lab", "other", GrantState.LIVE),
-        (KAFKA, "shop", "fulfilment", GrantState.LIVE),
+        (KAFKA, "shop", "fulfilment", GrantState.SUSPENDED),
         (KAFKA, "closed", "fulfilment", GrantState.LIVE),
         (NATS, "lab", "fulfilment", GrantState.LIVE),
     ],
 )
-def test_identity_cannot_join_a_group_of_another_namespace(
+def test_identity_cannot_join_the_group_of_another(
     described: Manifest, namespace_: str, group: str, state: GrantState
 ) -> None:
     """In a group of Kafka one member decides what each is given, whatever it may read itself."""
@@ -96,6 +96,60 @@ def test_identity_cannot_join_a_group_of_another_namespace(
     about = messaging(*declared, intruder, uses=USES)
     about.drop_policy(Ref(namespace_, "intruder"))
     assert judged(*declared, about=about)[CONSUME].state is GrantState.LIVE
+
+
+def streaming(name: str, topic: str, stream: str, group: str, who: str = "guest") -> Manifest:
+    stored = {"name": topic} | ({"stream": stream} if stream else {})
+    return policy(name, "lab", topic=stored, consumers=[consumer(who, group)])
+
+
+@pytest.mark.parametrize(
+    ("stream", "intruder", "shared", "state"),
+    [
+        ("A", streaming("a", "prod.x", "A", "fulfilment"), [], GrantState.SUSPENDED),
+        ("A", streaming("a", "prod.x", "A", "fulfilment"), ["fulfilment"], GrantState.LIVE),
+        ("A", streaming("a", "prod.x", "B", "fulfilment"), [], GrantState.LIVE),
+        ("A", streaming("a", "prod.x", "A", "other"), [], GrantState.LIVE),
+        ("", streaming("a", "prod.orders.v1", "", "fulfilment"), [], GrantState.SUSPENDED),
+        ("", streaming("a", "prod.orders.v1", "", "fulfilment"), ["fulfilment"], GrantState.LIVE),
+        ("", streaming("a", "prod.x", "", "fulfilment"), [], GrantState.LIVE),
+    ],
+)
+def test_durable_belongs_to_its_stream_and_a_queue_group_to_its_topic(
+    stream: str, intruder: Manifest, shared: list[str], state: GrantState
+) -> None:
+    topic = {"name": "prod.orders.v1"} | ({"stream": stream} if stream else {})
+    mine = changed(POLICY, "spec.topic", topic)
+    there = broker(
+        described=NATS, more={"streams": ["A", "B"] if stream else [], "sharedGroups": shared}
+    )
+    lab = namespace("lab", domain="production")
+    grant = judged(*SHOP, *BOTH, lab, there, mine, intruder)[CONSUME]
+    assert grant.state is state
+    assert grant.reason == ("GroupShared" if state is GrantState.SUSPENDED else "")
+
+
+def test_group_is_shared_only_if_each_owner_shares_it() -> None:
+    mine = broker(more={"sharedGroups": ["fulfilment"]})
+    second = broker("second", principals="second-", groups=["fulfilment"])
+    lab = namespace("lab", domain="production")
+    consumers = [consumer("guest", "fulfilment")]
+    theirs = policy("a", "lab", at=("messaging", "second"), consumers=consumers)
+    declared = [*SHOP, *BOTH, lab, mine, POLICY, theirs]
+    assert verdict(CONSUME, *declared, second) == (GrantState.SUSPENDED, "GroupShared")
+    both = changed(second, "spec.owns.sharedGroups", ["fulfilment"])
+    assert verdict(CONSUME, *declared, both) == (GrantState.LIVE, "")
+
+
+def test_brokers_of_one_account_agree_whether_consumers_use_streams() -> None:
+    """Else a consumer of a stream could have its messages sent to a subscriber of the other."""
+    mine = broker(described=NATS)
+    second = broker("second", principals="second-", described=NATS, more={"streams": ["S"]})
+    declared = [*SHOP, *BOTH, POLICY, mine]
+    assert verdict(CONSUME, *declared, second) == (GrantState.SUSPENDED, "AccountShared")
+    assert verdict(PUBLISH, *declared, second) == (GrantState.LIVE, "")
+    elsewhere = changed(second, "spec.nats.account", f"A{'C' * 55}")
+    assert verdict(CONSUME, *declared, elsewhere) == (GrantState.LIVE, "")
 
 
 RIVALS = {

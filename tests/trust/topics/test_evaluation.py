@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from tests import builders
 from tests.builders import NOW, Manifest
-from tests.messaging import ACCOUNT, broker, consumer, in_state, messaging, policy, producer
+from tests.messaging import (
+    ACCOUNT,
+    OPERATOR,
+    broker,
+    consumer,
+    in_state,
+    messaging,
+    policy,
+    producer,
+)
 from tests.messaging_oracle import Brokers, Operation, Place, Uses
 from tests.oracle import Declared
 from tests.strategies import DOMAINS, NAMESPACES, half, more, often, sometimes
@@ -85,7 +94,11 @@ def brokers(draw: st.DrawFn, name: str) -> Manifest:
         st.sampled_from(
             (
                 {"kafka": {"bootstrapServers": servers} | admin | clients},
-                {"nats": {"servers": servers, "account": ACCOUNT} | admin | clients},
+                {
+                    "nats": {"servers": servers, "account": ACCOUNT, "operator": OPERATOR}
+                    | admin
+                    | clients
+                },
                 {
                     "rabbitmq": {
                         "servers": servers,
@@ -105,6 +118,11 @@ def brokers(draw: st.DrawFn, name: str) -> Manifest:
         described,
         owns=draw(st.sampled_from((["prod."], ["prod."], ["prod.", "stage."], ["prod.orders"]))),
         principals=draw(st.sampled_from(("t-", "u-") if draw(half) else (f"{name}-", "main-x"))),
+        groups=draw(st.sampled_from((["g", "h"], ["g", "h"], ["g"], []))),
+        more={
+            "sharedGroups": draw(st.sampled_from(([], [], ["g"]))),
+            "streams": draw(st.sampled_from(([], ["S"]))),
+        },
         environment="prod" if draw(often) else "stage",
         allowedNamespaces={
             "matchExpressions": [{"key": "domain", "operator": "In", "values": admitted}]

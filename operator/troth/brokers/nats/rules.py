@@ -6,9 +6,10 @@ rejected, so a grant permits only what it literally says.
 
 NATS permissions cannot prevent one thing. A client of JetStream chooses the reply subject, and the
 server sends the answer there even if the client may not publish there (nats-server #8274, seen with
-2.15.1). So a consumer of a stream can direct its messages to any subscriber in the account, and a
-publisher can do the same with acknowledgements. These messages carry the subject under which they
-were stored, so a receiver can recognize them.
+2.15.1). So a consumer of a stream can direct its messages to any subscriber in the account. Troth
+therefore grants consumers of streams and subscribers only in separate accounts
+(`troth.trust.topic_groups.consumer_has_stream`). A stream that captures such a message stores it
+under its original subject, so a durable consumer with a filter for other topics never delivers it.
 """
 
 import unicodedata
@@ -21,6 +22,7 @@ SUBJECT = "SUBJECT"
 """`kind` of a rule that permits a subject."""
 
 _WIDENING = ("*", ">", "{{")
+_INBOX = "_INBOX_"
 _PATH_CHARACTERS = "./\\"
 
 
@@ -34,8 +36,9 @@ class Operation(StrEnum):
 def rules(grants: Iterable[Grant]) -> frozenset[Rule]:
     """Return the permissions for grants.
 
-    A prefix is a name with its last dot, such as `prod.orders.`. The server lets a consumer without
-    a group join any queue group, until a rule for the same subject names one.
+    A prefix is a name with its last dot, such as `prod.orders.`. The server lets a subscriber join
+    any queue group, until a rule for the same subject names one. So a consumer without a group also
+    has a rule that names a group of its own.
 
     With a stream, `group` is the durable consumer. The owner of the stream must create it with the
     topic as its filter, because the server never compares that filter with permissions.
@@ -54,7 +57,7 @@ def inbox_prefix(principal: str) -> str:
     """
     _check_characters("principal", principal)
     # Escaped as in quoted-printable, because `shop` must not read the inboxes of `shop.checkout`.
-    return "_INBOX_" + principal.replace("=", "=3D").replace(".", "=2E")
+    return _INBOX + principal.replace("=", "=3D").replace(".", "=2E")
 
 
 def _rules(grant: Grant) -> Iterator[Rule]:
@@ -62,6 +65,8 @@ def _rules(grant: Grant) -> Iterator[Rule]:
     subject = _subject(grant.topic)
     if grant.group:
         _check_tokens("group", grant.group)
+        if grant.group.startswith(_INBOX):
+            raise ValueError(f"group {grant.group!r} begins with {_INBOX!r}, which Troth reserves")
     if grant.stream:
         _check_name("stream", grant.stream)
     if grant.action is Action.PUBLISH:
@@ -69,8 +74,10 @@ def _rules(grant: Grant) -> Iterator[Rule]:
         # A stream acknowledges a message with a reply to the publisher's inbox.
         yield _rule(grant, Operation.SUBSCRIBE, inbox)
     elif not grant.stream:
-        queue = f" {grant.group}" if grant.group else ""
-        yield _rule(grant, Operation.SUBSCRIBE, subject + queue)
+        if not grant.group:
+            yield _rule(grant, Operation.SUBSCRIBE, subject)
+        queue = grant.group or inbox_prefix(grant.principal)
+        yield _rule(grant, Operation.SUBSCRIBE, f"{subject} {queue}")
     else:
         if not grant.group:
             raise ValueError(

@@ -16,7 +16,14 @@ from troth.resources.messaging.brokers.nats import NATS
 from troth.resources.messaging.brokers.rabbitmq import RabbitMQ
 from troth.resources.messaging.brokers.valkey import Valkey
 from troth.resources.messaging.message_broker_status import MessageBrokerStatus
-from troth.resources.messaging.names import PrincipalPrefix, TopicPrefix
+from troth.resources.messaging.names import (
+    ForeignPrincipal,
+    GroupName,
+    GroupPrefix,
+    PrincipalPrefix,
+    StreamName,
+    TopicPrefix,
+)
 from troth.resources.metadata import Resource
 from troth.resources.references import Ref
 from troth.resources.schema.lists import BY_NAME, SET
@@ -53,6 +60,15 @@ class Owns(Model):
     does not match production.orders."""
     principal_prefix: PrincipalPrefix
     """Prefix of the names of all principals that Troth creates."""
+    group_prefixes: Annotated[tuple[GroupPrefix, ...], Field(max_length=16), SET] = ()
+    """Prefixes of the names of all granted consumer groups, queue groups and durable consumers.
+    Without any, Troth grants no group."""
+    shared_groups: Annotated[tuple[GroupName, ...], Field(max_length=64), SET] = ()
+    """Groups with which several identities may consume. Each other group, and each other durable
+    consumer, is for one identity."""
+    streams: Annotated[tuple[StreamName, ...], Field(max_length=64), SET] = ()
+    """NATS streams whose durable consumers Troth may grant. With any, all consumers must use a
+    stream: a consumer of a stream can have its messages sent to every subscriber in the account."""
 
 
 class BrokerMode(StrEnum):
@@ -61,6 +77,13 @@ class BrokerMode(StrEnum):
     ENFORCE = "Enforce"
     PLAN = "Plan"
     OBSERVE = "Observe"
+
+
+class Retention(StrEnum):
+    """Whether the broker's owner lets grants outlive their policy."""
+
+    DENY = "Deny"
+    ALLOW = "Allow"
 
 
 class RemovalBrake(Model):
@@ -102,6 +125,14 @@ class MessageBrokerSpec(Model):
     """Namespaces whose policies and identities may use the broker."""
     owns: Owns
     """Names that Troth manages. Troth grants and revokes nothing else at the broker."""
+    administrators: Annotated[tuple[ForeignPrincipal, ...], Field(max_length=64), SET] = ()
+    """Foreign principals that may publish and consume on the owned topics, such as administrators.
+    They do not make Exclusive of a TopicPolicy false, which names all others. Write them as it
+    does."""
+    retention: Retention = Retention.DENY
+    """Whether a policy with onDelete: Retain leaves its grants. Deny (default): Troth revokes the
+    grants of each deleted policy. Allow: they stay while the broker admits the identity's namespace
+    and owns their names."""
     mode: BrokerMode = BrokerMode.ENFORCE
     """Enforcement mode. Enforce (default): Troth keeps the broker as declared. Plan: Troth reports
     what it would do and changes nothing. Observe: Troth reports drift and foreign rules."""

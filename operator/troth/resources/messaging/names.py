@@ -44,6 +44,11 @@ GroupName = Annotated[
     StringConstraints(min_length=1, max_length=NAME_LIMIT),
     matching("^[A-Za-z0-9._:/-]*$", f"write a group name as {_WORDS}, such as fulfilment"),
 ]
+GroupPrefix = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=NAME_LIMIT),
+    matching("^[A-Za-z0-9._:/-]*$", f"write a group prefix as {_WORDS}, such as shop-"),
+]
 StreamName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=NAME_LIMIT),
@@ -64,6 +69,25 @@ AccountKey = Annotated[
         "^A[A-Z2-7]{55}$",
         "write the account's public key, 56 letters and digits that begin with A, as nsc describe "
         "account shows it",
+    ),
+]
+
+OperatorKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=56),
+    matching(
+        "^O[A-Z2-7]{55}$",
+        "write the operator's public key, 56 letters and digits that begin with O, as nsc describe "
+        "operator shows it",
+    ),
+]
+ForeignPrincipal = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=320),
+    matching(
+        # any printable ASCII except *, which is every principal
+        "^[ -)+-~]*$",
+        "write a principal as Exclusive of a TopicPolicy names it, in printable ASCII without *",
     ),
 ]
 

@@ -183,7 +183,7 @@ class TopicPolicySpec(Model):
     """Topic to which consumers publish messages that they could not consume."""
     on_delete: OnDelete = OnDelete.REVOKE
     """Effect on the grants when the policy is deleted. Revoke (default): Troth revokes them.
-    Retain: they stay at the broker."""
+    Retain: they stay at the broker, if its retention is Allow."""
 
 
 class TopicPolicy(Resource):

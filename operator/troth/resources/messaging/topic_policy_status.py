@@ -58,5 +58,5 @@ class TopicPolicyStatus(Observed):
     grants: Annotated[tuple[GrantStatus, ...], Field(max_length=512, json_schema_extra=ATOMIC)] = ()
     """Grants that the policy or an identity declares, and their states."""
     conditions: Conditions = ()
-    """Conditions of the policy: Ready, GrantsInSync, SchemaValid, PeersAgree, Reconciling and
-    Stalled."""
+    """Conditions of the policy: Ready, GrantsInSync, Exclusive, SchemaValid, PeersAgree,
+    RetentionAllowed, Reconciling and Stalled."""

@@ -191,5 +191,19 @@ def meet(first: Topic, second: Topic) -> bool:
     return _includes(first, second) or _includes(second, first)
 
 
+def share_group(first: TopicPolicy, second: TopicPolicy, *, spans_topics: bool) -> bool:
+    """Return whether consumers of two policies are in one group if they name the same one.
+
+    A durable consumer belongs to its stream. A queue group belongs to its topics, unless the groups
+    of the broker type span topics.
+    """
+    if spans_topics:
+        return True
+    streams = first.spec.topic.stream, second.spec.topic.stream
+    if any(streams):
+        return streams[0] == streams[1]
+    return meet(topic_of(first), topic_of(second))
+
+
 def _includes(outer: Topic, inner: Topic) -> bool:
     return inner.name.startswith(outer.name) if outer.prefix else outer == inner

@@ -9,6 +9,7 @@ from troth.resources.references import Ref
 from troth.trust.declarations.messaging import GrantEntry, Messaging, topic_of
 from troth.trust.declarations.registry import Registry
 from troth.trust.grants import Grant, Topic
+from troth.trust.selectors import matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +90,17 @@ def principal_of(broker: MessageBroker, identity: Ref) -> str:
     and the identity can be read back: namespace `a` with name `b.c` has no other spelling.
     """
     return f"{broker.spec.owns.principal_prefix}{identity.namespace}.{identity.name}"
+
+
+def both_sides(candidate: GrantCandidate) -> tuple[TopicPolicy, MessageBroker]:
+    """Return the policy and the broker of a candidate, both of which are known to exist."""
+    policy, broker = candidate.declared, candidate.broker
+    assert policy is not None
+    assert broker is not None
+    return policy, broker
+
+
+def admits(broker: MessageBroker, namespace: str, registry: Registry) -> bool:
+    """Return whether a broker admits the policies and identities of a namespace."""
+    labels = registry.namespaces.get(namespace)
+    return labels is not None and matches(broker.spec.allowed_namespaces, labels)

@@ -7,14 +7,18 @@ owned prefixes), the policy and the identity.
 
 from collections.abc import Callable
 
-from troth.resources.messaging.brokers.description import Groups
-from troth.resources.messaging.message_broker import MessageBroker
-from troth.resources.messaging.topic_policy import TopicPolicy
-from troth.resources.messaging.topic_policy_status import Action, GrantState
+from troth.resources.messaging.topic_policy_status import GrantState
 from troth.trust.declarations.messaging import meet, topics_of
-from troth.trust.declarations.registry import Registry
-from troth.trust.selectors import matches
-from troth.trust.topics.candidate import GrantCandidate, GrantObstacle
+from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, admits, both_sides
+from troth.trust.topics.groups import (
+    account_is_its_own,
+    consumer_has_stream,
+    group_fits,
+    group_is_its_own,
+    group_is_owned,
+    stream_is_known,
+    stream_is_owned,
+)
 
 BROKER_MISSING = "BrokerMissing"
 """Reason why a grant is refused whose broker does not exist."""
@@ -117,7 +121,7 @@ def broker_exists(candidate: GrantCandidate) -> GrantObstacle | None:
 
 def broker_in_environment(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the broker has the policy's environment."""
-    policy, broker = _declared(candidate)
+    policy, broker = both_sides(candidate)
     if broker.spec.environment == policy.spec.environment:
         return None
     message = (
@@ -130,9 +134,9 @@ def broker_in_environment(candidate: GrantCandidate) -> GrantObstacle | None:
 
 def broker_admits(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the namespaces of policy and identity may use the broker."""
-    _, broker = _declared(candidate)
+    _, broker = both_sides(candidate)
     for namespace in (candidate.policy.namespace, candidate.identity.namespace):
-        if not _admits(broker, namespace, candidate.registry):
+        if not admits(broker, namespace, candidate.registry):
             message = (
                 f"MessageBroker {broker.ref} does not admit namespace {namespace}; label the "
                 "namespace so that allowedNamespaces selects it"
@@ -143,7 +147,7 @@ def broker_admits(candidate: GrantCandidate) -> GrantObstacle | None:
 
 def topic_is_owned(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that all topics of the policy begin with a prefix that the broker owns."""
-    _, broker = _declared(candidate)
+    _, broker = both_sides(candidate)
     topic = candidate.topic
     assert topic is not None
     owned = broker.spec.owns.topic_prefixes
@@ -159,43 +163,9 @@ def topic_is_owned(candidate: GrantCandidate) -> GrantObstacle | None:
 # Capabilities of the broker
 
 
-def stream_is_known(candidate: GrantCandidate) -> GrantObstacle | None:
-    """Check that only a policy at a broker with streams names one."""
-    policy, broker = _declared(candidate)
-    if policy.spec.topic.stream is None or broker.spec.described.has_streams:
-        return None
-    message = (
-        f"TopicPolicy {candidate.policy} sets topic.stream, but MessageBroker {broker.ref} has no "
-        "streams; remove it"
-    )
-    return GrantObstacle(GrantState.REFUSED, "StreamNotKnown", message)
-
-
-def group_fits(candidate: GrantCandidate) -> GrantObstacle | None:
-    """Check that a consumer has a group if the broker requires one, and none if it has none."""
-    if candidate.entry.action is not Action.CONSUME:
-        return None
-    policy, broker = _declared(candidate)
-    groups = broker.spec.described.groups
-    stored = policy.spec.topic.stream is not None  # a stream is read by a durable consumer
-    if not candidate.entry.group and (stored or groups is Groups.REQUIRED):
-        message = (
-            f"{candidate.identity} has no group among the consumers of TopicPolicy "
-            f"{candidate.policy}, but MessageBroker {broker.ref} requires one; add a group"
-        )
-        return GrantObstacle(GrantState.REFUSED, "GroupMissing", message)
-    if candidate.entry.group and groups is Groups.UNKNOWN:
-        message = (
-            f"{candidate.identity} has a group among the consumers of TopicPolicy "
-            f"{candidate.policy}, but MessageBroker {broker.ref} has no groups; remove it"
-        )
-        return GrantObstacle(GrantState.REFUSED, "GroupNotKnown", message)
-    return None
-
-
 def identity_has_certificate(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the identity has a certificate if the broker authenticates clients by theirs."""
-    _, broker = _declared(candidate)
+    _, broker = both_sides(candidate)
     identity = candidate.registry.identities.get(candidate.identity)
     if identity is None or not broker.spec.by_certificate:
         return None
@@ -238,7 +208,7 @@ def nobody_shares(candidate: GrantCandidate) -> GrantObstacle | None:
 
 def principals_are_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that no other broker with the same principals could use the same principal name."""
-    _, broker = _declared(candidate)
+    _, broker = both_sides(candidate)
     mine = broker.spec.owns.principal_prefix
     for other in candidate.messaging.found_at(broker.spec.principal_places):
         theirs = other.spec.owns.principal_prefix
@@ -251,36 +221,14 @@ def principals_are_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
     return None
 
 
-def group_is_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
-    """Check that no identity of another namespace consumes with the same group.
-
-    This applies only where such an identity would affect the messages that this one receives.
-    """
-    _, broker = _declared(candidate)
-    group = candidate.entry.group
-    if not group or not broker.spec.described.groups_span_topics:
-        return None
-    for other in candidate.messaging.found_at(broker.spec.topic_places):
-        for policy, identity in sorted(candidate.messaging.by_group(other.ref, group)):
-            if identity.namespace != candidate.identity.namespace and _admits(
-                other, policy.namespace, candidate.registry
-            ):
-                message = (
-                    f"{candidate.identity} and {identity} consume with the same group, {group}, "
-                    "so each could take the other's messages; give each its own group"
-                )
-                return GrantObstacle(GrantState.SUSPENDED, "GroupShared", message)
-    return None
-
-
 def environment_undisputed(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that no other admitted policy claims the topic for another environment."""
-    policy, broker = _declared(candidate)
+    policy, broker = both_sides(candidate)
     topic = candidate.topic
     assert topic is not None
     for other in candidate.messaging.found_at(broker.spec.topic_places):
         for rival in candidate.messaging.elsewhere(other.ref, policy.spec.environment):
-            if _admits(other, rival.ref.namespace, candidate.registry) and any(
+            if admits(other, rival.ref.namespace, candidate.registry) and any(
                 meet(topic, theirs) for theirs in topics_of(rival)
             ):
                 message = (
@@ -305,13 +253,17 @@ CHECKS: tuple[Check, ...] = (
     broker_admits,
     topic_is_owned,
     stream_is_known,
+    stream_is_owned,
+    consumer_has_stream,
     group_fits,
+    group_is_owned,
     identity_has_certificate,
     governance_settled,
     identity_is_readable,
     nobody_shares,
     principals_are_its_own,
     group_is_its_own,
+    account_is_its_own,
     environment_undisputed,
 )
 OF_ALL: tuple[Check, ...] = (
@@ -323,6 +275,7 @@ OF_ALL: tuple[Check, ...] = (
     broker_admits,
     topic_is_owned,
     stream_is_known,
+    stream_is_owned,
     governance_settled,
     principals_are_its_own,
     environment_undisputed,
@@ -333,15 +286,3 @@ OF_ALL: tuple[Check, ...] = (
 def obstacle_to(candidate: GrantCandidate) -> GrantObstacle | None:
     """Return why a grant is not live, None if it is live."""
     return next(filter(None, (check(candidate) for check in CHECKS)), None)
-
-
-def _declared(candidate: GrantCandidate) -> tuple[TopicPolicy, MessageBroker]:
-    policy, broker = candidate.declared, candidate.broker
-    assert policy is not None
-    assert broker is not None
-    return policy, broker
-
-
-def _admits(broker: MessageBroker, namespace: str, registry: Registry) -> bool:
-    labels = registry.namespaces.get(namespace)
-    return labels is not None and matches(broker.spec.allowed_namespaces, labels)

@@ -67,7 +67,13 @@ class Stage:
         return Ref(self.home, "orders")
 
     def broker(
-        self, *, owns: tuple[str, ...] = (), principals: str = "", at: str = "", **described: Any
+        self,
+        *,
+        owns: tuple[str, ...] = (),
+        groups: tuple[str, ...] = (),
+        principals: str = "",
+        at: str = "",
+        **described: Any,
     ) -> Manifest:
         """Return the broker, administered at its own listener; `described` extends `spec.kafka`."""
         kafka = {
@@ -79,6 +85,7 @@ class Stage:
             described={"kafka": kafka | described},
             owns=[self.mine, *owns],
             principals=principals or self.mine,
+            groups=groups or [self.mine],
         )
 
     def market(self, *manifests: Manifest) -> list[Manifest]:

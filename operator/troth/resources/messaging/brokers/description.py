@@ -48,7 +48,7 @@ class BrokerDescription(Model, ABC):
     groups: ClassVar[Groups] = Groups.OPTIONAL
     groups_span_topics: ClassVar[bool] = False
     """Whether a group belongs to no topic: a member of one has a say in all that the group reads.
-    """
+    Otherwise a group belongs to its topics, and a durable consumer to its stream."""
     has_streams: ClassVar[bool] = False
     """Whether messages are stored in streams that have names of their own, beside the topics."""
 

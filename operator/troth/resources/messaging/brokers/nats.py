@@ -9,7 +9,7 @@ from troth.resources.messaging.brokers.description import (
     BrokerTLS,
     Servers,
 )
-from troth.resources.messaging.names import AccountKey
+from troth.resources.messaging.names import AccountKey, OperatorKey
 from troth.resources.references import LocalReference
 from troth.resources.schema.rules import Rule
 
@@ -31,6 +31,9 @@ class NATS(BrokerDescription):
     """Servers, as host:port."""
     account: AccountKey
     """Public key of the account that holds everything Troth manages."""
+    operator: OperatorKey
+    """Public key of the operator, its identity key. Troth changes and signs the account only if
+    this operator has signed it."""
     tls: BrokerTLS | None = None
     """TLS settings to verify the servers. Every connection uses TLS, even without them."""
     admin_secret_ref: LocalReference
