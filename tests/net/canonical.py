@@ -49,10 +49,9 @@ def canonical(value: Any) -> Any:
 def _unusual(value: Any) -> Any:
     if is_dataclass(value):
         members = {each.name: canonical(getattr(value, each.name)) for each in fields(value)}
-        name = type(value).__name__
-        if name in RECORDED_AS and "change" in members:
+        if type(value).__name__ in RECORDED_AS and "change" in members:
             members["turn"] = members.pop("change")
-        return {"": RECORDED_AS.get(name, name)} | members
+        return {"": recorded_name(type(value))} | members
     if isinstance(value, BaseModel):
         shown = value.model_dump(by_alias=True, exclude_defaults=True)
         return {"": type(value).__name__} | canonical(shown)
@@ -82,6 +81,11 @@ def _scalar(value: Any) -> Any:
         case timedelta():
             return f"{value.total_seconds():.6f}s"
     raise TypeError(f"{type(value).__name__} has no canonical form; give it one here")
+
+
+def recorded_name(kind: type) -> str:
+    """Return the name of a class in the record."""
+    return RECORDED_AS.get(kind.__name__, kind.__name__)
 
 
 def dumped(value: Any, indent: int | None = None) -> str:
