@@ -169,7 +169,7 @@ def lose_sight(cluster: Cluster, fault: Fault = DOWN, at: Ref = MAIN) -> None:
     cluster.world.brokers.note_observation(at, before.tried(uptime, fault))
 
 
-def tell(cluster: Cluster, at: Ref = MAIN) -> Ledger:
+def sync_broker(cluster: Cluster, at: Ref = MAIN) -> Ledger:
     """Bring a broker in sync with the declarations, as its plan does; return the ledger.
 
     The broker then has every granted rule and every credential of principals with a grant, keeps
@@ -184,12 +184,12 @@ def tell(cluster: Cluster, at: Ref = MAIN) -> Ledger:
     }
     for secret in brokers.secrets.values():
         if secret.broker == at and secret.principal in granted.live | granted.staying:
-            credentials |= _told(secret)
+            credentials |= _fingerprints(secret)
     ledger = Ledger(granted.wanted.rules | staying, granted.retained, credentials)
     keep_ledger(cluster, ledger, at)
     see(cluster, ledger.rules, ledger.credentials, at)
     return ledger
 
 
-def _told(secret: CredentialSecret) -> dict[Place, str]:
+def _fingerprints(secret: CredentialSecret) -> dict[Place, str]:
     return {(secret.principal, held.slot): held.fingerprint for held in secret.held}

@@ -23,7 +23,7 @@ def network_at(cluster: Cluster, ref: Ref) -> BrokerNetwork | None:
     return plan_broker_network(broker, grants, world, cluster.now)
 
 
-def said(cluster: Cluster, key: Key) -> Any:
+def plan_with_inputs(cluster: Cluster, key: Key) -> Any:
     """Return everything planned for a key, and the data from which a plan must follow."""
     world = cluster.world
     found: list[Any] = []

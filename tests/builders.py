@@ -537,8 +537,8 @@ class Cluster:
         labels = {**(before["metadata"].get("labels") or {}), **step.manifest["metadata"]["labels"]}
         before["metadata"]["labels"] = labels
         annotations = step.manifest["metadata"].get("annotations", {})
-        standing = before["metadata"].get("annotations") or {}
-        before["metadata"]["annotations"] = {**standing, **annotations}
+        existing = before["metadata"].get("annotations") or {}
+        before["metadata"]["annotations"] = {**existing, **annotations}
         before["data"] |= public_data(step.manifest)
         for name in step.drops:
             before["data"].pop(name, None)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tests.builders import Manifest, reference
-from tests.changing import GONE
+from tests.changed_manifests import GONE
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy

@@ -168,7 +168,7 @@ def domains(draw: st.DrawFn, name: str) -> Manifest:
 
 
 @dataclass(frozen=True)
-class Wish:
+class DeclaredEdge:
     """One edge, and the sides that declare it."""
 
     caller: tuple[str, str]
@@ -182,7 +182,7 @@ class Wish:
 
 places = st.tuples(st.sampled_from((*["north"] * 2, *NAMESPACES)), st.sampled_from(NAMES))
 wishes = st.builds(
-    Wish,
+    DeclaredEdge,
     places,
     places,
     port_names.map(tuple),
@@ -192,7 +192,7 @@ wishes = st.builds(
 )
 
 
-def endpoints(declared: Iterable[Wish]) -> list[Manifest]:
+def endpoints(declared: Iterable[DeclaredEdge]) -> list[Manifest]:
     """Return the WebhookEndpoints of the wishes that need some."""
     asked = {
         (wish.caller, wish.callee, port): None
@@ -239,7 +239,7 @@ def unverified_peers(draw: st.DrawFn) -> Manifest:
 
 
 @st.composite
-def identities(draw: st.DrawFn, place: tuple[str, str], declared: list[Wish]) -> Manifest:
+def identities(draw: st.DrawFn, place: tuple[str, str], declared: list[DeclaredEdge]) -> Manifest:
     """Draw an identity with its share of the wishes."""
     here, name = place
     accepts = [

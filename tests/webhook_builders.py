@@ -5,7 +5,7 @@ from typing import Any
 
 from tests import builders
 from tests.builders import Manifest
-from tests.changing import GONE
+from tests.changed_manifests import GONE
 from troth.documents.gateway_report import LABEL, member
 from troth.world.observation.webhook_secrets import GIVEN_LABEL
 

@@ -132,7 +132,7 @@ def consume(harness: Harness, principal: str, number: int = 0) -> Grant:
     return Grant(principal, Action.CONSUME, Topic(harness.names[number]), harness.group(principal))
 
 
-async def tell(harness: Harness, batch: Batch) -> None:
+async def apply_and_wait(harness: Harness, batch: Batch) -> None:
     """Apply a batch, and wait until the server shows all of it."""
     given_ = {(each.principal, each.slot) for each in batch.credentials}
     revoked, added, removed = map(set, (batch.revocations, batch.additions, batch.removals))
@@ -154,7 +154,7 @@ async def admit(
 ) -> Mapping[tuple[str, Slot], Login]:
     """Give the principals credentials and grants; return the logins."""
     issued = [harness.issue(principal, slot) for slot in slots for principal in harness.principals]
-    await tell(
+    await apply_and_wait(
         harness,
         Batch(tuple(credential for credential, _ in issued), tuple(table(harness, grants))),
     )
@@ -244,7 +244,7 @@ class Contract:
             }
             assert await harness.succeeding(logins) == harness.meant(grants)
 
-            await tell(harness, Batch(removals=tuple(rules)[:1]))
+            await apply_and_wait(harness, Batch(removals=tuple(rules)[:1]))
             await it.later(EVERY + timedelta(seconds=1))
             await observed(harness.broker, lambda seen: rules <= seen.rules)
             assert await harness.succeeding(logins) == harness.meant(grants)
@@ -267,7 +267,7 @@ class Contract:
                 logins = await admit(harness, before)
                 assert await harness.succeeding(logins.values()) == harness.meant(before)
                 old, new = table(harness, before), table(harness, after)
-                await tell(harness, Batch((), tuple(new - old), tuple(old - new)))
+                await apply_and_wait(harness, Batch((), tuple(new - old), tuple(old - new)))
                 assert await harness.succeeding(logins.values()) == harness.meant(after)
 
         asyncio.run(asyncio.wait_for(judge(), PATIENCE))
@@ -285,7 +285,7 @@ class Contract:
             logins = await admit(harness, gone + stay)
             assert await harness.succeeding(logins.values()) == harness.meant(gone + stay)
             removed = table(harness, gone) - table(harness, stay)
-            await tell(harness, Batch(removals=tuple(removed)))
+            await apply_and_wait(harness, Batch(removals=tuple(removed)))
             assert await harness.succeeding(logins.values()) == harness.meant(stay)
 
     async def test_foreign_state_is_observed_and_never_changed(self, opened: Opened) -> None:
@@ -297,12 +297,12 @@ class Contract:
             grants = [publish(harness, one), consume(harness, one, 1), publish(harness, other)]
             await admit(harness, grants, slots=Slot)
             assert await harness.foreign() == before
-            await tell(harness, Batch(removals=tuple(table(harness, grants[:1]))[:1]))
+            await apply_and_wait(harness, Batch(removals=tuple(table(harness, grants[:1]))[:1]))
             everything = Batch(
                 removals=tuple(table(harness, grants)),
                 revocations=tuple((each, slot) for each in harness.principals for slot in Slot),
             )
-            await tell(harness, everything)
+            await apply_and_wait(harness, everything)
             assert await harness.foreign() == before
             assert _within(theirs, await harness.broker.observe())
 
@@ -315,10 +315,10 @@ class Contract:
             rules = table(harness, [publish(harness, one), consume(harness, other)])
             absent = table(harness, [publish(harness, one, 1)]) - rules
             at_first = await harness.writes()
-            await tell(harness, Batch((), tuple(rules)))
+            await apply_and_wait(harness, Batch((), tuple(rules)))
             once = await harness.writes()
             assert once > at_first
-            await tell(harness, Batch((), tuple(rules), tuple(absent)))
+            await apply_and_wait(harness, Batch((), tuple(rules), tuple(absent)))
             assert await harness.writes() == once
             changes = broker_changes(
                 Wanted(rules),
@@ -343,7 +343,9 @@ class Contract:
                 assert await harness.succeeding(of_one_slot) == harness.meant(grants)
                 assert [await harness.broker.admits(login) for login in of_one_slot] == [True, True]
 
-            await tell(harness, Batch(revocations=((one, Slot.FIRST), (other, Slot.FIRST))))
+            await apply_and_wait(
+                harness, Batch(revocations=((one, Slot.FIRST), (other, Slot.FIRST)))
+            )
 
             async def turned_away() -> bool:
                 return not any([await harness.broker.admits(login) for login in first])
@@ -359,7 +361,7 @@ class Contract:
             grants = [publish(harness, one)]
             before = (await admit(harness, grants))[one, Slot.FIRST]
             replacement, after = harness.issue(one, Slot.FIRST)
-            await tell(harness, Batch((replacement,)))
+            await apply_and_wait(harness, Batch((replacement,)))
             await becomes(lambda: harness.broker.admits(after))
             assert not await harness.broker.admits(before)
             assert await harness.succeeding([after]) == harness.meant(grants)
@@ -387,7 +389,7 @@ class Contract:
             logins = await admit(harness)
             names = sorted({each.principal for each in taken} - set(harness.principals))
             others = [harness.issue(each, Slot.FIRST)[0] for each in names]
-            await tell(harness, Batch(tuple(others), tuple(table(harness, taken))))
+            await apply_and_wait(harness, Batch(tuple(others), tuple(table(harness, taken))))
             assert await harness.succeeding(logins.values()) == {
                 each for each in harness.meant(taken) if each.principal in harness.principals
             }

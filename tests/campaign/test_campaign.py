@@ -16,7 +16,7 @@ from tests.builders import Manifest
 from tests.campaign.cluster import KINDS
 from tests.campaign.people import PeopleMachine, domains, places, spaces
 from tests.campaign.stages.stage import Stage
-from tests.strategies import PORTS, Wish, campaign, more
+from tests.strategies import PORTS, DeclaredEdge, campaign, more
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
 
@@ -31,7 +31,7 @@ def identities(draw: st.DrawFn) -> Manifest:
     for other in draw(st.lists(places, max_size=4)):
         caller, callee = (place, other) if draw(st.booleans()) else (other, place)
         ports = tuple(draw(strategies.port_names))
-        wishes.append(Wish(caller, callee, ports, called=True, accepted=True))
+        wishes.append(DeclaredEdge(caller, callee, ports, called=True, accepted=True))
     return draw(strategies.identities(place, wishes))
 
 

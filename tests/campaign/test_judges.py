@@ -90,16 +90,16 @@ def stage(ledger: Ledger, said: tuple[str, str] = ("False", "Unaccounted")) -> B
 def test_undeclared_rule_that_the_ledger_leaves_alone_has_no_fault() -> None:
     """Even of a principal that the ledger has again."""
     ledger = Ledger(credentials={(OLD.principal, Slot.FIRST): "made"}, left=frozenset({OLD}))
-    assert list(stage(ledger).standing()) == []
+    assert list(stage(ledger).faults_at_rest()) == []
 
 
 def test_undeclared_rule_that_the_broker_does_not_report_is_a_fault() -> None:
-    faults = list(stage(Ledger(left=frozenset({OLD})), ("True", "InSync")).standing())
+    faults = list(stage(Ledger(left=frozenset({OLD})), ("True", "InSync")).faults_at_rest())
     assert [fault for fault in faults if "does not say so" in fault]
 
 
 def test_undeclared_rule_of_a_known_principal_that_the_ledger_does_not_list_is_a_fault() -> None:
-    faults = list(stage(Ledger(rules=frozenset({NEW}))).standing())
+    faults = list(stage(Ledger(rules=frozenset({NEW}))).faults_at_rest())
     assert f"{OLD} stands, and nobody grants it" in faults
 
 
@@ -108,4 +108,4 @@ def test_undeclared_rule_that_a_later_ledger_adopted_is_a_fault() -> None:
     adopted = kept(Ledger(frozenset({OLD})))
     assert list(found._faults_of_write(LEDGER, found.server.objects[LEDGER], adopted)) == []
     found.server.put(kept(Ledger()))
-    assert f"{OLD} stands, and nobody grants it" in list(found.standing())
+    assert f"{OLD} stands, and nobody grants it" in list(found.faults_at_rest())

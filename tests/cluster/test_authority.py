@@ -52,7 +52,7 @@ def of(kinds: tuple[str, ...], versions: dict[tuple[str, str, str], str]) -> dic
     ("damage", "reason"),
     [
         pytest.param({"tls.crt": encoded(b"no PEM")}, "NotPEM", id="not PEM"),
-        pytest.param({"tls.crt": encoded(INTERMEDIATE.pem[:90])}, "PEMUnreadable", id="cut short"),
+        pytest.param({"tls.crt": encoded(INTERMEDIATE.pem[:90])}, "PEMUnreadable", id="truncated"),
         pytest.param({"tls.crt": None}, "CertificateMissing", id="no certificate"),
         pytest.param({"tls.key": encoded(b"no PEM")}, "PrivateKeyUnreadable", id="key not PEM"),
         pytest.param({"tls.key": None}, "PrivateKeyUnreadable", id="no key"),

@@ -74,11 +74,11 @@ async def play(stage: Stage, loop: MeasuredLoop) -> None:
         alive=lambda: True,
         registry=CollectorRegistry(),
     ):
-        asked = asyncio.create_task(ask(f"http://127.0.0.1:{port}/healthz", answers))
+        asked = asyncio.create_task(send_requests(f"http://127.0.0.1:{port}/healthz", answers))
         await copy.acting()
         await create(kubeconfig, chain(with_large_keys(elsewhere), fleet(stage.shop)))
         await create(kubeconfig, crowded(elsewhere, {}), at_once=1)
-        await conditions_tell_why(stage, given)
+        await conditions_explain(stage, given)
         await copy.settled()
         longest = loop.longest_stall
         asked.cancel()
@@ -88,7 +88,7 @@ async def play(stage: Stage, loop: MeasuredLoop) -> None:
     assert longest < LONGEST_STALL
 
 
-async def conditions_tell_why(stage: Stage, given: Ref) -> None:
+async def conditions_explain(stage: Stage, given: Ref) -> None:
     """Assert that each hostile Secret in use has a condition with a cause and a next step."""
     person = stage.person
 
@@ -134,7 +134,7 @@ async def create(kubeconfig: Path, manifests: Iterable[Manifest], at_once: int =
     await asyncio.to_thread(asyncio.run, write())
 
 
-async def ask(url: str, answers: Counter[int]) -> None:
+async def send_requests(url: str, answers: Counter[int]) -> None:
     """Send requests until cancelled, and count the answers by their status."""
     async with aiohttp.ClientSession() as session:
         while True:

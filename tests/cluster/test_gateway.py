@@ -17,7 +17,7 @@ from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from tests.webhooks.gateway.attacks import scene
 from tests.webhooks.gateway.attacks.scene import secret_data
-from tests.webhooks.gateway.attacks.wire import say
+from tests.webhooks.gateway.attacks.wire import send_parts
 from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
 from troth.pki.keys.private import private_key_pem
@@ -86,7 +86,7 @@ class Gateway(Process):
         line = f"POST /shop/{name} HTTP/1.1".encode()
 
         async def look() -> int:
-            return (await say(self.port, scene.delivery(line))).status
+            return (await send_parts(self.port, scene.delivery(line))).status
 
         await until(look, lambda found: found == status)
 
@@ -180,12 +180,12 @@ async def test_gateway_works_while_the_api_server_is_down(
         gateway = Gateway(tether, setting, path.kubeconfig)
         await gateway.ready()
     await gateway.answers(VERIFIED)
-    await until(lambda: _told(gateway, "watch failed"), bool)
+    await until(lambda: _is_logged(gateway, "watch failed"), bool)
     await gateway.answers(VERIFIED)
     await gateway.ready()
 
 
-async def _told(gateway: Gateway, event: str) -> bool:
+async def _is_logged(gateway: Gateway, event: str) -> bool:
     return f'"event":"{event}"' in gateway.output
 
 

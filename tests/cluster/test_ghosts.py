@@ -69,7 +69,7 @@ async def test_identity_deleted_before_its_status_is_answered_keeps_nothing(
         late = faults.of_object("web", faults.answered_late(seen))
         path.always("PATCH", "serviceidentities", late)
         web = await stage.identity("web", calls=[builders.call("payments")])
-        await said(stage, web)
+        await wait_for_status(stage, web)
         await stage.person.delete(IDENTITY, web)
         await knows(stage, IDENTITY, web, known=False)
         seen.set()
@@ -82,7 +82,7 @@ async def test_identity_deleted_before_its_status_is_answered_keeps_nothing(
         await stage.person.misses("Secret", secret_ref(web))
 
 
-async def said(stage: Stage, ref: Ref) -> None:
+async def wait_for_status(stage: Stage, ref: Ref) -> None:
     """Wait until an identity has a status."""
     await stage.person.sees(IDENTITY, ref, lambda seen: seen.get("status", {}).get("conditions"))
 

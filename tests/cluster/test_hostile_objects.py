@@ -126,16 +126,16 @@ def of_every_kind(stage: Stage, name: str) -> list[Manifest]:
 SLICE = {"kubernetes.io/service-name": "kubernetes"}
 
 
-def is_seen(stage: Stage, manifest: Manifest) -> bool:
+def is_cached(stage: Stage, manifest: Manifest) -> bool:
     world = stage.operator.operator.engine.world
     return world.knows(watch_class_of(manifest, stage.own), Ref.of(manifest))
 
 
-async def seen(stage: Stage, *manifests: Manifest) -> None:
+async def wait_until_cached(stage: Stage, *manifests: Manifest) -> None:
     """Wait until the operator has all of these in its cache."""
 
     async def unseen() -> list[str]:
-        return [f"{m['kind']} {Ref.of(m)}" for m in manifests if not is_seen(stage, m)]
+        return [f"{m['kind']} {Ref.of(m)}" for m in manifests if not is_cached(stage, m)]
 
     await until(unseen, lambda found: not found)
 
@@ -175,7 +175,7 @@ async def test_no_hostile_object_hides_another_object_or_a_revocation(
         created(stage, of_every_kind(stage, "hostile"), fields) as hostile,
         created(stage, of_every_kind(stage, "later"), b"{}") as later,
     ):
-        await seen(stage, *hostile, *later)
+        await wait_until_cached(stage, *hostile, *later)
         await stage.identity("payments", ports=["https"])  # accepts nobody any more
         await stage.person.hears(IDENTITY, web, "PeersAgree", "NotAccepted", "False")
         await stage.settled()
@@ -184,7 +184,7 @@ async def test_no_hostile_object_hides_another_object_or_a_revocation(
         await stage.operator.stop()
         await stage.run()
         assert stage.operator.operator.ready
-        assert all(is_seen(stage, each) for each in (*hostile, *later))
+        assert all(is_cached(stage, each) for each in (*hostile, *later))
         await stage.settled()
         assert not stage.requests.writes
 
@@ -201,7 +201,7 @@ async def test_no_hostile_object_hides_another_object_or_a_revocation(
             return [
                 each["kind"]
                 for each in hostile
-                if each["kind"] != "Namespace" and is_seen(stage, each)
+                if each["kind"] != "Namespace" and is_cached(stage, each)
             ]
 
         await until(remaining, lambda kinds: not kinds)
@@ -220,7 +220,7 @@ async def test_policy_with_a_deep_schema_reports_it_and_hides_no_other(
         await stage.person.put(broker("main", stage.shop, MQTT))
         await stage.person.send(deep, {"SCHEMA": schema})
         await stage.person.put(policy("later", stage.shop, at=(stage.shop, "main")))
-        await seen(stage, deep, policy("later", stage.shop))
+        await wait_until_cached(stage, deep, policy("later", stage.shop))
         config = await configuration(str(stage.sandbox.kubeconfig))
 
         async def told() -> tuple[str, str]:
@@ -236,7 +236,7 @@ async def test_policy_with_a_deep_schema_reports_it_and_hides_no_other(
         await stage.settled()
         await stage.operator.stop()
         await stage.run()
-        await seen(stage, deep, policy("later", stage.shop))
+        await wait_until_cached(stage, deep, policy("later", stage.shop))
         await stage.settled()
         assert not stage.requests.writes
     finally:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sandbox import CommandError, Sandbox
 from tests.builders import Manifest
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.cluster.agreement import check
 from tests.cluster.dry_run import DryRun
 from tests.cluster.manifests import gone_wrong

@@ -26,7 +26,7 @@ TOO_BUSY = [
 ]
 
 
-async def asked(path: FaultyPath, verb: str, resource: str, number: int) -> list[Call]:
+async def wait_for_requests(path: FaultyPath, verb: str, resource: str, number: int) -> list[Call]:
     """Wait until a request was sent this many times; return when."""
 
     async def calls() -> list[Call]:
@@ -48,9 +48,9 @@ async def test_retry_after_of_a_busy_server_is_respected(
         path.asked.clear()
         path.always("PATCH", "secrets", faults.status(code, reason, retry_after=AWAY))
         refs = [await stage.identity("service-0")]
-        await asked(path, "PATCH", "secrets", 1)
+        await wait_for_requests(path, "PATCH", "secrets", 1)
         refs += [await stage.identity(f"service-{number}") for number in range(1, 20)]
-        first, second, *_ = await asked(path, "PATCH", "secrets", 2)
+        first, second, *_ = await wait_for_requests(path, "PATCH", "secrets", 2)
         assert second.at - first.at >= AWAY
 
         told = await stage.person.hears(
@@ -79,7 +79,7 @@ async def test_nothing_is_written_while_the_server_is_too_busy_to_list(
         path.asked.clear()
         path.always(verb, "serviceidentities", faults.status(code, reason, retry_after=AWAY))
         copy = await stage.stand_by(path.kubeconfig)
-        first, second, *_ = await asked(path, verb, "serviceidentities", 2)
+        first, second, *_ = await wait_for_requests(path, verb, "serviceidentities", 2)
         assert second.at - first.at >= AWAY
         assert copy.requests.writes.total() == 0
         path.well()
@@ -104,9 +104,9 @@ async def test_rejected_writes_back_off(
         await stage.settled()
         path.always("PATCH", "secrets", faults.status(code, reason))
         payments = await stage.identity("payments")
-        await asked(path, "PATCH", "secrets", 3)
+        await wait_for_requests(path, "PATCH", "secrets", 3)
         await asyncio.sleep(2)
-        assert len(await asked(path, "PATCH", "secrets", 3)) < 12
+        assert len(await wait_for_requests(path, "PATCH", "secrets", 3)) < 12
         path.well()
         await stage.person.ready(IDENTITY, payments)
         assert committed(path, "secrets", "payments-identity") == 1

@@ -13,7 +13,7 @@ from tests import builders
 from tests.cluster.command import Command, Ended, begun, troth
 from tests.cluster.person import Manifest, version
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, leaf_of
-from tests.cluster.test_time import MOMENT, time_of
+from tests.cluster.test_expiry import MOMENT, time_of
 from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
 
@@ -163,7 +163,7 @@ async def test_manifest_under_version_control_and_command_do_not_interfere(
     after = await stage.person.the(ROTATION, place)
     assert after["spec"] == before["spec"]
 
-    await stage.person.put({**monthly, "spec": {**monthly["spec"], **asked(before)}})
+    await stage.person.put({**monthly, "spec": {**monthly["spec"], **requested_fields(before)}})
     async with rotate(stage, "--now") as command:
         ended = await command.ended()
     assert ended.code == 1
@@ -171,7 +171,7 @@ async def test_manifest_under_version_control_and_command_do_not_interfere(
     assert "spec.requestedAt has another owner: omit --now" in ended.errors
 
 
-def asked(rotation: Manifest) -> dict[str, str]:
+def requested_fields(rotation: Manifest) -> dict[str, str]:
     return {"requestedAt": rotation["spec"]["requestedAt"]}
 
 

@@ -164,7 +164,7 @@ async def two_copies(stage: Stage, directory: Path) -> AsyncIterator[tuple[Copy,
             yield first, second
 
 
-async def taken_over(stage: Stage, from_: str) -> None:
+async def wait_for_takeover(stage: Stage, from_: str) -> None:
     """Wait until another copy holds the lease."""
     await until(lambda: holder(stage), lambda name: name != from_)
 
@@ -214,7 +214,7 @@ async def test_late_write_of_a_killed_leader_that_opens_a_policy_is_reverted(
         await first.sends("payments-troth")
         first.process.kill()
         await stage.identity("payments", ports=["https"])  # accepts nobody any more
-        await taken_over(stage, leader)
+        await wait_for_takeover(stage, leader)
         await stage.person.hears(IDENTITY, web, "PeersAgree", "NotAccepted", "False")
 
         arrives.set()
@@ -236,7 +236,7 @@ async def test_frozen_leader_writes_nothing_after_its_lease_has_expired(
         payments, web = await stage.pair()
         asleep = await holder(stage)
         first.process.freeze()
-        await taken_over(stage, asleep)
+        await wait_for_takeover(stage, asleep)
         await stage.identity("payments", ports=["https"])  # accepts nobody any more
         await stage.person.sees("NetworkPolicy", policy_ref(payments), closed)
         await stage.person.hears(IDENTITY, web, "PeersAgree", "NotAccepted", "False")
@@ -271,7 +271,7 @@ async def test_leader_frozen_in_the_middle_of_its_work_does_not_continue_it(
         declaring = asyncio.create_task(ring(stage))
         await in_the_middle(secrets)
         first.process.freeze()
-        await taken_over(stage, asleep)
+        await wait_for_takeover(stage, asleep)
         await stage.identity("payments", ports=["https"])
         await stage.person.sees("NetworkPolicy", policy_ref(payments), closed)
         await everything_is_as_declared(stage, await declaring)

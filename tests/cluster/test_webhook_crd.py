@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import Manifest
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.cluster.agreement import check
 from tests.cluster.dry_run import DryRun
 from tests.cluster.manifests import gone_wrong

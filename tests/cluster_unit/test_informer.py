@@ -101,7 +101,7 @@ class Watched:
 
 
 @dataclass
-class Seen:
+class Sink:
     """A sink that remembers what is there."""
 
     objects: dict[str, Manifest] = field(default_factory=dict)
@@ -128,7 +128,7 @@ class Seen:
 @dataclass
 class Scene:
     server: Watched
-    sink: Seen
+    sink: Sink
     informer: Informer
     failures: list[int]
 
@@ -145,7 +145,7 @@ class Scene:
 
 def scene(*names: str, selection: Selection = SELECTION) -> Scene:
     forgets = selection.subset or selection.kind
-    server, sink, failures = Watched(), Seen(forgets=forgets), list[int]()
+    server, sink, failures = Watched(), Sink(forgets=forgets), list[int]()
     for name in names:
         server.put(name)
     informer = Informer(
@@ -179,7 +179,7 @@ def test_paged_list_and_following_changes_are_observed() -> None:
 
 
 @dataclass
-class Slow(Seen):
+class Slow(Sink):
     """A sink that takes longer for each object than an informer may take at once."""
 
     def observe(self, manifest: Manifest) -> None:
@@ -433,7 +433,7 @@ def test_unidentifiable_event_causes_a_list(event: Manifest) -> None:
     run(story())
 
 
-class Stumbling(Seen):
+class Stumbling(Sink):
     """A sink that fails at one object."""
 
     def observe(self, manifest: Manifest) -> None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.edge.carriers import Carrier, impatient
-from tests.edge.loopback import Reply, Seen, serving
+from tests.edge.loopback import ReceivedRequest, Reply, serving
 from tests.edge.shop import (
     AUDIT,
     DOMAIN,
@@ -208,7 +208,7 @@ class Behaviour:
     def test_request_in_flight_survives_the_rotation(self, shop: Shop, carrier: Carrier) -> None:
         respond, arrived, go = shop.ledger.respond, threading.Event(), threading.Event()
 
-        def slowly(seen: Seen) -> Reply:
+        def slowly(seen: ReceivedRequest) -> Reply:
             if seen.path == "/slow":
                 arrived.set()
                 go.wait(PATIENCE)
@@ -342,7 +342,7 @@ class Behaviour:
     ) -> None:
         respond = shop.ledger.respond
 
-        def moved(seen: Seen) -> Reply:
+        def moved(seen: ReceivedRequest) -> Reply:
             if seen.path == "/old":
                 return Reply(307, (("Location", "/new"),))
             return respond(seen)
@@ -441,7 +441,7 @@ def _call(**changes: Any) -> dict[str, Any]:
     return {"name": "finance/ledger", "spiffeID": LEDGER, "ports": ["https"]} | changes
 
 
-def _tokens(seen: list[Seen]) -> int:
+def _tokens(seen: list[ReceivedRequest]) -> int:
     return len({each.token for each in seen})
 
 
@@ -468,7 +468,7 @@ def _verified(shop: Shop, carrier: Carrier) -> Any:
 def _refusing(respond: Any, times: int) -> Any:
     left = [times]
 
-    def refuse(seen: Seen) -> Reply:
+    def refuse(seen: ReceivedRequest) -> Reply:
         left[0] -= 1
         return respond(seen) if left[0] < 0 else Reply(401, (INVALID,))
 

@@ -23,7 +23,7 @@ from troth.pki.tokens.signing import certificate_thumbprint
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReceivedRequest:
     """One request as a server saw it; `connection` numbers the server's connections."""
 
     method: str
@@ -50,7 +50,7 @@ class Reply:
     body: bytes = b"{}"
 
 
-Respond = Callable[[Seen], Reply]
+Respond = Callable[[ReceivedRequest], Reply]
 
 
 class Server(ThreadingHTTPServer):
@@ -62,7 +62,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.respond = respond
         self.context = context
-        self.seen: list[Seen] = []
+        self.seen: list[ReceivedRequest] = []
         self.handshakes = 0
         self.connections = 0
         self.failed: list[str] = []
@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         tls = isinstance(self.connection, ssl.SSLSocket)
         peer = self.connection.getpeercert(binary_form=True) if tls else None
-        seen = Seen(self.command, self.path, self.headers, body, peer, self.number)
+        seen = ReceivedRequest(self.command, self.path, self.headers, body, peer, self.number)
         self.server.seen.append(seen)
         reply = self.server.respond(seen)
         self.send_response(reply.status)
@@ -144,7 +144,7 @@ class Issuer:
     """
 
     def __init__(self, app: ASGIApp, files: Path) -> None:
-        self.seen: list[Seen] = []
+        self.seen: list[ReceivedRequest] = []
         self.arrived = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
@@ -170,7 +170,7 @@ class Issuer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         chain = scope["extensions"]["tls"]["client_cert_chain"]
         peer = ssl.PEM_cert_to_DER_cert(chain[0]) if chain else None
-        self.seen.append(Seen(scope["method"], scope["path"], Message(), b"", peer, 0))
+        self.seen.append(ReceivedRequest(scope["method"], scope["path"], Message(), b"", peer, 0))
         self.arrived.set()
         await asyncio.to_thread(self.gate.wait)
         await self._app(scope, receive, send)

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.edge.loopback import Issuer, Reply, Seen, Server, Way, serving
+from tests.edge.loopback import Issuer, ReceivedRequest, Reply, Server, Way, serving
 from tests.issuer import builders as issuing
 from tests.patience import PATIENCE
 from tests.pki import builders as pki
@@ -80,7 +80,7 @@ class Shop:
         return {self.ledger.url: "finance/ledger", self.audit.url: "finance/audit"}
 
     @property
-    def fetches(self) -> list[Seen]:
+    def fetches(self) -> list[ReceivedRequest]:
         """What the issuer was asked."""
         return self.issuer.seen
 
@@ -175,7 +175,7 @@ def judging(issuer: Way) -> Any:
         },
     )
 
-    def respond(seen: Seen) -> Reply:
+    def respond(seen: ReceivedRequest) -> Reply:
         if seen.token is None:
             return Reply(401, (("WWW-Authenticate", "Bearer"),))
         try:

@@ -59,7 +59,7 @@ START = {
 }
 
 
-async def ask(
+async def request_token(
     application: Any, form: dict[str, str], certificate: bytes | None = None, **options: Any
 ) -> httpx.Response:
     async with client(application, certificate) as caller:
@@ -104,7 +104,7 @@ def transaction(token: str, current: Mandate | None = None) -> Any:
 
 async def test_workload_with_its_certificate_gets_a_token_bound_to_it() -> None:
     certificate = svid()
-    response = await ask(issuer_app(), FOR_PAYMENTS, certificate)
+    response = await request_token(issuer_app(), FOR_PAYMENTS, certificate)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     assert response.headers["cache-control"] == "no-store"
@@ -128,14 +128,15 @@ async def test_workload_with_its_certificate_gets_a_token_bound_to_it() -> None:
 
 async def test_each_token_has_its_own_id() -> None:
     tokens = [
-        (await ask(issuer_app(), FOR_PAYMENTS, svid())).json()["access_token"] for _ in range(3)
+        (await request_token(issuer_app(), FOR_PAYMENTS, svid())).json()["access_token"]
+        for _ in range(3)
     ]
     assert len({verified(token).token_id for token in tokens}) == 3
 
 
 async def test_narrower_scope_is_granted_on_request() -> None:
     form = {**FOR_PAYMENTS, "scope": "payments.charge"}
-    answer = (await ask(issuer_app(), form, svid())).json()
+    answer = (await request_token(issuer_app(), form, svid())).json()
     assert answer["scope"] == "payments.charge"
     assert verified(answer["access_token"]).scopes == {"payments.charge"}
 
@@ -158,7 +159,7 @@ async def test_no_request_gets_more_than_the_view_grants(
     form: dict[str, str], who: str | None, code: str
 ) -> None:
     certificate = svid(who) if who else None
-    assert refusal(await ask(issuer_app(), {**FOR_PAYMENTS, **form}, certificate)) == code
+    assert refusal(await request_token(issuer_app(), {**FOR_PAYMENTS, **form}, certificate)) == code
 
 
 async def test_scopes_too_long_for_a_token_are_rejected_and_a_part_is_granted() -> None:
@@ -166,15 +167,15 @@ async def test_scopes_too_long_for_a_token_are_rejected_and_a_part_is_granted() 
     document = builders.view()
     document["callers"][CHECKOUT]["audiences"][PAYMENTS]["scopes"] = scopes
     issuer = issuer_app(mandate(document))
-    assert refusal(await ask(issuer, FOR_PAYMENTS, svid())) == "invalid_scope"
+    assert refusal(await request_token(issuer, FOR_PAYMENTS, svid())) == "invalid_scope"
     some = {**FOR_PAYMENTS, "scope": " ".join(scopes[:32])}
-    token = (await ask(issuer, some, svid())).json()["access_token"]
+    token = (await request_token(issuer, some, svid())).json()["access_token"]
     assert verified(token).scopes == {*scopes[:32]}
 
 
 async def test_client_id_of_the_caller_itself_is_accepted() -> None:
     form = {**FOR_PAYMENTS, "client_id": CHECKOUT}
-    assert (await ask(issuer_app(), form, svid())).status_code == 200
+    assert (await request_token(issuer_app(), form, svid())).status_code == 200
 
 
 async def test_certificate_that_is_not_valid_now_is_no_proof() -> None:
@@ -182,7 +183,7 @@ async def test_certificate_that_is_not_valid_now_is_no_proof() -> None:
     for days in (2, -2):
         clock = partial(operator.add, datetime.now(UTC), timedelta(days=days))
         application = app(lambda: current, KnownAccounts(), Decisions(), clock)
-        assert refusal(await ask(application, FOR_PAYMENTS, svid())) == "invalid_client"
+        assert refusal(await request_token(application, FOR_PAYMENTS, svid())) == "invalid_client"
 
 
 async def test_certificate_that_tls_did_not_verify_is_no_proof() -> None:
@@ -196,7 +197,7 @@ async def test_certificate_that_tls_did_not_verify_is_no_proof() -> None:
 
 async def test_certificate_of_another_kind_is_no_proof() -> None:
     other = pki.by_hand("somebody", ca=False).pem
-    assert refusal(await ask(issuer_app(), FOR_PAYMENTS, other)) == "invalid_client"
+    assert refusal(await request_token(issuer_app(), FOR_PAYMENTS, other)) == "invalid_client"
 
 
 # ServiceAccount tokens
@@ -204,7 +205,7 @@ async def test_certificate_of_another_kind_is_no_proof() -> None:
 
 async def test_service_account_token_gets_an_unbound_token() -> None:
     accounts = KnownAccounts(**{"a.b.c": ("shop", "checkout")})
-    answer = (await ask(issuer_app(accounts=accounts), BY_ACCOUNT)).json()
+    answer = (await request_token(issuer_app(accounts=accounts), BY_ACCOUNT)).json()
     assert verified(answer["access_token"]).thumbprint is None
     assert verified(answer["access_token"]).subject == CHECKOUT
     assert accounts.asked == [("a.b.c", ISSUER)]
@@ -212,25 +213,27 @@ async def test_service_account_token_gets_an_unbound_token() -> None:
 
 async def test_token_is_bound_with_the_certificate_of_the_same_workload() -> None:
     accounts = KnownAccounts(**{"a.b.c": ("shop", "checkout")})
-    answer = (await ask(issuer_app(accounts=accounts), BY_ACCOUNT, svid())).json()
+    answer = (await request_token(issuer_app(accounts=accounts), BY_ACCOUNT, svid())).json()
     assert verified(answer["access_token"]).thumbprint is not None
 
 
 async def test_certificate_of_another_workload_is_rejected() -> None:
     accounts = KnownAccounts(**{"a.b.c": ("shop", "checkout")})
-    response = await ask(issuer_app(accounts=accounts), BY_ACCOUNT, svid(PAYMENTS))
+    response = await request_token(issuer_app(accounts=accounts), BY_ACCOUNT, svid(PAYMENTS))
     assert refusal(response) == "invalid_grant"
 
 
 async def test_unreachable_token_review_is_answered_with_503() -> None:
-    response = await ask(issuer_app(), BY_ACCOUNT)
+    response = await request_token(issuer_app(), BY_ACCOUNT)
     assert refusal(response, 503) == "temporarily_unavailable"
     assert response.headers["retry-after"] == "1"
 
 
 async def test_account_with_an_ambiguous_name_is_no_caller() -> None:
     accounts = KnownAccounts(**{"a.b.c": ("shop/sa/x", "checkout")})
-    assert refusal(await ask(issuer_app(accounts=accounts), BY_ACCOUNT)) == "invalid_grant"
+    assert (
+        refusal(await request_token(issuer_app(accounts=accounts), BY_ACCOUNT)) == "invalid_grant"
+    )
 
 
 async def test_edge_closed_during_the_token_review_gives_no_token() -> None:
@@ -243,14 +246,14 @@ async def test_edge_closed_during_the_token_review_gives_no_token() -> None:
 
     slow = Slow(**{"a.b.c": ("shop", "checkout")})
     application = app(lambda: held[0], slow, Decisions())
-    assert refusal(await ask(application, BY_ACCOUNT)) == "invalid_target"
+    assert refusal(await request_token(application, BY_ACCOUNT)) == "invalid_target"
 
 
 # Transactions
 
 
 async def test_entry_workload_gets_a_transaction_token() -> None:
-    answer = (await ask(issuer_app(), START, svid())).json()
+    answer = (await request_token(issuer_app(), START, svid())).json()
     token = answer.pop("access_token")
     assert answer == {
         "token_type": "N_A",
@@ -265,14 +268,14 @@ async def test_entry_workload_gets_a_transaction_token() -> None:
 
 async def test_transaction_token_is_replaced_by_one_with_less_scope() -> None:
     application = issuer_app()
-    first = (await ask(application, START, svid())).json()["access_token"]
+    first = (await request_token(application, START, svid())).json()["access_token"]
     form = {
         **{name: text for name, text in START.items() if name != "request_details"},
         "subject_token_type": f"{TYPE}txn_token",
         "subject_token": first,
         "scope": "orders.view",
     }
-    second = (await ask(application, form, svid(PAYMENTS))).json()["access_token"]
+    second = (await request_token(application, form, svid(PAYMENTS))).json()["access_token"]
     before, after = (
         jwt.decode(token, options={"verify_signature": False}) for token in (first, second)
     )
@@ -281,14 +284,14 @@ async def test_transaction_token_is_replaced_by_one_with_less_scope() -> None:
     unchanged = ("iss", "aud", "txn", "sub", "tctx", "exp")
     assert [after[name] for name in unchanged] == [before[name] for name in unchanged]
     wider = {**form, "subject_token": second, "scope": "orders.place"}
-    assert refusal(await ask(application, wider, svid(PAYMENTS))) == "invalid_scope"
-    assert refusal(await ask(application, form)) == "invalid_client"
+    assert refusal(await request_token(application, wider, svid(PAYMENTS))) == "invalid_scope"
+    assert refusal(await request_token(application, form)) == "invalid_client"
 
 
 async def test_transaction_token_does_not_authenticate_a_caller() -> None:
-    first = (await ask(issuer_app(), START, svid())).json()["access_token"]
+    first = (await request_token(issuer_app(), START, svid())).json()["access_token"]
     form = {**BY_ACCOUNT, "subject_token_type": f"{TYPE}txn_token", "subject_token": first}
-    assert refusal(await ask(issuer_app(), form)) == "invalid_request"
+    assert refusal(await request_token(issuer_app(), form)) == "invalid_request"
 
 
 async def test_transaction_token_of_a_foreign_key_is_not_replaced() -> None:
@@ -296,10 +299,10 @@ async def test_transaction_token_of_a_foreign_key_is_not_replaced() -> None:
     form = {
         **{name: text for name, text in START.items() if name != "request_details"},
         "subject_token_type": f"{TYPE}txn_token",
-        "subject_token": (await ask(strange, START, svid())).json()["access_token"],
+        "subject_token": (await request_token(strange, START, svid())).json()["access_token"],
         "scope": "orders.view",
     }
-    response = await ask(issuer_app(), form, svid(PAYMENTS))
+    response = await request_token(issuer_app(), form, svid(PAYMENTS))
     assert refusal(response) == "invalid_grant"
     assert "transaction-key" in response.json()["error_description"]
 
@@ -308,11 +311,11 @@ async def test_transaction_token_of_a_retiring_key_is_replaced() -> None:
     form = {
         **{name: text for name, text in START.items() if name != "request_details"},
         "subject_token_type": f"{TYPE}txn_token",
-        "subject_token": (await ask(issuer_app(), START, svid())).json()["access_token"],
+        "subject_token": (await request_token(issuer_app(), START, svid())).json()["access_token"],
         "scope": "orders.view",
     }
     rotated = mandate(current="next", following=None, retiring="current")
-    answer = (await ask(issuer_app(rotated), form, svid(PAYMENTS))).json()
+    answer = (await request_token(issuer_app(rotated), form, svid(PAYMENTS))).json()
     assert transaction(answer["access_token"], rotated).scopes == {"orders.view"}
 
 
@@ -321,7 +324,7 @@ async def test_context_too_long_for_a_token_is_rejected() -> None:
     document = builders.view()
     document["callers"][CHECKOUT]["startsTransactions"]["context"] = names
     details = json.dumps(dict.fromkeys(names, "x" * 256))
-    response = await ask(
+    response = await request_token(
         issuer_app(mandate(document)), {**START, "request_details": details}, svid()
     )
     assert refusal(response) == "invalid_request"
@@ -342,7 +345,10 @@ async def test_context_too_long_for_a_token_is_rejected() -> None:
 async def test_parameters_outside_a_plain_form_are_rejected(
     options: dict[str, Any],
 ) -> None:
-    assert refusal(await ask(issuer_app(), FOR_PAYMENTS, svid(), **options)) == "invalid_request"
+    assert (
+        refusal(await request_token(issuer_app(), FOR_PAYMENTS, svid(), **options))
+        == "invalid_request"
+    )
 
 
 async def test_two_content_types_are_rejected() -> None:
@@ -397,7 +403,10 @@ async def test_discovery_lists_issuer_keys_and_bundle() -> None:
 
 async def test_issuer_without_a_view_answers_every_request_with_503() -> None:
     application = app(lambda: None, KnownAccounts(), Decisions())
-    assert refusal(await ask(application, FOR_PAYMENTS, svid()), 503) == "temporarily_unavailable"
+    assert (
+        refusal(await request_token(application, FOR_PAYMENTS, svid()), 503)
+        == "temporarily_unavailable"
+    )
     async with client(application) as caller:
         for page in ("/keys", "/bundle", "/.well-known/openid-configuration"):
             assert (await caller.get(page)).status_code == 503
@@ -410,10 +419,10 @@ async def test_issuer_without_a_view_answers_every_request_with_503() -> None:
 async def test_token_as_a_scope_is_neither_logged_nor_returned(form: dict[str, str]) -> None:
     """A token is syntactically a scope, and clients log the error that they get."""
     issuer = issuer_app()
-    token = (await ask(issuer, FOR_PAYMENTS, svid())).json()["access_token"]
+    token = (await request_token(issuer, FOR_PAYMENTS, svid())).json()["access_token"]
     for scope in (token, f"{'a' * 500} {token}"):
         with capture_logs() as lines:
-            response = await ask(issuer, {**form, "scope": scope}, svid())
+            response = await request_token(issuer, {**form, "scope": scope}, svid())
         assert refusal(response) == "invalid_scope"
         for told in (response.text, json.dumps(lines)):
             assert token[:20] not in told
@@ -425,11 +434,11 @@ async def test_every_decision_is_logged_and_counted_once_without_a_token() -> No
     accounts = KnownAccounts(**{"secret.account.token": ("shop", "checkout")})
     application = app(lambda: current, accounts, Decisions(registry))
     with capture_logs() as lines:
-        issued = (await ask(application, FOR_PAYMENTS, svid())).json()["access_token"]
-        await ask(application, {**BY_ACCOUNT, "subject_token": "secret.account.token"})
-        first = (await ask(application, START, svid())).json()["access_token"]
-        await ask(application, {**FOR_PAYMENTS, "scope": "payments.admin"}, svid())
-        await ask(application, {"grant_type": "password"}, svid())
+        issued = (await request_token(application, FOR_PAYMENTS, svid())).json()["access_token"]
+        await request_token(application, {**BY_ACCOUNT, "subject_token": "secret.account.token"})
+        first = (await request_token(application, START, svid())).json()["access_token"]
+        await request_token(application, {**FOR_PAYMENTS, "scope": "payments.admin"}, svid())
+        await request_token(application, {"grant_type": "password"}, svid())
     told = [(line["grant"], line["outcome"]) for line in lines]
     assert told == [
         ("client_credentials", "issued"),

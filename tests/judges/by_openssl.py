@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.judges.asking import Bundles, Judge, answering, decoded, key_and_issuer
+from tests.judges.programs import Bundles, Judge, answering, decoded, key_and_issuer
 from tests.judges.token_cases import Case
 from tests.judges.tools import Tool, tool
 

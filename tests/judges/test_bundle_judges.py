@@ -16,14 +16,14 @@ from troth.pki.bundles.spiffe_bundle import parse_spiffe_bundle
 from troth.pki.encodings.pem import fingerprint, read_certificates
 
 
-def asked(do: str, trust_domain: str, published: Mapping[str, Any]) -> dict[str, Any]:
+def judge_bundles(do: str, trust_domain: str, published: Mapping[str, Any]) -> dict[str, Any]:
     question = {"do": do, "trustDomain": trust_domain, "bundles": published}
     (answer,) = go_program().ask([question])
     return answer
 
 
 def test_go_spiffe_finds_every_authority_and_every_key_in_a_bundle() -> None:
-    answer = asked("bundle", DOMAIN, bundles())
+    answer = judge_bundles("bundle", DOMAIN, bundles())
     assert answer["ok"], answer["says"]
     assert sorted(answer["x509"]) == sorted(
         fingerprint(read_certificates(root, "a root")[0]) for root in roots()
@@ -34,7 +34,7 @@ def test_go_spiffe_finds_every_authority_and_every_key_in_a_bundle() -> None:
 @pytest.mark.parametrize("trust_domain", [DOMAIN, PARTNER])
 def test_bundle_that_go_spiffe_rewrites_is_the_same_to_troth(trust_domain: str) -> None:
     published = bundles()
-    written = asked("bundle", trust_domain, published)["bundle"]
+    written = judge_bundles("bundle", trust_domain, published)["bundle"]
     theirs, ours = (
         parse_spiffe_bundle(json.dumps(document), trust_domain)
         for document in (written, published[trust_domain])
@@ -45,13 +45,13 @@ def test_bundle_that_go_spiffe_rewrites_is_the_same_to_troth(trust_domain: str) 
 
 def test_go_spiffe_reads_the_issuers_key_set() -> None:
     keys = [key for key in bundles()[DOMAIN]["keys"] if key["use"] == "jwt-svid"]
-    answer = asked("jwks", DOMAIN, {DOMAIN: {"keys": keys}})
+    answer = judge_bundles("jwks", DOMAIN, {DOMAIN: {"keys": keys}})
     assert answer["jwt"] == sorted([kid("current"), kid("next")])
 
 
 def test_go_spiffes_key_set_reader_rejects_a_bundle_with_authorities() -> None:
     """Its users need the issuer's key set, or go-spiffe's reader of whole bundles."""
-    answer = asked("jwks", DOMAIN, bundles())
+    answer = judge_bundles("jwks", DOMAIN, bundles())
     assert not answer["ok"]
     assert "keyID cannot be empty" in answer["says"]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.judges.asking import Judge, Verdict
 from tests.judges.laxer import LAXER
+from tests.judges.programs import Judge, Verdict
 from tests.judges.token_cases import Case
 from tests.judges.token_judges import JUDGES, troth
 from tests.judges.token_table import attacks, good

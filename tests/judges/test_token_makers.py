@@ -14,8 +14,8 @@ import pytest
 from joserfc import jwt as joserfc
 from joserfc.jwk import ECKey
 
-from tests.judges.asking import Program, Verdict
 from tests.judges.forging import encoded
+from tests.judges.programs import Program, Verdict
 from tests.judges.token_cases import Case
 from tests.judges.token_judges import go_program, java_program, troth
 from tests.judges.token_world import (
@@ -71,7 +71,7 @@ MAKERS: dict[str, Callable[[], Make]] = {
 EVERY_MAKER = pytest.mark.parametrize("maker", MAKERS)
 
 
-def said_by_troth(token: str, kind: Kind) -> Verdict:
+def verdict_of_troth(token: str, kind: Kind) -> Verdict:
     (verdict,) = troth(bundles())([Case("made by another", token, kind=kind)])
     return verdict
 
@@ -79,13 +79,13 @@ def said_by_troth(token: str, kind: Kind) -> Verdict:
 @EVERY_MAKER
 def test_troth_accepts_an_access_token_made_by_another_library(maker: str) -> None:
     token = MAKERS[maker]()("JWT", access_claims(int(time.time())))
-    assert said_by_troth(token, Kind.ACCESS) == Verdict(good=True, says=CHECKOUT)
+    assert verdict_of_troth(token, Kind.ACCESS) == Verdict(good=True, says=CHECKOUT)
 
 
 @EVERY_MAKER
 def test_troth_accepts_a_transaction_token_made_by_another_library(maker: str) -> None:
     token = MAKERS[maker]()("txntoken+jwt", transaction_claims(int(time.time())))
-    assert said_by_troth(token, Kind.TRANSACTION) == Verdict(good=True, says=CUSTOMER)
+    assert verdict_of_troth(token, Kind.TRANSACTION) == Verdict(good=True, says=CUSTOMER)
 
 
 @EVERY_MAKER
@@ -93,4 +93,4 @@ def test_troth_rejects_a_jwt_svid_with_only_the_required_claims(maker: str) -> N
     now = int(time.time())
     bare = {"sub": CHECKOUT, "aud": [PAYMENTS], "exp": now + 300, "iat": now}
     token = MAKERS[maker]()("JWT", bare)
-    assert said_by_troth(token, Kind.ACCESS) == Verdict(good=False, says="token-issuer")
+    assert verdict_of_troth(token, Kind.ACCESS) == Verdict(good=False, says="token-issuer")

@@ -22,7 +22,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from tests.builders import Cluster, authority_secret
-from tests.judges.asking import Program
+from tests.judges.programs import Program
 from tests.judges.token_judges import go_program, java_program
 from tests.webhook_scene import GATEWAY, scene
 from troth.edge.identity.document import parse_document

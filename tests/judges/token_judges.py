@@ -20,7 +20,8 @@ from joserfc.jwk import ECKey
 
 from sandbox import java
 from sandbox.tools import ensure
-from tests.judges.asking import (
+from tests.judges.by_openssl import openssl
+from tests.judges.programs import (
     Bundles,
     Judge,
     Program,
@@ -29,7 +30,6 @@ from tests.judges.asking import (
     decoded,
     key_and_issuer,
 )
-from tests.judges.by_openssl import openssl
 from tests.judges.token_cases import Case
 from tests.judges.token_world import ISSUERS, PAYMENTS, Kind
 from tests.pki.builders import DOMAIN

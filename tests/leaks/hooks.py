@@ -22,7 +22,7 @@ from yarl import URL
 from sandbox.faults import FaultyPath
 from sandbox.valkey import ValkeyServer
 from tests import builders
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.chart.rendering import one, rendered
 from tests.cluster.gateway import Process
 from tests.cluster.person import Manifest, until

@@ -88,7 +88,7 @@ async def deliveries_are_refused(hooks: Hooks) -> None:
             assert await hooks.send(await hooks.signed(name, age=age)) == 401
     broken = raw(await hooks.signed("orders"), "localhost")
     for text in (broken.replace(b"\r\n", b"\n"), broken.replace(b"HTTP/1.1", b"HTTP/1.1 x")):
-        hooks.show("what the gateway says of rubbish", await said_to(hooks, text))
+        hooks.show("what the gateway says of rubbish", await response_to(hooks, text))
 
 
 def odd_ones(good: Delivery) -> list[Delivery]:
@@ -102,7 +102,7 @@ def odd_ones(good: Delivery) -> list[Delivery]:
     return found
 
 
-async def said_to(hooks: Hooks, text: bytes) -> str:
+async def response_to(hooks: Hooks, text: bytes) -> str:
     """Send raw bytes to a gateway; return its response."""
     reader, writer = await asyncio.open_connection(
         "localhost", hooks.gateways[0].port, ssl=hooks.trusting

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests import builders
 from tests.builders import NOW, Cluster, Manifest, accept, call, domain, identity, unverified
 from tests.networkpolicy import Network, Pod
+from tests.open_traffic_oracle import History
 from tests.oracle import Declared, Opening
-from tests.standing_oracle import History
 from tests.strategies import more
 from troth.resources.references import Ref
 

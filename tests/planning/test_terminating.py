@@ -232,8 +232,8 @@ def test_terminating_unreadable_identity_has_no_edge() -> None:
     broken["spec"]["unknownField"] = 1
     broken["metadata"]["finalizers"] = [HOLD]
     cluster.put(broken)
-    standing = spec_of(cluster.settle(), WEB)["egress"]
-    assert standing != shop_dns(cluster)  # kept until the deletion begins
+    egress = spec_of(cluster.settle(), WEB)["egress"]
+    assert egress != shop_dns(cluster)  # kept until the deletion begins
     named = cluster.delete("ServiceIdentity", PAYMENTS)
     assert identity_key(WEB) in named
     assert spec_of(cluster.settle(), WEB)["egress"] == shop_dns(cluster)

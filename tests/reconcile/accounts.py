@@ -99,7 +99,7 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
             roots = manifest["data"][ROOTS].encode()
             bundles = parse_bundle_map(manifest["data"][observe.BUNDLE_MAP])
             keys = {name: len(bundle.jwt_keys) for name, bundle in bundles.items()}
-            yield ("bundle", where), (sorted(map(_said, _read(roots))), keys)
+            yield ("bundle", where), (sorted(map(_description, _read(roots))), keys)
         case "Secret" if where.endswith("-tokens"):
             yield from _tokens(where, observe.decoded(manifest))
         case "Secret" if manifest.get("type") == TYPE:
@@ -122,7 +122,7 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
                 peers = json.loads(data[observe.PEERS])
                 yield ("webhooks", where), _webhooks(peers.pop("webhooks", []), data)
                 yield ("peers", where), peers
-                yield ("roots", where), sorted(map(_said, _read(data[ROOTS])))
+                yield ("roots", where), sorted(map(_description, _read(data[ROOTS])))
                 yield ("files", where), sorted(data)
 
 
@@ -206,11 +206,13 @@ def _read(pem: bytes) -> tuple[x509.Certificate, ...]:
 
 def _certificates(pem: bytes, *, times: bool) -> list[tuple[str, str]]:
     """Return the contents of a file's certificates, and with `times` their start of validity."""
-    return [(_said(each), str(each.not_valid_before_utc) if times else "") for each in _read(pem)]
+    return [
+        (_description(each), str(each.not_valid_before_utc) if times else "") for each in _read(pem)
+    ]
 
 
 @cache
-def _said(certificate: x509.Certificate) -> str:
+def _description(certificate: x509.Certificate) -> str:
     lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     said = [algorithm_of(public_key(certificate)).value, str(lifetime)]
     for extension in certificate.extensions:

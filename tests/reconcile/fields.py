@@ -54,8 +54,8 @@ UNSERVED = (
 """Brokers on which Troth grants nothing yet, and webhooks, which have their own walk
 (`tests/reconcile/test_webhook_walk.py`)."""
 NOT_HERE = {"TopicPolicy.onDelete", "MessageBroker.workload.ports.[].name"}
-"""A field that takes effect when its policy is deleted (`tests/reconcile/brokers/test_ends.py`),
-and a name without effect."""
+"""A field that takes effect when its policy is deleted
+(`tests/reconcile/brokers/test_revocation_on_deletion.py`), and a name without effect."""
 
 
 def fields() -> list[Field]:

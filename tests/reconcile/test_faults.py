@@ -63,7 +63,7 @@ def listed(server: Server) -> set[str]:
     return {each["spiffeID"].rpartition("/")[2] for each in json.loads(text)["accepts"]}
 
 
-def assert_told(server: Server, key: Key) -> None:
+def assert_reported(server: Server, key: Key) -> None:
     ready = server.condition(key.kind, key.ref, "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "InternalError")
     assert "Surprise" in ready["message"]
@@ -105,7 +105,7 @@ async def test_fault_in_one_layer_does_not_block_narrowing_in_others(
         with monkeypatch.context() as patched:
             patched.setattr(module, name, surprising)
             await it.put(NARROWER)
-            assert_told(server, identity_key(PAYMENTS))
+            assert_reported(server, identity_key(PAYMENTS))
             assert callers(server) == listed(server) == {"web"}
             assert it.engine.faults.count()["ServiceIdentity"] >= 1
         assert SECRETIVE not in capsys.readouterr().out
@@ -141,17 +141,17 @@ async def test_peer_that_cannot_be_compiled_is_closed_alone(
     server = shop()
     real = network._peer_rules
 
-    def compiled(situation: Any, standing: Any, side: Any, peer: Ref, group: Any) -> Any:
+    def compiled(situation: Any, current: Any, side: Any, peer: Ref, group: Any) -> Any:
         if peer.name == "batch":
             return surprising()
-        return real(situation, standing, side, peer, group)
+        return real(situation, current, side, peer, group)
 
     async with running(server) as it:
         await it.settle()
         monkeypatch.setattr(network, "_peer_rules", compiled)
         it.engine.queue.add([identity_key(PAYMENTS)])
         await it.settle()
-        assert_told(server, identity_key(PAYMENTS))
+        assert_reported(server, identity_key(PAYMENTS))
         assert callers(server) == {"web"}
 
 
@@ -184,7 +184,7 @@ async def test_edge_that_cannot_be_judged_is_closed_alone(
         it.engine.queue.add([identity_key(PAYMENTS)])
         await it.settle()
         assert callers(server) == listed(server) == {"web"}
-        assert_told(server, identity_key(PAYMENTS))
+        assert_reported(server, identity_key(PAYMENTS))
 
 
 @pytest.mark.faulty
@@ -204,7 +204,7 @@ async def test_unplannable_resource_reports_it_and_others_continue(
             patched.setitem(planner.PLANNERS, key.kind, planned)
             it.engine.queue.add([key])
             await it.put(identity("late"))
-            assert_told(server, key)
+            assert_reported(server, key)
             assert server.condition("ServiceIdentity", Ref("shop", "late"), "Ready")["status"] == (
                 "True"
             )
@@ -238,7 +238,7 @@ async def test_caller_that_cannot_be_judged_is_left_out_of_the_issuer_view(
         found = {name.rpartition("/")[2] for name in json.loads(view)["callers"]}
         assert "web" not in found
         assert "batch" in found
-        assert_told(server, domain_key("production"))
+        assert_reported(server, domain_key("production"))
         assert it.engine.faults.count()[ISSUER_VIEW] == 1
 
 
@@ -251,7 +251,7 @@ async def test_exception_after_planning_becomes_a_condition(
         await it.settle()
         monkeypatch.setattr(it.engine._in_place, "remember", surprising)
         await it.put(NARROWER)
-        assert_told(server, identity_key(PAYMENTS))
+        assert_reported(server, identity_key(PAYMENTS))
         assert callers(server) == listed(server) == {"web"}
 
 

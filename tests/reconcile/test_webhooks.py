@@ -240,7 +240,7 @@ async def test_foreign_target_is_not_kept_while_the_edge_is_suspended() -> None:
     async with settled() as (server, it):
         await it.put(builders.identity("rival", account="payments"))
         assert ready(server, "TargetReachable") == ("Unknown", "SharedIdentity")
-        assert compiled(server).target is not None, "what stands may go on standing"
+        assert compiled(server).target is not None, "a compiled Secret may stay"
         broken = copy.deepcopy(server.objects[COMPILED])
         document = data(broken)["endpoint.json"].replace(b"payments.shop.svc", b"evil.east.svc")
         broken["data"]["endpoint.json"] = base64.b64encode(document).decode()

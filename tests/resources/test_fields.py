@@ -9,7 +9,7 @@ import pytest
 
 from tests import builders
 from tests.builders import NOW, Manifest, accept, call, domain, external, gateway_only, identity
-from tests.changing import GONE, changed
+from tests.changed_manifests import GONE, changed
 from tests.messaging import BY_NAME as MESSAGING
 from tests.refusals import faults
 from troth.resources.kinds import KIND_BY_NAME, KINDS

@@ -9,7 +9,7 @@ import pytest
 
 from tests import messaging
 from tests.builders import Manifest
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.messaging import BASES, BY_NAME, WRONG, broker, policy
 from tests.refusals import faults
 from tests.resources.schemas import parts, schema

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders import Manifest
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.refusals import faults
 from tests.resources.schemas import parts, schema
 from tests.webhook_builders import BASES, INBOUND, WRONG, endpoint, issued

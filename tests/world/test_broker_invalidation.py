@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import builders
-from tests.broker_plans import kept_up, said, settled
+from tests.broker_plans import kept_up, plan_with_inputs, settled
 from tests.builders import NOW, OWN, Cluster, Manifest
 from tests.messaging import broker, consumer, policy, producer
 from tests.strategies import DOMAINS, NAMESPACES, fewer, half, often, sometimes
 from tests.trust.topics import test_evaluation as declared
-from tests.trust.topics.test_evaluation import BROKERS, POLICIES, Wish, wishes
+from tests.trust.topics.test_evaluation import BROKERS, POLICIES, DeclaredEntry, wishes
 from tests.world.test_invalidation import broken, tampered
 from tests.world.watching import Watch
 from troth.planning.grants.rules import policy_rules
@@ -34,10 +34,10 @@ EVERYBODY: list[Key] = [
 ]
 
 
-def everything_said(cluster: Cluster) -> dict[Key, Any]:
-    told = {key: said(cluster, key) for key in EVERYBODY}
+def all_plans(cluster: Cluster) -> dict[Key, Any]:
+    told = {key: plan_with_inputs(cluster, key) for key in EVERYBODY}
     cluster.world.grants.clear()
-    anew = {key: said(cluster, key) for key in EVERYBODY}
+    anew = {key: plan_with_inputs(cluster, key) for key in EVERYBODY}
     assert told == anew, "a grant is not judged anew"
     return told
 
@@ -48,7 +48,7 @@ def leaving(manifest: Manifest) -> Manifest:
     return {**manifest, "metadata": manifest["metadata"] | metadata}
 
 
-def named(identity: Manifest, agreed: list[Wish]) -> Manifest:
+def named(identity: Manifest, agreed: list[DeclaredEntry]) -> Manifest:
     """The identity with the policies that it publishes and consumes by."""
     place = identity["metadata"]["namespace"], identity["metadata"]["name"]
     for consumes, field in ((False, "publishes"), (True, "consumes")):
@@ -64,7 +64,7 @@ def named(identity: Manifest, agreed: list[Wish]) -> Manifest:
 
 
 @st.composite
-def some_identity(draw: st.DrawFn, agreed: list[Wish]) -> Manifest:
+def some_identity(draw: st.DrawFn, agreed: list[DeclaredEntry]) -> Manifest:
     place = draw(st.sampled_from(NAMESPACES)), draw(st.sampled_from(NAMES))
     made = draw(declared.identities(place))
     made = named(made, [wish for wish in agreed if wish.identity_says])
@@ -90,7 +90,7 @@ def some_broker(draw: st.DrawFn) -> Manifest:
 
 
 @st.composite
-def some_policy(draw: st.DrawFn, agreed: list[Wish]) -> Manifest:
+def some_policy(draw: st.DrawFn, agreed: list[DeclaredEntry]) -> Manifest:
     named = sorted({wish.policy for wish in agreed})
     made = draw(declared.policies(draw(st.sampled_from(named)), agreed))
     if draw(sometimes):
@@ -115,7 +115,7 @@ WORKLOAD = {
 }
 
 
-def agreeing(agreed: list[Wish]) -> Cluster:
+def agreeing(agreed: list[DeclaredEntry]) -> Cluster:
     """A cluster in which most wishes are granted, and the network is open for it."""
     cluster = Cluster()
     for name in DOMAINS:
@@ -157,7 +157,7 @@ def agreeing(agreed: list[Wish]) -> Cluster:
     return settled(cluster)
 
 
-def changes(agreed: list[Wish]) -> st.SearchStrategy[Manifest]:
+def changes(agreed: list[DeclaredEntry]) -> st.SearchStrategy[Manifest]:
     finite = st.sampled_from((copy.deepcopy, broken, leaving))
     return st.one_of(
         some_identity(agreed),
@@ -171,8 +171,10 @@ def changes(agreed: list[Wish]) -> st.SearchStrategy[Manifest]:
 
 @fewer(2)
 @given(st.lists(wishes, min_size=2, max_size=8), st.data())
-def test_every_key_with_a_changed_plan_is_affected(agreed: list[Wish], data: st.DataObject) -> None:
-    watch = Watch(agreeing(agreed), everything_said)
+def test_every_key_with_a_changed_plan_is_affected(
+    agreed: list[DeclaredEntry], data: st.DataObject
+) -> None:
+    watch = Watch(agreeing(agreed), all_plans)
     for _ in range(data.draw(st.integers(1, 8))):
         _change(watch, agreed, data)
 
@@ -181,7 +183,7 @@ SPOILT = ("MessageBroker", "TopicPolicy")
 CHANGES = ("put", "put", "put", "spoil", "spoil", "drop", "drop", "visit", "ledger", "hand")
 
 
-def _change(watch: Watch, agreed: list[Wish], data: st.DataObject) -> None:
+def _change(watch: Watch, agreed: list[DeclaredEntry], data: st.DataObject) -> None:
     cluster = watch.cluster
     match data.draw(st.sampled_from(CHANGES)):
         case "put":

@@ -8,7 +8,7 @@ from tests.broker_builders import (
     give_credentials,
     market,
     orders,
-    tell,
+    sync_broker,
 )
 from tests.builders import OWN, Cluster, identity
 from tests.messaging import broker
@@ -30,7 +30,7 @@ def forgo(cluster: Cluster) -> None:
 def test_identities_with_leftovers_are_affected_when_the_ledger_returns() -> None:
     cluster = market().settle()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
-    tell(cluster)
+    sync_broker(cluster)
     forgo(cluster)
     place = ledger_ref(OWN, MAIN)
     cluster.drop("ConfigMap", place)

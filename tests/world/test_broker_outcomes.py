@@ -14,7 +14,7 @@ from tests.broker_builders import (
     lose_sight,
     market,
     see,
-    tell,
+    sync_broker,
 )
 from tests.builders import OWN, Cluster, Manifest, rotation, stamp
 from troth.planning.grants.rules import broker_grants
@@ -33,7 +33,7 @@ def at_work() -> Cluster:
     """Return a shop whose broker has all grants."""
     cluster = market().settle()
     see(cluster)
-    tell(cluster.settle())
+    sync_broker(cluster.settle())
     assert state(cluster) == "AllInSync"
     return cluster
 

@@ -156,7 +156,7 @@ def test_deleted_unreadable_object_is_gone(place: tuple[str, Ref]) -> None:
     gone.drop(*place)
     assert not it.world.quarantined
     assert not it.world.unreadable
-    assert _said(it) == _said(gone)
+    assert _plans_without_messages(it) == _plans_without_messages(gone)
 
 
 @pytest.mark.parametrize("kind", sorted(KIND_BY_NAME))
@@ -167,7 +167,7 @@ def test_unreadable_resource_is_treated_like_an_invalid_spec(kind: str) -> None:
     _newer(invalid, newer)
     concerned = it.see(unreadable(newer))
     assert invalid.see({**newer, "spec": {**newer["spec"], "unheardOf": 1}}) == concerned
-    assert _said(it) == _said(invalid)
+    assert _plans_without_messages(it) == _plans_without_messages(invalid)
     status = plan(Key(*place), it.world, it.moment).status
     assert status is not None
     ready = next(each for each in status["conditions"] if each["type"] == "Ready")
@@ -205,7 +205,7 @@ def test_object_whose_handler_fails_is_quarantined(
     marked.see(unreadable(newer))
     monkeypatch.setitem(HANDLERS, kind, failing_once(HANDLERS[kind], moment))
     affected = it.see(newer)
-    assert _said(it) == _said(marked)
+    assert _plans_without_messages(it) == _plans_without_messages(marked)
     assert set(EVERYBODY) - {Key(*place)} <= affected
     (why,) = it.world.quarantined.values()
     assert why.startswith("Troth failed to read the object (")
@@ -226,7 +226,7 @@ def test_resource_whose_handler_always_fails_is_withdrawn(
 
     monkeypatch.setitem(HANDLERS, kind, fail)
     it.see(newer)
-    assert _said(it) == _said(marked)
+    assert _plans_without_messages(it) == _plans_without_messages(marked)
     it.drop(*place)
     assert it.world.unreadable == {}
     (why,) = it.world.quarantined.values()
@@ -250,7 +250,7 @@ def test_partially_declared_identity_is_withdrawn_completely(
     monkeypatch.setattr(Declared, "by", fail)
     it.see(newer)
     monkeypatch.undo()
-    assert _said(it) == _said(marked)
+    assert _plans_without_messages(it) == _plans_without_messages(marked)
     assert it.world.registry.naming(Ref("shop", "bystander")) == frozenset()
     it.put({**newer, "metadata": {"name": "web", "namespace": "shop"}})
     assert it.settle().condition(Key(*place), "Ready")["reason"] != "InvalidSpec"
@@ -268,7 +268,7 @@ def test_object_that_cannot_be_forgotten_is_withdrawn(monkeypatch: pytest.Monkey
     monkeypatch.undo()
     it.objects.pop(place)
     gone.drop(*place)
-    assert _said(it) == _said(gone)
+    assert _plans_without_messages(it) == _plans_without_messages(gone)
 
 
 def test_unreadable_budget_allows_no_restart_in_its_namespace() -> None:
@@ -288,7 +288,7 @@ def _newer(of: Cluster, manifest: Manifest) -> Manifest:
     return newer
 
 
-def _said(of: Cluster) -> dict[Key, Any]:
+def _plans_without_messages(of: Cluster) -> dict[Key, Any]:
     """What is planned for everybody, whatever the sentence says of a resource's own fault."""
     said = {}
     for key in EVERYBODY:

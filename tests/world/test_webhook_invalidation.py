@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests import builders
 from tests.builders import NOW, Cluster, Manifest, stamp
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.strategies import fewer, half, often, sometimes
 from tests.webhook_builders import INBOUND, ONE, TWO, endpoint, issued, keys, leading, report
 from tests.webhook_scene import GATEWAY, HOOKS, SERVED, accepts_gateway, gateway, scene, target
@@ -40,7 +40,7 @@ AUTHORITIES = {
 """The Secret of each trust domain's CA."""
 
 
-def everything_said(cluster: Cluster) -> dict[Key, Any]:
+def all_plans(cluster: Cluster) -> dict[Key, Any]:
     return {key: plan(key, cluster.world, cluster.moment) for key in EVERYBODY}
 
 
@@ -147,7 +147,7 @@ anything = st.one_of(
 def test_every_key_with_a_changed_plan_is_affected(data: st.DataObject) -> None:
     more = [gateway("edge", "edge"), issued("GitHub", name="second"), keys(a=ONE), leading()]
     cluster = Cluster.of(builders.authority_secret(), *scene(*more)).settle()
-    watch = Watch(cluster, everything_said)
+    watch = Watch(cluster, all_plans)
     for _ in range(data.draw(st.integers(1, 8))):
         _change(watch, data)
 

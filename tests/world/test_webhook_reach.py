@@ -9,7 +9,7 @@ import pytest
 
 from tests import builders
 from tests.builders import Cluster, Manifest
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.webhook_builders import INBOUND, endpoint, leading
 from tests.webhook_scene import GATEWAY, HOOKS, accepts_gateway, gateway, scene, target
 from troth.resources.references import Ref

@@ -64,13 +64,13 @@ class Stage:
         credentials = tuple(self.issue(principal) for principal in principals)
         assert not await self.broker.apply(Batch(credentials, granted(*grants)))
 
-    async def standing(self) -> str:
+    async def account_jwt(self) -> str:
         """Return the account's JWT."""
         subject = f"$SYS.REQ.ACCOUNT.{self.account.public}.CLAIMS.LOOKUP"
         return (await self.link.ask(subject, b"", "lookup")).decode()
 
     async def claims(self) -> Claims:
-        return decode(await self.standing(), Kind.OPERATOR)
+        return decode(await self.account_jwt(), Kind.OPERATOR)
 
     async def push(self, claims: Claims, signer: Key | None = None) -> None:
         """Push the account as another administrator does."""

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from tests.broker_builders import CHECKOUT, MAIN, ORDERS, PUBLISHER, market, see, tell
+from tests.broker_builders import CHECKOUT, MAIN, ORDERS, PUBLISHER, market, see, sync_broker
 from tests.brokers.toy.dialect import ToyDialect
 from tests.messaging import MQTT, broker
 from troth.brokers import registry
@@ -48,7 +48,7 @@ def test_credentials_and_rules_are_planned_with_a_registry_entry(
     assert WRITE in change.additions
     assert PUBLISHER in {each.principal for each in change.uploads}
 
-    tell(cluster)
+    sync_broker(cluster)
     cluster.settle()
     assert cluster.condition(broker_key(MAIN), "InSync")["status"] == "True"
     seen = cluster.world.brokers.secrets[credential_ref(CHECKOUT, MAIN)]

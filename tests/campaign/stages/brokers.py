@@ -154,9 +154,9 @@ class BrokerStage(Stage):
         deleted = self.server.objects.get(("MessageBroker", MAIN), {}).get("metadata", {})
         since = deleted.get("deletionTimestamp")
         waited = since and self.clock.now() - datetime.fromisoformat(since) >= PATIENCE
-        standing = self.ledger.rules & self.broker.rules
-        if standing and not waited and not self._observing():
-            yield f"the ledger goes, and {standing} stay"
+        remaining = self.ledger.rules & self.broker.rules
+        if remaining and not waited and not self._observing():
+            yield f"the ledger is deleted, and {remaining} remain"
 
     def _observing(self) -> bool:
         return any(
@@ -173,14 +173,14 @@ class BrokerStage(Stage):
 
     def _faults_at_rest(self) -> Iterator[str]:
         yield from super()._faults_at_rest()
-        yield from self.standing()
+        yield from self.faults_at_rest()
 
     async def _nothing_left(self) -> None:
         before = self.broker.changes
         await super()._nothing_left()
         assert self.broker.changes == before, "an operator that begins now changes the broker"
 
-    def standing(self) -> Iterator[str]:
+    def faults_at_rest(self) -> Iterator[str]:
         """Yield the faults at the broker at rest."""
         declared = list(self.server.objects.values())
         view = Seen(view_of(declared, self.clock.now()), declared)
@@ -269,9 +269,9 @@ class Seen:
             for each in manifests
             if each["kind"] == "ServiceIdentity"
         }
-        standing = [each for each in manifests if "deletionTimestamp" not in each["metadata"]]
-        self._strict = Brokers.by(declared, standing, uses)
-        self._lenient = Lenient.by(declared, standing, uses)
+        existing = [each for each in manifests if "deletionTimestamp" not in each["metadata"]]
+        self._strict = Brokers.by(declared, existing, uses)
+        self._lenient = Lenient.by(declared, existing, uses)
         self._known: dict[tuple[Identity, bool], list[Operation]] = {}
 
     def operations(self, identity: Identity, *, strict: bool) -> list[Operation]:

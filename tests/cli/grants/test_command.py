@@ -22,14 +22,14 @@ PRODUCING = ("shop/checkout", "Publish", "prod.orders.v1")
 CONSUMING = ("shop/fulfilment", "Consume", "prod.orders.v1")
 
 
-def asked(folder: Path, *arguments: str) -> Result:
+def run_grants(folder: Path, *arguments: str) -> Result:
     result = CliRunner().invoke(app, ["grants", *arguments, "-f", str(folder)])
     assert result.exit_code == 0, result.output
     return result
 
 
 def listed(folder: Path, *arguments: str) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = json.loads(asked(folder, *arguments, "-o", "json").stdout)[
+    found: list[dict[str, str]] = json.loads(run_grants(folder, *arguments, "-o", "json").stdout)[
         "grants"
     ]
     return found
@@ -47,7 +47,7 @@ def summary(folder: Path) -> dict[tuple[str, ...], tuple[str, str]]:
 
 
 def test_each_producer_and_consumer_has_a_line(tmp_path: Path) -> None:
-    lines = [line.split() for line in asked(written(tmp_path)).stdout.splitlines()]
+    lines = [line.split() for line in run_grants(written(tmp_path)).stdout.splitlines()]
     assert lines == [
         ["IDENTITY", "ACTION", "TOPIC", "GROUP", "BROKER", "POLICY", "STATE", "REASON"],
         ["shop/checkout", "Publish", "prod.orders.v1", "messaging/main", "shop/orders", "Live"],
@@ -73,7 +73,7 @@ def test_topic_is_answered_with_exactly_the_grants_that_cover_it(tmp_path: Path)
     for other in ("prod.orders.v2", "prod.orders.v10"):
         assert [each.get("prefix") for each in listed(folder, other)] == ["prod.orders."]
     assert listed(folder, "prod.orders") == []
-    assert "no grant for prod.orders is declared" in asked(folder, "prod.orders").stderr
+    assert "no grant for prod.orders is declared" in run_grants(folder, "prod.orders").stderr
 
 
 def test_missing_consent_is_shown_below_the_grant(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_missing_consent_is_shown_below_the_grant(tmp_path: Path) -> None:
     del silent["spec"]["publishes"]
     folder = written(tmp_path, silent)
     assert summary(folder)[PRODUCING] == ("AwaitingIdentity", "PolicyNotNamed")
-    lines = asked(folder).stdout.splitlines()
+    lines = run_grants(folder).stdout.splitlines()
     below = next(after for line, after in itertools.pairwise(lines) if "checkout" in line)
     assert below == "    shop/checkout does not name shop/orders; add it to its publishes"
 
@@ -132,21 +132,23 @@ def published(status: Manifest) -> Granted:
     return found
 
 
-def told(state: str, **more: Any) -> Manifest:
+def status_of_grant(state: str, **more: Any) -> Manifest:
     entry = {"identity": "shop/checkout", "action": Action.PUBLISH.value, "state": state}
     return {"observedGeneration": 1, "grants": [entry | more]}
 
 
 def test_observed_state_of_a_grant_is_taken_from_the_status() -> None:
-    assert published(told("InSync")).state == "InSync"
-    awaited = published(told("Live", reason="BrokerUnreachable", message="nobody answers"))
+    assert published(status_of_grant("InSync")).state == "InSync"
+    awaited = published(
+        status_of_grant("Live", reason="BrokerUnreachable", message="nobody answers")
+    )
     assert (awaited.state, awaited.reason) == ("Live", "BrokerUnreachable")
 
 
 def test_status_of_an_older_generation_is_ignored() -> None:
-    assert published(told("InSync") | {"observedGeneration": 0}).state == "Live"
+    assert published(status_of_grant("InSync") | {"observedGeneration": 0}).state == "Live"
 
 
 def test_status_that_contradicts_the_declared_consent_is_ignored() -> None:
-    found = published(told("AwaitingIdentity", reason="PolicyNotNamed"))
+    found = published(status_of_grant("AwaitingIdentity", reason="PolicyNotNamed"))
     assert (found.state, found.reason) == ("Live", "")

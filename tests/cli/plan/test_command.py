@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from tests import broker_builders
-from tests.broker_builders import ORDERS, give_credentials, orders, publisher, tell
+from tests.broker_builders import ORDERS, give_credentials, orders, publisher, sync_broker
 from tests.builders import NOW, OWN, Manifest, stamp
 from tests.cli import market
 from tests.cli.shop import SHOP, written
@@ -209,7 +209,7 @@ def test_schema_in_the_folder_is_used_and_is_no_change(tmp_path: Path) -> None:
     assert 'schema: \'{"type":"object"}\'' in output
 
 
-def taken_back(**spec: list[Manifest]) -> AtBrokers:
+def changes_of_policy(**spec: list[Manifest]) -> AtBrokers:
     """Return the changes under a policy with `spec`, at a broker with all three rules of the old
     policy and a brake of two removals.
     """
@@ -218,7 +218,7 @@ def taken_back(**spec: list[Manifest]) -> AtBrokers:
     stored = cluster.objects["TopicPolicy", ORDERS]
     stored["metadata"]["finalizers"] = ["troth.dev/broker"]
     cluster.put(stored)
-    tell(cluster)
+    sync_broker(cluster)
     before = World("")
     for manifest in cluster.objects.values():
         before.observe(manifest, uptime=0.0)
@@ -227,7 +227,7 @@ def taken_back(**spec: list[Manifest]) -> AtBrokers:
 
 
 def test_removed_grants_are_shown_with_the_brake_that_holds_their_rules() -> None:
-    changes = taken_back(producers=[], consumers=[])
+    changes = changes_of_policy(producers=[], consumers=[])
     assert changes.begin == ()
     assert changes.end == (
         "prod.orders.v1 at messaging/main → shop/fulfilment, group fulfilment",
@@ -243,7 +243,7 @@ def test_removed_grants_are_shown_with_the_brake_that_holds_their_rules() -> Non
 
 
 def test_brake_does_not_count_rules_that_are_still_granted() -> None:
-    changes = taken_back(producers=[])
+    changes = changes_of_policy(producers=[])
     assert changes.end == ("shop/checkout → prod.orders.v1 at messaging/main",)
     assert changes.attention == ()
 

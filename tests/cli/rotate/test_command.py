@@ -62,32 +62,32 @@ def test_watch_without_a_request_is_rejected() -> None:
 # Requests
 
 
-def asked(*rotations: Manifest, name: str = "", now: datetime = NOW) -> Manifest:
+def requested_manifest(*rotations: Manifest, name: str = "", now: datetime = NOW) -> Manifest:
     return rotate_now(PAYMENTS, "shop", rotations, name, now).manifest()
 
 
 def test_target_without_a_rotation_gets_its_own() -> None:
-    manifest = asked(rotation(target="web"))
+    manifest = requested_manifest(rotation(target="web"))
     assert manifest == rotation(requestedAt=stamp(NOW + SECOND))
     CredentialRotation.parse(manifest)
 
 
 def test_only_rotation_of_the_target_is_used_with_just_the_request() -> None:
-    manifest = asked(rotation(name="monthly", every="720h"), rotation(target="web"))
+    manifest = requested_manifest(rotation(name="monthly", every="720h"), rotation(target="web"))
     assert manifest == rotation(name="monthly", requestedAt=stamp(NOW + SECOND))
 
 
 def test_default_name_is_used_among_several_rotations() -> None:
     several = rotation(name="monthly"), rotation(name="weekly")
-    assert asked(*several)["metadata"]["name"] == "payments-rotation"
-    assert asked(*several, rotation())["metadata"]["name"] == "payments-rotation"
-    assert asked(*several, name="weekly")["metadata"]["name"] == "weekly"
-    assert asked(*several, name="new")["metadata"]["name"] == "new"
+    assert requested_manifest(*several)["metadata"]["name"] == "payments-rotation"
+    assert requested_manifest(*several, rotation())["metadata"]["name"] == "payments-rotation"
+    assert requested_manifest(*several, name="weekly")["metadata"]["name"] == "weekly"
+    assert requested_manifest(*several, name="new")["metadata"]["name"] == "new"
 
 
 def test_named_rotation_of_another_target_is_rejected() -> None:
     with pytest.raises(FaultyManifests, match="rotates ServiceIdentity web; choose another"):
-        asked(rotation(target="web", name="weekly"), name="weekly")
+        requested_manifest(rotation(target="web", name="weekly"), name="weekly")
 
 
 def test_committed_manifest_has_every_existing_field() -> None:
@@ -112,7 +112,7 @@ def test_request_is_a_whole_second_later_than_the_last_rotation(
     now: datetime, last: datetime | None, moment: datetime
 ) -> None:
     status = {"lastRotated": stamp(last)} if last else {}
-    manifest = asked({**rotation(), "status": status}, now=now)
+    manifest = requested_manifest({**rotation(), "status": status}, now=now)
     assert manifest["spec"]["requestedAt"] == stamp(moment)
 
 
@@ -166,7 +166,7 @@ def test_existing_rotation_for_another_purpose_is_left_alone() -> None:
 FOLLOWED = Followed(Ref("shop", "payments-rotation"), 2, PAYMENTS, Ref("shop", "payments"), NOW)
 
 
-def told(
+def rotation_with_status(
     phase: str = "Idle",
     made: datetime | None = None,
     reason: str = "InPlace",
@@ -189,26 +189,28 @@ def conditions(reason: str, **truths: str) -> list[Manifest]:
 
 
 def test_request_is_done_when_the_new_credential_is_in_use_and_idle() -> None:
-    assert sight(FOLLOWED, told(made=NOW), None).end is End.DONE
-    assert sight(FOLLOWED, told(made=NOW - SECOND), None).end is None
-    assert sight(FOLLOWED, told(made=None), None).end is None
-    assert sight(FOLLOWED, told("Overlapping", made=NOW), None).end is None
+    assert sight(FOLLOWED, rotation_with_status(made=NOW), None).end is End.DONE
+    assert sight(FOLLOWED, rotation_with_status(made=NOW - SECOND), None).end is None
+    assert sight(FOLLOWED, rotation_with_status(made=None), None).end is None
+    assert sight(FOLLOWED, rotation_with_status("Overlapping", made=NOW), None).end is None
 
 
 def test_status_from_before_the_request_is_ignored() -> None:
-    before = sight(FOLLOWED, told(made=NOW, reason="TargetMissing", generation=1), None)
+    before = sight(
+        FOLLOWED, rotation_with_status(made=NOW, reason="TargetMissing", generation=1), None
+    )
     assert (before.seen, before.end) == (False, None)
 
 
 def test_stalled_rotation_ends_the_wait() -> None:
-    seen = sight(FOLLOWED, told(reason="TargetMissing"), None)
+    seen = sight(FOLLOWED, rotation_with_status(reason="TargetMissing"), None)
     assert (seen.end, seen.sentence) == (End.STALLED, "because of TargetMissing")
 
 
 @pytest.mark.parametrize("reason", ["OverlapTooLong", "TimeZoneUnknown", "WindowNeverOpens"])
 def test_fault_of_the_schedule_does_not_end_the_wait(reason: str) -> None:
-    assert sight(FOLLOWED, told(reason=reason), None).end is None
-    assert sight(FOLLOWED, told(reason=reason, made=NOW), None).end is End.DONE
+    assert sight(FOLLOWED, rotation_with_status(reason=reason), None).end is None
+    assert sight(FOLLOWED, rotation_with_status(reason=reason, made=NOW), None).end is End.DONE
 
 
 def target(certificate: str, stalled: str) -> Manifest:
@@ -221,14 +223,17 @@ def target(certificate: str, stalled: str) -> Manifest:
     [("False", "True", End.STALLED), ("False", "False", None), ("True", "True", None)],
 )
 def test_stalled_target_ends_the_wait(certificate: str, stalled: str, end: End | None) -> None:
-    assert sight(FOLLOWED, told(), target(certificate, stalled)).end is end
-    assert sight(FOLLOWED, told(made=NOW), target(certificate, stalled)).end is End.DONE
+    assert sight(FOLLOWED, rotation_with_status(), target(certificate, stalled)).end is end
+    assert (
+        sight(FOLLOWED, rotation_with_status(made=NOW), target(certificate, stalled)).end
+        is End.DONE
+    )
 
 
 def test_changed_or_deleted_request_ends_the_wait() -> None:
-    earlier = told(requestedAt=stamp(NOW - SECOND))
+    earlier = rotation_with_status(requestedAt=stamp(NOW - SECOND))
     assert "was changed and no longer requests this" in sight(FOLLOWED, earlier, None).sentence
-    later = told(requestedAt=stamp(NOW + SECOND))
+    later = rotation_with_status(requestedAt=stamp(NOW + SECOND))
     assert sight(FOLLOWED, later, None).end is None
     assert "was deleted" in sight(FOLLOWED, None, None).sentence
 

@@ -87,7 +87,7 @@ class Play:
             alike = like is None or not any(differences(like.normal, normal))
             if alike or time.monotonic() > deadline:
                 break
-        writes = list(map(told, self.path.written))
+        writes = list(map(describe_call, self.path.written))
         certificates, faults = await self._judged()
         return Outcome(writes, self.path.crashes, normal, certificates, faults)
 
@@ -96,7 +96,7 @@ class Play:
         began = time.monotonic()
         while time.monotonic() < max(self.path.quiet_since, began) + seconds:
             if self.path.over.is_set():
-                assert self.path.crashes < MOST, f"no end of {told(self.path.written[-1])}"
+                assert self.path.crashes < MOST, f"no end of {describe_call(self.path.written[-1])}"
                 await self.operator.end()
                 self.path.revive()
                 await self.operator.begin()
@@ -147,7 +147,7 @@ class Play:
 Act = Callable[[Play], Awaitable[Any]]
 
 
-def told(call: Call) -> str:
+def describe_call(call: Call) -> str:
     """Return the description of a write."""
     return f"{call.verb} {call.path}"
 

@@ -180,7 +180,7 @@ def serving(ref: Ref, identity: Identity) -> Iterator[Service]:
 
 def doors(service: Service, identity: Identity) -> Application:
     """Return the middleware with a recorder of tokens in front and the service behind."""
-    guarded = TrothMiddleware(tell, identity, "https")
+    guarded = TrothMiddleware(answer_caller, identity, "https")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         for name, value in scope.get("headers", ()):
@@ -191,7 +191,7 @@ def doors(service: Service, identity: Identity) -> Application:
     return app
 
 
-async def tell(scope: Scope, _: Receive, send: Send) -> None:
+async def answer_caller(scope: Scope, _: Receive, send: Send) -> None:
     """Answer with the caller and its scopes."""
     caller = scope[CALLER_KEY]
     told = {"workload": caller.workload, "scopes": sorted(caller.scopes)}

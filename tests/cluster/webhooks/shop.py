@@ -6,7 +6,7 @@ from typing import Any
 
 from tests import builders
 from tests.builders import Manifest
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.cluster.person import Person
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.webhook_builders import INBOUND, keys, leading

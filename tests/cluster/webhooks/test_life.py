@@ -8,7 +8,7 @@ import pytest
 
 from tests import builders
 from tests.builders import stamp
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.cluster.person import condition
 from tests.cluster.stage import Stage
 from tests.cluster.webhooks.shop import GATEWAY, KIND, Shop, as_served, data_of, opened

@@ -22,7 +22,7 @@ from tests.edge.mounts import (
     known,
     snapshot,
 )
-from tests.pki.forging import forged, part
+from tests.pki.forged_tokens import forged, part
 from troth.edge.identity.document import DocumentError
 from troth.edge.identity.snapshot import Snapshot
 from troth.edge.inbound.caller import CALLER, Caller

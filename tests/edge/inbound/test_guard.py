@@ -37,7 +37,7 @@ from tests.edge.mounts import (
     svid,
 )
 from tests.pki.builders import Made, by_hand, given, key, own_root, uri
-from tests.pki.forging import part, raw_signature
+from tests.pki.forged_tokens import part, raw_signature
 from troth.edge.identity.snapshot import Snapshot
 from troth.edge.inbound import problems
 from troth.edge.inbound.caller import Caller

@@ -78,7 +78,7 @@ def reference(place: Place, here: str = "") -> Manifest:
 
 
 @dataclass(frozen=True)
-class Wish:
+class DeclaredEdge:
     """One wished edge, and the sides that declare it."""
 
     caller: Place
@@ -105,7 +105,7 @@ class Universe:
     """Data that the declarations of one cluster share."""
 
     draw: Draw
-    wishes: list[Wish] = field(default_factory=list)
+    wishes: list[DeclaredEdge] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     now: datetime = START
     parts: int = 0
@@ -120,10 +120,10 @@ class Universe:
     def place(self) -> Place:
         return self.draw.pick((*("north", "north"), *NAMESPACES)), self.draw.pick(NAMES)
 
-    def _wish(self) -> Wish:
+    def _wish(self) -> DeclaredEdge:
         draw = self.draw
         ports = tuple(draw.some(tuple(PORTS), 0.35))
-        return Wish(self.place(), self.place(), ports, draw.often(), draw.often())
+        return DeclaredEdge(self.place(), self.place(), ports, draw.often(), draw.often())
 
     def _use(self) -> Use:
         draw = self.draw

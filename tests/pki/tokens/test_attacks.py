@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.pki.forging import (
+from tests.pki.forged_tokens import (
     BUNDLES,
     CHECKOUT,
     CLAIMS,

@@ -15,7 +15,7 @@ from joserfc import jws
 from joserfc import jwt as jose_jwt
 from joserfc.jwk import ECKey, KeySet
 
-from tests.pki.forging import (
+from tests.pki.forged_tokens import (
     BUNDLES,
     CERTIFICATE,
     CHECKOUT,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.pki.forging import (
+from tests.pki.forged_tokens import (
     BUNDLES,
     CLAIMS,
     DOMAIN,

@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.pki.forging import (
+from tests.pki.forged_tokens import (
     DOMAIN,
     KEY,
     KID,

@@ -28,11 +28,11 @@ BY_CERTIFICATE = AdminShown(None, "", NOW)
 OF_MAIN = rotation_key(Ref("messaging", "main-rotation"))
 
 
-def asked(at: datetime = NOW, **spec: Any) -> Manifest:
+def requested_rotation(at: datetime = NOW, **spec: Any) -> Manifest:
     return rotation("MessageBroker", "main", "messaging", requestedAt=stamp(at), **spec)
 
 
-def standing(
+def observed_state(
     *manifests: Manifest,
     shown: AdminShown | None = OF_PERSON,
     made: AdminMade | None = None,
@@ -59,29 +59,31 @@ def reason(found: AdminState) -> str:
 
 
 def test_password_is_replaced_only_on_request_of_a_rotation() -> None:
-    idle, _ = standing()
+    idle, _ = observed_state()
     assert (idle.step, idle.phase, idle.fault) == (None, CredentialPhase.IDLE, None)
-    due, _ = standing(asked())
+    due, _ = observed_state(requested_rotation())
     assert (change(due), due.phase) == (AdminChange.REPLACE, CredentialPhase.PREPARED)
-    later, _ = standing(asked(NOW + timedelta(hours=1)))
+    later, _ = observed_state(requested_rotation(NOW + timedelta(hours=1)))
     assert (later.step, later.due) == (None, NOW + timedelta(hours=1))
 
 
 def test_age_of_a_user_supplied_password_is_that_of_the_secret() -> None:
-    old, _ = standing(rotation("MessageBroker", "main", "messaging", every="12h"))
+    old, _ = observed_state(rotation("MessageBroker", "main", "messaging", every="12h"))
     assert change(old) is AdminChange.REPLACE
-    young, _ = standing(rotation("MessageBroker", "main", "messaging", every="48h"))
+    young, _ = observed_state(rotation("MessageBroker", "main", "messaging", every="48h"))
     assert young.step is None
     assert young.made_at == OF_PERSON.written_at
 
 
 def test_one_request_causes_one_rotation() -> None:
-    found, _ = standing(asked(), shown=OF_TROTH, made=replace(MADE, replaces=False))
+    found, _ = observed_state(
+        requested_rotation(), shown=OF_TROTH, made=replace(MADE, replaces=False)
+    )
     assert (found.step, found.phase, found.made_at) == (None, CredentialPhase.IDLE, NOW)
 
 
 def test_old_password_is_revoked_after_the_new_one_worked_for_the_overlap() -> None:
-    early, cluster = standing(asked(overlap="1h"), shown=OF_TROTH, made=MADE)
+    early, cluster = observed_state(requested_rotation(overlap="1h"), shown=OF_TROTH, made=MADE)
     assert (early.step, early.phase) == (None, CredentialPhase.OVERLAPPING)
     assert early.wait == timedelta(hours=1)
     cluster.uptime += 3600
@@ -90,7 +92,7 @@ def test_old_password_is_revoked_after_the_new_one_worked_for_the_overlap() -> N
 
 
 def test_rotation_completes_after_its_resource_is_deleted() -> None:
-    found, _ = standing(shown=OF_TROTH, made=MADE)
+    found, _ = observed_state(shown=OF_TROTH, made=MADE)
     assert change(found) is AdminChange.RETIRE
 
 
@@ -108,50 +110,54 @@ def test_rotation_completes_after_its_resource_is_deleted() -> None:
 def test_credential_of_troth_is_withdrawn_if_the_secret_holds_another(
     shown: AdminShown, made: AdminMade, phase: CredentialPhase
 ) -> None:
-    found, _ = standing(asked(), shown=shown, made=made)
+    found, _ = observed_state(requested_rotation(), shown=shown, made=made)
     assert (change(found), found.phase) == (AdminChange.WITHDRAW, phase)
 
 
 def test_foreign_mechanism_is_not_overwritten() -> None:
-    found, _ = standing(asked(), others=(MADE.place,))
+    found, _ = observed_state(requested_rotation(), others=(MADE.place,))
     assert (found.step, reason(found)) == (None, "MechanismTaken")
     assert found.stuck
 
 
 def test_secret_shared_by_two_brokers_is_not_changed() -> None:
-    found, _ = standing(asked(), broker("second", principals="second-", owns=["second."]))
+    found, _ = observed_state(
+        requested_rotation(), broker("second", principals="second-", owns=["second."])
+    )
     assert (found.step, reason(found)) == (None, "AdminSecretShared")
-    elsewhere, _ = standing(asked(), broker("main", "elsewhere", principals="else-", owns=["e."]))
+    elsewhere, _ = observed_state(
+        requested_rotation(), broker("main", "elsewhere", principals="else-", owns=["e."])
+    )
     assert change(elsewhere) is AdminChange.REPLACE
 
 
 @pytest.mark.parametrize("mode", ["Observe", "Plan"])
 def test_password_is_not_replaced_unless_enforced(mode: str) -> None:
-    found, _ = standing(broker(mode=mode), asked())
+    found, _ = observed_state(broker(mode=mode), requested_rotation())
     assert (found.step, reason(found)) == (None, "NotEnforced")
 
 
 def test_client_certificate_and_nats_account_are_not_rotated() -> None:
-    certificate, _ = standing(asked(), shown=BY_CERTIFICATE)
+    certificate, _ = observed_state(requested_rotation(), shown=BY_CERTIFICATE)
     assert (certificate.step, reason(certificate)) == (None, "NothingToRotate")
-    nats, _ = standing(broker(described=NATS), asked())
+    nats, _ = observed_state(broker(described=NATS), requested_rotation())
     assert (nats.step, reason(nats)) == (None, "NothingToRotate")
 
 
 def test_unobserved_or_unreachable_broker_is_not_changed() -> None:
-    unseen, cluster = standing(asked(), shown=None)
+    unseen, cluster = observed_state(requested_rotation(), shown=None)
     assert (unseen.step, reason(unseen)) == (None, "AwaitingCredential")
     lose_sight(cluster)
     condition = cluster.condition(OF_MAIN, "Ready")
     assert (condition["status"], condition["reason"]) == ("False", "AwaitingCredential")
     assert DOWN.message in condition["message"]
-    down, _ = standing(asked(), fault=DOWN)
+    down, _ = observed_state(requested_rotation(), fault=DOWN)
     assert (down.step, reason(down)) == (None, "AwaitingCredential")
 
 
 def test_failed_change_is_retried_after_a_delay_and_reported() -> None:
     failed = Fault("NewAdminRefused", "it is not taken")
-    found, cluster = standing(asked(), admin_fault=failed, admin_tried_at=0.0)
+    found, cluster = observed_state(requested_rotation(), admin_fault=failed, admin_tried_at=0.0)
     assert (found.step, found.fault) == (None, failed)
     assert found.wait == timedelta(seconds=RETRY)
     told = cluster.plan(OF_MAIN).status
@@ -165,7 +171,7 @@ def test_failed_change_is_retried_after_a_delay_and_reported() -> None:
 
 
 def test_rotation_applies_to_the_broker_of_its_own_namespace() -> None:
-    cluster = market(asked())
+    cluster = market(requested_rotation())
     assert cluster.condition(OF_MAIN, "Ready")["reason"] == "AwaitingCredential"
     elsewhere = rotation("MessageBroker", "main", "shop", requestedAt=stamp(NOW))
     assert broker_key(MAIN) not in cluster.put(elsewhere)

@@ -25,7 +25,7 @@ from tests.broker_builders import (
     orders,
     publisher,
     see,
-    tell,
+    sync_broker,
 )
 from tests.builders import (
     DAY,
@@ -57,7 +57,7 @@ PROPAGATION = timedelta(minutes=3)
 FIRST, SECOND = (PUBLISHER, Slot.FIRST), (PUBLISHER, Slot.SECOND)
 
 
-def seen(*manifests: Manifest) -> Cluster:
+def observed_market(*manifests: Manifest) -> Cluster:
     """Return a market with an observed broker and a policy that holds its finalizer."""
     cluster = market(*manifests)
     see(cluster)
@@ -67,9 +67,9 @@ def seen(*manifests: Manifest) -> Cluster:
 
 def issued(*manifests: Manifest) -> Cluster:
     """Return a market in which `checkout` has its credential and the broker knows it."""
-    cluster = seen(*manifests)
+    cluster = observed_market(*manifests)
     cluster.visit(KEY)
-    tell(cluster)
+    sync_broker(cluster)
     return cluster
 
 
@@ -82,12 +82,12 @@ def removed(cluster: Cluster, key: Key = KEY) -> list[Ref]:
     return [step.ref for step in cluster.plan(key).steps if isinstance(step, Remove)]
 
 
-def told(cluster: Cluster, key: Key = KEY) -> tuple[str, str, str]:
+def condition_of(cluster: Cluster, key: Key = KEY) -> tuple[str, str, str]:
     found = cluster.condition(key, "CredentialsIssued")
     return found["status"], found["reason"], found.get("message", "")
 
 
-def judged(cluster: Cluster, key: Key = KEY) -> set[str]:
+def condition_types(cluster: Cluster, key: Key = KEY) -> set[str]:
     status = cluster.plan(key).status
     assert status is not None
     return {each["type"] for each in status["conditions"]}
@@ -133,16 +133,16 @@ def test_credential_is_not_issued_before_the_broker_is_observed() -> None:
     cluster = market()
     cluster.visit(KEY)
     assert SECRET not in cluster.world.brokers.secrets
-    assert told(cluster)[:2] == ("False", "AwaitingBroker")
+    assert condition_of(cluster)[:2] == ("False", "AwaitingBroker")
     lose_sight(cluster)
-    assert DOWN.message in told(cluster)[2]
+    assert DOWN.message in condition_of(cluster)[2]
 
 
 def test_identity_with_a_grant_gets_a_credential_and_its_status_names_it() -> None:
-    cluster = seen()
-    assert (changes(cluster), told(cluster)[1]) == ([CredentialChange.ISSUE], "Issuing")
+    cluster = observed_market()
+    assert (changes(cluster), condition_of(cluster)[1]) == ([CredentialChange.ISSUE], "Issuing")
     cluster.visit(KEY)
-    assert (changes(cluster), told(cluster)[:2]) == ([], ("True", "Issued"))
+    assert (changes(cluster), condition_of(cluster)[:2]) == ([], ("True", "Issued"))
     assert at_brokers(cluster) == [
         {
             "broker": "messaging/main",
@@ -170,26 +170,26 @@ def test_identity_with_a_grant_gets_a_credential_and_its_status_names_it() -> No
     ],
 )
 def test_credential_is_not_issued_without_a_need(manifest: Manifest) -> None:
-    cluster = seen(manifest)
+    cluster = observed_market(manifest)
     assert changes(cluster) == []
-    assert "CredentialsIssued" not in judged(cluster)
+    assert "CredentialsIssued" not in condition_types(cluster)
 
 
 def test_unsupported_broker_is_reported() -> None:
-    assert told(seen(broker(described=RABBITMQ)))[:2] == ("False", "Unsupported")
+    assert condition_of(observed_market(broker(described=RABBITMQ)))[:2] == ("False", "Unsupported")
 
 
 def test_identity_without_broker_gets_no_broker_condition() -> None:
-    cluster = seen(identity("payments"))
-    assert "CredentialsIssued" not in judged(cluster, key_of())
+    cluster = observed_market(identity("payments"))
+    assert "CredentialsIssued" not in condition_types(cluster, key_of())
 
 
 def test_credential_is_unchanged_after_a_restart_until_the_broker_is_seen() -> None:
     cluster = issued()
     cluster.world.brokers.forget_observation(MAIN)
-    assert (changes(cluster), told(cluster)[1]) == ([], "Issued")
+    assert (changes(cluster), condition_of(cluster)[1]) == ([], "Issued")
     spoil(cluster, password="another")
-    assert (changes(cluster), told(cluster)[1]) == ([], "AwaitingBroker")
+    assert (changes(cluster), condition_of(cluster)[1]) == ([], "AwaitingBroker")
 
 
 # Repair
@@ -276,9 +276,9 @@ def test_another_nats_account_causes_a_new_credential() -> None:
 
 
 def test_foreign_secret_is_never_overwritten() -> None:
-    cluster = seen()
+    cluster = observed_market()
     cluster.world.observe_outcome(ForeignFound("Secret", SECRET, cluster.now))
-    assert (changes(cluster), told(cluster)[1]) == ([], "Conflict")
+    assert (changes(cluster), condition_of(cluster)[1]) == ([], "Conflict")
     due = cluster.plan(KEY).due
     assert due is not None
     cluster.now = due
@@ -286,12 +286,12 @@ def test_foreign_secret_is_never_overwritten() -> None:
 
 
 def test_secret_of_another_type_is_left_alone() -> None:
-    cluster = seen()
+    cluster = observed_market()
     owner = cluster.objects["ServiceIdentity", CHECKOUT]["metadata"]["uid"]
     found = builders.owned(builders.secret(*reversed(SECRET)), "ServiceIdentity", "checkout")
     found["metadata"]["ownerReferences"] = [{"uid": owner}]
     cluster.put(found)
-    assert (changes(cluster), told(cluster)[1]) == ([], "Conflict")
+    assert (changes(cluster), condition_of(cluster)[1]) == ([], "Conflict")
     assert KEY in cluster.drop("Secret", SECRET)
     assert changes(cluster) == [CredentialChange.ISSUE]
 
@@ -303,7 +303,7 @@ def test_second_claim_of_a_secret_name_waits_until_the_name_is_free() -> None:
         orders("two", producers=[producer("shop-card")], consumers=[]),
     ]
     other = {"kafka": KAFKA["kafka"] | {"bootstrapServers": ["elsewhere:9093"]}}
-    cluster = seen(
+    cluster = observed_market(
         broker("card-main", described=other),
         publisher("shop", "one"),
         publisher("shop-card", "two"),
@@ -312,7 +312,7 @@ def test_second_claim_of_a_secret_name_waits_until_the_name_is_free() -> None:
     see(cluster, at=Ref("messaging", "card-main"))
     first, second = key_of("shop"), key_of("shop-card")
     cluster.visit(first)
-    assert (changes(cluster, second), told(cluster, second)[1]) == ([], "Conflict")
+    assert (changes(cluster, second), condition_of(cluster, second)[1]) == ([], "Conflict")
     assert removed(cluster, second) == []
     assert second in cluster.drop("Secret", Ref("shop", "shop-card-main"))
     assert changes(cluster, second) == [CredentialChange.ISSUE]
@@ -321,7 +321,7 @@ def test_second_claim_of_a_secret_name_waits_until_the_name_is_free() -> None:
 def test_two_brokers_of_one_name_do_not_alternate_in_one_secret() -> None:
     other = {"kafka": KAFKA["kafka"] | {"bootstrapServers": ["elsewhere:9093"]}}
     beside = Ref("another", "main")
-    cluster = seen(
+    cluster = observed_market(
         namespace("another", domain="production"),
         broker(namespace="another", described=other),
         publisher("checkout", "orders", "more"),
@@ -333,8 +333,8 @@ def test_two_brokers_of_one_name_do_not_alternate_in_one_secret() -> None:
     holder = secret(cluster).broker
     cluster.visit(KEY)
     assert (secret(cluster).resource_version, secret(cluster).broker) == (before, holder)
-    assert told(cluster)[:2] == ("False", "Conflict")
-    assert "rename one of them" in told(cluster)[2]
+    assert condition_of(cluster)[:2] == ("False", "Conflict")
+    assert "rename one of them" in condition_of(cluster)[2]
 
 
 # Deletion
@@ -345,7 +345,7 @@ def test_credential_is_deleted_with_the_last_grant() -> None:
     cluster.put(consenting("others"))
     assert removed(cluster) == [SECRET]
     cluster.visit(KEY)
-    assert "CredentialsIssued" not in judged(cluster)
+    assert "CredentialsIssued" not in condition_types(cluster)
     assert at_brokers(cluster) == []
 
 
@@ -428,7 +428,7 @@ def test_credential_is_unchanged_while_it_may_be_needed(event: Any) -> None:
 # Rotation
 
 
-def asked(cluster: Cluster, **spec: Any) -> Cluster:
+def request_rotation(cluster: Cluster, **spec: Any) -> Cluster:
     """Request another credential."""
     wait(cluster, HOUR)
     cluster.put(rotation(target="checkout", **{"requestedAt": stamp(cluster.now)} | spec))
@@ -444,7 +444,7 @@ def phase(cluster: Cluster) -> str:
 
 
 def test_credential_is_rotated_without_a_gap() -> None:
-    cluster = asked(issued())
+    cluster = request_rotation(issued())
     old = secret(cluster).current
     assert old is not None
     assert changes(cluster) == [CredentialChange.PREPARE]
@@ -455,7 +455,7 @@ def test_credential_is_rotated_without_a_gap() -> None:
     assert secret(cluster).current == old
     assert (changes(cluster), phase(cluster)) == ([], "Prepared"), "the broker is not told yet"
 
-    tell(cluster)
+    sync_broker(cluster)
     assert changes(cluster) == [CredentialChange.ACTIVATE]
     cluster.visit(KEY)
     assert (secret(cluster).current, secret(cluster).retiring) == (upcoming, old)
@@ -478,7 +478,7 @@ def test_credential_is_rotated_without_a_gap() -> None:
 
 
 def test_ledger_change_invalidates_its_identity() -> None:
-    cluster = asked(issued())
+    cluster = request_rotation(issued())
     cluster.visit(KEY)
     upcoming = secret(cluster).next
     assert upcoming is not None
@@ -493,9 +493,9 @@ def test_ledger_change_invalidates_its_identity() -> None:
 
 
 def test_longer_overlap_is_respected() -> None:
-    cluster = asked(issued(), overlap="2h")
+    cluster = request_rotation(issued(), overlap="2h")
     cluster.visit(KEY)
-    tell(cluster)
+    sync_broker(cluster)
     cluster.visit(KEY)
     wait(cluster, 2 * HOUR - timedelta(seconds=1))
     assert changes(cluster) == []
@@ -504,9 +504,9 @@ def test_longer_overlap_is_respected() -> None:
 
 
 def test_clock_set_forward_shortens_no_overlap() -> None:
-    cluster = asked(issued())
+    cluster = request_rotation(issued())
     cluster.visit(KEY)
-    tell(cluster)
+    sync_broker(cluster)
     cluster.visit(KEY)
     cluster.now += DAY
     assert changes(cluster) == []
@@ -516,16 +516,16 @@ def test_slot_is_not_reused_before_its_old_credential_is_revoked() -> None:
     cluster = issued()
     ledger = ledger_of(cluster)
     keep_ledger(cluster, replace(ledger, credentials={**ledger.credentials, SECOND: "old"}))
-    asked(cluster)
+    request_rotation(cluster)
     assert changes(cluster) == []
     keep_ledger(cluster, ledger)
     assert changes(cluster) == [CredentialChange.PREPARE]
 
 
 def test_old_credential_is_kept_until_the_broker_has_the_new_one() -> None:
-    cluster = asked(issued())
+    cluster = request_rotation(issued())
     cluster.visit(KEY)
-    tell(cluster)
+    sync_broker(cluster)
     cluster.visit(KEY)
     lose_ledger(cluster)
     wait(cluster, DAY)
@@ -533,7 +533,7 @@ def test_old_credential_is_kept_until_the_broker_has_the_new_one() -> None:
 
 
 def test_unreachable_broker_is_named_as_the_blocker() -> None:
-    cluster = asked(issued())
+    cluster = request_rotation(issued())
     cluster.visit(KEY)
     status = cluster.plan(ROTATION).status
     assert status is not None
@@ -555,7 +555,7 @@ def test_interval_counts_from_when_the_credential_was_made() -> None:
 
 def test_identity_without_certificate_can_have_its_credential_rotated() -> None:
     legacy = publisher(authentication=builders.gateway_only("gateway", builders.NOW + DAY))
-    cluster = asked(issued(legacy))
+    cluster = request_rotation(issued(legacy))
     assert changes(cluster) == [CredentialChange.PREPARE]
     cluster.visit(KEY)
     assert phase(cluster) == "Prepared"
@@ -572,7 +572,7 @@ class Turning:
     """
 
     def __init__(self) -> None:
-        self.cluster = seen()
+        self.cluster = observed_market()
         self.clients = ""
         """Fingerprint that clients read."""
 
@@ -598,7 +598,7 @@ class Turning:
             self.clients = current.fingerprint
 
     def the_broker_is_brought_into_step(self) -> None:
-        tell(self.cluster)
+        sync_broker(self.cluster)
         ledger = ledger_of(self.cluster)
         held = secret(self.cluster).held if SECRET in self.cluster.world.brokers.secrets else ()
         wanted = {(PUBLISHER, each.slot): each.fingerprint for each in held}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.broker_builders import CHECKOUT, FULFILMENT, MAIN, give_credentials, market, tell
+from tests.broker_builders import CHECKOUT, FULFILMENT, MAIN, give_credentials, market, sync_broker
 from tests.builders import Cluster, at, stamp
 from troth.planning.brokers.finalizer import FINALIZER
 from troth.planning.plan import Plan
@@ -18,7 +18,7 @@ def deleted() -> Cluster:
     """Return a cluster whose broker had every grant and is being deleted."""
     cluster = market().settle()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
-    tell(cluster)
+    sync_broker(cluster)
     stored = cluster.objects["MessageBroker", MAIN]
     metadata = {
         **stored["metadata"],
@@ -53,7 +53,7 @@ def test_broker_that_refuses_revocation_is_released_after_ten_minutes() -> None:
 def test_removed_finalizer_of_a_broker_is_restored() -> None:
     cluster = market().settle()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
-    tell(cluster)
+    sync_broker(cluster)
     stored = cluster.objects["MessageBroker", MAIN]
     held = {**stored["metadata"], "finalizers": [FINALIZER]}
     cluster.put({**stored, "metadata": held})
@@ -68,7 +68,7 @@ def test_restarted_operator_keeps_the_status_until_it_has_observed() -> None:
     """Otherwise every restart would write each broker's status twice and create Events."""
     cluster = market().settle()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
-    tell(cluster)
+    sync_broker(cluster)
     stored = cluster.objects["MessageBroker", MAIN]
     said = planned(cluster, timedelta(0)).status
     cluster.put({**stored, "status": said})
@@ -81,7 +81,7 @@ def test_restarted_operator_keeps_the_status_until_it_has_observed() -> None:
 def test_changed_broker_is_not_judged_before_it_is_observed() -> None:
     cluster = market().settle()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
-    tell(cluster)
+    sync_broker(cluster)
     stored = cluster.objects["MessageBroker", MAIN]
     status = planned(cluster, timedelta(0)).status
     cluster.put({**stored, "status": status, "spec": {**stored["spec"], "driftCheck": "30s"}})

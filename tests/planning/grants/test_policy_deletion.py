@@ -27,7 +27,7 @@ from tests.broker_builders import (
     orders,
     publisher,
     subscriber,
-    tell,
+    sync_broker,
 )
 from tests.builders import OWN, Cluster, Manifest
 from tests.messaging import broker, policy, producer
@@ -55,7 +55,7 @@ def deleted(*manifests: Manifest) -> Cluster:
     for _ in ("each is held", "each has said what the broker has"):
         for key in [key for key in cluster.keys() if key.kind == "TopicPolicy"]:  # noqa: SIM118
             cluster.visit(key)
-        tell(cluster)
+        sync_broker(cluster)
     cluster.delete("TopicPolicy", ORDERS)
     return cluster
 
@@ -95,7 +95,7 @@ def test_policy_stays_until_its_grants_are_revoked() -> None:
         "Troth is revoking the grants at MessageBroker messaging/main",
     )
     assert cluster.condition(KEY, "Reconciling")["status"] == "True"
-    ledger = tell(cluster)
+    ledger = sync_broker(cluster)
     assert not ledger.rules
     assert let_go(cluster) == ""
     assert is_gone(cluster)
@@ -120,7 +120,7 @@ def test_policy_waits_for_credentials_of_identities_without_rules() -> None:
 def test_credential_with_another_grant_is_not_waited_for() -> None:
     other = policy("other", topic={"name": "prod.other"}, producers=[producer("checkout")])
     cluster = deleted(publisher("checkout", "orders", "other"), other)
-    ledger = tell(cluster)
+    ledger = sync_broker(cluster)
     assert (PUBLISHER, Slot.FIRST) in ledger.credentials
     assert let_go(cluster) == ""
 
@@ -129,7 +129,7 @@ def test_foreign_finalizers_stay_and_are_named() -> None:
     described = orders()
     described["metadata"]["finalizers"] = ["example.com/backup"]
     cluster = deleted(described)
-    tell(cluster)
+    sync_broker(cluster)
     assert not is_gone(cluster)
     stored = cluster.objects["TopicPolicy", ORDERS]
     assert stored["metadata"]["finalizers"] == ["example.com/backup"]
@@ -144,7 +144,7 @@ def test_policy_waits_in_a_terminating_namespace() -> None:
     going["metadata"]["deletionTimestamp"] = builders.stamp(cluster.now)
     cluster.put(going)
     assert waits_for(cluster)[0] == "Revoking"
-    tell(cluster)
+    sync_broker(cluster)
     assert is_gone(cluster)
 
 
@@ -153,13 +153,13 @@ def test_policy_waits_for_the_grants_of_a_deleted_identity() -> None:
     cluster.drop("ServiceIdentity", CHECKOUT)
     cluster.drop("ServiceIdentity", FULFILMENT)
     assert waits_for(cluster)[0] == "Revoking"
-    tell(cluster)
+    sync_broker(cluster)
     assert is_gone(cluster)
 
 
 def test_refused_removal_of_the_finalizer_is_reported() -> None:
     cluster = deleted()
-    tell(cluster)
+    sync_broker(cluster)
     cluster.world.observe_outcome(
         WriteRefused(
             "TopicPolicy", ORDERS, "TopicPolicy shop/orders cannot be written: no", passing=False
@@ -180,7 +180,7 @@ def test_rule_that_another_policy_grants_is_not_waited_for() -> None:
     before = ledger_of(cluster)
     assert let_go(cluster) == ""
     assert is_gone(cluster)
-    assert tell(cluster).rules == before.rules
+    assert sync_broker(cluster).rules == before.rules
 
 
 def test_new_policy_with_the_same_grants_ends_the_wait() -> None:
@@ -232,11 +232,11 @@ def test_retained_rules_are_recorded_before_the_policy_is_released() -> None:
     cluster = deleted(orders(onDelete="Retain"))
     assert waits_for(cluster)[0] == "Retaining"
     before = ledger_of(cluster)
-    after = tell(cluster)
+    after = sync_broker(cluster)
     assert (after.rules, after.retained) == (before.rules, before.rules)
     assert let_go(cluster) == ""
     assert is_gone(cluster)
-    assert tell(cluster).rules == before.rules
+    assert sync_broker(cluster).rules == before.rules
 
 
 def test_rule_of_another_policy_is_not_recorded_as_retained() -> None:
@@ -247,7 +247,7 @@ def test_rule_of_another_policy_is_not_recorded_as_retained() -> None:
         orders("same"),
         orders(onDelete="Retain"),
     )
-    assert not tell(cluster).retained
+    assert not sync_broker(cluster).retained
     assert let_go(cluster) == ""
 
 
@@ -293,7 +293,7 @@ def test_unobserved_broker_is_waited_for_without_limit() -> None:
 
 def test_unreachable_broker_does_not_hold_a_policy_without_grants() -> None:
     cluster = deleted()
-    tell(cluster)
+    sync_broker(cluster)
     lose_sight(cluster)
     assert let_go(cluster) == ""
 
@@ -340,7 +340,7 @@ def test_terminating_broker_is_waited_for() -> None:
     cluster.put(held)
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     cluster.visit(KEY)
-    tell(cluster)
+    sync_broker(cluster)
     cluster.delete("MessageBroker", MAIN)
     cluster.delete("TopicPolicy", ORDERS)
     assert waits_for(cluster)[0] == "Revoking"
@@ -389,7 +389,7 @@ def test_rule_that_an_unreadable_policy_may_grant_is_not_revoked_meanwhile() -> 
     unreadable = {**policy("other"), "spec": {}}
     cluster = deleted(publisher("checkout", *names), subscriber("fulfilment", *names), unreadable)
     before = ledger_of(cluster)
-    assert tell(cluster).rules == before.rules
+    assert sync_broker(cluster).rules == before.rules
     reason, message = waits_for(cluster)
     assert reason == "PolicyInvalid"
     assert "correct that TopicPolicy" in message
@@ -412,7 +412,7 @@ def test_unreadable_policy_can_be_deleted() -> None:
     cluster.put({**stored, "spec": {}})
     assert let_go(cluster) == ""
     assert is_gone(cluster)
-    assert not tell(cluster).rules
+    assert not sync_broker(cluster).rules
 
 
 @pytest.mark.parametrize("held", [True, False])

@@ -27,7 +27,7 @@ from tests.broker_builders import (
     publisher,
     see,
     subscriber,
-    tell,
+    sync_broker,
 )
 from tests.builders import OWN, Cluster, Manifest, identity
 from tests.messaging import broker, consumer, producer
@@ -45,12 +45,12 @@ KEY = policy_key(ORDERS)
 WRITE = Rule(PUBLISHER, "TOPIC", "LITERAL", "prod.orders.v1", "WRITE", host="*")
 
 
-def told(*manifests: Manifest) -> Cluster:
+def synced_market(*manifests: Manifest) -> Cluster:
     """Return a market whose broker has every grant and whose policy's status says so."""
     cluster = market(*manifests)
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     cluster.visit(KEY)
-    tell(cluster)
+    sync_broker(cluster)
     cluster.visit(KEY)
     return cluster
 
@@ -82,7 +82,7 @@ AWAITED = ("Live", "AwaitingBroker")
 
 
 def test_grant_is_in_sync_once_the_broker_has_it() -> None:
-    cluster = told()
+    cluster = synced_market()
     assert entries(cluster) == [
         {"identity": "shop/checkout", "action": "Publish", "state": "InSync"},
         {
@@ -102,7 +102,7 @@ def test_grant_is_in_sync_once_the_broker_has_it() -> None:
 
 
 def test_settled_policy_has_an_unchanged_status() -> None:
-    plan = told().plan(KEY)
+    plan = synced_market().plan(KEY)
     assert plan.status == plan.previous_status
     assert not plan.steps
     assert plan.due is None
@@ -120,7 +120,7 @@ def test_grant_waits_for_the_credential_and_then_for_the_broker() -> None:
 @pytest.mark.parametrize("lacking", ["the rule", "the credential", "everything"])
 def test_grant_that_the_broker_does_not_show_is_not_in_sync(lacking: str) -> None:
     """A restart of Kafka can lose every credential, no matter what the ledger says."""
-    cluster = told()
+    cluster = synced_market()
     ledger = ledger_of(cluster)
     rules, credentials = ledger.rules, set(ledger.credentials)
     if lacking != "the credential":
@@ -135,7 +135,7 @@ def test_grant_that_the_broker_does_not_show_is_not_in_sync(lacking: str) -> Non
 @pytest.mark.parametrize("lacking", ["the rule", "the credential", "its fingerprint"])
 def test_grant_that_the_ledger_does_not_have_is_not_in_sync(lacking: str) -> None:
     """A foreign rule or credential at the broker is not the declared one."""
-    cluster = told()
+    cluster = synced_market()
     ledger, place = ledger_of(cluster), (PUBLISHER, Slot.FIRST)
     changed = {
         "the rule": replace(ledger, rules=ledger.rules - {WRITE}),
@@ -151,19 +151,19 @@ def test_grant_that_the_ledger_does_not_have_is_not_in_sync(lacking: str) -> Non
 
 def test_grant_with_a_credential_unknown_to_the_broker_is_not_in_sync() -> None:
     """Clients already read the new credential."""
-    cluster = told()
+    cluster = synced_market()
     stored = cluster.objects["ServiceIdentity", CHECKOUT]
     cluster.put(credential(stored, current=(Slot.SECOND, "second")))
     assert entry(cluster) == AWAITED
 
 
 def test_rotation_of_the_credential_keeps_the_grant_in_sync() -> None:
-    cluster = told()
+    cluster = synced_market()
     stored = cluster.objects["ServiceIdentity", CHECKOUT]
     first, second = (Slot.FIRST, "first"), (Slot.SECOND, "second")
     cluster.put(credential(stored, current=first, upcoming=second))
     assert entry(cluster) == IN_SYNC
-    tell(cluster)
+    sync_broker(cluster)
     cluster.put(credential(stored, current=second, retiring=first))
     assert entry(cluster) == IN_SYNC
 
@@ -172,7 +172,7 @@ def test_rotation_of_the_credential_keeps_the_grant_in_sync() -> None:
     "wrong", ["changed by hand", "of another broker", "of somebody else", "of a predecessor"]
 )
 def test_incorrect_secret_is_no_credential(wrong: str) -> None:
-    cluster = told()
+    cluster = synced_market()
     stored = cluster.objects["ServiceIdentity", CHECKOUT]
     secret = {
         "changed by hand": credential(stored),
@@ -192,12 +192,12 @@ def test_client_with_a_certificate_needs_no_credential() -> None:
     kafka = {"kafka": {**messaging.KAFKA["kafka"], "clients": "MTLS"}}
     cluster = market(broker(described=kafka))
     cluster.visit(KEY)
-    tell(cluster)
+    sync_broker(cluster)
     assert entry(cluster) == IN_SYNC
 
 
 def test_unreachable_broker_is_reported_with_its_own_message() -> None:
-    cluster = told()
+    cluster = synced_market()
     lose_sight(cluster)
     assert entry(cluster) == ("Live", "BrokerUnreachable")
     assert "nobody answered at kafka.messaging.svc:9093" in entries(cluster)[0]["message"]
@@ -212,7 +212,7 @@ def test_unreachable_broker_is_reported_before_a_missing_credential() -> None:
 
 
 def test_refusal_of_the_broker_is_reported_for_the_affected_grant() -> None:
-    cluster = told()
+    cluster = synced_market()
     look = cluster.world.brokers.observation(MAIN)
     cluster.world.brokers.note_observation(MAIN, replace(look, failures={WRITE: "no more ACLs"}))
     assert entry(cluster) == ("Live", "BrokerRefused")
@@ -226,7 +226,7 @@ def test_refusal_of_the_broker_is_reported_for_the_affected_grant() -> None:
 
 
 def test_nothing_is_in_sync_without_a_ledger() -> None:
-    cluster = told()
+    cluster = synced_market()
     lose_ledger(cluster)
     assert entry(cluster) == AWAITED
     assert verdicts(cluster)["Ready"] == ("False", "AwaitingBroker")
@@ -237,7 +237,7 @@ def test_restored_ledger_invalidates_every_policy() -> None:
     kafka = {"kafka": {**messaging.KAFKA["kafka"], "clients": "MTLS"}}
     cluster = market(broker(described=kafka))
     cluster.visit(KEY)
-    ledger = tell(cluster)
+    ledger = sync_broker(cluster)
     lose_ledger(cluster)
     assert entry(cluster) == AWAITED
     affected = cluster.put(ledger_manifest(OWN, declared_at(cluster), ledger))
@@ -246,7 +246,7 @@ def test_restored_ledger_invalidates_every_policy() -> None:
 
 
 def test_unreadable_ledger_stalls_the_policy() -> None:
-    cluster = told()
+    cluster = synced_market()
     spoilt = ledger_manifest(OWN, declared_at(cluster), Ledger())
     cluster.put({**spoilt, "binaryData": {FILE: "AAAA"}})
     assert entry(cluster) == ("Live", "LedgerUnreadable")
@@ -258,7 +258,7 @@ def test_unreadable_ledger_stalls_the_policy() -> None:
 
 def test_restart_changes_no_status() -> None:
     """No broker is observed yet; otherwise a thousand statuses would be written twice."""
-    cluster = told()
+    cluster = synced_market()
     cluster.world.brokers.forget_observation(MAIN)
     cluster.world.brokers.note_observation(MAIN, BrokerObservation(busy=True))
     assert entry(cluster) == IN_SYNC
@@ -266,7 +266,7 @@ def test_restart_changes_no_status() -> None:
 
 
 def test_restart_keeps_the_status_of_an_unreachable_broker() -> None:
-    cluster = told()
+    cluster = synced_market()
     lose_sight(cluster)
     cluster.visit(KEY)
     cluster.world.brokers.forget_observation(MAIN)
@@ -274,7 +274,7 @@ def test_restart_keeps_the_status_of_an_unreachable_broker() -> None:
 
 
 def test_lost_ledger_is_reported_after_a_restart() -> None:
-    cluster = told()
+    cluster = synced_market()
     cluster.world.brokers.forget_observation(MAIN)
     lose_ledger(cluster)
     assert entry(cluster) == AWAITED
@@ -284,7 +284,7 @@ def test_grant_never_seen_in_sync_is_not_in_sync_after_a_restart() -> None:
     cluster = market()
     cluster.visit(KEY)
     give_credentials(cluster, CHECKOUT, FULFILMENT)
-    tell(cluster)
+    sync_broker(cluster)
     cluster.world.brokers.forget_observation(MAIN)
     assert entry(cluster) == AWAITED
 
@@ -294,7 +294,7 @@ def test_grant_never_seen_in_sync_is_not_in_sync_after_a_restart() -> None:
 
 @pytest.mark.parametrize("mode", ["Observe", "Plan"])
 def test_observed_broker_reports_how_to_enforce(mode: str) -> None:
-    cluster = told(broker(mode=mode))
+    cluster = synced_market(broker(mode=mode))
     assert entry(cluster) == ("Live", "BrokerObserved")
     assert entries(cluster)[0]["message"] == (
         "MessageBroker messaging/main is only observed; set mode: Enforce there"
@@ -328,7 +328,7 @@ def test_policy_without_broker_is_not_ready_before_peers_agree() -> None:
 
 
 def test_suspended_grant_stays_suspended_and_is_not_ready() -> None:
-    cluster = told()
+    cluster = synced_market()
     cluster.put(identity("rival", account="checkout"))
     assert entry(cluster) == ("Suspended", "SharedIdentity")
     assert verdicts(cluster)["Stalled"] == ("True", "SharedIdentity")
@@ -339,14 +339,14 @@ def test_suspended_grant_stays_suspended_and_is_not_ready() -> None:
 
 def test_identity_that_does_not_agree_only_affects_peers_agree() -> None:
     """Every agreed grant is in place, so the policy is Ready."""
-    cluster = told(subscriber("fulfilment", "other"))
+    cluster = synced_market(subscriber("fulfilment", "other"))
     assert entry(cluster, FULFILMENT) == ("AwaitingIdentity", "PolicyNotNamed")
     assert verdicts(cluster)["Ready"] == ("True", "InPlace")
     assert verdicts(cluster)["PeersAgree"] == ("False", "PolicyNotNamed")
 
 
 def test_uninvited_identity_is_listed_last_and_does_not_affect_readiness() -> None:
-    cluster = told(publisher("audit"))
+    cluster = synced_market(publisher("audit"))
     assert [each["identity"] for each in entries(cluster)] == [
         "shop/checkout",
         "shop/fulfilment",
@@ -358,14 +358,14 @@ def test_uninvited_identity_is_listed_last_and_does_not_affect_readiness() -> No
 
 
 def test_refused_grant_makes_the_policy_not_ready() -> None:
-    cluster = told(orders(consumers=[consumer("fulfilment")]))
+    cluster = synced_market(orders(consumers=[consumer("fulfilment")]))
     assert entry(cluster) == IN_SYNC
     assert verdicts(cluster)["Ready"] == ("False", "GroupMissing")
     assert verdicts(cluster)["PeersAgree"] == ("True", "AllAgree")
 
 
 def test_topic_is_shown_for_the_dead_letter_grant_only() -> None:
-    cluster = told(orders(deadLetter={"topic": "prod.orders.v1.dlq"}))
+    cluster = synced_market(orders(deadLetter={"topic": "prod.orders.v1.dlq"}))
     assert [(each["identity"], each["action"], each.get("topic")) for each in entries(cluster)] == [
         ("shop/checkout", "Publish", None),
         ("shop/fulfilment", "Consume", None),
@@ -375,14 +375,14 @@ def test_topic_is_shown_for_the_dead_letter_grant_only() -> None:
 
 
 def test_own_grants_are_listed_before_those_above_the_limit() -> None:
-    cluster = told(*(publisher(f"a{each}") for each in range(GRANT_LIMIT)))
+    cluster = synced_market(*(publisher(f"a{each}") for each in range(GRANT_LIMIT)))
     found = entries(cluster)
     assert len(found) == GRANT_LIMIT
     assert [each["identity"] for each in found[:2]] == ["shop/checkout", "shop/fulfilment"]
 
 
 def test_unusable_schema_makes_the_policy_not_ready() -> None:
-    cluster = told(orders(schema={"jsonSchema": {"type": "nothing"}}))
+    cluster = synced_market(orders(schema={"jsonSchema": {"type": "nothing"}}))
     assert verdicts(cluster)["GrantsInSync"] == ("True", "AllInSync")
     assert verdicts(cluster)["SchemaValid"][0] == "False"
     assert verdicts(cluster)["Ready"][0] == "False"
@@ -430,7 +430,7 @@ def test_policy_that_only_lacks_its_broker_gets_the_finalizer() -> None:
 
 
 def test_refused_write_is_reported() -> None:
-    cluster = told()
+    cluster = synced_market()
     cluster.world.observe_outcome(
         WriteRefused(
             "TopicPolicy", ORDERS, "TopicPolicy shop/orders cannot be written: no", passing=False
@@ -449,14 +449,14 @@ def test_policy_in_a_terminating_namespace_has_no_steps() -> None:
 
 
 def test_deleted_policy_has_no_steps() -> None:
-    cluster = told()
+    cluster = synced_market()
     cluster.drop("TopicPolicy", ORDERS)
     plan = cluster.plan(KEY)
     assert (plan.steps, plan.status) == ((), None)
 
 
 def test_unreadable_policy_is_reported() -> None:
-    cluster = told()
+    cluster = synced_market()
     stored = cluster.objects["TopicPolicy", ORDERS]
     cluster.put({**stored, "spec": {}})
     assert verdicts(cluster)["Stalled"] == ("True", "InvalidSpec")

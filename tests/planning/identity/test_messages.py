@@ -47,7 +47,7 @@ def document(cluster: Cluster, name: str) -> str:
     return decoded(secret)["identity.json"].decode()
 
 
-def said(cluster: Cluster, name: str) -> list[dict[str, Any]]:
+def entries_of(cluster: Cluster, name: str) -> list[dict[str, Any]]:
     """Return the message entries of an identity's document, as the edge library parses them."""
     text = document(cluster, name)
     found: list[dict[str, Any]] = json.loads(text).get("messages", [])
@@ -56,7 +56,7 @@ def said(cluster: Cluster, name: str) -> list[dict[str, Any]]:
 
 
 def test_publisher_gets_the_schema_and_the_required_context() -> None:
-    (entry,) = said(stage(), "checkout")
+    (entry,) = entries_of(stage(), "checkout")
     assert json.loads(entry.pop("schema")) == SCHEMA
     assert entry == {
         "policy": "shop/orders",
@@ -70,7 +70,7 @@ def test_publisher_gets_the_schema_and_the_required_context() -> None:
 
 
 def test_consumer_also_gets_the_producers_and_the_dead_letter_topic() -> None:
-    (entry,) = said(stage(), "fulfilment")
+    (entry,) = entries_of(stage(), "fulfilment")
     assert json.loads(entry.pop("schema")) == SCHEMA
     assert entry == {
         "policy": "shop/orders",
@@ -94,7 +94,7 @@ def test_prefix_and_stream_are_listed_and_undeclared_fields_are_left_out() -> No
         ),
         checkout(),
     )
-    (entry,) = said(cluster, "checkout")
+    (entry,) = entries_of(cluster, "checkout")
     assert (entry["prefix"], entry["stream"]) == ("prod.orders.", "ORDERS")
     assert entry["type"] == "nats"
     assert entry["context"] == {"require": []}
@@ -119,31 +119,31 @@ def test_document_of_an_identity_without_topics_is_unchanged() -> None:
 )
 def test_grant_that_is_not_live_is_not_listed(changed: dict[str, Any]) -> None:
     cluster = stage(**changed)
-    assert said(cluster, "checkout") == []
-    assert said(cluster, "fulfilment") == []
+    assert entries_of(cluster, "checkout") == []
+    assert entries_of(cluster, "fulfilment") == []
 
 
 def test_withdrawn_grant_is_removed_on_both_sides() -> None:
     cluster = stage()
-    assert said(cluster, "fulfilment")[0]["producers"] == [CHECKOUT]
+    assert entries_of(cluster, "fulfilment")[0]["producers"] == [CHECKOUT]
     affected = cluster.put(checkout(publishes=[]))
     assert identity_key(Ref("shop", "fulfilment")) in affected
-    assert said(cluster, "fulfilment")[0]["producers"] == []
-    assert said(cluster, "checkout") == []
+    assert entries_of(cluster, "fulfilment")[0]["producers"] == []
+    assert entries_of(cluster, "checkout") == []
 
 
 def test_renamed_producer_updates_the_consumers_document() -> None:
     cluster = stage()
-    said(cluster, "fulfilment")
+    entries_of(cluster, "fulfilment")
     affected = cluster.put(checkout(account="desk"))
     assert identity_key(Ref("shop", "fulfilment")) in affected
-    assert said(cluster, "fulfilment")[0]["producers"] == [CHECKOUT.replace("till", "desk")]
+    assert entries_of(cluster, "fulfilment")[0]["producers"] == [CHECKOUT.replace("till", "desk")]
 
 
 def test_producer_without_a_certificate_is_not_listed() -> None:
     trust = gateway_only("gateway", NOW + DAY)
     cluster = stage(checkout(ports=["https"], accepts=[accept("gateway")], authentication=trust))
-    assert said(cluster, "fulfilment")[0]["producers"] == []
+    assert entries_of(cluster, "fulfilment")[0]["producers"] == []
 
 
 # Suspended grants
@@ -161,48 +161,48 @@ def unreadable() -> Manifest:
 @pytest.mark.parametrize("name", ["checkout", "fulfilment"])
 def test_suspended_grant_stays_and_nothing_new_is_added(name: str) -> None:
     cluster = stage()
-    before = said(cluster, name)
+    before = entries_of(cluster, name)
     cluster.put(in_dispute())
-    assert said(cluster, name) == before
+    assert entries_of(cluster, name) == before
     cluster.put(policy(**ORDERS | {"topic": {"name": "prod.orders.v2"}}))
     cluster.put(policy("rival", environment="staging", topic={"name": "prod.orders.v2"}))
-    assert said(cluster, name) == []
-    assert said(stage(in_dispute()), name) == []
+    assert entries_of(cluster, name) == []
+    assert entries_of(stage(in_dispute()), name) == []
 
 
 @pytest.mark.parametrize("name", ["checkout", "fulfilment"])
 def test_everything_stays_while_a_policy_or_broker_is_unreadable(name: str) -> None:
     for broken in (unreadable(), broker(owns=[])):
         cluster = stage()
-        before = said(cluster, name)
+        before = entries_of(cluster, name)
         cluster.put(broken)
         assert cluster.world.unreadable
-        assert said(cluster, name) == before
+        assert entries_of(cluster, name) == before
 
 
 def test_grant_withdrawn_by_the_policy_is_removed_at_an_unreadable_broker() -> None:
     cluster = stage()
-    said(cluster, "fulfilment")
+    entries_of(cluster, "fulfilment")
     cluster.put(broker(owns=[]))
     cluster.put(policy(**ORDERS | {"consumers": [consumer("fulfilment", "others")]}))
-    assert said(cluster, "fulfilment") == []
+    assert entries_of(cluster, "fulfilment") == []
 
 
 def test_withdrawn_producer_is_removed_from_a_suspended_grant() -> None:
     cluster = stage()
-    said(cluster, "fulfilment")
+    entries_of(cluster, "fulfilment")
     cluster.put(unreadable())
     cluster.put(checkout(publishes=[]))
-    assert said(cluster, "fulfilment")[0]["producers"] == []
+    assert entries_of(cluster, "fulfilment")[0]["producers"] == []
 
 
 def test_producer_is_not_added_to_a_suspended_grant() -> None:
     cluster = stage()
-    before = said(cluster, "fulfilment")
+    before = entries_of(cluster, "fulfilment")
     cluster.put(unreadable())
     cluster.put(identity("desk", publishes=names("orders")))
-    assert said(cluster, "fulfilment") == before
-    assert said(cluster, "desk") == []
+    assert entries_of(cluster, "fulfilment") == before
+    assert entries_of(cluster, "desk") == []
 
 
 def test_kept_entries_are_written_only_over_the_document_they_come_from() -> None:
@@ -219,18 +219,18 @@ def test_kept_entries_are_written_only_over_the_document_they_come_from() -> Non
 def test_dead_letter_topic_that_the_broker_lost_is_removed() -> None:
     elsewhere = {"topic": "dead.orders", "review": "Optional"}
     cluster = stage(broker(owns=["prod.", "dead."]), deadLetter=elsewhere)
-    assert said(cluster, "fulfilment")[0]["deadLetter"] == elsewhere
+    assert entries_of(cluster, "fulfilment")[0]["deadLetter"] == elsewhere
     cluster.put(broker(owns=["prod."]))
-    assert "deadLetter" not in said(cluster, "fulfilment")[0]
+    assert "deadLetter" not in entries_of(cluster, "fulfilment")[0]
 
 
 def test_suspended_dead_letter_is_kept_only_if_it_was_listed() -> None:
     cluster = stage()
-    before = said(cluster, "fulfilment")
+    before = entries_of(cluster, "fulfilment")
     rival = policy("rival", environment="staging", topic={"name": "prod.orders.v1.dlq"})
     cluster.put(rival)
-    assert said(cluster, "fulfilment") == before
-    (entry,) = said(stage(rival), "fulfilment")
+    assert entries_of(cluster, "fulfilment") == before
+    (entry,) = entries_of(stage(rival), "fulfilment")
     assert "deadLetter" not in entry
     assert entry["topic"] == "prod.orders.v1"
 
@@ -241,7 +241,7 @@ def test_suspended_dead_letter_is_kept_only_if_it_was_listed() -> None:
 def test_no_message_is_valid_under_an_unusable_schema() -> None:
     cluster = stage(schema={"jsonSchema": {"type": "strnig"}})
     for name in ("checkout", "fulfilment"):
-        (entry,) = said(cluster, name)
+        (entry,) = entries_of(cluster, name)
         assert entry["schemaFault"] == "SchemaInvalid"
         assert "schema" not in entry
 
@@ -262,7 +262,7 @@ def test_schemas_above_the_size_limit_are_replaced_by_a_fault() -> None:
     cluster = shop(broker(), *policies, checkout(publishes=publishes))
     text = document(cluster, "checkout")
     assert len(text) < ROOM + 20_000
-    entries = said(cluster, "checkout")
+    entries = entries_of(cluster, "checkout")
     fitting = [entry for entry in entries if "schema" in entry]
     assert entries[: len(fitting)] == fitting
     assert 0 < len(fitting) < len(entries)
@@ -272,7 +272,7 @@ def test_schemas_above_the_size_limit_are_replaced_by_a_fault() -> None:
 def test_document_does_not_depend_on_the_order_of_declarations() -> None:
     declared = [broker(), policy(**ORDERS), checkout(), fulfilment()]
     for name in ("checkout", "fulfilment"):
-        assert said(shop(*declared), name) == said(shop(*reversed(declared)), name)
+        assert entries_of(shop(*declared), name) == entries_of(shop(*reversed(declared)), name)
 
 
 def test_document_is_the_same_on_every_reconcile() -> None:

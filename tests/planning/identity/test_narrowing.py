@@ -33,15 +33,15 @@ def document(*accepts: dict[str, Any], **more: Any) -> str:
     return json.dumps({"accepts": list(accepts), "requires": {"context": []}} | more)
 
 
-def pending(standing: str, declared: str) -> Narrowing:
-    return pending_narrowing({"identity.json": standing}, {"identity.json": declared}, PEERING)
+def pending(current: str, declared: str) -> Narrowing:
+    return pending_narrowing({"identity.json": current}, {"identity.json": declared}, PEERING)
 
 
 DECLARED = document(entry(WEB, "read"), entry(BATCH))
 
 
 @pytest.mark.parametrize(
-    ("standing", "declared", "expected"),
+    ("current", "declared", "expected"),
     [
         pytest.param(DECLARED, DECLARED, NOTHING, id="the same"),
         pytest.param(document(entry(WEB)), DECLARED, NOTHING, id="less"),
@@ -95,9 +95,9 @@ DECLARED = document(entry(WEB, "read"), entry(BATCH))
     ],
 )
 def test_entry_wider_than_declared_is_pending(
-    standing: str, declared: str, expected: Narrowing
+    current: str, declared: str, expected: Narrowing
 ) -> None:
-    assert pending(standing, declared) == expected
+    assert pending(current, declared) == expected
 
 
 def test_caller_without_an_edge_is_not_pending() -> None:

@@ -121,7 +121,7 @@ class Story:
         return short(found.fingerprint)
 
     @property
-    def told(self) -> tuple[str, str]:
+    def rolled_out(self) -> tuple[str, str]:
         found = self.cluster.condition(key_of(), "RolledOut")
         return found["status"], found["reason"]
 
@@ -144,24 +144,24 @@ class Story:
 def test_first_enrolment_restarts_nothing() -> None:
     story = Story(restarting(), workload()).in_turn().later(9 * HOUR)
     assert story.restarts() == 0
-    assert story.told == ("True", "InUse")
+    assert story.rolled_out == ("True", "InUse")
 
 
 def test_renewed_certificate_restarts_once_and_records_its_fingerprint() -> None:
     story = Story(restarting(), workload()).renewed().in_turn()
     assert story.restarts() == 1
     assert story.evidence().split()[0] == story.leaf
-    assert story.told == ("False", "RollingOut")
+    assert story.rolled_out == ("False", "RollingOut")
     story.finish().later(3 * HOUR)
     assert story.restarts() == 1
-    assert story.told == ("True", "InUse")
+    assert story.rolled_out == ("True", "InUse")
 
 
 def test_workload_is_not_restarted_before_the_propagation_delay() -> None:
     story = Story(restarting(), workload()).renewed().in_turn().finish()
     story.renewed().later(PROPAGATION - timedelta(seconds=1))
     assert story.restarts() == 1
-    assert story.told == ("False", "AwaitingTurn")
+    assert story.rolled_out == ("False", "AwaitingTurn")
     assert story.message == (
         "Deployment shop/payments waits for its turn to be restarted for the certificate "
         f"{story.leaf}"
@@ -175,7 +175,7 @@ def test_jump_of_the_wall_clock_does_not_cause_an_early_restart() -> None:
     story = Story(restarting(), workload()).renewed().in_turn().finish().renewed()
     story.cluster.now += HOUR
     story.cluster.settle()
-    assert story.told == ("False", "AwaitingTurn")
+    assert story.rolled_out == ("False", "AwaitingTurn")
     assert story.restarts() == 1
 
 
@@ -184,13 +184,13 @@ def test_new_root_restarts_once_in_the_identitys_turn() -> None:
     uid = story.cluster.objects["ServiceIdentity", Ref("shop", "payments")]["metadata"]["uid"]
     turn = PROPAGATION * (1 + renewal_spread(uid))
     story.later(turn - timedelta(seconds=1))
-    assert story.told == ("False", "AwaitingTurn")
+    assert story.rolled_out == ("False", "AwaitingTurn")
     assert story.restarts() == 1
     story.later(timedelta(seconds=1))
     assert story.restarts() == 2
     assert len(story.evidence().split()[1].split(",")) == 2
     story.finish().in_turn()
-    assert story.told == ("True", "InUse")
+    assert story.rolled_out == ("True", "InUse")
 
 
 def test_removed_root_restarts_nothing() -> None:
@@ -198,7 +198,7 @@ def test_removed_root_restarts_nothing() -> None:
     assert story.restarts() == 1
     story.put(authority_secret()).in_turn()
     assert story.restarts() == 1
-    assert story.told == ("True", "InUse")
+    assert story.rolled_out == ("True", "InUse")
 
 
 def test_changed_peers_restart_nothing() -> None:
@@ -275,7 +275,7 @@ def test_restarted_operator_restarts_nothing_again() -> None:
     story = Story(restarting(), workload()).renewed().in_turn().finish()
     story.operator_restarted().in_turn()
     assert story.restarts() == 1
-    assert story.told == ("True", "InUse")
+    assert story.rolled_out == ("True", "InUse")
 
 
 def test_restarted_operator_continues_the_rollout() -> None:
@@ -286,7 +286,7 @@ def test_restarted_operator_continues_the_rollout() -> None:
     assert (story.restarts(PAYMENTS), story.restarts(LEDGER)) == (1, 0)
     story.finish(PAYMENTS).operator_restarted().in_turn().finish(LEDGER)
     assert (story.restarts(PAYMENTS), story.restarts(LEDGER)) == (1, 1)
-    assert story.told == ("True", "InUse")
+    assert story.rolled_out == ("True", "InUse")
 
 
 def test_renewal_during_a_downtime_causes_a_restart() -> None:
@@ -332,7 +332,7 @@ def test_workload_with_an_exhausted_budget_does_not_block_another() -> None:
     story = Story(web, workload(app="a"), ledger, budget("a")).renewed().in_turn()
     assert (story.restarts(PAYMENTS), story.restarts(LEDGER)) == (0, 1)
     story.finish(LEDGER)
-    assert story.told == ("False", "BudgetAllowsNone")
+    assert story.rolled_out == ("False", "BudgetAllowsNone")
 
 
 def test_two_identities_do_not_wait_for_each_other() -> None:
@@ -352,7 +352,7 @@ def due_for_restart(*manifests: Manifest) -> Story:
 def test_exhausted_budget_blocks_with_a_message_until_it_allows_one() -> None:
     story = due_for_restart(budget())
     assert story.restarts() == 0
-    assert story.told == ("False", "BudgetAllowsNone")
+    assert story.rolled_out == ("False", "BudgetAllowsNone")
     assert story.message == (
         f"Deployment shop/payments waits to be restarted for the certificate {story.leaf}: "
         "PodDisruptionBudget shop/payments currently allows no disruption of its pods"
@@ -392,15 +392,15 @@ def test_workload_without_pods_needs_no_budget() -> None:
 def test_disabled_rollouts_name_the_chart_value_to_set() -> None:
     story = Story(restarting(), workload(), enabled=False).renewed().in_turn()
     assert story.restarts() == 0
-    assert story.told == ("Unknown", "RolloutsDisabled")
+    assert story.rolled_out == ("Unknown", "RolloutsDisabled")
     assert "set the chart value rollouts.enabled to true" in story.message
 
 
 def test_missing_workload_is_reported_after_the_others_are_done() -> None:
     story = Story(restarting(PAYMENTS, LEDGER), workload()).renewed().in_turn()
-    assert story.told == ("False", "RollingOut")
+    assert story.rolled_out == ("False", "RollingOut")
     story.finish()
-    assert story.told == ("False", "WorkloadMissing")
+    assert story.rolled_out == ("False", "WorkloadMissing")
     assert story.message == (
         "StatefulSet shop/ledger does not exist, so it is not restarted; create it, or remove "
         "the entry"
@@ -412,27 +412,27 @@ def test_workload_that_is_being_deleted_counts_as_missing() -> None:
     going["metadata"]["deletionTimestamp"] = builders.stamp(NOW)
     story = Story(restarting(), going).renewed().in_turn()
     assert story.restarts() == 0
-    assert story.told == ("False", "WorkloadMissing")
+    assert story.rolled_out == ("False", "WorkloadMissing")
 
 
 def test_workload_of_other_pods_is_not_restarted() -> None:
     """Otherwise anybody who may create an identity could restart every workload beside it."""
     story = Story(restarting(), workload(app="victim")).renewed().in_turn()
     assert story.restarts() == 0
-    assert story.told == ("False", "NotItsWorkload")
+    assert story.rolled_out == ("False", "NotItsWorkload")
 
 
 def test_identities_that_share_pods_restart_none() -> None:
     story = Story(restarting(), workload()).renewed()
     story.put(identity("twin", pods={"matchLabels": {"app": "payments"}})).in_turn()
     assert story.restarts() == 0
-    assert story.told == ("Unknown", "SharedIdentity")
+    assert story.rolled_out == ("Unknown", "SharedIdentity")
 
 
 def test_paused_deployment_is_left_alone_until_it_is_resumed() -> None:
     story = Story(restarting(), workload(paused=True)).renewed().in_turn()
     assert story.restarts() == 0
-    assert story.told == ("False", "RolloutPaused")
+    assert story.rolled_out == ("False", "RolloutPaused")
     assert story.put(workload()).finish().restarts() == 2  # the change of `paused`, and the restart
 
 
@@ -451,7 +451,7 @@ def test_refused_restart_is_reported() -> None:
     story.cluster.world.observe_outcome(
         WriteRefused(*PAYMENTS, "Deployment shop/payments cannot be written: no", passing=False)
     )
-    assert story.told == ("False", "WriteRefused")
+    assert story.rolled_out == ("False", "WriteRefused")
 
 
 # Status
@@ -465,7 +465,7 @@ def test_identity_that_restarts_nothing_has_no_rollout_condition() -> None:
 
 def test_rollout_does_not_make_an_identity_unready() -> None:
     story = due_for_restart()
-    assert story.told == ("False", "RollingOut")
+    assert story.rolled_out == ("False", "RollingOut")
     assert story.cluster.condition(key_of(), "Ready")["status"] == "True"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests import builders
 from tests.builders import Cluster, Manifest, authority_secret, identity, key_of
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.networkpolicy import Network, Pod
 from tests.webhook_builders import INBOUND, PATH, endpoint
 from tests.webhook_scene import GATEWAY, HOOKS, accepts_gateway, gateway, namespaces, scene, target

@@ -276,8 +276,8 @@ def test_view_above_the_size_limit_revokes_and_adds_nothing(
     """
     cluster = shop(payments(), checkout(call("payments", scopes=["charge", "refund"])))
     assert scopes(cluster) == ["charge", "refund"]
-    standing = decoded(cluster.objects[TOKENS])["view.json.gz"]
-    room = {"MOST": 100, "LONGEST": len(gzip.decompress(standing))}
+    current = decoded(cluster.objects[TOKENS])["view.json.gz"]
+    room = {"MOST": 100, "LONGEST": len(gzip.decompress(current))}
     monkeypatch.setattr(issuer_view, limit, room[limit])
     cluster.put(payments(accept("checkout", scopes=["charge", "audit"])))
     cluster.put(checkout(call("payments", scopes=["charge", "audit"])))

@@ -58,8 +58,8 @@ def test_lost_root_is_never_created_again(memory: str) -> None:
     cluster.settle()
     assert not makes_root(cluster)
     assert cluster.objects["Secret", Ref("shop", "payments-identity")] == leaf
-    standing = cluster.condition(key_of(), "CertificateIssued")
-    assert (standing["status"], standing["reason"]) == ("Unknown", "AuthorityNotReady")
+    issued = cluster.condition(key_of(), "CertificateIssued")
+    assert (issued["status"], issued["reason"]) == ("Unknown", "AuthorityNotReady")
 
 
 def test_root_restored_from_a_backup_is_used_again() -> None:

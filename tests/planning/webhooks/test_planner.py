@@ -8,7 +8,7 @@ import pytest
 
 from tests import builders
 from tests.builders import DAY, NOW, Cluster, Manifest, stamp
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.pki.keys.large_keys import large_key, pem
 from tests.webhook_builders import (
     BASES,
@@ -54,7 +54,7 @@ def verdict(cluster: Cluster, type_: str = "Ready") -> tuple[str, str, str]:
     return found["status"], found["reason"], found.get("message", "")
 
 
-def told(cluster: Cluster) -> Endpoint:
+def compiled_endpoint(cluster: Cluster) -> Endpoint:
     """Return the endpoint's entry in the gateway's configuration, according to the plan."""
     (step,) = (each for each in cluster.plan(CHARGES).steps if isinstance(each, CompileEndpoint))
     return parse_endpoint(step.document)
@@ -240,7 +240,7 @@ def test_complete_endpoint_is_ready_with_every_condition_true() -> None:
 def test_valid_keys_are_used_beside_an_invalid_one() -> None:
     """Otherwise a typing error in the next key would stop every delivery."""
     cluster = shop(issued(), keys(main=ONE, other="short"))
-    assert told(cluster).target is not None
+    assert compiled_endpoint(cluster).target is not None
     (step,) = (e for e in cluster.plan(CHARGES).steps if isinstance(e, CompileEndpoint))
     assert set(step.keys) == {"main"}
 
@@ -260,7 +260,7 @@ def test_no_key_is_used_if_the_secret_has_too_many_entries() -> None:
     cluster.put(keys(main=ONE, **{f"key-{n}": f"{ONE}-{n}" for n in range(MOST_ENTRIES)}))
     (step,) = (e for e in cluster.plan(CHARGES).steps if isinstance(e, CompileEndpoint))
     assert step.keys == {}
-    assert told(cluster).target is None
+    assert compiled_endpoint(cluster).target is None
 
 
 def test_no_key_is_made_for_an_unread_secret() -> None:
@@ -286,7 +286,7 @@ def test_no_key_is_made_for_an_unread_secret() -> None:
 def test_target_is_found_by_its_service(service: Manifest, address: tuple[str, int]) -> None:
     cluster = shop()
     cluster.put(service)
-    found = told(cluster).target
+    found = compiled_endpoint(cluster).target
     assert found is not None
     assert (found.host, found.port) == address
     assert found.spiffe_id == "spiffe://production.example/ns/shop/sa/payments"
@@ -297,13 +297,13 @@ def test_target_is_found_by_its_service(service: Manifest, address: tuple[str, i
 def test_gateway_configuration_has_every_declared_field() -> None:
     declared = changed(BASES["hmac"], f"{INBOUND}.source", {"cidrs": ["203.0.113.0/24"]})
     declared = changed(declared, f"{INBOUND}.tolerance", "30s")
-    found = told(shop(declared))
+    found = compiled_endpoint(shop(declared))
     assert found.signing.described is not None
     assert found.signing.described.model_dump(by_alias=True) == declared["spec"]["inbound"]["hmac"]
     assert found.source.cidrs == ("203.0.113.0/24",)
     assert (found.tolerance, found.replay_window) == (30, 24 * 3600)
     assert (found.limits.body, found.limits.requests_per_second) == (256 * 1024, 50)
-    sns = told(shop(BASES["sns"])).signing
+    sns = compiled_endpoint(shop(BASES["sns"])).signing
     assert sns.topics == tuple(BASES["sns"]["spec"]["inbound"]["sns"]["topicARNs"])
 
 
@@ -312,15 +312,15 @@ def test_unsigned_deliveries_expire_at_the_gateway_too() -> None:
     cluster = shop(
         endpoint(scheme="GitLabToken", acceptUnsigned=UNSIGNED | {"expiresAt": stamp(end)})
     )
-    assert told(cluster).accepts_unsigned_until == int(end.timestamp())
+    assert compiled_endpoint(cluster).accepts_unsigned_until == int(end.timestamp())
     assert verdict(cluster, "UnsignedAccepted")[1] == "UntilItsEnd"
     assert cluster.plan(CHARGES).due == end - 14 * DAY
     cluster.now = end - 14 * DAY
     assert verdict(cluster, "UnsignedAccepted")[:2] == ("True", "UnsignedEnding")
     assert verdict(cluster)[0] == "True"
     cluster.now = end
-    assert told(cluster).target is None
-    assert "accepted until" in told(cluster).suspended
+    assert compiled_endpoint(cluster).target is None
+    assert "accepted until" in compiled_endpoint(cluster).suspended
 
 
 def test_status_states_which_replays_remain_possible() -> None:

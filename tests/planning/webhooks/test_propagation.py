@@ -8,7 +8,7 @@ import pytest
 
 from tests import builders
 from tests.builders import DAY, HOUR, NOW, Cluster, Manifest, stamp
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.webhook_builders import INBOUND, ONE, endpoint, issued, keys, leading
 from tests.webhook_scene import GATEWAY, PROPAGATION, accepts_gateway, gateway, scene, target
 from troth.documents.webhook_endpoint import Endpoint, parse_endpoint
@@ -35,7 +35,7 @@ def later(cluster: Cluster, by: timedelta = PROPAGATION) -> Cluster:
     return cluster.settle()
 
 
-def standing(*instead: Manifest) -> Cluster:
+def settled_shop(*instead: Manifest) -> Cluster:
     """Return a shop whose endpoint has received deliveries for an hour."""
     return later(later(declared(*instead).settle()), HOUR)
 
@@ -95,7 +95,7 @@ def test_gateway_configuration_is_unchanged_while_the_endpoint_waits() -> None:
 
 
 def test_new_endpoint_of_a_known_target_waits_too() -> None:
-    cluster = standing(endpoint(), endpoint("other"))
+    cluster = settled_shop(endpoint(), endpoint("other"))
     cluster.put(endpoint("third"))
     cluster.settle()
     assert delivers(cluster)
@@ -120,7 +120,7 @@ def test_clock_set_forward_shortens_no_wait() -> None:
 
 
 def test_endpoint_in_place_stays_open_after_a_restart_of_the_operator() -> None:
-    cluster = restarted(standing())
+    cluster = restarted(settled_shop())
     assert delivers(cluster)
     assert reachable(cluster)[0] == "True"
 
@@ -147,7 +147,7 @@ def test_restart_of_the_operator_shortens_no_wait() -> None:
     ],
 )
 def test_change_outside_the_targets_entry_causes_no_wait(path: str, value: Any) -> None:
-    cluster = standing()
+    cluster = settled_shop()
     cluster.put(changed(endpoint(), path, value))
     assert delivers(cluster)
     assert delivers(cluster.settle())
@@ -210,7 +210,7 @@ def test_only_a_change_of_the_targets_document_causes_another_wait(
     meanwhile: Manifest | None, gone: Manifest | None, comes: Manifest, waits: bool
 ) -> None:
     """This holds too if the operator restarts in between and has no times of observation."""
-    cluster = standing(issued(), KEYS)
+    cluster = settled_shop(issued(), KEYS)
     if meanwhile is not None:
         cluster.put(meanwhile)
     if gone is not None:
@@ -222,14 +222,14 @@ def test_only_a_change_of_the_targets_document_causes_another_wait(
 
 
 def test_pods_keep_the_files_of_a_deleted_secret() -> None:
-    cluster = standing()
+    cluster = settled_shop()
     cluster.drop(*TOLD)
     assert delivers(cluster)
     assert delivers(restarted(cluster.settle()))
 
 
 def test_new_key_after_a_loss_causes_a_wait() -> None:
-    cluster = standing()
+    cluster = settled_shop()
     assert CHARGES in cluster.drop(*SIGNING)
     assert delivers(cluster), "the gateway puts deliveries off by itself"
     cluster.settle()
@@ -263,5 +263,5 @@ def test_target_document_and_gateway_key_invalidate_the_endpoint() -> None:
 
 
 def test_clock_set_back_makes_no_key_new() -> None:
-    cluster = standing()
+    cluster = settled_shop()
     assert delivers(restarted(cluster, -DAY))

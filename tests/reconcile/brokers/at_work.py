@@ -194,7 +194,7 @@ class Working:
             for each in listed
         ]
 
-    def told(self, kind: str, ref: Ref, type_: str) -> tuple[str, str, str]:
+    def condition_of(self, kind: str, ref: Ref, type_: str) -> tuple[str, str, str]:
         """Return status, reason and message of a condition."""
         found = self.server.condition(kind, ref, type_)
         return found["status"], found["reason"], found["message"]

@@ -83,16 +83,16 @@ async def test_invalid_admin_credential_is_named_and_a_valid_one_is_used(
     nats: Stage, wrong: Admin, words: str
 ) -> None:
     async with at_work(nats, market(nats, secret("nats-admin", wrong(nats)))) as it:
-        status, reason, message = it.told("MessageBroker", MAIN, "Reachable")
+        status, reason, message = it.condition_of("MessageBroker", MAIN, "Reachable")
         assert (status, reason) == ("False", "AdminRefused")
         assert words in message
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("False", "AdminRefused")
-        assert it.told("TopicPolicy", ORDERS, "GrantsInSync")[1] == "BrokerUnreachable"
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("False", "AdminRefused")
+        assert it.condition_of("TopicPolicy", ORDERS, "GrantsInSync")[1] == "BrokerUnreachable"
         its = list(wrong(nats).values())
         assert not any(line in str(it.server.events) for value in its for line in secrets(value))
         it.server.put(secret("nats-admin", given(nats)))  # no informer watches it
         await it.later(EVERY)
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
         assert {each[2] for each in it.grants()} == {"InSync"}
 
 
@@ -103,14 +103,14 @@ def secrets(text: str) -> list[str]:
 async def test_missing_admin_secret_is_named(nats: Stage) -> None:
     declared = [each for each in market(nats) if each["metadata"]["name"] != "nats-admin"]
     async with at_work(nats, declared) as it:
-        _, reason, message = it.told("MessageBroker", MAIN, "Reachable")
+        _, reason, message = it.condition_of("MessageBroker", MAIN, "Reachable")
         assert (reason, message) == (
             "SecretMissing",
             "Secret messaging/nats-admin does not exist; create it",
         )
         it.server.put(secret("nats-admin", given(nats)))
         await it.later(EVERY)
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
 
 
 async def test_rotated_admin_credential_is_used_from_the_next_check(nats: Stage) -> None:
@@ -122,19 +122,19 @@ async def test_rotated_admin_credential_is_used_from_the_next_check(nats: Stage)
         assert user.key.public in await connections(nats)
         await it.put(another_policy())
         await it.later(EVERY)
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
         assert it.data(CHECKOUT) == issued
 
 
 async def test_admin_credential_that_becomes_invalid_revokes_nothing(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
-        before = await nats.standing()
+        before = await nats.account_jwt()
         client = await it.client(CHECKOUT)
         it.server.put(secret("nats-admin", expired(nats)))
         await it.later(EVERY)
-        assert it.told("MessageBroker", MAIN, "Reachable")[:2] == ("False", "AdminRefused")
+        assert it.condition_of("MessageBroker", MAIN, "Reachable")[:2] == ("False", "AdminRefused")
         await it.delete("TopicPolicy", ORDERS)
-        assert await nats.standing() == before
+        assert await nats.account_jwt() == before
         assert client.is_connected
         it.server.put(secret("nats-admin", given(nats)))
         await it.later(EVERY)

@@ -71,7 +71,7 @@ class Mortal(Server):
 
 async def grant(server: Server, nats: Stage) -> None:
     async with on(server, nats) as it:
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
 
 
 async def revoke(server: Server, nats: Stage) -> None:
@@ -162,7 +162,7 @@ async def test_stale_copy_revokes_nothing_that_another_copy_granted(
     async with on(server, nats) as one, on(server, nats) as behind:
         for manifest in (REFUNDS, publisher("checkout", "orders", "refunds")):
             await one.put(manifest)
-        await told(behind, ("ServiceIdentity", CHECKOUT))
+        await observe_objects(behind, ("ServiceIdentity", CHECKOUT))
         wanted = set(granted(publish(PUBLISHER, "prod.refunds")))
         client = await one.client(CHECKOUT)
         pushes = await nats.pushes()
@@ -176,7 +176,7 @@ async def test_stale_copy_revokes_nothing_that_another_copy_granted(
         assert wanted <= one.ledger.rules
 
 
-async def told(it: AtWork, *places: Place) -> None:
+async def observe_objects(it: AtWork, *places: Place) -> None:
     """Show a copy the current state of some objects and of no others."""
     for place in places:
         it.running.engine.observe(copy.deepcopy(it.server.objects[place]))

@@ -113,7 +113,7 @@ async def test_foreign_users_are_never_changed(nats: Stage) -> None:
     await nats.push(claims)
     before = others(await nats.claims(), known)
     async with at_work(nats, market(nats)) as it:
-        assert it.told("MessageBroker", MAIN, "InSync")[:2] == ("True", "InSync")
+        assert it.condition_of("MessageBroker", MAIN, "InSync")[:2] == ("True", "InSync")
         assert it.server.objects["MessageBroker", MAIN]["status"]["foreignGrants"] > 0
         assert others(await nats.claims(), known) == before
         await it.delete("ServiceIdentity", CHECKOUT)
@@ -131,7 +131,7 @@ async def test_only_grants_that_match_the_declaration_are_adopted(nats: Stage) -
         assert set(granted(wanted)) <= it.ledger.rules
         assert not set(granted(wider)) & it.ledger.rules
         assert set(granted(wider)) <= (await nats.broker.observe()).rules
-        status, reason, message = it.told("MessageBroker", MAIN, "InSync")
+        status, reason, message = it.condition_of("MessageBroker", MAIN, "InSync")
         assert (status, reason) == ("False", "Unaccounted")
         assert "troth-shop.other" in message
 
@@ -145,12 +145,12 @@ async def test_only_a_status_is_written_without_enforcement(nats: Stage, mode: s
         assert not any("ledger" in str(ref) or "main" in ref.name for _, ref in written(it))
         assert not it.server.objects["MessageBroker", MAIN]["metadata"].get("finalizers")
         assert not it.server.objects["TopicPolicy", ORDERS]["metadata"].get("finalizers")
-        status, reason, message = it.told("MessageBroker", MAIN, "InSync")
+        status, reason, message = it.condition_of("MessageBroker", MAIN, "InSync")
         assert (status, reason) == ("False", "NotEnforced")
         assert mode in message
         assert it.server.objects["MessageBroker", MAIN]["status"]["missingGrants"] == 3
         await it.edit("MessageBroker", MAIN, mode="Enforce")
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
 
 
 def written(it: AtWork) -> list[tuple[str, Ref]]:
@@ -159,12 +159,12 @@ def written(it: AtWork) -> list[tuple[str, Ref]]:
 
 async def test_enforced_grants_stay_when_the_mode_changes_to_observe(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
-        before, ledger, client = await nats.standing(), it.ledger, await it.client(CHECKOUT)
+        before, ledger, client = await nats.account_jwt(), it.ledger, await it.client(CHECKOUT)
         data = it.data(CHECKOUT)
         await it.edit("MessageBroker", MAIN, mode="Observe")
         await it.put(identity("checkout"))
         await it.later(EVERY)
-        assert await nats.standing() == before
+        assert await nats.account_jwt() == before
         assert it.ledger == ledger
         assert it.data(CHECKOUT) == data
         assert client.is_connected
@@ -190,10 +190,10 @@ async def test_removals_beyond_the_brake_wait_until_a_user_allows_them(
     async with at_work(nats, declared) as it:
         before = await nats.broker.observe()
         await it.put(publisher("checkout", "orders"))  # by mistake
-        status, reason, message = it.told("MessageBroker", MAIN, "InSync")
+        status, reason, message = it.condition_of("MessageBroker", MAIN, "InSync")
         assert (status, reason) == ("False", "Braked")
         assert ALLOW_REMOVALS in message
-        assert it.told("MessageBroker", MAIN, "Braked")[0] == "True"
+        assert it.condition_of("MessageBroker", MAIN, "Braked")[0] == "True"
         assert it.server.objects["MessageBroker", MAIN]["status"]["brakedRemovals"] == 21
         writes = it.server.writes
         await it.later(EVERY)
@@ -205,7 +205,7 @@ async def test_removals_beyond_the_brake_wait_until_a_user_allows_them(
         seen = await nats.broker.observe()
         assert set(granted(publish(PUBLISHER, TOPIC))) <= seen.rules
         assert not any(rule.name.startswith("prod.t") for rule in seen.rules)
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
 
 
 async def test_identity_removal_beyond_the_brake_waits_as_a_whole(
@@ -217,7 +217,7 @@ async def test_identity_removal_beyond_the_brake_waits_as_a_whole(
     async with at_work(nats, declared) as it:
         data = it.data(CHECKOUT)
         await it.delete("ServiceIdentity", CHECKOUT)
-        assert it.told("MessageBroker", MAIN, "InSync")[1] == "Braked"
+        assert it.condition_of("MessageBroker", MAIN, "InSync")[1] == "Braked"
         assert await it.enters(data["user.creds"], data["inbox.prefix"])
         await it.annotate(MAIN, **{ALLOW_REMOVALS: "22"})
         assert not await it.enters(data["user.creds"], data["inbox.prefix"])
@@ -230,7 +230,7 @@ async def test_forged_secret_grants_nothing(nats: Stage) -> None:
         Batch((nats.issue("stranger"),), granted(publish("stranger", "prod.x")))
     )
     async with at_work(nats, market(nats)) as it:
-        before = await nats.standing()
+        before = await nats.account_jwt()
         other = json.loads(it.data(FULFILMENT)["troth.json"])
         forged = it.secret_saying(CHECKOUT, principal=other["principal"], current=other["current"])
         kept = it.ledger
@@ -240,7 +240,7 @@ async def test_forged_secret_grants_nothing(nats: Stage) -> None:
         }
         await it.put(elsewhere)
         await it.later(EVERY)
-        assert await nats.standing() == before
+        assert await nats.account_jwt() == before
         assert it.ledger == kept
         await it.put(forged)  # in place of the own Secret: Troth replaces it
         await it.later(EVERY)

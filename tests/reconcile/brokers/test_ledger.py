@@ -62,7 +62,7 @@ async def test_lost_ledger_is_reported_and_nothing_is_removed(nats: Stage) -> No
         assert "removed nothing for it" in note
         await it.later(EVERY)
         assert rules([LEFT]) <= (await nats.broker.observe()).rules
-        status, reason, message = it.told("MessageBroker", MAIN, "InSync")
+        status, reason, message = it.condition_of("MessageBroker", MAIN, "InSync")
         assert (status, reason) == ("False", "Unaccounted")
         assert LEFT.principal in message
         assert len(it.notes("LedgerLost")) == 1
@@ -81,12 +81,12 @@ async def test_undeclared_grants_of_troths_principals_survive_a_lost_ledger(
     async with on(server, nats) as it:
         await it.later(EVERY)
         assert rules([more]) <= (await nats.broker.observe()).rules
-        assert it.told("MessageBroker", MAIN, "InSync")[1] == "Unaccounted"
+        assert it.condition_of("MessageBroker", MAIN, "InSync")[1] == "Unaccounted"
         gone = tuple(sorted(rules([more]) - rules([publish(PUBLISHER, TOPIC)])))
         assert not await nats.broker.apply(Batch(removals=gone))
         await it.later(EVERY)
         await it.later(EVERY)
-        assert it.told("MessageBroker", MAIN, "InSync")[0] == "True"
+        assert it.condition_of("MessageBroker", MAIN, "InSync")[0] == "True"
         assert not it.ledger.left
 
 
@@ -101,7 +101,7 @@ async def test_policy_deleted_while_its_ledger_is_lost_reports_what_stays(nats: 
     async with on(server, nats) as it:
         assert ("TopicPolicy", ORDERS) not in server.objects
         assert {rule.principal for rule in (await nats.broker.observe()).rules} > {PUBLISHER}
-        assert it.told("MessageBroker", MAIN, "InSync")[1] == "Unaccounted"
+        assert it.condition_of("MessageBroker", MAIN, "InSync")[1] == "Unaccounted"
         assert it.notes("LedgerLost")
 
 
@@ -119,10 +119,10 @@ async def test_unreadable_ledger_stops_all_changes(nats: Stage, data: str) -> No
         await it.put(spoilt(data))
         await it.delete("TopicPolicy", ORDERS)
         await it.later(EVERY)
-        status, reason, message = it.told("MessageBroker", MAIN, "InSync")
+        status, reason, message = it.condition_of("MessageBroker", MAIN, "InSync")
         assert (status, reason) == ("False", "LedgerUnreadable")
         assert str(LEDGER) in message
-        assert it.told("TopicPolicy", ORDERS, "GrantsInSync")[1] == "LedgerUnreadable"
+        assert it.condition_of("TopicPolicy", ORDERS, "GrantsInSync")[1] == "LedgerUnreadable"
         assert await pushes() == 0
         await it.put(good)  # restored
         assert ("TopicPolicy", ORDERS) not in it.server.objects
@@ -175,13 +175,13 @@ async def test_foreign_object_in_the_ledgers_place_stops_all_changes(
     async with on(server, nats) as it:
         await it.later(EVERY)
         assert await pushes() == 0
-        status, reason, message = it.told("MessageBroker", MAIN, "Reachable")
+        status, reason, message = it.condition_of("MessageBroker", MAIN, "Reachable")
         assert (status, reason) == ("False", "Conflict")
         assert str(LEDGER) in message
         assert server.objects["ConfigMap", LEDGER]["data"] == {"mine": "yes"}
         del server.objects["ConfigMap", LEDGER]
         await it.later(EVERY)
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
 
 
 class Hiding(Server):

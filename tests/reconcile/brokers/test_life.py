@@ -17,8 +17,8 @@ from tests.reconcile.brokers.at_work import (
 
 async def test_declared_access_works_and_other_access_is_denied(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
-        assert it.told("TopicPolicy", ORDERS, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("TopicPolicy", ORDERS, "Ready")[:2] == ("True", "InPlace")
         publisher, consumer = await it.client(CHECKOUT), await it.client(FULFILMENT)
         ears = Ears(consumer)
         await ears.listen(TOPIC, "fulfilment")

@@ -69,8 +69,8 @@ def served(nats_server: NatsServer) -> Iterator[NatsServer]:
 
 
 async def all_granted(it: AtWork) -> None:
-    assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
-    assert it.told("TopicPolicy", ORDERS, "Ready")[:2] == ("True", "InPlace")
+    assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+    assert it.condition_of("TopicPolicy", ORDERS, "Ready")[:2] == ("True", "InPlace")
     assert {each[2] for each in it.grants()} == {"InSync"}
     for identity in (CHECKOUT, FULFILMENT):
         await (await it.client(identity)).close()
@@ -81,12 +81,12 @@ async def test_broker_down_at_the_start_gets_all_grants_once_it_is_up(
 ) -> None:
     served.stop(grace=0)
     async with at_work(nats, market(nats)) as it:
-        status, reason, message = it.told("MessageBroker", MAIN, "Reachable")
+        status, reason, message = it.condition_of("MessageBroker", MAIN, "Reachable")
         assert (status, reason) == ("False", "Unreachable")
         assert "cannot be reached" in message
-        assert it.told("MessageBroker", MAIN, "Ready")[0] == "False"
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[0] == "False"
         assert {each[3] for each in it.grants()} == {"BrokerUnreachable"}
-        assert "cannot be reached" in it.told("TopicPolicy", ORDERS, "GrantsInSync")[2]
+        assert "cannot be reached" in it.condition_of("TopicPolicy", ORDERS, "GrantsInSync")[2]
         served.restart()
         await it.later(EVERY)
         await all_granted(it)
@@ -113,7 +113,7 @@ async def test_changes_recorded_before_an_outage_are_applied_after_it(
         assert server.down
         assert it.ledger.rules
         assert set(it.ledger.credentials.values()) == {""}  # in progress, not known to be applied
-        assert it.told("MessageBroker", MAIN, "Reachable")[:2] == ("False", "Unreachable")
+        assert it.condition_of("MessageBroker", MAIN, "Reachable")[:2] == ("False", "Unreachable")
         issued = it.data(CHECKOUT)
         served.restart()
         await it.later(EVERY)
@@ -145,7 +145,7 @@ async def test_revocation_during_an_outage_is_applied_after_it(
         data = it.data(CHECKOUT)
         served.stop(grace=0)
         await it.delete("TopicPolicy", ORDERS)
-        assert it.told("TopicPolicy", ORDERS, "GrantsInSync")[1] in {
+        assert it.condition_of("TopicPolicy", ORDERS, "GrantsInSync")[1] in {
             "Revoking",
             "BrokerUnreachable",
         }
@@ -167,7 +167,7 @@ async def test_permanently_lost_broker_does_not_block_policy_deletion(
         await it.later(2 * EVERY)
         await it.delete("TopicPolicy", ORDERS, it.running.clock.now())
         await it.later(timedelta(minutes=9))
-        assert it.told("TopicPolicy", ORDERS, "GrantsInSync")[1] == "BrokerUnreachable"
+        assert it.condition_of("TopicPolicy", ORDERS, "GrantsInSync")[1] == "BrokerUnreachable"
         await it.later(timedelta(minutes=2))
         assert ("TopicPolicy", ORDERS) not in it.server.objects
         (left,) = it.notes("LeftBehind")
@@ -191,7 +191,7 @@ async def test_permanently_lost_broker_can_be_deleted_with_its_policies(
         await it.delete("TopicPolicy", ORDERS, deleted)
         await it.later(timedelta(minutes=9))
         assert {("TopicPolicy", ORDERS), ("MessageBroker", MAIN)} <= it.server.objects.keys()
-        assert it.told("MessageBroker", MAIN, "Reachable")[:2] == ("False", "Unreachable")
+        assert it.condition_of("MessageBroker", MAIN, "Reachable")[:2] == ("False", "Unreachable")
         await it.later(timedelta(minutes=2))
         assert ("TopicPolicy", ORDERS) not in it.server.objects
         assert ("MessageBroker", MAIN) not in it.server.objects

@@ -32,7 +32,7 @@ async def test_rejected_change_is_reported_and_delays_no_other(nats: Stage) -> N
     refunds = policy("refunds", topic={"name": "prod.refunds"}, consumers=[consumer("fulfilment")])
     async with at_work(nats, market(nats)) as it:
         await spoil(it)
-        status, reason, message = it.told("MessageBroker", MAIN, "InSync")
+        status, reason, message = it.condition_of("MessageBroker", MAIN, "InSync")
         assert (status, reason) == ("False", "ChangeRefused")
         assert PUBLISHER in message
         states = {each[0]: each[2:] for each in it.grants()}
@@ -69,6 +69,6 @@ async def test_corrected_change_is_applied(nats: Stage) -> None:
         await spoil(it)
         await it.delete("Secret", Ref("shop", "checkout-main"))
         await it.later(timedelta(seconds=61))
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
         assert {each[2] for each in it.grants()} == {"InSync"}
         await (await it.client(CHECKOUT)).close()

@@ -64,7 +64,7 @@ async def until(it: Running, phase: str) -> None:
         await live(it, STEP)
 
 
-async def ask(it: Running, **spec: str) -> None:
+async def request_rotation(it: Running, **spec: str) -> None:
     """Request a root rotation now, or as `spec` says."""
     asked = spec or {"requestedAt": stamp(it.clock.now())}
     await it.put(rotation("TrustDomain", "production", OWN, **asked))
@@ -74,7 +74,7 @@ def active(it: Running) -> str:
     return str(it.server.objects[DOMAIN]["status"]["authorities"][0]["fingerprint"])
 
 
-def told(it: Running, place: Place) -> list[tuple[str, str, str]]:
+def events_about(it: Running, place: Place) -> list[tuple[str, str, str]]:
     """Return type, reason and note of every Event about an object, in order."""
     return [
         (event["type"], event["reason"], event["note"])
@@ -84,7 +84,7 @@ def told(it: Running, place: Place) -> list[tuple[str, str, str]]:
 
 
 def rotating(it: Running, place: Place) -> list[tuple[str, str, str]]:
-    return [each for each in told(it, place) if each[1].startswith("Rotation")]
+    return [each for each in events_about(it, place) if each[1].startswith("Rotation")]
 
 
 def refusing(*refused: Place) -> Callable[[Place], ApiError | None]:
@@ -94,12 +94,12 @@ def refusing(*refused: Place) -> Callable[[Place], ApiError | None]:
 async def test_every_phase_of_a_root_is_reported_once_even_in_one_reconcile() -> None:
     async with settled() as it:
         old = active(it)
-        await ask(it)
+        await request_rotation(it)
         await live(it, timedelta(hours=1))
         new = active(it)
         expires = it.server.objects[DOMAIN]["status"]["authorities"][0]["notAfter"]
         assert new != old
-        assert told(it, DOMAIN) == [
+        assert events_about(it, DOMAIN) == [
             (
                 "Normal",
                 "RotationPreparing",
@@ -138,10 +138,10 @@ async def test_every_phase_of_a_root_is_reported_once_even_in_one_reconcile() ->
 
 async def test_credential_rotation_gets_an_event_for_each_phase() -> None:
     async with settled() as it:
-        await ask(it)
+        await request_rotation(it)
         asked_at = stamp(it.clock.now())
         await live(it, timedelta(hours=1))
-        assert told(it, OF_ROOT) == [
+        assert events_about(it, OF_ROOT) == [
             (
                 "Normal",
                 "RotationPrepared",
@@ -167,25 +167,25 @@ async def test_requested_certificate_is_reported_on_both_objects() -> None:
         it.server.events.clear()
         asked_at = stamp(it.clock.now())
         await it.put(rotation(requestedAt=asked_at))
-        (completed,) = told(it, OF_PAYMENTS)
+        (completed,) = events_about(it, OF_PAYMENTS)
         assert completed == (
             "Normal",
             "RotationCompleted",
             f"the credential created {asked_at} has replaced the previous one",
         )
-        assert [reason for _, reason, _ in told(it, PAYMENTS)] == ["Reissued"]
+        assert [reason for _, reason, _ in events_about(it, PAYMENTS)] == ["Reissued"]
 
 
 async def test_blocker_is_one_warning_and_not_one_per_reconcile() -> None:
     async with settled() as it:
         bundle = ("ConfigMap", Ref("shop", "trust-bundle"))
         it.server.refuses = refusing(bundle)
-        await ask(it)
+        await request_rotation(it)
         for _ in range(4):
             await live(it, timedelta(minutes=15))
             await look_again(it)
         for place in (DOMAIN, OF_ROOT):
-            warnings = [each for each in told(it, place) if each[1] == "RotationBlocked"]
+            warnings = [each for each in events_about(it, place) if each[1] == "RotationBlocked"]
             ((type_, _, note),) = warnings
             assert type_ == "Warning"
             assert note.startswith("the bundle of namespace shop does not have the new root yet")
@@ -195,7 +195,7 @@ async def test_compromise_is_a_warning_that_names_the_rejected() -> None:
     async with settled() as it:
         old = active(it)
         it.server.refuses = refusing(("Secret", Ref("shop", "payments-identity")))
-        await ask(it, compromised=old)
+        await request_rotation(it, compromised=old)
         new = active(it)
         warnings = [each for each in rotating(it, DOMAIN) if each[0] == "Warning"]
         assert warnings == [
@@ -219,7 +219,7 @@ async def test_compromise_is_a_warning_that_names_the_rejected() -> None:
         it.server.refuses = refusing()
         await it.put(identity(ports=["https"]))
         await live(it, timedelta(minutes=10))
-        assert told(it, DOMAIN)[-1] == (
+        assert events_about(it, DOMAIN)[-1] == (
             "Normal",
             "RotationCompleted",
             f"every identity has a certificate of {new}",
@@ -229,12 +229,12 @@ async def test_compromise_is_a_warning_that_names_the_rejected() -> None:
 async def test_compromised_retiring_root_is_a_warning() -> None:
     async with settled() as it:
         old = active(it)
-        await ask(it)
+        await request_rotation(it)
         await until(it, "Distributing")
         it.server.refuses = refusing(("Secret", Ref("shop", "payments-identity")))
         await until(it, "Reissuing")
-        await ask(it, compromised=old)
-        retiring = [each for each in told(it, DOMAIN) if each[1] == "RotationRetiring"]
+        await request_rotation(it, compromised=old)
+        retiring = [each for each in events_about(it, DOMAIN) if each[1] == "RotationRetiring"]
         ((type_, _, note),) = retiring
         assert type_ == "Warning"
         assert note.startswith(f"{old} is revoked, and Troth did not wait for its users")
@@ -242,15 +242,15 @@ async def test_compromised_retiring_root_is_a_warning() -> None:
 
 async def test_root_dropped_before_it_signs_is_reported() -> None:
     async with settled() as it:
-        await ask(it)
+        await request_rotation(it)
         listed = it.server.objects[DOMAIN]["status"]["authorities"]
         prepared = next(each["fingerprint"] for each in listed if each["state"] == "Prepared")
-        await ask(it, compromised=prepared)
+        await request_rotation(it, compromised=prepared)
         assert (
             "Warning",
             "RotationAbandoned",
             f"{prepared} was removed before it signed anything, because it is no longer wanted",
-        ) in told(it, DOMAIN)
+        ) in events_about(it, DOMAIN)
 
 
 def blocked(names: list[str], phase: str = "Reissuing") -> dict[str, object]:

@@ -61,7 +61,7 @@ def test_passing_status_that_returns_starts_a_new_wait() -> None:
         replace(COMING, previous_status={"conditions": []}),
         replace(COMING, previous_status=COMING.status),
     ],
-    ids=["it lasts", "nothing was said", "no condition yet", "it is said already"],
+    ids=["still unsettled", "no status yet", "no condition yet", "reported already"],
 )
 def test_any_other_status_is_written_at_once(plan: Plan) -> None:
     assert StatusDebounce().wait(plan, 5.0, rush=True) == 0

@@ -6,7 +6,7 @@ import pytest
 
 from tests import builders
 from tests.builders import NOW, Manifest, domain, identity, namespace
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.messaging import (
     KAFKA,
     MQTT,
@@ -30,7 +30,7 @@ from tests.trust.topics.topic_scene import (
     PUBLISH,
     SHOP,
     USES,
-    judged,
+    grants_by_entry,
     verdict,
 )
 from troth.resources.messaging.topic_policy_status import Action, GrantState
@@ -58,7 +58,7 @@ def test_prefix_and_stream_are_granted_as_declared() -> None:
         topic={"prefix": "prod.orders.", "stream": "ORDERS"},
         consumers=[consumer("fulfilment", "f")],
     )
-    found = judged(*SHOP, *BOTH, broker(described=NATS), kept)
+    found = grants_by_entry(*SHOP, *BOTH, broker(described=NATS), kept)
     assert found[GrantEntry(FULFILMENT, Action.CONSUME, "f")].grant == Grant(
         "troth-shop.fulfilment", Action.CONSUME, Topic("prod.orders.", prefix=True), "f", "ORDERS"
     )
@@ -66,7 +66,7 @@ def test_prefix_and_stream_are_granted_as_declared() -> None:
 
 def test_consumer_with_two_groups_has_two_grants() -> None:
     twice = policy(consumers=[consumer("fulfilment", "ga"), consumer("fulfilment", "gb")])
-    found = judged(*SHOP, *BOTH, broker(), twice)
+    found = grants_by_entry(*SHOP, *BOTH, broker(), twice)
     live = {each.entry.group for each in found.values() if each.state is GrantState.LIVE}
     assert live == {"ga", "gb"}
 
@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[list[Manifest], str, str]] = {
 def test_grant_outside_the_brokers_limits_or_environment_is_refused(
     manifests: list[Manifest], reason: str, mend: str
 ) -> None:
-    grant = judged(*SHOP, *BOTH, *manifests)[PUBLISH]
+    grant = grants_by_entry(*SHOP, *BOTH, *manifests)[PUBLISH]
     assert (grant.state, grant.reason) == (GrantState.REFUSED, reason)
     assert mend in grant.message
 
@@ -185,7 +185,9 @@ def test_identity_of_another_namespace_needs_environment_and_admission() -> None
 
 
 def test_only_the_unowned_dead_letter_topic_is_refused() -> None:
-    found = judged(*SHOP, *BOTH, broker(), changed(POLICY, "spec.deadLetter.topic", "dead"))
+    found = grants_by_entry(
+        *SHOP, *BOTH, broker(), changed(POLICY, "spec.deadLetter.topic", "dead")
+    )
     assert found[CONSUME].state is GrantState.LIVE
     assert (found[DEAD_LETTER].state, found[DEAD_LETTER].reason) == (
         GrantState.REFUSED,
@@ -212,7 +214,7 @@ def test_consumer_needs_a_group_if_the_broker_has_groups(
         declared = policy(topic=topic, consumers=[consumer("fulfilment", group)])
         asked = GrantEntry(FULFILMENT, Action.CONSUME, group)
         there = broker(described=described, more={"streams": [stream] if stream else []})
-        grant = judged(*SHOP, *BOTH, there, declared)[asked]
+        grant = grants_by_entry(*SHOP, *BOTH, there, declared)[asked]
         assert grant.reason == reason
         assert grant.state is (GrantState.REFUSED if reason else GrantState.LIVE)
 
@@ -246,6 +248,6 @@ def test_group_and_stream_are_granted_only_if_the_broker_owns_them(
     topic = {"name": "prod.orders"} | ({"stream": stream} if stream else {})
     declared = policy(topic=topic, consumers=[consumer("fulfilment", group)])
     asked = GrantEntry(FULFILMENT, Action.CONSUME, group)
-    grant = judged(*SHOP, *BOTH, broker(described=described, more=more), declared)[asked]
+    grant = grants_by_entry(*SHOP, *BOTH, broker(described=described, more=more), declared)[asked]
     assert grant.reason == reason
     assert grant.state is (GrantState.REFUSED if reason else GrantState.LIVE)

@@ -6,7 +6,7 @@ import pytest
 
 from tests import builders
 from tests.builders import Manifest, domain, identity, namespace
-from tests.changing import changed
+from tests.changed_manifests import changed
 from tests.messaging import (
     KAFKA,
     NATS,
@@ -25,7 +25,7 @@ from tests.trust.topics.topic_scene import (
     PUBLISH,
     SHOP,
     USES,
-    judged,
+    grants_by_entry,
     verdict,
 )
 from troth.resources.messaging.topic_policy_status import Action, GrantState
@@ -39,11 +39,11 @@ from troth.trust.topics.evaluation import grants_of, undecided
 
 def test_suspended_grant_keeps_its_rules() -> None:
     twin = identity("twin", account="checkout")
-    grant = judged(*SHOP, *BOTH, twin, broker(), POLICY)[PUBLISH]
+    grant = grants_by_entry(*SHOP, *BOTH, twin, broker(), POLICY)[PUBLISH]
     assert (grant.state, grant.reason) == (GrantState.SUSPENDED, "SharedIdentity")
     assert grant.grant == Grant("troth-shop.checkout", Action.PUBLISH, Topic("prod.orders.v1"))
     overlap = domain("rival", namespaceSelector=domain()["spec"]["namespaceSelector"])
-    grant = judged(*SHOP, overlap, *BOTH, broker(), POLICY)[PUBLISH]
+    grant = grants_by_entry(*SHOP, overlap, *BOTH, broker(), POLICY)[PUBLISH]
     assert (grant.state, grant.reason) == (GrantState.SUSPENDED, "NamespaceOverlap")
     assert grant.grant is not None
 
@@ -63,7 +63,7 @@ def test_brokers_with_one_server_never_share_a_principal(
 ) -> None:
     """Else the checkout of `prod-shop` at one would be that of `shop` at the other."""
     other = broker("second", described=second, principals=principals)
-    grant = judged(*SHOP, *BOTH, broker(), other, POLICY)[PUBLISH]
+    grant = grants_by_entry(*SHOP, *BOTH, broker(), other, POLICY)[PUBLISH]
     assert grant.state is state
     assert grant.reason == ("PrincipalsShared" if state is GrantState.SUSPENDED else "")
 
@@ -90,12 +90,12 @@ def test_identity_cannot_join_the_group_of_another(
         consumers=[consumer("guest", group)],
     )
     declared = [*SHOP, *BOTH, lab, closed, broker(described=described), POLICY]
-    grant = judged(*declared, intruder)[CONSUME]
+    grant = grants_by_entry(*declared, intruder)[CONSUME]
     assert grant.state is state
     assert grant.reason == ("GroupShared" if state is GrantState.SUSPENDED else "")
     about = messaging(*declared, intruder, uses=USES)
     about.drop_policy(Ref(namespace_, "intruder"))
-    assert judged(*declared, about=about)[CONSUME].state is GrantState.LIVE
+    assert grants_by_entry(*declared, about=about)[CONSUME].state is GrantState.LIVE
 
 
 def streaming(name: str, topic: str, stream: str, group: str, who: str = "guest") -> Manifest:
@@ -124,7 +124,7 @@ def test_durable_belongs_to_its_stream_and_a_queue_group_to_its_topic(
         described=NATS, more={"streams": ["A", "B"] if stream else [], "sharedGroups": shared}
     )
     lab = namespace("lab", domain="production")
-    grant = judged(*SHOP, *BOTH, lab, there, mine, intruder)[CONSUME]
+    grant = grants_by_entry(*SHOP, *BOTH, lab, there, mine, intruder)[CONSUME]
     assert grant.state is state
     assert grant.reason == ("GroupShared" if state is GrantState.SUSPENDED else "")
 
@@ -168,7 +168,7 @@ RIVALS = {
 def test_disputed_topic_is_granted_to_nobody_new(spec: Manifest, *, disputed: bool) -> None:
     usual: dict[str, Any] = {"topic": {"name": "stage.x"}, "environment": "staging"}
     rival = policy("rival", **usual | spec)
-    grant = judged(*SHOP, *BOTH, broker(), POLICY, rival)[PUBLISH]
+    grant = grants_by_entry(*SHOP, *BOTH, broker(), POLICY, rival)[PUBLISH]
     assert grant.state is (GrantState.SUSPENDED if disputed else GrantState.LIVE)
     assert grant.grant is not None
     assert ("TopicPolicy shop/rival claims prod.orders.v1" in grant.message) == disputed
@@ -214,7 +214,7 @@ def test_grants_of_users_of_an_unreadable_policy_are_not_removed() -> None:
     registry, about = builders.registry(*manifests), messaging(*manifests, uses=USES)
     assert undecided(registry, about) == set()
     about.refuse_policy(ORDERS, "broken")
-    grant = judged(*manifests, about=about)[GrantEntry(CHECKOUT, Action.PUBLISH)]
+    grant = grants_by_entry(*manifests, about=about)[GrantEntry(CHECKOUT, Action.PUBLISH)]
     assert (grant.state, grant.reason, grant.grant) == (
         GrantState.SUSPENDED,
         "PolicyInvalid",
@@ -248,13 +248,13 @@ def test_dropped_or_replaced_resources_leave_no_index_entries() -> None:
     assert verdict(PUBLISH, *manifests, about=about)[1] == "PrincipalsShared"
     about.drop_broker(second.ref)
     about.put_uses(FULFILMENT, Uses())
-    found = judged(*manifests, about=about)
+    found = grants_by_entry(*manifests, about=about)
     assert found[PUBLISH].state is GrantState.LIVE
     assert found[CONSUME].reason == "PolicyNotNamed"
     about.drop_broker(Ref("messaging", "main"))
     assert verdict(PUBLISH, *manifests, about=about)[1] == "BrokerMissing"
     about.drop_policy(ORDERS)
-    assert judged(*manifests, about=about)[PUBLISH].reason == "PolicyMissing"
+    assert grants_by_entry(*manifests, about=about)[PUBLISH].reason == "PolicyMissing"
     about.put_uses(CHECKOUT, Uses())
-    assert judged(*manifests, about=about) == {}
+    assert grants_by_entry(*manifests, about=about) == {}
     assert about.users(ORDERS) == about.at(Ref("messaging", "main")) == set()

@@ -47,7 +47,7 @@ STREAMS = ("", "S")
 
 
 @dataclass(frozen=True)
-class Wish:
+class DeclaredEntry:
     """One entry of a policy, and who declares it."""
 
     policy: Place
@@ -60,7 +60,7 @@ class Wish:
 
 usual = st.sampled_from((*["north"] * 2, *NAMESPACES))
 wishes = st.builds(
-    Wish,
+    DeclaredEntry,
     st.tuples(usual, st.sampled_from(POLICIES)),
     st.tuples(usual, st.sampled_from(NAMES)),
     consumes=half,
@@ -131,7 +131,7 @@ def brokers(draw: st.DrawFn, name: str) -> Manifest:
 
 
 @st.composite
-def policies(draw: st.DrawFn, place: Place, declared: list[Wish]) -> Manifest:
+def policies(draw: st.DrawFn, place: Place, declared: list[DeclaredEntry]) -> Manifest:
     mine = [wish for wish in declared if wish.policy == place and wish.policy_says]
     topic = dict(draw(st.sampled_from(TOPICS)))
     spec: dict[str, Any] = {"environment": draw(st.sampled_from((*["prod"] * 6, "stage")))}

@@ -34,7 +34,7 @@ CONSUME = GrantEntry(FULFILMENT, Action.CONSUME, "fulfilment")
 DEAD_LETTER = GrantEntry(FULFILMENT, Action.PUBLISH, dead_letter=True)
 
 
-def judged(
+def grants_by_entry(
     *manifests: Manifest, uses: Any = None, about: Messaging | None = None, of: Ref = ORDERS
 ) -> dict[GrantEntry, TopicGrant]:
     """Every grant that touches the policy."""
@@ -46,5 +46,5 @@ def judged(
 def verdict(
     asked: GrantEntry, *manifests: Manifest, uses: Any = None, about: Messaging | None = None
 ) -> tuple[GrantState, str]:
-    grant = judged(*manifests, uses=uses, about=about)[asked]
+    grant = grants_by_entry(*manifests, uses=uses, about=about)[asked]
     return grant.state, grant.reason

@@ -19,7 +19,7 @@ import aiohttp
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.edge import shop
-from tests.edge.loopback import Reply, Seen, Server, serving
+from tests.edge.loopback import ReceivedRequest, Reply, Server, serving
 from tests.patience import PATIENCE
 from tests.webhooks.gateway.attacks.scene import port_of
 from tests.webhooks.gateway.attacks.scene import serving as listening
@@ -100,7 +100,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Answer:
     """What a sender hears."""
 
     status: int
@@ -126,7 +126,7 @@ class Sender:
         stamp = Stamp(int(self.clock() - age), name or f"msg_{next(self.numbers)}_{uuid4().hex}")
         return data.scheme.sign(Delivery("POST", path, headers, body), data.keys[0], stamp)
 
-    async def send(self, delivery: Delivery, url: str | None = None) -> Heard:
+    async def send(self, delivery: Delivery, url: str | None = None) -> Answer:
         headers = [(name.decode(), value.decode()) for name, value in delivery.headers]
         async with self.session.request(
             delivery.method,
@@ -134,9 +134,9 @@ class Sender:
             data=delivery.body,
             headers=headers,
         ) as response:
-            return Heard(response.status, await response.read(), response.headers)
+            return Answer(response.status, await response.read(), response.headers)
 
-    async def sent(self, body: bytes = BODY, *, age: float = 0.0) -> Heard:
+    async def sent(self, body: bytes = BODY, *, age: float = 0.0) -> Answer:
         """Sign and send a new one."""
         return await self.send(self.signed(body, age=age))
 
@@ -150,7 +150,7 @@ class Ledger:
     gate: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def seen(self) -> list[Seen]:
+    def seen(self) -> list[ReceivedRequest]:
         return self.server.seen
 
     def token(self, at: int = -1, now: float | None = None) -> WebhookToken:
@@ -171,7 +171,7 @@ def ledger(tmp: Path, spiffe_id: str = LEDGER) -> Iterator[Ledger]:
     gate = threading.Event()
     gate.set()
 
-    def respond(_: Seen) -> Reply:
+    def respond(_: ReceivedRequest) -> Reply:
         gate.wait(PATIENCE)
         return replies.pop(0) if replies else Reply(204, (), b"")
 
@@ -203,7 +203,7 @@ def write_identity(tmp: Path, **callees: str) -> Identity:
 
 
 @dataclass
-class Standing:
+class RunningGateway:
     """A gateway that stands, its target, and a sender to its first endpoint."""
 
     url: str
@@ -224,7 +224,7 @@ class Standing:
 
 
 @asynccontextmanager
-async def standing(
+async def running_gateway(
     tmp: Path,
     store: Store | None = None,
     *,
@@ -237,7 +237,7 @@ async def standing(
     certificates: Certificates | None = None,
     on_refused: Refused = lambda _: None,
     **changed: Any,
-) -> AsyncIterator[Standing]:
+) -> AsyncIterator[RunningGateway]:
     """A gateway with one endpoint, changed as asked, before a ledger of its own or `on` another."""
     with ExitStack() as stack:
         behind = on or stack.enter_context(ledger(tmp, target_is))
@@ -262,7 +262,7 @@ async def standing(
         ):
             url = f"http://127.0.0.1:{port_of(server)}"
             sender = Sender(url, session, document, SECRET, clock)
-            yield Standing(url, server, routes, gateway, behind, sender, clock, document)
+            yield RunningGateway(url, server, routes, gateway, behind, sender, clock, document)
         await gateway.close()
         await deliver.close()
 

@@ -16,10 +16,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography import x509
 from structlog.testing import capture_logs
 
-from tests.edge.loopback import Reply, Seen, Server, serving
+from tests.edge.loopback import ReceivedRequest, Reply, Server, serving
 from tests.pki.builders import Made, by_hand
-from tests.webhooks.gateway.running import compiled, endpoint, standing, target
-from tests.webhooks.gateway.test_app import told
+from tests.webhooks.gateway.running import compiled, endpoint, running_gateway, target
+from tests.webhooks.gateway.test_app import last_log_line
 from troth.pki.keys.private import generate_key
 from troth.resources.algorithms import KeyAlgorithm
 from troth.webhooks.gateway import certificates
@@ -88,7 +88,7 @@ def trusting(root: Made = ROOT) -> ssl.SSLContext:
 
 @contextmanager
 def amazon(
-    tmp: Path, respond: Callable[[Seen], Reply] | None = None, name: str = HOST
+    tmp: Path, respond: Callable[[ReceivedRequest], Reply] | None = None, name: str = HOST
 ) -> Iterator[Server]:
     """A server with a certificate for SNS's host."""
     made = by_hand("server", ROOT, ca=False, names=[x509.DNSName(name)])
@@ -193,7 +193,7 @@ def test_internet_addresses_are_public() -> None:
 
 
 async def test_redirect_is_not_followed(tmp_path: Path) -> None:
-    def respond(seen: Seen) -> Reply:
+    def respond(seen: ReceivedRequest) -> Reply:
         if seen.path.endswith("-0.pem"):
             return Reply(302, (("Location", f"https://{HOST}/other.pem"),), b"")
         return Reply(200, (), SIGNING.pem)
@@ -250,7 +250,7 @@ async def test_failed_fetch_is_not_retried_at_once(tmp_path: Path) -> None:
 
 
 async def test_invented_names_do_not_evict_certificates(tmp_path: Path) -> None:
-    def respond(seen: Seen) -> Reply:
+    def respond(seen: ReceivedRequest) -> Reply:
         good = seen.path == "/SimpleNotificationService-0.pem"
         return Reply(200, (), SIGNING.pem) if good else Reply(404, (), b"")
 
@@ -292,12 +292,12 @@ def message(port: int, key: Made = SIGNING) -> tuple[dict[str, object], Delivery
 
 async def test_sns_message_is_verified_with_the_certificate_that_it_names(tmp_path: Path) -> None:
     with amazon(tmp_path) as server:
-        async with standing(tmp_path, certificates=fetching(server)) as at:
+        async with running_gateway(tmp_path, certificates=fetching(server)) as at:
             document, delivery = message(at.ledger.server.port)
             at.put(document)
             with capture_logs() as logs:
                 assert (await at.sender.send(delivery)).status == 200
-            assert told(logs)["key_id"] == "SimpleNotificationService-0.pem"
+            assert last_log_line(logs)["key_id"] == "SimpleNotificationService-0.pem"
             assert at.ledger.token().delivery.delivery_id == "m-1"
             assert (await at.sender.send(delivery)).status == 200
             assert len(at.ledger.seen) == 1
@@ -306,24 +306,24 @@ async def test_sns_message_is_verified_with_the_certificate_that_it_names(tmp_pa
 async def test_sns_message_signed_with_another_key_is_rejected(tmp_path: Path) -> None:
     forger = by_hand("forger", own_key=generate_key(KeyAlgorithm.RSA_2048))
     with amazon(tmp_path) as server:
-        async with standing(tmp_path, certificates=fetching(server)) as at:
+        async with running_gateway(tmp_path, certificates=fetching(server)) as at:
             document, delivery = message(at.ledger.server.port, forger)
             at.put(document)
             with capture_logs() as logs:
                 assert (await at.sender.send(delivery)).status == 401
-            assert told(logs)["reason"] == "signature-wrong"
+            assert last_log_line(logs)["reason"] == "signature-wrong"
             assert at.ledger.seen == []
 
 
 async def test_sns_message_without_its_certificate_is_asked_to_retry(tmp_path: Path) -> None:
     with amazon(tmp_path, lambda _: Reply(503, (), b"")) as server:
-        async with standing(tmp_path, certificates=fetching(server)) as at:
+        async with running_gateway(tmp_path, certificates=fetching(server)) as at:
             document, delivery = message(at.ledger.server.port)
             at.put(document)
             heard = await at.sender.send(delivery)
             assert (heard.status, heard.headers["Retry-After"]) == (503, "10")
     with amazon(tmp_path, lambda _: Reply(200, (), b"nonsense")) as server:
-        async with standing(tmp_path, certificates=fetching(server)) as at:
+        async with running_gateway(tmp_path, certificates=fetching(server)) as at:
             document, delivery = message(at.ledger.server.port)
             at.put(document)
             assert (await at.sender.send(delivery)).status == 401

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from sandbox.control_plane import free_port
 from tests.patience import PATIENCE
-from tests.webhooks.gateway.attacks.wire import say
+from tests.webhooks.gateway.attacks.wire import send_parts
 from troth.cli.main import app
 
 
@@ -97,8 +97,8 @@ async def test_gateway_without_api_server_is_live_not_ready_and_stops(
             async with http.get(f"http://127.0.0.1:{health}/healthz") as answer:
                 assert answer.status == 200
             unknown = b"POST /shop/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-            assert (await say(listen, unknown)).status == 404
-            assert (await say(listen, b"rubbish\r\n\r\n")).status == 400
+            assert (await send_parts(listen, unknown)).status == 404
+            assert (await send_parts(listen, b"rubbish\r\n\r\n")).status == 400
             async with http.get(f"http://127.0.0.1:{health}/metrics") as answer:
                 metrics = await answer.text()
         assert 'troth_gateway_malformed_requests_total{reason="malformed"} 1.0' in metrics

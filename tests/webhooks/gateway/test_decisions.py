@@ -10,7 +10,7 @@ from structlog.typing import EventDict
 from troth.webhooks.gateway.decisions import Decision, Decisions
 
 
-async def told(decisions: Decisions, *these: tuple[Decision, float]) -> list[EventDict]:
+async def log_lines(decisions: Decisions, *these: tuple[Decision, float]) -> list[EventDict]:
     """The lines about these."""
     with capture_logs() as logs:
         for decision, seconds in these:
@@ -23,7 +23,7 @@ async def told(decisions: Decisions, *these: tuple[Decision, float]) -> list[Eve
 async def test_deliveries_are_counted_by_endpoint_answer_and_reason() -> None:
     decisions = Decisions()
     refused = Decision("shop/a", "GitHub", status=401, reason="signature-wrong")
-    await told(decisions, *[(refused, 0.002)] * 3, (Decision("shop/a", status=200), 0.3))
+    await log_lines(decisions, *[(refused, 0.002)] * 3, (Decision("shop/a", status=200), 0.3))
     text = generate_latest(decisions.registry).decode()
     labels = 'endpoint="shop/a",reason="signature-wrong",status="401"'
     assert f"troth_gateway_deliveries_total{{{labels}}} 3.0" in text
@@ -37,20 +37,20 @@ async def test_deleted_endpoint_leaves_no_metrics() -> None:
         for status in (401, 200)
         for name in ("shop/a", "shop/b")
     ]
-    await told(decisions, *told_of)
+    await log_lines(decisions, *told_of)
     decisions.forget("shop/a")
     decisions.forget("shop/never-there")
     text = generate_latest(decisions.registry).decode()
     assert "shop/a" not in text
     assert text.count('troth_gateway_deliveries_total{endpoint="shop/b"') == 2
-    await told(decisions, (Decision("shop/a", "GitHub", status=200), 0.002))
+    await log_lines(decisions, (Decision("shop/a", "GitHub", status=200), 0.002))
     text = generate_latest(decisions.registry).decode()
     assert 'troth_gateway_delivery_seconds_count{endpoint="shop/a"} 1.0' in text
 
 
 async def test_request_without_endpoint_is_counted_but_not_logged() -> None:
     decisions = Decisions()
-    assert await told(decisions, (Decision(status=404, reason="unknown-path"), 0.001)) == []
+    assert await log_lines(decisions, (Decision(status=404, reason="unknown-path"), 0.001)) == []
     text = generate_latest(decisions.registry).decode()
     assert '{endpoint="",reason="unknown-path",status="404"} 1.0' in text
 
@@ -58,14 +58,14 @@ async def test_request_without_endpoint_is_counted_but_not_logged() -> None:
 async def test_each_delivery_is_logged_once_in_order() -> None:
     decisions = Decisions()
     numbered = [(Decision("shop/a", delivery_id=str(n)), 0.001) for n in range(5)]
-    lines = await told(decisions, *numbered[:3]) + await told(decisions, *numbered[3:])
+    lines = await log_lines(decisions, *numbered[:3]) + await log_lines(decisions, *numbered[3:])
     assert [line["delivery_id"] for line in lines] == ["0", "1", "2", "3", "4"]
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "\x1b[31m", "x" * 257])
 async def test_delivery_id_is_logged_if_it_is_a_short_text(name: str) -> None:
     named = [Decision("shop/a", delivery_id=each) for each in (name, "msg_1")]
-    lines = await told(Decisions(), *((each, 0.001) for each in named))
+    lines = await log_lines(Decisions(), *((each, 0.001) for each in named))
     assert [line["delivery_id"] for line in lines] == ["", "msg_1"]
 
 

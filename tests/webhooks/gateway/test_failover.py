@@ -11,7 +11,7 @@ from valkey.asyncio import Valkey as Client
 
 from sandbox.valkey import LOOPBACK, ValkeyServer
 from tests.edge.loopback import Way
-from tests.webhooks.gateway.running import standing
+from tests.webhooks.gateway.running import running_gateway
 from troth.webhooks.gateway.replay.store import Claimed, StoreUnavailableError
 from troth.webhooks.gateway.replay.valkey import Valkey
 
@@ -64,7 +64,7 @@ async def pair() -> AsyncIterator[Pair]:
 
 
 async def test_accepted_delivery_is_not_repeated_after_a_failover(tmp_path: Path) -> None:
-    async with pair() as stores, standing(tmp_path, Valkey(stores.url)) as at:
+    async with pair() as stores, running_gateway(tmp_path, Valkey(stores.url)) as at:
         taken = [at.sender.signed() for _ in range(5)]
         for delivery in taken:
             assert (await at.sender.send(delivery)).status == 200

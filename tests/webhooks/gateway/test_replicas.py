@@ -7,14 +7,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sandbox.valkey import ValkeyServer
-from tests.webhooks.gateway.running import Standing, ledger, standing, until
+from tests.webhooks.gateway.running import RunningGateway, ledger, running_gateway, until
 from troth.webhooks.gateway.replay.valkey import Valkey
 from troth.webhooks.schemes.delivery import Delivery
 
 DISTINCT, TIMES = 250, 40
 
 
-def taken(at: Standing) -> Counter[str]:
+def deliveries_by_body(at: RunningGateway) -> Counter[str]:
     """How often the target was given each delivery, by its body."""
     return Counter(seen.body.decode() for seen in at.ledger.seen)
 
@@ -23,7 +23,9 @@ async def test_duplicates_at_two_replicas_arrive_once(tmp_path: Path, valkey: Va
     async with AsyncExitStack() as stack:
         behind = stack.enter_context(ledger(tmp_path))
         replicas = [
-            await stack.enter_async_context(standing(tmp_path, Valkey(valkey.url), on=behind))
+            await stack.enter_async_context(
+                running_gateway(tmp_path, Valkey(valkey.url), on=behind)
+            )
             for _ in range(2)
         ]
         deliveries = [replicas[0].sender.signed(f"{{{n}}}".encode()) for n in range(DISTINCT)]
@@ -49,7 +51,7 @@ async def test_duplicates_at_two_replicas_arrive_once(tmp_path: Path, valkey: Va
         assert sum(heard.values()) == 10_000
         await asyncio.gather(*(retry(each) for each in deliveries))
         assert {status for _, status in heard} <= {200, 503}
-        assert taken(replicas[0]) == {f"{{{n}}}": 1 for n in range(DISTINCT)}
+        assert deliveries_by_body(replicas[0]) == {f"{{{n}}}": 1 for n in range(DISTINCT)}
         assert all(heard[f"{{{n}}}", 200] for n in range(DISTINCT))
 
 
@@ -60,7 +62,9 @@ async def test_store_restart_under_load_loses_and_doubles_nothing(
         async with AsyncExitStack() as stack:
             behind = stack.enter_context(ledger(tmp_path))
             replicas = [
-                await stack.enter_async_context(standing(tmp_path, Valkey(server.url), on=behind))
+                await stack.enter_async_context(
+                    running_gateway(tmp_path, Valkey(server.url), on=behind)
+                )
                 for _ in range(2)
             ]
             deliveries = [replicas[0].sender.signed(f"{{{n}}}".encode()) for n in range(400)]
@@ -87,18 +91,18 @@ async def test_store_restart_under_load_loses_and_doubles_nothing(
 
             await asyncio.gather(disturb(), *(send(deliveries[n::16]) for n in range(16)))
             assert put_off
-            assert taken(replicas[0]) == {f"{{{n}}}": 1 for n in range(400)}
+            assert deliveries_by_body(replicas[0]) == {f"{{{n}}}": 1 for n in range(400)}
             # and whoever sends them once more hears that they are done
             for delivery in deliveries[::20]:
                 assert (await replicas[1].sender.send(delivery)).status == 200
-            assert sum(taken(replicas[0]).values()) == 400
+            assert sum(deliveries_by_body(replicas[0]).values()) == 400
 
 
 async def test_nothing_is_forwarded_while_the_store_is_unavailable(
     tmp_path: Path,
 ) -> None:
     with ValkeyServer.serving() as server:
-        async with standing(tmp_path, Valkey(server.url)) as at:
+        async with running_gateway(tmp_path, Valkey(server.url)) as at:
             taken_already = at.sender.signed()
             assert (await at.sender.send(taken_already)).status == 200
             server.stop(grace=0)
@@ -120,7 +124,9 @@ async def test_delivery_accepted_while_the_store_was_away_is_not_repeated(
         async with AsyncExitStack() as stack:
             behind = stack.enter_context(ledger(tmp_path))
             first, second = [
-                await stack.enter_async_context(standing(tmp_path, Valkey(server.url), on=behind))
+                await stack.enter_async_context(
+                    running_gateway(tmp_path, Valkey(server.url), on=behind)
+                )
                 for _ in range(2)
             ]
             delivery = first.sender.signed()

@@ -29,7 +29,7 @@ from tests.edge import shop
 from tests.edge.inbound.test_delivery import entry
 from tests.edge.mounts import accepted
 from tests.edge.serving import uvicorn_serving
-from tests.pki.forging import forged, part
+from tests.pki.forged_tokens import forged, part
 from tests.webhooks.gateway.attacks.test_senders import FORGED
 from tests.webhooks.gateway.running import (
     BODY,
@@ -37,11 +37,11 @@ from tests.webhooks.gateway.running import (
     LEDGER,
     SIGNING_KEY,
     STRANGER,
-    standing,
+    running_gateway,
     target,
     write_identity,
 )
-from tests.webhooks.gateway.test_app import told
+from tests.webhooks.gateway.test_app import last_log_line
 from troth.edge.frameworks.starlette import caller
 from troth.edge.identity.files import Identity
 from troth.edge.inbound.asgi import TrothMiddleware
@@ -95,7 +95,7 @@ async def test_application_sees_only_verified_facts(
     tmp_path: Path,
 ) -> None:
     with behind_middleware(tmp_path) as (port, application):
-        async with standing(tmp_path, target=target(port)) as at:
+        async with running_gateway(tmp_path, target=target(port)) as at:
             sent = at.sender.signed(name="msg_1")
             fields = [each.partition(b": ") for each in FORGED if not each.startswith(b"Conn")]
             claimed = tuple((name.lower(), value) for name, _, value in fields)
@@ -113,7 +113,7 @@ async def test_application_sees_only_verified_facts(
             key_id="k1",
             delivery_id="msg_1",
             body_sha256=sha256(BODY).digest(),
-            txn=told(logs)["txn"],
+            txn=last_log_line(logs)["txn"],
         ),
     )
     assert (found.transaction, found.subject, found.tenant, found.trace) == (None,) * 4

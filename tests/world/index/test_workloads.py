@@ -19,7 +19,7 @@ PAYMENTS = Ref("shop", "payments")
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-def seen(*manifests: Manifest) -> Workload:
+def observed_workload(*manifests: Manifest) -> Workload:
     """What is known of a workload after it was seen in these forms, a second apart."""
     known = Workloads(enabled=True)
     for second, manifest in enumerate(manifests):
@@ -49,13 +49,13 @@ def test_rollout_is_complete_when_every_pod_is_new_and_available(kind: str) -> N
         (3, 2, True, False),
         (3, 3, True, True),
     ):
-        found = seen(rolled(made, updated=updated, available=available, there=3))
+        found = observed_workload(rolled(made, updated=updated, available=available, there=3))
         assert (found.replaced, found.complete) == (replaced, complete)
 
 
 @every_kind
 def test_status_older_than_the_spec_is_ignored(kind: str) -> None:
-    found = seen(at(workload(kind=kind), 2))
+    found = observed_workload(at(workload(kind=kind), 2))
     assert not found.replaced
     assert not found.complete
     assert found.pods
@@ -65,16 +65,16 @@ def test_status_older_than_the_spec_is_ignored(kind: str) -> None:
 def test_new_workload_is_not_complete(kind: str) -> None:
     made = at(workload(kind=kind), 1)
     del made["status"]
-    assert not seen(made).complete
+    assert not observed_workload(made).complete
 
 
 def test_workload_that_scales_is_not_complete() -> None:
-    assert not seen(rolled(at(workload(), 2, replicas=3))).complete
-    assert not seen(rolled(at(workload(), 2, replicas=3), updated=2, there=3)).complete
+    assert not observed_workload(rolled(at(workload(), 2, replicas=3))).complete
+    assert not observed_workload(rolled(at(workload(), 2, replicas=3), updated=2, there=3)).complete
 
 
 def test_workload_scaled_to_zero_is_complete_and_has_no_pods() -> None:
-    found = seen(rolled(at(workload(replicas=0), 2), 0, 0, 0))
+    found = observed_workload(rolled(at(workload(replicas=0), 2), 0, 0, 0))
     assert (found.replaced, found.complete, found.pods) == (True, True, False)
 
 
@@ -83,22 +83,25 @@ def test_workload_scaled_to_zero_is_complete_and_has_no_pods() -> None:
 
 def test_changing_counts_do_not_reset_since() -> None:
     made = at(workload(), 1)
-    assert seen(made, rolled(made, available=1), rolled(made)).since == 0
+    assert observed_workload(made, rolled(made, available=1), rolled(made)).since == 0
 
 
 def test_new_evidence_and_the_end_of_its_rollout_reset_since() -> None:
     made = at(workload(), 1)
     restarted = at(workload(annotations={RESTARTED_WITH: "leaf root"}), 2)
-    assert seen(made, restarted).since == 1
-    assert seen(made, restarted, rolled(restarted, updated=1)).since == 1
-    assert seen(made, restarted, rolled(restarted, updated=1), rolled(restarted)).since == 3
+    assert observed_workload(made, restarted).since == 1
+    assert observed_workload(made, restarted, rolled(restarted, updated=1)).since == 1
+    assert (
+        observed_workload(made, restarted, rolled(restarted, updated=1), rolled(restarted)).since
+        == 3
+    )
 
 
 def test_namesake_is_another_workload() -> None:
     first, second = at(workload(), 1), at(workload(), 1)
     first["metadata"]["uid"], second["metadata"]["uid"] = "first", "second"
-    assert seen(first, rolled(second, updated=1)).replaced is False
-    assert seen(first, second).since == 1
+    assert observed_workload(first, rolled(second, updated=1)).replaced is False
+    assert observed_workload(first, second).since == 1
 
 
 def test_evidence_survives_a_round_trip() -> None:
@@ -111,7 +114,7 @@ def test_evidence_survives_a_round_trip() -> None:
 # Who is affected
 
 
-def told(world: World, manifest: Manifest) -> set[Any]:
+def affected_keys(world: World, manifest: Manifest) -> set[Any]:
     return set(world.observe(manifest, uptime=0.0))
 
 
@@ -133,28 +136,28 @@ def world_of(*manifests: Manifest) -> World:
 
 def test_workload_affects_only_identities_that_restart_it() -> None:
     world = world_of(RESTARTING, identity("web"))
-    assert told(world, versioned(workload(), 10)) == {key_of()}
-    assert told(world, versioned(workload(kind="StatefulSet"), 11)) == set()
-    assert told(world, versioned(workload("web", app="web"), 12)) == set()
-    assert told(world, versioned(workload(namespace="elsewhere"), 13)) == set()
+    assert affected_keys(world, versioned(workload(), 10)) == {key_of()}
+    assert affected_keys(world, versioned(workload(kind="StatefulSet"), 11)) == set()
+    assert affected_keys(world, versioned(workload("web", app="web"), 12)) == set()
+    assert affected_keys(world, versioned(workload(namespace="elsewhere"), 13)) == set()
     assert world.forget("Deployment", PAYMENTS, 20, uptime=0.0) == {key_of()}
     assert world.workloads.get("Deployment", PAYMENTS) is None
 
 
 def test_budget_affects_restarting_identities_of_its_namespace() -> None:
     world = world_of(RESTARTING, identity("web"))
-    assert told(world, versioned(budget(), 10)) == {key_of()}
-    assert told(world, versioned(budget(), 11)) == set()
-    assert told(world, versioned(budget(allowed=1), 12)) == {key_of()}
-    assert told(world, versioned(budget(allowed=2), 13)) == set()
-    assert told(world, versioned(budget(namespace="elsewhere"), 14)) == set()
+    assert affected_keys(world, versioned(budget(), 10)) == {key_of()}
+    assert affected_keys(world, versioned(budget(), 11)) == set()
+    assert affected_keys(world, versioned(budget(allowed=1), 12)) == {key_of()}
+    assert affected_keys(world, versioned(budget(allowed=2), 13)) == set()
+    assert affected_keys(world, versioned(budget(namespace="elsewhere"), 14)) == set()
     assert world.forget("PodDisruptionBudget", PAYMENTS, 20, uptime=0.0) == {key_of()}
 
 
 def test_identity_without_restarts_is_no_longer_affected() -> None:
     world = world_of(RESTARTING)
     world.observe(versioned(identity(), 5), uptime=0.0)
-    assert told(world, versioned(workload(), 10)) == set()
+    assert affected_keys(world, versioned(workload(), 10)) == set()
 
 
 def test_workload_and_budget_affect_a_trust_domain_that_rotates() -> None:
@@ -188,4 +191,4 @@ def test_optional_fields_may_be_absent(kind: str) -> None:
 def test_only_facts_of_a_workload_are_kept(kind: str) -> None:
     made = workload(kind=kind)
     made["spec"]["template"]["spec"]["containers"] = [{"name": "big", "image": "ballast"}]
-    assert "ballast" not in list(reachable(seen(at(made, 1)), set()))
+    assert "ballast" not in list(reachable(observed_workload(at(made, 1)), set()))

@@ -154,7 +154,7 @@ class AtKafka(Working):
     @property
     def fault(self) -> str:
         """Reason why Troth cannot use the broker."""
-        status, reason, _ = self.told("MessageBroker", MAIN, "Reachable")
+        status, reason, _ = self.condition_of("MessageBroker", MAIN, "Reachable")
         return "" if status == "True" else reason
 
 

@@ -143,7 +143,7 @@ async def comes_to(it: AtKafka, phase: str) -> None:
     raise AssertionError(status(it))
 
 
-def seen(it: AtKafka) -> frozenset[tuple[str, Slot]]:
+def observed_credentials(it: AtKafka) -> frozenset[tuple[str, Slot]]:
     """Return the credentials that Troth observed on Kafka."""
     observed = it.running.engine.world.brokers.observation(MAIN).observed
     assert observed is not None
@@ -153,7 +153,7 @@ def seen(it: AtKafka) -> frozenset[tuple[str, Slot]]:
 async def works(it: AtKafka) -> None:
     """Assert that Troth can still administer the broker."""
     await it.later(CHECK)
-    assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+    assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
 
 
 async def test_password_is_rotated_and_the_previous_one_revoked(owner: Owner) -> None:
@@ -181,7 +181,7 @@ async def test_password_is_rotated_and_the_previous_one_revoked(owner: Owner) ->
         told = str([it.server.events, status(it), it.server.objects["MessageBroker", MAIN]])
         assert new["password"] not in told
         assert FIRST not in told
-        assert it.told("MessageBroker", MAIN, "AdminRotates")[:2] == ("True", "Idle")
+        assert it.condition_of("MessageBroker", MAIN, "AdminRotates")[:2] == ("True", "Idle")
         assert len(it.notes("AdminReplaced")) == 1
 
 
@@ -249,7 +249,7 @@ async def test_concurrent_change_of_the_secret_wins(owner: Owner) -> None:
         assert given(server)["password"] == "theirs-by-now"
         assert await owner.lets_in("theirs-by-now")
         assert it.ledger.admin is None
-        assert (owner.user, Slot.FIRST) not in seen(it)
+        assert (owner.user, Slot.FIRST) not in observed_credentials(it)
 
 
 async def test_later_change_of_the_secret_wins_and_revokes_troths_password(owner: Owner) -> None:
@@ -293,14 +293,20 @@ async def test_foreign_mechanism_is_never_overwritten(owner: Owner, *, seen_befo
         owner.give("of-a-person", Slot.FIRST)
         await rotated(it)
         await it.later(CHECK)
-        assert it.told("CredentialRotation", ROTATION, "Ready")[:2] == ("False", "MechanismTaken")
-        assert it.told("MessageBroker", MAIN, "AdminRotates")[:2] == ("False", "MechanismTaken")
+        assert it.condition_of("CredentialRotation", ROTATION, "Ready")[:2] == (
+            "False",
+            "MechanismTaken",
+        )
+        assert it.condition_of("MessageBroker", MAIN, "AdminRotates")[:2] == (
+            "False",
+            "MechanismTaken",
+        )
         assert given(it.server)["password"] == FIRST
         assert await owner.lets_in("of-a-person", Slot.FIRST)
         await works(it)
 
 
-def not_told(dialect: KafkaAdmin, slot: Slot) -> NewAdmin:
+def with_wrong_password(dialect: KafkaAdmin, slot: Slot) -> NewAdmin:
     """Return a new credential whose password in the Secret differs from the one given to Kafka."""
     made = NEW_ADMIN(dialect, slot)
     return replace(made, data={**made.data, "password": b"not-told"})
@@ -311,9 +317,9 @@ async def test_password_that_does_not_work_is_never_written_to_the_secret(
 ) -> None:
     async with at_kafka(owner.stage, owner.market()) as it:
         with monkeypatch.context() as spoilt:
-            spoilt.setattr(KafkaAdmin, "issue", not_told)
+            spoilt.setattr(KafkaAdmin, "issue", with_wrong_password)
             await rotated(it)
-        told = it.told("CredentialRotation", ROTATION, "Ready")
+        told = it.condition_of("CredentialRotation", ROTATION, "Ready")
         assert told[:2] == ("False", "NewAdminRefused")
         assert given(it.server)["password"] == FIRST
         assert status(it)["phase"] == "Prepared"
@@ -327,7 +333,7 @@ async def test_wrong_password_is_never_rotated(owner: Owner) -> None:
     declared = [*owner.market(), owner.secret("guessed")]
     async with at_kafka(owner.stage, declared) as it:
         await rotated(it)
-        told = it.told("CredentialRotation", ROTATION, "Ready")
+        told = it.condition_of("CredentialRotation", ROTATION, "Ready")
         assert told[:2] == ("False", "AwaitingCredential")
         assert "rejects the operator's credential" in told[2]
         it.server.put(owner.secret())
@@ -344,7 +350,7 @@ async def test_unwritable_secret_is_reported_and_nothing_is_revoked(owner: Owner
             ApiError(403, "Forbidden", "no") if place == ("Secret", ADMIN) else None
         )
         await rotated(it)
-        reason = it.told("MessageBroker", MAIN, "AdminRotates")[1]
+        reason = it.condition_of("MessageBroker", MAIN, "AdminRotates")[1]
         assert reason == "ApiServerFailed"
         assert status(it)["blockers"]
         await works(it)
@@ -358,6 +364,6 @@ async def test_unwritable_secret_is_reported_and_nothing_is_revoked(owner: Owner
 async def test_admin_certificate_is_not_rotated(stage: Stage) -> None:
     async with at_kafka(stage, stage.market()) as it:
         await rotated(it)
-        told = it.told("CredentialRotation", ROTATION, "Ready")
+        told = it.condition_of("CredentialRotation", ROTATION, "Ready")
         assert told[:2] == ("False", "NothingToRotate")
         assert "that it does not issue" in told[2]

@@ -28,8 +28,8 @@ from troth.world.index.brokers import credential_ref
 
 async def test_declared_access_works_and_other_access_is_denied(stage: Stage) -> None:
     async with at_kafka(stage, stage.market()) as it:
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
-        assert it.told("TopicPolicy", stage.orders, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("TopicPolicy", stage.orders, "Ready")[:2] == ("True", "InPlace")
         publisher, consumer = it.client(stage.checkout), it.client(stage.fulfilment)
         await publishes_at_last(publisher, stage.topic)
         taken, *denied = await asyncio.gather(
@@ -111,7 +111,7 @@ async def test_identity_with_a_certificate_has_its_grants_and_no_other_secret(
         stage.broker(principals=PREFIX, at=stage.server.identity_address, clients="MTLS"),
     )
     async with at_kafka(stage, market, now=pki.NOW) as it:
-        assert it.told("TopicPolicy", stage.orders, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("TopicPolicy", stage.orders, "Ready")[:2] == ("True", "InPlace")
         assert ("Secret", credential_ref(stage.checkout, MAIN)) not in it.server.objects
         publisher, consumer = it.holder(stage.checkout), it.holder(stage.fulfilment)
         await publishes_at_last(publisher, stage.topic)
@@ -146,7 +146,7 @@ async def test_name_that_could_widen_a_grant_is_never_applied(
     async with at_kafka(stage, market) as it:
         for name in HOSTILE:
             ref = Ref(stage.home, name)
-            assert it.told("TopicPolicy", ref, "Ready")[0] == "False", name
+            assert it.condition_of("TopicPolicy", ref, "Ready")[0] == "False", name
             assert "InSync" not in {state for *_, state, _ in it.grants(ref)}, name
         assert {acl.name for acl in stage.acls()} == {stage.topic, stage.group}
         await publishes_at_last(it.client(stage.checkout), stage.topic)

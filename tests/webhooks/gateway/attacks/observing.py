@@ -12,8 +12,8 @@ import uvicorn
 from structlog.testing import capture_logs
 
 from tests.webhooks.gateway.attacks.scene import delivery, port_of
-from tests.webhooks.gateway.attacks.wire import Heard, eventually, say
-from tests.webhooks.gateway.running import Sender, Standing, head_of, standing
+from tests.webhooks.gateway.attacks.wire import Answers, eventually, send_parts
+from tests.webhooks.gateway.running import RunningGateway, Sender, head_of, running_gateway
 from troth.edge.inbound.asgi import Receive, Scope, Send
 from troth.webhooks.schemes.delivery import Delivery
 
@@ -23,7 +23,7 @@ class Stage:
     """A gateway that is attacked, and what its attacker hears."""
 
     tmp: Path
-    at: Standing
+    at: RunningGateway
     logs: list[Any]
     refused: list[str]
     heard: list[str] = field(default_factory=list)
@@ -35,8 +35,8 @@ class Stage:
     async def say(self, *parts: bytes, leave: bool = False) -> None:
         """Say something on a connection of its own."""
         port = int(self.at.url.rpartition(":")[2])
-        heard = await say(port, *parts, leave=leave)
-        self.heard.append("none" if leave else told(heard))
+        heard = await send_parts(port, *parts, leave=leave)
+        self.heard.append("none" if leave else outcome_of(heard))
 
     async def send(self, delivery: Delivery, *more: tuple[str, str]) -> None:
         """Send a delivery as it is, with more headers."""
@@ -60,7 +60,7 @@ Act = Callable[[Stage], Awaitable[str | None]]
 
 
 Setting = Callable[[ExitStack, Path], Mapping[str, Any]]
-"""What `standing` is told of the gateway; what stands beside it ends with the stack."""
+"""Arguments of `running_gateway`; servers started beside it stop with the stack."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ async def observed(attack: Attack, tmp: Path) -> list[str]:
     refused: list[str] = []
     with ExitStack() as stack, capture_logs() as logs:
         setting = attack.setting(stack, tmp)
-        async with standing(tmp, on_refused=refused.append, **setting) as at:
+        async with running_gateway(tmp, on_refused=refused.append, **setting) as at:
             stage = Stage(tmp, at, logs, refused)
             note = await attack.act(stage)
             await eventually(lambda: not at.server.server_state.tasks)
@@ -104,7 +104,7 @@ async def observed(attack: Attack, tmp: Path) -> list[str]:
     return [attack.name, ", ".join(answers), ", ".join(reasons), ", ".join(reached)]
 
 
-def told(heard: Heard) -> str:
+def outcome_of(heard: Answers) -> str:
     """What was heard on one connection, in a word or two."""
     if not heard.statuses:
         return "cut" if heard.ended else "waits"
@@ -158,7 +158,7 @@ async def bare() -> AsyncIterator[int]:
         await serving
 
 
-async def heard_by_bare(port: int, *parts: bytes) -> str:
+async def answers_of_bare(port: int, *parts: bytes) -> str:
     """What it answers by the time that others, who have asked later, were answered twice."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     raw = b""
@@ -173,12 +173,12 @@ async def heard_by_bare(port: int, *parts: bytes) -> str:
         pass
     finally:
         writer.close()
-    return " ".join(map(str, Heard(raw, ended=False).statuses)) or "waits"
+    return " ".join(map(str, Answers(raw, ended=False).statuses)) or "waits"
 
 
 async def _answered_meanwhile(reader: asyncio.StreamReader, port: int) -> bytes:
     for _ in range(2):
-        assert (await say(port, delivery())).status == 200
+        assert (await send_parts(port, delivery())).status == 200
     try:
         async with asyncio.timeout(0.01):
             return await reader.read(65536)

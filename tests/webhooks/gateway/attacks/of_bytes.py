@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.webhooks.gateway.attacks.observing import Attack, Stage, heard_by_bare, observed
+from tests.webhooks.gateway.attacks.observing import Attack, Stage, answers_of_bare, observed
 from tests.webhooks.gateway.attacks.scene import (
     BODY,
     MOST_BODY,
@@ -183,5 +183,5 @@ async def row(name: str, tmp: Path, bare: int) -> list[str]:
         if name == SILENCE:
             patch.setattr(timed, "REQUEST_WITHIN", 0.3)
         _, *seen = await observed(Attack(name, act, lambda _stack, _tmp: setting), tmp)
-    by_itself = dict.fromkeys([await heard_by_bare(bare, *parts) for parts in spellings])
+    by_itself = dict.fromkeys([await answers_of_bare(bare, *parts) for parts in spellings])
     return [name, ", ".join(by_itself), *seen]

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp.abc import ResolveResult
 
 from sandbox.valkey import ValkeyServer
-from tests.edge.loopback import Reply, Seen, Way
+from tests.edge.loopback import ReceivedRequest, Reply, Way
 from tests.webhooks.gateway.attacks import of_signatures
 from tests.webhooks.gateway.attacks.observing import Attacks, Setting, Stage
 from tests.webhooks.gateway.attacks.of_signatures import with_header
@@ -22,8 +22,8 @@ from tests.webhooks.gateway.running import (
     STRANGER,
     endpoint,
     head_of,
+    running_gateway,
     secret,
-    standing,
     target,
 )
 from tests.webhooks.gateway.test_certificates import (
@@ -94,7 +94,7 @@ async def _(stage: Stage) -> None:
         async with AsyncExitStack() as stack:
             replicas = [
                 await stack.enter_async_context(
-                    standing(stage.tmp, Valkey(server.url), on=stage.at.ledger)
+                    running_gateway(stage.tmp, Valkey(server.url), on=stage.at.ledger)
                 )
                 for _ in range(2)
             ]
@@ -112,7 +112,7 @@ async def _(stage: Stage) -> None:
 @attack("the replay store unavailable, then available")
 async def _(stage: Stage) -> None:
     with ValkeyServer.serving() as server:
-        async with standing(stage.tmp, Valkey(server.url), on=stage.at.ledger) as at:
+        async with running_gateway(stage.tmp, Valkey(server.url), on=stage.at.ledger) as at:
             delivery = at.sender.signed()
             for change in (lambda: server.stop(grace=0), server.restart):
                 await asyncio.to_thread(change)
@@ -238,7 +238,7 @@ async def _(stage: Stage) -> None:
     await _of_sns(stage)
 
 
-def _elsewhere(seen: Seen) -> Reply:
+def _elsewhere(seen: ReceivedRequest) -> Reply:
     if seen.path == "/other.pem":
         return Reply(200, (), SIGNING.pem)
     return Reply(302, (("Location", f"https://{HOST}/other.pem"),), b"")

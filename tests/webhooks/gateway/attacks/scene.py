@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.webhooks.gateway.attacks.wire import Heard, chunked, eventually, head, say
+from tests.webhooks.gateway.attacks.wire import Answers, chunked, eventually, head, send_parts
 from troth.documents.webhook_endpoint import DOCUMENT, KEY_PREFIX, Target
 from troth.edge.inbound.asgi import Application
 from troth.pki.tokens.webhook import Signer
@@ -147,9 +147,9 @@ class Scene:
     def port(self) -> int:
         return port_of(self.server)
 
-    async def hears(self, *parts: bytes, leave: bool = False) -> Heard:
+    async def hears(self, *parts: bytes, leave: bool = False) -> Answers:
         """Say something on a new connection."""
-        return await say(self.port, *parts, leave=leave)
+        return await send_parts(self.port, *parts, leave=leave)
 
     async def refuses(self, *parts: bytes) -> int:
         """Say something that must reach nobody; return the answer's status, 0 for none."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.patience import PATIENCE
 from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, gateway, signed
-from tests.webhooks.gateway.attacks.wire import Heard, chunked, head
+from tests.webhooks.gateway.attacks.wire import Answers, chunked, head
 from troth.edge.inbound.connections import timed
 
 POST = b"POST /shop/orders HTTP/1.1"
@@ -80,7 +80,7 @@ class Beside:
             self.ready.set()
             await self.over.wait()
 
-    def hears(self, *parts: bytes) -> Heard:
+    def hears(self, *parts: bytes) -> Answers:
         return asyncio.run_coroutine_threadsafe(self.scene.hears(*parts), self.loop).result(
             PATIENCE
         )
@@ -99,7 +99,7 @@ def beside() -> Iterator[Beside]:
         made.loop.close()
 
 
-def unmoved(beside: Beside, heard: Heard) -> None:
+def unmoved(beside: Beside, heard: Answers) -> None:
     assert not [status for status in heard.statuses if 200 <= status < 300], heard.raw
     assert 500 not in heard.statuses
     assert beside.scene.target.received == []

@@ -12,7 +12,7 @@ from tests.webhooks.gateway.attacks.observing import bare, observed
 GUIDE = page("reference/webhook-attacks.md").splitlines()
 
 
-def told(titles: tuple[str, ...]) -> dict[str, list[str]]:
+def guide_rows(titles: tuple[str, ...]) -> dict[str, list[str]]:
     """The rows of the guide's table with these titles, by their first cell."""
     begins = GUIDE.index(f"| {' | '.join(titles)} |") + 2
     rows: dict[str, list[str]] = {}
@@ -32,14 +32,14 @@ async def by_itself() -> AsyncIterator[int]:
 
 
 def test_guide_lists_each_attack_once() -> None:
-    assert list(told(of_deliveries.ATTACKS.titles)) == list(of_deliveries.ATTACKS)
-    assert list(told(of_bytes.TITLES)) == list(of_bytes.ATTACKS)
+    assert list(guide_rows(of_deliveries.ATTACKS.titles)) == list(of_deliveries.ATTACKS)
+    assert list(guide_rows(of_bytes.TITLES)) == list(of_bytes.ATTACKS)
 
 
 @pytest.mark.parametrize("name", of_deliveries.ATTACKS)
 async def test_result_of_each_attack_is_that_in_the_guide(name: str, tmp_path: Path) -> None:
     seen = await observed(of_deliveries.ATTACKS[name], tmp_path)
-    assert seen == told(of_deliveries.ATTACKS.titles)[name]
+    assert seen == guide_rows(of_deliveries.ATTACKS.titles)[name]
 
 
 @pytest.mark.parametrize("name", of_bytes.ATTACKS)
@@ -47,4 +47,4 @@ async def test_result_of_each_byte_attack_is_that_in_the_guide(
     name: str, tmp_path: Path, by_itself: int
 ) -> None:
     seen = await of_bytes.row(name, tmp_path, by_itself)
-    assert seen == told(of_bytes.TITLES)[name]
+    assert seen == guide_rows(of_bytes.TITLES)[name]

@@ -12,7 +12,7 @@ CRLF = b"\r\n"
 
 
 @dataclass(frozen=True)
-class Heard:
+class Answers:
     """What a server said on one connection, and whether it ended the connection."""
 
     raw: bytes
@@ -29,7 +29,7 @@ class Heard:
         return self.statuses[0] if self.statuses else 0
 
 
-async def say(port: int, *parts: bytes, leave: bool = False) -> Heard:
+async def send_parts(port: int, *parts: bytes, leave: bool = False) -> Answers:
     """Send parts, each in a segment of its own, and listen until the answers are complete.
 
     A connection that the server leaves open is listened to until nothing more comes. With `leave`
@@ -43,15 +43,15 @@ async def say(port: int, *parts: bytes, leave: bool = False) -> Heard:
             writer.write(part)
             await writer.drain()
         if leave:
-            return Heard(b"", ended=False)
+            return Answers(b"", ended=False)
         return await listen(reader)
     except ConnectionError:
-        return Heard(b"", ended=True)
+        return Answers(b"", ended=True)
     finally:
         writer.close()
 
 
-async def listen(reader: asyncio.StreamReader) -> Heard:
+async def listen(reader: asyncio.StreamReader) -> Answers:
     """Return what is said, until the connection ends or an answer was kept open after."""
     raw = b""
     try:
@@ -59,12 +59,12 @@ async def listen(reader: asyncio.StreamReader) -> Heard:
             while True:
                 part = await _close_gracefully(reader, patient=not _whole(raw))
                 if part is None:
-                    return Heard(raw, ended=False)
+                    return Answers(raw, ended=False)
                 if not part:
-                    return Heard(raw, ended=True)
+                    return Answers(raw, ended=True)
                 raw += part
     except ConnectionError:
-        return Heard(raw, ended=True)
+        return Answers(raw, ended=True)
 
 
 async def _close_gracefully(reader: asyncio.StreamReader, *, patient: bool) -> bytes | None:

@@ -180,7 +180,7 @@ def test_address_that_many_senders_may_share_is_not_counted(shared: str) -> None
 
 
 @asynccontextmanager
-async def asked(tmp: Path, of: Admission) -> AsyncIterator[Any]:
+async def refusal_over_tls(tmp: Path, of: Admission) -> AsyncIterator[Any]:
     """Yield what asks a server with TLS whether it would look at a request."""
     said: list[str | None] = []
 
@@ -213,7 +213,7 @@ async def asked(tmp: Path, of: Admission) -> AsyncIterator[Any]:
 
 
 async def test_endpoint_rejects_certificates_of_another_endpoints_root(tmp_path: Path) -> None:
-    async with asked(tmp_path, admission()) as ask:
+    async with refusal_over_tls(tmp_path, admission()) as ask:
         assert await ask(leaf()) is None
         assert await ask(leaf(OTHER_ROOT)) == "certificate-unexpected"
         assert await ask(None) == "certificate-missing"

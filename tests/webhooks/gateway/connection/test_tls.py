@@ -21,7 +21,7 @@ from tests.pki import builders as pki
 from tests.pki.builders import Made, by_hand
 from tests.webhooks.gateway.attacks import scene as attacks
 from tests.webhooks.gateway.attacks.scene import Scene, delivery, secret_data
-from tests.webhooks.gateway.attacks.wire import Heard, listen
+from tests.webhooks.gateway.attacks.wire import Answers, listen
 from troth.edge.inbound.connections import handshakes
 from troth.edge.inbound.connections.limits import ConnectionLimits
 from troth.serving import tls_files
@@ -82,7 +82,7 @@ class Secured:
             context.load_cert_chain(shown, shown.with_suffix(".key"))
         return context
 
-    async def hears(self, said: bytes, shown: Path | None = None) -> Heard:
+    async def hears(self, said: bytes, shown: Path | None = None) -> Answers:
         """Say something; where the handshake fails nothing is heard."""
         try:
             reader, writer = await asyncio.open_connection(
@@ -91,7 +91,7 @@ class Secured:
             writer.write(said)
             heard = await listen(reader)
         except (ssl.SSLError, ConnectionError):
-            return Heard(b"", ended=True)
+            return Answers(b"", ended=True)
         writer.close()
         return heard
 

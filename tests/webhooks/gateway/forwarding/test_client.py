@@ -14,12 +14,12 @@ from tests.webhooks.gateway.running import (
     LEDGER,
     STRANGER,
     ledger,
-    standing,
+    running_gateway,
     target,
     until,
     write_identity,
 )
-from tests.webhooks.gateway.test_app import told
+from tests.webhooks.gateway.test_app import last_log_line
 from troth.documents.webhook_endpoint import Target
 from troth.webhooks.gateway.forwarding import client as delivering
 from troth.webhooks.gateway.forwarding.client import Answer, TargetClient, TargetUnavailableError
@@ -46,14 +46,14 @@ async def test_unreachable_target_releases_the_claim(
         way = Way(behind.server.port)
         way.open()
         port = int(way.url.rpartition(":")[2])
-        async with standing(tmp_path, on=behind, target=target(port)) as at:
+        async with running_gateway(tmp_path, on=behind, target=target(port)) as at:
             way.close()
             delivery = at.sender.signed()
             with capture_logs() as logs:
                 heard = await at.sender.send(delivery)
             assert (heard.status, heard.headers["Retry-After"]) == (503, "10")
-            assert told(logs)["reason"] == "unreachable"
-            assert told(logs)["target_status"] == 0
+            assert last_log_line(logs)["reason"] == "unreachable"
+            assert last_log_line(logs)["target_status"] == 0
             way.open()
             assert (await at.sender.send(delivery)).status == 200
             assert len(behind.seen) == 1
@@ -62,13 +62,13 @@ async def test_unreachable_target_releases_the_claim(
 
 @pytest.mark.parametrize("status", [500, 400, 404, 302, 408, 429, 599])
 async def test_target_error_releases_the_claim(tmp_path: Path, status: int) -> None:
-    async with standing(tmp_path) as at:
+    async with running_gateway(tmp_path) as at:
         at.ledger.replies.append(Reply(status, (("Location", "/elsewhere"),), b"why"))
         delivery = at.sender.signed()
         with capture_logs() as logs:
             heard = await at.sender.send(delivery)
         assert (heard.status, heard.body) == (502, b"")
-        assert told(logs)["target_status"] == status
+        assert last_log_line(logs)["target_status"] == status
         assert (await at.sender.send(delivery)).status == 200
         assert (await at.sender.send(delivery)).status == 200
         assert [seen.path for seen in at.ledger.seen] == ["/events/stripe"] * 2
@@ -76,7 +76,7 @@ async def test_target_error_releases_the_claim(tmp_path: Path, status: int) -> N
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 async def test_any_2xx_is_a_success_without_details(tmp_path: Path, status: int) -> None:
-    async with standing(tmp_path) as at:
+    async with running_gateway(tmp_path) as at:
         body = b"" if status == 204 else b"x" * 100_000
         at.ledger.replies.append(Reply(status, (("Set-Cookie", "a=1"),), body))
         heard = await at.sender.sent()
@@ -88,15 +88,15 @@ async def test_slow_target_gets_no_second_delivery_in_parallel(
     tmp_path: Path,
 ) -> None:
     now = 1000.0
-    async with standing(tmp_path, Memory(clock=lambda: now), within=0.3) as at:
+    async with running_gateway(tmp_path, Memory(clock=lambda: now), within=0.3) as at:
         delivery = at.sender.signed()
         at.ledger.gate.clear()
         with capture_logs() as logs:
             assert (await at.sender.send(delivery)).status == 503
-        assert told(logs)["reason"] == "too-slow"
+        assert last_log_line(logs)["reason"] == "too-slow"
         with capture_logs() as logs:
             assert (await at.sender.send(delivery)).status == 503
-        assert told(logs)["replay"] == "in-flight"
+        assert last_log_line(logs)["replay"] == "in-flight"
         at.ledger.gate.set()
         now += at.gateway._forwarder.lease + 1  # the claim lapses
         assert (await at.sender.send(delivery)).status == 200
@@ -104,7 +104,7 @@ async def test_slow_target_gets_no_second_delivery_in_parallel(
 
 
 async def test_claim_outlasts_the_longest_delivery(tmp_path: Path) -> None:
-    async with standing(tmp_path, within=7.0) as at:
+    async with running_gateway(tmp_path, within=7.0) as at:
         assert at.gateway._forwarder.lease > 7.0 + 5.0
 
 
@@ -113,7 +113,7 @@ async def test_lost_answer_lets_the_claim_lapse(tmp_path: Path) -> None:
         way = Way(behind.server.port)
         way.open()
         port = int(way.url.rpartition(":")[2])
-        async with standing(tmp_path, on=behind, target=target(port)) as at:
+        async with running_gateway(tmp_path, on=behind, target=target(port)) as at:
             behind.gate.clear()
             delivery = at.sender.signed()
             with capture_logs() as logs:
@@ -121,7 +121,7 @@ async def test_lost_answer_lets_the_claim_lapse(tmp_path: Path) -> None:
                 await until(lambda: behind.seen)
                 way.close()
                 assert (await sending).status == 503
-            assert told(logs)["reason"] == "answer-lost"
+            assert last_log_line(logs)["reason"] == "answer-lost"
             behind.gate.set()
             way.open()
             assert (await at.sender.send(delivery)).status == 503
@@ -130,16 +130,16 @@ async def test_lost_answer_lets_the_claim_lapse(tmp_path: Path) -> None:
 
 
 async def test_other_identity_at_the_targets_address_gets_nothing(tmp_path: Path) -> None:
-    async with standing(tmp_path, target_is=STRANGER) as at:
+    async with running_gateway(tmp_path, target_is=STRANGER) as at:
         delivery = at.sender.signed()
         with capture_logs() as logs:
             assert (await at.sender.send(delivery)).status == 503
-        assert told(logs)["reason"] == "another-identity"
+        assert last_log_line(logs)["reason"] == "another-identity"
         assert at.ledger.seen == []
         assert at.ledger.server.handshakes == 1
     (tmp_path / "again").mkdir()
     with ledger(tmp_path / "again") as mended:
-        async with standing(tmp_path / "again", on=mended) as at:
+        async with running_gateway(tmp_path / "again", on=mended) as at:
             assert (await at.sender.send(delivery)).status == 200
 
 
@@ -219,7 +219,7 @@ async def test_resolved_address_does_not_change_the_checked_name(
 
 
 async def test_connection_is_reused(tmp_path: Path) -> None:
-    async with standing(tmp_path) as at:
+    async with running_gateway(tmp_path) as at:
         at.ledger.replies.extend(Reply(200, (), b"x" * 30_000) for _ in range(4))
         for _ in range(5):
             await at.sender.sent()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey, VerifyKey
 
-from tests.webhooks.schemes.posting import (
+from tests.webhooks.schemes.deliveries import (
     NOW,
     STAMP,
     TOLERANCE,

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.webhooks.schemes.posting import (
+from tests.webhooks.schemes.deliveries import (
     NOW,
     STAMP,
     TOLERANCE,

@@ -21,7 +21,15 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.webhooks.schemes.posting import NOW, STAMP, TOLERANCE, changed, post, refused, verified
+from tests.webhooks.schemes.deliveries import (
+    NOW,
+    STAMP,
+    TOLERANCE,
+    changed,
+    post,
+    refused,
+    verified,
+)
 from troth.webhooks.schemes.delivery import Delivery, Reason
 from troth.webhooks.schemes.fields.encodings import to_base64
 from troth.webhooks.schemes.providers.sns.certificate_urls import (

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 
-from tests.webhooks.schemes.posting import (
+from tests.webhooks.schemes.deliveries import (
     STAMP,
     Change,
     changed,

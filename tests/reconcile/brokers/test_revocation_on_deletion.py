@@ -119,7 +119,7 @@ async def test_recreated_broker_gets_everything_again(nats: Stage) -> None:
         await it.delete("MessageBroker", MAIN)
         (recreated,) = (each for each in market(nats) if each["kind"] == "MessageBroker")
         await it.put(recreated)
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
         assert await publishes(it, it.data(CHECKOUT))
         assert not await it.enters(data["user.creds"], data["inbox.prefix"])
 
@@ -159,7 +159,7 @@ async def test_namespace_no_longer_allowed_at_the_broker_loses_everything(
         await it.edit("MessageBroker", MAIN, allowedNamespaces=nobody)
         assert client.is_closed
         await nothing_left(it, data)
-        assert it.told("TopicPolicy", ORDERS, "GrantsInSync")[0] == "False"
+        assert it.condition_of("TopicPolicy", ORDERS, "GrantsInSync")[0] == "False"
         await it.edit("MessageBroker", MAIN, allowedNamespaces=before)
         assert await publishes(it, it.data(CHECKOUT))
 

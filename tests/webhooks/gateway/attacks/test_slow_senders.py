@@ -9,7 +9,7 @@ import pytest
 
 from tests.patience import PATIENCE
 from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, gateway, serving, signed
-from tests.webhooks.gateway.attacks.wire import Heard, chunked, eventually, head, listen
+from tests.webhooks.gateway.attacks.wire import Answers, chunked, eventually, head, listen
 from troth.edge.inbound.asgi import Receive, Send
 from troth.edge.inbound.asgi import Scope as AsgiScope
 from troth.edge.inbound.connections import handshakes, timed
@@ -37,7 +37,7 @@ async def hasty(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
 )
 async def test_incomplete_request_times_out(hasty: Scene, said: bytes) -> None:
     heard = await hasty.hears(said)
-    assert heard == Heard(b"", ended=True)
+    assert heard == Answers(b"", ended=True)
     assert hasty.target.received == []
 
 
@@ -118,7 +118,7 @@ async def test_connection_that_should_have_ended_is_aborted(
     monkeypatch.setattr(connections, "GRACE", 0.2)
     async with gateway(lifetime=0.1) as scene:
         scene.target.open.clear()
-        assert await scene.hears(WHOLE) == Heard(b"", ended=True)
+        assert await scene.hears(WHOLE) == Answers(b"", ended=True)
         scene.target.open.set()
 
 
@@ -336,7 +336,7 @@ async def test_idle_connections_do_not_delay_the_stop(scene: Scene) -> None:
     writer.write(WHOLE)
     assert not (await listen(reader)).ended
     scene.server.stop()
-    assert await listen(reader) == Heard(b"", ended=True)
+    assert await listen(reader) == Answers(b"", ended=True)
     writer.close()
 
 

@@ -64,7 +64,7 @@ async def test_client_cannot_widen_its_permissions(nats: Stage) -> None:
         await heard.listen(subject)
     await heard.settle()
     await ears.settle()
-    before = await nats.standing()
+    before = await nats.account_jwt()
     for subject in ("a.c", "a.b.c", "a"):
         await client.publish(subject, b"x")
     await witness.publish("a.b", b"x")
@@ -86,7 +86,7 @@ async def test_client_cannot_widen_its_permissions(nats: Stage) -> None:
     await ears.settle()
     assert not any(ears.heard.values())
     assert not any(heard.heard.values())
-    assert await nats.standing() == before
+    assert await nats.account_jwt() == before
     info = await witness.jetstream().stream_info("A")
     assert info.state.consumer_count == 2
 

@@ -46,7 +46,7 @@ async def test_credential_lost_by_kafka_is_restored_and_reported(stage: Stage) -
         await it.later(CHECK)
         await publishes_at_last(client, stage.topic)
         assert it.server.reasons().count("Repaired") == 1
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
 
 
 async def test_changes_interrupted_by_a_kafka_crash_are_applied_by_the_next_copy(
@@ -74,7 +74,7 @@ async def test_changes_interrupted_by_a_kafka_crash_are_applied_by_the_next_copy
             assert it.fault == "Unreachable"
             stage.server.resume()
             await it.later(CHECK)
-            assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+            assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
             assert {state for *_, state, _ in it.grants(Ref(stage.home, "many"))} == {"InSync"}
             for name in (names[0], names[-1]):
                 await publishes_at_last(it.client(Ref(stage.home, name)), stage.topic)
@@ -111,7 +111,7 @@ async def test_hanging_kafka_times_out_and_delays_no_other_object(stage: Stage) 
             await becomes(lambda: _is(work.busy))
             await it.running.put(identity("elsewhere", stage.home))
             assert work.busy
-            elsewhere = it.told("ServiceIdentity", Ref(stage.home, "elsewhere"), "Ready")
+            elsewhere = it.condition_of("ServiceIdentity", Ref(stage.home, "elsewhere"), "Ready")
             assert elsewhere[0] == "True"
             await it.settle()
             assert it.fault == "Unreachable"
@@ -120,7 +120,7 @@ async def test_hanging_kafka_times_out_and_delays_no_other_object(stage: Stage) 
         finally:
             stage.server.wake()
         await it.later(CHECK)
-        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.condition_of("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
         await publishes_at_last(it.client(stage.checkout), stage.topic)
 
 

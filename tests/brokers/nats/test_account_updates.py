@@ -197,17 +197,17 @@ async def test_claims_of_an_untrusted_signer_are_not_signed_again(nats: Stage) -
     await nats.give(["shop"], publish("shop", "a"))
     stranger = Key.generate(Kind.OPERATOR)
     await nats.push(await nats.claims(), signer=stranger)  # the server answers 200 and stores it
-    standing = await nats.standing()
+    before = await nats.account_jwt()
     with pytest.raises(BrokerError, match="does not trust the signer"):
         await nats.broker.observe()
     with pytest.raises(BrokerError, match="does not trust the signer"):
         await nats.broker.apply(Batch((nats.issue("till"),)))
-    assert await nats.standing() == standing
+    assert await nats.account_jwt() == before
 
 
 async def test_wrong_signing_seed_is_rejected_before_any_push(nats: Stage) -> None:
     await nats.give(["shop"])
-    standing = await nats.standing()
+    before = await nats.account_jwt()
     for seed in (
         Key.generate(Kind.OPERATOR).seed.decode(),
         nats.account.seed.decode(),
@@ -222,7 +222,7 @@ async def test_wrong_signing_seed_is_rejected_before_any_push(nats: Stage) -> No
             assert (await wrong.observe()).credentials == {("shop", Slot.FIRST)}
         finally:
             await wrong.close()
-    assert await nats.standing() == standing
+    assert await nats.account_jwt() == before
 
 
 async def test_operators_own_key_can_sign(nats: Stage) -> None:
@@ -237,12 +237,12 @@ async def test_operators_own_key_can_sign(nats: Stage) -> None:
 
 async def test_account_that_is_too_large_is_not_pushed(nats: Stage) -> None:
     await nats.give(["shop"])
-    standing = await nats.standing()
+    before = await nats.account_jwt()
     many = tuple(
         Rule("shop", SUBJECT, "", f"{number}.{'x' * 1000}", "PUB") for number in range(900)
     )
     with pytest.raises(BrokerError, match=r"characters|bytes"):
         await nats.broker.apply(Batch(additions=many))
-    assert await nats.standing() == standing
+    assert await nats.account_jwt() == before
     client = await nats.connect("shop")
     await until(lambda: client.is_connected)
