@@ -30,7 +30,7 @@ def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
 
 
 @dataclass(slots=True)
-class _Demand:
+class Demand:
     """Requirements of selectors on one label. `allowed` is None if they allow any value."""
 
     allowed: set[str] | None = None
@@ -39,12 +39,34 @@ class _Demand:
     must_not_exist: bool = False
 
     def satisfiable(self) -> bool:
+        """Return whether some value of the label, or its absence, meets all requirements."""
         present = self.allowed is None or bool(self.allowed - self.excluded)
         return not self.must_exist if self.must_not_exist else present
 
     def narrow(self, values: set[str]) -> None:
+        """Require one of these values."""
         self.allowed = values if self.allowed is None else self.allowed & values
         self.must_exist = True
+
+
+def demands(*selectors: LabelSelector) -> dict[str, Demand] | None:
+    """Return the requirements of all selectors by label, None if no object can meet them all."""
+    found: dict[str, Demand] = {}
+    for selector in selectors:
+        for key, value in selector.match_labels.items():
+            found.setdefault(key, Demand()).narrow({value})
+        for requirement in selector.match_expressions:
+            demand = found.setdefault(requirement.key, Demand())
+            match requirement.operator:
+                case Operator.IN:
+                    demand.narrow(set(requirement.values))
+                case Operator.NOT_IN:  # also matches an absent label
+                    demand.excluded |= frozenset(requirement.values)
+                case Operator.EXISTS:
+                    demand.must_exist = True
+                case Operator.DOES_NOT_EXIST:
+                    demand.must_not_exist = True
+    return found if all(demand.satisfiable() for demand in found.values()) else None
 
 
 def overlap(first: LabelSelector, second: LabelSelector) -> bool:
@@ -56,22 +78,7 @@ def overlap(first: LabelSelector, second: LabelSelector) -> bool:
     common = first.match_labels.keys() & second.match_labels.keys()
     if any(first.match_labels[key] != second.match_labels[key] for key in common):
         return False  # the usual case, decided without further work
-    demands: dict[str, _Demand] = {}
-    for selector in (first, second):
-        for key, value in selector.match_labels.items():
-            demands.setdefault(key, _Demand()).narrow({value})
-        for requirement in selector.match_expressions:
-            demand = demands.setdefault(requirement.key, _Demand())
-            match requirement.operator:
-                case Operator.IN:
-                    demand.narrow(set(requirement.values))
-                case Operator.NOT_IN:  # also matches an absent label
-                    demand.excluded |= frozenset(requirement.values)
-                case Operator.EXISTS:
-                    demand.must_exist = True
-                case Operator.DOES_NOT_EXIST:
-                    demand.must_not_exist = True
-    return all(demand.satisfiable() for demand in demands.values())
+    return demands(first, second) is not None
 
 
 def conjunction(first: LabelSelector, second: LabelSelector) -> LabelSelector | None:

@@ -50,8 +50,8 @@ def around_namespaces(registry: Registry, namespaces: set[str]) -> Keys:
 
 
 def around_identity(registry: Registry, identity: ServiceIdentity) -> Keys:
-    """Return the peers of an identity, and those with which it collides, with their peers."""
-    colliding = registry.colliding(identity)
+    """Return the peers of an identity, and those that depend on its claims, with their peers."""
+    colliding = registry.affected_by_sharing(identity)
     affected = set(colliding) | registry.neighbours(identity.ref)
     for other in colliding:
         affected |= registry.neighbours(other)

@@ -358,8 +358,4 @@ def _is_ambiguous(peer: Ref, view: View, world: World) -> bool:
     identities = world.registry.claimants
     if view.identity.spec.enforcement is Enforcement.OBSERVE or peer not in identities:
         return False
-    account = identities[peer].spec.workload.service_account_name
-    return any(
-        identities[other].spec.workload.service_account_name == account
-        for other in world.registry.colliding(identities[peer])
-    )
+    return world.registry.shares_account(identities[peer])

@@ -112,7 +112,7 @@ def gather(identity: ServiceIdentity, world: World, moment: Moment, isolation: I
         governance=governance,
         shared=run(
             lambda: world.registry.shared_identity(ref),
-            lambda error: SharedIdentity(ref, faults.sentence(error)),
+            lambda error: SharedIdentity(faults.sentence(error)),
         ),
         known_authority=known,
         anchors=run(lambda: trusted_anchors(domain, world) if domain else (), lambda _: ()),

@@ -15,7 +15,6 @@ from troth.planning.network.external_peers import selector
 from troth.planning.network.situation import Situation
 from troth.planning.owned_objects import deny_ref, policy_manifest, taken
 from troth.planning.steps.objects import Apply
-from troth.trust.selectors import overlap
 from troth.world.world import World
 
 
@@ -30,7 +29,7 @@ def unsettled_policy(
     if view.policy is None and view.governance.unread:
         return deny_all(view.identity), ()  # an unreadable trust domain may claim the namespace too
     if view.policy is None:
-        return begin_closed(situation, exceptions=_has_its_own_pods(view, world)), ()
+        return begin_closed(situation, exceptions=not world.registry.shares_pods(view.identity)), ()
     compiled = keep_open(situation)
     workload = view.identity.spec.workload
     if compiled.spec["podSelector"] == selector(workload.pod_selector):
@@ -43,12 +42,3 @@ def unsettled_policy(
         return deny_all(view.identity), ()
     denying = policy_manifest(ref, view.identity, deny_all(view.identity).spec)
     return compiled, (Apply(denying),)
-
-
-def _has_its_own_pods(view: View, world: World) -> bool:
-    """Return whether no other identity claims any of the identity's pods."""
-    pods, claimants = view.identity.spec.workload.pod_selector, world.registry.claimants
-    return not any(
-        overlap(pods, claimants[other].spec.workload.pod_selector)
-        for other in world.registry.colliding(view.identity)
-    )

@@ -1,7 +1,7 @@
 """Index of the declared resources, so that every query is a lookup and never a scan."""
 
 from collections import ChainMap, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,16 +14,15 @@ from troth.trust.declarations.claims import Claim, Claims, Rank
 from troth.trust.declarations.governance import Governance, govern
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import Ports, accepted, called
-from troth.trust.declarations.sharing import collide, sharing_message
+from troth.trust.declarations.sharing import WorkloadClaims, crowd_message, sharing_message
 from troth.trust.declarations.webhooks import Webhooks
 from troth.trust.selectors import matches
 
 
 @dataclass(frozen=True, slots=True)
 class SharedIdentity:
-    """Another identity that claims the same ServiceAccount or could select the same pods."""
+    """That other identities claim the same ServiceAccount or could select the same pods."""
 
-    other: Ref
     message: str
 
 
@@ -88,10 +87,7 @@ class Registry:
         self.unapplied: dict[Ref, Narrowing] = {}
         """Narrowings of documents that cannot be written; the edges that they cover are closed."""
         self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
-        self._claiming_in: dict[str, set[Ref]] = defaultdict(set)
-        self._with_label: dict[tuple[str, str], set[Ref]] = defaultdict(set)
-        self._with_value: dict[tuple[str, str, str], set[Ref]] = defaultdict(set)
-        self._with_account: dict[tuple[str, str], set[Ref]] = defaultdict(set)
+        self._workload_claims: dict[str, WorkloadClaims] = defaultdict(WorkloadClaims)
         self._declared: dict[Ref, Declared] = {}
         self._naming: dict[Ref, set[Ref]] = defaultdict(set)
         self._calling_api: set[Ref] = set()
@@ -160,9 +156,7 @@ class Registry:
     def put_identity(self, identity: ServiceIdentity) -> None:
         """Add or replace an identity. One that is being deleted no longer declares anything."""
         self.drop_identity(identity.ref)
-        self._claiming_in[identity.ref.namespace].add(identity.ref)
-        for index in self._workload_indexes(identity):
-            index.add(identity.ref)
+        self._workload_claims[identity.ref.namespace].add(identity)
         self.claims.put_identity(identity)
         if identity.metadata.deletion_timestamp is not None:
             self.terminating_identities[identity.ref] = identity
@@ -204,9 +198,7 @@ class Registry:
         if before is None:
             return
         self._forget_shared(before)
-        self._claiming_in[ref.namespace].discard(ref)
-        for index in self._workload_indexes(before):
-            index.discard(ref)
+        self._workload_claims[ref.namespace].remove(before)
         self.terminating_identities.pop(ref, None)
         if self.identities.pop(ref, None) is not None:
             self._in_namespace[ref.namespace].discard(ref)
@@ -255,7 +247,8 @@ class Registry:
 
     def claimants_in(self, namespace: str) -> frozenset[Ref]:
         """Return the identities of a namespace, including those that are being deleted."""
-        return frozenset(self._claiming_in.get(namespace, ()))
+        claims = self._workload_claims.get(namespace)
+        return frozenset(claims.identities) if claims else frozenset()
 
     def declared(self, ref: Ref) -> Declared:
         """Return the declared peers of an identity, none if it does not exist."""
@@ -298,31 +291,23 @@ class Registry:
         One that is being deleted counts until it is gone: its pods may still run with its
         certificate, and a deletion alone must open nothing.
         """
-        return frozenset(
-            other
-            for other in self._may_collide(identity)
-            if other != identity.ref
-            and collide(identity.spec.workload, self.claimants[other].spec.workload)
-        )
+        claims = self._workload_claims[identity.ref.namespace]
+        return frozenset(claims.with_same_pods(identity) | claims.with_same_account(identity))
 
-    def _may_collide(self, identity: ServiceIdentity) -> set[Ref]:
-        """Return few candidates, without those that require other values of the same label."""
-        workload, namespace = identity.spec.workload, identity.ref.namespace
-        everyone = self._claiming_in[namespace]
-        candidates = everyone
-        for key, value in workload.pod_selector.match_labels.items():
-            same = self._with_value[namespace, key, value]
-            asking = self._with_label[namespace, key]
-            found = same if len(asking) == len(everyone) else same | (everyone - asking)
-            candidates = min(candidates, found, key=len)
-        return candidates | self._with_account[namespace, workload.service_account_name]
+    def affected_by_sharing(self, identity: ServiceIdentity) -> frozenset[Ref]:
+        """Return the others to which it makes a difference whether this identity is declared.
 
-    def _workload_indexes(self, identity: ServiceIdentity) -> Iterator[set[Ref]]:
-        workload, namespace = identity.spec.workload, identity.ref.namespace
-        yield self._with_account[namespace, workload.service_account_name]
-        for key, value in workload.pod_selector.match_labels.items():
-            yield self._with_label[namespace, key]
-            yield self._with_value[namespace, key, value]
+        That is at most a few: an identity that collides with many does not depend on each.
+        """
+        return frozenset(self._workload_claims[identity.ref.namespace].affected_by(identity))
+
+    def shares_pods(self, identity: ServiceIdentity) -> bool:
+        """Return whether another identity could select the same pods."""
+        return bool(self._workload_claims[identity.ref.namespace].with_same_pods(identity))
+
+    def shares_account(self, identity: ServiceIdentity) -> bool:
+        """Return whether another identity has the same ServiceAccount."""
+        return bool(self._workload_claims[identity.ref.namespace].with_same_account(identity))
 
     def governed_by(self, domain: str) -> list[str]:
         """Return the namespaces that a trust domain governs, sorted."""
@@ -348,19 +333,21 @@ class Registry:
         return known
 
     def shared_identity(self, ref: Ref) -> SharedIdentity | None:
-        """Return the first identity of the namespace that collides with this one."""
+        """Return what an identity shares with others, None if nothing."""
         if ref not in self._shared:
             self._shared[ref] = self._share(ref)
         return self._shared[ref]
 
     def _share(self, ref: Ref) -> SharedIdentity | None:
         identity = self.identities[ref]
+        if shares := self._workload_claims[ref.namespace].crowd(identity):
+            return SharedIdentity(crowd_message(identity, shares))
         other = min(self.colliding(identity), default=None)
         if other is None:
             return None
-        return SharedIdentity(other, sharing_message(identity, self.claimants[other]))
+        return SharedIdentity(sharing_message(identity, self.claimants[other]))
 
     def _forget_shared(self, identity: ServiceIdentity) -> None:
         """Clear cached collisions of an identity's namespace, because a collision is mutual."""
-        for ref in (identity.ref, *self.colliding(identity)):
+        for ref in (identity.ref, *self.affected_by_sharing(identity)):
             self._shared.pop(ref, None)

@@ -1,14 +1,176 @@
 """Collisions: two identities with the same ServiceAccount, or possibly with the same pods."""
 
-from troth.resources.identity.spec import ServiceIdentity, Workload
-from troth.trust.selectors import overlap
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.references import Ref
+from troth.trust.selectors import Demand, demands
+
+MOST_NAMED = 32
+"""Collisions up to which an identity's message names another identity.
+
+With more, the message names none, so it stays the same when one comes or goes. So a change costs
+the plans of this many identities at most, however many share their pods.
+"""
 
 
-def collide(first: Workload, second: Workload) -> bool:
-    """Return whether two workloads have the same ServiceAccount, or could have a pod in common."""
-    return first.service_account_name == second.service_account_name or overlap(
-        first.pod_selector, second.pod_selector
-    )
+class WorkloadClaims:
+    """Index of the ServiceAccounts and pods that the identities of one namespace claim."""
+
+    def __init__(self) -> None:
+        self.identities: set[Ref] = set()
+        self._pods = _Pods()
+        self._with_account: dict[str, set[Ref]] = defaultdict(set)
+        self._sharing: dict[Ref, int] = {}
+        """The number of others that could select the same pods."""
+        self._crowded: set[Ref] = set()
+        """Identities whose message is the same with one collision more or less."""
+
+    def add(self, identity: ServiceIdentity) -> None:
+        """Add the claims of an identity that has none."""
+        others = self.with_same_pods(identity)
+        self.identities.add(identity.ref)
+        self._with_account[identity.spec.workload.service_account_name].add(identity.ref)
+        self._pods.add(identity)
+        self._count(identity.ref, len(others))
+        for other in others:
+            self._count(other, self._sharing[other] + 1)
+
+    def remove(self, identity: ServiceIdentity) -> None:
+        """Remove the claims of an identity."""
+        self.identities.discard(identity.ref)
+        self._with_account[identity.spec.workload.service_account_name].discard(identity.ref)
+        self._pods.remove(identity)
+        self._crowded.discard(identity.ref)
+        del self._sharing[identity.ref]
+        for other in self.with_same_pods(identity):
+            self._count(other, self._sharing[other] - 1)
+
+    def _count(self, ref: Ref, others: int) -> None:
+        self._sharing[ref] = others
+        if others > MOST_NAMED + 1:
+            self._crowded.add(ref)
+        else:
+            self._crowded.discard(ref)
+
+    def with_same_pods(self, identity: ServiceIdentity) -> set[Ref]:
+        """Return the other identities that could select the same pods."""
+        return self._pods.overlapping(identity) - {identity.ref}
+
+    def with_same_account(self, identity: ServiceIdentity) -> set[Ref]:
+        """Return the other identities with the same ServiceAccount."""
+        account = identity.spec.workload.service_account_name
+        return self._with_account.get(account, set()) - {identity.ref}
+
+    def crowd(self, identity: ServiceIdentity) -> str:
+        """Return what an identity shares with more than `MOST_NAMED` others; empty for nothing."""
+        if self._sharing.get(identity.ref, 0) > MOST_NAMED:
+            return "can select the same pods"
+        account = identity.spec.workload.service_account_name
+        crowded = len(self._with_account.get(account, ())) > MOST_NAMED + 1
+        return f"use the ServiceAccount {account} too" if crowded else ""
+
+    def affected_by(self, identity: ServiceIdentity) -> set[Ref]:
+        """Return the others to which it makes a difference whether an identity is here."""
+        account = self.with_same_account(identity)
+        few = account if len(account) <= MOST_NAMED + 1 else set()
+        return (self.with_same_pods(identity) - self._crowded) | few
+
+
+class _Pods:
+    """Index of pod selectors by their requirements on each label.
+
+    Two selectors overlap if one label set meets the requirements of both on each label. So those
+    that overlap with one are found with an operation on sets for each of its labels.
+    """
+
+    def __init__(self) -> None:
+        self._all: set[Ref] = set()
+        self._with_values: dict[str, set[Ref]] = defaultdict(set)
+        self._with_value: dict[tuple[str, str], set[Ref]] = defaultdict(set)
+        self._several: dict[tuple[Ref, str], set[str]] = {}
+        """The values of a selector that allows more than one."""
+        self._present: dict[str, set[Ref]] = defaultdict(set)
+        self._absent: dict[str, set[Ref]] = defaultdict(set)
+        self._without_value: dict[tuple[str, str], set[Ref]] = defaultdict(set)
+
+    def add(self, identity: ServiceIdentity) -> None:
+        """Add the selector of an identity, unless it can select no pod."""
+        found = demands(identity.spec.workload.pod_selector)
+        if found is None:
+            return
+        self._all.add(identity.ref)
+        for index in self._indexes(found):
+            index.add(identity.ref)
+        for key, demand in found.items():
+            if len(values := _values(demand)) > 1:
+                self._several[identity.ref, key] = values
+
+    def remove(self, identity: ServiceIdentity) -> None:
+        """Remove the selector of an identity."""
+        found = demands(identity.spec.workload.pod_selector) or {}
+        self._all.discard(identity.ref)
+        for index in self._indexes(found):
+            index.discard(identity.ref)
+        for key in found:
+            self._several.pop((identity.ref, key), None)
+
+    def _indexes(self, found: dict[str, Demand]) -> Iterator[set[Ref]]:
+        for key, demand in found.items():
+            if demand.must_not_exist:
+                yield self._absent[key]
+            elif demand.allowed is not None:
+                yield self._with_values[key]
+                yield from (self._with_value[key, value] for value in _values(demand))
+            else:
+                if demand.must_exist:
+                    yield self._present[key]
+                yield from (self._without_value[key, value] for value in demand.excluded)
+
+    def overlapping(self, identity: ServiceIdentity) -> set[Ref]:
+        """Return the identities whose selectors overlap with one's own."""
+        found = demands(identity.spec.workload.pod_selector)
+        left = self._all if found is not None else _NOTHING
+        # those with values first, because they leave few
+        for key, demand in sorted((found or {}).items(), key=lambda each: each[1].allowed is None):
+            if demand.must_not_exist:
+                left = left - self._with_values.get(key, _NOTHING)
+                left = left - self._present.get(key, _NOTHING)
+            elif demand.allowed is not None:
+                left = self._with_values_of(left, key, _values(demand))
+            else:
+                if demand.must_exist:
+                    left = left - self._absent.get(key, _NOTHING)
+                left = left - self._only_among(key, demand.excluded)
+        return left
+
+    def _with_values_of(self, left: set[Ref], key: str, values: set[str]) -> set[Ref]:
+        """Return those that allow one of the values of a label, or any."""
+        same = _union(self._with_value.get((key, value), _NOTHING) for value in values)
+        valued = self._with_values.get(key, _NOTHING)
+        if left is self._all and len(valued) == len(left):
+            return same  # the usual case: all select by this label
+        excluding = (self._without_value.get((key, value), _NOTHING) for value in values)
+        without = set.intersection(*map(set, excluding))
+        return (left - valued - self._absent.get(key, _NOTHING) - without) | (left & same)
+
+    def _only_among(self, key: str, values: frozenset[str]) -> set[Ref]:
+        """Return those that allow no other than these values of a label."""
+        some = _union(self._with_value.get((key, value), _NOTHING) for value in values)
+        return {ref for ref in some if self._several.get((ref, key), _NO_VALUES) <= values}
+
+
+_NOTHING: set[Ref] = set()
+_NO_VALUES: frozenset[str] = frozenset()
+
+
+def _values(demand: Demand) -> set[str]:
+    return (demand.allowed or set()) - demand.excluded
+
+
+def _union(sets: Iterable[set[Ref]]) -> set[Ref]:
+    return set().union(*sets)
 
 
 def sharing_message(identity: ServiceIdentity, other: ServiceIdentity) -> str:
@@ -30,5 +192,14 @@ def sharing_message(identity: ServiceIdentity, other: ServiceIdentity) -> str:
         )
     return (
         f"ServiceIdentity {other.ref} can select the same pods; give both podSelectors a common "
+        "label, such as app, with different values"
+    )
+
+
+def crowd_message(identity: ServiceIdentity, shares: str) -> str:
+    """Return the message for an identity that shares something with too many others to name one."""
+    return (
+        f"more than {MOST_NAMED} other ServiceIdentities of namespace {identity.ref.namespace} "
+        f"{shares}; give each workload its own ServiceAccount, and all podSelectors a common "
         "label, such as app, with different values"
     )
