@@ -46,7 +46,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return done
 
 
+def runner() -> asyncio.Runner:
+    """Return a runner of coroutines in virtual time. They must not use real sockets."""
+    return asyncio.Runner(loop_factory=VirtualTimeLoop)
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end in virtual time. It must not use real sockets."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(main)
+    """Run a coroutine to its end in virtual time."""
+    with runner() as running:
+        return running.run(main)

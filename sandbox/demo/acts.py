@@ -1,4 +1,4 @@
-"""The demo's acts, in order."""
+"""The demo's acts."""
 
 from collections.abc import Callable
 
@@ -9,21 +9,21 @@ from sandbox.demo.cluster import Cluster
 from sandbox.demo.messages.act import show_messages
 from sandbox.demo.rotation.act import show_rotation
 from sandbox.demo.screen import Screen
-from sandbox.demo.setting import Setting
+from sandbox.demo.setting import Act, Setting
 from sandbox.demo.shop import Shop
 from sandbox.demo.tokens.act import show_tokens
 from sandbox.demo.webhooks.act import show_webhooks
 from sandbox.processes import Tether
 
 
-def show_all(
+def show_acts(
     screen: Screen,
     cluster: Cluster,
     tether: Tether,
     setting: Setting,
     crash: Callable[[], None],
 ) -> bool:
-    """Apply the shop and run all trials; return whether all are right.
+    """Apply the shop and run the setting's acts; return whether all trials are right.
 
     `crash` kills the operator and starts another.
     """
@@ -37,19 +37,21 @@ def show_all(
             f"{len(statuses.resources)} resources ready: keys, certificates, bundles, "
             "NetworkPolicies"
         )
-    workloads: Workloads = (
-        Pods(cluster, shop) if setting.tier.has_node else LocalProcesses(tether, shop)
-    )
-    with screen.step("workloads") as say:
-        say(workloads.start(cluster.secrets()))
-    right = [
-        show_calls(screen, cluster, shop, statuses, workloads),
-        show_tokens(screen, cluster, tether, shop),
-        show_messages(screen, cluster, tether, setting.broker),
-        show_webhooks(screen, cluster, tether),
-    ]
-    if setting.tier.has_node:
-        right.append(show_rotation(screen, cluster, shop, crash))
-    else:
-        screen.say("\nThe rotation of a root under traffic needs a node, so it is left out.")
+
+    def calls() -> bool:
+        workloads: Workloads = (
+            Pods(cluster, shop) if setting.tier.has_node else LocalProcesses(tether, shop)
+        )
+        with screen.step("workloads") as say:
+            say(workloads.start(cluster.secrets()))
+        return show_calls(screen, cluster, shop, statuses, workloads)
+
+    acts: dict[Act, Callable[[], bool]] = {
+        Act.CALLS: calls,
+        Act.TOKENS: lambda: show_tokens(screen, cluster, tether, shop),
+        Act.MESSAGES: lambda: show_messages(screen, cluster, tether, setting.broker),
+        Act.WEBHOOKS: lambda: show_webhooks(screen, cluster, tether),
+        Act.ROTATION: lambda: show_rotation(screen, cluster, shop, crash),
+    }
+    right = [show() for act, show in acts.items() if act in setting.acts]
     return all(right)

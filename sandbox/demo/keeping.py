@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from sandbox.cluster import Sandbox
-from sandbox.demo.acts import show_all
+from sandbox.demo.acts import show_acts
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.errors import DemoError
 from sandbox.demo.keeper import PROCESS
@@ -47,7 +47,7 @@ def play_and_keep(screen: Screen, setting: Setting) -> bool:
             keeper = _Keeper(kubeconfig, operators)
             say(RUNS_AS)
         with Tether(Path(tempfile.mkdtemp(prefix="troth-demo-"))) as tether:
-            good = show_all(screen, cluster, tether, setting, keeper.crash)
+            good = show_acts(screen, cluster, tether, setting, keeper.crash)
     except BaseException:
         sandbox.down()
         raise

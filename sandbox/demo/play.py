@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sandbox import tools
 from sandbox.cluster import Sandbox
-from sandbox.demo.acts import show_all
+from sandbox.demo.acts import show_acts
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.programs import LEASE, NAME, NAMESPACE, run_operator
 from sandbox.demo.screen import Screen
-from sandbox.demo.setting import CLUSTERS, Setting
+from sandbox.demo.setting import CLUSTERS, Act, Setting
 from sandbox.demo.tokens.services import DOMAIN, ISSUER
 from sandbox.demo.webhooks.example import GATEWAY, STORE
 from sandbox.node import starting
@@ -47,7 +47,7 @@ def play(screen: Screen, setting: Setting) -> bool:
             tether.stop(NAME, grace=0)
             run_operator(tether, kubeconfig, log, lease=LEASE)
 
-        good = show_all(screen, cluster, tether, setting, crash)
+        good = show_acts(screen, cluster, tether, setting, crash)
     if good:
         seconds = f"{time.monotonic() - began:.0f} s"
         screen.say(
@@ -67,7 +67,8 @@ def prepare(setting: Setting) -> None:
     for program in tools.CLUSTER:
         tools.ensure(program)
     starting.prepare(setting.tier)
-    setting.broker.prepare()
+    if Act.MESSAGES in setting.acts:
+        setting.broker.prepare()
 
 
 def describe(cluster: Cluster, tier: Tier) -> str:

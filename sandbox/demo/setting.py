@@ -1,4 +1,4 @@
-"""What the demo runs on: the highest tier of cluster that this machine supports, and a broker."""
+"""What the demo runs, and on what: acts, a tier of cluster, and a broker."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,6 +14,20 @@ CLUSTERS = {
 """What the cluster of each tier has."""
 
 
+class Act(StrEnum):
+    """The acts, in the order in which they run."""
+
+    CALLS = "calls"
+    TOKENS = "tokens"
+    MESSAGES = "messages"
+    WEBHOOKS = "webhooks"
+    ROTATION = "rotation"
+
+    def runs_on(self, tier: Tier) -> bool:
+        """Whether a cluster of this tier can show the act: rotation needs a node."""
+        return tier.has_node or self is not Act.ROTATION
+
+
 class BrokerName(StrEnum):
     """The brokers, as `BROKER` names them."""
 
@@ -27,10 +41,11 @@ class BrokerName(StrEnum):
 
 
 class Setting(NamedTuple):
-    """What the demo runs on."""
+    """What the demo runs, and on what."""
 
     tier: Tier
     broker: BrokerName
+    acts: tuple[Act, ...]
 
 
 def best() -> tuple[Tier, str]:

@@ -9,14 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from sandbox import Tier, java
 from sandbox.cache import cache_directory
 from sandbox.demo import setting
 from sandbox.demo.messages.table import WITHIN as DELETED_WITHIN
 from sandbox.demo.rotation.fleet import SERVICES
-from sandbox.demo.setting import BrokerName
+from sandbox.demo.setting import Act, BrokerName
 from sandbox.demo.shop import Shop
 from sandbox.demo.tokens.table import WITHIN as REVOKED_WITHIN
 from sandbox.demo.webhooks.table import WITHIN as ACCEPTED_WITHIN
@@ -257,19 +255,8 @@ def assert_declared_scopes_are_granted(output: str, passed: str) -> None:
         assert len(re.findall(rf"{passed}mTLS 1\.3 +[a-z.]+ {outcome}", output)) == len(granted)
 
 
-@pytest.mark.parametrize(
-    ("tier", "broker"),
-    [(Tier.NODE, BrokerName.NATS), (Tier.PROCESS_PODS, BrokerName.KAFKA)],
-)
-def test_all_trials_pass_on_a_node_and_nothing_is_left(
-    tmp_path: Path, tier: Tier, broker: BrokerName
-) -> None:
-    skip_without(tier)
-    if broker is BrokerName.KAFKA and java.missing():
-        broker = BrokerName.NATS
-    done = demo(tier, env=environment(tmp_path) | {"BROKER": broker})
-    assert_all_trials_are_right(done)
-    tried = "\n".join(part(done.stdout, CALLS))
+def assert_calls_are_as_declared_on_a_node(output: str) -> None:
+    tried = "\n".join(part(output, CALLS))
     assert_declared_scopes_are_granted(tried, "pass +")
     for row in (
         "✓ fulfilment → legacy/warehouse .* gatewayOnly .* pass +plain",
@@ -282,20 +269,45 @@ def test_all_trials_pass_on_a_node_and_nothing_is_left(
         "✓ every other pair .* rejected",
     ):
         assert re.search(row, tried), row
-    assert_attacks_are_rejected_for_the_right_reason(done.stdout)
-    assert "AwaitingCallee" in done.stdout
+    assert_attacks_are_rejected_for_the_right_reason(output)
+    assert "AwaitingCallee" in output
     assert_rows(
-        done.stdout,
+        output,
         DRIFT,
         r"opens shop/payments-troth to all +restored after \d+ ms",
         r"calls meanwhile +\d+ rejected by packet filter.*",
         "calls again afterwards +rejected",
     )
+
+
+def test_all_trials_pass_on_a_node_and_nothing_is_left(tmp_path: Path) -> None:
+    skip_without(Tier.NODE)
+    done = demo(f"--tier={Tier.NODE}", env=environment(tmp_path))
+    assert_all_trials_are_right(done)
+    assert_calls_are_as_declared_on_a_node(done.stdout)
     assert_only_valid_tokens_are_accepted(done.stdout)
-    assert_broker_rejects_undeclared_use(done.stdout, broker)
+    assert_broker_rejects_undeclared_use(done.stdout, BrokerName.NATS)
     assert_gateway_accepts_only_signed_deliveries(done.stdout)
     assert_no_call_fails_while_the_root_is_replaced(done.stdout)
     assert len(done.stdout.splitlines()) <= HEIGHT
+    assert_fit_to_be_shown(done)
+    assert becomes(lambda: not processes_of(tmp_path) and not list(tmp_path.iterdir()))
+
+
+def test_chosen_acts_pass_with_pods_as_processes_and_nothing_is_left(tmp_path: Path) -> None:
+    """The acts that this tier and Kafka change; tokens and webhooks use neither."""
+    skip_without(Tier.PROCESS_PODS)
+    broker = BrokerName.NATS if java.missing() else BrokerName.KAFKA
+    acts = Act.ROTATION, Act.MESSAGES, Act.CALLS  # in any order
+    done = demo(
+        *(f"--tier={Tier.PROCESS_PODS}", *acts), env=environment(tmp_path) | {"BROKER": broker}
+    )
+    assert_all_trials_are_right(done)
+    assert_calls_are_as_declared_on_a_node(done.stdout)
+    assert_broker_rejects_undeclared_use(done.stdout, broker)
+    assert_no_call_fails_while_the_root_is_replaced(done.stdout)
+    for other in ("Tokens: ", "Webhooks: "):
+        assert other not in done.stdout
     assert_fit_to_be_shown(done)
     assert becomes(lambda: not processes_of(tmp_path) and not list(tmp_path.iterdir()))
 
@@ -328,31 +340,21 @@ def test_without_a_node_it_names_what_is_missing_and_runs_other_trials(tmp_path:
     assert not processes_of(tmp_path)
 
 
-def test_service_that_accepts_undeclared_callers_fails_the_demo(tmp_path: Path) -> None:
+def test_careless_service_expired_token_open_topic_or_old_delivery_fails(tmp_path: Path) -> None:
+    """One run with a fault in each act; each is found where it is, and nothing else is wrong."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    checkout = mutated(
-        tmp_path, "sandbox/demo/calls/service.py", "if (entry[", "if True or (entry["
-    )
-    done = demo(Tier.CONTROL_PLANE, env=environment(temporary), checkout=checkout)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert re.search("✗ fulfilment → payments .* WRONG", done.stdout)
-    assert "All trials ended as expected" not in done.stdout
-
-
-def test_accepted_expired_token_open_topic_or_old_delivery_fails(
-    tmp_path: Path,
-) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+    service, honest = "sandbox/demo/calls/service.py", "if (entry["
+    checkout = mutated(tmp_path, service, honest, "if True or (entry[")
     checks, table = "operator/troth/pki/tokens/checks.py", "operator/troth/brokers/nats/rules.py"
-    checkout = mutated(tmp_path, checks, "passed=now - _LEEWAY < expires", "passed=True")
+    mutate(checkout / checks, "passed=now - _LEEWAY < expires", "passed=True")
     mutate(checkout / table, "MSG.NEXT.{consumer}", "MSG.NEXT.{grant.stream}.*")
     times = "operator/troth/webhooks/schemes/fields/timestamps.py"
     mutate(checkout / times, "if now - timestamp > tolerance:", "if False:")
     env = environment(temporary) | {"PYTHONPATH": str(checkout / "operator")}
-    done = demo(Tier.CONTROL_PLANE, env=env, checkout=checkout)
+    done = demo(f"--tier={Tier.CONTROL_PLANE}", env=env, checkout=checkout)
     assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search("✗ fulfilment → payments .* WRONG", done.stdout)
     attacks = "\n".join(part(done.stdout, "Attacks with headers and tokens"))
     assert re.search("✗ +a token that expired 5 minutes ago +WRONG", attacks)
     assert "expected status: 401, code: token-expired; observed status: 200" in attacks
@@ -368,14 +370,20 @@ def test_accepted_expired_token_open_topic_or_old_delivery_fails(
     assert "All trials ended as expected" not in done.stdout
 
 
-def test_missing_packet_filter_fails_the_demo(tmp_path: Path) -> None:
-    skip_without(Tier.NODE)
+def test_missing_packet_filter_or_root_dropped_while_in_use_fails(tmp_path: Path) -> None:
+    """One run with a fault in each act that needs a node."""
+    skip_without(Tier.PROCESS_PODS)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     supervisor = "sandbox/node/supervisor.py"
     start = "        self._firewall.start()\n        async with inwards"
     checkout = mutated(tmp_path, supervisor, start, "        async with inwards")
-    done = demo(Tier.NODE, env=environment(temporary), checkout=checkout)
+    handover = "operator/troth/planning/rotation/handover.py"
+    mutate(checkout / handover, "if credential.old_compromised:", "if True:")
+    env = environment(temporary) | {"PYTHONPATH": str(checkout / "operator")}
+    done = demo(
+        *(f"--tier={Tier.PROCESS_PODS}", Act.CALLS, Act.ROTATION), env=env, checkout=checkout
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     tried = "\n".join(part(done.stdout, CALLS))
     for row in (
@@ -387,18 +395,6 @@ def test_missing_packet_filter_fails_the_demo(tmp_path: Path) -> None:
     ):
         assert re.search(row, tried), row
     assert re.search("✗ +calls again afterwards +WRONG", done.stdout)
-    assert "All trials ended as expected" not in done.stdout
-
-
-def test_root_dropped_while_in_use_fails_the_demo(tmp_path: Path) -> None:
-    skip_without(Tier.PROCESS_PODS)
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    handover = "operator/troth/planning/rotation/handover.py"
-    checkout = mutated(tmp_path, handover, "if credential.old_compromised:", "if True:")
-    env = environment(temporary) | {"PYTHONPATH": str(checkout / "operator")}
-    done = demo(Tier.PROCESS_PODS, env=env, checkout=checkout)
-    assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(r"^✗ \w+ +\d+ handshakes, [1-9]\d* failed", done.stdout, re.MULTILINE)
     assert re.search(r"✗ each service +calls the next +WRONG", done.stdout)
     assert "unknown certificate authority" in done.stdout
@@ -423,13 +419,14 @@ def test_kept_cluster_runs_until_it_is_removed(tmp_path: Path) -> None:
             text=True,
         )
 
+    has_node = setting.best()[0].has_node
     try:
-        done = demo(env=env)
+        done = demo(Act.ROTATION if has_node else Act.CALLS, env=env)  # it kills the operator
         assert done.returncode == 0, done.stdout + done.stderr
         assert "keep running" in done.stdout
         shell = f"{sandbox('env')}\nkubectl get serviceidentities --all-namespaces --output json"
         found = json.loads(subprocess.check_output(["sh", "-c", shell], env=env))
-        kept = len(Shop.read().identities) + (SERVICES if setting.best()[0].has_node else 0)
+        kept = len(Shop.read().identities) + (SERVICES if has_node else 0)
         assert len(found["items"]) == kept
         assert any("troth.cli" in line for line in processes_of(cache))
     finally:
@@ -473,6 +470,12 @@ def test_unknown_broker_is_rejected(tmp_path: Path) -> None:
     done = demo(env={**environment(tmp_path), "BROKER": "pigeons"})
     assert done.returncode == 2
     assert "BROKER is 'pigeons'; set it to nats or kafka" in done.stdout
+
+
+def test_act_that_needs_a_node_is_rejected_without_one(tmp_path: Path) -> None:
+    done = demo(f"--tier={Tier.CONTROL_PLANE}", Act.ROTATION, env=environment(tmp_path))
+    assert done.returncode == 2
+    assert "The act rotation needs a node" in done.stdout
 
 
 def test_other_clusters_are_not_used(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 ROTATION = "CredentialRotation"
 PAIRS, NAMESPACES = 20, 3
-RATE = 15  # calls a second of each pair: 300 in total
+RATE = 11  # calls a second of each pair: 220 in total
 
 
 class Mortal:
