@@ -32,6 +32,7 @@ from troth.reconcile.apply.refusals import (
     Refusals,
     StepFailed,
 )
+from troth.reconcile.apply.repairs import Repairs
 from troth.reconcile.apply.writer import TryAgain, Writes
 from troth.reconcile.brokers.admins import Secrets
 from troth.reconcile.brokers.faults import StalePlan
@@ -48,7 +49,7 @@ from troth.reconcile.loop.readiness import Faults, log_fields, with_refusals
 from troth.reconcile.loop.status_debounce import StatusDebounce
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.world.facts.objects import Manifest
+from troth.world.facts.objects import FIGHTING, Manifest
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, broker_key, status_key
 from troth.world.outcomes.writes import NarrowingUnapplied
@@ -121,6 +122,7 @@ class Engine:
             ),
         )
         self.refusals = Refusals(self.world, clock)
+        self.repairs = Repairs(self.world, clock)
         self.faults = Faults()
         self._in_place = InPlace(self.world)
         self.event_recorder = EventRecorder(server.create, leader_fence)
@@ -140,11 +142,13 @@ class Engine:
 
     def observe(self, manifest: Manifest) -> None:
         """Take in the current state of an object, and queue the affected keys."""
+        self.repairs.observe(manifest)
         affected = take_in(manifest, self.world, self._keyring, self.uptime)
         self.queue.add(affected - self._executor.echoes(manifest))
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object did not exist at a resource version."""
+        self.repairs.forget(kind, ref)
         self.queue.add(self.world.forget(kind, ref, version, self.uptime))
         warn_if_unreadable(self.world, kind, ref)
         if kind == "Secret" and not self.world.knows(kind, ref):
@@ -201,7 +205,11 @@ class Engine:
             if self._settle(key, steps):
                 plan = self._plan(key)
             # a failed step is not retried in this reconcile; steps that follow from it are applied
-            left = [step for step in steps if step.target not in failed]
+            left = [
+                step
+                for step in steps
+                if step.target not in failed and not self.repairs.wait(key, step)
+            ]
             if not left:
                 break
             try:
@@ -214,7 +222,11 @@ class Engine:
         if (errors or not waiting) and self.faults.note(key, errors):
             self.queue.add({status_key(key)} - {key})
         plan = await self._report(plan, notices)
-        return None if self.faults.of(key) or (steps and plan.pending(self.world)) else plan
+        left = plan.pending(self.world) if steps else []
+        waits = [self.repairs.wait(key, step) for step in left]
+        if self.faults.of(key) or not all(waits):
+            return None
+        return self._with_due(plan, *waits, self.repairs.due(key))
 
     def _plan(self, key: Key) -> Plan:
         self.queue.caught_up(key)
@@ -225,7 +237,13 @@ class Engine:
             if affected:  # the identity's own edges depend on it, too
                 self.queue.add(affected - {key})
                 plan = make_plan(key, self.world, moment)
-        return with_refusals(plan, self.refusals, self.faults, moment.now)
+        return with_refusals(plan, self.refusals, self.repairs, self.faults, moment.now)
+
+    def _with_due(self, plan: Plan, *waits: float | None) -> Plan:
+        """Return the plan with its due time, at the latest after the shortest wait in seconds."""
+        now = self._clock.now()
+        dues = [now + timedelta(seconds=wait) for wait in waits if wait is not None]
+        return replace(plan, due=min([*dues, *([plan.due] if plan.due else [])], default=None))
 
     async def _carry_out_all(
         self, steps: list[Step], plan: Plan, notices: list[Notice]
@@ -279,7 +297,9 @@ class Engine:
             self.background.begin(step)
             await asyncio.sleep(0)  # begin now, not only after all keys that need no request
             return []
+        written = self.repairs.before(plan.key, step)
         affected = await self._executor.execute(step)
+        self.repairs.after(written)
         self.refusals.done(plan.key, step)
         if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
             notice = relabelled(step)
@@ -303,12 +323,14 @@ class Engine:
         log.warning("step refused", kind=kind, ref=str(ref), reason=reason)
 
     def _settle(self, key: Key, steps: list[Step]) -> bool:
-        """Forget refusals of writes that are no longer planned; return whether there were any."""
+        """Take in which writes are planned; return whether they change what the world records."""
         over = self.refusals.settle(key, steps)
         if over:
             self.queue.got_on(key)
+        changed = self.repairs.review(key, steps) or over
+        if changed:
             self.queue.add({status_key(key)} - {key})
-        return over
+        return changed
 
     async def _report_fault(self, key: Key, error: Exception) -> None:
         """Report an exception that ended a reconcile in the status of the resource."""
@@ -324,9 +346,10 @@ class Engine:
     async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
         """Write a changed status and post Events for transitions; return the plan to requeue by."""
         wait = self._status_debounce.wait(plan, self._clock.uptime(), rush=self.queue.rushed)
+        if not wait and plan.status != plan.previous_status:
+            wait = self.repairs.status_wait(plan)
         if wait:
-            moment = self._clock.now() + timedelta(seconds=wait)
-            plan = replace(plan, due=min(plan.due or moment, moment))
+            plan = self._with_due(plan, wait)
         elif plan.status is not None and plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
             await self._write_status(plan)
@@ -344,6 +367,8 @@ class Engine:
                 self._record(plan, [Notice("StatusRefused", sentence, "Warning")])
             raise
         self.refusals.note_status(plan.key, None)
+        if sentence := self.repairs.status_written(plan):
+            self._record(plan, [Notice(FIGHTING, sentence, "Warning")])
 
     async def _keep_ledger(self, broker: MessageBroker, manifest: Manifest) -> None:
         """Write a broker's ledger. Raises `StalePlan` if the ledger is not the known one."""
