@@ -43,7 +43,7 @@ from troth.reconcile.events.recorder import EventRecorder
 from troth.reconcile.loop.clock import Clock, Moments
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.intake import take_in, warn_if_unreadable
-from troth.reconcile.loop.lease_fence import LeaderFence
+from troth.reconcile.loop.lease_fence import LeaderFence, LeaseLost, leading
 from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.loop.readiness import Faults, log_fields, with_refusals
 from troth.reconcile.loop.status_debounce import StatusDebounce
@@ -164,25 +164,22 @@ class Engine:
         while True:
             await self._leader_fence.gained()
             key = await self.queue.get()
-            if self._leader_fence.remaining > 0:
-                await self._visit(key)
-            else:  # lease lost while waiting; `timeout(0)` would still let a first write start
-                self.queue.retry(key)
+            await self._visit(key)
 
     async def _visit(self, key: Key) -> None:
         started = time.perf_counter()
         outcome = "error"
         try:
-            async with asyncio.timeout(self._leader_fence.remaining):
+            async with leading(self._leader_fence):
                 settled = await self._reconcile(key)
             outcome = "settled" if settled is not None else "again"
             if settled is None:
                 self.queue.retry(key)
             else:
                 self.queue.done(key, settled.due)
-        except TimeoutError:
+        except LeaseLost:  # no fault of the key, which continues with the next lease
             outcome = "not leading"
-            self.queue.retry(key)
+            self.queue.put_back(key)
         except ApiError as error:
             log.warning("write failed", key=str(key), status=error.status, reason=error.reason)
             self.queue.retry(key)
@@ -338,7 +335,7 @@ class Engine:
         self.queue.add({status_key(key)} - {key})
         plan = failed_plan(key, self.world, error, self._clock.now())
         try:
-            async with asyncio.timeout(self._leader_fence.remaining):
+            async with leading(self._leader_fence):
                 await self._report(plan, [])
         except Exception as another:  # noqa: BLE001 - the log and a metric report it
             log.error("status not written", key=str(key), **log_fields(another))  # noqa: TRY400
