@@ -24,14 +24,7 @@ from troth.reconcile.apply.credential_secrets import CredentialError
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.in_place import InPlace
 from troth.reconcile.apply.keyring import Keyring
-from troth.reconcile.apply.refusals import (
-    OUT_OF_ORDER,
-    PASSING,
-    UNANSWERED,
-    LastingConflict,
-    Refusals,
-    StepFailed,
-)
+from troth.reconcile.apply.refusals import PASSING, LastingConflict, Refusals, StepFailed
 from troth.reconcile.apply.repairs import Repairs
 from troth.reconcile.apply.writer import TryAgain, Writes
 from troth.reconcile.brokers.admins import Secrets
@@ -47,6 +40,7 @@ from troth.reconcile.loop.lease_fence import LeaderFence, LeaseLost, leading
 from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.loop.readiness import Faults, log_fields, with_refusals
 from troth.reconcile.loop.status_debounce import StatusDebounce
+from troth.reconcile.loop.step_run import StepRun
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts.objects import FIGHTING, Manifest
@@ -209,9 +203,11 @@ class Engine:
             ]
             if not left:
                 break
-            try:
-                failed |= await self._carry_out_all(left, plan, notices)
-            except TryAgain:
+            run = await self._carry_out_all(left, plan, notices)
+            failed |= run.failed
+            if run.progressed and not failed:
+                self.queue.got_on(key)
+            if run.overtaken is not None:
                 self._record(plan, notices)
                 return None
         self._in_place.remember(plan)
@@ -242,49 +238,29 @@ class Engine:
         dues = [now + timedelta(seconds=wait) for wait in waits if wait is not None]
         return replace(plan, due=min([*dues, *([plan.due] if plan.due else [])], default=None))
 
-    async def _carry_out_all(
-        self, steps: list[Step], plan: Plan, notices: list[Notice]
-    ) -> set[Target]:
-        """Carry out all steps that can be carried out; return the targets of those that failed.
+    async def _carry_out_all(self, steps: list[Step], plan: Plan, notices: list[Notice]) -> StepRun:
+        """Carry out all steps that can be carried out. A lasting conflict counts as a refusal."""
 
-        A failed write does not hold back the others: an exceeded quota in one namespace must not
-        leave another without its trust bundle, and a Secret that somebody keeps changing must not
-        leave a NetworkPolicy open. If the API server is unavailable for one kind, the remaining
-        steps of that kind are skipped; if it does not answer, all remaining steps are. Raises
-        `TryAgain` after the last step if any step met a conflict. A lasting conflict counts as a
-        refusal instead.
-        """
-        failed: set[Target] = set()
-        overtaken = None
-        spared: set[str] = set()
-        for number, step in enumerate(steps):
-            kind, _ = step.target
-            if kind in spared:
-                failed.add(step.target)
-                continue
+        async def carry_out(step: Step) -> None:
             try:
-                notices += await self._carry_out(step, plan)
-            except TryAgain as error:
-                if self.refusals.lasts(plan.key, step):
-                    self._note_refusal(plan.key, step, LastingConflict())
-                    failed.add(step.target)
-                else:
-                    overtaken = error
-            except Exception as error:  # noqa: BLE001 - one step must not stop the others
-                if not isinstance(error, REFUSALS):
-                    log.error("step failed", key=str(plan.key), **log_fields(error))  # noqa: TRY400
-                    error = StepFailed(error)
-                self._note_refusal(plan.key, step, error)
-                failed.add(step.target)
-                status = error.status if isinstance(error, ApiError) else None
-                if status == UNANSWERED:
-                    failed.update(each.target for each in steps[number:])
-                    break
-                if status in OUT_OF_ORDER:
-                    spared.add(kind)
-        if overtaken is not None:
-            raise overtaken
-        return failed
+                notices.extend(await self._carry_out(step, plan))
+            except TryAgain:
+                if not self.refusals.lasts(plan.key, step):
+                    raise
+                error: Exception = LastingConflict()
+            except REFUSALS as refusal:
+                error = refusal
+            except Exception as unexpected:  # noqa: BLE001 - one step must not stop the others
+                log.error("step failed", key=str(plan.key), **log_fields(unexpected))  # noqa: TRY400
+                error = StepFailed(unexpected)
+            else:
+                return
+            self._note_refusal(plan.key, step, error)
+            raise error
+
+        run = StepRun(carry_out)
+        await run.run(steps)
+        return run
 
     async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
         notice = repair(step, plan)

@@ -93,7 +93,7 @@ class WorkQueue:
         self._again.discard(key)
 
     def got_on(self, key: Key) -> None:
-        """Reset the backoff of a key, because the cause of its failure is gone."""
+        """Reset the backoff of a key, because it progressed or the failure's cause is gone."""
         self._backoffs.pop(key, None)
 
     def done(self, key: Key, due: datetime | None) -> None:
