@@ -12,7 +12,7 @@ from enum import StrEnum
 from rich.console import Console
 
 from benchmarks.brokers import bench as brokers
-from benchmarks.fleet import budgets, convergence, edge, effect, memory, restart, rotation
+from benchmarks.fleet import budgets, bundles, convergence, edge, effect, memory, restart, rotation
 from benchmarks.harness.tables import tables
 from benchmarks.tokens import issuer, middleware, view
 from benchmarks.webhooks import gateway as webhooks
@@ -26,6 +26,7 @@ class Benchmark(StrEnum):
     EFFECT = "effect"
     ROTATION = "rotation"
     BUDGETS = "budgets"
+    BUNDLES = "bundles"
     EDGE = "edge"
     RESTART = "restart"
     MEMORY = "memory"
@@ -42,6 +43,7 @@ REPORTS = {
     Benchmark.EFFECT: effect.reports,
     Benchmark.ROTATION: rotation.reports,
     Benchmark.BUDGETS: budgets.reports,
+    Benchmark.BUNDLES: bundles.reports,
     Benchmark.EDGE: edge.reports,
     Benchmark.RESTART: restart.reports,
     Benchmark.MEMORY: memory.reports,

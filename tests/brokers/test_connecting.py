@@ -25,13 +25,17 @@ SECRET = b"what-nobody-may-read"
 PASSWORD = {"username": b"troubadour\n", "password": SECRET + b"\n"}
 
 
+def always() -> None:
+    """Permit every change."""
+
+
 def declared(described: Manifest) -> MessageBroker:
     return MessageBroker.parse(manifest(described=described))
 
 
 def refusal(described: Manifest, admin: Mapping[str, bytes], authorities: str = "") -> BrokerError:
     with pytest.raises(BrokerError) as raised:
-        connect(declared(described), admin, authorities)
+        connect(declared(described), admin, authorities, always)
     said = str(raised.value)
     assert not [value for value in admin.values() if value[:40].decode("latin-1") in said and value]
     return raised.value
@@ -57,14 +61,14 @@ def operator() -> dict[str, bytes]:
 
 
 def test_kafka_is_administered_by_password_or_by_certificate(pair: dict[str, bytes]) -> None:
-    by_password = access(connect(declared(KAFKA), PASSWORD, ""))
+    by_password = access(connect(declared(KAFKA), PASSWORD, "", always))
     assert by_password.login == Scram("troubadour", SECRET.decode(), "SCRAM-SHA-512")
     assert by_password.servers == tuple(KAFKA["kafka"]["bootstrapServers"])
     other = {**PASSWORD, "mechanism": b"SCRAM-SHA-256"}
-    login = access(connect(declared(KAFKA), other, "")).login
+    login = access(connect(declared(KAFKA), other, "", always)).login
     assert isinstance(login, Scram)
     assert login.mechanism == "SCRAM-SHA-256"
-    by_certificate = access(connect(declared(KAFKA), pair | PASSWORD, ""))
+    by_certificate = access(connect(declared(KAFKA), pair | PASSWORD, "", always))
     assert isinstance(by_certificate.login, Certificate)
 
 
@@ -72,7 +76,7 @@ def test_kafka_admin_listener_may_differ_from_the_clients_listener(
     pair: dict[str, bytes],
 ) -> None:
     admin = {**pair, "bootstrap.servers": b"a.example:9094, b.example:9094\n"}
-    broker = connect(declared(KAFKA), admin, "")
+    broker = connect(declared(KAFKA), admin, "", always)
     assert access(broker).servers == ("a.example:9094", "b.example:9094")
     assert isinstance(broker, Kafka)
     assert broker._clients == tuple(KAFKA["kafka"]["bootstrapServers"])
@@ -80,14 +84,14 @@ def test_kafka_admin_listener_may_differ_from_the_clients_listener(
 
 def test_every_connection_to_kafka_has_tls(pair: dict[str, bytes]) -> None:
     for admin in (pair, PASSWORD):
-        configured = access(connect(declared(KAFKA), admin, "")).configuration()
+        configured = access(connect(declared(KAFKA), admin, "", always)).configuration()
         assert configured["security.protocol"] in {"ssl", "sasl_ssl"}
 
 
 async def test_nats_is_administered_with_the_system_account_and_the_operator(
     operator: dict[str, bytes],
 ) -> None:
-    broker = connect(declared(NATS), operator, "")
+    broker = connect(declared(NATS), operator, "", always)
     assert isinstance(broker, NatsBroker)
     assert broker._admin.account == NATS["nats"]["account"]
     await broker.close()

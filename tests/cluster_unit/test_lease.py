@@ -173,10 +173,51 @@ def test_holder_that_cannot_renew_stops_before_its_lease_expires() -> None:
 
 def test_lease_counts_from_before_the_renewal_was_sent() -> None:
     async def story() -> None:
-        server = LeaseServer(iter([Fate(), Fate(back=6.5)]))
+        server = LeaseServer(iter([Fate(), Fate(back=3.4)]))
         holder = candidate(server, "first")
         await holder._attempt()
-        assert 0 < holder.remaining <= 1.0
+        assert 0 < holder.remaining <= 3.7
+
+    run(story())
+
+
+HANGS = Fate(there=1000.0)
+
+
+@pytest.mark.parametrize(
+    "hanging", [[HANGS], [Fate(there=8.0)], [Fate(back=1000.0)]], ids=["lost", "late", "unanswered"]
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_request_that_hangs_does_not_cost_the_lease(hanging: list[Fate], seed: int) -> None:
+    random.seed(seed)
+
+    async def story() -> None:
+        ways = [Fate()] * (3 + seed) + hanging
+        holder = candidate(LeaseServer(itertools.chain(ways, itertools.repeat(Fate()))), "first")
+        task = asyncio.create_task(holder.run())
+        await holder.gained()
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            assert holder.acting
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(story())
+
+
+def test_request_that_hangs_does_not_delay_a_takeover() -> None:
+    """Neither a read nor the acquisition may hang."""
+
+    async def story() -> None:
+        record = await held_by("killed")
+        waiting = [Fate()] * 5 + [HANGS, Fate(), HANGS]
+        server = LeaseServer(itertools.chain(waiting, itertools.repeat(Fate())), record)
+        second = candidate(server, "second")
+        task = asyncio.create_task(second.run())
+        async with asyncio.timeout(SAFE.duration + 2 * SAFE.patience + SAFE.renew_every):
+            await second.gained()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     run(story())
 

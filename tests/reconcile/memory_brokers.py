@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from unittest import mock
 
-from troth.brokers.protocol import Batch, Failure, Login
+from troth.brokers.protocol import Batch, Failure, Login, Permit
 from troth.reconcile.brokers import connections as broker_connections
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Observed
@@ -46,10 +46,10 @@ class MemoryBrokers:
     known: dict[tuple[str, ...], MemoryBroker] = field(default_factory=dict)
 
     def connect(
-        self, broker: MessageBroker, admin: Mapping[str, bytes], authorities: str
+        self, broker: MessageBroker, admin: Mapping[str, bytes], authorities: str, permit: Permit
     ) -> MemoryBroker:
         """Stand in for `troth.brokers.connecting.connect`."""
-        del admin, authorities
+        del admin, authorities, permit
         return self.known.setdefault(broker.spec.servers, MemoryBroker())
 
 

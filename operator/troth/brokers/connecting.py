@@ -6,18 +6,21 @@ from collections.abc import Mapping
 
 from troth.brokers.admin_secret import AdminSecret
 from troth.brokers.errors import BrokerError, UnsupportedError, needs_extra
-from troth.brokers.protocol import Connect, Driver
+from troth.brokers.protocol import Connect, Driver, Permit
 from troth.brokers.registry import dialect_of
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Place
 
 
-def connect(broker: MessageBroker, admin: Mapping[str, bytes], authorities: str) -> Driver:
+def connect(
+    broker: MessageBroker, admin: Mapping[str, bytes], authorities: str, permit: Permit
+) -> Driver:
     """Return the driver of a broker, which connects at its first request.
 
     `admin` is the data of its admin Secret, in the format that the broker's model describes.
     `authorities` are the PEM roots of the servers' certificates, empty for the system's. Every
-    connection uses TLS. Raises `BrokerError`, with a message that says what to do.
+    connection uses TLS. The driver calls `permit` before each call that changes the broker. Raises
+    `BrokerError`, with a message that says what to do.
     """
     dialect = dialect_of(broker.spec.type)
     roots = _checked_roots(broker, authorities)
@@ -26,7 +29,7 @@ def connect(broker: MessageBroker, admin: Mapping[str, bytes], authorities: str)
         raise UnsupportedError(because)
     with needs_extra(dialect.name, dialect.extra):
         open_driver: Connect = importlib.import_module(dialect.driver).connect
-    return open_driver(broker, AdminSecret(broker, admin), roots)
+    return open_driver(broker, AdminSecret(broker, admin), roots, permit)
 
 
 def admin_place(broker: MessageBroker, admin: Mapping[str, bytes]) -> tuple[Place | None, str]:

@@ -6,7 +6,7 @@ valid credentials at once, in two slots, so that Troth can replace one while cli
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Protocol
@@ -192,6 +192,14 @@ class Failure:
     message: str
 
 
+Permit = Callable[[], None]
+"""Raises an exception if this process may not change a broker now, because it lost its lease.
+
+A driver calls it immediately before each call that changes the broker, from any thread, and lets
+the exception pass. A batch of many calls can outlast the lease.
+"""
+
+
 class Driver(Protocol):
     """Driver of one broker, with one admin credential. Connections stay open until `close`."""
 
@@ -225,7 +233,9 @@ class Driver(Protocol):
 class Connect(Protocol):
     """Signature of the function `connect` in a driver's module."""
 
-    def __call__(self, broker: MessageBroker, admin: AdminSecret, roots: str, /) -> Driver:
+    def __call__(
+        self, broker: MessageBroker, admin: AdminSecret, roots: str, permit: Permit, /
+    ) -> Driver:
         """Return the driver of a broker, which connects at its first request.
 
         `roots` are the PEM roots of the servers' certificates, empty for the system's. Raises

@@ -33,6 +33,15 @@ class Timing:
     renew_every: float = 2.0
     margin: float = 3.0
 
+    @property
+    def patience(self) -> float:
+        """Timeout of one request for the lease.
+
+        It is half of the time in which a holder must renew, so that one request that hangs does not
+        cost the lease; Kubernetes' own components do the same with their renew deadline.
+        """
+        return (self.duration - self.margin) / 2
+
 
 class Leadership:
     """Leadership of this process. `acting` is True only while it certainly has the lease."""
@@ -78,8 +87,8 @@ class Leadership:
         """Acquire and renew until cancelled; then release the lease."""
         try:
             while True:
-                await self._attempt()
-                await asyncio.sleep(self._pause())
+                if await self._attempt():
+                    await asyncio.sleep(self._pause())
         finally:
             await asyncio.shield(self._release())
 
@@ -89,17 +98,23 @@ class Leadership:
         left = self._runs_out - self._monotonic()
         return left if 0 < left < usual else usual
 
-    async def _attempt(self) -> None:
+    async def _attempt(self) -> bool:
+        """Acquire or renew the lease if possible; return whether the API server answered in time.
+
+        Without an answer, the next attempt follows at once.
+        """
         asked_at = self._monotonic()
         if self._mine is not None:  # if another process wrote it, the API server rejects this
-            await self._write(self._server.replace, self._record(self._mine), asked_at)
-            return
+            return await self._write(self._server.replace, self._record(self._mine), asked_at)
         try:
-            lease = await self._server.get("Lease", self._ref)
+            async with asyncio.timeout(self._timing.patience):
+                lease = await self._server.get("Lease", self._ref)
+        except TimeoutError:
+            return False
         except ApiError as error:
             if error.status == NOT_FOUND:
-                await self._write(self._server.create, self._record(None), asked_at)
-            return
+                return await self._write(self._server.create, self._record(None), asked_at)
+            return True
         spec = lease.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         record = lease["metadata"]["resourceVersion"]
@@ -108,21 +123,33 @@ class Leadership:
         lasts = float(spec.get("leaseDurationSeconds") or self._timing.duration)
         self._runs_out = self._seen[1] + lasts
         if holder in ("", self._identity) or asked_at >= self._runs_out:
-            await self._write(self._server.replace, self._record(lease), asked_at)
+            return await self._write(self._server.replace, self._record(lease), asked_at)
+        return True
 
     async def _write(
         self, write: Callable[[Manifest], Coroutine[Any, Any, Manifest]], lease: Manifest, at: float
-    ) -> None:
+    ) -> bool:
+        """Write the lease; return whether the API server answered in time.
+
+        A write that is given up may still arrive, unless another write of the lease arrives first.
+        It only makes other candidates wait longer.
+        """
         self._claimed_until = at + self._timing.duration
         self._writing = asyncio.create_task(write(lease))
+        # Stopping does not abort the write: its answer has the version that the release needs.
+        await asyncio.wait({self._writing}, timeout=self._timing.patience)
+        if not self._writing.done():
+            self._writing.cancel()
+            self._writing = self._mine = None
+            return False
         try:
-            # Stopping does not abort the write: its answer has the version that the release needs.
-            self._mine = await asyncio.shield(self._writing)
+            self._mine = self._writing.result()
         except ApiError:
             self._mine = None  # a conflict, or no answer; the next attempt reads it
-            return
+            return True
         self._held_until = at + self._timing.duration - self._timing.margin
         self._gained.set()
+        return True
 
     def _record(self, previous: Manifest | None) -> Manifest:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

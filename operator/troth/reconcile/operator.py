@@ -87,20 +87,25 @@ class Operator:
     async def run(self) -> None:
         """Run until cancelled. A failure of any part ends the operator.
 
+        The lease is renewed until all work has ended and is released last. The next leader must not
+        meet calls to a broker that this one has begun.
+
         Python's cycle collector runs less often, and skips the objects of the initial lists.
         Long-lived objects here form trees, and traversing them took half of the startup time.
         """
         gc.set_threshold(YOUNG)
-        try:
-            await self._run()
-        finally:
-            await self.engine.close()
+        async with asyncio.TaskGroup() as tasks:
+            holding = tasks.create_task(self.leadership.run())
+            try:
+                await self._run()
+            finally:
+                await self.engine.close()
+                holding.cancel()
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for informer in self.informers:
                 tasks.create_task(informer.run())
-            tasks.create_task(self.leadership.run())
             for informer in self.informers:
                 await informer.synced.wait()
             gc.freeze()

@@ -8,9 +8,11 @@ from troth.resources.selectors import LabelSelector
 from troth.trust.declarations.registry import Registry
 from troth.trust.topics.evaluation import GrantCache
 from troth.world.facts.objects import (
+    FIGHTING,
     OWNER_NAME,
     Content,
     Endpoint,
+    Fault,
     IdentitySecret,
     Manifest,
     Service,
@@ -66,6 +68,8 @@ class WorldState:
     """Owned objects whose last write was rejected, and the reasons."""
     passing: set[tuple[str, Ref]] = field(default_factory=set)
     """Refusals that say something of the API server, and may be over in a moment."""
+    contested: dict[tuple[str, Ref], str] = field(default_factory=dict)
+    """Owned objects that another client changes each time Troth restores them, and by whom."""
     bundles_in: dict[str, set[Ref]] = field(default_factory=dict)
     slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
 
@@ -94,6 +98,20 @@ class WorldState:
     def pods_of(self, identity: Ref) -> LabelSelector:
         """Return the selector of an identity's pods."""
         return self.registry.identities[identity].spec.workload.pod_selector
+
+    def write_fault(self, kind: str, ref: Ref) -> Fault | None:
+        """Return why an owned object cannot be kept as declared, None if it can."""
+        place = kind, ref
+        if place in self.refused:
+            return Fault("WriteRefused", self.refused[place])
+        if place in self.contested:
+            return Fault(FIGHTING, self.contested[place])
+        return None
+
+    def is_barred(self, kind: str, ref: Ref) -> bool:
+        """Return whether an object cannot be kept as declared until a person acts."""
+        place = kind, ref
+        return place in self.contested or (place in self.refused and place not in self.passing)
 
     def rotating(self) -> Keys:
         """Return the trust domains whose next phase may depend on the latest observation."""

@@ -163,6 +163,10 @@ class World(WorldState):
         """Return whether an object exists, as far as is known."""
         return self._versions.get(kind, ref) is not None
 
+    def version(self, kind: str, ref: Ref) -> Version | None:
+        """Return the version at which an object is known, None if it does not exist."""
+        return self._versions.get(kind, ref)
+
     def is_leaving(self, kind: str, ref: Ref) -> bool:
         """Return whether an object is being deleted and has finalizers."""
         known = self._versions.get(kind, ref)

@@ -11,6 +11,7 @@ from troth.brokers.nats.driver import NatsBroker
 from troth.brokers.nats.jwt import Key, Kind
 from troth.brokers.nats.rules import SUBJECT
 from troth.brokers.protocol import Batch, Driver
+from troth.reconcile.loop.lease_fence import LeaseLost
 from troth.trust.grants import Observed, Rule, Slot
 
 
@@ -246,3 +247,39 @@ async def test_account_that_is_too_large_is_not_pushed(nats: Stage) -> None:
     assert await nats.account_jwt() == before
     client = await nats.connect("shop")
     await until(lambda: client.is_connected)
+
+
+async def test_nothing_is_pushed_without_the_permit(nats: Stage) -> None:
+    lost = False
+
+    def permit() -> None:
+        if lost:
+            raise LeaseLost
+
+    broker = NatsBroker([nats.server.url], nats.admin(), nats.server.tls(), permit=permit)
+    try:
+        before = await broker.observe()
+        lost, pushes = True, await nats.pushes()
+        with pytest.raises(LeaseLost):
+            await broker.apply(Batch((nats.issue("shop"),), granted(publish("shop", "a"))))
+        assert await broker.observe() == before
+        assert await pushes() == 0
+    finally:
+        await broker.close()
+
+
+async def test_no_connection_is_closed_without_the_permit(nats: Stage) -> None:
+    await nats.give(["shop"], publish("shop", "a"))
+    client = await nats.connect("shop")
+
+    def permit() -> None:
+        raise LeaseLost
+
+    broker = NatsBroker([nats.server.url], nats.admin(), nats.server.tls(), permit=permit)
+    try:
+        with pytest.raises(LeaseLost):
+            await broker.disconnect(["shop"])
+        assert client.is_connected
+    finally:
+        await broker.close()
+        await client.close()

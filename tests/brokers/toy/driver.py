@@ -5,22 +5,23 @@ from collections.abc import Collection
 from tests.brokers.toy.server import ADMIN, SERVERS, May, Permission, ToyServer
 from troth.brokers.admin_secret import AdminSecret
 from troth.brokers.errors import AdminRefusedError
-from troth.brokers.protocol import Batch, Failure, Login
+from troth.brokers.protocol import Batch, Failure, Login, Permit
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Observed, Rule, Slot
 
 SLOTS = list(Slot)
 
 
-def connect(broker: MessageBroker, admin: AdminSecret, roots: str) -> "Toy":
+def connect(broker: MessageBroker, admin: AdminSecret, roots: str, permit: Permit) -> "Toy":
     given = admin.line("username"), admin.line("password")
-    return Toy(SERVERS[broker.spec.servers[0]], given)
+    return Toy(SERVERS[broker.spec.servers[0]], given, permit)
 
 
 class Toy:
-    def __init__(self, server: ToyServer, admin: tuple[str, str]) -> None:
+    def __init__(self, server: ToyServer, admin: tuple[str, str], permit: Permit) -> None:
         self._server = server
         self._admin = admin
+        self._permit = permit
 
     async def observe(self) -> Observed:
         self._require()
@@ -31,6 +32,7 @@ class Toy:
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
         self._require()
+        self._permit()
         for each in batch.credentials:
             self._server.passwords[each.principal, SLOTS.index(each.slot)] = each.material
         added, removed = map(_permission, batch.additions), map(_permission, batch.removals)

@@ -57,7 +57,9 @@ class AtToy:
     @property
     def broker(self) -> Driver:
         declared = MessageBroker.parse(broker(described=self.described))
-        return connect(declared, {key: text.encode() for key, text in self._admin.items()}, "")
+        return connect(
+            declared, {key: text.encode() for key, text in self._admin.items()}, "", lambda: None
+        )
 
     @property
     def _admin(self) -> dict[str, str]:

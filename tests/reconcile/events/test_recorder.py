@@ -14,8 +14,9 @@ from troth.reconcile.events.recorder import MOST, EventRecorder
 
 
 def event(note: str) -> Manifest:
-    regarding = {"kind": "TopicPolicy", "name": "orders"}
-    return {"regarding": regarding, "reason": "Repaired", "note": note}
+    regarding = {"kind": "TopicPolicy", "name": "orders", "uid": "1"}
+    at = "2026-01-01T00:00:00.000000Z"
+    return {"regarding": regarding, "reason": "Repaired", "note": note, "eventTime": at}
 
 
 class Taking:
@@ -89,3 +90,22 @@ async def test_events_beyond_the_limit_are_lost_and_logged() -> None:
             recorder.record(event(str(number)))
     assert [each["lost"] for each in logged] == [f"Repaired: {MOST}"]
     await recorder.close()
+
+
+async def test_repeated_event_is_posted_as_a_series_at_powers_of_two() -> None:
+    posted: list[Manifest] = []
+
+    async def create(manifest: Manifest) -> Manifest:
+        posted.append(manifest)
+        return manifest
+
+    recorder = EventRecorder(create, LeaderFence())
+    for _ in range(100):
+        recorder.record(event("a"))
+    recorder.record(event("b"))
+    later = {**event("a"), "eventTime": "2026-01-01T01:00:00.000000Z"}
+    recorder.record(later)
+    await recorder.flush()
+    counts = [each.get("series", {}).get("count") for each in posted if each["note"] == "a"]
+    assert counts == [None, 2, 4, 8, 16, 32, 64, None]
+    assert [each["note"] for each in posted].count("b") == 1

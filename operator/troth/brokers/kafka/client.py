@@ -22,6 +22,7 @@ from confluent_kafka.admin import AclOperation, AdminClient
 
 from troth.brokers.errors import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
 from troth.brokers.kafka.admin import Certificate, Scram
+from troth.brokers.protocol import Permit
 
 K = TypeVar("K")
 Item = TypeVar("Item")
@@ -106,18 +107,21 @@ class Client:
         doing: str,
         call: Callable[[AdminClient, list[Item], float], Mapping[K, Future[Any]]],
         items: Iterable[Item],
+        permit: Permit = lambda: None,
     ) -> dict[K, Any]:
         """Call the API for some items, and return each item's result or its `KafkaError`.
 
         Raises `AdminRefusedError`, `UnreachableError` or `BrokerError` for errors that concern no
-        single item. `doing` completes the messages, such as "create ACLs".
+        single item. `doing` completes the messages, such as "create ACLs". A call that changes the
+        cluster has a `permit`, whose exception passes; a request that waits for its answer is
+        dropped then, because librdkafka may not have sent it yet.
         """
-        wrong: BrokerError
+        wrong: Exception
         try:
-            return self._asked(doing, call, list(items))
+            return self._asked(doing, call, list(items), permit)
         except KafkaException as error:
             wrong = self._unexpected(doing, error.args[0])
-        except BrokerError as error:
+        except Exception as error:  # noqa: BLE001 - the permit's exception is not known here
             wrong = error.with_traceback(None)
         self.close()
         raise wrong
@@ -171,14 +175,19 @@ class Client:
         doing: str,
         call: Callable[[AdminClient, list[Item], float], Mapping[K, Future[Any]]],
         items: list[Item],
+        permit: Permit,
     ) -> dict[K, Any]:
-        self._go_on(doing)
+        if self._closing.is_set():
+            raise BrokerError(
+                f"Kafka at {self.where}: the connection was closed before the request to {doing}"
+            )
         # Not `or`: a client with nothing in its queue is false.
         admin = self._connect() if self._admin is None else self._admin
         admin.poll(0)  # discards errors from before this request
         self._verdict = None
+        permit()
         futures = call(admin, items, self._timeout)
-        self._await(admin, doing, futures.values())
+        self._await(admin, doing, futures.values(), permit)
         answers = {item: _came_of(future) for item, future in futures.items()}
         for answer in answers.values():
             if isinstance(answer, KafkaError):
@@ -203,7 +212,9 @@ class Client:
             raise BrokerError(f"Kafka at {self.where}: {what} is invalid") from None
         return self._admin
 
-    def _await(self, admin: AdminClient, doing: str, futures: Collection[Future[Any]]) -> None:
+    def _await(
+        self, admin: AdminClient, doing: str, futures: Collection[Future[Any]], permit: Permit
+    ) -> None:
         """Wait until all futures are done; those of one request are done together."""
         deadline = time.monotonic() + self._timeout + GRACE
         while wait(futures, timeout=LISTENING).not_done:
@@ -211,15 +222,14 @@ class Client:
             if self._verdict:
                 kind, sentence = self._verdict
                 raise kind(sentence)
-            self._go_on(doing)
+            if self._closing.is_set():
+                raise BrokerError(
+                    f"Kafka at {self.where}: the connection was closed before the answer to the "
+                    f"request to {doing}, so it is unknown whether the request took effect"
+                )
+            permit()
             if time.monotonic() > deadline:
                 raise self._unanswered(doing)
-
-    def _go_on(self, doing: str) -> None:
-        if self._closing.is_set():
-            raise BrokerError(
-                f"Kafka at {self.where}: the connection was closed before the request to {doing}"
-            )
 
     def _hear(self, error: KafkaError) -> None:
         """Record an error that librdkafka reports outside of requests."""

@@ -32,7 +32,7 @@ from troth.brokers.kafka import credentials as kafka_credentials
 from troth.brokers.kafka.acls import EVERYTHING, binding_of, filter_of, passable, rule_of
 from troth.brokers.kafka.admin import Scram, login_of, servers_of
 from troth.brokers.kafka.client import Access, Client
-from troth.brokers.protocol import Batch, Credential, Failure, Login
+from troth.brokers.protocol import Batch, Credential, Failure, Login, Permit
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Observed, Rule, Slot
 
@@ -82,11 +82,11 @@ _DELETE = _Change(
 )
 
 
-def connect(broker: MessageBroker, admin: AdminSecret, roots: str) -> "Kafka":
+def connect(broker: MessageBroker, admin: AdminSecret, roots: str, permit: Permit) -> "Kafka":
     """Return the driver of a broker; raises `AdminRefusedError`."""
     clients = broker.spec.servers
     servers = servers_of(admin) or clients
-    return Kafka(Access(servers, login_of(admin), roots), clients=clients)
+    return Kafka(Access(servers, login_of(admin), roots), clients=clients, permit=permit)
 
 
 class Kafka:
@@ -100,13 +100,19 @@ class Kafka:
     """
 
     def __init__(
-        self, access: Access, *, clients: tuple[str, ...] = (), timeout: float = TIMEOUT
+        self,
+        access: Access,
+        *,
+        clients: tuple[str, ...] = (),
+        timeout: float = TIMEOUT,
+        permit: Permit = lambda: None,
     ) -> None:
         self._access = access
         self._clients = clients or access.servers
         self._timeout = timeout
         self._closing = Event()
         self._client = Client(access, timeout, self._closing)
+        self._permit = permit
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka")
 
     async def observe(self) -> Observed:
@@ -211,7 +217,9 @@ class Kafka:
                 failures.append(Failure(key, "invalid principal name or password"))
         for slot, of_slot in wanted.items():
             for piece in _pieces(of_slot, CREDENTIALS_AT_ONCE):
-                answers = self._client.ask("change SCRAM credentials", _alter, piece.values())
+                answers = self._client.ask(
+                    "change SCRAM credentials", _alter, piece.values(), self._permit
+                )
                 failures += _failures({(name, slot): answers[name] for name in piece})
         return failures
 
@@ -224,7 +232,7 @@ class Kafka:
             except ValueError as error:
                 failures.append(Failure(rule, str(error)))
         for piece in _pieces(forms, change.at_once):
-            answers = self._client.ask(change.doing, change.call, piece)
+            answers = self._client.ask(change.doing, change.call, piece, self._permit)
             failures += _failures({piece[form]: answer for form, answer in answers.items()})
         return failures
 

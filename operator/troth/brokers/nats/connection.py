@@ -16,6 +16,7 @@ from nats.aio.client import Client
 
 from troth.brokers.errors import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
 from troth.brokers.nats.jwt import Claims, read_creds
+from troth.brokers.protocol import Permit
 from troth.resources.schema.bounded_json import read_json
 
 Answer = dict[str, Any]
@@ -40,8 +41,13 @@ class Link:
         self._closed = asyncio.Event()
         self._forbidden = False
 
-    async def ask(self, subject: str, payload: bytes, what: str) -> bytes:
-        """Send a request and return the first answer; errors begin with its purpose, `what`."""
+    async def ask(
+        self, subject: str, payload: bytes, what: str, permit: Permit = lambda: None
+    ) -> bytes:
+        """Send a request and return the first answer; errors begin with its purpose, `what`.
+
+        A request that changes something has a `permit`, whose exception passes.
+        """
 
         async def request(client: Client) -> bytes:
             if len(payload) > client.max_payload:
@@ -49,6 +55,7 @@ class Link:
                     f"{what}: {len(payload)} bytes exceed the NATS server's max_payload of "
                     f"{client.max_payload}"
                 )
+            permit()
             answer: bytes = (await client.request(subject, payload, timeout=self._timeout)).data
             return answer
 

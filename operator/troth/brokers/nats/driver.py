@@ -24,7 +24,7 @@ from troth.brokers.nats import account as nats_account
 from troth.brokers.nats.account import changed, observed
 from troth.brokers.nats.connection import Link, data_of, document_of
 from troth.brokers.nats.jwt import MAX_JWT, Claims, Key, Kind, decode, encode, read_creds
-from troth.brokers.protocol import Batch, Failure, Login
+from troth.brokers.protocol import Batch, Failure, Login, Permit
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Observed
 
@@ -70,7 +70,7 @@ class _Connection:
     name: str
 
 
-def connect(broker: MessageBroker, admin: AdminSecret, roots: str) -> "NatsBroker":
+def connect(broker: MessageBroker, admin: AdminSecret, roots: str, permit: Permit) -> "NatsBroker":
     """Return the driver of a broker; raises `AdminRefusedError`."""
     creds, seed = admin.text("system.creds"), admin.text("operator.nk").strip()
     try:
@@ -86,7 +86,10 @@ def connect(broker: MessageBroker, admin: AdminSecret, roots: str) -> "NatsBroke
     servers = [f"tls://{server}" for server in broker.spec.servers]
     account = broker.spec.described.principal_part
     return NatsBroker(
-        servers, Admin(account, creds, seed), ssl.create_default_context(cadata=roots or None)
+        servers,
+        Admin(account, creds, seed),
+        ssl.create_default_context(cadata=roots or None),
+        permit=permit,
     )
 
 
@@ -106,11 +109,13 @@ class NatsBroker:
         *,
         timeout: float = TIMEOUT,
         clock: Callable[[], float] = time.time,
+        permit: Permit = lambda: None,
     ) -> None:
         self._admin = admin
         self._entrance = partial(Link, servers, tls=tls, timeout=timeout)
         self._link = self._entrance(creds=admin.creds)
         self._clock = clock
+        self._permit = permit
         self._applying = asyncio.Lock()
 
     async def observe(self) -> Observed:
@@ -217,7 +222,7 @@ class NatsBroker:
         if await self._token() != before.token:
             raise BrokerError("another client changed the account at the same time")
         answer = await self._link.ask(
-            "$SYS.REQ.CLAIMS.UPDATE", token.encode(), what := "updating the account"
+            "$SYS.REQ.CLAIMS.UPDATE", token.encode(), what := "updating the account", self._permit
         )
         if data_of(answer, what).get("code") != 200:  # noqa: PLR2004 - as in HTTP
             raise BrokerError(f"{what}: the NATS server did not confirm the update")
@@ -248,9 +253,8 @@ class NatsBroker:
 
     async def _kick(self, connection: _Connection) -> None:
         request = json.dumps({"cid": connection.cid}).encode()
-        answer = await self._link.ask(
-            f"$SYS.REQ.SERVER.{connection.server}.KICK", request, what := "closing a connection"
-        )
+        subject, what = f"$SYS.REQ.SERVER.{connection.server}.KICK", "closing a connection"
+        answer = await self._link.ask(subject, request, what, self._permit)
         document_of(
             answer, what
         )  # the server's error for a connection that is already gone is ignored

@@ -183,6 +183,13 @@ class _WorldCollector(Collector):
         )
         for kind, count in engine.refusals.count().items():
             refused.add_metric((kind,), count)
+        contested = GaugeMetricFamily(
+            "troth_objects_contested",
+            "Objects that another client changes each time Troth restores them.",
+            labels=("kind",),
+        )
+        for kind, count in engine.repairs.count().items():
+            contested.add_metric((kind,), count)
         faulty = GaugeMetricFamily(
             "troth_internal_errors",
             "Resources whose last reconcile raised an exception, which is a bug in Troth.",
@@ -196,7 +203,7 @@ class _WorldCollector(Collector):
             "declared and cannot be written.",
             len(engine.world.registry.unapplied),
         )
-        yield from (refused, faulty, closed)
+        yield from (refused, contested, faulty, closed)
 
     def _certificates(self) -> Metric:
         family = GaugeMetricFamily(

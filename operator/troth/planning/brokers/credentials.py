@@ -15,7 +15,7 @@ from troth.planning import status as verdicts
 from troth.planning.brokers.credential_handover import BrokerCredential, phase_of, plan_handover
 from troth.planning.brokers.leftovers import leftovers
 from troth.planning.grants.topic_uses import TopicUses, topic_uses
-from troth.planning.identity.view import View, refused
+from troth.planning.identity.view import View, unwritten
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, taken
 from troth.planning.rotation.handover import Handover
 from troth.planning.rotation.schedule import due_at
@@ -221,7 +221,7 @@ def _kept(
         account=broker.spec.described.principal_part,
     )
     step = partial(_step, secret, request, view)
-    refusal = refused(CREDENTIALS_ISSUED, world.refused.get(("Secret", state.secret), ""))
+    refusal = unwritten(CREDENTIALS_ISSUED, world.write_fault("Secret", state.secret))
     if secret is None or state.current is None or _of_another_account(secret, request):
         return replace(state, step=step(CredentialChange.ISSUE), verdict=refusal or ISSUING)
     due = due_at(view.rotations, state.current.made_at, view.moment.now)

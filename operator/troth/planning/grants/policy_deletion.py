@@ -59,10 +59,10 @@ def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) ->
     left = left_of(policy, world)
     if left is None or (left.patience is not None and now >= deleted_at + left.patience):
         step = remove_finalizer(policy, left.behind if left is not None else "")
-        refused = world.refused.get((policy.kind, policy.ref))
-        if refused is None:
+        fault = world.write_fault(policy.kind, policy.ref)
+        if fault is None:
             return Plan(key, policy.metadata.uid, steps=(step,))
-        told = _waiting(key, policy, Left("WriteRefused", refused), now)
+        told = _waiting(key, policy, Left(fault.reason, fault.message), now)
         return replace(told, steps=(step,))
     due = deleted_at + left.patience if left.patience is not None else None
     return _waiting(key, policy, left, now, due)

@@ -97,9 +97,9 @@ def _grants_in_sync(policy: TopicPolicy, own: list[GrantStatus], world: World) -
     An obstacle to all grants of the policy is reported even if there are no grants yet.
     """
     type_ = "GrantsInSync"
-    write_refused = world.refused.get((policy.kind, policy.ref))
-    if write_refused:
-        return verdicts.false(type_, "WriteRefused", write_refused)
+    fault = world.write_fault(policy.kind, policy.ref)
+    if fault is not None:
+        return verdicts.false(type_, fault.reason, fault.message)
     obstacle = obstacle_to_all(world.registry, world.brokers.messaging, policy.ref)
     broker = world.brokers.messaging.brokers.get(policy.broker)
     if obstacle is None and broker is not None:

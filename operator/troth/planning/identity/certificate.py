@@ -23,7 +23,7 @@ from troth.planning.identity.document import (
 )
 from troth.planning.identity.messages import messages_of
 from troth.planning.identity.narrowing import Peering, pending_narrowing
-from troth.planning.identity.view import Layer, View, conflict, refused, removal, spiffe_ids_of
+from troth.planning.identity.view import Layer, View, conflict, removal, spiffe_ids_of, unwritten
 from troth.planning.identity.webhook_trust import key_set, webhooks_of
 from troth.planning.network.live_peers import Side, read
 from troth.planning.owned_objects import is_child, metadata_of, secret_ref
@@ -99,9 +99,9 @@ def plan_certificate(view: View, world: World) -> Layer:
             reason=fault.reason,
             message=fault.message,
         )
-        verdict = refused(type_, view.secret_refused) or ISSUING
+        verdict = unwritten(type_, view.secret_fault) or ISSUING
         # narrow now: a certificate that cannot be issued must not delay it
-        first = _document_alone(view, world, verdict).steps if view.secret_refused else ()
+        first = _document_alone(view, world, verdict).steps if view.secret_fault else ()
         narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
         return Layer(verdict, (*first, step), leaf, narrowing)
     assert view.secret is not None
@@ -109,7 +109,7 @@ def plan_certificate(view: View, world: World) -> Layer:
         manifest = _dated(manifest, format_time(view.moment.now))
     steps = _update(view, view.secret, manifest)
     narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
-    return Layer(refused(type_, view.secret_refused) or ISSUED, steps, leaf, narrowing)
+    return Layer(unwritten(type_, view.secret_fault) or ISSUED, steps, leaf, narrowing)
 
 
 def plan_document(view: View, world: World, verdict: Verdict) -> Layer:
@@ -136,8 +136,8 @@ def _document_alone(view: View, world: World, verdict: Verdict) -> Layer:
         own_id = secret.leaf.spiffe_id
     manifest = _with_current_roots(view, _secret_manifest(view, world, own_id))
     steps = _update(view, secret, manifest)
-    if steps and view.secret_refused:
-        verdict = refused(verdict.type, view.secret_refused) or verdict
+    if steps and view.secret_fault:
+        verdict = unwritten(verdict.type, view.secret_fault) or verdict
     return Layer(verdict, steps, secret.leaf, _pending(view, world, manifest, own_id))
 
 

@@ -22,7 +22,7 @@ from troth.planning.identity.layers import (
 )
 from troth.planning.identity.restarts import Rollout, plan_rollout
 from troth.planning.identity.terminating import plan_terminating_identity
-from troth.planning.identity.view import Layer, View, conflict, gather, refused, removal
+from troth.planning.identity.view import Layer, View, conflict, gather, removal, unwritten
 from troth.planning.identity.webhook_signing import COMING as SIGNING_COMES
 from troth.planning.moment import Moment
 from troth.planning.network.compiler import (
@@ -142,13 +142,12 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
 def _unapplied(view: View, pending: Narrowing, world: World) -> Narrowing:
     """Return the part of a pending narrowing whose edges are closed.
 
-    Once the API server has rejected the write, that is all of it. Before that, it is the part that
-    is closed already, until the write succeeds. A temporary failure of the API server does not
-    count as a rejection.
+    Once the API server has rejected the write, or another client keeps undoing it, that is all of
+    it. Before that, it is the part that is closed already, until the write succeeds. A temporary
+    failure of the API server does not count as a rejection.
     """
-    place = "Secret", secret_ref(view.identity.ref)
-    refused_for_good = view.secret_refused and place not in world.passing
-    if refused_for_good or pending is UNKNOWN:  # UNKNOWN has no write to try
+    barred = world.is_barred("Secret", secret_ref(view.identity.ref))
+    if barred or pending is UNKNOWN:  # UNKNOWN has no write to try
         return pending
     return pending.within(world.registry.unapplied.get(view.identity.ref, Narrowing()))
 
@@ -198,7 +197,7 @@ def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
         verdict = verdicts.true(type_, "Enforced", "the NetworkPolicy is in place")
     step = Apply(policy_manifest(ref, view.identity, compiled.spec, compiled.live_peers), over=over)
     after = () if before else undenied
-    return Layer(refused(type_, view.policy_refused) or verdict, (*before, step, *after))
+    return Layer(unwritten(type_, view.policy_fault) or verdict, (*before, step, *after))
 
 
 def _situation(view: View, world: World) -> Situation:

@@ -9,17 +9,17 @@ from datetime import timedelta
 from troth.pki.certificates.leaf import renewal_spread, short
 from troth.planning import status as verdicts
 from troth.planning.identity.rollouts import ENABLE, Lack, evidence_of, lack_of, restartable
-from troth.planning.identity.view import View, refused
+from troth.planning.identity.view import View, unwritten
 from troth.planning.owned_objects import is_child
 from troth.planning.steps.objects import Restart
 from troth.resources.conditions import Verdict
 from troth.trust.declarations.registry import workloads
-from troth.world.facts.objects import IdentitySecret, Workload
+from troth.world.facts.objects import FIGHTING, IdentitySecret, Workload
 from troth.world.world import World
 
 TYPE = "RolledOut"
 IN_USE = verdicts.true(TYPE, "InUse", "every workload runs with the current certificate and roots")
-HELD_UP = frozenset({"BudgetAllowsNone", "RolloutPaused", "WriteRefused"})
+HELD_UP = frozenset({"BudgetAllowsNone", "RolloutPaused", "WriteRefused", FIGHTING})
 """Reasons for which Troth cannot make a due restart."""
 ON_ITS_WAY = frozenset({"RollingOut", "AwaitingTurn"})
 Found = list[tuple[Workload, Lack]]
@@ -130,7 +130,7 @@ def _restart(
         evidence=str(evidence_of(secret)),
         message=f"{workload} is being restarted {_for_what(secret, lack)}",
     )
-    failed = refused(TYPE, world.refused.get((workload.kind, workload.ref), ""))
+    failed = unwritten(TYPE, world.write_fault(workload.kind, workload.ref))
     return Rollout(failed or _rolling_out(workload, found), step)
 
 

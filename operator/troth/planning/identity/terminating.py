@@ -11,7 +11,7 @@ from troth.documents.secret_keys import ROOTS
 from troth.planning import status as verdicts
 from troth.planning.identity.certificate import public_update
 from troth.planning.identity.document import Peers, current_document, identity_document
-from troth.planning.identity.view import Layer, refused, removal
+from troth.planning.identity.view import Layer, removal, unwritten
 from troth.planning.network.compiler import deny_all
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,
@@ -102,8 +102,8 @@ def _plan_network(identity: ServiceIdentity, world: World, now: datetime) -> Lay
         else verdicts.true(type_, "Denied", "the NetworkPolicy denies all traffic of its pods")
     )
     manifest = policy_manifest(ref, identity, deny_all(identity).spec)
-    write_refused = refused(type_, world.refused.get(("NetworkPolicy", ref), ""))
-    return Layer(write_refused or verdict, (Apply(manifest),))
+    barred = unwritten(type_, world.write_fault("NetworkPolicy", ref))
+    return Layer(barred or verdict, (Apply(manifest),))
 
 
 def _without_peers(
@@ -134,9 +134,9 @@ def _certificate_verdict(
 ) -> Verdict:
     """Return the condition of the certificate, or why the peer list could not be written."""
     type_ = "CertificateIssued"
-    write_refused = refused(type_, world.refused.get(("Secret", secret_ref(identity.ref)), ""))
-    if write_refused is not None:
-        return write_refused
+    barred = unwritten(type_, world.write_fault("Secret", secret_ref(identity.ref)))
+    if barred is not None:
+        return barred
     message = "certificates are no longer issued or renewed"
     if secret is not None and secret.leaf is not None:
         message += (

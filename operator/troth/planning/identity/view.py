@@ -47,8 +47,9 @@ class View:
     policy: Content | None
     secret_foreign: datetime | None
     policy_foreign: datetime | None
-    secret_refused: str
-    policy_refused: str
+    secret_fault: Fault | None
+    """Why the Secret cannot be kept as declared, None if it can."""
+    policy_fault: Fault | None
     services: tuple[str, ...]
     edges: tuple[Edge, ...]
     topics: tuple[TopicGrant, ...]
@@ -120,8 +121,8 @@ def gather(identity: ServiceIdentity, world: World, moment: Moment, isolation: I
         policy=world.policies.get(policy),
         secret_foreign=world.foreign.get(("Secret", secret)),
         policy_foreign=world.foreign.get(("NetworkPolicy", policy)),
-        secret_refused=world.refused.get(("Secret", secret), ""),
-        policy_refused=world.refused.get(("NetworkPolicy", policy), ""),
+        secret_fault=world.write_fault("Secret", secret),
+        policy_fault=world.write_fault("NetworkPolicy", policy),
         services=run(lambda: tuple(world.service_names(ref)), lambda _: ()),
         edges=edges,
         topics=run(lambda: tuple(_topics(ref, world)), lambda _: ()),
@@ -182,9 +183,9 @@ class Layer:
     narrowing: Narrowing = NOTHING
 
 
-def refused(type_: str, message: str) -> Verdict | None:
-    """Return the condition of a rejected write, None without a message. Troth retries the write."""
-    return verdicts.false(type_, "WriteRefused", message) if message else None
+def unwritten(type_: str, fault: Fault | None) -> Verdict | None:
+    """Return the condition of an object with a write fault, None without one. Troth retries."""
+    return verdicts.false(type_, fault.reason, fault.message) if fault is not None else None
 
 
 def conflict(

@@ -69,9 +69,9 @@ def plan_webhook_signing(view: View, world: World) -> Signing:
     if fault is not None:
         again = (seen + FOREIGN_RETRY,) if seen is not None else ()
         return Signing((verdicts.false(CONDITION, fault.reason, fault.message),), dues=again)
-    refused = world.refused.get(("Secret", ref))
-    if refused:
-        coming = verdicts.false(CONDITION, "WriteRefused", refused)
+    write_fault = world.write_fault("Secret", ref)
+    if write_fault is not None:
+        coming = verdicts.false(CONDITION, write_fault.reason, write_fault.message)
     else:
         message = "a key to sign deliveries is being created"
         coming = verdicts.false(CONDITION, "CreatingSigningKey", message)
@@ -82,7 +82,7 @@ def plan_webhook_signing(view: View, world: World) -> Signing:
         return Signing((verdicts.false(CONDITION, known.fault.reason, known.fault.message),))
     key = _Key(view, known, known.active, world)
     handover = _next_step(key)
-    verdict = coming if refused else _judged(handover)
+    verdict = coming if write_fault else _judged(handover)
     steps = (handover.step,) if handover.step else ()
     dues = (key.due, *((view.moment.now + handover.wait,) if handover.wait is not None else ()))
     return Signing((verdict,), steps, dues, handover, known.active.made_at, key.due)

@@ -66,9 +66,9 @@ def plan_broker_network(
     manifest = broker_policy(broker, broker.spec.workload, grants, world)
     staying = bool(_staying(broker, grants, world))
     over = existing.resource_version if existing is not None and staying else ""
-    refusal = world.refused.get(("NetworkPolicy", ref), "")
-    if refusal:
-        verdict = verdicts.false(TYPE, "WriteRefused", refusal)
+    write_fault = world.write_fault("NetworkPolicy", ref)
+    if write_fault is not None:
+        verdict = verdicts.false(TYPE, write_fault.reason, write_fault.message)
     elif existing is None:
         verdict = verdicts.false(TYPE, "PolicyPending", "the NetworkPolicy is being written")
     else:

@@ -38,7 +38,7 @@ def unsettled_policy(
     found, place = world.policies.get(ref), ("NetworkPolicy", ref)
     seen = world.foreign.get(place)
     foreign = taken(*place, found, view.identity, seen=seen, now=view.moment.now) is not None
-    if foreign or place in world.refused:
+    if foreign or world.write_fault(*place) is not None:
         return deny_all(view.identity), ()
     denying = policy_manifest(ref, view.identity, deny_all(view.identity).spec)
     return compiled, (Apply(denying),)

@@ -118,9 +118,9 @@ def _begin(domain: TrustDomain, world: World, ref: Ref, now: datetime) -> Part:
         step, coming = _adopt(domain, given, ref), ("Adopting", "the provided CA is being adopted")
     else:
         step, coming = _create(domain, ref), ("CreatingRoot", "a root is being created")
-    refused = world.refused.get(("Secret", ref))
-    if refused:
-        return Part(verdicts.false(TYPE, "WriteRefused", refused), (step,))
+    fault = world.write_fault("Secret", ref)
+    if fault is not None:
+        return Part(verdicts.false(TYPE, fault.reason, fault.message), (step,))
     return Part(verdicts.false(TYPE, *coming), (step,))
 
 

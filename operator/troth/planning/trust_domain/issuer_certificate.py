@@ -54,9 +54,9 @@ def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
         now=now,
     )
     steps = _steps(question, domain, world, known.anchors)
-    refused = world.refused.get(("Secret", ref))
-    if refused:
-        return Part(verdicts.false(TYPE, "WriteRefused", refused), steps)
+    fault = world.write_fault("Secret", ref)
+    if fault is not None:
+        return Part(verdicts.false(TYPE, fault.reason, fault.message), steps)
     if any(isinstance(step, IssueLeaf) for step in steps):
         message = "the issuer's certificate is being issued"
         return Part(verdicts.false(TYPE, "IssuingCertificate", message), steps)

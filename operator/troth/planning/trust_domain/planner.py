@@ -32,7 +32,7 @@ from troth.resources.trust_domain.status import (
     TrustDomainStatus,
 )
 from troth.trust.edges.federation import UNCONFINED, unconfined_message
-from troth.world.facts.objects import Content, KnownAuthority, Manifest
+from troth.world.facts.objects import Content, Fault, KnownAuthority, Manifest
 from troth.world.keys import Key
 from troth.world.world import World
 
@@ -156,21 +156,23 @@ def _bundle_verdict(
     for other in federated(domain, world):
         if other.metadata.name in world.registry.unconfined_domains:
             return verdicts.false(type_, UNCONFINED, unconfined_message(other, "here"))
-    refused = _first_refused(domain, world)
-    if refused:
-        return verdicts.false(type_, "WriteRefused", refused)
+    fault = _first_write_fault(domain, world)
+    if fault is not None:
+        return verdicts.false(type_, fault.reason, fault.message)
     if missing:
         return verdicts.false(type_, "Distributing", "the bundle is being written")
     return verdicts.true(type_, "Distributed", "every governed namespace has the bundle")
 
 
-def _first_refused(domain: TrustDomain, world: World) -> str:
+def _first_write_fault(domain: TrustDomain, world: World) -> Fault | None:
+    if not world.refused and not world.contested:  # a domain may govern thousands of namespaces
+        return None
     name = domain.spec.bundle.config_map_name
-    for namespace in world.registry.governed_by(domain.metadata.name):
-        refused = world.refused.get(("ConfigMap", Ref(namespace, name)))
-        if refused:
-            return refused
-    return ""
+    found = (
+        world.write_fault("ConfigMap", Ref(namespace, name))
+        for namespace in world.registry.governed_by(domain.metadata.name)
+    )
+    return next(filter(None, found), None)
 
 
 def _left_behind(domain: TrustDomain, world: World, wanted: set[Ref]) -> Iterator[Content]:

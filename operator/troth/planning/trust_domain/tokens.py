@@ -104,9 +104,9 @@ def _own_steps(
 
 
 def _coming(domain: TrustDomain, world: World, ref: Ref) -> Verdict:
-    refused = world.refused.get(("Secret", ref))
-    if refused:
-        return verdicts.false(TYPE, "WriteRefused", refused)
+    fault = world.write_fault("Secret", ref)
+    if fault is not None:
+        return verdicts.false(TYPE, fault.reason, fault.message)
     if domain.status.token_keys:
         message = (
             f"Secret {ref} with the token signing keys is missing; Troth is creating another "
@@ -120,9 +120,9 @@ def _judged(known: TokensSecret, world: World, leaf: Verdict, now: datetime) -> 
     if known.active is None:
         assert known.fault is not None
         return verdicts.false(TYPE, known.fault.reason, known.fault.message)
-    refused = world.refused.get(("Secret", known.ref))
-    if refused:
-        return verdicts.false(TYPE, "WriteRefused", refused)
+    fault = world.write_fault("Secret", known.ref)
+    if fault is not None:
+        return verdicts.false(TYPE, fault.reason, fault.message)
     if leaf.reason != "Issued":
         return leaf
     if not known.view or not known.bundle:

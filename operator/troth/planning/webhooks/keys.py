@@ -90,9 +90,7 @@ def place_is_free(view: WebhookView) -> Fault | None:
     fault = in_the_way(view.generated, view.endpoint, view.moment.now)
     if fault is not None:
         return fault
-    if view.generated.refused:
-        return Fault("WriteRefused", view.generated.refused)
-    return None
+    return view.generated.write_fault
 
 
 def secret_is_there(view: WebhookView) -> Fault | None:

@@ -133,7 +133,7 @@ def write_is_taken(view: WebhookView) -> Fault | None:
     if view.closing:
         message = f"namespace {view.place.ref.namespace} is being deleted; name another gateway"
         return Fault("GatewayMissing", message)
-    return Fault("WriteRefused", view.place.refused) if view.place.refused else None
+    return view.place.write_fault
 
 
 GATEWAY_CHECKS: tuple[Check, ...] = (

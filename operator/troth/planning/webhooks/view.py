@@ -17,7 +17,7 @@ from troth.resources.webhooks.schemes import CHOSEN_BY_RECEIVER, SchemeName
 from troth.trust.edges.candidate import EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.edges.deliveries import serves
 from troth.trust.edges.evaluation import Edge, evaluate, kept_apart
-from troth.world.facts.objects import Fact, IdentitySecret, Service, TokenKey
+from troth.world.facts.objects import Fact, Fault, IdentitySecret, Service, TokenKey
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.keys import webhook_key
 from troth.world.observation.webhook_secrets import compiled_ref, generated_ref
@@ -28,13 +28,14 @@ from troth.world.world import World
 class Wanted:
     """Name of a Secret that Troth writes, with the object that has this name.
 
-    `seen` is when a foreign object was last found there, `refused` why a write was rejected.
+    `seen` is when a foreign object was last found there. `write_fault` is why Troth cannot keep the
+    object as declared, None if it can.
     """
 
     ref: Ref
     fact: Fact | None
     seen: datetime | None
-    refused: str
+    write_fault: Fault | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,4 +156,4 @@ def _wanted(ref: Ref, fact: Fact | None, world: World) -> Wanted:
     )
     existing = fact or next((each for each in others if each is not None), None)
     place = "Secret", ref
-    return Wanted(ref, existing, world.foreign.get(place), world.refused.get(place, ""))
+    return Wanted(ref, existing, world.foreign.get(place), world.write_fault(*place))

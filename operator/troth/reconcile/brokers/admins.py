@@ -45,8 +45,8 @@ class Secrets(Reads, Protocol):
 class AdminCredentials:
     """Carries out changes of admin credentials.
 
-    `require` raises `StalePlan` if this replica may not write, or if the stored ledger differs from
-    the known one. `keep` writes the ledger; `record_event` posts an Event.
+    `require` raises `LeaseLost` if this replica may not write, and `StalePlan` if the stored ledger
+    differs from the known one. `keep` writes the ledger; `record_event` posts an Event.
     """
 
     secrets: Secrets
@@ -110,7 +110,7 @@ class AdminCredentials:
         await self.keep(broker, replace(ledger, admin=made))
         await self.require(broker)
         await _told(connected.adapter, Batch((Credential(user, slot.other, new.material),)))
-        await _tried(broker, {**data, **new.data}, connected.authorities)
+        await self._try(broker, {**data, **new.data}, connected.authorities)
         await self.require(broker)
         await self._write(where, secret, new.data)
         note = (
@@ -118,6 +118,24 @@ class AdminCredentials:
             "password stays valid until the overlap ends"
         )
         await self.record_event(broker, Notice("AdminReplaced", note))
+
+    async def _try(
+        self, broker: MessageBroker, data: Mapping[str, bytes], authorities: str
+    ) -> None:
+        """Test that an admin credential can administer; raises `BrokerError` if it cannot."""
+        adapter = connect(broker, data, authorities, self.connections.permit)
+        try:
+            for pause in PAUSES:
+                await asyncio.sleep(pause)
+                try:
+                    await adapter.observe()
+                except AdminRefusedError as error:
+                    refusal = error
+                else:
+                    return
+            raise NewAdminRefusedError(f"the broker rejects the new admin credential: {refusal}")
+        finally:
+            await adapter.close()
 
     async def _write(self, where: Ref, secret: Manifest, data: Mapping[str, bytes]) -> None:
         """Write some of a Secret's data, if the Secret still has the version that was read."""
@@ -168,20 +186,3 @@ async def _told(adapter: Driver, batch: Batch) -> None:
 
 async def _revoked(adapter: Driver, place: Place) -> None:
     await _told(adapter, Batch(revocations=(place,)))
-
-
-async def _tried(broker: MessageBroker, data: Mapping[str, bytes], authorities: str) -> None:
-    """Test that an admin credential can administer; raises `BrokerError` if it cannot."""
-    adapter = connect(broker, data, authorities)
-    try:
-        for pause in PAUSES:
-            await asyncio.sleep(pause)
-            try:
-                await adapter.observe()
-            except AdminRefusedError as error:
-                refusal = error
-            else:
-                return
-        raise NewAdminRefusedError(f"the broker rejects the new admin credential: {refusal}")
-    finally:
-        await adapter.close()

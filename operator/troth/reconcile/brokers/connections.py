@@ -12,7 +12,7 @@ from typing import Protocol
 from troth.brokers.admin_secret import LONGEST
 from troth.brokers.connecting import admin_place, connect
 from troth.brokers.errors import AdminRefusedError
-from troth.brokers.protocol import Driver
+from troth.brokers.protocol import Driver, Permit
 from troth.cluster.errors import ApiError
 from troth.documents.secret_keys import ROOTS
 from troth.reconcile.brokers.faults import SecretMissingError, missing
@@ -49,8 +49,9 @@ class Connected:
 class Connections:
     """One connection to each broker."""
 
-    def __init__(self, reads: Reads) -> None:
+    def __init__(self, reads: Reads, permit: Permit) -> None:
         self._reads = reads
+        self.permit = permit
         self._connected: dict[Ref, Connected] = {}
 
     def known(self, broker: Ref) -> Connected | None:
@@ -77,7 +78,7 @@ class Connections:
         if known is not None and known.made_from == made_from:
             return known
         await self.end(broker.ref)
-        adapter = connect(broker, admin, authorities)
+        adapter = connect(broker, admin, authorities, self.permit)
         place, fingerprint = admin_place(broker, admin)
         shown = AdminShown(place, fingerprint, written_at(secret))
         connected = self._connected[broker.ref] = Connected(adapter, made_from, authorities, shown)

@@ -2,12 +2,13 @@
 
 Each broker has at most one operation at a time. Its outcome goes into the world, and the affected
 keys are requeued. Writes at a broker are guarded by the ledger, which is written first, and by the
-lease, without which nothing is written.
+lease: the driver checks it before each call, and the operation is cancelled when it is lost.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -29,7 +30,7 @@ from troth.reconcile.brokers.faults import StalePlan, fault_of, taken
 from troth.reconcile.events.notice import Notice
 from troth.reconcile.loop.clock import Clock
 from troth.reconcile.loop.instrumentation import Instrumentation, count_changes
-from troth.reconcile.loop.lease_fence import LeaderFence
+from troth.reconcile.loop.lease_fence import LeaderFence, LeaseLost, leading, require_lease
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Observed
@@ -76,7 +77,8 @@ class BrokerWork:
         self._world = world
         self._clock = clock
         self._around = surroundings
-        self._connections = Connections(surroundings.reads)
+        self._permit = partial(require_lease, surroundings.leader_fence)
+        self._connections = Connections(surroundings.reads, self._permit)
         self._changes = Changes(surroundings.credentials)
         self._tasks: dict[Ref, asyncio.Task[None]] = {}
         self._admins = AdminCredentials(
@@ -132,9 +134,9 @@ class BrokerWork:
         ref: Ref = step.broker
         affected: Keys = set()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with leading(self._around.leader_fence), asyncio.timeout(PATIENCE):
                 affected |= await self._done(step)
-        except StalePlan:
+        except (StalePlan, LeaseLost):
             self._failed(ref, None)
         except (BrokerError, ApiError, TimeoutError) as error:
             affected |= self._failed(ref, fault_of(error, ref))
@@ -213,7 +215,7 @@ class BrokerWork:
             await self._tell_of_loss(broker)
         if step.removals or step.revocations:
             await self._require_ledger(broker)
-        self._require_permit()
+        self._permit()
         failed = await self._changes.carry_out(broker, connected.adapter, step)
         await self._keep(broker, as_it_went(step, failed))
         before = self._world.brokers.observation(broker.ref).observed or Observed()
@@ -227,7 +229,7 @@ class BrokerWork:
 
     async def _keep(self, broker: MessageBroker, ledger: Ledger) -> None:
         if self._world.brokers.ledger(broker.ref) != ledger:
-            self._require_permit()
+            self._permit()
             made = self._world.brokers.packed(broker.ref, ledger)
             manifest = ledger_manifest(self._world.own_namespace, broker, ledger, made)
             await self._around.keep(broker, manifest)
@@ -254,11 +256,7 @@ class BrokerWork:
 
     async def _require_all(self, broker: MessageBroker) -> None:
         await self._require_ledger(broker)
-        self._require_permit()
-
-    def _require_permit(self) -> None:
-        if self._around.leader_fence.remaining <= 0:
-            raise StalePlan
+        self._permit()
 
     async def _tell_of_loss(self, broker: MessageBroker) -> None:
         note = (

@@ -2,11 +2,15 @@
 
 An Event tells a person what happened; nothing depends on it. When a fleet becomes ready at once,
 there are as many Events as statuses, and no status may wait for an Event.
+
+A note that is repeated is a series: only its first, second, fourth, eighth, … occurrence is posted,
+with the count. So two controllers that undo each other's writes cannot fill the API server's store.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -16,7 +20,33 @@ from troth.world.facts.objects import Manifest
 
 MOST = 20_000
 """Maximum number of waiting Events. The recorder drops and logs any beyond it."""
+SERIES_LASTS = timedelta(minutes=10)
+"""Time after which a note without a repetition begins a new series."""
+MOST_SERIES = 10_000
+"""Maximum number of series that are counted."""
 log = structlog.get_logger()
+
+
+class SeriesCounter:
+    """Counts repetitions of notes, by the object that they are about."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str, str], tuple[int, datetime]] = OrderedDict()
+
+    def counted(self, event: Manifest) -> Manifest | None:
+        """Return the Event to post, with its count if it is a repetition, None to post none."""
+        at = datetime.fromisoformat(event["eventTime"])
+        series = str(event["regarding"].get("uid")), event["reason"], event["note"]
+        count, last = self._known.pop(series, (0, at))
+        count = count + 1 if at - last < SERIES_LASTS else 1
+        self._known[series] = count, at
+        if len(self._known) > MOST_SERIES:
+            self._known.popitem(last=False)
+        if count == 1:
+            return event
+        if count & (count - 1):  # no power of two
+            return None
+        return {**event, "series": {"count": count, "lastObservedTime": event["eventTime"]}}
 
 
 class EventRecorder:
@@ -28,14 +58,18 @@ class EventRecorder:
         self._create = create
         self._leader_fence = leader_fence
         self._waiting: deque[Manifest] = deque()
+        self._series = SeriesCounter()
         self._task: asyncio.Task[None] | None = None
 
     def record(self, event: Manifest) -> None:
-        """Queue an Event to be posted."""
+        """Queue an Event to be posted, unless it only repeats others."""
+        counted = self._series.counted(event)
+        if counted is None:
+            return
         if len(self._waiting) >= MOST:
             _lost(event, "TooMany")
             return
-        self._waiting.append(event)
+        self._waiting.append(counted)
         if self._task is None:
             self._task = asyncio.create_task(self._post_all(), name="Events")
 

@@ -24,14 +24,8 @@ from troth.reconcile.apply.credential_secrets import CredentialError
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.in_place import InPlace
 from troth.reconcile.apply.keyring import Keyring
-from troth.reconcile.apply.refusals import (
-    OUT_OF_ORDER,
-    PASSING,
-    UNANSWERED,
-    LastingConflict,
-    Refusals,
-    StepFailed,
-)
+from troth.reconcile.apply.refusals import PASSING, LastingConflict, Refusals, StepFailed
+from troth.reconcile.apply.repairs import Repairs
 from troth.reconcile.apply.writer import TryAgain, Writes
 from troth.reconcile.brokers.admins import Secrets
 from troth.reconcile.brokers.faults import StalePlan
@@ -42,13 +36,14 @@ from troth.reconcile.events.recorder import EventRecorder
 from troth.reconcile.loop.clock import Clock, Moments
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.intake import take_in, warn_if_unreadable
-from troth.reconcile.loop.lease_fence import LeaderFence
+from troth.reconcile.loop.lease_fence import LeaderFence, LeaseLost, leading
 from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.loop.readiness import Faults, log_fields, with_refusals
 from troth.reconcile.loop.status_debounce import StatusDebounce
+from troth.reconcile.loop.step_run import StepRun
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.world.facts.objects import Manifest
+from troth.world.facts.objects import FIGHTING, Manifest
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, broker_key, status_key
 from troth.world.outcomes.writes import NarrowingUnapplied
@@ -121,6 +116,7 @@ class Engine:
             ),
         )
         self.refusals = Refusals(self.world, clock)
+        self.repairs = Repairs(self.world, clock)
         self.faults = Faults()
         self._in_place = InPlace(self.world)
         self.event_recorder = EventRecorder(server.create, leader_fence)
@@ -140,11 +136,13 @@ class Engine:
 
     def observe(self, manifest: Manifest) -> None:
         """Take in the current state of an object, and queue the affected keys."""
+        self.repairs.observe(manifest)
         affected = take_in(manifest, self.world, self._keyring, self.uptime)
         self.queue.add(affected - self._executor.echoes(manifest))
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object did not exist at a resource version."""
+        self.repairs.forget(kind, ref)
         self.queue.add(self.world.forget(kind, ref, version, self.uptime))
         warn_if_unreadable(self.world, kind, ref)
         if kind == "Secret" and not self.world.knows(kind, ref):
@@ -160,25 +158,22 @@ class Engine:
         while True:
             await self._leader_fence.gained()
             key = await self.queue.get()
-            if self._leader_fence.remaining > 0:
-                await self._visit(key)
-            else:  # lease lost while waiting; `timeout(0)` would still let a first write start
-                self.queue.retry(key)
+            await self._visit(key)
 
     async def _visit(self, key: Key) -> None:
         started = time.perf_counter()
         outcome = "error"
         try:
-            async with asyncio.timeout(self._leader_fence.remaining):
+            async with leading(self._leader_fence):
                 settled = await self._reconcile(key)
             outcome = "settled" if settled is not None else "again"
             if settled is None:
                 self.queue.retry(key)
             else:
                 self.queue.done(key, settled.due)
-        except TimeoutError:
+        except LeaseLost:  # no fault of the key, which continues with the next lease
             outcome = "not leading"
-            self.queue.retry(key)
+            self.queue.put_back(key)
         except ApiError as error:
             log.warning("write failed", key=str(key), status=error.status, reason=error.reason)
             self.queue.retry(key)
@@ -201,12 +196,18 @@ class Engine:
             if self._settle(key, steps):
                 plan = self._plan(key)
             # a failed step is not retried in this reconcile; steps that follow from it are applied
-            left = [step for step in steps if step.target not in failed]
+            left = [
+                step
+                for step in steps
+                if step.target not in failed and not self.repairs.wait(key, step)
+            ]
             if not left:
                 break
-            try:
-                failed |= await self._carry_out_all(left, plan, notices)
-            except TryAgain:
+            run = await self._carry_out_all(left, plan, notices)
+            failed |= run.failed
+            if run.progressed and not failed:
+                self.queue.got_on(key)
+            if run.overtaken is not None:
                 self._record(plan, notices)
                 return None
         self._in_place.remember(plan)
@@ -214,7 +215,11 @@ class Engine:
         if (errors or not waiting) and self.faults.note(key, errors):
             self.queue.add({status_key(key)} - {key})
         plan = await self._report(plan, notices)
-        return None if self.faults.of(key) or (steps and plan.pending(self.world)) else plan
+        left = plan.pending(self.world) if steps else []
+        waits = [self.repairs.wait(key, step) for step in left]
+        if self.faults.of(key) or not all(waits):
+            return None
+        return self._with_due(plan, *waits, self.repairs.due(key))
 
     def _plan(self, key: Key) -> Plan:
         self.queue.caught_up(key)
@@ -225,51 +230,37 @@ class Engine:
             if affected:  # the identity's own edges depend on it, too
                 self.queue.add(affected - {key})
                 plan = make_plan(key, self.world, moment)
-        return with_refusals(plan, self.refusals, self.faults, moment.now)
+        return with_refusals(plan, self.refusals, self.repairs, self.faults, moment.now)
 
-    async def _carry_out_all(
-        self, steps: list[Step], plan: Plan, notices: list[Notice]
-    ) -> set[Target]:
-        """Carry out all steps that can be carried out; return the targets of those that failed.
+    def _with_due(self, plan: Plan, *waits: float | None) -> Plan:
+        """Return the plan with its due time, at the latest after the shortest wait in seconds."""
+        now = self._clock.now()
+        dues = [now + timedelta(seconds=wait) for wait in waits if wait is not None]
+        return replace(plan, due=min([*dues, *([plan.due] if plan.due else [])], default=None))
 
-        A failed write does not hold back the others: an exceeded quota in one namespace must not
-        leave another without its trust bundle, and a Secret that somebody keeps changing must not
-        leave a NetworkPolicy open. If the API server is unavailable for one kind, the remaining
-        steps of that kind are skipped; if it does not answer, all remaining steps are. Raises
-        `TryAgain` after the last step if any step met a conflict. A lasting conflict counts as a
-        refusal instead.
-        """
-        failed: set[Target] = set()
-        overtaken = None
-        spared: set[str] = set()
-        for number, step in enumerate(steps):
-            kind, _ = step.target
-            if kind in spared:
-                failed.add(step.target)
-                continue
+    async def _carry_out_all(self, steps: list[Step], plan: Plan, notices: list[Notice]) -> StepRun:
+        """Carry out all steps that can be carried out. A lasting conflict counts as a refusal."""
+
+        async def carry_out(step: Step) -> None:
             try:
-                notices += await self._carry_out(step, plan)
-            except TryAgain as error:
-                if self.refusals.lasts(plan.key, step):
-                    self._note_refusal(plan.key, step, LastingConflict())
-                    failed.add(step.target)
-                else:
-                    overtaken = error
-            except Exception as error:  # noqa: BLE001 - one step must not stop the others
-                if not isinstance(error, REFUSALS):
-                    log.error("step failed", key=str(plan.key), **log_fields(error))  # noqa: TRY400
-                    error = StepFailed(error)
-                self._note_refusal(plan.key, step, error)
-                failed.add(step.target)
-                status = error.status if isinstance(error, ApiError) else None
-                if status == UNANSWERED:
-                    failed.update(each.target for each in steps[number:])
-                    break
-                if status in OUT_OF_ORDER:
-                    spared.add(kind)
-        if overtaken is not None:
-            raise overtaken
-        return failed
+                notices.extend(await self._carry_out(step, plan))
+            except TryAgain:
+                if not self.refusals.lasts(plan.key, step):
+                    raise
+                error: Exception = LastingConflict()
+            except REFUSALS as refusal:
+                error = refusal
+            except Exception as unexpected:  # noqa: BLE001 - one step must not stop the others
+                log.error("step failed", key=str(plan.key), **log_fields(unexpected))  # noqa: TRY400
+                error = StepFailed(unexpected)
+            else:
+                return
+            self._note_refusal(plan.key, step, error)
+            raise error
+
+        run = StepRun(carry_out)
+        await run.run(steps)
+        return run
 
     async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
         notice = repair(step, plan)
@@ -279,7 +270,9 @@ class Engine:
             self.background.begin(step)
             await asyncio.sleep(0)  # begin now, not only after all keys that need no request
             return []
+        written = self.repairs.before(plan.key, step)
         affected = await self._executor.execute(step)
+        self.repairs.after(written)
         self.refusals.done(plan.key, step)
         if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
             notice = relabelled(step)
@@ -303,12 +296,14 @@ class Engine:
         log.warning("step refused", kind=kind, ref=str(ref), reason=reason)
 
     def _settle(self, key: Key, steps: list[Step]) -> bool:
-        """Forget refusals of writes that are no longer planned; return whether there were any."""
+        """Take in which writes are planned; return whether they change what the world records."""
         over = self.refusals.settle(key, steps)
         if over:
             self.queue.got_on(key)
+        changed = self.repairs.review(key, steps) or over
+        if changed:
             self.queue.add({status_key(key)} - {key})
-        return over
+        return changed
 
     async def _report_fault(self, key: Key, error: Exception) -> None:
         """Report an exception that ended a reconcile in the status of the resource."""
@@ -316,7 +311,7 @@ class Engine:
         self.queue.add({status_key(key)} - {key})
         plan = failed_plan(key, self.world, error, self._clock.now())
         try:
-            async with asyncio.timeout(self._leader_fence.remaining):
+            async with leading(self._leader_fence):
                 await self._report(plan, [])
         except Exception as another:  # noqa: BLE001 - the log and a metric report it
             log.error("status not written", key=str(key), **log_fields(another))  # noqa: TRY400
@@ -324,9 +319,10 @@ class Engine:
     async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
         """Write a changed status and post Events for transitions; return the plan to requeue by."""
         wait = self._status_debounce.wait(plan, self._clock.uptime(), rush=self.queue.rushed)
+        if not wait and plan.status != plan.previous_status:
+            wait = self.repairs.status_wait(plan)
         if wait:
-            moment = self._clock.now() + timedelta(seconds=wait)
-            plan = replace(plan, due=min(plan.due or moment, moment))
+            plan = self._with_due(plan, wait)
         elif plan.status is not None and plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
             await self._write_status(plan)
@@ -344,6 +340,8 @@ class Engine:
                 self._record(plan, [Notice("StatusRefused", sentence, "Warning")])
             raise
         self.refusals.note_status(plan.key, None)
+        if sentence := self.repairs.status_written(plan):
+            self._record(plan, [Notice(FIGHTING, sentence, "Warning")])
 
     async def _keep_ledger(self, broker: MessageBroker, manifest: Manifest) -> None:
         """Write a broker's ledger. Raises `StalePlan` if the ledger is not the known one."""

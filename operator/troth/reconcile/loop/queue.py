@@ -79,7 +79,7 @@ class WorkQueue:
                 self._ready.put_nowait((later, next(self._numbers), key))
 
     async def get(self) -> Key:
-        """Wait for a key and take it. The worker must answer each `get` with `done` or `retry`."""
+        """Wait for a key and take it; the worker must answer with `done`, `retry` or `put_back`."""
         _, _, key = await self._ready.get()
         self._waiting.discard(key)
         self._working.add(key)
@@ -93,7 +93,7 @@ class WorkQueue:
         self._again.discard(key)
 
     def got_on(self, key: Key) -> None:
-        """Reset the backoff of a key, because the cause of its failure is gone."""
+        """Reset the backoff of a key, because it progressed or the failure's cause is gone."""
         self._backoffs.pop(key, None)
 
     def done(self, key: Key, due: datetime | None) -> None:
@@ -107,6 +107,11 @@ class WorkQueue:
         delay = self._backoffs.setdefault(key, Backoff(most=60.0)).next()
         self._retries[key] = asyncio.get_running_loop().call_later(delay, self._retry_now, key)
         self._again.discard(key)  # the changes wait for the retry, which covers them
+        self._release(key)
+
+    def put_back(self, key: Key) -> None:
+        """Record that a key was interrupted, and queue it again without a backoff."""
+        self._again.add(key)
         self._release(key)
 
     async def run_due(self) -> None:

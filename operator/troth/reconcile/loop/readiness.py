@@ -13,7 +13,9 @@ from troth.planning import faults
 from troth.planning.plan import Plan
 from troth.planning.status import READY, false
 from troth.reconcile.apply.refusals import Refusals
+from troth.reconcile.apply.repairs import Repairs
 from troth.resources.conditions import Truth, Verdict
+from troth.world.facts.objects import FIGHTING
 from troth.world.keys import Key, view_key
 
 FRAMES = 4
@@ -58,17 +60,21 @@ def log_fields(error: BaseException) -> dict[str, Any]:
     }
 
 
-def with_refusals(plan: Plan, refusals: Refusals, found: Faults, now: datetime) -> Plan:
-    """Return the plan with a status that is Ready only if all of its steps are carried out."""
-    status, reason = plan.status, "WriteRefused"
+def with_refusals(
+    plan: Plan, refusals: Refusals, repairs: Repairs, found: Faults, now: datetime
+) -> Plan:
+    """Return the plan with a status that is Ready only if all of its objects stay as declared."""
+    status, keys = plan.status, [plan.key]
     if status is None or not _is_ready(status):
         return plan
-    sentence = refusals.of(plan.key)
     if plan.key.kind == "TrustDomain":
-        view = view_key(plan.key.ref.name)
-        sentence = sentence or refusals.of(view)
-        if not sentence and (sentence := found.of(view)):
-            reason = faults.REASON
+        keys.append(view_key(plan.key.ref.name))
+    reasons = (
+        *(("WriteRefused", refusals.of(key)) for key in keys),
+        *((FIGHTING, repairs.of(key)) for key in keys),
+        *((faults.REASON, found.of(key)) for key in keys[1:]),
+    )
+    reason, sentence = next((each for each in reasons if each[1]), ("", ""))
     if not sentence:
         return plan
     ready: Verdict = false(READY, reason, sentence)

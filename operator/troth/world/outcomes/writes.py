@@ -49,6 +49,33 @@ class RefusalOver:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectContested:
+    """Another client changes or deletes an object each time Troth writes it; `why` says who."""
+
+    kind: str
+    ref: Ref
+    why: str
+
+    def take(self, world: WorldState) -> Keys:
+        """Record it. The reconciler plans the requesting resource again in any case."""
+        world.contested[self.kind, self.ref] = self.why
+        return set()
+
+
+@dataclass(frozen=True, slots=True)
+class ContestOver:
+    """A contested object stays as Troth wrote it, or no plan writes it any more."""
+
+    kind: str
+    ref: Ref
+
+    def take(self, world: WorldState) -> Keys:
+        """Remove the record. The reconciler plans the requesting resource again in any case."""
+        world.contested.pop((self.kind, self.ref), None)
+        return set()
+
+
+@dataclass(frozen=True, slots=True)
 class ForeignFound:
     """An object that Troth needs to create exists and is not owned by Troth."""
 

@@ -1,0 +1,91 @@
+"""One run over the steps of a plan: which are carried out together, and when the run ends.
+
+The order of steps matters, with one exception: the bundles of a trust domain are independent of
+each other, and there may be thousands. The run writes them concurrently, after it has seen that the
+API server accepts the first.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from troth.cluster.errors import ApiError
+from troth.planning.steps.objects import Apply, Remove
+from troth.planning.steps.step import Step, Target, WriteStep
+from troth.reconcile.apply.refusals import OUT_OF_ORDER, UNANSWERED
+from troth.reconcile.apply.writer import TryAgain
+
+AT_ONCE = 8
+"""Maximum number of independent writes of one plan that are in progress at once."""
+
+CarryOut = Callable[[Step], Awaitable[None]]
+"""Carries out a step. Raises `TryAgain` for a conflict that may pass, or the cause of a refusal."""
+
+
+@dataclass(slots=True)
+class StepRun:
+    """Carries out all steps that can be carried out, and collects the targets of those that failed.
+
+    A failed write does not hold back the others: an exceeded quota in one namespace must not leave
+    another without its trust bundle, and a Secret that somebody keeps changing must not leave a
+    NetworkPolicy open. If the API server is unavailable for one kind, the remaining steps of that
+    kind are skipped; if it does not answer, all remaining steps are. `overtaken` is the last
+    conflict that may pass. `progressed` is whether any write was carried out.
+    """
+
+    carry_out: CarryOut
+    failed: set[Target] = field(default_factory=set)
+    overtaken: TryAgain | None = None
+    progressed: bool = False
+    _spared: set[str] = field(default_factory=set)
+    _unanswered: bool = False
+
+    async def run(self, steps: Iterable[Step]) -> None:
+        """Carry out steps in their order, and independent ones concurrently."""
+        for independent, group in groupby(steps, key=_is_independent):
+            rest = iter(list(group))
+            if not independent:
+                await self._each(rest)
+                continue
+            first = next(rest)
+            await self._each(iter([first]))
+            await _together([self._each(rest) for _ in range(AT_ONCE)])
+
+    async def _each(self, steps: Iterator[Step]) -> None:
+        """Carry out the steps of an iterator, which other runners may share."""
+        for step in steps:
+            if self._unanswered or step.target[0] in self._spared:
+                self.failed.add(step.target)
+                continue
+            try:
+                await self.carry_out(step)
+            except TryAgain as error:
+                self.overtaken = error
+            except Exception as error:  # noqa: BLE001 - one step must not stop the others
+                self._note(step, error)
+            else:
+                self.progressed |= isinstance(step, WriteStep)
+
+    def _note(self, step: Step, error: Exception) -> None:
+        self.failed.add(step.target)
+        status = error.status if isinstance(error, ApiError) else None
+        self._unanswered |= status == UNANSWERED
+        if status in OUT_OF_ORDER:
+            self._spared.add(step.target[0])
+
+
+def _is_independent(step: Step) -> bool:
+    """Return whether a step neither needs nor enables another step of its plan."""
+    return isinstance(step, Apply | Remove) and step.target[0] == "ConfigMap"
+
+
+async def _together(runners: Sequence[Awaitable[None]]) -> None:
+    """Wait for all runners; an exception of one, or a cancellation, ends the others first."""
+    tasks = [asyncio.ensure_future(each) for each in runners]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

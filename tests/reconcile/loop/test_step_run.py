@@ -1,0 +1,119 @@
+"""A long reconcile continues while the lease is renewed, and writes bundles concurrently."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from tests.builders import Manifest, accept, call, domain, identity, namespace
+from tests.patience import PATIENCE
+from tests.reconcile.serving import LeaderFence, Server, running
+from troth.cluster.errors import ApiError
+from troth.cluster.informer import Backoff
+from troth.reconcile.loop.instrumentation import Instrumentation
+from troth.reconcile.loop.step_run import AT_ONCE
+from troth.resources.references import Ref
+from troth.world.keys import domain_key
+
+NAMESPACES = [namespace(f"shop{number}", domain="production") for number in range(40)]
+BUNDLES = {("ConfigMap", Ref(f"shop{number}", "trust-bundle")) for number in range(40)}
+IDENTITIES = [
+    identity("payments", "shop0", ports=["https"], accepts=[accept("web")]),
+    identity("web", "shop0", calls=[call("payments")]),
+]
+
+
+class Slow(Server):
+    """Answers each apply after a while, and records how many of a kind are in progress."""
+
+    def __init__(self, *manifests: Manifest, delay: float = 0.01) -> None:
+        super().__init__(manifests)
+        self.delay = delay
+        self.at_once: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        kind = manifest["kind"]
+        self.at_once[kind] += 1
+        self.most[kind] = max(self.most[kind], self.at_once[kind])
+        try:
+            await asyncio.sleep(self.delay)
+            return await super().apply(manifest)
+        finally:
+            self.at_once[kind] -= 1
+
+
+async def test_reconcile_that_outlasts_one_term_of_the_lease_is_not_cut() -> None:
+    """The fence always has a tenth of a second left, as of a lease that is renewed."""
+    outcomes: Counter[tuple[str, str]] = Counter()
+    instrumentation = Instrumentation(
+        visited=lambda kind, outcome, _: outcomes.update([(kind, outcome)])
+    )
+    server, fence = Slow(*NAMESPACES, domain(), delay=0.05), LeaderFence(remaining=0.1)
+    async with running(server, leader_fence=fence, instrumentation=instrumentation) as it:
+        await it.settle()
+    assert {place for place in server.log if place[0] == "ConfigMap"} == BUNDLES
+    assert Counter(server.log).most_common(1)[0][1] <= 2, "a status, besides"
+    assert outcomes["TrustDomain", "not leading"] == 0
+    assert outcomes["TrustDomain", "again"] == 0
+
+
+async def test_bundles_are_written_concurrently_after_the_first() -> None:
+    server = Slow(*NAMESPACES, domain())
+    async with running(server) as it:
+        await it.settle()
+    assert server.most["ConfigMap"] == AT_ONCE
+
+
+async def test_objects_whose_order_matters_are_written_one_after_the_other() -> None:
+    server = Slow(NAMESPACES[0], domain(), *IDENTITIES)
+    async with running(server) as it:
+        await it.settle()
+    assert set(server.most.values()) == {1}
+
+
+async def test_interrupted_reconcile_continues_without_backoff() -> None:
+    server, fence = Slow(*NAMESPACES, domain(), delay=0.05), LeaderFence()
+    async with running(server, leader_fence=fence) as it, asyncio.timeout(PATIENCE):
+        while not BUNDLES & set(server.log):  # noqa: ASYNC110 - writes have their own delay
+            await asyncio.sleep(0.01)
+        fence.remaining = -1
+        while it.engine.queue._working:  # noqa: ASYNC110 - the fence is looked at in a while
+            await asyncio.sleep(0.01)
+        assert domain_key("production") in it.engine.queue._waiting
+        assert not it.engine.queue._retries
+        fence.remaining = 3600
+        await it.settle()
+        assert set(server.log) >= BUNDLES
+        written = Counter(place for place in server.log if place in BUNDLES)
+        assert set(written.values()) == {1}, "nothing is written again"
+
+
+async def test_conflict_beside_progress_resets_the_backoff() -> None:
+    server = Slow(*NAMESPACES, domain())
+    late = "ConfigMap", Ref("shop39", "trust-bundle")
+    server.refuses = lambda place: ApiError(409, "Conflict", "changed") if place == late else None
+    key = domain_key("production")
+    async with running(server) as it:
+        it.engine.queue._backoffs[key] = Backoff(most=60.0)
+        it.engine.queue._backoffs[key].failures = 8
+        await it.settle()
+        assert it.engine.queue._backoffs[key].failures == 1
+
+
+@pytest.mark.parametrize("status", [0, 503])
+async def test_unavailable_server_gets_at_most_one_write_of_the_bundles(status: int) -> None:
+    server = Slow(*NAMESPACES, domain())
+    asked = 0
+
+    def refuse(place: tuple[str, Ref]) -> ApiError | None:
+        nonlocal asked
+        if place not in BUNDLES:
+            return None
+        asked += 1
+        return ApiError(status, "ServiceUnavailable", "come back later")
+
+    server.refuses = refuse
+    async with running(server) as it:
+        await it.settle()
+        assert asked == 1

@@ -1,0 +1,259 @@
+"""Another client that undoes each of Troth's writes is met with growing delays, and named."""
+
+import copy
+import json
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace, stamp
+from tests.reconcile.serving import Running, Server, running
+from troth.reconcile.apply.repairs import FREE, MOST, QUIET
+from troth.resources.references import Ref
+
+SHOP = [namespace("shop", domain="production"), domain(tokens={})]
+PAYMENTS = identity("payments", ports=["https"], accepts=[accept("checkout")])
+CHECKOUT = identity("checkout", calls=[call("payments")])
+IDENTITY = "ServiceIdentity", Ref("shop", "payments")
+DOMAIN = "TrustDomain", Ref("", "production")
+POLICY = "NetworkPolicy", Ref("shop", "payments-troth")
+SECRET = "Secret", Ref("shop", "payments-identity")
+BUNDLE = "ConfigMap", Ref("shop", "trust-bundle")
+TOKENS = "Secret", Ref(OWN, "production-tokens")
+SECOND = timedelta(seconds=1)
+TEN_MINUTES = 600
+FEW = 25
+"""More writes than ten minutes of growing delays allow: 3 at once, 6 in a minute, then 9."""
+
+
+def shop(*more: Manifest) -> Server:
+    return Server([*SHOP, PAYMENTS, CHECKOUT, *more])
+
+
+def opened(stored: Manifest) -> None:
+    stored["spec"]["ingress"] = [{}]
+
+
+def another_root(stored: Manifest) -> None:
+    stored["data"]["ca.crt"] = "another's"
+
+
+def another_peer_list(stored: Manifest) -> None:
+    stored["data"]["identity.json"] = "e30="
+
+
+def no_certificate(stored: Manifest) -> None:
+    stored["data"]["tls.crt"] = "e30="
+
+
+def another_view(stored: Manifest) -> None:
+    stored["data"]["view.json.gz"] = "e30="
+
+
+def written_by(stored: Manifest, manager: str, at: str) -> None:
+    stored["metadata"]["managedFields"] = [
+        {"manager": "troth", "operation": "Apply", "time": stamp(NOW)},
+        {"manager": manager, "operation": "Update", "time": at},
+        {"manager": "kube-controller-manager", "operation": "Update", "time": "2000-01-01"},
+    ]
+
+
+async def fight(
+    it: Running,
+    place: tuple[str, Ref],
+    change: Callable[[Manifest], None],
+    seconds: int = TEN_MINUTES,
+) -> None:
+    """Change an object in each second in which it is as Troth wrote it."""
+    changed = ""
+    for _ in range(seconds):
+        stored = copy.deepcopy(it.server.objects[place])
+        if stored["metadata"]["resourceVersion"] != changed:
+            change(stored)
+            written_by(stored, "argocd-controller", stamp(it.clock.now()))
+            observed = it.server.put(stored)
+            changed = observed["metadata"]["resourceVersion"]
+            it.engine.observe(observed)
+            await it.settle()
+        await it.live(SECOND)
+
+
+@pytest.mark.parametrize(
+    ("place", "owner", "change"),
+    [
+        (POLICY, IDENTITY, opened),
+        (SECRET, IDENTITY, another_peer_list),
+        (SECRET, IDENTITY, no_certificate),
+        (BUNDLE, DOMAIN, another_root),
+        (TOKENS, DOMAIN, another_view),
+    ],
+    ids=["policy", "peer list", "certificate", "bundle", "issuer view"],
+)
+async def test_repeated_drift_is_restored_at_growing_intervals_and_names_the_other(
+    place: tuple[str, Ref], owner: tuple[str, Ref], change: Callable[[Manifest], None]
+) -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        await it.live(timedelta(hours=1))
+        server.log.clear()
+        server.events.clear()
+        await fight(it, place, change)
+        assert FREE < server.log.count(place) <= 2 * FEW, (
+            "an empty peer list is filled in two writes"
+        )
+        assert len(server.log) <= 10 * FEW, "statuses, and edges that close and open"
+        assert len(server.events) <= 12
+        ready = server.condition(*owner, "Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "Fighting")
+        assert server.condition(*owner, "Stalled")["status"] == "True"
+        assert f"{place[0]} {place[1]}" in ready["message"]
+        assert '"argocd-controller"' in ready["message"]
+        assert "kube-controller-manager" not in ready["message"]
+
+
+async def test_first_repairs_are_immediate_and_no_later_one_waits_longer_than_the_bound() -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        wanted = copy.deepcopy(server.objects[POLICY]["spec"])
+        for _ in range(FREE):
+            stored = copy.deepcopy(server.objects[POLICY])
+            opened(stored)
+            await it.put(stored)
+            assert server.objects[POLICY]["spec"] == wanted
+        await fight(it, POLICY, opened)
+        await it.live(timedelta(seconds=MOST))
+        assert server.objects[POLICY]["spec"] == wanted
+
+
+async def test_changed_declaration_is_written_at_once_during_a_fight() -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        await fight(it, POLICY, opened, 120)
+        assert server.objects[POLICY]["spec"]["ingress"] == [{}]
+        await it.put(identity("payments", ports=["https"]))
+        assert not server.objects[POLICY]["spec"].get("ingress")
+
+
+async def test_ready_is_true_once_the_object_stays_as_written() -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        await fight(it, POLICY, opened, 60)
+        await it.live(timedelta(seconds=MOST))
+        assert server.condition(*IDENTITY, "Ready")["reason"] == "Fighting"
+        assert it.engine.repairs.count() == {"NetworkPolicy": 1}
+        await it.live(timedelta(seconds=QUIET + 1))
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+        assert it.engine.repairs.count() == {}
+        assert not it.engine.world.contested
+        server.log.clear()
+        await it.live(timedelta(seconds=QUIET))
+        assert server.log == []
+
+
+async def test_contested_peer_list_closes_its_edges_at_the_other_layers() -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        assert server.objects[POLICY]["spec"]["ingress"]
+        await fight(it, SECRET, another_peer_list, 120)
+        assert server.objects[SECRET]["data"]["identity.json"] == "e30="
+        assert not server.objects[POLICY]["spec"].get("ingress")
+        await it.live(timedelta(seconds=MOST))
+        assert server.objects[SECRET]["data"]["identity.json"] != "e30="
+        assert server.objects[POLICY]["spec"]["ingress"]
+
+
+async def test_object_of_a_deleted_identity_is_not_rewritten_without_end() -> None:
+    """The garbage collector deletes what Troth writes while the deletion is not observed."""
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        uid = server.objects[IDENTITY]["metadata"]["uid"]
+        server.take_away(*IDENTITY)  # and no watch reports it
+        server.log.clear()
+        for _ in range(200):
+            await it.collect(uid)
+        await it.live(SECOND)
+        assert server.log.count(POLICY) <= 2 * FREE
+        assert server.log.count(SECRET) <= 2 * FREE
+
+
+async def test_client_that_deletes_an_object_is_reported() -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        for _ in range(2 * FREE):
+            if POLICY in server.objects:
+                await it.drop(*POLICY)
+            await it.live(SECOND)
+        ready = server.condition(*IDENTITY, "Ready")
+        assert ready["reason"] == "Fighting"
+        assert "deletes NetworkPolicy shop/payments-troth" in ready["message"]
+        assert "audit log" in ready["message"]
+
+
+async def test_object_that_another_client_creates_again_is_deleted_at_growing_intervals() -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        policy = copy.deepcopy(server.objects[POLICY])
+        await it.put(
+            identity(
+                "payments", ports=["https"], accepts=[accept("checkout")], enforcement="Observe"
+            )
+        )
+        assert POLICY not in server.objects
+        server.log.clear()
+        for _ in range(TEN_MINUTES // 4):
+            if POLICY not in server.objects:
+                again = copy.deepcopy(policy)
+                del again["metadata"]["uid"]
+                await it.put(again)
+            await it.live(SECOND)
+        assert FREE < server.log.count(POLICY) <= FEW
+        ready = server.condition(*IDENTITY, "Ready")
+        assert "creates NetworkPolicy shop/payments-troth" in ready["message"]
+
+
+async def test_status_that_another_client_changes_is_written_at_growing_intervals() -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        server.log.clear()
+        server.events.clear()
+
+        def unready(stored: Manifest) -> None:
+            stored["status"]["conditions"][0]["message"] = "edited"
+
+        await fight(it, IDENTITY, unready)
+        assert FREE < server.log.count(IDENTITY) <= FEW
+        assert server.reasons() == ["Fighting"]
+
+
+async def test_toggled_declaration_is_no_fight() -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        for _ in range(3 * FREE):
+            await it.put(identity("payments", ports=["https"]))
+            assert not server.objects[POLICY]["spec"].get("ingress")
+            await it.put(PAYMENTS)
+            assert server.objects[POLICY]["spec"]["ingress"]
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+        assert "Fighting" not in json.dumps(server.events)
+
+
+async def test_short_lived_certificates_are_no_fight() -> None:
+    brief = {"lifetime": "5m"}
+    server = Server([SHOP[0], domain(certificates=brief), identity("payments", ports=["https"])])
+    async with running(server, due=True) as it:
+        await it.settle()
+        for _ in range(40):
+            await it.live(timedelta(seconds=30))
+            assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+        assert server.log.count(SECRET) > FREE + 1
