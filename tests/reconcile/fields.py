@@ -140,7 +140,7 @@ PAYMENTS = builders.identity(
         builders.accept("partner", namespace="abroad"),
         builders.accept("audit", "admin"),
         builders.unverified(namespaceSelector=pods("ingress"), podSelector=pods("proxy")),
-        builders.unverified(cidrs=["203.0.113.0/24"]),
+        builders.unverified(cidrs=["203.0.113.0/24"], expiresAt=stamp(NOW + 50 * DAY)),
     ],
     calls=[
         builders.call("ledger", namespace="finance"),
@@ -492,6 +492,7 @@ CHANGES: dict[str, Change] = {
     **_under("ServiceIdentity.accepts.[].unverified.podSelector", _selector("policy", value=GONE)),
     "ServiceIdentity.accepts.[].unverified.cidrs": Change("policy", ["192.0.2.0/24"]),
     "ServiceIdentity.accepts.[].unverified.reason": Change("status", "nobody else will do"),
+    "ServiceIdentity.accepts.[].unverified.expiresAt": Change("policy", stamp(NOW - DAY)),
     "ServiceIdentity.accepts.[].ports": Change("policy", ["admin"]),
     "ServiceIdentity.accepts.[].scopes": Change("peers", ["refund"]),
     "ServiceIdentity.accepts.[].forwards": Change("peers"),

@@ -3,6 +3,7 @@
 from collections import ChainMap, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 
 from troth.resources.identity.spec import ServiceIdentity
@@ -87,6 +88,10 @@ class Registry:
         """
         self.unapplied: dict[Ref, Narrowing] = {}
         """Narrowings of documents that cannot be written; the edges that they cover are closed."""
+        self.trust_records: dict[Ref, datetime] = {}
+        """Time at which the gateway-only trust of an identity name was first accepted, which
+        outlives the identity.
+        """
         self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
         self._claiming_in: dict[str, set[Ref]] = defaultdict(set)
         self._with_label: dict[tuple[str, str], set[Ref]] = defaultdict(set)
@@ -231,6 +236,17 @@ class Registry:
         else:
             del self.unapplied[ref]
         return True
+
+    def note_trust_record(self, ref: Ref, since: datetime | None) -> bool:
+        """Set when the gateway-only trust of an identity was first accepted; None for never.
+
+        Return whether it changed.
+        """
+        before = self.trust_records.pop(ref, None)
+        if since is not None:
+            self.trust_records[ref] = since
+        self.revision += before != since
+        return before != since
 
     def put_webhook(self, endpoint: WebhookEndpoint) -> None:
         """Add or replace a WebhookEndpoint."""

@@ -8,6 +8,7 @@ from troth.resources.selectors import LabelSelector
 from troth.trust.registry import Registry
 from troth.trust.topic_grants import GrantCache
 from troth.world.facts.objects import (
+    OWNER_KIND,
     OWNER_NAME,
     Content,
     Endpoint,
@@ -87,8 +88,11 @@ class WorldState:
 
     def bundles_of(self, domain: str) -> list[Content]:
         """Return the bundle ConfigMaps that were written for a trust domain."""
+        owner = "TrustDomain", domain
         return [
-            bundle for bundle in self.bundles.values() if bundle.labels.get(OWNER_NAME) == domain
+            bundle
+            for bundle in self.bundles.values()
+            if (bundle.labels.get(OWNER_KIND), bundle.labels.get(OWNER_NAME)) == owner
         ]
 
     def pods_of(self, identity: Ref) -> LabelSelector:

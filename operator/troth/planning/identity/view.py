@@ -25,6 +25,7 @@ from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.edges import Edge, edges_of, evaluate_or_refuse
+from troth.trust.gateway_trust import first_accepted, trust_ends
 from troth.trust.governance import Governance
 from troth.trust.narrowing import NOTHING, Narrowing
 from troth.trust.registry import SharedIdentity
@@ -165,8 +166,9 @@ def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[da
         callee = world.registry.identities.get(edge.callee)
         trust = callee.spec.authentication.gateway_only if callee else None
         if edge.caller == ref and trust is not None:
+            assert callee is not None
             yield trust.counts_from
-            yield trust.expires_at
+            yield trust_ends(trust, first_accepted(callee, world.registry))
 
 
 @dataclass(frozen=True, slots=True)
