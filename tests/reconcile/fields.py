@@ -413,6 +413,7 @@ CHANGES: dict[str, Change] = {
     "TrustDomain.certificates.dnsNames": Change("status"),
     "TrustDomain.certificates.dnsNames.[].suffix": Change("status", "other.example"),
     **_under("TrustDomain.certificates.dnsNames.[].namespaceSelector", _selector("status")),
+    "TrustDomain.isolation": Change("policy"),
     "TrustDomain.bundle": Change("bundle"),
     "TrustDomain.bundle.configMapName": Change("bundle", "trusted"),
     "TrustDomain.bundle.propagation": Change("pace", "4m", rotated="production"),

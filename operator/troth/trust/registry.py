@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.identity.spec import Enforcement, ServiceIdentity
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
@@ -99,6 +99,7 @@ class Registry:
         self._with_account: dict[tuple[str, str], set[Ref]] = defaultdict(set)
         self._declared: dict[Ref, Declared] = {}
         self._naming: dict[Ref, set[Ref]] = defaultdict(set)
+        self._observing: dict[str, set[Ref]] = defaultdict(set)
         self._calling_api: set[Ref] = set()
         self._taking_tokens: set[Ref] = set()
         self._restarting: dict[tuple[str, Ref], set[Ref]] = defaultdict(set)
@@ -180,6 +181,8 @@ class Registry:
         declared = self._declared[identity.ref] = Declared.by(identity)
         for named in declared.names:
             self._naming[named].add(identity.ref)
+        if identity.spec.enforcement is Enforcement.OBSERVE:
+            self._observing[identity.ref.namespace].add(identity.ref)
         if any(call.kubernetes_api for call in identity.spec.calls):
             self._calling_api.add(identity.ref)
         if identity.spec.authentication.token is not None:
@@ -215,6 +218,7 @@ class Registry:
         self.terminating_identities.pop(ref, None)
         if self.identities.pop(ref, None) is not None:
             self._in_namespace[ref.namespace].discard(ref)
+            self._observing[ref.namespace].discard(ref)
             self._calling_api.discard(ref)
             self._taking_tokens.discard(ref)
             for workload in workloads(before):
@@ -289,6 +293,10 @@ class Registry:
     def calling_api(self) -> frozenset[Ref]:
         """Return the identities that call the cluster's API server."""
         return frozenset(self._calling_api)
+
+    def observing_in(self, namespace: str) -> bool:
+        """Return whether a namespace has an identity in Observe mode."""
+        return bool(self._observing.get(namespace))
 
     def taking_tokens(self) -> frozenset[Ref]:
         """Return the identities that require tokens from their callers."""

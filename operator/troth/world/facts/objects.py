@@ -34,6 +34,9 @@ DENY_SUFFIX = "-troth-deny"
 BROKER_POLICY_SUFFIX = "-troth-broker"
 """Suffix of the name of a broker's NetworkPolicy. No identity's has this ending."""
 
+ISOLATION_POLICY = "troth-isolation"
+"""Name of the NetworkPolicy that isolates a namespace. No identity's policy has this name, because
+those end in `POLICY_SUFFIX`, and a broker's in `BROKER_POLICY_SUFFIX`."""
 TRUST_RECORD_SUFFIX = "-gateway-trust"
 """Suffix of the name of the ConfigMap that records an identity's gateway-only trust."""
 TRUST_RECORD_KEY = "firstAccepted"

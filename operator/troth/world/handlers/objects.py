@@ -2,7 +2,7 @@
 
 from troth.resources.references import Ref
 from troth.world.change import Change
-from troth.world.facts.objects import TRUST_RECORD_SUFFIX, Content
+from troth.world.facts.objects import ISOLATION_POLICY, TRUST_RECORD_SUFFIX, Content
 from troth.world.handlers.written import take_written
 from troth.world.index.services import reaches
 from troth.world.keys import Keys, domain_key, identity_key
@@ -77,7 +77,11 @@ def take_report(world: WorldState, change: Change) -> Keys:
 def take_network_policy(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a NetworkPolicy; return the affected keys."""
     after = observe.network_policy(change.manifest) if change.manifest else None
-    return take_written(world, world.policies, change.ref, after, change.uptime)
+    affected = take_written(world, world.policies, change.ref, after, change.uptime)
+    governor = world.registry.governance(change.ref.namespace).domain
+    if change.ref.name == ISOLATION_POLICY and governor is not None:
+        affected |= {domain_key(governor.metadata.name)}
+    return affected
 
 
 def take_workload(world: WorldState, change: Change) -> Keys:
