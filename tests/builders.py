@@ -99,6 +99,7 @@ def domain(name: str = "production", **spec: Any) -> Manifest:
             "environment": name,
             "namespaceSelector": {"matchLabels": {"domain": name}},
             "authority": {"selfManaged": {}},
+            "isolation": "Workload",  # a test that isolates namespaces says so
         }
         | spec,
     }

@@ -288,12 +288,32 @@ class Declared:
         )
 
     def lets_out(self, source: Pod, destination: Pod, opening: Opening) -> bool:
-        leaving = self.enforced(source)
-        return not leaving or any(self._leaves(me, destination, opening) for me in leaving)
+        leaving, isolated = self.enforced(source), self.isolated(source.namespace)
+        if not leaving and isolated is None:
+            return True
+        resolved = isolated is not None and _resolver(isolated, destination, opening)
+        return resolved or any(self._leaves(me, destination, opening) for me in leaving)
 
     def lets_in(self, source: Pod, destination: Pod, opening: Opening) -> bool:
         entering = self.enforced(destination)
-        return not entering or any(self._enters(me, source, opening) for me in entering)
+        if not entering:
+            return self.isolated(destination.namespace) is None
+        return any(self._enters(me, source, opening) for me in entering)
+
+    # "Isolation of every pod, for a new TrustDomain by default"
+
+    def isolated(self, namespace: str) -> Manifest | None:
+        """Return the `network` of the domain that isolates a namespace, None if none does."""
+        governor = self.governor(namespace)
+        observed = any(
+            place[0] == namespace and spec.get("enforcement") == "Observe"
+            for place, spec in self.identities.items()
+        )
+        if governor is None or observed:
+            return None
+        spec = self.domains[governor]
+        network: Manifest = spec.get("network") or {}
+        return network if spec.get("isolation", "Namespace") == "Namespace" else None
 
     def _leaves(self, me: Place, to: Pod, opening: Opening) -> bool:
         if self.unsettled(me) and not self.suspended_too:  # in conflict from the beginning

@@ -27,7 +27,12 @@ from troth.planning.brokers.finalizer import FINALIZER
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.schema.model import Model
 from troth.trust.edges.evaluation import all_edges
-from troth.world.facts.objects import KEYSTORE_DIGEST, MANAGED_BY, REPLACED_AT
+from troth.world.facts.objects import (
+    KEYSTORE_DIGEST,
+    MANAGED_BY,
+    REPLACED_AT,
+    TRUST_RECORD_SUFFIX,
+)
 from troth.world.index import webhook_signing
 from troth.world.observation import objects as observe
 from troth.world.observation.broker_secrets import DIGEST, STATE, TYPE, public_keys
@@ -95,6 +100,8 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
             ledger = kept_ledger(manifest).ledger
             told = sorted(ledger.rules), sorted(ledger.retained), sorted(ledger.credentials)
             yield ("ledger", where), told
+        case "ConfigMap" if where.endswith(TRUST_RECORD_SUFFIX):
+            yield ("key", where), manifest["data"]  # outlives what it records
         case "ConfigMap":
             roots = manifest["data"][ROOTS].encode()
             bundles = parse_bundle_map(manifest["data"][observe.BUNDLE_MAP])

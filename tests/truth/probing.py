@@ -80,9 +80,7 @@ class Pods:
                     identity=f"{place[1]}-identity" if mutual else None,
                 )
             )
-        manifests += [
-            workload_pod(*place, labels=self.labels[place], plain=WEB) for place in self.strangers
-        ]
+        manifests += [self._stranger(place) for place in self.strangers]
         text = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
         self._sandbox.kubectl("apply", "-f", "-", stdin=text)
         self._sandbox.kubectl(
@@ -93,6 +91,13 @@ class Pods:
         for item in found["items"]:
             metadata = item["metadata"]
             self.addresses[metadata["namespace"], metadata["name"]] = item["status"]["podIP"]
+
+    def _stranger(self, place: Place) -> dict[str, Any]:
+        """Return a pod without an identity that is ready only if the kubelet's probe reaches it."""
+        manifest = workload_pod(*place, labels=self.labels[place], plain=WEB)
+        (container,) = manifest["spec"]["containers"]
+        container["readinessProbe"] = {"tcpSocket": {"port": WEB["web"]}, "periodSeconds": 1}
+        return manifest
 
     def pod(self, place: Place) -> Pod:
         return Pod(place[0], self.labels[place], self.addresses[place])

@@ -3,6 +3,8 @@
 Nothing is ever open that is allowed neither before nor after a change.
 """
 
+from typing import Any
+
 from cryptography import x509
 
 from tests import builders
@@ -20,9 +22,9 @@ UNDECLARED = "handshake by client: undeclared"
 UNKNOWN_ROOT = "handshake by server: unknown certificate authority"
 
 
-async def shop(stage: Stage) -> Scene:
+async def shop(stage: Stage, **domain: Any) -> Scene:
     """Declare that web calls payments and search, and payments calls ledger; add two strangers."""
-    await stage.domain(federatesWith=[])
+    await stage.domain(federatesWith=[], **domain)
     await stage.run()
     web = await stage.identity("web", calls=[builders.call("payments"), builders.call("search")])
     payments = await stage.identity(
@@ -71,6 +73,36 @@ async def test_pod_has_the_edges_of_an_identity_while_it_has_its_labels(
     assert await scene.reach() == without
     assert await scene.call("spare", "ledger") == REJECTED
     assert await scene.call("web", "spare") == REJECTED
+
+
+async def test_isolated_namespace_denies_pods_that_no_identity_selects(stage: Stage) -> None:
+    beyond = await stage.namespace(label="none")
+    resolver = {"namespace": beyond, "podSelector": {"matchLabels": {"app": "dns"}}, "port": 8443}
+    scene = await shop(stage, isolation="Namespace", network={"dns": resolver})
+    await scene.enter(
+        Player(beyond, "dns", {"app": "dns"}),
+        Player(stage.shop, "spare", {"app": "payments"}, identity="payments"),
+    )
+    await scene.as_declared()
+    for source, destination in (("stranger", "payments"), ("stranger", "web"), ("web", "stranger")):
+        assert await scene.connect(source, destination) == REJECTED
+    assert await scene.connect("foreigner", "stranger") == REJECTED
+    assert await scene.connect("stranger", "dns") == "answered"
+    assert await scene.call("web", "spare", scope="charge") == "answered"
+
+    async with scene.nothing_else_opens():  # a pod that sheds its labels
+        await scene.relabel("spare", app="retired")
+    for other in ("foreigner", "stranger", "web", "ledger"):
+        assert await scene.connect(other, "spare") == REJECTED
+        assert await scene.connect("spare", other) == REJECTED
+
+    search = Ref(stage.shop, "search")
+    async with scene.nothing_else_opens():  # the pods of a deleted identity
+        await stage.person.delete(IDENTITY, search)
+        await stage.person.misses("NetworkPolicy", policy_ref(search))
+    assert await scene.connect("stranger", "search") == REJECTED
+    assert await scene.connect("foreigner", "search") == REJECTED
+    assert await scene.connect("search", "foreigner") == REJECTED
 
 
 async def test_namespace_that_changes_environment_moves_its_edges_and_names(

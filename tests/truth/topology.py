@@ -10,6 +10,8 @@ Manifest = dict[str, Any]
 Place = tuple[str, str]
 
 PORTS = [("https", 8443), ("admin", 9443), ("grpc", 7443)]
+OBSERVING = ("team0", "team1")
+"""Namespaces with identities in Observe mode, whose other pods no domain isolates."""
 DOMAINS = ("production", "partner", "staging")
 STRANGERS = "strangers"
 
@@ -108,7 +110,9 @@ class Topology:
             "authentication": {"mtls": {}},
             "accepts": [],
             "calls": [],
-            "enforcement": "Observe" if self.random.random() < 0.1 else "Enforce",
+            "enforcement": (
+                "Observe" if self.random.random() < 0.2 and place[0] in OBSERVING else "Enforce"
+            ),
         }
         if self.random.random() < 0.1:
             self._trust_a_gateway(place, spec)
@@ -185,7 +189,8 @@ class Topology:
             entries.pop(self.random.randrange(len(entries)))
 
     def _toggle_enforcement(self) -> None:
-        _, spec = self.random.choice(sorted(self.identities.items()))
+        places = [place for place in sorted(self.identities) if place[0] in OBSERVING]
+        spec = self.identities[self.random.choice(places)]
         spec["enforcement"] = "Observe" if spec["enforcement"] == "Enforce" else "Enforce"
 
     def _move_port(self) -> None:

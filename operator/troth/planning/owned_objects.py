@@ -16,6 +16,7 @@ from troth.world.facts.objects import (
     OWNER_NAME,
     POLICY_SUFFIX,
     SECRET_SUFFIX,
+    TRUST_RECORD_SUFFIX,
     Content,
     Fact,
     Fault,
@@ -44,6 +45,11 @@ def policy_ref(owner: Ref) -> Ref:
 def deny_ref(identity: Ref) -> Ref:
     """Return the reference of the NetworkPolicy that denies an identity's newly selected pods."""
     return Ref(identity.namespace, identity.name + DENY_SUFFIX)
+
+
+def trust_record_ref(identity: Ref) -> Ref:
+    """Return the reference of the ConfigMap that records an identity's gateway-only trust."""
+    return Ref(identity.namespace, identity.name + TRUST_RECORD_SUFFIX)
 
 
 def policy_manifest(ref: Ref, owner: Resource, spec: Manifest, live_peers: str = "{}") -> Manifest:

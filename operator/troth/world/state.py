@@ -9,6 +9,7 @@ from troth.trust.declarations.registry import Registry
 from troth.trust.topics.evaluation import GrantCache
 from troth.world.facts.objects import (
     FIGHTING,
+    OWNER_KIND,
     OWNER_NAME,
     Content,
     Endpoint,
@@ -91,8 +92,11 @@ class WorldState:
 
     def bundles_of(self, domain: str) -> list[Content]:
         """Return the bundle ConfigMaps that were written for a trust domain."""
+        owner = "TrustDomain", domain
         return [
-            bundle for bundle in self.bundles.values() if bundle.labels.get(OWNER_NAME) == domain
+            bundle
+            for bundle in self.bundles.values()
+            if (bundle.labels.get(OWNER_KIND), bundle.labels.get(OWNER_NAME)) == owner
         ]
 
     def pods_of(self, identity: Ref) -> LabelSelector:

@@ -207,8 +207,8 @@ CONFLICTS = {
         domain("usurper", namespaceSelector={"matchLabels": {"domain": "production"}}),
         Ref("", "usurper"),
     ),
-    "a domain that cannot be read": (
-        domain("unread", unknownField=1),
+    "a domain for the namespace that cannot be read": (
+        domain("unread", namespaceSelector=domain()["spec"]["namespaceSelector"], unknownField=1),
         Ref("", "unread"),
     ),
 }

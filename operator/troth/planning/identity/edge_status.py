@@ -1,6 +1,7 @@
 """The edges in an identity's status."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 from troth.planning.status import false, true
 from troth.resources.conditions import Verdict
@@ -15,13 +16,15 @@ EDGE_LIMIT = 1024
 """Maximum entries in a status. Other namespaces can declare any number of calls."""
 
 
-def edge_statuses(identity: ServiceIdentity, edges: tuple[Edge, ...]) -> tuple[EdgeStatus, ...]:
+def edge_statuses(
+    identity: ServiceIdentity, edges: tuple[Edge, ...], now: datetime
+) -> tuple[EdgeStatus, ...]:
     """Return the status entries: the identity's own declarations first, then those of others."""
     mine: list[EdgeStatus] = []
     theirs: list[EdgeStatus] = []
     for entry, declared in _grouped(identity, edges):
         (mine if declared else theirs).append(entry)
-    return (*mine, *_unverified(identity), *theirs)[:EDGE_LIMIT]
+    return (*mine, *_unverified(identity, now), *theirs)[:EDGE_LIMIT]
 
 
 def _grouped(
@@ -59,18 +62,20 @@ def _declares(identity: ServiceIdentity) -> Callable[[Edge], bool]:
     return declares
 
 
-def _unverified(identity: ServiceIdentity) -> Iterator[EdgeStatus]:
+def _unverified(identity: ServiceIdentity, now: datetime) -> Iterator[EdgeStatus]:
     for each in identity.spec.accepts:
         if each.unverified:
+            fault = each.unverified.fault(now)
+            message = f"open on the network only, without an identity: {each.unverified.reason}"
+            if fault is not None:
+                message = f"closed; see PeersVerified ({each.unverified.reason})"
             yield EdgeStatus(
                 peer=describe_unverified(each.unverified)[:320],
                 direction=Direction.INBOUND,
                 ports=each.ports,
-                state=EdgeState.LIVE,
-                reason="Unverified",
-                message=f"open on the network only, without an identity: {each.unverified.reason}"[
-                    :1024
-                ],
+                state=EdgeState.LIVE if fault is None else EdgeState.REFUSED,
+                reason=fault or "Unverified",
+                message=message[:1024],
             )
 
 

@@ -1,6 +1,7 @@
 """The plan of a `ServiceIdentity`: its Secrets, NetworkPolicy, restarts and status."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from troth.pki.certificates.leaf import Leaf, short
@@ -13,6 +14,13 @@ from troth.planning.certificates.leaf import leaf_due
 from troth.planning.faults import Isolation
 from troth.planning.identity.claims import accepted_claims, audience_fault
 from troth.planning.identity.edge_status import edge_statuses, peers_agree
+from troth.planning.identity.exceptions import (
+    exception_dues,
+    peers_verified,
+    plan_gateway_trust,
+    trusted_since,
+    unplanned_trust,
+)
 from troth.planning.identity.layers import (
     UNKNOWN,
     broker_layer,
@@ -52,16 +60,11 @@ from troth.resources.identity.status import (
     ServiceIdentityStatus,
 )
 from troth.resources.metadata import is_terminating
-from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.narrowing import Narrowing
-from troth.trust.edges.evaluation import gateway_trust_fault
 from troth.world.facts.objects import Fault, KnownAuthority, Manifest
 from troth.world.keys import Key
 from troth.world.world import World
-
-GATEWAY_WARNING = timedelta(days=14)
-"""Time before the end of gateway-only trust from which its condition warns."""
 
 ON_ITS_WAY = COMING | SIGNING_COMES | {"AuthorityNotReady", "PolicyPending"}
 """Reasons that pass without manual action."""
@@ -82,6 +85,8 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
         return plan_terminating_identity(key, identity, world, now)
     isolation = Isolation()
     view = gather(identity, world, moment, isolation)
+    trust = isolation.run(lambda: plan_gateway_trust(view, world), unplanned_trust)
+    view = replace(view, edges=trust.edges(view))
     certificate = certificate_layer(view, world, isolation)
     unapplied = _unapplied(view, certificate.narrowing, world)
     brokers, unplanned = broker_layer(view, world, isolation)
@@ -95,19 +100,19 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
         network.verdict,
         *unplanned,
         *brokers.verdicts,
-        *isolation.run(
-            lambda: [*_gateway_verdict(view), *_tokens_verdict(view, world)], lambda _: []
-        ),
+        *isolation.run(lambda: [*trust.verdicts, *_tokens_verdict(view, world)], lambda _: []),
         *signing.verdicts,
     ]
-    agreed = isolation.run(lambda: (peers_agree(identity, view.edges),), lambda _: ())
+    agreed = isolation.run(
+        lambda: (peers_agree(identity, view.edges), *peers_verified(identity, now)), lambda _: ()
+    )
     rollout = isolation.run(lambda: plan_rollout(view, world), lambda _: None)
     rolled_out = (rollout.verdict,) if rollout else ()
     # the Secret is about to change, and would need another restart
     restart = (rollout.step,) if rollout and rollout.step and not certificate.steps else ()
     dues = isolation.run(
         lambda: (
-            *_dues(view, certificate.leaf),
+            *_dues(view, world, certificate.leaf),
             *_turn(view, rollout),
             *brokers.dues(now),
             *signing.dues,
@@ -129,7 +134,14 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     return Plan(
         key,
         identity.metadata.uid,
-        steps=(*certificate.steps, *brokers.steps, *network.steps, *signing.steps, *restart),
+        steps=(
+            *trust.steps,
+            *certificate.steps,
+            *brokers.steps,
+            *network.steps,
+            *signing.steps,
+            *restart,
+        ),
         status=status,
         previous_status=before,
         due=min((due for due in dues if due > now), default=None),
@@ -213,6 +225,7 @@ def _situation(view: View, world: World) -> Situation:
         api_endpoints=world.api_endpoints,
         existing=view.policy,
         reach=view.reach,
+        now=view.moment.now,
     )
 
 
@@ -231,15 +244,12 @@ def _unsettled(view: View) -> Fault | None:
     return None
 
 
-def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:
+def _dues(view: View, world: World, leaf: Leaf | None) -> Iterable[datetime]:
     if leaf is not None:
         yield _renewal(view, leaf)
     if view.reissue_wait > timedelta(0):
         yield view.moment.now + view.reissue_wait
-    if view.gateway_only is not None:
-        yield view.gateway_only.counts_from
-        yield view.gateway_only.expires_at - GATEWAY_WARNING
-        yield view.gateway_only.expires_at
+    yield from exception_dues(view, world)
     yield from view.trust_turns
     for seen in (view.secret_foreign, view.policy_foreign):
         if seen is not None:
@@ -256,25 +266,6 @@ def _turn(view: View, rollout: Rollout | None) -> Iterable[datetime]:
 
 def _renewal(view: View, leaf: Leaf) -> datetime:
     return leaf_due(leaf, view.identity.metadata.uid, view.rotations, view.moment.now)
-
-
-def _gateway_verdict(view: View) -> Iterator[Verdict]:
-    """Yield the condition of gateway-only trust, if the identity declares it."""
-    trust, type_ = view.gateway_only, "GatewayTrusted"
-    if trust is None:
-        return
-    fault = gateway_trust_fault(trust, view.moment.now)
-    if fault is not None:
-        yield verdicts.false(type_, fault.reason, fault.message)
-    elif trust.expires_at <= view.moment.now + GATEWAY_WARNING:
-        message = (
-            f"gateway-only trust expires at {format_time(trust.expires_at)}; from then on, every "
-            f"caller is rejected (owner {trust.owner}, reason: {trust.reason})"
-        )
-        yield verdicts.true(type_, "GatewayTrustEnding", message)
-    else:
-        message = f"owner {trust.owner}, reason: {trust.reason}"
-        yield verdicts.true(type_, "UntilItsEnd", message)
 
 
 def _tokens_verdict(view: View, world: World) -> Iterator[Verdict]:
@@ -315,8 +306,9 @@ def _status(
             identity.spec.workload.service_account_name,
         ),
         certificate=leaf and _certificate_status(view, leaf),
-        edges=edge_statuses(identity, view.edges),
+        edges=edge_statuses(identity, view.edges, view.moment.now),
         brokers=brokers,
+        gateway_trusted_since=trusted_since(view, world),
         claims=accepted_claims(view, world),
     ).manifest()
     status["conditions"] = verdicts.conditions(

@@ -28,6 +28,7 @@ from troth.trust.declarations.governance import Governance
 from troth.trust.declarations.narrowing import NOTHING, Narrowing
 from troth.trust.declarations.registry import SharedIdentity
 from troth.trust.edges.evaluation import Edge, edges_of, evaluate_or_refuse
+from troth.trust.edges.gateway_trust import first_accepted, trust_ends
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import Content, Fault, IdentitySecret, KnownAuthority
 from troth.world.keys import identity_key
@@ -166,8 +167,9 @@ def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[da
         callee = world.registry.identities.get(edge.callee)
         trust = callee.spec.authentication.gateway_only if callee else None
         if edge.caller == ref and trust is not None:
+            assert callee is not None
             yield trust.counts_from
-            yield trust.expires_at
+            yield trust_ends(trust, first_accepted(callee, world.registry))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from troth.planning.network.broker_reach import Reach
 from troth.planning.network.rules import Rule
@@ -40,6 +41,7 @@ class Situation:
     api_endpoints: frozenset[Endpoint]
     existing: Content | None
     reach: Reach
+    now: datetime
 
     def rules(self, direction: str) -> list[Rule]:
         """Return the `ingress` or `egress` rules of the existing policy, none without a policy."""

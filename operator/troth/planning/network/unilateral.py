@@ -37,7 +37,7 @@ def _named(situation: Situation, names: Iterable[str]) -> list[Manifest]:
 def unverified(situation: Situation) -> Iterable[Rule]:
     """Yield the rules for peers without an identity."""
     for accepted in situation.identity.spec.accepts:
-        if accepted.unverified:
+        if accepted.unverified and accepted.unverified.is_open(situation.now):
             ports = _named(situation, accepted.ports)
             for peer in unverified_peers(situation.identity, accepted.unverified):
                 yield {"from": [peer], "ports": ports}

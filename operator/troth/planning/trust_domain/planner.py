@@ -16,6 +16,7 @@ from troth.planning.plan import Plan
 from troth.planning.rotation.handover import Handover
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step
+from troth.planning.trust_domain import isolation
 from troth.planning.trust_domain.authority import Part, plan_authority, plan_rotation
 from troth.planning.trust_domain.root_rotation import due_of
 from troth.planning.trust_domain.tokens import Tokens, plan_tokens, removals
@@ -32,14 +33,14 @@ from troth.resources.trust_domain.status import (
     TrustDomainStatus,
 )
 from troth.trust.edges.federation import UNCONFINED, unconfined_message
-from troth.world.facts.objects import Content, Fault, KnownAuthority, Manifest
+from troth.world.facts.objects import ISOLATION_POLICY, Content, Fault, KnownAuthority, Manifest
 from troth.world.keys import Key
 from troth.world.world import World
 
 ON_ITS_WAY = frozenset(
     {
         *("CreatingRoot", "Distributing", "WriteRefused"),
-        *("CreatingTokenKey", "IssuingCertificate", "CompilingView"),
+        *("CreatingTokenKey", "IssuingCertificate", "CompilingView", isolation.PENDING),
     }
 )
 """Reasons that pass without anybody's action."""
@@ -79,14 +80,17 @@ def _plan_readable(key: Key, domain: TrustDomain | None, world: World, moment: M
     now = moment.now
     if domain is None or is_terminating(domain):
         bundled = _removals(world.bundles_of(key.ref.name))
-        gone = Plan(key, "", steps=(*bundled, *removals(key.ref.name, world)))
+        isolating = isolation.removals(key.ref.name, world)
+        gone = Plan(key, "", steps=(*bundled, *isolating, *removals(key.ref.name, world)))
         if domain is None:
             return gone
         return verdicts.terminating_plan(gone, domain, domain.status, TERMINATES, now)
     authority = plan_authority(domain, world, now)
     bundles = _plan_bundles(domain, world, now)
     tokens = plan_tokens(domain, world, moment)
-    judged = (authority.verdict, bundles.verdict, *([tokens.verdict] if tokens.verdict else []))
+    isolated = isolation.plan_isolation(domain, world, moment)
+    further = (tokens.verdict, isolated.verdict)
+    judged = (authority.verdict, bundles.verdict, *(each for each in further if each))
     rotation = plan_rotation(domain, world, moment)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
     conditions = verdicts.conditions(domain, domain.status.conditions, (*summary, *judged), now)
@@ -98,6 +102,7 @@ def _plan_readable(key: Key, domain: TrustDomain | None, world: World, moment: M
             *authority.steps,
             *((rotation.step,) if rotation.step else ()),
             *bundles.steps,
+            *isolated.steps,
             *tokens.steps,
         ),
         status=_status(domain, world, rotation, tokens, conditions),
@@ -216,6 +221,7 @@ def _status(
     status = TrustDomainStatus(
         observed_generation=domain.metadata.generation,
         readable_spec=domain.readable_spec,
+        isolation=isolation.isolation_of(domain),
         authorities=authorities,
         rotation=RotationStatus(phase=rotation.phase, blockers=fitting(rotation.blockers)),
         token_keys=tokens.keys,
@@ -255,5 +261,6 @@ def _dues(
     if rotation.wait is not None:
         yield now + rotation.wait
     for (kind, ref), seen in world.foreign.items():
-        if kind == "ConfigMap" or ref == world.authorities.ref(domain):
+        isolating = kind == "NetworkPolicy" and ref.name == ISOLATION_POLICY
+        if isolating or kind == "ConfigMap" or ref == world.authorities.ref(domain):
             yield seen + FOREIGN_RETRY

@@ -24,7 +24,11 @@ from troth.world.keys import status_key
 NOTE_LIMIT = 1000
 """Maximum length of an Event's note in characters, below the API server's limit of 1 KiB."""
 
-ENDING = {"GatewayTrusted": "GatewayTrustEnding", "UnsignedAccepted": "UnsignedEnding"}
+ENDING = {
+    "GatewayTrusted": "GatewayTrustEnding",
+    "PeersVerified": "UnverifiedEnding",
+    "UnsignedAccepted": "UnsignedEnding",
+}
 """Conditions that warn before they end, and the reason that announces the end."""
 ROTATING = {
     "TrustDomain": (rotation_events.of_trust_domain, token_events.of_token_keys),

@@ -23,6 +23,10 @@ from troth.resources.schema.scalars import (
 GATEWAY_TRUST_LIMIT = timedelta(days=90)
 """Maximum time until the end of gateway-only trust."""
 
+GATEWAY_TRUST_CEILING = timedelta(days=180)
+"""Maximum time for which the gateway-only trust of one identity name lasts, however it is
+extended."""
+
 
 class Keystore(StrEnum):
     """Keystore format for programs that do not read PEM."""
@@ -77,7 +81,8 @@ class GatewayOnly(Model):
     owner: Annotated[Sentence, StringConstraints(min_length=1)]
     """Person or team that is responsible for this trust."""
     expires_at: Moment
-    """Time at which the trust ends, at most 90 days ahead. From then on, nobody is accepted."""
+    """Time at which the trust ends, at most 90 days ahead. From then on, nobody is accepted. It can
+    be extended to 180 days after Troth first accepted it, and not longer under this name."""
 
     @property
     def counts_from(self) -> datetime:

@@ -1,5 +1,6 @@
 """Peers of a `ServiceIdentity`: the callers it accepts and the destinations it calls."""
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -13,12 +14,16 @@ from troth.resources.schema.scalars import (
     CIDR,
     DNSName,
     Flag,
+    Moment,
     PortName,
     PortNumber,
     Scope,
     Sentence,
 )
 from troth.resources.selectors import LabelSelector
+
+UNVERIFIED_LIMIT = timedelta(days=365)
+"""Maximum time until the end of a peer without an identity."""
 
 
 class Unverified(Model):
@@ -47,6 +52,21 @@ class Unverified(Model):
     """Networks of a peer outside the cluster, as CIDRs."""
     reason: Sentence
     """Reason to accept a peer without an identity."""
+    expires_at: Moment | None = None
+    """Time at which the network closes to the peer, at most 365 days ahead. Without it, the peer is
+    accepted without an end, and the condition PeersVerified says so."""
+
+    def is_open(self, now: datetime) -> bool:
+        """Return whether the network is open to the peer."""
+        return self.fault(now) is None
+
+    def fault(self, now: datetime) -> str | None:
+        """Return the reason why the network is closed to the peer, None if it is open."""
+        if self.expires_at is None:
+            return None
+        if self.expires_at <= now:
+            return "UnverifiedExpired"
+        return "UnverifiedTooLong" if now < self.expires_at - UNVERIFIED_LIMIT else None
 
 
 class Forwarded(StrEnum):

@@ -119,6 +119,9 @@ class ServiceIdentityStatus(Observed):
     ] = ()
     """Credentials at the brokers where the identity may publish or consume. At most the first
     64."""
+    gateway_trusted_since: Time | None = None
+    """Time at which Troth first accepted gateway-only trust of this name. The ConfigMap
+    <name>-gateway-trust keeps it too, and outlives the identity."""
     claims: Annotated[
         tuple[ClaimStatus, ...],
         Field(
@@ -134,5 +137,5 @@ class ServiceIdentityStatus(Observed):
     conditions: Conditions = ()
     """Conditions of the identity: Ready, CertificateIssued, NetworkEnforced, PeersAgree,
     Reconciling and Stalled. RolledOut if onRotation is declared, TokensAccepted if tokens are,
-    GatewayTrusted if gatewayOnly is, WebhooksSigned if servesWebhooks is, and CredentialsIssued if
-    brokers are used."""
+    GatewayTrusted if gatewayOnly is, PeersVerified if unverified peers are, WebhooksSigned if
+    servesWebhooks is, and CredentialsIssued if brokers are used."""

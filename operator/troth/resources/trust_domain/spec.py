@@ -28,7 +28,7 @@ from troth.resources.schema.scalars import (
     is_duration,
 )
 from troth.resources.selectors import LabelSelector
-from troth.resources.trust_domain.status import SPEC_LIMIT, TrustDomainStatus
+from troth.resources.trust_domain.status import SPEC_LIMIT, Isolation, TrustDomainStatus
 
 _SERVICE_NAME = "[a-z]([-a-z0-9]{0,54}[a-z0-9])?"
 """Pattern of a name that is still a valid Service name with `-issuer` added."""
@@ -209,6 +209,11 @@ class TrustDomainSpec(Model):
     ] = ()
     """TrustDomains whose identities may be peers. Takes effect when both domains list each
     other."""
+    isolation: Isolation | None = None
+    """Pods of the governed namespaces that Troth isolates. Namespace: every pod. A pod that no
+    identity selects can reach only the resolver, and nothing can reach it. Workload: only the pods
+    of identities. Defaults to Namespace for a new TrustDomain. One that was created before Troth
+    knew this field keeps Workload until it says otherwise."""
     network: Network = Network()
     """Network access of every workload, in addition to its declared peers."""
 

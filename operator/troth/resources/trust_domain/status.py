@@ -15,6 +15,13 @@ SPEC_LIMIT = 64 * 1024
 """Maximum characters of the spec that a status keeps."""
 
 
+class Isolation(StrEnum):
+    """Pods of the governed namespaces that Troth isolates."""
+
+    NAMESPACE = "Namespace"
+    WORKLOAD = "Workload"
+
+
 class AuthorityState(StrEnum):
     """Use of a root or of a key that signs tokens."""
 
@@ -84,6 +91,8 @@ class TrustDomainStatus(Observed):
     readable_spec: Annotated[str, StringConstraints(max_length=SPEC_LIMIT)] | None = None
     """Last spec that Troth could read, as JSON without defaults. Troth follows it while the current
     spec cannot be read. Empty if it is longer than 64 KiB."""
+    isolation: Isolation | None = None
+    """Isolation in force. A TrustDomain without spec.isolation keeps it."""
     authorities: Annotated[
         tuple[AuthorityStatus, ...],
         Field(max_length=8, json_schema_extra=keyed_by("fingerprint")),
@@ -100,4 +109,4 @@ class TrustDomainStatus(Observed):
     """Rotation of the key that signs tokens."""
     conditions: Conditions = ()
     """Conditions of the domain: Ready, AuthorityReady, BundleDistributed, Reconciling and Stalled.
-    TokensReady if the domain issues tokens."""
+    TokensReady if the domain issues tokens, NamespacesIsolated if it isolates namespaces."""

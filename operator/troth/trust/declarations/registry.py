@@ -3,9 +3,10 @@
 from collections import ChainMap, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 
-from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.identity.spec import Enforcement, ServiceIdentity
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
@@ -86,10 +87,15 @@ class Registry:
         """
         self.unapplied: dict[Ref, Narrowing] = {}
         """Narrowings of documents that cannot be written; the edges that they cover are closed."""
+        self.trust_records: dict[Ref, datetime] = {}
+        """Time at which the gateway-only trust of an identity name was first accepted, which
+        outlives the identity.
+        """
         self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
         self._workload_claims: dict[str, WorkloadClaims] = defaultdict(WorkloadClaims)
         self._declared: dict[Ref, Declared] = {}
         self._naming: dict[Ref, set[Ref]] = defaultdict(set)
+        self._observing: dict[str, set[Ref]] = defaultdict(set)
         self._calling_api: set[Ref] = set()
         self._taking_tokens: set[Ref] = set()
         self._restarting: dict[tuple[str, Ref], set[Ref]] = defaultdict(set)
@@ -169,6 +175,8 @@ class Registry:
         declared = self._declared[identity.ref] = Declared.by(identity)
         for named in declared.names:
             self._naming[named].add(identity.ref)
+        if identity.spec.enforcement is Enforcement.OBSERVE:
+            self._observing[identity.ref.namespace].add(identity.ref)
         if any(call.kubernetes_api for call in identity.spec.calls):
             self._calling_api.add(identity.ref)
         if identity.spec.authentication.token is not None:
@@ -202,6 +210,7 @@ class Registry:
         self.terminating_identities.pop(ref, None)
         if self.identities.pop(ref, None) is not None:
             self._in_namespace[ref.namespace].discard(ref)
+            self._observing[ref.namespace].discard(ref)
             self._calling_api.discard(ref)
             self._taking_tokens.discard(ref)
             for workload in workloads(before):
@@ -223,6 +232,17 @@ class Registry:
         else:
             del self.unapplied[ref]
         return True
+
+    def note_trust_record(self, ref: Ref, since: datetime | None) -> bool:
+        """Set when the gateway-only trust of an identity was first accepted; None for never.
+
+        Return whether it changed.
+        """
+        before = self.trust_records.pop(ref, None)
+        if since is not None:
+            self.trust_records[ref] = since
+        self.revision += before != since
+        return before != since
 
     def put_webhook(self, endpoint: WebhookEndpoint) -> None:
         """Add or replace a WebhookEndpoint."""
@@ -266,6 +286,10 @@ class Registry:
     def calling_api(self) -> frozenset[Ref]:
         """Return the identities that call the cluster's API server."""
         return frozenset(self._calling_api)
+
+    def observing_in(self, namespace: str) -> bool:
+        """Return whether a namespace has an identity in Observe mode."""
+        return bool(self._observing.get(namespace))
 
     def taking_tokens(self) -> frozenset[Ref]:
         """Return the identities that require tokens from their callers."""

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from troth.resources.identity.authentication import GATEWAY_TRUST_LIMIT, GatewayOnly
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import Consent, TrustDomain
@@ -22,6 +21,7 @@ from troth.trust.edges.deliveries import (
     how_to_accept,
 )
 from troth.trust.edges.federation import UNCONFINED, unconfined_message
+from troth.trust.edges.gateway_trust import gateway_trust_holds
 from troth.trust.edges.names import audience_holder
 
 
@@ -160,30 +160,6 @@ def caller_has_certificate(candidate: EdgeCandidate) -> EdgeObstacle | None:
         f"{candidate.caller} is gatewayOnly and has no identity to present; use mtls or token there"
     )
     return EdgeObstacle(EdgeState.REFUSED, "CallerHasNoCertificate", message)
-
-
-def gateway_trust_holds(candidate: EdgeCandidate) -> EdgeObstacle | None:
-    """Check that the end of gateway-only trust is in the future and near enough."""
-    identity = candidate.callee_identity
-    assert identity is not None
-    trust = identity.spec.authentication.gateway_only
-    return None if trust is None else gateway_trust_fault(trust, candidate.now)
-
-
-def gateway_trust_fault(trust: GatewayOnly, now: datetime) -> EdgeObstacle | None:
-    """Return why gateway-only trust admits nobody, None if it admits its gateway."""
-    if trust.expires_at <= now:
-        message = (
-            "gateway-only trust has expired; use mtls or token, or agree on a new expiresAt with "
-            "its owner"
-        )
-        return EdgeObstacle(EdgeState.REFUSED, "GatewayTrustExpired", message)
-    if now < trust.counts_from:
-        message = (
-            f"expiresAt is more than {GATEWAY_TRUST_LIMIT.days} days ahead; write an earlier time"
-        )
-        return EdgeObstacle(EdgeState.REFUSED, "GatewayTrustTooLong", message)
-    return None
 
 
 def tokens_are_issued(candidate: EdgeCandidate) -> EdgeObstacle | None:

@@ -36,6 +36,13 @@ DENY_SUFFIX = "-troth-deny"
 BROKER_POLICY_SUFFIX = "-troth-broker"
 """Suffix of the name of a broker's NetworkPolicy. No identity's has this ending."""
 
+ISOLATION_POLICY = "troth-isolation"
+"""Name of the NetworkPolicy that isolates a namespace. No identity's policy has this name, because
+those end in `POLICY_SUFFIX`, and a broker's in `BROKER_POLICY_SUFFIX`."""
+TRUST_RECORD_SUFFIX = "-gateway-trust"
+"""Suffix of the name of the ConfigMap that records an identity's gateway-only trust."""
+TRUST_RECORD_KEY = "firstAccepted"
+
 UNREADABLE = "troth.dev/unreadable"
 """Member that Troth's client adds to an object that it cannot read completely; its value says why.
 Nobody else can set it, because the API server stores no member of this name."""

@@ -1,6 +1,8 @@
 """Handlers of objects that are neither resources of Troth nor Secrets."""
 
+from troth.resources.references import Ref
 from troth.world.change import Change
+from troth.world.facts.objects import ISOLATION_POLICY, TRUST_RECORD_SUFFIX, Content
 from troth.world.handlers.written import take_written
 from troth.world.index.services import reaches
 from troth.world.keys import Keys, domain_key, identity_key
@@ -40,13 +42,26 @@ def take_config_map(world: WorldState, change: Change) -> Keys:
     world.bundles_in.setdefault(change.ref.namespace, set()).discard(change.ref)
     if after is not None:
         world.bundles_in[change.ref.namespace].add(change.ref)
+    recorded = _take_trust_record(world, change.ref, after)
     governor = world.registry.governance(change.ref.namespace).domain
     wanting = {domain_key(governor.metadata.name)} if governor else set()
     return (
         take_written(world, world.bundles, change.ref, after, change.uptime)
         | wanting
+        | recorded
         | world.rotating()
     )
+
+
+def _take_trust_record(world: WorldState, ref: Ref, record: Content | None) -> Keys:
+    """Take in a record of gateway-only trust; return the identity and the callers it affects."""
+    identity = Ref(ref.namespace, ref.name.removesuffix(TRUST_RECORD_SUFFIX))
+    if identity.name == ref.name:
+        return set()
+    since = observe.first_accepted(record) if record is not None else None
+    if not world.registry.note_trust_record(identity, since):
+        return set()
+    return {identity_key(each) for each in (identity, *world.registry.neighbours(identity))}
 
 
 def take_schemas(world: WorldState, change: Change) -> Keys:
@@ -62,7 +77,11 @@ def take_report(world: WorldState, change: Change) -> Keys:
 def take_network_policy(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a NetworkPolicy; return the affected keys."""
     after = observe.network_policy(change.manifest) if change.manifest else None
-    return take_written(world, world.policies, change.ref, after, change.uptime)
+    affected = take_written(world, world.policies, change.ref, after, change.uptime)
+    governor = world.registry.governance(change.ref.namespace).domain
+    if change.ref.name == ISOLATION_POLICY and governor is not None:
+        affected |= {domain_key(governor.metadata.name)}
+    return affected
 
 
 def take_workload(world: WorldState, change: Change) -> Keys:

@@ -18,7 +18,7 @@ from troth.world.invalidation import (
     changed_scopes,
     differs_only_in_peers,
 )
-from troth.world.keys import Keys, identity_key
+from troth.world.keys import Keys, domain_key, identity_key
 from troth.world.observation.resources import accepted_claims, parsed, says_terminating
 from troth.world.state import WorldState
 
@@ -27,10 +27,20 @@ def take_identity(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a ServiceIdentity; return the affected keys."""
     claims, ref = world.registry.claims, change.ref
     before, rivals = claims.of(ref), claims.rivals(ref)
+    unisolated = _keeps_unisolated(world, ref)
     affected = _take(world, change)
+    if unisolated != _keeps_unisolated(world, ref):
+        governance = world.registry.governance(ref.namespace)
+        affected |= {domain_key(claim.metadata.name) for claim in governance.claims}
     if claims.of(ref) != before:
         affected |= around_claims(world.registry, rivals | claims.rivals(ref))
     return affected
+
+
+def _keeps_unisolated(world: WorldState, ref: Ref) -> tuple[bool, bool]:
+    """Return what of an identity decides whether its namespace is isolated."""
+    registry = world.registry
+    return registry.observing_in(ref.namespace), ref in registry.invalid_identities
 
 
 def _take(world: WorldState, change: Change) -> Keys:

@@ -14,10 +14,13 @@ from troth.pki.encodings.pem import MAX_CHAIN_BYTES
 from troth.pki.errors import PKIError
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import parse_moment
+from troth.trust.edges.gateway_trust import UNREADABLE
 from troth.world.facts.objects import (
     KEYSTORE_DIGEST,
     LIVE_PEERS,
+    OWNER_KIND,
     REPLACED_AT,
+    TRUST_RECORD_KEY,
     AuthoritySecret,
     Content,
     Endpoint,
@@ -190,6 +193,16 @@ def network_policy(policy: Manifest) -> Content:
 def config_map(manifest: Manifest) -> Content:
     """Return the facts of a ConfigMap."""
     return Content(**fact_of(manifest), text=canonical(manifest.get("data") or {}))
+
+
+def first_accepted(record: Content) -> datetime | None:
+    """Return the time in a record of gateway-only trust; None if a bundle has its name."""
+    if record.labels.get(OWNER_KIND) == "TrustDomain":
+        return None
+    try:
+        return parse_moment(record.content.get(TRUST_RECORD_KEY))
+    except ValueError:
+        return UNREADABLE
 
 
 def service(manifest: Manifest) -> Service:

@@ -1,0 +1,189 @@
+"""Exceptions from mutual authentication, which end: gateway-only trust and unverified peers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from troth.planning import faults
+from troth.planning import status as verdicts
+from troth.planning.identity.edge_status import describe_unverified
+from troth.planning.identity.view import View, unwritten
+from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of, trust_record_ref
+from troth.planning.steps.objects import Apply
+from troth.resources.conditions import Verdict
+from troth.resources.identity.peers import UNVERIFIED_LIMIT, Unverified
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.identity.status import EdgeState
+from troth.resources.references import Ref
+from troth.resources.schema.scalars import format_time
+from troth.trust.edges.evaluation import Edge
+from troth.trust.edges.gateway_trust import (
+    UNREADABLE,
+    first_accepted,
+    gateway_trust_fault,
+    trust_ends,
+)
+from troth.world.facts.objects import OWNER_KIND, TRUST_RECORD_KEY, Fault, Manifest
+from troth.world.world import World
+
+WARNING = timedelta(days=14)
+"""Time before the end of an exception from which its condition warns."""
+TRUST, VERIFIED = "GatewayTrusted", "PeersVerified"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustLayer:
+    """Condition of gateway-only trust, and the step that records when it was first accepted.
+
+    `fault` is why it admits nobody although it has not ended.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    steps: tuple[Apply, ...] = ()
+    fault: Verdict | None = None
+
+    def edges(self, view: View) -> tuple[Edge, ...]:
+        """Return the identity's edges; without a record, nobody is accepted."""
+        if self.fault is None:
+            return view.edges
+        why = {"reason": self.fault.reason, "message": self.fault.message}
+        me = view.identity.ref
+        return tuple(
+            replace(edge, state=EdgeState.REFUSED, **why)
+            if edge.callee == me and edge.state is not EdgeState.REFUSED
+            else edge
+            for edge in view.edges
+        )
+
+
+def unplanned_trust(error: Exception) -> TrustLayer:
+    """Return the layer of an identity whose gateway-only trust cannot be planned."""
+    verdict = faults.verdict(TRUST, error)
+    return TrustLayer((verdict,))
+
+
+def plan_gateway_trust(view: View, world: World) -> TrustLayer:
+    """Return the condition of gateway-only trust and the step that records it, if it is declared.
+
+    The record has no owner reference, because it must outlive the identity.
+    """
+    trust, identity = view.gateway_only, view.identity
+    if trust is None:
+        return TrustLayer()
+    ended = gateway_trust_fault(identity, world.registry, view.moment.now)
+    since = trusted_since(view, world)
+    steps = () if since is None else (Apply(_record(identity, since)),)
+    if ended is not None:
+        return TrustLayer((verdicts.false(TRUST, ended.reason, ended.message),), steps)
+    ref = trust_record_ref(identity.ref)
+    obstacle = _obstacle(ref, view, world)
+    if obstacle is not None:
+        verdict = verdicts.false(TRUST, obstacle.reason, obstacle.message)
+        return TrustLayer((verdict,), fault=verdict)
+    rejected = unwritten(TRUST, world.write_fault("ConfigMap", ref))
+    if rejected is not None:
+        return TrustLayer((rejected,), steps, rejected)
+    end, whose = trust_ends(trust, since), f"owner {trust.owner}, reason: {trust.reason}"
+    if end > view.moment.now + WARNING:
+        return TrustLayer((verdicts.true(TRUST, "UntilItsEnd", whose),), steps)
+    final = "" if end == trust.expires_at else ", and cannot be extended under this name"
+    message = (
+        f"gateway-only trust expires at {format_time(end)}{final}; from then on, every caller is "
+        f"rejected ({whose})"
+    )
+    return TrustLayer((verdicts.true(TRUST, "GatewayTrustEnding", message),), steps)
+
+
+def trusted_since(view: View, world: World) -> datetime | None:
+    """Return when gateway-only trust of this name was first accepted, now if it is accepted now."""
+    since = first_accepted(view.identity, world.registry)
+    if since == UNREADABLE:
+        return None
+    accepted = view.gateway_only is not None and view.domain is not None
+    if since is None and accepted:
+        fault = gateway_trust_fault(view.identity, world.registry, view.moment.now)
+        return view.moment.now if fault is None else None
+    return since
+
+
+def _record(identity: ServiceIdentity, since: datetime) -> Manifest:
+    metadata = metadata_of(trust_record_ref(identity.ref), identity)
+    del metadata["ownerReferences"]
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "data": {TRUST_RECORD_KEY: format_time(since)},
+    }
+
+
+def _obstacle(ref: Ref, view: View, world: World) -> Fault | None:
+    """Return why the record cannot be written, None if it can."""
+    found, seen = world.bundles.get(ref), world.foreign.get(("ConfigMap", ref))
+    taken = found is not None and found.labels.get(OWNER_KIND) == "TrustDomain"
+    if taken or (seen is not None and view.moment.now < seen + FOREIGN_RETRY):
+        message = (
+            f"ConfigMap {ref} is not the record of this identity's gateway-only trust, so nobody "
+            "is accepted; rename or delete it, or rename this ServiceIdentity"
+        )
+        return Fault("Conflict", message)
+    return None
+
+
+def exception_dues(view: View, world: World) -> Iterator[datetime]:
+    """Yield the times at which an exception opens, warns or ends."""
+    trust = view.gateway_only
+    if trust is not None:
+        end = trust_ends(trust, trusted_since(view, world))
+        yield trust.counts_from
+        yield end - WARNING
+        yield end
+        seen = world.foreign.get(("ConfigMap", trust_record_ref(view.identity.ref)))
+        if seen is not None:
+            yield seen + FOREIGN_RETRY
+    for each in view.identity.spec.accepts:
+        if each.unverified is not None and each.unverified.expires_at is not None:
+            end = each.unverified.expires_at
+            yield end - UNVERIFIED_LIMIT
+            yield end - WARNING
+            yield end
+
+
+def peers_verified(identity: ServiceIdentity, now: datetime) -> Iterator[Verdict]:
+    """Yield the finding about peers without an identity, if the identity accepts any.
+
+    It is never part of Ready: a person has declared the peers, and may have good reasons.
+    """
+    peers = [each.unverified for each in identity.spec.accepts if each.unverified is not None]
+    if not peers:
+        return
+    faulty = next((each for each in peers if each.fault(now)), None)
+    endless = next((each for each in peers if each.expires_at is None), None)
+    if faulty is not None and faulty.expires_at is not None:
+        reason, end = faulty.fault(now) or "", format_time(faulty.expires_at)
+        remedy = (
+            "remove the entry, or decide again and write a later unverified.expiresAt"
+            if faulty.expires_at <= now
+            else f"write an unverified.expiresAt at most {UNVERIFIED_LIMIT.days} days ahead"
+        )
+        message = f"the network is closed to {_who(faulty)}, whose end is {end}; {remedy}"
+        yield verdicts.false(VERIFIED, reason, message)
+    elif endless is not None:
+        message = (
+            f"the network is open to {_who(endless)} without an identity and without an end; set "
+            "unverified.expiresAt, or give the peer a ServiceIdentity"
+        )
+        yield verdicts.false(VERIFIED, "UnverifiedWithoutEnd", message)
+    else:
+        first = min(peers, key=lambda each: each.expires_at or now)
+        end = first.expires_at or now
+        ending = end <= now + WARNING
+        message = (
+            f"the network is open to {_who(first)} without an identity until {format_time(end)}; "
+            "give the peer a ServiceIdentity"
+        )
+        yield verdicts.false(VERIFIED, "UnverifiedEnding" if ending else "Unverified", message)
+
+
+def _who(unverified: Unverified) -> str:
+    return describe_unverified(unverified)[:200]

@@ -1,0 +1,210 @@
+"""Isolated namespaces: pods without an identity reach the resolver alone."""
+
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.builders import (
+    NOW,
+    Cluster,
+    Manifest,
+    accept,
+    call,
+    domain,
+    identity,
+    key_of,
+    namespace,
+)
+from tests.networkpolicy import Network, Pod
+from troth.resources.references import Ref
+from troth.world.facts.objects import OWNER_NAME
+from troth.world.keys import domain_key
+from troth.world.outcomes.writes import ForeignFound
+
+PRODUCTION = domain_key("production")
+PLACE = "NetworkPolicy", Ref("shop", "troth-isolation")
+RESOLVER = Pod("kube-system", {"k8s-app": "kube-dns"}, "10.0.0.53")
+
+
+def isolated(**spec: Any) -> Manifest:
+    """Return a trust domain without a word about isolation, as a user writes a new one."""
+    made = domain(**spec)
+    if "isolation" not in spec:
+        del made["spec"]["isolation"]
+    return made
+
+
+def cluster(*manifests: Manifest, **spec: Any) -> Cluster:
+    return Cluster.of(
+        namespace("shop", domain="production"),
+        namespace("kube-system"),
+        isolated(**spec),
+        builders.authority_secret(),
+        *manifests,
+    ).settle()
+
+
+def condition(of: Cluster) -> tuple[str, str]:
+    found = of.condition(PRODUCTION, "NamespacesIsolated")
+    return found["status"], found["reason"]
+
+
+def pod(app: str, address: int = 1) -> Pod:
+    return Pod("shop", {"app": app}, f"10.0.1.{address}")
+
+
+def network(of: Cluster) -> Network:
+    spaces = {
+        ref.name: each["metadata"]["labels"]
+        for (kind, ref), each in of.objects.items()
+        if kind == "Namespace"
+    }
+    return Network(spaces, tuple(of.policies()))
+
+
+PAIR = (
+    identity("payments", ports=["https"], accepts=[accept("web")]),
+    identity("web", calls=[call("payments")]),
+)
+
+
+def test_new_domain_isolates_its_namespaces() -> None:
+    it = cluster(*PAIR)
+    assert it.objects[PLACE]["spec"] == {
+        "podSelector": {},
+        "policyTypes": ["Ingress", "Egress"],
+        "egress": [
+            {
+                "to": [
+                    {
+                        "namespaceSelector": {
+                            "matchLabels": {"kubernetes.io/metadata.name": "kube-system"}
+                        },
+                        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+                    }
+                ],
+                "ports": [{"protocol": "TCP", "port": 53}, {"protocol": "UDP", "port": 53}],
+            }
+        ],
+    }
+    assert condition(it) == ("True", "Isolated")
+    it.put(namespace("annex", domain="production"))
+    it.settle()
+    assert ("NetworkPolicy", Ref("annex", "troth-isolation")) in it.objects
+
+
+def test_pods_without_an_identity_reach_only_the_resolver() -> None:
+    it = cluster(*PAIR)
+    shed, payments, web, stray = pod("shed", 1), pod("payments", 2), pod("web", 3), pod("stray", 4)
+    rules = network(it)
+    assert rules.lets(web, payments, 8443, "TCP")
+    for one, other in (
+        *((shed, payments), (payments, shed), (web, shed), (shed, web)),
+        *((shed, stray), (shed, Pod("", {}, "203.0.113.9")), (Pod("", {}, "203.0.113.9"), shed)),
+    ):
+        assert not rules.lets(one, other, 8443, "TCP")
+    assert rules.lets(shed, RESOLVER, 53, "UDP")
+
+
+def test_pods_of_a_deleted_identity_are_denied() -> None:
+    it = cluster(*PAIR)
+    it.drop("ServiceIdentity", Ref("shop", "payments"))
+    it.drop("NetworkPolicy", Ref("shop", "payments-troth"))  # as the garbage collector does
+    it.settle()
+    assert not network(it).lets(pod("unknown", 1), pod("payments", 2), 8443, "TCP")
+
+
+def test_domain_that_was_created_earlier_is_not_isolated_until_it_says_so() -> None:
+    it = cluster(*PAIR, isolation="Workload")
+    place = "TrustDomain", Ref("", "production")
+    stored = {**it.objects[place], "spec": isolated()["spec"]}
+    status = {name: each for name, each in stored["status"].items() if name != "isolation"}
+    it.put({**stored, "status": status})
+    it.settle()
+    assert PLACE not in it.objects
+    assert it.objects[place]["status"]["isolation"] == "Workload"
+    it.put(isolated(isolation="Namespace"))
+    it.settle()
+    assert PLACE in it.objects
+    it.put(isolated(isolation="Workload"))
+    it.settle()
+    assert PLACE not in it.objects
+
+
+def test_new_domain_is_isolated_even_if_it_is_unreadable_at_first() -> None:
+    it = cluster(*PAIR, unheardOf=1)
+    it.put(isolated())
+    it.settle()
+    assert PLACE in it.objects
+
+
+def test_isolation_is_kept_by_the_status() -> None:
+    it = cluster(*PAIR)
+    made = it.plan(PRODUCTION)
+    assert made.status == made.previous_status
+    assert not made.pending(it.world)
+    assert it.objects["TrustDomain", Ref("", "production")]["status"]["isolation"] == "Namespace"
+
+
+def test_namespace_with_an_observed_identity_is_not_isolated() -> None:
+    it = cluster(*PAIR)
+    affected = it.put(identity("legacy", enforcement="Observe"))
+    assert PRODUCTION in affected
+    it.settle()
+    assert PLACE not in it.objects
+    assert condition(it) == ("True", "IsolatedExceptObserved")
+    assert "namespace shop" in it.condition(PRODUCTION, "NamespacesIsolated")["message"]
+    assert PRODUCTION in it.put(identity("legacy"))
+    it.settle()
+    assert PLACE in it.objects
+
+
+def test_unreadable_identity_changes_no_isolation() -> None:
+    it = cluster(identity("legacy", enforcement="Observe"))
+    broken = identity("legacy", enforcement="Observe", unheardOf=1)
+    assert PRODUCTION in it.put(broken)
+    it.settle()
+    assert PLACE not in it.objects
+    it = cluster(*PAIR)
+    it.put(broken)
+    it.settle()
+    assert PLACE in it.objects
+
+
+def test_foreign_policy_of_the_name_is_a_conflict() -> None:
+    it = Cluster.of(namespace("shop", domain="production"), isolated(), *PAIR)
+    it.world.observe_outcome(ForeignFound(*PLACE, NOW))
+    status, reason = condition(it)
+    assert (status, reason) == ("False", "Conflict")
+    assert it.plan(PRODUCTION).due is not None
+
+
+@pytest.mark.parametrize("how", ["unlabelled", "moved", "deleted"])
+def test_isolation_ends_with_the_governance(how: str) -> None:
+    it = cluster(*PAIR)
+    assert PLACE in it.objects
+    match how:
+        case "unlabelled":
+            it.put(namespace("shop"))
+        case "moved":
+            other = isolated(namespaceSelector={"matchLabels": {"domain": "other"}})
+            it.put({**other, "metadata": {"name": "other"}})
+            it.put(namespace("shop", domain="other"))
+        case _:
+            it.drop("TrustDomain", Ref("", "production"))
+            it.visit(PRODUCTION)
+    it.settle()
+    there = it.objects.get(PLACE)
+    owner = there and there["metadata"]["labels"][OWNER_NAME]
+    assert owner == ("other" if how == "moved" else None)
+
+
+def test_drift_of_the_isolation_is_restored() -> None:
+    it = cluster(*PAIR)
+    stored = it.objects[PLACE]
+    opened = {**stored, "spec": {**stored["spec"], "ingress": [{}]}}
+    assert PRODUCTION in it.put(opened)
+    it.settle()
+    assert "ingress" not in it.objects[PLACE]["spec"]
+    assert it.condition(key_of(), "Ready")["status"] == "True"
