@@ -81,12 +81,12 @@ def moment(sight: Sight) -> float:
     return sight.at + time.time() - time.monotonic()
 
 
-CredentialChange = Callable[[Shop, str], Awaitable[bool]]
+Reached = Callable[[Shop, str], Awaitable[bool]]
 """Returns whether a rotation away from a key has reached a point."""
 
 
-def in_phase(name: str) -> CredentialChange:
-    """Return a turn that is reached when the status shows a phase."""
+def in_phase(name: str) -> Reached:
+    """Return a point that is reached when the status shows a phase."""
 
     async def reached(shop: Shop, _: str) -> bool:
         status = (await shop.person.the(DOMAIN, shop.domain)).get("status", {})
@@ -108,13 +108,13 @@ async def retired(shop: Shop, first: str) -> bool:
     return await activated(shop, first) and "retiring.jwk" not in data
 
 
-TURNS = (prepared, in_phase("Distributing"), activated, in_phase("Retiring"), retired)
+POINTS = (prepared, in_phase("Distributing"), activated, in_phase("Retiring"), retired)
 
 
-async def dies_at_every_turn(shop: Shop, first: str) -> None:
+async def dies_at_every_point(shop: Shop, first: str) -> None:
     """Follow a rotation to its end, and kill the operator after each step."""
-    for turn in TURNS:
-        await until(lambda: turn(shop, first), bool, LONG)  # noqa: B023 - awaited at once
+    for point in POINTS:
+        await until(lambda: point(shop, first), bool, LONG)  # noqa: B023 - awaited at once
         await asyncio.to_thread(shop.operator.kill)
         await shop.another_operator(module=HASTY)
     await until(lambda: in_phase("Idle")(shop, first), bool)
@@ -142,7 +142,7 @@ async def test_no_call_fails_in_a_key_rotation_with_a_crash_in_each_phase(
             await asyncio.sleep(1)
             spec = {"requestedAt": stamp(datetime.now(UTC) + timedelta(seconds=1))}
             await shop.person.put(builders.rotation(DOMAIN, stage.name, stage.own, **spec))
-            await dies_at_every_turn(shop, first)
+            await dies_at_every_point(shop, first)
             calling.cancel()
             await asyncio.wait({calling})
         assert not load.failures, load.failures[:3]

@@ -85,7 +85,7 @@ LAYERS = [
     pytest.param(identity_view, "trusted_anchors", id="anchors"),
     pytest.param(identity_view, "reach_of", id="reach"),
     pytest.param(identity_view, "_topics", id="topics"),
-    pytest.param(identity_view, "_trust_turns", id="changes"),
+    pytest.param(identity_view, "_trust_turns", id="turns"),
     pytest.param(identity_view, "_reissue_wait", id="wait"),
 ]
 

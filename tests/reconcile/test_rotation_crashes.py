@@ -1,4 +1,4 @@
-"""The operator crashes after each write of a rotation in change, without a rejection."""
+"""The operator crashes after each write of a rotation in turn, without a rejection."""
 
 from datetime import timedelta
 

@@ -16,7 +16,7 @@ from troth.cli.main import app
 from troth.cli.rotate.progress import Lines, Moving, Passage
 from troth.cli.rotate.rotation_request import drop_root, rotate_now, target_of
 from troth.cli.rotate.wait import End, Followed, Sight, sight
-from troth.cli.rotate.workflow import Wish, _compromised
+from troth.cli.rotate.workflow import Arguments, _compromised
 from troth.resources.manifests import FaultyManifests
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
@@ -289,23 +289,23 @@ class OneDomain:
     ("fingerprint", "signs_tokens"), [("f" * 16, False), (ROOT, True), (ROOT + "0" * 48, True)]
 )
 async def test_root_and_token_key_are_distinguished(fingerprint: str, signs_tokens: bool) -> None:
-    wish = Wish(parse_target("td/production"), OWN, compromised=fingerprint)
-    lost = await _compromised(cast("PersonalServer", OneDomain()), wish)
+    arguments = Arguments(parse_target("td/production"), OWN, compromised=fingerprint)
+    lost = await _compromised(cast("PersonalServer", OneDomain()), arguments)
     assert (lost.fingerprint, lost.signs_tokens) == (fingerprint[:16], signs_tokens)
 
 
 async def test_unknown_fingerprint_is_rejected_with_the_known_ones() -> None:
-    wish = Wish(parse_target("td/production"), OWN, compromised="a" * 16)
+    arguments = Arguments(parse_target("td/production"), OWN, compromised="a" * 16)
     with pytest.raises(
         FaultyManifests, match=f"has no root or token key .*, its token keys {ROOT}"
     ):
-        await _compromised(cast("PersonalServer", OneDomain()), wish)
+        await _compromised(cast("PersonalServer", OneDomain()), arguments)
 
 
 async def test_compromised_is_rejected_for_other_kinds_than_trust_domain() -> None:
-    wish = Wish(parse_target("sid/payments"), "shop", compromised=ROOT)
+    arguments = Arguments(parse_target("sid/payments"), "shop", compromised=ROOT)
     with pytest.raises(FaultyManifests, match="only for a TrustDomain's root or token key"):
-        await _compromised(cast("PersonalServer", OneDomain()), wish)
+        await _compromised(cast("PersonalServer", OneDomain()), arguments)
     told = " ".join(CliRunner().invoke(app, ["rotate", "--help"]).stdout.split())
     assert "Revoke this root or token key of a TrustDomain" in told
 

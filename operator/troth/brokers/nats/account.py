@@ -79,13 +79,13 @@ def changed(claims: Claims, batch: Batch) -> Change:
     work = _Work.on(claims, _spoken_of(batch))
     before = set(work.keys)
     for credential in batch.credentials:
-        work.tell((credential.principal, credential.slot), work.put(credential))
+        work.note((credential.principal, credential.slot), work.put(credential))
     for rule in batch.additions:
-        work.tell(rule, work.add(rule))
+        work.note(rule, work.add(rule))
     for rule in batch.removals:
-        work.tell(rule, work.remove(rule))
+        work.note(rule, work.remove(rule))
     for principal, slot in batch.revocations:
-        work.tell((principal, slot), work.revoke(principal, slot))
+        work.note((principal, slot), work.revoke(principal, slot))
     nats, entries = claims["nats"], work.result()
     if entries != signing_keys(claims):
         nats = {**nats, "signing_keys": entries}
@@ -144,7 +144,7 @@ class _Work:
             if not isinstance(entry, Scope) or entry in live
         ]
 
-    def tell(self, change: Rule | tuple[str, Slot], message: str) -> None:
+    def note(self, change: Rule | tuple[str, Slot], message: str) -> None:
         if message:
             self.failures.append(Failure(change, message))
 

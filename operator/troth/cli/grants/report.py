@@ -93,7 +93,7 @@ def _granted(grant: TopicGrant, world: World) -> Granted:
     if grant.state is GrantState.LIVE:
         assert policy is not None
         broker = messaging.brokers[policy.broker]
-        stands = _obstacle(broker, grant) or _told(policy, asked) or stands
+        stands = _obstacle(broker, grant) or _reported(policy, asked) or stands
     return Granted(
         identity=asked.identity,
         action=asked.action,
@@ -119,7 +119,7 @@ def _obstacle(broker: MessageBroker, grant: TopicGrant) -> GrantObstacle | None:
     return broker_is_enforced(broker)
 
 
-def _told(policy: TopicPolicy, asked: GrantEntry) -> GrantObstacle | None:
+def _reported(policy: TopicPolicy, asked: GrantEntry) -> GrantObstacle | None:
     """Return a live grant's state in the policy's status, None if that status is outdated."""
     if policy.status.observed_generation != policy.metadata.generation:
         return None

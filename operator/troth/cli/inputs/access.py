@@ -106,5 +106,5 @@ def _place(kubeconfig: Path | None) -> str:
 
 
 def _unusable(place: str, error: Exception) -> FaultyManifests:
-    told = "" if isinstance(error, (TypeError, AttributeError)) else " ".join(str(error).split())
-    return FaultyManifests([ManifestFault(place, "", "", told or "is not a valid kubeconfig")])
+    cause = "" if isinstance(error, (TypeError, AttributeError)) else " ".join(str(error).split())
+    return FaultyManifests([ManifestFault(place, "", "", cause or "is not a valid kubeconfig")])

@@ -67,13 +67,13 @@ def rotate(
         )
     with operator_extra():
         from troth.cli.inputs.access import home  # noqa: PLC0415
-        from troth.cli.rotate.workflow import Wish, carry_out  # noqa: PLC0415
+        from troth.cli.rotate.workflow import Arguments, carry_out  # noqa: PLC0415
     if not namespace:
         domain = target.kind.name == "TrustDomain"
         namespace = OWN_NAMESPACE if domain else home(kubeconfig, context)
-    wish = Wish(target, namespace, name, compromised, now=now, watch=watch, yes=yes)
+    arguments = Arguments(target, namespace, name, compromised, now=now, watch=watch, yes=yes)
     try:
-        done = asyncio.run(carry_out(wish, kubeconfig, context, datetime.now(UTC)))
+        done = asyncio.run(carry_out(arguments, kubeconfig, context, datetime.now(UTC)))
     except KeyboardInterrupt:
         shown = f"troth status {target.kind.short_name}/{target.name}"
         typer.echo(f"a requested rotation continues in the cluster; see {shown}", err=True)

@@ -27,7 +27,7 @@ MOST_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Arguments:
     """The arguments of `troth rotate`."""
 
     named: Named
@@ -53,42 +53,46 @@ class Wish:
 
 
 async def carry_out(
-    wish: Wish, kubeconfig: Path | None, context: str | None, now: datetime
+    arguments: Arguments, kubeconfig: Path | None, context: str | None, now: datetime
 ) -> bool:
     """Carry out the command; return whether it succeeded.
 
     Raises `FaultyManifests` if it cannot be carried out.
     """
     screen, aside = _console(), _console(stderr=True)
-    target = wish.target
+    target = arguments.target
     async with connected(kubeconfig, context) as server:
-        await _must_be_there(server, wish)
-        rotations = await server.listed(KIND, wish.namespace)
-        if wish.compromised:
-            lost = await _compromised(server, wish)
+        await _must_be_there(server, arguments)
+        rotations = await server.listed(KIND, arguments.namespace)
+        if arguments.compromised:
+            lost = await _compromised(server, arguments)
             await _warn(server, lost, aside)
-            request = drop_root(target, wish.namespace, rotations, wish.name, lost.fingerprint)
+            request = drop_root(
+                target, arguments.namespace, rotations, arguments.name, lost.fingerprint
+            )
         else:
-            request = rotate_now(target, wish.namespace, rotations, wish.name, now)
-        if not wish.now:
+            request = rotate_now(target, arguments.namespace, rotations, arguments.name, now)
+        if not arguments.now:
             screen.print(dump(request.committed()), end="", markup=False)
             aside.print(_to_commit(request), markup=False)
             return True
-        if wish.compromised and not wish.yes:
+        if arguments.compromised and not arguments.yes:
             aside.print("nothing was changed; add --yes to revoke it", markup=False)
             return False
-        applied = await _ask(server, request)
-        screen.print(_asked(request, wish), markup=False)
-        return not wish.watch or await _watch(server, request, applied, wish, screen, aside)
+        applied = await _apply(server, request)
+        screen.print(_request_sentence(request, arguments), markup=False)
+        return not arguments.watch or await _watch(
+            server, request, applied, arguments, screen, aside
+        )
 
 
-async def _must_be_there(server: PersonalServer, wish: Wish) -> None:
+async def _must_be_there(server: PersonalServer, arguments: Arguments) -> None:
     try:
-        await server.get(wish.named.kind.name, wish.place)
+        await server.get(arguments.named.kind.name, arguments.place)
     except ApiError as error:
         if error.status == NOT_FOUND:
             raise FaultyManifests(
-                [ManifestFault("", str(wish), "", "not found; see `troth status -A`")]
+                [ManifestFault("", str(arguments), "", "not found; see `troth status -A`")]
             ) from None
         if error.status != FORBIDDEN:  # the right to rotate does not need the right to read
             raise
@@ -104,25 +108,25 @@ class _Lost:
     """Whether it is a token key and not a root."""
 
 
-async def _compromised(server: PersonalServer, wish: Wish) -> _Lost:
+async def _compromised(server: PersonalServer, arguments: Arguments) -> _Lost:
     """Return the root or token key with the given fingerprint."""
-    if wish.named.kind.name != "TrustDomain":
+    if arguments.named.kind.name != "TrustDomain":
         sentence = "--compromised is only for a TrustDomain's root or token key; use --now alone"
-        raise FaultyManifests([ManifestFault("", str(wish), "", sentence)])
-    status = (await server.get("TrustDomain", wish.place)).get("status") or {}
+        raise FaultyManifests([ManifestFault("", str(arguments), "", sentence)])
+    status = (await server.get("TrustDomain", arguments.place)).get("status") or {}
     known = {part: status.get(part) or [] for part in ("authorities", "tokenKeys")}
     for part, listed in known.items():
         for each in listed:
-            if wish.compromised.lower().startswith(each["fingerprint"]):
+            if arguments.compromised.lower().startswith(each["fingerprint"]):
                 return _Lost(each["fingerprint"], part == "tokenKeys")
     roots, keys = (
         ", ".join(f"{each['fingerprint']} ({each['state']})" for each in listed)
         for listed in known.values()
     )
-    sentence = f"has no root or token key {wish.compromised}; its roots are {roots or 'none'}"
+    sentence = f"has no root or token key {arguments.compromised}; its roots are {roots or 'none'}"
     if keys:
         sentence += f", its token keys {keys}"
-    raise FaultyManifests([ManifestFault("", str(wish), "", sentence)])
+    raise FaultyManifests([ManifestFault("", str(arguments), "", sentence)])
 
 
 async def _warn(server: PersonalServer, lost: _Lost, aside: Console) -> None:
@@ -166,7 +170,7 @@ async def _warn(server: PersonalServer, lost: _Lost, aside: Console) -> None:
         aside.print(f"  and {len(signed) - MOST_NAMED} more", markup=False)
 
 
-async def _ask(server: PersonalServer, request: Request) -> Manifest:
+async def _apply(server: PersonalServer, request: Request) -> Manifest:
     """Apply a request; the error says who may do it instead."""
     subject = f"{KIND} {request.ref}"
     try:
@@ -186,17 +190,17 @@ async def _watch(  # noqa: PLR0917 - one call
     server: PersonalServer,
     request: Request,
     applied: Manifest,
-    wish: Wish,
+    arguments: Arguments,
     screen: Console,
     aside: Console,
 ) -> bool:
     followed = Followed(
         request.ref,
         applied["metadata"]["generation"],
-        wish.target,
-        wish.place,
-        moment=None if wish.compromised else parse_moment(request.value),
-        compromised=wish.compromised and request.value,
+        arguments.target,
+        arguments.place,
+        moment=None if arguments.compromised else parse_moment(request.value),
+        compromised=arguments.compromised and request.value,
     )
     with view(screen) as shown:
         last = await follow(server, followed, shown.show, shown.trouble)
@@ -215,11 +219,11 @@ def _to_commit(request: Request) -> str:
     )
 
 
-def _asked(request: Request, wish: Wish) -> str:
+def _request_sentence(request: Request, arguments: Arguments) -> str:
     if request.field == "compromised":
-        return f"{KIND} {request.ref} revokes {request.value} of {wish}"
+        return f"{KIND} {request.ref} revokes {request.value} of {arguments}"
     instead = f" instead of {request.replaces}" if request.replaces else ""
-    return f"{KIND} {request.ref} rotates {wish} at {request.value}{instead}"
+    return f"{KIND} {request.ref} rotates {arguments} at {request.value}{instead}"
 
 
 def _done(request: Request, made: str) -> str:

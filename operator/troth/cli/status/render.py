@@ -186,11 +186,11 @@ def _many(
         yield from (made() for made in summaries.values())
         return
     unwell = [each for each in summaries if each.ready != "True"]
-    told = [each for each in summaries if each.ready != "True" or each.excepted is not None]
+    shown = [each for each in summaries if each.ready != "True" or each.excepted is not None]
     if summaries:
         rest = f", {len(unwell)} of them not ready" if unwell else ", ready"
         yield Text(f"{len(summaries)} {one if len(summaries) == 1 else many}{rest}", "bold")
-    yield from (summaries[each]() for each in told)
+    yield from (summaries[each]() for each in shown)
 
 
 def _identity(identity: IdentitySummary, now: datetime) -> RenderableType:

@@ -43,7 +43,7 @@ def document(anatomy: Anatomy, now: datetime) -> dict[str, Any]:
         "header": without_tokens(anatomy.header),
         "claims": without_tokens(anatomy.claims),
         "times": {
-            name: {"at": f"{when:%Y-%m-%dT%H:%M:%SZ}", "said": _said(name, when, now)}
+            name: {"at": f"{when:%Y-%m-%dT%H:%M:%SZ}", "said": _relative(name, when, now)}
             for name in TIMES
             if (when := moment(anatomy.claims.get(name))) is not None
         },
@@ -62,10 +62,10 @@ def _claims(claims: dict[str, Any], now: datetime) -> Iterator[tuple[str, Any, s
         if when is None:
             yield name, value, ""
         else:
-            yield name, f"{when:%Y-%m-%d %H:%M:%S} UTC", _said(name, when, now)
+            yield name, f"{when:%Y-%m-%d %H:%M:%S} UTC", _relative(name, when, now)
 
 
-def _said(name: str, when: datetime, now: datetime) -> str:
+def _relative(name: str, when: datetime, now: datetime) -> str:
     """Return a moment relative to now, as `expires in 3m`."""
     if name == "exp":
         return f"expires {until(when, now)}" if when > now else f"expired {since(when, now)}"

@@ -68,8 +68,10 @@ def verify(
     prints neither keys nor signatures.
     """
     request = options.read_given(given, body)
-    said = options.Said(scheme, filename or (), url, topic or (), component or (), hmac or ())
-    signing, declared = said.signing(request.url or "")
+    given_scheme = options.GivenScheme(
+        scheme, filename or (), url, topic or (), component or (), hmac or ()
+    )
+    signing, declared = given_scheme.signing(request.url or "")
     inputs = VerifyInput(
         request.delivery,
         signing,
@@ -82,8 +84,8 @@ def verify(
     except ValueError as error:
         raise fault("the scheme", str(error)) from None
     if output is As.JSON:
-        told = document(judgement, signing.name, request.delivery, request.notes)
-        typer.echo(json.dumps(told, indent=2))
+        shown = document(judgement, signing.name, request.delivery, request.notes)
+        typer.echo(json.dumps(shown, indent=2))
     else:
         show(console(), judgement, request.delivery, request.notes)
     raise typer.Exit(0 if judgement.verified is not None else 1)
@@ -113,10 +115,12 @@ def sign(
 
     For an asymmetric scheme, give the sender's private key.
     """
-    said = options.Said(scheme, filename or (), url, topic or (), component or (), hmac or ())
+    given_scheme = options.GivenScheme(
+        scheme, filename or (), url, topic or (), component or (), hmac or ()
+    )
     request = options.read_given(given, body) if given or body is None else None
     made_to = request.url if request is not None and request.url else ""
-    signing, _ = said.signing(made_to)
+    signing, _ = given_scheme.signing(made_to)
     goes_to = signing.url if filename else url or made_to
     if output is not Printed.HEADERS or request is None:
         _check(goes_to)

@@ -131,7 +131,7 @@ def read_keys(named: Iterable[str]) -> tuple[KeyText, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class GivenScheme:
     """The sender's signature scheme, from options or from a manifest."""
 
     scheme: SchemeName | None

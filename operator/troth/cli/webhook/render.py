@@ -32,7 +32,7 @@ def show(
             console.print(Padding(Text(quoted(hint), "yellow"), (0, 0, 0, 2), expand=False))
         return
     console.print(Text("valid delivery", "bold green"))
-    console.print(Padding(facts_table(_says(judgement)), (0, 0, 0, 2), expand=False))
+    console.print(Padding(facts_table(_verified_facts(judgement)), (0, 0, 0, 2), expand=False))
 
 
 def document(
@@ -47,24 +47,24 @@ def document(
         "hints": list(judgement.hints),
         "notes": list(notes),
         "body": {"bytes": len(delivery.body), "sha256": sha256(delivery.body).hexdigest()},
-        "says": _says(judgement),
+        "says": _verified_facts(judgement),
     }
 
 
-def _says(judgement: Judgement) -> dict[str, Any]:
+def _verified_facts(judgement: Judgement) -> dict[str, Any]:
     known = judgement.verified
     if known is None:
         return {}
-    says: dict[str, Any] = {"key": known.key_id}
+    facts: dict[str, Any] = {"key": known.key_id}
     if known.delivery_id is not None:
-        says["delivery id"] = known.delivery_id
+        facts["delivery id"] = known.delivery_id
     if known.timestamp is not None:
-        says["timestamp"] = known.timestamp
+        facts["timestamp"] = known.timestamp
     if known.answer is not None:
-        says["answered"] = (
+        facts["answered"] = (
             "at once, and not forwarded: the sender only checks that the endpoint exists"
         )
-    return says
+    return facts
 
 
 def does_something(text: str) -> bool:

@@ -61,7 +61,7 @@ def _raw(text: bytes) -> Given:
     delivery = Delivery(found[1].decode(), target, headers, body)
     if list(delivery.values(b"transfer-encoding")):
         raise NotARequestError("the body is chunked; save it decoded, and remove Transfer-Encoding")
-    cut, notes = _as_long_as_said(delivery)
+    cut, notes = _cut_to_length(delivery)
     if list(cut.values(b"content-encoding")):
         notes += ("it has a Content-Encoding, which a gateway rejects",)
     return Given(cut, url, notes)
@@ -85,7 +85,7 @@ def _header(line: bytes, number: int) -> tuple[bytes, bytes]:
     return found[1].lower(), found[2]
 
 
-def _as_long_as_said(delivery: Delivery) -> tuple[Delivery, tuple[str, ...]]:
+def _cut_to_length(delivery: Delivery) -> tuple[Delivery, tuple[str, ...]]:
     """Cut the body to its Content-Length; return the delivery and notes about differences."""
     said = list(delivery.values(_LENGTH))
     if not said:

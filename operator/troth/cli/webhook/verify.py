@@ -105,7 +105,7 @@ class Judgement:
 def judge(inputs: VerifyInput) -> Judgement:
     """Run the checks; raises `ValueError` for an invalid scheme."""
     scheme = scheme_for(inputs.signing)
-    known, failed = _ask(scheme, inputs)
+    known, failed = _verify_untimed(scheme, inputs)
     checks = (*_keys(scheme, inputs), *_answers(scheme, inputs, known, failed))
     if not failed:
         return Judgement(checks, known, (), ())
@@ -130,7 +130,9 @@ def _keys(scheme: Scheme, inputs: VerifyInput) -> Iterator[Check]:
         yield Check(KEYS, Outcome.FAILED, "No key was given; name its file with --key.", "key-none")
 
 
-def _ask(scheme: Scheme, inputs: VerifyInput) -> tuple[Verified | None, dict[str, RefusedError]]:
+def _verify_untimed(
+    scheme: Scheme, inputs: VerifyInput
+) -> tuple[Verified | None, dict[str, RefusedError]]:
     """Return the verified delivery, ignoring its timestamp, and the failures by check."""
     keys = usable(scheme, inputs.texts)
     failed: dict[str, RefusedError] = {}

@@ -19,10 +19,10 @@ def is_invalid_token(challenges: Iterable[str]) -> bool:
 
     A malformed challenge counts as none: the 401 is then returned to the program.
     """
-    return any(_says_invalid(each) for each in challenges)
+    return any(_is_invalid_token(each) for each in challenges)
 
 
-def _says_invalid(header: str) -> bool:
+def _is_invalid_token(header: str) -> bool:
     header = header.strip(" \t")
     scheme, position, said = "", 0, False
     while position < len(header) <= _LONGEST:

@@ -240,9 +240,9 @@ def _refusal(answer: Answer, document: Mapping[str, Any], now: datetime) -> Exch
         return ExchangeFailedError(
             "answer-status", f"it answered with status {answer.status}", retry_after=wait
         )
-    told = isinstance(description, str) and _WORD.fullmatch(description)
+    is_plain = isinstance(description, str) and _WORD.fullmatch(description)
     final = code in _REFUSALS and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
-    message = f"it answered {code}" + (f": {description}" if told else "")
+    message = f"it answered {code}" + (f": {description}" if is_plain else "")
     return ExchangeFailedError(code, message, final=final, retry_after=wait)
 
 

@@ -38,7 +38,7 @@ class BrokerCredential:
     propagation: timedelta
     step: Callable[[CredentialChange], ChangeCredential]
 
-    def told(self, held: Held) -> bool:
+    def at_broker(self, held: Held) -> bool:
         """Return whether the broker has a credential, according to its ledger."""
         if self.ledger is None:
             return False
@@ -90,7 +90,7 @@ class BrokerCredential:
 
     def unpublished(self) -> Iterator[Laggard]:
         """Yield the broker until it has the next credential."""
-        if self.secret.next is not None and not self.told(self.secret.next):
+        if self.secret.next is not None and not self.at_broker(self.secret.next):
             message = f"the next credential is not configured at MessageBroker {self.broker} yet"
             yield Laggard(message)
 
@@ -100,7 +100,7 @@ class BrokerCredential:
 
     def still_used(self) -> Iterator[Laggard]:
         """Yield the broker while it is not known to have the current credential."""
-        if not self.told(self.current):
+        if not self.at_broker(self.current):
             yield Laggard(
                 f"the current credential is not configured at MessageBroker {self.broker}"
             )

@@ -82,9 +82,9 @@ def _has_news(change: ChangeBroker, look: BrokerObservation) -> bool:
 
     The rest of the change does not wait for the retry.
     """
-    told = ((each.principal, each.slot) for each in change.uploads)
-    asked = {*told, *change.additions, *change.removals, *change.revocations}
-    return bool(look.failures) and not asked <= look.failures.keys()
+    uploaded = ((each.principal, each.slot) for each in change.uploads)
+    requested = {*uploaded, *change.additions, *change.removals, *change.revocations}
+    return bool(look.failures) and not requested <= look.failures.keys()
 
 
 def _parting(view: BrokerView) -> Iterator[Step]:

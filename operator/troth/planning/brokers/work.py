@@ -81,7 +81,7 @@ def broker_work(
         Ledger(
             changes.ledger_after,
             grants.retained & changes.ledger_after,
-            _told(before.credentials, uploads, revocations),
+            _valid_after(before.credentials, uploads, revocations),
             ledger.admin,
             changes.left,
         ),
@@ -122,7 +122,7 @@ def _brake(broker: MessageBroker) -> Brake:
     return Brake(max(most, int(allowed)) if digits else most)
 
 
-def _told(
+def _valid_after(
     credentials: Mapping[Place, str],
     uploads: tuple[CredentialUpload, ...],
     revocations: tuple[Place, ...],

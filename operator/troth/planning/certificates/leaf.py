@@ -106,7 +106,7 @@ def not_due(candidate: LeafCandidate) -> Fault | None:
     return None
 
 
-def not_asked_for(candidate: LeafCandidate) -> Fault | None:
+def no_rotation_requested(candidate: LeafCandidate) -> Fault | None:
     """Check that no CredentialRotation requests a newer leaf."""
     asked = due_at(candidate.rotations, _leaf(candidate).issued_at, candidate.now)
     if asked is not None and asked <= candidate.now:
@@ -133,7 +133,7 @@ CHECKS: tuple[Callable[[LeafCandidate], Fault | None], ...] = (
     authority_current,
     lifetime_within_ceiling,
     not_due,
-    not_asked_for,
+    no_rotation_requested,
     keystore_current,
 )
 

@@ -62,8 +62,8 @@ def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) ->
         fault = world.write_fault(policy.kind, policy.ref)
         if fault is None:
             return Plan(key, policy.metadata.uid, steps=(step,))
-        told = _waiting(key, policy, Left(fault.reason, fault.message), now)
-        return replace(told, steps=(step,))
+        waiting = _waiting(key, policy, Left(fault.reason, fault.message), now)
+        return replace(waiting, steps=(step,))
     due = deleted_at + left.patience if left.patience is not None else None
     return _waiting(key, policy, left, now, due)
 
@@ -87,7 +87,7 @@ def left_of(policy: TopicPolicy, world: World) -> Left | None:
     if observing is not None and rest.nothing:
         return None
     if observing is not None:
-        return _stuck(observing.reason, observing.message, rest.told, AT_ONCE)
+        return _stuck(observing.reason, observing.message, rest.description, AT_ONCE)
     if kept is None:
         return _lost(broker, policy, world)
     if kept.fault is not None:
@@ -101,7 +101,7 @@ class Rest:
 
     rules: Rules
     principals: frozenset[str]
-    told: str
+    description: str
 
     @property
     def nothing(self) -> bool:
@@ -117,17 +117,17 @@ def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: Wor
     others = _others(broker, policy, world)
     elsewhere, made = _rules_of(broker, others), _rules_of(broker, filter(_is_made(world), others))
     # the ledger does not retain a rule that another policy asks for anyway
-    asked_for = elsewhere if policy.spec.on_delete is OnDelete.REVOKE else made
-    rules = (policy_rules(broker, policy) & ledger.rules) - ledger.retained - asked_for
+    needed = elsewhere if policy.spec.on_delete is OnDelete.REVOKE else made
+    rules = (policy_rules(broker, policy) & ledger.rules) - ledger.retained - needed
     owners = {principal_of(broker, each.identity): each.identity for each in entries_of(policy)}
     having = {rule.principal for rule in elsewhere | ledger.retained}
     to_revoke = {principal for principal, _ in ledger.credentials} & owners.keys()
     principals = frozenset(to_revoke - having - _undecided_at(broker, world))
-    told = [
-        *_told(broker, policy, rules),
+    described = [
+        *_descriptions(broker, policy, rules),
         *(f"the credential of {owners[each]}" for each in sorted(principals)),
     ]
-    return Rest(rules, principals, ", ".join(told))
+    return Rest(rules, principals, ", ".join(described))
 
 
 def _others(broker: MessageBroker, policy: TopicPolicy, world: World) -> tuple[TopicGrant, ...]:
@@ -161,7 +161,7 @@ def _why(broker: MessageBroker, policy: TopicPolicy, rest: Rest, world: World) -
     fault = world.brokers.observation(broker.ref).fault
     if fault is not None:
         message = f"Troth cannot change MessageBroker {broker.ref}: {fault.message}"
-        return _stuck("BrokerUnreachable", message, rest.told)
+        return _stuck("BrokerUnreachable", message, rest.description)
     if policy.spec.on_delete is OnDelete.RETAIN:
         message = f"Troth is recording that the grants stay at MessageBroker {broker.ref}"
         return Left("Retaining", message)
@@ -171,13 +171,13 @@ def _why(broker: MessageBroker, policy: TopicPolicy, rest: Rest, world: World) -
             "another TopicPolicy that names the same identities cannot be read and may declare "
             "the same grants; correct that TopicPolicy"
         )
-        return _stuck("PolicyInvalid", message, rest.told)
+        return _stuck("PolicyInvalid", message, rest.description)
     if rest.rules and _is_braked(broker):
         message = (
             f"removals at MessageBroker {broker.ref} wait until a person allows them; see its "
             "status"
         )
-        return _stuck("Braked", message, rest.told)
+        return _stuck("Braked", message, rest.description)
     return Left("Revoking", f"Troth is revoking the grants at MessageBroker {broker.ref}")
 
 
@@ -192,18 +192,19 @@ def _lost(broker: MessageBroker, policy: TopicPolicy, world: World) -> Left | No
     A broker that is being deleted reports this itself.
     """
     seen = world.brokers.observation(broker.ref).observed
-    told_already = broker.metadata.deletion_timestamp is not None
-    if seen is None or told_already or policy.spec.on_delete is OnDelete.RETAIN:
+    listed_already = broker.metadata.deletion_timestamp is not None
+    if seen is None or listed_already or policy.spec.on_delete is OnDelete.RETAIN:
         return None
-    told = _told(broker, policy, seen.rules - _rules_of(broker, _others(broker, policy, world)))
+    left = seen.rules - _rules_of(broker, _others(broker, policy, world))
+    described = _descriptions(broker, policy, left)
     behind = (
         f"the ledger of MessageBroker {broker.ref} is lost, so Troth removes nothing there; "
-        f"remove these yourself: {', '.join(told)}"
+        f"remove these yourself: {', '.join(described)}"
     )
-    return Left("LedgerLost", behind, AT_ONCE, behind) if told else None
+    return Left("LedgerLost", behind, AT_ONCE, behind) if described else None
 
 
-def _told(broker: MessageBroker, policy: TopicPolicy, rules: Rules) -> list[str]:
+def _descriptions(broker: MessageBroker, policy: TopicPolicy, rules: Rules) -> list[str]:
     """Return a description of each of a policy's grants that has any of these rules."""
     return [
         f"{grant.action} {grant.topic.name} by {asked.identity}"
@@ -221,10 +222,10 @@ def _all_of(policy: TopicPolicy) -> str:
     )
 
 
-def _stuck(reason: str, message: str, told: str, patience: timedelta = PATIENCE) -> Left:
+def _stuck(reason: str, message: str, description: str, patience: timedelta = PATIENCE) -> Left:
     behind = (
         f"{message}. Until this is resolved, these stay at the broker, and Troth revokes them "
-        f"afterwards: {told}"
+        f"afterwards: {description}"
     )
     return Left(reason, message, patience, behind)
 

@@ -23,7 +23,7 @@ from troth.world.world import World
 GRANT_LIMIT = 512
 """Maximum number of entries in a status: any number of identities may name a policy."""
 LONGEST_MESSAGE = 1024
-_FROM_A_LOOK = frozenset({"BrokerUnreachable", "BrokerRefused"})
+_FROM_AN_OBSERVATION = frozenset({"BrokerUnreachable", "BrokerRefused"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +107,12 @@ def identity_has_credential(live: LiveGrant) -> GrantObstacle | None:
     return GrantObstacle(GrantState.LIVE, "AwaitingCredential", message)
 
 
-def last_look_was_good(live: LiveGrant) -> GrantObstacle | None:
+def last_observation_succeeded(live: LiveGrant) -> GrantObstacle | None:
     """Check that the broker had no fault at the last attempt.
 
     Until the first attempt, the fault in the previous status counts.
     """
-    if live.unseen and live.before is not None and live.before.reason in _FROM_A_LOOK:
+    if live.unseen and live.before is not None and live.before.reason in _FROM_AN_OBSERVATION:
         return GrantObstacle(live.before.state, live.before.reason or "", live.before.message or "")
     fault = live.look.fault
     if fault is None:
@@ -121,12 +121,12 @@ def last_look_was_good(live: LiveGrant) -> GrantObstacle | None:
     return GrantObstacle(GrantState.LIVE, "BrokerUnreachable", message)
 
 
-def broker_took_it(live: LiveGrant) -> GrantObstacle | None:
+def broker_accepted_it(live: LiveGrant) -> GrantObstacle | None:
     """Check that the broker has not rejected any part of the grant."""
-    asked: list[Rule | Place] = [*sorted(live.rules)]
+    requested: list[Rule | Place] = [*sorted(live.rules)]
     if live.credential is not None:
-        asked.insert(0, live.credential[0])
-    refused = next((each for each in asked if each in live.look.failures), None)
+        requested.insert(0, live.credential[0])
+    refused = next((each for each in requested if each in live.look.failures), None)
     if refused is None:
         return None
     message = f"MessageBroker {live.broker.ref} rejected the change: {live.look.failures[refused]}"
@@ -139,7 +139,7 @@ def ledger_is_readable(live: LiveGrant) -> GrantObstacle | None:
     return None if fault is None else GrantObstacle(GrantState.LIVE, fault.reason, fault.message)
 
 
-def broker_was_told(live: LiveGrant) -> GrantObstacle | None:
+def ledger_has_it(live: LiveGrant) -> GrantObstacle | None:
     """Check that the ledger has all rules of the grant, and the current credential."""
     if live.kept is None or not live.rules <= live.kept.ledger.rules:
         return live.awaited
@@ -172,11 +172,11 @@ CHECKS: tuple[Callable[[LiveGrant], GrantObstacle | None], ...] = (
     lambda live: broker_is_served(live.broker),
     broker_can_have_it,
     lambda live: broker_is_enforced(live.broker),
-    last_look_was_good,
+    last_observation_succeeded,
     identity_has_credential,
-    broker_took_it,
+    broker_accepted_it,
     ledger_is_readable,
-    broker_was_told,
+    ledger_has_it,
     broker_has_it,
 )
 
@@ -191,28 +191,28 @@ def grant_statuses(
 
 def _entry(
     policy: TopicPolicy,
-    asked: TopicGrant,
+    requested: TopicGrant,
     before: dict[tuple[object, ...], GrantStatus],
     world: World,
 ) -> GrantStatus:
     entry = GrantStatus(
-        identity=str(asked.entry.identity),
-        action=asked.entry.action,
-        topic=_dead_letter(policy, asked.entry),
-        group=asked.entry.group or None,
-        state=asked.state,
-        reason=asked.reason or None,
-        message=asked.message[:LONGEST_MESSAGE] or None,
+        identity=str(requested.entry.identity),
+        action=requested.entry.action,
+        topic=_dead_letter(policy, requested.entry),
+        group=requested.entry.group or None,
+        state=requested.state,
+        reason=requested.reason or None,
+        message=requested.message[:LONGEST_MESSAGE] or None,
     )
-    if asked.state is not GrantState.LIVE:
+    if requested.state is not GrantState.LIVE:
         return entry
     broker = world.brokers.messaging.brokers[policy.broker]
-    assert asked.grant is not None
+    assert requested.grant is not None
     live = LiveGrant(
         broker=broker,
-        identity=asked.entry.identity,
-        grant=asked.grant,
-        secret=_own_secret(asked.entry.identity, broker.ref, world),
+        identity=requested.entry.identity,
+        grant=requested.grant,
+        secret=_own_secret(requested.entry.identity, broker.ref, world),
         kept=world.brokers.ledgers.get(broker.ref),
         look=world.brokers.observation(broker.ref),
         before=before.get(_place(entry)),
@@ -235,9 +235,9 @@ def _own_secret(identity: Ref, broker: Ref, world: World) -> CredentialSecret | 
     return secret if ours else None
 
 
-def _dead_letter(policy: TopicPolicy, asked: GrantEntry) -> str | None:
+def _dead_letter(policy: TopicPolicy, requested: GrantEntry) -> str | None:
     dead_letter = policy.spec.dead_letter
-    return dead_letter.topic if asked.dead_letter and dead_letter is not None else None
+    return dead_letter.topic if requested.dead_letter and dead_letter is not None else None
 
 
 def _place(entry: GrantStatus) -> tuple[object, ...]:

@@ -82,7 +82,7 @@ def plan_webhook_signing(view: View, world: World) -> Signing:
         return Signing((verdicts.false(CONDITION, known.fault.reason, known.fault.message),))
     key = _Key(view, known, known.active, world)
     handover = _next_step(key)
-    verdict = coming if write_fault else _judged(handover)
+    verdict = coming if write_fault else _verdict(handover)
     steps = (handover.step,) if handover.step else ()
     dues = (key.due, *((view.moment.now + handover.wait,) if handover.wait is not None else ()))
     return Signing((verdict,), steps, dues, handover, known.active.made_at, key.due)
@@ -94,7 +94,7 @@ def _next_step(key: "_Key") -> Handover:
     return hand_over(key, wanted=key.due <= key.view.moment.now, moment=key.view.moment)
 
 
-def _judged(handover: Handover) -> Verdict:
+def _verdict(handover: Handover) -> Verdict:
     if handover.blockers:
         return verdicts.true(CONDITION, "RotationWaits", handover.blockers[0])
     return verdicts.true(CONDITION, "Active", "the gateway signs deliveries with its own key")

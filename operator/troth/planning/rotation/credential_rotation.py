@@ -182,7 +182,7 @@ def _of_trust_domain(key: Key, world: World, moment: Moment) -> Progress:
         due=min((due for due in dues if due is not None), default=None),
         blockers=tuple(blocker for each in handovers for blocker in each.blockers),
         wait=min(waits, default=None),
-        fault=_given_asked_for(key, world, now),
+        fault=_given_ca_fault(key, world, now),
     )
 
 
@@ -198,7 +198,7 @@ def _least_advanced(phases: Iterable[RotationPhase]) -> CredentialPhase:
     return PHASES[min((each for each in phases if each in ORDER), key=ORDER.index, default=IDLE)]
 
 
-def _given_asked_for(key: Key, world: World, now: datetime) -> Fault | None:
+def _given_ca_fault(key: Key, world: World, now: datetime) -> Fault | None:
     """Return a fault if a rotation is due that needs another given CA, which Troth cannot make."""
     domain = world.registry.domains[key.ref.name]
     reference, known = domain.spec.authority.secret_ref, world.authorities.of(domain)

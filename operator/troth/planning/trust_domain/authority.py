@@ -46,7 +46,7 @@ def plan_authority(domain: TrustDomain, world: World, now: datetime) -> Part:
     if fault is not None:
         return Part(fault)
     if known is not None:
-        return Part(_judged(known, now))
+        return Part(_verdict(known, now))
     return _begin(domain, world, ref, now)
 
 
@@ -171,7 +171,7 @@ def _secret(domain: TrustDomain, ref: Ref) -> Manifest:
     }
 
 
-def _judged(known: KnownAuthority, now: datetime) -> Verdict:
+def _verdict(known: KnownAuthority, now: datetime) -> Verdict:
     if known.authority is None:
         assert known.fault is not None
         message = f"Secret {known.secret.ref}: {known.fault.message}"

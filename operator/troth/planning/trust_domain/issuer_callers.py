@@ -111,7 +111,7 @@ def callers_of(
                 entries[entry[1]] = entry[2]
                 continue
             caller, unsettled = isolation.run(
-                partial(_judged, domain, registry, ref, current, now, growing=growing),
+                partial(_with_grants, domain, registry, ref, current, now, growing=growing),
                 lambda _: (None, True),
             )
             if caller is not None:
@@ -146,7 +146,7 @@ def _member(
     return _Caller(name, identity, current.get(name, {}), firm)
 
 
-def _judged(
+def _with_grants(
     domain: TrustDomain,
     registry: Registry,
     ref: Ref,
@@ -255,13 +255,13 @@ def _keep_for_unreadable_callees(callers: Mapping[Ref, _Caller], registry: Regis
         }
         for caller in calling:
             assert caller.identity is not None
-            asked = _asked(caller.identity, ref)
+            requested = _requested(caller.identity, ref)
             for audience in caller.had:
                 if audience not in others:
-                    caller.keep(audience, asked)
+                    caller.keep(audience, requested)
 
 
-def _asked(caller: ServiceIdentity, callee: Ref) -> set[str]:
+def _requested(caller: ServiceIdentity, callee: Ref) -> set[str]:
     return {
         scope
         for each in caller.spec.calls

@@ -71,7 +71,7 @@ def plan_tokens(domain: TrustDomain, world: World, moment: Moment) -> Tokens:
         verdict = verdicts.false(TYPE, "Conflict", message)
         return Tokens(verdict, leaf.steps, rotation, domain.status.token_keys, dues)
     return Tokens(
-        _judged(known, world, leaf.verdict, now),
+        _verdict(known, world, leaf.verdict, now),
         (*_own_steps(domain, known, world, rotation), *leaf.steps),
         rotation,
         tuple(_statuses(known)),
@@ -116,7 +116,7 @@ def _coming(domain: TrustDomain, world: World, ref: Ref) -> Verdict:
     return verdicts.false(TYPE, "CreatingTokenKey", "a token signing key is being created")
 
 
-def _judged(known: TokensSecret, world: World, leaf: Verdict, now: datetime) -> Verdict:
+def _verdict(known: TokensSecret, world: World, leaf: Verdict, now: datetime) -> Verdict:
     if known.active is None:
         assert known.fault is not None
         return verdicts.false(TYPE, known.fault.reason, known.fault.message)

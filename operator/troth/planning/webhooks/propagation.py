@@ -40,13 +40,13 @@ class Propagation:
 def plan_propagation(view: WebhookView) -> Propagation:
     """Return whether the target of a live edge has the endpoint and the gateway's key."""
     assert view.domain is not None
-    asked = _asked(view)
-    fingerprint = asked.fingerprint(view.target_ref)
+    wanted = _wanted(view)
+    fingerprint = wanted.fingerprint(view.target_ref)
     settle = view.domain.spec.bundle.propagation
     if current_listed(view) == fingerprint and not _is_first_key(view, settle):
         return Propagation(fingerprint)
-    secret, where = view.told, f"Secret {secret_ref(view.target_ref)}"
-    listed = secret.webhooks_since.get(asked) if secret is not None else None
+    secret, where = view.target_secret, f"Secret {secret_ref(view.target_ref)}"
+    listed = secret.webhooks_since.get(wanted) if secret is not None else None
     if secret is None or listed is None:
         return _waits(view, f"{where} does not list the endpoint yet")
     if view.signs is None:
@@ -65,7 +65,7 @@ def current_listed(view: WebhookView) -> str:
     return view.compiled.listed if view.compiled is not None else ""
 
 
-def _asked(view: WebhookView) -> Listed:
+def _wanted(view: WebhookView) -> Listed:
     to = view.inbound.target
     return Listed(view.gateway_id, to.port, str(view.endpoint.ref), to.path, to.workflow)
 

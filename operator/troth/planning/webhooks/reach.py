@@ -235,12 +235,14 @@ def plan_reach(view: WebhookView, *, at_gateway: bool) -> Reached:
         if view.target_unread or view.edge.state is EdgeState.SUSPENDED:
             return Reached(current_target(view), fault, current_listed(view))
         return Reached(None, fault)
-    told = plan_propagation(view) if at_gateway else Propagation()
+    propagation = plan_propagation(view) if at_gateway else Propagation()
     fault = service_leads_there(view)
     if fault is not None:
-        return Reached(None, fault, told.listed)
-    if told.fault is not None:
-        return Reached(None, told.fault, told.listed, told.why, told.wait)
+        return Reached(None, fault, propagation.listed)
+    if propagation.fault is not None:
+        return Reached(
+            None, propagation.fault, propagation.listed, propagation.why, propagation.wait
+        )
     assert view.target is not None
     assert view.domain is not None
     host, port = next(addresses(view))
@@ -253,4 +255,4 @@ def plan_reach(view: WebhookView, *, at_gateway: bool) -> Reached:
         path=view.inbound.target.path,
         workflow=view.inbound.target.workflow,
     )
-    return Reached(target, None, told.listed)
+    return Reached(target, None, propagation.listed)

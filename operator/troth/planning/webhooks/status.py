@@ -22,7 +22,7 @@ from troth.world.facts.objects import Fault
 UNSIGNED_WARNING = timedelta(days=14)
 """Time before the end of unsigned deliveries at which the warning starts."""
 UNSIGNED = "UnsignedAccepted"
-TOLD_AFTER = timedelta(hours=1)
+REPORTED_AFTER = timedelta(hours=1)
 """Minimum time between two values of a key's last use in the status."""
 
 
@@ -39,9 +39,9 @@ def endpoint_status(
 
 
 def _keys(view: WebhookView, tried: Tried, rotation: SecretRotation) -> Iterator[WebhookKey]:
-    told = {key.id: key for key in view.endpoint.status.keys}
+    reported = {key.id: key for key in view.endpoint.status.keys}
     for key in tried.keys:
-        before = told.get(key.id)
+        before = reported.get(key.id)
         same = before is not None and before.fingerprint == key.fingerprint
         known = before.last_verified if before is not None and same else None
         lately = view.verified.get(key.id)
@@ -56,7 +56,7 @@ def _keys(view: WebhookView, tried: Tried, rotation: SecretRotation) -> Iterator
 
 
 def _is_news(lately: datetime | None, known: datetime | None) -> bool:
-    return lately is not None and (known is None or lately >= known + TOLD_AFTER)
+    return lately is not None and (known is None or lately >= known + REPORTED_AFTER)
 
 
 def residual_replay(view: WebhookView) -> str:

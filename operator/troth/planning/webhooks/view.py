@@ -57,7 +57,7 @@ class WebhookView:
     target_unread: bool
     domain: TrustDomain | None
     edge: Edge
-    told: IdentitySecret | None
+    target_secret: IdentitySecret | None
     """Secret of the target's identity."""
     gateway_id: str
     """SPIFFE ID of the gateway in the target's files, empty while it has none."""
@@ -132,7 +132,7 @@ def gather(
         target_unread=target in registry.invalid_identities,
         domain=registry.governance(endpoint.ref.namespace).domain,
         edge=evaluate(candidate),
-        told=world.secrets.get(secret_ref(target)),
+        target_secret=world.secrets.get(secret_ref(target)),
         gateway_id=min(spiffe_ids_of(gateway, world), default=""),
         signs=signing.active if signing is not None else None,
         services=tuple(world.services_of(target)) if identity is not None else (),

@@ -84,10 +84,10 @@ def secrets_of(data: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def _material(dialect: Dialect, data: Mapping[str, bytes], which: Which) -> Credential:
     state, held = _held(data, which)
-    told = dialect.material_of(state.principal, _secret(dialect, data, which))
-    if dialect.fingerprint_of(told) != held.fingerprint:
+    material = dialect.material_of(state.principal, _secret(dialect, data, which))
+    if dialect.fingerprint_of(material) != held.fingerprint:
         raise ValueError(f"the {which} credential does not match {STATE}")
-    return Credential(state.principal, held.slot, told)
+    return Credential(state.principal, held.slot, material)
 
 
 def _issued(dialect: Dialect, request: CredentialRequest, now: datetime) -> _Kept:

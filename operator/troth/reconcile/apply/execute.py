@@ -125,13 +125,14 @@ class Executor:
         The watch event often arrives before the answer.
         """
         key = Key(manifest["kind"], Ref.of(manifest))
-        told = self._writing.get(key)
-        if told is None or _said(manifest.get("status") or {}) != _said(told):
+        written = self._writing.get(key)
+        observed = manifest.get("status") or {}
+        if written is None or _without_empty_lists(observed) != _without_empty_lists(written):
             return set()
-        unchanged = manifest["metadata"].get("generation") == told.get("observedGeneration")
+        unchanged = manifest["metadata"].get("generation") == written.get("observedGeneration")
         return {key} if unchanged else set()
 
 
-def _said(status: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty_lists(status: Mapping[str, Any]) -> dict[str, Any]:
     """Return a status without empty lists, which are equivalent to absent ones."""
     return {name: value for name, value in status.items() if value != []}

@@ -109,7 +109,7 @@ class AdminCredentials:
         made = AdminMade((user, slot.other), new.fingerprint, self.now().replace(microsecond=0))
         await self.keep(broker, replace(ledger, admin=made))
         await self.require(broker)
-        await _told(connected.adapter, Batch((Credential(user, slot.other, new.material),)))
+        await _applied(connected.adapter, Batch((Credential(user, slot.other, new.material),)))
         await self._try(broker, {**data, **new.data}, connected.authorities)
         await self.require(broker)
         await self._write(where, secret, new.data)
@@ -179,10 +179,10 @@ class AdminCredentials:
             await self.record_event(broker, Notice("AdminOvertaken", note))
 
 
-async def _told(adapter: Driver, batch: Batch) -> None:
+async def _applied(adapter: Driver, batch: Batch) -> None:
     for failure in await adapter.apply(batch):
         raise BrokerError(f"the admin credential could not be changed: {failure.message}")
 
 
 async def _revoked(adapter: Driver, place: Place) -> None:
-    await _told(adapter, Batch(revocations=(place,)))
+    await _applied(adapter, Batch(revocations=(place,)))

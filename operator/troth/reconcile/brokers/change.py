@@ -15,7 +15,7 @@ from troth.world.index.brokers import credential_ref, identity_of
 TRIED = 20
 """Maximum number of revoked credentials of one change that are tested by a login."""
 
-SPOILT = (
+NOT_HELD = (
     "its Secret does not hold the credential that it names; delete the Secret, and Troth issues "
     "another credential"
 )
@@ -77,7 +77,7 @@ class Changes:
         )
         kept_back = [rule for rule in step.additions if rule.principal in waiting]
         return {
-            **dict.fromkeys(lacking, SPOILT),
+            **dict.fromkeys(lacking, NOT_HELD),
             **dict.fromkeys(kept_back, "not applied, because its credential failed"),
             **{failure.change: failure.message for failure in failures},
         }

@@ -212,7 +212,7 @@ class BrokerWork:
             raise StalePlan
         await self._keep(broker, step.before)
         if step.without_ledger:
-            await self._tell_of_loss(broker)
+            await self._record_loss(broker)
         if step.removals or step.revocations:
             await self._require_ledger(broker)
         self._permit()
@@ -258,7 +258,7 @@ class BrokerWork:
         await self._require_ledger(broker)
         self._permit()
 
-    async def _tell_of_loss(self, broker: MessageBroker) -> None:
+    async def _record_loss(self, broker: MessageBroker) -> None:
         note = (
             "the broker's ledger was missing; Troth created another one from what is declared, "
             "and removed nothing for it"

@@ -99,15 +99,16 @@ def _hold_closed(
     an edge closed only for that long. If the status no longer reports it, the leader has written
     the document. Return the affected keys.
     """
-    said, said_before = _said(after), _said(before) if before is not None else Narrowing()
-    over = said_before and not said
+    reported = _reported_narrowing(after)
+    reported_before = _reported_narrowing(before) if before is not None else Narrowing()
+    over = reported_before and not reported
     known = world.registry.unapplied.get(ref, Narrowing())
-    if not world.registry.note_unapplied(ref, None if over else known.joined(said)):
+    if not world.registry.note_unapplied(ref, None if over else known.joined(reported)):
         return set()
     return {identity_key(peer) for peer in world.registry.neighbours(ref)}
 
 
-def _said(identity: ServiceIdentity) -> Narrowing:
+def _reported_narrowing(identity: ServiceIdentity) -> Narrowing:
     """Return the edges that a status reports as closed until the document is narrowed."""
     return Narrowing(
         callers=frozenset(_closed(identity, Direction.INBOUND, CALLEE_NOT_NARROWED)),

@@ -150,7 +150,7 @@ class WebhookState:
         self, ref: Ref, before: IdentitySecret | None, after: IdentitySecret | None
     ) -> Keys:
         """Return the endpoints whose target owns this Secret, if its deliveries changed."""
-        if _told(before) == _told(after):
+        if _listed_since(before) == _listed_since(after):
             return set()
         target = Ref(ref.namespace, ref.name.removesuffix(SECRET_SUFFIX))
         return {webhook_key(route.endpoint) for route in self._registry.webhooks.to(target)}
@@ -192,7 +192,7 @@ def _with_first_seen(now: KeysSecret, before: KeysSecret | None, uptime: float) 
     return replace(now, since=before.since if same and before is not None else uptime)
 
 
-def _told(secret: IdentitySecret | None) -> object:
+def _listed_since(secret: IdentitySecret | None) -> object:
     return (secret.webhooks_since, secret.webhook_keys_since) if secret else ({}, {})
 
 
