@@ -60,7 +60,7 @@ async def _troth() -> float:
         engine.observe(manifest)
     began = time.perf_counter()
     workers = [asyncio.create_task(engine.work()) for _ in range(WORKERS)]
-    while len(server.objects) < 2 * NAMESPACES + 2:  # the TrustDomain and its authority
+    while len(server.objects) < 2 * NAMESPACES + 2:  # noqa: ASYNC110 - and its authority
         await asyncio.sleep(LATENCY)
     taken = time.perf_counter() - began
     for worker in workers:

@@ -3,14 +3,24 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.broker_builders import CHECKOUT, FULFILMENT, MAIN, give_credentials, market, sync_broker
+from tests.broker_builders import (
+    CHECKOUT,
+    FULFILMENT,
+    MAIN,
+    give_credentials,
+    keep_ledger,
+    lose_ledger,
+    market,
+    sync_broker,
+)
 from tests.builders import Cluster, at, stamp
 from troth.planning.brokers.finalizer import FINALIZER
 from troth.planning.plan import Plan
 from troth.planning.planner import plan
 from troth.planning.steps.brokers import ChangeBroker, ObserveBroker
-from troth.planning.steps.objects import SetFinalizers
+from troth.planning.steps.objects import Remove, SetFinalizers
 from troth.trust.grants import Place, Rule
+from troth.world.facts.broker import Ledger
 from troth.world.keys import broker_key
 
 
@@ -89,3 +99,59 @@ def test_changed_broker_is_not_judged_before_it_is_observed() -> None:
     told = planned(cluster, timedelta(0)).status
     assert told is not None
     assert "NotSeenYet" in [each["reason"] for each in told["conditions"]]
+
+
+def unread(cluster: Cluster) -> Cluster:
+    """Store the deleted broker as a newer version might."""
+    stored = cluster.objects["MessageBroker", MAIN]
+    cluster.put({**stored, "spec": {"unheardOf": 1}})
+    return cluster
+
+
+def test_unreadable_broker_with_grants_is_released_after_ten_minutes() -> None:
+    cluster = unread(deleted())
+    waiting = planned(cluster, timedelta(minutes=9))
+    assert waiting.steps == ()
+    assert waiting.due == cluster.now + timedelta(minutes=10)
+    assert waiting.status is not None
+    ready = next(each for each in waiting.status["conditions"] if each["type"] == "Ready")
+    assert ready["reason"] == "InvalidSpec"
+    assert "at most 10 minutes" in ready["message"]
+    ledger, let_go = planned(cluster, timedelta(minutes=10)).steps
+    assert isinstance(ledger, Remove)
+    assert isinstance(let_go, SetFinalizers)
+    assert let_go.finalizers == ()
+    assert "troth-shop.checkout, troth-shop.fulfilment" in let_go.warning
+
+
+def test_unreadable_broker_without_grants_is_released_at_once() -> None:
+    cluster = deleted()
+    keep_ledger(cluster, Ledger())
+    _, let_go = planned(unread(cluster), timedelta(0)).steps
+    assert isinstance(let_go, SetFinalizers)
+    assert let_go.warning == ""
+
+
+def test_unreadable_broker_without_a_ledger_is_released_at_once() -> None:
+    cluster = deleted()
+    lose_ledger(cluster)
+    (let_go,) = planned(unread(cluster), timedelta(0)).steps
+    assert isinstance(let_go, SetFinalizers)
+
+
+def test_unreadable_broker_keeps_the_finalizers_of_others() -> None:
+    cluster = deleted()
+    lose_ledger(cluster)
+    stored = cluster.objects["MessageBroker", MAIN]
+    stored["metadata"]["finalizers"] = [FINALIZER, "example.com/backup"]
+    (let_go,) = planned(unread(cluster), timedelta(0)).steps
+    assert isinstance(let_go, SetFinalizers)
+    assert let_go.finalizers == ("example.com/backup",)
+
+
+def test_unreadable_broker_that_is_not_deleted_keeps_its_finalizer() -> None:
+    cluster = market().settle()
+    stored = cluster.objects["MessageBroker", MAIN]
+    held = {**stored["metadata"], "finalizers": [FINALIZER]}
+    cluster.put({**stored, "metadata": held, "spec": {}})
+    assert planned(cluster, timedelta(hours=1)).steps == ()

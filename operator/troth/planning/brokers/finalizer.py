@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from troth.planning.steps.objects import SetFinalizers
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.world.facts.objects import Unreadable
+from troth.world.keys import Key
 
 FINALIZER = "troth.dev/broker"
 PATIENCE = timedelta(minutes=10)
@@ -32,6 +34,22 @@ def remove_finalizer(resource: MessageBroker | TopicPolicy, warning: str = "") -
     """Return the step that removes the finalizer; `warning` says what stays at the broker."""
     others = tuple(each for each in resource.metadata.finalizers if each != FINALIZER)
     return _setting(resource, others, warning)
+
+
+def remove_finalizer_of_unreadable(
+    key: Key, found: Unreadable, warning: str = ""
+) -> SetFinalizers | None:
+    """Return the step that removes the finalizer of a deleted resource whose spec is invalid.
+
+    Returns None if the resource is not being deleted, or has no finalizer of Troth.
+    """
+    metadata = found.manifest["metadata"]
+    finalizers = tuple(metadata.get("finalizers") or ())
+    if not metadata.get("deletionTimestamp") or FINALIZER not in finalizers:
+        return None
+    others = tuple(each for each in finalizers if each != FINALIZER)
+    uid, version = metadata["uid"], metadata["resourceVersion"]
+    return SetFinalizers(key.kind, key.ref, uid, version, others, warning)
 
 
 def patience_ends(resource: MessageBroker | TopicPolicy) -> datetime | None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from troth.planning import status as verdicts
 from troth.planning.brokers.finalizer import add_finalizer, is_held, patience_ends, remove_finalizer
 from troth.planning.brokers.status import ON_ITS_WAY, broker_status, broker_verdicts, refused_change
+from troth.planning.brokers.unreadable import plan_unreadable
 from troth.planning.brokers.view import BrokerView, gather
 from troth.planning.grants.dialects import unsupported
 from troth.planning.moment import Moment
@@ -27,7 +28,7 @@ def plan_message_broker(key: Key, world: World, moment: Moment) -> Plan:
     now = moment.now
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
-        return verdicts.unreadable_plan(key, unreadable, now)
+        return plan_unreadable(key, unreadable, world, now)
     broker = world.brokers.declared(key.ref)
     if broker is None:
         return Plan(key, "")

@@ -4,7 +4,11 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from troth.planning import status as verdicts
-from troth.planning.brokers.finalizer import FINALIZER, add_finalizer, is_held
+from troth.planning.brokers.finalizer import (
+    add_finalizer,
+    is_held,
+    remove_finalizer_of_unreadable,
+)
 from troth.planning.grants.message_schemas import schema_verdict
 from troth.planning.grants.policy_deletion import plan_deletion
 from troth.planning.grants.rules import granted
@@ -16,12 +20,10 @@ from troth.planning.grants.status import (
 )
 from troth.planning.moment import Moment
 from troth.planning.plan import Plan
-from troth.planning.steps.objects import SetFinalizers
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, GrantStatus, TopicPolicyStatus
-from troth.resources.metadata import ObjectMeta
 from troth.trust.topics.checks import BROKER_MISSING
 from troth.trust.topics.evaluation import TopicGrant, obstacle_to_all
 from troth.world.facts.objects import Unreadable
@@ -137,10 +139,7 @@ def _plan_unreadable(key: Key, unreadable: Unreadable, now: datetime) -> Plan:
 
     The broker's ledger still has what the policy granted, and nothing asks for that any more.
     """
-    plan = verdicts.unreadable_plan(key, unreadable, now)
-    metadata = ObjectMeta.model_validate(unreadable.manifest["metadata"])
-    if metadata.deletion_timestamp is None or FINALIZER not in metadata.finalizers:
-        return plan
-    others = tuple(each for each in metadata.finalizers if each != FINALIZER)
-    step = SetFinalizers(key.kind, key.ref, plan.uid, metadata.resource_version, others)
-    return Plan(key, plan.uid, steps=(step,))
+    step = remove_finalizer_of_unreadable(key, unreadable)
+    if step is None:
+        return verdicts.unreadable_plan(key, unreadable, now)
+    return Plan(key, step.uid, steps=(step,))

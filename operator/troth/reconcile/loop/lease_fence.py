@@ -41,6 +41,7 @@ async def leading(fence: LeaderFence) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(None) as limit:
+            checking: asyncio.TimerHandle | None = None
 
             def look() -> None:
                 nonlocal checking
@@ -50,11 +51,12 @@ async def leading(fence: LeaderFence) -> AsyncIterator[None]:
                 else:
                     limit.reschedule(loop.time())
 
-            checking = loop.call_later(min(fence.remaining, LOOK), look)
+            look()
             try:
                 yield
             finally:
-                checking.cancel()
+                if checking is not None:
+                    checking.cancel()
     except TimeoutError:
         if limit.expired():
             raise LeaseLost from None
