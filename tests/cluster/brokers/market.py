@@ -98,6 +98,7 @@ class Market:
                 described={"kafka": described},
                 owns=[f"{name}."],
                 principals=f"{name}-",
+                administrators=["super.users"],
                 environment=name,
                 allowedNamespaces={"matchLabels": {"domain": name}},
                 **spec,

@@ -14,7 +14,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from troth.brokers.nats import account as nats_account
 from troth.brokers.nats.account import changed, observed
 from troth.brokers.nats.connection import Link, data_of, document_of
 from troth.brokers.nats.jwt import MAX_JWT, Claims, Key, Kind, decode, encode, read_creds
+from troth.brokers.nats.openings import user_openings
 from troth.brokers.protocol import Batch, Failure, Login
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Observed
@@ -114,11 +115,19 @@ class NatsBroker:
         self._applying = asyncio.Lock()
 
     async def observe(self) -> Observed:
-        """Return all credentials and rules of the account; raises `BrokerError`."""
+        """Return all credentials, rules and openings of the account; raises `BrokerError`."""
         try:
-            return observed((await self._look_up()).claims)
+            seen = observed((await self._look_up()).claims)
         except ValueError as error:
             raise self._misshapen(error) from None
+        account = self._admin.account
+        signed = {
+            rule
+            for entry in await self._connected()
+            if entry.get("issuer_key") == account
+            for rule in user_openings(account, str(entry.get("jwt", "")))
+        }
+        return replace(seen, openings=seen.openings | signed)
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
         """Carry out changes with at most one push, and return those that failed.
@@ -256,13 +265,17 @@ class NatsBroker:
         )  # the server's error for a connection that is already gone is ignored
 
     async def _connections(self) -> list[_Connection]:
+        return [_connection(entry) for entry in await self._connected()]
+
+    async def _connected(self) -> list[Mapping[str, Any]]:
+        """Return the servers' entries for all connections of the account."""
         answers = await self._link.ask_all(
             "$SYS.REQ.SERVER.PING", _active_servers, "listing the servers"
         )
         servers = {document_of(answer, "a server")["server"]["id"] for answer in answers}
         return [connection for server in sorted(servers) for connection in await self._of(server)]
 
-    async def _of(self, server: str) -> list[_Connection]:
+    async def _of(self, server: str) -> list[Mapping[str, Any]]:
         what, limit = "listing the connections", _CONNECTIONS
         while True:
             options = {"auth": True, "acc": self._admin.account, "limit": limit}
@@ -271,16 +284,17 @@ class NatsBroker:
             found, total = data.get("connections") or [], int(data.get("total", 0))
             # No paging: a connection that closes meanwhile would shift another past the page.
             if total <= limit:
-                return [_connection(server, entry) for entry in found]
+                return [{**entry, "server": server} for entry in found]
             limit = 2 * total
 
 
-def _connection(server: str, entry: Mapping[str, Any]) -> _Connection:
+def _connection(entry: Mapping[str, Any]) -> _Connection:
     try:
         name = decode(entry.get("jwt", ""), Kind.ACCOUNT).get("name", "")
     except ValueError:  # authenticated without a JWT
         name = ""
-    return _Connection(server, int(entry["cid"]), str(entry.get("issuer_key", "")), str(name))
+    key = str(entry.get("issuer_key", ""))
+    return _Connection(entry["server"], int(entry["cid"]), key, str(name))
 
 
 def _active_servers(answer: bytes) -> int:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from troth.planning import status as verdicts
 from troth.planning.brokers.finalizer import FINALIZER, add_finalizer, is_held
+from troth.planning.grants.exclusive import exclusive
 from troth.planning.grants.message_schemas import schema_verdict
 from troth.planning.grants.policy_deletion import plan_deletion
 from troth.planning.grants.rules import granted
@@ -29,7 +30,7 @@ from troth.world.keys import Key
 from troth.world.world import World
 
 ON_ITS_WAY = frozenset(
-    {"AwaitingBroker", "AwaitingCredential", "BrokerUnreachable", "WriteRefused"}
+    {"AwaitingBroker", "AwaitingCredential", "BrokerUnreachable", "NotSeenYet", "WriteRefused"}
 )
 """Reasons that end without a change of the policy by a person."""
 PASSING = frozenset({"AwaitingBroker", "AwaitingCredential"})
@@ -54,7 +55,11 @@ def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
     own = [entry for each, entry in zip(grants, entries, strict=True) if each.entry in asked]
     others = [entry for each, entry in zip(grants, entries, strict=True) if each.entry not in asked]
     schema = schema_verdict(policy, world)
-    judged = [_grants_in_sync(policy, own, world), *([schema] if schema is not None else [])]
+    judged = [
+        _grants_in_sync(policy, own, world),
+        *([schema] if schema is not None else []),
+        exclusive(policy, grants, world),
+    ]
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
     status = TopicPolicyStatus(
         observed_generation=policy.metadata.generation,

@@ -10,7 +10,7 @@ from troth.resources.references import Ref
 from troth.trust.grants import Observed, Place, Rule
 from troth.world.facts.broker import AdminShown
 from troth.world.facts.objects import Fault
-from troth.world.keys import Keys, broker_key
+from troth.world.keys import Keys, broker_key, policy_key
 from troth.world.state import WorldState
 
 
@@ -68,6 +68,7 @@ class BrokerObserved:
         look = replace(
             before,
             observed=self.observed,
+            foreign=brokers.foreign(self.broker, self.observed),
             at=self.uptime,
             tried_at=self.uptime,
             attempts=before.attempts if before.failures else 0,
@@ -82,7 +83,8 @@ class BrokerObserved:
             return brokers.concerned_by_state(self.broker)
         changed = {rule.principal for rule in known.rules ^ self.observed.rules}
         changed |= {principal for principal, _ in known.credentials ^ self.observed.credentials}
-        return brokers.of_principals(self.broker, changed) if changed else set()
+        affected = brokers.of_principals(self.broker, changed) if changed else set()
+        return affected | _opened(world, self.broker, before.foreign)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +97,22 @@ class BrokerChanged:
     uptime: float
 
     def take(self, world: WorldState) -> Keys:
-        """Record the state. The changed principals are planned again in any case."""
+        """Record the state; return the policies that foreign rules affect.
+
+        The changed principals are planned again in any case.
+        """
+        before = world.brokers.observation(self.broker)
         look = replace(
-            world.brokers.observation(self.broker),
+            before,
             observed=self.observed,
+            foreign=world.brokers.foreign(self.broker, self.observed),
             failures=dict(self.failures),
         )
         done = replace(look, tried_at=self.uptime, attempts=0)
         world.brokers.note_observation(
             self.broker, look.tried(self.uptime) if self.failures else done
         )
-        return set()
+        return _opened(world, self.broker, before.foreign)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +152,12 @@ class AdminTurned:
         noted = replace(look, admin_fault=self.fault, admin_tried_at=self.uptime)
         world.brokers.note_observation(self.broker, noted)
         return set()
+
+
+def _opened(world: WorldState, broker: Ref, before: frozenset[Rule]) -> Keys:
+    """Return the policies of a broker if its foreign rules changed."""
+    same = world.brokers.observation(broker).foreign == before
+    return set() if same else set(map(policy_key, world.brokers.messaging.at(broker)))
 
 
 def _dated(shown: AdminShown, before: AdminShown | None, uptime: float) -> AdminShown:
