@@ -68,6 +68,16 @@ async def test_grant_of_two_policies_stays_until_both_are_deleted(nats: Stage) -
         await nothing_left(it, data)
 
 
+async def test_retained_grant_ends_when_the_broker_evicts_the_namespace(nats: Stage) -> None:
+    async with at_work(nats, market(nats, orders(onDelete="Retain"), retention="Allow")) as it:
+        data, client = it.data(CHECKOUT), await it.client(CHECKOUT)
+        await it.delete("TopicPolicy", ORDERS)
+        assert client.is_connected
+        elsewhere = {"matchLabels": {"domain": "elsewhere"}}
+        await it.edit("MessageBroker", MAIN, allowedNamespaces=elsewhere)
+        await nothing_left(it, data)
+
+
 async def test_deleted_identity_is_disconnected(nats: Stage) -> None:
     async with at_work(nats, market(nats)) as it:
         data, client, other = (
@@ -127,7 +137,7 @@ async def test_recreated_broker_gets_everything_again(nats: Stage) -> None:
 @pytest.mark.parametrize("with_broker", [False, True])
 async def test_retained_grant_stays_and_works(nats: Stage, with_broker: bool) -> None:
     kept = orders(onDelete="Retain")
-    async with at_work(nats, market(nats, kept)) as it:
+    async with at_work(nats, market(nats, kept, retention="Allow")) as it:
         data, client = it.data(CHECKOUT), await it.client(CHECKOUT)
         if with_broker:
             await it.delete("MessageBroker", MAIN)

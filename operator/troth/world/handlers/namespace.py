@@ -2,6 +2,7 @@
 
 from troth.trust.selectors import matches
 from troth.world.change import Change
+from troth.world.index.retained import around_retained_in
 from troth.world.invalidation import around_namespaces
 from troth.world.keys import Keys, domain_key
 from troth.world.owners import owner_of
@@ -34,4 +35,5 @@ def take_namespace(world: WorldState, change: Change) -> Keys:
         claiming |= owner_of(world.bundles[bundle])
     affected = around_namespaces(world.registry, {name}) | claiming
     affected |= world.webhooks.around_namespace(name)
+    affected |= around_retained_in(name, world.brokers)
     return affected | world.brokers.around_namespaces({name}, registry.identities_in(name))
