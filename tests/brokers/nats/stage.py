@@ -51,7 +51,8 @@ class Stage:
 
     def admin(self) -> Admin:
         seed = self.server.keys.signer.seed.decode()
-        return Admin(self.account.public, self.server.system_creds(), seed)
+        operator = self.server.keys.operator.public
+        return Admin(self.account.public, operator, self.server.system_creds(), seed)
 
     def issue(self, principal: str, slot: Slot = Slot.FIRST) -> Credential:
         """Return a new credential, and keep its `.creds` here."""
@@ -172,7 +173,9 @@ async def stage(server: NatsServer) -> AsyncIterator[Stage]:
     """Create a fresh account on a server."""
     account = Key.generate(Kind.ACCOUNT)
     link = Link([server.url], server.system_creds(), server.tls(), PATIENCE)
-    admin = Admin(account.public, server.system_creds(), server.keys.signer.seed.decode())
+    keys = server.keys
+    seed = keys.signer.seed.decode()
+    admin = Admin(account.public, keys.operator.public, server.system_creds(), seed)
     broker = NatsBroker([server.url], admin, server.tls(), timeout=PATIENCE)
     made = Stage(server, account, link, broker)
     try:
