@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.broker_builders import orders, publisher
-from tests.brokers.nats.stage import Ears, Stage
+from tests.brokers.nats.stage import Ears, Stage, sent
 from tests.builders import namespace
 from tests.messaging import consumer, policy, producer
 from tests.reconcile.brokers.at_work import (
@@ -44,7 +44,7 @@ async def publishes(it: AtWork, data: dict[str, str]) -> bool:
     await ears.settle()
     client = await it.stage.enter(data["user.creds"], data["inbox.prefix"])
     await client.publish(TOPIC, b"one")
-    await client.flush()
+    await sent(client)
     await ears.settle()
     await client.close()
     await witness.close()
