@@ -154,12 +154,13 @@ def see(
     rules: Iterable[Rule] = (),
     credentials: Iterable[Place] = (),
     at: Ref = MAIN,
+    openings: Iterable[Rule] = (),
 ) -> None:
-    """Record a successful observation of a broker with these rules and credentials."""
-    observed = Observed(frozenset(credentials), frozenset(rules))
-    uptime = cluster.uptime
+    """Record a successful observation of a broker with these rules, credentials and openings."""
+    observed = Observed(frozenset(credentials), frozenset(rules), frozenset(openings))
+    uptime, foreign = cluster.uptime, cluster.world.brokers.foreign(at, observed)
     cluster.world.brokers.note_observation(
-        at, BrokerObservation(observed=observed, at=uptime, tried_at=uptime)
+        at, BrokerObservation(observed=observed, foreign=foreign, at=uptime, tried_at=uptime)
     )
 
 

@@ -118,7 +118,12 @@ def broker(described: Manifest) -> Manifest:
         "spec": {
             "environment": "bench",
             "allowedNamespaces": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
-            "owns": {"topicPrefixes": [OWNED], "principalPrefix": PRINCIPALS},
+            "owns": {
+                "topicPrefixes": [OWNED],
+                "principalPrefix": PRINCIPALS,
+                "groupPrefixes": [name(0)[:1]],
+            },
+            "administrators": ["super.users"],
             "driftCheck": "1h",  # the benchmark requests drift checks itself
             **described,
         },

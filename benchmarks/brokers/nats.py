@@ -48,7 +48,8 @@ class BareNats(BareBroker[NatsServer]):
                 await client.close()
 
     def _reached(self) -> Manifest:
-        return {"servers": [self._server.address], "account": self._server.account}
+        keys = {"account": self._server.account, "operator": self._server.keys.operator.public}
+        return {"servers": [self._server.address], **keys}
 
     async def remember(self) -> None:
         """Record what Troth made, so that `tell` can make it again."""

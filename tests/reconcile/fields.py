@@ -53,9 +53,18 @@ UNSERVED = (
 )
 """Brokers on which Troth grants nothing yet, and webhooks, which have their own walk
 (`tests/reconcile/test_webhook_walk.py`)."""
-NOT_HERE = {"TopicPolicy.onDelete", "MessageBroker.workload.ports.[].name"}
-"""A field that takes effect when its policy is deleted
-(`tests/reconcile/brokers/test_revocation_on_deletion.py`), and a name without effect."""
+NOT_HERE = {
+    *("TopicPolicy.onDelete", "MessageBroker.retention"),
+    *("MessageBroker.administrators", "MessageBroker.nats.operator"),
+    "MessageBroker.owns.sharedGroups",
+    "MessageBroker.workload.ports.[].name",
+}
+"""Fields that take effect when a policy is deleted
+(`tests/reconcile/brokers/test_revocation_on_deletion.py`), at a broker with foreign access or
+of another operator (`tests/reconcile/brokers/test_exclusive.py`,
+`tests/brokers/nats/test_hostile_server.py`), or in a conflict (`tests/trust`); and a name
+without effect.
+"""
 
 
 def fields() -> list[Field]:
@@ -201,10 +210,12 @@ NATS = messaging.broker(
         "nats": {
             "servers": ["nats:4222"],
             "account": ACCOUNTS[0],
+            "operator": messaging.OPERATOR,
             "tls": {"caSecretRef": {"name": "ca-here"}},
             "adminSecretRef": {"name": "broker-admin"},
         }
     },
+    more={"streams": ["STORED"]},
 )
 ORDERS = messaging.policy(
     producers=[messaging.producer("seller", "shop")],
@@ -579,6 +590,8 @@ CHANGES: dict[str, Change] = {
     "MessageBroker.allowedNamespaces.matchExpressions.[].values": Change("rules", ["late"]),
     "MessageBroker.owns.topicPrefixes": Change("rules", ["other."]),
     "MessageBroker.owns.principalPrefix": Change("rules", "other-"),
+    "MessageBroker.owns.groupPrefixes": Change("rules", ["other-"]),
+    "MessageBroker.owns.streams": Change("rules", ["OTHER"]),
     "MessageBroker.mode": Change("policy"),
     "MessageBroker.driftCheck": Change("due", "2m"),
     "MessageBroker.brake": Change("brake", {"maxRemovals": 0}, beside=NOBODY),

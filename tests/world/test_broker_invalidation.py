@@ -86,6 +86,8 @@ def some_broker(draw: st.DrawFn) -> Manifest:
         }
     if draw(sometimes):
         made["spec"]["mode"] = draw(st.sampled_from(("Plan", "Observe")))
+    if draw(often):
+        made["spec"]["retention"] = "Allow"
     return made
 
 

@@ -13,9 +13,9 @@ from typing import ClassVar, Protocol
 
 from troth.brokers.admin_secret import AdminSecret
 from troth.resources.messaging.broker_type import BrokerType
-from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.message_broker import MessageBroker, Owns
 from troth.resources.references import Ref
-from troth.trust.grants import Grant, Observed, Place, Rule, Slot
+from troth.trust.grants import Action, Grant, Observed, Place, Rule, Slot, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,18 @@ class Dialect(ABC):
         requires.
         """
 
+    @abstractmethod
+    def access(self, rule: Rule, topic: Topic, stream: str = "") -> frozenset[Action]:
+        """Return what a rule, foreign ones included, allows or denies on topics.
+
+        A rule that allows counts if it concerns any of the topics, and one that denies if it
+        concerns all. `stream` stores their messages, and is empty if none does.
+        """
+
+    @abstractmethod
+    def is_owned(self, rule: Rule, owns: Owns) -> bool:
+        """Return whether everything that a rule of Troth's names is owned."""
+
     # Credentials of clients
 
     @abstractmethod
@@ -204,7 +216,10 @@ class Driver(Protocol):
     """Driver of one broker, with one admin credential. Connections stay open until `close`."""
 
     async def observe(self) -> Observed:
-        """Return all credentials and rules, foreign ones included; raises `BrokerError`."""
+        """Return all credentials, rules and openings, foreign ones included.
+
+        Raises `BrokerError`.
+        """
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
         """Carry out changes, in few calls, and return those that failed.

@@ -1,6 +1,6 @@
 """Grants of principals at a message broker, as declared and as the broker's own rules."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from troth.resources.messaging.topic_policy_status import Action
@@ -67,7 +67,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All that a broker has: which slots of which principals hold a credential, and every rule."""
+    """All that a broker has: which slots of which principals hold a credential, and every rule.
+
+    `openings` is access besides the rules, such as of super users, written as rules. No equality
+    depends on it.
+    """
 
     credentials: frozenset[Place] = frozenset()
     rules: frozenset[Rule] = frozenset()
+    openings: frozenset[Rule] = field(default=frozenset(), compare=False)

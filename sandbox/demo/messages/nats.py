@@ -99,9 +99,10 @@ class NatsBroker:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """Its address and account."""
+        """Its address, account and operator."""
         server = self._server
-        return {"nats": {"servers": [server.address], "account": server.account}}
+        keys = {"account": server.account, "operator": server.keys.operator.public}
+        return {"nats": {"servers": [server.address], **keys}}
 
     @property
     def secrets(self) -> dict[str, dict[str, str]]:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.brokers.waiting import observed
+from tests.brokers.waiting import becomes, observed
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.kafka.rules import rules
-from troth.brokers.protocol import Batch, Credential, Failure
+from troth.brokers.protocol import Batch, Credential, Failure, Login
 from troth.trust.grants import Action, Grant, Observed, Rule, Slot, Topic
 
 
@@ -136,9 +136,11 @@ async def test_many_rules_and_the_longest_names_are_applied(kafka: Kafka, mine: 
     assert await kafka.apply(Batch(removals=tuple(additions))) == ()
 
 
-async def test_two_passwords_for_one_slot_are_accepted(kafka: Kafka, mine: str) -> None:
+async def test_last_of_two_passwords_for_one_slot_is_valid(kafka: Kafka, mine: str) -> None:
     twice = tuple(Credential(mine, Slot.FIRST, password) for password in ("before", "after"))
     assert await kafka.apply(Batch(credentials=twice)) == ()
+    await becomes(lambda: kafka.admits(Login(mine, Slot.FIRST, "after")))
+    assert not await kafka.admits(Login(mine, Slot.FIRST, "before"))
 
 
 async def test_rule_both_added_and_removed_is_removed(kafka: Kafka, mine: str) -> None:

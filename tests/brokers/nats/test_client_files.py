@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nats as library
 
-from tests.brokers.nats.stage import Stage, granted, publish
+from tests.brokers.nats.stage import Stage, granted, publish, sent
 from tests.patience import PATIENCE
 from troth.brokers.protocol import Batch, CredentialRequest
 from troth.planning.steps.broker_credentials import CredentialChange
@@ -29,7 +29,7 @@ async def test_client_publishes_with_the_files_of_either_slot(nats: Stage, tmp_p
     assert not await nats.broker.apply(Batch(told, granted(publish("shop", "orders"))))
     witness = await nats.witness()
     heard = await witness.subscribe("orders")
-    await witness.flush()
+    await sent(witness)
     for data in (first, second):
         for name, content in data.items():
             (tmp_path / name).write_bytes(content)
@@ -41,5 +41,5 @@ async def test_client_publishes_with_the_files_of_either_slot(nats: Stage, tmp_p
         )
         nats.clients.append(client)
         await client.publish("orders", b"hello")
-        await client.flush()
+        await sent(client)
         assert (await heard.next_msg(timeout=PATIENCE)).data == b"hello"

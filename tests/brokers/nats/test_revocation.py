@@ -7,7 +7,7 @@ import pytest
 from nats import errors
 from nats.aio.msg import Msg
 
-from tests.brokers.nats.stage import Ears, Stage, consume, publish, until
+from tests.brokers.nats.stage import Ears, Stage, consume, publish, sent, until
 from tests.brokers.waiting import becomes
 from troth.brokers.nats.jwt import Key, Kind, creds_file, encode
 from troth.brokers.protocol import Batch, Login
@@ -34,29 +34,29 @@ async def test_revoked_credential_is_disconnected_and_cannot_connect(nats: Stage
 async def test_revoked_credential_publishes_nothing_after_the_answer(nats: Stage) -> None:
     await nats.give(["shop"], publish("shop", "a"))
     witness, client = await nats.witness(), await nats.connect("shop")
-    sent = 0
+    published = 0
     heard: list[int] = []
 
     async def hear(message: Msg) -> None:
         heard.append(int(message.data))
 
     await witness.subscribe("a", cb=hear)
-    await witness.flush()
+    await sent(witness)
 
     async def publish_on() -> None:
-        nonlocal sent
+        nonlocal published
         while client.is_connected:
-            sent += 1
-            await client.publish("a", b"%d" % sent)
-            await client.flush()
+            published += 1
+            await client.publish("a", b"%d" % published)
+            await sent(client)
 
     publishing = asyncio.create_task(publish_on())
     await until(lambda: heard)
     assert not await nats.broker.apply(Batch(revocations=(("shop", Slot.FIRST),)))
-    answered = sent
+    answered = published
     await until(lambda: client.is_closed)
     publishing.cancel()  # the library waits for an answer to its ping, which never comes
-    await witness.flush()
+    await sent(witness)
     assert max(heard) <= answered
 
 
@@ -70,13 +70,13 @@ async def test_both_slots_work_and_one_is_revoked_without_the_other(nats: Stage)
     first, second = await nats.connect("shop"), await nats.connect("shop", Slot.SECOND)
     for client, data in ((first, b"first"), (second, b"second")):
         await client.publish("a", data)
-        await client.flush()
+        await sent(client)
     await heard.settle()
     assert heard.heard == {("a", ""): {b"first", b"second"}}
     assert not await nats.broker.apply(Batch(revocations=(("shop", Slot.FIRST),)))
     await until(lambda: first.is_closed)
     await second.publish("a", b"still")
-    await second.flush()
+    await sent(second)
     await heard.settle()
     assert heard.heard == {("a", ""): {b"first", b"second", b"still"}}
 

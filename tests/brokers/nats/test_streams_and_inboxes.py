@@ -7,7 +7,16 @@ from nats import errors
 from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 
-from tests.brokers.nats.stage import Ears, Stage, consume, fill_streams, granted, publish, until
+from tests.brokers.nats.stage import (
+    Ears,
+    Stage,
+    consume,
+    fill_streams,
+    granted,
+    publish,
+    sent,
+    until,
+)
 from tests.patience import PATIENCE
 from troth.brokers.nats.rules import inbox_prefix
 from troth.brokers.protocol import Batch
@@ -116,11 +125,11 @@ async def test_changed_grants_reach_a_client_that_keeps_its_credential(nats: Sta
     client = await nats.connect("shop", allow_reconnect=True)
     untouched = await nats.connect("till")
     await client.publish("b", b"too early")
-    await client.flush()
+    await sent(client)
     assert not await nats.broker.apply(Batch((), granted(publish("shop", "b"))))
     await until(lambda: client.stats["reconnects"] == 1 and client.is_connected)
     await client.publish("b", b"now")
-    await client.flush()
+    await sent(client)
     await heard.settle()
     assert heard.heard == {("b", ""): {b"now"}}
     assert untouched.is_connected  # the server disconnects only clients whose grants change
@@ -128,7 +137,7 @@ async def test_changed_grants_reach_a_client_that_keeps_its_credential(nats: Sta
     assert not await nats.broker.apply(Batch(removals=removed))
     await until(lambda: client.stats["reconnects"] == 2 and client.is_connected)
     await client.publish("b", b"too late")
-    await client.flush()
+    await sent(client)
     await heard.settle()
     assert heard.heard == {("b", ""): {b"now"}}
 
@@ -166,7 +175,7 @@ async def test_documented_limit_of_nats_still_exists(nats: Stage) -> None:
         seen.append(message)
 
     await witness.subscribe("victim", cb=hear)
-    await witness.flush()
+    await sent(witness)
     client = await nats.connect("shop")
     await client.publish("victim", b"of its own")
     await client.publish("$JS.API.CONSUMER.MSG.NEXT.A.d", b"1", reply="victim")

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from tests.brokers.toy.server import May
 from troth.brokers.protocol import AdminDialect, CredentialRequest, Dialect, NewCredential
-from troth.resources.messaging.message_broker import MessageBroker
-from troth.trust.grants import Action, Grant, Rule
+from troth.resources.messaging.message_broker import MessageBroker, Owns
+from troth.trust.grants import Action, Grant, Rule, Topic
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 PASSWORD = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -27,6 +27,17 @@ class ToyDialect(Dialect):
             if not NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no name of a toy")
         return frozenset(_rules(grant))
+
+    def access(self, rule: Rule, topic: Topic, stream: str = "") -> frozenset[Action]:  # noqa: ARG002
+        whole = rule.pattern == "PREFIX" and topic.name.startswith(rule.name)
+        part = topic.prefix and rule.name.startswith(topic.name)
+        if rule.kind != "TOPIC" or not (whole or part or rule.name == topic.name):
+            return frozenset()
+        return frozenset({Action.PUBLISH if rule.operation == May.WRITE else Action.CONSUME})
+
+    def is_owned(self, rule: Rule, owns: Owns) -> bool:
+        owned = owns.topic_prefixes if rule.kind == "TOPIC" else owns.group_prefixes
+        return rule.name.startswith(owned)
 
     def issue(self, request: CredentialRequest, now: datetime) -> NewCredential:  # noqa: ARG002
         password = secrets.token_urlsafe(32)

@@ -3,6 +3,7 @@
 from tests.net.clusters.universe import (
     ACCOUNT,
     DEAD,
+    OPERATOR,
     SCHEMAS,
     TOPICS,
     Place,
@@ -26,7 +27,13 @@ class Messages(Universe):
         described: Manifest = draw.pick(
             (
                 *({"kafka": {"bootstrapServers": servers} | secured} for _ in range(30)),
-                *({"nats": {"servers": servers, "account": ACCOUNT} | secured} for _ in range(8)),
+                *(
+                    {
+                        "nats": {"servers": servers, "account": ACCOUNT, "operator": OPERATOR}
+                        | secured
+                    }
+                    for _ in range(8)
+                ),
                 {"rabbitmq": {"servers": servers, "management": servers[0]} | admin},
                 {"mqtt": {"servers": servers} | admin},
                 {"valkey": {"servers": servers} | admin},
@@ -46,7 +53,11 @@ class Messages(Universe):
             "owns": {
                 "topicPrefixes": draw.pick((*[["prod."]] * 12, ["prod.", "stage."], ["prod.p"])),
                 "principalPrefix": draw.pick((f"{name}-", f"{name}-", "t-")),
+                "groupPrefixes": ["of-", "g"],
+                "sharedGroups": ["g"],
+                "streams": ["S"],
             },
+            "retention": "Allow",
             **described,
         }
         if draw.chance(0.7):

@@ -36,6 +36,7 @@ BROKERS = ("main", "other")
 POLICIES = ("orders", "pays")
 ENDPOINTS = ("charges", "pushes", "a.b")
 ACCOUNT = f"A{'B' * 55}"
+OPERATOR = f"O{'B' * 55}"
 TOPICS: tuple[Manifest, ...] = (
     *({"name": "prod.orders"},) * 12,
     {"prefix": "prod.or"},

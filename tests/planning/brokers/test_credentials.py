@@ -385,6 +385,7 @@ def _withdraw_and_lose_ledger(cluster: Cluster) -> None:
 
 
 def _retain(cluster: Cluster) -> None:
+    cluster.put(broker(retention="Allow"))
     ledger = ledger_of(cluster)
     rules = frozenset(each for each in ledger.rules if each.principal == PUBLISHER)
     keep_ledger(cluster, Ledger(ledger.rules, rules, ledger.credentials))
@@ -392,6 +393,7 @@ def _retain(cluster: Cluster) -> None:
 
 
 def _delete_what_retains(cluster: Cluster) -> None:
+    cluster.put(broker(retention="Allow"))
     kept = orders(onDelete="Retain")
     kept["metadata"] |= {"finalizers": ["troth.dev/broker"]}
     cluster.put(kept)

@@ -29,7 +29,7 @@ from tests.broker_builders import (
     subscriber,
     sync_broker,
 )
-from tests.builders import OWN, Cluster, Manifest
+from tests.builders import OWN, Cluster, Manifest, namespace
 from tests.messaging import broker, policy, producer
 from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
 from troth.planning.grants.policy_deletion import left_of
@@ -39,7 +39,7 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
 from troth.world.facts.broker import Ledger
-from troth.world.keys import policy_key
+from troth.world.keys import broker_key, identity_key, policy_key
 from troth.world.observation.ledger import FILE, ledger_manifest
 from troth.world.outcomes.writes import WriteRefused
 
@@ -227,9 +227,11 @@ def test_rule_that_another_policy_suspends_is_not_waited_for() -> None:
 
 # Retain
 
+ALLOWING = broker(retention="Allow")
+
 
 def test_retained_rules_are_recorded_before_the_policy_is_released() -> None:
-    cluster = deleted(orders(onDelete="Retain"))
+    cluster = deleted(orders(onDelete="Retain"), ALLOWING)
     assert waits_for(cluster)[0] == "Retaining"
     before = ledger_of(cluster)
     after = sync_broker(cluster)
@@ -246,9 +248,66 @@ def test_rule_of_another_policy_is_not_recorded_as_retained() -> None:
         subscriber("fulfilment", *names),
         orders("same"),
         orders(onDelete="Retain"),
+        ALLOWING,
     )
     assert not sync_broker(cluster).retained
     assert let_go(cluster) == ""
+
+
+def test_retained_rules_end_if_the_owner_does_not_allow_them() -> None:
+    cluster = deleted(orders(onDelete="Retain"))
+    assert waits_for(cluster)[0] == "Revoking"
+    assert sync_broker(cluster).rules == frozenset()
+    assert let_go(cluster) == ""
+
+
+EVICTIONS: dict[str, Manifest] = {
+    "the namespace is not admitted": broker(
+        retention="Allow", allowedNamespaces={"matchLabels": {"domain": "elsewhere"}}
+    ),
+    "its names are not owned": broker(retention="Allow", owns=["other."], groups=["other"]),
+    "retention is denied": broker(),
+}
+
+
+@pytest.mark.parametrize("evicting", EVICTIONS.values(), ids=list(EVICTIONS))
+def test_retained_grant_ends_with_the_eviction_by_the_brokers_owner(evicting: Manifest) -> None:
+    cluster = deleted(orders(onDelete="Retain"), ALLOWING)
+    kept = sync_broker(cluster)
+    let_go(cluster)
+    assert sync_broker(cluster).retained == kept.rules
+    cluster.put(evicting)
+    after = sync_broker(cluster)
+    assert (after.rules, after.retained) == (frozenset(), frozenset())
+
+
+def test_relabelled_namespace_ends_its_retained_grants() -> None:
+    cluster = deleted(orders(onDelete="Retain"), ALLOWING)
+    sync_broker(cluster)
+    let_go(cluster)
+    cluster.drop("TopicPolicy", ORDERS)
+    changed_ = cluster.put(namespace("shop", domain="elsewhere"))
+    assert {broker_key(MAIN), identity_key(CHECKOUT)} <= changed_
+    assert sync_broker(cluster).rules == frozenset()
+
+
+def test_group_that_the_broker_no_longer_owns_is_not_retained() -> None:
+    cluster = deleted(orders(onDelete="Retain"), ALLOWING)
+    sync_broker(cluster)
+    let_go(cluster)
+    cluster.put(broker(retention="Allow", groups=["other"]))
+    assert {rule.kind for rule in sync_broker(cluster).rules} == {"TOPIC"}
+
+
+def test_policy_says_that_the_owner_denies_retention() -> None:
+    for there, status in ((broker(), "False"), (ALLOWING, "True")):
+        plan = market(orders(onDelete="Retain"), there).plan(policy_key(ORDERS))
+        assert plan.status is not None
+        found = {each["type"]: each["status"] for each in plan.status["conditions"]}
+        assert found["RetentionAllowed"] == status
+    plan = market(orders()).plan(policy_key(ORDERS))
+    assert plan.status is not None
+    assert "RetentionAllowed" not in {each["type"] for each in plan.status["conditions"]}
 
 
 def test_rule_that_was_retained_before_is_not_waited_for() -> None:

@@ -97,6 +97,7 @@ def test_grant_is_in_sync_once_the_broker_has_it() -> None:
         "Reconciling": ("False", "Settled"),
         "Stalled": ("False", "Settled"),
         "GrantsInSync": ("True", "AllInSync"),
+        "Exclusive": ("True", "OnlyGranted"),
         "PeersAgree": ("True", "AllAgree"),
     }
 

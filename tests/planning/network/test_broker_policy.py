@@ -179,7 +179,7 @@ def test_unreadable_broker_stays_reachable() -> None:
 
 
 def test_broker_of_retained_grants_stays_reachable() -> None:
-    cluster = at_home(orders(onDelete="Retain"))
+    cluster = at_home(orders(onDelete="Retain"), retention="Allow")
     assert clients(cluster) == reaching(cluster) == BOTH
     found = cluster.world.brokers.messaging.brokers[MAIN]
     policy = cluster.world.brokers.messaging.policies[Ref("shop", "orders")]
@@ -190,6 +190,9 @@ def test_broker_of_retained_grants_stays_reachable() -> None:
     cluster.put(ledger_manifest(OWN, found, Ledger(rules, rules)))
     cluster.drop("TopicPolicy", Ref("shop", "orders"))
     assert clients(cluster) == reaching(cluster) == BOTH
+    cluster.put(broker(workload=WORKLOAD))
+    assert clients(cluster) == reaching(cluster) == [], "its owner does not allow it any more"
+    cluster.put(broker(workload=WORKLOAD, retention="Allow"))
     cluster.put(ledger_manifest(OWN, found, Ledger()))
     assert clients(cluster) == reaching(cluster) == []
 

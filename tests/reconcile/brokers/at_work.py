@@ -66,7 +66,9 @@ def nats_broker(stage: Stage, **spec: Any) -> Manifest:
         "tls": {"caSecretRef": {"name": "nats-ca"}},
         "adminSecretRef": {"name": "nats-admin"},
     }
-    return broker(described={"nats": described}, **spec)
+    # the account's own key signs the witnesses
+    known: dict[str, Any] = {"administrators": [stage.account.public]}
+    return broker(described={"nats": described}, **known | spec)
 
 
 def market(stage: Stage, *manifests: Manifest, **spec: object) -> list[Manifest]:

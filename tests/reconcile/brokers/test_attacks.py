@@ -8,7 +8,7 @@ from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 
 from tests.broker_builders import orders, publisher, subscriber
-from tests.brokers.nats.stage import Ears, Stage
+from tests.brokers.nats.stage import Ears, Stage, sent
 from tests.builders import Manifest, namespace
 from tests.messaging import consumer, policy
 from tests.patience import PATIENCE
@@ -118,7 +118,7 @@ async def test_consumer_of_a_stream_cannot_send_its_messages_to_a_subscriber(nat
             await ears.settle()
             next_one = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{DURABLE}"
             await shop.publish(next_one, b"1", reply="prod.guests")
-            await shop.flush()
+            await sent(shop)
             await asyncio.sleep(0.5)
             await ears.settle()
             heard = ears.heard["prod.guests", "guest"]
@@ -137,7 +137,7 @@ async def test_message_sent_into_another_stream_reaches_no_consumer_of_it(nats: 
         shop, guest = await it.client(Ref("shop", "fulfilment")), await it.client(GUEST)
         next_one = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{DURABLE}"
         await shop.publish(next_one, b"1", reply="prod.guests")
-        await shop.flush()
+        await sent(shop)
         await jetstream.publish("prod.guests", b"meant")
         subscription = await guest.jetstream(timeout=PATIENCE).pull_subscribe_bind(
             "guest", "GUESTS"

@@ -3,7 +3,7 @@
 import pytest
 from nats.errors import Error
 
-from tests.brokers.nats.stage import Ears, Stage
+from tests.brokers.nats.stage import Ears, Stage, sent
 from tests.reconcile.brokers.at_work import (
     CHECKOUT,
     FULFILMENT,
@@ -24,11 +24,11 @@ async def test_declared_access_works_and_other_access_is_denied(nats: Stage) -> 
         await ears.listen(TOPIC, "fulfilment")
         await ears.settle()
         await publisher.publish(TOPIC, b"one")
-        await publisher.flush()
+        await sent(publisher)
         await ears.settle()
         assert ears.heard[TOPIC, "fulfilment"] == {b"one"}
         await consumer.publish(TOPIC, b"two")
-        await consumer.flush()
+        await sent(consumer)
         await ears.settle()
         assert ears.heard[TOPIC, "fulfilment"] == {b"one"}
 

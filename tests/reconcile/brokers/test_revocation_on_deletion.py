@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.broker_builders import orders, publisher
-from tests.brokers.nats.stage import Ears, Stage
+from tests.brokers.nats.stage import Ears, Stage, sent
 from tests.builders import namespace
 from tests.messaging import consumer, policy, producer
 from tests.reconcile.brokers.at_work import (
@@ -44,7 +44,7 @@ async def publishes(it: AtWork, data: dict[str, str]) -> bool:
     await ears.settle()
     client = await it.stage.enter(data["user.creds"], data["inbox.prefix"])
     await client.publish(TOPIC, b"one")
-    await client.flush()
+    await sent(client)
     await ears.settle()
     await client.close()
     await witness.close()
@@ -65,6 +65,16 @@ async def test_grant_of_two_policies_stays_until_both_are_deleted(nats: Stage) -
         assert {each[2] for each in it.grants(TWIN)} == {"InSync"}
         await it.delete("TopicPolicy", TWIN)
         assert client.is_closed
+        await nothing_left(it, data)
+
+
+async def test_retained_grant_ends_when_the_broker_evicts_the_namespace(nats: Stage) -> None:
+    async with at_work(nats, market(nats, orders(onDelete="Retain"), retention="Allow")) as it:
+        data, client = it.data(CHECKOUT), await it.client(CHECKOUT)
+        await it.delete("TopicPolicy", ORDERS)
+        assert client.is_connected
+        elsewhere = {"matchLabels": {"domain": "elsewhere"}}
+        await it.edit("MessageBroker", MAIN, allowedNamespaces=elsewhere)
         await nothing_left(it, data)
 
 
@@ -127,7 +137,7 @@ async def test_recreated_broker_gets_everything_again(nats: Stage) -> None:
 @pytest.mark.parametrize("with_broker", [False, True])
 async def test_retained_grant_stays_and_works(nats: Stage, with_broker: bool) -> None:
     kept = orders(onDelete="Retain")
-    async with at_work(nats, market(nats, kept)) as it:
+    async with at_work(nats, market(nats, kept, retention="Allow")) as it:
         data, client = it.data(CHECKOUT), await it.client(CHECKOUT)
         if with_broker:
             await it.delete("MessageBroker", MAIN)

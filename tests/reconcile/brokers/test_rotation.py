@@ -3,7 +3,7 @@
 import pytest
 from nats.errors import Error
 
-from tests.brokers.nats.stage import Stage
+from tests.brokers.nats.stage import Stage, sent
 from tests.builders import rotation, stamp
 from tests.reconcile.brokers.at_work import CHECKOUT, EVERY, TOPIC, AtWork, at_work, market
 from troth.resources.references import Ref
@@ -22,7 +22,7 @@ async def publishes(it: AtWork) -> None:
     """Start a program that reads its Secret and publishes."""
     client = await it.client(CHECKOUT)
     await client.publish(TOPIC, b"one")
-    await client.flush()
+    await sent(client)
     assert client.last_error is None
     await client.close()
 

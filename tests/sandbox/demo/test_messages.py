@@ -182,7 +182,7 @@ DECLARED = (
 def grant(broker: NatsBroker, files: dict[Place, Path], *grants: Grant) -> None:
     """Replace all grants at the broker."""
     spec, secret = broker.spec["nats"], broker.secrets["nats-admin"]
-    admin = Admin(spec["account"], secret["system.creds"], secret["operator.nk"])
+    admin = Admin(spec["account"], spec["operator"], secret["system.creds"], secret["operator.nk"])
     tls = ssl.create_default_context(cadata=broker.secrets["nats-ca"]["ca.crt"])
     credentials = tuple(
         material(

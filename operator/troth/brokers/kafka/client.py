@@ -136,12 +136,16 @@ class Client:
             raise self._unexpected(doing, answer)
         return answer
 
-    def require(self, operation: AclOperation, doing: str) -> None:
-        """Raise `AdminRefusedError` if the operator may not perform an operation on the cluster."""
+    def require(self, operation: AclOperation, doing: str) -> Any:  # noqa: ANN401 - as above
+        """Return the cluster's description, with what the operator may do.
+
+        Raises `AdminRefusedError` if the operator may not perform an operation on the cluster.
+        """
         cluster = self._cluster(authorized=True)
         if operation not in (cluster.authorized_operations or ()):
             self.close()
             raise self._not_permitted(doing)
+        return cluster
 
     def is_let_in(self) -> bool:
         """Return whether the cluster accepts the credential, and close the connection.

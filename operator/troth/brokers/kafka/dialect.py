@@ -13,8 +13,8 @@ from troth.brokers.protocol import (
     NewAdmin,
     NewCredential,
 )
-from troth.resources.messaging.message_broker import MessageBroker
-from troth.trust.grants import Grant, Place, Rule, Slot
+from troth.resources.messaging.message_broker import MessageBroker, Owns
+from troth.trust.grants import Action, Grant, Place, Rule, Slot, Topic
 
 
 class KafkaAdmin(AdminDialect):
@@ -54,6 +54,14 @@ class KafkaDialect(Dialect):
     def rules(self, grant: Grant) -> frozenset[Rule]:
         """Return the ACLs of topics and groups for a grant."""
         return rules.rules([grant])
+
+    def access(self, rule: Rule, topic: Topic, stream: str = "") -> frozenset[Action]:  # noqa: ARG002 - Kafka has no streams
+        """Return what an ACL allows or denies on topics."""
+        return rules.access(rule, topic)
+
+    def is_owned(self, rule: Rule, owns: Owns) -> bool:
+        """Return whether the topic or group of an ACL is owned."""
+        return rules.is_owned(rule, owns)
 
     def issue(self, request: CredentialRequest, now: datetime) -> NewCredential:  # noqa: ARG002 - a password has no date
         """Return a password, which Kafka receives too."""

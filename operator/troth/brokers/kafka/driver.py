@@ -21,6 +21,8 @@ from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AdminClient,
+    ConfigResource,
+    ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
     UserScramCredentialUpsertion,
@@ -32,6 +34,7 @@ from troth.brokers.kafka import credentials as kafka_credentials
 from troth.brokers.kafka.acls import EVERYTHING, binding_of, filter_of, passable, rule_of
 from troth.brokers.kafka.admin import Scram, login_of, servers_of
 from troth.brokers.kafka.client import Access, Client
+from troth.brokers.kafka.rules import SUPER_USERS
 from troth.brokers.protocol import Batch, Credential, Failure, Login, Permit
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Observed, Rule, Slot
@@ -53,6 +56,7 @@ TIMEOUT = 15.0
 """Timeout of a call, in seconds."""
 PAUSES = (0.0, 0.1, 0.4)
 """Seconds to wait before each attempt with a password."""
+_SUPER_USERS = "super.users"
 FAREWELL = 5.0
 """Maximum time for closing, in seconds."""
 
@@ -168,7 +172,7 @@ class Kafka:
 
     def _observe(self) -> Observed:
         # Without this permission librdkafka returns an empty list or crashes.
-        self._client.require(AclOperation.DESCRIBE, "describe its ACLs and credentials")
+        cluster = self._client.require(AclOperation.DESCRIBE, "describe its ACLs and credentials")
         users = self._client.ask_one("describe its SCRAM credentials", _describe_users)
         acls = self._client.ask_one(
             "describe its ACLs",
@@ -182,6 +186,21 @@ class Kafka:
                 if held.mechanism in SLOTS and held.iterations != REVOKED
             ),
             frozenset(rule_of(acl) for acl in acls),
+            frozenset({SUPER_USERS} if self._has_super_users(cluster) else ()),
+        )
+
+    def _has_super_users(self, cluster: Any) -> bool:  # noqa: ANN401 - the library's answers have no types
+        """Return whether a server configures super users, or may do so.
+
+        Kafka discloses that the property is set, but not its value. Without the permission to
+        describe configurations it discloses nothing.
+        """
+        if AclOperation.DESCRIBE_CONFIGS not in (cluster.authorized_operations or ()):
+            return True
+        servers = [ConfigResource(ResourceType.BROKER, str(node.id)) for node in cluster.nodes]
+        answers = self._client.ask("describe its configuration", _describe_configs, servers)
+        return any(
+            isinstance(found, KafkaError) or _SUPER_USERS in found for found in answers.values()
         )
 
     def _apply(self, batch: Batch) -> tuple[Failure, ...]:
@@ -241,6 +260,12 @@ def _describe_users(admin: AdminClient, timeout: float) -> Future[Any]:
     answer = admin.describe_user_scram_credentials(request_timeout=timeout)
     assert isinstance(answer, Future)  # a call with user names would return a dict
     return answer
+
+
+def _describe_configs(
+    admin: AdminClient, servers: list[ConfigResource], timeout: float
+) -> Mapping[ConfigResource, Future[Any]]:
+    return admin.describe_configs(servers, request_timeout=timeout)
 
 
 def _alter(admin: AdminClient, alterations: list[Any], timeout: float) -> Mapping[str, Future[Any]]:

@@ -11,6 +11,7 @@ its own, may consume either topic with either group.
 import re
 from collections.abc import Iterable
 
+from troth.resources.messaging.message_broker import Owns
 from troth.trust.grants import Action, Grant, Rule, Topic
 
 ALLOWED = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -30,6 +31,16 @@ INTERNAL = frozenset(
 NOBODY = "ANONYMOUS"
 """Kafka's principal for all clients without a credential."""
 ANY_HOST = "*"
+EVERYTHING = "*"
+"""Name of a literal pattern that matches every resource (Kafka's documentation, Authorization)."""
+ACTIONS = {
+    "WRITE": frozenset({Action.PUBLISH}),
+    "READ": frozenset({Action.CONSUME}),
+    "ALL": frozenset(Action),
+}
+"""Actions on messages that an operation on a topic permits."""
+SUPER_USERS = Rule("super.users", "TOPIC", "LITERAL", EVERYTHING, "ALL", host=ANY_HOST)
+"""Access of the super users, whom Kafka does not disclose."""
 
 
 def rules(grants: Iterable[Grant]) -> frozenset[Rule]:
@@ -39,6 +50,32 @@ def rules(grants: Iterable[Grant]) -> frozenset[Rule]:
     could grant more than is declared, and for a consumer without a group.
     """
     return frozenset(rule for grant in grants for rule in _rules(grant))
+
+
+def access(rule: Rule, topic: Topic) -> frozenset[Action]:
+    """Return what an ACL allows on any of some topics, or denies on all of them."""
+    actions = ACTIONS.get(rule.operation, frozenset()) if rule.kind == "TOPIC" else frozenset()
+    if rule.effect == "ALLOW":
+        return actions if _covers(rule, topic) or _is_within(rule, topic) else frozenset()
+    return actions if rule.host == ANY_HOST and _covers(rule, topic) else frozenset()
+
+
+def _covers(rule: Rule, topic: Topic) -> bool:
+    """Return whether an ACL concerns all of some topics."""
+    if rule.pattern == "PREFIXED":
+        return topic.name.startswith(rule.name)
+    return rule.name == EVERYTHING or (rule.name == topic.name and not topic.prefix)
+
+
+def _is_within(rule: Rule, topic: Topic) -> bool:
+    """Return whether an ACL concerns only some of the topics with a prefix."""
+    return topic.prefix and rule.name.startswith(topic.name)
+
+
+def is_owned(rule: Rule, owns: Owns) -> bool:
+    """Return whether the topic or group of an ACL is owned."""
+    owned = {"TOPIC": owns.topic_prefixes, "GROUP": owns.group_prefixes}.get(rule.kind, ())
+    return rule.name.startswith(owned)
 
 
 def _rules(grant: Grant) -> Iterable[Rule]:

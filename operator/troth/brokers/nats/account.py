@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from troth.brokers.nats.jwt import Claims, is_account_key
+from troth.brokers.nats.openings import openings
 from troth.brokers.nats.scopes import (
     Scope,
     common,
@@ -59,7 +60,7 @@ def observed(claims: Claims) -> Observed:
         rules |= shared
         for scope in held:
             rules |= {replace(rule, pattern=scope.key) for rule in scope.rules - shared}
-    return Observed(frozenset(credentials), frozenset(rules))
+    return Observed(frozenset(credentials), frozenset(rules), frozenset(openings(claims)))
 
 
 def principals(claims: Claims) -> dict[str, str]:

@@ -23,6 +23,7 @@ Answer = dict[str, Any]
 T = TypeVar("T")
 
 _GOODBYE = 0.5  # seconds
+_LARGE = 64 * 1024  # bytes
 _REFUSED = ("authorization", "authentication", "expired", "revoked")
 
 
@@ -63,7 +64,10 @@ class Link:
 
     async def ask_json(self, subject: str, payload: bytes, what: str) -> Answer:
         """Send a request and return the server's `data`; raises `BrokerError` for its `error`."""
-        return data_of(await self.ask(subject, payload, what), what)
+        answer = await self.ask(subject, payload, what)
+        # off the event loop, because a list of connections may have megabytes
+        large = len(answer) > _LARGE
+        return await asyncio.to_thread(data_of, answer, what) if large else data_of(answer, what)
 
     async def ask_all(self, subject: str, count: Callable[[bytes], int], what: str) -> list[bytes]:
         """Send a request to every server and return the answers.

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from troth.brokers.errors import needs_extra
-from troth.brokers.nats.rules import inbox_prefix, rules
+from troth.brokers.nats.rules import access, inbox_prefix, is_owned, rules
 from troth.brokers.protocol import AdminDialect, CredentialRequest, Dialect, NewCredential
-from troth.resources.messaging.message_broker import MessageBroker
-from troth.trust.grants import Grant, Rule
+from troth.resources.messaging.message_broker import MessageBroker, Owns
+from troth.trust.grants import Action, Grant, Rule, Topic
 
 SERVERS, INBOX = "servers", "inbox.prefix"
 
@@ -36,6 +36,14 @@ class NatsDialect(Dialect):
     def rules(self, grant: Grant) -> frozenset[Rule]:
         """Return the subject permissions of a grant."""
         return rules([grant])
+
+    def access(self, rule: Rule, topic: Topic, stream: str = "") -> frozenset[Action]:
+        """Return what a permission allows or denies on topics."""
+        return access(rule, topic, stream)
+
+    def is_owned(self, rule: Rule, owns: Owns) -> bool:
+        """Return whether the topic, or the stream and its durable, of a permission is owned."""
+        return is_owned(rule, owns)
 
     def issue(self, request: CredentialRequest, now: datetime) -> NewCredential:
         """Return a `.creds` file, and the public key that signed its user."""

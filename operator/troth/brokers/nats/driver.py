@@ -14,7 +14,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,8 @@ from troth.brokers.nats import account as nats_account
 from troth.brokers.nats.account import changed, observed
 from troth.brokers.nats.connection import Link, data_of, document_of
 from troth.brokers.nats.jwt import MAX_JWT, Claims, Key, Kind, decode, encode, read_creds
+from troth.brokers.nats.openings import user_openings
+from troth.brokers.nats.provenance import is_rolled_back, operator_keys, unfit
 from troth.brokers.protocol import Batch, Failure, Login, Permit
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Observed
@@ -42,10 +44,11 @@ class Admin:
 
     `account` is the account's public key, and `creds` the `.creds` file of a user of the system
     account. `seed` is the seed of an operator's signing key, because only an operator can sign an
-    account.
+    account. `operator` is the operator's public key.
     """
 
     account: str
+    operator: str
     creds: str = field(repr=False)
     seed: str = field(repr=False)
 
@@ -57,7 +60,7 @@ class _AccountState:
     token: str = field(repr=False)
     claims: Claims = field(repr=False)
     trusted: frozenset[str]
-    """Public keys whose signature of an account the server trusts."""
+    """Public keys of the operator, whose signature makes an account valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,11 @@ def connect(broker: MessageBroker, admin: AdminSecret, roots: str, permit: Permi
     if not signer.seed.startswith(b"SO"):
         raise admin.refused("operator.nk", "is the seed of an account or a user, not an operator's")
     servers = [f"tls://{server}" for server in broker.spec.servers]
-    account = broker.spec.described.principal_part
+    described = broker.spec.nats
+    assert described is not None, "the registry calls this for NATS alone"
     return NatsBroker(
         servers,
-        Admin(account, creds, seed),
+        Admin(described.account, described.operator, creds, seed),
         ssl.create_default_context(cadata=roots or None),
         permit=permit,
     )
@@ -117,13 +121,22 @@ class NatsBroker:
         self._clock = clock
         self._permit = permit
         self._applying = asyncio.Lock()
+        self._last: Claims | None = None
 
     async def observe(self) -> Observed:
-        """Return all credentials and rules of the account; raises `BrokerError`."""
+        """Return all credentials, rules and openings of the account; raises `BrokerError`."""
         try:
-            return observed((await self._look_up()).claims)
+            seen = observed((await self._look_up()).claims)
         except ValueError as error:
             raise self._misshapen(error) from None
+        account = self._admin.account
+        signed = {
+            rule
+            for entry in await self._connected()
+            if entry.get("issuer_key") == account
+            for rule in user_openings(account, str(entry.get("jwt", "")))
+        }
+        return replace(seen, openings=seen.openings | signed)
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
         """Carry out changes with at most one push, and return those that failed.
@@ -172,16 +185,22 @@ class NatsBroker:
             claims = decode(token, Kind.OPERATOR)
         except ValueError as error:
             raise self._misshapen(error) from None
-        if claims.get("sub") != self._admin.account:
-            raise BrokerError("the NATS server returned another account")
+        if because := unfit(claims, self._admin.account, self._clock()):
+            raise BrokerError(because)
         trusted = await self._trusted()
         # A server stores any JWT that a system user pushes, even one with an untrusted signer, and
-        # ignores it then. If Troth signed such claims again, the server would trust them.
+        # ignores it then. If Troth signed such claims again, every server would trust them.
         if claims["iss"] not in trusted:
             raise BrokerError(
-                "the NATS server does not trust the signer of its JWT of account "
+                f"operator {self._admin.operator} has not signed the NATS server's JWT of account "
                 f"{self._admin.account}; push a valid JWT"
             )
+        if self._last is not None and is_rolled_back(claims, self._last):
+            raise BrokerError(
+                f"the NATS server returned an older JWT of account {self._admin.account} than "
+                "before, with contents that the newer one lacks; edit the account and push it again"
+            )
+        self._last = claims
         return _AccountState(token, claims, trusted)
 
     async def _token(self) -> str:
@@ -192,15 +211,17 @@ class NatsBroker:
         return answer.decode("ascii", errors="replace")
 
     async def _trusted(self) -> frozenset[str]:
+        """Return the keys with which the operator signs accounts."""
         what = "listing the trusted operators"
         data = await self._link.ask_json("$SYS.REQ.SERVER.PING.VARZ", b"", what)
-        keys: set[str] = set()
-        for operator in data.get("trusted_operators_claim") or []:
-            nats = operator.get("nats", {})
-            keys.update(nats.get("signing_keys") or [])
-            if not nats.get("strict_signing_key_usage"):
-                keys.add(operator["sub"])
-        return frozenset(keys)
+        tokens, operator = data.get("trusted_operators_jwt"), self._admin.operator
+        keys = operator_keys(tokens if isinstance(tokens, list) else (), operator)
+        if not keys:
+            raise BrokerError(
+                f"the NATS server does not trust operator {operator}, which the MessageBroker "
+                "names; correct nats.operator or nats.servers"
+            )
+        return keys
 
     async def _push(self, before: _AccountState, claims: Mapping[str, Any]) -> None:
         try:
@@ -209,8 +230,8 @@ class NatsBroker:
             raise AdminRefusedError(f"the admin's signing seed is {error}") from None
         if signer.public not in before.trusted:
             raise AdminRefusedError(
-                f"the NATS server does not trust the operator key {signer.public}; the admin's "
-                "signing seed is of another operator, or of an account"
+                f"the key {signer.public} is not one of operator {self._admin.operator}; the "
+                "admin's signing seed is of another operator, or of an account"
             )
         # Never older than the replaced JWT, because among servers an account's newest JWT wins.
         token = encode(claims, signer, max(int(self._clock()), _issued_at(before.claims)))
@@ -228,6 +249,7 @@ class NatsBroker:
             raise BrokerError(f"{what}: the NATS server did not confirm the update")
         if await self._token() != token:
             raise BrokerError("another client changed the account right after the update")
+        self._last = decode(token, Kind.OPERATOR)
 
     def _misshapen(self, error: ValueError) -> BrokerError:
         return BrokerError(
@@ -260,13 +282,17 @@ class NatsBroker:
         )  # the server's error for a connection that is already gone is ignored
 
     async def _connections(self) -> list[_Connection]:
+        return [_connection(entry) for entry in await self._connected()]
+
+    async def _connected(self) -> list[Mapping[str, Any]]:
+        """Return the servers' entries for all connections of the account."""
         answers = await self._link.ask_all(
             "$SYS.REQ.SERVER.PING", _active_servers, "listing the servers"
         )
         servers = {document_of(answer, "a server")["server"]["id"] for answer in answers}
         return [connection for server in sorted(servers) for connection in await self._of(server)]
 
-    async def _of(self, server: str) -> list[_Connection]:
+    async def _of(self, server: str) -> list[Mapping[str, Any]]:
         what, limit = "listing the connections", _CONNECTIONS
         while True:
             options = {"auth": True, "acc": self._admin.account, "limit": limit}
@@ -275,16 +301,17 @@ class NatsBroker:
             found, total = data.get("connections") or [], int(data.get("total", 0))
             # No paging: a connection that closes meanwhile would shift another past the page.
             if total <= limit:
-                return [_connection(server, entry) for entry in found]
+                return [{**entry, "server": server} for entry in found]
             limit = 2 * total
 
 
-def _connection(server: str, entry: Mapping[str, Any]) -> _Connection:
+def _connection(entry: Mapping[str, Any]) -> _Connection:
     try:
         name = decode(entry.get("jwt", ""), Kind.ACCOUNT).get("name", "")
     except ValueError:  # authenticated without a JWT
         name = ""
-    return _Connection(server, int(entry["cid"]), str(entry.get("issuer_key", "")), str(name))
+    key = str(entry.get("issuer_key", ""))
+    return _Connection(entry["server"], int(entry["cid"]), key, str(name))
 
 
 def _active_servers(answer: bytes) -> int:

@@ -12,10 +12,13 @@ therefore grants consumers of streams and subscribers only in separate accounts
 under its original subject, so a durable consumer with a filter for other topics never delivers it.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
+from troth.brokers.nats.subjects import covers, overlap
+from troth.resources.messaging.message_broker import Owns
 from troth.trust.grants import Action, Grant, Rule, Topic
 
 SUBJECT = "SUBJECT"
@@ -23,6 +26,19 @@ SUBJECT = "SUBJECT"
 
 _WIDENING = ("*", ">", "{{")
 _INBOX = "_INBOX_"
+_READING = (
+    "CONSUMER.MSG.NEXT.{}.*",
+    "CONSUMER.CREATE.{}",
+    "CONSUMER.CREATE.{}.>",
+    "CONSUMER.DURABLE.CREATE.{}.*",
+    "STREAM.MSG.GET.{}",
+    "DIRECT.GET.{}",
+    "DIRECT.GET.{}.>",
+)
+"""Requests to the JetStream API that read a stream, or create a consumer that does."""
+_DURABLE = re.compile(
+    r"\$JS\.(API\.CONSUMER\.(MSG\.NEXT|INFO)|ACK)\.(?P<stream>[^.]+)\.(?P<durable>[^.]+)(\.>)?"
+)
 _PATH_CHARACTERS = "./\\"
 
 
@@ -47,6 +63,54 @@ def rules(grants: Iterable[Grant]) -> frozenset[Rule]:
     than the grant says, and for a stream without a group.
     """
     return frozenset(rule for grant in grants for rule in _rules(grant))
+
+
+def access(rule: Rule, topic: Topic, stream: str = "") -> frozenset[Action]:
+    """Return what a permission allows on any of some topics, or denies on all of them.
+
+    A client reads a stream by publishing requests to the JetStream API (docs.nats.io, "JetStream
+    wire API").
+    """
+    subject, _, queue = rule.name.partition(" ")
+    allows = rule.effect == "ALLOW"
+    if rule.kind != SUBJECT or (queue and not allows):
+        return frozenset()
+    concerns = overlap if allows else covers
+    found = set()
+    if concerns(subject, _pattern(topic)):
+        found.add(Action.PUBLISH if rule.operation == Operation.PUBLISH else Action.CONSUME)
+    if stream and rule.operation == Operation.PUBLISH:
+        asked = [concerns(subject, f"$JS.API.{each.format(stream)}") for each in _READING]
+        if any(asked) if allows else all(asked):
+            found.add(Action.CONSUME)
+    return frozenset(found)
+
+
+def is_owned(rule: Rule, owns: Owns) -> bool:
+    """Return whether everything that a permission of Troth's names is owned."""
+    subject, _, queue = rule.name.partition(" ")
+    if rule.operation == Operation.PUBLISH:
+        durable = _DURABLE.fullmatch(subject)
+        if durable is not None:
+            return durable["stream"] in owns.streams and durable["durable"].startswith(
+                owns.group_prefixes
+            )
+        return subject.startswith(owns.topic_prefixes)
+    own = inbox_prefix(rule.principal)
+    if subject == f"{own}.>":
+        return True
+    # consumers of streams could have messages sent to a subscriber
+    return (
+        not owns.streams
+        and subject.startswith(owns.topic_prefixes)
+        and (queue in {"", own} or queue.startswith(owns.group_prefixes))
+    )
+
+
+def _pattern(topic: Topic) -> str:
+    """Return the pattern of all subjects of some topics, or more if a prefix ends in a token."""
+    whole = topic.name.rpartition(".")[0]
+    return (f"{whole}.>" if whole else ">") if topic.prefix else topic.name
 
 
 def inbox_prefix(principal: str) -> str:

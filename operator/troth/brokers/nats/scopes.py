@@ -131,6 +131,12 @@ def foreign_rules(entry: object) -> set[Rule]:
     return {Rule(key_of(entry), SUBJECT, "", ">", operation) for operation in Operation}
 
 
+def permissions(principal: str, nats: object) -> set[Rule]:
+    """Return the rules in the claims of a user; raises `ValueError`."""
+    claims = _shaped(nats, dict, "a user without claims")
+    return {rule for rule in _rules(principal, {"template": claims}) if rule.kind == SUBJECT}
+
+
 def common(scopes: Iterable[Scope]) -> set[Rule]:
     """Return the rules that all scopes have; there must be at least one scope."""
     return set.intersection(*(scope.rules for scope in scopes))

@@ -6,6 +6,7 @@ content.
 
 from collections.abc import Collection, Iterator
 
+from troth.planning.grants.rules import retainable, retains
 from troth.planning.steps.objects import Remove
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import BrokerMode
@@ -55,17 +56,19 @@ def _needs(broker: Ref, identity: Ref, world: World) -> bool:
     if declared.spec.mode is not BrokerMode.ENFORCE or ledger is None:
         return True
     principal = principal_of(declared, identity)
-    return any(rule.principal == principal for rule in ledger.retained)
+    kept = [rule for rule in ledger.retained if rule.principal == principal]
+    return bool(retainable(declared, kept, world))
 
 
 def _retains(broker: Ref, identity: Ref, world: World) -> bool:
     """Return whether a policy that ends, alone or with its broker, leaves its grants in place."""
     brokers, messaging = world.brokers, world.brokers.messaging
+    declared = brokers.declared(broker)
     going = list(brokers.leaving_at(broker))
     if broker not in messaging.brokers:
         going += [messaging.policies[policy] for policy in messaging.at(broker)]
     return any(
-        policy.spec.on_delete is OnDelete.RETAIN
+        (retains(declared, policy) if declared else policy.spec.on_delete is OnDelete.RETAIN)
         and any(asked.identity == identity for asked in entries_of(policy))
         for policy in going
     )

@@ -8,12 +8,12 @@ from troth.planning import status as verdicts
 from troth.planning.brokers.changes import NOTHING, Rules
 from troth.planning.brokers.finalizer import FINALIZER, PATIENCE, is_held, remove_finalizer
 from troth.planning.grants.dialects import rules_of
-from troth.planning.grants.rules import granted, policy_rules
+from troth.planning.grants.rules import granted, policy_rules, retainable, retains
 from troth.planning.grants.status import broker_is_enforced, broker_is_served
 from troth.planning.plan import Plan
 from troth.resources.conditions import Truth
 from troth.resources.messaging.message_broker import MessageBroker
-from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
+from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, TopicPolicyStatus
 from troth.resources.references import Ref
 from troth.trust.declarations.messaging import entries_of
@@ -117,7 +117,7 @@ def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: Wor
     others = _others(broker, policy, world)
     elsewhere, made = _rules_of(broker, others), _rules_of(broker, filter(_is_made(world), others))
     # the ledger does not retain a rule that another policy asks for anyway
-    needed = elsewhere if policy.spec.on_delete is OnDelete.REVOKE else made
+    needed = made if retains(broker, policy) else elsewhere
     rules = (policy_rules(broker, policy) & ledger.rules) - ledger.retained - needed
     owners = {principal_of(broker, each.identity): each.identity for each in entries_of(policy)}
     having = {rule.principal for rule in elsewhere | ledger.retained}
@@ -162,7 +162,8 @@ def _why(broker: MessageBroker, policy: TopicPolicy, rest: Rest, world: World) -
     if fault is not None:
         message = f"Troth cannot change MessageBroker {broker.ref}: {fault.message}"
         return _stuck("BrokerUnreachable", message, rest.description)
-    if policy.spec.on_delete is OnDelete.RETAIN:
+    staying = retainable(broker, rest.rules, world, policy=policy)
+    if retains(broker, policy) and rest.rules <= staying:
         message = f"Troth is recording that the grants stay at MessageBroker {broker.ref}"
         return Left("Retaining", message)
     unknown = _undecided_at(broker, world)
@@ -193,7 +194,7 @@ def _lost(broker: MessageBroker, policy: TopicPolicy, world: World) -> Left | No
     """
     seen = world.brokers.observation(broker.ref).observed
     listed_already = broker.metadata.deletion_timestamp is not None
-    if seen is None or listed_already or policy.spec.on_delete is OnDelete.RETAIN:
+    if seen is None or listed_already or retains(broker, policy):
         return None
     left = seen.rules - _rules_of(broker, _others(broker, policy, world))
     described = _descriptions(broker, policy, left)

@@ -4,15 +4,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from troth.brokers.registry import DIALECTS
 from troth.planning.brokers.changes import NOTHING, Rules, Wanted
 from troth.planning.brokers.finalizer import is_held
 from troth.planning.grants.dialects import rules_of, unsupported
-from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.resources.messaging.message_broker import BrokerMode, MessageBroker, Retention
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.trust.declarations.messaging import entries_of
 from troth.trust.grants import Grant, Rule
-from troth.trust.topics.candidate import grant_of, principal_of
+from troth.trust.topics.candidate import admits, grant_of, principal_of
 from troth.trust.topics.evaluation import TopicGrant, undecided
 from troth.world.facts.broker import Ledger
 from troth.world.index.brokers import identity_of
@@ -130,18 +131,55 @@ def grants_that_outlive(broker: MessageBroker, ledger: Ledger, world: World) -> 
     return BrokerGrants(Wanted(NOTHING, retained), frozenset(), principals, retained)
 
 
-def _retained(
-    broker: MessageBroker, policies: Iterable[TopicPolicy], ledger: Ledger, world: World
+def retains(broker: MessageBroker, policy: TopicPolicy) -> bool:
+    """Return whether the grants of a policy outlive it: both the policy and the broker say so."""
+    return policy.spec.on_delete is OnDelete.RETAIN and broker.spec.retention is Retention.ALLOW
+
+
+def retainable(
+    broker: MessageBroker, rules: Iterable[Rule], world: World, *, policy: TopicPolicy | None = None
 ) -> Rules:
-    """Return the rules that outlive their policy, if their identity still exists."""
-    rules = set(ledger.retained)
-    for policy in policies:
-        theirs = policy_rules(broker, policy) & ledger.rules
-        rules = rules | theirs if policy.spec.on_delete is OnDelete.RETAIN else rules - theirs
-    registry, prefix = world.registry, broker.spec.owns.principal_prefix
+    """Return the rules that may outlive their policy.
+
+    Those are the rules of an existing identity whose namespace the broker still admits, about names
+    that the broker still owns. While the policy exists, the broker must admit its namespace too.
+    """
+    if broker.spec.retention is not Retention.ALLOW:
+        return NOTHING
+    if policy is not None and not admits(broker, policy.ref.namespace, world.registry):
+        return NOTHING
+    dialect = DIALECTS.get(broker.spec.type)
     return frozenset(
         rule
         for rule in rules
-        if (identity := identity_of(prefix, rule.principal)) in registry.identities
-        or identity in registry.invalid_identities
+        if dialect is not None
+        and _is_admitted(broker, rule.principal, world)
+        and dialect.is_owned(rule, broker.spec.owns)
     )
+
+
+def _is_admitted(broker: MessageBroker, principal: str, world: World) -> bool:
+    """Return whether a principal's identity exists, in a namespace that may use the broker."""
+    registry = world.registry
+    identity = identity_of(broker.spec.owns.principal_prefix, principal)
+    known = identity in registry.identities or identity in registry.invalid_identities
+    if identity is None or not known or not admits(broker, identity.namespace, registry):
+        return False
+    governance = registry.governance(identity.namespace)
+    if governance.domain is None:
+        return not governance.settled
+    return governance.domain.spec.environment == broker.spec.environment
+
+
+def _retained(
+    broker: MessageBroker, policies: Iterable[TopicPolicy], ledger: Ledger, world: World
+) -> Rules:
+    """Return the rules that outlive their policy."""
+    rules = set(retainable(broker, ledger.retained, world))
+    for policy in policies:
+        theirs = policy_rules(broker, policy) & ledger.rules
+        if retains(broker, policy):
+            rules |= retainable(broker, theirs, world, policy=policy)
+        else:
+            rules -= theirs
+    return frozenset(rules)

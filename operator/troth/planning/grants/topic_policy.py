@@ -1,6 +1,6 @@
 """Plan of a `TopicPolicy`: the state of its grants, and the finalizer that protects them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from troth.planning import status as verdicts
@@ -9,9 +9,10 @@ from troth.planning.brokers.finalizer import (
     is_held,
     remove_finalizer_of_unreadable,
 )
+from troth.planning.grants.exclusive import exclusive
 from troth.planning.grants.message_schemas import schema_verdict
 from troth.planning.grants.policy_deletion import plan_deletion
-from troth.planning.grants.rules import granted
+from troth.planning.grants.rules import granted, retains
 from troth.planning.grants.status import (
     GRANT_LIMIT,
     broker_is_enforced,
@@ -22,7 +23,7 @@ from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
-from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, GrantStatus, TopicPolicyStatus
 from troth.trust.topics.checks import BROKER_MISSING
 from troth.trust.topics.evaluation import TopicGrant, obstacle_to_all
@@ -31,7 +32,7 @@ from troth.world.keys import Key
 from troth.world.world import World
 
 ON_ITS_WAY = frozenset(
-    {"AwaitingBroker", "AwaitingCredential", "BrokerUnreachable", "WriteRefused"}
+    {"AwaitingBroker", "AwaitingCredential", "BrokerUnreachable", "NotSeenYet", "WriteRefused"}
 )
 """Reasons that end without a change of the policy by a person."""
 PASSING = frozenset({"AwaitingBroker", "AwaitingCredential"})
@@ -56,14 +57,21 @@ def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
     own = [entry for each, entry in zip(grants, entries, strict=True) if each.entry in asked]
     others = [entry for each, entry in zip(grants, entries, strict=True) if each.entry not in asked]
     schema = schema_verdict(policy, world)
-    judged = [_grants_in_sync(policy, own, world), *([schema] if schema is not None else [])]
+    judged = [
+        _grants_in_sync(policy, own, world),
+        *([schema] if schema is not None else []),
+        exclusive(policy, grants, world),
+    ]
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
     status = TopicPolicyStatus(
         observed_generation=policy.metadata.generation,
         grants=(*own, *others)[:GRANT_LIMIT],
     ).manifest()
     status["conditions"] = verdicts.conditions(
-        policy, policy.status.conditions, (*summary, *judged, _peers_agree(own)), now
+        policy,
+        policy.status.conditions,
+        (*summary, *judged, _peers_agree(own), *_retention(policy, world)),
+        now,
     )
     return Plan(
         key,
@@ -125,6 +133,21 @@ def _peers_agree(own: list[GrantStatus]) -> Verdict:
     return _first(type_, own, order) or verdicts.true(
         type_, "AllAgree", "every identity that the policy names agrees"
     )
+
+
+def _retention(policy: TopicPolicy, world: World) -> Iterator[Verdict]:
+    """Yield whether the broker's owner lets the grants outlive the policy, if it asks for that."""
+    broker = world.brokers.messaging.brokers.get(policy.broker)
+    if policy.spec.on_delete is not OnDelete.RETAIN or broker is None:
+        return
+    if retains(broker, policy):
+        yield verdicts.true("RetentionAllowed", "Allowed")
+        return
+    message = (
+        f"retention of MessageBroker {broker.ref} is Deny, so Troth will revoke the grants when "
+        "the TopicPolicy is deleted; set onDelete: Revoke, or ask the broker's owner for Allow"
+    )
+    yield verdicts.false("RetentionAllowed", "Denied", message)
 
 
 def _first(type_: str, own: list[GrantStatus], order: Iterable[GrantState]) -> Verdict | None:

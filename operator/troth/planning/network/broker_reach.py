@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from troth.planning.grants.dialects import is_enforced
-from troth.planning.grants.rules import granted
+from troth.planning.grants.rules import granted, retainable, retains
 from troth.resources.messaging.message_broker import MessageBroker
-from troth.resources.messaging.topic_policy import OnDelete
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 from troth.trust.declarations.messaging import entries_of
@@ -69,8 +68,9 @@ def _outliving(identity: Ref, world: World) -> Iterator[Ref]:
     for ref, broker in world.brokers.messaging.brokers.items():
         ledger, principal = world.brokers.ledger(ref), principal_of(broker, identity)
         retained = ledger.retained if ledger is not None else ()
-        if any(rule.principal == principal for rule in retained) or any(
-            policy.spec.on_delete is OnDelete.RETAIN
+        kept = [rule for rule in retained if rule.principal == principal]
+        if retainable(broker, kept, world) or any(
+            retains(broker, policy)
             and any(asked.identity == identity for asked in entries_of(policy))
             for policy in world.brokers.leaving_at(ref)
         ):

@@ -130,6 +130,7 @@ def as_observed(before: Observed, step: ChangeBroker, failed: Failed) -> Observe
         (before.credentials | {place for place in told if place not in failed})
         - {place for place in step.revocations if place not in failed},
         rules - {rule for rule in step.removals if rule not in failed},
+        before.openings,
     )
 
 

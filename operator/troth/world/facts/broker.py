@@ -137,7 +137,8 @@ class CredentialSecret(Fact):
 class BrokerObservation:
     """Observation of a broker, and the result of the last attempt to change it.
 
-    `observed` is None before the first observation. `at` is the time of the last observation and
+    `observed` is None before the first observation. `foreign` are its rules and openings that the
+    ledger did not have then. `at` is the time of the last observation and
     `tried_at` that of the last attempt, in seconds of this process's uptime. `attempts` is the
     number of failures since the last success. `suspect` is whether the observation may be outdated,
     so that the broker must be observed before it is changed. `fault` is the reason of the last
@@ -148,6 +149,7 @@ class BrokerObservation:
 
     busy: bool = False
     observed: Observed | None = None
+    foreign: frozenset[Rule] = frozenset()
     at: float = NEVER
     tried_at: float = NEVER
     attempts: int = 0

@@ -3,6 +3,7 @@
 from troth.trust.edges.names import may_mean
 from troth.trust.selectors import matches
 from troth.world.change import Change
+from troth.world.index.retained import around_retained_in
 from troth.world.invalidation import around_claims, around_namespaces
 from troth.world.keys import Keys, domain_key
 from troth.world.owners import owner_of
@@ -38,4 +39,5 @@ def take_namespace(world: WorldState, change: Change) -> Keys:
         named = registry.claims.naming(lambda each: may_mean(each, name))
         affected |= around_claims(registry, named)
     affected |= world.webhooks.around_namespace(name)
+    affected |= around_retained_in(name, world.brokers)
     return affected | world.brokers.around_namespaces({name}, registry.identities_in(name))

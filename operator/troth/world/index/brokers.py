@@ -11,7 +11,7 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.trust.declarations.messaging import Messaging, Uses, entries_of
-from troth.trust.grants import Action
+from troth.trust.grants import Action, Observed, Rule
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
 from troth.world.facts.objects import OWNER_NAME, Manifest
 from troth.world.first_seen import with_first_seen
@@ -57,6 +57,11 @@ class Brokers:
         """Return the ledger of a broker, None if it is unknown."""
         kept = self.ledgers.get(broker)
         return kept.ledger if kept is not None and kept.fault is None else None
+
+    def foreign(self, broker: Ref, observed: Observed) -> frozenset[Rule]:
+        """Return the observed rules and openings that the ledger of a broker does not have."""
+        ledger = self.ledger(broker) or Ledger()
+        return (observed.rules - ledger.rules) | observed.openings
 
     def packed(self, broker: Ref, ledger: Ledger) -> Packed:
         """Return a ledger that will be written for a broker in packed form."""
@@ -113,7 +118,10 @@ class Brokers:
             observation = self.observation(ref).to_observe_again()
             elsewhere = _elsewhere(before, after)
             self.note_observation(
-                ref, replace(observation, observed=None, failures={}) if elsewhere else observation
+                ref,
+                replace(observation, observed=None, foreign=frozenset(), failures={})
+                if elsewhere
+                else observation,
             )
         return affected | self._around_broker(ref) | self._holding(ref)
 

@@ -10,7 +10,7 @@ from troth.resources.references import Ref
 from troth.trust.grants import Observed, Place, Rule
 from troth.world.facts.broker import AdminShown, BrokerObservation
 from troth.world.facts.objects import Fault
-from troth.world.keys import Keys, broker_key
+from troth.world.keys import Keys, broker_key, policy_key
 from troth.world.state import WorldState
 
 
@@ -67,6 +67,7 @@ class BrokerObserved:
         look = replace(
             before,
             observed=self.observed,
+            foreign=brokers.foreign(self.broker, self.observed),
             at=self.uptime,
             tried_at=self.uptime,
             attempts=before.attempts if before.failures else 0,
@@ -93,7 +94,12 @@ class BrokerChanged:
     def take(self, world: WorldState) -> Keys:
         """Record the state; return the keys that the differences affect."""
         before = world.brokers.observation(self.broker)
-        look = replace(before, observed=self.observed, failures=dict(self.failures))
+        look = replace(
+            before,
+            observed=self.observed,
+            foreign=world.brokers.foreign(self.broker, self.observed),
+            failures=dict(self.failures),
+        )
         done = replace(look, tried_at=self.uptime, attempts=0)
         world.brokers.note_observation(
             self.broker, look.tried(self.uptime) if self.failures else done
@@ -143,17 +149,27 @@ def _concerned(
     """Return the keys that the differences between two observations of a broker affect."""
     if before.fault != after.fault or (before.observed is None) != (after.observed is None):
         return world.brokers.concerned_by_state(broker)
+    opened = _opened(world, broker, before, after)
     known, now = before.observed or Observed(), after.observed or Observed()
     changed = {rule.principal for rule in known.rules ^ now.rules}
     changed |= {principal for principal, _ in known.credentials ^ now.credentials}
     changed |= {
         _principal(change) for change, _ in before.failures.items() ^ after.failures.items()
     }
-    return world.brokers.of_principals(broker, changed) if changed else set()
+    return opened | (world.brokers.of_principals(broker, changed) if changed else set())
 
 
 def _principal(change: Rule | Place) -> str:
     return change.principal if isinstance(change, Rule) else change[0]
+
+
+def _opened(
+    world: WorldState, broker: Ref, before: BrokerObservation, after: BrokerObservation
+) -> Keys:
+    """Return the policies of a broker if its foreign rules changed."""
+    if after.foreign == before.foreign:
+        return set()
+    return set(map(policy_key, world.brokers.messaging.at(broker)))
 
 
 def _dated(shown: AdminShown, before: AdminShown | None, uptime: float) -> AdminShown:

@@ -86,6 +86,7 @@ class Stage:
             owns=[self.mine, *owns],
             principals=principals or self.mine,
             groups=groups or [self.mine],
+            administrators=["super.users"],
         )
 
     def market(self, *manifests: Manifest) -> list[Manifest]:

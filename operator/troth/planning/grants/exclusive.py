@@ -1,0 +1,135 @@
+"""Condition `Exclusive`: whether a broker lets anybody publish or consume whom Troth did not let.
+
+Troth never changes foreign rules. It names those that reach a policy's topic.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from troth.brokers.registry import DIALECTS
+from troth.planning import status as verdicts
+from troth.planning.grants.dialects import unsupported
+from troth.planning.grants.rules import granted
+from troth.resources.conditions import Verdict
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.trust.declarations.messaging import topic_of
+from troth.trust.grants import Action, Rule, Topic
+from troth.trust.topics.evaluation import TopicGrant
+from troth.world.world import World
+
+EXCLUSIVE = "Exclusive"
+"""Type of the condition."""
+LISTED = 5
+"""Maximum number of principals in a message."""
+LONGEST = 80
+"""Maximum characters of a principal in a message."""
+EVERYBODY = "*"
+"""Principal of Kafka that stands for every principal."""
+ALLOW = "ALLOW"
+
+_Access = Mapping[str, frozenset[Action]]
+
+
+def exclusive(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -> Verdict:
+    """Return whether only principals with grants can publish and consume a policy's topic.
+
+    It is Unknown while the broker has not been observed. After a restart the last verdict stays
+    until then.
+    """
+    broker = world.brokers.messaging.brokers.get(policy.broker)
+    if broker is None or unsupported(broker) is not None:
+        message = f"MessageBroker {policy.broker} is not observed; see GrantsInSync"
+        return verdicts.unknown(EXCLUSIVE, "BrokerNotObserved", message)
+    if world.brokers.observation(policy.broker).observed is None:
+        return _as_before(policy)
+    others = _others(policy, broker, grants, world)
+    if not others:
+        return verdicts.true(
+            EXCLUSIVE, "OnlyGranted", "nobody else may publish or consume, except administrators"
+        )
+    topic = topic_of(policy).name
+    able = " and ".join(
+        f"{_some(names)} may {action.lower()}"
+        for action in Action
+        if (names := sorted(name for name, actions in others.items() if action in actions))
+    )
+    message = (
+        f"{able} {topic} at MessageBroker {broker.ref} without a grant of Troth's; remove this "
+        "access at the broker, or list the principals under administrators of the MessageBroker"
+    )
+    return verdicts.false(EXCLUSIVE, "ForeignAccess", message)
+
+
+def _others(
+    policy: TopicPolicy, broker: MessageBroker, grants: Iterable[TopicGrant], world: World
+) -> _Access:
+    """Return the actions on a policy's topic that foreign principals may take."""
+    candidates = _reaching(broker, world)
+    if not candidates:
+        return {}
+    own = frozenset().union(*(granted(broker, each) for each in grants))
+    stream = policy.spec.topic.stream or ""
+    return _access(
+        broker, [each for each in candidates if each not in own], topic_of(policy), stream
+    )
+
+
+def _reaching(broker: MessageBroker, world: World) -> tuple[Rule, ...]:
+    """Return the foreign rules that concern any owned topic, computed once per observation."""
+    foreign = world.brokers.observation(broker.ref).foreign
+
+    def reach() -> tuple[Rule, ...]:
+        dialect, owns = DIALECTS[broker.spec.type], broker.spec.owns
+        return tuple(
+            rule
+            for rule in foreign
+            if not _is_administrator(rule.principal, broker)
+            and any(
+                # a rule that denies counts only if it concerns all of a topic
+                rule.effect != ALLOW or dialect.access(rule, Topic(prefix, prefix=True), stream)
+                for prefix in owns.topic_prefixes
+                for stream in ("", *owns.streams)
+            )
+        )
+
+    return world.memo.of(("reaching", broker.ref), (foreign, broker), reach)
+
+
+def _access(broker: MessageBroker, rules: Iterable[Rule], topic: Topic, stream: str) -> _Access:
+    dialect = DIALECTS[broker.spec.type]
+    allowed: dict[str, frozenset[Action]] = defaultdict(frozenset)
+    denied: dict[str, frozenset[Action]] = defaultdict(frozenset)
+    for rule in rules:
+        side = allowed if rule.effect == ALLOW else denied
+        side[rule.principal] |= dialect.access(rule, topic, stream)
+    for_all = denied.get(EVERYBODY, frozenset())
+    left = {name: actions - denied[name] - for_all for name, actions in allowed.items()}
+    return {name: actions for name, actions in left.items() if actions}
+
+
+def _is_administrator(principal: str, broker: MessageBroker) -> bool:
+    """Return whether the broker's owner lists a principal, or the key that signed it."""
+    known = broker.spec.administrators
+    return principal in known or principal.partition("/")[0] in known
+
+
+def _as_before(policy: TopicPolicy) -> Verdict:
+    last = next((each for each in policy.status.conditions if each.type == EXCLUSIVE), None)
+    if last is None or policy.status.observed_generation != policy.metadata.generation:
+        message = f"MessageBroker {policy.broker} has not been observed yet"
+        return verdicts.unknown(EXCLUSIVE, "NotSeenYet", message)
+    return Verdict(type=EXCLUSIVE, status=last.status, reason=last.reason, message=last.message)
+
+
+def _some(names: list[str]) -> str:
+    listed = [_shown(each) for each in names[:LISTED]]
+    return ", ".join(listed) + (" and others" if len(names) > LISTED else "")
+
+
+def _shown(principal: str) -> str:
+    """Return a principal as a message shows it; a broker may have any text there."""
+    if principal == EVERYBODY:
+        return "every principal (*)"
+    text = principal if principal.isprintable() and principal.isascii() else ascii(principal)
+    return text[:LONGEST]
