@@ -16,6 +16,7 @@ from benchmarks.fleet import budgets, convergence, edge, effect, memory, restart
 from benchmarks.harness.tables import tables
 from benchmarks.tokens import issuer, middleware, view
 from benchmarks.webhooks import gateway as webhooks
+from benchmarks.webhooks import rejections
 from troth.serving.logs import LogFormat, configure
 
 
@@ -35,6 +36,7 @@ class Benchmark(StrEnum):
     BROKERS = "brokers"
     WEBHOOKS = "webhooks"
     WEBHOOK_MEMORY = "webhook-memory"
+    WEBHOOK_REJECTIONS = "webhook-rejections"
 
 
 REPORTS = {
@@ -51,6 +53,7 @@ REPORTS = {
     Benchmark.BROKERS: brokers.reports,
     Benchmark.WEBHOOKS: webhooks.reports,
     Benchmark.WEBHOOK_MEMORY: webhooks.memory_reports,
+    Benchmark.WEBHOOK_REJECTIONS: rejections.reports,
 }
 
 

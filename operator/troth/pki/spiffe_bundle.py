@@ -20,7 +20,7 @@ from troth.pki.bundles import distinct
 from troth.pki.errors import CertificateError, KeyMaterialError
 from troth.pki.jwk import load_public_jwk, public_jwk
 from troth.pki.keys import PublicKey, algorithm_of
-from troth.pki.pem import UNREADABLE, public_key, write_certificates
+from troth.pki.pem import UNREADABLE, check_cost, public_key, write_certificates
 from troth.pki.spiffe import check_trust_domain
 
 REFRESH_HINT = 60
@@ -119,6 +119,7 @@ def _authority(jwk: Mapping[str, Any]) -> bytes:
             "CertificateUnreadable",
             "The SPIFFE bundle holds a certificate that cannot be read; write it again.",
         ) from None
+    check_cost(certificate, "The SPIFFE bundle")
     return write_certificates([certificate])
 
 

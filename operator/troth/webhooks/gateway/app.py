@@ -38,6 +38,7 @@ from troth.webhooks.gateway.replay.store import (
     replay_key,
 )
 from troth.webhooks.gateway.routes import Routes, Served
+from troth.webhooks.gateway.verification import Verifier
 from troth.webhooks.schemes.certificate_urls import CertificateNeededError
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Verified
@@ -76,9 +77,11 @@ class Gateway:
         self._clock = clock
         self._proxies = proxies
         self._certificates = certificates or Certificates()
+        self._verifier = Verifier()
 
     async def close(self) -> None:
-        """Close the store. Call it after the server and all its requests have ended."""
+        """Close the store and end the threads. Call it after all requests have ended."""
+        self._verifier.close()
         await self._store.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,8 +122,8 @@ class Gateway:
         why = served.admission.refusal(self._proxies, scope, self._clock())
         if why is not None:
             raise RefusalError(403, why)
-        headers = read_head(scope, endpoint.limits.body)
-        body = await read_body(receive, endpoint.limits.body)
+        headers = read_head(scope, served.longest_body)
+        body = await read_body(receive, served.longest_body)
         delivery = as_delivery(scope, headers, body)
         verified = await self._verified(served, delivery, decision)
         if verified.answer is not None:
@@ -135,10 +138,10 @@ class Gateway:
         decision.verification = "refused"
         try:
             try:
-                verified = served.scheme.verify(delivery, served.keys, now, endpoint.tolerance)
+                verified = await self._verifier.verify(served, delivery, served.keys, now)
             except CertificateNeededError as needed:
                 keys = (await self._fetched(served, needed.url),)
-                verified = served.scheme.verify(delivery, keys, now, endpoint.tolerance)
+                verified = await self._verifier.verify(served, delivery, keys, now)
         except RefusedError as refused:
             raise RefusalError(401, refused.reason) from None
         decision.delivery_id, decision.key_id = verified.delivery_id or "", verified.key_id

@@ -46,6 +46,8 @@ _OPTIONAL = frozenset({"Subject"})
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
 _LINE_BREAKS = re.compile(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _SIGNATURE_BYTES = range(256, 1025)
+_MOST_VALUES = 2000
+"""Maximum number of values in a message: about ten, and three for each of its attributes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def _of_rsa(pair: Pair) -> Pair:
 def _read(body: bytes) -> Mapping[str, str]:
     """Return the members of a message that are text, including all that are signed."""
     try:
-        document = strict_json.parse(body)
+        document = strict_json.parse(body, most=_MOST_VALUES)
     except ValueError:
         document = None
     if not isinstance(document, dict):

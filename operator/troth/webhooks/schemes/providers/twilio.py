@@ -9,7 +9,6 @@ splits share.
 https://www.twilio.com/docs/usage/security#validating-requests
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from hmac import compare_digest
@@ -29,8 +28,6 @@ _ID = b"i-twilio-idempotency-token"
 _FORM = "application/x-www-form-urlencoded"
 _DIGEST = "bodySHA256"
 _MOST_FIELDS = 1000
-_FIELD = re.compile(rb"[^%]*+(?:%[0-9A-Fa-f]{2}[^%]*+)*+")
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 class Twilio:
@@ -127,7 +124,7 @@ def _pairs(body: bytes) -> set[tuple[bytes, bytes]]:
 def _read_form(body: bytes) -> Iterator[tuple[bytes, bytes]]:
     if not body:
         return
-    fields = body.split(b"&")
+    fields = body.split(b"&", _MOST_FIELDS)
     if len(fields) > _MOST_FIELDS:
         raise RefusedError(Reason.BODY_MALFORMED, "the form has too many fields")
     for field in fields:
@@ -139,11 +136,26 @@ def _read_form(body: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _decoded(text: bytes) -> bytes:
     """Return a name or a value of a form in UTF-8, as Twilio signs it."""
-    if _FIELD.fullmatch(text) is None:
-        raise RefusedError(Reason.BODY_MALFORMED, "a field of the form has an invalid % escape")
-    value = _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), text.replace(b"+", b" "))
+    value = text.replace(b"+", b" ")
+    if b"%" in value:
+        value = _unescaped(value)
     try:
         value.decode()
     except UnicodeDecodeError:
         raise RefusedError(Reason.BODY_MALFORMED, "a field of the form is not UTF-8") from None
     return value
+
+
+def _unescaped(text: bytes) -> bytes:
+    """Return a text without its % escapes.
+
+    They become escapes of Python, which one call decodes: anybody can send a form, so decoding must
+    be cheap. `urllib.parse` takes a hundred times as long.
+    """
+    try:
+        escaped = text.replace(b"\\", b"\\\\").replace(b"%", b"\\x")
+        return escaped.decode("unicode_escape").encode("latin-1")
+    except UnicodeDecodeError:
+        raise RefusedError(
+            Reason.BODY_MALFORMED, "a field of the form has an invalid % escape"
+        ) from None
