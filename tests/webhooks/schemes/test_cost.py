@@ -126,6 +126,13 @@ def test_invalid_escape_of_a_form_is_rejected(field: bytes) -> None:
     assert refused(TWILIO, form(b"a=" + field), (TOKEN,)) is Reason.BODY_MALFORMED
 
 
+def test_claimed_id_is_looked_for_at_the_beginning_only() -> None:
+    scheme = scheme_for(Signing(name=SchemeName.STRIPE, url=senders.URL))
+    for before, found in (("", "evt_1"), (" " * 4000, "evt_1"), (" " * 4096, None)):
+        assert scheme.claimed_id(post(f'{{{before}"id": "evt_1"}}'.encode())) == found
+    assert scheme.claimed_id(post(b'{"id": "' + b"x" * 257 + b'"}')) is None
+
+
 def test_body_limits_leave_room_for_the_largest_messages() -> None:
     assert size_in_bytes(LONGEST_BODY[SchemeName.SNS]) >= 4 * 256 * 1024
     assert size_in_bytes(LONGEST_BODY[SchemeName.TWILIO]) >= 64 * 1024

@@ -20,7 +20,7 @@ from troth.webhooks.schemes.asymmetric import (
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.ed25519 import ED25519, KEY_BYTES, SIGNATURE_BYTES, public_key
 from troth.webhooks.schemes.encodings import from_hex, to_hex
-from troth.webhooks.schemes.identifiers import is_identifier
+from troth.webhooks.schemes.identifiers import claimed_in_body, is_identifier
 from troth.webhooks.schemes.matching import read_signature
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
 from troth.webhooks.schemes.timestamps import fresh
@@ -68,6 +68,10 @@ class Discord:
         timestamp = fresh(text, now, tolerance)
         key_id = _signer(keys, text.encode() + delivery.body, signature)
         return _verified(key_id, timestamp, text, delivery.body)
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_body(delivery.body, "id")
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with its signature; raises `KeyFormatError` for a public key."""

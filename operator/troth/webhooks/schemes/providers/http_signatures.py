@@ -15,6 +15,7 @@ sender may sign with both keys, either with the same nonce and time or without.
 """
 
 import hmac
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256, sha512
 
@@ -32,7 +33,7 @@ from troth.webhooks.schemes.asymmetric import (
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.ed25519 import ED25519
 from troth.webhooks.schemes.encodings import from_base64
-from troth.webhooks.schemes.identifiers import is_identifier
+from troth.webhooks.schemes.identifiers import LONGEST, claimed_in_header, is_identifier
 from troth.webhooks.schemes.matching import HMAC_SHA256, make_mac
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
 from troth.webhooks.schemes.signature_base import (
@@ -54,6 +55,7 @@ from troth.webhooks.schemes.structured import (
 )
 from troth.webhooks.schemes.timestamps import check_time
 
+_NONCE = re.compile(rf';nonce="([^"\\]{{1,{LONGEST}}})"')
 _DIGEST = CONTENT_DIGEST.decode()
 _LABEL = "sig1"
 _SHORTEST = 16
@@ -117,6 +119,12 @@ class HTTPSignatures:
                 "one nonce",
             )
         return found[0]
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        text = claimed_in_header(delivery, SIGNATURE_INPUT) or ""
+        found = _NONCE.search(text)
+        return found[1] if found else None
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with its signature; raises `KeyFormatError` for a public key."""

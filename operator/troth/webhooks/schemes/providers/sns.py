@@ -30,6 +30,7 @@ from troth.webhooks.schemes.asymmetric import (
 from troth.webhooks.schemes.certificate_urls import CertificateNeededError, is_certificate_url
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.encodings import from_base64, to_base64
+from troth.webhooks.schemes.identifiers import claimed_in_body
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
 from troth.webhooks.schemes.timestamps import check_time
 
@@ -127,6 +128,10 @@ class SNS:
         found = message["MessageId"]
         replay = replay_of(b"id", message["TopicArn"].encode(), found.encode())
         return Verified(key_id, replay, found, int(timestamp))
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_body(delivery.body, "MessageId")
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with its signature; its body becomes the message of a notification.

@@ -12,7 +12,7 @@ from troth.webhooks.schemes import ed25519
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.ed25519 import ED25519, KeyPair
 from troth.webhooks.schemes.encodings import from_base64, to_base64
-from troth.webhooks.schemes.identifiers import signed_id
+from troth.webhooks.schemes.identifiers import claimed_in_header, signed_id
 from troth.webhooks.schemes.matching import (
     HMAC_SHA256,
     MAC_BYTES,
@@ -90,6 +90,10 @@ class StandardWebhooks:
         if found is None:
             raise RefusedError(Reason.SIGNATURE_WRONG, "no key of the endpoint made a signature")
         return Verified(found, replay_of(b"id", delivery_id.encode()), delivery_id, timestamp)
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_header(delivery, _ID)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with its signature; raises `KeyFormatError` for a public key."""

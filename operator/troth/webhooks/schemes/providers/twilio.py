@@ -16,7 +16,7 @@ from hmac import compare_digest
 from troth.webhooks.schemes.addresses import Address, query_of
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.encodings import from_base64, to_base64
-from troth.webhooks.schemes.identifiers import logged_id
+from troth.webhooks.schemes.identifiers import claimed_in_header, logged_id
 from troth.webhooks.schemes.key_texts import secret_key
 from troth.webhooks.schemes.matching import make_mac, match_mac, read_signature
 from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
@@ -61,6 +61,10 @@ class Twilio:
         except RefusedError:
             match = match_mac(keys, with_port, (signature,), HMAC_SHA1)
         return Verified(match.key_id, replay_of(b"mac", match.mac), logged_id(delivery, _ID))
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_header(delivery, _ID)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery, signed; the query has the digest if the body is no form."""
