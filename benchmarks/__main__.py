@@ -16,6 +16,7 @@ from benchmarks.fleet import budgets, bundles, convergence, edge, effect, memory
 from benchmarks.harness.tables import tables
 from benchmarks.tokens import issuer, middleware, view
 from benchmarks.webhooks import gateway as webhooks
+from benchmarks.webhooks import rejections
 from troth.serving.logs import LogFormat, configure
 
 
@@ -36,6 +37,7 @@ class Benchmark(StrEnum):
     BROKERS = "brokers"
     WEBHOOKS = "webhooks"
     WEBHOOK_MEMORY = "webhook-memory"
+    WEBHOOK_REJECTIONS = "webhook-rejections"
 
 
 REPORTS = {
@@ -53,6 +55,7 @@ REPORTS = {
     Benchmark.BROKERS: brokers.reports,
     Benchmark.WEBHOOKS: webhooks.reports,
     Benchmark.WEBHOOK_MEMORY: webhooks.memory_reports,
+    Benchmark.WEBHOOK_REJECTIONS: rejections.reports,
 }
 
 

@@ -98,6 +98,7 @@ BASES: dict[str, Manifest] = {
         },
     ),
     "sns": endpoint(scheme="SNS", sns={"topicARNs": [TOPIC]}),
+    "twilio": issued("Twilio", limits={"body": "256Ki"}),
     "http": issued("HTTPSignatures", httpSignatures={"components": ["@authority", "date"]}),
     "gitlab": endpoint(scheme="GitLabToken", acceptUnsigned=UNSIGNED),
     "out": outbound(
@@ -111,6 +112,8 @@ PATH = f"{INBOUND}.target.path"
 SIGNED = f"{INBOUND}.hmac.signed"
 WRONG: list[tuple[str, str, Any, str, str]] = [
     # base, changed path, value, path of the error, words of the message
+    ("sns", f"{INBOUND}.limits", {"body": "1025Ki"}, "", "at most 1Mi"),
+    ("twilio", f"{INBOUND}.limits.body", "1Mi", "", "at most 256Ki"),
     (
         "bare",
         "spec.outbound",

@@ -102,14 +102,14 @@ def cases() -> Iterator[Case]:
     yield Case("Twilio, a form", SchemeName.TWILIO, PLAIN, _mac("sha1"), FORM)
     described = Described(header="X-Signature")
     yield Case("HMAC, described", SchemeName.HMAC, PLAIN, mac, described=described)
-    yield Case("Discord", SchemeName.DISCORD, _pem(signing), _ed25519(signing))
+    yield Case("Discord", SchemeName.DISCORD, pem(signing), _ed25519(signing))
     wide = rsa.generate_private_key(65537, 2048)
-    yield Case("SNS, version 2", SchemeName.SNS, _pem(wide), _rsa(wide))
+    yield Case("SNS, version 2", SchemeName.SNS, pem(wide), _rsa(wide))
     yield Case("HTTP signatures, HMAC", SchemeName.HTTP_SIGNATURES, HTTP_HMAC, mac)
     curve = ec.generate_private_key(ec.SECP256R1())
     http = SchemeName.HTTP_SIGNATURES
-    yield Case("HTTP signatures, Ed25519", http, _pem(signing), _ed25519(signing))
-    yield Case("HTTP signatures, P-256", http, _pem(curve), _ecdsa(curve))
+    yield Case("HTTP signatures, Ed25519", http, pem(signing), _ed25519(signing))
+    yield Case("HTTP signatures, P-256", http, pem(curve), _ecdsa(curve))
 
 
 # The plain calls
@@ -149,7 +149,8 @@ def _ecdsa(private: ec.EllipticCurvePrivateKey) -> Callable[[bytes], Call]:
     return bare
 
 
-def _pem(key: ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+def pem(key: ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a private key in PEM."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 

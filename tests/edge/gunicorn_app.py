@@ -25,6 +25,7 @@ def service(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         "workload": caller.workload if caller else None,
         "scopes": sorted(caller.scopes) if caller else None,
         "forwarded_by": caller.forwarded_by if caller else None,
+        "script_name": environ["SCRIPT_NAME"],
         "headers": sorted(key for key in environ if key.startswith("HTTP_")),
     }
     yield json.dumps(said).encode()

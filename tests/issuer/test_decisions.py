@@ -32,3 +32,15 @@ def test_requested_audience_and_scope_are_logged() -> None:
         Decisions().record(decision, 0.001)
     assert lines[0]["scope"] == "a.b c_d"
     assert lines[0]["audience"] == "spiffe://a/ns/b/sa/keyJar"
+
+
+@pytest.mark.parametrize("field", ["audience", "scope"])
+def test_requested_text_is_one_line_of_bounded_length(field: str) -> None:
+    said = "a\nlevel=info event=decided outcome=issued\x1b[2J\u2028\udcff" + "x" * 300
+    with capture_logs() as lines:
+        Decisions().record(Decision(**{field: said}), 0.001)
+    text = lines[0][field]
+    assert text.startswith("a\\nlevel=info event=decided outcome=issued\\x1b[2J\\u2028\\udcff")
+    assert text.isascii()
+    assert text.isprintable()
+    assert text.endswith("x...")

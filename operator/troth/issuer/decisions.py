@@ -9,10 +9,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from troth.issuer.errors import without_tokens
+from troth.serving.logs import escaped
 from troth.serving.request_metrics import BUCKETS, RequestMetrics
 
 ISSUED = "issued"
-_LONGEST = 256
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class Decisions:
 
 def _shown(text: str) -> str:
     """Return a text from the caller in a form that may be logged."""
-    return without_tokens(text)[:_LONGEST]
+    return escaped(without_tokens(text))
 
 
 class _ViewAge(Collector):

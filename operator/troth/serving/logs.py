@@ -19,6 +19,20 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+LONGEST = 256
+"""Maximum number of characters of a client's text in a log line, before it is escaped."""
+
+
+def escaped(text: str) -> str:
+    """Return a client's text as it may be logged: its beginning, in printable ASCII.
+
+    All other characters are escaped as in Python, so that no text is a line of its own or moves a
+    terminal's cursor. A text that is cut ends in three dots.
+    """
+    plain = text[:LONGEST].encode("unicode_escape").decode("ascii")
+    return plain if len(text) <= LONGEST else f"{plain}..."
+
+
 # structlog's default traces show values of variables, which may be keys
 _TRACE = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 

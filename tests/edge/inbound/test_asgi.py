@@ -154,7 +154,7 @@ async def test_header_cannot_forge_a_log_line(
 async def test_identity_headers_do_not_reach_the_application(tmp_path: Path) -> None:
     app = Application()
     guarded = TrothMiddleware(
-        app, mounted(tmp_path, requires=by_token()), "https", strip=["X-Roles"]
+        app, mounted(tmp_path, requires=by_token()), "https", strip=["X-Api-Key"]
     )
     token = access_token(certificate=HERE.der)
     await sent(
@@ -168,12 +168,27 @@ async def test_identity_headers_do_not_reach_the_application(tmp_path: Path) -> 
             ("x_tenant_id", "red"),
             ("remote-user", "root"),
             ("x-roles", "admin"),
+            ("X.Groups", "admins"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-api-key", "a key"),
             ("txn-token", transaction_token()),
         ),
     )
     assert app.scopes[0]["headers"] == [(b"host", b"payments")]
     assert app.caller is not None
     assert (app.caller.subject, app.caller.tenant) == ("customer-42", "blue")
+
+
+async def test_allowed_headers_reach_the_application_as_unverified(tmp_path: Path) -> None:
+    app = Application()
+    guarded = TrothMiddleware(app, mounted(tmp_path), "https", allow=["X-Roles", "baggage"])
+    names = ("x-roles", "x_roles", "unverified-x-roles", "x-groups", "baggage")
+    await sent(guarded, scope(*((name, f"value of {name}") for name in names)))
+    assert app.scopes[0]["headers"] == [
+        (b"unverified-x-roles", b"value of x-roles"),
+        (b"unverified-x-roles", b"value of x_roles"),
+        (b"unverified-baggage", b"value of baggage"),
+    ]
 
 
 async def test_application_keeps_its_authorization_with_mtls(tmp_path: Path) -> None:

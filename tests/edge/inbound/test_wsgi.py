@@ -144,22 +144,45 @@ def test_token_is_verified_and_stripped(tmp_path: Path, came: bool) -> None:
     assert (status, headers["WWW-Authenticate"]) == ("401 Unauthorized", "Bearer")
 
 
-def test_identity_headers_do_not_reach_the_application(tmp_path: Path) -> None:
+HEADERS = [
+    ("Host", "payments"),
+    ("Authorization", "Basic Og=="),
+    ("X-Forwarded-Client-Cert", "URI=spiffe://evil"),
+    ("X-Forwarded-For", "10.0.0.1"),
+    ("Forwarded", "for=10.0.0.1"),
+    ("X_User", "admin"),
+    ("X-Tenant-Id", "red"),
+    ("Remote-User", "root"),
+    ("X-Roles", "admin"),
+    ("X-Groups", "admins"),
+    ("X-Api-Key", "a key"),
+    ("Unverified-X-Roles", "admin"),
+]
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_identity_headers_do_not_reach_the_application(tmp_path: Path, came: bool) -> None:
     app = Application()
-    guarded = TrothMiddleware(app, mounted(tmp_path), "https", strip=["X-Roles"])
-    headers = [
-        ("Host", "payments"),
-        ("Authorization", "Basic Og=="),
-        ("X-Forwarded-Client-Cert", "URI=spiffe://evil"),
-        ("X_User", "admin"),
-        ("X-Tenant-Id", "red"),
-        ("Remote-User", "root"),
-        ("X-Roles", "admin"),
-    ]
-    for came in (True, False):
-        served(guarded, environ(*headers, came=came))
-        kept = {key for key in app.environs[-1] if key.startswith("HTTP_")}
-        assert kept == {"HTTP_HOST", "HTTP_AUTHORIZATION"}
+    guarded = TrothMiddleware(app, mounted(tmp_path), "https", strip=["X-Api-Key"])
+    server = {"REMOTE_USER": "root", "AUTH_TYPE": "Basic"}
+    served(guarded, environ(*HEADERS, came=came) | server)
+    kept = {key for key in app.environs[-1] if key.startswith("HTTP_") or key in server}
+    assert kept == {"HTTP_HOST", "HTTP_AUTHORIZATION"}
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_allowed_headers_reach_the_application_as_unverified(tmp_path: Path, came: bool) -> None:
+    app = Application()
+    guarded = TrothMiddleware(app, mounted(tmp_path), "https", allow=["X-Roles", "X-User"])
+    headers = [*HEADERS, ("X_Roles", "owner"), ("X__Roles", "auditor"), ("X.User", "eve")]
+    served(guarded, environ(*headers, came=came))
+    seen = {
+        key: value for key, value in app.environs[-1].items() if "ROLES" in key or "USER" in key
+    }
+    assert seen == {
+        "HTTP_UNVERIFIED_X_ROLES": "admin,owner,auditor",
+        "HTTP_UNVERIFIED_X_USER": "admin,eve",
+    }
 
 
 def element(client: SVID, spiffe_id: str) -> tuple[str, str]:

@@ -182,6 +182,25 @@ def test_token_types_are_not_mistaken_for_each_other() -> None:
         assert failure(START, answer(**members | wrong)).code == "answer-malformed"
 
 
+def test_exchange_must_name_the_type_of_its_token() -> None:
+    """RFC 8693 section 2.2.1 requires it; RFC 6749 section 5.1 does not know it."""
+    access = "urn:ietf:params:oauth:token-type:access_token"
+    exchange = access_by_account(ISSUER, LEDGER, "a ServiceAccount token")
+    assert read_answer(exchange, answer(issued_token_type=access), NOW).token == TOKEN
+    assert read_answer(ASK, answer(issued_token_type=access), NOW).token == TOKEN
+    assert read_answer(ASK, answer(), NOW).token == TOKEN
+    for ask, members in (
+        (exchange, {}),
+        (exchange, {"issued_token_type": None}),
+        (exchange, {"issued_token_type": TXN}),
+        (exchange, {"issued_token_type": "urn:ietf:params:oauth:token-type:jwt"}),
+        (ASK, {"issued_token_type": None}),
+        (ASK, {"issued_token_type": TXN}),
+    ):
+        with pytest.raises(ExchangeFailedError, match="another type"):
+            read_answer(ask, answer(**members), NOW)
+
+
 def test_answer_with_more_scopes_than_requested_is_rejected() -> None:
     members: dict[str, Any] = {"token_type": "N_A", "issued_token_type": TXN, "scope": "a b c"}
     assert "not requested" in str(failure(START, answer(**members)))

@@ -52,6 +52,7 @@ async def service(scope: Scope, _: Receive, send: Send) -> None:
         "workload": caller.workload if caller else None,
         "scopes": sorted(caller.scopes) if caller else None,
         "tls": tls,
+        "client": scope["client"][0],
     }
     body = json.dumps(said).encode()
     headers = [(b"content-length", str(len(body)).encode())]
@@ -134,6 +135,24 @@ def test_bound_token_is_verified_over_the_wire(mounts: Mounts, tmp_path: Path, h
         assert (thief.status, json.loads(thief.body)["code"]) == (401, "token-holder")
         nobody = once(port, tmp_path, None, "/", token)
         assert json.loads(nobody.body)["code"] == "certificate-missing"
+
+
+@BOTH
+def test_uvicorn_believes_no_forwarded_address(mounts: Mounts, tmp_path: Path, http: str) -> None:
+    """By itself it believes a peer on its own machine, such as a sidecar."""
+    identity = identity_of(mounts)
+    spoofed = ("X-Forwarded-For", "192.0.2.1")
+    with uvicorn_serving(guarded(identity), identity, http=http) as port:
+        said = json.loads(once(port, tmp_path, HERE, "/charge", spoofed).body)
+        assert said["client"] == "127.0.0.1"
+
+
+@WORKERS
+def test_gunicorn_takes_no_path_from_a_header(mounts: Mounts, tmp_path: Path, worker: str) -> None:
+    assert mounts.identity.path.exists()
+    with gunicorn_serving(tmp_path / "mounts", worker) as port:
+        said = json.loads(once(port, tmp_path, HERE, "/charge/1", ("SCRIPT_NAME", "/charge")).body)
+        assert said["script_name"] == ""
 
 
 @WORKERS

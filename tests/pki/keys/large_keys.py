@@ -5,6 +5,7 @@ tests them for primality as it tests any other key: 3 s for RSA-8192, 23 s for R
 """
 
 from functools import cache
+from math import gcd
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -26,6 +27,16 @@ def large_key(bits: int) -> rsa.RSAPrivateKey:
     return numbers(p, q, pow(EXPONENT, -1, (p - 1) * (q - 1))).private_key(
         unsafe_skip_rsa_key_validation=True
     )
+
+
+@cache
+def with_exponent(e: int) -> rsa.RSAPrivateKey:
+    """Return a key of 2048 bits with a public exponent."""
+    while True:
+        made = rsa.generate_private_key(EXPONENT, 2048).private_numbers()
+        if gcd(e, (made.p - 1) * (made.q - 1)) == 1:
+            d = pow(e, -1, (made.p - 1) * (made.q - 1))
+            return numbers(made.p, made.q, d, e).private_key(unsafe_skip_rsa_key_validation=True)
 
 
 def numbers(p: int, q: int, d: int, e: int = EXPONENT) -> rsa.RSAPrivateNumbers:

@@ -1,17 +1,19 @@
 """Private keys without a primality test: no invalid key is accepted."""
 
 import base64
+import json
 from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.pki.builders import DOMAIN, key, leaf, own_root
-from tests.pki.keys.large_keys import EXPONENT, large_key, numbers, pem
+from tests.pki.builders import DOMAIN, by_hand, key, leaf, own_root
+from tests.pki.keys.large_keys import EXPONENT, large_key, numbers, pem, with_exponent
+from troth.pki.bundles.spiffe_bundle import parse_spiffe_bundle
 from troth.pki.certificates.authorities import load_authority
 from troth.pki.certificates.leaf import parse_leaf
-from troth.pki.encodings.pem import MAX_CHAIN_BYTES
+from troth.pki.encodings.pem import MAX_CHAIN_BYTES, MAX_EXPONENT, read_certificates
 from troth.pki.errors import CertificateError, KeyMaterialError
 from troth.pki.keys.parsing import (
     LONGEST,
@@ -161,3 +163,25 @@ def test_large_numbers_are_consistent() -> None:
     assert numbers(made.p, made.q, made.d) == made
     found = parse_private_key(pem(large_key(8192)), range(2048, 8193))
     assert found.public_key() == large_key(8192).public_key()
+
+
+@pytest.mark.parametrize("exponent", [MAX_EXPONENT + 2, 2**2000 + 1])
+def test_key_with_a_large_exponent_is_rejected(exponent: int) -> None:
+    """Each verification of its signatures would take up to 68 times as long."""
+    slow = with_exponent(exponent)
+    with pytest.raises(UnreadableKeyError):
+        parse_private_key(pem(slow), SIZES)
+    certificate = by_hand("slow", own_key=slow)
+    with pytest.raises(CertificateError, match="exponent is larger than 2147483647") as rejected:
+        read_certificates(certificate.pem, "ca.crt")
+    assert rejected.value.reason == "UnsupportedKey"
+    der = certificate.certificate.public_bytes(Encoding.DER)
+    jwk = {"use": "x509-svid", "kty": "RSA", "x5c": [base64.b64encode(der).decode()]}
+    with pytest.raises(CertificateError, match="exponent is larger"):
+        parse_spiffe_bundle(json.dumps({"keys": [jwk]}).encode(), DOMAIN)
+
+
+@pytest.mark.parametrize("exponent", [3, 17, 65537, MAX_EXPONENT])
+def test_certificate_with_a_usual_exponent_is_read(exponent: int) -> None:
+    certificate = by_hand("usual", own_key=with_exponent(exponent))
+    assert read_certificates(certificate.pem, "ca.crt") == [certificate.certificate]

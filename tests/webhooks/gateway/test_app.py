@@ -64,6 +64,7 @@ async def test_signed_fresh_and_new_delivery_reaches_the_target(tmp_path: Path) 
             "event": "delivery",
             "log_level": "info",
             "delivery_id": "msg_1",
+            "claimed_id": "",
             "endpoint": "shop/stripe",
             "scheme": "StandardWebhooks",
             "key_id": "k1",
@@ -204,6 +205,38 @@ async def test_altered_delivery_is_rejected_without_details(
         assert last_log_line(logs)["reason"] == reason
         assert last_log_line(logs)["verification"] == "refused"
         assert last_log_line(logs)["replay"] == "not-asked"
+
+
+@pytest.mark.parametrize(
+    ("claims", "logged"),
+    [
+        ("msg_1", "msg_1"),
+        ("a\xe9b", "a\\xe9b"),
+        ('a\\"b', 'a\\\\"b'),
+        ("x" * 257, "x" * 256 + "..."),
+    ],
+)
+async def test_rejected_delivery_is_logged_with_the_id_that_it_claims(
+    tmp_path: Path, claims: str, logged: str
+) -> None:
+    async with running_gateway(tmp_path) as at:
+        url = at.url.removeprefix("http://")
+        lines = ["POST /shop/stripe HTTP/1.1", f"Host: {url}", f"webhook-id: {claims}"]
+        said = ("\r\n".join([*lines, "Content-Length: 0"]) + "\r\n\r\n").encode("latin-1")
+        with capture_logs() as logs:
+            assert b" 401 " in await raw(at.url, said)
+        line = last_log_line(logs)
+        assert (line["delivery_id"], line["claimed_id"]) == ("", logged)
+        assert line["verification"] == "refused"
+
+
+async def test_delivery_that_is_not_verified_at_all_claims_an_id_too(tmp_path: Path) -> None:
+    limits = {"body": 10, "requestsPerSecond": 10}
+    async with running_gateway(tmp_path, limits=limits) as at:
+        with capture_logs() as logs:
+            assert (await at.sender.send(at.sender.signed(name="msg_2"))).status == 413
+        assert last_log_line(logs)["claimed_id"] == "msg_2"
+        assert last_log_line(logs)["verification"] == "not-asked"
 
 
 async def test_delivery_signed_with_another_key_is_rejected(tmp_path: Path) -> None:
@@ -542,7 +575,9 @@ async def test_unsigned_delivery_is_accepted_until_the_date(tmp_path: Path) -> N
         assert last_log_line(logs)["reason"] == "unsigned-expired"
         assert last_log_line(logs)["verification"] == "refused"
         at.put(at.document | {"acceptsUnsignedUntil": int(at.clock()) + 60}, k1=text)
-        assert (await sender.sent()).status == 200
+        with capture_logs() as logs:
+            assert (await sender.sent()).status == 200
+        assert last_log_line(logs)["verification"] == "unsigned"
         assert len(at.ledger.seen) == 1
 
 

@@ -118,3 +118,18 @@ def test_new_version_of_an_endpoint_keeps_its_bucket() -> None:
     changed = routes.find(b"/shop/a")
     assert changed is not None
     assert changed.bucket.rate == 3
+
+
+@pytest.mark.parametrize(
+    ("scheme", "allowed", "longest"),
+    [("Twilio", 2**24, 2**18), ("SNS", 2**24, 2**20), ("Twilio", 10, 10), ("GitHub", 2**24, 2**24)],
+)
+def test_body_that_is_parsed_before_it_is_verified_has_a_smaller_limit(
+    scheme: str, allowed: int, longest: int
+) -> None:
+    """Also if the operator that wrote the document did not know of it."""
+    signing = {"name": scheme, "url": "https://hooks.example/shop/stripe", "topics": []}
+    if scheme == "SNS":
+        signing["topics"] = ["arn:aws:sns:eu-west-1:123456789012:orders"]
+    limits = {"body": allowed, "requestsPerSecond": 10}
+    assert made(signing=signing, limits=limits).longest_body == longest

@@ -20,6 +20,7 @@ from tests.webhooks.schemes.senders import (
     with_header,
     without_header,
 )
+from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp
 
@@ -40,6 +41,23 @@ def test_signed_delivery_is_verified(
     assert len(verified.replay) == 32
     assert verified.timestamp == (now if sender.scheme.signs_timestamp else None)
     assert verified.answer is None
+
+
+@every
+@given(ids)
+def test_claimed_id_is_that_of_the_verified_delivery(sender: Sender, delivery_id: str) -> None:
+    sent = sender.sent(stamp=Stamp(NOW, delivery_id))
+    verified = sender.verified(sent)
+    assert sender.scheme.claimed_id(sent) == verified.delivery_id
+    assert verified.signed is (sender.name != SchemeName.GITLAB_TOKEN)
+
+
+@every
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_any_delivery_may_claim_an_id(sender: Sender, value: bytes, body: bytes) -> None:
+    headers = tuple((name, value) for name in (*sender.headers, sender.logged or b"x"))
+    claimed = sender.scheme.claimed_id(Delivery("POST", b"/", headers, body))
+    assert claimed is None or isinstance(claimed, str)
 
 
 @every_signing

@@ -31,7 +31,10 @@ def show(
         for hint in judgement.hints:
             console.print(Padding(Text(quoted(hint), "yellow"), (0, 0, 0, 2), expand=False))
         return
-    console.print(Text("valid delivery", "bold green"))
+    if judgement.verified.signed:
+        console.print(Text("valid delivery", "bold green"))
+    else:
+        console.print(Text("valid token; nothing of the delivery is signed", "bold yellow"))
     console.print(Padding(facts_table(_verified_facts(judgement)), (0, 0, 0, 2), expand=False))
 
 
@@ -56,6 +59,8 @@ def _verified_facts(judgement: Judgement) -> dict[str, Any]:
     if known is None:
         return {}
     facts: dict[str, Any] = {"key": known.key_id}
+    if not known.signed:
+        facts["signed"] = "nothing; whoever has the token can forge any delivery"
     if known.delivery_id is not None:
         facts["delivery id"] = known.delivery_id
     if known.timestamp is not None:

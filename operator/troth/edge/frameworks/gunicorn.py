@@ -41,6 +41,9 @@ def settings(identity: Identity, worker: str = "gthread") -> dict[str, Any]:
         "certfile": str(snapshot.tls_crt),
         "keyfile": str(snapshot.tls_key),
         "ssl_context": _Contexts(identity),
+        # no header of a peer changes the scheme or the path of a request
+        "forwarded_allow_ips": "",
+        "forwarder_headers": "",
         "worker_class": f"{__name__}.{_NAMES[worker]}",
     }
 

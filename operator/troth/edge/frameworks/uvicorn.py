@@ -82,7 +82,8 @@ def config(
     """Return the configuration of a server that presents an identity and follows its files.
 
     `limits` bound its connections. A handshake, and the head of a request, must arrive within
-    seconds (`handshakes`, `timed`). `settings` are uvicorn's own. `http` may be `"h11"` or
+    seconds (`handshakes`, `timed`). `settings` are uvicorn's own, and uvicorn reads no
+    `X-Forwarded-…` headers unless they have `proxy_headers`. `http` may be `"h11"` or
     `"httptools"` and defaults to uvicorn's choice. The server raises `IdentityError` when it starts
     without an identity.
     """
@@ -90,8 +91,11 @@ def config(
         app,
         limits or ConnectionLimits(),
         protocol(settings.pop("http", "auto")),
-        ssl_context_factory=lambda *_: identity.server_context(),
-        **settings,
+        **{
+            "proxy_headers": False,
+            **settings,
+            "ssl_context_factory": lambda *_: identity.server_context(),
+        },
     )
 
 

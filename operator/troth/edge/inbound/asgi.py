@@ -42,14 +42,16 @@ class TrothMiddleware:
         *,
         exempt: Iterable[str] = (),
         strip: Iterable[str] = (),
+        allow: Iterable[str] = (),
     ) -> None:
         """Wrap an application.
 
         `port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need no
-        caller, such as a probe's. `strip` are additional headers to remove.
+        caller, such as a probe's. `strip` are additional headers to remove. `allow` are identity
+        headers that the application gets as `Unverified-…`; see `identity_headers`.
         """
         self._app = app
-        self._guard = RequestGuard(identity, port, exempt=exempt, strip=strip)
+        self._guard = RequestGuard(identity, port, exempt=exempt, strip=strip, allow=allow)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or reject one connection of the ASGI protocol."""

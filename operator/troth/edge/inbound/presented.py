@@ -1,35 +1,23 @@
 """Reads the credentials in a request's headers, and removes them for the application.
 
-Anybody can write a header that names an identity. A server that treats `_` and `-` alike, as WSGI
-does, has two spellings of each. Therefore every spelling of the known headers is removed before the
-application sees the request. It gets verified identities as a `Caller`.
+Anybody can write a header that names an identity, so headers with such a name (`identity_headers`)
+do not reach the application. It gets verified identities as a `Caller`. A header that the
+application allows reaches it under a name that says unverified.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from troth.edge.inbound.identity_headers import UNVERIFIED, claims_identity, spelled
+
 Headers = list[tuple[bytes, bytes]]
 
-_NAMES = frozenset(
-    {
-        b"x-forwarded-client-cert",
-        b"x-forwarded-user",
-        b"x-forwarded-email",
-        b"x-forwarded-groups",
-        b"x-forwarded-preferred-username",
-        b"x-remote-user",
-        b"remote-user",
-        b"txn-token",
-    }
-)
-_BEGINNINGS = (b"x-user", b"x-tenant", b"x-auth-request-")
 _MOST_KNOWN = 4096
 
 
 # Codes for the handling of a header; plain numbers, because this runs for every header.
-_KEEP, _DROP, _PARENT, _STATE, _TRANSACTION, _FORWARDED, _AUTHORIZATION, _LIKE_AUTHORIZATION = (
-    range(8)
-)
+_KEEP, _DROP, _RENAME, _PARENT, _STATE, _TRANSACTION, _FORWARDED = range(7)
+_AUTHORIZATION, _LIKE_AUTHORIZATION = range(7, 9)
 _TRACES = frozenset({_PARENT, _STATE})
 _AUTHORIZATIONS = frozenset({_AUTHORIZATION, _LIKE_AUTHORIZATION})
 
@@ -63,15 +51,28 @@ class Presented(NamedTuple):
 
 
 class Stripping:
-    """The headers to remove: the known ones, and additional ones."""
+    """The headers to remove, and those that the application gets under another name."""
 
-    def __init__(self, also: Iterable[str] = ()) -> None:
+    def __init__(self, also: Iterable[str] = (), allow: Iterable[str] = ()) -> None:
         """Create a filter.
 
-        `also` names additional headers, in any spelling. The known ones are always removed.
+        `also` names additional headers to remove, and `allow` identity headers to rename, both in
+        any spelling. Raises `ValueError` for a header that cannot be allowed.
         """
-        self._names = _NAMES | {_spelled(name.encode("ascii")) for name in also}
+        self._names = frozenset(spelled(name.encode("ascii")) for name in also)
+        self._allowed = frozenset(spelled(name.encode("ascii")) for name in allow)
         self._kinds: dict[bytes, int] = {}
+        for name in sorted(self._allowed):
+            self._check_allowed(name)
+
+    def _check_allowed(self, name: bytes) -> None:
+        text = name.decode("ascii")
+        if name in _READ or name.startswith(UNVERIFIED):
+            raise ValueError(f"allow: {text} cannot be allowed; Troth reads or makes it itself")
+        if name in self._names:
+            raise ValueError(f"allow: {text} is in strip as well; remove it from one of them")
+        if not claims_identity(name):
+            raise ValueError(f"allow: {text} is not an identity header, so it is kept; remove it")
 
     def read(
         self, headers: Iterable[tuple[bytes, bytes]], *, bearer: bool, distinct: bool = True
@@ -89,6 +90,8 @@ class Stripping:
             kind = kinds[name] if name in kinds else self._kind(name)
             if kind == _KEEP:
                 kept.append(header)
+            elif kind == _RENAME:
+                kept.append((UNVERIFIED + spelled(name), value))
             else:
                 if kind in _TRACES or (kind in _AUTHORIZATIONS and not bearer):
                     kept.append(header)
@@ -103,29 +106,32 @@ class Stripping:
             distinct,
         )
 
-    def drops(self, name: bytes, *, bearer: bool) -> bool:
-        """Return whether a header of this name is removed."""
+    def renamed(self, name: bytes, *, bearer: bool) -> bytes | None:
+        """Return the name under which the application gets a header; None if it is removed."""
         kind = self._kind(name)
-        return bearer if kind in _AUTHORIZATIONS else kind != _KEEP and kind not in _TRACES
+        if kind == _RENAME:
+            return UNVERIFIED + spelled(name)
+        if kind in _AUTHORIZATIONS:
+            return None if bearer else name
+        return name if kind == _KEEP or kind in _TRACES else None
 
     def _kind(self, name: bytes) -> int:
         kind = self._kinds.get(name)
         if kind is None:
-            kind = self._kind_of(name.lower(), _spelled(name))
+            kind = self._kind_of(name.lower(), spelled(name))
             # clients choose the names, but usually the same dozen
             if len(self._kinds) < _MOST_KNOWN:
                 self._kinds[name] = kind
         return kind
 
-    def _kind_of(self, name: bytes, spelled: bytes) -> int:
+    def _kind_of(self, name: bytes, plain: bytes) -> int:
         if name in _READ:
             return _READ[name]
-        if spelled == b"authorization":
+        if plain == b"authorization":
             return _LIKE_AUTHORIZATION
-        if spelled in self._names or spelled.startswith(_BEGINNINGS):
+        if plain in self._allowed:
+            return _RENAME
+        # another spelling of a header that the guard reads
+        if plain in self._names or plain in _READ or claims_identity(plain):
             return _DROP
         return _KEEP
-
-
-def _spelled(name: bytes) -> bytes:
-    return name.lower().replace(b"_", b"-")

@@ -32,17 +32,19 @@ class RequestGuard:
         *,
         exempt: Iterable[str] = (),
         strip: Iterable[str] = (),
+        allow: Iterable[str] = (),
         clock: Callable[[], float] = time,
     ) -> None:
         """Create a guard for the requests of a server.
 
         `port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need no
-        caller, such as a probe's. `strip` are additional headers to remove.
+        caller, such as a probe's. `strip` are additional headers to remove. `allow` are identity
+        headers that the application gets as `Unverified-…`.
         """
         self._identity = identity
         self._guard = Guard(port)
         self._exempt = frozenset(exempt)
-        self.stripping = Stripping(strip)
+        self.stripping = Stripping(strip, allow)
         self._clock = clock
 
     def judge(

@@ -31,6 +31,8 @@ HEADERS_KEY = "troth.headers"
 """Key of the unmodified headers in the environment: pairs of texts."""
 
 _HEADER = "HTTP_"
+_SAID_BY_SERVER = ("REMOTE_USER", "AUTH_TYPE")
+"""Keys in which servers of CGI and WSGI put the user that they have authenticated (RFC 3875)."""
 
 
 class TrothMiddleware:
@@ -47,14 +49,16 @@ class TrothMiddleware:
         *,
         exempt: Iterable[str] = (),
         strip: Iterable[str] = (),
+        allow: Iterable[str] = (),
     ) -> None:
         """Wrap an application.
 
         `port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need no
-        caller, such as a probe's. `strip` are additional headers to remove.
+        caller, such as a probe's. `strip` are additional headers to remove. `allow` are identity
+        headers that the application gets as `Unverified-…`; see `identity_headers`.
         """
         self._app = app
-        self._guard = RequestGuard(identity, port, exempt=exempt, strip=strip)
+        self._guard = RequestGuard(identity, port, exempt=exempt, strip=strip, allow=allow)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve or reject one request."""
@@ -68,9 +72,7 @@ class TrothMiddleware:
         environ.pop(CALLER_KEY, None)
         if isinstance(judged.caller, Refusal):
             return _refuse(judged.caller, start_response)
-        for key in [key for key in environ if key.startswith(_HEADER)]:
-            if self._guard.stripping.drops(_name(key), bearer=judged.bearer):
-                del environ[key]
+        self._strip(environ, bearer=judged.bearer)
         if judged.caller is not None:
             environ[CALLER_KEY] = judged.caller
         reset = CALLER.set(judged.caller)
@@ -80,6 +82,21 @@ class TrothMiddleware:
             CALLER.reset(reset)
             raise
         return _Answer(answer, reset)
+
+    def _strip(self, environ: Environ, *, bearer: bool) -> None:
+        """Remove or rename identity headers, and what a server says of an authentication."""
+        for key in _SAID_BY_SERVER:
+            environ.pop(key, None)
+        allowed: list[tuple[str, str]] = []
+        for key in [key for key in environ if key.startswith(_HEADER)]:
+            name = _name(key)
+            renamed = self._guard.stripping.renamed(name, bearer=bearer)
+            if renamed != name:
+                value = environ.pop(key)
+                if renamed is not None:
+                    allowed.append((_key(renamed), value))
+        for key, value in allowed:  # equal ones are joined, as servers do
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
 
 
 class _Answer:
@@ -122,6 +139,10 @@ def _folded(environ: Environ) -> Headers:
 
 def _name(key: str) -> bytes:
     return key.removeprefix(_HEADER).replace("_", "-").lower().encode("latin-1")
+
+
+def _key(name: bytes) -> str:
+    return _HEADER + name.decode("latin-1").upper().replace("-", "_")
 
 
 def _refuse(refusal: Refusal, start_response: StartResponse) -> Iterable[bytes]:

@@ -215,11 +215,16 @@ def read_answer(ask: Ask, answer: Answer, now: datetime) -> Issued:
 
 
 def _is_expected(ask: Ask, document: Mapping[str, Any]) -> bool:
-    kind, issued = document.get("token_type"), document.get("issued_token_type")
+    # An exchange must name the type (RFC 8693 section 2.2.1); RFC 6749 does not know it.
+    exchanged = ask.form["grant_type"] == _EXCHANGE
+    issued = document.get("issued_token_type", None if exchanged else ask.issued_type)
+    if issued != ask.issued_type:
+        return False
+    kind = document.get("token_type")
     if ask.issued_type == _TRANSACTION:
-        return kind == "N_A" and issued == _TRANSACTION
-    # "bearer" in any case (RFC 6749 section 5.1); only an exchange must name the type
-    return isinstance(kind, str) and kind.lower() == "bearer" and issued in (None, _ACCESS)
+        return bool(kind == "N_A")
+    # in any case (RFC 6749 section 5.1)
+    return isinstance(kind, str) and kind.lower() == "bearer"
 
 
 def _document(answer: Answer) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from troth.pki.bundles.trust_bundle import distinct
 from troth.pki.encodings import base64url, strict_json
-from troth.pki.encodings.pem import UNREADABLE, public_key, write_certificates
+from troth.pki.encodings.pem import UNREADABLE, check_cost, public_key, write_certificates
 from troth.pki.errors import CertificateError, KeyMaterialError
 from troth.pki.keys.jwk import load_public_jwk, public_jwk
 from troth.pki.keys.private import PublicKey, algorithm_of
@@ -119,6 +119,7 @@ def _authority(jwk: Mapping[str, Any]) -> bytes:
             "CertificateUnreadable",
             "The SPIFFE bundle holds a certificate that cannot be read; write it again.",
         ) from None
+    check_cost(certificate, "The SPIFFE bundle")
     return write_certificates([certificate])
 
 

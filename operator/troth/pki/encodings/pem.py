@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -26,6 +27,13 @@ UNREADABLE = (
 MAX_CHAIN_BYTES = 64 * 1024
 """Maximum size of a chain, or of an authority's roots, from a Secret, in bytes."""
 
+RSA_SIZES = range(1024, 8193)
+"""Accepted sizes of RSA keys in certificates, in bits. Where Troth signs, fewer are accepted."""
+MAX_EXPONENT = 2**31 - 1
+"""Maximum public exponent of an RSA key, as in Go's crypto/rsa. The time of a verification grows
+with its length: with 2000 bits it takes 68 times as long as with 65537.
+"""
+
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s[^-]*-----END \1-----", re.ASCII)
 
 
@@ -37,8 +45,8 @@ def read_certificates(
     `where` names the file in errors. `comments` allows text around the blocks, which RFC 7468,
     section 2, asks of readers of foreign files. `most` is the maximum size in bytes. Raises
     `CertificateError` for a block that is truncated or not a certificate (such as a private key),
-    for a larger file, and without `comments` for any other text. The error quotes nothing of the
-    input.
+    for a larger file, for an RSA key that takes long to verify with, and without `comments` for any
+    other text. The error quotes nothing of the input.
     """
     if most is not None and len(pem) > most:
         raise CertificateError(
@@ -70,12 +78,15 @@ def read_certificates(
             "and private keys in tls.key.",
         )
     try:
-        return [_decoded(x509.load_pem_x509_certificate(block[0])) for block in found]
+        certificates = [_decoded(x509.load_pem_x509_certificate(block[0])) for block in found]
     except UNREADABLE:
         raise CertificateError(
             "CertificateUnreadable",
             f"{where} holds a certificate that cannot be read; write it again.",
         ) from None
+    for certificate in certificates:
+        check_cost(certificate, where)
+    return certificates
 
 
 def write_certificates(certificates: Iterable[x509.Certificate]) -> bytes:
@@ -94,6 +105,27 @@ def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extensi
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
+
+
+def verifies_fast(key: object) -> bool:
+    """Return whether a signature is verified with a public key in bounded time.
+
+    False only for an RSA key with a large modulus or exponent.
+    """
+    if not isinstance(key, rsa.RSAPublicKey):
+        return True
+    return key.key_size in RSA_SIZES and key.public_numbers().e <= MAX_EXPONENT
+
+
+def check_cost(certificate: x509.Certificate, where: str) -> None:
+    """Raise `CertificateError` for a key with which a verification would take long."""
+    if not verifies_fast(public_key(certificate)):
+        raise CertificateError(
+            "UnsupportedKey",
+            f"{where} holds a certificate with an RSA key that is not of {RSA_SIZES[0]} to "
+            f"{RSA_SIZES[-1]} bits, or whose exponent is larger than {MAX_EXPONENT}; use a key "
+            "with the exponent 65537.",
+        )
 
 
 def public_key(certificate: x509.Certificate) -> object:

@@ -12,6 +12,8 @@ from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from troth.pki.encodings.pem import MAX_EXPONENT
+
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
 LONGEST = 16 * 1024
@@ -95,13 +97,14 @@ def _algorithm(body: bytes) -> bytes | None:
 def _is_consistent(key: rsa.RSAPrivateNumbers) -> bool:
     """Return whether the numbers of an RSA key fit together: OpenSSL's checks except primality.
 
-    Without them a key could have the public exponent 1, and anybody could forge its signatures.
+    Without them a key could have the public exponent 1, and anybody could forge its signatures. A
+    large exponent makes each verification slow.
     """
     n, e = key.public_numbers.n, key.public_numbers.e
     p, q, d = key.p, key.q, key.d
     return (
         e % 2 == 1
-        and 3 <= e < n  # noqa: PLR2004 - the least exponent of RFC 8017 section 3.1
+        and 3 <= e <= min(n - 1, MAX_EXPONENT)  # noqa: PLR2004 - the least exponent of RFC 8017 section 3.1
         and min(p, q) > 2  # noqa: PLR2004
         and p * q == n
         and (e * d) % (p - 1) == 1

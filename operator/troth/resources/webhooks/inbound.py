@@ -32,9 +32,10 @@ from troth.resources.webhooks.names import (
     SignedText,
     TargetPath,
     TopicARN,
+    is_size,
     size_in_bytes,
 )
-from troth.resources.webhooks.schemes import ISSUED_BY_SENDER, SchemeName
+from troth.resources.webhooks.schemes import ISSUED_BY_SENDER, LONGEST_BODY, SchemeName
 
 UNSIGNED_LIMIT = timedelta(days=90)
 """Maximum time until the end of `acceptUnsigned`."""
@@ -83,7 +84,8 @@ class Limits(Model):
     """Limits on the deliveries of the sender."""
 
     body: BodySize = "256Ki"
-    """Maximum size of a delivery's body, in bytes, Ki or Mi. Default 256Ki."""
+    """Maximum size of a delivery's body, in bytes, Ki or Mi. Default 256Ki. At most 16Mi, for SNS
+    1Mi, for Twilio 256Ki."""
     requests_per_second: Annotated[
         int, Field(ge=1, le=100_000, strict=True), BeforeValidator(whole)
     ] = 50
@@ -207,6 +209,17 @@ def _only_with(field: str, scheme: SchemeName, message: str, attribute: str) -> 
     )
 
 
+def _body_at_most(scheme: SchemeName, size: str) -> Rule:
+    return Rule(
+        cel=f"!has(self.scheme) || self.scheme != '{scheme}' || !has(self.limits) || "
+        f"!has(self.limits.body) || !{is_size('self.limits.body')} || "
+        f"quantity(self.limits.body).compareTo(quantity('{size}')) <= 0",
+        message=f"set limits.body to at most {size}; the gateway parses a body of {scheme} before "
+        "it verifies it",
+        holds=lambda it: it.scheme is not scheme or it.limits.bytes <= size_in_bytes(size),
+    )
+
+
 def _window_fits(inbound: "Inbound") -> bool:
     return inbound.replay_window >= 2 * inbound.tolerated
 
@@ -261,6 +274,7 @@ class Inbound(Model):
             message="remove httpSignatures; only the scheme HTTPSignatures uses it",
             holds=lambda it: it.http_signatures is None or it.scheme is SchemeName.HTTP_SIGNATURES,
         ),
+        *(_body_at_most(scheme, size) for scheme, size in LONGEST_BODY.items()),
         Rule(
             cel=f"!{is_duration('self.replayWindow')} || (has(self.tolerance) ? "
             f"(!{is_duration('self.tolerance')} || duration(self.replayWindow) >= "

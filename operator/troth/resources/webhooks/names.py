@@ -127,6 +127,8 @@ PublicKeyPin = Annotated[
         "write a pin as sha256/ and the SHA-256 of the public key (SubjectPublicKeyInfo) in base64",
     ),
 ]
+LARGEST_BODY = "16Mi"
+"""Maximum size of a body in any scheme."""
 _SIZE = re.compile("[1-9][0-9]{0,7}(Ki|Mi)?", re.ASCII)
 _UNITS = {"Ki": 1024, "Mi": 1024 * 1024}
 
@@ -136,14 +138,18 @@ def size_in_bytes(text: str) -> int:
     return int(text.rstrip("KMi")) * _UNITS.get(text[-2:], 1)
 
 
+def is_size(expression: str) -> str:
+    """Return the CEL of whether an expression is such a size."""
+    return f"{expression}.matches('^{_SIZE.pattern}$')"
+
+
 BodySize = Annotated[
     str,
     StringConstraints(min_length=1, max_length=10),
     matching(f"^{_SIZE.pattern}$", "write a size in bytes, Ki or Mi, such as 256Ki"),
     Rule(
-        cel=f"!self.matches('^{_SIZE.pattern}$') || "
-        "quantity(self).compareTo(quantity('16Mi')) <= 0",
-        message="write a size of at most 16Mi",
-        holds=lambda text: size_in_bytes(text) <= size_in_bytes("16Mi"),
+        cel=f"!{is_size('self')} || quantity(self).compareTo(quantity('{LARGEST_BODY}')) <= 0",
+        message=f"write a size of at most {LARGEST_BODY}",
+        holds=lambda text: size_in_bytes(text) <= size_in_bytes(LARGEST_BODY),
     ),
 ]

@@ -23,6 +23,11 @@ class SchemeName(StrEnum):
     HTTP_SIGNATURES = "HTTPSignatures"
 
 
+LONGEST_BODY = {SchemeName.TWILIO: "256Ki", SchemeName.SNS: "1Mi"}
+"""Maximum of `limits.body` for schemes that parse the body before they verify it. Each leaves room
+for the sender's largest: a message of SNS has 256 KiB, which JSON can double.
+"""
+
 ISSUED_BY_SENDER = frozenset(
     {
         SchemeName.STRIPE,

@@ -38,6 +38,7 @@ from troth.webhooks.gateway.replay.store import (
     replay_key,
 )
 from troth.webhooks.gateway.routes import Routes, Served
+from troth.webhooks.gateway.verification import Verifier
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.providers.sns.certificate_urls import CertificateNeededError
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Verified
@@ -76,9 +77,11 @@ class Gateway:
         self._clock = clock
         self._proxies = proxies
         self._certificates = certificates or Certificates()
+        self._verifier = Verifier()
 
     async def close(self) -> None:
-        """Close the store. Call it after the server and all its requests have ended."""
+        """Close the store and end the threads. Call it after all requests have ended."""
+        self._verifier.close()
         await self._store.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,20 +117,29 @@ class Gateway:
         endpoint = served.endpoint
         decision.endpoint, decision.scheme = endpoint.endpoint, endpoint.signing.name
         decision.workflow = endpoint.target.workflow if endpoint.target else ""
-        if scope["method"] != "POST":
-            raise RefusalError(405, "not-post")
-        why = served.admission.refusal(self._proxies, scope, self._clock())
-        if why is not None:
-            raise RefusalError(403, why)
-        headers = read_head(scope, endpoint.limits.body)
-        body = await read_body(receive, endpoint.limits.body)
-        delivery = as_delivery(scope, headers, body)
-        verified = await self._verified(served, delivery, decision)
+        delivery: Delivery | None = None
+        try:
+            self._admit(served, scope)
+            headers = read_head(scope, served.longest_body)
+            delivery = as_delivery(scope, headers, await read_body(receive, served.longest_body))
+            verified = await self._verified(served, delivery, decision)
+        except (RefusalError, GoneError):
+            received = delivery or as_delivery(scope, tuple(scope["headers"]), b"")
+            decision.claimed_id = served.scheme.claimed_id(received) or ""
+            raise
         if verified.answer is not None:
             return Answered(200, body=verified.answer)
         if not served.bucket.take():
             raise RefusalError(429, "too-many", retry=True)
         return await self._forward(served, delivery, verified, decision)
+
+    def _admit(self, served: Served, scope: Scope) -> None:
+        """Raise `RefusalError` for a request whose method or source is not accepted."""
+        if scope["method"] != "POST":
+            raise RefusalError(405, "not-post")
+        why = served.admission.refusal(self._proxies, scope, self._clock())
+        if why is not None:
+            raise RefusalError(403, why)
 
     async def _verified(self, served: Served, delivery: Delivery, decision: Decision) -> Verified:
         """Return the verified facts of a delivery; raises `RefusalError`."""
@@ -135,17 +147,18 @@ class Gateway:
         decision.verification = "refused"
         try:
             try:
-                verified = served.scheme.verify(delivery, served.keys, now, endpoint.tolerance)
+                verified = await self._verifier.verify(served, delivery, served.keys, now)
             except CertificateNeededError as needed:
                 keys = (await self._fetched(served, needed.url),)
-                verified = served.scheme.verify(delivery, keys, now, endpoint.tolerance)
+                verified = await self._verifier.verify(served, delivery, keys, now)
         except RefusedError as refused:
             raise RefusalError(401, refused.reason) from None
-        decision.delivery_id, decision.key_id = verified.delivery_id or "", verified.key_id
+        decision.key_id = verified.key_id
         until = endpoint.accepts_unsigned_until
         if until is not None and now >= until:
             raise RefusalError(401, "unsigned-expired")
-        decision.verification = "verified"
+        decision.delivery_id = verified.delivery_id or ""
+        decision.verification = "verified" if verified.signed else "unsigned"
         self._decisions.key_used(endpoint.endpoint, verified.key_id)
         return verified
 

@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from troth.pki.tokens.signing import is_text
+from troth.serving.logs import escaped
 from troth.serving.request_metrics import BUCKETS, RequestMetrics
 
 _BUCKETS = (*BUCKETS, 10, 25)
@@ -24,14 +25,17 @@ KeyUsed = Callable[[str, str], None]
 class Decision:
     """One delivery and its outcome, filled in while it is processed.
 
-    `verification` is `verified`, `refused` or `not-asked`, `replay` one of `new`, `repeated`,
-    `in-flight`, `unavailable` and `not-asked`; `reason` is one word for why it was rejected.
-    `delivery_id` is the sender's. The status is 0 if the sender disconnected before the answer.
+    `verification` is `verified`, `unsigned` (a secret token was compared, and nothing is signed),
+    `refused` or `not-asked`, `replay` one of `new`, `repeated`, `in-flight`, `unavailable` and
+    `not-asked`; `reason` is one word for why it was rejected. `delivery_id` is that of an accepted
+    delivery, `claimed_id` that of any other, which anybody may have written. The status is 0 if the
+    sender disconnected before the answer.
     """
 
     endpoint: str = ""
     scheme: str = ""
     delivery_id: str = ""
+    claimed_id: str = ""
     key_id: str = ""
     verification: str = "not-asked"
     reason: str = ""
@@ -94,6 +98,7 @@ class Decisions:
         self._log.info(
             "delivery",
             delivery_id=_shown(decision.delivery_id),
+            claimed_id=escaped(decision.claimed_id),
             endpoint=decision.endpoint,
             scheme=decision.scheme,
             key_id=decision.key_id,

@@ -15,7 +15,8 @@ from troth.documents.webhook_endpoint import (
     EndpointError,
     parse_endpoint,
 )
-from troth.resources.webhooks.schemes import SchemeName
+from troth.resources.webhooks.names import LARGEST_BODY, size_in_bytes
+from troth.resources.webhooks.schemes import LONGEST_BODY, SchemeName
 from troth.webhooks.gateway.connection.source import Admission
 from troth.webhooks.gateway.limits import Bucket
 from troth.webhooks.schemes.registry import scheme_for
@@ -33,6 +34,8 @@ class Served:
     keys: tuple[Key, ...]
     admission: Admission = field(repr=False)
     bucket: Bucket = field(repr=False)
+    longest_body: int
+    """Maximum size of a body in bytes, even if the document allows more than the scheme."""
 
 
 def served(data: Mapping[str, bytes]) -> Served:
@@ -65,7 +68,12 @@ def served(data: Mapping[str, bytes]) -> Served:
         keys,
         Admission(endpoint.source),
         Bucket(endpoint.limits.requests_per_second),
+        min(endpoint.limits.body, _largest(endpoint.signing.name)),
     )
+
+
+def _largest(scheme: SchemeName) -> int:
+    return size_in_bytes(LONGEST_BODY.get(scheme, LARGEST_BODY))
 
 
 def _age(name: str) -> list[str | int]:

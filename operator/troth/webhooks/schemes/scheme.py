@@ -53,6 +53,8 @@ class Verified:
     delivery_id: str | None = None
     timestamp: int | None = None
     answer: bytes | None = field(default=None, repr=False)
+    signed: bool = True
+    """False if only a secret token was compared, so that anything else may be forged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,12 @@ class Scheme(Protocol):
         """Return the facts of a delivery that any of the keys verifies; raises `RefusedError`.
 
         `now` is in seconds since the epoch. `tolerance` is in seconds, in both directions.
+        """
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims, for the log; None without one.
+
+        It is any text that the sender wrote. Finding it must cost little.
         """
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.fields.encodings import HEX, Encoding
-from troth.webhooks.schemes.fields.identifiers import logged_id
+from troth.webhooks.schemes.fields.identifiers import claimed_in_header, logged_id
 from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
 from troth.webhooks.schemes.signatures.key_texts import secret_key
 from troth.webhooks.schemes.signatures.matching import make_mac, match_mac, read_signature
@@ -42,6 +42,10 @@ class BodyHMAC:
         signature = read_signature(delivery, self.header, self.prefix, self.encoding.decode)
         match = match_mac(keys, delivery.body, (signature,))
         return Verified(match.key_id, replay_of(b"mac", match.mac), logged_id(delivery, *self.ids))
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_header(delivery, *self.ids)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with its signature."""

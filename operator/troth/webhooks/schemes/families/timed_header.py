@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.fields.encodings import from_hex, to_hex
-from troth.webhooks.schemes.fields.identifiers import body_id
+from troth.webhooks.schemes.fields.identifiers import body_id, claimed_in_body
 from troth.webhooks.schemes.fields.timestamps import fresh
 from troth.webhooks.schemes.scheme import MOST_SIGNATURES, Key, Stamp, Verified, replay_of
 from troth.webhooks.schemes.signatures.key_texts import secret_key
@@ -90,6 +90,10 @@ class TimedHMAC:
         # Not by MAC: while a secret is rotated there are two, and an attacker can remove either.
         replay = replay_of(b"signed", signed) if event is None else replay_of(b"id", event.encode())
         return Verified(match.key_id, replay, event, timestamp)
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_body(delivery.body, self.event)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with its signature. The ID is that of the body, not of the stamp."""

@@ -1,10 +1,15 @@
 """IDs that senders give to deliveries: logged, and if they are signed, used to detect replays."""
 
+import re
+from functools import cache
+
 from pydantic_core import from_json
 
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 
 LONGEST = 256
+_CLAIMED_WITHIN = 4 * 1024
+"""Bytes of an unverified body in which an ID is looked for: events begin with theirs."""
 
 
 def is_identifier(text: object) -> bool:
@@ -23,6 +28,29 @@ def logged_id(delivery: Delivery, *names: bytes) -> str | None:
             text = values[0].decode("latin-1")
             return text if len(values) == 1 and text.isascii() and is_identifier(text) else None
     return None
+
+
+def claimed_in_header(delivery: Delivery, *names: bytes) -> str | None:
+    """Return the first value of the first of these headers that is present, whatever it is."""
+    for name in names:
+        for value in delivery.values(name):
+            return value.decode("latin-1")
+    return None
+
+
+def claimed_in_body(body: bytes, member: str) -> str | None:
+    """Return the first text in an unverified body that a member of this name may have.
+
+    The body is not parsed, because anybody can make that expensive.
+    """
+    found = _member(member).search(body, 0, _CLAIMED_WITHIN)
+    return found[1].decode("latin-1") if found else None
+
+
+@cache
+def _member(name: str) -> re.Pattern[bytes]:
+    space, text = rb"[ \t\r\n]{0,8}", rb'"([^"\\]{1,%d})"' % LONGEST
+    return re.compile(rb'"%b"%b:%b%b' % (name.encode(), space, space, text))
 
 
 def signed_id(delivery: Delivery, name: bytes, until: str | None = None) -> str:

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.fields.encodings import from_hex, to_hex
-from troth.webhooks.schemes.fields.identifiers import is_identifier
+from troth.webhooks.schemes.fields.identifiers import claimed_in_body, is_identifier
 from troth.webhooks.schemes.fields.timestamps import fresh
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
 from troth.webhooks.schemes.signatures.asymmetric import (
@@ -73,6 +73,10 @@ class Discord:
         timestamp = fresh(text, now, tolerance)
         key_id = _signer(keys, text.encode() + delivery.body, signature)
         return _verified(key_id, timestamp, text, delivery.body)
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_body(delivery.body, "id")
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with its signature; raises `KeyFormatError` for a public key."""

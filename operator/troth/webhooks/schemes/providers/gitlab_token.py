@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
-from troth.webhooks.schemes.fields.identifiers import logged_id
+from troth.webhooks.schemes.fields.identifiers import claimed_in_header, logged_id
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
 from troth.webhooks.schemes.signatures.key_texts import plain_text
 from troth.webhooks.schemes.signatures.matching import secret_of
@@ -55,7 +55,11 @@ class GitLabToken:
         # The IDs are as reliable as the body. Without them two equal events would count as one.
         ids = [logged_id(delivery, name) for name in (_ID, _OLDER_ID)]
         replay = replay_of(b"unsigned", *((each or "").encode() for each in ids), delivery.body)
-        return Verified(found, replay, ids[0] or ids[1])
+        return Verified(found, replay, ids[0] or ids[1], signed=False)
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_header(delivery, _ID, _OLDER_ID)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with the token."""

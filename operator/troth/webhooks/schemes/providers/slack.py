@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.fields.encodings import from_hex, to_hex
-from troth.webhooks.schemes.fields.identifiers import is_identifier
+from troth.webhooks.schemes.fields.identifiers import claimed_in_body, is_identifier
 from troth.webhooks.schemes.fields.timestamps import fresh
 from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
 from troth.webhooks.schemes.signatures.key_texts import secret_key
@@ -45,6 +45,10 @@ class Slack:
         timestamp = fresh(text, now, tolerance)
         match = match_mac(keys, _signed(text, delivery.body), (signature,))
         return _verified(match, timestamp, delivery.body)
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_body(delivery.body, "event_id")
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with its signature. The ID is that of the body, not of the stamp."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.fields.encodings import from_base64, to_base64
-from troth.webhooks.schemes.fields.identifiers import body_id
+from troth.webhooks.schemes.fields.identifiers import body_id, claimed_in_body
 from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
 from troth.webhooks.schemes.signatures.key_texts import secret_key
 from troth.webhooks.schemes.signatures.matching import make_mac, match_mac, read_signature
@@ -45,6 +45,10 @@ class Square:
         event = body_id(delivery.body, "event_id")
         replay = replay_of(b"mac", match.mac) if event is None else replay_of(b"id", event.encode())
         return Verified(match.key_id, replay, event)
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_body(delivery.body, "event_id")
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:  # noqa: ARG002
         """Return the delivery with its signature. The ID is that of the body, not of the stamp."""

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.fields.encodings import from_base64, to_base64
-from troth.webhooks.schemes.fields.identifiers import signed_id
+from troth.webhooks.schemes.fields.identifiers import claimed_in_header, signed_id
 from troth.webhooks.schemes.fields.timestamps import fresh
 from troth.webhooks.schemes.scheme import (
     MOST_SIGNATURES,
@@ -90,6 +90,10 @@ class StandardWebhooks:
         if found is None:
             raise RefusedError(Reason.SIGNATURE_WRONG, "no key of the endpoint made a signature")
         return Verified(found, replay_of(b"id", delivery_id.encode()), delivery_id, timestamp)
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_header(delivery, _ID)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with its signature; raises `KeyFormatError` for a public key."""

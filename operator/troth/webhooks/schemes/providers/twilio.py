@@ -9,7 +9,6 @@ splits share.
 https://www.twilio.com/docs/usage/security#validating-requests
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from hmac import compare_digest
@@ -17,7 +16,7 @@ from hmac import compare_digest
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.fields.addresses import Address, query_of
 from troth.webhooks.schemes.fields.encodings import from_base64, to_base64
-from troth.webhooks.schemes.fields.identifiers import logged_id
+from troth.webhooks.schemes.fields.identifiers import claimed_in_header, logged_id
 from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
 from troth.webhooks.schemes.signatures.key_texts import secret_key
 from troth.webhooks.schemes.signatures.matching import make_mac, match_mac, read_signature
@@ -29,8 +28,6 @@ _ID = b"i-twilio-idempotency-token"
 _FORM = "application/x-www-form-urlencoded"
 _DIGEST = "bodySHA256"
 _MOST_FIELDS = 1000
-_FIELD = re.compile(rb"[^%]*+(?:%[0-9A-Fa-f]{2}[^%]*+)*+")
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 class Twilio:
@@ -64,6 +61,10 @@ class Twilio:
         except RefusedError:
             match = match_mac(keys, with_port, (signature,), HMAC_SHA1)
         return Verified(match.key_id, replay_of(b"mac", match.mac), logged_id(delivery, _ID))
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_header(delivery, _ID)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery, signed; the query has the digest if the body is no form."""
@@ -127,7 +128,7 @@ def _pairs(body: bytes) -> set[tuple[bytes, bytes]]:
 def _read_form(body: bytes) -> Iterator[tuple[bytes, bytes]]:
     if not body:
         return
-    fields = body.split(b"&")
+    fields = body.split(b"&", _MOST_FIELDS)
     if len(fields) > _MOST_FIELDS:
         raise RefusedError(Reason.BODY_MALFORMED, "the form has too many fields")
     for field in fields:
@@ -139,11 +140,26 @@ def _read_form(body: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _decoded(text: bytes) -> bytes:
     """Return a name or a value of a form in UTF-8, as Twilio signs it."""
-    if _FIELD.fullmatch(text) is None:
-        raise RefusedError(Reason.BODY_MALFORMED, "a field of the form has an invalid % escape")
-    value = _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), text.replace(b"+", b" "))
+    value = text.replace(b"+", b" ")
+    if b"%" in value:
+        value = _unescaped(value)
     try:
         value.decode()
     except UnicodeDecodeError:
         raise RefusedError(Reason.BODY_MALFORMED, "a field of the form is not UTF-8") from None
     return value
+
+
+def _unescaped(text: bytes) -> bytes:
+    """Return a text without its % escapes.
+
+    They become escapes of Python, which one call decodes: anybody can send a form, so decoding must
+    be cheap. `urllib.parse` takes a hundred times as long.
+    """
+    try:
+        escaped = text.replace(b"\\", b"\\\\").replace(b"%", b"\\x")
+        return escaped.decode("unicode_escape").encode("latin-1")
+    except UnicodeDecodeError:
+        raise RefusedError(
+            Reason.BODY_MALFORMED, "a field of the form has an invalid % escape"
+        ) from None

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA512
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from troth.pki.encodings.pem import verifies_fast
 from troth.pki.keys.parsing import UnsupportedKeyError, parse_private_key
 from troth.webhooks.schemes.scheme import LONGEST_KEY, KeyFormatError
 from troth.webhooks.schemes.signatures.ed25519 import public_key as strong
@@ -72,6 +73,8 @@ def checked(public: object) -> Public:
         raise KeyFormatError("a key on an unsupported curve; use P-256")
     if isinstance(public, rsa.RSAPublicKey) and public.key_size not in _BITS:
         raise KeyFormatError("an RSA key has 2048 to 8192 bits; use another")
+    if not verifies_fast(public):
+        raise KeyFormatError("an RSA key with a large exponent; use one with the exponent 65537")
     return public
 
 

@@ -7,7 +7,7 @@ from typing import Protocol, Self
 
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.fields.encodings import BASE64, HEX, Encoding
-from troth.webhooks.schemes.fields.identifiers import logged_id, signed_id
+from troth.webhooks.schemes.fields.identifiers import claimed_in_header, logged_id, signed_id
 from troth.webhooks.schemes.fields.timestamps import fresh
 from troth.webhooks.schemes.providers.described.signed_text import (
     ID,
@@ -140,6 +140,10 @@ class DescribedHMAC:
             return Verified(match.key_id, replay, named, timestamp)
         logged = logged_id(delivery, self.id_header) if self.id_header else None
         return Verified(match.key_id, replay_of(b"mac", match.mac), logged, timestamp)
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_header(delivery, self.id_header) if self.id_header else None
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with its signature."""

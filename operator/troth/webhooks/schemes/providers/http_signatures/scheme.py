@@ -15,13 +15,14 @@ sender may sign with both keys, either with the same nonce and time or without.
 """
 
 import hmac
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256, sha512
 
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.fields.addresses import Address, query_of
 from troth.webhooks.schemes.fields.encodings import from_base64
-from troth.webhooks.schemes.fields.identifiers import is_identifier
+from troth.webhooks.schemes.fields.identifiers import LONGEST, claimed_in_header, is_identifier
 from troth.webhooks.schemes.fields.timestamps import check_time
 from troth.webhooks.schemes.providers.http_signatures.signature_base import (
     METHOD,
@@ -54,6 +55,7 @@ from troth.webhooks.schemes.signatures.asymmetric import (
 from troth.webhooks.schemes.signatures.ed25519 import ED25519
 from troth.webhooks.schemes.signatures.matching import HMAC_SHA256, make_mac
 
+_NONCE = re.compile(rf';nonce="([^"\\]{{1,{LONGEST}}})"')
 _DIGEST = CONTENT_DIGEST.decode()
 _LABEL = "sig1"
 _SHORTEST = 16
@@ -117,6 +119,12 @@ class HTTPSignatures:
                 "one nonce",
             )
         return found[0]
+
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        text = claimed_in_header(delivery, SIGNATURE_INPUT) or ""
+        found = _NONCE.search(text)
+        return found[1] if found else None
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with its signature; raises `KeyFormatError` for a public key."""

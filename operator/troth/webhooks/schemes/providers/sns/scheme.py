@@ -19,6 +19,7 @@ from troth.pki.encodings.pem import public_key, read_certificates
 from troth.pki.errors import CertificateError
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.fields.encodings import from_base64, to_base64
+from troth.webhooks.schemes.fields.identifiers import claimed_in_body
 from troth.webhooks.schemes.fields.timestamps import check_time
 from troth.webhooks.schemes.providers.sns.certificate_urls import (
     CertificateNeededError,
@@ -49,6 +50,8 @@ _OPTIONAL = frozenset({"Subject"})
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
 _LINE_BREAKS = re.compile(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _SIGNATURE_BYTES = range(256, 1025)
+_MOST_VALUES = 2000
+"""Maximum number of values in a message: about ten, and three for each of its attributes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,10 @@ class SNS:
         replay = replay_of(b"id", message["TopicArn"].encode(), found.encode())
         return Verified(key_id, replay, found, int(timestamp))
 
+    def claimed_id(self, delivery: Delivery) -> str | None:
+        """Return the ID that an unverified delivery claims."""
+        return claimed_in_body(delivery.body, "MessageId")
+
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery with its signature; its body becomes the message of a notification.
 
@@ -173,7 +180,7 @@ def _of_rsa(pair: Pair) -> Pair:
 def _read(body: bytes) -> Mapping[str, str]:
     """Return the members of a message that are text, including all that are signed."""
     try:
-        document = strict_json.parse(body)
+        document = strict_json.parse(body, most=_MOST_VALUES)
     except ValueError:
         document = None
     if not isinstance(document, dict):
