@@ -18,7 +18,7 @@ from troth.world.facts.objects import (
 )
 from troth.world.index.authorities import Authorities
 from troth.world.index.brokers import Brokers
-from troth.world.index.handovers import rotating
+from troth.world.index.handovers import Signers, rotating
 from troth.world.index.rotations import Rotations
 from troth.world.index.schemas import Schemas
 from troth.world.index.services import Services
@@ -49,6 +49,7 @@ class WorldState:
     brokers: Brokers = field(init=False)
     tokens: TokenKeys = field(init=False)
     rotations: Rotations = field(init=False)
+    signers: Signers = field(default_factory=Signers)
     signing: WebhookSigning = field(default_factory=WebhookSigning)
     webhooks: WebhookState = field(init=False)
     services: Services = field(default_factory=Services)
@@ -95,9 +96,13 @@ class WorldState:
         """Return the selector of an identity's pods."""
         return self.registry.identities[identity].spec.workload.pod_selector
 
-    def rotating(self) -> Keys:
-        """Return the trust domains whose next phase may depend on the latest observation."""
-        return rotating(self.registry, self.authorities, self.tokens)
+    def rotating(self, namespace: str) -> Keys:
+        """Return the trust domains that may wait for a change in a namespace.
+
+        They replace a root or a key, or a leaf there is not from their active CA.
+        """
+        under_way = rotating(self.registry, self.authorities, self.tokens)
+        return under_way | self.signers.cut_off(namespace, self.registry, self.authorities)
 
     def note_unreadable(self, key: Key, manifest: Manifest | None, fault: str) -> None:
         """Record whether a resource is valid, and why not."""

@@ -33,5 +33,5 @@ def take_namespace(world: WorldState, change: Change) -> Keys:
     for bundle in world.bundles_in.get(name, ()):  # the owner of a bundle here may now remove it
         claiming |= owner_of(world.bundles[bundle])
     affected = around_namespaces(world.registry, {name}) | claiming
-    affected |= world.webhooks.around_namespace(name)
+    affected |= world.webhooks.around_namespace(name) | world.rotating(name)
     return affected | world.brokers.around_namespaces({name}, registry.identities_in(name))
