@@ -1,6 +1,7 @@
 """Every key whose plan depends on a change at a broker is affected.
 
-Everything said of every identity, policy and broker is compared before and after every change.
+Everything said of every identity, policy, broker and rotation is compared before and after every
+change, and at the end with what a world built afresh says.
 """
 
 import copy
@@ -10,24 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import builders
-from tests.broker_plans import kept_up, plan_with_inputs, settled
-from tests.builders import NOW, OWN, Cluster, Manifest
+from tests.broker_plans import plan_with_inputs, settled
+from tests.builders import HOUR, NOW, OWN, Cluster, Manifest, rotation, stamp
 from tests.messaging import broker, consumer, policy, producer
-from tests.strategies import DOMAINS, NAMESPACES, fewer, half, often, sometimes
+from tests.strategies import DOMAINS, NAMESPACES, fewer, often, sometimes
 from tests.trust.topics import test_evaluation as declared
 from tests.trust.topics.test_evaluation import BROKERS, POLICIES, DeclaredEntry, wishes
+from tests.world.broker_changes import some_ledger, some_outcome, took
 from tests.world.test_invalidation import broken, tampered
 from tests.world.watching import Watch
-from troth.planning.grants.rules import policy_rules
+from troth.planning.steps.step import BackgroundStep
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.world.facts.broker import Ledger
+from troth.world.index.rotations import rotation_key
 from troth.world.keys import Key, broker_key, identity_key, policy_key
-from troth.world.observation.ledger import ledger_manifest, ledger_ref
+from troth.world.observation.ledger import ledger_ref
 
 NAMES = (*declared.NAMES, *BROKERS)
 """An identity may be called as a broker is: their NetworkPolicies would be."""
+ROTATED = (*(("ServiceIdentity", name) for name in NAMES), *(("MessageBroker", n) for n in BROKERS))
 EVERYBODY: list[Key] = [
+    *(rotation_key(Ref(namespace, name)) for namespace in NAMESPACES for name in NAMES),
     *(identity_key(Ref(namespace, name)) for namespace in NAMESPACES for name in NAMES),
     *(policy_key(Ref(namespace, name)) for namespace in NAMESPACES for name in POLICIES),
     *(broker_key(Ref("east", name)) for name in BROKERS),
@@ -101,6 +105,19 @@ def some_policy(draw: st.DrawFn, agreed: list[DeclaredEntry]) -> Manifest:
 
 
 @st.composite
+def some_rotation(draw: st.DrawFn) -> Manifest:
+    kind, target = draw(st.sampled_from(ROTATED))
+    spec: Manifest = {}
+    if draw(often):
+        spec["requestedAt"] = stamp(NOW + draw(st.sampled_from((-1, 1))) * HOUR)
+    if draw(sometimes):
+        spec["overlap"] = "12h"
+    namespace = "east" if kind == "MessageBroker" else draw(st.sampled_from(NAMESPACES))
+    made = rotation(kind, target, namespace, draw(st.sampled_from(NAMES)), **spec)
+    return broken(made) if draw(sometimes) else made
+
+
+@st.composite
 def some_namespace(draw: st.DrawFn) -> Manifest:
     return draw(declared.namespaces(draw(st.sampled_from(NAMESPACES))))
 
@@ -165,6 +182,7 @@ def changes(agreed: list[DeclaredEntry]) -> st.SearchStrategy[Manifest]:
         some_identity(agreed),
         some_domain(),
         some_namespace(),
+        some_rotation(),
         st.builds(
             lambda made, how: how(made), st.one_of(some_broker(), some_policy(agreed)), finite
         ),
@@ -179,10 +197,14 @@ def test_every_key_with_a_changed_plan_is_affected(
     watch = Watch(agreeing(agreed), all_plans)
     for _ in range(data.draw(st.integers(1, 8))):
         _change(watch, agreed, data)
+    watch.assert_like_afresh()
 
 
-SPOILT = ("MessageBroker", "TopicPolicy")
-CHANGES = ("put", "put", "put", "spoil", "spoil", "drop", "drop", "visit", "ledger", "hand")
+SPOILT = ("MessageBroker", "TopicPolicy", "ServiceIdentity", "CredentialRotation")
+CHANGES = (
+    *("put", "put", "put", "spoil", "spoil", "drop", "drop", "visit", "visit", "hand"),
+    *("ledger", "ledger", "work", "work", "work"),
+)
 
 
 def _change(watch: Watch, agreed: list[DeclaredEntry], data: st.DataObject) -> None:
@@ -203,38 +225,48 @@ def _change(watch: Watch, agreed: list[DeclaredEntry], data: st.DataObject) -> N
             watch(f"drop {place}", cluster.drop, *place)
         case "ledger":
             _keep_ledger(watch, data)
+        case "work":
+            _work(watch, data)
         case _:
             _touch(watch, data)
 
 
 def _visit(watch: Watch, key: Key) -> None:
+    """Carry out the plan of a key, as far as no broker is needed, and report its status."""
     cluster = watch.cluster
-    if key.kind == "MessageBroker":
-        watch(f"network of {key}", lambda: kept_up(cluster, key.ref) | {key})
-    if key.kind == "ServiceIdentity":
-        for step in cluster.plan(key).pending(cluster.world):
+    for step in cluster.plan(key).pending(cluster.world):
+        if not isinstance(step, BackgroundStep):
             told = f"{type(step).__name__} for {key}"
             watch(told, lambda step=step: cluster.carry_out(step) | {key})
+    stored, made = cluster.objects.get((key.kind, key.ref)), cluster.plan(key)
+    if stored is not None and made.status is not None:
+        reported = {**stored, "status": dict(made.status)}
+        watch(f"status of {key}", cluster.put, reported)
+
+
+def _some_broker(cluster: Cluster, data: st.DataObject) -> MessageBroker | None:
+    known = cluster.world.brokers
+    brokers = [*known.messaging.brokers.values(), *known.leaving_brokers.values()]
+    return data.draw(st.sampled_from(brokers)) if brokers else None
+
+
+def _work(watch: Watch, data: st.DataObject) -> None:
+    """Work at a broker ends, well or not."""
+    cluster = watch.cluster
+    broker = _some_broker(cluster, data)
+    if broker is not None:
+        outcome = some_outcome(data, cluster, broker)
+        watch(f"{outcome}", took, cluster, broker.ref, outcome)
 
 
 def _keep_ledger(watch: Watch, data: st.DataObject) -> None:
-    """A broker's ledger says that rules of a policy were made, retained or not; or it is lost."""
+    """A broker's ledger is written, by anybody, or lost."""
     cluster = watch.cluster
-    known = cluster.world.brokers
-    brokers = [*known.messaging.brokers.values(), *known.leaving_brokers.values()]
-    if not brokers:
+    broker = _some_broker(cluster, data)
+    if broker is None:
         return
-    broker: MessageBroker = data.draw(st.sampled_from(brokers))
-    policies = [*known.messaging.policies.values(), *known.leaving_policies.values()]
-    rules = frozenset().union(
-        *(policy_rules(broker, policy) for policy in policies if data.draw(half))
-    )
-    retained = rules if data.draw(half) else frozenset()
-    made = ledger_manifest(OWN, broker, Ledger(rules, retained))
-    if data.draw(sometimes):
-        made["binaryData"] = {}
     if data.draw(often):
-        watch(f"ledger of {broker.ref}", cluster.put, made)
+        watch(f"ledger of {broker.ref}", cluster.put, some_ledger(data, cluster, broker))
     else:
         place = "ConfigMap", ledger_ref(OWN, broker.ref)
         watch(f"ledger of {broker.ref} is lost", cluster.drop, *place)
@@ -242,7 +274,7 @@ def _keep_ledger(watch: Watch, data: st.DataObject) -> None:
 
 def _touch(watch: Watch, data: st.DataObject) -> None:
     cluster = watch.cluster
-    there = sorted(place for place in cluster.objects if place[0] == "NetworkPolicy")
+    there = sorted(place for place in cluster.objects if place[0] in ("NetworkPolicy", "Secret"))
     if not there:
         return
     place = data.draw(st.sampled_from(there))

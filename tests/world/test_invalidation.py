@@ -1,7 +1,8 @@
 """Every key whose plan a change alters is affected.
 
-Every key is planned before and after every change. This is what keeps the work on a change small
-without ever leaving a stale policy or certificate behind.
+Every key is planned before and after every change, and at the end in a world that is built afresh.
+This is what keeps the work on a change small without ever leaving a stale policy or certificate
+behind.
 """
 
 import copy
@@ -18,6 +19,7 @@ from tests.strategies import (
     clusters,
     domains,
     endpoints,
+    half,
     identities,
     more,
     namespaces,
@@ -100,6 +102,13 @@ def some_authority(draw: st.DrawFn) -> Manifest:
         made["metadata"]["labels"] = {}
     if draw(sometimes):
         made["data"].pop("tls.key")
+    if draw(half):  # a rotation is under way
+        certificate, key = builders.root(f"{draw(st.sampled_from(DOMAINS))}.example", "third")
+        slots = {"next_crt": certificate, "next_key": key.encode()}
+        made["data"] |= builders.secret("x", **slots)["data"]
+    elif draw(half):
+        certificate, _ = builders.root(f"{draw(st.sampled_from(DOMAINS))}.example", "third")
+        made["data"] |= builders.secret("x", retiring_crt=certificate)["data"]
     return made
 
 
@@ -216,6 +225,7 @@ def test_every_key_whose_plan_changes_is_affected(
                 _delete(watch, data)
             case _:
                 _touch(watch, data)
+    watch.assert_like_afresh()
 
 
 def _delete(watch: Watch, data: st.DataObject) -> None:

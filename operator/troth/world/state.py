@@ -21,7 +21,7 @@ from troth.world.facts.objects import (
 )
 from troth.world.index.authorities import Authorities
 from troth.world.index.brokers import Brokers
-from troth.world.index.handovers import rotating
+from troth.world.index.handovers import Signers, rotating
 from troth.world.index.rotations import Rotations
 from troth.world.index.schemas import Schemas
 from troth.world.index.services import Services
@@ -52,6 +52,7 @@ class WorldState:
     brokers: Brokers = field(init=False)
     tokens: TokenKeys = field(init=False)
     rotations: Rotations = field(init=False)
+    signers: Signers = field(default_factory=Signers)
     signing: WebhookSigning = field(default_factory=WebhookSigning)
     webhooks: WebhookState = field(init=False)
     services: Services = field(default_factory=Services)
@@ -117,9 +118,13 @@ class WorldState:
         place = kind, ref
         return place in self.contested or (place in self.refused and place not in self.passing)
 
-    def rotating(self) -> Keys:
-        """Return the trust domains whose next phase may depend on the latest observation."""
-        return rotating(self.registry, self.authorities, self.tokens)
+    def rotating(self, namespace: str) -> Keys:
+        """Return the trust domains that may wait for a change in a namespace.
+
+        They replace a root or a key, or a leaf there is not from their active CA.
+        """
+        under_way = rotating(self.registry, self.authorities, self.tokens)
+        return under_way | self.signers.cut_off(namespace, self.registry, self.authorities)
 
     def note_unreadable(self, key: Key, manifest: Manifest | None, fault: str) -> None:
         """Record whether a resource is valid, and why not."""

@@ -177,15 +177,12 @@ def _shared(broker: MessageBroker, world: World) -> Fault | None:
 
     A rotation for one broker would not wait for the other.
     """
-    name = broker.spec.described.admin_secret_ref.name
-    for ref, other in sorted(world.brokers.messaging.brokers.items()):
-        here = ref.namespace == broker.ref.namespace and ref != broker.ref
-        if here and other.spec.described.admin_secret_ref.name == name:
-            message = (
-                f"MessageBroker {ref} uses the admin Secret {name} too; give each MessageBroker "
-                "its own Secret, with its own user"
-            )
-            return Fault("AdminSecretShared", message)
+    for ref in world.brokers.messaging.beside(broker):
+        message = (
+            f"MessageBroker {ref} uses the admin Secret {broker.admin_secret.name} too; give each "
+            "MessageBroker its own Secret, with its own user"
+        )
+        return Fault("AdminSecretShared", message)
     return None
 
 

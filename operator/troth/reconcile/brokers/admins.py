@@ -92,7 +92,7 @@ class AdminCredentials:
         ledger: Ledger,
         connected: Connected,
     ) -> None:
-        where = Ref(broker.ref.namespace, broker.spec.described.admin_secret_ref.name)
+        where = broker.admin_secret
         secret = await self.secrets.get("Secret", where)
         data = admin_data(secret)
         if (ledger.admin is not None and ledger.admin.replaces) or step.shown.place is None:

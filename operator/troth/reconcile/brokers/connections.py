@@ -67,7 +67,7 @@ class Connections:
         """
         described, known = broker.spec.described, self._connected.get(broker.ref)
         try:
-            secret = await self._secret(Ref(broker.ref.namespace, described.admin_secret_ref.name))
+            secret = await self._secret(broker.admin_secret)
             authorities = await self._authorities(broker)
         except SecretMissingError:
             if known is not None and broker.metadata.deletion_timestamp is not None:

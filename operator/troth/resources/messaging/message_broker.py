@@ -198,3 +198,8 @@ class MessageBroker(Resource):
     def ref(self) -> Ref:
         """Namespace and name of the MessageBroker."""
         return Ref(self.metadata.namespace or "default", self.metadata.name)
+
+    @cached_property
+    def admin_secret(self) -> Ref:
+        """Secret with the credential that administers the broker, in the broker's namespace."""
+        return Ref(self.ref.namespace, self.spec.described.admin_secret_ref.name)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker, Place
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
@@ -47,6 +48,15 @@ def entries_of(policy: TopicPolicy) -> frozenset[GrantEntry]:
     return frozenset(entries)
 
 
+def uses_of(identity: ServiceIdentity) -> Uses:
+    """Return the policies that an identity names."""
+    here, spec = identity.ref.namespace, identity.spec
+    return Uses(
+        frozenset(each.policy.seen_from(here) for each in spec.publishes),
+        frozenset(each.policy.seen_from(here) for each in spec.consumes),
+    )
+
+
 class Messaging:
     """Declared brokers and policies, and the policies that each identity names."""
 
@@ -63,6 +73,7 @@ class Messaging:
         self._by_group: dict[tuple[Ref, str], set[tuple[Ref, Ref]]] = defaultdict(set)
         self._by_schema: dict[Ref, set[Ref]] = defaultdict(set)
         self._in_place: dict[Place, set[Ref]] = defaultdict(set)
+        self._by_admin: dict[Ref, set[Ref]] = defaultdict(set)
 
     # Changes
 
@@ -128,6 +139,7 @@ class Messaging:
     def _broker_indexes(self, broker: MessageBroker) -> Iterator[set[Ref]]:
         for place in broker.spec.topic_places | broker.spec.principal_places:
             yield self._in_place[place]
+        yield self._by_admin[broker.admin_secret]
 
     # Queries
 
@@ -164,6 +176,10 @@ class Messaging:
         for declared, policies in self._at.get(broker, {}).items():
             if declared != environment:
                 yield from (self.policies[policy] for policy in sorted(policies))
+
+    def beside(self, broker: MessageBroker) -> list[Ref]:
+        """Return the other brokers with the same admin Secret, sorted."""
+        return sorted(self._by_admin.get(broker.admin_secret, set()) - {broker.ref})
 
     def found_at(self, places: Iterable[Place]) -> list[MessageBroker]:
         """Return the brokers at any of these places, sorted."""

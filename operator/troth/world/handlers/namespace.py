@@ -38,6 +38,6 @@ def take_namespace(world: WorldState, change: Change) -> Keys:
     if before is None or after is None:  # a short DNS name may now be that of a Service here
         named = registry.claims.naming(lambda each: may_mean(each, name))
         affected |= around_claims(registry, named)
-    affected |= world.webhooks.around_namespace(name)
+    affected |= world.webhooks.around_namespace(name) | world.rotating(name)
     affected |= around_retained_in(name, world.brokers)
     return affected | world.brokers.around_namespaces({name}, registry.identities_in(name))

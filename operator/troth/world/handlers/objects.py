@@ -49,7 +49,7 @@ def take_config_map(world: WorldState, change: Change) -> Keys:
         take_written(world, world.bundles, change.ref, after, change.uptime)
         | wanting
         | recorded
-        | world.rotating()
+        | world.rotating(change.ref.namespace)
     )
 
 
@@ -88,7 +88,8 @@ def take_workload(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a workload; return the affected keys."""
     news = world.workloads.take(change.kind, change.ref, change.manifest, change.uptime)
     waiting = world.registry.restarting(change.kind, change.ref) if news else frozenset()
-    return {*map(identity_key, waiting), *(world.rotating() if waiting else ())}
+    rotating = world.rotating(change.ref.namespace) if waiting else ()
+    return {*map(identity_key, waiting), *rotating}
 
 
 def take_budget(world: WorldState, change: Change) -> Keys:

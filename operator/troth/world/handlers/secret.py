@@ -27,7 +27,10 @@ def take_secret(world: WorldState, change: Change) -> Keys:
     data = SecretData(manifest) if manifest else None
     after = observe.identity_secret(identitys, data) if identitys else None
     before = world.secrets.get(ref)
-    affected |= take_written(world, world.secrets, ref, after, change.uptime) | world.rotating()
+    affected |= world.rotating(ref.namespace)
+    affected |= take_written(world, world.secrets, ref, after, change.uptime)
+    world.signers.take(ref.namespace, before and before.leaf, after and after.leaf)
+    affected |= world.rotating(ref.namespace)
     affected |= world.webhooks.around_deliveries(ref, before, world.secrets.get(ref))
     if ref.namespace != world.own_namespace:
         return affected

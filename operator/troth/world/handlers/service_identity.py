@@ -68,7 +68,7 @@ def _take(world: WorldState, change: Change) -> Keys:
         readable=after is not None or manifest is None or terminating,
     )
     if terminating or any(each and _is_waited_for(each) for each in (before, after)):
-        affected |= world.rotating()
+        affected |= world.rotating(ref.namespace)
     if after is not None:
         registry.put_identity(after)
         affected |= around_identity(world.registry, after)

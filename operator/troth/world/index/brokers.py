@@ -1,7 +1,6 @@
-"""Index of brokers, policies and credentials, and the keys that their changes affect."""
+"""Changes of brokers, policies and credentials, and the keys that they affect."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from functools import lru_cache
 from typing import TypeVar
@@ -10,85 +9,28 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import Messaging, Uses, entries_of
-from troth.trust.grants import Action, Observed, Rule
-from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
+from troth.trust.declarations.messaging import Uses, entries_of, uses_of
+from troth.trust.grants import Action
+from troth.trust.topics.candidate import principal_of
+from troth.world.facts.broker import CredentialSecret, Ledger
 from troth.world.facts.objects import OWNER_NAME, Manifest
 from troth.world.first_seen import with_first_seen
+from troth.world.index.broker_state import BrokerState
 from troth.world.keys import Keys, broker_key, identity_key, policy_key
 from troth.world.observation.broker_secrets import credential_secret
-from troth.world.observation.ledger import Packed, broker_of, kept_ledger
+from troth.world.observation.ledger import broker_of
 
 R = TypeVar("R", MessageBroker, TopicPolicy)
 
-UNSEEN = BrokerObservation()
 
-
-class Brokers:
-    """Declared brokers and policies, and the observations of brokers."""
-
-    def __init__(self, own_namespace: str) -> None:
-        self._own_namespace = own_namespace
-        self.messaging = Messaging()
-        self.leaving_brokers: dict[Ref, MessageBroker] = {}
-        self.leaving_policies: dict[Ref, TopicPolicy] = {}
-        """Policies that are being deleted. They no longer grant anything."""
-        self.ledgers: dict[Ref, KeptLedger] = {}
-        self._packed: dict[Ref, Packed] = {}
-        self.secrets: dict[Ref, CredentialSecret] = {}
-        self._owned: dict[str, set[Ref]] = defaultdict(set)
-        self._observations: dict[Ref, BrokerObservation] = {}
+class Brokers(BrokerState):
+    """Declared brokers and policies, with the changes that they take in."""
 
     # Queries
-
-    def observation(self, broker: Ref) -> BrokerObservation:
-        """Return the observation of a broker."""
-        return self._observations.get(broker, UNSEEN)
-
-    def note_observation(self, broker: Ref, observation: BrokerObservation) -> None:
-        """Set the observation of a broker."""
-        self._observations[broker] = observation
-
-    def forget_observation(self, broker: Ref) -> None:
-        """Remove the observation of a broker."""
-        self._observations.pop(broker, None)
-
-    def ledger(self, broker: Ref) -> Ledger | None:
-        """Return the ledger of a broker, None if it is unknown."""
-        kept = self.ledgers.get(broker)
-        return kept.ledger if kept is not None and kept.fault is None else None
-
-    def foreign(self, broker: Ref, observed: Observed) -> frozenset[Rule]:
-        """Return the observed rules and openings that the ledger of a broker does not have."""
-        ledger = self.ledger(broker) or Ledger()
-        return (observed.rules - ledger.rules) | observed.openings
-
-    def packed(self, broker: Ref, ledger: Ledger) -> Packed:
-        """Return a ledger that will be written for a broker in packed form."""
-        made = self._packed[broker] = Packed.of(ledger)
-        return made
-
-    def kept(self, broker: Ref, manifest: Manifest) -> KeptLedger:
-        """Return the facts of a broker's ledger."""
-        return kept_ledger(manifest, self._packed.get(broker))
-
-    def declared(self, broker: Ref) -> MessageBroker | None:
-        """Return a readable broker, even if it is being deleted."""
-        return self.messaging.brokers.get(broker) or self.leaving_brokers.get(broker)
-
-    def leaving_at(self, broker: Ref) -> Iterator[TopicPolicy]:
-        """Yield the policies of a broker that are being deleted."""
-        for _, policy in sorted(self.leaving_policies.items()):
-            if policy.broker == broker:
-                yield policy
 
     def secret(self, identity: Ref, broker: Ref) -> CredentialSecret | None:
         """Return the facts of the Secret with an identity's credential at a broker."""
         return self.secrets.get(credential_ref(identity, broker))
-
-    def secrets_of(self, uid: str) -> list[CredentialSecret]:
-        """Return the credential Secrets that the identity with this UID owns, sorted."""
-        return [self.secrets[ref] for ref in sorted(self._owned.get(uid, ()))]
 
     # Changes
 
@@ -135,7 +77,7 @@ class Brokers:
             return {policy_key(ref)} | ({broker_key(after.broker)} if held else set())
         affected = self._around_policy(ref) | self._around_leaving(left)
         if fault or ref in declared.invalid_policies:  # it may belong to any broker
-            affected |= {broker_key(each) for each in declared.brokers}
+            affected |= self._all_brokers()
         if after is None:
             declared.drop_policy(ref)
             if fault:
@@ -159,8 +101,8 @@ class Brokers:
         if ref in self.messaging.brokers:  # whose NetworkPolicy would have the same name
             affected.add(broker_key(ref))
         if self.messaging.invalid_policies:  # by which it may have a grant at any broker
-            affected |= {broker_key(each) for each in self.messaging.brokers}
-        return affected | self.around_identities({ref})
+            affected |= self._all_brokers()
+        return affected | self.around_identities({ref}) | self._retaining_for(ref)
 
     def take_secret(self, ref: Ref, manifest: Manifest | None, uptime: float) -> Keys:
         """Take in a credential Secret, None if it was deleted or is no longer one."""
@@ -314,7 +256,16 @@ class Brokers:
         affected = {*map(broker_key, brokers), *map(policy_key, policies)}
         for each in brokers:
             affected |= self._around_retained(each)
-        return affected | self._named_by(policies)
+        return affected | self._named_by(policies) | self._sharing_admin(ref)
+
+    def _sharing_admin(self, ref: Ref) -> Keys:
+        """Return the brokers with the admin Secret of a broker, which none of them may rotate."""
+        broker = self.declared(ref)
+        if broker is None:
+            return set()
+        leaving = self.leaving_brokers.items()
+        going = (other for other, each in leaving if each.admin_secret == broker.admin_secret)
+        return set(map(broker_key, (*self.messaging.beside(broker), *going)))
 
     def _around_policy(self, ref: Ref) -> Keys:
         """Return a policy, its broker, its identities, and policies with possible conflicts."""
@@ -334,6 +285,23 @@ class Brokers:
                 rivals |= {found for found, _ in declared.by_group(other.ref, group)}
         rivals.discard(ref)
         return affected | self._and_brokers(rivals) | self._named_by(rivals)
+
+    def _all_brokers(self) -> Keys:
+        return {broker_key(ref) for ref in (*self.messaging.brokers, *self.leaving_brokers)}
+
+    def _retaining_for(self, identity: Ref) -> Keys:
+        """Return the brokers at which grants of an identity outlive their policy.
+
+        They do so only as long as the identity exists.
+        """
+        return {
+            broker_key(ref)
+            for ref, kept in self.ledgers.items()
+            if kept.ledger.retained
+            and (broker := self.declared(ref)) is not None
+            and (principal := principal_of(broker, identity))
+            and any(rule.principal == principal for rule in kept.ledger.retained)
+        }
 
     def _around_unread(self, namespace: str) -> Keys:
         """Return the keys that depend on the unreadable brokers of a namespace.
@@ -365,15 +333,6 @@ class Brokers:
             named |= {each.identity for each in self.messaging.entries(policy)}
             named |= self.messaging.users(policy)
         return set(map(identity_key, named))
-
-
-def uses_of(identity: ServiceIdentity) -> Uses:
-    """Return the policies that an identity names."""
-    here, spec = identity.ref.namespace, identity.spec
-    return Uses(
-        frozenset(each.policy.seen_from(here) for each in spec.publishes),
-        frozenset(each.policy.seen_from(here) for each in spec.consumes),
-    )
 
 
 @lru_cache(maxsize=1 << 16)
