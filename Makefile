@@ -16,8 +16,8 @@ BUILT := benchmarks brokers campaign chart cluster guides judges reconcile sandb
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile
 
-demo: $(READY) ## run the demo, on a real node if possible; BROKER=kafka uses Kafka
-	$(BIN)/python -m sandbox.demo
+demo: $(READY) ## run the demo, on a real node if possible; BROKER=kafka; ACTS="calls tokens"
+	$(BIN)/python -m sandbox.demo $(ACTS)
 
 # While the programs of the sandbox are built, which takes long once, tests run that need none.
 test: check ## run the checks, then all tests; ONLY=edge: those in tests/edge

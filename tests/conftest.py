@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,11 @@ from troth.planning import faults, planner
 # inherits this.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Some environments forbid bytecode files. Then each process that the tests start compiles all of
+# Troth, and each worker of pytest rewrites the assertions of all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 _CALM = [HealthCheck.too_slow, HealthCheck.data_too_large]
 

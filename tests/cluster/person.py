@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 LONG = 2 * PATIENCE
 """Seconds to wait for a long backoff, or for the controller manager."""
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.25
+"""Seconds between two polls."""
 NOT_FOUND = 404
 
 
@@ -70,14 +72,18 @@ def reached_by(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
 async def until(
     look: Callable[[], Awaitable[T]], holds: Callable[[T], Any], patience: float = PATIENCE
 ) -> T:
-    """Poll until the result holds; return it. Fails with the last result."""
-    deadline = time.monotonic() + patience
+    """Poll until the result holds; return it. Fails with the last result.
+
+    Polls less often the longer it takes, because polls take CPU from what the test waits for.
+    """
+    began = time.monotonic()
     while True:
         seen = await look()
         if holds(seen):
             return seen
-        assert time.monotonic() < deadline, f"never came; last seen: {seen}"
-        await asyncio.sleep(0.05)
+        elapsed = time.monotonic() - began
+        assert elapsed < patience, f"never came; last seen: {seen}"
+        await asyncio.sleep(min(max(elapsed / 10, SHORTEST_PAUSE), LONGEST_PAUSE))
 
 
 TOO_MANY = 429

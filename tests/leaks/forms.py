@@ -51,7 +51,7 @@ def forms(value: bytes) -> Iterator[str]:
 
 def of_key(key: PrivateKey) -> set[str]:
     """Return the fragments that identify a private key and are not in its public key."""
-    return _all_of_key(key) - _public(key) - _all_of_key(_like(key))
+    return _all_of_key(key) - _public(key) - _of_another(key)
 
 
 @cache
@@ -96,8 +96,22 @@ def _public(key: PrivateKey) -> set[str]:
     return pieces(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
+_others: dict[tuple[type[PrivateKey], str], set[str]] = {}
+
+
+def _of_another(key: PrivateKey) -> set[str]:
+    """Return the fragments of another key of the same kind: those that both have are not secret."""
+    size = key.curve.name if isinstance(key, ec.EllipticCurvePrivateKey) else ""
+    if isinstance(key, rsa.RSAPrivateKey):
+        size = str(key.key_size)
+    kind = type(key), size
+    if kind not in _others:
+        _others[kind] = _all_of_key(_like(key))
+    return _others[kind]
+
+
 def _like(key: PrivateKey) -> PrivateKey:
-    """Return another key of the same kind: fragments that both have are not secret."""
+    """Return another key of the same kind."""
     match key:
         case ec.EllipticCurvePrivateKey():
             return ec.generate_private_key(key.curve)

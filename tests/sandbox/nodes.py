@@ -9,7 +9,7 @@ import yaml
 
 from sandbox import Sandbox, Tier, unavailable
 from sandbox.node.workload import Mode, Target
-from tests.sandbox.observing import becomes
+from tests.patience import PATIENCE
 
 Manifest = Mapping[str, Any]
 
@@ -36,11 +36,9 @@ def is_ready(pod: Manifest) -> bool:
 def addresses(sandbox: Sandbox, namespace: str, names: Iterable[str]) -> dict[str, str]:
     """Return the addresses of pods, once all are ready and the firewall has their policies."""
 
-    def ready() -> bool:
-        found = pods(sandbox, namespace)
-        return all(name in found and is_ready(found[name]) for name in names)
-
-    assert becomes(ready, seconds=60), pods(sandbox, namespace)
+    names = list(names)
+    patience = "--for=condition=Ready", f"--timeout={PATIENCE:.0f}s"
+    sandbox.kubectl("wait", "pods", *names, "-n", namespace, *patience)
     sandbox.node.caught_up()
     found = pods(sandbox, namespace)
     return {name: found[name]["status"]["podIP"] for name in names}

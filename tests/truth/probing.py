@@ -192,16 +192,21 @@ class Truth:
 
     async def on_disk(self) -> None:
         """Wait until every pod uses the current content of its Secret."""
+        found = await asyncio.to_thread(
+            self.sandbox.kubectl,
+            *("get", "secrets", "--all-namespaces", "--selector"),
+            *("troth.dev/owner-kind=ServiceIdentity", "--output", "json"),
+        )
+        secrets = {
+            (each["metadata"]["namespace"], each["metadata"]["name"]): each["data"]
+            for each in json.loads(found)["items"]
+        }
         for place, spec in self.topology.identities.items():
             if "mtls" in spec["authentication"]:
-                await self._reads(place)
+                data = secrets[place[0], f"{place[1]}-identity"]
+                await self._reads(place, json.loads(base64.b64decode(data["identity.json"])))
 
-    async def _reads(self, place: Place) -> None:
-        secret = await asyncio.to_thread(
-            self.sandbox.kubectl,
-            *("get", "secret", "-n", place[0], f"{place[1]}-identity", "-o", "json"),
-        )
-        wanted = json.loads(base64.b64decode(json.loads(secret)["data"]["identity.json"]))
+    async def _reads(self, place: Place, wanted: dict[str, Any]) -> None:
         workload = self.sandbox.node.workload(_named(place))
 
         async def look() -> bool:

@@ -4,7 +4,16 @@ something.
 
 import copy
 
-from tests.broker_builders import CHECKOUT, MAIN, ORDERS, PUBLISHER, ledger_of, market, see, sync_broker
+from tests.broker_builders import (
+    CHECKOUT,
+    MAIN,
+    ORDERS,
+    PUBLISHER,
+    ledger_of,
+    market,
+    see,
+    sync_broker,
+)
 from tests.builders import NOW, Cluster, Manifest, rotation, stamp
 from tests.messaging import KAFKA, broker
 from troth.planning.brokers.finalizer import FINALIZER

@@ -150,7 +150,7 @@ class Rehearsal:
         if asked.get("resourceVersion", version) != version:
             raise ApiError(409, "Conflict", "the object has been modified")
         del subresource  # the content of a patch determines which part it changes
-        stored = _merged(before, patch)
+        stored = copy.deepcopy(_merged(before, patch))
         changed = stored.get("spec") != before.get("spec")
         stored["metadata"]["generation"] = before["metadata"]["generation"] + changed
         return self._write((kind, ref), stored)
@@ -230,7 +230,7 @@ async def _until_targets_know(engine: Engine, clock: MovableClock) -> None:
 
 
 def _merged(target: Manifest, patch: Manifest) -> Manifest:
-    """Return a JSON merge patch's result (RFC 7386)."""
+    """Return a JSON merge patch's result (RFC 7386), which shares parts with its arguments."""
     result = dict(target)
     for key, value in patch.items():
         if value is None:
@@ -240,4 +240,4 @@ def _merged(target: Manifest, patch: Manifest) -> Manifest:
             result[key] = _merged(below if isinstance(below, dict) else {}, value)
         else:
             result[key] = value
-    return copy.deepcopy(result)
+    return result

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validato
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
+from troth.resources.schema.docstrings import attribute_docstrings
 from troth.resources.schema.rules import VALIDATIONS, Immutable, Rule
 
 # names with acronyms, as Kubernetes spells them, and names that are reserved in Python
@@ -43,7 +44,7 @@ class Model(BaseModel):
         extra="forbid",
         alias_generator=spelled,
         populate_by_name=True,
-        use_attribute_docstrings=True,
+        defer_build=True,  # a program uses some of the models, and builds those
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
@@ -67,8 +68,10 @@ class Model(BaseModel):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         described = handler(core_schema)
+        target = handler.resolve_ref_schema(described)
+        for name, text in _docstrings(cls).items():
+            target["properties"][spelled(name)].setdefault("description", text)
         if cls.rules:
-            target = handler.resolve_ref_schema(described)
             target[VALIDATIONS] = [rule.as_validation() for rule in cls.rules]
         return described
 
@@ -84,6 +87,17 @@ class Observed(Model):
     """
 
     model_config = ConfigDict(extra="ignore")
+
+
+def _docstrings(model: type[Model]) -> dict[str, str]:
+    """Return the docstrings of a model's fields, those of its bases included."""
+    return {
+        name: text
+        for each in reversed(model.__mro__)
+        if issubclass(each, Model)
+        for name, text in attribute_docstrings(each).items()
+        if name in model.model_fields
+    }
 
 
 @cache
