@@ -125,10 +125,10 @@ def _bundle_verdict(
     domain: TrustDomain, world: World, foreign: list[Ref], *, missing: bool
 ) -> Verdict:
     type_ = "BundleDistributed"
-    for namespace in world.registry.claimed_by(domain):
-        governance = world.registry.governance(namespace)
-        if governance.reason == "NamespaceOverlap":
-            return verdicts.false(type_, governance.reason, governance.message)
+    contested = world.registry.contested(domain.metadata.name)
+    if contested is not None:
+        governance = world.registry.governance(contested)
+        return verdicts.false(type_, governance.reason, governance.message)
     if foreign:
         message = (
             f"ConfigMap {foreign[0]} is not managed by Troth, so it was not changed; rename or "
@@ -148,11 +148,15 @@ def _bundle_verdict(
 
 def _first_refused(domain: TrustDomain, world: World) -> str:
     name = domain.spec.bundle.config_map_name
-    for namespace in world.registry.governed_by(domain.metadata.name):
-        refused = world.refused.get(("ConfigMap", Ref(namespace, name)))
-        if refused:
-            return refused
-    return ""
+    refused = {
+        ref.namespace: message
+        for (kind, ref), message in world.refused.items()
+        if message and (kind, ref.name) == ("ConfigMap", name)
+    }
+    if not refused:
+        return ""
+    governed = world.registry.governed_by(domain.metadata.name)
+    return next((refused[each] for each in governed if each in refused), "")
 
 
 def _left_behind(domain: TrustDomain, world: World, wanted: set[Ref]) -> Iterator[Content]:
