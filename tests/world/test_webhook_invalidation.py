@@ -6,6 +6,7 @@ Every endpoint, identity and rotation is planned before and after every change.
 import copy
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -207,3 +208,16 @@ def _touch(watch: Watch, data: st.DataObject) -> None:
         case _:
             touched["type"] = "Opaque"
     watch(f"touch {Ref.of(touched)}", cluster.put, touched)
+
+
+@pytest.mark.parametrize(
+    ("gone", "beside"),
+    [(Ref("shop", "payments"), GATEWAYS[0]), (GATEWAYS[0], Ref("shop", "payments"))],
+    ids=["target", "gateway"],
+)
+def test_identity_that_was_unreadable_requeues_the_other_side_of_its_webhooks(
+    gone: Ref, beside: Ref
+) -> None:
+    cluster = Cluster.of(*scene(target(accepts=[])))
+    cluster.put(broken(cluster.objects["ServiceIdentity", gone]))
+    assert identity_key(beside) in cluster.drop("ServiceIdentity", gone)

@@ -23,6 +23,7 @@ from troth.world.facts.objects import (
     Manifest,
 )
 
+_NAMESPACED = (ServiceIdentity, MessageBroker, WebhookEndpoint)
 FOREIGN_RETRY = timedelta(minutes=1)
 """Wait before the next check after an object not managed by Troth was found at a needed name."""
 
@@ -111,9 +112,7 @@ def is_child(fact: Fact, owner: Resource) -> bool:
 
 def _beside(ref: Ref, owner: Resource) -> bool:
     """Return whether an object is in its owner's namespace and can have an owner reference."""
-    if isinstance(owner, ServiceIdentity | MessageBroker | WebhookEndpoint):
-        return owner.ref.namespace == ref.namespace
-    return False
+    return isinstance(owner, _NAMESPACED) and owner.ref.namespace == ref.namespace
 
 
 def taken(
@@ -157,10 +156,10 @@ def conflict(
 def differs(manifest: Manifest, fact: Content) -> bool:
     """Return whether an object differs from its manifest in a field that Troth owns."""
     labels = manifest["metadata"]["labels"]
-    if any(fact.labels.get(key) != value for key, value in labels.items()):
+    if not labels.items() <= fact.labels.items():
         return True
     if "spec" in manifest:  # compare exactly: an extra rule is an extra grant
         annotations = manifest["metadata"].get("annotations", {})
         return not fact.says(manifest["spec"]) or fact.live_peers != annotations.get(LIVE_PEERS, "")
     # server-side apply leaves other keys of a ConfigMap to their owners
-    return not manifest["data"].items() <= fact.content.items()
+    return not manifest["data"].items() <= fact.data.items()

@@ -1,17 +1,22 @@
 """Plans of a trust domain: one root, bundles that follow namespaces, untouched foreign objects."""
 
+import base64
 import copy
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests import builders
 from tests.builders import OWN, Cluster, Manifest, domain, identity, key_of, namespace, secret
+from tests.counting import calls_of
 from troth.planning.steps.authorities import CreateRoot
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.objects import Apply, Remove
 from troth.resources.references import Ref
+from troth.resources.trust_domain.status import RotationPhase
 from troth.world.keys import domain_key
+from troth.world.observation.objects import NEXT_KEY, NEXT_LEAF
 
 PRODUCTION = domain_key("production")
 CA = "Secret", Ref(OWN, "production-authority")
@@ -285,3 +290,38 @@ def test_settled_domain_plans_only_unchanged_objects() -> None:
     for step in cluster.plan(PRODUCTION).steps:
         assert isinstance(step, Apply)
         assert cluster.objects[BUNDLE]["data"] == step.manifest["data"]
+
+
+def governing(namespaces: int) -> Cluster:
+    """Return a cluster in which a domain rotates its root and governs some namespaces."""
+    cluster = Cluster.of(
+        domain(),
+        *(namespace(f"n{each:04}", domain="production") for each in range(namespaces)),
+        *(identity("w", f"n{each:04}") for each in range(namespaces)),
+    )
+    cluster.visit(PRODUCTION)
+    certificate, private = builders.root("production.example", "second")
+    data = {NEXT_LEAF: certificate, NEXT_KEY: private.encode()}
+    encoded = {name: base64.b64encode(each).decode() for name, each in data.items()}
+    secret = cluster.objects[CA]
+    cluster.put({**secret, "data": secret["data"] | encoded})
+    cluster.visit(PRODUCTION)
+    return cluster
+
+
+def test_plan_during_a_rotation_costs_little_for_each_namespace() -> None:
+    """A domain is planned again for each leaf that is reissued and each bundle that is written."""
+    few, many = governing(20), governing(120)
+    phase = RotationPhase.DISTRIBUTING.value
+    assert (few.plan(PRODUCTION).status or {})["rotation"]["phase"] == phase
+    assert (
+        calls_of(partial(many.plan, PRODUCTION)) - calls_of(partial(few.plan, PRODUCTION))
+        <= 100 * 60
+    )
+
+
+def test_contents_of_equal_bundles_are_parsed_once() -> None:
+    cluster = governing(20)
+    first, *others = (fact.data for fact in cluster.world.bundles_of("production"))
+    assert len(others) == 19
+    assert all(each is first for each in others)

@@ -151,6 +151,8 @@ def answers(registry: Registry) -> dict[str, Any]:
             {name: registry.webhooks.unread_in(name) for name in NAMESPACES},
         ),
         "governed": {name: registry.governed_by(name) for name in DOMAINS},
+        "contested": {name: registry.contested(name) for name in DOMAINS},
+        "restarting": {name: registry.restarting_in(name) for name in NAMESPACES},
     }
 
 

@@ -1,8 +1,6 @@
 """Identities of one namespace that claim the same ServiceAccount, or could select the same pods."""
 
-import sys
 from collections.abc import Callable
-from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -10,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests import builders
 from tests.builders import NOW, Manifest, at, parsed_identity
+from tests.counting import calls_of
 from tests.networkpolicy import selects
 from tests.oracle import LABELS
 from tests.strategies import selectors
@@ -91,22 +90,6 @@ def observed(manifests: list[Manifest]) -> tuple[World, list[Keys]]:
     for manifest in (builders.domain(), builders.namespace("shop", domain="production")):
         world.observe(manifest, uptime=0.0)
     return world, [world.observe(each, uptime=0.0) for each in manifests]
-
-
-def calls_of(work: Callable[[], object]) -> int:
-    """Return how many calls of Python and C functions some work takes."""
-    calls = 0
-
-    def count(_frame: FrameType, event: str, _: object) -> None:
-        nonlocal calls
-        calls += event in {"call", "c_call"}
-
-    sys.setprofile(count)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return calls
 
 
 @pytest.mark.parametrize("selection", [*APART.values(), *ALIKE.values()], ids=[*APART, *ALIKE])

@@ -1,9 +1,13 @@
 """The call of a gateway, which endpoints declare and the target must accept."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from tests import builders
 from tests.builders import NOW, Manifest, accept, domain, gateway_only, identity, registry
+from tests.counting import calls_of
 from tests.webhook_builders import endpoint, outbound
 from tests.webhook_scene import (
     GATEWAY,
@@ -17,6 +21,7 @@ from tests.webhook_scene import (
 )
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
+from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations.registry import Registry
 from troth.trust.edges.evaluation import all_edges, edges_from, edges_of
 
@@ -249,3 +254,33 @@ def test_every_change_of_an_endpoint_increments_the_revision() -> None:
     declared.drop_webhook(ENDPOINT)
     seen.append(declared.revision)
     assert seen == sorted(set(seen))
+
+
+def judged(targets: int, *, readable: bool) -> Callable[[], object]:
+    """Return the work of judging all edges of a gateway that accept it, each for an endpoint."""
+    accepts = [accepts_gateway()]
+    declared = registry(
+        *namespaces(),
+        domain(),
+        gateway(),
+        *(
+            identity(f"w{each}", "shop", ports=[(HOOKS, 9443)], accepts=accepts)
+            for each in range(targets)
+        ),
+    )
+    for each in range(targets):
+        if readable:
+            to = {"identity": {"name": f"w{each}"}, "port": HOOKS, "path": "/", "workflow": "w"}
+            declared.put_webhook(WebhookEndpoint.parse(endpoint(f"e{each}", target=to)))
+        else:
+            declared.refuse_webhook(Ref("shop", f"e{each}"), "unreadable")
+    edges = partial(edges_of, declared, AT_GATEWAY, NOW)
+    states = {edge.state for edge in edges()}
+    assert states == {EdgeState.LIVE if readable else EdgeState.SUSPENDED}
+    return edges
+
+
+@pytest.mark.parametrize("readable", [True, False], ids=["live", "unreadable"])
+def test_work_for_an_edge_does_not_grow_with_the_endpoints(readable: bool) -> None:
+    few, many = (calls_of(judged(count, readable=readable)) for count in (20, 220))
+    assert many / 220 <= few / 20

@@ -89,7 +89,7 @@ def test_edges_of_a_terminating_trust_domain_are_refused() -> None:
     known = registry(SHOP, terminating(domain()), CALLEE, CALLER)
     edge = only_edge(known, CHECKOUT)
     assert (edge.state, edge.reason) == (EdgeState.REFUSED, "TrustDomainTerminating")
-    assert known.governed_by("production") == []
+    assert known.governed_by("production") == ()
 
 
 def test_successor_of_a_terminating_trust_domain_opens_nothing_until_it_is_gone() -> None:

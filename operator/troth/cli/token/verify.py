@@ -19,8 +19,8 @@ from troth.pki.tokens.checks import (
     CHECKS,
     AccessToken,
     TransactionToken,
-    check_access_token,
-    check_transaction_token,
+    verify_access_token,
+    verify_transaction_token,
 )
 from troth.pki.tokens.form import (
     ACCESS,
@@ -86,12 +86,12 @@ def _verified(
     if kind is TRANSACTION:
         bundle, issuer = bundles.get(own, _NO_KEYS), issuers.get(own, "")
         made = report(
-            partial(check_transaction_token, token, bundle=bundle, issuer=issuer, now=now), kind
+            partial(verify_transaction_token, token, bundle=bundle, issuer=issuer, now=now), kind
         )
     else:
         made = report(
             partial(
-                check_access_token,
+                verify_access_token,
                 token,
                 bundles=bundles,
                 issuers=issuers,

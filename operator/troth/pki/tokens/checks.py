@@ -33,9 +33,7 @@ __all__ = [
     "AccessToken",
     "TokenError",
     "TransactionToken",
-    "check_access_token",
     "check_times",
-    "check_transaction_token",
     "holder_problem",
     "read_texts",
     "read_transaction",
@@ -62,6 +60,21 @@ MAX_TIME = 253402300799
 
 _MAX_REQUESTERS = 8
 _LEEWAY = LEEWAY.total_seconds()
+_ACCESS_RULES = (
+    ("issuer", "is not from the issuer of its subject's trust domain"),
+    ("audience", "is for another audience; request one for this service"),
+)
+_TRANSACTION_RULES = (
+    ("issuer", "is not from the issuer of this trust domain"),
+    ("audience", "is for another trust domain"),
+)
+_LIFETIME_RULE = (
+    ("lifetime", "has a lifetime that is not between one second and {kind.lifetime}"),
+)
+_VALIDITY_RULES = (
+    ("not-yet-valid", "is not valid yet; correct the clock that is wrong"),
+    ("expired", "has expired; request a new one, or correct the clock"),
+)
 _ACCESS, _TRANSACTION = Checks(ACCESS), Checks(TRANSACTION)
 _NO_KEYS: Mapping[str, ec.EllipticCurvePublicKey] = MappingProxyType({})
 _CONFIRMATION = frozenset({"x5t#S256"})
@@ -118,42 +131,23 @@ def verify_access_token(
     issuers: Mapping[str, str],
     audience: str,
     now: float,
+    checks: Checks = _ACCESS,
 ) -> AccessToken:
     """Return the token if every check passes; raises the `TokenError` of the first that fails.
 
     `bundles` and `issuers` are by trust domain. The caller must check that the presenter is the
-    holder, with `holder_problem`.
+    holder, with `holder_problem`. `checks` is for a `report`.
     """
-    return check_access_token(
-        token, _ACCESS, bundles=bundles, issuers=issuers, audience=audience, now=now
-    )
-
-
-def check_access_token(
-    token: str,
-    checks: Checks,
-    *,
-    bundles: Mapping[str, SPIFFEBundle],
-    issuers: Mapping[str, str],
-    audience: str,
-    now: float,
-) -> AccessToken:
-    """Verify as `verify_access_token` does; the token is verified only if every check passed."""
     parsed = parse_token(token, checks)
     claims = parsed.claims
     subject, trust_domain = _workload(claims, "sub", ACCESS)
     bundle = bundles.get(trust_domain)
     verify_signature(parsed, bundle.jwt_keys if bundle else _NO_KEYS, checks)
-    issuer = issuers.get(trust_domain, "")
+    issuer = issuers.get(trust_domain, "")  # an empty one, which is unknown, never matches
     checks.check(
-        "issuer",
-        "is not from the issuer of its subject's trust domain",
-        passed=_is_from(issuer, claims),
-    )
-    checks.check(
-        "audience",
-        "is for another audience; request one for this service",
-        passed=claims.get("aud") in (audience, [audience]),
+        _ACCESS_RULES,
+        issuer != "" and claims.get("iss") == issuer,
+        claims.get("aud") in (audience, [audience]),
     )
     if claims.get("client_id") != subject or not is_text(claims.get("jti")):
         raise ACCESS.malformed("lacks its client_id or jti")
@@ -186,32 +180,20 @@ def holder_problem(
 
 
 def verify_transaction_token(
-    token: str, *, bundle: SPIFFEBundle, issuer: str, now: float
+    token: str, *, bundle: SPIFFEBundle, issuer: str, now: float, checks: Checks = _TRANSACTION
 ) -> TransactionToken:
     """Return the token if every check passes; raises the `TokenError` of the first that fails.
 
     `bundle` and `issuer` are those of the verifier's own trust domain: transaction tokens of others
-    are rejected.
+    are rejected. `checks` is for a `report`.
     """
-    return check_transaction_token(token, _TRANSACTION, bundle=bundle, issuer=issuer, now=now)
-
-
-def check_transaction_token(
-    token: str, checks: Checks, *, bundle: SPIFFEBundle, issuer: str, now: float
-) -> TransactionToken:
-    """Verify as `verify_transaction_token` does; verified only if every check passed."""
     parsed = parse_token(token, checks)
     claims = parsed.claims
     verify_signature(parsed, bundle.jwt_keys, checks)
     checks.check(
-        "issuer",
-        "is not from the issuer of this trust domain",
-        passed=_is_from(issuer, claims),
-    )
-    checks.check(
-        "audience",
-        "is for another trust domain",
-        passed=claims.get("aud") == bundle.trust_domain,
+        _TRANSACTION_RULES,
+        issuer != "" and claims.get("iss") == issuer,
+        claims.get("aud") == bundle.trust_domain,
     )
     issued, expires = check_times(claims, checks, now)
     transaction, subject = read_transaction(claims, TRANSACTION), claims.get("sub")
@@ -232,33 +214,15 @@ def check_transaction_token(
     )
 
 
-def _is_from(issuer: str, claims: Mapping[str, Any]) -> bool:
-    """Return whether `iss` is this issuer; an empty one, which is unknown, never is."""
-    return issuer != "" and claims.get("iss") == issuer
-
-
 def check_times(claims: Mapping[str, Any], checks: Checks, now: float) -> tuple[int, int]:
     """Verify that `now` is within the validity; return `iat` and `exp`."""
     kind = checks.kind
     issued, expires = _moment(claims, "iat", kind), _moment(claims, "exp", kind)
-    checks.check(
-        "lifetime",
-        "has a lifetime that is not between one second and {kind.lifetime}",
-        passed=0 < expires - issued <= kind.lifetime.total_seconds(),
-    )
+    checks.check(_LIFETIME_RULE, 0 < expires - issued <= kind.lifetime.total_seconds())
     # The draft knows no nbf for transaction tokens, but one that is present is checked.
     without = kind.typ == TRANSACTION_TYPE and "nbf" not in claims
     begins = issued if without else _moment(claims, "nbf", kind)
-    checks.check(
-        "not-yet-valid",
-        "is not valid yet; correct the clock that is wrong",
-        passed=now + _LEEWAY >= max(issued, begins),
-    )
-    checks.check(
-        "expired",
-        "has expired; request a new one, or correct the clock",
-        passed=now - _LEEWAY < expires,
-    )
+    checks.check(_VALIDITY_RULES, now + _LEEWAY >= max(issued, begins), now - _LEEWAY < expires)
     return issued, expires
 
 

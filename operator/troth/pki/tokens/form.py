@@ -38,7 +38,15 @@ MALFORMED = "malformed"
 _PARTS = 3
 _NUMBER_BYTES = 32
 _HEADER = frozenset({"alg", "kid", "typ"})
-_OTHER_ALGORITHM = f"is not signed with {ALGORITHM}, the only allowed algorithm"
+_HEADER_RULES = (
+    ("algorithm", f"is not signed with {ALGORITHM}, the only allowed algorithm"),
+    ("type", "has a type other than {kind.typ}"),
+)
+_FORM_RULE = ((MALFORMED, "does not have the form of its kind"),)
+_SIGNATURE_RULES = (
+    ("key", "is signed with a key that its trust domain does not publish"),
+    ("signature", "has an invalid signature"),
+)
 
 
 class TokenError(PKIError):
@@ -82,21 +90,25 @@ ACCESS = TokenKind("token", "access token", TOKEN_TYPE)
 TRANSACTION = TokenKind("transaction", "transaction token", TRANSACTION_TYPE)
 
 
+Rules = tuple[tuple[str, str], ...]
+"""Checks that a verification makes together: the name of each, and its sentence if it fails."""
+
+
 class Checks:
-    """Receives the outcome of each check of a verification, and ends it at the first failed one."""
+    """Receives the outcomes of a verification's checks, and ends it at the first that failed."""
 
     __slots__ = ("kind",)
 
     def __init__(self, kind: TokenKind) -> None:
         self.kind = kind
 
-    def require(self, check: str, what: str, *, passed: bool) -> None:
-        """Receive a check that the next ones depend on; raises `TokenError` if it failed."""
-        if not passed:
-            raise self.kind.error(check, what)
+    def require(self, rules: Rules, *passed: bool) -> None:
+        """Receive checks of which each depends on the previous; raises `TokenError`."""
+        if False in passed:
+            raise self.kind.error(*rules[passed.index(False)])
 
     check = require
-    """Receive a check that no other depends on."""
+    """Receive checks that no other depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +119,16 @@ class Report(Generic[_Verified]):
     verified: _Verified | None
 
 
-def report(verification: Callable[[Checks], _Verified], kind: TokenKind) -> Report[_Verified]:
-    """Run every check that does not depend on a failed one."""
+def report(verification: Callable[..., _Verified], kind: TokenKind) -> Report[_Verified]:
+    """Run every check that does not depend on a failed one.
+
+    `verification` takes `checks`. What it returns is verified only if every check passed.
+    """
     recorder = _Recorder(kind)
     verified: _Verified | None = None
     try:
-        verified = verification(recorder)
-        recorder.check(MALFORMED, "", passed=True)
+        verified = verification(checks=recorder)
+        recorder.check(_FORM_RULE, True)  # noqa: FBT003 - it takes outcomes alone
     except TokenError as error:
         check = error.reason.removeprefix(f"{kind.prefix}-")
         recorder.verdicts.append(Verdict(check, error))
@@ -130,12 +145,14 @@ class _Recorder(Checks):
         super().__init__(kind)
         self.verdicts: list[Verdict] = []
 
-    def require(self, check: str, what: str, *, passed: bool) -> None:
-        super().require(check, what, passed=passed)
-        self.verdicts.append(Verdict(check, None))
+    def require(self, rules: Rules, *passed: bool) -> None:
+        for rule, holds in zip(rules, passed, strict=True):
+            super().require((rule,), holds)
+            self.verdicts.append(Verdict(rule[0], None))
 
-    def check(self, check: str, what: str, *, passed: bool) -> None:
-        self.verdicts.append(Verdict(check, None if passed else self.kind.error(check, what)))
+    def check(self, rules: Rules, *passed: bool) -> None:
+        for rule, holds in zip(rules, passed, strict=True):
+            self.verdicts.append(Verdict(rule[0], None if holds else self.kind.error(*rule)))
 
 
 class ParsedToken(NamedTuple):
@@ -162,8 +179,7 @@ def parse_token(token: str, checks: Checks) -> ParsedToken:
     kind = checks.kind
     first, payload, end = _parts(token, kind)
     header = _header(first, kind)
-    checks.require("algorithm", _OTHER_ALGORITHM, passed=header.algorithm)
-    checks.require("type", "has a type other than {kind.typ}", passed=header.type)
+    checks.require(_HEADER_RULES, header.algorithm, header.type)
     if header.kid is None:
         raise kind.malformed("has header members other than alg, kid and typ")
     claims = _object(payload, kind)
@@ -217,12 +233,7 @@ def verify_signature(
 ) -> None:
     """Verify the signature with the key that `kid` chooses from `keys`."""
     key = keys.get(parsed.kid)
-    checks.require(
-        "key",
-        "is signed with a key that its trust domain does not publish",
-        passed=key is not None,
-    )
-    checks.require("signature", "has an invalid signature", passed=_verifies(key, parsed))
+    checks.require(_SIGNATURE_RULES, key is not None, _verifies(key, parsed))
 
 
 def _verifies(key: ec.EllipticCurvePublicKey | None, parsed: ParsedToken) -> bool:

@@ -29,6 +29,10 @@ LIFETIME = timedelta(seconds=60)
 WEBHOOK = TokenKind("webhook-token", "webhook token", TRANSACTION_TYPE, LIFETIME)
 
 _CHECKS = Checks(WEBHOOK)
+_RULES = (
+    ("issuer", "is not from the gateway whose key signed it"),
+    ("audience", "is for another workload"),
+)
 _SUBJECT = "webhook:"
 _CONTEXT = frozenset({"endpoint", "workflow", "scheme"})
 # Cached, because the same few endpoints and keys recur.
@@ -145,11 +149,10 @@ def verify_webhook_token(
     claims = parsed.claims
     verify_signature(parsed, keys, _CHECKS)
     _CHECKS.check(
-        "issuer",
-        "is not from the gateway whose key signed it",
-        passed=claims.get("iss") == gateway and claims.get("req_wl") == gateway,
+        _RULES,
+        claims.get("iss") == gateway and claims.get("req_wl") == gateway,
+        claims.get("aud") == target,
     )
-    _CHECKS.check("audience", "is for another workload", passed=claims.get("aud") == target)
     issued, expires = check_times(claims, _CHECKS, now)
     transaction = read_transaction(claims, WEBHOOK)
     if claims.get("scope") != "":

@@ -135,7 +135,7 @@ def _there_was_another(domain: TrustDomain, world: World, given: Authority | Non
     if active:
         return active[0].fingerprint != short(given.fingerprint)
     return any(
-        bundle.content.get(ROOTS) != bundle_text(given.anchors)
+        bundle.data.get(ROOTS) != bundle_text(given.anchors)
         for bundle in world.bundles_of(domain.metadata.name)
     )
 

@@ -148,10 +148,10 @@ def _bundle_verdict(
     domain: TrustDomain, world: World, foreign: list[Ref], *, missing: bool
 ) -> Verdict:
     type_ = "BundleDistributed"
-    for namespace in world.registry.claimed_by(domain):
-        governance = world.registry.governance(namespace)
-        if governance.reason == "NamespaceOverlap":
-            return verdicts.false(type_, governance.reason, governance.message)
+    contested = world.registry.contested(domain.metadata.name)
+    if contested is not None:
+        governance = world.registry.governance(contested)
+        return verdicts.false(type_, governance.reason, governance.message)
     if foreign:
         message = (
             f"ConfigMap {foreign[0]} is not managed by Troth, so it was not changed; rename or "

@@ -1,8 +1,8 @@
 """Readers of a root: bundles and Secrets from which verifiers of its leaves read their roots."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from troth.documents.secret_keys import ROOTS
 from troth.pki.certificates.authorities import Authority
@@ -16,17 +16,25 @@ from troth.world.facts.objects import IdentitySecret
 from troth.world.world import World
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(NamedTuple):
     """A bundle or Secret from which verifiers read roots, and since when (uptime) it holds them.
 
-    `until` is the time from which no workload can use it, if that is known.
+    `secret` is the Secret, None for the bundle of a namespace. `until` is the time from which no
+    workload can use it, if that is known.
     """
 
-    name: str
+    namespace: str
+    secret: Ref | None
     roots: frozenset[str]
     since: float
     until: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the reader in a sentence."""
+        return (
+            f"Secret {self.secret}" if self.secret else f"the bundle of namespace {self.namespace}"
+        )
 
 
 def readers_of(
@@ -49,9 +57,9 @@ def readers_of(
                 continue
             governed.add(namespace)
             bundle = world.bundles.get(Ref(namespace, each.spec.bundle.config_map_name))
-            text = bundle.content.get(ROOTS, "") if bundle else ""
+            text = bundle.data.get(ROOTS, "") if bundle else ""
             since = bundle.since if bundle else moment.uptime
-            yield Reader(f"the bundle of namespace {namespace}", roots_in(text), since)
+            yield Reader(namespace, None, roots_in(text), since)
     issuer = issuer_secret(domain, world)  # all its callers are in its own trust domain
     for ref, secret in held_secrets(world):
         reads = secret is issuer or (ref.namespace in governed and not is_issuers(secret))
@@ -60,7 +68,7 @@ def readers_of(
         until = moment.over_at(secret.leaf.not_after)
         if until > moment.now:
             roots = roots_in(secret.public.get(ROOTS, ""))
-            yield Reader(f"Secret {ref}", roots, secret.roots_since, until)
+            yield Reader(ref.namespace, ref, roots, secret.roots_since, until)
 
 
 def held_secrets(world: World) -> Iterator[tuple[Ref, IdentitySecret]]:

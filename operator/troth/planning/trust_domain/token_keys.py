@@ -150,7 +150,7 @@ class _Key:
 
     def _has_next(self, bundle: Content | None) -> bool:
         assert self.known.prepared is not None
-        text = bundle.content.get(BUNDLE_MAP, "") if bundle else ""
+        text = bundle.data.get(BUNDLE_MAP, "") if bundle else ""
         return self.known.prepared.kid in key_ids_in(text, self.domain.spec.domain)
 
     # The steps

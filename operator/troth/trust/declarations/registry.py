@@ -2,7 +2,7 @@
 
 from collections import ChainMap, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
@@ -54,6 +54,17 @@ def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
     return tuple((each.kind.value, Ref(here, each.name)) for each in named)
 
 
+@dataclass(slots=True)
+class _Territories:
+    """Namespaces by trust domain: those it governs, and the first that another selects too.
+
+    A trust domain's plan needs them several times, so they are collected once.
+    """
+
+    governed: dict[str, list[str]] = field(default_factory=dict)
+    contested: dict[str, str] = field(default_factory=dict)
+
+
 class Registry:
     """Declared resources of a cluster, or of a folder of manifests."""
 
@@ -99,7 +110,9 @@ class Registry:
         self._calling_api: set[Ref] = set()
         self._taking_tokens: set[Ref] = set()
         self._restarting: dict[tuple[str, Ref], set[Ref]] = defaultdict(set)
+        self._restarting_in: dict[str, set[Ref]] = {}
         self._governance: dict[str, Governance] = {}
+        self._known_territories: _Territories | None = None
         self._shared: dict[Ref, SharedIdentity | None] = {}
 
     # Changes
@@ -141,6 +154,7 @@ class Registry:
     def _domains_changed(self) -> None:
         self.revision += 1
         self._governance.clear()
+        self._known_territories = None
 
     def note_unconfined(self, domains: frozenset[str]) -> None:
         """Set the trust domains whose root is not confined to them."""
@@ -149,15 +163,19 @@ class Registry:
 
     def put_namespace(self, name: str, labels: Mapping[str, str]) -> None:
         """Add or replace a namespace and its labels."""
-        self.revision += self.namespaces.get(name) != labels
+        if self.namespaces.get(name) == labels:
+            return
+        self.revision += 1
         self.namespaces[name] = labels
         self._governance.pop(name, None)
+        self._known_territories = None
 
     def drop_namespace(self, name: str) -> None:
         """Remove a namespace."""
         self.revision += 1
         self.namespaces.pop(name, None)
         self._governance.pop(name, None)
+        self._known_territories = None
 
     def put_identity(self, identity: ServiceIdentity) -> None:
         """Add or replace an identity. One that is being deleted no longer declares anything."""
@@ -172,6 +190,7 @@ class Registry:
         self._in_namespace[identity.ref.namespace].add(identity.ref)
         for workload in workloads(identity):
             self._restarting[workload].add(identity.ref)
+            self._restarting_in.setdefault(identity.ref.namespace, set()).add(identity.ref)
         declared = self._declared[identity.ref] = Declared.by(identity)
         for named in declared.names:
             self._naming[named].add(identity.ref)
@@ -215,6 +234,7 @@ class Registry:
             self._taking_tokens.discard(ref)
             for workload in workloads(before):
                 self._restarting[workload].discard(ref)
+                self._restarting_in[ref.namespace].discard(ref)
             for named in self._declared.pop(ref).names:
                 self._naming[named].discard(ref)
 
@@ -305,9 +325,7 @@ class Registry:
 
     def restarting_in(self, namespace: str) -> frozenset[Ref]:
         """Return the identities of a namespace for which any workload is restarted."""
-        return frozenset(
-            ref for ref in self.identities_in(namespace) if workloads(self.identities[ref])
-        )
+        return frozenset(self._restarting_in.get(namespace, ()))
 
     def colliding(self, identity: ServiceIdentity) -> frozenset[Ref]:
         """Return the other identities of its namespace that could have the same pods or account.
@@ -333,14 +351,26 @@ class Registry:
         """Return whether another identity has the same ServiceAccount."""
         return bool(self._workload_claims[identity.ref.namespace].with_same_account(identity))
 
-    def governed_by(self, domain: str) -> list[str]:
+    def governed_by(self, domain: str) -> tuple[str, ...]:
         """Return the namespaces that a trust domain governs, sorted."""
-        return sorted(
-            namespace
-            for namespace in self.namespaces
-            if (governor := self.governance(namespace).domain) is not None
-            and governor.metadata.name == domain
-        )
+        return tuple(self._territories().governed.get(domain, ()))
+
+    def contested(self, domain: str) -> str | None:
+        """Return the first namespace that a trust domain and another one select, None for none."""
+        return self._territories().contested.get(domain)
+
+    def _territories(self) -> "_Territories":
+        if self._known_territories is None:
+            found = self._known_territories = _Territories()
+            for namespace in sorted(self.namespaces):
+                governance = self.governance(namespace)
+                if governance.domain is not None:
+                    name = governance.domain.metadata.name
+                    found.governed.setdefault(name, []).append(namespace)
+                elif len(governance.claims) > 1:
+                    for claim in governance.claims:
+                        found.contested.setdefault(claim.metadata.name, namespace)
+        return self._known_territories
 
     def claimed_by(self, domain: TrustDomain) -> list[str]:
         """Return the namespaces that a trust domain selects, governed or not, sorted."""

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from operator import attrgetter
 
 from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
@@ -30,6 +31,9 @@ def route_of(endpoint: WebhookEndpoint) -> Route | None:
     return Route(endpoint.ref, gateway, target, to.port, to.path, to.workflow)
 
 
+_BY_ENDPOINT = attrgetter("endpoint")  # each endpoint has one route
+
+
 class Webhooks:
     """Index of the declared endpoints."""
 
@@ -38,6 +42,8 @@ class Webhooks:
         self.terminating: dict[Ref, WebhookEndpoint] = {}
         """Endpoints that are being deleted. They no longer have routes."""
         self.invalid: dict[Ref, str] = {}
+        self._unread: dict[str, set[Ref]] = {}
+        self._first_unread: dict[str, Ref | None] = {}
         self._routes: dict[Ref, Route] = {}
         self._through: dict[Ref, set[Route]] = defaultdict(set)
         self._to: dict[Ref, set[Route]] = defaultdict(set)
@@ -61,10 +67,14 @@ class Webhooks:
         """Add an endpoint that exists but is invalid."""
         self.drop(ref)
         self.invalid[ref] = sentence
+        self._unread.setdefault(ref.namespace, set()).add(ref)
+        self._first_unread.pop(ref.namespace, None)
 
     def drop(self, ref: Ref) -> None:
         """Remove an endpoint."""
-        self.invalid.pop(ref, None)
+        if self.invalid.pop(ref, None) is not None:
+            self._unread[ref.namespace].discard(ref)
+            self._first_unread.pop(ref.namespace, None)
         self.endpoints.pop(ref, None)
         self.terminating.pop(ref, None)
         route = self._routes.pop(ref, None)
@@ -92,11 +102,11 @@ class Webhooks:
 
     def through(self, gateway: Ref) -> tuple[Route, ...]:
         """Return the routes through a gateway, sorted. It need not exist or serve them."""
-        return tuple(sorted(self._through.get(gateway, ())))
+        return tuple(sorted(self._through.get(gateway, ()), key=_BY_ENDPOINT))
 
     def to(self, target: Ref) -> tuple[Route, ...]:
         """Return the routes to a target, sorted. It need not exist."""
-        return tuple(sorted(self._to.get(target, ())))
+        return tuple(sorted(self._to.get(target, ()), key=_BY_ENDPOINT))
 
     def on(self, gateway: Ref, target: Ref, port: str) -> AbstractSet[Route]:
         """Return the routes from a gateway to one port of a target."""
@@ -104,7 +114,13 @@ class Webhooks:
 
     def unread_in(self, namespace: str) -> tuple[Ref, ...]:
         """Return the invalid endpoints of a namespace, sorted."""
-        return tuple(sorted(ref for ref in self.invalid if ref.namespace == namespace))
+        return tuple(sorted(self._unread.get(namespace, ())))
+
+    def first_unread_in(self, namespace: str) -> Ref | None:
+        """Return the first invalid endpoint of a namespace, None if there is none."""
+        if namespace not in self._first_unread:  # each edge of a gateway asks
+            self._first_unread[namespace] = min(self._unread.get(namespace, ()), default=None)
+        return self._first_unread[namespace]
 
     def beside(self, ref: Ref) -> frozenset[Ref]:
         """Return the gateways of a target and the targets of a gateway."""

@@ -25,8 +25,12 @@ def serves(registry: Registry, gateway: Ref, namespace: str) -> bool:
 
 def delivered_by(registry: Registry, gateway: Ref) -> Iterator[Route]:
     """Yield the routes through a gateway, sorted."""
+    served: dict[str, bool] = {}
     for route in registry.webhooks.through(gateway):
-        if serves(registry, gateway, route.endpoint.namespace):
+        namespace = route.endpoint.namespace
+        if namespace not in served:
+            served[namespace] = serves(registry, gateway, namespace)
+        if served[namespace]:
             yield route
 
 
@@ -60,8 +64,6 @@ def how_to_accept(candidate: EdgeCandidate) -> str:
 def gateway_delivers(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that a served endpoint declares the call, to a port that is only for webhooks."""
     registry, caller, callee = candidate.registry, candidate.caller, candidate.callee
-    routes = routes_on(registry, caller, callee, candidate.port)
-    unread = registry.webhooks.unread_in(callee.namespace)
     identity = candidate.callee_identity
     assert identity is not None
     if identity.spec.authentication.certificate is None:
@@ -73,7 +75,9 @@ def gateway_delivers(candidate: EdgeCandidate) -> EdgeObstacle | None:
             "namespace so that servesWebhooks.allowedNamespaces selects it"
         )
         return EdgeObstacle(EdgeState.REFUSED, "NamespaceNotAllowed", message)
-    if not routes and not unread:
+    routes = registry.webhooks.on(caller, callee, candidate.port)
+    unread = None if routes else registry.webhooks.first_unread_in(callee.namespace)
+    if not routes and unread is None:
         message = (
             f"no WebhookEndpoint leads from {caller} to {callee} on {candidate.port}; create one "
             f"in namespace {callee.namespace}, or remove the entry"
@@ -86,7 +90,7 @@ def gateway_delivers(candidate: EdgeCandidate) -> EdgeObstacle | None:
         )
         return EdgeObstacle(EdgeState.REFUSED, "PortShared", message)
     if not routes:
-        message = f"WebhookEndpoint {unread[0]} cannot be read; correct it"
+        message = f"WebhookEndpoint {unread} cannot be read; correct it"
         return EdgeObstacle(EdgeState.SUSPENDED, "EndpointInvalid", message)
     return None
 

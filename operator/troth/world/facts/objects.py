@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from pydantic_core import from_json
@@ -225,18 +227,32 @@ class Content(Fact):
 
     @property
     def content(self) -> Mapping[str, Any]:
-        """Parsed content."""
+        """Parsed spec of a NetworkPolicy."""
         said: Mapping[str, Any] = from_json(self.text)
         return said
+
+    @property
+    def data(self) -> Mapping[str, str]:
+        """Parsed data of a ConfigMap, one object for all with the same content."""
+        return _data(self.text)
 
     def says(self, content: Mapping[str, Any]) -> bool:
         """Return whether the content is exactly this."""
         return self.text == canonical(content)
 
 
+# The bundles of a trust domain are alike, so this holds a few.
+@lru_cache(maxsize=64)
+def _data(text: bytes) -> Mapping[str, str]:
+    return MappingProxyType(from_json(text))
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))  # `json.dumps` makes one a call
+
+
 def canonical(content: Mapping[str, Any]) -> bytes:
     """Return JSON as one text, independent of the order of keys."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    return _ENCODER.encode(content).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,8 @@ def _take(world: WorldState, change: Change) -> Keys:
         registry.refuse_identity(ref, fault, accepted_claims(manifest))
     if manifest is not None and after is None:
         world.unreadable[key] = Unreadable(manifest, fault)
-    affected |= {identity_key(other) for other in registry.naming(ref)}
+    # an unreadable identity has no declared peers, but endpoints lead to it or through it
+    affected |= {identity_key(other) for other in registry.neighbours(ref)}
     colliding = (each.ref for each in affected if each.kind == "ServiceIdentity")
     unread = (each for each in registry.invalid_identities if each.namespace == ref.namespace)
     return affected | {key} | held | world.brokers.around_identities({*colliding, *unread})
