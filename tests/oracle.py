@@ -41,6 +41,8 @@ class Declared:
     """Inbound WebhookEndpoints, each with its namespace."""
     services: list[Manifest]
     now: datetime
+    ranks: dict[Place, tuple[str, str, Place]]
+    """When the audience of an identity was accepted, and when it was created."""
     suspended_too: bool = False
     """Whether an edge that only a conflict suspends counts as live."""
 
@@ -71,6 +73,7 @@ class Declared:
             ],
             services=[m for m in manifests if _is(m, "Service")],
             now=now,
+            ranks={place_of(m): _rank(m) for m in manifests if _is(m, "ServiceIdentity")},
             suspended_too=suspended_too,
         )
 
@@ -208,13 +211,13 @@ class Declared:
     def audience_is_its_own(self, callee: Place, domain: str) -> bool:
         """Return whether no callee within reach of the same tokens has the audience before it.
 
-        The generated identities have no creationTimestamp, so their names decide.
+        The first accepted claim stands, then the oldest identity, then the smallest name.
         """
         audience = self._audience(callee)
         return audience is None or not any(
             claim == domain or self._name_each_other(claim, domain)
             for other in self.identities
-            if other < callee and self._audience(other) == audience
+            if self.ranks[other] < self.ranks[callee] and self._audience(other) == audience
             for claim in self.claims(other[0])
         )
 
@@ -408,6 +411,16 @@ def _resolver(network: Manifest, to: Pod, opening: Opening) -> bool:
         and to.namespace == dns["namespace"]
         and selects(dns["podSelector"], to.labels)
     )
+
+
+def _rank(identity: Manifest) -> tuple[str, str, Place]:
+    """Return the age of an identity's claim to its audience; what is unknown is the youngest."""
+    token = identity["spec"]["authentication"].get("token") or {}
+    claims = (identity.get("status") or {}).get("claims") or []
+    mine = {"kind": "Audience", "name": token.get("audience")}
+    accepted = [each["since"] for each in claims if mine.items() <= each.items()]
+    created = identity["metadata"].get("creationTimestamp") or "~"
+    return min(accepted, default="~"), created, place_of(identity)
 
 
 def _is(manifest: Manifest, kind: str) -> bool:

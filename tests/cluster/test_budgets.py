@@ -7,7 +7,11 @@ fewer watchers.
 import asyncio
 import math
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from tests import builders
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from troth.cluster.api import PAGE
 
@@ -19,8 +23,9 @@ def pages(objects: int) -> int:
     return math.ceil(objects / PAGE)
 
 
-async def test_new_identity_costs_no_read_and_three_writes(stage: Stage) -> None:
-    domain = await stage.domain()
+@pytest.mark.parametrize("isolation", ["Workload", "Namespace"])
+async def test_new_identity_costs_no_read_and_three_writes(stage: Stage, isolation: str) -> None:
+    domain = await stage.domain(isolation=isolation)
     await stage.run()
     await stage.person.ready(DOMAIN, domain)
     await stage.settled()
@@ -33,6 +38,22 @@ async def test_new_identity_costs_no_read_and_three_writes(stage: Stage) -> None
         {"secrets": 1, "networkpolicies": 1, "serviceidentities": 1}
     )
     assert stage.requests.events == 0
+
+
+async def test_new_gateway_only_identity_costs_no_read_and_three_writes(stage: Stage) -> None:
+    domain = await stage.domain()
+    await stage.run()
+    await stage.person.ready(DOMAIN, domain)
+    await stage.settled()
+    stage.requests.clear()
+    trust = builders.gateway_only("gateway", datetime.now(UTC) + timedelta(days=30))
+    identity = await stage.identity("legacy", ports=["https"], authentication=trust)
+    await stage.person.ready(IDENTITY, identity)
+    await stage.settled()
+    assert stage.requests.reads == NOTHING
+    assert stage.requests.writes == Counter(
+        {"configmaps": 1, "networkpolicies": 1, "serviceidentities": 1}
+    )
 
 
 async def test_reconcile_of_unchanged_state_asks_nothing(stage: Stage) -> None:

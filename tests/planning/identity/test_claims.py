@@ -60,8 +60,8 @@ def said(of: Cluster, type_: str, name: str = "payments", where: str = "shop") -
 def issued(of: Cluster, name: str = "payments", where: str = "shop") -> tuple[str, ...]:
     """Return the DNS names of the certificate that is issued now, none if none is."""
     steps = of.plan(key_of(name, where)).steps
-    step = next((each for each in steps if isinstance(each, IssueLeaf)), None)
-    return step.profile.dns_names if step else ()
+    names = [each.profile.dns_names for each in steps if isinstance(each, IssueLeaf)]
+    return names[0] if names else ()
 
 
 # Audiences

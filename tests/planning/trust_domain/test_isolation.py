@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests import builders
+from tests import builders, messaging
 from tests.builders import (
     NOW,
     Cluster,
@@ -153,11 +153,35 @@ def test_namespace_with_an_observed_identity_is_not_isolated() -> None:
     assert PRODUCTION in affected
     it.settle()
     assert PLACE not in it.objects
-    assert condition(it) == ("True", "IsolatedExceptObserved")
+    assert condition(it) == ("True", "IsolatedWithExceptions")
     assert "namespace shop" in it.condition(PRODUCTION, "NamespacesIsolated")["message"]
     assert PRODUCTION in it.put(identity("legacy"))
     it.settle()
     assert PLACE in it.objects
+
+
+def test_namespace_with_the_pods_of_a_broker_is_not_isolated() -> None:
+    """Its own calls, to other brokers of it, are declared nowhere."""
+    it = cluster(*PAIR)
+    pods = {"podSelector": {"matchLabels": {"app": "kafka"}}}
+    workload = {**pods, "ports": [{"name": "kafka", "port": 9093}]}
+    assert PRODUCTION in it.put(messaging.broker(namespace="shop", workload=workload))
+    it.settle()
+    assert PLACE not in it.objects
+    assert "MessageBroker" in it.condition(PRODUCTION, "NamespacesIsolated")["message"]
+    assert PRODUCTION in it.drop("MessageBroker", Ref("shop", "main"))
+    it.settle()
+    assert PLACE in it.objects
+
+
+def test_namespaces_of_troth_and_of_the_resolver_are_not_isolated() -> None:
+    """Else nobody could reach the API server or the resolver's own servers."""
+    own = builders.OWN
+    spaces = [namespace(each, domain="production") for each in (own, "kube-system")]
+    it = cluster(*spaces, *PAIR)
+    isolated_ones = {ref.namespace for kind, ref in it.objects if ref.name == "troth-isolation"}
+    assert isolated_ones == {"shop"}
+    assert condition(it) == ("True", "Isolated")
 
 
 def test_unreadable_identity_changes_no_isolation() -> None:

@@ -29,12 +29,15 @@ def accepted_claims(view: View, world: World) -> tuple[ClaimStatus, ...]:
     """
     identity, domain, registry = view.identity, view.domain, world.registry
     since = {Claim(each.kind, each.name): each.since for each in identity.status.claims}
-    settled = domain is not None and view.shared is None
+
+    def accepted(claim: Claim) -> bool:
+        if domain is None or view.shared is not None:
+            return claim in since
+        return _is_accepted(claim, identity, domain, registry)
+
     return tuple(
         ClaimStatus(kind=claim.kind, name=claim.name, since=since.get(claim, view.moment.now))
-        for claim in claimed_by(identity)
-        if (_is_accepted(claim, identity, domain, registry) if settled and domain else False)
-        or (not settled and claim in since)
+        for claim in filter(accepted, claimed_by(identity))
     )
 
 

@@ -46,10 +46,10 @@ class TrustLayer:
         """Return the identity's edges; without a record, nobody is accepted."""
         if self.fault is None:
             return view.edges
-        why = {"reason": self.fault.reason, "message": self.fault.message}
+        reason, message = self.fault.reason, self.fault.message
         me = view.identity.ref
         return tuple(
-            replace(edge, state=EdgeState.REFUSED, **why)
+            replace(edge, state=EdgeState.REFUSED, reason=reason, message=message)
             if edge.callee == me and edge.state is not EdgeState.REFUSED
             else edge
             for edge in view.edges
@@ -160,12 +160,13 @@ def peers_verified(identity: ServiceIdentity, now: datetime) -> Iterator[Verdict
     faulty = next((each for each in peers if each.fault(now)), None)
     endless = next((each for each in peers if each.expires_at is None), None)
     if faulty is not None and faulty.expires_at is not None:
-        reason, end = faulty.fault(now) or "", format_time(faulty.expires_at)
+        reason = faulty.fault(now) or ""
         remedy = (
             "remove the entry, or decide again and write a later unverified.expiresAt"
             if faulty.expires_at <= now
             else f"write an unverified.expiresAt at most {UNVERIFIED_LIMIT.days} days ahead"
         )
+        end = format_time(faulty.expires_at)
         message = f"the network is closed to {_who(faulty)}, whose end is {end}; {remedy}"
         yield verdicts.false(VERIFIED, reason, message)
     elif endless is not None:
@@ -176,13 +177,13 @@ def peers_verified(identity: ServiceIdentity, now: datetime) -> Iterator[Verdict
         yield verdicts.false(VERIFIED, "UnverifiedWithoutEnd", message)
     else:
         first = min(peers, key=lambda each: each.expires_at or now)
-        end = first.expires_at or now
-        ending = end <= now + WARNING
+        until = first.expires_at or now
+        reason = "UnverifiedEnding" if until <= now + WARNING else "Unverified"
         message = (
-            f"the network is open to {_who(first)} without an identity until {format_time(end)}; "
+            f"the network is open to {_who(first)} without an identity until {format_time(until)}; "
             "give the peer a ServiceIdentity"
         )
-        yield verdicts.false(VERIFIED, "UnverifiedEnding" if ending else "Unverified", message)
+        yield verdicts.false(VERIFIED, reason, message)
 
 
 def _who(unverified: Unverified) -> str:

@@ -12,7 +12,7 @@ from troth.planning import status as verdicts
 from troth.planning.moment import Moment
 from troth.planning.network.external_peers import pods_in
 from troth.planning.network.rules import listed, spec_of
-from troth.planning.owned_objects import differs, is_child, policy_manifest, taken
+from troth.planning.owned_objects import differs, policy_manifest, taken
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
@@ -24,7 +24,6 @@ from troth.world.facts.objects import (
     ISOLATION_POLICY,
     OWNER_KIND,
     OWNER_NAME,
-    Content,
     Fault,
     Manifest,
 )
@@ -58,26 +57,21 @@ def isolation_of(domain: TrustDomain) -> Isolation:
 def plan_isolation(domain: TrustDomain, world: World, moment: Moment) -> IsolationLayer:
     """Return the steps and the condition of a domain's isolation.
 
-    A namespace with an identity in Observe mode is not isolated: its pods would be denied although
-    no policy admits what they need. While an identity cannot be read, nothing changes there.
+    While an identity or a broker of a namespace cannot be read, nothing changes there.
     """
+    name = domain.metadata.name
     if isolation_of(domain) is Isolation.WORKLOAD:
-        return IsolationLayer(tuple(removals(domain.metadata.name, world)), None)
-    registry = world.registry
-    unread = {ref.namespace for ref in registry.invalid_identities}
-    observed: list[str] = []
+        return IsolationLayer(tuple(removals(name, world)), None)
+    exceptions = _exceptions(domain, world)
+    unread, spec = _unread(world), _spec(domain)
+    governed = {*world.registry.governed_by(name)} - world.terminating
     steps: list[Step] = []
     faults: list[Verdict] = []
     pending = False
-    governed = {*registry.governed_by(domain.metadata.name)} - world.terminating
-    for namespace in sorted(governed):
+    for namespace in sorted(governed - exceptions.keys()):
         ref = Ref(namespace, ISOLATION_POLICY)
         found = world.policies.get(ref)
-        if registry.observing_in(namespace):
-            observed.append(namespace)
-            steps += _removal(found, domain)
-            continue
-        if namespace in unread and found is None:
+        if found is None and namespace in unread:
             continue
         fault = _fault(ref, domain, world, moment)
         if fault is not None:
@@ -85,16 +79,50 @@ def plan_isolation(domain: TrustDomain, world: World, moment: Moment) -> Isolati
             continue
         if unwritten := world.write_fault("NetworkPolicy", ref):
             faults.append(verdicts.false(CONDITION, unwritten.reason, unwritten.message))
-        manifest = policy_manifest(ref, domain, _spec(domain))
+        manifest = policy_manifest(ref, domain, spec)
         pending = pending or found is None or differs(manifest, found)
         steps.append(Apply(manifest))
-    steps += _left_behind(domain, world, governed)
-    if faults:
-        return IsolationLayer(tuple(steps), faults[0])
-    return IsolationLayer(tuple(steps), _verdict(observed, pending=pending))
+    staying = governed - exceptions.keys()
+    steps += [each for each in removals(name, world) if each.ref.namespace not in staying]
+    verdict = _verdict([exceptions[each] for each in sorted(governed & exceptions.keys())])
+    if pending:
+        verdict = verdicts.false(CONDITION, PENDING, "NetworkPolicies are being written")
+    return IsolationLayer(tuple(steps), faults[0] if faults else verdict)
 
 
-def removals(name: str, world: World) -> Iterator[Step]:
+def _exceptions(domain: TrustDomain, world: World) -> dict[str, str]:
+    """Return the namespaces that are never isolated, with the reasons that a person can remove.
+
+    The policy would deny pods that no policy of Troth admits: those of Troth itself, of the
+    resolver, of identities in Observe mode, and of brokers, whose own calls nobody declares.
+    """
+    observed = (
+        "has an identity in Observe mode, so pods without an identity are open there; set "
+        "enforcement: Enforce on its ServiceIdentities"
+    )
+    of_broker = (
+        "has pods of a MessageBroker, so pods without an identity are open there; run the broker "
+        "in a namespace of its own"
+    )
+    brokers = (
+        *world.brokers.messaging.brokers.values(),
+        *world.brokers.leaving_brokers.values(),
+    )
+    with_pods = {each.ref.namespace for each in brokers if each.spec.workload is not None}
+    return {
+        **{space: f"namespace {space} {of_broker}" for space in with_pods},
+        **{space: f"namespace {space} {observed}" for space in world.registry.observing()},
+        **dict.fromkeys((world.own_namespace, domain.spec.network.dns.namespace), ""),
+    }
+
+
+def _unread(world: World) -> set[str]:
+    """Return the namespaces in which an identity or a broker cannot be read."""
+    unread = (*world.registry.invalid_identities, *world.brokers.messaging.invalid_brokers)
+    return {ref.namespace for ref in unread}
+
+
+def removals(name: str, world: World) -> Iterator[Remove]:
     """Yield the removal of every isolation of a domain, which may be deleted."""
     for namespace in sorted(world.registry.namespaces):
         found = world.policies.get(Ref(namespace, ISOLATION_POLICY))
@@ -120,29 +148,12 @@ def _fault(ref: Ref, domain: TrustDomain, world: World, moment: Moment) -> Fault
     return taken(*place, world.policies.get(ref), domain, seen=seen, now=moment.now)
 
 
-def _verdict(observed: list[str], *, pending: bool) -> Verdict:
-    if pending:
-        return verdicts.false(CONDITION, PENDING, "NetworkPolicies are being written")
-    if observed:
-        message = (
-            f"namespace {observed[0]} has an identity in Observe mode, so pods without an identity "
-            "are open there; set enforcement: Enforce on its ServiceIdentities"
-        )
-        return verdicts.true(CONDITION, "IsolatedExceptObserved", message)
+def _verdict(exceptions: list[str]) -> Verdict:
+    found = next(filter(None, exceptions), "")
+    if found:
+        return verdicts.true(CONDITION, "IsolatedWithExceptions", found)
     message = "pods without an identity are denied in every governed namespace"
     return verdicts.true(CONDITION, "Isolated", message)
-
-
-def _removal(found: Content | None, domain: TrustDomain) -> Iterator[Step]:
-    if found is not None and is_child(found, domain):
-        yield Remove("NetworkPolicy", found.ref, found.uid)
-
-
-def _left_behind(domain: TrustDomain, world: World, governed: set[str]) -> Iterator[Step]:
-    """Yield the removal of policies in namespaces that the domain certainly no longer governs."""
-    for step in removals(domain.metadata.name, world):
-        if isinstance(step, Remove) and step.ref.namespace not in governed:
-            yield step
 
 
 def _settled(namespace: str, world: World) -> bool:

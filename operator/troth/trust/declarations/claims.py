@@ -7,7 +7,7 @@ age of their identities, and then by their names.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -18,6 +18,11 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import Governance
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+CLUSTER_ZONES = ("", "cluster.local", "clusterset.local")
+"""Zones whose names certainly are those of a cluster: the search path's, the default, and that of
+the multi-cluster Services API."""
+SHORT = 3
+"""Maximum labels of a short Service name: pod.service.namespace."""
 
 
 class Claim(NamedTuple):
@@ -33,6 +38,20 @@ class Rank(NamedTuple):
     accepted: datetime
     created: datetime
     ref: Ref
+
+
+def readings(name: str) -> Iterator[tuple[str, bool]]:
+    """Yield each namespace that a name can mean, and whether the name means nothing else.
+
+    The forms are `[pod.][service.]namespace.svc[.zone]`, the same with `pod`, and
+    `[pod.]service.namespace` (Kubernetes, "DNS for Services and Pods").
+    """
+    labels = name.split(".")
+    for place, label in enumerate(labels):
+        if label in ("svc", "pod") and place:
+            yield labels[place - 1], ".".join(labels[place + 1 :]) in CLUSTER_ZONES
+    if len(labels) <= SHORT:
+        yield labels[-1], False
 
 
 def claimed_by(identity: ServiceIdentity) -> Iterable[Claim]:
@@ -67,6 +86,7 @@ class Claims:
     def __init__(self) -> None:
         self._of: dict[Ref, Mapping[Claim, Rank]] = {}
         self._by: dict[Claim, dict[Ref, Rank]] = defaultdict(dict)
+        self._meaning: dict[str, set[Ref]] = defaultdict(set)
 
     def put(self, ref: Ref, ranks: Mapping[Claim, Rank]) -> bool:
         """Set the claims of an identity; return whether they changed."""
@@ -76,10 +96,14 @@ class Claims:
             del self._by[claim][ref]
             if not self._by[claim]:
                 del self._by[claim]
+            for namespace in _namespaces(claim):
+                self._meaning[namespace].discard(ref)
         if ranks:
             self._of[ref] = ranks
         for claim, rank in ranks.items():
             self._by[claim][ref] = rank
+            for namespace in _namespaces(claim):
+                self._meaning[namespace].add(ref)
         return True
 
     def put_identity(self, identity: ServiceIdentity) -> bool:
@@ -108,14 +132,15 @@ class Claims:
         first = min(found, default=None)
         return first.ref if first is not None else None
 
-    def naming(self, matches: Callable[[str], bool]) -> frozenset[Ref]:
-        """Return the identities with a DNS name that `matches`."""
-        return frozenset(
-            ref
-            for claim, ranks in self._by.items()
-            if claim.kind is ClaimKind.DNS_NAME and matches(claim.name)
-            for ref in ranks
-        )
+    def meaning(self, namespace: str) -> frozenset[Ref]:
+        """Return the identities with a DNS name that can be that of a Service of a namespace."""
+        return frozenset(self._meaning.get(namespace, ()))
+
+
+def _namespaces(claim: Claim) -> set[str]:
+    if claim.kind is not ClaimKind.DNS_NAME:
+        return set()
+    return {namespace for namespace, _ in readings(claim.name)}
 
 
 def together(governance: Governance, domain: TrustDomain) -> list[TrustDomain]:

@@ -1,7 +1,7 @@
 """Index of the declared resources, so that every query is a lookup and never a scan."""
 
 from collections import ChainMap, defaultdict
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
@@ -106,7 +106,7 @@ class Registry:
         self._workload_claims: dict[str, WorkloadClaims] = defaultdict(WorkloadClaims)
         self._declared: dict[Ref, Declared] = {}
         self._naming: dict[Ref, set[Ref]] = defaultdict(set)
-        self._observing: dict[str, set[Ref]] = defaultdict(set)
+        self._observing: dict[str, set[Ref]] = {}
         self._calling_api: set[Ref] = set()
         self._taking_tokens: set[Ref] = set()
         self._restarting: dict[tuple[str, Ref], set[Ref]] = defaultdict(set)
@@ -195,7 +195,7 @@ class Registry:
         for named in declared.names:
             self._naming[named].add(identity.ref)
         if identity.spec.enforcement is Enforcement.OBSERVE:
-            self._observing[identity.ref.namespace].add(identity.ref)
+            self._observing.setdefault(identity.ref.namespace, set()).add(identity.ref)
         if any(call.kubernetes_api for call in identity.spec.calls):
             self._calling_api.add(identity.ref)
         if identity.spec.authentication.token is not None:
@@ -229,7 +229,7 @@ class Registry:
         self.terminating_identities.pop(ref, None)
         if self.identities.pop(ref, None) is not None:
             self._in_namespace[ref.namespace].discard(ref)
-            self._observing[ref.namespace].discard(ref)
+            self._forget_observing(ref)
             self._calling_api.discard(ref)
             self._taking_tokens.discard(ref)
             for workload in workloads(before):
@@ -307,9 +307,15 @@ class Registry:
         """Return the identities that call the cluster's API server."""
         return frozenset(self._calling_api)
 
-    def observing_in(self, namespace: str) -> bool:
-        """Return whether a namespace has an identity in Observe mode."""
-        return bool(self._observing.get(namespace))
+    def observing(self) -> KeysView[str]:
+        """Return the namespaces that have an identity in Observe mode."""
+        return self._observing.keys()
+
+    def _forget_observing(self, ref: Ref) -> None:
+        here = self._observing.get(ref.namespace, set())
+        here.discard(ref)
+        if not here:
+            self._observing.pop(ref.namespace, None)
 
     def taking_tokens(self) -> frozenset[Ref]:
         """Return the identities that require tokens from their callers."""

@@ -4,21 +4,13 @@ A DNS name must be under a suffix that belongs to the identity's namespace. Name
 resolves the Services of another namespace belong to nobody else, whatever suffixes allow.
 """
 
-from collections.abc import Iterator
-
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import ClaimKind
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import DNSSuffix, TrustDomain
-from troth.trust.declarations.claims import Claim, together
+from troth.trust.declarations.claims import Claim, readings, together
 from troth.trust.declarations.registry import Registry
 from troth.trust.selectors import matches
-
-CLUSTER_ZONES = ("", "cluster.local", "clusterset.local")
-"""Zones whose names certainly are those of a cluster: the search path's, the default, and that of
-the multi-cluster Services API."""
-SHORT = 3
-"""Maximum labels of a short Service name: pod.service.namespace."""
 
 
 def audience_holder(
@@ -80,15 +72,10 @@ def service_namespace(name: str, registry: Registry) -> str | None:
 
     Where the cluster's zone is unknown, and for short names, an existing namespace decides.
     """
-    certain = next((space for space, sure in _readings(name) if sure), None)
+    certain = next((space for space, sure in readings(name) if sure), None)
     if certain is not None:
         return certain
-    return next((space for space, _ in _readings(name) if space in registry.namespaces), None)
-
-
-def may_mean(name: str, namespace: str) -> bool:
-    """Return whether a name can be that of a Service of a namespace, if the namespace exists."""
-    return any(space == namespace for space, _ in _readings(name))
+    return next((space for space, _ in readings(name) if space in registry.namespaces), None)
 
 
 def service_of(name: str, namespace: str) -> str | None:
@@ -96,17 +83,3 @@ def service_of(name: str, namespace: str) -> str | None:
     labels = name.split(".")
     place = len(labels) - 1 - labels[::-1].index(namespace) if namespace in labels else 0
     return labels[place - 1] if place else None
-
-
-def _readings(name: str) -> Iterator[tuple[str, bool]]:
-    """Yield each namespace that a name can mean, and whether the name means nothing else.
-
-    The forms are `[pod.][service.]namespace.svc[.zone]`, the same with `pod`, and
-    `[pod.]service.namespace` (Kubernetes, "DNS for Services and Pods").
-    """
-    labels = name.split(".")
-    for place, label in enumerate(labels):
-        if label in ("svc", "pod") and place:
-            yield labels[place - 1], ".".join(labels[place + 1 :]) in CLUSTER_ZONES
-    if len(labels) <= SHORT:
-        yield labels[-1], False

@@ -3,13 +3,14 @@
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.metadata import is_terminating
+from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.world.change import Change
 from troth.world.facts.objects import Unreadable
 from troth.world.handlers.webhook_endpoint import take_webhook
 from troth.world.index.rotations import rotation_key, target_key
-from troth.world.keys import Keys, broker_key, policy_key, webhook_key
+from troth.world.keys import Keys, broker_key, domain_key, policy_key, webhook_key
 from troth.world.observation.resources import parsed, says_terminating
 from troth.world.state import WorldState
 
@@ -18,7 +19,19 @@ def take_broker(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a MessageBroker; return the affected keys."""
     after, fault = parsed(change.manifest, MessageBroker)
     world.note_unreadable(broker_key(change.ref), change.manifest, fault)
-    return {broker_key(change.ref)} | world.brokers.take_broker(change.ref, after, fault)
+    before = _pods_of_broker(world, change.ref)
+    affected = {broker_key(change.ref)} | world.brokers.take_broker(change.ref, after, fault)
+    if _pods_of_broker(world, change.ref) != before:  # its namespace is not isolated
+        claims = world.registry.governance(change.ref.namespace).claims
+        affected |= {domain_key(claim.metadata.name) for claim in claims}
+    return affected
+
+
+def _pods_of_broker(world: WorldState, ref: Ref) -> tuple[bool, bool]:
+    """Return whether a broker has pods in its namespace, and whether it is unreadable."""
+    declared = world.brokers.messaging
+    broker = declared.brokers.get(ref) or world.brokers.leaving_brokers.get(ref)
+    return broker is not None and broker.spec.workload is not None, ref in declared.invalid_brokers
 
 
 def take_topic_policy(world: WorldState, change: Change) -> Keys:

@@ -1,6 +1,5 @@
 """Handler of namespaces."""
 
-from troth.trust.edges.names import may_mean
 from troth.trust.selectors import matches
 from troth.world.change import Change
 from troth.world.index.retained import around_retained_in
@@ -36,8 +35,7 @@ def take_namespace(world: WorldState, change: Change) -> Keys:
         claiming |= owner_of(world.bundles[bundle])
     affected = around_namespaces(world.registry, {name}) | claiming
     if before is None or after is None:  # a short DNS name may now be that of a Service here
-        named = registry.claims.naming(lambda each: may_mean(each, name))
-        affected |= around_claims(registry, named)
+        affected |= around_claims(registry, registry.claims.meaning(name))
     affected |= world.webhooks.around_namespace(name) | world.rotating(name)
     affected |= around_retained_in(name, world.brokers)
     return affected | world.brokers.around_namespaces({name}, registry.identities_in(name))

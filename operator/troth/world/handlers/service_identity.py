@@ -40,7 +40,7 @@ def take_identity(world: WorldState, change: Change) -> Keys:
 def _keeps_unisolated(world: WorldState, ref: Ref) -> tuple[bool, bool]:
     """Return what of an identity decides whether its namespace is isolated."""
     registry = world.registry
-    return registry.observing_in(ref.namespace), ref in registry.invalid_identities
+    return ref.namespace in registry.observing(), ref in registry.invalid_identities
 
 
 def _take(world: WorldState, change: Change) -> Keys:

@@ -1,5 +1,7 @@
 """Handler of TrustDomains."""
 
+from typing import Any
+
 from troth.resources.metadata import is_terminating
 from troth.resources.schema.bounded_json import read_json
 from troth.resources.selectors import LabelSelector
@@ -62,8 +64,9 @@ def _readable(manifest: Manifest) -> Manifest:
 
 def _selector(manifest: Manifest) -> LabelSelector | None:
     """Return the namespaceSelector of an unreadable TrustDomain, None if it is unreadable too."""
+    spec: Any = manifest.get("spec")
     try:
-        return LabelSelector.model_validate(manifest["spec"]["namespaceSelector"])
+        return LabelSelector.model_validate(spec["namespaceSelector"])
     except (TypeError, KeyError, ValueError):
         return None
 
