@@ -19,7 +19,7 @@ from tests.messaging import KAFKA, broker
 from troth.planning.brokers.finalizer import FINALIZER
 from troth.resources.references import Ref
 from troth.world.index.rotations import rotation_key
-from troth.world.keys import broker_key
+from troth.world.keys import broker_key, identity_key
 
 BROKER = broker_key(MAIN)
 
@@ -80,3 +80,15 @@ def test_deleted_identity_affects_the_broker_at_which_its_grants_outlive_their_p
     affected = cluster.drop("ServiceIdentity", CHECKOUT)
     assert cluster.plan(BROKER).steps != before.steps
     assert BROKER in affected
+
+
+def test_changed_mode_of_a_broker_that_is_being_deleted_affects_who_has_a_credential() -> None:
+    """Troth removes no Secret of a broker that it may not change."""
+    cluster = at_work()
+    leaving(cluster)
+    before = cluster.plan(identity_key(CHECKOUT))
+    going = copy.deepcopy(cluster.objects["MessageBroker", MAIN])
+    going["spec"]["mode"] = "Observe"
+    affected = cluster.put(going)
+    assert cluster.plan(identity_key(CHECKOUT)).steps != before.steps
+    assert identity_key(CHECKOUT) in affected

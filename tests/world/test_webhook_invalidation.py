@@ -185,6 +185,9 @@ def _visit(watch: Watch, key: Key) -> None:
     for step in cluster.plan(key).pending(cluster.world):
         told = f"{type(step).__name__} for {key}"
         watch(told, lambda step=step: cluster.carry_out(step) | {key})
+    stored, made = cluster.objects.get((key.kind, key.ref)), cluster.plan(key)
+    if stored is not None and made.status is not None:
+        watch(f"status of {key}", cluster.put, {**stored, "status": dict(made.status)})
 
 
 def _touch(watch: Watch, data: st.DataObject) -> None:

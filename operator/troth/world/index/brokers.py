@@ -52,7 +52,7 @@ class Brokers(BrokerState):
         elif after.metadata.deletion_timestamp is not None:
             declared.drop_broker(ref)
             self.leaving_brokers[ref] = after
-            if left is not None:
+            if left is not None and left.spec == after.spec:
                 return {broker_key(ref)}
         else:
             declared.put_broker(after)
