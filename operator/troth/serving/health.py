@@ -1,5 +1,6 @@
 """`/healthz`, `/readyz` and `/metrics`."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from troth.serving.loop_stalls import stalls_measured
+
+MOST_CONNECTIONS = 64
+"""Maximum number of connections; the oldest is closed for another. Probes and scrapes need few, and
+silent ones must not use up the files of the process.
+"""
 
 
 @asynccontextmanager
@@ -44,9 +50,22 @@ async def health_server(
     )
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
+    handlers = runner.server
+    assert handlers is not None
+
+    def accepted() -> asyncio.BaseProtocol:
+        connections = handlers.connections
+        if len(connections) >= MOST_CONNECTIONS:
+            connections[0].force_close()
+        return handlers()
+
+    loop = asyncio.get_running_loop()
     try:
         async with stalls_measured(registry):
-            await web.TCPSite(runner, host, port).start()
-            yield
+            server = await loop.create_server(accepted, host, port)
+            try:
+                yield
+            finally:
+                server.close()  # without waiting for connections, which `cleanup` closes
     finally:
         await runner.cleanup()
