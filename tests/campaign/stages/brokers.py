@@ -31,7 +31,7 @@ Identity = tuple[str, str]
 class Lenient(Brokers):
     """Oracle of what may stay: a suspended grant is not revoked."""
 
-    def _group_shared(self, tried: Operation) -> bool:  # noqa: ARG002
+    def _group_shared(self, tried: Operation, policy: Manifest) -> bool:  # noqa: ARG002
         return False
 
     def _disputed(self, environment: str, topic: Manifest, broker: Manifest) -> bool:  # noqa: ARG002

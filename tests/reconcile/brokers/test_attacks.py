@@ -7,12 +7,12 @@ from nats import errors
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 
-from tests.broker_builders import publisher, subscriber
+from tests.broker_builders import orders, publisher, subscriber
 from tests.brokers.nats.stage import Ears, Stage, sent
 from tests.builders import Manifest, namespace
 from tests.messaging import consumer, policy
 from tests.patience import PATIENCE
-from tests.reconcile.brokers.at_work import AtWork, at_work, market, orders
+from tests.reconcile.brokers.at_work import AtWork, at_work, market
 from troth.resources.references import Ref
 
 GUEST = Ref("lab", "guest")
