@@ -11,12 +11,13 @@ from troth.planning.brokers import admin_rotation
 from troth.planning.brokers import status as broker_status
 from troth.planning.brokers import work as broker_work
 from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
+from troth.planning.grants import exclusive
 from troth.planning.grants import status as grant_status
 from troth.reconcile.brokers import change as broker_change
 from troth.reconcile.brokers import faults as broker_faults
 from troth.resources.messaging import json_schema
 from troth.resources.messaging.names import NAME_LIMIT
-from troth.trust import topics
+from troth.trust import topic_groups, topics
 from troth.world.watch_class import SCHEMA as LABEL
 
 GUIDE = page("brokers.md", "reference/brokers.md")
@@ -24,7 +25,7 @@ GUIDE = page("brokers.md", "reference/brokers.md")
 
 @pytest.mark.parametrize(
     "module",
-    [topics, grant_status, broker_status, broker_faults, json_schema],
+    [topics, topic_groups, exclusive, grant_status, broker_status, broker_faults, json_schema],
     ids=lambda module: module.__name__,
 )
 def test_guide_has_every_reason(module: ModuleType) -> None:
