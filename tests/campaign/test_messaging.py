@@ -84,6 +84,7 @@ def main(mode: str = "Enforce", owns: tuple[str, ...] = ("prod.",)) -> Manifest:
         MAIN.name,
         MAIN.namespace,
         owns=owns,
+        groups=GROUPS,
         environment="red",
         allowedNamespaces=admitted,
         mode=mode,

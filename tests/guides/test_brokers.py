@@ -11,12 +11,14 @@ from troth.planning.brokers import admin_rotation
 from troth.planning.brokers import status as broker_status
 from troth.planning.brokers import work as broker_work
 from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
+from troth.planning.grants import exclusive
 from troth.planning.grants import status as grant_status
 from troth.reconcile.brokers import change as broker_change
 from troth.reconcile.brokers import faults as broker_faults
 from troth.resources.messaging import json_schema
 from troth.resources.messaging.names import NAME_LIMIT
-from troth.trust.topics import checks
+from troth.trust.topics import groups as topic_groups
+from troth.trust.topics.checks import checks
 from troth.world.watch_class import SCHEMA as LABEL
 
 GUIDE = page("brokers.md", "reference/brokers.md")
@@ -24,7 +26,7 @@ GUIDE = page("brokers.md", "reference/brokers.md")
 
 @pytest.mark.parametrize(
     "module",
-    [checks, grant_status, broker_status, broker_faults, json_schema],
+    [checks, topic_groups, exclusive, grant_status, broker_status, broker_faults, json_schema],
     ids=lambda module: module.__name__,
 )
 def test_guide_has_every_reason(module: ModuleType) -> None:

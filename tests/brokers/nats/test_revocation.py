@@ -34,7 +34,7 @@ async def test_revoked_credential_is_disconnected_and_cannot_connect(nats: Stage
 async def test_revoked_credential_publishes_nothing_after_the_answer(nats: Stage) -> None:
     await nats.give(["shop"], publish("shop", "a"))
     witness, client = await nats.witness(), await nats.connect("shop")
-    published = 0
+    number = 0
     heard: list[int] = []
 
     async def hear(message: Msg) -> None:
@@ -44,16 +44,16 @@ async def test_revoked_credential_publishes_nothing_after_the_answer(nats: Stage
     await sent(witness)
 
     async def publish_on() -> None:
-        nonlocal published
+        nonlocal number
         while client.is_connected:
-            published += 1
-            await client.publish("a", b"%d" % published)
+            number += 1
+            await client.publish("a", b"%d" % number)
             await sent(client)
 
     publishing = asyncio.create_task(publish_on())
     await until(lambda: heard)
     assert not await nats.broker.apply(Batch(revocations=(("shop", Slot.FIRST),)))
-    answered = published
+    answered = number
     await until(lambda: client.is_closed)
     publishing.cancel()  # the library waits for an answer to its ping, which never comes
     await sent(witness)

@@ -88,7 +88,7 @@ def test_consumer_also_gets_the_producers_and_the_dead_letter_topic() -> None:
 
 def test_prefix_and_stream_are_listed_and_undeclared_fields_are_left_out() -> None:
     cluster = shop(
-        broker(described=NATS),
+        broker(described=NATS, more={"streams": ["ORDERS"]}),
         policy(
             topic={"prefix": "prod.orders.", "stream": "ORDERS"}, producers=[producer("checkout")]
         ),
