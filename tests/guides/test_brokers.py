@@ -17,8 +17,8 @@ from troth.reconcile.brokers import change as broker_change
 from troth.reconcile.brokers import faults as broker_faults
 from troth.resources.messaging import json_schema
 from troth.resources.messaging.names import NAME_LIMIT
+from troth.trust.topics import checks
 from troth.trust.topics import groups as topic_groups
-from troth.trust.topics.checks import checks
 from troth.world.watch_class import SCHEMA as LABEL
 
 GUIDE = page("brokers.md", "reference/brokers.md")
