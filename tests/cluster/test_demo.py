@@ -347,7 +347,7 @@ def test_careless_service_expired_token_open_topic_or_old_delivery_fails(tmp_pat
     service, honest = "sandbox/demo/calls/service.py", "if (entry["
     checkout = mutated(tmp_path, service, honest, "if True or (entry[")
     checks, table = "operator/troth/pki/tokens/checks.py", "operator/troth/brokers/nats/rules.py"
-    mutate(checkout / checks, "passed=now - _LEEWAY < expires", "passed=True")
+    mutate(checkout / checks, ", now - _LEEWAY < expires)", ", True)")
     mutate(checkout / table, "MSG.NEXT.{consumer}", "MSG.NEXT.{grant.stream}.*")
     times = "operator/troth/webhooks/schemes/fields/timestamps.py"
     mutate(checkout / times, "if now - timestamp > tolerance:", "if False:")
