@@ -54,7 +54,8 @@ def some_outcome(data: st.DataObject, cluster: Cluster, broker: MessageBroker) -
             shown = AdminShown(place, draw(st.sampled_from(PRINTS[1:])), NOW)
             return BrokerObserved(ref, seen, roots, shown, uptime)
         case "changed":
-            failed = _some(data, [*seen.rules, *seen.credentials]) if draw(half) else []
+            asked: list[Rule | Place] = [*sorted(seen.rules), *sorted(seen.credentials)]
+            failed = _some(data, asked) if draw(half) else []
             said = draw(st.sampled_from(("no", "too many")))
             return BrokerChanged(ref, seen, dict.fromkeys(failed, said), uptime)
         case "failed":

@@ -104,8 +104,8 @@ def some_authority(draw: st.DrawFn) -> Manifest:
         made["data"].pop("tls.key")
     if draw(half):  # a rotation is under way
         certificate, key = builders.root(f"{draw(st.sampled_from(DOMAINS))}.example", "third")
-        slots = {"next_crt": certificate, "next_key": key.encode()}
-        made["data"] |= builders.secret("x", **slots)["data"]
+        coming = builders.secret("x", next_crt=certificate, next_key=key.encode())
+        made["data"] |= coming["data"]
     elif draw(half):
         certificate, _ = builders.root(f"{draw(st.sampled_from(DOMAINS))}.example", "third")
         made["data"] |= builders.secret("x", retiring_crt=certificate)["data"]

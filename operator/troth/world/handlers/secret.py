@@ -1,6 +1,8 @@
 """Handlers of Secrets."""
 
+from troth.pki.certificates import Leaf
 from troth.world.change import Change
+from troth.world.facts.objects import IdentitySecret
 from troth.world.handlers.written import take_written
 from troth.world.index.webhook_signing import is_signing
 from troth.world.invalidation import around_domain, federating
@@ -29,7 +31,7 @@ def take_secret(world: WorldState, change: Change) -> Keys:
     before = world.secrets.get(ref)
     affected |= world.rotating(ref.namespace)
     affected |= take_written(world, world.secrets, ref, after, change.uptime)
-    world.signers.take(ref.namespace, before and before.leaf, after and after.leaf)
+    world.signers.take(ref.namespace, _leaf(before), _leaf(after))
     affected |= world.rotating(ref.namespace)
     affected |= world.webhooks.around_deliveries(ref, before, world.secrets.get(ref))
     if ref.namespace != world.own_namespace:
@@ -51,3 +53,7 @@ def take_secret(world: WorldState, change: Change) -> Keys:
 def take_given(world: WorldState, change: Change) -> Keys:
     """Take in a Secret that a person labelled for Troth; return the affected keys."""
     return world.webhooks.take_given(change.ref, change.manifest, change.uptime)
+
+
+def _leaf(secret: IdentitySecret | None) -> Leaf | None:
+    return secret.leaf if secret is not None else None
