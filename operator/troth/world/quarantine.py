@@ -12,11 +12,16 @@ namespace.
 """
 
 from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.references import Ref
 from troth.world.change import Change
 from troth.world.facts.objects import UNREADABLE, Manifest, Unreadable
 from troth.world.index.workloads import BUDGET, KINDS
 from troth.world.keys import Key
-from troth.world.observation.resources import accepted_claims
+from troth.world.observation.resources import (
+    accepted_claims,
+    earlier_domain,
+    readable_selector,
+)
 from troth.world.state import WorldState
 
 _METADATA = (
@@ -57,12 +62,9 @@ def withdraw(world: WorldState, change: Change) -> None:
     gone = instead is None
     match kind:
         case "TrustDomain":
-            registry.drop_domain(ref.name) if gone else registry.refuse_domain(ref.name, because)
+            _withdraw_domain(world, ref.name, instead, because)
         case "ServiceIdentity":
-            if instead is None:
-                registry.drop_identity(ref)
-            else:
-                registry.refuse_identity(ref, because, accepted_claims(instead))
+            _withdraw_identity(world, ref, instead, because)
         case "WebhookEndpoint":
             registry.drop_webhook(ref) if gone else registry.refuse_webhook(ref, because)
         case "MessageBroker":
@@ -75,3 +77,20 @@ def withdraw(world: WorldState, change: Change) -> None:
             declared.drop_policy(ref) if gone else declared.refuse_policy(ref, because)
         case "CredentialRotation":
             world.rotations.drop(ref)
+
+
+def _withdraw_domain(world: WorldState, name: str, instead: Manifest | None, because: str) -> None:
+    """Withdraw a TrustDomain. If it exists, its last readable spec stays in force."""
+    if instead is None:
+        world.registry.drop_domain(name)
+        return
+    earlier, selector = earlier_domain(instead), readable_selector(instead)
+    world.registry.refuse_domain(name, because, earlier=earlier, selector=selector)
+
+
+def _withdraw_identity(world: WorldState, ref: Ref, instead: Manifest | None, because: str) -> None:
+    """Withdraw a ServiceIdentity. If it exists, it keeps its accepted claims."""
+    if instead is None:
+        world.registry.drop_identity(ref)
+    else:
+        world.registry.refuse_identity(ref, because, accepted_claims(instead))

@@ -1,6 +1,6 @@
 """Handlers of Secrets."""
 
-from troth.pki.certificates import Leaf
+from troth.pki.certificates.leaf import Leaf
 from troth.world.change import Change
 from troth.world.facts.objects import IdentitySecret
 from troth.world.handlers.written import take_written

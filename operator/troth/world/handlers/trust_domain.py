@@ -1,18 +1,12 @@
 """Handler of TrustDomains."""
 
-from typing import Any
-
 from troth.resources.metadata import is_terminating
-from troth.resources.schema.bounded_json import read_json
-from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.resources.trust_domain.status import SPEC_LIMIT
 from troth.world.change import Change
-from troth.world.facts.objects import UNREADABLE, Manifest
 from troth.world.invalidation import around_domain
 from troth.world.keys import Keys, domain_key, identity_key, view_key
 from troth.world.observation.confinement import note_confinement
-from troth.world.observation.resources import parsed
+from troth.world.observation.resources import earlier_domain, parsed, readable_selector
 from troth.world.state import WorldState
 
 
@@ -32,8 +26,8 @@ def take_domain(world: WorldState, change: Change) -> Keys:
     elif change.manifest is None:
         registry.drop_domain(change.ref.name)
     else:
-        after = _earlier(change.manifest)
-        selector = _selector(change.manifest)
+        after = earlier_domain(change.manifest)
+        selector = readable_selector(change.manifest)
         registry.refuse_domain(change.ref.name, fault, earlier=after, selector=selector)
     if before is not None and after is not None and _declares_the_same(before, after):
         return {key}
@@ -45,30 +39,6 @@ def take_domain(world: WorldState, change: Change) -> Keys:
     else:
         affected |= around_domain(world.registry, after)
     return affected | {key, view_key(change.ref.name)}
-
-
-def _earlier(manifest: Manifest) -> TrustDomain | None:
-    """Return an unreadable TrustDomain with its last readable spec, None if that is unknown."""
-    status = manifest.get("status")
-    text = status.get("readableSpec") if isinstance(status, dict) else None
-    try:
-        spec = read_json(text, SPEC_LIMIT) if isinstance(text, str) else None
-        return TrustDomain.parse({**_readable(manifest), "spec": spec})
-    except ValueError:  # and with it pydantic's ValidationError
-        return None
-
-
-def _readable(manifest: Manifest) -> Manifest:
-    return {name: part for name, part in manifest.items() if name != UNREADABLE}
-
-
-def _selector(manifest: Manifest) -> LabelSelector | None:
-    """Return the namespaceSelector of an unreadable TrustDomain, None if it is unreadable too."""
-    spec: Any = manifest.get("spec")
-    try:
-        return LabelSelector.model_validate(spec["namespaceSelector"])
-    except (TypeError, KeyError, ValueError):
-        return None
 
 
 def _declares_the_same(before: TrustDomain, after: TrustDomain) -> bool:

@@ -1,6 +1,6 @@
 """Parsing of declared resources, or the reason why they are invalid."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -8,6 +8,10 @@ from troth.resources.identity.status import ClaimStatus
 from troth.resources.manifests import faults_of
 from troth.resources.metadata import ObjectMeta, Resource
 from troth.resources.references import Ref
+from troth.resources.schema.bounded_json import read_json
+from troth.resources.selectors import LabelSelector
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.resources.trust_domain.status import SPEC_LIMIT
 from troth.trust.declarations.claims import Claim, Rank, ranks_of
 from troth.world.facts.objects import UNREADABLE, Manifest
 
@@ -43,3 +47,24 @@ def accepted_claims(manifest: Manifest) -> dict[Claim, Rank]:
         except ValidationError:
             continue
     return ranks_of(Ref.of(manifest), metadata.creation_timestamp, accepted)
+
+
+def earlier_domain(manifest: Manifest) -> TrustDomain | None:
+    """Return an unreadable TrustDomain with its last readable spec, None if that is unknown."""
+    status = manifest.get("status")
+    text = status.get("readableSpec") if isinstance(status, dict) else None
+    bare = {name: part for name, part in manifest.items() if name != UNREADABLE}
+    try:
+        spec = read_json(text, SPEC_LIMIT) if isinstance(text, str) else None
+        return TrustDomain.parse({**bare, "spec": spec})
+    except ValueError:  # and with it pydantic's ValidationError
+        return None
+
+
+def readable_selector(manifest: Manifest) -> LabelSelector | None:
+    """Return the namespaceSelector of an unreadable TrustDomain, None if it is unreadable too."""
+    spec: Any = manifest.get("spec")
+    try:
+        return LabelSelector.model_validate(spec["namespaceSelector"])
+    except (TypeError, KeyError, ValueError):
+        return None
