@@ -303,7 +303,7 @@ async def test_brokers_and_policies_are_counted_among_the_resources() -> None:
         await at_a_broker(seen)
         counted = seen.samples("troth_resources")
         assert counted["MessageBroker", "False", "SecretMissing"] == 1
-        assert counted["TopicPolicy", "True", "InPlace"] == 1
+        assert counted["TopicPolicy", "False", "NotSeenYet"] == 1
 
 
 async def test_documented_metrics_exist_with_their_labels() -> None:
