@@ -21,6 +21,7 @@ from troth.planning.grants.rules import broker_grants
 from troth.resources.references import Ref
 from troth.trust.grants import Observed
 from troth.world.facts.broker import Ledger
+from troth.world.index.brokers import credential_ref
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import Keys, broker_key, identity_key, policy_key
 from troth.world.observation.ledger import ledger_manifest
@@ -132,3 +133,19 @@ def test_fault_that_is_known_affects_nobody() -> None:
     cluster = at_work()
     assert cluster.world.observe_outcome(WorkFailed(MAIN, DOWN, 1.0))
     assert not cluster.world.observe_outcome(WorkFailed(MAIN, DOWN, 2.0))
+
+
+def test_policy_is_affected_when_a_credential_that_it_needs_is_deleted_or_written() -> None:
+    cluster = at_work()
+    place = "Secret", credential_ref(CHECKOUT, MAIN)
+    secret = cluster.objects[place]
+    assert POLICY in cluster.drop(*place)
+    assert state(cluster) == "AwaitingCredential"
+    assert POLICY in cluster.put(secret)
+    assert state(cluster) != "AwaitingCredential"
+
+
+def test_secret_that_says_the_same_of_its_credential_affects_no_policy() -> None:
+    cluster = at_work()
+    secret = cluster.objects["Secret", credential_ref(CHECKOUT, MAIN)]
+    assert POLICY not in cluster.put(secret)

@@ -340,12 +340,15 @@ def test_owned_object_of_a_replaced_identity_is_left_to_the_garbage_collector() 
 
 def test_identity_gone_after_a_long_deletion_affects_a_rotation() -> None:
     """While it was being deleted no root waited for its Secret; what is left of it counts again."""
-    handed_over = copy.deepcopy(builders.domain())
-    handed_over["status"] = {"rotation": {"phase": "Distributing"}}
+    rotating = copy.deepcopy(builders.authority_secret())
+    certificate, key = builders.root("production.example", "second")
+    coming = builders.secret("x", next_crt=certificate, next_key=key.encode())
+    rotating["data"] |= coming["data"]
     payments = builders.identity("payments")
     payments["metadata"] |= {
         "deletionTimestamp": builders.stamp(builders.NOW),
         "finalizers": ["example.com/hold"],
     }
-    cluster = Cluster.of(builders.namespace("shop", domain="production"), handed_over, payments)
+    shop = builders.namespace("shop", domain="production")
+    cluster = Cluster.of(shop, builders.domain(), rotating, payments)
     assert domain_key("production") in cluster.drop("ServiceIdentity", Ref("shop", "payments"))

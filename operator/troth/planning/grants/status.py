@@ -166,8 +166,7 @@ def broker_has_it(live: LiveGrant) -> GrantObstacle | None:
     return None
 
 
-# An unreachable broker comes before a missing Secret: a new Secret requeues its broker, but not the
-# policies.
+# An unreachable broker comes before a missing Secret: a Secret alone would not make the grant.
 CHECKS: tuple[Callable[[LiveGrant], GrantObstacle | None], ...] = (
     lambda live: broker_is_served(live.broker),
     broker_can_have_it,

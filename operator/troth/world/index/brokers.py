@@ -119,7 +119,21 @@ class Brokers(BrokerState):
         facts = [each for each in (before, after) if each is not None]
         owners = (Ref(ref.namespace, each.labels.get(OWNER_NAME, "")) for each in facts)
         brokers = {broker_key(each.broker) for each in facts if each.broker is not None}
-        return brokers | {identity_key(owner) for owner in owners if owner.name}
+        affected = brokers | {identity_key(owner) for owner in owners if owner.name}
+        return affected if _relied(before) == _relied(after) else affected | self._relying_on(ref)
+
+    def _relying_on(self, secret: Ref) -> Keys:
+        """Return the policies with a grant that needs the credential in a Secret of this name."""
+        affected: Keys = set()
+        parts = secret.name.split("-")
+        for end in range(1, len(parts)):
+            identity, broker = Ref(secret.namespace, "-".join(parts[:end])), "-".join(parts[end:])
+            uses = self.messaging.uses(identity)
+            for policy in uses.publishes | uses.consumes | self.messaging.asking(identity):
+                found = self.messaging.policies.get(policy)
+                if found is not None and found.broker.name == broker:
+                    affected.add(policy_key(policy))
+        return affected
 
     def take_ledger(self, ref: Ref, manifest: Manifest | None) -> Keys:
         """Take in the ConfigMap of a ledger, which must be in Troth's own namespace."""
@@ -357,6 +371,14 @@ def _same(before: R, after: R) -> bool:
         and after.metadata.deletion_timestamp is None
         and before.metadata.uid == after.metadata.uid
     )
+
+
+def _relied(secret: CredentialSecret | None) -> object:
+    """Return what the status of a grant depends on in the Secret of its credential."""
+    if secret is None:
+        return None
+    whose = (secret.owner_uids, secret.broker, secret.principal)
+    return (*whose, secret.intact, secret.current)
 
 
 def _elsewhere(before: MessageBroker, after: MessageBroker) -> bool:
