@@ -26,13 +26,6 @@ _GZIP = b"\x1f\x8b"
 _GZIP_BASE64 = "H4sI"
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----\n?", re.DOTALL)
 
-RECORDED_AS = {
-    "ChangeCredential": "TurnCredential",
-    "ChangeAdminCredential": "TurnAdmin",
-    "ChangeWebhookKeys": "TurnWebhookKeys",
-}
-"""Classes that were renamed since the record was made; their `change` was a `turn`."""
-
 
 def canonical(value: Any) -> Any:
     """Return a value as JSON data."""
@@ -49,9 +42,7 @@ def canonical(value: Any) -> Any:
 def _unusual(value: Any) -> Any:
     if is_dataclass(value):
         members = {each.name: canonical(getattr(value, each.name)) for each in fields(value)}
-        if type(value).__name__ in RECORDED_AS and "change" in members:
-            members["turn"] = members.pop("change")
-        return {"": recorded_name(type(value))} | members
+        return {"": type(value).__name__} | members
     if isinstance(value, BaseModel):
         shown = value.model_dump(by_alias=True, exclude_defaults=True)
         return {"": type(value).__name__} | canonical(shown)
@@ -81,11 +72,6 @@ def _scalar(value: Any) -> Any:
         case timedelta():
             return f"{value.total_seconds():.6f}s"
     raise TypeError(f"{type(value).__name__} has no canonical form; give it one here")
-
-
-def recorded_name(kind: type) -> str:
-    """Return the name of a class in the record."""
-    return RECORDED_AS.get(kind.__name__, kind.__name__)
 
 
 def dumped(value: Any, indent: int | None = None) -> str:

@@ -13,6 +13,7 @@ import yaml
 from tests.net.canonical import bytes_of, dumped
 from tests.net.randomness import Source, reproducible
 from tests.net.stage import Manifest, Stage
+from troth.cli.inputs.sources import namespace_metadata
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
 from troth.issuer.discovery import metadata
@@ -87,8 +88,11 @@ def _manifests(example: Example) -> Iterator[Manifest]:
         path = FOLDER / each
         for file in sorted(path.glob("*.yaml")) if path.is_dir() else [path]:
             for manifest in yaml.safe_load_all(file.read_text()):
-                if manifest is not None and manifest["kind"] not in UNKNOWN:
-                    yield manifest
+                if manifest is None or manifest["kind"] in UNKNOWN:
+                    continue
+                if manifest["kind"] == "Namespace":
+                    manifest["metadata"] = namespace_metadata(manifest["metadata"])
+                yield manifest
 
 
 def _signing() -> Manifest:

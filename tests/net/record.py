@@ -4,7 +4,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from tests.net.canonical import dumped, recorded_name
+from tests.net.canonical import dumped
 from tests.net.coverage import Coverage
 from tests.net.examples import EXAMPLES, Played, played
 from tests.net.texts import texts
@@ -15,7 +15,7 @@ from troth.reconcile.brokers.work import BROKER_HANDLERS
 FOLDER = Path(__file__).parent / "recorded"
 WORLDS, COVERAGE = "worlds.txt", "coverage.txt"
 DOCUMENTS, TEXTS = "documents.txt", "texts.txt"
-ALL_STEPS = frozenset(recorded_name(each) for each in (*STEP_HANDLERS, *BROKER_HANDLERS))
+ALL_STEPS = frozenset(each.__name__ for each in (*STEP_HANDLERS, *BROKER_HANDLERS))
 
 
 def kept(name: str) -> str:
