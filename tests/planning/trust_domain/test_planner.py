@@ -42,13 +42,14 @@ def test_new_domain_creates_its_root_once() -> None:
     assert not makes_root(cluster)
 
 
-@pytest.mark.parametrize("memory", ["status", "bundle"])
+@pytest.mark.parametrize("memory", ["status", "issuer"])
 def test_lost_root_is_never_created_again(memory: str) -> None:
-    """The status records the root; if the status was lost, as in a restore, a bundle does."""
-    cluster = governed(identity()).settle()
+    """The status records the root; if a restore lost the status, the issuer's certificate does."""
+    cluster = Cluster.of(namespace("shop", domain="production"), domain(tokens={}), identity())
+    cluster.settle()
     leaf = cluster.objects["Secret", Ref("shop", "payments-identity")]
     cluster.drop(*CA)
-    if memory == "bundle":
+    if memory == "issuer":
         stored = copy.deepcopy(cluster.objects["TrustDomain", Ref("", "production")])
         cluster.put({**stored, "status": {}})
     else:
@@ -70,6 +71,12 @@ def test_root_restored_from_a_backup_is_used_again() -> None:
     cluster.put(backup)
     assert authority_ready(cluster.settle()) == ("True", "Active")
     assert not any(isinstance(step, IssueLeaf) for step in cluster.plan(key_of()).steps)
+
+
+def test_bundle_of_another_namespace_is_no_evidence_of_an_earlier_root() -> None:
+    cluster = governed(identity()).settle()
+    bundle = cluster.objects[BUNDLE]
+    assert makes_root(governed(bundle))
 
 
 @pytest.mark.parametrize(

@@ -25,14 +25,16 @@ LEAST_OVERLAP = timedelta(seconds=100)
 class LeafCandidate:
     """All inputs of the decision whether a new leaf is needed.
 
-    `roots` is the bundle that a truststore must hold. `uid` is the identity's UID, and spreads the
-    renewals of a fleet. `retiring` is the key identifier of a root that is being replaced.
-    `in_turn` says whether it is this leaf's turn to be reissued from the new root. `rotations` are
-    the CredentialRotations that apply to the identity.
+    `signed` is whether an authority of the trust domain signed the leaf, which its key identifier
+    alone does not prove. `roots` is the bundle that a truststore must hold. `uid` is the identity's
+    UID, and spreads the renewals of a fleet. `retiring` is the key identifier of a root that is
+    being replaced. `in_turn` says whether it is this leaf's turn to be reissued from the new root.
+    `rotations` are the CredentialRotations that apply to the identity.
     """
 
     secret: IdentitySecret | None
     authority: Authority
+    signed: bool
     profile: LeafProfile
     algorithm: KeyAlgorithm
     keystore: bool
@@ -89,6 +91,13 @@ def authority_current(candidate: LeafCandidate) -> Fault | None:
     return None
 
 
+def signature_valid(candidate: LeafCandidate) -> Fault | None:
+    """Check that the authority whose key the leaf names has signed it."""
+    if candidate.signed:
+        return None
+    return Fault("SignatureInvalid", "no authority of the trust domain signed the certificate")
+
+
 def lifetime_within_ceiling(candidate: LeafCandidate) -> Fault | None:
     """Check that the leaf's lifetime is at most the declared one."""
     leaf = _leaf(candidate)
@@ -131,6 +140,7 @@ CHECKS: tuple[Callable[[LeafCandidate], Fault | None], ...] = (
     subject_current,
     algorithm_current,
     authority_current,
+    signature_valid,
     lifetime_within_ceiling,
     not_due,
     no_rotation_requested,

@@ -29,6 +29,7 @@ from troth.planning.network.live_peers import Side, read
 from troth.planning.owned_objects import is_child, metadata_of, secret_ref
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.trust_domain.issuers import issuers_known
+from troth.planning.trust_domain.root_readers import signed_by
 from troth.resources.conditions import Verdict
 from troth.resources.identity.authentication import Certificate
 from troth.resources.identity.spec import Enforcement
@@ -81,7 +82,8 @@ def plan_certificate(view: View, world: World) -> Layer:
     assert view.known_authority is not None
     authority = view.known_authority.authority
     assert authority is not None
-    question = _question(view, view.domain, authority, view.certificate)
+    signed = signed_by(view.domain, view.secret, world)
+    question = _question(view, view.domain, authority, view.certificate, signed=signed)
     manifest = _secret_manifest(view, world, question.profile.spiffe_id)
     fault = why_issue(question)
     if fault is not None:
@@ -242,7 +244,12 @@ def _why_not_issue(view: View) -> Fault | None:
 
 
 def _question(
-    view: View, domain: TrustDomain, authority: Authority, declared: Certificate
+    view: View,
+    domain: TrustDomain,
+    authority: Authority,
+    declared: Certificate,
+    *,
+    signed: bool,
 ) -> LeafCandidate:
     ref, spec = view.identity.ref, view.identity.spec
     ceiling = domain.spec.certificates.lifetime
@@ -259,6 +266,7 @@ def _question(
     return LeafCandidate(
         secret=view.secret,
         authority=authority,
+        signed=signed,
         profile=LeafProfile(
             spiffe_id=spiffe_id(
                 domain.spec.domain, ref.namespace, spec.workload.service_account_name

@@ -13,6 +13,7 @@ from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
 from troth.planning.rotation.handover import Handover
 from troth.planning.steps.authorities import AdoptAuthority, CreateRoot
 from troth.planning.steps.step import Step
+from troth.planning.trust_domain.issuers import issuer_secret
 from troth.planning.trust_domain.root_rotation import next_step
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
@@ -127,15 +128,20 @@ def _begin(domain: TrustDomain, world: World, ref: Ref, now: datetime) -> Part:
 def _there_was_another(domain: TrustDomain, world: World, given: Authority | None) -> bool:
     """Return whether leaves may exist that chain to another authority than the given one.
 
-    The status records the authority. If a restore lost the status, the bundles do.
+    The status records the authority. If a restore lost the status, Troth's own namespace does: the
+    issuer's certificate, and the bundle if the domain governs that namespace. Other namespaces are
+    no evidence, because anyone who can create a ConfigMap there could prevent the first root.
     """
     active = [each for each in domain.status.authorities if each.state is AuthorityState.ACTIVE]
-    if given is None:
-        return bool(active or world.bundles_of(domain.metadata.name))
     if active:
-        return active[0].fingerprint != short(given.fingerprint)
+        return given is None or active[0].fingerprint != short(given.fingerprint)
+    issuers = issuer_secret(domain, world)
+    leaf = issuers.leaf if issuers is not None else None
+    if leaf is not None and (given is None or leaf.authority_key_id != given.subject_key_id):
+        return True
+    wanted = bundle_text(given.anchors) if given is not None else None
     return any(
-        bundle.content.get(ROOTS) != bundle_text(given.anchors)
+        bundle.ref.namespace == world.own_namespace and bundle.content.get(ROOTS) != wanted
         for bundle in world.bundles_of(domain.metadata.name)
     )
 

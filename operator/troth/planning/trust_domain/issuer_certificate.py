@@ -13,6 +13,7 @@ from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain.authority import Part
 from troth.planning.trust_domain.issuers import issuer_host, issuer_hosts, issuer_id, issuer_secret
+from troth.planning.trust_domain.root_readers import signed_by
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import Fault, Manifest
@@ -42,6 +43,7 @@ def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
     question = LeafCandidate(
         secret=secret,
         authority=authority,
+        signed=signed_by(domain, secret, world),
         profile=LeafProfile(
             spiffe_id=issuer_id(domain, world.own_namespace),
             dns_names=_hosts(domain, authority, world),

@@ -27,6 +27,8 @@ def take_secret(world: WorldState, change: Change) -> Keys:
     data = SecretData(manifest) if manifest else None
     after = observe.identity_secret(identitys, data) if identitys else None
     before = world.secrets.get(ref)
+    if after is None:
+        world.signatures.forget(ref)
     affected |= take_written(world, world.secrets, ref, after, change.uptime) | world.rotating()
     affected |= world.webhooks.around_deliveries(ref, before, world.secrets.get(ref))
     if ref.namespace != world.own_namespace:
