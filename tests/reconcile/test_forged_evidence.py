@@ -101,7 +101,6 @@ async def test_foreign_bundle_blocks_no_root_rotation(bundle: Manifest) -> None:
     async with scene() as it:
         await it.live(timedelta(minutes=1))
         await replace_bundle(it, bundle)
-        assert it.condition("BundleDistributed") == ("False", "Conflict")
         await it.until("Distributing")
         await it.live(HALF_HOUR)
         assert it.phase == "Idle"

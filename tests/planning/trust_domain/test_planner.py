@@ -292,3 +292,17 @@ def test_settled_domain_plans_only_unchanged_objects() -> None:
     for step in cluster.plan(PRODUCTION).steps:
         assert isinstance(step, Apply)
         assert cluster.objects[BUNDLE]["data"] == step.manifest["data"]
+
+
+def test_copied_key_of_a_given_authority_is_deleted_with_its_domain() -> None:
+    cluster = Cluster.of(namespace("shop", domain="production"), given(), corporate()).settle()
+    assert CA in cluster.objects
+    cluster.drop("TrustDomain", Ref("", "production"))
+    (removed,) = [each for each in cluster.plan(PRODUCTION).steps if is_of(each, CA)]
+    cluster.carry_out(removed)
+    assert CA not in cluster.objects
+    assert ("Secret", Ref(OWN, "corporate")) in cluster.objects
+
+
+def is_of(step: object, place: tuple[str, Ref]) -> bool:
+    return isinstance(step, Remove) and (step.kind, step.ref) == place

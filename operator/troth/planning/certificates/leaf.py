@@ -15,6 +15,8 @@ from troth.pki.certificates.leaf import Leaf, renewal_due, renewal_spread
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.rotation.spec import CredentialRotation
+from troth.resources.schema.scalars import format_duration
+from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import Fault, IdentitySecret
 
 LEAST_OVERLAP = timedelta(seconds=100)
@@ -44,6 +46,24 @@ class LeafCandidate:
     retiring: str = ""
     in_turn: bool = True
     rotations: tuple[CredentialRotation, ...] = ()
+
+
+def lifetime_fault(lifetime: timedelta, domain: TrustDomain) -> Fault | None:
+    """Return why a leaf with this lifetime cannot be issued in a trust domain, None if it can.
+
+    A leaf is renewed when a third of its lifetime is left. If workloads read the next one later
+    than that, they present an expired certificate.
+    """
+    propagation = domain.spec.bundle.propagation
+    if lifetime >= 3 * propagation:
+        return None
+    message = (
+        f"a certificate lifetime of {format_duration(lifetime)} is shorter than three times "
+        f"bundle.propagation ({format_duration(propagation)}) of TrustDomain "
+        f"{domain.metadata.name}, so workloads would present expired certificates; set a lifetime "
+        f"of at least {format_duration(3 * propagation)}, or a shorter bundle.propagation"
+    )
+    return Fault("LifetimeTooShort", message)
 
 
 def secret_present(candidate: LeafCandidate) -> Fault | None:

@@ -12,7 +12,7 @@ from troth.pki.certificates.subjects import Subject
 from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, roots_in
-from troth.planning.certificates.leaf import LeafCandidate, why_issue
+from troth.planning.certificates.leaf import LeafCandidate, lifetime_fault, why_issue
 from troth.planning.identity.claims import dns_name_fault
 from troth.planning.identity.document import (
     Peers,
@@ -68,9 +68,10 @@ def plan_certificate(view: View, world: World) -> Layer:
         verdict = verdicts.true(type_, "NotRequired", "a gatewayOnly workload needs no certificate")
         return Layer(verdict, tuple(removal("Secret", view.secret, view.identity)))
     obstacle = _why_not_issue(view)
-    names = dns_name_fault(view, world) if obstacle is None else None
-    if names is not None:
-        return _document_alone(view, world, verdicts.false(type_, names.reason, names.message))
+    declared = _lifetime_fault(view) or dns_name_fault(view, world) if obstacle is None else None
+    if declared is not None:
+        verdict = verdicts.false(type_, declared.reason, declared.message)
+        return _document_alone(view, world, verdict)
     if obstacle is not None:
         reason, message = obstacle.reason, obstacle.message
         make_verdict = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
@@ -243,6 +244,17 @@ def _why_not_issue(view: View) -> Fault | None:
     return None
 
 
+def _lifetime_fault(view: View) -> Fault | None:
+    if view.domain is None or view.certificate is None:
+        return None
+    return lifetime_fault(_lifetime(view.domain, view.certificate), view.domain)
+
+
+def _lifetime(domain: TrustDomain, declared: Certificate) -> timedelta:
+    ceiling = domain.spec.certificates.lifetime
+    return min(ceiling, declared.lifetime or ceiling)
+
+
 def _question(
     view: View,
     domain: TrustDomain,
@@ -252,7 +264,6 @@ def _question(
     signed: bool,
 ) -> LeafCandidate:
     ref, spec = view.identity.ref, view.identity.spec
-    ceiling = domain.spec.certificates.lifetime
     known = view.known_authority
     services = [
         name
@@ -272,7 +283,7 @@ def _question(
                 domain.spec.domain, ref.namespace, spec.workload.service_account_name
             ),
             dns_names=tuple(dict.fromkeys([*services, *declared.dns_names])),
-            lifetime=min(ceiling, declared.lifetime or ceiling),
+            lifetime=_lifetime(domain, declared),
             subject=Subject(ref.name, ref.namespace)
             if all(each.allow_subjects for each in authority.name_constraints)
             else None,

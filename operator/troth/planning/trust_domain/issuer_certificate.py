@@ -7,7 +7,7 @@ from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.issuing import LeafProfile
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
-from troth.planning.certificates.leaf import LeafCandidate, leaf_due, why_issue
+from troth.planning.certificates.leaf import LeafCandidate, leaf_due, lifetime_fault, why_issue
 from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.step import Step
@@ -37,7 +37,8 @@ def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
     if known is None or authority is None or not authority.valid_at(now):
         message = "the issuer gets no certificate, because the authority cannot be used"
         return Part(verdicts.false(TYPE, "AuthorityNotReady", message))
-    fault = _host_fault(domain, authority, world)
+    fault = lifetime_fault(domain.spec.certificates.lifetime, domain)
+    fault = fault or _host_fault(domain, authority, world)
     if fault is not None:
         return Part(verdicts.false(TYPE, fault.reason, fault.message))
     question = LeafCandidate(

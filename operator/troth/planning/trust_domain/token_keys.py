@@ -55,6 +55,36 @@ def plan_key_rotation(domain: TrustDomain, world: World, moment: Moment) -> Hand
     return hand_over(key, wanted=due <= moment.now, moment=moment)
 
 
+def first_key_wait(
+    domain: TrustDomain, known: TokensSecret, world: World, moment: Moment
+) -> timedelta:
+    """Return how long the issuer waits until it may sign with a key that replaces no other.
+
+    It waits until workloads have read the key, as in a rotation. No workload can have read a
+    bundle that was created after the key without it, so those of a new domain cause no wait. A
+    missing bundle, or one that changes again and again, prolongs the wait once.
+    """
+    if known.active is None:
+        return timedelta(0)
+    key = _Key(domain, known, known.active, world, moment)
+    since = [
+        known.active_since if bundle is None else bundle.since
+        for _, bundle in key.bundles()
+        if not _was_created_with(known.active, bundle)
+    ]
+    if not since:
+        return timedelta(0)
+    last = min(max(since), known.active_since + key.settle.total_seconds())
+    return key.settle - timedelta(seconds=moment.uptime - last)
+
+
+def _was_created_with(key: TokenKey, bundle: Content | None) -> bool:
+    if bundle is None or key.made_at is None:
+        return False
+    # only an object that no API server has stored, as in `troth plan -f`, has no time of creation
+    return bundle.created is None or bundle.created >= key.made_at
+
+
 @dataclass(frozen=True, slots=True)
 class _Key:
     """Token signing key of a trust domain, as a `Credential` of a handover."""
@@ -125,7 +155,7 @@ class _Key:
 
     def unpublished(self) -> Iterator[Laggard]:
         """Yield the namespaces whose bundle lacks the next key."""
-        for namespace, bundle in self._bundles():
+        for namespace, bundle in self.bundles():
             if not self._has_next(bundle):
                 yield Laggard(
                     f"the bundle of namespace {namespace} does not have the next token key yet",
@@ -138,7 +168,7 @@ class _Key:
         Nothing that is observed after `deadline` prolongs the wait.
         """
         end = self.moment.uptime_at(self.deadline) if self.deadline else self.moment.uptime
-        for _, bundle in self._bundles():
+        for _, bundle in self.bundles():
             if bundle is not None and self._has_next(bundle):
                 yield min(bundle.since, end)
 
@@ -155,7 +185,7 @@ class _Key:
         yield self.domain
         yield from federated(self.domain, self.world)
 
-    def _bundles(self) -> Iterator[tuple[str, Content | None]]:
+    def bundles(self) -> Iterator[tuple[str, Content | None]]:
         """Yield the bundle of each namespace that verifies tokens of this domain, None if missing.
 
         Namespaces that are being deleted do not count, and neither do foreign bundles.
