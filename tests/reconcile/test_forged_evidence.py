@@ -142,8 +142,9 @@ async def test_unwritten_bundle_delays_a_token_key_for_one_key_lifetime_at_most(
         (blocker,) = it.token_blockers
         assert "team1 does not have the next token key yet; Troth waits until " in blocker
         assert it.signing == first
-        it.step = timedelta(minutes=30)
-        await it.live(KEY_LIFETIME + timedelta(hours=1))
+        await it.clock.move_to(it.clock.now() + KEY_LIFETIME)
+        await it.settle()
+        await it.look_again()
         assert it.signing != first
 
 

@@ -97,6 +97,13 @@ def _in_sync(view: BrokerView) -> Verdict:
             "it unchanged; to apply the difference, set mode: Enforce"
         )
         return verdicts.false(IN_SYNC, "NotEnforced", message)
+    if work.full:
+        message = (
+            "the ledger of this broker has no room in its ConfigMap, so revocations take effect "
+            "but new grants and new credentials do not; remove grants, or divide them over "
+            "several MessageBrokers with their own principalPrefix (see docs/limits.md)"
+        )
+        return verdicts.false(IN_SYNC, "LedgerFull", message)
     if work.step is not None:
         return verdicts.false(IN_SYNC, "Changing", "changes at the broker are in progress")
     if work.waiting:
