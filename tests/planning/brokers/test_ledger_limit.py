@@ -3,7 +3,7 @@
 import random
 from functools import cache
 
-from tests.builders import Cluster
+from tests.builders import Cluster, Manifest
 from tests.messaging import KAFKA, broker
 from troth.planning.brokers.changes import Wanted
 from troth.planning.brokers.work import Work, broker_work
@@ -31,11 +31,15 @@ def rules(count: int) -> tuple[Rule, ...]:
 FULL, FEW = 31_000, 10
 
 
+def mutual_tls() -> Manifest:
+    described = {"kafka": {**KAFKA["kafka"], "clients": "MTLS"}}
+    return broker(described=described, brake={"maxRemovals": FULL})
+
+
 def work_with(there: frozenset[Rule], wanted: frozenset[Rule]) -> Work:
     """Return the work at a broker that has what its ledger says."""
-    cluster = Cluster.of(broker(described={"kafka": {**KAFKA["kafka"], "clients": "MTLS"}}))
+    cluster = Cluster.of(mutual_tls())
     declared = cluster.world.brokers.messaging.brokers[MAIN]
-    declared.spec.brake.__dict__["max_removals"] = FULL
     cluster.put(ledger_manifest("troth-system", declared, Ledger(there)))
     assert cluster.world.brokers.ledger(MAIN) == Ledger(there)
     principals = frozenset(rule.principal for rule in wanted)
@@ -78,7 +82,7 @@ def test_new_grants_wait_until_revocations_have_made_room() -> None:
 def test_lost_rule_of_a_full_ledger_is_restored() -> None:
     there = frozenset(rules(FULL))
     cluster_lacks = rules(FULL)[0]
-    declared = Cluster.of(broker(described={"kafka": {**KAFKA["kafka"], "clients": "MTLS"}}))
+    declared = Cluster.of(mutual_tls())
     main = declared.world.brokers.messaging.brokers[MAIN]
     declared.put(ledger_manifest("troth-system", main, Ledger(there)))
     grants = BrokerGrants(Wanted(there), frozenset(rule.principal for rule in there), frozenset())
