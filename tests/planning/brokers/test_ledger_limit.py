@@ -21,7 +21,7 @@ CONFIG_MAP = 1_048_576
 @cache
 def rules(count: int) -> tuple[Rule, ...]:
     """Return rules of as many principals, with names that do not compress well."""
-    chosen = random.Random(18)  # noqa: S311 - test data
+    chosen = random.Random(18)
     return tuple(
         Rule(f"troth-shop.{chosen.randbytes(24).hex()}", "TOPIC", "LITERAL", "prod.orders", "READ")
         for _ in range(count)
