@@ -33,7 +33,9 @@ FULL, FEW = 31_000, 10
 
 def mutual_tls() -> Manifest:
     described = {"kafka": {**KAFKA["kafka"], "clients": "MTLS"}}
-    return broker(described=described, brake={"maxRemovals": FULL})
+    made = broker(described=described)
+    allowed = {"troth.dev/allow-removals": str(FULL)}
+    return {**made, "metadata": {**made["metadata"], "annotations": allowed}}
 
 
 def work_with(there: frozenset[Rule], wanted: frozenset[Rule]) -> Work:

@@ -33,7 +33,7 @@ def take_namespace(world: WorldState, change: Change) -> Keys:
     }
     for bundle in world.bundles_in.get(name, ()):  # the owner of a bundle here may now remove it
         claiming |= owner_of(world.bundles[bundle])
-    affected = around_namespaces(world.registry, {name}) | claiming
+    affected = around_namespaces(world.registry, {name}) | claiming | world.rotating()
     if before is None or after is None:  # a short DNS name may now be that of a Service here
         named = registry.claims.naming(lambda each: may_mean(each, name))
         affected |= around_claims(registry, named)
