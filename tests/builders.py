@@ -352,7 +352,7 @@ class Cluster:
         metadata["generation"] = known + changed
         if before and "status" in before:
             stored.setdefault("status", before["status"])
-        for kept in ("finalizers", "deletionTimestamp"):
+        for kept in ("finalizers", "deletionTimestamp", "creationTimestamp"):
             if before and kept in before["metadata"]:
                 metadata.setdefault(kept, before["metadata"][kept])
         return self.see(stored)

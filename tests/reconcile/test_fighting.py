@@ -250,7 +250,8 @@ async def test_toggled_declaration_is_no_fight() -> None:
 
 async def test_short_lived_certificates_are_no_fight() -> None:
     brief = {"lifetime": "5m"}
-    server = Server([SHOP[0], domain(certificates=brief), identity("payments", ports=["https"])])
+    prompt = domain(certificates=brief, bundle={"propagation": "1m"})
+    server = Server([SHOP[0], prompt, identity("payments", ports=["https"])])
     async with running(server, due=True) as it:
         await it.settle()
         for _ in range(40):

@@ -26,3 +26,7 @@ class Moment:
         forward.
         """
         return end + BACKDATE + self.set_forward
+
+    def uptime_at(self, time: datetime) -> float:
+        """Return the uptime at a wall time, as far as the wall clock runs evenly."""
+        return self.uptime - (self.now - time).total_seconds()

@@ -25,6 +25,7 @@ from troth.world.index.handovers import Signers, rotating
 from troth.world.index.rotations import Rotations
 from troth.world.index.schemas import Schemas
 from troth.world.index.services import Services
+from troth.world.index.signatures import Signatures
 from troth.world.index.token_keys import TokenKeys
 from troth.world.index.webhook_signing import WebhookSigning
 from troth.world.index.webhooks import WebhookState
@@ -61,6 +62,8 @@ class WorldState:
     """Cache of the grants of policies."""
     memo: Memo = field(default_factory=Memo)
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
+    signatures: Signatures = field(default_factory=Signatures)
+    """Cache of which authority signed the leaf in each of `secrets`."""
     policies: dict[Ref, Content] = field(default_factory=dict)
     bundles: dict[Ref, Content] = field(default_factory=dict)
     api_endpoints: frozenset[Endpoint] = frozenset()

@@ -39,6 +39,7 @@ def good() -> LeafCandidate:
     return LeafCandidate(
         secret=secret,
         authority=authority.authority,
+        signed=True,
         profile=LeafProfile(
             secret.leaf.spiffe_id, (), lifetime=DAY, subject=Subject("payments", "shop")
         ),
@@ -79,6 +80,7 @@ ODD: dict[str, dict[str, Any]] = {
     "SubjectChanged": {"subject": Subject("payments", "other")},
     "AlgorithmChanged": {"algorithm": KeyAlgorithm.ED25519},
     "AuthorityChanged": {"authority": other_authority},
+    "SignatureInvalid": {"signed": False},
     "LifetimeShortened": {"lifetime": HOUR},
     "RenewalDue": {"now": NOW + 20 * HOUR},
     "KeystoreStale": {"keystore": True},

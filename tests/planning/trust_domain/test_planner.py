@@ -47,13 +47,14 @@ def test_new_domain_creates_its_root_once() -> None:
     assert not makes_root(cluster)
 
 
-@pytest.mark.parametrize("memory", ["status", "bundle"])
+@pytest.mark.parametrize("memory", ["status", "issuer"])
 def test_lost_root_is_never_created_again(memory: str) -> None:
-    """The status records the root; if the status was lost, as in a restore, a bundle does."""
-    cluster = governed(identity()).settle()
+    """The status records the root; if a restore lost the status, the issuer's certificate does."""
+    cluster = Cluster.of(namespace("shop", domain="production"), domain(tokens={}), identity())
+    cluster.settle()
     leaf = cluster.objects["Secret", Ref("shop", "payments-identity")]
     cluster.drop(*CA)
-    if memory == "bundle":
+    if memory == "issuer":
         stored = copy.deepcopy(cluster.objects["TrustDomain", Ref("", "production")])
         cluster.put({**stored, "status": {}})
     else:
@@ -75,6 +76,12 @@ def test_root_restored_from_a_backup_is_used_again() -> None:
     cluster.put(backup)
     assert authority_ready(cluster.settle()) == ("True", "Active")
     assert not any(isinstance(step, IssueLeaf) for step in cluster.plan(key_of()).steps)
+
+
+def test_bundle_of_another_namespace_is_no_evidence_of_an_earlier_root() -> None:
+    cluster = governed(identity()).settle()
+    bundle = cluster.objects[BUNDLE]
+    assert makes_root(governed(bundle))
 
 
 @pytest.mark.parametrize(
@@ -325,3 +332,17 @@ def test_contents_of_equal_bundles_are_parsed_once() -> None:
     first, *others = (fact.data for fact in cluster.world.bundles_of("production"))
     assert len(others) == 19
     assert all(each is first for each in others)
+
+
+def test_copied_key_of_a_given_authority_is_deleted_with_its_domain() -> None:
+    cluster = Cluster.of(namespace("shop", domain="production"), given(), corporate()).settle()
+    assert CA in cluster.objects
+    cluster.drop("TrustDomain", Ref("", "production"))
+    (removed,) = [each for each in cluster.plan(PRODUCTION).steps if is_of(each, CA)]
+    cluster.carry_out(removed)
+    assert CA not in cluster.objects
+    assert ("Secret", Ref(OWN, "corporate")) in cluster.objects
+
+
+def is_of(step: object, place: tuple[str, Ref]) -> bool:
+    return isinstance(step, Remove) and (step.kind, step.ref) == place

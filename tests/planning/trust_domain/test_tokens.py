@@ -2,7 +2,7 @@
 
 import base64
 import copy
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from tests.builders import (
     identity,
     key_of,
     namespace,
+    stamp,
     tokens_secret,
 )
 from troth.pki.bundles.spiffe_bundle import parse_spiffe_bundle
@@ -294,3 +295,79 @@ def test_view_waits_for_the_bundle_beside_it() -> None:
     cluster.visit(PRODUCTION)
     (step,) = cluster.plan(view_key("production")).steps
     assert isinstance(step, UpdateIssuer)
+
+
+# The first key
+
+
+def bundle_created(cluster: Cluster, at: datetime) -> None:
+    """Set the time of creation of the bundle, which only a real API server does."""
+    bundle = copy.deepcopy(cluster.objects["ConfigMap", Ref("shop", "trust-bundle")])
+    bundle["metadata"]["creationTimestamp"] = stamp(at)
+    cluster.put(bundle)
+
+
+def later(cluster: Cluster, length: timedelta) -> None:
+    cluster.now += length
+    cluster.uptime += length.total_seconds()
+
+
+def signs(cluster: Cluster) -> bool:
+    return "view.json.gz" in decoded(cluster.objects[TOKENS])
+
+
+def with_older_bundle() -> Cluster:
+    """Return a domain that issues tokens since now, and whose bundle is older."""
+    cluster = Cluster.of(
+        namespace("shop", domain="production"), domain(), builders.authority_secret()
+    ).settle()
+    bundle_created(cluster, NOW - timedelta(hours=1))
+    cluster.put(domain(tokens={}))
+    return cluster.settle()
+
+
+def test_first_key_signs_only_after_the_propagation_delay() -> None:
+    cluster = with_older_bundle()
+    assert not signs(cluster)
+    assert ready(cluster) == ("False", "DistributingTokenKey")
+    due = cluster.plan(view_key("production")).due
+    assert due == cluster.now + timedelta(minutes=3)
+    later(cluster, timedelta(minutes=3))
+    assert signs(cluster.settle())
+    assert ready(cluster) == ("True", "Active")
+
+
+def test_first_key_signs_at_once_if_every_bundle_was_created_with_it() -> None:
+    cluster = issuing()
+    cluster.settle()
+    bundle_created(cluster, NOW)
+    assert signs(cluster.settle())
+
+
+def test_bundle_that_changes_again_and_again_delays_the_first_key_once() -> None:
+    cluster = with_older_bundle()
+    for _ in range(7):
+        later(cluster, timedelta(minutes=1))
+        bundle = copy.deepcopy(cluster.objects["ConfigMap", Ref("shop", "trust-bundle")])
+        bundle["data"]["bundle-map.json"] = "gone"
+        cluster.put(bundle)
+        cluster.settle()
+    assert signs(cluster)
+
+
+# The lifetime of certificates
+
+
+def test_lifetime_that_workloads_cannot_follow_is_refused_with_its_reason() -> None:
+    short = {"lifetime": "5m"}
+    cluster = issuing(identity(), certificates=short).settle()
+    authority = cluster.condition(PRODUCTION, "AuthorityReady")
+    assert (authority["status"], authority["reason"]) == ("False", "LifetimeTooShort")
+    assert "at least 9m" in authority["message"]
+    assert ready(cluster) == ("False", "LifetimeTooShort")
+    issued = cluster.condition(key_of(), "CertificateIssued")
+    assert (issued["status"], issued["reason"]) == ("False", "LifetimeTooShort")
+    assert ("Secret", Ref("shop", "payments-identity")) not in cluster.objects
+    cluster.put(domain(tokens={}, certificates=short, bundle={"propagation": "100s"}))
+    assert ready(cluster.settle()) == ("True", "Active")
+    assert ("Secret", Ref("shop", "payments-identity")) in cluster.objects

@@ -1,10 +1,11 @@
 """Public facts of an issued leaf, and the time of its renewal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from troth.pki.encodings.pem import (
     MAX_CHAIN_BYTES,
@@ -33,7 +34,8 @@ class Leaf:
     in hexadecimal. `serial`, `subject_key_id` and `authority_key_id` are hexadecimal. `subject` is
     in the form of RFC 4514, empty if there is none. Times are aware UTC in whole seconds.
     `issued_at` is `not_before + BACKDATE`, or `not_after` if that is earlier. It is up to
-    `BACKDATE` too late for a leaf whose `not_before` is that of its authority.
+    `BACKDATE` too late for a leaf whose `not_before` is that of its authority. `certificate` is the
+    leaf in DER, from which `Authority.signed` verifies who signed it.
     """
 
     fingerprint: str
@@ -48,6 +50,7 @@ class Leaf:
     subject_key_id: str
     authority_key_id: str
     chain: tuple[str, ...]
+    certificate: bytes = field(repr=False, compare=False)
 
 
 def parse_leaf(pem_chain: bytes) -> Leaf:
@@ -86,6 +89,7 @@ def parse_leaf(pem_chain: bytes) -> Leaf:
         subject_key_id=subject_key.digest.hex(),
         authority_key_id=authority_key_id.hex(),
         chain=tuple(fingerprint(certificate) for certificate in chain),
+        certificate=leaf.public_bytes(Encoding.DER),
     )
 
 

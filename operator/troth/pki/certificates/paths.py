@@ -27,7 +27,7 @@ def is_self_signed(certificate: x509.Certificate) -> bool:
     because it is configured, not because of its signature.
     """
     return _names(certificate, certificate) and (
-        _weakly_signed(certificate) or _signed(certificate, certificate)
+        _weakly_signed(certificate) or is_signed(certificate, certificate)
     )
 
 
@@ -54,7 +54,7 @@ def to_anchor(
                 f"In tls.crt, certificate {_short(lower)} is not followed by its issuer; put the "
                 "issuing certificate first, then the issuer of each certificate in turn.",
             )
-        if not _signed(lower, upper):
+        if not is_signed(lower, upper):
             raise _bad_signature(lower)
     named = [anchor for anchor in anchors if _names(served[-1], anchor)]
     if not named:
@@ -63,7 +63,7 @@ def to_anchor(
             f"None of the given roots issued certificate {_short(served[-1])}, the last one "
             "below the root; put its issuer in ca.crt.",
         )
-    signers = [anchor for anchor in named if _signed(served[-1], anchor)]
+    signers = [anchor for anchor in named if is_signed(served[-1], anchor)]
     if not signers:
         raise _bad_signature(served[-1])
     return (*served, max(signers, key=lambda anchor: anchor.not_valid_after_utc))
@@ -133,7 +133,8 @@ def _names(lower: x509.Certificate, upper: x509.Certificate) -> bool:
     return lower.issuer == upper.subject
 
 
-def _signed(lower: x509.Certificate, upper: x509.Certificate) -> bool:
+def is_signed(lower: x509.Certificate, upper: x509.Certificate) -> bool:
+    """Return whether the second certificate names the first one's issuer and its key signed it."""
     try:
         lower.verify_directly_issued_by(upper)
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):

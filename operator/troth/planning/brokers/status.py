@@ -6,7 +6,7 @@ from typing import Any
 
 from troth.planning import status as verdicts
 from troth.planning.brokers.view import BrokerView
-from troth.planning.brokers.work import ALLOW_REMOVALS
+from troth.planning.brokers.work import ALLOW_REMOVALS, Work
 from troth.planning.grants.dialects import unsupported
 from troth.planning.network.broker_policy import TYPE as NETWORK
 from troth.resources.conditions import Condition, Verdict
@@ -97,6 +97,18 @@ def _in_sync(view: BrokerView) -> Verdict:
             "it unchanged; to apply the difference, set mode: Enforce"
         )
         return verdicts.false(IN_SYNC, "NotEnforced", message)
+    return _under_way(work)
+
+
+def _under_way(work: Work) -> Verdict:
+    """Return the verdict on a broker that Troth may change."""
+    if work.full:
+        message = (
+            "the ledger of this broker has no room in its ConfigMap, so revocations take effect "
+            "but new grants and new credentials do not; remove grants, or divide them over "
+            "several MessageBrokers with their own principalPrefix (see docs/limits.md)"
+        )
+        return verdicts.false(IN_SYNC, "LedgerFull", message)
     if work.step is not None:
         return verdicts.false(IN_SYNC, "Changing", "changes at the broker are in progress")
     if work.waiting:

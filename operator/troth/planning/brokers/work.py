@@ -17,6 +17,7 @@ from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.trust.grants import Observed, Place
 from troth.world.facts.broker import CredentialSecret, Ledger
 from troth.world.index.brokers import identity_of
+from troth.world.observation.ledger import fits
 from troth.world.world import World
 
 ALLOW_REMOVALS = "troth.dev/allow-removals"
@@ -31,27 +32,58 @@ class Work:
 
     `step` is the change that is due, None if there is none. `waiting` are the principals whose
     credential is not in a Secret yet. `unaccounted` are those with Troth's prefix that the ledger
-    does not have.
+    does not have. `full` is whether new grants wait because the ledger has no room for them.
     """
 
     changes: Changes
     step: ChangeBroker | None
     waiting: frozenset[str]
     unaccounted: frozenset[str]
+    full: bool = False
 
 
 def broker_work(
     broker: MessageBroker, grants: BrokerGrants, observed: Observed, world: World
 ) -> Work:
-    """Return the changes that bring a broker from its observed state to what is granted."""
+    """Return the changes that bring a broker from its observed state to what is granted.
+
+    A change that would make the ledger too large is reduced to what adds nothing to it: Troth
+    revokes, and restores what the ledger already has. Otherwise the API server would refuse the
+    ledger, and Troth could not revoke either.
+    """
+    work = _work(broker, grants, observed, world, growing=True)
+    if work.step is None or not _grows(work.step.before, world.brokers.ledger(broker.ref)):
+        return work
+    if fits(work.step.before):
+        return work
+    return _work(broker, grants, observed, world, growing=False)
+
+
+def _grows(after: Ledger, before: Ledger | None) -> bool:
+    """Return whether a ledger has an entry that the earlier one does not have."""
+    known = before if before is not None else Ledger()
+    new_rules = after.rules - known.rules or after.left - known.left
+    return bool(new_rules or after.credentials.keys() - known.credentials.keys())
+
+
+def _work(
+    broker: MessageBroker,
+    grants: BrokerGrants,
+    observed: Observed,
+    world: World,
+    *,
+    growing: bool,
+) -> Work:
     known = world.brokers.ledger(broker.ref)
     ledger = known if known is not None else Ledger()
     credentials = _Credentials(broker, grants, ledger, observed, world)
-    uploads = credentials.uploads()
+    uploads = credentials.uploads(growing=growing)
     ready = credentials.ready({each.principal for each in uploads})
     held_up = frozenset(rule for rule in grants.wanted.rules if rule.principal not in ready)
+    wanted = grants.wanted.rules - held_up
+    unrecorded = frozenset() if growing else wanted - ledger.rules
     changes = broker_changes(
-        Wanted(grants.wanted.rules - held_up, grants.wanted.suspended | held_up),
+        Wanted(wanted - unrecorded, grants.wanted.suspended | held_up | unrecorded),
         observed.rules,
         None if known is None else known.rules,
         principal_prefix=broker.spec.owns.principal_prefix,
@@ -99,6 +131,7 @@ def broker_work(
         waiting=credentials.waiting,
         unaccounted=frozenset(rule.principal for rule in changes.orphaned)
         | credentials.unaccounted(ledger),
+        full=not growing,
     )
 
 
@@ -182,13 +215,17 @@ class _Credentials:
         told = {principal for principal, _ in self._ledger.credentials}
         return self._grants.live - self._secrets.keys() - told
 
-    def uploads(self) -> tuple[CredentialUpload, ...]:
-        """Return the credentials to configure at the broker, also those that it lost."""
+    def uploads(self, *, growing: bool) -> tuple[CredentialUpload, ...]:
+        """Return the credentials to configure at the broker, also those that it lost.
+
+        If not `growing`, return only those for which the ledger has an entry.
+        """
         wanting = [
             (principal, secret, each)
             for principal, secret in self._secrets.items()
             for each in secret.held
             if not self._has((principal, each.slot), each.fingerprint)
+            and (growing or (principal, each.slot) in self._ledger.credentials)
         ]
         wanting.sort(key=lambda found: found[0])
         return tuple(

@@ -15,6 +15,8 @@ from troth.pki.certificates.leaf import Leaf, renewal_due, renewal_spread
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.rotation.spec import CredentialRotation
+from troth.resources.schema.scalars import format_duration
+from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import Fault, IdentitySecret
 
 LEAST_OVERLAP = timedelta(seconds=100)
@@ -25,14 +27,16 @@ LEAST_OVERLAP = timedelta(seconds=100)
 class LeafCandidate:
     """All inputs of the decision whether a new leaf is needed.
 
-    `roots` is the bundle that a truststore must hold. `uid` is the identity's UID, and spreads the
-    renewals of a fleet. `retiring` is the key identifier of a root that is being replaced.
-    `in_turn` says whether it is this leaf's turn to be reissued from the new root. `rotations` are
-    the CredentialRotations that apply to the identity.
+    `signed` is whether an authority of the trust domain signed the leaf, which its key identifier
+    alone does not prove. `roots` is the bundle that a truststore must hold. `uid` is the identity's
+    UID, and spreads the renewals of a fleet. `retiring` is the key identifier of a root that is
+    being replaced. `in_turn` says whether it is this leaf's turn to be reissued from the new root.
+    `rotations` are the CredentialRotations that apply to the identity.
     """
 
     secret: IdentitySecret | None
     authority: Authority
+    signed: bool
     profile: LeafProfile
     algorithm: KeyAlgorithm
     keystore: bool
@@ -42,6 +46,24 @@ class LeafCandidate:
     retiring: str = ""
     in_turn: bool = True
     rotations: tuple[CredentialRotation, ...] = ()
+
+
+def lifetime_fault(lifetime: timedelta, domain: TrustDomain) -> Fault | None:
+    """Return why a leaf with this lifetime cannot be issued in a trust domain, None if it can.
+
+    A leaf is renewed when a third of its lifetime is left. If workloads read the next one later
+    than that, they present an expired certificate.
+    """
+    propagation = domain.spec.bundle.propagation
+    if lifetime >= 3 * propagation:
+        return None
+    message = (
+        f"a certificate lifetime of {format_duration(lifetime)} is shorter than three times "
+        f"bundle.propagation ({format_duration(propagation)}) of TrustDomain "
+        f"{domain.metadata.name}, so workloads would present expired certificates; set a lifetime "
+        f"of at least {format_duration(3 * propagation)}, or a shorter bundle.propagation"
+    )
+    return Fault("LifetimeTooShort", message)
 
 
 def secret_present(candidate: LeafCandidate) -> Fault | None:
@@ -89,6 +111,13 @@ def authority_current(candidate: LeafCandidate) -> Fault | None:
     return None
 
 
+def signature_valid(candidate: LeafCandidate) -> Fault | None:
+    """Check that the authority whose key the leaf names has signed it."""
+    if candidate.signed:
+        return None
+    return Fault("SignatureInvalid", "no authority of the trust domain signed the certificate")
+
+
 def lifetime_within_ceiling(candidate: LeafCandidate) -> Fault | None:
     """Check that the leaf's lifetime is at most the declared one."""
     leaf = _leaf(candidate)
@@ -131,6 +160,7 @@ CHECKS: tuple[Callable[[LeafCandidate], Fault | None], ...] = (
     subject_current,
     algorithm_current,
     authority_current,
+    signature_valid,
     lifetime_within_ceiling,
     not_due,
     no_rotation_requested,

@@ -1,9 +1,7 @@
 """The certificate layer of an identity's plan: its Secret with leaf, roots and document."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from troth.documents.secret_keys import ROOTS
 from troth.pki.certificates.authorities import Authority
@@ -12,34 +10,31 @@ from troth.pki.certificates.subjects import Subject
 from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, roots_in
-from troth.planning.certificates.leaf import LeafCandidate, why_issue
+from troth.planning.certificates.leaf import LeafCandidate, lifetime_fault, why_issue
 from troth.planning.identity.claims import dns_name_fault
 from troth.planning.identity.document import (
-    Peers,
     current_document,
-    current_names,
-    identity_document,
-    listed,
 )
-from troth.planning.identity.messages import messages_of
 from troth.planning.identity.narrowing import Peering, pending_narrowing
-from troth.planning.identity.view import Layer, View, conflict, removal, spiffe_ids_of, unwritten
-from troth.planning.identity.webhook_trust import key_set, webhooks_of
-from troth.planning.network.live_peers import Side, read
-from troth.planning.owned_objects import is_child, metadata_of, secret_ref
+from troth.planning.identity.secret_manifest import (
+    in_force,
+    overflows,
+    secret_manifest,
+    without_growth,
+)
+from troth.planning.identity.view import Layer, View, conflict, removal, unwritten
+from troth.planning.owned_objects import is_child, secret_ref
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
-from troth.planning.trust_domain.issuers import issuers_known
+from troth.planning.trust_domain.root_readers import signed_by
 from troth.resources.conditions import Verdict
 from troth.resources.identity.authentication import Certificate
-from troth.resources.identity.spec import Enforcement
 from troth.resources.identity.status import EdgeState
-from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.edges.evaluation import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED, Edge
 from troth.world.facts.objects import REPLACED_AT, Fault, IdentitySecret, Manifest
-from troth.world.observation.objects import NEVER, PEERS, WEBHOOK_KEYS
+from troth.world.observation.objects import NEVER, PEERS
 from troth.world.world import World
 
 AWAITING = frozenset({"AuthorityNotReady"})
@@ -59,17 +54,35 @@ ISSUED = verdicts.true("CertificateIssued", "Issued", "the certificate is curren
 
 
 def plan_certificate(view: View, world: World) -> Layer:
-    """Return the condition of the certificate, and the steps to issue it or update its Secret."""
+    """Return the condition of the certificate, and the steps to issue it or update its Secret.
+
+    If the declared peers do not fit into the Secret, revocations take effect and no peer is added.
+    """
     type_ = "CertificateIssued"
     view = _as_declared(view)
+    if not overflows(view, world):
+        return _plan_certificate(view, world, type_)
+    layer = _plan_certificate(without_growth(view), world, type_)
+    if layer.verdict.status != "True":
+        return layer
+    message = (
+        f"the peers of this identity do not fit into Secret {secret_ref(view.identity.ref)}, so "
+        "revocations take effect but new peers do not; divide the workload over several "
+        "identities, or remove edges (see docs/limits.md)"
+    )
+    return replace(layer, verdict=verdicts.false(type_, "TooManyPeers", message))
+
+
+def _plan_certificate(view: View, world: World, type_: str) -> Layer:
     leaf = view.secret.leaf if view.secret and is_child(view.secret, view.identity) else None
     if view.certificate is None:
         verdict = verdicts.true(type_, "NotRequired", "a gatewayOnly workload needs no certificate")
         return Layer(verdict, tuple(removal("Secret", view.secret, view.identity)))
     obstacle = _why_not_issue(view)
-    names = dns_name_fault(view, world) if obstacle is None else None
-    if names is not None:
-        return _document_alone(view, world, verdicts.false(type_, names.reason, names.message))
+    declared = _lifetime_fault(view) or dns_name_fault(view, world) if obstacle is None else None
+    if declared is not None:
+        verdict = verdicts.false(type_, declared.reason, declared.message)
+        return _document_alone(view, world, verdict)
     if obstacle is not None:
         reason, message = obstacle.reason, obstacle.message
         make_verdict = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
@@ -81,8 +94,9 @@ def plan_certificate(view: View, world: World) -> Layer:
     assert view.known_authority is not None
     authority = view.known_authority.authority
     assert authority is not None
-    question = _question(view, view.domain, authority, view.certificate)
-    manifest = _secret_manifest(view, world, question.profile.spiffe_id)
+    signed = signed_by(view.domain, view.secret, world)
+    question = _question(view, view.domain, authority, view.certificate, signed=signed)
+    manifest = secret_manifest(view, world, question.profile.spiffe_id)
     fault = why_issue(question)
     if fault is not None:
         step = IssueLeaf(
@@ -119,7 +133,10 @@ def plan_document(view: View, world: World, verdict: Verdict) -> Layer:
     """
     if view.certificate is None:
         return Layer(verdict)
-    return _document_alone(_as_declared(view), world, verdict)
+    view = _as_declared(view)
+    if overflows(view, world):
+        view = without_growth(view)
+    return _document_alone(view, world, verdict)
 
 
 def _document_alone(view: View, world: World, verdict: Verdict) -> Layer:
@@ -134,7 +151,7 @@ def _document_alone(view: View, world: World, verdict: Verdict) -> Layer:
     own_id = current_document(secret.public.get(PEERS, "")).get("spiffeID")
     if not isinstance(own_id, str):
         own_id = secret.leaf.spiffe_id
-    manifest = _with_current_roots(view, _secret_manifest(view, world, own_id))
+    manifest = _with_current_roots(view, secret_manifest(view, world, own_id))
     steps = _update(view, secret, manifest)
     if steps and view.secret_fault:
         verdict = unwritten(verdict.type, view.secret_fault) or verdict
@@ -157,13 +174,13 @@ def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narro
     declared = manifest["stringData"]
     if any(_closed_by_own(edge, view) for edge in view.edges):
         view = _with_own_closed(view, EdgeState.LIVE)
-        live = _secret_manifest(view, world, own_id)["stringData"]
+        live = secret_manifest(view, world, own_id)["stringData"]
         declared = {**live, ROOTS: declared[ROOTS]}
     assert view.secret is not None
     if view.secret.public == declared:
         return Narrowing()
     current = current_document(view.secret.public.get(PEERS, ""))
-    edges, ids = _in_force(view, world, current)
+    edges, ids = in_force(view, world, current)
     return pending_narrowing(view.secret.public, declared, Peering(view.identity.ref, edges, ids))
 
 
@@ -241,11 +258,26 @@ def _why_not_issue(view: View) -> Fault | None:
     return None
 
 
+def _lifetime_fault(view: View) -> Fault | None:
+    if view.domain is None or view.certificate is None:
+        return None
+    return lifetime_fault(_lifetime(view.domain, view.certificate), view.domain)
+
+
+def _lifetime(domain: TrustDomain, declared: Certificate) -> timedelta:
+    ceiling = domain.spec.certificates.lifetime
+    return min(ceiling, declared.lifetime or ceiling)
+
+
 def _question(
-    view: View, domain: TrustDomain, authority: Authority, declared: Certificate
+    view: View,
+    domain: TrustDomain,
+    authority: Authority,
+    declared: Certificate,
+    *,
+    signed: bool,
 ) -> LeafCandidate:
     ref, spec = view.identity.ref, view.identity.spec
-    ceiling = domain.spec.certificates.lifetime
     known = view.known_authority
     services = [
         name
@@ -259,12 +291,13 @@ def _question(
     return LeafCandidate(
         secret=view.secret,
         authority=authority,
+        signed=signed,
         profile=LeafProfile(
             spiffe_id=spiffe_id(
                 domain.spec.domain, ref.namespace, spec.workload.service_account_name
             ),
             dns_names=tuple(dict.fromkeys([*services, *declared.dns_names])),
-            lifetime=min(ceiling, declared.lifetime or ceiling),
+            lifetime=_lifetime(domain, declared),
             subject=Subject(ref.name, ref.namespace)
             if all(each.allow_subjects for each in authority.name_constraints)
             else None,
@@ -280,82 +313,8 @@ def _question(
     )
 
 
-def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
-    """Return the manifest of the Secret without its private part."""
-    current = current_document(view.secret.public.get(PEERS, "") if view.secret else "")
-    peers = _peers(view, world, current)
-    keys = {WEBHOOK_KEYS: key_set(peers.webhooks)} if peers.webhooks else {}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/tls",
-        "metadata": metadata_of(secret_ref(view.identity.ref), view.identity),
-        "stringData": {
-            ROOTS: bundle_text(view.anchors),
-            PEERS: identity_document(view.identity, own_id, peers),
-            **keys,
-        },
-    }
-
-
 def _stale(secret: IdentitySecret, manifest: Manifest) -> bool:
     labels = manifest["metadata"]["labels"]
     return secret.public != manifest["stringData"] or any(
         secret.labels.get(key) != value for key, value in labels.items()
     )
-
-
-def _peers(view: View, world: World, current: Mapping[str, Any]) -> Peers:
-    """Return the peers, issuers, messages and webhooks for `identity.json`.
-
-    While no single trust domain governs the workload, its issuers stay the current ones.
-    """
-    edges, ids = _in_force(view, world, current)
-    issuers, issuer_ids = (
-        issuers_known(view.domain, world)
-        if view.domain is not None
-        else (current_names(current, "issuers"), current_names(current, "issuerIDs"))
-    )
-    messages = messages_of(view.identity.ref, view.topics, world, current)
-    inbound = [(edge, edge not in view.edges) for edge in edges if edge.callee == view.identity.ref]
-    webhooks = webhooks_of(inbound, ids, world, current)
-    return Peers(edges, ids, world.registry.identities, issuers, issuer_ids, messages, webhooks)
-
-
-def _in_force(
-    view: View, world: World, current: Mapping[str, Any]
-) -> tuple[tuple[Edge, ...], dict[Ref, str]]:
-    """Return the edges for the peer list, and the SPIFFE IDs of their peers.
-
-    These are the live edges, and the suspended edges that the list already has. Peers that share a
-    ServiceAccount have the same SPIFFE ID, so the NetworkPolicy shows which of them was live.
-    """
-    suspended = any(edge.state is EdgeState.SUSPENDED for edge in view.edges)
-    memory = read(view.policy.live_peers).peers if view.policy is not None and suspended else {}
-    edges: list[Edge] = []
-    ids: dict[Ref, str] = {}
-    for edge in view.edges:
-        inbound = edge.callee == view.identity.ref
-        peer = edge.caller if inbound else edge.callee
-        names = spiffe_ids_of(peer, world)
-        if edge.state is EdgeState.SUSPENDED:
-            names &= listed(current, edge.port, inbound=inbound)
-            rules = memory.get(Side.FROM if inbound else Side.TO, {}).get(peer, {}).values()
-            if not any(edge.port in ports for ports in rules) and _is_ambiguous(peer, view, world):
-                continue
-        if names and edge.state in (EdgeState.LIVE, EdgeState.SUSPENDED):
-            live = edge.state is EdgeState.LIVE
-            edges.append(edge if live else replace(edge, state=EdgeState.LIVE))
-            ids[peer] = min(names)
-    return tuple(edges), ids
-
-
-def _is_ambiguous(peer: Ref, view: View, world: World) -> bool:
-    """Return whether a peer's SPIFFE ID in the peer list may belong to another identity.
-
-    In Observe mode there is no NetworkPolicy to distinguish them, so the list alone decides.
-    """
-    identities = world.registry.claimants
-    if view.identity.spec.enforcement is Enforcement.OBSERVE or peer not in identities:
-        return False
-    return world.registry.shares_account(identities[peer])

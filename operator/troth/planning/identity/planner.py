@@ -29,6 +29,7 @@ from troth.planning.identity.layers import (
     signing_layer,
 )
 from troth.planning.identity.restarts import Rollout, plan_rollout
+from troth.planning.identity.secret_manifest import without_growth
 from troth.planning.identity.terminating import plan_terminating_identity
 from troth.planning.identity.view import Layer, View, conflict, gather, removal, unwritten
 from troth.planning.identity.webhook_signing import COMING as SIGNING_COMES
@@ -207,6 +208,16 @@ def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
             compiled = without_openings(compiled, view.policy)
             over = view.policy.resource_version
         verdict = verdicts.true(type_, "Enforced", "the NetworkPolicy is in place")
+    if compiled.overflows:
+        message = (
+            f"the peers of this identity do not fit into NetworkPolicy {ref}, so revocations take "
+            "effect but new peers do not; divide the workload over several identities, or remove "
+            "edges (see docs/limits.md)"
+        )
+        verdict = verdicts.false(type_, "TooManyPeers", message)
+        compiled = compile_policy(replace(situation, edges=without_growth(view).edges))
+        if settling and view.policy is not None:
+            compiled = without_openings(compiled, view.policy)
     step = Apply(policy_manifest(ref, view.identity, compiled.spec, compiled.live_peers), over=over)
     after = () if before else undenied
     return Layer(unwritten(type_, view.policy_fault) or verdict, (*before, step, *after))

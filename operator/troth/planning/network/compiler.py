@@ -42,7 +42,17 @@ from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
 from troth.trust.edges.candidate import find_port
 from troth.trust.edges.evaluation import Edge
-from troth.world.facts.objects import Content, Manifest
+from troth.world.facts.objects import Content, Manifest, canonical
+
+MOST = 1_200_000
+"""Maximum size of a spec in bytes. etcd accepts requests of 1.5 MiB, metadata included."""
+MOST_PEERS = 240_000
+"""Maximum size of the list of live peers in bytes.
+
+The API server accepts 256 KiB of annotations for an object.
+"""
+ALWAYS_FIT = 500
+"""Number of rules that always fit, so that their size is not computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,14 @@ class Compiled:
 
     spec: Manifest
     live_peers: str = "{}"
+
+    @property
+    def overflows(self) -> bool:
+        """Return whether the API server would refuse the policy because of its size."""
+        if len(self.live_peers.encode()) > MOST_PEERS:
+            return True
+        rules = sum(len(self.spec.get(side) or ()) for side in ("ingress", "egress"))
+        return rules > ALWAYS_FIT and len(canonical(self.spec)) > MOST
 
 
 def compile_policy(situation: Situation) -> Compiled:

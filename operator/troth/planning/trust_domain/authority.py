@@ -1,5 +1,6 @@
 """Plan of a trust domain's authority: create or adopt it, check it, and rotate it in time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,18 +9,22 @@ from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.leaf import short
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
+from troth.planning.certificates.leaf import lifetime_fault
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
 from troth.planning.rotation.handover import Handover
-from troth.planning.steps.authorities import AdoptAuthority, CreateRoot
+from troth.planning.steps.authorities import AdoptAuthority, CreateRoot, DropSlots
+from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step
+from troth.planning.trust_domain.issuers import issuer_secret
 from troth.planning.trust_domain.root_rotation import next_step
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import AuthorityState, RotationPhase
-from troth.world.facts.objects import KnownAuthority, Manifest
+from troth.world.facts.objects import OWNER_KIND, OWNER_NAME, KnownAuthority, Manifest
+from troth.world.observation.objects import NEXT_KEY, NEXT_LEAF, NEXT_ROOTS
 from troth.world.world import World
 
 TYPE = "AuthorityReady"
@@ -46,8 +51,24 @@ def plan_authority(domain: TrustDomain, world: World, now: datetime) -> Part:
     if fault is not None:
         return Part(fault)
     if known is not None:
-        return Part(_verdict(known, now))
+        return Part(_lifetime_verdict(domain) or _verdict(known, now))
     return _begin(domain, world, ref, now)
+
+
+def copy_removals(domain: str, world: World) -> Iterator[Step]:
+    """Yield the steps that remove the copied key of a given CA when its domain is deleted.
+
+    Its owner has the original. A key of Troth's own stays: it cannot be recovered.
+    """
+    secret = world.authorities.secrets.get(f"{domain}-authority")
+    owner = "TrustDomain", domain
+    if secret is None or (secret.labels.get(OWNER_KIND), secret.labels.get(OWNER_NAME)) != owner:
+        return
+    if secret.roots is not None:
+        yield Remove("Secret", secret.ref, secret.uid)
+    elif secret.prepared_roots is not None:
+        slots = (NEXT_LEAF, NEXT_KEY, NEXT_ROOTS)
+        yield DropSlots(secret.ref, secret.uid, secret.resource_version, slots)
 
 
 def plan_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover:
@@ -127,15 +148,20 @@ def _begin(domain: TrustDomain, world: World, ref: Ref, now: datetime) -> Part:
 def _there_was_another(domain: TrustDomain, world: World, given: Authority | None) -> bool:
     """Return whether leaves may exist that chain to another authority than the given one.
 
-    The status records the authority. If a restore lost the status, the bundles do.
+    The status records the authority. If a restore lost the status, Troth's own namespace does: the
+    issuer's certificate, and the bundle if the domain governs that namespace. Other namespaces are
+    no evidence, because anyone who can create a ConfigMap there could prevent the first root.
     """
     active = [each for each in domain.status.authorities if each.state is AuthorityState.ACTIVE]
-    if given is None:
-        return bool(active or world.bundles_of(domain.metadata.name))
     if active:
-        return active[0].fingerprint != short(given.fingerprint)
+        return given is None or active[0].fingerprint != short(given.fingerprint)
+    issuers = issuer_secret(domain, world)
+    leaf = issuers.leaf if issuers is not None else None
+    if leaf is not None and (given is None or leaf.authority_key_id != given.subject_key_id):
+        return True
+    wanted = bundle_text(given.anchors) if given is not None else None
     return any(
-        bundle.data.get(ROOTS) != bundle_text(given.anchors)
+        bundle.ref.namespace == world.own_namespace and bundle.data.get(ROOTS) != wanted
         for bundle in world.bundles_of(domain.metadata.name)
     )
 
@@ -169,6 +195,11 @@ def _secret(domain: TrustDomain, ref: Ref) -> Manifest:
         "type": "kubernetes.io/tls",
         "metadata": metadata_of(ref, domain),
     }
+
+
+def _lifetime_verdict(domain: TrustDomain) -> Verdict | None:
+    fault = lifetime_fault(domain.spec.certificates.lifetime, domain)
+    return verdicts.false(TYPE, fault.reason, fault.message) if fault is not None else None
 
 
 def _verdict(known: KnownAuthority, now: datetime) -> Verdict:

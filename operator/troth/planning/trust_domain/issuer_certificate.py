@@ -7,12 +7,13 @@ from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.issuing import LeafProfile
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
-from troth.planning.certificates.leaf import LeafCandidate, leaf_due, why_issue
+from troth.planning.certificates.leaf import LeafCandidate, leaf_due, lifetime_fault, why_issue
 from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain.authority import Part
 from troth.planning.trust_domain.issuers import issuer_host, issuer_hosts, issuer_id, issuer_secret
+from troth.planning.trust_domain.root_readers import signed_by
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import Fault, Manifest
@@ -36,12 +37,14 @@ def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
     if known is None or authority is None or not authority.valid_at(now):
         message = "the issuer gets no certificate, because the authority cannot be used"
         return Part(verdicts.false(TYPE, "AuthorityNotReady", message))
-    fault = _host_fault(domain, authority, world)
+    fault = lifetime_fault(domain.spec.certificates.lifetime, domain)
+    fault = fault or _host_fault(domain, authority, world)
     if fault is not None:
         return Part(verdicts.false(TYPE, fault.reason, fault.message))
     question = LeafCandidate(
         secret=secret,
         authority=authority,
+        signed=signed_by(domain, secret, world),
         profile=LeafProfile(
             spiffe_id=issuer_id(domain, world.own_namespace),
             dns_names=_hosts(domain, authority, world),

@@ -19,6 +19,7 @@ from troth.planning.plan import Plan
 from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.planning.trust_domain.issuer_callers import CurrentView, callers_of
 from troth.planning.trust_domain.issuers import issuer_url
+from troth.planning.trust_domain.token_keys import first_key_wait
 from troth.resources.schema.bounded_json import read_json
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import TokensSecret
@@ -52,6 +53,9 @@ def plan_issuer_view(key: Key, world: World, moment: Moment) -> Plan:
     written = world.tokens.view_written.get(known.ref.name)
     wait = PACE - timedelta(seconds=moment.uptime - written) if written is not None else NOTHING
     if known.view and wait > NOTHING:
+        return Plan(key, domain.metadata.uid, due=moment.now + wait)
+    wait = first_key_wait(domain, known, world, moment) if not known.view else NOTHING
+    if wait > NOTHING:
         return Plan(key, domain.metadata.uid, due=moment.now + wait)
     isolation = Isolation()
     data = _data(domain, world, known, moment.now, isolation)

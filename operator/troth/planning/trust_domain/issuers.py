@@ -13,7 +13,7 @@ from troth.planning.owned_objects import is_child
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.world.facts.objects import OWNER_KIND, IdentitySecret
+from troth.world.facts.objects import IdentitySecret
 from troth.world.world import World
 
 ACCOUNT = "troth-issuer"
@@ -51,11 +51,6 @@ def issuer_secret(domain: TrustDomain, world: World) -> IdentitySecret | None:
     """Return the Secret with the issuer's certificate, None if it is missing or not Troth's."""
     secret = world.secrets.get(world.tokens.leaf_ref(domain))
     return secret if secret is not None and is_child(secret, domain) else None
-
-
-def is_issuers(secret: IdentitySecret) -> bool:
-    """Return whether a Secret belongs to an issuer and not to an identity in its namespace."""
-    return secret.labels.get(OWNER_KIND) == "TrustDomain"
 
 
 def issuing(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:

@@ -17,7 +17,7 @@ from troth.planning.rotation.handover import Handover
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain import isolation
-from troth.planning.trust_domain.authority import Part, plan_authority, plan_rotation
+from troth.planning.trust_domain.authority import Part, copy_removals, plan_authority, plan_rotation
 from troth.planning.trust_domain.root_rotation import due_of
 from troth.planning.trust_domain.tokens import Tokens, plan_tokens, removals
 from troth.resources.conditions import Verdict
@@ -40,7 +40,8 @@ from troth.world.world import World
 ON_ITS_WAY = frozenset(
     {
         *("CreatingRoot", "Distributing", "WriteRefused"),
-        *("CreatingTokenKey", "IssuingCertificate", "CompilingView", isolation.PENDING),
+        *("CreatingTokenKey", "DistributingTokenKey", "IssuingCertificate", "CompilingView"),
+        isolation.PENDING,
     }
 )
 """Reasons that pass without anybody's action."""
@@ -53,8 +54,9 @@ TERMINATES = (
 def plan_trust_domain(key: Key, world: World, moment: Moment) -> Plan:
     """Return the plan of a trust domain.
 
-    The plan of a deleted domain removes its bundles and its issuer's Secrets. The authority's
-    Secret stays, because a deleted key cannot be recovered. An unreadable domain is reported, and
+    The plan of a deleted domain removes its bundles, its issuer's Secrets, and the copy of a given
+    CA's key. The Secret of a root of Troth's own stays, because a deleted key cannot be recovered.
+    An unreadable domain is reported, and
     its last readable spec stays in force.
     """
     now = moment.now
@@ -81,7 +83,9 @@ def _plan_readable(key: Key, domain: TrustDomain | None, world: World, moment: M
     if domain is None or is_terminating(domain):
         bundled = _removals(world.bundles_of(key.ref.name))
         isolating = isolation.removals(key.ref.name, world)
-        gone = Plan(key, "", steps=(*bundled, *isolating, *removals(key.ref.name, world)))
+        copied = copy_removals(key.ref.name, world)
+        issuing = removals(key.ref.name, world)
+        gone = Plan(key, "", steps=(*bundled, *isolating, *issuing, *copied))
         if domain is None:
             return gone
         return verdicts.terminating_plan(gone, domain, domain.status, TERMINATES, now)

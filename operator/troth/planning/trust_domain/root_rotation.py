@@ -23,7 +23,7 @@ from troth.planning.steps.authorities import (
     PrepareRoot,
     RootStep,
 )
-from troth.planning.trust_domain.issuers import is_issuers, issuer_secret
+from troth.planning.trust_domain.issuers import issuer_secret
 from troth.planning.trust_domain.root_readers import held_secrets, readers_of
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
@@ -223,16 +223,19 @@ class _Root:
     def published_since(self) -> Iterator[float]:
         """Yield since when (uptime) each reader that holds the next root holds it.
 
-        `unpublished` yields the others, each until its time limit.
+        `unpublished` yields the others, each until its time limit. Nothing that is observed after
+        `deadline` prolongs the wait.
         """
+        end = self.moment.uptime_at(self.deadline)
         prepared = self.known.prepared
         assert prepared is not None
         wanted = roots_in(bundle_text(prepared.anchors))
         for reader in readers_of(prepared, self.domain, self.world, self.moment):
             if wanted <= reader.roots:
-                yield reader.since
+                yield min(reader.since, end)
         domains = trusting(prepared, self.domain, self.world)
-        yield from restarted_since(domains, self.world, self.moment)
+        for since in restarted_since(domains, self.world, self.moment):
+            yield min(since, end)
 
     def leaves(self) -> Iterator[tuple[Ref, IdentitySecret]]:
         """Yield the Secrets that hold a leaf of this trust domain that may still be valid.
@@ -248,8 +251,7 @@ class _Root:
                 continue
             if leaf.spiffe_id.startswith(prefix):
                 governance = self.world.registry.governance(ref.namespace)
-                ours = governance.domain is self.domain or not governance.settled
-                if secret is issuer or (ours and not is_issuers(secret)):
+                if secret is issuer or governance.domain is self.domain or not governance.settled:
                     yield ref, secret
 
     def still_used(self) -> Iterator[Laggard]:
@@ -257,19 +259,27 @@ class _Root:
         retiring = self.known.retiring
         assert retiring is not None
         for ref, secret in self.leaves():
-            if secret.leaf and secret.leaf.authority_key_id == retiring.subject_key_id:
+            if secret.leaf and self.world.signatures.signed(retiring, secret):
                 sentence = f"Secret {ref} has a certificate of the old root"
-                yield Laggard(sentence, self.moment.over_at(secret.leaf.not_after))
+                end = min(secret.leaf.not_after, retiring.not_after)
+                yield Laggard(sentence, self.moment.over_at(end))
         over = self.moment.over_at(retiring.not_after)
         for sentence in still_on_old_leaf(self.domain, self.world, self.moment):
             yield Laggard(sentence, over)
 
     def disused_since(self) -> Iterator[float]:
-        """Yield since when (uptime) each leaf of the new CA is in place."""
+        """Yield since when (uptime) each leaf of the new CA is in place.
+
+        Nothing uses the old CA after its end, so nothing that is observed later prolongs the wait.
+        """
+        retiring = self.known.retiring
+        assert retiring is not None
+        end = self.moment.uptime_at(self.moment.over_at(retiring.not_after))
         for _, secret in self.leaves():
-            if secret.leaf and secret.leaf.authority_key_id == self.active.subject_key_id:
-                yield secret.leaf_since
-        yield from restarted_since([self.domain], self.world, self.moment)
+            if self.world.signatures.signed(self.active, secret):
+                yield min(secret.leaf_since, end)
+        for since in restarted_since([self.domain], self.world, self.moment):
+            yield min(since, end)
 
     # The steps
 

@@ -19,6 +19,7 @@ from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.authorities import DropSlots
 from troth.planning.steps.signing_keys import ActivateTokenKey, PrepareTokenKey
+from troth.planning.trust_domain.root_readers import is_foreign_bundle
 from troth.planning.trust_domain.root_rotation import is_compromised, rotations_of
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
@@ -47,11 +48,41 @@ def plan_key_rotation(domain: TrustDomain, world: World, moment: Moment) -> Hand
         return Handover(RotationPhase.IDLE)
     if known.active is None:
         return Handover(RotationPhase.IDLE)
-    key = _Key(domain, known, known.active, world)
+    key = _Key(domain, known, known.active, world, moment)
     if key.spoilt:
         return Handover(RotationPhase.PREPARING, key.drop(key.spoilt))
     due = key_due(domain, known.active, world, moment.now)
     return hand_over(key, wanted=due <= moment.now, moment=moment)
+
+
+def first_key_wait(
+    domain: TrustDomain, known: TokensSecret, world: World, moment: Moment
+) -> timedelta:
+    """Return how long the issuer waits until it may sign with a key that replaces no other.
+
+    It waits until workloads have read the key, as in a rotation. No workload can have read a
+    bundle that was created after the key without it, so those of a new domain cause no wait. A
+    missing bundle, or one that changes again and again, prolongs the wait once.
+    """
+    if known.active is None:
+        return timedelta(0)
+    key = _Key(domain, known, known.active, world, moment)
+    since = [
+        known.active_since if bundle is None else bundle.since
+        for _, bundle in key.bundles()
+        if not _was_created_with(known.active, bundle)
+    ]
+    if not since:
+        return timedelta(0)
+    last = min(max(since), known.active_since + key.settle.total_seconds())
+    return key.settle - timedelta(seconds=moment.uptime - last)
+
+
+def _was_created_with(key: TokenKey, bundle: Content | None) -> bool:
+    if bundle is None or key.made_at is None:
+        return False
+    # only an object that no API server has stored, as in `troth plan -f`, has no time of creation
+    return bundle.created is None or bundle.created >= key.made_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +93,7 @@ class _Key:
     known: TokensSecret
     active: TokenKey
     world: World
+    moment: Moment
 
     @property
     def compromised(self) -> bool:
@@ -110,19 +142,35 @@ class _Key:
         """When the active key was first observed (uptime), None if no old one is published."""
         return self.known.active_since if self.known.retiring else None
 
+    @property
+    def deadline(self) -> datetime | None:
+        """Time until which Troth waits for bundles, None if the age of the next key is unknown.
+
+        Without it, anyone who can keep Troth from writing one bundle could keep a key for ever.
+        """
+        assert self.known.prepared is not None
+        assert self.domain.spec.tokens is not None
+        made = self.known.prepared.made_at
+        return made + self.domain.spec.tokens.key_lifetime if made is not None else None
+
     def unpublished(self) -> Iterator[Laggard]:
         """Yield the namespaces whose bundle lacks the next key."""
-        for namespace, bundle in self._bundles():
+        for namespace, bundle in self.bundles():
             if not self._has_next(bundle):
                 yield Laggard(
-                    f"the bundle of namespace {namespace} does not have the next token key yet"
+                    f"the bundle of namespace {namespace} does not have the next token key yet",
+                    self.deadline,
                 )
 
     def published_since(self) -> Iterator[float]:
-        """Yield since when (uptime) each bundle that has the next key has it."""
-        for _, bundle in self._bundles():
+        """Yield since when (uptime) each bundle that has the next key has it.
+
+        Nothing that is observed after `deadline` prolongs the wait.
+        """
+        end = self.moment.uptime_at(self.deadline) if self.deadline else self.moment.uptime
+        for _, bundle in self.bundles():
             if bundle is not None and self._has_next(bundle):
-                yield bundle.since
+                yield min(bundle.since, end)
 
     def still_used(self) -> Iterator[Laggard]:
         """Yield nothing: tokens expire by themselves, and `overlap` covers their lifetime."""
@@ -137,16 +185,17 @@ class _Key:
         yield self.domain
         yield from federated(self.domain, self.world)
 
-    def _bundles(self) -> Iterator[tuple[str, Content | None]]:
+    def bundles(self) -> Iterator[tuple[str, Content | None]]:
         """Yield the bundle of each namespace that verifies tokens of this domain, None if missing.
 
-        Namespaces that are being deleted do not count.
+        Namespaces that are being deleted do not count, and neither do foreign bundles.
         """
         for each in self._verifying():
             for namespace in self.world.registry.governed_by(each.metadata.name):
-                if namespace not in self.world.terminating:
-                    name = each.spec.bundle.config_map_name
-                    yield namespace, self.world.bundles.get(Ref(namespace, name))
+                ref = Ref(namespace, each.spec.bundle.config_map_name)
+                if namespace in self.world.terminating or is_foreign_bundle(ref, each, self.world):
+                    continue
+                yield namespace, self.world.bundles.get(ref)
 
     def _has_next(self, bundle: Content | None) -> bool:
         assert self.known.prepared is not None

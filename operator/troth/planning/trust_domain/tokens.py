@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from troth.pki.certificates.leaf import short
 from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
@@ -18,7 +18,7 @@ from troth.planning.steps.objects import Remove
 from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain.issuer_certificate import TYPE, issuer_leaf_due, plan_issuer
-from troth.planning.trust_domain.token_keys import key_due, plan_key_rotation
+from troth.planning.trust_domain.token_keys import first_key_wait, key_due, plan_key_rotation
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time
@@ -70,8 +70,9 @@ def plan_tokens(domain: TrustDomain, world: World, moment: Moment) -> Tokens:
         )
         verdict = verdicts.false(TYPE, "Conflict", message)
         return Tokens(verdict, leaf.steps, rotation, domain.status.token_keys, dues)
+    propagates = first_key_wait(domain, known, world, moment) > timedelta(0)
     return Tokens(
-        _verdict(known, world, leaf.verdict, now),
+        _verdict(known, world, leaf.verdict, now, propagates=propagates),
         (*_own_steps(domain, known, world, rotation), *leaf.steps),
         rotation,
         tuple(_statuses(known)),
@@ -116,7 +117,9 @@ def _coming(domain: TrustDomain, world: World, ref: Ref) -> Verdict:
     return verdicts.false(TYPE, "CreatingTokenKey", "a token signing key is being created")
 
 
-def _verdict(known: TokensSecret, world: World, leaf: Verdict, now: datetime) -> Verdict:
+def _verdict(
+    known: TokensSecret, world: World, leaf: Verdict, now: datetime, *, propagates: bool
+) -> Verdict:
     if known.active is None:
         assert known.fault is not None
         return verdicts.false(TYPE, known.fault.reason, known.fault.message)
@@ -125,6 +128,12 @@ def _verdict(known: TokensSecret, world: World, leaf: Verdict, now: datetime) ->
         return verdicts.false(TYPE, fault.reason, fault.message)
     if leaf.reason != "Issued":
         return leaf
+    if not known.view and propagates:
+        message = (
+            "workloads may not have read the token signing key yet, so the issuer waits for "
+            "bundle.propagation before it signs"
+        )
+        return verdicts.false(TYPE, "DistributingTokenKey", message)
     if not known.view or not known.bundle:
         return verdicts.false(TYPE, "CompilingView", "the issuer configuration is being compiled")
     if known.narrowed:

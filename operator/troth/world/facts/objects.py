@@ -224,6 +224,8 @@ class Content(Fact):
     since: float = 0.0
     live_peers: str = ""
     """Annotation `LIVE_PEERS` of a NetworkPolicy, as written."""
+    created: datetime | None = None
+    """Time of creation of a ConfigMap, None if unknown."""
 
     @property
     def content(self) -> Mapping[str, Any]:

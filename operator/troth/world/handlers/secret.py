@@ -31,6 +31,8 @@ def take_secret(world: WorldState, change: Change) -> Keys:
     before = world.secrets.get(ref)
     affected |= world.rotating(ref.namespace)
     affected |= take_written(world, world.secrets, ref, after, change.uptime)
+    if after is None:
+        world.signatures.forget(ref)
     world.signers.take(ref.namespace, _leaf(before), _leaf(after))
     affected |= world.rotating(ref.namespace)
     affected |= world.webhooks.around_deliveries(ref, before, world.secrets.get(ref))

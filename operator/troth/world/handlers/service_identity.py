@@ -67,7 +67,8 @@ def _take(world: WorldState, change: Change) -> Keys:
         None if terminating else after,
         readable=after is not None or manifest is None or terminating,
     )
-    if terminating or any(each and _is_waited_for(each) for each in (before, after)):
+    came_or_went = manifest is None or before is None  # a Secret is evidence only with its owner
+    if came_or_went or terminating or any(map(_is_waited_for, filter(None, (before, after)))):
         affected |= world.rotating(ref.namespace)
     if after is not None:
         registry.put_identity(after)

@@ -6,7 +6,7 @@ from troth.pki.certificates.leaf import Leaf
 from troth.trust.declarations.registry import Registry
 from troth.world.index.authorities import Authorities
 from troth.world.index.token_keys import TokenKeys
-from troth.world.keys import Keys, domain_key
+from troth.world.keys import Keys, domain_key, view_key
 
 
 class Signers:
@@ -49,8 +49,16 @@ def _signed(leaf: Leaf) -> tuple[str, str]:
 
 
 def rotating(registry: Registry, authorities: Authorities, tokens: TokenKeys) -> Keys:
-    """Return the trust domains whose next phase may depend on the latest observation."""
-    return {
+    """Return the trust domains whose next phase may depend on the latest observation.
+
+    The first token key waits for bundles, too, and with it the issuer's view.
+    """
+    first = {
+        name
+        for name, domain in registry.domains.items()
+        if domain.spec.tokens is not None and (made := tokens.of(domain)) and not made.view
+    }
+    return {*map(domain_key, first), *map(view_key, first)} | {
         domain_key(name)
         for name, domain in registry.domains.items()
         if ((known := authorities.of(domain)) and (known.prepared or known.retiring))

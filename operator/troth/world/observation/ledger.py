@@ -26,6 +26,13 @@ PREFIX = "troth-ledger-"
 FILE = "ledger.json.gz"
 LONGEST = 64 * 1024 * 1024
 """Maximum size of an unpacked ledger in bytes, against decompression bombs."""
+MOST = 900_000
+"""Maximum size of a packed ledger to which Troth adds, in bytes. A ConfigMap holds 1 MiB.
+
+The rest is for what must never wait: marks of rules that stay, and the admin's credential.
+"""
+ALWAYS_FIT = 500
+"""Number of rules and credentials that fit whatever their names, so that they are not packed."""
 _FIELDS = ("principal", "kind", "pattern", "name", "operation", "effect", "host")
 _fields = attrgetter(*_FIELDS)
 
@@ -77,6 +84,23 @@ def ledger_manifest(
 
 def packed(ledger: Ledger) -> bytes:
     """Return a ledger as compressed JSON, with sorted rules."""
+    return _compressed(_text(ledger))
+
+
+def fits(ledger: Ledger) -> bool:
+    """Return whether a ledger leaves room in its ConfigMap for changes that add nothing."""
+    rows = len(ledger.rules) + len(ledger.credentials) + len(ledger.left)
+    if rows <= ALWAYS_FIT:
+        return True
+    text = _text(ledger)
+    return len(text) <= MOST or (len(text) <= LONGEST and len(_compressed(text)) <= MOST)
+
+
+def _compressed(text: bytes) -> bytes:
+    return gzip.compress(text, 6, mtime=0)
+
+
+def _text(ledger: Ledger) -> bytes:
     document: dict[str, Any] = {
         "version": 1,
         # sorted as rows, because comparing rules takes several times as long
@@ -90,7 +114,7 @@ def packed(ledger: Ledger) -> bytes:
         document["left"] = sorted(map(_fields, ledger.left))
     if ledger.admin is not None:
         document["admin"] = _admin_document(ledger.admin)
-    return gzip.compress(to_json(document), 6, mtime=0)
+    return to_json(document)
 
 
 def kept_ledger(manifest: Manifest, known: Packed | None = None) -> KeptLedger:

@@ -192,7 +192,15 @@ def network_policy(policy: Manifest) -> Content:
 
 def config_map(manifest: Manifest) -> Content:
     """Return the facts of a ConfigMap."""
-    return Content(**fact_of(manifest), text=canonical(manifest.get("data") or {}))
+    text = canonical(manifest.get("data") or {})
+    return Content(**fact_of(manifest), text=text, created=_created(manifest))
+
+
+def _created(manifest: Manifest) -> datetime | None:
+    try:
+        return parse_moment(manifest["metadata"].get("creationTimestamp"))
+    except ValueError:
+        return None
 
 
 def first_accepted(record: Content) -> datetime | None:

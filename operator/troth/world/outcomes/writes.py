@@ -84,9 +84,15 @@ class ForeignFound:
     now: datetime
 
     def take(self, world: WorldState) -> Keys:
-        """Record when it was observed. The requesting resource is planned again in any case."""
+        """Record when it was observed. The requesting resource is planned again in any case.
+
+        A rotation waits for the bundle of a namespace, but not for a foreign one.
+        """
+        known = (self.kind, self.ref) in world.foreign
         world.foreign[self.kind, self.ref] = self.now
-        return set()
+        return (
+            world.rotating(self.ref.namespace) if self.kind == "ConfigMap" and not known else set()
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,128 @@
+"""Public part of an identity's Secret: its roots, its `identity.json` and its webhook keys."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from troth.documents.secret_keys import ROOTS
+from troth.planning.certificates.anchors import bundle_text
+from troth.planning.identity.document import (
+    Peers,
+    current_document,
+    current_names,
+    identity_document,
+    listed,
+)
+from troth.planning.identity.messages import messages_of
+from troth.planning.identity.view import View, spiffe_ids_of
+from troth.planning.identity.webhook_trust import key_set, webhooks_of
+from troth.planning.network.live_peers import Side, read
+from troth.planning.owned_objects import metadata_of, secret_ref
+from troth.planning.trust_domain.issuers import issuers_known
+from troth.resources.identity.spec import Enforcement
+from troth.resources.identity.status import EdgeState
+from troth.resources.references import Ref
+from troth.trust.edges.evaluation import Edge
+from troth.world.facts.objects import Manifest
+from troth.world.observation.objects import PEERS, WEBHOOK_KEYS
+from troth.world.world import World
+
+MOST = 900_000
+"""Maximum size of the public part of an identity's Secret in bytes. A Secret holds 1 MiB.
+
+The rest is for the certificate, its key and the keystores.
+"""
+ALWAYS_FIT = 500
+"""Number of edges whose part of the document always fits, so that its size is not computed."""
+
+
+def secret_manifest(view: View, world: World, own_id: str) -> Manifest:
+    """Return the manifest of the Secret without its private part."""
+    current = current_document(view.secret.public.get(PEERS, "") if view.secret else "")
+    peers = _peers(view, world, current)
+    keys = {WEBHOOK_KEYS: key_set(peers.webhooks)} if peers.webhooks else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": metadata_of(secret_ref(view.identity.ref), view.identity),
+        "stringData": {
+            ROOTS: bundle_text(view.anchors),
+            PEERS: identity_document(view.identity, own_id, peers),
+            **keys,
+        },
+    }
+
+
+def overflows(view: View, world: World) -> bool:
+    """Return whether the Secret has no room for the public part that is declared."""
+    if len(view.edges) <= ALWAYS_FIT:
+        return False
+    own_id = view.secret.leaf.spiffe_id if view.secret and view.secret.leaf else ""
+    declared = secret_manifest(view, world, own_id)["stringData"]
+    return sum(len(text.encode()) for text in declared.values()) > MOST
+
+
+def without_growth(view: View) -> View:
+    """Return a view whose document keeps of its live edges only those that it already lists."""
+    edges = [
+        replace(edge, state=EdgeState.SUSPENDED) if edge.state is EdgeState.LIVE else edge
+        for edge in view.edges
+    ]
+    return replace(view, edges=tuple(edges))
+
+
+def _peers(view: View, world: World, current: Mapping[str, Any]) -> Peers:
+    """Return the peers, issuers, messages and webhooks for `identity.json`.
+
+    While no single trust domain governs the workload, its issuers stay the current ones.
+    """
+    edges, ids = in_force(view, world, current)
+    issuers, issuer_ids = (
+        issuers_known(view.domain, world)
+        if view.domain is not None
+        else (current_names(current, "issuers"), current_names(current, "issuerIDs"))
+    )
+    messages = messages_of(view.identity.ref, view.topics, world, current)
+    inbound = [(edge, edge not in view.edges) for edge in edges if edge.callee == view.identity.ref]
+    webhooks = webhooks_of(inbound, ids, world, current)
+    return Peers(edges, ids, world.registry.identities, issuers, issuer_ids, messages, webhooks)
+
+
+def in_force(
+    view: View, world: World, current: Mapping[str, Any]
+) -> tuple[tuple[Edge, ...], dict[Ref, str]]:
+    """Return the edges for the peer list, and the SPIFFE IDs of their peers.
+
+    These are the live edges, and the suspended edges that the list already has. Peers that share a
+    ServiceAccount have the same SPIFFE ID, so the NetworkPolicy shows which of them was live.
+    """
+    suspended = any(edge.state is EdgeState.SUSPENDED for edge in view.edges)
+    memory = read(view.policy.live_peers).peers if view.policy is not None and suspended else {}
+    edges: list[Edge] = []
+    ids: dict[Ref, str] = {}
+    for edge in view.edges:
+        inbound = edge.callee == view.identity.ref
+        peer = edge.caller if inbound else edge.callee
+        names = spiffe_ids_of(peer, world)
+        if edge.state is EdgeState.SUSPENDED:
+            names &= listed(current, edge.port, inbound=inbound)
+            rules = memory.get(Side.FROM if inbound else Side.TO, {}).get(peer, {}).values()
+            if not any(edge.port in ports for ports in rules) and _is_ambiguous(peer, view, world):
+                continue
+        if names and edge.state in (EdgeState.LIVE, EdgeState.SUSPENDED):
+            live = edge.state is EdgeState.LIVE
+            edges.append(edge if live else replace(edge, state=EdgeState.LIVE))
+            ids[peer] = min(names)
+    return tuple(edges), ids
+
+
+def _is_ambiguous(peer: Ref, view: View, world: World) -> bool:
+    """Return whether a peer's SPIFFE ID in the peer list may belong to another identity.
+
+    In Observe mode there is no NetworkPolicy to distinguish them, so the list alone decides.
+    """
+    identities = world.registry.claimants
+    if view.identity.spec.enforcement is Enforcement.OBSERVE or peer not in identities:
+        return False
+    return world.registry.shares_account(identities[peer])

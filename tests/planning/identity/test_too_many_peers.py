@@ -1,0 +1,93 @@
+"""Peers that do not fit into an identity's Secret: none is added, and revocations take effect."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.builders import Cluster, accept, call, identity, key_of, shop
+from troth.planning.identity import secret_manifest
+from troth.planning.network import compiler
+from troth.planning.network.compiler import Compiled
+from troth.resources.references import Ref
+from troth.world.observation.objects import decoded
+
+SECRET = "Secret", Ref("shop", "gateway-identity")
+LIMIT = 1_048_576
+"""Limit of the API server for the data of a Secret, in bytes."""
+
+
+def peers(cluster: Cluster) -> set[str]:
+    document: dict[str, Any] = json.loads(decoded(cluster.objects[SECRET])["identity.json"])
+    return {each["spiffeID"].split("/")[-1] for each in document["calls"]}
+
+
+def gateway(*targets: str) -> builders.Manifest:
+    return identity("gateway", calls=[call(each) for each in targets])
+
+
+def target(name: str) -> builders.Manifest:
+    return identity(name, ports=["https"], accepts=[accept("gateway")])
+
+
+def test_peers_that_do_not_fit_are_not_added_and_revocations_take_effect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [f"target-{number}" for number in range(6)]
+    cluster = shop(*map(target, names), gateway(*names[:4])).settle()
+    size = sum(map(len, cluster.world.secrets[SECRET[1]].public.values()))
+    monkeypatch.setattr(secret_manifest, "ALWAYS_FIT", 1)
+    monkeypatch.setattr(secret_manifest, "MOST", size)
+    assert peers(cluster) == set(names[:4])
+    cluster.put(gateway(*names[1:]))
+    cluster.settle()
+    assert peers(cluster) == set(names[1:4])
+    issued = cluster.condition(key_of("gateway"), "CertificateIssued")
+    assert (issued["status"], issued["reason"]) == ("False", "TooManyPeers")
+    cluster.put(gateway(*names[2:]))
+    assert peers(cluster.settle()) == set(names[2:])
+    assert cluster.condition(key_of("gateway"), "CertificateIssued")["status"] == "True"
+
+
+def test_limit_of_peers_is_below_that_of_a_secret() -> None:
+    """Each edge takes at most 1,600 bytes, so the uncounted ones always fit."""
+    cluster = shop(target("t"), gateway("t")).settle()
+    one = sum(map(len, cluster.world.secrets[SECRET[1]].public.values()))
+    assert secret_manifest.ALWAYS_FIT * 1_600 + one < secret_manifest.MOST < LIMIT - 100_000
+
+
+def test_policy_that_does_not_fit_opens_no_new_peer_and_closes_revoked_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [f"target-{number}" for number in range(6)]
+    cluster = shop(*map(target, names), gateway(*names[:4])).settle()
+    place = Ref("shop", "gateway-troth")
+    monkeypatch.setattr(compiler, "MOST_PEERS", len(cluster.world.policies[place].live_peers))
+    assert opened(cluster) == set(names[:4])
+    cluster.put(gateway(*names[1:]))
+    cluster.settle()
+    assert opened(cluster) == set(names[1:4])
+    network = cluster.condition(key_of("gateway"), "NetworkEnforced")
+    assert (network["status"], network["reason"]) == ("False", "TooManyPeers")
+    cluster.put(gateway(*names[2:]))
+    assert opened(cluster.settle()) == set(names[2:])
+    assert cluster.condition(key_of("gateway"), "NetworkEnforced")["status"] == "True"
+
+
+@pytest.mark.parametrize(
+    "compiled",
+    [
+        Compiled({"podSelector": {}}, "x" * 262_144),
+        Compiled({"podSelector": {}, "egress": [{"to": ["x" * 180]}] * 8_000}),
+    ],
+)
+def test_policy_that_the_api_server_would_refuse_overflows(compiled: Compiled) -> None:
+    assert compiled.overflows
+    assert not Compiled({"podSelector": {}, "egress": [{"to": ["x" * 180]}] * 4_000}).overflows
+
+
+def opened(cluster: Cluster) -> set[str]:
+    spec = cluster.objects["NetworkPolicy", Ref("shop", "gateway-troth")]["spec"]
+    return set(re.findall(r"target-\d", json.dumps(spec["egress"])))
