@@ -18,7 +18,7 @@ from troth.planning.planner import plan
 from troth.planning.steps.objects import Apply, Restart
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
-from troth.trust.declarations.registry import Declared
+from troth.trust.declarations.peers import Declared
 from troth.world.facts.objects import UNREADABLE
 from troth.world.keys import Key
 from troth.world.watch_class import SCHEMA, watch_class_of

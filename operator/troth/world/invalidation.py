@@ -3,8 +3,8 @@
 from troth.resources.identity.spec import ServiceIdentity, ServiceIdentitySpec
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.declarations.peers import Ports
-from troth.trust.declarations.registry import Declared, Registry
+from troth.trust.declarations.peers import Declared, Ports
+from troth.trust.declarations.registry import Registry
 from troth.world.keys import Keys, domain_key, identity_key, policy_key, view_key
 from troth.world.state import WorldState
 

@@ -1,6 +1,8 @@
 """Peers that one identity declares."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
 
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref, Reference
@@ -28,3 +30,23 @@ def _by_peer(
             peer = reference.seen_from(identity.ref.namespace)
             ports[peer] = ports.get(peer, frozenset()).union(named)
     return ports
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """Peers that an identity declares: those it accepts, those it calls, and a trusted gateway."""
+
+    accepts: Ports
+    calls: Ports
+    names: frozenset[Ref]
+
+    @classmethod
+    def by(cls, identity: ServiceIdentity) -> Self:
+        """Return the declared peers of an identity."""
+        accepts, calls = accepted(identity), called(identity)
+        trust = identity.spec.authentication.gateway_only
+        gateways = {trust.gateway.seen_from(identity.ref.namespace)} if trust else set()
+        return cls(accepts, calls, frozenset(gateways.union(accepts, calls)))
+
+
+NO_PEERS = Declared({}, {}, frozenset())

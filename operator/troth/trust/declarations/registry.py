@@ -4,7 +4,6 @@ from collections import ChainMap, defaultdict
 from collections.abc import KeysView, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Self
 
 from troth.resources.identity.spec import Enforcement, ServiceIdentity
 from troth.resources.references import Ref
@@ -14,7 +13,7 @@ from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations.claims import Claim, Claims, Rank
 from troth.trust.declarations.governance import Governance, govern
 from troth.trust.declarations.narrowing import Narrowing
-from troth.trust.declarations.peers import Ports, accepted, called
+from troth.trust.declarations.peers import NO_PEERS, Declared
 from troth.trust.declarations.sharing import WorkloadClaims, crowd_message, sharing_message
 from troth.trust.declarations.webhooks import Webhooks
 from troth.trust.selectors import matches
@@ -25,26 +24,6 @@ class SharedIdentity:
     """That other identities claim the same ServiceAccount or could select the same pods."""
 
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """Peers that an identity declares: those it accepts, those it calls, and a trusted gateway."""
-
-    accepts: Ports
-    calls: Ports
-    names: frozenset[Ref]
-
-    @classmethod
-    def by(cls, identity: ServiceIdentity) -> Self:
-        """Return the declared peers of an identity."""
-        accepts, calls = accepted(identity), called(identity)
-        trust = identity.spec.authentication.gateway_only
-        gateways = {trust.gateway.seen_from(identity.ref.namespace)} if trust else set()
-        return cls(accepts, calls, frozenset(gateways.union(accepts, calls)))
-
-
-NOTHING = Declared({}, {}, frozenset())
 
 
 def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
@@ -292,7 +271,7 @@ class Registry:
 
     def declared(self, ref: Ref) -> Declared:
         """Return the declared peers of an identity, none if it does not exist."""
-        return self._declared.get(ref, NOTHING)
+        return self._declared.get(ref, NO_PEERS)
 
     def naming(self, ref: Ref) -> frozenset[Ref]:
         """Return the identities that name this one, which need not exist."""
