@@ -278,7 +278,7 @@ async def refuses_writes(stage: Stage, namespace: str) -> bool:
 async def blocked(stage: Stage) -> list[str]:
     """Wait until the rotation has blockers; return what it waits for."""
     domain = await stage.person.sees(
-        DOMAIN, Ref("", stage.name), lambda found: found["status"]["rotation"]["blockers"]
+        DOMAIN, Ref("", stage.name), lambda found: found["status"]["rotation"].get("blockers")
     )
     return [awaited(each) for each in domain["status"]["rotation"]["blockers"]]
 

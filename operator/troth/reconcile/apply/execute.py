@@ -94,15 +94,22 @@ class Executor:
     async def status(self, plan: Plan) -> Keys:
         """Write a plan's status as one merge patch and return the keys that the answer affects.
 
+        The patch leaves out empty lists and removes lists that have become empty. So equal statuses
+        are stored equally, whatever was stored before.
         The resource's own key is included only if its spec changed after planning: the answer
         brings that change before the watch, and the watch event will then be no news. A resource
         that no longer exists needs no status.
         """
         if plan.status is None:
             return set()
-        before = plan.previous_status or {}
-        patch = {name: None for name in before if name not in plan.status}
-        patch |= {name: value for name, value in plan.status.items() if before.get(name) != value}
+        before = _without_empty_lists(plan.previous_status or {})
+        after = _without_empty_lists(plan.status)
+        patch = {name: None for name in before if name not in after}
+        patch |= {
+            name: _replacement(before.get(name), value)
+            for name, value in after.items()
+            if before.get(name) != value
+        }
         body = {"metadata": {"uid": plan.uid}, "status": patch}
         self._writing[plan.key] = plan.status
         try:
@@ -135,4 +142,16 @@ class Executor:
 
 def _without_empty_lists(status: Mapping[str, Any]) -> dict[str, Any]:
     """Return a status without empty lists, which are equivalent to absent ones."""
-    return {name: value for name, value in status.items() if value != []}
+    return {
+        name: _without_empty_lists(value) if isinstance(value, Mapping) else value
+        for name, value in status.items()
+        if value != []
+    }
+
+
+def _replacement(before: Any, after: Any) -> Any:  # noqa: ANN401 - any JSON values
+    """Return the merge patch that makes one value of the other; null removes a field."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return after
+    gone: dict[str, Any] = {name: None for name in before if name not in after}
+    return gone | {name: _replacement(before.get(name), value) for name, value in after.items()}
