@@ -51,7 +51,15 @@ Account = dict[Part, Any]
 
 RANDOM = {"fingerprint", "serial", "authority"}
 HISTORY = {"observedGeneration"}
-TIMES = {"notAfter", "renewAt", "lastTransitionTime", "lastRotated", "nextRotation", "madeAt"}
+TIMES = {
+    "notAfter",
+    "renewAt",
+    "lastTransitionTime",
+    "lastRotated",
+    "nextRotation",
+    "madeAt",
+    "since",
+}
 OURS = {"TrustDomain", "ServiceIdentity", "CredentialRotation", "MessageBroker", "TopicPolicy"}
 WEBHOOKS = {webhook_signing.TYPE, COMPILED_TYPE, GENERATED_TYPE}
 FILES = {
@@ -77,11 +85,17 @@ def _parts(it: Running, *, times: bool) -> Iterator[tuple[Part, Any]]:
     for (kind, ref), manifest in it.server.objects.items():
         where = str(ref)
         if kind in OURS:
-            yield ("status", f"{kind} {where}"), _status(_stored(manifest), times=times)
+            status = _stored(manifest)
+            trusted_since = status.pop("gatewayTrustedSince", None)
+            if trusted_since is not None:
+                yield ("trust record", f"{kind} {where}"), trusted_since
+            yield ("status", f"{kind} {where}"), _status(status, times=times)
             yield ("marks", f"{kind} {where}"), _marks(manifest)
             for each in manifest.get("status", {}).get("conditions", []):
                 if each["type"] == "Braked":
                     yield ("brake", where), each["status"]
+        elif kind == "ConfigMap" and where.endswith(TRUST_RECORD_SUFFIX):
+            yield ("trust record", f"{kind} {where}"), (_marks(manifest), manifest["data"])
         elif _labels(manifest).get(MANAGED_BY) == "troth":
             yield ("marks", f"{kind} {where}"), _marks(manifest)
             yield from _child(kind, where, manifest, times=times)
@@ -100,8 +114,6 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
             ledger = kept_ledger(manifest).ledger
             told = sorted(ledger.rules), sorted(ledger.retained), sorted(ledger.credentials)
             yield ("ledger", where), told
-        case "ConfigMap" if where.endswith(TRUST_RECORD_SUFFIX):
-            yield ("key", where), manifest["data"]  # outlives what it records
         case "ConfigMap":
             roots = manifest["data"][ROOTS].encode()
             bundles = parse_bundle_map(manifest["data"][observe.BUNDLE_MAP])

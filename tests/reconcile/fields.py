@@ -364,6 +364,8 @@ class Change:
     """Trust domain whose next root rotation shows the change."""
     refused: str = ""
     """Words in the status of an object that Troth can only reject."""
+    leaves: str = ""
+    """Part of an account that outlives the change by design."""
 
 
 ROTATION = timedelta(minutes=25)
@@ -457,6 +459,7 @@ CHANGES: dict[str, Change] = {
         GONE,
         at="audit",
         beside={"authentication": builders.gateway_only("checkout", NOW + DAY)},
+        leaves="trust record",
     ),
     "ServiceIdentity.authentication.mtls.dnsNames": Change("certificate", ["p.shop.example"]),
     "ServiceIdentity.authentication.mtls.keyAlgorithm": Change("certificate"),

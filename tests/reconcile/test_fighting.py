@@ -7,8 +7,20 @@ from datetime import timedelta
 
 import pytest
 
-from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace, stamp
+from tests.builders import (
+    NOW,
+    OWN,
+    Manifest,
+    accept,
+    call,
+    domain,
+    identity,
+    namespace,
+    secret,
+    stamp,
+)
 from tests.reconcile.serving import Running, Server, running
+from troth.planning.owned_objects import FOREIGN_RETRY
 from troth.reconcile.apply.repairs import FREE, MOST, QUIET
 from troth.resources.references import Ref
 
@@ -244,6 +256,22 @@ async def test_toggled_declaration_is_no_fight() -> None:
             assert not server.objects[POLICY]["spec"].get("ingress")
             await it.put(PAYMENTS)
             assert server.objects[POLICY]["spec"]["ingress"]
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+        assert "Fighting" not in json.dumps(server.events)
+
+
+async def test_object_of_another_owner_is_a_conflict_and_no_fight() -> None:
+    """An object without Troth's label is not watched, so Troth tries to create it again."""
+    server = Server(SHOP)
+    async with running(server, due=True) as it:
+        await it.settle()
+        server.put(secret(SECRET[1].name, "shop", mine=b"x"))
+        await it.put(identity("payments", ports=["https"]))
+        for _ in range(3 * FREE):
+            assert server.condition(*IDENTITY, "Ready")["reason"] == "Conflict"
+            await it.live(FOREIGN_RETRY)
+        server.take_away(*SECRET)
+        await it.live(FOREIGN_RETRY)
         assert server.condition(*IDENTITY, "Ready")["status"] == "True"
         assert "Fighting" not in json.dumps(server.events)
 

@@ -156,7 +156,9 @@ class Repairs:
         return Written(key, step.target, kind, content, repair)
 
     def after(self, written: Written) -> None:
-        """Record that a write was carried out."""
+        """Record that a write was carried out, unless the object there is not Troth's."""
+        if written.target in self._world.foreign:
+            return
         history = self._note(written)
         history.version = self._world.version(*written.target)
 
