@@ -137,6 +137,11 @@ class Shop:
         manifest = self.identities.get(place)
         return manifest is not None and manifest["spec"].get("enforcement") != "Observe"
 
+    def isolated(self) -> set[str]:
+        """Return the governed namespaces without an identity in Observe mode."""
+        observed = {place.namespace for place in self.identities if not self.is_enforced(place)}
+        return {place.namespace for place in self.identities} - observed
+
     def is_mutual(self, place: Place) -> bool:
         """Whether an identity authenticates with a certificate."""
         return "gatewayOnly" not in self.identities[place]["spec"]["authentication"]

@@ -29,7 +29,7 @@ async def test_no_secret_of_a_run_appears_in_any_output(
         payments, web = await acts.everything_is_made(run)
         await asyncio.gather(acts.people_look(run), acts.everything_is_replaced(run, payments))
         await acts.people_mislay_keys(run, payments)
-        await asyncio.gather(acts.people_err(run), acts.refusals_quote(run, payments))
+        await asyncio.gather(acts.people_err(run), acts.refusals_quote(run))
         await acts.a_policy_of_the_api_server_quotes(run)
         await acts.answers_make_no_sense(run, web, CONSOLE)
         await asyncio.to_thread(first.stop)  # its last output passes through this process

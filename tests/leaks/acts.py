@@ -22,6 +22,8 @@ SUCCESSOR = by_hand("corporate successor", ROOT, path_length=0)
 MISLAID = private_key_pem(generate_key(KeyAlgorithm.ECDSA_P384))
 """A private key that users put into the wrong places."""
 PROMPT = {"propagation": "1s"}
+EVERY_KEY = {"mtls": {"keystores": ["PKCS12"], "keyAlgorithm": "Ed25519"}}
+"""Authentication with a key in PEM and in a keystore, which has a password."""
 
 
 async def everything_is_made(run: Run) -> tuple[Ref, Ref]:
@@ -41,7 +43,7 @@ async def everything_is_made(run: Run) -> tuple[Ref, Ref]:
         "payments",
         ports=["https"],
         accepts=[builders.accept("web")],
-        authentication={"mtls": {"keystores": ["PKCS12"], "keyAlgorithm": "Ed25519"}},
+        authentication=EVERY_KEY,
     )
     web = await stage.identity("web", calls=[builders.call("payments")])
     ledger = await stage.identity(
@@ -150,10 +152,13 @@ def ours(name: str) -> dict[str, str]:
     return {MANAGED_BY: "troth", OWNER_KIND: IDENTITY, OWNER_NAME: name}
 
 
-async def refusals_quote(run: Run, payments: Ref) -> None:
+async def refusals_quote(run: Run) -> None:
     """Reject every write of a Secret, a status or an Event with a message that quotes it."""
     stage, person, wire = run.stage, run.stage.person, run.wire
     for code in (403, 422, 500):
+        # payments' own Secret is contested, since people changed it often
+        damaged = await stage.identity(f"damaged-{code}", authentication=EVERY_KEY)
+        await person.ready(IDENTITY, damaged)
         wire.path.always("PATCH", "secrets", wire.echo(code))
         wire.path.once("PATCH", "serviceidentities", wire.echo(code))
         wire.path.once("PATCH", "networkpolicies", wire.echo(code))
@@ -161,11 +166,11 @@ async def refusals_quote(run: Run, payments: Ref) -> None:
         late = await stage.identity(f"late-{code}")
         await person.sees(IDENTITY, late, tells_of_a_refusal)
         data = in_a_secret({"identity.json": b"{}", "tls.key": MISLAID})
-        await person.edit("Secret", secret_ref(payments), {"data": data})
-        await person.sees(IDENTITY, payments, tells_of_a_refusal)
+        await person.edit("Secret", secret_ref(damaged), {"data": data})
+        await person.sees(IDENTITY, damaged, tells_of_a_refusal)
         wire.be_well()
         await person.ready(IDENTITY, late)
-        await person.ready(IDENTITY, payments)
+        await person.ready(IDENTITY, damaged)
     for code in (500, 410):  # the second one causes a new list
         wire.path.once("WATCH", "secrets", wire.echo(code))
     wire.path.once("GET", "secrets", wire.echo(500))

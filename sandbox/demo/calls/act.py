@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sandbox.demo.calls import outcomes
 from sandbox.demo.calls.drift import Restoration, edit_by_hand
 from sandbox.demo.calls.pods import Pods
-from sandbox.demo.calls.policies import summaries
+from sandbox.demo.calls.policies import Summary, isolations, summaries
 from sandbox.demo.calls.processes import LocalProcesses
 from sandbox.demo.calls.sampling import Samples, sampled
 from sandbox.demo.calls.table import NO_CERTIFICATE, Call, Calls
@@ -14,8 +14,9 @@ from sandbox.demo.cluster import Cluster, Statuses
 from sandbox.demo.errors import DemoError
 from sandbox.demo.programs import NAMESPACE
 from sandbox.demo.screen import Screen
-from sandbox.demo.shop import Edge, Place, Shop
+from sandbox.demo.shop import Edge, Manifest, Place, Shop
 from sandbox.demo.trials import Observation, Result, over, run, summary
+from sandbox.demo.webhooks.example import GATEWAY
 from sandbox.node.workload import Outcome
 
 AUTHORITY = Place(NAMESPACE, "production-authority")
@@ -55,23 +56,28 @@ def _run(workloads: Workloads, calls: Iterable[Call]) -> list[Result]:
 
 def _show_policies(screen: Screen, cluster: Cluster, shop: Shop) -> None:
     screen.title("NetworkPolicies, as the API server has them: everything else is denied")
-    policies = cluster.items(
-        *("networkpolicies", "--all-namespaces", "--selector"),
-        "app.kubernetes.io/managed-by=troth",
-    )
     observed = [place for place in shop.identities if not shop.is_enforced(place)]
-    found = list(summaries(shop, policies))
+    found = list(summaries(shop, _policies(cluster, "ServiceIdentity")))
     if {summary.workload for summary in found} != set(shop.identities) - set(observed):
         raise DemoError("the NetworkPolicies are not exactly those of the enforced identities")
-    rows = [
-        (
-            short(each.workload),
-            *(", ".join(side) or "nobody" for side in (each.inbound, each.outbound)),
-        )
-        for each in found
-    ]
+    isolation = {*shop.isolated(), GATEWAY.namespace}
+    isolated = list(isolations(shop, _policies(cluster, "TrustDomain")))
+    if {summary.workload.namespace for summary in isolated} != isolation:
+        raise DemoError(f"the isolated namespaces are not exactly {', '.join(sorted(isolation))}")
+    rows = [_row(short(each.workload), each) for each in found]
+    rows += [_row(f"other pods of {each.workload.namespace}", each) for each in isolated]
     rows += [(short(place), "enforcement: Observe, so no policy yet", "") for place in observed]
     screen.table(rows, "workload", "may be called by", "may call")
+
+
+def _policies(cluster: Cluster, owner_kind: str) -> list[Manifest]:
+    selector = f"app.kubernetes.io/managed-by=troth,troth.dev/owner-kind={owner_kind}"
+    return cluster.items("networkpolicies", "--all-namespaces", "--selector", selector)
+
+
+def _row(name: str, each: Summary) -> tuple[str, str, str]:
+    inbound, outbound = (", ".join(side) or "nobody" for side in (each.inbound, each.outbound))
+    return name, inbound, outbound
 
 
 def _show_waiting(screen: Screen, shop: Shop, statuses: Statuses) -> None:

@@ -20,7 +20,7 @@ class Summary:
 
 
 def summaries(shop: Shop, policies: list[Manifest]) -> Iterator[Summary]:
-    """Summarise Troth's NetworkPolicies.
+    """Summarise the NetworkPolicies of identities.
 
     Raises `DemoError` for a policy that is not default-deny, or that opens an edge that not both
     identities declare.
@@ -42,6 +42,22 @@ def summaries(shop: Shop, policies: list[Manifest]) -> Iterator[Summary]:
             tuple(words.rule(rule, "from") for rule in spec.get("ingress", [])),
             tuple(words.rule(rule, "to") for rule in spec.get("egress", [])),
         )
+
+
+def isolations(shop: Shop, policies: list[Manifest]) -> Iterator[Summary]:
+    """Summarise the NetworkPolicies of isolated namespaces, for the pods without an identity.
+
+    Raises `DemoError` for a policy that does not select every pod, or that opens more than DNS.
+    """
+    for policy in policies:
+        place, spec = Place(policy["metadata"]["namespace"], "*"), policy["spec"]
+        if set(spec["policyTypes"]) != {"Ingress", "Egress"} or spec["podSelector"]:
+            raise DemoError(f"the NetworkPolicy of {place} does not deny every pod")
+        words = _Words(shop, place)
+        outbound = tuple(words.rule(rule, "to") for rule in spec.get("egress", []))
+        if spec.get("ingress") or outbound != ("DNS:53",):
+            raise DemoError(f"the NetworkPolicy of {place} opens more than DNS")
+        yield Summary(place, (), outbound)
 
 
 def _check_edges(shop: Shop, place: Place, spec: Manifest) -> None:
