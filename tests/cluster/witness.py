@@ -69,13 +69,14 @@ class Witness:
             read_bufsize=2**21,  # one event is one line, and a Secret with keystores makes it long
         )
         self._since, self._known = await self._list()
-        watch = await self._open()
-        self._noting = asyncio.create_task(self._note(watch))
+        self._watch = await self._open()
+        self._noting = asyncio.create_task(self._note())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._noting.cancel()
         await asyncio.wait({self._noting})
+        self._watch.close()
         await self._session.close()
 
     async def everything(self) -> list[Sight]:
@@ -109,14 +110,14 @@ class Witness:
         assert watch.status == HTTPStatus.OK, f"no watch since {self._since}: {await watch.text()}"
         return watch
 
-    async def _note(self, watch: aiohttp.ClientResponse) -> None:
+    async def _note(self) -> None:
         """Record events until cancelled. A watch that cannot continue is an `AssertionError`."""
         while True:
-            async with watch:
-                with suppress(aiohttp.ClientError):
-                    async for line in watch.content:
-                        self._take(json.loads(line))
-            watch = await self._open()
+            with suppress(aiohttp.ClientError):
+                async for line in self._watch.content:
+                    self._take(json.loads(line))
+            self._watch.close()
+            self._watch = await self._open()
 
     def _take(self, event: Manifest) -> None:
         kind, manifest = event["type"], event["object"]
