@@ -4,13 +4,22 @@ import asyncio
 import json
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
 import aiohttp
 
-from tests.cluster.person import Manifest, reached_by, until, version
+from tests.cluster.person import (
+    NOT_READY_PAUSE,
+    TOO_MANY,
+    Manifest,
+    reached_by,
+    until,
+    version,
+)
 from tests.cluster.stage import leaf_of
 from troth.cluster.api import RESOURCES
 
@@ -37,12 +46,21 @@ class Sight:
 
 
 class Witness:
-    """Watches one kind in one namespace, from its beginning to its end without a gap."""
+    """Watches one kind in one namespace, from its beginning to its end without a gap.
 
-    def __init__(self, kubeconfig: Path, kind: str, namespace: str) -> None:
+    The API server ends each watch after `lifetime` seconds, by default 30 to 60 minutes. The next
+    watch begins where the last one ended.
+    """
+
+    def __init__(
+        self, kubeconfig: Path, kind: str, namespace: str, lifetime: int | None = None
+    ) -> None:
         self.seen: list[Sight] = []
         self._server, self._tls = reached_by(kubeconfig)
         self._url = self._server + RESOURCES[kind].path(namespace=namespace)
+        self._options = {"watch": "true", "allowWatchBookmarks": "true"}
+        if lifetime is not None:
+            self._options["timeoutSeconds"] = str(lifetime)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -50,9 +68,8 @@ class Witness:
             timeout=aiohttp.ClientTimeout(total=None),
             read_bufsize=2**21,  # one event is one line, and a Secret with keystores makes it long
         )
-        since, self._known = await self._list()
-        parameters = {"watch": "true", "resourceVersion": since}
-        self._watch = await self._session.get(self._url, params=parameters)
+        self._since, self._known = await self._list()
+        self._watch = await self._open()
         self._noting = asyncio.create_task(self._note())
         return self
 
@@ -63,10 +80,14 @@ class Witness:
         await self._session.close()
 
     async def everything(self) -> list[Sight]:
-        """Return the recorded states, once they include every current object."""
+        """Return the recorded states, once they include every current object.
+
+        Raises `AssertionError` if states may be missing.
+        """
 
         async def unheard_of() -> set[int]:
-            assert not self._noting.done(), "the watch has broken off: there may be a gap"
+            if self._noting.done():
+                self._noting.result()
             _, versions = await self._list()
             return versions - self._known
 
@@ -78,11 +99,32 @@ class Witness:
             found = await answer.json()
         return found["metadata"]["resourceVersion"], {int(version(each)) for each in found["items"]}
 
+    async def _open(self) -> aiohttp.ClientResponse:
+        """Return a watch of everything after the last event."""
+        options = {**self._options, "resourceVersion": self._since}
+        watch = await self._session.get(self._url, params=options)
+        while watch.status == TOO_MANY:
+            watch.close()
+            await asyncio.sleep(NOT_READY_PAUSE)
+            watch = await self._session.get(self._url, params=options)
+        assert watch.status == HTTPStatus.OK, f"no watch since {self._since}: {await watch.text()}"
+        return watch
+
     async def _note(self) -> None:
-        async for line in self._watch.content:
-            event = json.loads(line)
-            assert event["type"] in ("ADDED", "MODIFIED", "DELETED"), event
-            sight = Sight(time.monotonic(), event["type"], event["object"])
+        """Record events until cancelled. A watch that cannot continue is an `AssertionError`."""
+        while True:
+            with suppress(aiohttp.ClientError):
+                async for line in self._watch.content:
+                    self._take(json.loads(line))
+            self._watch.close()
+            self._watch = await self._open()
+
+    def _take(self, event: Manifest) -> None:
+        kind, manifest = event["type"], event["object"]
+        assert kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"), f"states are missing: {event}"
+        self._since = version(manifest)
+        if kind != "BOOKMARK":
+            sight = Sight(time.monotonic(), kind, manifest)
             self.seen.append(sight)
             self._known.add(sight.version)
 
