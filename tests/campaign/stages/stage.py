@@ -20,6 +20,7 @@ from troth.documents.secret_keys import LEAF
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
+from troth.world.facts.objects import FIGHTING
 
 MINUTE = timedelta(minutes=1)
 A_WHILE = 70.0
@@ -29,7 +30,7 @@ QUIET = 3
 ROTATIONS = ("rotation", "tokenRotation")
 """Status fields of a trust domain for the rotations of its root and of its token key."""
 PATIENCE = 45
-"""Minutes after which a rotation must be complete or blocked."""
+"""Minutes after which a rotation must be complete or blocked, and a contest over."""
 
 
 class Stage:
@@ -195,7 +196,7 @@ class Stage:
 
     async def _until_quiet(self) -> None:
         quiet = minutes = 0
-        while quiet < QUIET or (self._rotating() and minutes < PATIENCE):
+        while quiet < QUIET or (self._unfinished() and minutes < PATIENCE):
             before = len(self.server.log)
             self.server.collect_garbage()
             await self.live(MINUTE)
@@ -203,10 +204,29 @@ class Stage:
             quiet = quiet + 1 if len(self.server.log) == before else 0
             # a certificate may be renewed in the last minutes
             assert minutes < PATIENCE + 5 * QUIET, f"still writes {self.server.log[-8:]}"
+        assert not self._contested(), f"still contested: {self._contested()}"
         for place in self._rotating():
             status = self.server.objects[place]["status"]
             told = [each for part in ROTATIONS for each in status.get(part, {}).get("blockers", ())]
             assert told, f"{place} does not say why it waits: {status}"
+
+    def _unfinished(self) -> list[Place]:
+        return [*self._rotating(), *self._contested()]
+
+    def _contested(self) -> list[Place]:
+        """Return the resources whose status says that somebody changes their objects.
+
+        An object that was tampered with repeatedly is contested until it stays as written.
+        """
+        return [
+            place
+            for place, manifest in self.server.objects.items()
+            if place[0] in DECLARED
+            and any(
+                each["reason"] == FIGHTING
+                for each in manifest.get("status", {}).get("conditions", ())
+            )
+        ]
 
     def _rotating(self) -> list[Place]:
         return [
