@@ -52,7 +52,7 @@ def has_been_through_it_all(run: Run) -> None:
     for told in ("step refused", "write failed", "event lost", "watch failed", "step "):
         assert told in run.log(CONSOLE)
     reasons = {event["reason"] for event in run.recording.of("Event", run.stage.shop)}
-    assert {"Reissued", "Repaired", "Conflict"} <= reasons
+    assert {"Reissued", "Repaired", "Conflict", "Fighting"} <= reasons
     corporate = run.recording.of("Secret", run.stage.own)
     assert any(LAST_APPLIED in (each["metadata"].get("annotations") or {}) for each in corporate)
 
