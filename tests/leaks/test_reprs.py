@@ -60,6 +60,8 @@ PUBLIC = {
     "troth.planning.network.live_peers.PeerRule": "labels of a peer's pods",
     "troth.planning.network.live_peers.CurrentPolicy": "labels of peers' pods",
     "troth.planning.plan.Plan": "a status",
+    "troth.reconcile.apply.repairs.Written": "a digest of what was written",
+    "troth.reconcile.apply.repairs._History": "digests of what was written",
     "troth.planning.identity.view.View": "roots, written again from what was parsed",
     "troth.cli.rotate.rotation_request.Request": "one of Troth's own resources",
     "troth.cli.rotate.wait.Followed": "one of Troth's own resources",

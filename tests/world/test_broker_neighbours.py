@@ -69,6 +69,9 @@ def test_unreadable_policy_affects_a_broker_that_is_being_deleted() -> None:
 
 def test_deleted_identity_affects_the_broker_at_which_its_grants_outlive_their_policy() -> None:
     cluster = at_work()
+    allowing = copy.deepcopy(cluster.objects["MessageBroker", MAIN])
+    allowing["spec"]["retention"] = "Allow"
+    cluster.put(allowing)
     retained = {**cluster.objects["TopicPolicy", ORDERS]}
     retained["spec"] = {**retained["spec"], "onDelete": "Retain"}
     cluster.put(retained)

@@ -46,7 +46,8 @@ def test_every_effect_is_shown_and_reflected_in_the_exit_code(
         "+ ConfigMap shop/trust-bundle",
         "+ Secret troth-system/production-authority",
         "    shop/checkout → shop/payments:https",
-        "6 to add, 0 to change, 0 to remove",
+        "+ NetworkPolicy shop/troth-isolation",
+        "7 to add, 0 to change, 0 to remove",
     ):
         assert line in result.output.splitlines()
 

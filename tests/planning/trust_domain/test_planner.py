@@ -323,7 +323,7 @@ def test_plan_during_a_rotation_costs_little_for_each_namespace() -> None:
     assert (few.plan(PRODUCTION).status or {})["rotation"]["phase"] == phase
     assert (
         calls_of(partial(many.plan, PRODUCTION)) - calls_of(partial(few.plan, PRODUCTION))
-        <= 100 * 60
+        <= 100 * 80
     )
 
 
