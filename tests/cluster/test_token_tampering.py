@@ -89,6 +89,8 @@ async def test_deleted_key_is_made_again_and_callers_recover(
     await shop.issuer()
     async with shop.served(payments) as service, shop.calling(checkout, service) as client:
         assert (await client.get("/")).status_code == 200
+        # the new key signs only after that
+        await shop.person.edit(DOMAIN, shop.domain, {"spec": {"bundle": {"propagation": "5s"}}})
         before = await shop.person.the("Secret", shop.keys)
         await shop.person.delete("Secret", shop.keys)
         after = await shop.person.sees(

@@ -140,7 +140,7 @@ async def completed(stage: Stage, rotation: Ref) -> None:
     def over(found: Manifest) -> bool:
         status = found["status"]
         alone = [each["state"] for each in status["authorities"]] == ["Active"]
-        return alone and bool(status["rotation"] == {"phase": "Idle", "blockers": []})
+        return alone and bool(status["rotation"] == {"phase": "Idle"})
 
     await stage.person.sees(DOMAIN, Ref("", stage.name), over, LONG)
     await stage.person.ready(ROTATION, rotation)

@@ -16,7 +16,7 @@ from tests.brokers.nats.stage import Stage, consume, granted, publish, until
 from troth.brokers.errors import AdminRefusedError, BrokerError, UnreachableError
 from troth.brokers.nats.driver import NatsBroker
 from troth.brokers.nats.jwt import Key, Kind
-from troth.brokers.protocol import Batch, Login
+from troth.brokers.protocol import Batch, Login, Permit
 from troth.trust.grants import Slot
 
 SOON = 30.0
@@ -177,8 +177,8 @@ async def test_batch_whose_answer_was_lost_can_be_applied_again(
     batch = Batch((nats.issue("shop"),), granted(publish("shop", "a")))
     asked = nats.broker._link.ask
 
-    async def lose(subject: str, payload: bytes, what: str) -> bytes:
-        answer = await asked(subject, payload, what)
+    async def lose(subject: str, payload: bytes, what: str, *permit: Permit) -> bytes:
+        answer = await asked(subject, payload, what, *permit)
         if subject.endswith("CLAIMS.UPDATE"):
             raise UnreachableError("lost")
         return answer
