@@ -3,8 +3,8 @@
     python -m sandbox.brokers DIRECTORY
 
 The program writes to `DIRECTORY` what an administrator configures in Troth: the data of the Secrets
-`nats-admin` and `nats-ca`, each as a directory, and the files `account` and `server`. It writes
-`server` last, once NATS serves.
+`nats-admin` and `nats-ca`, each as a directory, and the files `account`, `operator` and `server`.
+It writes `server` last, once NATS serves.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ def serve(directory: Path) -> None:
         asyncio.run(make_streams(server, STREAMS, DURABLES))
         _write(directory / "nats-admin", server.admin_secret())
         _write(directory / "nats-ca", server.ca_secret())
-        _write(directory, {"account": server.account})
+        _write(directory, {"account": server.account, "operator": server.keys.operator.public})
         _write(directory, {"server": server.address})
         signal.pause()
 
