@@ -12,6 +12,7 @@ from tests.cluster.stage import DOMAIN, IDENTITY, Stage, leaf_of, opened
 from tests.cluster.test_authority import ROOT, given
 from tests.pki.builders import NOW, by_hand
 from troth.planning.owned_objects import policy_ref, secret_ref
+from troth.resources.references import Ref
 
 MOMENT = timedelta(seconds=1)
 
@@ -92,9 +93,8 @@ async def test_leaf_never_outlives_its_authority_whose_expiry_is_reported(stage:
     assert version(await stage.secret(payments)) == version(last)
 
 
-async def test_trust_in_a_gateway_warns_before_it_expires_and_then_fails_closed(
-    stage: Stage,
-) -> None:
+async def gateway_trusted(stage: Stage) -> tuple[datetime, Ref, Ref]:
+    """Declare gateway-only trust for 20 days; return its end, the callee and the gateway."""
     ends = (stage.clock.now() + timedelta(days=20)).replace(microsecond=0)
     await stage.domain()
     await stage.run()
@@ -105,6 +105,13 @@ async def test_trust_in_a_gateway_warns_before_it_expires_and_then_fails_closed(
         authentication=builders.gateway_only("gateway", ends),
     )
     gateway = await stage.identity("gateway", calls=[builders.call("legacy")])
+    return ends, legacy, gateway
+
+
+async def test_trust_in_a_gateway_warns_before_it_expires_and_then_fails_closed(
+    stage: Stage,
+) -> None:
+    ends, legacy, gateway = await gateway_trusted(stage)
     await stage.person.hears(IDENTITY, legacy, "GatewayTrusted", "UntilItsEnd", "True")
     await stage.person.hears(IDENTITY, legacy, "PeersAgree", "AllLive", "True")
     await stage.person.ready(IDENTITY, gateway)
@@ -148,16 +155,7 @@ async def test_trust_in_a_gateway_warns_before_it_expires_and_then_fails_closed(
 async def test_trust_in_a_gateway_expires_although_the_operator_was_down(
     stage: Stage,
 ) -> None:
-    ends = (stage.clock.now() + timedelta(days=20)).replace(microsecond=0)
-    await stage.domain()
-    await stage.run()
-    legacy = await stage.identity(
-        "legacy",
-        ports=["https"],
-        accepts=[builders.accept("gateway")],
-        authentication=builders.gateway_only("gateway", ends),
-    )
-    await stage.identity("gateway", calls=[builders.call("legacy")])
+    ends, legacy, _ = await gateway_trusted(stage)
     await stage.person.sees(
         "NetworkPolicy", policy_ref(legacy), lambda seen: bool(opened(seen, "ingress"))
     )
