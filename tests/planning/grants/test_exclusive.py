@@ -106,6 +106,18 @@ def test_denied_access_does_not_count(whom: str, status: str) -> None:
     assert told(with_foreign(acl("legacy", TOPIC, "WRITE"), elsewhere))[0] == "False"
 
 
+@pytest.mark.parametrize("denied", ["*", "super.users"])
+def test_denial_does_not_hide_super_users(denied: str) -> None:
+    cluster = with_foreign()
+    seen = cluster.world.brokers.observation(MAIN).observed
+    assert seen is not None
+    denial = acl(denied, "*", "ALL", effect="DENY")
+    see(cluster, {*seen.rules, denial}, seen.credentials, openings={SUPER_USERS})
+    status, reason, message = told(cluster)
+    assert (status, reason) == ("False", "ForeignAccess")
+    assert message.startswith("super.users may publish and super.users may consume")
+
+
 def test_listed_administrator_does_not_count() -> None:
     known = broker(administrators=["legacy", "super.users"])
     both = acl("legacy", TOPIC, "ALL"), SUPER_USERS

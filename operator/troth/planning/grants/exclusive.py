@@ -70,9 +70,19 @@ def _others(
         return {}
     own = frozenset().union(*(granted(broker, each) for each in grants))
     stream = policy.spec.topic.stream or ""
-    return _access(
-        broker, [each for each in candidates if each not in own], topic_of(policy), stream
+    observed = world.brokers.observation(broker.ref).observed
+    openings = observed.openings if observed is not None else frozenset()
+    reaching = [each for each in candidates if each not in own]
+    # apart, because the broker's rules deny nothing to an opening: super users bypass every ACL
+    sides = (
+        [each for each in reaching if each not in openings],
+        [each for each in reaching if each in openings],
     )
+    found: dict[str, frozenset[Action]] = defaultdict(frozenset)
+    for side in sides:
+        for name, actions in _access(broker, side, topic_of(policy), stream).items():
+            found[name] |= actions
+    return found
 
 
 def _reaching(broker: MessageBroker, world: World) -> tuple[Rule, ...]:
