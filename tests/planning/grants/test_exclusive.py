@@ -128,6 +128,31 @@ def test_listed_administrator_does_not_count() -> None:
     assert message.startswith("other may consume")
 
 
+def test_kafka_user_does_not_count_as_the_administrator_before_its_slash() -> None:
+    known = broker(administrators=["kafka"])
+    status, _, message = told(with_foreign(acl("kafka/host", TOPIC, "READ"), manifests=[known]))
+    assert status == "False"
+    assert message.startswith("kafka/host may consume")
+
+
+@pytest.mark.parametrize(
+    ("listed", "principal", "status"),
+    [
+        ("A", "A/U", "True"),
+        ("A/U", "A/U", "True"),
+        ("A", "B/U", "False"),
+        ("mapping:a", "mapping:a/b", "False"),
+        ("mapping:a/b", "mapping:a/b", "True"),
+    ],
+)
+def test_listed_nats_key_stands_for_the_users_that_it_has_signed(
+    listed: str, principal: str, status: str
+) -> None:
+    there = broker(described=NATS, administrators=[listed])
+    cluster = with_foreign(Rule(principal, "SUBJECT", "", TOPIC, "SUB"), manifests=[there])
+    assert told(cluster)[0] == status
+
+
 def test_verdict_stays_after_a_restart_until_the_broker_is_observed() -> None:
     cluster = with_foreign(acl("legacy", TOPIC, "WRITE"))
     before = told(cluster)

@@ -119,9 +119,9 @@ def _access(broker: MessageBroker, rules: Iterable[Rule], topic: Topic, stream: 
 
 
 def _is_administrator(principal: str, broker: MessageBroker) -> bool:
-    """Return whether the broker's owner lists a principal, or the key that signed it."""
-    known = broker.spec.administrators
-    return principal in known or principal.partition("/")[0] in known
+    """Return whether the broker's owner lists a principal, or the one that has signed it."""
+    signer = DIALECTS[broker.spec.type].signer_of(principal)
+    return not {principal, signer}.isdisjoint(broker.spec.administrators)
 
 
 def _as_before(policy: TopicPolicy) -> Verdict:
