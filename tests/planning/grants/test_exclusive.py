@@ -128,6 +128,14 @@ def test_listed_administrator_does_not_count() -> None:
     assert message.startswith("other may consume")
 
 
+def test_longest_principal_that_can_be_listed_is_named_whole() -> None:
+    longest = "CN=" + "x" * 317
+    known = broker(administrators=[longest])
+    cluster = with_foreign(acl(longest, TOPIC, "READ"))
+    assert told(cluster)[2].startswith(f"{longest} may consume")
+    assert told(with_foreign(acl(longest, TOPIC, "READ"), manifests=[known]))[0] == "True"
+
+
 def test_kafka_user_does_not_count_as_the_administrator_before_its_slash() -> None:
     known = broker(administrators=["kafka"])
     status, _, message = told(with_foreign(acl("kafka/host", TOPIC, "READ"), manifests=[known]))

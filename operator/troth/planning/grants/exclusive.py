@@ -22,8 +22,8 @@ EXCLUSIVE = "Exclusive"
 """Type of the condition."""
 LISTED = 5
 """Maximum number of principals in a message."""
-LONGEST = 80
-"""Maximum characters of a principal in a message."""
+LONGEST = 320
+"""Maximum characters of a principal in a message: as many as `administrators` accepts."""
 EVERYBODY = "*"
 """Principal of Kafka that stands for every principal."""
 ALLOW = "ALLOW"
