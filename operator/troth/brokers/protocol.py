@@ -125,6 +125,10 @@ class Dialect(ABC):
     def is_owned(self, rule: Rule, owns: Owns) -> bool:
         """Return whether everything that a rule of Troth's names is owned."""
 
+    def signer_of(self, principal: str) -> str:  # noqa: ARG002
+        """Return the principal that has signed a foreign one, "" if none has."""
+        return ""
+
     # Credentials of clients
 
     @abstractmethod

@@ -106,6 +106,18 @@ def test_denied_access_does_not_count(whom: str, status: str) -> None:
     assert told(with_foreign(acl("legacy", TOPIC, "WRITE"), elsewhere))[0] == "False"
 
 
+@pytest.mark.parametrize("denied", ["*", "super.users"])
+def test_denial_does_not_hide_super_users(denied: str) -> None:
+    cluster = with_foreign()
+    seen = cluster.world.brokers.observation(MAIN).observed
+    assert seen is not None
+    denial = acl(denied, "*", "ALL", effect="DENY")
+    see(cluster, {*seen.rules, denial}, seen.credentials, openings={SUPER_USERS})
+    status, reason, message = told(cluster)
+    assert (status, reason) == ("False", "ForeignAccess")
+    assert message.startswith("super.users may publish and super.users may consume")
+
+
 def test_listed_administrator_does_not_count() -> None:
     known = broker(administrators=["legacy", "super.users"])
     both = acl("legacy", TOPIC, "ALL"), SUPER_USERS
@@ -114,6 +126,39 @@ def test_listed_administrator_does_not_count() -> None:
     status, _, message = told(with_foreign(*both, other, manifests=[known]))
     assert status == "False"
     assert message.startswith("other may consume")
+
+
+def test_longest_principal_that_can_be_listed_is_named_whole() -> None:
+    longest = "CN=" + "x" * 317
+    known = broker(administrators=[longest])
+    cluster = with_foreign(acl(longest, TOPIC, "READ"))
+    assert told(cluster)[2].startswith(f"{longest} may consume")
+    assert told(with_foreign(acl(longest, TOPIC, "READ"), manifests=[known]))[0] == "True"
+
+
+def test_kafka_user_does_not_count_as_the_administrator_before_its_slash() -> None:
+    known = broker(administrators=["kafka"])
+    status, _, message = told(with_foreign(acl("kafka/host", TOPIC, "READ"), manifests=[known]))
+    assert status == "False"
+    assert message.startswith("kafka/host may consume")
+
+
+@pytest.mark.parametrize(
+    ("listed", "principal", "status"),
+    [
+        ("A", "A/U", "True"),
+        ("A/U", "A/U", "True"),
+        ("A", "B/U", "False"),
+        ("mapping:a", "mapping:a/b", "False"),
+        ("mapping:a/b", "mapping:a/b", "True"),
+    ],
+)
+def test_listed_nats_key_stands_for_the_users_that_it_has_signed(
+    listed: str, principal: str, status: str
+) -> None:
+    there = broker(described=NATS, administrators=[listed])
+    cluster = with_foreign(Rule(principal, "SUBJECT", "", TOPIC, "SUB"), manifests=[there])
+    assert told(cluster)[0] == status
 
 
 def test_verdict_stays_after_a_restart_until_the_broker_is_observed() -> None:

@@ -45,6 +45,12 @@ class NatsDialect(Dialect):
         """Return whether the topic, or the stream and its durable, of a permission is owned."""
         return is_owned(rule, owns)
 
+    def signer_of(self, principal: str) -> str:
+        """Return the account's key for a user that it has signed, written as key/user."""
+        key, slash, _ = principal.partition("/")
+        # the names of imports, exports and mappings have a colon, and a subject may have a slash
+        return key if slash and ":" not in key else ""
+
     def issue(self, request: CredentialRequest, now: datetime) -> NewCredential:
         """Return a `.creds` file, and the public key that signed its user."""
         with needs_extra(self.name, self.extra):

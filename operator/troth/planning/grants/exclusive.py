@@ -22,8 +22,8 @@ EXCLUSIVE = "Exclusive"
 """Type of the condition."""
 LISTED = 5
 """Maximum number of principals in a message."""
-LONGEST = 80
-"""Maximum characters of a principal in a message."""
+LONGEST = 320
+"""Maximum characters of a principal in a message: as many as `administrators` accepts."""
 EVERYBODY = "*"
 """Principal of Kafka that stands for every principal."""
 ALLOW = "ALLOW"
@@ -70,9 +70,19 @@ def _others(
         return {}
     own = frozenset().union(*(granted(broker, each) for each in grants))
     stream = policy.spec.topic.stream or ""
-    return _access(
-        broker, [each for each in candidates if each not in own], topic_of(policy), stream
+    observed = world.brokers.observation(broker.ref).observed
+    openings = observed.openings if observed is not None else frozenset()
+    reaching = [each for each in candidates if each not in own]
+    # apart, because the broker's rules deny nothing to an opening: super users bypass every ACL
+    sides = (
+        [each for each in reaching if each not in openings],
+        [each for each in reaching if each in openings],
     )
+    found: dict[str, frozenset[Action]] = defaultdict(frozenset)
+    for side in sides:
+        for name, actions in _access(broker, side, topic_of(policy), stream).items():
+            found[name] |= actions
+    return found
 
 
 def _reaching(broker: MessageBroker, world: World) -> tuple[Rule, ...]:
@@ -109,9 +119,9 @@ def _access(broker: MessageBroker, rules: Iterable[Rule], topic: Topic, stream: 
 
 
 def _is_administrator(principal: str, broker: MessageBroker) -> bool:
-    """Return whether the broker's owner lists a principal, or the key that signed it."""
-    known = broker.spec.administrators
-    return principal in known or principal.partition("/")[0] in known
+    """Return whether the broker's owner lists a principal, or the one that has signed it."""
+    signer = DIALECTS[broker.spec.type].signer_of(principal)
+    return not {principal, signer}.isdisjoint(broker.spec.administrators)
 
 
 def _as_before(policy: TopicPolicy) -> Verdict:
