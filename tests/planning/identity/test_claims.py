@@ -169,6 +169,21 @@ def test_dns_name_that_belongs_to_others_is_refused(name: str) -> None:
     assert issued(it) == ()
 
 
+@pytest.mark.parametrize(("where", "own"), [("local", "cluster"), ("cluster", "svc")])
+def test_namespace_named_like_a_part_of_the_zone_gives_no_other_service(
+    where: str, own: str
+) -> None:
+    it = cluster(
+        namespace(where, domain="production"),
+        service(own, where, app="payments"),
+        service("ledger", where, app="ledger"),
+        named(f"ledger.{where}.svc.cluster.local", where=where),
+    )
+    assert said(it, "CertificateIssued", where=where)[0] == "DNSNameNotAllowed"
+    it.put(named(f"{own}.{where}.svc.cluster.local", where=where))
+    assert f"{own}.{where}.svc.cluster.local" in issued(it, where=where)
+
+
 def test_longest_suffix_decides_who_may_use_a_name() -> None:
     it = cluster(named("eu.pay.shop.example", where="other"), named("shop.example", where="other"))
     assert said(it, "CertificateIssued", where="other")[0] == "Issuing"

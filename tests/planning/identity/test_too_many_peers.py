@@ -76,6 +76,25 @@ def test_policy_that_does_not_fit_opens_no_new_peer_and_closes_revoked_ones(
     assert cluster.condition(key_of("gateway"), "NetworkEnforced")["status"] == "True"
 
 
+def test_policy_of_an_unsettled_workload_opens_nothing_to_its_new_pods(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [f"target-{number}" for number in range(4)]
+    cluster = shop(*map(target, names), gateway(*names)).settle()
+    place = "NetworkPolicy", Ref("shop", "gateway-troth")
+    before = cluster.objects[place]["spec"]["podSelector"]
+    monkeypatch.setattr(compiler, "MOST_PEERS", 1)
+    changed = gateway(*names)
+    changed["spec"]["workload"]["podSelector"] = {"matchLabels": {"tier": "edge"}}
+    everywhere = {"matchLabels": {"domain": "production"}}
+    cluster.put(builders.domain("rival", namespaceSelector=everywhere))
+    cluster.put(changed)
+    cluster.settle()
+    assert cluster.condition(key_of("gateway"), "NetworkEnforced")["reason"] == "NamespaceOverlap"
+    selected = cluster.objects[place]["spec"]["podSelector"]["matchLabels"]
+    assert selected == {**before["matchLabels"], "tier": "edge"}
+
+
 @pytest.mark.parametrize(
     "compiled",
     [

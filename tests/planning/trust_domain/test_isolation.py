@@ -190,6 +190,9 @@ def test_unreadable_identity_changes_no_isolation() -> None:
     assert PRODUCTION in it.put(broken)
     it.settle()
     assert PLACE not in it.objects
+    assert condition(it) == ("True", "IsolatedWithExceptions")
+    message = it.condition(PRODUCTION, "NamespacesIsolated")["message"]
+    assert "namespace shop has a ServiceIdentity or MessageBroker that cannot be read" in message
     it = cluster(*PAIR)
     it.put(broken)
     it.settle()

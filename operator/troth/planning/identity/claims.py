@@ -12,8 +12,7 @@ from troth.trust.edges.names import (
     audience_holder,
     dns_name_holder,
     may_use,
-    service_namespace,
-    service_of,
+    service_named,
     suffix_of,
 )
 from troth.world.facts.objects import Fault
@@ -75,16 +74,15 @@ def dns_name_fault(view: View, world: World) -> Fault | None:
 
 
 def _faults(name: str, view: View, domain: TrustDomain, registry: Registry) -> Iterator[Fault]:
-    here, of_service = view.identity.ref.namespace, service_namespace(name, registry)
-    if of_service not in (None, here):
+    here, meant = view.identity.ref.namespace, service_named(name, registry)
+    if meant is not None and meant.namespace != here:
         message = (
-            f"the DNS name {name} is that of a Service in the namespace {of_service}; remove the "
-            "name"
+            f"the DNS name {name} is that of a Service in the namespace {meant.namespace}; remove "
+            "the name"
         )
         yield Fault(NOT_ALLOWED, message)
-    elif of_service == here:
-        service = service_of(name, here)
-        if service not in view.services:
+    elif meant is not None:
+        if meant.service not in view.services:
             message = (
                 f"the DNS name {name} is that of a Service that does not exist or does not select "
                 "only this workload's pods; correct the Service's selector, or remove the name"

@@ -208,7 +208,7 @@ def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
             compiled = without_openings(compiled, view.policy)
             over = view.policy.resource_version
         verdict = verdicts.true(type_, "Enforced", "the NetworkPolicy is in place")
-    if compiled.overflows:
+    if unsettled is None and compiled.overflows:  # `unsettled_policy` adds no peer
         message = (
             f"the peers of this identity do not fit into NetworkPolicy {ref}, so revocations take "
             "effect but new peers do not; divide the workload over several identities, or remove "

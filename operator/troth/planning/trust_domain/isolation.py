@@ -57,22 +57,20 @@ def isolation_of(domain: TrustDomain) -> Isolation:
 def plan_isolation(domain: TrustDomain, world: World, moment: Moment) -> IsolationLayer:
     """Return the steps and the condition of a domain's isolation.
 
-    While an identity or a broker of a namespace cannot be read, nothing changes there.
+    While an identity or a broker of a namespace cannot be read, no isolation begins there.
     """
     name = domain.metadata.name
     if isolation_of(domain) is Isolation.WORKLOAD:
         return IsolationLayer(tuple(removals(name, world)), None)
-    exceptions = _exceptions(domain, world)
-    unread, spec = _unread(world), _spec(domain)
+    exceptions, spec = _exceptions(domain, world), _spec(domain)
     governed = {*world.registry.governed_by(name)} - world.terminating
+    isolated = governed - exceptions.keys()
     steps: list[Step] = []
     faults: list[Verdict] = []
     pending = False
-    for namespace in sorted(governed - exceptions.keys()):
+    for namespace in sorted(isolated):
         ref = Ref(namespace, ISOLATION_POLICY)
         found = world.policies.get(ref)
-        if found is None and namespace in unread:
-            continue
         fault = _fault(ref, domain, world, moment)
         if fault is not None:
             faults.append(verdicts.false(CONDITION, fault.reason, fault.message))
@@ -82,8 +80,7 @@ def plan_isolation(domain: TrustDomain, world: World, moment: Moment) -> Isolati
         manifest = policy_manifest(ref, domain, spec)
         pending = pending or found is None or differs(manifest, found)
         steps.append(Apply(manifest))
-    staying = governed - exceptions.keys()
-    steps += [each for each in removals(name, world) if each.ref.namespace not in staying]
+    steps += [each for each in removals(name, world) if each.ref.namespace not in isolated]
     verdict = _verdict([exceptions[each] for each in sorted(governed & exceptions.keys())])
     if pending:
         verdict = verdicts.false(CONDITION, PENDING, "NetworkPolicies are being written")
@@ -91,11 +88,16 @@ def plan_isolation(domain: TrustDomain, world: World, moment: Moment) -> Isolati
 
 
 def _exceptions(domain: TrustDomain, world: World) -> dict[str, str]:
-    """Return the namespaces that are never isolated, with the reasons that a person can remove.
+    """Return the namespaces that are not isolated, with the reasons that a person can remove.
 
     The policy would deny pods that no policy of Troth admits: those of Troth itself, of the
-    resolver, of identities in Observe mode, and of brokers, whose own calls nobody declares.
+    resolver, of identities in Observe mode, and of brokers, whose own calls nobody declares. An
+    unreadable identity or broker may be one of these, so no isolation begins beside it.
     """
+    unreadable = (
+        "has a ServiceIdentity or MessageBroker that cannot be read, so pods without an identity "
+        "are open there; correct it or delete it"
+    )
     observed = (
         "has an identity in Observe mode, so pods without an identity are open there; set "
         "enforcement: Enforce on its ServiceIdentities"
@@ -110,16 +112,18 @@ def _exceptions(domain: TrustDomain, world: World) -> dict[str, str]:
     )
     with_pods = {each.ref.namespace for each in brokers if each.spec.workload is not None}
     return {
+        **{space: f"namespace {space} {unreadable}" for space in _not_begun(world)},
         **{space: f"namespace {space} {of_broker}" for space in with_pods},
         **{space: f"namespace {space} {observed}" for space in world.registry.observing()},
         **dict.fromkeys((world.own_namespace, domain.spec.network.dns.namespace), ""),
     }
 
 
-def _unread(world: World) -> set[str]:
-    """Return the namespaces in which an identity or a broker cannot be read."""
+def _not_begun(world: World) -> set[str]:
+    """Return the namespaces without isolation in which an identity or a broker cannot be read."""
     unread = (*world.registry.invalid_identities, *world.brokers.messaging.invalid_brokers)
-    return {ref.namespace for ref in unread}
+    namespaces = {ref.namespace for ref in unread}
+    return {each for each in namespaces if Ref(each, ISOLATION_POLICY) not in world.policies}
 
 
 def removals(name: str, world: World) -> Iterator[Remove]:

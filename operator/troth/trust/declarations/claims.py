@@ -40,8 +40,20 @@ class Rank(NamedTuple):
     ref: Ref
 
 
-def readings(name: str) -> Iterator[tuple[str, bool]]:
-    """Yield each namespace that a name can mean, and whether the name means nothing else.
+class Reading(NamedTuple):
+    """Meaning that a DNS name can have in a cluster.
+
+    `service` is the Service of the namespace, None if the name has none. A `certain` name means
+    nothing else.
+    """
+
+    namespace: str
+    service: str | None
+    certain: bool
+
+
+def readings(name: str) -> Iterator[Reading]:
+    """Yield each meaning that a name can have in a cluster.
 
     The forms are `[pod.][service.]namespace.svc[.zone]`, the same with `pod`, and
     `[pod.]service.namespace` (Kubernetes, "DNS for Services and Pods").
@@ -49,9 +61,15 @@ def readings(name: str) -> Iterator[tuple[str, bool]]:
     labels = name.split(".")
     for place, label in enumerate(labels):
         if label in ("svc", "pod") and place:
-            yield labels[place - 1], ".".join(labels[place + 1 :]) in CLUSTER_ZONES
+            certain = ".".join(labels[place + 1 :]) in CLUSTER_ZONES
+            yield _reading(labels[:place], certain=certain)
     if len(labels) <= SHORT:
-        yield labels[-1], False
+        yield _reading(labels, certain=False)
+
+
+def _reading(labels: list[str], *, certain: bool) -> Reading:
+    service = labels[-2] if len(labels) > 1 else None
+    return Reading(labels[-1], service, certain)
 
 
 def claimed_by(identity: ServiceIdentity) -> Iterable[Claim]:
@@ -140,7 +158,7 @@ class Claims:
 def _namespaces(claim: Claim) -> set[str]:
     if claim.kind is not ClaimKind.DNS_NAME:
         return set()
-    return {namespace for namespace, _ in readings(claim.name)}
+    return {each.namespace for each in readings(claim.name)}
 
 
 def together(governance: Governance, domain: TrustDomain) -> list[TrustDomain]:

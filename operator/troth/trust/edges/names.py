@@ -8,7 +8,7 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import ClaimKind
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import DNSSuffix, TrustDomain
-from troth.trust.declarations.claims import Claim, readings, together
+from troth.trust.declarations.claims import Claim, Reading, readings, together
 from troth.trust.declarations.registry import Registry
 from troth.trust.selectors import matches
 
@@ -53,7 +53,7 @@ def may_use(name: str, namespace: str, domain: TrustDomain, registry: Registry) 
         suffix is not None
         and labels is not None
         and matches(suffix.namespace_selector, labels)
-        and service_namespace(name, registry) is None
+        and service_named(name, registry) is None
     )
 
 
@@ -67,19 +67,13 @@ def suffix_of(name: str, domain: TrustDomain) -> DNSSuffix | None:
     return max(covering, key=lambda each: len(each.suffix), default=None)
 
 
-def service_namespace(name: str, registry: Registry) -> str | None:
-    """Return the namespace whose Services or pods a cluster resolves by a name, None if none.
+def service_named(name: str, registry: Registry) -> Reading | None:
+    """Return the namespace and the Service that a cluster resolves a name to, None if none.
 
     Where the cluster's zone is unknown, and for short names, an existing namespace decides.
     """
-    certain = next((space for space, sure in readings(name) if sure), None)
+    found = list(readings(name))
+    certain = next((each for each in found if each.certain), None)
     if certain is not None:
         return certain
-    return next((space for space, _ in readings(name) if space in registry.namespaces), None)
-
-
-def service_of(name: str, namespace: str) -> str | None:
-    """Return the Service that a name of this namespace's Services means, None if it means none."""
-    labels = name.split(".")
-    place = len(labels) - 1 - labels[::-1].index(namespace) if namespace in labels else 0
-    return labels[place - 1] if place else None
+    return next((each for each in found if each.namespace in registry.namespaces), None)
