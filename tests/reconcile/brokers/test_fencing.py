@@ -9,14 +9,18 @@ import pytest
 
 from tests.builders import OWN
 from tests.patience import PATIENCE
+from tests.reconcile.brokers.at_work import EVERY, ORDERS
 from tests.reconcile.loop.test_status_debounce import BROKER, KAFKA, MARKET, Hanging, at_rest
-from tests.reconcile.memory_brokers import in_memory
+from tests.reconcile.memory_brokers import MemoryBroker, in_memory
 from tests.reconcile.serving import LeaderFence, Server, running
+from troth.brokers.errors import BrokerError
 from troth.brokers.protocol import Batch, Failure
 from troth.cluster.api import ApiServer
 from troth.reconcile.brokers import connections, work
+from troth.reconcile.brokers.faults import StalePlan
 from troth.reconcile.loop.lease_fence import LeaseLost
 from troth.reconcile.operator import Operator, Settings
+from troth.trust.grants import Observed
 
 SERVERS = tuple(KAFKA["bootstrapServers"])
 
@@ -110,3 +114,39 @@ async def test_lease_is_released_after_all_work_has_ended() -> None:
     running_.cancel()
     await asyncio.gather(running_, return_exceptions=True)
     assert order == ["closed", "released"]
+
+
+class Unsteady(MemoryBroker):
+    """Raises the given errors on its next observations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[Exception] = []
+
+    async def observe(self) -> Observed:
+        if self.errors:
+            raise self.errors.pop(0)
+        return await super().observe()
+
+
+@pytest.mark.parametrize("interruption", [LeaseLost(), StalePlan()], ids=["lease", "plan"])
+async def test_policy_no_longer_reports_a_fault_that_an_interrupted_attempt_cleared(
+    interruption: Exception,
+) -> None:
+    server, broker = Server([*MARKET, BROKER]), Unsteady()
+    with in_memory() as brokers:
+        brokers.known[SERVERS] = broker
+        async with running(server, due=True) as it:
+            await at_rest(it)
+            settled = server.condition("TopicPolicy", ORDERS, "Ready")["reason"]
+            broker.errors = [BrokerError("connection refused"), interruption]
+            await it.live(EVERY)
+            await at_rest(it)
+            reasons = [server.condition("TopicPolicy", ORDERS, "Ready")["reason"]]
+            for _ in range(3):
+                await it.live(EVERY)
+                await at_rest(it)
+            reasons.append(server.condition("TopicPolicy", ORDERS, "Ready")["reason"])
+            assert not broker.errors
+            assert reasons == ["BrokerUnreachable", settled]
+            await it.engine.close()

@@ -137,7 +137,7 @@ class BrokerWork:
             async with leading(self._around.leader_fence), asyncio.timeout(PATIENCE):
                 affected |= await self._done(step)
         except (StalePlan, LeaseLost):
-            self._failed(ref, None)
+            affected |= self._failed(ref, None)
         except (BrokerError, ApiError, TimeoutError) as error:
             affected |= self._failed(ref, fault_of(error, ref))
         except Exception as error:  # one broker must not stop the others
@@ -158,7 +158,7 @@ class BrokerWork:
         return await BROKER_HANDLERS[type(step)](self, broker, step)
 
     def _failed(self, ref: Ref, fault: Fault | None) -> Keys:
-        """Record a failed attempt; return the affected keys if the fault is a new one."""
+        """Record a failed attempt; return the keys that the difference affects."""
         affected = self._world.observe_outcome(WorkFailed(ref, fault, self._clock.uptime()))
         if fault is not None:
             self._around.instrumentation.broker_failed(ref, fault.reason)

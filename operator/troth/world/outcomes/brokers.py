@@ -116,7 +116,7 @@ class WorkFailed:
     uptime: float
 
     def take(self, world: WorldState) -> Keys:
-        """Record the fault; return the affected keys, none if the fault was known."""
+        """Record the fault; return the keys that the differences affect."""
         before = world.brokers.observation(self.broker)
         tried = before.tried(self.uptime, self.fault)
         look = tried if self.fault else replace(tried, failures={})
