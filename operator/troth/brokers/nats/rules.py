@@ -65,6 +65,11 @@ def rules(grants: Iterable[Grant]) -> frozenset[Rule]:
     return frozenset(rule for grant in grants for rule in _rules(grant))
 
 
+def everything(principal: str) -> frozenset[Rule]:
+    """Return the permissions of a principal that may publish and subscribe to every subject."""
+    return frozenset(Rule(principal, SUBJECT, "", ">", operation) for operation in Operation)
+
+
 def access(rule: Rule, topic: Topic, stream: str = "") -> frozenset[Action]:
     """Return what a permission allows on any of some topics, or denies on all of them.
 
