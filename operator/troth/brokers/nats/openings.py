@@ -18,7 +18,10 @@ _REFERENCE = re.compile(r"\$\d+|\{\{[^}]*\}\}")
 
 
 def openings(claims: Claims) -> Iterator[Rule]:
-    """Yield the access that the claims of an account give, as rules of whom they give it to."""
+    """Yield the access that an account's claims give, as rules.
+
+    The principal of a rule is the claim that gives the access, such as `import:` and an account.
+    """
     nats = claims.get("nats")
     if not isinstance(nats, dict):
         return
@@ -35,7 +38,7 @@ def openings(claims: Claims) -> Iterator[Rule]:
             yield Rule(f"import:{each.get('account')}", SUBJECT, "", subject, operation)
     mappings = nats.get("mappings")
     for source, targets in mappings.items() if isinstance(mappings, dict) else ():
-        # who publishes to the source, publishes to the targets; who reads those, reads the source
+        # a message to the source goes to the targets, so their subscribers receive it
         yield Rule(f"mapping:{source}", SUBJECT, "", str(source), Operation.SUBSCRIBE)
         for target in _objects(targets):
             subject = _REFERENCE.sub("*", str(target.get("subject", ">")))

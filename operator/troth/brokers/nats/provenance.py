@@ -1,8 +1,8 @@
 """Whether an account's JWT is one that Troth may change and sign. Pure.
 
-The server is not trusted with this: whoever answers could present any operator and any account.
-The operator's public key is in the MessageBroker. It has signed its own JWT, which names its
-signing keys, and one of these keys has signed the account.
+Troth does not trust the server here, because a false server can present any operator and any
+account. The MessageBroker has the operator's public key. The operator signs its own JWT, which
+names its signing keys. One of these keys signs the account.
 """
 
 from collections.abc import Iterable, Mapping

@@ -8,7 +8,7 @@ NATS permissions cannot prevent one thing. A client of JetStream chooses the rep
 server sends the answer there even if the client may not publish there (nats-server #8274, seen with
 2.15.1). So a consumer of a stream can direct its messages to any subscriber in the account. Troth
 therefore grants consumers of streams and subscribers only in separate accounts
-(`troth.trust.topic_groups.consumer_has_stream`). A stream that captures such a message stores it
+(`troth.trust.topics.groups.consumer_has_stream`). A stream that captures such a message stores it
 under its original subject, so a durable consumer with a filter for other topics never delivers it.
 """
 
