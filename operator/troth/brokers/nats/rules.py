@@ -135,7 +135,10 @@ def _rules(grant: Grant) -> Iterator[Rule]:
     if grant.group:
         _check_tokens("group", grant.group)
         if grant.group.startswith(_INBOX):
-            raise ValueError(f"group {grant.group!r} begins with {_INBOX!r}, which Troth reserves")
+            raise ValueError(
+                f"group {grant.group!r} begins with {_INBOX!r}, which Troth reserves; choose "
+                "another group"
+            )
     if grant.stream:
         _check_name("stream", grant.stream)
     if grant.action is Action.PUBLISH:
