@@ -32,6 +32,7 @@ _READING = (
     "CONSUMER.CREATE.{}.>",
     "CONSUMER.DURABLE.CREATE.{}.*",
     "STREAM.MSG.GET.{}",
+    "STREAM.SNAPSHOT.{}",
     "DIRECT.GET.{}",
     "DIRECT.GET.{}.>",
 )
