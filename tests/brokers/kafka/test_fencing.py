@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from sandbox.brokers.kafka import KafkaServer
 from tests.brokers.kafka.clients import access
@@ -16,6 +17,7 @@ from tests.brokers.waiting import becomes
 from tests.patience import PATIENCE
 from troth.brokers.errors import BrokerError
 from troth.brokers.kafka import driver
+from troth.brokers.kafka.client import Client
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.protocol import Batch, Credential
 from troth.reconcile.loop.lease_fence import LeaseLost
@@ -95,3 +97,13 @@ async def test_close_during_a_request_does_not_claim_that_it_was_not_sent(
             await broker.close()
             with pytest.raises(BrokerError, match="unknown whether the request took effect"):
                 await asyncio.wait_for(asking, PATIENCE)
+
+
+def test_exception_of_the_permit_does_not_hold_the_connection(server: KafkaServer) -> None:
+    def permit() -> None:
+        raise LeaseLost
+
+    with pytest.raises(LeaseLost) as raised:
+        Client(access(server), 1.0).ask("ask nothing", lambda *_: {}, (), permit)
+    held = [value for each in raised.traceback for value in each.frame.f_locals.values()]
+    assert not any(isinstance(each, AdminClient) for each in held)

@@ -176,7 +176,7 @@ def test_group_or_stream_name_that_would_widen_a_grant_is_rejected(name: str) ->
 
 
 def test_group_that_is_reserved_for_a_principal_is_rejected() -> None:
-    with pytest.raises(ValueError, match="reserves"):
+    with pytest.raises(ValueError, match="reserves; choose another group"):
         rules([Grant("shop", Action.CONSUME, Topic("a"), group=inbox_prefix("till"))])
 
 

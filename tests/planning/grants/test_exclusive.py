@@ -194,6 +194,7 @@ STREAMS = {"streams": ["ORDERS"], "groupPrefixes": ["fulfilment"]}
         ("$JS.API.>", "PUB", "consume"),
         ("$JS.API.CONSUMER.MSG.NEXT.ORDERS.mine", "PUB", "consume"),
         ("$JS.API.STREAM.MSG.GET.ORDERS", "PUB", "consume"),
+        ("$JS.API.STREAM.SNAPSHOT.ORDERS", "PUB", "consume"),
         ("$JS.API.CONSUMER.MSG.NEXT.OTHERS.mine", "PUB", ""),
         ("prod.orders.*.x", "SUB", ""),
         ("_INBOX.>", "SUB", ""),

@@ -116,15 +116,16 @@ class Client:
         cluster has a `permit`, whose exception passes; a request that waits for its answer is
         dropped then, because librdkafka may not have sent it yet.
         """
-        wrong: Exception
         try:
             return self._asked(doing, call, list(items), permit)
         except KafkaException as error:
-            wrong = self._unexpected(doing, error.args[0])
-        except Exception as error:  # noqa: BLE001 - the permit's exception is not known here
-            wrong = error.with_traceback(None)
+            unexpected = self._unexpected(doing, error.args[0])
+        except Exception as error:
+            self.close()
+            error.__traceback__ = None  # its frames hold the client, which would stay connected
+            raise
         self.close()
-        raise wrong
+        raise unexpected
 
     def ask_one(self, doing: str, call: Callable[[AdminClient, float], Future[Any]]) -> Any:  # noqa: ANN401 - the library's answers have no types
         """Call the API for a single result and return it; raises `BrokerError`."""

@@ -40,7 +40,7 @@ ACTIONS = {
 }
 """Actions on messages that an operation on a topic permits."""
 SUPER_USERS = Rule("super.users", "TOPIC", "LITERAL", EVERYTHING, "ALL", host=ANY_HOST)
-"""Access of the super users, whom Kafka does not disclose."""
+"""Access of the super users. Kafka does not disclose their names."""
 
 
 def rules(grants: Iterable[Grant]) -> frozenset[Rule]:

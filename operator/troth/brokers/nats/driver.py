@@ -23,7 +23,16 @@ from troth.brokers.errors import AdminRefusedError, BrokerError
 from troth.brokers.nats import account as nats_account
 from troth.brokers.nats.account import changed, observed
 from troth.brokers.nats.connection import Link, data_of, document_of
-from troth.brokers.nats.jwt import MAX_JWT, Claims, Key, Kind, decode, encode, read_creds
+from troth.brokers.nats.jwt import (
+    MAX_JWT,
+    Claims,
+    Key,
+    Kind,
+    decode,
+    encode,
+    issued_at,
+    read_creds,
+)
 from troth.brokers.nats.openings import user_openings
 from troth.brokers.nats.provenance import is_rolled_back, operator_keys, unfit
 from troth.brokers.protocol import Batch, Failure, Login, Permit
@@ -234,7 +243,7 @@ class NatsBroker:
                 "admin's signing seed is of another operator, or of an account"
             )
         # Never older than the replaced JWT, because among servers an account's newest JWT wins.
-        token = encode(claims, signer, max(int(self._clock()), _issued_at(before.claims)))
+        token = encode(claims, signer, max(int(self._clock()), issued_at(before.claims)))
         if len(token) > MAX_JWT:
             raise BrokerError(
                 f"the account's JWT would have {len(token)} characters, but NATS allows only "
@@ -316,8 +325,3 @@ def _connection(entry: Mapping[str, Any]) -> _Connection:
 
 def _active_servers(answer: bytes) -> int:
     return int(document_of(answer, "a server").get("statsz", {}).get("active_servers", 1))
-
-
-def _issued_at(claims: Claims) -> int:
-    issued_at = claims.get("iat", 0)
-    return issued_at if isinstance(issued_at, int) else 0

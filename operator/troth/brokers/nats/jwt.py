@@ -148,6 +148,12 @@ def encode(claims: Mapping[str, Any], issuer: Key, issued_at: int) -> str:
     return f"{signed}.{base64url.encode(issuer.sign(signed.encode()))}"
 
 
+def issued_at(claims: Claims) -> int:
+    """Return the Unix time at which claims were issued, 0 if it is missing or is no integer."""
+    found = claims.get("iat")
+    return found if isinstance(found, int) else 0
+
+
 def decode(token: str, kind: Kind) -> Claims:
     """Return the claims of a JWT that is signed by its own `iss`, a key of this kind.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from troth.brokers.nats.jwt import Claims, Kind, decode
-from troth.brokers.nats.rules import SUBJECT, Operation
+from troth.brokers.nats.rules import SUBJECT, Operation, everything
 from troth.brokers.nats.scopes import permissions
 from troth.trust.grants import Rule
 
@@ -18,7 +18,10 @@ _REFERENCE = re.compile(r"\$\d+|\{\{[^}]*\}\}")
 
 
 def openings(claims: Claims) -> Iterator[Rule]:
-    """Yield the access that the claims of an account give, as rules of whom they give it to."""
+    """Yield the access that an account's claims give, as rules.
+
+    The principal of a rule is the claim that gives the access, such as `import:` and an account.
+    """
     nats = claims.get("nats")
     if not isinstance(nats, dict):
         return
@@ -35,14 +38,14 @@ def openings(claims: Claims) -> Iterator[Rule]:
             yield Rule(f"import:{each.get('account')}", SUBJECT, "", subject, operation)
     mappings = nats.get("mappings")
     for source, targets in mappings.items() if isinstance(mappings, dict) else ():
-        # who publishes to the source, publishes to the targets; who reads those, reads the source
+        # a message to the source goes to the targets, so their subscribers receive it
         yield Rule(f"mapping:{source}", SUBJECT, "", str(source), Operation.SUBSCRIBE)
         for target in _objects(targets):
             subject = _REFERENCE.sub("*", str(target.get("subject", ">")))
             yield Rule(f"mapping:{source}", SUBJECT, "", subject, Operation.PUBLISH)
     callout = nats.get("authorization")
     if isinstance(callout, dict) and callout.get("auth_users"):
-        yield from _everything("authorization callout")
+        yield from everything("authorization callout")
 
 
 def user_openings(account: str, token: str) -> Iterator[Rule]:
@@ -55,7 +58,7 @@ def user_openings(account: str, token: str) -> Iterator[Rule]:
         principal = f"{account}/{claims.get('sub')}"
         yield from permissions(principal, claims.get("nats"))
     except ValueError:
-        yield from _everything(f"{account}/unreadable")
+        yield from everything(f"{account}/unreadable")
 
 
 def _local(imported: Mapping[str, Any]) -> set[str]:
@@ -65,11 +68,6 @@ def _local(imported: Mapping[str, Any]) -> set[str]:
     if local:
         return {_REFERENCE.sub("*", str(local))}
     return {str(each) for each in (subject, to, f"{to}.{subject}" if to else None) if each} or {">"}
-
-
-def _everything(principal: str) -> Iterator[Rule]:
-    for operation in Operation:
-        yield Rule(principal, SUBJECT, "", ">", operation)
 
 
 def _objects(listed: object) -> Iterator[Mapping[str, Any]]:

@@ -1,13 +1,13 @@
 """Whether an account's JWT is one that Troth may change and sign. Pure.
 
-The server is not trusted with this: whoever answers could present any operator and any account.
-The operator's public key is in the MessageBroker. It has signed its own JWT, which names its
-signing keys, and one of these keys has signed the account.
+Troth does not trust the server here, because a false server can present any operator and any
+account. The MessageBroker has the operator's public key. The operator signs its own JWT, which
+names its signing keys. One of these keys signs the account.
 """
 
 from collections.abc import Iterable, Mapping
 
-from troth.brokers.nats.jwt import Claims, Kind, decode
+from troth.brokers.nats.jwt import Claims, Kind, decode, issued_at
 from troth.brokers.nats.scopes import signing_keys
 
 _VOLATILE = frozenset({"iss", "iat", "jti"})
@@ -52,7 +52,7 @@ def is_rolled_back(claims: Claims, last: Claims) -> bool:
 
     An old copy that lacks what Troth has added since is no danger, because Troth adds it again.
     """
-    if _issued_at(claims) >= _issued_at(last):
+    if issued_at(claims) >= issued_at(last):
         return False
     if _rest(claims) != _rest(last):
         return True
@@ -68,8 +68,3 @@ def _rest(claims: Claims) -> Mapping[str, object]:
         **{name: value for name, value in claims.items() if name not in _VOLATILE},
         "nats": {name: value for name, value in rest.items() if name != "signing_keys"},
     }
-
-
-def _issued_at(claims: Claims) -> int:
-    issued_at = claims.get("iat")
-    return issued_at if isinstance(issued_at, int) else 0

@@ -8,7 +8,7 @@ NATS permissions cannot prevent one thing. A client of JetStream chooses the rep
 server sends the answer there even if the client may not publish there (nats-server #8274, seen with
 2.15.1). So a consumer of a stream can direct its messages to any subscriber in the account. Troth
 therefore grants consumers of streams and subscribers only in separate accounts
-(`troth.trust.topic_groups.consumer_has_stream`). A stream that captures such a message stores it
+(`troth.trust.topics.groups.consumer_has_stream`). A stream that captures such a message stores it
 under its original subject, so a durable consumer with a filter for other topics never delivers it.
 """
 
@@ -32,6 +32,7 @@ _READING = (
     "CONSUMER.CREATE.{}.>",
     "CONSUMER.DURABLE.CREATE.{}.*",
     "STREAM.MSG.GET.{}",
+    "STREAM.SNAPSHOT.{}",
     "DIRECT.GET.{}",
     "DIRECT.GET.{}.>",
 )
@@ -63,6 +64,11 @@ def rules(grants: Iterable[Grant]) -> frozenset[Rule]:
     than the grant says, and for a stream without a group.
     """
     return frozenset(rule for grant in grants for rule in _rules(grant))
+
+
+def everything(principal: str) -> frozenset[Rule]:
+    """Return the permissions of a principal that may publish and subscribe to every subject."""
+    return frozenset(Rule(principal, SUBJECT, "", ">", operation) for operation in Operation)
 
 
 def access(rule: Rule, topic: Topic, stream: str = "") -> frozenset[Action]:
@@ -130,7 +136,10 @@ def _rules(grant: Grant) -> Iterator[Rule]:
     if grant.group:
         _check_tokens("group", grant.group)
         if grant.group.startswith(_INBOX):
-            raise ValueError(f"group {grant.group!r} begins with {_INBOX!r}, which Troth reserves")
+            raise ValueError(
+                f"group {grant.group!r} begins with {_INBOX!r}, which Troth reserves; choose "
+                "another group"
+            )
     if grant.stream:
         _check_name("stream", grant.stream)
     if grant.action is Action.PUBLISH:

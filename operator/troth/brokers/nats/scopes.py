@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from troth.brokers.nats.jwt import Claims, is_account_key
-from troth.brokers.nats.rules import SUBJECT, Operation
+from troth.brokers.nats.rules import SUBJECT, Operation, everything
 from troth.trust.grants import Place, Rule, Slot
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ def foreign_rules(entry: object) -> set[Rule]:
     """Return the rules of a foreign signing key; without a scope they allow everything."""
     if isinstance(entry, dict):
         return set(_rules(key_of(entry), entry))
-    return {Rule(key_of(entry), SUBJECT, "", ">", operation) for operation in Operation}
+    return set(everything(key_of(entry)))
 
 
 def permissions(principal: str, nats: object) -> set[Rule]:

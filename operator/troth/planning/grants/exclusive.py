@@ -1,6 +1,7 @@
-"""Condition `Exclusive`: whether a broker lets anybody publish or consume whom Troth did not let.
+"""Condition `Exclusive`: whether only principals with grants can publish and consume a topic.
 
-Troth never changes foreign rules. It names those that reach a policy's topic.
+Troth never changes foreign access. It names the principals that have access to a policy's topic
+without a grant.
 """
 
 from collections import defaultdict
