@@ -135,6 +135,18 @@ def test_unreadable_record_without_a_status_admits_nobody() -> None:
     assert not is_open(it)
 
 
+def test_record_of_the_future_does_not_postpone_the_end() -> None:
+    it = shop(legacy(), gateway()).settle()
+    deleted(it)
+    it.put({**it.objects[RECORD], "data": {"firstAccepted": "2099-01-01T00:00:00Z"}})
+    it.put(legacy())
+    it.settle()
+    assert it.objects[RECORD]["data"] == {"firstAccepted": stamp(NOW)}
+    it = extended(it, 180)
+    assert trusted(it)[0] == "GatewayTrustEnded"
+    assert not is_open(it)
+
+
 def test_nobody_is_accepted_if_the_record_cannot_be_written() -> None:
     it = shop(legacy(), gateway())
     it.world.observe_outcome(ForeignFound(*RECORD, it.now))
