@@ -19,6 +19,7 @@ from tests.builders import (
     stamp,
     unverified,
 )
+from troth.planning.identity import exceptions
 from troth.resources.references import Ref
 from troth.world.outcomes.writes import ForeignFound
 
@@ -144,6 +145,16 @@ def test_record_of_the_future_does_not_postpone_the_end() -> None:
     assert it.objects[RECORD]["data"] == {"firstAccepted": stamp(NOW)}
     it = extended(it, 180)
     assert trusted(it)[0] == "GatewayTrustEnded"
+    assert not is_open(it)
+
+
+@pytest.mark.faulty
+def test_nobody_is_accepted_if_the_trust_cannot_be_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = shop(legacy(), gateway()).settle()
+    assert is_open(it)
+    monkeypatch.setattr(exceptions, "_record", None)
+    it.settle()
+    assert trusted(it)[0] == "InternalError"
     assert not is_open(it)
 
 

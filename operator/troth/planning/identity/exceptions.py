@@ -56,10 +56,10 @@ class TrustLayer:
         )
 
 
-def unplanned_trust(error: Exception) -> TrustLayer:
+def unplanned_trust(view: View, error: Exception) -> TrustLayer:
     """Return the layer of an identity whose gateway-only trust cannot be planned."""
     verdict = faults.verdict(TRUST, error)
-    return TrustLayer((verdict,))
+    return TrustLayer((verdict,), fault=verdict if view.gateway_only is not None else None)
 
 
 def plan_gateway_trust(view: View, world: World) -> TrustLayer:
