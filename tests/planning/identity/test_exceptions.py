@@ -19,6 +19,7 @@ from tests.builders import (
     stamp,
     unverified,
 )
+from troth.planning.identity import exceptions
 from troth.resources.references import Ref
 from troth.world.outcomes.writes import ForeignFound
 
@@ -132,6 +133,28 @@ def test_unreadable_record_without_a_status_admits_nobody() -> None:
     reason, message = trusted(it)
     assert reason == "GatewayTrustEnded"
     assert "ConfigMap shop/payments-gateway-trust" in message
+    assert not is_open(it)
+
+
+def test_record_of_the_future_does_not_postpone_the_end() -> None:
+    it = shop(legacy(), gateway()).settle()
+    deleted(it)
+    it.put({**it.objects[RECORD], "data": {"firstAccepted": "2099-01-01T00:00:00Z"}})
+    it.put(legacy())
+    it.settle()
+    assert it.objects[RECORD]["data"] == {"firstAccepted": stamp(NOW)}
+    it = extended(it, 180)
+    assert trusted(it)[0] == "GatewayTrustEnded"
+    assert not is_open(it)
+
+
+@pytest.mark.faulty
+def test_nobody_is_accepted_if_the_trust_cannot_be_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = shop(legacy(), gateway()).settle()
+    assert is_open(it)
+    monkeypatch.setattr(exceptions, "_record", None)
+    it.settle()
+    assert trusted(it)[0] == "InternalError"
     assert not is_open(it)
 
 

@@ -51,6 +51,30 @@ def test_peers_that_do_not_fit_are_not_added_and_revocations_take_effect(
     assert cluster.condition(key_of("gateway"), "CertificateIssued")["status"] == "True"
 
 
+def test_peer_whose_scopes_do_not_fit_is_not_added_and_revocations_take_effect() -> None:
+    ports = [f"port-{number}" for number in range(16)]
+
+    def payments(*accepts: builders.Manifest) -> builders.Manifest:
+        numbered = [(port, 8000 + number) for number, port in enumerate(ports)]
+        return identity("payments", ports=numbered, accepts=list(accepts))
+
+    def granted(entry: int) -> builders.Manifest:
+        scopes = [f"{entry}.{number}.".ljust(128, "x") for number in range(32)]
+        return accept("reader", *ports, scopes=scopes)
+
+    callers = [
+        identity(name, calls=[call("payments", *ports)]) for name in ("web", "batch", "reader")
+    ]
+    few = accept("web", *ports), accept("batch", *ports)
+    cluster = shop(payments(*few), *callers).settle()
+    cluster.put(payments(few[0], *map(granted, range(20))))
+    cluster.settle()
+    secret = "Secret", Ref("shop", "payments-identity")
+    document = json.loads(decoded(cluster.objects[secret])["identity.json"])
+    assert [each["spiffeID"].split("/")[-1] for each in document["accepts"]] == ["web"]
+    assert cluster.condition(key_of(), "CertificateIssued")["reason"] == "TooManyPeers"
+
+
 def test_limit_of_peers_is_below_that_of_a_secret() -> None:
     """Each edge takes at most 1,600 bytes, so the uncounted ones always fit."""
     cluster = shop(target("t"), gateway("t")).settle()

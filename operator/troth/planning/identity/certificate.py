@@ -12,9 +12,7 @@ from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.certificates.leaf import LeafCandidate, lifetime_fault, why_issue
 from troth.planning.identity.claims import dns_name_fault
-from troth.planning.identity.document import (
-    current_document,
-)
+from troth.planning.identity.document import current_document
 from troth.planning.identity.narrowing import Peering, pending_narrowing
 from troth.planning.identity.secret_manifest import (
     in_force,

@@ -56,10 +56,10 @@ class TrustLayer:
         )
 
 
-def unplanned_trust(error: Exception) -> TrustLayer:
+def unplanned_trust(view: View, error: Exception) -> TrustLayer:
     """Return the layer of an identity whose gateway-only trust cannot be planned."""
     verdict = faults.verdict(TRUST, error)
-    return TrustLayer((verdict,))
+    return TrustLayer((verdict,), fault=verdict if view.gateway_only is not None else None)
 
 
 def plan_gateway_trust(view: View, world: World) -> TrustLayer:
@@ -95,7 +95,11 @@ def plan_gateway_trust(view: View, world: World) -> TrustLayer:
 
 
 def trusted_since(view: View, world: World) -> datetime | None:
-    """Return when gateway-only trust of this name was first accepted, now if it is accepted now."""
+    """Return when gateway-only trust of this name was first accepted, now if it is accepted now.
+
+    A record of the future, which only a person writes, counts from now. Otherwise the trust could
+    be extended without an end.
+    """
     since = first_accepted(view.identity, world.registry)
     if since == UNREADABLE:
         return None
@@ -103,7 +107,7 @@ def trusted_since(view: View, world: World) -> datetime | None:
     if since is None and accepted:
         fault = gateway_trust_fault(view.identity, world.registry, view.moment.now)
         return view.moment.now if fault is None else None
-    return since
+    return min(since, view.moment.now) if since is not None else None
 
 
 def _record(identity: ServiceIdentity, since: datetime) -> Manifest:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from troth.pki.certificates.leaf import Leaf, short
 from troth.pki.spiffe import spiffe_id
@@ -86,7 +87,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
         return plan_terminating_identity(key, identity, world, now)
     isolation = Isolation()
     view = gather(identity, world, moment, isolation)
-    trust = isolation.run(lambda: plan_gateway_trust(view, world), unplanned_trust)
+    trust = isolation.run(partial(plan_gateway_trust, view, world), partial(unplanned_trust, view))
     view = replace(view, edges=trust.edges(view))
     certificate = certificate_layer(view, world, isolation)
     unapplied = _unapplied(view, certificate.narrowing, world)

@@ -13,7 +13,7 @@ from troth.planning.identity.document import (
     identity_document,
     listed,
 )
-from troth.planning.identity.messages import messages_of
+from troth.planning.identity.messages import ROOM, messages_of
 from troth.planning.identity.view import View, spiffe_ids_of
 from troth.planning.identity.webhook_trust import key_set, webhooks_of
 from troth.planning.network.live_peers import Side, read
@@ -33,7 +33,9 @@ MOST = 900_000
 The rest is for the certificate, its key and the keystores.
 """
 ALWAYS_FIT = 500
-"""Number of edges whose part of the document always fits, so that its size is not computed."""
+"""Number of parts of the document that always fit, so that its size is not computed."""
+PART = 1_600
+"""Maximum bytes of a part: an edge, a scope on a port, or a grant without its schema."""
 
 
 def secret_manifest(view: View, world: World, own_id: str) -> Manifest:
@@ -56,11 +58,20 @@ def secret_manifest(view: View, world: World, own_id: str) -> Manifest:
 
 def overflows(view: View, world: World) -> bool:
     """Return whether the Secret has no room for the public part that is declared."""
-    if len(view.edges) <= ALWAYS_FIT:
+    if _parts(view) <= ALWAYS_FIT:
         return False
     own_id = view.secret.leaf.spiffe_id if view.secret and view.secret.leaf else ""
     declared = secret_manifest(view, world, own_id)["stringData"]
     return sum(len(text.encode()) for text in declared.values()) > MOST
+
+
+def _parts(view: View) -> int:
+    """Return the maximum number of parts of the document; schemas count by their size."""
+    spec = view.identity.spec
+    granted = sum(len(each.scopes) * len(each.ports) for each in spec.accepts)
+    requested = sum(len(each.scopes) for each in spec.calls)
+    messages = len(view.topics) + ROOM // PART if view.topics else 0
+    return len(view.edges) + granted + requested + messages
 
 
 def without_growth(view: View) -> View:

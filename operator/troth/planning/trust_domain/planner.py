@@ -56,8 +56,7 @@ def plan_trust_domain(key: Key, world: World, moment: Moment) -> Plan:
 
     The plan of a deleted domain removes its bundles, its issuer's Secrets, and the copy of a given
     CA's key. The Secret of a root of Troth's own stays, because a deleted key cannot be recovered.
-    An unreadable domain is reported, and
-    its last readable spec stays in force.
+    An unreadable domain is reported, and its last readable spec stays in force.
     """
     now = moment.now
     domain, unreadable = world.registry.domains.get(key.ref.name), world.unreadable.get(key)

@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 
 from troth.resources.conditions import Conditions
 from troth.resources.rotation.spec import CredentialPhase
-from troth.resources.schema.lists import ATOMIC
+from troth.resources.schema.lists import ATOMIC, keyed_by
 from troth.resources.schema.model import Observed
 from troth.resources.schema.scalars import Time
 
@@ -124,13 +124,7 @@ class ServiceIdentityStatus(Observed):
     <name>-gateway-trust keeps it too, and outlives the identity."""
     claims: Annotated[
         tuple[ClaimStatus, ...],
-        Field(
-            max_length=17,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["kind", "name"],
-            },
-        ),
+        Field(max_length=17, json_schema_extra=keyed_by("kind", "name")),
     ] = ()
     """Names that belong to the identity. An identity that declares one of them later has a
     conflict."""

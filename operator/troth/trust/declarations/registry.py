@@ -344,7 +344,7 @@ class Registry:
         """Return the first namespace that a trust domain and another one select, None for none."""
         return self._territories().contested.get(domain)
 
-    def _territories(self) -> "_Territories":
+    def _territories(self) -> _Territories:
         if self._known_territories is None:
             found = self._known_territories = _Territories()
             for namespace in sorted(self.namespaces):
