@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from tests.reconcile.serving import Running, Server, running
 from troth.planning.owned_objects import FOREIGN_RETRY
 from troth.reconcile.apply.repairs import FREE, MOST, QUIET
 from troth.resources.references import Ref
+from troth.world.keys import Key
 
 SHOP = [namespace("shop", domain="production"), domain(tokens={})]
 PAYMENTS = identity("payments", ports=["https"], accepts=[accept("checkout")])
@@ -165,6 +167,33 @@ async def test_ready_is_true_once_the_object_stays_as_written() -> None:
         server.log.clear()
         await it.live(timedelta(seconds=QUIET))
         assert server.log == []
+
+
+async def test_fight_that_ends_while_its_owner_is_reconciled_is_over_a_moment_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        await fight(it, POLICY, opened, 60)
+        await it.live(timedelta(seconds=MOST))
+        left = it.engine.repairs.due(Key(*IDENTITY))
+        assert left is not None
+        await it.live(timedelta(seconds=left) - SECOND)
+        write = server.merge_patch
+
+        async def slow(*given: Any, **more: Any) -> Manifest:
+            await it.clock.move_to(it.clock.now() + 2 * SECOND)
+            return await write(*given, **more)
+
+        monkeypatch.setattr(server, "merge_patch", slow)
+        stored = copy.deepcopy(server.objects[IDENTITY])
+        del stored["status"]["observedGeneration"]
+        await it.put(stored)
+        monkeypatch.undo()
+        await it.live(SECOND)
+        assert not it.engine.world.contested
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
 
 
 async def test_contested_peer_list_closes_its_edges_at_the_other_layers() -> None:

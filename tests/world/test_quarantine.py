@@ -256,6 +256,16 @@ def test_partially_declared_identity_is_withdrawn_completely(
     assert it.settle().condition(Key(*place), "Ready")["reason"] != "InvalidSpec"
 
 
+def test_unreadable_metadata_does_not_keep_an_unreadable_identity_in_force() -> None:
+    it = settled()
+    place = "ServiceIdentity", Ref("shop", "web")
+    newer = _newer(it, it.objects[place])
+    newer["metadata"]["creationTimestamp"] = "yesterday"
+    it.see(newer)
+    assert place[1] in it.world.registry.invalid_identities
+    assert it.world.quarantined == {}
+
+
 def test_object_that_cannot_be_forgotten_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     it, gone = settled(), settled()
     place = "TopicPolicy", Ref("shop", "orders")

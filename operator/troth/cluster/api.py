@@ -247,9 +247,6 @@ class ApiServer:
         With `metadata.uid` it is applied only to that object and not to a successor of the same
         name.
         """
-        return await self._apply(manifest, force_conflicts=True)
-
-    async def _apply(self, manifest: Manifest, **options: Any) -> Manifest:  # noqa: ANN401
         return await self._json(
             "apply",
             "patch",
@@ -258,7 +255,7 @@ class ApiServer:
             body=manifest,
             content_type="application/apply-patch+yaml",
             field_manager=FIELD_MANAGER,
-            **options,
+            force_conflicts=True,
         )
 
     async def merge_patch(

@@ -74,7 +74,7 @@ class WorldState:
     passing: set[tuple[str, Ref]] = field(default_factory=set)
     """Refusals that say something of the API server, and may be over in a moment."""
     contested: dict[tuple[str, Ref], str] = field(default_factory=dict)
-    """Owned objects that another client changes each time Troth restores them, and by whom."""
+    """Owned objects that another client changes each time Troth writes them, and the messages."""
     bundles_in: dict[str, set[Ref]] = field(default_factory=dict)
     slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
 

@@ -201,10 +201,13 @@ class Repairs:
     # Reports
 
     def due(self, key: Key) -> float | None:
-        """Return after how many seconds a contest may be over, None without one."""
+        """Return after how many seconds a contest may be over, None without one.
+
+        It may be over already, if its time ended after `review`.
+        """
         known, now = self._histories.get(key, {}), self._clock.uptime()
         ends = (each.at + QUIET - now for each in known.values() if each.contested)
-        return min((left + ROUNDING for left in ends if left > 0), default=None)
+        return min((max(left, 0.0) + ROUNDING for left in ends), default=None)
 
     def of(self, key: Key) -> str:
         """Return why a resource is not Ready because of a contested object, "" if it may be.

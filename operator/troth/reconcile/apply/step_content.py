@@ -22,7 +22,8 @@ _BY_TIME = frozenset({"RenewalDue", "RotationDue"})
 
 def content_of(step: WriteStep, world: World) -> bytes:
     """Return a digest of what a step writes."""
-    parts = {each.name: getattr(step, each.name) for each in fields(step)}  # type: ignore[arg-type]
+    parts = _plain(step)
+    assert isinstance(parts, dict), "every step is a dataclass"
     wanted = {name: part for name, part in parts.items() if name not in _OBSERVED}
     if isinstance(step, ManifestStep):
         wanted["manifest"] = _undated(step.manifest)

@@ -207,7 +207,7 @@ class Engine:
             failed |= run.failed
             if run.progressed and not failed:
                 self.queue.got_on(key)
-            if run.overtaken is not None:
+            if run.overtaken:
                 self._record(plan, notices)
                 return None
         self._in_place.remember(plan)
@@ -241,7 +241,7 @@ class Engine:
     async def _carry_out_all(self, steps: list[Step], plan: Plan, notices: list[Notice]) -> StepRun:
         """Carry out all steps that can be carried out. A lasting conflict counts as a refusal."""
 
-        async def carry_out(step: Step) -> None:
+        async def carry_out(step: Step) -> Exception | None:
             try:
                 notices.extend(await self._carry_out(step, plan))
             except TryAgain:
@@ -254,9 +254,9 @@ class Engine:
                 log.error("step failed", key=str(plan.key), **log_fields(unexpected))  # noqa: TRY400
                 error = StepFailed(unexpected)
             else:
-                return
+                return None
             self._note_refusal(plan.key, step, error)
-            raise error
+            return error
 
         run = StepRun(carry_out)
         await run.run(steps)

@@ -19,8 +19,8 @@ from troth.reconcile.apply.writer import TryAgain
 AT_ONCE = 8
 """Maximum number of independent writes of one plan that are in progress at once."""
 
-CarryOut = Callable[[Step], Awaitable[None]]
-"""Carries out a step. Raises `TryAgain` for a conflict that may pass, or the cause of a refusal."""
+CarryOut = Callable[[Step], Awaitable[Exception | None]]
+"""Carries out a step, or returns why it failed. Raises `TryAgain` for a conflict that may pass."""
 
 
 @dataclass(slots=True)
@@ -30,13 +30,13 @@ class StepRun:
     A failed write does not hold back the others: an exceeded quota in one namespace must not leave
     another without its trust bundle, and a Secret that somebody keeps changing must not leave a
     NetworkPolicy open. If the API server is unavailable for one kind, the remaining steps of that
-    kind are skipped; if it does not answer, all remaining steps are. `overtaken` is the last
-    conflict that may pass. `progressed` is whether any write was carried out.
+    kind are skipped; if it does not answer, all remaining steps are. `overtaken` is whether any
+    step met a conflict that may pass. `progressed` is whether any write was carried out.
     """
 
     carry_out: CarryOut
     failed: set[Target] = field(default_factory=set)
-    overtaken: TryAgain | None = None
+    overtaken: bool = False
     progressed: bool = False
     _spared: set[str] = field(default_factory=set)
     _unanswered: bool = False
@@ -59,11 +59,12 @@ class StepRun:
                 self.failed.add(step.target)
                 continue
             try:
-                await self.carry_out(step)
-            except TryAgain as error:
-                self.overtaken = error
-            except Exception as error:  # noqa: BLE001 - one step must not stop the others
-                self._note(step, error)
+                failure = await self.carry_out(step)
+            except TryAgain:
+                self.overtaken = True
+                continue
+            if failure is not None:
+                self._note(step, failure)
             else:
                 self.progressed |= isinstance(step, WriteStep)
 

@@ -29,9 +29,8 @@ def take_broker(world: WorldState, change: Change) -> Keys:
 
 def _pods_of_broker(world: WorldState, ref: Ref) -> tuple[bool, bool]:
     """Return whether a broker has pods in its namespace, and whether it is unreadable."""
-    declared = world.brokers.messaging
-    broker = declared.brokers.get(ref) or world.brokers.leaving_brokers.get(ref)
-    return broker is not None and broker.spec.workload is not None, ref in declared.invalid_brokers
+    broker, unreadable = world.brokers.declared(ref), world.brokers.messaging.invalid_brokers
+    return broker is not None and broker.spec.workload is not None, ref in unreadable
 
 
 def take_topic_policy(world: WorldState, change: Change) -> Keys:

@@ -193,10 +193,11 @@ def network_policy(policy: Manifest) -> Content:
 def config_map(manifest: Manifest) -> Content:
     """Return the facts of a ConfigMap."""
     text = canonical(manifest.get("data") or {})
-    return Content(**fact_of(manifest), text=text, created=_created(manifest))
+    return Content(**fact_of(manifest), text=text, created=created_at(manifest))
 
 
-def _created(manifest: Manifest) -> datetime | None:
+def created_at(manifest: Manifest) -> datetime | None:
+    """Return the time of creation of an object, None if it is unreadable."""
     try:
         return parse_moment(manifest["metadata"].get("creationTimestamp"))
     except ValueError:

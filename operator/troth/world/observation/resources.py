@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from troth.resources.identity.status import ClaimStatus
 from troth.resources.manifests import faults_of
-from troth.resources.metadata import ObjectMeta, Resource
+from troth.resources.metadata import Resource
 from troth.resources.references import Ref
 from troth.resources.schema.bounded_json import read_json
 from troth.resources.selectors import LabelSelector
@@ -14,6 +14,7 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import SPEC_LIMIT
 from troth.trust.declarations.claims import Claim, Rank, ranks_of
 from troth.world.facts.objects import UNREADABLE, Manifest
+from troth.world.observation.objects import created_at
 
 R = TypeVar("R", bound=Resource)
 
@@ -39,14 +40,13 @@ def accepted_claims(manifest: Manifest) -> dict[Claim, Rank]:
     """Return the claims that the status of an unreadable ServiceIdentity keeps."""
     status = manifest.get("status")
     claims = status.get("claims") if isinstance(status, dict) else None
-    metadata = ObjectMeta.model_validate(manifest["metadata"])
     accepted = []
     for each in claims if isinstance(claims, list) else []:
         try:
             accepted.append(ClaimStatus.model_validate(each))
         except ValidationError:
             continue
-    return ranks_of(Ref.of(manifest), metadata.creation_timestamp, accepted)
+    return ranks_of(Ref.of(manifest), created_at(manifest), accepted)
 
 
 def earlier_domain(manifest: Manifest) -> TrustDomain | None:
