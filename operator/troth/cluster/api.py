@@ -247,6 +247,9 @@ class ApiServer:
         With `metadata.uid` it is applied only to that object and not to a successor of the same
         name.
         """
+        return await self._apply(manifest, force_conflicts=True)
+
+    async def _apply(self, manifest: Manifest, **options: Any) -> Manifest:  # noqa: ANN401
         return await self._json(
             "apply",
             "patch",
@@ -255,7 +258,7 @@ class ApiServer:
             body=manifest,
             content_type="application/apply-patch+yaml",
             field_manager=FIELD_MANAGER,
-            force_conflicts=True,
+            **options,
         )
 
     async def merge_patch(
