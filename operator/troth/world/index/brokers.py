@@ -1,6 +1,6 @@
 """Changes of brokers, policies and credentials, and the keys that they affect."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import TypeVar
@@ -128,11 +128,8 @@ class Brokers(BrokerState):
         parts = secret.name.split("-")
         for end in range(1, len(parts)):
             identity, broker = Ref(secret.namespace, "-".join(parts[:end])), "-".join(parts[end:])
-            uses = self.messaging.uses(identity)
-            for policy in uses.publishes | uses.consumes | self.messaging.asking(identity):
-                found = self.messaging.policies.get(policy)
-                if found is not None and found.broker.name == broker:
-                    affected.add(policy_key(policy))
+            around = self._readable_around(identity)
+            affected |= {policy_key(each.ref) for each in around if each.broker.name == broker}
         return affected
 
     def take_ledger(self, ref: Ref, manifest: Manifest | None) -> Keys:
@@ -168,11 +165,17 @@ class Brokers(BrokerState):
 
     def around_identities(self, identities: Iterable[Ref]) -> Keys:
         """Return the policies of identities on either side, with their brokers and consumers."""
-        policies: set[Ref] = set()
-        for identity in identities:
-            uses = self.messaging.uses(identity)
-            policies |= uses.publishes | uses.consumes | self.messaging.asking(identity)
-        return self._and_brokers(policies)
+        return self._and_brokers({policy for ref in identities for policy in self._around(ref)})
+
+    def _around(self, identity: Ref) -> frozenset[Ref]:
+        """Return the policies that an identity names or that name it, which need not exist."""
+        uses = self.messaging.uses(identity)
+        return uses.publishes | uses.consumes | self.messaging.asking(identity)
+
+    def _readable_around(self, identity: Ref) -> Iterator[TopicPolicy]:
+        """Yield the readable policies that an identity names or that name it."""
+        policies = self.messaging.policies
+        return (policies[ref] for ref in self._around(identity) if ref in policies)
 
     def around_namespaces(self, namespaces: set[str], identities: Iterable[Ref]) -> Keys:
         """Return the policies in namespaces and of identities there, with all that they affect."""
@@ -203,14 +206,12 @@ class Brokers(BrokerState):
         """Return the policies of a broker that name the identities with these principals, or that
         these identities name.
         """
-        affected: Keys = set()
-        for identity in self._identities(broker, principals):
-            uses = self.messaging.uses(identity)
-            for policy in uses.publishes | uses.consumes | self.messaging.asking(identity):
-                found = self.messaging.policies.get(policy)
-                if found is not None and found.broker == broker:
-                    affected.add(policy_key(policy))
-        return affected
+        return {
+            policy_key(policy.ref)
+            for identity in self._identities(broker, principals)
+            for policy in self._readable_around(identity)
+            if policy.broker == broker
+        }
 
     def _identities(self, broker: Ref, principals: Collection[str]) -> set[Ref]:
         declared = self.declared(broker)
