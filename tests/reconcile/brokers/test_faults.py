@@ -1,7 +1,13 @@
 """Faults of a broker have one of a few reasons, independent of the adapter."""
 
-import pytest
+import json
 
+import pytest
+from structlog.testing import capture_logs
+
+from tests.reconcile.loop.test_status_debounce import BROKER, KAFKA, MARKET, at_rest
+from tests.reconcile.memory_brokers import MemoryBroker, in_memory
+from tests.reconcile.serving import Server, running
 from troth.brokers.errors import (
     AdminRefusedError,
     BrokerError,
@@ -12,8 +18,10 @@ from troth.brokers.errors import (
 )
 from troth.reconcile.brokers.faults import fault_of, missing
 from troth.resources.references import Ref
+from troth.trust.grants import Observed
 
 MAIN = Ref("messaging", "main")
+PASSWORD = "hunter2-of-the-admin"
 
 
 @pytest.mark.parametrize(
@@ -36,3 +44,26 @@ def test_missing_secret_is_named() -> None:
     fault = fault_of(missing(Ref("messaging", "kafka-admin")), MAIN)
     assert fault.reason == "SecretMissing"
     assert "messaging/kafka-admin" in fault.message
+
+
+class Broken(MemoryBroker):
+    """Fails with an error that quotes the admin password."""
+
+    async def observe(self) -> Observed:
+        raise ValueError(PASSWORD)
+
+
+async def test_unexpected_error_is_logged_without_its_text() -> None:
+    server = Server([*MARKET, BROKER])
+    with in_memory() as brokers, capture_logs() as logs:
+        brokers.known[tuple(KAFKA["bootstrapServers"])] = Broken()
+        async with running(server, due=True) as it:
+            await at_rest(it)
+            await it.engine.close()
+    failed = next(each for each in logs if each["event"] == "work at a broker failed")
+    assert failed["error"] == "ValueError"
+    assert failed["at"][-1].endswith(" observe")
+    assert "exc_info" not in failed
+    assert PASSWORD not in json.dumps(
+        [*logs, *server.events, *server.objects.values()], default=str
+    )

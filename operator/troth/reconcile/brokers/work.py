@@ -31,6 +31,7 @@ from troth.reconcile.events.notice import Notice
 from troth.reconcile.loop.clock import Clock
 from troth.reconcile.loop.instrumentation import Instrumentation, count_changes
 from troth.reconcile.loop.lease_fence import LeaderFence, LeaseLost, leading, require_lease
+from troth.reconcile.loop.readiness import log_fields
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Observed
@@ -140,10 +141,10 @@ class BrokerWork:
             affected |= self._failed(ref, None)
         except (BrokerError, ApiError, TimeoutError) as error:
             affected |= self._failed(ref, fault_of(error, ref))
-        except Exception as error:  # one broker must not stop the others
-            name = type(error).__name__
-            log.error("work at a broker failed", broker=str(ref), error=name, exc_info=True)  # noqa: G201
-            affected |= self._failed(ref, Fault("InternalError", f"{name}; see the operator's log"))
+        except Exception as error:  # noqa: BLE001 - one broker must not stop the others
+            log.error("work at a broker failed", broker=str(ref), **log_fields(error))  # noqa: TRY400
+            sentence = f"{type(error).__name__}; see the operator's log"
+            affected |= self._failed(ref, Fault("InternalError", sentence))
         finally:
             del self._tasks[ref]
             affected |= self._world.observe_outcome(WorkEnded(ref))
