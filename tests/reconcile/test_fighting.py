@@ -238,6 +238,23 @@ async def test_client_that_deletes_an_object_is_reported() -> None:
         assert "audit log" in ready["message"]
 
 
+async def test_own_deletion_is_not_reported_as_that_of_another_client() -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        await it.put(identity("payments", ports=["https"], enforcement="Observe"))
+        it.engine.forget(*POLICY, server._version)
+        assert POLICY not in server.objects
+        await it.put(PAYMENTS)
+        for _ in range(2 * FREE):
+            stored = copy.deepcopy(server.objects[POLICY])
+            opened(stored)
+            await it.put(stored)
+            await it.live(SECOND)
+        message = server.condition(*IDENTITY, "Ready")["message"]
+        assert message.startswith("another client or an admission webhook changes NetworkPolicy")
+
+
 async def test_object_that_another_client_creates_again_is_deleted_at_growing_intervals() -> None:
     server = shop()
     async with running(server, due=True) as it:

@@ -242,6 +242,7 @@ class Repairs:
             history.repairs = 1 if quiet else history.repairs + 1
         if (kind == Remove.__name__) is not (Remove.__name__ in history.written):
             history.written.clear()  # what is declared again, or no longer, is no repair
+            self._others[target] = _Others()  # the deletion may have been Troth's own
         others = (each for each in history.written.get(kind, ()) if each != written.content)
         history.written[kind] = (*others, written.content)[-LATELY:]
         history.at = now
