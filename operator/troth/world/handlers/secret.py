@@ -29,7 +29,7 @@ def take_secret(world: WorldState, change: Change) -> Keys:
     data = SecretData(manifest) if manifest else None
     after = observe.identity_secret(identitys, data) if identitys else None
     before = world.secrets.get(ref)
-    affected |= world.rotating(ref.namespace)
+    affected |= world.rotating(ref.namespace)  # and again below: each leaf may end or begin a wait
     affected |= take_written(world, world.secrets, ref, after, change.uptime)
     if after is None:
         world.signatures.forget(ref)
