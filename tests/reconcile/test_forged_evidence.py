@@ -88,6 +88,17 @@ async def test_forged_secret_blocks_no_root_rotation(name: str) -> None:
         assert it.blockers == []
 
 
+async def test_copy_of_a_secret_under_another_name_blocks_no_root_rotation() -> None:
+    async with scene() as it:
+        await it.until("Distributing")
+        copied = copy.deepcopy(it.server.objects["Secret", Ref("team1", "service1-identity")])
+        copied["metadata"]["name"] = "service1"
+        await it.user_puts(copied)
+        await it.live(HALF_HOUR)
+        assert it.phase == "Idle"
+        assert it.blockers == []
+
+
 @pytest.mark.parametrize("bundle", FORGED_BUNDLES)
 async def test_foreign_bundle_blocks_no_root_rotation(bundle: Manifest) -> None:
     async with scene() as it:

@@ -60,7 +60,7 @@ def _verified_facts(judgement: Judgement) -> dict[str, Any]:
         return {}
     facts: dict[str, Any] = {"key": known.key_id}
     if not known.signed:
-        facts["signed"] = "nothing; whoever has the token can forge any delivery"
+        facts["signed"] = "nothing; anyone with the token can forge any delivery"
     if known.delivery_id is not None:
         facts["delivery id"] = known.delivery_id
     if known.timestamp is not None:

@@ -113,5 +113,7 @@ def _is_owned(secret: IdentitySecret, world: World) -> bool:
     An identity with an unreadable spec counts too: its workloads still use the Secret.
     """
     identity = Ref(secret.ref.namespace, secret.ref.name.removesuffix(SECRET_SUFFIX))
+    if secret.ref != secret_ref(identity):  # a copy under another name
+        return False
     known = world.version("ServiceIdentity", identity)
     return known is not None and known.uid in secret.owner_uids
