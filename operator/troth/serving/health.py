@@ -11,8 +11,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from troth.serving.loop_stalls import stalls_measured
 
 MOST_CONNECTIONS = 64
-"""Maximum number of connections; the oldest is closed for another. Probes and scrapes need few, and
-silent ones must not use up the files of the process.
+"""Maximum number of connections; the oldest are closed for another. Probes and scrapes need few,
+and silent ones must not use up the files of the process.
 """
 
 
@@ -54,9 +54,9 @@ async def health_server(
     assert handlers is not None
 
     def accepted() -> asyncio.BaseProtocol:
-        connections = handlers.connections
-        if len(connections) >= MOST_CONNECTIONS:
-            connections[0].force_close()
+        # a burst of clients is accepted before the first of them is counted
+        for oldest in handlers.connections[: -(MOST_CONNECTIONS - 1)]:
+            oldest.force_close()
         return handlers()
 
     loop = asyncio.get_running_loop()
