@@ -84,7 +84,8 @@ def config(
     `limits` bound its connections. A handshake, and the head of a request, must arrive within
     seconds (`handshakes`, `timed`). `settings` are uvicorn's own, and uvicorn reads no
     `X-Forwarded-…` headers unless they have `proxy_headers`. `http` may be `"h11"` or
-    `"httptools"` and defaults to uvicorn's choice. The server raises `IdentityError` when it starts
+    `"httptools"` and defaults to uvicorn's choice. The event loop is asyncio's, because uvloop's
+    connections do not work with `handshakes`. The server raises `IdentityError` when it starts
     without an identity.
     """
     return Config(
@@ -94,6 +95,7 @@ def config(
         **{
             "proxy_headers": False,
             **settings,
+            "loop": "asyncio",
             "ssl_context_factory": lambda *_: identity.server_context(),
         },
     )
