@@ -73,9 +73,6 @@ class Admitting:
 class Connection(timed.TimedConnection, _Base):
     """Connection of the issuer or of the gateway."""
 
-    cycle: Any
-    """uvicorn's object for the current or last request, None before the first."""
-
     def __init__(self, config: uvicorn.Config, state: ServerState, admitting: Admitting) -> None:
         super().__init__(config=config, server_state=state, app_state={})
         # uvicorn cancels the tasks of its own set when its shutdown times out
@@ -95,16 +92,6 @@ class Connection(timed.TimedConnection, _Base):
         self._await_request()
         super().connection_made(transport)
         self.app: Application = _Early(self.app, self)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether every request is answered, and no part of another has arrived."""
-        return not self._begun and (self.cycle is None or self.cycle.response_complete)
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether a part of a request has arrived."""
-        return self._begun
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Clean up, and notify the reader of the body."""
@@ -139,7 +126,7 @@ class Connection(timed.TimedConnection, _Base):
     # Input
 
     def _await_request(self) -> None:
-        self._begun = self._headed = False
+        self.is_partial = self._headed = False
         self.due = math.inf
         self._received = 0
         self._forget_body()
@@ -158,8 +145,8 @@ class Connection(timed.TimedConnection, _Base):
         if self._is_answering():  # pipelining; honest senders wait for the answer
             self._closing, self.cycle.keep_alive = True, False
             return
-        if not self._begun:
-            self._begun, self.due = True, self.loop.time() + timed.REQUEST_WITHIN
+        if not self.is_partial:
+            self.is_partial, self.due = True, self.loop.time() + timed.REQUEST_WITHIN
         self._received += len(data)
         if not self._headed:
             self._head += data

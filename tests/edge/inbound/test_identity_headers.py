@@ -173,3 +173,10 @@ def test_header_name_cache_is_bounded() -> None:
         stripping.read([(f"x-{number}".encode(), b"")], bearer=False)
     assert len(stripping._kinds) <= 4096
     assert stripping.read([(b"X-User-7", b"")], bearer=False).headers == []
+
+
+def test_long_names_of_clients_are_not_remembered() -> None:
+    stripping = Stripping()
+    long = [(b"x-%d-" % number + b"a" * 4096, b"") for number in range(10)]
+    stripping.read(long, bearer=False)
+    assert sum(map(len, stripping._kinds)) < 4096

@@ -37,6 +37,7 @@ from tests.edge.serving import (
     uvicorn_serving,
 )
 from tests.pki.builders import by_hand, given, own_root
+from troth.edge.frameworks import uvicorn as edge_uvicorn
 from troth.edge.identity.files import LOOK_EVERY, Identity
 from troth.edge.inbound.asgi import Receive, Scope, Send, TrothMiddleware
 from troth.edge.inbound.caller import CALLER
@@ -97,6 +98,13 @@ def test_uvicorn_passes_the_client_certificate(mounts: Mounts, tmp_path: Path, h
         assert once(port, tmp_path, None, "/charge").status == 403
         probe = json.loads(once(port, tmp_path, None, "/healthz").body)
         assert probe["workload"] is None
+
+
+@pytest.mark.parametrize("settings", [{}, {"loop": "auto"}, {"loop": "uvloop"}])
+def test_uvicorn_uses_the_loop_of_asyncio(mounts: Mounts, settings: dict[str, Any]) -> None:
+    """uvicorn prefers uvloop if it is installed, and `Handshakes` needs asyncio's transports."""
+    identity = identity_of(mounts)
+    assert edge_uvicorn.config(guarded(identity), identity, **settings).loop == "asyncio"
 
 
 @BOTH

@@ -84,7 +84,8 @@ def config(
     `limits` bound its connections. A handshake, and the head of a request, must arrive within
     seconds (`handshakes`, `timed`). `settings` are uvicorn's own, and uvicorn reads no
     `X-Forwarded-…` headers unless they have `proxy_headers`. `http` may be `"h11"` or
-    `"httptools"` and defaults to uvicorn's choice. The server raises `IdentityError` when it starts
+    `"httptools"` and defaults to uvicorn's choice. The event loop is asyncio's, because uvloop's
+    connections do not work with `handshakes`. The server raises `IdentityError` when it starts
     without an identity.
     """
     return Config(
@@ -94,6 +95,7 @@ def config(
         **{
             "proxy_headers": False,
             **settings,
+            "loop": "asyncio",
             "ssl_context_factory": lambda *_: identity.server_context(),
         },
     )
@@ -112,24 +114,13 @@ def protocol(implementation: str = "auto") -> type[asyncio.Protocol]:
 class _Guarded(TimedConnection):
     """Connection on which a head must arrive in time; the application reads bodies at its pace."""
 
-    cycle: Any
-    """uvicorn's object for the current or last request, None before the first."""
     timeout_keep_alive: float
-    _partial = False
-
-    @property
-    def is_idle(self) -> bool:
-        return not self._partial and (self.cycle is None or self.cycle.response_complete)
-
-    @property
-    def is_partial(self) -> bool:
-        return self._partial
 
     def _head_begins(self) -> None:
-        self._partial, self.due = True, self.loop.time() + REQUEST_WITHIN
+        self.is_partial, self.due = True, self.loop.time() + REQUEST_WITHIN
 
     def _head_ends(self) -> None:
-        self._partial, self.due = False, math.inf
+        self.is_partial, self.due = False, math.inf
 
     def on_response_complete(self) -> None:
         """Let uvicorn close an idle connection; empty lines do not keep it open for longer."""
@@ -162,7 +153,7 @@ class _H11(_Guarded):
         head_is_due = self.conn.their_state is h11.IDLE
         if not head_is_due:
             self._head_ends()
-        elif self.conn.trailing_data[0] and not self._partial:
+        elif self.conn.trailing_data[0] and not self.is_partial:
             self._head_begins()
 
 

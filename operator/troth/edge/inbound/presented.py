@@ -13,6 +13,7 @@ from troth.edge.inbound.identity_headers import UNVERIFIED, claims_identity, spe
 Headers = list[tuple[bytes, bytes]]
 
 _MOST_KNOWN = 4096
+_LONGEST_KNOWN = 64
 
 
 # Codes for the handling of a header; plain numbers, because this runs for every header.
@@ -119,8 +120,8 @@ class Stripping:
         kind = self._kinds.get(name)
         if kind is None:
             kind = self._kind_of(name.lower(), spelled(name))
-            # clients choose the names, but usually the same dozen
-            if len(self._kinds) < _MOST_KNOWN:
+            # clients choose the names, but usually the same dozen, and short ones
+            if len(name) <= _LONGEST_KNOWN and len(self._kinds) < _MOST_KNOWN:
                 self._kinds[name] = kind
         return kind
 

@@ -7,10 +7,10 @@ committed or abandoned.
 import ssl
 from collections.abc import Hashable
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 
 from troth.edge.inbound.asgi import Application
-from troth.edge.inbound.connections.limits import ConnectionLimits, Refused
+from troth.edge.inbound.connections.limits import ConnectionLimits, Refused, peer_address
 from troth.serving.http_server import LIFETIME, HTTPServer
 from troth.webhooks.gateway.certificates import is_public
 from troth.webhooks.gateway.connection.source import Proxies
@@ -65,12 +65,7 @@ class Senders:
 
     def peer(self, text: str) -> Hashable | None:
         """Return the public address of a sender, or its IPv6 network; None for other addresses."""
-        try:
-            address = ip_address(text)
-        except ValueError:
-            return None
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if not is_public(address) or self._proxies.include(address):
+        address = peer_address(text)
+        if address is None or not is_public(address) or self._proxies.include(address):
             return None
         return int(address) >> _NETWORK if isinstance(address, IPv6Address) else address

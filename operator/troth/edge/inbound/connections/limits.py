@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T", bound=Hashable)
@@ -11,7 +11,7 @@ Refused = Callable[[str], None]
 """Callback that gets one word for each connection or request that a server closes or rejects."""
 
 
-def peer_address(address: str) -> Hashable | None:
+def peer_address(address: str) -> IPv4Address | IPv6Address | None:
     """Return a peer's address; an IPv4 address in IPv6 form is the IPv4 address.
 
     None if the text is not an address.

@@ -82,6 +82,10 @@ class TimedConnection(_Protocol):
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     handshake: Handshake | None = None
+    cycle: Any
+    """uvicorn's object for the current or last request, None before the first."""
+    is_partial = False
+    """Whether a part of a request has arrived, but not all that is due in time."""
     ends_at: float = math.inf
     """Time on the loop's clock at which the connection is aborted, whatever it does."""
 
@@ -104,12 +108,7 @@ class TimedConnection(_Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether every request is answered, and no part of another has arrived."""
-        raise NotImplementedError
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether a part of a request has arrived."""
-        raise NotImplementedError
+        return not self.is_partial and (self.cycle is None or self.cycle.response_complete)
 
     def _watch(self) -> None:
         """Abort the connection when it is due. Checking twice a second is cheaper than timers."""

@@ -9,12 +9,12 @@ from ipaddress import (
     IPv4Network,
     IPv6Address,
     IPv6Network,
-    ip_address,
     ip_network,
 )
 from typing import Any
 
 from troth.documents.webhook_endpoint import Source
+from troth.edge.inbound.connections.limits import peer_address
 from troth.webhooks.gateway.connection.client_certificates import ClientCertificates
 
 Address = IPv4Address | IPv6Address
@@ -42,12 +42,12 @@ class Proxies:
         proxy's. A client can forge the addresses before it.
         """
         client = scope.get("client")
-        address = _address(client[0]) if client else None
+        address = peer_address(client[0]) if client else None
         if address is None or not self.include(address):
             return address
         said = [value for name, value in scope["headers"] if name == _FORWARDED]
         for each in reversed(b",".join(said).split(b",") if said else []):
-            address = _address(each.strip().decode("latin-1"))
+            address = peer_address(each.strip().decode("latin-1"))
             if address is None or not self.include(address):
                 return address
         return address
@@ -83,13 +83,3 @@ def _networks(cidrs: Iterable[str]) -> tuple[Network, ...]:
 
 def _within(address: Address, networks: tuple[Network, ...]) -> bool:
     return any(address in each for each in networks)
-
-
-def _address(text: str) -> Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    # a dual-stack socket has IPv4 addresses as ::ffff:192.0.2.1, and CIDRs do not
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
