@@ -39,10 +39,10 @@ check: $(READY) ## check style, types, import layers and generated files
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/troth crds --check crds --check charts/troth/files/crds
+	$(BIN)/troth crds --check crds --check charts/troth/crds
 
 crds: $(READY) ## generate crds/ from the models
-	$(BIN)/troth crds --write crds --write charts/troth/files/crds
+	$(BIN)/troth crds --write crds --write charts/troth/crds
 
 bench: $(READY) ## run the benchmarks, each against a floor of the same run
 	$(BIN)/python -m benchmarks
