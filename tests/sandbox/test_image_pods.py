@@ -32,6 +32,7 @@ VALUES = {
         "identity": {"create": True, "allowedNamespaces": {"matchLabels": PRODUCTION}},
     },
 }
+PATIENCE_OF_HELM = "300s"
 DEPLOYMENTS = (
     (NAMESPACE, "troth", 2),
     (NAMESPACE, "troth-issuer-production", 2),
@@ -58,7 +59,7 @@ def installed() -> Iterator[Sandbox]:
 
 def _helm(sandbox: Sandbox, command: str, values: dict[str, Any]) -> None:
     """Install or upgrade the release; return once all its pods are ready."""
-    waiting = "--wait", "--timeout", f"{PATIENCE:.0f}s"
+    waiting = "--wait", "--timeout", PATIENCE_OF_HELM
     arguments = (command, "troth", str(CHART), "-n", NAMESPACE, *waiting, "--values", "-")
     try:
         sandbox.helm(*arguments, stdin=yaml.safe_dump(values))
@@ -69,6 +70,14 @@ def _helm(sandbox: Sandbox, command: str, values: dict[str, Any]) -> None:
             for what, *which in (("describe", "pods"), ("get", "events"))
         ]
         pytest.fail("\n".join((str(error), *told)))
+    _rolled_out(sandbox)
+
+
+def _rolled_out(sandbox: Sandbox) -> None:
+    """Wait for all pods; Helm waits only for as many as an update keeps available."""
+    for space, name, _ in DEPLOYMENTS:
+        patience = f"--timeout={PATIENCE_OF_HELM}"
+        sandbox.kubectl("rollout", "status", "-n", space, f"deployment/{name}", patience)
 
 
 def test_all_deployments_become_ready_without_a_restart(installed: Sandbox) -> None:
@@ -117,7 +126,7 @@ def test_another_replica_leads_after_the_leader_is_deleted(installed: Sandbox) -
     before = _leader(installed)
     installed.kubectl("delete", "pod", before, "-n", NAMESPACE, "--wait=false")
     _until(lambda: _leader(installed) not in ("", before))
-    installed.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/troth")
+    _rolled_out(installed)
     logs = installed.kubectl("logs", "-n", NAMESPACE, _leader(installed))
     assert '"event": "leading"' in logs
 
@@ -137,11 +146,11 @@ def test_upgrade_adds_a_field_to_a_crd_while_the_operator_runs(installed: Sandbo
 def test_rollback_returns_to_the_values_before(installed: Sandbox) -> None:
     _helm(installed, "upgrade", {**VALUES, "log": {"level": "debug"}})
     revision = json.loads(installed.helm("history", "troth", "-n", NAMESPACE, "-o", "json"))[-2]
-    waiting = "--wait", "--timeout", f"{PATIENCE:.0f}s"
+    waiting = "--wait", "--timeout", PATIENCE_OF_HELM
     installed.helm("rollback", "troth", str(revision["revision"]), "-n", NAMESPACE, *waiting)
     shown = installed.kubectl("get", "deployment", "troth", "-n", NAMESPACE, "-o", "yaml")
     assert "--log-level=info" in shown
-    assert all(map(is_ready, pods(installed, NAMESPACE).values()))
+    _rolled_out(installed)
 
 
 def test_release_that_is_installed_again_adopts_what_the_first_left(installed: Sandbox) -> None:
@@ -160,7 +169,7 @@ def test_drained_node_keeps_one_operator(installed: Sandbox) -> None:
     names = [name for name in pods(installed, NAMESPACE) if "issuer" not in name]
     answers = [_evicted(installed, name) for name in names]
     assert answers == [True, False]
-    installed.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/troth")
+    _rolled_out(installed)
 
 
 def _evicted(sandbox: Sandbox, name: str) -> bool:
