@@ -34,12 +34,15 @@ campaign: $(READY) ## run the random and crash tests for hours
 	HYPOTHESIS_PROFILE=thorough $(PYTEST) --timeout=0 --override-ini session_timeout= \
 		tests/campaign tests/cluster/crashes
 
-check: $(READY) ## check style, types, import layers and generated files
+check: $(READY) ## check style, types, import layers, generated files and the package
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/troth crds --check crds --check charts/troth/files/crds
+	rm -rf dist
+	$(BIN)/python -m build --quiet --no-isolation
+	$(BIN)/twine check --strict dist/*
 
 crds: $(READY) ## generate crds/ from the models
 	$(BIN)/troth crds --write crds --write charts/troth/files/crds
