@@ -71,7 +71,7 @@ def test_base_installation_is_small(installed: Path) -> None:
 
 
 def test_command_of_the_base_installation_names_its_extra(installed: Path) -> None:
-    command = [installed / "bin" / "troth", "--help"]
+    command: list[str | Path] = [installed / "bin" / "troth", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.endswith("run: pip install 'troth[cli]'\n")

@@ -21,7 +21,13 @@ BY_BRANCH = {"pypa/gh-action-pypi-publish@release/v1"}
 @every_workflow
 def test_actionlint_finds_nothing(path: Path) -> None:
     # Without programs that only some machines have.
-    command = [ensure("actionlint"), "-no-color", "-shellcheck=", "-pyflakes=", path]
+    command: list[str | Path] = [
+        ensure("actionlint"),
+        "-no-color",
+        "-shellcheck=",
+        "-pyflakes=",
+        path,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
