@@ -46,10 +46,9 @@ def test_jobs_may_only_read_unless_they_say_more(path: Path) -> None:
 
 @every_workflow
 def test_checkout_leaves_no_credentials(path: Path) -> None:
-    for job in _workflow(path)["jobs"].values():
-        for step in job.get("steps", ()):
-            if step.get("uses", "").startswith("actions/checkout@"):
-                assert step["with"] == {"persist-credentials": False}
+    for step in _steps(path):
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"] == {"persist-credentials": False}
 
 
 def test_every_folder_of_tests_without_servers_runs_on_every_python() -> None:
@@ -70,11 +69,33 @@ def test_oldest_kubernetes_of_the_chart_is_tested() -> None:
     assert (ROOT / "sandbox" / "tools" / f"kubernetes-{oldest[1]}" / "go.mod").exists()
 
 
+def test_commands_in_a_pipe_fail_their_step() -> None:
+    for path in WORKFLOWS:
+        runs = [step.get("run", "") for step in _steps(path)]
+        if any(" | " in run for run in runs):
+            assert _workflow(path)["defaults"] == {"run": {"shell": "bash"}}
+
+
+@pytest.mark.parametrize("form", ["bug", "feature"])
+def test_form_of_an_issue_has_what_github_needs(form: str) -> None:
+    text = (ROOT / ".github" / "ISSUE_TEMPLATE" / f"{form}.yml").read_text()
+    loaded = yaml.safe_load(text)
+    assert {"name", "description", "labels", "body"} == set(loaded)
+    inputs = [each for each in loaded["body"] if each["type"] != "markdown"]
+    assert len({each["id"] for each in inputs}) == len(inputs)
+    assert all(each["attributes"]["label"] for each in inputs)
+
+
 def _tested(job: str) -> set[str]:
     """Return the folders of tests that a job runs."""
     steps = _workflow(ROOT / ".github" / "workflows" / "test.yml")["jobs"][job]["steps"]
     (only,) = (re.findall(r'ONLY="([^"]*)"', step.get("run", "")) for step in steps[-1:])
     return set(only[0].split())
+
+
+def _steps(path: Path) -> list[dict[str, Any]]:
+    jobs = _workflow(path)["jobs"].values()
+    return [step for job in jobs for step in job.get("steps", ())]
 
 
 def _workflow(path: Path) -> dict[str, Any]:
