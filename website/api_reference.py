@@ -88,7 +88,7 @@ def _rules(schema: Schema) -> Iterator[str]:
 
 def _details(field: Schema) -> Iterator[str]:
     """Yield sentences about the default, the values and the rules of a field."""
-    if "default" in field:
+    if "default" in field and "default" not in field.get("description", "").lower():
         yield f" Default: `{_value(field['default'])}`."
     _, item = _unwrapped("", field)
     if "enum" in item:

@@ -39,6 +39,12 @@ def test_examples_have_every_member() -> None:
     assert named == set(identity_schema()["properties"])
 
 
+def test_schema_has_no_noise_of_its_generator() -> None:
+    text = json.dumps(identity_schema())
+    assert '"type": "null"' not in text
+    assert text.count('"title"') == 1
+
+
 def test_unknown_member_is_ignored_only_at_the_top() -> None:
     assert VALIDATOR.is_valid(document(future=[]))
     caller = accepted("spiffe://prod.shop.example/ns/shop/sa/checkout")
