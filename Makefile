@@ -50,7 +50,7 @@ crds: $(READY) ## generate crds/ and docs/reference/api from the models
 	$(BIN)/python -m website --write
 
 docs: $(READY) ## build the documentation site into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 bench: $(READY) ## run the benchmarks, each against a floor of the same run
 	$(BIN)/python -m benchmarks

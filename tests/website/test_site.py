@@ -1,5 +1,6 @@
 """The documentation site builds, and each of its links leads to a page or a file."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,19 +20,19 @@ CONFIGURATION = (ROOT / "mkdocs.yml").read_text()
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the site, built strictly; with `--quiet`, MkDocs would not count its warnings."""
     directory = tmp_path_factory.mktemp("site")
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "mkdocs",
-        "build",
-        "--quiet",
-        "--site-dir",
-        directory,
-    ]
+    command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(directory)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return directory
+
+
+def test_make_builds_as_strictly() -> None:
+    recipe = re.search(r"-m mkdocs build(.*)", (ROOT / "Makefile").read_text())
+    assert recipe
+    assert recipe[1] == ""
+    assert "\nstrict: true\n" in CONFIGURATION
 
 
 def test_site_has_every_page(site: Path) -> None:
