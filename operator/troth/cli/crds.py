@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from troth.cli.extras import operator_extra
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster
 from troth.resources.kinds import KINDS
@@ -54,8 +53,8 @@ async def _apply(definitions: list[Manifest], kubeconfig: Path | None, context: 
 
     Raises `FaultyManifests` if the API server cannot be reached or rejects one.
     """
-    with operator_extra():
-        from troth.cli.inputs.access import connected  # noqa: PLC0415
+    from troth.cli.inputs.access import connected  # noqa: PLC0415
+
     async with connected(kubeconfig, context) as server:
         for each in definitions:
             await server.apply(each)

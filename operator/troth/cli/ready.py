@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from troth.cli.extras import operator_extra
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster
 from troth.resources.kinds import KINDS, Kind
@@ -37,8 +36,8 @@ def ready(
 
 
 async def _problems(namespace: str, kubeconfig: Path | None, context: str | None) -> list[str]:
-    with operator_extra():
-        from troth.cli.inputs.access import connected  # noqa: PLC0415
+    from troth.cli.inputs.access import connected  # noqa: PLC0415
+
     async with connected(kubeconfig, context) as server:
         found = [
             f"the API server serves no {kind.plural}.{GROUP}; apply the CRDs: troth crds --apply"
