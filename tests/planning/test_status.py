@@ -152,7 +152,8 @@ def test_stranger_does_not_affect_peers_agree() -> None:
 @pytest.mark.parametrize("field", ["publishes", "consumes"])
 def test_named_policy_that_is_missing_is_reported_until_it_names_the_identity(field: str) -> None:
     role = {"publishes": "producers", "consumes": "consumers"}[field]
-    cluster = shop(identity(**{field: [{"policy": {"name": "orders"}}]})).settle()
+    named: dict[str, Any] = {field: [{"policy": {"name": "orders"}}]}
+    cluster = shop(identity(**named)).settle()
 
     def agreed() -> tuple[str, str]:
         found = conditions(cluster)["PeersAgree"]
@@ -163,8 +164,8 @@ def test_named_policy_that_is_missing_is_reported_until_it_names_the_identity(fi
     assert key_of() in cluster.put(messaging.policy())
     assert agreed()[0] == "IdentityNotNamed"
     assert f"add it to its {role}" in agreed()[1]
-    entry = {"identity": {"name": "payments"}}
-    assert key_of() in cluster.put(messaging.policy(**{role: [entry]}))
+    agreeing: dict[str, Any] = {role: [{"identity": {"name": "payments"}}]}
+    assert key_of() in cluster.put(messaging.policy(**agreeing))
     assert agreed()[0] == "AllLive"
 
 

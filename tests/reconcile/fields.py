@@ -17,7 +17,6 @@ import yaml
 
 from tests import builders, messaging, webhook_builders
 from tests.builders import DAY, NOW, OWN, Manifest, stamp
-from tests.reconcile.memory_brokers import AWAY
 from tests.workloads import workload
 from troth.brokers.nats.jwt import Key, Kind
 from troth.resources.references import Ref
@@ -312,7 +311,8 @@ WEBHOOKS = [
     ),
 ]
 REFUSED_THERE = {"late", "biller", *SERVERS}
-"""Objects that a broker does not allow, and brokers that Troth does not administer, so that more of its fields show an effect."""
+"""Objects that a broker does not allow, so that more of its fields show an effect, and brokers that
+Troth does not administer."""
 DECLARED = [
     *MESSAGING,
     builders.namespace("shop", domain="production", stage="live"),

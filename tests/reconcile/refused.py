@@ -7,10 +7,8 @@ says why for the others.
 
 from typing import Any
 
-from tests import builders
 from tests.builders import DAY, NOW, stamp
 from tests.reconcile.fields import (
-    AWAY,
     GONE,
     NOBODY,
     SERVERS,
@@ -18,6 +16,7 @@ from tests.reconcile.fields import (
     Field,
     expressions,
 )
+from tests.reconcile.memory_brokers import AWAY
 
 NONE = "none"
 """Name of an object that does not exist."""
@@ -149,7 +148,9 @@ REFUSED: dict[str, Change] = {
     "WebhookEndpoint.inbound.gateway.namespace": refused("GatewayMissing", NONE, "http"),
     "WebhookEndpoint.inbound.target.identity.name": refused("TargetMissing", NONE),
     "WebhookEndpoint.inbound.target.port": refused("PortUndeclared", NONE),
-    "WebhookEndpoint.inbound.acceptUnsigned.expiresAt": refused("UnsignedExpired", stamp(NOW - DAY)),
+    "WebhookEndpoint.inbound.acceptUnsigned.expiresAt": refused(
+        "UnsignedExpired", stamp(NOW - DAY)
+    ),
 }
 
 

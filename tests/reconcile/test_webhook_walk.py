@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from tests.builders import NOW, Manifest
 from tests.reconcile.accounts import stored_status
 from tests.reconcile.fields import NOTHING, Change, Field, changed
 from tests.reconcile.refused import REFUSED

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import product
+from typing import ClassVar
 
 from tests.builders import Manifest
 from tests.campaign.judges.declared import History, View
@@ -88,7 +89,7 @@ GROUND = WalkGround(PODS, [*PODS, *ELSEWHERE], OPENINGS)
 class WalkView(View):
     """One version of the declarations, with egress to brokers and the ends of unverified peers."""
 
-    labels = [
+    labels: ClassVar[list[dict[str, str]]] = [
         {key: value for key, value in (("app", app), ("tier", tier)) if value}
         for app, tier in product([*APPS, "other"], TIERS)
     ]

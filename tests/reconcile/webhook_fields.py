@@ -122,7 +122,7 @@ def cluster() -> list[Manifest]:
         for each in scene(gateway("edge", "edge"), target(ports=ports, accepts=consent[:1]))
         if each["kind"] != "WebhookEndpoint"
     ]
-    other = builders.identity("ledger", ports=ports[:1], accepts=consent[:1])
+    other = builders.identity("ledger", ports=ports[:1], accepts=[accepts_gateway("webhooks")])
     service = leading()
     service["spec"]["ports"].append({"name": "other", "port": 444, "targetPort": 9444})
     return [

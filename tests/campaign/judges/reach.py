@@ -124,9 +124,7 @@ def opened_undeclared(
             yield f"{ground.describe(me, way)} was opened"
 
 
-def _may(
-    ground: Ground, view: View, me: Identity, way: Way, *, stands: bool, is_new: bool
-) -> bool:
+def _may(ground: Ground, view: View, me: Identity, way: Way, *, stands: bool, is_new: bool) -> bool:
     """Return whether a policy may have an opening, which it had before or not.
 
     The policy may be new.

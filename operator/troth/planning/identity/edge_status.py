@@ -106,7 +106,9 @@ def peers_agree(
     """Return the condition `PeersAgree`: every edge that the identity itself declares is live.
 
     Every TopicPolicy that it names exists and names it too. Whether the broker then has the grant
-    is said in the status of the TopicPolicy. Declarations of others do not count, because with them they could make any service look
+    is said in the status of the TopicPolicy.
+
+    Declarations of others do not count, because with them they could make any service look
     unhealthy.
     """
     type_ = "PeersAgree"

@@ -91,9 +91,8 @@ def govern(
 def taken_by(domain: TrustDomain, domains: Mapping[str, TrustDomain]) -> TrustDomain | None:
     """Return the TrustDomain that had the name of a SPIFFE trust domain before this one.
 
-    The older object has it, then the one with the smaller name. None if nobody else has it. A SPIFFE
-    trust domain has one authority (SPIFFE-ID, section 2.1), so a second one could issue its
-    identities.
+    The older object has it, then the one with the smaller name. None if nobody else has it.
+    A second authority of a SPIFFE trust domain (SPIFFE-ID, section 2.1) could issue its identities.
     """
     older = [
         other
