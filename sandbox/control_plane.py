@@ -15,6 +15,7 @@ from sandbox import components, tools
 from sandbox.errors import ComponentError, SandboxError
 from sandbox.kubeconfig import by_certificate, verified, write_kubeconfig
 from sandbox.processes import Tether, tail
+from sandbox.store import Store
 
 READY_SECONDS = 90.0
 GRACE_SECONDS = 1.0  # the API server waits a minute for open watches
@@ -57,6 +58,7 @@ class ControlPlane:
         administrator = self._credentials.administrator
         self._tls.load_cert_chain(administrator.certificate, administrator.key)
         self._port = 0
+        self.store = Store(directory, self._run, partial(_stop, tether))
         if node:
             configuration = components.egress_configuration()
             (directory / components.EGRESS_CONFIGURATION).write_text(configuration)
@@ -82,7 +84,7 @@ class ControlPlane:
 
         Raises `ComponentError` with the end of the log of the component that failed.
         """
-        self._run("etcd", components.etcd(self._directory / "etcd"))
+        self.store.start()
         on_free_ports(self._start_on_a_free_port)
         cluster = verified(self.server, self._credentials.authority.read_bytes())
         manager = write_kubeconfig(
@@ -101,19 +103,50 @@ class ControlPlane:
             user=by_certificate(self._credentials.administrator),
         )
 
-    def start_api_server(self) -> None:
+    def start_api_server(self, *flags: str) -> None:
         """Start the API server on its previous port, and return once it serves."""
-        self._run("kube-apiserver", components.api_server(self._port, self._credentials))
+        server = components.api_server(self._port, self._credentials)
+        self._run("kube-apiserver", [*server, *flags])
         self._wait("kube-apiserver", partial(self._exists, "/readyz"))
+
+    def add_api_server(self, name: str, etcd_socket: str = components.ETCD_SOCKET) -> str:
+        """Start one more API server on the same etcd; return its URL once it serves.
+
+        `etcd_socket` is the socket by which it reaches etcd, for example through a proxy.
+        """
+        port = 0
+
+        def start() -> None:
+            nonlocal port
+            port = free_port()
+            server = components.api_server(port, self._credentials, etcd_socket=etcd_socket)
+            self._run(name, server)
+            self._wait(name, partial(self._exists, "/readyz", port))
+
+        on_free_ports(start)
+        return f"https://{components.LOOPBACK}:{port}"
+
+    def restore(self, copy: Path) -> None:
+        """Restore etcd from a copy of its data, as after a disaster.
+
+        The API server is stopped meanwhile, as Kubernetes' documentation asks for: its caches would
+        keep what no longer exists.
+        https://kubernetes.io/docs/tasks/administer-cluster/configure-upgrade-etcd/#restoring-an-etcd-cluster
+        """
+        self.stop_api_server(grace=0)
+        self.store.stop()
+        self.store.replace_by(copy)
+        self.store.start()
+        self.start_api_server()
 
     def stop_api_server(self, *, grace: float = GRACE_SECONDS) -> None:
         """Stop the API server; `grace=0` kills it, as a crash would."""
         self._tether.stop("kube-apiserver", grace=grace)
 
-    def _exists(self, path: str) -> bool:
-        """Return whether the API server serves an object at that path to the administrator."""
+    def _exists(self, path: str, port: int = 0) -> bool:
+        """Return whether an API server serves an object at that path to the administrator."""
         connection = http.client.HTTPSConnection(
-            components.LOOPBACK, self._port, timeout=ANSWER_SECONDS, context=self._tls
+            components.LOOPBACK, port or self._port, timeout=ANSWER_SECONDS, context=self._tls
         )
         try:
             connection.request("GET", path)
@@ -152,6 +185,10 @@ class ControlPlane:
                 problem = f"was not ready after {READY_SECONDS:.0f} s"
                 raise ComponentError(component, problem, tail(self._log(component)))
             time.sleep(0.03)
+
+
+def _stop(tether: Tether, name: str, grace: float) -> None:
+    tether.stop(name, grace=grace)
 
 
 def on_free_ports(start: Callable[[], None]) -> None:

@@ -33,6 +33,14 @@ class ApiError(Exception):
         self.message = message
 
 
+class StoreRestored(Exception):  # noqa: N818 - what happened, not what failed
+    """The API server's store went back in time, as after a restore from a snapshot.
+
+    Nothing that was known of it holds: objects went back, came back and disappeared, and versions
+    of before say nothing about versions of now.
+    """
+
+
 def error_from(error: DynamicApiError) -> ApiError:
     """Return the error of a rejected request."""
     try:

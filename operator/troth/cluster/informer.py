@@ -6,6 +6,10 @@ the sink forgets what the list does not have, so an object that was deleted in t
 not remain. This compares the list with everything that the sink knows: it may know an object from
 the answer to a write while the watch was dead.
 
+A list that is older than what was observed before is not observed, and asked for again. The API
+server answers a list from its store, so if a list is older several times, the store was restored
+from a snapshot: a watch that resumed would wait for versions that lie in the future.
+
 No single object ends an informer. If the sink fails to observe an object, the failure is reported
 and the others are observed. A watch event without the identity of its object may be a deletion, so
 the informer lists again.
@@ -27,6 +31,8 @@ SILENCE = 150.0
 """Time in seconds without a byte after which a watch counts as dead; bookmarks come each minute."""
 TIME_SLICE = 0.005
 """Time in seconds for which an informer observes objects before other tasks run."""
+OLD_LISTS = 3
+"""Number of old lists in a row after which the API server's store counts as restored."""
 LASTING = 10.0
 """Time in seconds after which a watch counts as a success even without events."""
 
@@ -92,13 +98,17 @@ class Informer:
         sink: Sink,
         on_failure: Callable[[Selection, ApiError], None] = lambda *_: None,
         backoff: Backoff | None = None,
+        on_restored: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_restored` is called if the API server's store went back in time."""
         self.selection = selection
         self.synced = asyncio.Event()
         self._server = server
         self._sink = sink
         self._on_failure = on_failure
+        self._on_restored = on_restored
         self._version = ""
+        self._newest = self._old_lists = 0
         self._backoff = backoff or Backoff()
 
     @property
@@ -133,6 +143,7 @@ class Informer:
         time_slice = TimeSlice()
         async for page in self._server.pages(self.selection):
             version = page["metadata"]["resourceVersion"]
+            self._check(int(version))
             for item in page["items"]:
                 if not _is_identified(item):
                     complete = False
@@ -145,8 +156,27 @@ class Informer:
             await asyncio.sleep(0)
         if complete:  # otherwise a missing object may be the unidentified one
             await self._forget_unlisted(seen, int(version))
-        self._version = version
+        self._reach(version)
         self.synced.set()
+
+    def _check(self, version: int) -> None:
+        """Raise `ApiError` for the version of a list that is older than what was observed.
+
+        If that happens repeatedly, the next list counts whatever its version.
+        """
+        if version >= self._newest:
+            self._old_lists = 0
+            return
+        self._old_lists += 1
+        if self._old_lists >= OLD_LISTS:
+            self._newest = self._old_lists = 0
+            self._on_restored()
+        raise ApiError(0, "OldList", "the list is older than what was observed before")
+
+    def _reach(self, version: str) -> None:
+        """Record that everything up to a resource version was observed."""
+        self._version = version
+        self._newest = max(self._newest, int(version))
 
     async def _forget_unlisted(self, listed: set[Ref], version: int) -> None:
         """Forget what the sink knows and the list does not have; the sink keeps what is newer."""
@@ -173,7 +203,7 @@ class Informer:
     def _take(self, event: Manifest) -> None:
         type_, manifest = event.get("type"), event.get("object")
         if type_ == "BOOKMARK" and _has_version(manifest):
-            self._version = manifest["metadata"]["resourceVersion"]
+            self._reach(manifest["metadata"]["resourceVersion"])
             return
         if type_ not in ("ADDED", "MODIFIED", "DELETED") or not _is_identified(manifest):
             self._version = ""
@@ -184,7 +214,7 @@ class Informer:
         else:
             manifest["kind"] = self.selection.kind
             self._observe(manifest)
-        self._version = version
+        self._reach(version)
 
     # If the sink fails on one object, the others are still observed
 

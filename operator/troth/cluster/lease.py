@@ -4,6 +4,9 @@ Only this process's monotonic clock matters. A holder stops writing `margin` bef
 expire for others, counted from before it sent the last renewal, whatever the wall clock does. A
 candidate takes over only after it has seen the record unchanged for the whole duration, so it does
 not rely on the holder's clock. It makes its attempt exactly at that time.
+
+Every replica reads or writes the lease every few seconds, so the lease also shows within seconds
+that the API server's store was restored from a snapshot: its resource version is lower than before.
 """
 
 import asyncio
@@ -16,11 +19,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from troth.cluster.api import ApiServer
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import ApiError, StoreRestored
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 
-NOT_FOUND = 404
+CONFLICT, NOT_FOUND = 409, 404
 RELEASE_ATTEMPTS = 3
 """The first write can lose to a renewal in flight, and the answer to the second can be lost."""
 
@@ -65,6 +68,7 @@ class Leadership:
         self._mine: Manifest | None = None
         self._writing: asyncio.Task[Manifest] | None = None
         self._claimed_until = float("-inf")
+        self._newest = 0
         self._gained = asyncio.Event()
 
     @property
@@ -84,7 +88,11 @@ class Leadership:
             await self._gained.wait()
 
     async def run(self) -> None:
-        """Acquire and renew until cancelled; then release the lease."""
+        """Acquire and renew until cancelled; then release the lease.
+
+        Raises `StoreRestored` if the lease went back in time. It is then no longer acting, and
+        releases nothing: the lease is what it was at the time of the snapshot.
+        """
         try:
             while True:
                 if await self._attempt():
@@ -105,7 +113,10 @@ class Leadership:
         """
         asked_at = self._monotonic()
         if self._mine is not None:  # if another process wrote it, the API server rejects this
-            return await self._write(self._server.replace, self._record(self._mine), asked_at)
+            renewal = self._record(self._mine)
+            answered = await self._write(self._server.replace, renewal, asked_at)
+            # After a rejection, read the lease at once: the store may have been restored.
+            return answered and self._mine is not None
         try:
             async with asyncio.timeout(self._timing.patience):
                 lease = await self._server.get("Lease", self._ref)
@@ -115,6 +126,7 @@ class Leadership:
             if error.status == NOT_FOUND:
                 return await self._write(self._server.create, self._record(None), asked_at)
             return True
+        self._check(lease)
         spec = lease.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         record = lease["metadata"]["resourceVersion"]
@@ -147,9 +159,21 @@ class Leadership:
         except ApiError:
             self._mine = None  # a conflict, or no answer; the next attempt reads it
             return True
+        self._check(self._mine)
         self._held_until = at + self._timing.duration - self._timing.margin
         self._gained.set()
         return True
+
+    def _check(self, lease: Manifest) -> None:
+        """Raise `StoreRestored` if the lease is older than one that was answered before.
+
+        Requests for the lease follow each other, and the API server answers them from its store.
+        """
+        version = int(lease["metadata"]["resourceVersion"])
+        if version < self._newest:
+            self._held_until = self._claimed_until = float("-inf")
+            raise StoreRestored
+        self._newest = version
 
     def _record(self, previous: Manifest | None) -> Manifest:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -72,13 +72,15 @@ HANDLERS: dict[str, Handler] = {
 class Difference(StrEnum):
     """Difference between the world and a list of the API server.
 
-    GHOST: the world has a deleted object. MISSING: it lacks an existing one. STALE: it has another
-    version.
+    GHOST: the world has a deleted object. MISSING: it lacks an existing one. STALE: it has an older
+    version. NEWER: it has a later version than the list, though the list was made after it, so the
+    API server's store went back in time.
     """
 
     GHOST = "Ghost"
     MISSING = "Missing"
     STALE = "Stale"
+    NEWER = "Newer"
 
 
 @dataclass(slots=True)
@@ -188,7 +190,9 @@ class World(WorldState):
             return None if gone else Difference.MISSING
         if known.number > at or known == listed:
             return None
-        return Difference.GHOST if listed is None else Difference.STALE
+        if listed is None:
+            return Difference.GHOST
+        return Difference.NEWER if known.number > listed.number else Difference.STALE
 
     def distrust(self, manifest: Manifest) -> None:
         """Make the next observation of an object count, whatever version is known."""
