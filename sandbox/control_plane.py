@@ -23,6 +23,9 @@ ANSWER_SECONDS = 1.0  # another server on our port may accept a connection and n
 BIND_ATTEMPTS = 5
 IN_USE = "address already in use"
 
+CONTROLLER_MANAGER = "kube-controller-manager"
+CONTROLLER_MANAGER_CONFIG = f"{CONTROLLER_MANAGER}.kubeconfig"
+
 # With Go's default, 100, garbage collection takes a sixth of the API server's CPU time.
 GARBAGE_PERCENT = "400"
 
@@ -88,15 +91,13 @@ class ControlPlane:
         on_free_ports(self._start_on_a_free_port)
         cluster = verified(self.server, self._credentials.authority.read_bytes())
         manager = write_kubeconfig(
-            self._directory / "kube-controller-manager.kubeconfig",
+            self._directory / CONTROLLER_MANAGER_CONFIG,
             cluster=cluster,
             user=by_certificate(self._credentials.controller_manager),
         )
-        self._run(
-            "kube-controller-manager", components.controller_manager(manager, self._credentials)
-        )
+        self._start_controller_manager(manager)
         for path in FIRST_OBJECTS:
-            self._wait("kube-controller-manager", partial(self._exists, path))
+            self._wait(CONTROLLER_MANAGER, partial(self._exists, path))
         write_kubeconfig(
             self.kubeconfig,
             cluster=cluster,
@@ -129,15 +130,21 @@ class ControlPlane:
     def restore(self, copy: Path) -> None:
         """Restore etcd from a copy of its data, as after a disaster.
 
-        The API server is stopped meanwhile, as Kubernetes' documentation asks for: its caches would
-        keep what no longer exists.
+        The API server is stopped meanwhile, and the controller manager restarted, as Kubernetes'
+        documentation asks for: their caches would keep what no longer exists.
         https://kubernetes.io/docs/tasks/administer-cluster/configure-upgrade-etcd/#restoring-an-etcd-cluster
         """
         self.stop_api_server(grace=0)
         self.store.stop()
         self.store.replace_by(copy)
         self.store.start()
+        self._tether.stop(CONTROLLER_MANAGER, grace=0)
         self.start_api_server()
+        self._start_controller_manager(self._directory / CONTROLLER_MANAGER_CONFIG)
+
+    def _start_controller_manager(self, kubeconfig: Path) -> None:
+        flags = components.controller_manager(kubeconfig, self._credentials)
+        self._run(CONTROLLER_MANAGER, flags)
 
     def stop_api_server(self, *, grace: float = GRACE_SECONDS) -> None:
         """Stop the API server; `grace=0` kills it, as a crash would."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.builders import Manifest
 from tests.virtual_time import run
 from troth.cluster.api import ApiServer
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import ApiError, StoreRestored
 from troth.cluster.lease import Leadership, Timing
 from troth.resources.references import Ref
 
@@ -442,6 +442,54 @@ def test_lease_counts_its_transitions() -> None:
         spec: dict[str, Any] = server.record.lease["spec"]
         assert spec["leaseTransitions"] == 3
         assert spec["holderIdentity"] == ""
+
+    run(story())
+
+
+@pytest.mark.parametrize("lease", ["older", "gone"])
+@pytest.mark.parametrize("leads", [True, False], ids=["leader", "standby"])
+def test_lease_that_goes_back_shows_a_restored_store(lease: str, *, leads: bool) -> None:
+    """The replica stops acting, and neither writes nor releases the lease of the past."""
+
+    async def story() -> None:
+        servers = LeaseServer(), LeaseServer()
+        servers[1].record = servers[0].record
+        replicas = [candidate(each, name) for each, name in zip(servers, "ab", strict=True)]
+        tasks = [asyncio.create_task(replicas[0].run())]
+        await replicas[0].gained()
+        snapshot = copy.deepcopy(servers[0].record)
+        tasks.append(asyncio.create_task(replicas[1].run()))
+        await asyncio.sleep(30)
+        servers[leads].record = Record()  # the other does not reach the restored store
+        if lease == "gone":
+            snapshot.lease = None
+        server, past = servers[not leads], copy.deepcopy(snapshot.lease)
+        server.record = snapshot
+        with pytest.raises(StoreRestored):
+            await tasks[not leads]
+        assert not replicas[not leads].acting
+        assert past is None or server.record.lease == past
+        tasks[leads].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    run(story())
+
+
+def test_leader_notices_a_restored_store_at_its_next_renewal() -> None:
+    """It acts for as long as its lease lasts, so it must not read the lease later than at once."""
+
+    async def story() -> None:
+        server = LeaseServer()
+        first = candidate(server, "first")
+        task = asyncio.create_task(first.run())
+        await first.gained()
+        snapshot = copy.deepcopy(server.record)
+        await asyncio.sleep(30)
+        server.record = snapshot
+        noticed = asyncio.get_running_loop().time() + 1.1 * SAFE.renew_every
+        with pytest.raises(StoreRestored):
+            await task
+        assert asyncio.get_running_loop().time() <= noticed
 
     run(story())
 

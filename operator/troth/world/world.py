@@ -157,6 +157,15 @@ class World(WorldState):
         kind, ref, version = self._place(manifest)
         return self._versions.is_news(kind, ref, version, other_watch_classes(manifest, kind))
 
+    def is_past(self, manifest: Manifest, at: int) -> bool:
+        """Return whether an object in a list at a resource version is older than it was by then.
+
+        In one history that is impossible: the API server's store was restored from a snapshot.
+        """
+        kind, ref, version = self._place(manifest)
+        beside = other_watch_classes(manifest, kind)
+        return self._versions.is_past(kind, ref, version, at, beside)
+
     def is_unlisted(self, manifest: Manifest) -> bool:
         """Return whether the answer to a write is late: a later list did not have the object."""
         return self._versions.is_unlisted(*self._place(manifest))
