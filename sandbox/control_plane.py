@@ -121,7 +121,7 @@ class ControlPlane:
             nonlocal port
             port = free_port()
             server = components.api_server(port, self._credentials, etcd_socket=etcd_socket)
-            self._run(name, server)
+            self._run(name, server, "kube-apiserver")
             self._wait(name, partial(self._exists, "/readyz", port))
 
         on_free_ports(start)
@@ -170,10 +170,10 @@ class ControlPlane:
     def _log(self, component: str) -> Path:
         return self._directory / f"{component}.log"
 
-    def _run(self, component: str, flags: Sequence[str]) -> None:
+    def _run(self, component: str, flags: Sequence[str], program: str = "") -> None:
         self._tether.start(
             component,
-            [self._programs[component], *flags],
+            [self._programs[program or component], *flags],
             log=self._log(component),
             cwd=self._directory,
             env={"GOGC": GARBAGE_PERCENT} | os.environ,

@@ -125,6 +125,10 @@ class Copy:
                 still = idle and len(self.requests.made) == seen
                 quiet, seen = (quiet + 1 if still else 0), len(self.requests.made)
 
+    async def lost_lease(self) -> None:
+        """Wait until it may not write."""
+        await self._until(lambda: not self.operator.leadership.acting)
+
     async def saw(self, holds: Callable[[Requests], bool]) -> None:
         """Wait until its requests satisfy a condition."""
         await self._until(lambda: holds(self.requests))

@@ -11,11 +11,12 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from tests.builders import Manifest
 from tests.virtual_time import run
 from troth.cluster.api import ApiServer
-from troth.cluster.errors import ApiError, StoreRestored
+from troth.cluster.errors import STORE_FULL, ApiError, StoreRestored
 from troth.cluster.lease import Leadership, Timing
 from troth.resources.references import Ref
 
@@ -47,6 +48,8 @@ class LeaseServer:
 
     fates: Iterator[Fate] = field(default_factory=lambda: itertools.repeat(Fate()))
     record: Record = field(default_factory=Record)
+    full: bool = False
+    """Whether etcd rejects writes because it is full."""
 
     async def get(self, kind: str, ref: Ref) -> Manifest:
         assert (kind, ref) == ("Lease", REF)
@@ -78,6 +81,8 @@ class LeaseServer:
         return copy.deepcopy(self.record.lease)
 
     def _store(self, manifest: Manifest, *, create: bool) -> Manifest:
+        if self.full:
+            raise ApiError(500, STORE_FULL, "")
         if create:
             if self.record.lease is not None:
                 raise ApiError(409, "AlreadyExists", "")
@@ -490,6 +495,29 @@ def test_leader_notices_a_restored_store_at_its_next_renewal() -> None:
         with pytest.raises(StoreRestored):
             await task
         assert asyncio.get_running_loop().time() <= noticed
+
+    run(story())
+
+
+def test_cause_without_a_lease_is_logged_once() -> None:
+    async def story() -> None:
+        server = LeaseServer()
+        first = candidate(server, "first")
+        task = asyncio.create_task(first.run())
+        await first.gained()
+        for _ in range(2):
+            with capture_logs() as logs:
+                server.full = True
+                await asyncio.sleep(60)
+                assert not first.acting
+                server.full = False
+                await first.gained()
+                await asyncio.sleep(10)
+            assert [(each["event"], each["reason"]) for each in logs] == [
+                ("lease not acquired", STORE_FULL)
+            ]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     run(story())
 

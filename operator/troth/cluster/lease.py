@@ -18,10 +18,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError, StoreRestored
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
+
+log = structlog.get_logger()
 
 CONFLICT, NOT_FOUND = 409, 404
 RELEASE_ATTEMPTS = 3
@@ -69,6 +73,7 @@ class Leadership:
         self._writing: asyncio.Task[Manifest] | None = None
         self._claimed_until = float("-inf")
         self._newest = 0
+        self._told = ""
         self._gained = asyncio.Event()
 
     @property
@@ -125,6 +130,7 @@ class Leadership:
         except ApiError as error:
             if error.status == NOT_FOUND:
                 return await self._write(self._server.create, self._record(None), asked_at)
+            self._warn(error)
             return True
         self._check(lease)
         spec = lease.get("spec") or {}
@@ -156,13 +162,25 @@ class Leadership:
             return False
         try:
             self._mine = self._writing.result()
-        except ApiError:
+        except ApiError as error:
             self._mine = None  # a conflict, or no answer; the next attempt reads it
+            if error.status != CONFLICT:
+                self._warn(error)
             return True
+        self._told = ""
         self._check(self._mine)
         self._held_until = at + self._timing.duration - self._timing.margin
         self._gained.set()
         return True
+
+    def _warn(self, error: ApiError) -> None:
+        """Log why the lease cannot be acquired or renewed, once until it can or the cause changes.
+
+        Without a lease nothing is written, so nothing else may say why.
+        """
+        if error.reason != self._told:
+            self._told = error.reason
+            log.warning("lease not acquired", status=error.status, reason=error.reason)
 
     def _check(self, lease: Manifest) -> None:
         """Raise `StoreRestored` if the lease is older than one that was answered before.

@@ -5,6 +5,7 @@ end everything is as the restored declarations say, as if the operator had been 
 """
 
 import asyncio
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import settings
 from sandbox.faults import Relay
 from tests import builders
 from tests.cluster.faults.routes import kubeconfig_through
-from tests.cluster.person import Manifest, until, version
+from tests.cluster.person import Manifest, version
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, leaf_of, opened
 from tests.cluster.witness import Witness
 from troth.planning.owned_objects import policy_ref, secret_ref
@@ -25,6 +26,10 @@ ROUNDS = 5 if THOROUGH else 1
 CIRCUMSTANCES = ["seen at once"]
 if THOROUGH:
     CIRCUMSTANCES += ["with a standby", "overtaken", "overtaken, without the lease"]
+
+
+LEASES = 200
+"""More than the number of renewals of the lease after the last change of a policy."""
 
 
 def opens(ports: list[int], policy: Manifest) -> bool:
@@ -129,13 +134,9 @@ async def test_operator_follows_a_restored_store(
 
 
 async def overtake(stage: Stage, latest: str) -> None:
-    """Write until the versions are higher than before, so that no version is of the future."""
-    count = 0
-
-    async def write() -> int:
-        nonlocal count
-        count += 1
-        labels = {"domain": stage.name, "count": str(count)}
-        return int(version(await stage.person.put(builders.namespace(stage.shop, **labels))))
-
-    await until(write, lambda number: number > int(latest) + 100)
+    """Write until the versions are higher than before, so that none is of the future."""
+    for number in count():
+        labels = {"domain": stage.name, "number": str(number)}
+        written = await stage.person.put(builders.namespace(stage.shop, **labels))
+        if int(version(written)) > int(latest) + LEASES:
+            return
