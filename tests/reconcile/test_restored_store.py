@@ -52,12 +52,17 @@ def test_restored_store_ends_everything_known() -> None:
     async def story() -> None:
         count = 0
 
+        async def fail() -> None:
+            await asyncio.sleep(1)
+            raise StoreRestored
+
         async def learn(it: Operator) -> None:
             it.engine.observe(namespace("shop"))
             for informer in it.informers:
                 informer.synced.set()
             assert it.ready
-            raise StoreRestored
+            async with asyncio.TaskGroup() as tasks:  # fails while its end is awaited
+                tasks.create_task(fail())
 
         def restored() -> None:
             nonlocal count
@@ -66,10 +71,11 @@ def test_restored_store_ends_everything_known() -> None:
         it = operator(learn, forever, restored=restored)
         first = it.engine
         task = asyncio.create_task(it.run())
-        await asyncio.sleep(1)
+        await asyncio.sleep(2)
         assert count == 1
         assert it.engine is not first
         assert not it.ready
+        assert not task.done()
         assert it.engine.world.registry.namespaces == {}
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

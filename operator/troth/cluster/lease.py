@@ -7,6 +7,8 @@ not rely on the holder's clock. It makes its attempt exactly at that time.
 
 Every replica reads or writes the lease every few seconds, so the lease also shows within seconds
 that the API server's store was restored from a snapshot: its resource version is lower than before.
+A lease that is gone counts as that, too. Nobody deletes it in passing, and if the snapshot is older
+than the lease, no version tells.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -95,8 +97,8 @@ class Leadership:
     async def run(self) -> None:
         """Acquire and renew until cancelled; then release the lease.
 
-        Raises `StoreRestored` if the lease went back in time. It is then no longer acting, and
-        releases nothing: the lease is what it was at the time of the snapshot.
+        Raises `StoreRestored` if the lease went back in time, or is gone. It is then no longer
+        acting, and releases nothing: the lease is what it was at the time of the snapshot.
         """
         try:
             while True:
@@ -129,6 +131,8 @@ class Leadership:
             return False
         except ApiError as error:
             if error.status == NOT_FOUND:
+                if self._newest:
+                    self._end()
                 return await self._write(self._server.create, self._record(None), asked_at)
             self._warn(error)
             return True
@@ -189,9 +193,13 @@ class Leadership:
         """
         version = int(lease["metadata"]["resourceVersion"])
         if version < self._newest:
-            self._held_until = self._claimed_until = float("-inf")
-            raise StoreRestored
+            self._end()
         self._newest = version
+
+    def _end(self) -> NoReturn:
+        """Stop acting, and raise `StoreRestored`."""
+        self._held_until = self._claimed_until = float("-inf")
+        raise StoreRestored
 
     def _record(self, previous: Manifest | None) -> Manifest:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

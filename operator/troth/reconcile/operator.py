@@ -114,8 +114,11 @@ class Operator:
         """
         gc.set_threshold(YOUNG)
         while True:
+            # A task of its own, so that only a stop from outside counts as a cancellation of this
+            # one. Task groups cancel their own task when they fail, and may hide a stop.
+            life = asyncio.create_task(self._live(), name="life")
             try:
-                await self._live()
+                await life
             except* StoreRestored:
                 log.warning(
                     "the API server's store was restored from an earlier state; "
@@ -126,7 +129,7 @@ class Operator:
             gc.unfreeze()
             gc.collect()
             task = asyncio.current_task()
-            if task is not None and task.cancelling():  # a group that fails hides a cancellation
+            if task is not None and task.cancelling():
                 raise asyncio.CancelledError
 
     async def _live(self) -> None:
