@@ -7,7 +7,8 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -104,16 +105,18 @@ class ControlPlane:
             user=by_certificate(self._credentials.administrator),
         )
 
-    def start_api_server(self, *flags: str) -> None:
+    def start_api_server(self) -> None:
         """Start the API server on its previous port, and return once it serves."""
-        server = components.api_server(self._port, self._credentials)
-        self._run("kube-apiserver", [*server, *flags])
+        self._run("kube-apiserver", components.api_server(self._port, self._credentials))
         self._wait("kube-apiserver", partial(self._exists, "/readyz"))
 
-    def add_api_server(self, name: str, etcd_socket: str = components.ETCD_SOCKET) -> str:
-        """Start one more API server on the same etcd; return its URL once it serves.
+    @contextmanager
+    def another_api_server(
+        self, name: str, *flags: str, etcd_socket: str = components.ETCD_SOCKET
+    ) -> Iterator[int]:
+        """Run one more API server on the same etcd; yield its port once it serves.
 
-        `etcd_socket` is the socket by which it reaches etcd, for example through a proxy.
+        `etcd_socket` is the socket by which it reaches etcd, for example that of a relay.
         """
         port = 0
 
@@ -121,11 +124,14 @@ class ControlPlane:
             nonlocal port
             port = free_port()
             server = components.api_server(port, self._credentials, etcd_socket=etcd_socket)
-            self._run(name, server, "kube-apiserver")
+            self._run(name, [*server, *flags], "kube-apiserver")
             self._wait(name, partial(self._exists, "/readyz", port))
 
         on_free_ports(start)
-        return f"https://{components.LOOPBACK}:{port}"
+        try:
+            yield port
+        finally:
+            self._tether.stop(name, grace=0)
 
     def restore(self, copy: Path) -> None:
         """Restore etcd from a copy of its data, as after a disaster.

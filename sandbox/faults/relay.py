@@ -26,7 +26,7 @@ class Relay:
     here: Endpoint
     there: Endpoint
     length: Callable[[], int | None] = lambda: None
-    """Called for each connection: the bytes from `there` after which it is cut; None is never."""
+    """Called for each connection: the bytes, both ways, after which it is cut; None is never."""
     opened: int = 0
     """Number of connections so far."""
     cuts: int = 0
@@ -74,9 +74,10 @@ class Relay:
             else:
                 answers, upstream = await asyncio.open_connection(LOOPBACK, self.there)
             writers.append(upstream)
+            rest = _Rest(self.length())
             ways = [
-                asyncio.ensure_future(self._copy(reader, upstream, None)),
-                asyncio.ensure_future(self._copy(answers, writer, self.length())),
+                asyncio.ensure_future(self._copy(reader, upstream, rest)),
+                asyncio.ensure_future(self._copy(answers, writer, rest)),
             ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -91,16 +92,30 @@ class Relay:
             self._connections.discard(task)
 
     async def _copy(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, length: int | None
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rest: "_Rest"
     ) -> None:
         """Copy until either side closes the connection, or until it is cut."""
         with suppress(OSError):
             while chunk := await reader.read(CHUNK):
                 await self._flows.wait()
-                if length is not None:
-                    chunk, length = chunk[:length], length - len(chunk)
-                writer.write(chunk)
+                part = rest.take(chunk)
+                writer.write(part)
                 await writer.drain()
-                if length is not None and length <= 0:
+                if len(part) < len(chunk):
                     self.cuts += 1
                     return
+
+
+@dataclass
+class _Rest:
+    """The bytes that a connection may still carry; None is no limit."""
+
+    length: int | None
+
+    def take(self, chunk: bytes) -> bytes:
+        """Return the part of a chunk that the connection still carries."""
+        if self.length is None:
+            return chunk
+        part = chunk[: self.length]
+        self.length -= len(part)
+        return part

@@ -4,11 +4,9 @@ The operator reads from the one that lags and writes to the other, and changes b
 learn late. But nothing opens again that was closed, and no write is repeated.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 from hypothesis import settings
@@ -16,9 +14,10 @@ from hypothesis import settings
 from sandbox.components import ETCD_SOCKET
 from sandbox.faults import FaultyPath, Relay
 from tests import builders
+from tests.cluster.faults.routes import another_server, url_of
 from tests.cluster.paths import faulty
-from tests.cluster.stage import DOMAIN, IDENTITY, Stage, opened
-from tests.cluster.witness import Sight, Witness, each_got_one_certificate
+from tests.cluster.stage import DOMAIN, IDENTITY, Stage
+from tests.cluster.witness import Witness, each_got_one_certificate, inbound_turns
 from troth.planning.owned_objects import policy_ref
 
 THOROUGH = settings.get_current_profile_name() == "thorough"
@@ -44,24 +43,15 @@ class Servers:
 
 @asynccontextmanager
 async def two_servers(stage: Stage, directory: Path) -> AsyncIterator[Servers]:
-    control_plane, home = stage.sandbox.control_plane, stage.sandbox.directory
+    home = stage.sandbox.directory
     here, there = (home / each.removeprefix("unix://") for each in (LAGGING_SOCKET, ETCD_SOCKET))
-    async with Relay(here, there) as etcd, faulty(stage, directory) as path:
-        lagging = await asyncio.to_thread(
-            control_plane.add_api_server, "lagging-apiserver", LAGGING_SOCKET
-        )
-        yield Servers(path, etcd, control_plane.server, lagging)
+    async with (
+        Relay(here, there) as etcd,
+        another_server(stage, "lagging", etcd_socket=LAGGING_SOCKET) as port,
+        faulty(stage, directory) as path,
+    ):
+        yield Servers(path, etcd, stage.sandbox.control_plane.server, url_of(port))
         etcd.resume()
-
-
-def turns(sights: list[Sight], name: str) -> list[list[int]]:
-    """Return the inbound ports of a policy over time, without repetitions."""
-    states = (
-        [] if each.type == "DELETED" else opened(each.manifest, "ingress")
-        for each in sights
-        if each.name == name
-    )
-    return [ports for ports, _ in groupby(states)]
 
 
 async def test_operator_between_two_servers_flips_nothing(
@@ -109,6 +99,6 @@ async def test_operator_between_two_servers_flips_nothing(
                 stage.requests.clear()
                 await stage.look_again()
                 assert stage.requests.made == []
-            seen = turns(await policies.everything(), policy_ref(payments).name)
+            seen = inbound_turns(await policies.everything(), policy_ref(payments).name)
             assert seen == [[], [8443]] * ROUNDS
             each_got_one_certificate(await issued.everything(), 2)
