@@ -7,6 +7,7 @@ connections; `make campaign` runs with the flag all the same.
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -27,6 +28,8 @@ SHORTEST, LONGEST = 3_000, 30_000
 """Bytes of a connection. The TLS handshake takes some 3,000, and a Secret some 8,000."""
 WRITES = 3
 """Writes that an identity costs: its Secret, its NetworkPolicy and its status."""
+GIVEN_UP = "unknown"
+"""Outcome of a request that Troth itself gave up, because it had lost its lease meanwhile."""
 OTHER_WRITES = 30
 """More writes than the trust domain and the changes of the edge cost."""
 
@@ -69,8 +72,9 @@ async def test_cut_connections_lose_and_repeat_no_write(stage: Stage, seed: int)
 
         made, cuts = stage.requests, relay.cuts
         assert cuts, "no connection was cut"
-        unanswered = [outcome for _, _, outcome in made.made if not outcome.isdigit()]
-        assert len(unanswered) <= cuts, "requests failed without a cause"
+        failed = Counter(outcome for _, _, outcome in made.made if not outcome.isdigit())
+        del failed[GIVEN_UP]
+        assert failed.total() <= cuts, failed
         assert made.writes.total() <= WRITES * (IDENTITIES + 2) + OTHER_WRITES + WRITES * cuts
 
         relay.length = lambda: None

@@ -14,10 +14,11 @@ from hypothesis import settings
 from sandbox.faults import Relay
 from tests import builders
 from tests.cluster.faults.routes import kubeconfig_through
-from tests.cluster.person import Manifest, version
-from tests.cluster.stage import DOMAIN, IDENTITY, Stage, leaf_of, opened
+from tests.cluster.person import Manifest, until, version
+from tests.cluster.stage import DOMAIN, IDENTITY, Copy, Stage, leaf_of, opened
 from tests.cluster.witness import Witness
 from troth.planning.owned_objects import policy_ref, secret_ref
+from troth.reconcile.loop.engine import Engine
 from troth.reconcile.operator import LEASE
 from troth.resources.references import Ref
 
@@ -80,7 +81,7 @@ class Shop:
         await stage.person.hears(IDENTITY, self.payments, "PeersAgree", "AllLive", "True")
         for ref in (self.payments, self.web, self.ledger, self.gone):
             await stage.person.ready(IDENTITY, ref)
-        await stage.settled()
+        await settled(stage)
         assert await stage.person.get("Secret", secret_ref(self.late)) is None
         assert leaf_of(await stage.secret(self.payments)).serial_number == self.serial
         for ref, ports in ((self.payments, [8443]), (self.ledger, [])):
@@ -91,7 +92,7 @@ class Shop:
         marker = await stage.identity("marker")
         await stage.person.ready(IDENTITY, marker)
         await stage.person.delete(IDENTITY, marker)
-        await stage.settled()
+        await settled(stage)
         stage.requests.clear()
         await stage.look_again()
         assert stage.requests.made == []
@@ -104,20 +105,17 @@ async def test_operator_follows_a_restored_store(
     stage, shop, copy = lonely_stage, Shop(lonely_stage), tmp_path / "copy"
     control_plane = stage.sandbox.control_plane
     async with Relay(0, control_plane.port) as relay:
+        await stage.run(kubeconfig_through(stage, relay))
         if circumstance == "with a standby":
-            await stage.run(kubeconfig_through(stage, relay))
             await stage.stand_by()
-            await stage.copies[0].acting()
-            stage.copies.reverse()  # the leader is the one that the test observes
-        else:
-            await stage.run(kubeconfig_through(stage, relay))
         await shop.open()
-        await stage.settled()
+        await settled(stage)
         await asyncio.to_thread(control_plane.store.copy_to, copy)
         for _ in range(ROUNDS):
             await shop.change()
-            await stage.settled()
+            await settled(stage)
             latest = version(await stage.policy(shop.ledger))
+            engines = [each.operator.engine for each in stage.copies]
             if overtaken := circumstance.startswith("overtaken"):
                 relay.pause()
             await asyncio.to_thread(control_plane.restore, copy)
@@ -127,10 +125,31 @@ async def test_operator_follows_a_restored_store(
                     await stage.person.delete("Lease", Ref(stage.own, LEASE))
                 relay.resume()
             async with Witness(stage.sandbox.kubeconfig, "NetworkPolicy", stage.shop) as policies:
+                await begin_again(stage, engines)
                 await shop.is_as_before()
                 for sight in await policies.everything():
                     if sight.name == policy_ref(shop.ledger).name and sight.type != "DELETED":
                         assert opens([], sight.manifest), "opened, though nobody declares it"
+
+
+async def begin_again(stage: Stage, engines: list[Engine]) -> None:
+    """Wait until each replica has noticed the restore."""
+
+    async def old() -> bool:
+        return any(each.operator.engine in engines for each in stage.copies)
+
+    await until(old, lambda some: not some)
+
+
+async def settled(stage: Stage) -> None:
+    """Wait until the leader has settled, and observe that replica from now on."""
+
+    async def leaders() -> list[Copy]:
+        return [each for each in stage.copies if each.operator.leadership.acting]
+
+    leader = (await until(leaders, bool))[0]
+    stage.copies.sort(key=lambda each: each is leader)
+    await stage.settled()
 
 
 async def overtake(stage: Stage, latest: str) -> None:
