@@ -522,6 +522,29 @@ def test_cause_without_a_lease_is_logged_once() -> None:
     run(story())
 
 
+def test_standby_logs_each_outage_once() -> None:
+    async def story() -> None:
+        server, detour = LeaseServer(), LeaseServer()
+        detour.record = server.record
+        first, second = candidate(server, "first"), candidate(detour, "second")
+        tasks = [asyncio.create_task(first.run())]
+        await first.gained()
+        tasks.append(asyncio.create_task(second.run()))
+        await asyncio.sleep(10)
+        for _ in range(2):
+            with capture_logs() as logs:
+                detour.fates = itertools.repeat(Fate(lost="request"))
+                await asyncio.sleep(60)
+                detour.fates = itertools.repeat(Fate())
+                await asyncio.sleep(10)
+            assert [each["event"] for each in logs] == ["lease not acquired"]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    run(story())
+
+
 def test_lost_request_does_not_end_the_election() -> None:
     async def story() -> None:
         server = LeaseServer(iter([Fate(lost="request"), Fate(), Fate()]))

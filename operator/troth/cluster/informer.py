@@ -155,7 +155,7 @@ class Informer:
                     self._on_failure(self.selection, ApiError(0, "MalformedItem", ""))
                     continue
                 item["kind"] = self.selection.kind  # items of a list have no kind
-                if self._is_past(item, int(version)):
+                if self.synced.is_set() and self._is_past(item, int(version)):
                     self._reject_list()
                 seen.add(Ref.of(item))
                 self._observe(item)

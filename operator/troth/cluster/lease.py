@@ -146,6 +146,7 @@ class Leadership:
         self._runs_out = self._seen[1] + lasts
         if holder in ("", self._identity) or asked_at >= self._runs_out:
             return await self._write(self._server.replace, self._record(lease), asked_at)
+        self._told = ""
         return True
 
     async def _write(
