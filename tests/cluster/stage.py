@@ -33,6 +33,8 @@ from troth.resources.references import Ref
 from troth.world.keys import domain_key, identity_key
 
 QUICK = Timing(duration=4, renew_every=1, margin=1)
+GIVEN_UP = "unknown"
+"""Outcome of a request that Troth itself gave up, for example because it lost its lease."""
 READS, WATCHES = {"list", "get"}, {"watch"}
 DOMAIN = "TrustDomain"
 IDENTITY = "ServiceIdentity"

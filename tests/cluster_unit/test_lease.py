@@ -480,6 +480,24 @@ def test_lease_that_goes_back_shows_a_restored_store(lease: str, *, leads: bool)
     run(story())
 
 
+def test_lease_that_is_gone_counts_as_a_restored_store() -> None:
+    """A snapshot from before the lease may have been overtaken, so that no version is lower."""
+
+    async def story() -> None:
+        server = LeaseServer()
+        first = candidate(server, "first")
+        task = asyncio.create_task(first.run())
+        await first.gained()
+        server.record.version += 1000
+        server.record.lease = None
+        with pytest.raises(StoreRestored):
+            await task
+        assert not first.acting
+        assert server.record.lease is None
+
+    run(story())
+
+
 def test_leader_notices_a_restored_store_at_its_next_renewal() -> None:
     """It acts for as long as its lease lasts, so it must not read the lease later than at once."""
 

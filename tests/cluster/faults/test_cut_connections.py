@@ -17,7 +17,7 @@ from hypothesis import settings
 from sandbox.cluster import named_kubeconfig
 from sandbox.faults import Relay
 from tests.cluster.faults.routes import another_server, kubeconfig_through
-from tests.cluster.stage import DOMAIN, IDENTITY, Stage
+from tests.cluster.stage import DOMAIN, GIVEN_UP, IDENTITY, Stage
 from tests.cluster.witness import Witness, each_got_one_certificate, inbound_turns
 from troth.planning.owned_objects import policy_ref
 
@@ -28,8 +28,6 @@ SHORTEST, LONGEST = 3_000, 30_000
 """Bytes of a connection. The TLS handshake takes some 3,000, and a Secret some 8,000."""
 WRITES = 3
 """Writes that an identity costs: its Secret, its NetworkPolicy and its status."""
-GIVEN_UP = "unknown"
-"""Outcome of a request that Troth itself gave up, because it had lost its lease meanwhile."""
 OTHER_WRITES = 30
 """More writes than the trust domain and the changes of the edge cost."""
 
