@@ -1,8 +1,8 @@
 """Connections to the API server end anywhere: within a request, an answer, a watch or a handshake.
 
 A load balancer does that, and an API server that spreads its load or shuts down. Its GOAWAY
-(`--goaway-chance`) is for HTTP/2 alone. Troth uses HTTP/1.1, so it only meets the end of
-connections; `make campaign` runs with the flag all the same.
+(`--goaway-chance`) is for HTTP/2 alone (apiserver/pkg/server/filters/goaway.go). Troth uses
+HTTP/1.1, so it only meets the end of connections; `make campaign` sets the flag all the same.
 """
 
 import asyncio
