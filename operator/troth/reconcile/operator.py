@@ -121,8 +121,8 @@ class Operator:
                 await life
             except* StoreRestored:
                 log.warning(
-                    "the API server's store was restored from an earlier state; "
-                    "dropping everything known and starting again"
+                    "the API server's store was restored from an earlier state, or the Lease was "
+                    "deleted; dropping everything known and starting again"
                 )
             self._instrumentation.store_restored()
             self._know_nothing()
