@@ -33,6 +33,8 @@ from troth.resources.references import Ref
 from troth.world.keys import domain_key, identity_key
 
 QUICK = Timing(duration=4, renew_every=1, margin=1)
+GIVEN_UP = "unknown"
+"""Outcome of a request that Troth itself gave up, for example because it lost its lease."""
 READS, WATCHES = {"list", "get"}, {"watch"}
 DOMAIN = "TrustDomain"
 IDENTITY = "ServiceIdentity"
@@ -124,6 +126,10 @@ class Copy:
                 idle = not len(queue) and not queue._retries and not work.busy
                 still = idle and len(self.requests.made) == seen
                 quiet, seen = (quiet + 1 if still else 0), len(self.requests.made)
+
+    async def lost_lease(self) -> None:
+        """Wait until it may not write."""
+        await self._until(lambda: not self.operator.leadership.acting)
 
     async def saw(self, holds: Callable[[Requests], bool]) -> None:
         """Wait until its requests satisfy a condition."""

@@ -26,7 +26,7 @@ PAGE = 500
 
 Verb = Literal["list", "watch", "get", "create", "apply", "patch", "update", "delete"]
 Observer = Callable[[Verb, str, str], None]
-"""Called for every request with verb, resource, and the status code or the name of the error."""
+"""Called for every request with verb, resource, and `ApiError.code` or the name of the error."""
 
 
 def _resource(api_version: str, kind: str, plural: str, *, namespaced: bool = True) -> Resource:
@@ -360,8 +360,8 @@ class ApiServer:
             )
             outcome = str(response.status)
         except DynamicApiError as error:
-            outcome = str(error.status)
             refusal = error_from(error)
+            outcome = refusal.code
             said = (refusal.status, refusal.reason, refusal.message)
             self._throttled.heed(resource.name, error.headers, said)
             raise refusal from None  # the original error quotes the whole answer

@@ -17,13 +17,22 @@ REASONS = frozenset(
 )
 """Reasons that Kubernetes defines. An admission webhook can send any other text."""
 _CODES = frozenset(HTTPStatus)
+SERVER_ERROR = 500
+STORE_FULL = "StoreFull"
+"""Reason of a write that the API server rejects because its etcd is full.
+
+The API server answers 500 without a reason. Until a person has made room, etcd rejects all writes
+but deletions (https://etcd.io/docs/v3.6/op-guide/maintenance/#space-quota).
+"""
+_NO_SPACE = "etcdserver: mvcc: database space exceeded"
+"""etcd's `ErrNoSpace` (api/v3rpc/rpctypes/error.go)."""
 
 
 class ApiError(Exception):
     """Answer of the API server that is an error, or a missing answer (status 0).
 
-    `reason` is one word. `message` comes from the server or from an admission webhook and may quote
-    the request, so it is not part of the error's own text.
+    `reason` is one word, or the phrase of the status code. `message` comes from the server or from
+    an admission webhook and may quote the request, so it is not part of the error's own text.
     """
 
     def __init__(self, status: int, reason: str, message: str) -> None:
@@ -31,6 +40,19 @@ class ApiError(Exception):
         self.status = status
         self.reason = reason
         self.message = message
+
+    @property
+    def code(self) -> str:
+        """Status code for metrics, or `STORE_FULL`, because 500 can be anything."""
+        return STORE_FULL if self.reason == STORE_FULL else str(self.status)
+
+
+class StoreRestored(Exception):  # noqa: N818 - what happened, not what failed
+    """The API server's store went back in time, as after a restore from a snapshot.
+
+    Nothing that was known of it holds: objects went back, came back and disappeared, and versions
+    of before say nothing about versions of now.
+    """
 
 
 def error_from(error: DynamicApiError) -> ApiError:
@@ -43,10 +65,12 @@ def error_from(error: DynamicApiError) -> ApiError:
 
 def error_from_status(code: int, status: Manifest) -> ApiError:
     """Return the error that a `Status` object describes."""
-    reason = str(status.get("reason"))
-    if reason not in REASONS:
+    reason, message = str(status.get("reason")), str(status.get("message") or "")
+    if code == SERVER_ERROR and _NO_SPACE in message:
+        reason = STORE_FULL
+    elif reason not in REASONS:
         reason = HTTPStatus(code).phrase if code in _CODES else ""
-    return ApiError(code, reason, str(status.get("message") or ""))
+    return ApiError(code, reason, message)
 
 
 def error_from_event(status: object) -> ApiError:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Server, running
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import STORE_FULL, ApiError
 from troth.planning.steps.authorities import DropSlots
 from troth.reconcile.apply import refusals
 from troth.reconcile.apply.execute import Executor
@@ -80,6 +80,19 @@ async def test_cause_of_a_refusal_is_reported_without_quoted_data(message: str, 
     assert "Secret shop/payments-identity" in ready["message"]
     assert told in ready["message"]
     assert QUOTED not in json.dumps([server.objects[IDENTITY], server.events])
+
+
+async def test_full_etcd_is_reported_once_something_can_be_written() -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        full = ApiError(500, STORE_FULL, f"etcdserver: mvcc: database space exceeded {QUOTED}")
+        server.refuses = lambda asked: full if asked == SECRET else None
+        await it.put(identity("payments", ports=["https"]))
+    ready = server.condition(*IDENTITY, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "WriteRefused")
+    assert "disarm its NOSPACE alarm" in ready["message"]
+    assert QUOTED not in ready["message"]
 
 
 async def test_refused_deletion_is_reported() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.builders import Manifest, accept, call, domain, identity, namespace
 from tests.patience import PATIENCE
 from tests.reconcile.serving import LeaderFence, Server, running
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import STORE_FULL, ApiError
 from troth.cluster.informer import Backoff
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.step_run import AT_ONCE
@@ -100,8 +100,12 @@ async def test_conflict_beside_progress_resets_the_backoff() -> None:
         assert it.engine.queue._backoffs[key].failures == 1
 
 
-@pytest.mark.parametrize("status", [0, 503])
-async def test_unavailable_server_gets_at_most_one_write_of_the_bundles(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason"), [(0, ""), (503, "ServiceUnavailable"), (500, STORE_FULL)]
+)
+async def test_unavailable_server_gets_at_most_one_write_of_the_bundles(
+    status: int, reason: str
+) -> None:
     server = Slow(*NAMESPACES, domain())
     asked = 0
 
@@ -110,7 +114,7 @@ async def test_unavailable_server_gets_at_most_one_write_of_the_bundles(status: 
         if place not in BUNDLES:
             return None
         asked += 1
-        return ApiError(status, "ServiceUnavailable", "come back later")
+        return ApiError(status, reason, "come back later")
 
     server.refuses = refuse
     async with running(server) as it:

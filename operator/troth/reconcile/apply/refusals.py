@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import SERVER_ERROR, STORE_FULL, ApiError
 from troth.planning.steps.objects import Remove, Restart
 from troth.planning.steps.step import Step, Target
 from troth.reconcile.apply.writer import CONFLICT
@@ -22,7 +22,6 @@ LASTING = 15.0
 appears within a minute.
 """
 TOO_LARGE = 413
-SERVER_ERROR = 500
 UNANSWERED = 0
 OUT_OF_ORDER = frozenset({429, 503, 504})
 """Status codes about the API server's availability for a kind, and not about one object."""
@@ -128,6 +127,11 @@ def _sentence(place: Target, error: Exception, *, removing: bool) -> str:
 
 def _cause(error: ApiError) -> str:
     """Return the cause of a refusal with the next step, "" if it is not recognized."""
+    if error.reason == STORE_FULL:
+        return (
+            "etcd of the API server is full; compact and defragment it, then disarm its NOSPACE "
+            "alarm"
+        )
     if found := _POLICY.match(error.message):
         return (
             f"ValidatingAdmissionPolicy {found[1]} with binding {found[2]} denies it; change the "

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import STORE_FULL, ApiError
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step, Target, WriteStep
 from troth.reconcile.apply.refusals import OUT_OF_ORDER, UNANSWERED
@@ -30,8 +30,9 @@ class StepRun:
     A failed write does not hold back the others: an exceeded quota in one namespace must not leave
     another without its trust bundle, and a Secret that somebody keeps changing must not leave a
     NetworkPolicy open. If the API server is unavailable for one kind, the remaining steps of that
-    kind are skipped; if it does not answer, all remaining steps are. `overtaken` is whether any
-    step met a conflict that may pass. `progressed` is whether any write was carried out.
+    kind are skipped; if it does not answer, or its etcd is full, all remaining steps are.
+    `overtaken` is whether any step met a conflict that may pass. `progressed` is whether any write
+    was carried out.
     """
 
     carry_out: CarryOut
@@ -39,7 +40,7 @@ class StepRun:
     overtaken: bool = False
     progressed: bool = False
     _spared: set[str] = field(default_factory=set)
-    _unanswered: bool = False
+    _hopeless: bool = False
 
     async def run(self, steps: Iterable[Step]) -> None:
         """Carry out steps in their order, and independent ones concurrently."""
@@ -55,7 +56,7 @@ class StepRun:
     async def _each(self, steps: Iterator[Step]) -> None:
         """Carry out the steps of an iterator, which other runners may share."""
         for step in steps:
-            if self._unanswered or step.target[0] in self._spared:
+            if self._hopeless or step.target[0] in self._spared:
                 self.failed.add(step.target)
                 continue
             try:
@@ -71,7 +72,7 @@ class StepRun:
     def _note(self, step: Step, error: Exception) -> None:
         self.failed.add(step.target)
         status = error.status if isinstance(error, ApiError) else None
-        self._unanswered |= status == UNANSWERED
+        self._hopeless |= status == UNANSWERED or getattr(error, "reason", "") == STORE_FULL
         if status in OUT_OF_ORDER:
             self._spared.add(step.target[0])
 
