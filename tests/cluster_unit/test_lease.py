@@ -535,8 +535,10 @@ def test_cause_without_a_lease_is_logged_once() -> None:
                 server.full = False
                 await first.gained()
                 await asyncio.sleep(10)
-            assert [(each["event"], each["reason"]) for each in logs] == [
-                ("lease not acquired", STORE_FULL)
+            assert [(each["event"], each.get("reason")) for each in logs] == [
+                ("lease not acquired", STORE_FULL),
+                ("lease lost", None),
+                ("leading", None),
             ]
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

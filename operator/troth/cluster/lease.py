@@ -22,8 +22,6 @@ from typing import Any, NoReturn
 
 import structlog
 
-import structlog
-
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError, StoreRestored
 from troth.resources.references import Ref
