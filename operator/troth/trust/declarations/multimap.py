@@ -6,7 +6,6 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
-_NOTHING: frozenset[object] = frozenset()
 
 
 class Multimap(Generic[K, V]):
@@ -39,7 +38,7 @@ class Multimap(Generic[K, V]):
 
     def of(self, key: K) -> AbstractSet[V]:
         """Return the current set of a key, which later changes may change too; empty for none."""
-        return self._sets.get(key, _NOTHING)  # type: ignore[return-value] # it has no values
+        return self._sets.get(key) or frozenset()
 
     def keys(self) -> KeysView[K]:
         """Return the keys that have values."""
