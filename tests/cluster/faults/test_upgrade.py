@@ -4,27 +4,37 @@
 runs the earlier version itself, from the history of this repository.
 """
 
+import asyncio
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from sandbox import Sandbox
+from sandbox.processes import Tether
+from tests import builders
+from tests.brokers.nats.stage import Stage as Account
+from tests.builders import stamp
 from tests.cluster import conftest
+from tests.cluster.brokers.market import Market
+from tests.cluster.crashes.comparison import data_of
 from tests.cluster.crashes.test_crash_points import THOROUGH
 from tests.cluster.faults.continuity import Continuity
 from tests.cluster.faults.recording import POINTS as RECORDED
 from tests.cluster.faults.recording import restored
 from tests.cluster.faults.releases import PRESENT, Release, earlier
-from tests.cluster.faults.rotating import Point, opened
-from tests.cluster.person import Manifest
-from tests.cluster.stage import DOMAIN, staged
-from tests.cluster.witness import Sight
+from tests.cluster.faults.rotating import PROPAGATION, Point, opened
+from tests.cluster.person import LONG, Manifest, until
+from tests.cluster.process import Process
+from tests.cluster.stage import DOMAIN, IDENTITY, staged
+from tests.cluster.witness import Sight, Witness
 from tests.reconcile.serving import Server, running
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.world.facts.objects import ISOLATION_POLICY
+from troth.world.index.brokers import credential_ref
 
 LONGEST = 60
 """Limit of a rotation in minutes."""
@@ -161,3 +171,59 @@ async def test_downgrade_in_the_middle_of_a_rotation_completes_it_with_the_earli
         isolation = Ref(stage.shop, ISOLATION_POLICY)
         assert await stage.person.get("NetworkPolicy", isolation)
         shop.no_tracebacks()
+
+
+@pytest.mark.skipif(not THOROUGH, reason="make campaign runs the earlier version")
+@pytest.mark.parametrize("phase", ["Prepared", "Overlapping"])
+async def test_upgrade_in_the_middle_of_a_credential_rotation_drops_no_credential(
+    sandbox: Sandbox, before: Release, nats: Account, tmp_path: Path, phase: str
+) -> None:
+    """The credential in the Secret is always admitted; the old one ends with the overlap."""
+    before.install_crds(sandbox)
+    async with staged(sandbox) as stage, AsyncExitStack() as stack:
+        market, person = await Market.on(stage, nats, f"{PROPAGATION}s"), stage.person
+        tether = stack.enter_context(Tether(tmp_path / "processes"))
+        tether.directory.mkdir()
+        place = credential_ref(market.checkout, market.main)
+        old = Process(tether, "old", stage.kubeconfig, stage.own, checkout=before.checkout)
+        await old.leads()
+        await market.open()
+        witness = Witness(sandbox.kubeconfig, "Secret", stage.shop)
+        await stack.enter_async_context(witness)
+        first = (await market.data(market.checkout))["user.creds"]
+        client = await market.client(market.checkout)
+
+        async def seen() -> str:
+            status = (await person.the(IDENTITY, market.checkout))["status"]
+            return str(status["brokers"][0].get("phase", "Idle"))
+
+        moment = stamp(datetime.now(UTC) + timedelta(seconds=1))
+        await person.put(builders.rotation(IDENTITY, "checkout", stage.shop, requestedAt=moment))
+        await until(seen, lambda found: found == phase)
+        PRESENT.install_crds(sandbox)
+        await person.put(market.broker())  # with the fields that this version requires
+        await asyncio.to_thread(old.kill)
+        assert not market.cut_off(client)
+        await market.client(market.checkout)
+        await person.delete("Lease", Ref(stage.own, "troth-operator"))
+        new = Process(tether, "new", stage.kubeconfig, stage.own)
+        await new.leads()
+
+        async def replaced() -> bool:
+            again = await market.client(market.checkout)  # raises if it is not admitted
+            await again.close()
+            issued = (await market.data(market.checkout))["user.creds"]
+            return issued != first and await seen() == "Idle"
+
+        await until(replaced, bool, LONG)
+
+        async def cut_off() -> bool:
+            return market.cut_off(client)
+
+        await until(cut_off, bool)
+        await market.in_place()
+        await market.works()
+        states = [each for each in await witness.everything() if each.name == place.name]
+        assert len({data_of(each.manifest)["user.creds"] for each in states}) == 2
+        assert await market.signing_keys() == 2
+        assert "Traceback" not in old.output + new.output
