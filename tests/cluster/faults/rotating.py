@@ -21,7 +21,7 @@ from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.cluster.witness import Sight, Witness
 from troth.resources.references import Ref
 
-PROPAGATION = 2
+PROPAGATION = 1
 """Propagation delay in seconds."""
 HASTY = "tests.cluster.tokens.hasty"
 """`troth` with token lifetimes of seconds, which every version has."""

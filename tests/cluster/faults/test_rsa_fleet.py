@@ -21,7 +21,7 @@ from troth.reconcile.apply.key_maker import SLOW, at_once
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 
-FLEET = 100 if THOROUGH else 20
+FLEET = 100 if THOROUGH else 16
 ALGORITHM = "RSA-4096" if THOROUGH else "RSA-2048"
 FLEET_PATIENCE = 10 * PATIENCE if THOROUGH else PATIENCE
 BETWEEN = 8

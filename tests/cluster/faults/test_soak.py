@@ -31,8 +31,8 @@ from tests.reconcile.memory_brokers import in_memory
 from tests.reconcile.serving import Server
 from troth.resources.references import Ref
 
-WARM = 3
-ROUNDS = 200 if THOROUGH else 4
+WARM = 2
+ROUNDS = 200 if THOROUGH else 3
 LENGTH = float(os.environ.get("TROTH_SOAK", "3600"))
 """Seconds of the soak on a real API server."""
 SAMPLES, TEAMS = 120, 3
