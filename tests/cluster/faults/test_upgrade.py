@@ -15,6 +15,7 @@ import pytest
 from sandbox import Sandbox
 from sandbox.processes import Tether
 from tests import builders
+from tests.broker_builders import publisher, subscriber
 from tests.brokers.nats.stage import Stage as Account
 from tests.builders import stamp
 from tests.cluster import conftest
@@ -25,7 +26,7 @@ from tests.cluster.faults.continuity import Continuity
 from tests.cluster.faults.recording import POINTS as RECORDED
 from tests.cluster.faults.recording import restored
 from tests.cluster.faults.releases import PRESENT, Release, earlier
-from tests.cluster.faults.rotating import PROPAGATION, Point, opened
+from tests.cluster.faults.rotating import Point, opened
 from tests.cluster.person import LONG, Manifest, until
 from tests.cluster.process import Process
 from tests.cluster.stage import DOMAIN, IDENTITY, staged
@@ -129,10 +130,10 @@ async def test_upgrade_in_the_middle_of_a_rotation_completes_it(
         old = shop.start(before)
         await old.leads()
         await shop.declare()
+        PRESENT.install_crds(sandbox)
         first = await shop.credentials()
         await shop.rotate()
         await shop.reaches(point)
-        PRESENT.install_crds(sandbox)
         await shop.kill(old)
         new = shop.start(PRESENT)
         await new.leads()
@@ -179,17 +180,21 @@ async def test_upgrade_in_the_middle_of_a_credential_rotation_drops_no_credentia
     sandbox: Sandbox, before: Release, nats: Account, tmp_path: Path, phase: str
 ) -> None:
     """The credential in the Secret is always admitted; the old one ends with the overlap."""
-    before.install_crds(sandbox)
+    PRESENT.install_crds(sandbox)  # the earlier ones reject what only this version knows
     async with staged(sandbox) as stage, AsyncExitStack() as stack:
-        market, person = await Market.on(stage, nats, f"{PROPAGATION}s"), stage.person
+        market, person = await Market.on(stage, nats, "5s"), stage.person
+        teams = publisher(namespace=stage.shop), subscriber(namespace=stage.shop)
+        await person.put(market.broker(), *teams, market.policy())
+        before.install_crds(sandbox)
         tether = stack.enter_context(Tether(tmp_path / "processes"))
         tether.directory.mkdir()
         place = credential_ref(market.checkout, market.main)
         old = Process(tether, "old", stage.kubeconfig, stage.own, checkout=before.checkout)
         await old.leads()
-        await market.open()
+        await market.in_place()
         witness = Witness(sandbox.kubeconfig, "Secret", stage.shop)
         await stack.enter_async_context(witness)
+        PRESENT.install_crds(sandbox)
         first = (await market.data(market.checkout))["user.creds"]
         client = await market.client(market.checkout)
 
@@ -200,7 +205,6 @@ async def test_upgrade_in_the_middle_of_a_credential_rotation_drops_no_credentia
         moment = stamp(datetime.now(UTC) + timedelta(seconds=1))
         await person.put(builders.rotation(IDENTITY, "checkout", stage.shop, requestedAt=moment))
         await until(seen, lambda found: found == phase)
-        PRESENT.install_crds(sandbox)
         await person.put(market.broker())  # with the fields that this version requires
         await asyncio.to_thread(old.kill)
         assert not market.cut_off(client)
