@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from troth.cluster.errors import ApiError
+from troth.pki.keys.parsing import PrivateKey
 from troth.planning.plan import Plan
 from troth.planning.steps.authorities import (
     ActivateRoot,
@@ -22,7 +23,7 @@ from troth.planning.steps.signing_keys import (
     PrepareTokenKey,
     UpdateIssuer,
 )
-from troth.planning.steps.step import WriteStep
+from troth.planning.steps.step import Target, WriteStep
 from troth.planning.steps.webhooks import ChangeWebhookKeys, CompileEndpoint
 from troth.reconcile.apply.context import Context, Server
 from troth.reconcile.apply.handlers import (
@@ -36,6 +37,7 @@ from troth.reconcile.apply.handlers import (
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.apply.writer import NOT_FOUND, Writer
 from troth.reconcile.loop.clock import Clock
+from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.world.facts.broker import KeptLedger
 from troth.world.facts.objects import Manifest
@@ -69,17 +71,24 @@ STEP_HANDLERS: dict[type[WriteStep], Callable[[Context, Any], Awaitable[Keys]]] 
 class Executor:
     """Executes steps. The world takes in each answer at once, so its watch event is no news."""
 
-    def __init__(self, server: Server, world: World, keyring: Keyring, clock: Clock) -> None:
+    def __init__(
+        self,
+        server: Server,
+        world: World,
+        keyring: Keyring,
+        clock: Clock,
+        private_key: Callable[[Target, KeyAlgorithm], PrivateKey],
+    ) -> None:
         writer = Writer(server, world, keyring, clock)
-        self._context = Context(server, writer, world, keyring, clock)
+        self._context = Context(server, writer, world, keyring, clock, private_key)
         self._writing: dict[Key, Mapping[str, Any]] = {}
         """Statuses that are being written."""
 
     async def execute(self, step: WriteStep) -> Keys:
         """Execute a step and return the affected keys.
 
-        Raises `ApiError`, `PKIError`, `CredentialError`, or `TryAgain` if an object has changed
-        since planning.
+        Raises `ApiError`, `PKIError`, `CredentialError`, `TryAgain` if an object has changed since
+        planning, or `KeyNotReady` if a private key must be generated first.
         """
         return await STEP_HANDLERS[type(step)](self._context, step)
 

@@ -13,14 +13,17 @@ from itertools import groupby
 from troth.cluster.errors import STORE_FULL, ApiError
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step, Target, WriteStep
+from troth.reconcile.apply.key_maker import KeyNotReady
 from troth.reconcile.apply.refusals import OUT_OF_ORDER, UNANSWERED
 from troth.reconcile.apply.writer import TryAgain
+from troth.resources.algorithms import KeyAlgorithm
 
 AT_ONCE = 8
 """Maximum number of independent writes of one plan that are in progress at once."""
 
 CarryOut = Callable[[Step], Awaitable[Exception | None]]
-"""Carries out a step, or returns why it failed. Raises `TryAgain` for a conflict that may pass."""
+"""Carries out a step, or returns why it failed. Raises `TryAgain` for a conflict that may pass,
+or `KeyNotReady` for a key that must be generated first."""
 
 
 @dataclass(slots=True)
@@ -32,13 +35,14 @@ class StepRun:
     NetworkPolicy open. If the API server is unavailable for one kind, the remaining steps of that
     kind are skipped; if it does not answer, or its etcd is full, all remaining steps are.
     `overtaken` is whether any step met a conflict that may pass. `progressed` is whether any write
-    was carried out.
+    was carried out. `waiting` has the Secrets whose private key must be generated first.
     """
 
     carry_out: CarryOut
     failed: set[Target] = field(default_factory=set)
     overtaken: bool = False
     progressed: bool = False
+    waiting: dict[Target, KeyAlgorithm] = field(default_factory=dict)
     _spared: set[str] = field(default_factory=set)
     _hopeless: bool = False
 
@@ -63,6 +67,9 @@ class StepRun:
                 failure = await self.carry_out(step)
             except TryAgain:
                 self.overtaken = True
+                continue
+            except KeyNotReady as pending:
+                self.waiting[step.target] = pending.algorithm
                 continue
             if failure is not None:
                 self._note(step, failure)
