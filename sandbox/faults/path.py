@@ -82,6 +82,8 @@ class FaultyPath:
     """Forwarded requests, each with the status of the API server's response."""
     muted: set[str] = field(default_factory=set)
     """Resources whose watches deliver no events."""
+    withheld: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Resources whose watches deliver their events only once an event of asyncio is set."""
     _once: dict[tuple[str, str], list[Fault]] = field(default_factory=lambda: defaultdict(list))
     _always: dict[tuple[str, str], Fault] = field(default_factory=dict)
     _streams: list[Stream] = field(default_factory=list)
@@ -199,6 +201,8 @@ class FaultyPath:
         self._streams.append(stream)
         try:
             async for chunk in answer.content.iter_any():
+                if (until := self.withheld.get(stream.resource)) is not None:
+                    await until.wait()
                 if stream.resource in self.muted:
                     continue
                 if stream.torn:

@@ -1,0 +1,201 @@
+"""Users delete what Troth just wrote, or its owner, before Troth has the answer to its write.
+
+Troth writes a deleted object again, and leaves nothing of an owner that is gone. When the owner is
+declared again, the end is the same as without its deletion. A fresh operator has nothing to write.
+
+`make test` deletes after the first write of every object; `make campaign` after each single write.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from sandbox.faults import Call
+from tests.campaign.judges.declared import identity_of
+from tests.cluster.crashes import acts, webhook_acts
+from tests.cluster.crashes.comparison import differences, name_of
+from tests.cluster.crashes.crash_points import CrashPoint
+from tests.cluster.crashes.operators import Task
+from tests.cluster.crashes.play import NO_CRASH, Act, Outcome, Play
+from tests.cluster.crashes.playing import playing, without_crash, without_errors
+from tests.cluster.faults.deletions import (
+    AUTHORITY_SUFFIX,
+    DeletingPath,
+    Deletion,
+    Order,
+    Place,
+    declaration,
+    owner_of,
+    place_of,
+)
+from tests.cluster.person import LONG, Manifest, until
+from tests.cluster.stage import Stage
+from troth.reconcile.loop.engine import Engine
+from troth.resources.references import Ref
+from troth.world.world import Difference
+
+THOROUGH = settings.get_current_profile_name() == "thorough"
+EVERYTHING = (
+    *(acts.create, webhook_acts.declare_webhooks, acts.begin_tokens, acts.end_tokens),
+    *(webhook_acts.delete_webhooks, acts.delete_identity, acts.delete_domain, acts.clear),
+)
+ROUNDS = {
+    "changed and changed back": (acts.change, acts.change_back),
+    "certificate rotated": (acts.rotate_leaf,),
+    "root rotated": (acts.rotate_root,),
+    "tokens begun and ended": (acts.begin_tokens, acts.rotate_keys, acts.end_tokens),
+    "webhooks": (
+        webhook_acts.declare_webhooks,
+        webhook_acts.change_webhooks,
+        webhook_acts.delete_webhooks,
+    ),
+    "created and deleted": (acts.create, acts.delete_identity, acts.delete_domain, acts.clear),
+}
+"""Acts that end in the state in which they begin."""
+OWNERS_STAY = {
+    *(acts.create, acts.change, acts.change_back, acts.rotate_leaf, acts.begin_tokens),
+    *(acts.end_tokens, webhook_acts.declare_webhooks, webhook_acts.change_webhooks),
+}
+"""Acts during which an owner can be deleted: they neither delete it nor wait for it."""
+OF_OBJECT = (Deletion(Order.ANSWER), Deletion(Order.DELETION))
+OF_OWNER = tuple(
+    Deletion(order, owner=True, again=again) for again in (False, True) for order in Order
+)
+ONCE_EACH = CrashPoint(1, relentless=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_errors() -> Iterator[None]:
+    with without_errors():
+        yield
+
+
+def engine_of(play: Play) -> Engine:
+    assert isinstance(play.operator, Task)
+    return play.operator._copy.operator.engine
+
+
+def is_gone(play: Play, place: Place, version: int) -> bool:
+    """Return whether the operator knows an object to be gone at a version."""
+    return engine_of(play).world._versions.gone_at(*place) >= version
+
+
+def path_of(play: Play) -> DeletingPath:
+    assert isinstance(play.path, DeletingPath)
+    return play.path
+
+
+@dataclass(frozen=True)
+class EachOnce(CrashPoint):
+    """Every write: of objects, or of statuses. The path deletes each target once."""
+
+    relentless: bool = True
+    statuses: bool = False
+
+    def comes_with(self, number: int, write: Call) -> bool:
+        return write.path.endswith("/status") is self.statuses
+
+
+def points(deletion: Deletion) -> Iterator[CrashPoint]:
+    """Yield the writes that are followed by a deletion, one point for each run of a round."""
+    yield EachOnce()
+    if deletion.owner and deletion.order is not Order.COLLECTION:
+        yield EachOnce(statuses=True)
+    if THOROUGH:
+        yield from map(CrashPoint, count(1))
+
+
+@pytest.mark.parametrize("name", ROUNDS if THOROUGH else ["everything"])
+@pytest.mark.parametrize("deletions", [OF_OBJECT, OF_OWNER], ids=["objects", "owners"])
+async def test_deletion_before_the_answer_ends_as_declared(
+    stage: Stage, tmp_path: Path, name: str, deletions: tuple[Deletion, ...]
+) -> None:
+    round_ = ROUNDS.get(name, EVERYTHING)
+    async with playing(stage, tmp_path, kind=DeletingPath) as play:
+        path_of(play).joined_by(stage.person, partial(is_gone, play))
+        if acts.create not in round_:
+            assert not (await play.act(acts.create)).faults
+        ends = await without_crash(play, round_)
+        for deletion in deletions:
+            path_of(play).deletion = deletion
+            for point in points(deletion):
+                writes = [await played(play, act, point, ends[act]) for act in round_]
+                if not point.relentless and max(writes) < point.write:
+                    break
+
+
+async def played(play: Play, act: Act, point: CrashPoint, end: Outcome) -> int:
+    """Play an act with a deletion and judge its end; return the number of writes."""
+    path = path_of(play)
+    spared = path.deletion.owner and act not in OWNERS_STAY
+    rests = path.deletion.owner and not path.deletion.again and not spared
+    outcome = await play.act(act, NO_CRASH if spared else point, like=None if rests else end)
+    deleted, told = list(path.deleted), f"in {act.__name__}, {path.deletion}, {point}:"
+    faults = [each for each in outcome.faults if each not in expected_faults(play)]
+    if rests:
+        await leaves_nothing(play)
+        outcome = await play.act(declared_again(deleted), like=end)
+        faults += outcome.faults
+    print(told, [str(place_of(each)) for each in deleted], len(outcome.writes))
+    wrong = [*differences(end.normal, outcome.normal), *faults]
+    assert not wrong, "\n  ".join((told, *map(str, map(place_of, deleted)), *wrong))
+    await leaves_nothing(play)
+    await is_known_as_it_is(play)
+    return len(outcome.writes)
+
+
+def expected_faults(play: Play) -> set[str]:
+    """Return the faults that users caused: they removed policies of declared identities."""
+    return {
+        f"the policy of {identity_of(each)} was removed"
+        for each in path_of(play).deleted
+        if each["kind"] == "NetworkPolicy"
+    }
+
+
+def declared_again(deleted: Iterable[Manifest]) -> Act:
+    """Return an act that declares deleted resources again, unless they are declared by now."""
+
+    async def declare(play: Play) -> None:
+        for each in deleted:
+            if await play.stage.person.get(*place_of(each)) is None:
+                await play.stage.person.put(declaration(each))
+
+    return declare
+
+
+async def leaves_nothing(play: Play) -> None:
+    """Wait until every object that Troth wrote has an owner."""
+
+    async def orphans() -> list[str]:
+        objects = await play.objects()
+        uids = {place_of(each): each["metadata"]["uid"] for each in objects}
+        return [name_of(each) for each in objects if not has_owner(each, uids)]
+
+    await until(orphans, lambda found: not found, LONG)
+
+
+def has_owner(manifest: Manifest, uids: Mapping[Place, str]) -> bool:
+    """Return whether the owner exists; a root is kept without its trust domain."""
+    owner = owner_of(manifest)
+    if owner is None or owner not in uids:
+        return manifest["metadata"]["name"].endswith(AUTHORITY_SUFFIX)
+    references = manifest["metadata"].get("ownerReferences") or []
+    return all(each["uid"] == uids[owner] for each in references)
+
+
+async def is_known_as_it_is(play: Play) -> None:
+    """Assert that the operator's cache and keyring are in step with the API server."""
+    assert isinstance(play.operator, Task)
+    found: list[tuple[str, Difference]] = []
+    for resync in play.operator._copy.operator.resyncs:
+        resync._on_difference = lambda *what: found.append(what)
+        await resync.compare()
+    assert found == []
+    secrets = {Ref.of(each) for each in await play.stage.person.all("Secret", play.stage.own)}
+    assert engine_of(play)._keyring._secrets.keys() <= secrets
