@@ -53,6 +53,7 @@ def test_operator_has_exactly_these_rights() -> None:
     manifests = rendered()
     assert one(manifests, "ClusterRole", "troth")["rules"] == [
         _rule("troth.dev", DECLARED, "list watch"),
+        _rule("troth.dev", "serviceidentities messagebrokers webhookendpoints", "get"),
         _rule("troth.dev", " ".join(f"{each}/status" for each in DECLARED.split()), "patch"),
         _rule("troth.dev", "messagebrokers topicpolicies", "patch"),
         _rule("", "namespaces services", "list watch"),

@@ -212,7 +212,7 @@ def test_object_written_after_the_list_is_not_counted(kind: str) -> None:
 def test_object_deleted_after_the_list_is_not_counted(kind: str) -> None:
     async def story() -> None:
         async with compared(kind) as it:
-            it.world.forget_written(kind, it.ref, "first", uptime=0.0)
+            it.world.forget_uid(kind, it.ref, "first", uptime=0.0)
             await it.resync.compare()
             assert it.found == []
 

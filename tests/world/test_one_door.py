@@ -10,7 +10,7 @@ import troth
 
 ROOT = Path(troth.__file__).parent
 WORLDS = {"world", "_world"}
-DOORS = {"observe", "observe_outcome", "forget", "forget_written", "note_list", "distrust"}
+DOORS = {"observe", "observe_outcome", "forget", "forget_uid", "note_list", "distrust"}
 MUTATORS = ("note_", "put", "drop", "forget", "refuse", "saw", "take")
 OF_CONTAINERS = {
     *("append", "add", "discard", "remove", "pop", "popitem", "clear", "update", "setdefault"),

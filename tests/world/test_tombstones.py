@@ -79,7 +79,7 @@ def test_object_that_troth_deleted_is_not_revived_by_a_later_version_of_it(kind:
     """The answer to a deletion has no version, and somebody may have changed the object before."""
     it = world()
     it.observe(sample(kind, 10), uptime=0.0)
-    it.forget_written(kind, ref_of(kind), "first", uptime=0.0)
+    it.forget_uid(kind, ref_of(kind), "first", uptime=0.0)
     assert not it.knows(kind, ref_of(kind))
     assert it.observe(sample(kind, 11), uptime=0.0) == set()
     assert not it.knows(kind, ref_of(kind))
@@ -92,7 +92,7 @@ def test_namesake_stays_when_the_answer_to_a_deletion_is_late(kind: str) -> None
     it = world()
     it.observe(sample(kind, 10), uptime=0.0)
     it.observe(sample(kind, 13, "second"), uptime=0.0)
-    assert it.forget_written(kind, ref_of(kind), "first", uptime=0.0) == set()
+    assert it.forget_uid(kind, ref_of(kind), "first", uptime=0.0) == set()
     assert it.knows(kind, ref_of(kind))
 
 
@@ -241,7 +241,7 @@ def test_world_differs_from_a_list_as_ghost_missing_or_stale(kind: str) -> None:
 def test_object_that_troth_deleted_is_not_missing() -> None:
     it = world()
     it.observe(sample("Secret", 10), uptime=0.0)
-    it.forget_written("Secret", ref_of("Secret"), "first", uptime=0.0)
+    it.forget_uid("Secret", ref_of("Secret"), "first", uptime=0.0)
     assert it.difference("Secret", ref_of("Secret"), Version(11, "first"), 20) is None
 
 

@@ -224,3 +224,18 @@ def test_identity_that_was_unreadable_requeues_the_other_side_of_its_webhooks(
     cluster = Cluster.of(*scene(target(accepts=[])))
     cluster.put(broken(cluster.objects["ServiceIdentity", gone]))
     assert identity_key(beside) in cluster.drop("ServiceIdentity", gone)
+
+
+def test_endpoint_that_is_being_deleted_is_affected_when_its_namespace_is_too() -> None:
+    cluster = Cluster.of(*scene(issued("GitHub", name="second"))).settle()
+    key = webhook_key(Ref("shop", "second"))
+    held = copy.deepcopy(cluster.objects["WebhookEndpoint", key.ref])
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    cluster.put(held)
+    cluster.delete("WebhookEndpoint", key.ref)
+    before = cluster.plan(key)
+    namespace = copy.deepcopy(cluster.objects["Namespace", Ref("", "shop")])
+    namespace["metadata"]["deletionTimestamp"] = stamp(NOW)
+    affected = cluster.put(namespace)
+    assert cluster.plan(key) != before
+    assert key in affected

@@ -39,7 +39,7 @@ from troth.world.origin import origin
 from troth.world.outcomes.outcome import Outcome
 from troth.world.quarantine import quarantined, withdraw
 from troth.world.state import WorldState
-from troth.world.versions import Scope, Version, Versions
+from troth.world.versions import UNKNOWN, Scope, Version, Versions
 from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, other_watch_classes, watch_class_of
 
 Handler = Callable[[WorldState, Change], Keys]
@@ -133,10 +133,11 @@ class World(WorldState):
                 del self.foreign[place]
         return self._taken(Change(kind, ref, None, uptime))
 
-    def forget_written(self, kind: str, ref: Ref, uid: str, uptime: float) -> Keys:
-        """Take in that Troth itself deleted an object for good; a namesake made since stays.
+    def forget_uid(self, kind: str, ref: Ref, uid: str, uptime: float) -> Keys:
+        """Take in that the object with a UID is deleted for good; a namesake made since stays.
 
-        The answer to a deletion has no resource version, so the tombstone has the UID.
+        The answer of the API server that says so has no resource version, so the tombstone has the
+        UID.
         """
         self._versions.bury_uid(uid, uptime)
         known = self._versions.get(kind, ref)
@@ -162,6 +163,11 @@ class World(WorldState):
     def knows(self, kind: str, ref: Ref) -> bool:
         """Return whether an object exists, as far as is known."""
         return self._versions.get(kind, ref) is not None
+
+    def was_deleted(self, manifest: Manifest) -> bool:
+        """Return whether an object of this name was deleted lately, as far as is known."""
+        kind, ref, _ = self._place(manifest)
+        return self._versions.gone_at(kind, ref) != UNKNOWN
 
     def version(self, kind: str, ref: Ref) -> Version | None:
         """Return the version at which an object is known, None if it does not exist."""

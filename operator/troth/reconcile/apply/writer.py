@@ -44,7 +44,14 @@ class Writes(Protocol):
 
 
 class TryAgain(Exception):  # noqa: N818 - no error: an object has changed meanwhile
-    """An object that the step depends on has changed; plan again a little later."""
+    """An object that the step depends on has changed; plan again a little later.
+
+    `affected` are the keys that depend on what was learned, too.
+    """
+
+    def __init__(self, affected: Keys | None = None) -> None:
+        super().__init__()
+        self.affected = affected or set()
 
 
 class Writer:
@@ -59,7 +66,8 @@ class Writer:
     async def put(self, manifest: Manifest, uid: str, resource_version: str = "") -> Keys:
         """Apply to the known object, or create one if none is known (`uid` is empty).
 
-        With `resource_version`, apply only if the object is unchanged since planning.
+        With `resource_version`, apply only if the object is unchanged since planning. Raises
+        `TryAgain` if the object has changed, or if its owner no longer exists.
         """
         if uid:
             metadata = {**manifest["metadata"], "uid": uid}
@@ -71,12 +79,33 @@ class Writer:
                 if error.status in (CONFLICT, NOT_FOUND):
                     raise TryAgain from error
                 raise
+        if self._world.was_deleted(manifest):
+            await self._require_owners(manifest)
         try:
             return self.observe(await self._writes.apply_new(manifest))
         except ApiError as error:
             if error.status == CONFLICT:
                 return await self._meet(manifest)
             raise
+
+    async def _require_owners(self, manifest: Manifest) -> None:
+        """Raise `TryAgain` unless the owners of a deleted object still exist.
+
+        The garbage collector may have deleted it with its owner. The watches of the two kinds are
+        independent, so the owner's deletion may be reported later. It is committed earlier, so the
+        API server already knows of it.
+        """
+        for owner in manifest["metadata"].get("ownerReferences") or []:
+            kind, uid = owner["kind"], owner["uid"]
+            ref = Ref(manifest["metadata"]["namespace"], owner["name"])
+            try:
+                found = (await self._writes.metadata(kind, ref))["metadata"]["uid"]
+            except ApiError as error:
+                if error.status != NOT_FOUND:
+                    raise
+                found = None
+            if found != uid:
+                raise TryAgain(self._world.forget_uid(kind, ref, uid, self._clock.uptime()))
 
     async def _meet(self, manifest: Manifest) -> Keys:
         """Determine the owner of an existing object that has the name of a new one."""

@@ -244,7 +244,8 @@ class Engine:
         async def carry_out(step: Step) -> Exception | None:
             try:
                 notices.extend(await self._carry_out(step, plan))
-            except TryAgain:
+            except TryAgain as again:
+                self.queue.add(again.affected - {plan.key})
                 if not self.refusals.lasts(plan.key, step):
                     raise
                 error: Exception = LastingConflict()

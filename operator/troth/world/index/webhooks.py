@@ -161,7 +161,8 @@ class WebhookState:
             each.endpoint for each in self.compiled.values() if each.ref.namespace == namespace
         )
         webhooks = self._registry.webhooks
-        here = (ref for ref in webhooks.endpoints if ref.namespace == namespace)
+        declared = (*webhooks.endpoints, *webhooks.terminating)
+        here = (ref for ref in declared if ref.namespace == namespace)
         through = (
             ref
             for ref, endpoint in webhooks.endpoints.items()

@@ -41,7 +41,7 @@ async def remove(context: Context, step: Remove) -> Keys:
     else:
         if answer.get("metadata", {}).get("finalizers"):  # somebody else's finalizers keep it
             return context.writer.observe({**answer, "kind": step.kind})
-    affected = context.world.forget_written(step.kind, step.ref, step.uid, context.clock.uptime())
+    affected = context.world.forget_uid(step.kind, step.ref, step.uid, context.clock.uptime())
     # otherwise a Secret that is created next counts as a change of this one
     if step.kind == "Secret" and not context.world.knows("Secret", step.ref):
         context.keyring.forget(step.ref)
@@ -80,5 +80,5 @@ async def set_finalizers(context: Context, step: SetFinalizers) -> Keys:
         raise
     if answer["metadata"].get("deletionTimestamp") and not step.finalizers:
         uptime = context.clock.uptime()
-        return context.world.forget_written(step.kind, step.ref, step.uid, uptime)
+        return context.world.forget_uid(step.kind, step.ref, step.uid, uptime)
     return context.writer.observe(answer)
