@@ -5,6 +5,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from sandbox.faults import Call
@@ -72,6 +73,8 @@ class Play:
     ground: Openings
     forgives: Callable[[str], bool] = lambda _difference: False
     """Whether a difference from the expected end does not count."""
+    pace: timedelta = timedelta(0)
+    """Time that passes for the operator while the end of an act is awaited."""
     _heard: Counter[Witness] = field(default_factory=Counter)
     _held: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Certificates by their fingerprints, and the keys that each Secret holds."""
@@ -89,6 +92,8 @@ class Play:
             alike = like is None or not any(self.differences(like, normal))
             if alike or time.monotonic() > deadline:
                 break
+            if self.pace:
+                await self.operator.live(self.pace)
         writes = list(map(describe_call, self.path.written))
         certificates, faults = await self._judged()
         return Outcome(writes, self.path.crashes, normal, certificates, faults)

@@ -102,7 +102,7 @@ class DeletingPath(CrashingPath):
         elif self.deletion.order is Order.DELETION:
             await self._heard_of(target)
         if self.deletion.again:
-            await self._person.put(declaration(target))
+            await self._person.put(self._person.applied[kind, ref])
         if kind == "Secret" and ref.name.endswith(AUTHORITY_SUFFIX):
             restoring = asyncio.create_task(self._restore(target))
             self._under_way.add(restoring)
@@ -171,11 +171,6 @@ def is_collected(manifest: Manifest) -> bool:
 def place_of(manifest: Manifest) -> Place:
     """Return an object's kind and name."""
     return manifest["kind"], Ref.of(manifest)
-
-
-def declaration(manifest: Manifest) -> Manifest:
-    """Return what a user declared in a resource."""
-    return copy_of({key: each for key, each in manifest.items() if key != "status"})
 
 
 def copy_of(manifest: Manifest) -> Manifest:
