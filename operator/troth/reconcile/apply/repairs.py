@@ -1,10 +1,11 @@
 """Backoff of writes that another client undoes each time.
 
 A repair is a write of what Troth wrote there last, or lately if another client has changed the
-object since. A write for another resource of the same name is none. The first repairs are immediate. If the object does not stay as written, each further
+object since. The first repairs are immediate. If the object does not stay as written, each further
 one waits twice as long as the one before, up to `MOST` seconds, and the world records who changes
-the object. A changed declaration is no repair and never waits. Troth does not give up: it restores
-the object for as long as it is declared.
+the object. A changed declaration is no repair and never waits, and neither does a resource that was
+deleted and declared again. Troth does not give up: it restores the object for as long as it is
+declared.
 """
 
 from collections import Counter
@@ -269,7 +270,8 @@ class Repairs:
             return False
         del self._uids[plan.key]
         known = self._histories.pop(plan.key, {})
-        return any([self._end(target) for target, history in known.items() if history.contested])
+        ended = [self._end(target) for target, history in known.items() if history.contested]
+        return any(ended)
 
     def _end(self, target: Target) -> bool:
         """Record that a contest is over; return whether that is news."""
