@@ -53,6 +53,18 @@ class Deletion:
         return f"{what}, {self.order}"
 
 
+@dataclass(frozen=True)
+class EachOnce(CrashPoint):
+    """Every write: of objects, or of statuses. The path deletes each target once."""
+
+    relentless: bool = True
+    statuses: bool = False
+
+    def comes_with(self, number: int, write: Call) -> bool:
+        del number
+        return write.path.endswith("/status") is self.statuses
+
+
 @dataclass
 class DeletingPath(CrashingPath):
     """The path. A deletion follows the write of the crash point, once for each target."""

@@ -7,7 +7,6 @@ declared again, the end is the same as without its deletion. A fresh operator ha
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -15,7 +14,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from sandbox.faults import Call
 from tests.campaign.judges.declared import identity_of
 from tests.cluster.crashes import acts, webhook_acts
 from tests.cluster.crashes.comparison import name_of
@@ -27,6 +25,7 @@ from tests.cluster.faults.deletions import (
     AUTHORITY_SUFFIX,
     DeletingPath,
     Deletion,
+    EachOnce,
     Order,
     Place,
     owner_of,
@@ -89,8 +88,12 @@ SOME = (
     Deletion(Order.COLLECTION, owner=True),
 )
 """Deletions of `make test`, in a round of everything."""
-REPLACED = f" {REPLACED_AT}: never became (a time)"
-"""Difference of a Secret that was deleted and issued again, if its status had the first leaf."""
+REPLACED = (
+    f" {REPLACED_AT}: never became (a time)",
+    "reason: Active became TokenKeyReplaced",
+    "verifiers reject tokens of the previous one, and callers get new ones within minutes",
+)
+"""Ends of the differences that report a deleted key or certificate, which was replaced."""
 
 
 @pytest.fixture(autouse=True)
@@ -112,18 +115,6 @@ def is_gone(play: Play, place: Place, version: int) -> bool:
 def path_of(play: Play) -> DeletingPath:
     assert isinstance(play.path, DeletingPath)
     return play.path
-
-
-@dataclass(frozen=True)
-class EachOnce(CrashPoint):
-    """Every write: of objects, or of statuses. The path deletes each target once."""
-
-    relentless: bool = True
-    statuses: bool = False
-
-    def comes_with(self, number: int, write: Call) -> bool:
-        del number
-        return write.path.endswith("/status") is self.statuses
 
 
 def points(deletion: Deletion) -> Iterator[CrashPoint]:
