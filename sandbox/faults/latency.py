@@ -80,10 +80,11 @@ class DistantPath:
 
         async def receive() -> None:
             due = 0.0
-            while data := await reader.read(CHUNK):
-                half = random.uniform(self.shortest, self.longest) / 2  # noqa: S311 - no secret
-                due = max(due, now() + half)
-                pieces.put_nowait((due, data))
+            with suppress(OSError):
+                while data := await reader.read(CHUNK):
+                    half = random.uniform(self.shortest, self.longest) / 2  # noqa: S311 - no secret
+                    due = max(due, now() + half)
+                    pieces.put_nowait((due, data))
             pieces.put_nowait((due, b""))
 
         receiving = asyncio.ensure_future(receive())

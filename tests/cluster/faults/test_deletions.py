@@ -21,6 +21,7 @@ from tests.cluster.crashes.crash_points import CrashPoint
 from tests.cluster.crashes.operators import Task
 from tests.cluster.crashes.play import NO_CRASH, Act, Outcome, Play
 from tests.cluster.crashes.playing import playing, without_crash, without_errors
+from tests.cluster.faults.cache import is_in_step
 from tests.cluster.faults.deletions import (
     AUTHORITY_SUFFIX,
     DeletingPath,
@@ -36,7 +37,6 @@ from tests.cluster.stage import IDENTITY, Stage
 from troth.reconcile.loop.engine import Engine
 from troth.resources.references import Ref
 from troth.world.facts.objects import REPLACED_AT
-from troth.world.world import Difference
 
 THOROUGH = settings.get_current_profile_name() == "thorough"
 
@@ -162,7 +162,10 @@ async def played(play: Play, act: Act, point: CrashPoint, end: Outcome) -> int:
     wrong = [*play.differences(end, outcome.normal), *faults]
     assert not wrong, "\n  ".join((told, *map(str, map(place_of, deleted)), *wrong))
     await leaves_nothing(play)
-    await is_known_as_it_is(play)
+    assert isinstance(play.operator, Task)
+    await is_in_step(play.operator._copy)
+    secrets = {Ref.of(each) for each in await play.stage.person.all("Secret", play.stage.own)}
+    assert engine_of(play)._keyring._secrets.keys() <= secrets
     return len(outcome.writes)
 
 
@@ -211,15 +214,3 @@ def has_owner(manifest: Manifest, uids: Mapping[Place, str]) -> bool:
         return manifest["metadata"]["name"].endswith(AUTHORITY_SUFFIX)
     references = manifest["metadata"].get("ownerReferences") or []
     return all(each["uid"] == uids[owner] for each in references)
-
-
-async def is_known_as_it_is(play: Play) -> None:
-    """Assert that the operator's cache and keyring are in step with the API server."""
-    assert isinstance(play.operator, Task)
-    found: list[tuple[str, Difference]] = []
-    for resync in play.operator._copy.operator.resyncs:
-        resync._on_difference = lambda *what: found.append(what)
-        await resync.compare()
-    assert found == []
-    secrets = {Ref.of(each) for each in await play.stage.person.all("Secret", play.stage.own)}
-    assert engine_of(play)._keyring._secrets.keys() <= secrets
