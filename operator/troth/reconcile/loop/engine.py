@@ -328,6 +328,8 @@ class Engine:
         elif plan.status is not None and plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
             await self._write_status(plan)
+        else:
+            self.refusals.note_status(plan.key, None)  # the resource may be gone
         self._record(plan, notices)
         return plan
 
