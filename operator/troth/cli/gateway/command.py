@@ -14,7 +14,7 @@ from troth.cli.daemon_options import (
     LogLevel,
     listen_address,
 )
-from troth.cli.extras import gateway_extra
+from troth.cli.extras import needs_extra
 
 
 def gateway(  # noqa: PLR0917 - typer's options
@@ -64,7 +64,7 @@ def gateway(  # noqa: PLR0917 - typer's options
     log_level: LogLevel = "info",
 ) -> None:
     """Run the webhook gateway until it is stopped."""
-    with gateway_extra():
+    with needs_extra("gateway"):
         from troth.cli.gateway.process import Options, UnusableError, run  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
 

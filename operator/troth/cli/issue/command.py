@@ -14,7 +14,7 @@ from troth.cli.daemon_options import (
     LogLevel,
     listen_address,
 )
-from troth.cli.extras import issuer_extra
+from troth.cli.extras import needs_extra
 
 
 def issue(  # noqa: PLR0917 - typer's options
@@ -37,7 +37,7 @@ def issue(  # noqa: PLR0917 - typer's options
     log_level: LogLevel = "info",
 ) -> None:
     """Run the token issuer until it is stopped."""
-    with issuer_extra():
+    with needs_extra("issuer"):
         from troth.cli.issue.process import Options, run  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
         from troth.serving.tls_files import TLSFilesError  # noqa: PLC0415

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from troth.cli.extras import operator_extra
 from troth.cli.inputs import sources
 from troth.resources.manifests import Manifest
 
@@ -44,9 +43,9 @@ def plan(
     """
     if not files:
         raise typer.BadParameter("no input; name manifests with -f")
-    with operator_extra():
-        from troth.cli.inputs.snapshot import read_cluster  # noqa: PLC0415
-        from troth.cli.plan.preview import preview  # noqa: PLC0415
+    from troth.cli.inputs.snapshot import read_cluster  # noqa: PLC0415
+    from troth.cli.plan.preview import preview  # noqa: PLC0415
+
     manifests = sources.read(files)
     before: list[Manifest] = sources.initial_objects()
     hidden: frozenset[str] = frozenset()

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from troth.cli.extras import operator_extra
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster, Named, parse_target
 
@@ -65,9 +64,9 @@ def rotate(
         raise typer.BadParameter(
             "add --now; `troth status` shows rotations in progress", param_hint="--watch"
         )
-    with operator_extra():
-        from troth.cli.inputs.access import home  # noqa: PLC0415
-        from troth.cli.rotate.workflow import Arguments, carry_out  # noqa: PLC0415
+    from troth.cli.inputs.access import home  # noqa: PLC0415
+    from troth.cli.rotate.workflow import Arguments, carry_out  # noqa: PLC0415
+
     if not namespace:
         domain = target.kind.name == "TrustDomain"
         namespace = OWN_NAMESPACE if domain else home(kubeconfig, context)

@@ -13,7 +13,7 @@ from troth.cli.daemon_options import (
     LogLevel,
     listen_address,
 )
-from troth.cli.extras import operator_extra
+from troth.cli.extras import needs_extra
 from troth.resources.schema.scalars import parse_duration
 
 
@@ -40,7 +40,7 @@ def run(  # noqa: PLR0917 - typer's options
     ] = False,
 ) -> None:
     """Run the operator until it is stopped."""
-    with operator_extra():
+    with needs_extra("operator"):
         from troth.cli.run.shell import Options, Shell  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
 

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from troth.cli.extras import operator_extra
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster, Named, parse_target
 from troth.cli.status.render import WIDTH, show
@@ -49,8 +48,8 @@ def status(
     """Show the state of trust domains and their roots, brokers, rotations, identities, policies
     and webhooks.
     """
-    with operator_extra():
-        from troth.cli.inputs.access import home  # noqa: PLC0415
+    from troth.cli.inputs.access import home  # noqa: PLC0415
+
     if not everywhere and not namespace:
         namespace = home(kubeconfig, context)
     report = asyncio.run(_read(target, "" if everywhere else namespace, kubeconfig, context))

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from troth.cli.extras import operator_extra
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster
 from troth.cli.rotate.command import OWN_NAMESPACE
@@ -117,8 +116,8 @@ def verify(
             raise typer.BadParameter(
                 "--bundle needs --identity, --issuer or --kubeconfig for the issuers"
             )
-        with operator_extra():
-            from troth.cli.token.cluster import trusted  # noqa: PLC0415
+        from troth.cli.token.cluster import trusted  # noqa: PLC0415
+
         seen = asyncio.run(
             trusted(
                 kubeconfig, context, None if bundle else namespace, None if named else own_namespace
@@ -177,8 +176,8 @@ def _declared(
     world = World(own_namespace)
     manifests = sources.read(files)
     if not files or kubeconfig is not None:
-        with operator_extra():
-            from troth.cli.token.cluster import declared  # noqa: PLC0415
+        from troth.cli.token.cluster import declared  # noqa: PLC0415
+
         for manifest in asyncio.run(declared(kubeconfig, context)):
             world.observe(manifest, uptime=0.0)
     for manifest in manifests:
