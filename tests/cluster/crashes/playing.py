@@ -64,10 +64,10 @@ async def playing(
         yield Play(stage, path, operator, witnesses, ground)
 
 
-async def without_crash(play: Play, acts_: tuple[Act, ...]) -> Ends:
+async def without_crash(play: Play, acts_: tuple[Act, ...], times: int = 2) -> Ends:
     """Run a round twice, because the first may leave extra objects; return its outcomes."""
     ends = {}
-    for act in (*acts_, *acts_):
+    for act in times * acts_:
         ends[act] = await play.act(act)
         assert not ends[act].faults, f"in {act.__name__}, without_crash"
     return ends

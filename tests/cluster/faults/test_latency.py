@@ -1,8 +1,9 @@
 """An API server 50 to 200 ms away, and a trust domain over many namespaces.
 
 Every change costs the writes that the design promises, and no more: no step is repeated, no request
-fails, and a restart writes nothing. `make campaign` has 3,000 namespaces, as many as a large
-platform. There the lease, whose renewals are as late as everything else, is never lost.
+fails, and a restart writes nothing. The lease, whose renewals are as late as everything else, stays
+with its holder. `make campaign` has 3,000 namespaces, as many as a large platform. `make test` has
+a few, at shorter distances.
 """
 
 import asyncio
@@ -32,6 +33,8 @@ from troth.resources.references import Ref
 
 THOROUGH = settings.get_current_profile_name() == "thorough"
 NAMESPACES, IDENTITIES = (3_000, 100) if THOROUGH else (12, 4)
+ROUND_TRIPS = (0.05, 0.2) if THOROUGH else (0.01, 0.04)
+"""Shortest and longest round trip in seconds."""
 HOMES = 100 if THOROUGH else 6
 """Namespaces of the callers of one identity."""
 AT_ONCE = 16
@@ -80,7 +83,7 @@ async def each(awaitables: Iterable[Awaitable[object]]) -> None:
 @asynccontextmanager
 async def distant(stage: Stage, directory: Path) -> AsyncIterator[DistantPath]:
     """Yield a slow path, and stop the operators on it in the end."""
-    async with DistantPath(stage.kubeconfig, directory) as path:
+    async with DistantPath(stage.kubeconfig, directory, *ROUND_TRIPS) as path:
         try:
             yield path
         finally:
