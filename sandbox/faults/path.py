@@ -87,7 +87,7 @@ class FaultyPath:
     _once: dict[tuple[str, str], list[Fault]] = field(default_factory=lambda: defaultdict(list))
     _always: dict[tuple[str, str], Fault] = field(default_factory=dict)
     _streams: list[Stream] = field(default_factory=list)
-    _under_way: set[asyncio.Task[web.StreamResponse]] = field(default_factory=set)
+    _under_way: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -177,7 +178,7 @@ async def test_distant_api_server_costs_no_more_requests(crowd: Stage, tmp_path:
     stage = crowd
     await each(stage.namespace() for _ in range(NAMESPACES - len(stage.namespaces)))
     async with distant(stage, tmp_path) as path:
-        spec = {
+        spec: dict[str, Any] = {
             "bundle": {"propagation": f"{PROPAGATION.seconds}s"},
             "isolation": "Namespace",
         }
