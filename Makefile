@@ -39,14 +39,14 @@ check: $(READY) ## check style, types, import layers, generated files and the pa
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/troth crds --check crds --check charts/troth/files/crds
+	$(BIN)/troth crds --check crds --check charts/troth/crds
 	$(BIN)/python -m website --check
 	rm -rf dist
 	$(BIN)/python -m build --quiet --no-isolation
 	$(BIN)/twine check --strict dist/*
 
 crds: $(READY) ## generate crds/ and docs/reference/api from the models
-	$(BIN)/troth crds --write crds --write charts/troth/files/crds
+	$(BIN)/troth crds --write crds --write charts/troth/crds
 	$(BIN)/python -m website --write
 
 docs: $(READY) ## build the documentation site into site/

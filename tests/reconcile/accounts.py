@@ -85,7 +85,7 @@ def _parts(it: Running, *, times: bool) -> Iterator[tuple[Part, Any]]:
     for (kind, ref), manifest in it.server.objects.items():
         where = str(ref)
         if kind in OURS:
-            status = _stored(manifest)
+            status = stored_status(manifest)
             trusted_since = status.pop("gatewayTrustedSince", None)
             if trusted_since is not None:
                 yield ("trust record", f"{kind} {where}"), trusted_since
@@ -194,7 +194,7 @@ def _labels(manifest: Manifest) -> dict[str, str]:
     return dict(manifest["metadata"].get("labels") or {})
 
 
-def _stored(manifest: Manifest) -> Manifest:
+def stored_status(manifest: Manifest) -> Manifest:
     """Return a status with its defaults, as the API server stores it."""
     of_kind = KIND_BY_NAME[manifest["kind"]].model.model_fields["status"].annotation
     assert isinstance(of_kind, type)

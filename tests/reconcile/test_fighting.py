@@ -224,6 +224,22 @@ async def test_object_of_a_deleted_identity_is_not_rewritten_without_end() -> No
         assert server.log.count(SECRET) <= 2 * FREE
 
 
+@pytest.mark.parametrize("owner", [IDENTITY, DOMAIN], ids=["identity", "trust domain"])
+async def test_owner_that_is_deleted_and_created_again_is_no_fight(owner: tuple[str, Ref]) -> None:
+    """The garbage collector deletes the objects of the deleted owner each time."""
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        for _ in range(2 * FREE):
+            stored = server.objects[owner]
+            await it.drop(*owner)
+            await it.collect(stored["metadata"]["uid"])
+            await it.put(SHOP[1] if owner == DOMAIN else PAYMENTS)
+            await it.live(SECOND)
+        assert server.condition(*owner, "Ready")["status"] == "True"
+        assert "Fighting" not in json.dumps(server.events)
+
+
 async def test_client_that_deletes_an_object_is_reported() -> None:
     server = shop()
     async with running(server, due=True) as it:

@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from troth.cli import crds, graph
+from troth.cli import crds, graph, ready
 from troth.cli.gateway import command as gateway
 from troth.cli.grants import command as grants
 from troth.cli.issue import command as issue
@@ -37,6 +37,7 @@ app.command("rotate")(rotate.rotate)
 app.add_typer(token.app, name="token")
 app.add_typer(webhook.app, name="webhook")
 app.command("crds")(crds.crds)
+app.command("ready")(ready.ready)
 
 
 def main() -> NoReturn:

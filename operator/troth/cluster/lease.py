@@ -15,10 +15,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
+
+log = structlog.get_logger()
 
 NOT_FOUND = 404
 RELEASE_ATTEMPTS = 3
@@ -66,6 +70,8 @@ class Leadership:
         self._writing: asyncio.Task[Manifest] | None = None
         self._claimed_until = float("-inf")
         self._gained = asyncio.Event()
+        self._holder = ""
+        """Who leads, as last logged."""
 
     @property
     def acting(self) -> bool:
@@ -87,7 +93,10 @@ class Leadership:
         """Acquire and renew until cancelled; then release the lease."""
         try:
             while True:
-                if await self._attempt():
+                answered = await self._attempt()
+                if self._holder == self._identity and not self.acting:
+                    self._note_holder("")
+                if answered:
                     await asyncio.sleep(self._pause())
         finally:
             await asyncio.shield(self._release())
@@ -124,7 +133,20 @@ class Leadership:
         self._runs_out = self._seen[1] + lasts
         if holder in ("", self._identity) or asked_at >= self._runs_out:
             return await self._write(self._server.replace, self._record(lease), asked_at)
+        self._note_holder(holder)
         return True
+
+    def _note_holder(self, holder: str) -> None:
+        """Log who leads, if that has changed; an empty `holder` means that nobody does."""
+        if holder == self._holder:
+            return
+        if holder == self._identity:
+            log.info("leading", lease=str(self._ref), identity=self._identity)
+        elif holder:
+            log.info("standing by", lease=str(self._ref), leader=holder)
+        else:
+            log.warning("lease lost", lease=str(self._ref), identity=self._identity)
+        self._holder = holder
 
     async def _write(
         self, write: Callable[[Manifest], Coroutine[Any, Any, Manifest]], lease: Manifest, at: float
@@ -149,6 +171,8 @@ class Leadership:
             return True
         self._held_until = at + self._timing.duration - self._timing.margin
         self._gained.set()
+        if self.acting:
+            self._note_holder(self._identity)
         return True
 
     def _record(self, previous: Manifest | None) -> Manifest:

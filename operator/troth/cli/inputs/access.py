@@ -14,7 +14,7 @@ from kubernetes.aio.config import (
 )
 
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.connecting import configuration
+from troth.cluster.connecting import configuration, in_a_pod
 from troth.cluster.errors import ApiError
 from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
 from troth.resources.references import Ref
@@ -59,11 +59,11 @@ class PersonalServer(ApiServer):
 
 @asynccontextmanager
 async def connected(kubeconfig: Path | None, context: str | None) -> AsyncIterator[PersonalServer]:
-    """Connect to the API server of a kubeconfig; without one, to the API server kubectl uses.
+    """Connect to the API server of a kubeconfig; without one, to the one of the pod or of kubectl.
 
     Raises `FaultyManifests` if the connection or a later request fails.
     """
-    place = _place(kubeconfig)
+    place = "API server" if kubeconfig is None and in_a_pod() else _place(kubeconfig)
     config = await reach(kubeconfig, context)
     try:
         async with PersonalServer(config) as server:

@@ -21,7 +21,7 @@ from troth.reconcile.loop.clock import Clock
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.index.workloads import KINDS
-from troth.world.keys import Key
+from troth.world.keys import Key, status_key
 from troth.world.outcomes.writes import ContestOver, ObjectContested
 from troth.world.versions import Version
 from troth.world.world import World
@@ -117,10 +117,17 @@ class Repairs:
                 others.managers |= latest_writers(manifest, subresource)
 
     def forget(self, kind: str, ref: Ref) -> None:
-        """Take in that an object was deleted."""
+        """Take in that an object was deleted.
+
+        The garbage collector deletes the objects of a deleted resource. If the resource is created
+        again, writing them is no repair, so its history ends.
+        """
         others = self._others.get((kind, ref))
         if others is not None:
             others.deleted = True
+        for key in [each for each in self._histories if status_key(each) == (kind, ref)]:
+            for target in self._histories.pop(key):
+                self._end(target)
 
     # Steps
 
