@@ -85,10 +85,12 @@ class FaultyPath:
     reads_from: str = ""
     writes_to: str = ""
     """URLs of the API servers that get the reads and the writes, at first the kubeconfig's."""
+    withheld: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Resources whose watches deliver their events only once an event of asyncio is set."""
     _once: dict[tuple[str, str], list[Fault]] = field(default_factory=lambda: defaultdict(list))
     _always: dict[tuple[str, str], Fault] = field(default_factory=dict)
     _streams: list[Stream] = field(default_factory=list)
-    _under_way: set[asyncio.Task[web.StreamResponse]] = field(default_factory=set)
+    _under_way: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -207,6 +209,8 @@ class FaultyPath:
         self._streams.append(stream)
         try:
             async for chunk in answer.content.iter_any():
+                if (until := self.withheld.get(stream.resource)) is not None:
+                    await until.wait()
                 if stream.resource in self.muted:
                     continue
                 if stream.torn:

@@ -105,6 +105,8 @@ class Person:
     def __init__(self, kubeconfig: Path) -> None:
         self._server, self._tls = reached_by(kubeconfig)
         self._session: aiohttp.ClientSession | None = None
+        self.applied: dict[tuple[str, Ref], Manifest] = {}
+        """What was last applied at each place."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls))
@@ -119,6 +121,7 @@ class Person:
     async def put(self, *manifests: Manifest) -> Manifest:
         """Apply manifests; return the last as it is now."""
         for manifest in manifests:
+            self.applied[manifest["kind"], Ref.of(manifest)] = manifest
             applied = await self._ask(
                 "PATCH",
                 manifest["kind"],

@@ -348,3 +348,24 @@ async def test_short_lived_certificates_are_no_fight() -> None:
             await it.live(timedelta(seconds=30))
             assert server.condition(*IDENTITY, "Ready")["status"] == "True"
         assert server.log.count(SECRET) > FREE + 1
+
+
+@pytest.mark.parametrize("keeps_root", [True, False], ids=["root kept", "root deleted"])
+async def test_resource_that_is_declared_again_and_again_waits_for_nothing(
+    keeps_root: bool,
+) -> None:
+    """Deleted with its objects and declared again, it is another resource, and not repaired."""
+    server, (kind, ref) = shop(), DOMAIN
+    root = Ref(OWN, "production-authority")
+    async with running(server) as it:
+        await it.settle()
+        for number in range(3 * FREE):
+            await it.drop(kind, ref)
+            if not keeps_root:
+                await it.drop("Secret", root)
+            again = domain(tokens={})
+            await it.put({**again, "metadata": {**again["metadata"], "uid": f"uid-{number}"}})
+            assert server.condition(kind, ref, "AuthorityReady")["reason"] == "Active"
+            assert server.objects[kind, ref]["status"]["observedGeneration"]
+        assert not it.engine.repairs.count()
+        assert "Fighting" not in server.reasons()

@@ -133,6 +133,17 @@ async def test_refused_status_is_reported_by_one_event_and_the_metric() -> None:
         assert it.engine.refusals.count() == {}
 
 
+async def test_refused_status_of_a_deleted_resource_counts_no_more() -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        server.refuses = refusing(IDENTITY, "status.conditions: Invalid value")
+        await it.put(identity("payments", ports=["https"]))
+        assert it.engine.refusals.count() == {"ServiceIdentity/status": 1}
+        await it.drop(*IDENTITY)
+        assert it.engine.refusals.count() == {}
+
+
 async def test_conflict_is_reported_only_once_it_lasts() -> None:
     server = shop()
     async with running(server) as it:

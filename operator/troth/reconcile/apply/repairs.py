@@ -3,8 +3,9 @@
 A repair is a write of what Troth wrote there last, or lately if another client has changed the
 object since. The first repairs are immediate. If the object does not stay as written, each further
 one waits twice as long as the one before, up to `MOST` seconds, and the world records who changes
-the object. A changed declaration is no repair and never waits. Troth does not give up: it restores
-the object for as long as it is declared.
+the object. A changed declaration is no repair and never waits, and neither does a resource that was
+deleted and declared again. Troth does not give up: it restores the object for as long as it is
+declared.
 """
 
 from collections import Counter
@@ -20,7 +21,7 @@ from troth.reconcile.loop.clock import Clock
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.index.workloads import KINDS
-from troth.world.keys import Key, status_key
+from troth.world.keys import Key
 from troth.world.outcomes.writes import ContestOver, ObjectContested
 from troth.world.versions import Version
 from troth.world.world import World
@@ -82,10 +83,11 @@ class _History:
 class Written:
     """One write: a digest of its content, and whether it is a repair.
 
-    `kind` says with which other writes of the object it is compared.
+    `kind` says with which other writes of the object it is compared. `uid` is the resource's.
     """
 
     key: Key
+    uid: str
     target: Target
     kind: str
     content: bytes
@@ -99,6 +101,8 @@ class Repairs:
         self._world = world
         self._clock = clock
         self._histories: dict[Key, dict[Target, _History]] = {}
+        self._uids: dict[Key, str] = {}
+        """UIDs of the resources for which the histories are, empty for a deleted resource."""
         self._others: dict[Target, _Others] = {}
         self._swept_at = clock.uptime()
 
@@ -113,26 +117,20 @@ class Repairs:
                 others.managers |= latest_writers(manifest, subresource)
 
     def forget(self, kind: str, ref: Ref) -> None:
-        """Take in that an object was deleted.
-
-        The garbage collector deletes the objects of a deleted resource. If the resource is created
-        again, writing them is no repair, so its history ends.
-        """
+        """Take in that an object was deleted."""
         others = self._others.get((kind, ref))
         if others is not None:
             others.deleted = True
-        for key in [each for each in self._histories if status_key(each) == (kind, ref)]:
-            for target in self._histories.pop(key):
-                self._end(target)
 
     # Steps
 
-    def review(self, key: Key, steps: Iterable[Step]) -> bool:
+    def review(self, plan: Plan, steps: Iterable[Step]) -> bool:
         """Take in the pending steps of a plan; return whether what the world records changed."""
-        known = self._histories.get(key)
+        changed = self._forget_namesake(plan)
+        known = self._histories.get(plan.key)
         if not known:
-            return False
-        now, changed, pending = self._clock.uptime(), False, set()
+            return changed
+        now, pending = self._clock.uptime(), set()
         for step in steps:
             history = known.get(step.target)
             if history is None or not isinstance(step, WriteStep):
@@ -154,13 +152,13 @@ class Repairs:
         left = history.next_at - self._clock.uptime()
         return left + ROUNDING if left > 0 and self._repeats(step, history) else 0.0
 
-    def before(self, key: Key, step: WriteStep) -> Written:
+    def before(self, plan: Plan, step: WriteStep) -> Written:
         """Return what a step is about to write; `after` records it."""
         content, kind = content_of(step, self._world), kind_of(step)
-        history = self._histories.get(key, {}).get(step.target)
+        history = self._histories.get(plan.key, {}).get(step.target)
         changed = history is not None and self._is_changed(step.target, history)
         repair = history is not None and history.repeats(kind, content, changed=changed)
-        return Written(key, step.target, kind, content, repair)
+        return Written(plan.key, plan.uid, step.target, kind, content, repair)
 
     def after(self, written: Written) -> None:
         """Record that a write was carried out, unless the object there is not Troth's."""
@@ -199,7 +197,7 @@ class Repairs:
         target, content = _status_of(plan.key), digest(plan.status)
         known = self._histories.get(plan.key, {}).get(target)
         repair = known is not None and known.repeats(_STATUS, content, changed=False)
-        history = self._note(Written(plan.key, target, _STATUS, content, repair))
+        history = self._note(Written(plan.key, plan.uid, target, _STATUS, content, repair))
         if history.repairs < FREE or history.contested:
             return ""
         history.contested = self._sentence(f"the status of {plan.key}", target)
@@ -242,6 +240,7 @@ class Repairs:
         """Add a write to the history of its object."""
         now, target, kind = self._clock.uptime(), written.target, written.kind
         self._sweep(now)
+        self._uids[written.key] = written.uid
         history = self._histories.setdefault(written.key, {}).setdefault(target, _History(now))
         self._others.setdefault(target, _Others())
         if written.repair:
@@ -265,6 +264,15 @@ class Repairs:
         self._world.observe_outcome(ObjectContested(kind, ref, sentence))
         return True
 
+    def _forget_namesake(self, plan: Plan) -> bool:
+        """Forget writes for another resource of a plan's name; return whether that is news."""
+        if self._uids.get(plan.key, plan.uid) == plan.uid:
+            return False
+        del self._uids[plan.key]
+        known = self._histories.pop(plan.key, {})
+        ended = [self._end(target) for target, history in known.items() if history.contested]
+        return any(ended)
+
     def _end(self, target: Target) -> bool:
         """Record that a contest is over; return whether that is news."""
         if not any(target in known for known in self._histories.values()):
@@ -286,7 +294,7 @@ class Repairs:
                 if history.contested or now - history.at < QUIET
             }
             if not self._histories[key]:
-                del self._histories[key]
+                del self._histories[key], self._uids[key]
         kept = {target for known in self._histories.values() for target in known}
         self._others = {each: others for each, others in self._others.items() if each in kept}
 

@@ -204,7 +204,7 @@ class Engine:
             plan = self._plan(key)
             errors = errors or plan.errors
             steps = plan.pending(self.world)
-            if self._settle(key, steps):
+            if self._settle(plan, steps):
                 plan = self._plan(key)
             # a failed step is not retried in this reconcile; steps that follow from it are applied
             left = [
@@ -298,7 +298,7 @@ class Engine:
             self.background.begin(step)
             await asyncio.sleep(0)  # begin now, not only after all keys that need no request
             return []
-        written = self.repairs.before(plan.key, step)
+        written = self.repairs.before(plan, step)
         affected = await self._executor.execute(step)
         self.repairs.after(written)
         self.refusals.done(plan.key, step)
@@ -323,12 +323,13 @@ class Engine:
         reason = getattr(error, "reason", type(error).__name__)
         log.warning("step refused", kind=kind, ref=str(ref), reason=reason)
 
-    def _settle(self, key: Key, steps: list[Step]) -> bool:
+    def _settle(self, plan: Plan, steps: list[Step]) -> bool:
         """Take in which writes are planned; return whether they change what the world records."""
+        key = plan.key
         over = self.refusals.settle(key, steps)
         if over:
             self.queue.got_on(key)
-        changed = self.repairs.review(key, steps) or over
+        changed = self.repairs.review(plan, steps) or over
         if changed:
             self.queue.add({status_key(key)} - {key})
         return changed
@@ -354,6 +355,8 @@ class Engine:
         elif plan.status is not None and plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
             await self._write_status(plan)
+        else:
+            self.refusals.note_status(plan.key, None)  # the resource may be gone
         self._record(plan, notices)
         return plan
 

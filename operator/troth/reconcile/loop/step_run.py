@@ -1,8 +1,8 @@
 """One run over the steps of a plan: which are carried out together, and when the run ends.
 
 The order of steps matters, with one exception: the bundles of a trust domain are independent of
-each other, and there may be thousands. The run writes them concurrently, after it has seen that the
-API server accepts the first.
+each other, as are the policies that isolate its namespaces, and there may be thousands. The run
+writes those of one kind concurrently, after it has seen that the API server accepts the first.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from troth.reconcile.apply.key_maker import KeyNotReady
 from troth.reconcile.apply.refusals import OUT_OF_ORDER, UNANSWERED
 from troth.reconcile.apply.writer import TryAgain
 from troth.resources.algorithms import KeyAlgorithm
+from troth.world.facts.objects import ISOLATION_POLICY
 
 AT_ONCE = 8
 """Maximum number of independent writes of one plan that are in progress at once."""
@@ -48,9 +49,9 @@ class StepRun:
 
     async def run(self, steps: Iterable[Step]) -> None:
         """Carry out steps in their order, and independent ones concurrently."""
-        for independent, group in groupby(steps, key=_is_independent):
+        for kind, group in groupby(steps, key=_independent_kind):
             rest = iter(list(group))
-            if not independent:
+            if not kind:
                 await self._each(rest)
                 continue
             first = next(rest)
@@ -84,9 +85,11 @@ class StepRun:
             self._spared.add(step.target[0])
 
 
-def _is_independent(step: Step) -> bool:
-    """Return whether a step neither needs nor enables another step of its plan."""
-    return isinstance(step, Apply | Remove) and step.target[0] == "ConfigMap"
+def _independent_kind(step: Step) -> str:
+    """Return the kind of a step that neither needs nor enables others of its plan, else ""."""
+    kind, ref = step.target
+    alone = kind == "ConfigMap" or (kind == "NetworkPolicy" and ref.name == ISOLATION_POLICY)
+    return kind if alone and isinstance(step, Apply | Remove) else ""
 
 
 async def _together(runners: Sequence[Awaitable[None]]) -> None:
