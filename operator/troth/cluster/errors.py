@@ -1,6 +1,7 @@
 """Errors of the API server, with texts that contain no secrets."""
 
 import json
+import re
 from http import HTTPStatus
 
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
@@ -17,20 +18,36 @@ REASONS = frozenset(
 )
 """Reasons that Kubernetes defines. An admission webhook can send any other text."""
 _CODES = frozenset(HTTPStatus)
+_FIELD = re.compile(r"[A-Za-z0-9_.\[\]/-]{1,120}")
+LONGEST = 500
+"""Maximum number of characters of a message that is passed on."""
+MOST_FIELDS = 3
+"""Maximum number of fields that an error names."""
 
 
 class ApiError(Exception):
     """Answer of the API server that is an error, or a missing answer (status 0).
 
     `reason` is one word. `message` comes from the server or from an admission webhook and may quote
-    the request, so it is not part of the error's own text.
+    the request, so it is not part of the error's own text. `fields` are the paths of invalid fields,
+    without their values.
     """
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(
+        self, status: int, reason: str, message: str, fields: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
         self.reason = reason
         self.message = message
+        self.fields = fields
+
+    @property
+    def line(self) -> str:
+        """The message in one line of at most `LONGEST` printable characters."""
+        line = " ".join(self.message.split())
+        line = "".join(each if each.isprintable() else "?" for each in line[: LONGEST + 1])
+        return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
 def error_from(error: DynamicApiError) -> ApiError:
@@ -46,7 +63,19 @@ def error_from_status(code: int, status: Manifest) -> ApiError:
     reason = str(status.get("reason"))
     if reason not in REASONS:
         reason = HTTPStatus(code).phrase if code in _CODES else ""
-    return ApiError(code, reason, str(status.get("message") or ""))
+    return ApiError(code, reason, str(status.get("message") or ""), tuple(_fields(status)))
+
+
+def _fields(status: Manifest) -> list[str]:
+    """Return the invalid fields that a `Status` object names."""
+    details = status.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    found = [
+        each["field"]
+        for each in (causes if isinstance(causes, list) else ())
+        if isinstance(each, dict) and isinstance(each.get("field"), str)
+    ]
+    return [each for each in dict.fromkeys(found) if _FIELD.fullmatch(each)][:MOST_FIELDS]
 
 
 def error_from_event(status: object) -> ApiError:

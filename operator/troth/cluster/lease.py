@@ -15,14 +15,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 
-NOT_FOUND = 404
+UNANSWERED, NOT_FOUND, CONFLICT = 0, 404, 409
 RELEASE_ATTEMPTS = 3
 """The first write can lose to a renewal in flight, and the answer to the second can be lost."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class Leadership:
         self._writing: asyncio.Task[Manifest] | None = None
         self._claimed_until = float("-inf")
         self._gained = asyncio.Event()
+        self._refused: tuple[str, int] | None = None
 
     @property
     def acting(self) -> bool:
@@ -114,6 +119,7 @@ class Leadership:
         except ApiError as error:
             if error.status == NOT_FOUND:
                 return await self._write(self._server.create, self._record(None), asked_at)
+            self._note_refusal("get", error)
             return True
         spec = lease.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
@@ -144,12 +150,29 @@ class Leadership:
             return False
         try:
             self._mine = self._writing.result()
-        except ApiError:
-            self._mine = None  # a conflict, or no answer; the next attempt reads it
+        except ApiError as error:
+            self._mine = None  # the next attempt reads it
+            self._note_refusal("write", error)
             return True
+        self._refused = None
         self._held_until = at + self._timing.duration - self._timing.margin
         self._gained.set()
         return True
+
+    def _note_refusal(self, what: str, error: ApiError) -> None:
+        """Log once that the API server refuses a request. Nothing else shows why nobody leads."""
+        refused = what, error.status
+        if error.status in (UNANSWERED, CONFLICT) or refused == self._refused:
+            return
+        self._refused = refused
+        log.error(
+            "the API server refuses the lease; until it accepts it, this replica writes nothing",
+            lease=str(self._ref),
+            request=what,
+            status=error.status,
+            reason=error.reason,
+            message=error.line,
+        )
 
     def _record(self, previous: Manifest | None) -> Manifest:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -22,7 +22,7 @@ from troth.planning.steps.signing_keys import (
     PrepareTokenKey,
     UpdateIssuer,
 )
-from troth.planning.steps.step import WriteStep
+from troth.planning.steps.step import WriteStep, status_of
 from troth.planning.steps.webhooks import ChangeWebhookKeys, CompileEndpoint
 from troth.reconcile.apply.context import Context, Server
 from troth.reconcile.apply.handlers import (
@@ -71,6 +71,7 @@ class Executor:
 
     def __init__(self, server: Server, world: World, keyring: Keyring, clock: Clock) -> None:
         writer = Writer(server, world, keyring, clock)
+        self.alterations = writer.alterations
         self._context = Context(server, writer, world, keyring, clock)
         self._writing: dict[Key, Mapping[str, Any]] = {}
         """Statuses that are being written."""
@@ -96,9 +97,9 @@ class Executor:
 
         The patch leaves out empty lists and removes lists that have become empty. So equal statuses
         are stored equally, whatever was stored before.
-        The resource's own key is included only if its spec changed after planning: the answer
-        brings that change before the watch, and the watch event will then be no news. A resource
-        that no longer exists needs no status.
+        The resource's own key is included only if its spec changed after planning, or if the status
+        is not stored as written: the answer brings that before the watch, and the watch event will
+        then be no news. A resource that no longer exists needs no status.
         """
         if plan.status is None:
             return set()
@@ -123,6 +124,9 @@ class Executor:
         finally:
             del self._writing[plan.key]
         affected = self._context.writer.observe(answer)
+        self.alterations.note(status_of(plan.key), {"status": after}, answer)
+        if self.alterations.of(status_of(plan.key)):
+            return affected | {plan.key}
         overtaken = answer["metadata"].get("generation") != plan.status.get("observedGeneration")
         return affected if overtaken else affected - {plan.key}
 

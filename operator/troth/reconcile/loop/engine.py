@@ -116,7 +116,7 @@ class Engine:
             ),
         )
         self.refusals = Refusals(self.world, clock)
-        self.repairs = Repairs(self.world, clock)
+        self.repairs = Repairs(self.world, clock, self._executor.alterations)
         self.faults = Faults()
         self._in_place = InPlace(self.world)
         self.event_recorder = EventRecorder(server.create, leader_fence)
