@@ -124,7 +124,7 @@ class Person:
 
     # Declarations
 
-    async def put(self, *manifests: Manifest) -> Manifest:
+    async def put(self, *manifests: Manifest, **parameters: str) -> Manifest:
         """Apply manifests; return the last as it is now."""
         for manifest in manifests:
             applied = await self._ask(
@@ -135,6 +135,7 @@ class Person:
                 content="application/apply-patch+yaml",
                 fieldManager="person",
                 force="true",
+                **parameters,
             )
         return applied
 

@@ -322,6 +322,7 @@ async def test_admission_that_alters_a_write_is_reported_with_the_field() -> Non
         server.log.clear()
         server.alters = altering(POLICY, opened)
         await it.put(identity("payments", ports=["https"]))
+        assert server.condition(*IDENTITY, "Ready")["reason"] == "Fighting", "at once"
         await it.live(timedelta(minutes=10))
         assert FREE < server.log.count(POLICY) <= FEW
         ready = server.condition(*IDENTITY, "Ready")

@@ -29,8 +29,8 @@ class ApiError(Exception):
     """Answer of the API server that is an error, or a missing answer (status 0).
 
     `reason` is one word. `message` comes from the server or from an admission webhook and may quote
-    the request, so it is not part of the error's own text. `fields` are the paths of invalid fields,
-    without their values.
+    the request, so it is not part of the error's own text. `fields` are the paths of invalid
+    fields, without their values.
     """
 
     def __init__(

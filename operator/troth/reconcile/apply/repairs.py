@@ -305,11 +305,13 @@ class Repairs:
         managers = " and ".join(f'"{name}"' for name in sorted(others.managers)[:NAMED])
         audit = "find the client in the API server's audit log and exclude the object from it"
         if altered:
-            return (
+            who = (
                 f"the API server stores {' and '.join(altered[:NAMED])} of {what} otherwise than "
-                "Troth writes it, because a mutating admission policy or webhook changes it",
+                "Troth writes it, because a mutating admission policy or webhook changes it"
+            )
+            return who, (
                 "find it with `kubectl get mutatingadmissionpolicies,mutatingwebhookconfigurations`"
-                " and exempt Troth's ServiceAccount from it",
+                " and exempt Troth's ServiceAccount from it"
             )
         if removing:
             who = f"another client creates {what} each time Troth deletes it"

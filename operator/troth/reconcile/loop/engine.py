@@ -210,6 +210,10 @@ class Engine:
             if run.overtaken:
                 self._record(plan, notices)
                 return None
+        else:  # the last steps may be in place by now, or undone each time
+            plan = self._plan(key)
+            if self._settle(key, plan.pending(self.world)):
+                plan = self._plan(key)
         self._in_place.remember(plan)
         waiting = key.kind == ISSUER_VIEW and plan.due is not None  # nothing was checked yet
         if (errors or not waiting) and self.faults.note(key, errors):
