@@ -56,6 +56,11 @@ RESOURCES: dict[str, Resource] = {
         _resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
         _resource("events.k8s.io/v1", "Event", "events"),
         _resource("coordination.k8s.io/v1", "Lease", "leases"),
+        _resource(
+            "apiextensions.k8s.io/v1",
+            *("CustomResourceDefinition", "customresourcedefinitions"),
+            namespaced=False,
+        ),
         *(
             _resource(API_VERSION, kind.name, kind.plural, namespaced=kind.namespaced)
             for kind in KINDS

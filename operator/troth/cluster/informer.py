@@ -13,7 +13,7 @@ the informer lists again.
 
 import asyncio
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol, TypeGuard
 
 from troth.cluster.api import ApiServer, Selection
@@ -45,6 +45,10 @@ class Sink(Protocol):
 
     def listed(self, selection: Selection, version: int) -> None:
         """Take in that a whole list at a resource version was observed."""
+
+
+async def _always(_: Selection) -> None:
+    """Let an informer continue."""
 
 
 class Backoff:
@@ -92,7 +96,10 @@ class Informer:
         sink: Sink,
         on_failure: Callable[[Selection, ApiError], None] = lambda *_: None,
         backoff: Backoff | None = None,
+        *,
+        may_continue: Callable[[Selection], Awaitable[None]] = _always,
     ) -> None:
+        """`may_continue` is called before each read that follows an ended watch or an error."""
         self.selection = selection
         self.synced = asyncio.Event()
         self._server = server
@@ -100,6 +107,7 @@ class Informer:
         self._on_failure = on_failure
         self._version = ""
         self._backoff = backoff or Backoff()
+        self._may_continue = may_continue
 
     @property
     def position(self) -> int:
@@ -110,6 +118,7 @@ class Informer:
         """List and watch until cancelled. After every error, back off and continue.
 
         After an error that is not the API server's it is unknown what was missed, so list again.
+        Raises only what `may_continue` raises.
         """
         while True:
             try:
@@ -126,6 +135,7 @@ class Informer:
                 self._on_failure(self.selection, ApiError(0, origin(error), ""))
             # also after an end without an error, in case a server ends every watch immediately
             await asyncio.sleep(self._backoff.next())
+            await self._may_continue(self.selection)
 
     async def _list(self) -> None:
         seen: set[Ref] = set()

@@ -1,4 +1,4 @@
-"""The operator process: informers, startup barrier, leader election and workers.
+"""The operator process: check of the CRDs, informers, startup barrier, leader election and workers.
 
 `troth.cli.run.shell` wraps it in kopf; tests run it without that shell.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
+from troth.cluster.crds import CRDCheck
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import Informer
 from troth.cluster.lease import Leadership, Timing
@@ -68,9 +69,10 @@ class Operator:
             instrumentation=instrumentation,
             rollouts=settings.rollouts,
         )
+        self.crds = CRDCheck(server)
         cache = Cache(self.engine)
         self.informers = [
-            Informer(server, selection, cache, _failed)
+            Informer(server, selection, cache, _failed, may_continue=self.crds.confirm)
             for selection in selections(settings.own_namespace, rollouts=settings.rollouts)
         ]
         differed = (instrumentation or Instrumentation()).cache_differed
@@ -87,12 +89,16 @@ class Operator:
     async def run(self) -> None:
         """Run until cancelled. A failure of any part ends the operator.
 
+        It begins once the installed CRDs have every field that it knows. Until then it does not
+        compete for the lease, so that another replica continues.
+
         The lease is renewed until all work has ended and is released last. The next leader must not
         meet calls to a broker that this one has begun.
 
         Python's cycle collector runs less often, and skips the objects of the initial lists.
         Long-lived objects here form trees, and traversing them took half of the startup time.
         """
+        await self.crds.wait()
         gc.set_threshold(YOUNG)
         async with asyncio.TaskGroup() as tasks:
             holding = tasks.create_task(self.leadership.run())

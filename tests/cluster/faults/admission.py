@@ -90,7 +90,7 @@ def denying(target: Target, message: str) -> Admission:
 
 
 def changing(target: Target, *operations: str) -> Admission:
-    """Return a MutatingAdmissionPolicy with JSON patch operations, each the fields of one in CEL."""
+    """Return a MutatingAdmissionPolicy with JSON patch operations, each with its fields in CEL."""
     patches = (f"[JSONPatch{{{each}}}]" for each in operations)
     mutations = [{"patchType": "JSONPatch", "jsonPatch": {"expression": each}} for each in patches]
     rule = {"reinvocationPolicy": "Never", "mutations": mutations}
