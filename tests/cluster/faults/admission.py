@@ -27,15 +27,18 @@ class Target:
     group: str
     kind: str
     probe: Manifest = field(default_factory=dict)
+    name: str = ""
+    """Name of the only object that it is about, empty for every object."""
 
     @property
     def rule(self) -> Manifest:
-        return {
+        rule: Manifest = {
             "apiGroups": [self.group],
             "apiVersions": ["*"],
             "operations": ["CREATE", "UPDATE"],
             "resources": [self.resource],
         }
+        return rule | ({"resourceNames": [self.name]} if self.name else {})
 
 
 SECRETS = Target(
@@ -158,7 +161,7 @@ async def _shape(stage: Stage, target: Target, probed: Ref) -> str:
             version = "v1" if not target.group else f"{target.group}/v1"
             owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "none"}
             metadata = {
-                "name": "probe",
+                "name": target.name or "probe",
                 "namespace": probed.namespace,
                 "labels": {MANAGED_BY: "probe"},
                 "ownerReferences": [owner],

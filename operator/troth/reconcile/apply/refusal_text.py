@@ -33,7 +33,7 @@ def sentence(place: Target, error: Exception, *, removing: bool) -> str:
     what = f"{kind} {ref} cannot be {'deleted' if removing else 'written'}: {error}"
     if not isinstance(error, ApiError):
         return what
-    cause = _cause(error)
+    cause = cause_of(error)
     because = f", because {cause}" if cause else ""
     said = error.line
     if kind != "Secret":
@@ -53,8 +53,11 @@ def essence(text: str) -> str:
     return _NUMBER.sub("#", text)
 
 
-def _cause(error: ApiError) -> str:
-    """Return the cause of a refusal with the next step, "" if it is not recognized."""
+def cause_of(error: ApiError) -> str:
+    """Return the cause of a refusal with the next step, "" if it is not recognized.
+
+    It quotes only names, never the request.
+    """
     message = error.message
     if found := _DENYING_POLICY.match(message):
         return (
