@@ -21,6 +21,7 @@ from tests.builders import (
     stamp,
 )
 from tests.reconcile.serving import Running, Server, running
+from troth.cluster.errors import ApiError
 from troth.planning.owned_objects import FOREIGN_RETRY
 from troth.reconcile.apply.repairs import FREE, MOST, QUIET
 from troth.resources.references import Ref
@@ -334,6 +335,22 @@ async def test_admission_that_alters_a_write_is_reported_with_the_field() -> Non
         await it.live(timedelta(seconds=QUIET + 1))
         assert not server.objects[POLICY]["spec"].get("ingress")
         assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+
+
+async def test_write_that_failed_once_and_is_altered_since_is_no_longer_refused() -> None:
+    server = Altering([*SHOP, PAYMENTS, CHECKOUT])
+    async with running(server, due=True) as it:
+        await it.settle()
+        server.alters = altering(POLICY, opened)
+        lost = ApiError(0, "ClientOSError", "the API server cannot be reached")
+        server.refuses = lambda asked: lost if asked == POLICY else None
+        await it.put(identity("payments", ports=["https"]))
+        assert server.condition(*IDENTITY, "Ready")["reason"] == "WriteRefused"
+        server.refuses = lambda _: None
+        it.engine.queue.add([Key(*IDENTITY)])
+        await it.settle()
+        assert server.condition(*IDENTITY, "Ready")["reason"] == "Fighting"
+        assert it.engine.refusals.count() == {}
 
 
 async def test_admission_that_removes_the_label_of_a_secret_is_reported_with_the_label() -> None:

@@ -65,9 +65,16 @@ class Refusals:
         since = self._conflicts.setdefault(key, {}).setdefault(step.target, now)
         return now - since >= LASTING
 
-    def done(self, key: Key, step: Step) -> None:
-        """Record that a step is carried out, which resets its conflicts."""
+    def done(self, key: Key, step: Step) -> bool:
+        """Record that a step is carried out; return whether that ends a refusal.
+
+        Without it, a step that stays planned because its object is changed would stay refused.
+        """
         self._conflicts.get(key, {}).pop(step.target, None)
+        if self._refused.get(key, {}).pop(step.target, None) is None:
+            return False
+        self._world.observe_outcome(RefusalOver(*step.target))
+        return True
 
     def settle(self, key: Key, steps: Iterable[Step]) -> bool:
         """Forget refusals of steps that are no longer planned; return whether there were any.

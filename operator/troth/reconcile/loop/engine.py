@@ -277,7 +277,8 @@ class Engine:
         written = self.repairs.before(plan.key, step)
         affected = await self._executor.execute(step)
         self.repairs.after(written)
-        self.refusals.done(plan.key, step)
+        if self.refusals.done(plan.key, step):
+            self.queue.add({status_key(plan.key)} - {plan.key})
         if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
             notice = relabelled(step)
         self._in_place.carried_out(step)
