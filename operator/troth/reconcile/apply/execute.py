@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from troth.cluster.errors import ApiError
+from troth.planning.faults import declared
 from troth.planning.plan import Plan
 from troth.planning.steps.authorities import (
     ActivateRoot,
@@ -124,11 +125,18 @@ class Executor:
         finally:
             del self._writing[plan.key]
         affected = self._context.writer.observe(answer)
-        self.alterations.note(status_of(plan.key), {"status": after}, answer)
+        stored = {"status": self._stored_status(plan.key, answer)}
+        self.alterations.note(status_of(plan.key), {"status": after}, stored)
         if self.alterations.of(status_of(plan.key)):
             return affected | {plan.key}
         overtaken = answer["metadata"].get("generation") != plan.status.get("observedGeneration")
         return affected if overtaken else affected - {plan.key}
+
+    def _stored_status(self, key: Key, answer: Manifest) -> Mapping[str, Any]:
+        """Return the status in an answer as planning reads it, with its defaults."""
+        resource = declared(key, self._context.world)
+        status = answer.get("status") or {} if resource is None else resource.status.manifest()
+        return _without_empty_lists(status)
 
     def echoes(self, manifest: Manifest) -> Keys:
         """Return the key whose status write this object reflects, if it contains no other change.
