@@ -58,6 +58,15 @@ def newer(crd: Manifest) -> None:
     spec["required"] = [*spec.get("required", ()), LATER]
 
 
+def replaced_by(other: Manifest) -> Change:
+    """Return the change that makes one definition of another."""
+
+    def change(crd: Manifest) -> None:
+        crd["spec"] = other["spec"]
+
+    return change
+
+
 def with_value(*path: str) -> Change:
     """Return the change that adds a value to an enumeration of the spec."""
 

@@ -121,13 +121,7 @@ async def test_operator_waits_if_the_crds_are_of_an_earlier_version(isolated: St
     await stage.operator.stop()
     before = await stage.written()
 
-    def become(crd: Manifest, of: Manifest) -> None:
-        crd["spec"] = of["spec"]
-
-    changes = {
-        kind.name: lambda crd, of=crd: become(crd, of)  # type: ignore[misc]
-        for kind, crd in earlier.items()
-    }
+    changes = {kind.name: crds.replaced_by(crd) for kind, crd in earlier.items()}
     with capture_logs() as logged:
         async with crds.installed(stage.person, changes):
             copy = await stage.stand_by()
