@@ -83,6 +83,10 @@ def test_operator_has_exactly_these_rights() -> None:
         _rule("troth.dev", "serviceidentities messagebrokers webhookendpoints", "get"),
         _rule("troth.dev", " ".join(f"{each}/status" for each in DECLARED.split()), "patch"),
         _rule("troth.dev", "messagebrokers topicpolicies", "patch"),
+        {
+            **_rule("apiextensions.k8s.io", "customresourcedefinitions", "get"),
+            "resourceNames": [f"{each}.troth.dev" for each in DECLARED.split()],
+        },
         _rule("", "namespaces services", "list watch"),
         _rule("", "secrets configmaps", "get list watch create patch delete"),
         _rule("networking.k8s.io", "networkpolicies", "get list watch create patch delete"),

@@ -145,6 +145,17 @@ class Copy:
             if not task.cancelled():
                 task.result()
 
+    async def ended(self) -> BaseException:
+        """Wait until it ends by itself; return the error."""
+        assert self._task is not None
+        await asyncio.wait({self._task}, timeout=LONG)
+        assert self._task.done(), "it has not ended"
+        task, self._task = self._task, None
+        await self._stack.aclose()
+        error = task.exception()
+        assert error is not None
+        return error
+
     async def _until(self, holds: Callable[[], bool]) -> None:
         async def look() -> bool:
             self._check()

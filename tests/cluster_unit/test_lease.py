@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from tests.builders import Manifest
 from tests.virtual_time import run
 from troth.cluster.api import ApiServer
-from troth.cluster.errors import STORE_FULL, ApiError, StoreRestored
+from troth.cluster.errors import LONGEST, STORE_FULL, ApiError, StoreRestored
 from troth.cluster.lease import Leadership, Timing
 from troth.resources.references import Ref
 
@@ -101,6 +101,39 @@ class LeaseServer:
 
 def candidate(server: LeaseServer, name: str, timing: Timing = SAFE) -> Leadership:
     return Leadership(cast("ApiServer", server), REF, name, timing, asyncio.get_running_loop().time)
+
+
+@dataclass
+class DenyingServer(LeaseServer):
+    """Denies writes of the lease, as admission does, until `allows` is set."""
+
+    allows: bool = False
+
+    def _store(self, manifest: Manifest, *, create: bool) -> Manifest:
+        if not self.allows:
+            raise ApiError(403, "Forbidden", "policy 'guard' denied request:\n" + "x" * 2000)
+        return super()._store(manifest, create=create)
+
+
+def test_refused_lease_is_logged_once_with_the_shortened_message() -> None:
+    async def story() -> None:
+        server = DenyingServer()
+        leadership = candidate(server, "first")
+        running = asyncio.create_task(leadership.run())
+        with capture_logs() as logged:
+            await asyncio.sleep(60)
+        assert leadership.remaining <= 0
+        (line,) = logged
+        assert (line["event"], line["status"]) == ("lease not acquired", 403)
+        assert line["message"].startswith("policy 'guard' denied request: x")
+        assert len(line["message"]) <= LONGEST
+        server.allows = True
+        await asyncio.sleep(10)
+        assert leadership.remaining > 0
+        running.cancel()
+        await asyncio.wait({running})
+
+    run(story())
 
 
 fates = st.builds(

@@ -21,9 +21,11 @@ from tests.builders import (
     stamp,
 )
 from tests.reconcile.serving import Running, Server, running
+from troth.cluster.errors import ApiError
 from troth.planning.owned_objects import FOREIGN_RETRY
 from troth.reconcile.apply.repairs import FREE, MOST, QUIET
 from troth.resources.references import Ref
+from troth.world.facts.objects import MANAGED_BY
 from troth.world.keys import Key
 
 SHOP = [namespace("shop", domain="production"), domain(tokens={})]
@@ -294,19 +296,118 @@ async def test_object_that_another_client_creates_again_is_deleted_at_growing_in
         assert "creates NetworkPolicy shop/payments-troth" in ready["message"]
 
 
-async def test_status_that_another_client_changes_is_written_at_growing_intervals() -> None:
+def reworded(stored: Manifest) -> None:
+    stored["status"]["conditions"][0]["message"] = "edited"
+
+
+def without_conditions(stored: Manifest) -> None:
+    stored["status"].pop("conditions", None)
+
+
+@pytest.mark.parametrize("change", [reworded, without_conditions])
+async def test_status_that_another_client_changes_is_written_at_growing_intervals(
+    change: Callable[[Manifest], None],
+) -> None:
     server = shop()
     async with running(server, due=True) as it:
         await it.settle()
         server.log.clear()
         server.events.clear()
-
-        def unready(stored: Manifest) -> None:
-            stored["status"]["conditions"][0]["message"] = "edited"
-
-        await fight(it, IDENTITY, unready)
+        await fight(it, IDENTITY, change)
         assert FREE < server.log.count(IDENTITY) <= FEW
         assert server.reasons() == ["Fighting"]
+
+
+class Altering(Server):
+    """Alters writes as a mutating admission policy does."""
+
+    alters: Callable[[tuple[str, Ref], Manifest], None] = staticmethod(lambda _, __: None)
+
+    def _write(self, place: tuple[str, Ref], stored: Manifest) -> Manifest:
+        self.alters(place, stored)
+        return super()._write(place, stored)
+
+
+def altering(place: tuple[str, Ref], alter: Callable[[Manifest], None]) -> Any:
+    return lambda asked, stored: alter(stored) if asked == place else None
+
+
+async def test_admission_that_alters_a_write_is_reported_with_the_field() -> None:
+    server = Altering([*SHOP, PAYMENTS, CHECKOUT])
+    async with running(server, due=True) as it:
+        await it.settle()
+        server.log.clear()
+        server.alters = altering(POLICY, opened)
+        await it.put(identity("payments", ports=["https"]))
+        assert server.condition(*IDENTITY, "Ready")["reason"] == "Fighting", "at once"
+        await it.live(timedelta(minutes=10))
+        assert FREE < server.log.count(POLICY) <= FEW
+        ready = server.condition(*IDENTITY, "Ready")
+        assert ready["reason"] == "Fighting"
+        assert f"stores spec.ingress of NetworkPolicy {POLICY[1]} otherwise" in ready["message"]
+        assert "mutating admission policy or webhook" in ready["message"]
+        server.alters = altering(POLICY, lambda _: None)
+        await it.live(timedelta(seconds=MOST))
+        await it.live(timedelta(seconds=QUIET + 1))
+        assert not server.objects[POLICY]["spec"].get("ingress")
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+
+
+async def test_write_that_failed_once_and_is_altered_since_is_no_longer_refused() -> None:
+    server = Altering([*SHOP, PAYMENTS, CHECKOUT])
+    async with running(server, due=True) as it:
+        await it.settle()
+        server.alters = altering(POLICY, opened)
+        lost = ApiError(0, "ClientOSError", "the API server cannot be reached")
+        server.refuses = lambda asked: lost if asked == POLICY else None
+        await it.put(identity("payments", ports=["https"]))
+        assert server.condition(*IDENTITY, "Ready")["reason"] == "WriteRefused"
+        server.refuses = lambda _: None
+        it.engine.queue.add([Key(*IDENTITY)])
+        await it.settle()
+        assert server.condition(*IDENTITY, "Ready")["reason"] == "Fighting"
+        assert it.engine.refusals.count() == {}
+
+
+async def test_admission_that_removes_the_label_of_a_secret_is_reported_with_the_label() -> None:
+    """The watch then reports the Secret as deleted."""
+
+    def unlabelled(stored: Manifest) -> None:
+        stored["metadata"]["labels"].pop(MANAGED_BY, None)
+
+    server = Altering([*SHOP, CHECKOUT])
+    async with running(server, due=True) as it:
+        await it.settle()
+        server.alters = altering(SECRET, unlabelled)
+        await it.put(PAYMENTS)
+        for _ in range(60):
+            if MANAGED_BY not in server.objects[SECRET]["metadata"]["labels"]:
+                it.engine.forget(*SECRET, server._version)
+            await it.live(SECOND)
+        ready = server.condition(*IDENTITY, "Ready")
+        assert ready["reason"] == "Fighting"
+        assert f"metadata.labels[{MANAGED_BY}] of Secret {SECRET[1]}" in ready["message"]
+
+
+async def test_status_that_admission_alters_is_written_until_it_stays() -> None:
+    server = Altering([*SHOP, CHECKOUT])
+    async with running(server, due=True) as it:
+        await it.settle()
+        server.log.clear()
+        server.events.clear()
+        server.alters = altering(IDENTITY, without_conditions)
+        await it.put(PAYMENTS)
+        for _ in range(TEN_MINUTES):
+            await it.live(SECOND)
+        assert FREE < server.log.count(IDENTITY) <= FEW
+        (event,) = [each for each in server.events if each["reason"] == "Fighting"]
+        assert "status.conditions of the status of ServiceIdentity shop/payments" in event["note"]
+        server.alters = altering(IDENTITY, lambda _: None)
+        await it.live(timedelta(seconds=MOST))
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+        server.log.clear()
+        await it.live(timedelta(seconds=QUIET + 1))
+        assert server.log == []
 
 
 async def test_toggled_declaration_is_no_fight() -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests import virtual_time
 from tests.builders import OWN, namespace
 from troth.cluster.api import ApiServer
+from troth.cluster.crds import CRDCheck
 from troth.cluster.errors import StoreRestored
 from troth.cluster.lease import Leadership
 from troth.reconcile.loop.instrumentation import Instrumentation
@@ -41,11 +42,15 @@ async def forever(_: Operator) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run(_: Leadership) -> None:
         await asyncio.Event().wait()
 
+    async def wait(_: CRDCheck) -> None:
+        pass
+
     monkeypatch.setattr(Leadership, "run", run)
+    monkeypatch.setattr(CRDCheck, "wait", wait)
 
 
 def test_restored_store_ends_everything_known() -> None:

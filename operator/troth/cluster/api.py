@@ -58,8 +58,7 @@ RESOURCES: dict[str, Resource] = {
         _resource("coordination.k8s.io/v1", "Lease", "leases"),
         _resource(
             "apiextensions.k8s.io/v1",
-            "CustomResourceDefinition",
-            "customresourcedefinitions",
+            *("CustomResourceDefinition", "customresourcedefinitions"),
             namespaced=False,
         ),
         *(

@@ -1,6 +1,7 @@
 """Errors of the API server, with texts that contain no secrets."""
 
 import json
+import re
 from http import HTTPStatus
 
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
@@ -26,6 +27,11 @@ but deletions (https://etcd.io/docs/v3.6/op-guide/maintenance/#space-quota).
 """
 _NO_SPACE = "etcdserver: mvcc: database space exceeded"
 """etcd's `ErrNoSpace` (api/v3rpc/rpctypes/error.go)."""
+_FIELD = re.compile(r"[A-Za-z0-9_.\[\]/-]{1,120}")
+LONGEST = 500
+"""Maximum number of characters of a message that is passed on."""
+MOST_FIELDS = 3
+"""Maximum number of fields that an error names."""
 
 
 class ApiError(Exception):
@@ -33,13 +39,24 @@ class ApiError(Exception):
 
     `reason` is one word, or the phrase of the status code. `message` comes from the server or from
     an admission webhook and may quote the request, so it is not part of the error's own text.
+    `fields` are the paths of invalid fields, without their values.
     """
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(
+        self, status: int, reason: str, message: str, fields: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
         self.reason = reason
         self.message = message
+        self.fields = fields
+
+    @property
+    def line(self) -> str:
+        """The message in one line of at most `LONGEST` printable characters."""
+        line = " ".join(self.message.split())
+        line = "".join(each if each.isprintable() else "?" for each in line[: LONGEST + 1])
+        return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
     @property
     def code(self) -> str:
@@ -70,7 +87,19 @@ def error_from_status(code: int, status: Manifest) -> ApiError:
         reason = STORE_FULL
     elif reason not in REASONS:
         reason = HTTPStatus(code).phrase if code in _CODES else ""
-    return ApiError(code, reason, message)
+    return ApiError(code, reason, message, tuple(_fields(status)))
+
+
+def _fields(status: Manifest) -> list[str]:
+    """Return the invalid fields that a `Status` object names."""
+    details = status.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    found = [
+        each["field"]
+        for each in (causes if isinstance(causes, list) else ())
+        if isinstance(each, dict) and isinstance(each.get("field"), str)
+    ]
+    return [each for each in dict.fromkeys(found) if _FIELD.fullmatch(each)][:MOST_FIELDS]
 
 
 def error_from_event(status: object) -> ApiError:

@@ -17,7 +17,7 @@ the informer lists again.
 
 import asyncio
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import NoReturn, Protocol, TypeGuard
 
 from troth.cluster.api import ApiServer, Selection
@@ -54,6 +54,10 @@ class Sink(Protocol):
 
     def listed(self, selection: Selection, version: int) -> None:
         """Take in that a whole list at a resource version was observed."""
+
+
+async def _always(_: Selection) -> None:
+    """Let an informer continue."""
 
 
 class Backoff:
@@ -102,9 +106,13 @@ class Informer:
         on_failure: Callable[[Selection, ApiError], None] = lambda *_: None,
         backoff: Backoff | None = None,
         *,
+        may_continue: Callable[[Selection], Awaitable[None]] = _always,
         on_restored: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_restored` is called if the API server's store went back in time."""
+        """`may_continue` is called before each read that follows an ended watch or an error.
+
+        `on_restored` is called if the API server's store went back in time.
+        """
         self.selection = selection
         self.synced = asyncio.Event()
         self._server = server
@@ -114,6 +122,7 @@ class Informer:
         self._version = ""
         self._newest = self._old_lists = 0
         self._backoff = backoff or Backoff()
+        self._may_continue = may_continue
 
     @property
     def position(self) -> int:
@@ -124,6 +133,7 @@ class Informer:
         """List and watch until cancelled. After every error, back off and continue.
 
         After an error that is not the API server's it is unknown what was missed, so list again.
+        Raises only what `may_continue` raises.
         """
         while True:
             try:
@@ -140,6 +150,7 @@ class Informer:
                 self._on_failure(self.selection, ApiError(0, origin(error), ""))
             # also after an end without an error, in case a server ends every watch immediately
             await asyncio.sleep(self._backoff.next())
+            await self._may_continue(self.selection)
 
     async def _list(self) -> None:
         seen: set[Ref] = set()

@@ -33,6 +33,8 @@ CONFLICT, NOT_FOUND = 409, 404
 RELEASE_ATTEMPTS = 3
 """The first write can lose to a renewal in flight, and the answer to the second can be lost."""
 
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -207,7 +209,13 @@ class Leadership:
         """
         if error.reason != self._told:
             self._told = error.reason
-            log.warning("lease not acquired", status=error.status, reason=error.reason)
+            log.warning(
+                "lease not acquired",
+                lease=str(self._ref),
+                status=error.status,
+                reason=error.reason,
+                message=error.line,
+            )
 
     def _check(self, lease: Manifest) -> None:
         """Raise `StoreRestored` if the lease is older than one that was answered before.

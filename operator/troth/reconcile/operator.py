@@ -1,4 +1,4 @@
-"""The operator process: informers, startup barrier, leader election and workers.
+"""The operator process: check of the CRDs, informers, startup barrier, leader election and workers.
 
 `troth.cli.run.shell` wraps it in kopf; tests run it without that shell.
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
+from troth.cluster.crds import CRDCheck
 from troth.cluster.errors import ApiError, StoreRestored
 from troth.cluster.informer import Informer
 from troth.cluster.lease import Leadership, Timing
@@ -81,9 +82,17 @@ class Operator:
             instrumentation=self._instrumentation,
             rollouts=settings.rollouts,
         )
+        self.crds = CRDCheck(server)
         cache = Cache(self.engine)
         self.informers = [
-            Informer(server, selection, cache, _failed, on_restored=self._restored.set)
+            Informer(
+                server,
+                selection,
+                cache,
+                _failed,
+                may_continue=self.crds.confirm,
+                on_restored=self._restored.set,
+            )
             for selection in selections(settings.own_namespace, rollouts=settings.rollouts)
         ]
         self.resyncs = [
@@ -106,6 +115,9 @@ class Operator:
     async def run(self) -> None:
         """Run until cancelled. A failure of any part ends the operator.
 
+        It begins once the installed CRDs have every field that it knows. Until then it does not
+        compete for the lease, so that another replica continues.
+
         The lease is renewed until all work has ended and is released last. The next leader must not
         meet calls to a broker that this one has begun.
 
@@ -114,6 +126,7 @@ class Operator:
         """
         gc.set_threshold(YOUNG)
         while True:
+            await self.crds.wait()
             # A task of its own, so that only a stop from outside counts as a cancellation of this
             # one. Task groups cancel their own task when they fail, and may hide a stop.
             life = asyncio.create_task(self._live(), name="life")

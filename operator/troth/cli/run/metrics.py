@@ -125,6 +125,7 @@ class _WorldCollector(Collector):
             "Resources that wait for a reconcile or are being reconciled.",
             len(engine.queue),
         )
+        yield self._crds()
         yield self._resources()
         yield self._unreadable()
         yield from self._out_of_step()
@@ -135,6 +136,16 @@ class _WorldCollector(Collector):
         yield self._rotations()
         yield self._unverified()
         yield from broker_metrics(engine.world.brokers, engine.uptime)
+
+    def _crds(self) -> Metric:
+        family = GaugeMetricFamily(
+            "troth_crd_fields_missing",
+            "Fields that an installed CRD lacks. While it lacks any, this replica does nothing.",
+            labels=("crd",),
+        )
+        for name, lacks in self._operator.crds.lacking.items():
+            family.add_metric((name,), len(lacks))
+        return family
 
     def _resources(self) -> Metric:
         world = self._operator.engine.world

@@ -5,6 +5,7 @@ from typing import Any
 
 from troth.cluster.errors import ApiError
 from troth.pki.keys.parsing import PrivateKey
+from troth.planning.faults import declared
 from troth.planning.plan import Plan
 from troth.planning.steps.authorities import (
     ActivateRoot,
@@ -23,7 +24,7 @@ from troth.planning.steps.signing_keys import (
     PrepareTokenKey,
     UpdateIssuer,
 )
-from troth.planning.steps.step import Target, WriteStep
+from troth.planning.steps.step import Target, WriteStep, status_of
 from troth.planning.steps.webhooks import ChangeWebhookKeys, CompileEndpoint
 from troth.reconcile.apply.context import Context, Server
 from troth.reconcile.apply.handlers import (
@@ -80,6 +81,7 @@ class Executor:
         private_key: Callable[[Target, KeyAlgorithm], PrivateKey],
     ) -> None:
         writer = Writer(server, world, keyring, clock)
+        self.alterations = writer.alterations
         self._context = Context(server, writer, world, keyring, clock, private_key)
         self._writing: dict[Key, Mapping[str, Any]] = {}
         """Statuses that are being written."""
@@ -105,9 +107,9 @@ class Executor:
 
         The patch leaves out empty lists and removes lists that have become empty. So equal statuses
         are stored equally, whatever was stored before.
-        The resource's own key is included only if its spec changed after planning: the answer
-        brings that change before the watch, and the watch event will then be no news. A resource
-        that no longer exists needs no status.
+        The resource's own key is included only if its spec changed after planning, or if the status
+        is not stored as written: the answer brings that before the watch, and the watch event will
+        then be no news. A resource that no longer exists needs no status.
         """
         if plan.status is None:
             return set()
@@ -132,8 +134,18 @@ class Executor:
         finally:
             del self._writing[plan.key]
         affected = self._context.writer.observe(answer)
+        stored = {"status": self._stored_status(plan.key, answer)}
+        self.alterations.note(status_of(plan.key), {"status": after}, stored)
+        if self.alterations.of(status_of(plan.key)):
+            return affected | {plan.key}
         overtaken = answer["metadata"].get("generation") != plan.status.get("observedGeneration")
         return affected if overtaken else affected - {plan.key}
+
+    def _stored_status(self, key: Key, answer: Manifest) -> Mapping[str, Any]:
+        """Return the status in an answer as planning reads it, with its defaults."""
+        resource = declared(key, self._context.world)
+        status = answer.get("status") or {} if resource is None else resource.status.manifest()
+        return _without_empty_lists(status)
 
     def echoes(self, manifest: Manifest) -> Keys:
         """Return the key whose status write this object reflects, if it contains no other change.

@@ -123,7 +123,7 @@ class Engine:
             ),
         )
         self.refusals = Refusals(self.world, clock)
-        self.repairs = Repairs(self.world, clock)
+        self.repairs = Repairs(self.world, clock, self._executor.alterations)
         self.faults = Faults()
         self._in_place = InPlace(self.world)
         self.event_recorder = EventRecorder(server.create, leader_fence)
@@ -224,6 +224,10 @@ class Engine:
             if run.overtaken:
                 self._record(plan, notices)
                 return None
+        else:  # the last steps may be in place by now, or undone each time
+            plan = self._plan(key)
+            if self._settle(plan, plan.pending(self.world)):
+                plan = self._plan(key)
         self._in_place.remember(plan)
         unchecked = key.kind == ISSUER_VIEW and plan.due is not None
         if (errors or not unchecked) and self.faults.note(key, errors):
@@ -301,7 +305,8 @@ class Engine:
         written = self.repairs.before(plan, step)
         affected = await self._executor.execute(step)
         self.repairs.after(written)
-        self.refusals.done(plan.key, step)
+        if self.refusals.done(plan.key, step):
+            self.queue.add({status_key(plan.key)} - {plan.key})
         if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
             notice = relabelled(step)
         self._in_place.carried_out(step)
