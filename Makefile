@@ -32,7 +32,7 @@ endif
 campaign: $(READY) ## run the random and crash tests for hours
 	$(BIN)/python -m sandbox build
 	HYPOTHESIS_PROFILE=thorough $(PYTEST) --timeout=0 --override-ini session_timeout= \
-		tests/campaign tests/cluster/crashes
+		tests/campaign tests/cluster/crashes tests/cluster/faults
 
 check: $(READY) ## check style, types, import layers, generated files and the package
 	$(BIN)/ruff format --check
