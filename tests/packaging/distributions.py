@@ -34,7 +34,11 @@ def missing_modules(*extras: str) -> set[str]:
 def _owners() -> dict[str, set[str]]:
     """Return the distributions that have each top-level module of this environment."""
     owners = importlib.metadata.packages_distributions()
-    return {module: set(map(canonicalize_name, names)) for module, names in owners.items()}
+    return {
+        module: set(map(canonicalize_name, names))
+        for module, names in owners.items()
+        if module != "__pycache__"  # where Python 3.13 sees the bytecode of single modules
+    }
 
 
 def _closure(name: str, extras: Iterable[str]) -> Iterator[str]:
