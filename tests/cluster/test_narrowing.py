@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests import builders
-from tests.cluster.faults.admission import POLICIES, SECRETS, Admission, Target, denying
+from tests.cluster.faults.admission.policies import POLICIES, SECRETS, Admission, Target, denying
 from tests.cluster.person import Manifest, condition
 from tests.cluster.stage import IDENTITY, Stage, edge, opened
 from troth.planning.owned_objects import policy_ref, secret_ref

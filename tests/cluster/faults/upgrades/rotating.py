@@ -13,8 +13,8 @@ from pathlib import Path
 from sandbox.processes import Tether
 from tests import builders
 from tests.builders import accept, call, stamp
-from tests.cluster.faults.continuity import Continuity
-from tests.cluster.faults.releases import Release
+from tests.cluster.faults.upgrades.continuity import Continuity
+from tests.cluster.faults.upgrades.releases import Release
 from tests.cluster.person import LONG, Manifest, until
 from tests.cluster.process import Process
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage

@@ -23,7 +23,7 @@ from tests.builders import Manifest
 from tests.cluster.agreement import check
 from tests.cluster.conftest import separate_sandbox, with_crds
 from tests.cluster.dry_run import DryRun
-from tests.cluster.faults.walking import Walk, walking
+from tests.cluster.faults.field_walk.walking import Walk, walking
 from tests.cluster.person import Refused, version
 from tests.patience import PATIENCE
 from tests.reconcile import fields, webhook_fields

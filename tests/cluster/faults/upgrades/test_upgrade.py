@@ -22,11 +22,11 @@ from tests.cluster import conftest
 from tests.cluster.brokers.market import Market
 from tests.cluster.crashes.comparison import data_of
 from tests.cluster.crashes.test_crash_points import THOROUGH
-from tests.cluster.faults.continuity import Continuity
-from tests.cluster.faults.recording import POINTS as RECORDED
-from tests.cluster.faults.recording import restored
-from tests.cluster.faults.releases import PRESENT, Release, earlier
-from tests.cluster.faults.rotating import Point, opened
+from tests.cluster.faults.upgrades.continuity import Continuity
+from tests.cluster.faults.upgrades.recording import POINTS as RECORDED
+from tests.cluster.faults.upgrades.recording import restored
+from tests.cluster.faults.upgrades.releases import PRESENT, Release, earlier
+from tests.cluster.faults.upgrades.rotating import Point, opened
 from tests.cluster.person import LONG, Manifest, until
 from tests.cluster.process import Process
 from tests.cluster.stage import DOMAIN, IDENTITY, staged

@@ -16,7 +16,7 @@ from hypothesis import settings
 
 from sandbox.cluster import named_kubeconfig
 from sandbox.faults import Relay
-from tests.cluster.faults.routes import another_server, kubeconfig_through
+from tests.cluster.faults.store.routes import another_server, kubeconfig_through
 from tests.cluster.stage import DOMAIN, GIVEN_UP, IDENTITY, Stage
 from tests.cluster.witness import Witness, each_got_one_certificate, inbound_turns
 from troth.planning.owned_objects import policy_ref

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from sandbox import Sandbox
 from tests import builders, webhook_builders
 from tests.cluster.conftest import separate_sandbox, with_crds
-from tests.cluster.faults import crds
+from tests.cluster.faults.admission import crds
 from tests.cluster.person import Manifest, Refused, until
 from tests.cluster.stage import DOMAIN, IDENTITY, Copy, Stage, staged
 from tests.messaging import MQTT, broker, policy

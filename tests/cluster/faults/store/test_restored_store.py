@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from sandbox.faults import Relay
 from tests import builders
-from tests.cluster.faults.routes import kubeconfig_through
+from tests.cluster.faults.store.routes import kubeconfig_through
 from tests.cluster.person import Manifest, until, version
 from tests.cluster.stage import DOMAIN, IDENTITY, Copy, Stage, leaf_of, opened
 from tests.cluster.witness import Witness

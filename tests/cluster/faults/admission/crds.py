@@ -15,7 +15,7 @@ from troth.resources.metadata import GROUP
 from troth.resources.references import Ref
 
 CRD = "CustomResourceDefinition"
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 VALIDATIONS = "x-kubernetes-validations"
 EARLIER = "d0a2d14"
 """A commit of this repository whose CRDs lack fields of today."""

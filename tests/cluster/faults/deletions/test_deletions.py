@@ -22,8 +22,8 @@ from tests.cluster.crashes.crash_points import CrashPoint
 from tests.cluster.crashes.operators import Task
 from tests.cluster.crashes.play import NO_CRASH, Act, Outcome, Play
 from tests.cluster.crashes.playing import playing, without_crash, without_errors
-from tests.cluster.faults.cache import is_in_step
-from tests.cluster.faults.deletions import (
+from tests.cluster.faults.deletions.cache import is_in_step
+from tests.cluster.faults.deletions.deletions import (
     AUTHORITY_SUFFIX,
     DeletingPath,
     Deletion,

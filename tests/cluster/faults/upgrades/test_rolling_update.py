@@ -14,8 +14,8 @@ import pytest
 from sandbox import Sandbox
 from tests.cluster import conftest
 from tests.cluster.crashes.test_crash_points import THOROUGH
-from tests.cluster.faults.releases import PRESENT, Release, earlier
-from tests.cluster.faults.rotating import Point, opened
+from tests.cluster.faults.upgrades.releases import PRESENT, Release, earlier
+from tests.cluster.faults.upgrades.rotating import Point, opened
 from tests.cluster.process import Process
 from tests.cluster.stage import staged
 

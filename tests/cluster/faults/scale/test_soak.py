@@ -21,8 +21,8 @@ from tests import builders, messaging, virtual_time
 from tests.builders import OWN, stamp
 from tests.cluster.brokers.market import POLICY, Market
 from tests.cluster.crashes.test_crash_points import THOROUGH
-from tests.cluster.faults.churn import declared, rotations, unusual
-from tests.cluster.faults.holdings import holdings
+from tests.cluster.faults.scale.churn import declared, rotations, unusual
+from tests.cluster.faults.upgrades.holdings import holdings
 from tests.cluster.person import LONG
 from tests.cluster.process import Process
 from tests.cluster.stage import DOMAIN, IDENTITY

@@ -24,7 +24,7 @@ from tests import builders
 from tests.builders import stamp
 from tests.cluster.conftest import with_crds
 from tests.cluster.crashes.playing import without_errors
-from tests.cluster.faults.cache import is_in_step
+from tests.cluster.faults.deletions.cache import is_in_step
 from tests.cluster.person import LONG, until
 from tests.cluster.stage import DOMAIN, IDENTITY, READS, WATCHES, Copy, Stage, staged
 from troth.cluster.api import PAGE

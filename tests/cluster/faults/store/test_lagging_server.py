@@ -14,7 +14,7 @@ from hypothesis import settings
 from sandbox.components import ETCD_SOCKET
 from sandbox.faults import FaultyPath, Relay
 from tests import builders
-from tests.cluster.faults.routes import another_server, url_of
+from tests.cluster.faults.store.routes import another_server, url_of
 from tests.cluster.paths import faulty
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.cluster.witness import Witness, each_got_one_certificate, inbound_turns

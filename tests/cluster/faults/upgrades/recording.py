@@ -1,6 +1,6 @@
 """Objects of the earlier version in the middle of a rotation, recorded without private keys.
 
-`python -m tests.cluster.faults.recording` records them again, with the earlier version itself.
+`python -m tests.cluster.faults.upgrades.recording` records them again, with that version itself.
 
 A recorded Secret has a mark in place of each private key. `restored` generates other keys, signs
 the recorded certificates again with them, and replaces everything that depends on a key: the
@@ -30,8 +30,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sandbox import Sandbox
-from tests.cluster.faults.releases import Release, earlier
-from tests.cluster.faults.rotating import Point, Shop, opened
+from tests.cluster.faults.upgrades.releases import Release, earlier
+from tests.cluster.faults.upgrades.rotating import Point, Shop, opened
 from tests.cluster.person import Manifest
 from tests.cluster.stage import staged
 from troth.pki.encodings.pem import write_certificates

@@ -15,7 +15,13 @@ from tests.brokers.nats.stage import Stage as Account
 from tests.cluster.brokers.market import BROKER, POLICY, Market
 from tests.cluster.crashes.crash_points import CrashPoint
 from tests.cluster.crashes.play import NO_CRASH
-from tests.cluster.faults.deletions import DeletingPath, Deletion, EachOnce, Order, place_of
+from tests.cluster.faults.deletions.deletions import (
+    DeletingPath,
+    Deletion,
+    EachOnce,
+    Order,
+    place_of,
+)
 from tests.cluster.person import LONG
 from tests.cluster.stage import IDENTITY, Stage
 from troth.world.index.brokers import credential_ref

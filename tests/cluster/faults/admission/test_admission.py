@@ -19,7 +19,7 @@ from hypothesis import settings
 from structlog.testing import capture_logs
 
 from tests import builders
-from tests.cluster.faults.admission import (
+from tests.cluster.faults.admission.policies import (
     CONFIG_MAPS,
     EVENTS,
     LEASES,
