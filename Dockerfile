@@ -11,6 +11,16 @@ RUN python -m venv /opt/troth \
     && /opt/troth/bin/pip uninstall --yes pip setuptools
 
 FROM ${BASE}
+ARG BASE
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Troth" \
+      org.opencontainers.image.description="Kubernetes operator for trust between services" \
+      org.opencontainers.image.source="https://github.com/troth-dev/troth" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/troth /opt/troth
 # The chart runs `troth` by name.
 ENV PATH=/opt/troth/bin:$PATH

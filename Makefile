@@ -11,7 +11,11 @@ PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope
 # Packages whose tests need programs that `sandbox build` makes.
 BUILT := benchmarks brokers campaign chart cluster guides judges packaging reconcile sandbox truth
 
-.PHONY: help demo test campaign check crds docs bench clean
+IMAGE ?= troth:dev
+ENGINE ?= $(firstword $(foreach each,docker podman buildah,$(if $(shell command -v $(each)),$(each))))
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+.PHONY: help demo test campaign check crds docs image bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile
@@ -51,6 +55,11 @@ crds: $(READY) ## generate crds/ and docs/reference/api from the models
 
 docs: $(READY) ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+image: ## build the image with docker, podman or buildah; IMAGE=registry.example/troth:dev
+	$(or $(ENGINE),$(error install docker, podman or buildah to build the image)) build \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD) \
+		--tag $(IMAGE) .
 
 bench: $(READY) ## run the benchmarks, each against a floor of the same run
 	$(BIN)/python -m benchmarks

@@ -2,9 +2,10 @@
 
 import base64
 import json
+import tarfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -111,6 +112,23 @@ def test_image_has_no_package_installer(installed: Sandbox) -> None:
     look = "from importlib.util import find_spec; print(find_spec('pip'), find_spec('setuptools'))"
     asked = ("exec", "-n", NAMESPACE, "deployment/troth", "--", "python", "-c", look)
     assert installed.kubectl(*asked).strip() == "None None"
+
+
+def test_image_names_its_source_and_runs_as_an_unprivileged_user(installed: Sandbox) -> None:
+    del installed  # its archive exists
+    with tarfile.open(image.ensure()) as archive:
+        (manifest,) = json.load(_member(archive, "manifest.json"))
+        config = json.load(_member(archive, manifest["Config"]))["config"]
+    assert config["User"] == "65532:65532"
+    labels = config["Labels"]
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert labels["org.opencontainers.image.source"].startswith("https://")
+
+
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    file = archive.extractfile(name)
+    assert file is not None
+    return file
 
 
 # The life of a release
