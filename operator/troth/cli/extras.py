@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import typer
 
+from troth.cli.exit_codes import ExitCode
+
 
 @contextmanager
 def needs_extra(name: str) -> Iterator[None]:
@@ -13,7 +15,7 @@ def needs_extra(name: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         typer.echo(f"module {error.name} is not installed: pip install 'troth[{name}]'", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(ExitCode.UNUSABLE_INPUT) from None
 
 
 def operator_extra() -> AbstractContextManager[None]:

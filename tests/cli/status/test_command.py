@@ -25,7 +25,7 @@ from troth.cli.status.render import WIDTH, show
 from troth.cli.status.report import Report
 from troth.cli.status.track import length, track, until
 from troth.cli.status.webhook_models import endpoint_summary
-from troth.resources.manifests import FaultyManifests
+from troth.resources.faults import FaultyManifests
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.trust_domain.status import RotationPhase
 

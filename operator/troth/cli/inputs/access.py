@@ -16,7 +16,8 @@ from kubernetes.aio.config import (
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.connecting import configuration
 from troth.cluster.errors import ApiError
-from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
+from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
 
 FIELD_MANAGER = "troth-cli"

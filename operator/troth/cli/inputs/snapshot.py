@@ -9,7 +9,8 @@ from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
 from troth.cluster.errors import ApiError
 from troth.reconcile.loop.informers import selections
-from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
+from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import Manifest
 
 FORBIDDEN = 403
 

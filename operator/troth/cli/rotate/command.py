@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import operator_extra
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster, Named, parse_target
 
-INTERRUPTED = 130
 OWN_NAMESPACE = "troth-system"
 
 
@@ -77,5 +77,5 @@ def rotate(
     except KeyboardInterrupt:
         shown = f"troth status {target.kind.short_name}/{target.name}"
         typer.echo(f"a requested rotation continues in the cluster; see {shown}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    raise typer.Exit(0 if done else 1)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    raise typer.Exit(ExitCode.CLEAN if done else ExitCode.FINDINGS)

@@ -19,7 +19,8 @@ from troth.cli.rotate.progress import view
 from troth.cli.rotate.rotation_request import KIND, Request, drop_root, rotate_now, target_of
 from troth.cli.rotate.wait import End, Followed, follow
 from troth.cluster.errors import ApiError
-from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault, dump
+from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import Manifest, dump
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import parse_moment
 

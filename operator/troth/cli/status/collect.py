@@ -14,7 +14,8 @@ from troth.cli.status.models import (
 from troth.cli.status.report import Report
 from troth.cli.status.webhook_models import endpoint_summary
 from troth.cluster.errors import ApiError
-from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
+from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
 
 DOMAIN, IDENTITY, ROTATION = "TrustDomain", "ServiceIdentity", "CredentialRotation"
