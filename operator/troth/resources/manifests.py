@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from troth.resources.faults import FaultyManifests, ManifestFault, faults_of, shown
+from troth.resources.faults import FaultyManifests, ManifestFault, Step, faults_of, shown
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.metadata import API_VERSION, GROUP, Resource
 from troth.resources.schema.sentences import nearest
@@ -107,7 +107,7 @@ def parse_resource(manifest: Manifest, source: str = "") -> Resource:
         return kind.model.parse(manifest)
     except ValidationError as error:
         faults = faults_of(error, source, subject)
-        raise FaultyManifests([_with_suggestion(fault, kind.name) for fault in faults]) from None
+        raise FaultyManifests(_with_suggestions(faults, kind.name)) from None
 
 
 def version_fault(manifest: Manifest, source: str = "") -> ManifestFault:
@@ -123,7 +123,17 @@ def version_fault(manifest: Manifest, source: str = "") -> ManifestFault:
     )
 
 
-def _with_suggestion(fault: ManifestFault, kind: str) -> ManifestFault:
-    """Return the fault of an unknown field with the field that is meant, if there is one."""
-    meant = field_meant(kind, fault.steps) if fault.code == "UnknownField" else ""
-    return replace(fault, sentence=f"unknown field; did you mean {meant}?") if meant else fault
+def _with_suggestions(faults: list[ManifestFault], kind: str) -> list[ManifestFault]:
+    """Return the faults, those of unknown fields with the field that is meant, if there is one.
+
+    A field that is missing because it is misspelled is no fault of its own.
+    """
+    told, misspelled = [], set[tuple[Step, ...]]()
+    for fault in faults:
+        meant = field_meant(kind, fault.steps) if fault.code == "UnknownField" else ""
+        misspelled.add((*fault.steps[:-1], meant))
+        sentence = f"unknown field; did you mean {meant}?" if meant else fault.sentence
+        told.append(replace(fault, sentence=sentence))
+    return [
+        fault for fault in told if fault.code != "MissingField" or fault.steps not in misspelled
+    ]

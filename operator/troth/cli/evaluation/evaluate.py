@@ -1,6 +1,6 @@
 """Finds what is wrong with manifests: their faults, and what the operator would report of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from troth.cli.evaluation.basis import Basis, is_declared
@@ -11,6 +11,7 @@ from troth.cli.evaluation.finding import (
     Report,
     Severity,
     finding_of,
+    in_order,
     is_unreadable,
 )
 from troth.cli.evaluation.places import edge_steps, grant_steps
@@ -39,19 +40,27 @@ OF_PEERS = frozenset(
     | {"TrustDomainInvalid", "InvalidSpec", "TargetInvalid", "GatewayInvalid"}
 )
 """Reasons that only mean that another manifest is invalid, which is a finding of its own."""
+OF_ABSENCE = frozenset(
+    {"PeerMissing", "PolicyMissing", "BrokerMissing", "IdentityMissing", "TargetMissing"}
+    | {"GatewayMissing", "NoTrustDomain"}
+)
+"""Reasons that may only mean that another manifest could not be placed."""
 SHARED, NO_NAMESPACE = "SharedIdentity", "NamespaceMissing"
 _ELSEWHERE = OF_BROKERS | {SHARED, NO_NAMESPACE}
 """Reasons of conditions that are not findings, or are findings by another way."""
-_CONDITIONS = ("Ready", "TokensAccepted", "GatewayTrusted", "UnsignedAccepted")
-"""Conditions that are an error if they are False."""
+_CONDITIONS: dict[str, tuple[Step, ...]] = {
+    "GatewayTrusted": ("spec", "authentication", "gatewayOnly"),
+    "TokensAccepted": ("spec", "authentication", "token"),
+    "UnsignedAccepted": ("spec", "inbound", "acceptUnsigned"),
+    "Ready": (),
+}
+"""Conditions that are an error if they are False, and the field that each is about."""
 
 
 def report_without_evaluation(basis: Basis) -> Report:
     """Return the faults of the manifests alone."""
-    merged = Merged()
-    for fault in basis.manifests.faults:
-        merged.add(finding_of(fault))
-    return _report(basis, merged, unreadable=is_unreadable(basis.manifests.faults))
+    faults = basis.manifests.faults
+    return _report(basis, map(finding_of, faults), unreadable=is_unreadable(faults))
 
 
 def evaluate(rehearsed: Rehearsed) -> Report:
@@ -61,14 +70,12 @@ def evaluate(rehearsed: Rehearsed) -> Report:
     """
     basis, merged = rehearsed.basis, Merged()
     faults = [*basis.manifests.faults, *sources.check_updates(rehearsed.start, basis.manifests)]
-    for fault in faults:
-        merged.add(finding_of(fault))
     evaluation = _Evaluation(rehearsed, faulty=bool(faults))
     for finding in evaluation.findings():
         merged.add(finding)
     return _report(
         basis,
-        merged,
+        [*map(finding_of, faults), *merged.findings()],
         live_edges=sum(each.state is EdgeState.LIVE for each in evaluation.edges),
         live_grants=sum(each.state in GIVEN for each in evaluation.grants),
     )
@@ -76,14 +83,14 @@ def evaluate(rehearsed: Rehearsed) -> Report:
 
 def _report(
     basis: Basis,
-    merged: Merged,
+    findings: Iterable[Finding],
     *,
     live_edges: int = 0,
     live_grants: int = 0,
     unreadable: bool = False,
 ) -> Report:
     return Report(
-        merged.findings(),
+        in_order(findings),
         files=basis.manifests.files,
         resources=sum(map(is_declared, basis.manifests.objects)),
         live_edges=live_edges,
@@ -107,15 +114,15 @@ class _Evaluation:
         self.grants = tuple(everything_granted(self.rehearsed.after))
 
     def findings(self) -> Iterator[Finding]:
-        """Yield all findings, some of them more than once."""
+        """Yield all findings, some more than once: first those about what has to change itself."""
         yield from self._namespaces()
         yield from self._shared()
-        yield from self._edges()
-        yield from self._grants()
         for place, manifest in self.rehearsed.objects.items():
             if place[0] in KIND_BY_NAME:
                 yield from self._conditions(place, manifest)
         yield from self._exceptions()
+        yield from self._edges()
+        yield from self._grants()
 
     def _is_ours(self, kind: str, ref: Ref) -> bool:
         return (kind, ref) in self.rehearsed.basis.manifests.documents
@@ -230,14 +237,17 @@ class _Evaluation:
         kind, ref = place
         if not self._is_ours(kind, ref) and not _was_ready(self.rehearsed.start.get(place)):
             return
-        for condition in (manifest.get("status") or {}).get("conditions") or []:
-            reason, message = condition["reason"], condition.get("message", "")
-            if condition["type"] not in _CONDITIONS or self._is_consequence(reason):
+        conditions = (manifest.get("status") or {}).get("conditions") or []
+        by_type = {condition["type"]: condition for condition in conditions}
+        for type_, steps in _CONDITIONS.items():
+            condition = by_type.get(type_)
+            if condition is None or self._is_consequence(condition["reason"]):
                 continue
+            reason, message = condition["reason"], condition.get("message", "")
             if condition["status"] == "False":
-                yield self._finding(self._severity(reason), reason, message, kind, ref)
+                yield self._finding(self._severity(reason), reason, message, kind, ref, steps)
             elif reason.endswith("Ending"):
-                yield self._finding(Severity.WARNING, reason, message, kind, ref)
+                yield self._finding(Severity.WARNING, reason, message, kind, ref, steps)
 
     def _exceptions(self) -> Iterator[Finding]:
         for ref, identity in sorted(self.rehearsed.after.registry.identities.items()):
@@ -247,6 +257,9 @@ class _Evaluation:
 
     def _is_consequence(self, reason: str) -> bool:
         """Return whether another finding says what is wrong, or nothing is."""
+        manifests = self.rehearsed.basis.manifests
+        if (manifests.unplaced or manifests.without_namespace) and reason in OF_ABSENCE:
+            return True
         return reason in _ELSEWHERE or (self.faulty and reason in OF_PEERS)
 
     def _severity(self, reason: str) -> Severity:

@@ -157,22 +157,26 @@ def is_unreadable(faults: Iterable[ManifestFault]) -> bool:
 class Merged:
     """Findings by what they say, so that no line is printed twice."""
 
-    _by_text: dict[tuple[str, str, str, str, str], list[Finding]] = field(default_factory=dict)
+    _by_text: dict[tuple[str, str, str], list[Finding]] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> None:
         """Add a finding."""
-        place = (finding.file, str(finding.line)) if finding.field else ("", "")
-        alike = (finding.severity.value, finding.reason, finding.message, *place)
+        alike = (finding.severity.value, finding.reason, finding.message)
         self._by_text.setdefault(alike, []).append(finding)
 
     def findings(self) -> tuple[Finding, ...]:
-        """Return one finding for each text, by file and line."""
+        """Return one finding for each text, about what was added first, by file and line."""
         merged = []
         for alike in self._by_text.values():
-            first, *others = sorted(alike, key=_order)
+            first, *others = alike
             also = {each.subject: None for each in others if each.subject != first.subject}
             merged.append(replace(first, also=tuple(also)))
-        return tuple(sorted(merged, key=_order))
+        return in_order(merged)
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings by file and line; those without a file are last."""
+    return tuple(sorted(findings, key=_order))
 
 
 def _order(finding: Finding) -> tuple[bool, str, int, int, str, str]:

@@ -62,6 +62,8 @@ class Manifests:
     documents: dict[Place, Document] = field(default_factory=dict)
     faults: list[ManifestFault] = field(default_factory=list)
     files: int = 0
+    unplaced: bool = False
+    """Whether an object of Troth's has no kind or no name by which others could refer to it."""
     without_namespace: list[Place] = field(default_factory=list)
     """Objects that do not say in which namespace they are."""
 
@@ -113,6 +115,7 @@ def _add(document: Document, namespace: str, found: Manifests) -> None:
     if not is_ours(manifest) and manifest.get("apiVersion") != "v1":
         if _is_misspelled(manifest):
             found.faults.append(_placed(version_fault(manifest), document))
+            found.unplaced = True
         return
     if not is_ours(manifest) and manifest["kind"] not in CORE:
         return
@@ -124,7 +127,10 @@ def _add(document: Document, namespace: str, found: Manifests) -> None:
         except FaultyManifests as error:
             faults += error.faults
     found.faults += [_placed(each, document) for each in (*faults, *metadata)]
-    if metadata or not _affects_a_plan(manifest):
+    if metadata or (is_ours(manifest) and manifest["kind"] not in KIND_BY_NAME):
+        found.unplaced = True
+        return
+    if not _affects_a_plan(manifest):
         return
     stored = _as_stored(manifest, namespace)
     place = stored["kind"], Ref.of(stored)
@@ -147,7 +153,7 @@ def _affects_a_plan(manifest: Manifest) -> bool:
         case "ConfigMap":  # only ConfigMaps with schemas
             return LABEL in (manifest["metadata"].get("labels") or {})
         case _:
-            return not is_ours(manifest) or manifest["kind"] in KIND_BY_NAME
+            return True
 
 
 def _is_misspelled(manifest: Manifest) -> bool:
