@@ -1,9 +1,7 @@
 """`troth check`: whether manifests are correct, for pull requests and before a commit."""
 
-import asyncio
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,22 +12,10 @@ from troth.cli.evaluation.basis import (
     OwnNamespace,
     gather,
 )
-from troth.cli.evaluation.finding import SEVERITIES, Report, Severity, is_unreadable
-from troth.cli.evaluation.render import Format, write
-from troth.cli.exit_codes import ExitCode
+from troth.cli.evaluation.formats import FailOn, Format
 from troth.cli.extras import operator_extra
 from troth.cli.inputs import sources
 from troth.cli.output import console
-
-if TYPE_CHECKING:
-    from troth.cli.evaluation.basis import Basis
-
-
-class FailOn(StrEnum):
-    """Least severity with which the exit code is 1."""
-
-    WARNING = "warning"
-    ERROR = "error"
 
 
 def check(
@@ -63,7 +49,8 @@ def check(
     the resources of other teams, comes from --assume, --assume-namespace or --kubeconfig.
     """
     with operator_extra():
-        from troth.reconcile import rehearsal as _  # noqa: F401, PLC0415
+        from troth.cli.check.outcome import checked, exit_code  # noqa: PLC0415
+        from troth.cli.evaluation.render import write  # noqa: PLC0415
     basis = gather(
         files,
         namespace=namespace,
@@ -78,30 +65,3 @@ def check(
         typer.echo(f"{kind}: omitted, because you are not allowed to list it", err=True)
     write(console(wrap=False), report, output, summary=summary)
     raise typer.Exit(exit_code(report, fail_on))
-
-
-def checked(basis: "Basis", now: datetime) -> Report:
-    """Return the report on manifests.
-
-    If an input cannot be read, the others are not evaluated: they may refer to it.
-    """
-    from troth.cli.evaluation.evaluate import (  # noqa: PLC0415
-        evaluate,
-        report_without_evaluation,
-    )
-    from troth.cli.evaluation.rehearse import rehearse  # noqa: PLC0415
-
-    if is_unreadable(basis.manifests.faults):
-        return report_without_evaluation(basis)
-    return evaluate(asyncio.run(rehearse(basis, now)))
-
-
-def exit_code(report: Report, fail_on: FailOn) -> ExitCode:
-    """Return the exit code for a report."""
-    if report.internal_error:
-        return ExitCode.INTERNAL_ERROR
-    if report.unreadable:
-        return ExitCode.UNUSABLE_INPUT
-    failing = SEVERITIES[: SEVERITIES.index(Severity(fail_on.value)) + 1]
-    found = any(report.counts[each] for each in failing)
-    return ExitCode.FINDINGS if found else ExitCode.CLEAN

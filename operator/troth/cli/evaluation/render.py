@@ -4,24 +4,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 
 from rich.console import Console
 
 from troth.cli.evaluation.finding import Finding, Report, Severity
+from troth.cli.evaluation.formats import Format
 from troth.cli.output import structured
-
-
-class Format(StrEnum):
-    """Output format of `troth check`."""
-
-    TEXT = "text"
-    JSON = "json"
-    YAML = "yaml"
-    GITHUB = "github"
-    GITLAB = "gitlab"
-
 
 STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTICE: "cyan"}
 _GITLAB = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.NOTICE: "info"}

@@ -10,6 +10,7 @@ from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import operator_extra
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster, Named, parse_target
+from troth.cli.output import Structured, StructuredOption
 
 OWN_NAMESPACE = "troth-system"
 
@@ -54,6 +55,7 @@ def rotate(
     yes: Annotated[
         bool, typer.Option("--yes", help="Confirm --compromised: its users are rejected.")
     ] = False,
+    output: StructuredOption = Structured.YAML,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
@@ -71,7 +73,9 @@ def rotate(
     if not namespace:
         domain = target.kind.name == "TrustDomain"
         namespace = OWN_NAMESPACE if domain else home(kubeconfig, context)
-    arguments = Arguments(target, namespace, name, compromised, now=now, watch=watch, yes=yes)
+    arguments = Arguments(
+        target, namespace, name, compromised, now=now, watch=watch, yes=yes, output=output
+    )
     try:
         done = asyncio.run(carry_out(arguments, kubeconfig, context, datetime.now(UTC)))
     except KeyboardInterrupt:
