@@ -17,7 +17,6 @@ import yaml
 from tests.cli.running import troth
 from tests.cli.shop import SHOP, written
 from tests.patience import PATIENCE
-from troth.cli import main as main_module
 from troth.cli.exit_codes import ExitCode
 from troth.cli.main import PLUGIN, app
 from troth.cli.output import console
@@ -174,7 +173,6 @@ def test_bug_is_reported_in_one_line_without_its_text(monkeypatch: pytest.Monkey
     def fail(*_: object, **__: object) -> None:
         raise KeyError("hunter2")
 
-    monkeypatch.setattr(main_module.graph.sources, "read", fail)
     monkeypatch.setattr("troth.cli.inputs.sources.read", fail)
     ended = troth("graph", "-f", str(ROOT / "examples" / "shop"))
     assert ended.code == ExitCode.INTERNAL_ERROR

@@ -32,9 +32,8 @@ PYDANTIC = re.compile(
 def places(value: Any, path: str) -> Iterator[str]:
     """Yield the path of each value in a spec."""
     yield path
-    inside = value.items() if isinstance(value, dict) else []
-    inside = enumerate(value) if isinstance(value, list) else inside
-    for name, below in inside:
+    inside = dict(enumerate(value)) if isinstance(value, list) else value
+    for name, below in inside.items() if isinstance(inside, dict) else ():
         if "." not in str(name):
             yield from places(below, f"{path}.{name}")
 

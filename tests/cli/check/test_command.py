@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.broker_builders import publisher
 from tests.builders import gateway_only, stamp, unverified
 from tests.cli import market
 from tests.cli.running import Ended, troth
@@ -138,7 +139,7 @@ def test_edge_that_one_side_declares_is_a_finding_in_the_line_of_the_entry() -> 
 
 
 def test_grant_that_one_side_declares_is_a_finding(tmp_path: Path) -> None:
-    silent = market.publisher()
+    silent = publisher()
     del silent["spec"]["publishes"]
     ended = troth("check", "-f", str(market.written(tmp_path, silent)))
     (line,) = ended.lines

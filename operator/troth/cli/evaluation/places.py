@@ -35,15 +35,12 @@ def _of_identity(grant: Granted, world: World) -> Iterator[tuple[str, Ref, tuple
     identity = world.registry.identities.get(grant.identity)
     if identity is None:
         return
-    for name, uses in (
-        ("publishes", identity.spec.publishes),
-        ("consumes", identity.spec.consumes),
-    ):
-        if (name == "publishes") is not (grant.action is Action.PUBLISH):
-            continue
-        for position, use in enumerate(uses):
-            if use.policy.seen_from(grant.identity.namespace) == grant.policy:
-                yield "ServiceIdentity", grant.identity, ("spec", name, position)
+    publishing = grant.action is Action.PUBLISH
+    name = "publishes" if publishing else "consumes"
+    uses = identity.spec.publishes if publishing else identity.spec.consumes
+    for position, use in enumerate(uses):
+        if use.policy.seen_from(grant.identity.namespace) == grant.policy:
+            yield "ServiceIdentity", grant.identity, ("spec", name, position)
 
 
 def _of_policy(grant: Granted, world: World) -> Iterator[tuple[str, Ref, tuple[Step, ...]]]:
@@ -52,9 +49,8 @@ def _of_policy(grant: Granted, world: World) -> Iterator[tuple[str, Ref, tuple[S
         return
     spec, here = policy.spec, grant.policy.namespace
     publishing = grant.action is Action.PUBLISH
-    for name, entries in (("producers", spec.producers), ("consumers", spec.consumers)):
-        if (name == "producers") is not publishing:
-            continue
-        for position, entry in enumerate(entries):
-            if entry.identity.seen_from(here) == grant.identity:
-                yield "TopicPolicy", grant.policy, ("spec", name, position)
+    name = "producers" if publishing else "consumers"
+    entries = spec.producers if publishing else spec.consumers
+    for position, identity in enumerate(each.identity for each in entries):
+        if identity.seen_from(here) == grant.identity:
+            yield "TopicPolicy", grant.policy, ("spec", name, position)
