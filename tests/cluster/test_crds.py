@@ -371,3 +371,15 @@ def test_category_and_short_names_list_all_kinds(
         assert "Enforce" in row
     finally:
         established.kubectl("delete", f"td/{name}", f"sid/{name}")
+
+
+@pytest.mark.parametrize("owner", ["渡辺", "Łukasz Żak", "कारण", "?!"])
+@pytest.mark.parametrize("reason", ["стороннее решение", "कारण बताएं", "क ख ग", "a b c"])
+def test_names_and_words_in_any_script_are_judged_alike(
+    dry_run: DryRun, owner: str, reason: str
+) -> None:
+    trust = builders.gateway_only("gateway", builders.NOW)
+    trust["gatewayOnly"] |= {"owner": owner, "reason": reason}
+    legacy = builders.identity("legacy", "default", authentication=trust)
+    answer = check(legacy, dry_run)
+    assert answer.accepted == (owner != "?!" and reason not in ("क ख ग", "a b c"))
