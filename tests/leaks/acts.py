@@ -269,7 +269,7 @@ async def people_err(run: Run) -> None:
         kubeconfig.write_text(broken)
         commands.append(run.ask(*command, "-n", run.stage.shop, kubeconfig=kubeconfig))
     told = await asyncio.gather(*commands)
-    assert [each.code for each in told] == [1] * 4, told
+    assert [each.code for each in told] == [2] * 4, told
 
 
 async def everything_goes(run: Run, payments: Ref) -> None:

@@ -397,3 +397,12 @@ def test_gitlab_report_has_a_fingerprint_for_each_finding() -> None:
     assert [(each["check_name"], each["severity"]) for each in told] == [("PeerMissing", "major")]
     assert told[0]["location"] == {"path": "<stdin>", "lines": {"begin": 35}}
     assert len(told[0]["fingerprint"]) == 64
+
+
+def test_nothing_of_a_secret_is_shown() -> None:
+    secret = (
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: a, labels: 70707, annotations: {b: 70707}}"
+    )
+    ended = checked(f"{AGREED}---\n{secret}\ndata: 70707\n")
+    assert ended.code == 1
+    assert "70707" not in ended.output

@@ -214,7 +214,7 @@ def _metadata_fault(
         ".".join(steps),
         sentence,
         code=code,
-        value="" if value is None else shown(value, steps),
+        value="" if manifest["kind"] == "Secret" else shown(value, steps),
         steps=steps,
     )
 
