@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +62,7 @@ class Basis:
     """Manifests to apply, and the objects to which they are applied."""
 
     manifests: Manifests
-    before: list[Manifest]
+    before: list[Manifest] = field(repr=False)
     """The objects of a cluster, or those of an empty cluster and the assumed ones."""
     own_namespace: str
     hidden: frozenset[str] = frozenset()

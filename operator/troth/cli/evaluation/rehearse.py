@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
@@ -21,9 +21,9 @@ class Rehearsed:
 
     basis: Basis
     now: datetime
-    start: dict[Place, Manifest]
+    start: dict[Place, Manifest] = field(repr=False)
     """The objects before."""
-    objects: dict[Place, Manifest]
+    objects: dict[Place, Manifest] = field(repr=False)
     """The objects after, with their statuses."""
     before: World
     """What is declared before."""
