@@ -19,6 +19,7 @@ from tests.reconcile.memory_brokers import MemoryBrokers
 from tests.reconcile.serving import Running
 from troth.cli import graph
 from troth.cli.grants.report import everything_granted
+from troth.cli.output import Output, structured
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.bundles.spiffe_bundle import parse_bundle_map
 from troth.pki.encodings.pem import public_key
@@ -101,7 +102,10 @@ def _parts(it: Running, *, times: bool) -> Iterator[tuple[Part, Any]]:
             yield from _child(kind, where, manifest, times=times)
     world = it.engine.world
     edges = all_edges(world.registry, it.clock.now())
-    yield ("graph", ""), graph.as_json(world.registry, edges, everything_granted(world))
+    yield (
+        ("graph", ""),
+        structured(graph.document(world.registry, edges, everything_granted(world)), Output.JSON),
+    )
     if times:
         yield from ((("due", str(key)), moment) for key, moment in it.engine.queue._due.items())
 

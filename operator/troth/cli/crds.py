@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster
+from troth.cli.output import Structured, StructuredOption, structured
 from troth.resources.kinds import KINDS
 from troth.resources.manifests import Manifest, dump
 from troth.resources.schema.crd import custom_resource_definition
@@ -26,6 +28,7 @@ def crds(
     apply: Annotated[
         bool, typer.Option("--apply", help="Apply them to the cluster instead.")
     ] = False,
+    output: StructuredOption = Structured.YAML,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
@@ -43,9 +46,13 @@ def crds(
         there = {path.name: path.read_text() for path in folder.glob("*.yaml")}
         if there != files:
             typer.echo(f"{folder} differs from the generated files; run make crds", err=True)
-            raise typer.Exit(1)
+            raise typer.Exit(ExitCode.FINDINGS)
     if not write and not check:
-        typer.echo("---\n".join(files.values()), nl=False)
+        if output is Structured.JSON:
+            listed = {"apiVersion": "v1", "kind": "List", "items": definitions}
+            typer.echo(structured(listed, output), nl=False)
+        else:
+            typer.echo("---\n".join(files.values()), nl=False)
 
 
 async def _apply(definitions: list[Manifest], kubeconfig: Path | None, context: str | None) -> None:

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MISSING = 2
-"""Exit code if an extra is missing."""
+from troth.cli.exit_codes import ExitCode
 
 
 @contextmanager
@@ -21,4 +20,4 @@ def needs_extra(name: str) -> Iterator[None]:
         if module == "troth":
             raise  # a fault of Troth, which no extra mends
         sys.stderr.write(f"module {module} is not installed; run: pip install 'troth[{name}]'\n")
-        raise SystemExit(MISSING) from None
+        raise SystemExit(ExitCode.UNUSABLE_INPUT) from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster
 from troth.resources.kinds import KINDS, Kind
@@ -32,7 +33,7 @@ def ready(
     for each in problems:
         typer.echo(each, err=True)
     if problems:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FINDINGS)
 
 
 async def _problems(namespace: str, kubeconfig: Path | None, context: str | None) -> list[str]:

@@ -14,6 +14,7 @@ from troth.cli.daemon_options import (
     LogLevel,
     listen_address,
 )
+from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import needs_extra
 
 
@@ -91,7 +92,7 @@ def gateway(  # noqa: PLR0917 - typer's options
         asyncio.run(run(options))
     except UnusableError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(ExitCode.UNUSABLE_INPUT) from None
 
 
 def _resolved(text: str) -> tuple[tuple[str, int], tuple[str, int]]:

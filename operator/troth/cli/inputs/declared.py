@@ -31,6 +31,6 @@ def declared(
     else:
         for manifest in sources.initial_objects():
             world.observe(manifest, uptime=0.0)
-    for manifest in sources.read(files or []):
+    for manifest in sources.read(files or []).objects:
         world.observe(manifest, uptime=0.0)
     return world

@@ -14,6 +14,7 @@ from troth.cli.daemon_options import (
     LogLevel,
     listen_address,
 )
+from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import needs_extra
 
 
@@ -56,4 +57,4 @@ def issue(  # noqa: PLR0917 - typer's options
         asyncio.run(run(options))
     except TLSFilesError as error:
         typer.echo(f"{tls}: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(ExitCode.UNUSABLE_INPUT) from None

@@ -13,6 +13,7 @@ from troth.cli.daemon_options import (
     LogLevel,
     listen_address,
 )
+from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import needs_extra
 from troth.resources.schema.scalars import parse_duration
 
@@ -62,4 +63,4 @@ def run(  # noqa: PLR0917 - typer's options
         await shell.run()
         return shell.failed
 
-    raise typer.Exit(1 if asyncio.run(serve()) else 0)
+    raise typer.Exit(ExitCode.INTERNAL_ERROR if asyncio.run(serve()) else ExitCode.CLEAN)

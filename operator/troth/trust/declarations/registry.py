@@ -15,16 +15,22 @@ from troth.trust.declarations.governance import Governance, govern
 from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import NO_PEERS, Declared
-from troth.trust.declarations.sharing import WorkloadClaims, crowd_message, sharing_message
+from troth.trust.declarations.sharing import WorkloadClaims, crowd_message, culprit, sharing_message
 from troth.trust.declarations.webhooks import Webhooks
 from troth.trust.selectors import matches
 
 
 @dataclass(frozen=True, slots=True)
 class SharedIdentity:
-    """That other identities claim the same ServiceAccount or could select the same pods."""
+    """That other identities claim the same ServiceAccount or could select the same pods.
+
+    `other` is one of them, None if they are too many to name one. `culprit` is which of the two has
+    to change, None if it cannot be told.
+    """
 
     message: str
+    other: Ref | None = None
+    culprit: Ref | None = None
 
 
 def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
@@ -385,7 +391,8 @@ class Registry:
         other = min(self.colliding(identity), default=None)
         if other is None:
             return None
-        return SharedIdentity(sharing_message(identity, self.claimants[other]))
+        theirs = self.claimants[other]
+        return SharedIdentity(sharing_message(identity, theirs), other, culprit(identity, theirs))
 
     def _forget_shared(self, identity: ServiceIdentity) -> None:
         """Clear cached collisions of an identity's namespace, because a collision is mutual."""

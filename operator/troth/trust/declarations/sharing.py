@@ -7,7 +7,7 @@ from typing import Any
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
 from troth.trust.declarations.multimap import Multimap
-from troth.trust.selectors import Demand, demands
+from troth.trust.selectors import Demand, demands, includes
 
 MOST_NAMED = 32
 """Collisions up to which an identity's message names another identity.
@@ -176,8 +176,35 @@ def _union(sets: Iterable[AbstractSet[Ref]]) -> set[Ref]:
     return set().union(*sets)
 
 
+def culprit(identity: ServiceIdentity, other: ServiceIdentity) -> Ref | None:
+    """Return which of two colliding identities has to change; None if both may.
+
+    It is the one that is being deleted; else the one whose ServiceAccount has the other's name, or
+    whose podSelector selects every pod of the other and more; else the newer one. A manifest that
+    is not applied yet has no creation time and is the newer one.
+    """
+    pairs = ((identity, other), (other, identity))
+    for one, _ in pairs:
+        if one.metadata.deletion_timestamp is not None:
+            return one.ref
+    for one, another in pairs:
+        mine, theirs = one.spec.workload, another.spec.workload
+        if mine.service_account_name == theirs.service_account_name:
+            if theirs.service_account_name == another.ref.name:
+                return one.ref
+        elif includes(mine.pod_selector, theirs.pod_selector) and not includes(
+            theirs.pod_selector, mine.pod_selector
+        ):
+            return one.ref
+    ages = [each.metadata.creation_timestamp for each in (identity, other)]
+    if ages[0] == ages[1]:
+        return None
+    newer = ages[0] is None or (ages[1] is not None and ages[0] > ages[1])
+    return identity.ref if newer else other.ref
+
+
 def sharing_message(identity: ServiceIdentity, other: ServiceIdentity) -> str:
-    """Return the message that says what two identities share and what to change."""
+    """Return the message that says what two identities share, and which of them to change."""
     account = identity.spec.workload.service_account_name
     same_account = account == other.spec.workload.service_account_name
     if other.metadata.deletion_timestamp is not None:
@@ -188,14 +215,27 @@ def sharing_message(identity: ServiceIdentity, other: ServiceIdentity) -> str:
             f"ServiceIdentity {other.ref} is being deleted but {shares} until it is gone; remove "
             "its finalizers"
         )
+    changed = culprit(identity, other)
+    kept = other.ref if changed == identity.ref else identity.ref
+    pair = " and ".join(sorted(map(str, (identity.ref, other.ref))))
     if same_account:
+        if changed is None:
+            return (
+                f"ServiceIdentities {pair} use the same ServiceAccount {account}; give each "
+                "workload its own ServiceAccount"
+            )
         return (
-            f"ServiceIdentity {other.ref} uses the ServiceAccount {account} too; give each "
-            "workload its own ServiceAccount"
+            f"ServiceIdentity {changed} uses the ServiceAccount {account} too, which "
+            f"ServiceIdentity {kept} uses; give {changed} a ServiceAccount of its own"
+        )
+    if changed is None:
+        return (
+            f"ServiceIdentities {pair} can select the same pods; give both podSelectors a common "
+            "label, such as app, with different values"
         )
     return (
-        f"ServiceIdentity {other.ref} can select the same pods; give both podSelectors a common "
-        "label, such as app, with different values"
+        f"ServiceIdentity {changed} can select the same pods as ServiceIdentity {kept}; give the "
+        f"podSelector of {changed} a label, such as app, with a value that {kept} does not select"
     )
 
 
