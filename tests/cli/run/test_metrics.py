@@ -76,7 +76,11 @@ async def scraped(
         server, since or datetime.now(UTC), instrumentation=metrics.instrumentation()
     ) as it:
         await it.settle()
-        operator = SimpleNamespace(engine=it.engine, leadership=SimpleNamespace(acting=True))
+        operator = SimpleNamespace(
+            engine=it.engine,
+            leadership=SimpleNamespace(acting=True),
+            crds=SimpleNamespace(lacking={}),
+        )
         metrics.read_from(cast("Operator", operator))
         yield Scraped(it, metrics)
 
