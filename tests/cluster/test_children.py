@@ -205,7 +205,7 @@ async def test_bundle_is_restored(stage: Stage, tamper: Manifest | None) -> None
 async def test_object_without_its_label_is_known_by_its_owner_and_restored(
     stage: Stage, kind: str
 ) -> None:
-    """To a label-selected watch it looks deleted. Troth reads its owner and it, and makes no key."""
+    """To a label-selected watch it looks deleted: Troth reads its owner and it once."""
     payments, _ = await ready_pair(stage)
     ref = secret_ref(payments) if kind == "Secret" else policy_ref(payments)
     before = await stage.person.the(kind, ref)

@@ -73,6 +73,10 @@ def main() -> NoReturn:
         app(prog_name="kubectl troth" if plugin else "troth", complete_var="_TROTH_COMPLETE")
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "troth":
+            sys.exit(report(error))
+        raise  # `entry` says which extra to install
     except Exception as error:  # noqa: BLE001 - any error becomes a line and an exit code
         sys.exit(report(error))
     sys.exit(ExitCode.CLEAN)
