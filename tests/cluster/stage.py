@@ -274,7 +274,7 @@ class Stage:
         ref = Ref("", f"{self.name}{name}")
         if ref.name not in self.domains:
             self.domains.append(ref.name)
-        manifest = builders.domain(self.name, **spec)
+        manifest = builders.domain(self.name, **{"domain": f"{ref.name}.example", **spec})
         await self.person.put({**manifest, "metadata": {"name": ref.name}})
         return ref
 

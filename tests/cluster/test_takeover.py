@@ -294,7 +294,7 @@ async def test_started_write_is_not_sent_after_the_lease_has_expired(
     lease = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": "troth-operator", "namespace": stage.own},
+        "metadata": {"name": "another", "namespace": stage.own},
     }
     async with FaultyPath(stage.kubeconfig, tmp_path) as path:
         config = await configuration(str(path.kubeconfig))

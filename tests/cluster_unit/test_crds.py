@@ -66,7 +66,6 @@ def test_current_crds_cost_one_read_each() -> None:
     [
         (without_isolation(), "spec.isolation"),
         (ApiError(404, "NotFound", ""), "the CRD itself"),
-        (ApiError(403, "Forbidden", ""), "permission to get it"),
     ],
 )
 def test_older_crd_is_logged_once_with_the_field_and_the_command(
@@ -87,6 +86,36 @@ def test_older_crd_is_logged_once_with_the_field_and_the_command(
             server.instead.clear()
             await waiting
         assert [each["event"] for each in logged[1:]] == ["CRD is up to date"]
+
+    run(story())
+
+
+def test_forbidden_check_is_logged_once_and_repeated() -> None:
+    async def story() -> None:
+        server = CRDServer({DOMAINS: ApiError(403, "Forbidden", "")})
+        check = CRDCheck(server)
+        with capture_logs() as logged:
+            waiting = asyncio.create_task(check.wait())
+            await asyncio.sleep(120)
+            assert not waiting.done()
+            (line,) = logged
+            assert (line["crd"], "the right to get it" in line["event"]) == (DOMAINS, True)
+            server.instead.clear()
+            await waiting
+
+    run(story())
+
+
+def test_running_operator_asks_again_while_its_roles_are_not_known() -> None:
+    """An API server that has just started answers 403 until it has read the roles."""
+
+    async def story() -> None:
+        server = CRDServer({DOMAINS: ApiError(403, "Forbidden", "")})
+        confirming = asyncio.create_task(CRDCheck(server).confirm(Selection("TrustDomain")))
+        await asyncio.sleep(60)
+        assert not confirming.done()
+        server.instead.clear()
+        await confirming
 
     run(story())
 

@@ -187,7 +187,8 @@ def test_drained_node_keeps_one_operator(installed: Sandbox) -> None:
     names = [
         name
         for name, pod in pods(installed, NAMESPACE).items()
-        if name.rsplit("-", 2)[0] == "troth" and "deletionTimestamp" not in pod["metadata"]
+        if pod["metadata"]["labels"].get("troth.dev/component") == "operator"
+        and "deletionTimestamp" not in pod["metadata"]
     ]
     answers = [_evicted(installed, name) for name in names]
     assert answers == [True, False]

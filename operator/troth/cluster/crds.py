@@ -30,6 +30,7 @@ LOADING = 5.0
 """Seconds for which API servers may still serve an updated CRD in its earlier form."""
 NAMED = 5
 """Maximum number of fields that the log names."""
+NO_PERMISSION = ("permission to get it",)
 UPDATE = "troth crds | kubectl apply --server-side --force-conflicts -f -"
 """Command that installs the CRDs of this version."""
 
@@ -73,11 +74,18 @@ class CRDCheck:
     async def confirm(self, selection: Selection) -> None:
         """Check the CRD of a selection whose watch has ended; other kinds need none.
 
-        While the API server does not answer, it asks again. Raises `OutdatedCRDs`.
+        While the API server does not answer, it asks again. It also does while the API server
+        forbids it, because one that has just started does not know the roles yet. Raises
+        `OutdatedCRDs`.
         """
         kind = KIND_BY_NAME.get(selection.kind)
-        if kind is not None and await self._check(kind):
-            raise OutdatedCRDs(_name(kind))
+        if kind is None:
+            return
+        backoff = Backoff(most=LONGEST_WAIT)
+        while lacks := await self._check(kind):
+            if lacks != NO_PERMISSION:
+                raise OutdatedCRDs(_name(kind))
+            await asyncio.sleep(backoff.next())
 
     async def _check(self, kind: Kind) -> tuple[str, ...]:
         """Return what a CRD lacks, as soon as the API server has answered."""
@@ -97,7 +105,7 @@ class CRDCheck:
                 if error.status == NOT_FOUND:
                     return ("the CRD itself",)
                 if error.status == FORBIDDEN:
-                    return ("permission to get it",)
+                    return NO_PERMISSION
                 await asyncio.sleep(backoff.next())
                 continue
             present = fields_of_crd(installed, VERSION)
@@ -111,6 +119,12 @@ def _name(kind: Kind) -> str:
 def _report(name: str, lacks: tuple[str, ...]) -> None:
     if not lacks:
         log.info("CRD is up to date", crd=name)
+        return
+    if lacks == NO_PERMISSION:
+        log.error(
+            "CRD cannot be read; give the operator the right to get it, as the chart's role does",
+            crd=name,
+        )
         return
     log.error(
         "CRD is older than this version of Troth, which does nothing until the CRD is updated",

@@ -175,6 +175,7 @@ async def test_resource_of_a_newer_version_is_suspended_alone(isolated: Stage, n
     victims = {kind: each for kind, each in declared(stage).items() if kind in changes}
     before = await stage.written()
     async with crds.installed(stage.person, changes):
+        await asyncio.sleep(checks.LOADING)  # an API server may serve the earlier schema until then
         for kind, manifest in victims.items():
             field, value = newer_field(kind, name)
             declaration = {**manifest, "spec": {**manifest["spec"], field: value}}
