@@ -25,6 +25,7 @@ from tests.cluster.person import Manifest, Refused, until
 from tests.cluster.stage import DOMAIN, IDENTITY, Copy, Stage, staged
 from tests.messaging import MQTT, broker, policy
 from troth.cluster import crds as checks
+from troth.cluster.api import RESOURCES
 from troth.resources.kinds import KINDS, Kind
 from troth.resources.references import Ref
 
@@ -174,8 +175,14 @@ async def test_resource_of_a_newer_version_is_suspended_alone(isolated: Stage, n
     changes = {kind: NEWER[name][kind] for kind in NEWER[name] if THOROUGH or kind in FEW}
     victims = {kind: each for kind, each in declared(stage).items() if kind in changes}
     before = await stage.written()
+    opened = {kind: watches_of(stage, kind) for kind in changes}
     async with crds.installed(stage.person, changes):
-        await asyncio.sleep(checks.LOADING)  # an API server may serve the earlier schema until then
+        # the API server ends watches of the earlier schema, which do not show the new field
+        for kind in changes:
+            await until(
+                partial(asyncio.to_thread, watches_of, stage, kind),
+                lambda number, before=opened[kind]: number > before,
+            )
         for kind, manifest in victims.items():
             field, value = newer_field(kind, name)
             declaration = {**manifest, "spec": {**manifest["spec"], field: value}}
@@ -195,6 +202,15 @@ async def test_resource_of_a_newer_version_is_suspended_alone(isolated: Stage, n
             await stage.person.delete(kind, Ref.of(manifest))
     ordinary = await stage.identity("ordinary")
     await stage.person.ready(IDENTITY, ordinary)
+
+
+def watches_of(stage: Stage, kind: str) -> int:
+    """Return how many watches of a kind the operator has opened."""
+    made = stage.operator.requests.made
+    return sum(
+        (verb, resource) == ("watch", RESOURCES[kind].name) and outcome.isdigit()
+        for verb, resource, outcome in made
+    )
 
 
 def newer_field(kind: str, name: str) -> tuple[str, str]:
