@@ -179,10 +179,7 @@ async def test_resource_of_a_newer_version_is_suspended_alone(isolated: Stage, n
     async with crds.installed(stage.person, changes):
         # the API server ends watches of the earlier schema, which do not show the new field
         for kind in changes:
-            await until(
-                partial(asyncio.to_thread, watches_of, stage, kind),
-                lambda number, before=opened[kind]: number > before,
-            )
+            await watched_again(stage, kind, opened[kind])
         for kind, manifest in victims.items():
             field, value = newer_field(kind, name)
             declaration = {**manifest, "spec": {**manifest["spec"], field: value}}
@@ -202,6 +199,15 @@ async def test_resource_of_a_newer_version_is_suspended_alone(isolated: Stage, n
             await stage.person.delete(kind, Ref.of(manifest))
     ordinary = await stage.identity("ordinary")
     await stage.person.ready(IDENTITY, ordinary)
+
+
+async def watched_again(stage: Stage, kind: str, before: int) -> None:
+    """Wait until the operator has opened more watches of a kind than before."""
+
+    async def number() -> int:
+        return watches_of(stage, kind)
+
+    await until(number, lambda now: now > before)
 
 
 def watches_of(stage: Stage, kind: str) -> int:
