@@ -8,6 +8,7 @@ import pytest
 from tests.builders import OWN, Manifest, domain, identity, namespace, rotation
 from tests.reconcile.serving import Server, running
 from troth.resources.references import Ref
+from troth.world.keys import domain_key
 
 DOMAIN = "TrustDomain", Ref("", "production")
 PAYMENTS = "ServiceIdentity", Ref("shop", "payments")
@@ -38,7 +39,7 @@ async def settled(server: Server) -> None:
 
 
 def status(server: Server, place: tuple[str, Ref]) -> dict[str, Any]:
-    found: dict[str, Any] = copy.deepcopy(server.objects[place]["status"])
+    found: dict[str, Any] = copy.deepcopy(server.objects[DOMAIN]["status"])
     return found
 
 
@@ -51,7 +52,20 @@ async def test_status_does_not_depend_on_an_earlier_one(place: tuple[str, Ref]) 
     server = Server(RESOURCES)
     await settled(server)
     stored = status(server, place)
-    server.put(with_past(server.objects[place]))
+    server.put(with_past(server.objects[DOMAIN]))
     assert status(server, place) != stored
     await settled(server)
     assert status(server, place) == stored
+
+
+async def test_unreadable_resource_that_was_readable_is_written_once() -> None:
+    server = Server([namespace("shop", domain="production"), domain()])
+    async with running(server) as it:
+        await it.settle()
+        newer = copy.deepcopy(server.objects[DOMAIN])
+        newer["spec"]["later"] = "a field of a newer version"
+        await it.put(newer)
+        server.log.clear()
+        it.engine.queue.add([domain_key("production")])
+        await it.settle()
+    assert server.log == []

@@ -161,6 +161,14 @@ class Executor:
         return {key} if unchanged else set()
 
 
+def changes_status(plan: Plan) -> bool:
+    """Return whether a plan's status differs from the previous one as they are stored."""
+    if plan.status == plan.previous_status:
+        return False
+    before = _without_empty_lists(plan.previous_status or {})
+    return before != _without_empty_lists(plan.status or {})
+
+
 def _without_empty_lists(status: Mapping[str, Any]) -> dict[str, Any]:
     """Return a status without empty lists, which are equivalent to absent ones."""
     return {

@@ -22,7 +22,7 @@ from troth.planning.planner import plan as make_plan
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.step import BackgroundStep, Step, Target
 from troth.reconcile.apply.credential_secrets import CredentialError
-from troth.reconcile.apply.execute import Executor
+from troth.reconcile.apply.execute import Executor, changes_status
 from troth.reconcile.apply.in_place import InPlace
 from troth.reconcile.apply.key_maker import KeyMaker, KeyNotReady
 from troth.reconcile.apply.keyring import Keyring
@@ -353,11 +353,11 @@ class Engine:
     async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
         """Write a changed status and post Events for transitions; return the plan to requeue by."""
         wait = self._status_debounce.wait(plan, self._clock.uptime(), rush=self.queue.rushed)
-        if not wait and plan.status != plan.previous_status:
+        if not wait and changes_status(plan):
             wait = self.repairs.status_wait(plan)
         if wait:
             plan = self._with_due(plan, wait)
-        elif plan.status is not None and plan.status != plan.previous_status:
+        elif plan.status is not None and changes_status(plan):
             notices = [*notices, *transitions(plan)]
             await self._write_status(plan)
         else:
