@@ -28,8 +28,7 @@ from troth.planning.steps.objects import Apply, Remove, Restart, SetFinalizers
 from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
 from troth.planning.steps.step import Step
 from troth.planning.steps.webhooks import ChangeWebhookKeys, CompileEndpoint
-from troth.reconcile.apply.credential_secrets import credential_secret
-from troth.reconcile.apply.key_material import (
+from troth.reconcile.apply.keys.key_material import (
     adopted_secret,
     issuer_data,
     leaf_secret,
@@ -37,8 +36,9 @@ from troth.reconcile.apply.key_material import (
     root_secret,
     token_key_secret,
 )
-from troth.reconcile.apply.keyring import Keyring
-from troth.reconcile.apply.webhook_secrets import compiled, new_secret
+from troth.reconcile.apply.keys.keyring import Keyring
+from troth.reconcile.apply.secrets.credential_secrets import credential_secret
+from troth.reconcile.apply.secrets.webhook_secrets import compiled, new_secret
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref

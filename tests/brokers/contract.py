@@ -31,7 +31,7 @@ from tests.reconcile.serving import Server
 from troth.brokers.protocol import Batch, Credential, Driver, Login
 from troth.planning.brokers.changes import Brake, Wanted, broker_changes
 from troth.planning.grants.dialects import rules_of
-from troth.reconcile.apply.credential_data import login
+from troth.reconcile.apply.secrets.credential_data import login
 from troth.resources.messaging.broker_type import BrokerType
 from troth.trust.grants import Action, Grant, Observed, Rule, Slot, Topic
 from troth.world.facts.broker import Ledger

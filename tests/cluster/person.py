@@ -16,7 +16,7 @@ import yaml
 from kubernetes.aio.dynamic.resource import Resource
 
 from tests.patience import PATIENCE
-from troth.cluster.api import RESOURCES
+from troth.cluster.resources import RESOURCES
 from troth.resources.references import Ref
 
 Manifest = dict[str, Any]

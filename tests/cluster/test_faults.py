@@ -15,7 +15,7 @@ from tests import builders
 from tests.cluster.paths import KINDS, committed, faulty, lose, operated
 from tests.cluster.person import until
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, opened
-from troth.cluster.api import RESOURCES
+from troth.cluster.resources import RESOURCES
 from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.resources.references import Ref
 

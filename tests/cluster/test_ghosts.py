@@ -13,7 +13,7 @@ from tests import builders
 from tests.cluster.paths import faulty, lose, operated
 from tests.cluster.person import until
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
-from troth.cluster.api import RESOURCES
+from troth.cluster.resources import RESOURCES
 from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.resources.references import Ref
 from troth.world.world import Difference

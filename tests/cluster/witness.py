@@ -22,7 +22,7 @@ from tests.cluster.person import (
     version,
 )
 from tests.cluster.stage import leaf_of, opened
-from troth.cluster.api import RESOURCES
+from troth.cluster.resources import RESOURCES
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import aiohttp
 
 from tests.cluster.person import Manifest, reached_by, until
-from troth.cluster.api import RESOURCES
+from troth.cluster.resources import RESOURCES
 from troth.resources.references import Ref
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"

@@ -25,9 +25,9 @@ from troth.planning.steps.brokers import (
     ObserveBroker,
 )
 from troth.planning.steps.step import BackgroundStep, Step
-from troth.reconcile.apply.credential_secrets import CredentialError
 from troth.reconcile.apply.execute import Executor
-from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.keys.keyring import Keyring
+from troth.reconcile.apply.secrets.credential_secrets import CredentialError
 from troth.reconcile.apply.writer import TryAgain
 from troth.reconcile.events.events import repair, transitions
 from troth.reconcile.loop.clock import Moments, MovableClock

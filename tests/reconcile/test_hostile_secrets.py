@@ -21,7 +21,7 @@ from troth.brokers.protocol import CredentialRequest
 from troth.pki.keys.parsing import PrivateKey
 from troth.pki.keys.private import load_private_key, private_key_pem
 from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
-from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.brokers.connections import admin_data
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.messaging.message_broker import MessageBroker

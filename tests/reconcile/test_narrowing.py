@@ -16,8 +16,8 @@ from tests.patience import PATIENCE
 from tests.reconcile.serving import LeaderFence, Running, Server, converge, running
 from troth.cluster.errors import ApiError
 from troth.planning.steps.certificates import IssueLeaf
-from troth.reconcile.apply import refusals
 from troth.reconcile.apply.execute import STEP_HANDLERS
+from troth.reconcile.apply.refusals import refusals
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 

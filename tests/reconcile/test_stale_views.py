@@ -16,7 +16,7 @@ from troth.planning.planner import plan
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.step import Step
 from troth.reconcile.apply.execute import Executor
-from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.writer import TryAgain
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.rehearsal import Place

@@ -20,7 +20,7 @@ from troth.planning.plan import Plan
 from troth.planning.steps.objects import Apply
 from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.reconcile.apply.in_place import InPlace
-from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.served import Served
 from troth.reconcile.apply.writer import Writer
 from troth.reconcile.loop.cache import Cache

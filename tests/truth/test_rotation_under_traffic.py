@@ -26,7 +26,7 @@ from tests.cluster.person import LONG, Manifest, Refused, until
 from tests.cluster.stage import DOMAIN, Stage
 from tests.truth.crowd import ROTATION, Crowd, Mortal, key_id
 from tests.truth.scene import files_of
-from troth.cluster.api import RESOURCES
+from troth.cluster.resources import RESOURCES
 from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
 from troth.world.observation.objects import NEXT_LEAF, RETIRING

@@ -9,7 +9,7 @@ from tests.brokers.nats.stage import Stage, granted, publish, sent
 from tests.patience import PATIENCE
 from troth.brokers.protocol import Batch, CredentialRequest
 from troth.planning.steps.broker_credentials import CredentialChange
-from troth.reconcile.apply.credential_data import changed_data, material
+from troth.reconcile.apply.secrets.credential_data import changed_data, material
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 

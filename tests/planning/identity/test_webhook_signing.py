@@ -12,7 +12,7 @@ from troth.planning.steps.authorities import DropSlots
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.signing_keys import ActivateTokenKey, CreateTokenKey, PrepareTokenKey
 from troth.planning.steps.step import Step
-from troth.reconcile.apply.key_material import next_token_key
+from troth.reconcile.apply.keys.key_material import next_token_key
 from troth.resources.references import Ref
 from troth.world.keys import Key, Keys
 from troth.world.observation.objects import decoded

@@ -10,7 +10,7 @@ from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from tests.reconcile.serving import Running, Server, running
 from troth.pki.keys.parsing import PrivateKey
-from troth.reconcile.apply.key_maker import SLOW
+from troth.reconcile.apply.keys.key_maker import SLOW
 from troth.reconcile.loop import engine as engines
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref

@@ -42,7 +42,7 @@ from troth.brokers.nats.driver import NatsBroker as Driver
 from troth.brokers.nats.rules import rules
 from troth.brokers.protocol import Batch, CredentialRequest
 from troth.planning.steps.broker_credentials import CredentialChange
-from troth.reconcile.apply.credential_data import changed_data, material
+from troth.reconcile.apply.secrets.credential_data import changed_data, material
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Action, Grant, Topic

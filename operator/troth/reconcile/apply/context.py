@@ -7,7 +7,7 @@ from typing import Protocol
 from troth.pki.certificates.authorities import SigningAuthority
 from troth.pki.keys.parsing import PrivateKey
 from troth.planning.steps.step import Target
-from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.writer import TryAgain, Writer, Writes
 from troth.reconcile.loop.clock import Clock
 from troth.resources.algorithms import KeyAlgorithm

@@ -35,7 +35,7 @@ from troth.reconcile.apply.handlers import (
     signing_keys,
     webhooks,
 )
-from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.writer import NOT_FOUND, Writer
 from troth.reconcile.loop.clock import Clock
 from troth.resources.algorithms import KeyAlgorithm

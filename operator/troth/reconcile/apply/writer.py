@@ -7,8 +7,8 @@ names its resourceVersion.
 from typing import Protocol
 
 from troth.cluster.errors import ApiError
-from troth.reconcile.apply.alterations import Alterations
-from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.keys.keyring import Keyring
+from troth.reconcile.apply.repairs.alterations import Alterations
 from troth.reconcile.loop.clock import Clock
 from troth.reconcile.loop.intake import take_in
 from troth.resources.references import Ref

@@ -21,13 +21,13 @@ from troth.planning.plan import Plan
 from troth.planning.planner import plan as make_plan
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.step import BackgroundStep, Step, Target
-from troth.reconcile.apply.credential_secrets import CredentialError
 from troth.reconcile.apply.execute import Executor, changes_status
 from troth.reconcile.apply.in_place import InPlace
-from troth.reconcile.apply.key_maker import KeyMaker, KeyNotReady
-from troth.reconcile.apply.keyring import Keyring
-from troth.reconcile.apply.refusals import PASSING, LastingConflict, Refusals, StepFailed
-from troth.reconcile.apply.repairs import Repairs
+from troth.reconcile.apply.keys.key_maker import KeyMaker, KeyNotReady
+from troth.reconcile.apply.keys.keyring import Keyring
+from troth.reconcile.apply.refusals.refusals import PASSING, LastingConflict, Refusals, StepFailed
+from troth.reconcile.apply.repairs.repairs import Repairs
+from troth.reconcile.apply.secrets.credential_secrets import CredentialError
 from troth.reconcile.apply.writer import TryAgain, Writes
 from troth.reconcile.brokers.admins import Secrets
 from troth.reconcile.brokers.faults import StalePlan

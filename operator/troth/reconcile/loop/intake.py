@@ -5,7 +5,7 @@ A faulty object is never an error here: an unreadable object is quarantined and 
 
 import structlog
 
-from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.keys.keyring import Keyring
 from troth.resources.references import Ref
 from troth.world.facts.objects import UNREADABLE, Manifest
 from troth.world.keys import Keys

@@ -13,8 +13,8 @@ from itertools import groupby
 from troth.cluster.errors import STORE_FULL, ApiError
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step, Target, WriteStep
-from troth.reconcile.apply.key_maker import KeyNotReady
-from troth.reconcile.apply.refusals import OUT_OF_ORDER, UNANSWERED
+from troth.reconcile.apply.keys.key_maker import KeyNotReady
+from troth.reconcile.apply.refusals.refusals import OUT_OF_ORDER, UNANSWERED
 from troth.reconcile.apply.writer import TryAgain
 from troth.resources.algorithms import KeyAlgorithm
 from troth.world.facts.objects import ISOLATION_POLICY

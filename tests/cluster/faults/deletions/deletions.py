@@ -16,7 +16,7 @@ from sandbox.faults import Call
 from tests.cluster.crashes.crash_points import CrashingPath, CrashPoint
 from tests.cluster.person import LONG, Manifest, Person, condition, until
 from tests.cluster.stage import DOMAIN
-from troth.cluster.api import RESOURCES
+from troth.cluster.resources import RESOURCES
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 from troth.world.facts.objects import OWNER_KIND, OWNER_NAME

@@ -17,7 +17,7 @@ from tests.cluster.witness import Sight, Witness
 from tests.patience import PATIENCE
 from troth.pki.keys.parsing import PrivateKey
 from troth.pki.keys.private import generate_key
-from troth.reconcile.apply.key_maker import SLOW, at_once
+from troth.reconcile.apply.keys.key_maker import SLOW, at_once
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 

@@ -11,8 +11,13 @@ from troth.planning.steps.authorities import (
     PrepareRoot,
 )
 from troth.reconcile.apply.context import Context
-from troth.reconcile.apply.key_material import adopted_secret, next_given, next_root, root_secret
-from troth.reconcile.apply.secret_patches import drops, merge_data, unchanged
+from troth.reconcile.apply.keys.key_material import (
+    adopted_secret,
+    next_given,
+    next_root,
+    root_secret,
+)
+from troth.reconcile.apply.secrets.secret_patches import drops, merge_data, unchanged
 from troth.world.keys import Keys
 
 

@@ -2,7 +2,7 @@
 
 from troth.planning.steps.broker_credentials import ChangeCredential
 from troth.reconcile.apply.context import Context
-from troth.reconcile.apply.credential_secrets import credential_secret, replacing
+from troth.reconcile.apply.secrets.credential_secrets import credential_secret, replacing
 from troth.reconcile.apply.writer import TryAgain
 from troth.world.keys import Keys
 

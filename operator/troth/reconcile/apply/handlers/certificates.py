@@ -4,7 +4,7 @@ import asyncio
 
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.reconcile.apply.context import Context
-from troth.reconcile.apply.key_material import is_slow, leaf_secret, public_data
+from troth.reconcile.apply.keys.key_material import is_slow, leaf_secret, public_data
 from troth.world.keys import Keys
 
 

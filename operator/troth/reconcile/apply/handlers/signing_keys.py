@@ -7,13 +7,13 @@ from troth.planning.steps.signing_keys import (
     UpdateIssuer,
 )
 from troth.reconcile.apply.context import Context
-from troth.reconcile.apply.key_material import (
+from troth.reconcile.apply.keys.key_material import (
     issuer_data,
     next_token_key,
     token_key_moves,
     token_key_secret,
 )
-from troth.reconcile.apply.secret_patches import merge_data, unchanged
+from troth.reconcile.apply.secrets.secret_patches import merge_data, unchanged
 from troth.world.keys import Keys
 from troth.world.observation.objects import VIEW
 from troth.world.outcomes.writes import IssuerViewWritten

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from troth.cluster.errors import ApiError
 from troth.planning.steps.webhooks import ChangeWebhookKeys, CompileEndpoint
 from troth.reconcile.apply.context import Context
-from troth.reconcile.apply.webhook_secrets import compiled, keys_patch, new_secret
+from troth.reconcile.apply.secrets.webhook_secrets import compiled, keys_patch, new_secret
 from troth.reconcile.apply.writer import NOT_FOUND, TryAgain
 from troth.resources.references import Ref
 from troth.webhooks.schemes.scheme import LONGEST_KEY

@@ -12,8 +12,8 @@ from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, n
 from tests.reconcile.serving import Server, running
 from troth.cluster.errors import LONGEST, STORE_FULL, ApiError
 from troth.planning.steps.authorities import DropSlots
-from troth.reconcile.apply import refusals
 from troth.reconcile.apply.execute import Executor
+from troth.reconcile.apply.refusals import refusals
 from troth.reconcile.apply.writer import TryAgain
 from troth.resources.references import Ref
 from troth.world.keys import identity_key

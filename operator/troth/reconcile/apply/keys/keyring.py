@@ -14,7 +14,7 @@ from troth.pki.certificates.authorities import SigningAuthority, load_signing_au
 from troth.pki.encodings.pem import MAX_CHAIN_BYTES
 from troth.pki.keys.parsing import LONGEST as LONGEST_KEY
 from troth.planning.steps.broker_credentials import ChangeCredential
-from troth.reconcile.apply.credential_data import login, material, secrets_of
+from troth.reconcile.apply.secrets.credential_data import login, material, secrets_of
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest

@@ -14,7 +14,7 @@ from troth.brokers.nats.jwt import Key, Kind, read_creds
 from troth.brokers.nats.rules import inbox_prefix
 from troth.brokers.protocol import Credential, CredentialRequest, Login
 from troth.planning.steps.broker_credentials import CredentialChange
-from troth.reconcile.apply.credential_data import changed_data, login, material
+from troth.reconcile.apply.secrets.credential_data import changed_data, login, material
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Slot

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from troth.cluster.errors import SERVER_ERROR, ApiError
 from troth.planning.steps.objects import Remove, Restart
 from troth.planning.steps.step import Step, Target
-from troth.reconcile.apply.refusal_text import essence, sentence
+from troth.reconcile.apply.refusals.refusal_text import essence, sentence
 from troth.reconcile.apply.writer import CONFLICT
 from troth.reconcile.loop.clock import Clock
 from troth.world.keys import Key

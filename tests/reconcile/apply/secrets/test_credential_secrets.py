@@ -10,9 +10,9 @@ from tests.builders import OWN, Cluster, Manifest
 from tests.reconcile.serving import Server
 from troth.pki.keys.private import generate_key
 from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
-from troth.reconcile.apply.credential_secrets import CredentialError
 from troth.reconcile.apply.execute import Executor
-from troth.reconcile.apply.keyring import MOST_FORMER, Keyring
+from troth.reconcile.apply.keys.keyring import MOST_FORMER, Keyring
+from troth.reconcile.apply.secrets.credential_secrets import CredentialError
 from troth.reconcile.apply.writer import TryAgain
 from troth.reconcile.events.events import repair
 from troth.reconcile.loop.clock import MovableClock

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from troth.brokers.errors import BrokerError
 from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
-from troth.reconcile.apply.credential_data import changed_data
+from troth.reconcile.apply.secrets.credential_data import changed_data
 from troth.world.facts.objects import Manifest
 from troth.world.observation.broker_secrets import DIGEST, digest
 

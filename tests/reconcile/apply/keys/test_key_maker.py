@@ -12,7 +12,7 @@ from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from troth.pki.keys.parsing import PrivateKey
 from troth.planning.steps.step import Target
-from troth.reconcile.apply.key_maker import KeyMaker, KeyNotReady, at_once
+from troth.reconcile.apply.keys.key_maker import KeyMaker, KeyNotReady, at_once
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.world.keys import Key, Keys, identity_key

@@ -1,0 +1,1 @@
+"""Private keys of the operator: in memory, and how they are made."""

@@ -1,0 +1,1 @@
+"""Writes that the API server rejects, and how they are reported."""

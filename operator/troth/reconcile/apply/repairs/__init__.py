@@ -1,0 +1,1 @@
+"""Repairs of objects that other clients change, and who changes them."""

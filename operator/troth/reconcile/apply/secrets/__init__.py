@@ -1,0 +1,1 @@
+"""Contents of Secrets that steps write."""
