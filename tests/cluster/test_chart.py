@@ -22,8 +22,18 @@ from tests.chart.rendering import (
 )
 from tests.cluster.conftest import await_crds, separate_sandbox
 from tests.patience import PATIENCE
+from troth.world.facts.objects import (
+    BROKER_POLICY_SUFFIX,
+    DENY_SUFFIX,
+    ISOLATION_POLICY,
+    POLICY_SUFFIX,
+)
 
 SID = "serviceidentities.troth.dev"
+POLICY_NAMES = (
+    *(f"payments{suffix}" for suffix in (POLICY_SUFFIX, DENY_SUFFIX, BROKER_POLICY_SUFFIX)),
+    ISOLATION_POLICY,
+)
 MASTERS = "--as-group=system:masters"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:troth"
 
@@ -113,17 +123,20 @@ def test_operator_cannot_escalate_its_rights(installed: Sandbox) -> None:
             "objects that only Troth writes",
         ),
         ({"kind": "Secret", "type": "troth.dev/webhook"}, "written only by Troth"),
-        (
-            {
-                "apiVersion": "networking.k8s.io/v1",
-                "kind": "NetworkPolicy",
-                "metadata": {"name": "payments-troth"},
-                "spec": {"podSelector": {}},
-            },
-            "names that end in -troth",
+        *(
+            (
+                {
+                    "apiVersion": "networking.k8s.io/v1",
+                    "kind": "NetworkPolicy",
+                    "metadata": {"name": name},
+                    "spec": {"podSelector": {}},
+                },
+                "Troth gives its NetworkPolicies the name",
+            )
+            for name in POLICY_NAMES
         ),
     ],
-    ids=["label", "label of a ConfigMap", "type", "name"],
+    ids=["label", "label of a ConfigMap", "type", *POLICY_NAMES],
 )
 def test_objects_of_troth_are_written_by_the_operator_alone(
     installed: Sandbox, namespace: str, forged: dict[str, Any], message: str

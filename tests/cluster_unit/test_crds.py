@@ -82,7 +82,7 @@ def test_older_crd_is_logged_once_with_the_field_and_the_command(
             assert check.lacking[DOMAINS] == (lacks,)
             (line,) = logged
             assert (line["crd"], line["lacks"]) == (DOMAINS, [lacks])
-            assert line["run"].startswith("troth crds | kubectl apply")
+            assert line["run"] == "troth crds --apply"
             server.instead.clear()
             await waiting
         assert [each["event"] for each in logged[1:]] == ["CRD is up to date"]

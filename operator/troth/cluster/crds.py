@@ -31,7 +31,7 @@ LOADING = 5.0
 NAMED = 5
 """Maximum number of fields that the log names."""
 NO_PERMISSION = ("permission to get it",)
-UPDATE = "troth crds | kubectl apply --server-side --force-conflicts -f -"
+UPDATE = "troth crds --apply"
 """Command that installs the CRDs of this version."""
 
 log = structlog.get_logger()
