@@ -4,11 +4,13 @@ Troth must not create for a deleted identity. What it learns from the API server
 """
 
 import copy
+from unittest.mock import AsyncMock
 
 import pytest
 
 from tests.builders import Manifest, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Running, Server, running
+from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
 
 WEB, PAYMENTS = Ref("shop", "web"), Ref("shop", "payments")
@@ -80,6 +82,19 @@ async def test_namesake_of_the_deleted_identity_gets_objects_of_its_own() -> Non
         await it.settle()
         owner: Manifest = server.objects[POLICY]["metadata"]["ownerReferences"][0]
         assert owner["uid"] == uid_of(server) != old
+
+
+async def test_deleted_policy_is_created_again_if_its_owner_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server(SHOP)
+    async with running(server) as it:
+        await it.settle()
+        forbidden = AsyncMock(side_effect=ApiError(403, "Forbidden", ""))
+        monkeypatch.setattr(server, "metadata", forbidden)
+        await it.drop(*POLICY)
+        assert POLICY in server.objects
+    forbidden.assert_awaited()
 
 
 async def test_deleted_policy_of_a_declared_identity_is_created_again() -> None:

@@ -96,7 +96,8 @@ class Writer:
 
         The garbage collector may have deleted it with its owner. The watches of the two kinds are
         independent, so the owner's deletion may be reported later. It is committed earlier, so the
-        API server already knows of it.
+        API server already knows of it. If the owner cannot be read, it counts as existing: without
+        its NetworkPolicy, a pod would be open.
         """
         for owner in manifest["metadata"].get("ownerReferences") or []:
             kind, uid = owner["kind"], owner["uid"]
@@ -105,7 +106,7 @@ class Writer:
                 found = (await self._writes.metadata(kind, ref))["metadata"]["uid"]
             except ApiError as error:
                 if error.status != NOT_FOUND:
-                    raise
+                    continue
                 found = None
             if found != uid:
                 raise TryAgain(self._world.forget_uid(kind, ref, uid, self._clock.uptime()))
