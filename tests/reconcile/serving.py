@@ -13,6 +13,7 @@ from troth.cluster.errors import ApiError
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.instrumentation import Instrumentation
+from troth.reconcile.loop.stall_delay import StallDelay
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.resources.references import Ref
 from troth.world.watch_class import watch_class_of
@@ -147,6 +148,7 @@ async def running(
     due: bool = False,
     rollouts: bool = False,
     instrumentation: Instrumentation | None = None,
+    stall_delay: StallDelay | None = None,
 ) -> AsyncIterator[Running]:
     """Start an engine that has just listed all objects."""
     clock = MovableClock(now)
@@ -157,6 +159,7 @@ async def running(
         leader_fence=leader_fence or LeaderFence(),
         rollouts=rollouts,
         instrumentation=instrumentation,
+        stall_delay=stall_delay,
     )
     for manifest in list(server.objects.values()):
         engine.observe(copy.deepcopy(manifest))

@@ -34,6 +34,7 @@ from tests.reconcile.memory_brokers import MemoryBrokers, in_memory
 from tests.reconcile.serving import Running, Server, running
 from tests.workloads import rolled
 from troth.reconcile.brokers.work import BrokerWork
+from troth.reconcile.loop.stall_delay import StallDelay
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 from troth.resources.schema.model import immutable_changes
@@ -121,7 +122,9 @@ class Walk:
 @asynccontextmanager
 async def walk(change: Change) -> AsyncIterator[Walk]:
     with in_memory() as brokers:
-        async with running(Server(DECLARED), due=True, rollouts=True) as it:
+        at_once = StallDelay(0)  # whether a field takes effect does not depend on the delay
+        server = Server(DECLARED)
+        async with running(server, due=True, rollouts=True, stall_delay=at_once) as it:
             walking = Walk(it, brokers, change)
             await asyncio.sleep(60)
             await walking.settle()
