@@ -9,7 +9,7 @@ READY := .venv/.ready
 WORKERS ?= 4
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Packages whose tests need programs that `sandbox build` makes.
-BUILT := benchmarks brokers campaign chart cluster guides judges reconcile sandbox truth
+BUILT := benchmarks brokers campaign chart cluster gitops guides judges reconcile sandbox truth
 
 .PHONY: help demo test campaign check crds bench clean
 

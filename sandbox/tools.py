@@ -21,6 +21,8 @@ from sandbox.java import JavaProgram, Library, build_java
 
 HERE = Path(__file__).parent
 
+FLUX = ("source-controller", "kustomize-controller", "helm-controller")
+
 PROGRAMS = {
     program.name: program
     for program in (
@@ -73,6 +75,16 @@ PROGRAMS = {
             release_of="helm.sh/helm/v3",
             stamp="helm.sh/helm/v3/internal/version.version",
         ),
+        *(
+            GoProgram(
+                name=name,
+                module=HERE / "tools" / name,
+                package=f"github.com/fluxcd/{name}",
+                release_of=f"github.com/fluxcd/{name}",
+            )
+            for name in FLUX
+        ),
+        GoProgram(name="gitops-judge", module=HERE / "gitopsjudge", package="."),
         GoProgram(name="svid-judge", module=HERE / "judge", package="."),
         GoProgram(name="token-judge", module=HERE / "tokenjudge" / "go", package="."),
         GoProgram(name="workload", module=HERE / "workload", package="."),
