@@ -72,6 +72,18 @@ def test_api_server_accepts_the_folder_as_files_and_as_a_base(
         sandbox.kubectl("apply", "--validate=strict", option, str(EXAMPLES / folder))
 
 
+def test_health_checks_leave_the_other_settings_of_argo_cd(sandbox: Sandbox) -> None:
+    sandbox.kubectl("create", "namespace", "argocd")
+    place = ("configmap", "argocd-cm", "-n", "argocd")
+    sandbox.kubectl("create", *place, "--from-literal=url=https://argocd.shop.example")
+    folder = EXAMPLES / "gitops" / "argocd" / "health"
+    sandbox.kubectl("apply", "--server-side", "-k", str(folder))
+    found = yaml.safe_load(sandbox.kubectl("get", *place, "-o", "yaml"))["data"]
+    assert found.pop("url") == "https://argocd.shop.example"
+    ((_, config),) = built("gitops/argocd/health").items()
+    assert found == config["data"]
+
+
 # The Deployments
 
 
