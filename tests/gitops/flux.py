@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -61,7 +62,7 @@ def start(tether: Tether, kubeconfig: Path) -> None:
             "TMPDIR": str(home / "tmp"),
         }
         tether.start(name, [ensure(name), *arguments], log=log, env=os.environ | variables)
-        until(lambda health=health: _is_ready(health), bool, lambda log=log: tail(log))
+        until(partial(_is_ready, health), bool, partial(tail, log))
 
 
 def _is_ready(address: str) -> bool:

@@ -3,6 +3,7 @@
 Flux's controllers and Troth run as processes, because the cluster has no node.
 """
 
+import asyncio
 import base64
 import json
 import shutil
@@ -12,13 +13,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.broker_builders import orders
+from tests.brokers.nats.stage import Stage as Broker
 from tests.builders import Manifest
 from tests.cluster.stage import opened
 from tests.gitops.fleet import Fleet, condition, edit, fleet
 from tests.gitops.judging import Verdict, argo_cd, kstatus
 from tests.gitops.waiting import until
+from tests.reconcile.brokers.at_work import admin_secrets, nats_broker
 from troth.resources.conditions import UNOBSERVED
 
+pytestmark = pytest.mark.timeout(1800)  # Flux polls, and a busy machine starts slowly
 MANY = 100
 
 
@@ -131,6 +136,46 @@ def test_pruned_identity_is_revoked(shop: Fleet) -> None:
 
     until(left, lambda found: not found, shop.logs)
     shop.revert()
+
+
+async def test_pruned_topic_policy_is_revoked_at_the_broker(shop: Fleet, nats: Broker) -> None:
+    admin = yaml.safe_dump_all(admin_secrets(nats))
+    shop.cluster.kubectl("create", "namespace", "messaging")
+    shop.cluster.kubectl("apply", "-f", "-", stdin=admin)
+    governed = {"matchLabels": {"troth.dev/environment": "production"}}
+    broker = nats_broker(nats, allowedNamespaces=governed)
+    declared = {"50-broker.yaml": broker, "51-orders.yaml": orders()}
+    for name, manifest in declared.items():
+        file(shop, name).write_text(yaml.safe_dump(manifest))
+        with file(shop, "Kustomization").open("a") as base:
+            base.write(f"- {name}\n")
+    assert (await asyncio.to_thread(shop.push, "Orders on NATS"))["status"] == "True"
+    data = shop.get("secret", "checkout-main", "-n", "shop")["data"]
+    credential = {name: base64.b64decode(text).decode() for name, text in data.items()}
+    client = await nats.enter(credential["user.creds"], credential["inbox.prefix"])
+    assert await grants(nats) == 2
+
+    file(shop, "51-orders.yaml").unlink()
+    edit(file(shop, "Kustomization"), "- 51-orders.yaml\n", "")
+    assert (await asyncio.to_thread(shop.push, "No orders"))["status"] == "True"
+    assert not shop.exists("tp", "orders", "-n", "shop")
+    assert await grants(nats) == 0
+    assert client.is_closed
+
+    def withdrawn() -> bool:
+        return not shop.exists("secret", "checkout-main", "-n", "shop")
+
+    await asyncio.to_thread(until, withdrawn, bool, shop.logs)
+
+    file(shop, "50-broker.yaml").unlink()
+    edit(file(shop, "Kustomization"), "- 50-broker.yaml\n", "")
+    assert (await asyncio.to_thread(shop.push, "No broker"))["status"] == "True"
+    shop.cluster.kubectl("delete", "namespace", "messaging", "--wait=false")
+
+
+async def grants(nats: Broker) -> int:
+    """Return the number of credentials in the account."""
+    return len((await nats.claims())["nats"].get("signing_keys") or [])
 
 
 def test_many_reconciles_write_nothing(shop: Fleet) -> None:

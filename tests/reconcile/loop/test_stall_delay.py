@@ -1,5 +1,6 @@
 """A resource is stalled once the reason for it has not changed for a while."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,8 @@ from troth.resources.conditions import Condition, Truth, Verdict, placed
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 
+Status = Mapping[str, Any]
+
 SID = Ref("shop", "payments")
 SECOND = timedelta(seconds=1)
 BEFORE_IT_STALLS = timedelta(seconds=DELAY / 2)
@@ -30,7 +33,7 @@ def status(reason: str = "NoTrustDomain", generation: int = 1, message: str = LA
     return {"observedGeneration": generation, "conditions": placed_}
 
 
-def plan(after: Manifest | None, before: Manifest | None = None, uid: str = "uid") -> Plan:
+def plan(after: Status | None, before: Status | None = None, uid: str = "uid") -> Plan:
     return Plan(identity_key(SID), uid, status=after, previous_status=before or {})
 
 
