@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import builders
 from tests.broker_builders import orders
 from tests.brokers.nats.stage import Stage as Broker
 from tests.builders import Manifest
@@ -24,7 +25,7 @@ from tests.reconcile.brokers.at_work import admin_secrets, nats_broker
 from troth.resources.conditions import UNOBSERVED
 
 pytestmark = pytest.mark.timeout(1800)  # Flux polls, and a busy machine starts slowly
-MANY = 100
+MANY, SEVERAL = 100, 20
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,24 @@ def test_first_apply_succeeds_at_the_first_attempt(shop: Fleet) -> None:
     assert {each.status for each in kstatus(declared)} == {"Current"}
     for each in declared:
         assert argo_cd([each], each["kind"])[0].status == "Healthy"
+
+
+def test_new_environment_in_one_commit_succeeds_at_the_first_attempt(shop: Fleet) -> None:
+    """Troth runs, and Flux applies all identities before the trust domain that they need."""
+    environment = {"troth.dev/environment": "testing"}
+    made = [
+        builders.namespace("testing", **environment),
+        *(builders.identity(f"service-{number}", "testing") for number in range(SEVERAL)),
+        builders.domain(
+            "testing", environment="testing", namespaceSelector={"matchLabels": environment}
+        ),
+    ]
+    file(shop, "60-testing.yaml").write_text(yaml.safe_dump_all(made))
+    with file(shop, "Kustomization").open("a") as base:
+        base.write("- 60-testing.yaml\n")
+    ready = shop.push("An environment for tests")
+    assert (ready["status"], ready["reason"]) == ("True", "ReconciliationSucceeded")
+    shop.revert()
 
 
 def test_chart_from_the_repository_installs_the_crds(shop: Fleet) -> None:
@@ -170,7 +189,7 @@ async def test_pruned_topic_policy_is_revoked_at_the_broker(shop: Fleet, nats: B
     file(shop, "50-broker.yaml").unlink()
     edit(file(shop, "Kustomization"), "- 50-broker.yaml\n", "")
     assert (await asyncio.to_thread(shop.push, "No broker"))["status"] == "True"
-    shop.cluster.kubectl("delete", "namespace", "messaging", "--wait=false")
+    await asyncio.to_thread(shop.cluster.kubectl, "delete", "namespace", "messaging")
 
 
 async def grants(nats: Broker) -> int:
@@ -187,11 +206,18 @@ def test_many_reconciles_write_nothing(shop: Fleet) -> None:
 
 
 def test_drift_of_owned_objects_is_restored_by_troth_alone(shop: Fleet) -> None:
-    before = policy(shop, "payments")["spec"]
+    before = policy(shop, "payments")
     shop.cluster.kubectl(
         *("patch", "networkpolicy", "payments-troth", "-n", "shop", "--type=merge"),
         *("-p", json.dumps({"spec": {"ingress": [{}]}})),
     )
-    until(lambda: policy(shop, "payments")["spec"], lambda spec: spec == before, shop.logs)
-    managers = policy(shop, "payments")["metadata"].get("managedFields", [])
-    assert "kustomize-controller" not in {each["manager"] for each in managers}
+
+    def restored(found: Manifest) -> bool:
+        changes = found["metadata"]["generation"] - before["metadata"]["generation"]
+        return bool(changes == 2 and found["spec"] == before["spec"])
+
+    until(lambda: policy(shop, "payments"), restored, shop.logs)
+    shown = shop.get("networkpolicy", "payments-troth", "-n", "shop", "--show-managed-fields")
+    managers = {each["manager"] for each in shown["metadata"]["managedFields"]}
+    assert "troth" in managers
+    assert "kustomize-controller" not in managers
