@@ -3,7 +3,7 @@ ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt LICENSE ./
 COPY operator operator
 # Nothing installs packages at run time, so the installers do not stay.
 RUN python -m venv /opt/troth \
@@ -11,6 +11,16 @@ RUN python -m venv /opt/troth \
     && /opt/troth/bin/pip uninstall --yes pip setuptools
 
 FROM ${BASE}
+ARG BASE
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Troth" \
+      org.opencontainers.image.description="Kubernetes operator for trust between services" \
+      org.opencontainers.image.source="https://github.com/troth-dev/troth" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/troth /opt/troth
 # The chart runs `troth` by name.
 ENV PATH=/opt/troth/bin:$PATH

@@ -117,18 +117,20 @@ class Sandbox:
 
     def stop_api_server(self, *, grace: float = GRACE_SECONDS) -> None:
         """Stop the API server and keep etcd's data. `grace=0` kills it, as a crash would."""
-        self._own_control_plane().stop_api_server(grace=grace)
+        self.control_plane.stop_api_server(grace=grace)
 
     def start_api_server(self) -> None:
         """Start the API server again on the same port; return once it serves."""
-        self._own_control_plane().start_api_server()
+        self.control_plane.start_api_server()
 
     def restart_api_server(self, *, grace: float = GRACE_SECONDS) -> None:
         """Stop the API server and start it again on the same port."""
         self.stop_api_server(grace=grace)
         self.start_api_server()
 
-    def _own_control_plane(self) -> ControlPlane:
+    @property
+    def control_plane(self) -> ControlPlane:
+        """Control plane of the sandbox; raises `SandboxError` if the cluster is not ours."""
         if self._control_plane is None:
             raise SandboxError(f"the cluster of {self.kubeconfig} is not ours to stop")
         return self._control_plane

@@ -107,8 +107,8 @@ class Credentials:
         )
 
 
-def etcd(data: Path) -> Sequence[str]:
-    """Return etcd's flags.
+def etcd(data: Path, *, quota: int = 0) -> Sequence[str]:
+    """Return etcd's flags. `quota` is the most bytes of its database, 0 for etcd's default.
 
     etcd listens on sockets in a directory that only the owner can access. So no other user can
     write to etcd directly, and no port can collide.
@@ -120,15 +120,18 @@ def etcd(data: Path) -> Sequence[str]:
         f"--listen-peer-urls={ETCD_PEER_SOCKET}",
         f"--initial-advertise-peer-urls={ETCD_PEER_SOCKET}",
         f"--initial-cluster=default={ETCD_PEER_SOCKET}",
+        f"--quota-backend-bytes={quota}",
         "--unsafe-no-fsync",  # the data is deleted with the sandbox
         "--log-level=warn",
     ]
 
 
-def api_server(port: int, credentials: Credentials) -> Sequence[str]:
+def api_server(
+    port: int, credentials: Credentials, *, etcd_socket: str = ETCD_SOCKET
+) -> Sequence[str]:
     """Return the API server's flags."""
     return [
-        f"--etcd-servers={ETCD_SOCKET}",
+        f"--etcd-servers={etcd_socket}",
         f"--bind-address={LOOPBACK}",
         f"--secure-port={port}",
         f"--advertise-address={ADVERTISED}",

@@ -7,7 +7,8 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +16,16 @@ from sandbox import components, tools
 from sandbox.errors import ComponentError, SandboxError
 from sandbox.kubeconfig import by_certificate, verified, write_kubeconfig
 from sandbox.processes import Tether, tail
+from sandbox.store import Store
 
 READY_SECONDS = 90.0
 GRACE_SECONDS = 1.0  # the API server waits a minute for open watches
 ANSWER_SECONDS = 1.0  # another server on our port may accept a connection and not answer
 BIND_ATTEMPTS = 5
 IN_USE = "address already in use"
+
+CONTROLLER_MANAGER = "kube-controller-manager"
+CONTROLLER_MANAGER_CONFIG = f"{CONTROLLER_MANAGER}.kubeconfig"
 
 # With Go's default, 100, garbage collection takes a sixth of the API server's CPU time.
 GARBAGE_PERCENT = "400"
@@ -57,6 +62,7 @@ class ControlPlane:
         administrator = self._credentials.administrator
         self._tls.load_cert_chain(administrator.certificate, administrator.key)
         self._port = 0
+        self.store = Store(directory, self._run, partial(_stop, tether))
         if node:
             configuration = components.egress_configuration()
             (directory / components.EGRESS_CONFIGURATION).write_text(configuration)
@@ -82,19 +88,17 @@ class ControlPlane:
 
         Raises `ComponentError` with the end of the log of the component that failed.
         """
-        self._run("etcd", components.etcd(self._directory / "etcd"))
+        self.store.start()
         on_free_ports(self._start_on_a_free_port)
         cluster = verified(self.server, self._credentials.authority.read_bytes())
         manager = write_kubeconfig(
-            self._directory / "kube-controller-manager.kubeconfig",
+            self._directory / CONTROLLER_MANAGER_CONFIG,
             cluster=cluster,
             user=by_certificate(self._credentials.controller_manager),
         )
-        self._run(
-            "kube-controller-manager", components.controller_manager(manager, self._credentials)
-        )
+        self._start_controller_manager(manager)
         for path in FIRST_OBJECTS:
-            self._wait("kube-controller-manager", partial(self._exists, path))
+            self._wait(CONTROLLER_MANAGER, partial(self._exists, path))
         write_kubeconfig(
             self.kubeconfig,
             cluster=cluster,
@@ -106,14 +110,56 @@ class ControlPlane:
         self._run("kube-apiserver", components.api_server(self._port, self._credentials))
         self._wait("kube-apiserver", partial(self._exists, "/readyz"))
 
+    @contextmanager
+    def another_api_server(
+        self, name: str, *flags: str, etcd_socket: str = components.ETCD_SOCKET
+    ) -> Iterator[int]:
+        """Run one more API server on the same etcd; yield its port once it serves.
+
+        `etcd_socket` is the socket by which it reaches etcd, for example that of a relay.
+        """
+        port = 0
+
+        def start() -> None:
+            nonlocal port
+            port = free_port()
+            server = components.api_server(port, self._credentials, etcd_socket=etcd_socket)
+            self._run(name, [*server, *flags], "kube-apiserver")
+            self._wait(name, partial(self._exists, "/readyz", port))
+
+        on_free_ports(start)
+        try:
+            yield port
+        finally:
+            self._tether.stop(name, grace=0)
+
+    def restore(self, copy: Path) -> None:
+        """Restore etcd from a copy of its data, as after a disaster.
+
+        The API server is stopped meanwhile, and the controller manager restarted, as Kubernetes'
+        documentation asks for: their caches would keep what no longer exists.
+        https://kubernetes.io/docs/tasks/administer-cluster/configure-upgrade-etcd/#restoring-an-etcd-cluster
+        """
+        self.stop_api_server(grace=0)
+        self.store.stop()
+        self.store.replace_by(copy)
+        self.store.start()
+        self._tether.stop(CONTROLLER_MANAGER, grace=0)
+        self.start_api_server()
+        self._start_controller_manager(self._directory / CONTROLLER_MANAGER_CONFIG)
+
+    def _start_controller_manager(self, kubeconfig: Path) -> None:
+        flags = components.controller_manager(kubeconfig, self._credentials)
+        self._run(CONTROLLER_MANAGER, flags)
+
     def stop_api_server(self, *, grace: float = GRACE_SECONDS) -> None:
         """Stop the API server; `grace=0` kills it, as a crash would."""
         self._tether.stop("kube-apiserver", grace=grace)
 
-    def _exists(self, path: str) -> bool:
-        """Return whether the API server serves an object at that path to the administrator."""
+    def _exists(self, path: str, port: int = 0) -> bool:
+        """Return whether an API server serves an object at that path to the administrator."""
         connection = http.client.HTTPSConnection(
-            components.LOOPBACK, self._port, timeout=ANSWER_SECONDS, context=self._tls
+            components.LOOPBACK, port or self._port, timeout=ANSWER_SECONDS, context=self._tls
         )
         try:
             connection.request("GET", path)
@@ -130,10 +176,10 @@ class ControlPlane:
     def _log(self, component: str) -> Path:
         return self._directory / f"{component}.log"
 
-    def _run(self, component: str, flags: Sequence[str]) -> None:
+    def _run(self, component: str, flags: Sequence[str], program: str = "") -> None:
         self._tether.start(
             component,
-            [self._programs[component], *flags],
+            [self._programs[program or component], *flags],
             log=self._log(component),
             cwd=self._directory,
             env={"GOGC": GARBAGE_PERCENT} | os.environ,
@@ -152,6 +198,10 @@ class ControlPlane:
                 problem = f"was not ready after {READY_SECONDS:.0f} s"
                 raise ComponentError(component, problem, tail(self._log(component)))
             time.sleep(0.03)
+
+
+def _stop(tether: Tether, name: str, grace: float) -> None:
+    tether.stop(name, grace=grace)
 
 
 def on_free_ports(start: Callable[[], None]) -> None:

@@ -7,11 +7,15 @@ The sources, in order:
 - the cache, built once from a Go module in `sandbox/`, or from Java
 
 Java programs and Kafka need a machine with Java and Maven.
+
+The variable `KUBERNETES` chooses another release of the API server and its controllers, such as
+1.31: each has a Go module `tools/kubernetes-<release>`.
 """
 
 import os
 import shutil
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 from sandbox.brokers.kafka_jars import ensure_kafka
@@ -20,6 +24,8 @@ from sandbox.errors import SandboxError
 from sandbox.java import JavaProgram, Library, build_java
 
 HERE = Path(__file__).parent
+KUBERNETES_VARIABLE = "KUBERNETES"
+OF_A_RELEASE = ("kube-apiserver", "kube-controller-manager")
 
 FLUX = ("source-controller", "kustomize-controller", "helm-controller")
 
@@ -75,6 +81,12 @@ PROGRAMS = {
             release_of="helm.sh/helm/v3",
             stamp="helm.sh/helm/v3/internal/version.version",
         ),
+        GoProgram(
+            name="actionlint",
+            module=HERE / "tools" / "actionlint",
+            package="github.com/rhysd/actionlint/cmd/actionlint",
+            release_of="github.com/rhysd/actionlint",
+        ),
         *(
             GoProgram(
                 name=name,
@@ -126,7 +138,32 @@ def ensure(name: str) -> Path:
         return ensure_kafka()
     if name in JAVA_PROGRAMS:
         return build_java(JAVA_PROGRAMS[name])
-    return build(PROGRAMS[name])
+    return build(_chosen(PROGRAMS[name]))
+
+
+def other_kubernetes() -> str | None:
+    """Return the release that `KUBERNETES` chooses, such as 1.31; `None` for the default.
+
+    Raises `SandboxError` if the sandbox has no such release.
+    """
+    release = os.environ.get(KUBERNETES_VARIABLE)
+    if not release:
+        return None
+    prefix = "kubernetes-"
+    known = sorted(path.name.removeprefix(prefix) for path in (HERE / "tools").glob(f"{prefix}*"))
+    if release not in known:
+        raise SandboxError(
+            f"{KUBERNETES_VARIABLE} is {release}, which the sandbox cannot build; unset it, or set "
+            f"it to one of {', '.join(known)}"
+        )
+    return release
+
+
+def _chosen(program: GoProgram) -> GoProgram:
+    """Return the program in the release that `KUBERNETES` chooses."""
+    if program.name in OF_A_RELEASE and (release := other_kubernetes()):
+        return replace(program, module=HERE / "tools" / f"kubernetes-{release}")
+    return program
 
 
 def _among_assets(name: str) -> Path | None:

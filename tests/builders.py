@@ -425,7 +425,8 @@ class Cluster:
                 signer = self.keyring.signer(step.authority_secret, step.trust_domain)
                 assert signer is not None
                 assert signer.authority.fingerprint == step.authority
-                return self.put(leaf_secret(step, signer, self.now))
+                key = generate_key(step.algorithm)
+                return self.put(leaf_secret(step, key, signer, self.now))
             case UpdatePublic():
                 return self.put(self._with_public(step))
             case Remove():

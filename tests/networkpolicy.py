@@ -6,6 +6,7 @@ https://kubernetes.io/docs/concepts/services-networking/network-policies/ and th
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -43,6 +44,7 @@ def selects(selector: Manifest, labels: Mapping[str, str]) -> bool:
     return True
 
 
+@lru_cache(maxsize=4096)
 def within(address: str, cidr: str) -> bool:
     return ip_address(address) in ip_network(cidr)
 

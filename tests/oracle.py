@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.networkpolicy import Pod, selects, within
 from tests.strategies import APPS, TIERS
@@ -33,6 +33,7 @@ def place_of(manifest: Manifest) -> Place:
 class Declared:
     """Manifests by kind."""
 
+    labels: ClassVar[list[dict[str, str]]] = LABELS
     domains: dict[str, Manifest]
     namespaces: dict[str, dict[str, str]]
     identities: dict[Place, Manifest]
@@ -102,7 +103,7 @@ class Declared:
             or any(
                 selects(mine["podSelector"], labels)
                 and selects(theirs["workload"]["podSelector"], labels)
-                for labels in LABELS
+                for labels in self.labels
             )
             for other, theirs in self.identities.items()
             if other != place and other[0] == place[0]
@@ -256,7 +257,7 @@ class Declared:
             if service["metadata"]["namespace"] == place[0]
             and all(
                 selects(pods, labels)
-                for labels in LABELS
+                for labels in self.labels
                 if selects({"matchLabels": service["spec"]["selector"]}, labels)
             )
         ]
@@ -370,7 +371,7 @@ class Declared:
             and selects(theirs["workload"]["podSelector"], labels)
             for other, theirs in self.identities.items()
             if other != me and other[0] == me[0]
-            for labels in LABELS
+            for labels in self.labels
         )
 
     def _excepted(

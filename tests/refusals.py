@@ -1,7 +1,8 @@
 """Validation errors of a manifest."""
 
 from tests.builders import Manifest
-from troth.resources.manifests import FaultyManifests, ManifestFault, parse_resource
+from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import parse_resource
 
 
 def faults(manifest: Manifest) -> list[ManifestFault]:

@@ -130,6 +130,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("bare", f"{INBOUND}.scheme", "GitLabToken", INBOUND, "set acceptUnsigned, with owner"),
     ("bare", f"{INBOUND}.acceptUnsigned", UNSIGNED, INBOUND, "set acceptUnsigned, with owner"),
     ("gitlab", f"{INBOUND}.acceptUnsigned.owner", GONE, "", "required; add it"),
+    ("gitlab", f"{INBOUND}.acceptUnsigned.owner", "-", "", "write who answers for it"),
     ("gitlab", f"{INBOUND}.acceptUnsigned.reason", "...", "", "write plain words"),
     ("gitlab", f"{INBOUND}.acceptUnsigned.expiresAt", "soon", "", "write an RFC 3339 time"),
     ("hmac", f"{INBOUND}.hmac", GONE, INBOUND, "set hmac, how the sender signs, if and"),
@@ -185,7 +186,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("stripe", f"{INBOUND}.limits.body", "1Gi", "", "write a size in bytes, Ki or Mi"),
     ("stripe", f"{INBOUND}.limits.body", "17Mi", "", "write a size of at most 16Mi"),
     ("stripe", f"{INBOUND}.limits.body", "16777217", "", "write a size of at most 16Mi"),
-    ("stripe", f"{INBOUND}.limits.requestsPerSecond", 0, "", "greater than or equal to 1"),
+    ("stripe", f"{INBOUND}.limits.requestsPerSecond", 0, "", "write a number of at least 1"),
     ("hmac", f"{INBOUND}.hmac.header", "X Y", "", "write a header name as letters"),
     ("hmac", f"{INBOUND}.hmac.prefix", "sha256 ", "", "write the text before the signature"),
     *(

@@ -82,10 +82,15 @@ class FaultyPath:
     """Forwarded requests, each with the status of the API server's response."""
     muted: set[str] = field(default_factory=set)
     """Resources whose watches deliver no events."""
+    reads_from: str = ""
+    writes_to: str = ""
+    """URLs of the API servers that get the reads and the writes, at first the kubeconfig's."""
+    withheld: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Resources whose watches deliver their events only once an event of asyncio is set."""
     _once: dict[tuple[str, str], list[Fault]] = field(default_factory=lambda: defaultdict(list))
     _always: dict[tuple[str, str], Fault] = field(default_factory=dict)
     _streams: list[Stream] = field(default_factory=list)
-    _under_way: set[asyncio.Task[web.StreamResponse]] = field(default_factory=set)
+    _under_way: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -95,7 +100,7 @@ class FaultyPath:
         tls.load_cert_chain(pair.certificate, pair.key)
         config = yaml.safe_load(self.original.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        self._server = cluster["server"]
+        self.reads_from = self.writes_to = cluster["server"]
         roots = base64.b64decode(cluster["certificate-authority-data"]).decode()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=roots), limit=0),
@@ -144,6 +149,11 @@ class FaultyPath:
             drop(stream.request)
         return len(streams)
 
+    def cut_all(self) -> None:
+        """Drop every open watch."""
+        for resource in {stream.resource for stream in self._streams}:
+            self.cut(resource)
+
     def tear(self, resource: str) -> None:
         """Drop the open watches of a resource in the middle of their next event."""
         for stream in self._streams:
@@ -179,7 +189,7 @@ class FaultyPath:
         try:
             answer = await self._session.request(
                 request.method,
-                f"{self._server}{request.path_qs}",
+                f"{self.writes_to if call.writes else self.reads_from}{request.path_qs}",
                 headers={**headers, "Accept-Encoding": "identity"},
                 data=await request.read() or None,
             )
@@ -199,6 +209,8 @@ class FaultyPath:
         self._streams.append(stream)
         try:
             async for chunk in answer.content.iter_any():
+                if (until := self.withheld.get(stream.resource)) is not None:
+                    await until.wait()
                 if stream.resource in self.muted:
                     continue
                 if stream.torn:

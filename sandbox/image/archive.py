@@ -24,7 +24,7 @@ KEPT = 3
 
 # The build sees only these files, so the archive's key covers all inputs of the image.
 INPUTS = (
-    *("Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"),
+    *("Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt", "LICENSE"),
     "operator",
 )
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from enum import StrEnum
 
+from sandbox import tools
 from sandbox.node import parts
 
 
@@ -56,6 +57,8 @@ def unavailable(tier: Tier) -> str | None:
     """
     if not tier.has_node:
         return None
+    if release := tools.other_kubernetes():
+        return f"a node needs the sandbox's own release of Kubernetes, and KUBERNETES is {release}"
     if sys.platform != "linux":
         return f"a node needs Linux, and this is {sys.platform}"
     if os.geteuid():

@@ -19,6 +19,12 @@ EVERYTHING_ON = (
     "issuers[0].domain=production",
     "issuers[1].domain=staging",
     "issuers[1].replicas=1",
+    "trustDomains[0].name=production",
+    "trustDomains[0].spec.domain=prod.example",
+    "trustDomains[0].spec.authority.selfManaged.keyAlgorithm=ECDSA-P256",
+    "trustDomains[0].spec.environment=production",
+    "trustDomains[0].spec.namespaceSelector.matchLabels.environment=production",
+    "admissionPolicy.exemptUsers={system:serviceaccount:velero:velero}",
     "gateway.enabled=true",
     "gateway.namespaceLabels.environment=production",
     "gateway.valkey.secretName=valkey",
@@ -74,9 +80,23 @@ def template(
 
 def rendered(*values: str, release: str = "troth", namespace: str = NAMESPACE) -> list[Manifest]:
     """Return new copies of the objects, because tests change them."""
+    found = _everything(*values, release=release, namespace=namespace)
+    return [each for each in found if not _is_hook(each)]
+
+
+def hooks(*values: str) -> list[Manifest]:
+    """Return new copies of the objects that exist only during an upgrade or a test."""
+    return list(filter(_is_hook, _everything(*values)))
+
+
+def _everything(*values: str, release: str = "troth", namespace: str = NAMESPACE) -> list[Manifest]:
     done = template(*values, release=release, namespace=namespace)
     assert done.returncode == 0, done.stderr
     return [each for each in yaml.load_all(done.stdout, yaml.CSafeLoader) if each]
+
+
+def _is_hook(manifest: Manifest) -> bool:
+    return "helm.sh/hook" in manifest["metadata"].get("annotations", {})
 
 
 def one(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:

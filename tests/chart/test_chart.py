@@ -9,6 +9,7 @@ from tests.chart.rendering import (
     NAMESPACE,
     REPOSITORY,
     helm,
+    hooks,
     kinds,
     one,
     rendered,
@@ -16,6 +17,11 @@ from tests.chart.rendering import (
 )
 from troth.planning.network import broker_policy as broker_network
 
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 OPERATOR = {"kind": "ServiceAccount", "name": "troth", "namespace": NAMESPACE}
 
 
@@ -25,20 +31,41 @@ def test_helm_lint_has_no_complaint() -> None:
     assert "WARNING" not in done.stdout
 
 
-def test_crds_are_the_generated_ones_and_outlive_the_release() -> None:
-    installed = {
-        each["metadata"]["name"]: each
-        for each in rendered()
-        if each["kind"] == "CustomResourceDefinition"
-    }
-    generated = [yaml.safe_load(file.read_text()) for file in (REPOSITORY / "crds").glob("*.yaml")]
-    assert installed == {each["metadata"]["name"]: each for each in generated}
-    for each in installed.values():
-        assert each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+def test_crds_are_the_generated_ones_and_no_part_of_the_release() -> None:
+    installed = {file.name: file.read_text() for file in (CHART / "crds").iterdir()}
+    assert installed == {file.name: file.read_text() for file in (REPOSITORY / "crds").iterdir()}
+    assert "CustomResourceDefinition" not in kinds(rendered(*EVERYTHING_ON))
 
 
-def test_crds_can_be_left_out() -> None:
-    assert "CustomResourceDefinition" not in kinds(rendered("crds.install=false"))
+def test_job_upgrades_exactly_the_crds_of_the_chart() -> None:
+    role = one(hooks(), "ClusterRole", "troth-crds")
+    names = [yaml.safe_load(file.read_text()) for file in (CHART / "crds").iterdir()]
+    assert role["rules"] == [
+        _rule("apiextensions.k8s.io", "customresourcedefinitions", "create"),
+        {
+            **_rule("apiextensions.k8s.io", "customresourcedefinitions", "patch"),
+            "resourceNames": sorted(each["metadata"]["name"] for each in names),
+        },
+    ]
+    job = one(hooks(), "Job", "troth-crds")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-upgrade"
+    assert "Job" not in kinds(hooks("crds.upgrade=false"))
+
+
+def test_pods_of_hooks_are_restricted_and_no_selector_of_the_release_matches_them() -> None:
+    selector = one(rendered(), "Deployment")["spec"]["selector"]["matchLabels"]
+    job, test = one(hooks(), "Job")["spec"]["template"], one(hooks(), "Pod")
+    for pod in (job, test):
+        assert not selector.items() <= pod["metadata"]["labels"].items()
+        (container,) = pod["spec"]["containers"]
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert container["securityContext"] == RESTRICTED
+
+
+def test_trust_domains_outlive_the_release() -> None:
+    domain = one(rendered(*EVERYTHING_ON), "TrustDomain", "production")
+    assert domain["spec"]["domain"] == "prod.example"
+    assert domain["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 
 
 # Rights
@@ -56,6 +83,10 @@ def test_operator_has_exactly_these_rights() -> None:
         _rule("troth.dev", "serviceidentities messagebrokers webhookendpoints", "get"),
         _rule("troth.dev", " ".join(f"{each}/status" for each in DECLARED.split()), "patch"),
         _rule("troth.dev", "messagebrokers topicpolicies", "patch"),
+        {
+            **_rule("apiextensions.k8s.io", "customresourcedefinitions", "get"),
+            "resourceNames": [f"{each}.troth.dev" for each in DECLARED.split()],
+        },
         _rule("", "namespaces services", "list watch"),
         _rule("", "secrets configmaps", "get list watch create patch delete"),
         _rule("networking.k8s.io", "networkpolicies", "get list watch create patch delete"),
@@ -69,7 +100,7 @@ def test_operator_has_exactly_these_rights() -> None:
         _rule("coordination.k8s.io", "leases", "create"),
         {**lease, "resourceNames": ["troth-operator"]},
     ]
-    bindings = [each for each in manifests if each["kind"].endswith("Binding")]
+    bindings = [each for each in manifests if each["kind"].endswith("RoleBinding")]
     assert {(each["roleRef"]["kind"], each["roleRef"]["name"]) for each in bindings} == {
         ("ClusterRole", "troth"),
         ("Role", "troth-endpoints"),
@@ -124,11 +155,7 @@ def test_pods_have_a_restricted_security_context() -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     (container,) = pod["containers"]
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    assert container["securityContext"] == RESTRICTED
 
 
 def test_two_replicas_are_spread_over_nodes() -> None:

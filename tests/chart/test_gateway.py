@@ -79,7 +79,7 @@ def test_gateway_reads_secrets_of_its_namespace_and_writes_one_config_map() -> N
     bound = [
         each
         for each in manifests
-        if each["kind"].endswith("Binding") and account in each["subjects"]
+        if each["kind"].endswith("RoleBinding") and account in each["subjects"]
     ]
     assert [each["kind"] for each in bound] == ["RoleBinding"]
     assert bound[0]["subjects"] == [account]

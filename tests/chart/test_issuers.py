@@ -83,7 +83,7 @@ def test_issuer_may_read_one_secret_and_review_tokens() -> None:
     bound = [
         each["roleRef"]["name"]
         for each in manifests
-        if each["kind"].endswith("Binding") and accounts[0] in each["subjects"]
+        if each["kind"].endswith("RoleBinding") and accounts[0] in each["subjects"]
     ]
     assert sorted(bound) == ["troth-issuer", NAME]
 

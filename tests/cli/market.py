@@ -1,5 +1,6 @@
 """A shop with a message broker, as files for the command's tests."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
@@ -7,6 +8,8 @@ import yaml
 from tests.broker_builders import orders, publisher, subscriber
 from tests.builders import Manifest, domain, namespace
 from tests.messaging import broker
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def market(*manifests: Manifest) -> list[Manifest]:
@@ -35,3 +38,8 @@ def written(folder: Path, *manifests: Manifest) -> Path:
     """Write the market into a folder and return it."""
     (folder / "market.yaml").write_text(yaml.safe_dump_all(market(*manifests)))
     return folder
+
+
+def later(span: timedelta) -> datetime:
+    """Return a time from now, because a command reads the clock."""
+    return datetime.now(UTC) + span

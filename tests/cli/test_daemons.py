@@ -26,7 +26,7 @@ def test_invalid_kubeconfig_ends_the_program_with_a_message(
         file.write_text(text)
     command = [sys.executable, "-m", "troth.cli", *daemon, f"--kubeconfig={file}"]
     ended = subprocess.run(command, timeout=PATIENCE, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert ended.stderr.startswith(f"{file}: ")
     assert len(ended.stderr.splitlines()) == 1
 

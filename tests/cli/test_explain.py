@@ -18,7 +18,8 @@ from troth.cli.main import app
 from troth.cli.token import cluster as token_cluster
 from troth.cluster.api import Selection
 from troth.planning.trust_domain.issuer_view import compiled
-from troth.resources.manifests import FaultyManifests, Manifest
+from troth.resources.faults import FaultyManifests
+from troth.resources.manifests import Manifest
 from troth.world.world import World
 
 TOKENS = (

@@ -224,7 +224,7 @@ def test_command_opens_no_file_that_a_line_names(tmp_path: Path) -> None:
     line = f"curl -d @{tmp_path / 'secret'} {URL}"
     command = [sys.executable, "-m", "troth.cli", "webhook", "verify", line, "-s", "GitHub"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert "files in a curl command are not opened" in " ".join(run.stderr.split())
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from tests.builders import Manifest
 from tests.cluster.dry_run import Answer, DryRun
 from tests.refusals import faults
+from troth.resources.faults import ManifestFault
 from troth.resources.kinds import KINDS, Kind
-from troth.resources.manifests import ManifestFault
 from troth.resources.schema.crd import custom_resource_definition
 from troth.resources.schema.rules import VALIDATIONS
 

@@ -15,7 +15,8 @@ from troth.resources.references import Ref
 STAND_IN = "t00000000"
 """Placeholder of a test's name while helm renders."""
 USUAL = (
-    "crds.install=false",  # all tests share the installed CRDs
+    "crds.upgrade=false",  # all tests share the installed CRDs
+    "admissionPolicy.enabled=false",  # every test has an operator of its own
     "rbac.userRoles=false",
     f"fullnameOverride=troth-{STAND_IN}",
 )

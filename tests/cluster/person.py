@@ -35,12 +35,13 @@ def _asked_for(group: str, kind: str, *, namespaced: bool = False) -> Resource:
         group=group,
         api_version="v1",
         kind=kind,
-        name=f"{kind.lower()}s",
+        name=f"{kind.lower()}s".replace("ys", "ies"),
         namespaced=namespaced,
     )
 
 
 _RBAC = "rbac.authorization.k8s.io"
+_ADMISSION = "admissionregistration.k8s.io"
 KINDS = RESOURCES | {
     each.kind: each
     for each in (
@@ -50,9 +51,16 @@ KINDS = RESOURCES | {
         _asked_for(_RBAC, "Role", namespaced=True),
         _asked_for(_RBAC, "RoleBinding", namespaced=True),
         _asked_for("authorization.k8s.io", "SubjectAccessReview"),
+        _asked_for("apiextensions.k8s.io", "CustomResourceDefinition"),
+        _asked_for(_ADMISSION, "ValidatingAdmissionPolicy"),
+        _asked_for(_ADMISSION, "ValidatingAdmissionPolicyBinding"),
+        _asked_for(_ADMISSION, "ValidatingWebhookConfiguration"),
+        _asked_for(_ADMISSION, "MutatingAdmissionPolicy"),
+        _asked_for(_ADMISSION, "MutatingAdmissionPolicyBinding"),
+        _asked_for(_ADMISSION, "MutatingWebhookConfiguration"),
     )
 }
-"""The kinds that Troth requests, and the others in its chart."""
+"""The kinds that Troth requests, the others in its chart, and those of its surroundings."""
 
 
 def reached_by(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
@@ -105,6 +113,8 @@ class Person:
     def __init__(self, kubeconfig: Path) -> None:
         self._server, self._tls = reached_by(kubeconfig)
         self._session: aiohttp.ClientSession | None = None
+        self.applied: dict[tuple[str, Ref], Manifest] = {}
+        """What was last applied at each place."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls))
@@ -116,9 +126,10 @@ class Person:
 
     # Declarations
 
-    async def put(self, *manifests: Manifest) -> Manifest:
+    async def put(self, *manifests: Manifest, **parameters: str) -> Manifest:
         """Apply manifests; return the last as it is now."""
         for manifest in manifests:
+            self.applied[manifest["kind"], Ref.of(manifest)] = manifest
             applied = await self._ask(
                 "PATCH",
                 manifest["kind"],
@@ -127,6 +138,7 @@ class Person:
                 content="application/apply-patch+yaml",
                 fieldManager="person",
                 force="true",
+                **parameters,
             )
         return applied
 

@@ -18,7 +18,8 @@ from sandbox.control_plane import free_port
 from sandbox.processes import Tether, tail
 from tests.cluster.person import until
 
-SOURCE = Path(__file__).parents[2] / "operator"
+CHECKOUT = Path(__file__).parents[2]
+SOURCE = CHECKOUT / "operator"
 QUICK = ("--lease-duration", "4s")
 
 
@@ -27,7 +28,7 @@ class Process:
 
     `as_in_a_pod` gives it the environment that the kubelet gives a pod, and no kubeconfig: the
     address of the API server in two variables, and its token and the CA's certificate in files.
-    That needs root.
+    That needs root. `checkout` is the directory with the source of its version.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Process:
         *options: str,
         as_in_a_pod: bool = False,
         module: str = "troth.cli",
+        checkout: Path = CHECKOUT,
     ) -> None:
         self._tether = tether
         self._name = name
@@ -57,12 +59,22 @@ class Process:
                 *(options or QUICK),
             ],
             log=self._log,
-            env=os.environ | variables | {"PYTHONPATH": str(SOURCE), "NO_COLOR": "1"},
+            cwd=checkout,
+            env=os.environ
+            | variables
+            | {"PYTHONPATH": str(checkout / "operator"), "NO_COLOR": "1"},
         )
 
     @property
     def output(self) -> str:
         return self._log.read_text()
+
+    @property
+    def resident(self) -> float:
+        """Its resident memory in MB."""
+        status = Path(f"/proc/{self._pid}/status").read_text()
+        found = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(found.split()[1]) / 1024
 
     def kill(self) -> None:
         """Send SIGKILL: it does not shut down and does not release its lease."""

@@ -33,6 +33,8 @@ from troth.resources.references import Ref
 from troth.world.keys import domain_key, identity_key
 
 QUICK = Timing(duration=4, renew_every=1, margin=1)
+GIVEN_UP = "unknown"
+"""Outcome of a request that Troth itself gave up, for example because it lost its lease."""
 READS, WATCHES = {"list", "get"}, {"watch"}
 DOMAIN = "TrustDomain"
 IDENTITY = "ServiceIdentity"
@@ -125,6 +127,10 @@ class Copy:
                 still = idle and len(self.requests.made) == seen
                 quiet, seen = (quiet + 1 if still else 0), len(self.requests.made)
 
+    async def lost_lease(self) -> None:
+        """Wait until it may not write."""
+        await self._until(lambda: not self.operator.leadership.acting)
+
     async def saw(self, holds: Callable[[Requests], bool]) -> None:
         """Wait until its requests satisfy a condition."""
         await self._until(lambda: holds(self.requests))
@@ -138,6 +144,17 @@ class Copy:
             await self._stack.aclose()
             if not task.cancelled():
                 task.result()
+
+    async def ended(self) -> BaseException:
+        """Wait until it ends by itself; return the error."""
+        assert self._task is not None
+        await asyncio.wait({self._task}, timeout=LONG)
+        assert self._task.done(), "it has not ended"
+        task, self._task = self._task, None
+        await self._stack.aclose()
+        error = task.exception()
+        assert error is not None
+        return error
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         async def look() -> bool:

@@ -14,6 +14,7 @@ import pytest
 from tests import builders
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from troth.cluster.api import PAGE
+from troth.resources.kinds import KINDS
 
 NOTHING: Counter[str] = Counter()
 MANY = 600  # more than a page
@@ -82,6 +83,7 @@ async def test_restart_reads_each_kind_once_in_pages_and_writes_nothing(stage: S
     assert identities >= MANY
     one_list_each = Counter(
         {
+            "customresourcedefinitions": len(KINDS),
             "trustdomains": 1,
             "serviceidentities": pages(identities),
             "messagebrokers": 1,

@@ -1,17 +1,22 @@
 """The chart on a real API server: every object is accepted, and the RBAC is exactly as intended."""
 
+import json
 import subprocess
+import time
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 import yaml
 
-from sandbox import Sandbox
+from sandbox import CommandError, Sandbox
 from tests.chart.rendering import (
     CHART,
     EVERYTHING_ON,
     GATEWAY_NAMESPACE,
     NAMESPACE,
+    hooks,
     one,
     rendered,
 )
@@ -19,6 +24,7 @@ from tests.cluster.conftest import await_crds, separate_sandbox
 from tests.patience import PATIENCE
 
 SID = "serviceidentities.troth.dev"
+MASTERS = "--as-group=system:masters"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:troth"
 
 
@@ -49,10 +55,12 @@ def may(sandbox: Sandbox, who: str, *what: str) -> bool:
 def test_api_server_accepts_every_object_of_the_chart(
     installed: Sandbox, namespace: str, values: tuple[str, ...]
 ) -> None:
-    manifests = rendered(*values)
+    manifests = [*rendered(*values), *hooks(*values)]
     for each in manifests:  # so that the release's existing objects do not conflict
         if each["metadata"].get("namespace") in {NAMESPACE, GATEWAY_NAMESPACE}:
             each["metadata"]["namespace"] = namespace
+        if each["kind"] == "Pod":  # its ServiceAccount is not created
+            each["spec"]["serviceAccountName"] = "default"
     installed.kubectl(
         *("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"),
         *("-f", "-"),
@@ -90,6 +98,79 @@ def test_operator_cannot_escalate_its_rights(installed: Sandbox) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("forged", "message"),
+    [
+        (
+            {"kind": "Secret", "metadata": {"labels": {"app.kubernetes.io/managed-by": "troth"}}},
+            "objects that only Troth writes",
+        ),
+        (
+            {
+                "kind": "ConfigMap",
+                "metadata": {"labels": {"app.kubernetes.io/managed-by": "troth"}},
+            },
+            "objects that only Troth writes",
+        ),
+        ({"kind": "Secret", "type": "troth.dev/webhook"}, "written only by Troth"),
+        (
+            {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "NetworkPolicy",
+                "metadata": {"name": "payments-troth"},
+                "spec": {"podSelector": {}},
+            },
+            "names that end in -troth",
+        ),
+    ],
+    ids=["label", "label of a ConfigMap", "type", "name"],
+)
+def test_objects_of_troth_are_written_by_the_operator_alone(
+    installed: Sandbox, namespace: str, forged: dict[str, Any], message: str
+) -> None:
+    metadata = {"name": "forged", "namespace": namespace, **forged.get("metadata", {})}
+    manifest = {"apiVersion": "v1", **forged, "metadata": metadata}
+    refused = partial(refusal, installed, manifest)
+    deadline = time.monotonic() + PATIENCE
+    while message not in refused():  # the API server takes in a policy after a moment
+        assert time.monotonic() < deadline
+    assert not refused(f"--as={OPERATOR}", MASTERS)
+    assert not refused("--as=system:serviceaccount:kube-system:namespace-controller", MASTERS)
+
+
+def test_label_of_troth_can_be_neither_removed_nor_kept_over_other_content(
+    installed: Sandbox, namespace: str
+) -> None:
+    label = {"app.kubernetes.io/managed-by": "troth"}
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "1"}}
+    made["metadata"] = {"name": "made", "namespace": namespace, "labels": label}
+    by_the_operator = (f"--as={OPERATOR}", MASTERS)
+    installed.kubectl("apply", "-f", "-", *by_the_operator, stdin=yaml.safe_dump(made))
+    for change in ({"metadata": {"labels": None}}, {"data": {"a": "2"}}):
+        with pytest.raises(CommandError, match="objects that only Troth writes"):
+            installed.kubectl(
+                *("patch", "configmap", "made", "-n", namespace, "--type=merge"),
+                *("-p", json.dumps(change)),
+            )
+    installed.kubectl("delete", "configmap", "made", "-n", namespace)
+
+
+def refusal(sandbox: Sandbox, manifest: dict[str, Any], *options: str) -> str:
+    """Return the API server's message about a new object, empty if it accepts it."""
+    try:
+        sandbox.kubectl(
+            *("create", "--dry-run=server", "-f", "-", *options), stdin=yaml.safe_dump(manifest)
+        )
+    except CommandError as error:
+        return str(error)
+    return ""
+
+
+def test_second_release_is_refused_with_the_name_of_the_first(installed: Sandbox) -> None:
+    with pytest.raises(CommandError, match=f"release troth in the namespace {NAMESPACE} runs"):
+        installed.helm("install", "other", str(CHART), "-n", "other", "--create-namespace")
+
+
 def test_namespace_editor_declares_identities_there_and_nothing_wider(
     installed: Sandbox, namespace: str
 ) -> None:
@@ -107,7 +188,7 @@ def test_uninstall_keeps_declared_resources(installed: Sandbox) -> None:
     installed.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(_identity("kept")))
     installed.helm("uninstall", "troth", "-n", NAMESPACE)
     assert "payments" in installed.kubectl("get", "serviceidentities", "-n", "kept", "-o", "name")
-    # and the chart adopts the CRDs that it left behind
+    # and the chart works with the CRDs that it left behind
     installed.helm("install", "troth", str(CHART), "-n", NAMESPACE)
     installed.kubectl("delete", "namespace", "kept", "--wait=false")
 
@@ -128,7 +209,10 @@ def _identity(namespace: str) -> dict[str, object]:
 
 
 def test_upgrade_adds_an_issuer_and_a_gateway(installed: Sandbox) -> None:
-    options = ("issuers[0].domain=production", "gateway.enabled=true", "gateway.replicas=1")
+    options = (
+        *("issuers[0].domain=production", "gateway.enabled=true", "gateway.replicas=1"),
+        "crds.upgrade=false",  # no node runs the Job here
+    )
     settings = [part for option in options for part in ("--set", option)]
     installed.helm("upgrade", "troth", str(CHART), "-n", NAMESPACE, "--reuse-values", *settings)
     issuer = installed.kubectl("get", "deployments", "-n", NAMESPACE, "-o", "name")

@@ -28,8 +28,9 @@ from tests.cluster.manifests import (
     trust_domains,
 )
 from tests.refusals import faults
+from troth.cli.inputs.documents import read_stream
 from troth.resources.kinds import KINDS, Kind
-from troth.resources.manifests import documents, dump, parse_resource
+from troth.resources.manifests import dump, parse_resource
 from troth.resources.metadata import API_VERSION, GROUP
 from troth.resources.schema.model import immutable_changes
 from troth.resources.trust_domain.spec import TrustDomain
@@ -304,7 +305,7 @@ def test_unquoted_values_are_read_as_kubectl_reads_them(established: Sandbox) ->
     flags = ("--dry-run=client", "--validate=false", "-o", "json", "-f", "-")
     objects = established.kubectl("create", *flags, stdin=text).replace("\n}\n{", "\n},{")
     by_kubectl = [item["spec"].get("domain") for item in json.loads(f"[{objects}]")]
-    by_us = [manifest["spec"]["domain"] for manifest in documents(text, "")]
+    by_us = [each.manifest["spec"]["domain"] for each in read_stream(text, "")[0]]
     assert [(value, isinstance(value, bool)) for value in by_us] == [
         (value, isinstance(value, bool)) for value in by_kubectl
     ]
@@ -370,3 +371,15 @@ def test_category_and_short_names_list_all_kinds(
         assert "Enforce" in row
     finally:
         established.kubectl("delete", f"td/{name}", f"sid/{name}")
+
+
+@pytest.mark.parametrize("owner", ["渡辺", "Łukasz Żak", "कारण", "?!"])
+@pytest.mark.parametrize("reason", ["стороннее решение", "कारण बताएं", "क ख ग", "a b c"])
+def test_names_and_words_in_any_script_are_judged_alike(
+    dry_run: DryRun, owner: str, reason: str
+) -> None:
+    trust = builders.gateway_only("gateway", builders.NOW)
+    trust["gatewayOnly"] |= {"owner": owner, "reason": reason}
+    legacy = builders.identity("legacy", "default", authentication=trust)
+    answer = check(legacy, dry_run)
+    assert answer.accepted == (owner != "?!" and reason not in ("क ख ग", "a b c"))

@@ -2,14 +2,13 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
-import yaml
 
 from tests import builders
-from tests.cluster.person import Manifest, condition, until
+from tests.cluster.faults.admission.policies import POLICIES, SECRETS, Admission, Target, denying
+from tests.cluster.person import Manifest, condition
 from tests.cluster.stage import IDENTITY, Stage, edge, opened
 from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.planning.steps.authorities import DropSlots
@@ -43,51 +42,9 @@ def document(secret: Manifest) -> Manifest:
     return found
 
 
-@asynccontextmanager
-async def denying(stage: Stage, resource: str, group: str, name: str) -> AsyncIterator[str]:
-    """Deny every update of one object, with a policy that takes effect before this returns."""
-    policy = f"{stage.name}-frozen"
-    rule = {
-        "apiGroups": [group],
-        "apiVersions": ["v1"],
-        "operations": ["UPDATE"],
-        "resources": [resource],
-        "resourceNames": [name],
-    }
-    api = {"apiVersion": "admissionregistration.k8s.io/v1"}
-    spec = {
-        "failurePolicy": "Fail",
-        "matchConstraints": {"resourceRules": [rule]},
-        "validations": [{"expression": "false", "message": DENIED}],
-    }
-    selector = {"matchLabels": {"kubernetes.io/metadata.name": stage.shop}}
-    binding = {
-        "policyName": policy,
-        "validationActions": ["Deny"],
-        "matchResources": {"namespaceSelector": selector},
-    }
-    named = {"metadata": {"name": policy}}
-    objects = [
-        api | {"kind": "ValidatingAdmissionPolicy", "spec": spec} | named,
-        api | {"kind": "ValidatingAdmissionPolicyBinding", "spec": binding} | named,
-    ]
-    text = yaml.safe_dump_all(objects)
-    kind = {"secrets": "Secret", "networkpolicies": "NetworkPolicy"}[resource]
-
-    async def refused() -> bool:
-        try:
-            patch = {"metadata": {"annotations": {"tried": "yes"}}}
-            await stage.person.edit(kind, Ref(stage.shop, name), patch, dryRun="All")
-        except Exception as error:  # noqa: BLE001 - any error may report it
-            return "denied" in str(error)
-        return False
-
-    stage.sandbox.kubectl("apply", "-f", "-", stdin=text)
-    try:
-        await until(refused, bool)
-        yield policy
-    finally:
-        stage.sandbox.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=text)
+def denied(target: Target, name: str) -> Admission:
+    """Return the policy that denies every write of one object."""
+    return denying(replace(target, name=name), DENIED)
 
 
 async def until_closed(stage: Stage, callee: Ref, caller: Ref) -> None:
@@ -143,7 +100,7 @@ async def test_immutable_secret_closes_the_edge_until_it_is_replaced(stage: Stag
 
 async def test_denied_secret_update_closes_the_edge_until_it_is_allowed(stage: Stage) -> None:
     callee, caller = await shop(stage)
-    async with denying(stage, "secrets", "", secret_ref(callee).name) as policy:
+    async with denied(SECRETS, secret_ref(callee).name).in_force(stage, stage.shop) as policy:
         await accepting(stage, *NARROW)
         told = await stage.person.hears(IDENTITY, callee, "Ready", "WriteRefused", "False")
         assert f"ValidatingAdmissionPolicy {policy} with binding {policy} denies it" in told
@@ -163,7 +120,7 @@ async def test_denied_secret_update_closes_the_edge_until_it_is_allowed(stage: S
 async def test_denied_policy_update_leaves_no_document_and_no_peer_open(stage: Stage) -> None:
     callee, caller = await shop(stage)
     name = policy_ref(callee).name
-    async with denying(stage, "networkpolicies", "networking.k8s.io", name) as policy:
+    async with denied(POLICIES, name).in_force(stage, stage.shop) as policy:
         await accepting(stage)
         told = await stage.person.hears(IDENTITY, callee, "Ready", "WriteRefused", "False")
         assert f"NetworkPolicy {policy_ref(callee)} cannot be written" in told

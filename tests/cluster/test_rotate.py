@@ -166,7 +166,7 @@ async def test_manifest_under_version_control_and_command_do_not_interfere(
     await stage.person.put({**monthly, "spec": {**monthly["spec"], **requested_fields(before)}})
     async with rotate(stage, "--now") as command:
         ended = await command.ended()
-    assert ended.code == 1
+    assert ended.code == 2
     assert 'conflict with "person"' in ended.errors
     assert "spec.requestedAt has another owner: omit --now" in ended.errors
 
@@ -262,7 +262,7 @@ async def test_api_server_outage_is_waited_for(lonely_stage: Stage) -> None:
 async def test_user_without_the_right_gets_one_line(stage: Stage, verbs: tuple[str, ...]) -> None:
     await opened_shop(stage)
     ended = await troth(ann(stage, *verbs), "rotate", "sid/payments", "--now")
-    assert ended.code == 1
+    assert ended.code == 2
     assert ended.output == ""
     (line,) = ended.errors.splitlines()
     assert 'User "system:serviceaccount:' in line
@@ -283,9 +283,9 @@ async def test_missing_name_creates_no_rotation(stage: Stage) -> None:
     ended = await troth(
         stage.sandbox.kubeconfig, "rotate", "sid/paymnets", "-n", stage.shop, "--now"
     )
-    assert ended.code == 1
+    assert ended.code == 2
     assert ended.errors == (
-        f"ServiceIdentity {stage.shop}/paymnets: not found; see `troth status -A`\n"
+        f"ServiceIdentity {stage.shop}/paymnets: not found; see `troth status`\n"
     )
     assert await stage.person.all(ROTATION, stage.shop) == []
 
@@ -371,5 +371,5 @@ async def test_unknown_root_cannot_be_compromised(stage: Stage) -> None:
     (known,) = await authorities(stage)
     async with rotate_root(stage, "--compromised", "0" * 16, "--now", "--yes") as command:
         ended = await command.ended()
-    assert ended.code == 1
+    assert ended.code == 2
     assert f"its roots are {known} (Active)" in ended.errors

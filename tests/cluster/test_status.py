@@ -1,14 +1,16 @@
 """`troth status` beside the operator, with the rights of its user."""
 
 import json
+from pathlib import Path
 
 from tests import builders
-from tests.cluster.command import troth
+from tests.cluster.command import begun, troth
 from tests.cluster.stage import Stage
 from tests.cluster.test_rotate import KEPT, ROTATION, ann, authorities, of_payments, opened_shop
 from tests.cluster.webhooks.shop import KIND as ENDPOINT
 from tests.cluster.webhooks.shop import opened
 from tests.webhook_builders import endpoint
+from troth.resources.manifests import dump
 from troth.resources.references import Ref
 
 
@@ -43,8 +45,11 @@ async def test_status_shows_each_user_what_they_may_read(stage: Stage) -> None:
     await opened_shop(stage)
     await stage.person.put(builders.rotation(namespace=stage.shop))
     await stage.person.ready(ROTATION, of_payments(stage))
-    ended = await troth(ann(stage, "get", "list"), "status")
+    kubeconfig = ann(stage, "get", "list")
+    ended = await troth(kubeconfig, "status")
     assert ended.code == 0
+    assert "1 CredentialRotation" in ended.output
+    ended = await troth(kubeconfig, "status", "-n", stage.shop)
     assert f"CredentialRotation {of_payments(stage)}  ready" in ended.output
     assert (
         "TrustDomain: incomplete, because you are not allowed to list all of them" in ended.errors
@@ -75,3 +80,49 @@ async def test_status_shows_webhooks_and_the_rotations_of_a_webhook_secret(
     ):
         assert shown in ended.output, ended.errors
     assert "ServiceIdentity" not in ended.output
+
+
+async def test_bare_status_shows_the_whole_cluster_on_one_screen(stage: Stage) -> None:
+    payments = await opened_shop(stage)
+    twin = builders.identity("twin", stage.shop, account="payments")
+    await stage.person.put(twin)
+    await stage.person.hears("ServiceIdentity", Ref.of(twin), "Ready", "SharedIdentity", "False")
+    ended = await troth(stage.sandbox.kubeconfig, "status", "-o", "json")
+    assert ended.code == 1, ended.errors
+    seen = json.loads(ended.output)["overview"]
+    rejected = {each["what"]: each["reason"] for each in seen["rejected"]}
+    assert rejected[f"ServiceIdentity {payments}"] == "SharedIdentity"
+    assert f"certificate of ServiceIdentity {payments}" in str(seen["expiring"])
+    ended = await troth(stage.sandbox.kubeconfig, "status")
+    assert "Rejected  " in ended.output
+    assert "\x1b" not in ended.output
+
+
+async def test_watch_shows_each_change(stage: Stage) -> None:
+    payments = await opened_shop(stage)
+    arguments = ("status", "-n", stage.shop, "--watch", "--interval", "1")
+    async with begun(stage.sandbox.kubeconfig, *arguments) as command:
+        await command.prints("1 ServiceIdentity, ready")
+        await stage.person.put(builders.identity("twin", stage.shop, account="payments"))
+        await command.prints(f"ServiceIdentity {payments}  not ready: SharedIdentity")
+
+
+async def test_check_reports_what_manifests_break_in_the_cluster(
+    stage: Stage, tmp_path: Path
+) -> None:
+    payments = await opened_shop(stage)
+    file = tmp_path / "twin.yaml"
+    own = ("-f", str(file), "--own-namespace", stage.own)
+    file.write_text(dump(builders.identity("other", stage.shop)))
+    ended = await troth(stage.sandbox.kubeconfig, "check", *own)
+    assert (ended.code, ended.output) == (0, ""), ended
+    file.write_text(dump(builders.identity("twin", stage.shop, account="payments")))
+    ended = await troth(stage.sandbox.kubeconfig, "check", *own)
+    assert ended.code == 1, ended
+    (line,) = ended.output.splitlines()
+    assert line.startswith(f"{file}:7: error: ServiceIdentity {stage.shop}/twin: spec.workload: ")
+    assert f"which ServiceIdentity {payments} uses" in line
+    gone = builders.identity("lost", f"{stage.shop}-nowhere")
+    file.write_text(dump(gone))
+    ended = await troth(stage.sandbox.kubeconfig, "check", *own)
+    assert "exists neither in the cluster nor in the manifests" in ended.output

@@ -7,6 +7,7 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import groupby
 from pathlib import Path
 from typing import Self
 
@@ -20,7 +21,7 @@ from tests.cluster.person import (
     until,
     version,
 )
-from tests.cluster.stage import leaf_of
+from tests.cluster.stage import leaf_of, opened
 from troth.cluster.api import RESOURCES
 
 
@@ -127,6 +128,16 @@ class Witness:
             sight = Sight(time.monotonic(), kind, manifest)
             self.seen.append(sight)
             self._known.add(sight.version)
+
+
+def inbound_turns(sights: list[Sight], policy: str) -> list[list[int]]:
+    """Return which inbound ports a policy opened over time, without repetitions."""
+    states = (
+        [] if sight.type == "DELETED" else opened(sight.manifest, "ingress")
+        for sight in sights
+        if sight.name == policy
+    )
+    return [ports for ports, _ in groupby(states)]
 
 
 def each_got_one_certificate(sights: list[Sight], number: int) -> None:

@@ -15,7 +15,7 @@ from tests.builders import Manifest, namespace
 from tests.virtual_time import run
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
-from troth.cluster.informer import TIME_SLICE, Backoff, Informer
+from troth.cluster.informer import OLD_LISTS, TIME_SLICE, Backoff, Informer
 from troth.resources.references import Ref
 
 SELECTION = Selection("Namespace")
@@ -35,6 +35,11 @@ class Watched:
     watches: list[str] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     cut: bool = False
+    past: list[tuple[int, dict[str, Manifest]]] = field(default_factory=list)
+    """Snapshots with which the next lists are answered."""
+
+    def snapshot(self) -> tuple[int, dict[str, Manifest]]:
+        return self.version, copy.deepcopy(self.objects)
 
     def put(self, name: str, **labels: str) -> None:
         stored = namespace(name, **labels)
@@ -68,7 +73,8 @@ class Watched:
     async def pages(self, selection: Selection) -> AsyncIterator[Manifest]:
         assert selection.kind == "Namespace"
         self.lists += 1
-        version, items = str(self.version), [*self.objects.values()]
+        number, objects = self.past.pop(0) if self.past else (self.version, self.objects)
+        version, items = str(number), [*objects.values()]
         for start in range(0, max(len(items), 1), self.page):
             self.fail()
             part = [copy.deepcopy(item) for item in items[start : start + self.page]]
@@ -120,6 +126,11 @@ class Sink:
         assert (selection.subset or selection.kind) == self.forgets
         return {Ref("", name) for name in self.objects}
 
+    def is_past(self, manifest: Manifest, version: int) -> bool:
+        known = self.objects.get(manifest["metadata"]["name"])
+        number = int(manifest["metadata"]["resourceVersion"])
+        return known is not None and number < int(known["metadata"]["resourceVersion"]) <= version
+
     def listed(self, selection: Selection, version: int) -> None:
         assert selection.kind == "Namespace"
         assert version
@@ -131,6 +142,7 @@ class Scene:
     sink: Sink
     informer: Informer
     failures: list[int]
+    restored: list[int]
 
     def agrees(self) -> bool:
         versions = [
@@ -146,6 +158,7 @@ class Scene:
 def scene(*names: str, selection: Selection = SELECTION) -> Scene:
     forgets = selection.subset or selection.kind
     server, sink, failures = Watched(), Sink(forgets=forgets), list[int]()
+    restored: list[int] = []
     for name in names:
         server.put(name)
     informer = Informer(
@@ -153,8 +166,9 @@ def scene(*names: str, selection: Selection = SELECTION) -> Scene:
         selection,
         sink,
         lambda _, error: failures.append(error.status),
+        on_restored=lambda: restored.append(server.version),
     )
-    return Scene(server, sink, informer, failures)
+    return Scene(server, sink, informer, failures, restored)
 
 
 async def settle(seconds: float = 120) -> None:
@@ -258,6 +272,49 @@ def test_object_deleted_in_a_gap_is_forgotten() -> None:
         await settle()
         assert it.agrees()
         assert it.server.lists == 2
+        task.cancel()
+
+    run(story())
+
+
+def test_old_list_is_asked_for_again() -> None:
+    """One answer of the past, as of an API server that lost contact to the others."""
+
+    async def story() -> None:
+        it = scene("a", "b")
+        task = asyncio.create_task(it.informer.run())
+        await it.informer.synced.wait()
+        it.server.past.append(it.server.snapshot())
+        it.server.drop("a")
+        await settle(1)
+        it.server.faults = [ApiError(410, "Expired", "")]
+        it.server.changed.set()
+        await settle()
+        assert it.agrees()
+        assert (it.server.past, it.restored) == ([], [])
+        task.cancel()
+
+    run(story())
+
+
+@pytest.mark.parametrize("version", [None, 1000], ids=["lower versions", "higher versions"])
+def test_old_lists_show_a_restored_store(version: int | None) -> None:
+    """A restore can raise the revision, so that a list is recent and its objects are not."""
+
+    async def story() -> None:
+        it = scene("a", "b")
+        version_then, objects_then = it.server.snapshot()
+        task = asyncio.create_task(it.informer.run())
+        await it.informer.synced.wait()
+        it.server.put("a", changed="since")
+        await settle(1)
+        it.server.objects, it.server.version = objects_then, version or version_then
+        it.server.history.clear()
+        it.server.faults = [ApiError(410, "Expired", "")]
+        it.server.changed.set()
+        await settle()
+        assert it.server.lists >= 1 + OLD_LISTS
+        assert it.restored
         task.cancel()
 
     run(story())

@@ -11,11 +11,12 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from tests.builders import Manifest
 from tests.virtual_time import run
 from troth.cluster.api import ApiServer
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import LONGEST, STORE_FULL, ApiError, StoreRestored
 from troth.cluster.lease import Leadership, Timing
 from troth.resources.references import Ref
 
@@ -47,6 +48,8 @@ class LeaseServer:
 
     fates: Iterator[Fate] = field(default_factory=lambda: itertools.repeat(Fate()))
     record: Record = field(default_factory=Record)
+    full: bool = False
+    """Whether etcd rejects writes because it is full."""
 
     async def get(self, kind: str, ref: Ref) -> Manifest:
         assert (kind, ref) == ("Lease", REF)
@@ -78,6 +81,8 @@ class LeaseServer:
         return copy.deepcopy(self.record.lease)
 
     def _store(self, manifest: Manifest, *, create: bool) -> Manifest:
+        if self.full:
+            raise ApiError(500, STORE_FULL, "")
         if create:
             if self.record.lease is not None:
                 raise ApiError(409, "AlreadyExists", "")
@@ -96,6 +101,39 @@ class LeaseServer:
 
 def candidate(server: LeaseServer, name: str, timing: Timing = SAFE) -> Leadership:
     return Leadership(cast("ApiServer", server), REF, name, timing, asyncio.get_running_loop().time)
+
+
+@dataclass
+class DenyingServer(LeaseServer):
+    """Denies writes of the lease, as admission does, until `allows` is set."""
+
+    allows: bool = False
+
+    def _store(self, manifest: Manifest, *, create: bool) -> Manifest:
+        if not self.allows:
+            raise ApiError(403, "Forbidden", "policy 'guard' denied request:\n" + "x" * 2000)
+        return super()._store(manifest, create=create)
+
+
+def test_refused_lease_is_logged_once_with_the_shortened_message() -> None:
+    async def story() -> None:
+        server = DenyingServer()
+        leadership = candidate(server, "first")
+        running = asyncio.create_task(leadership.run())
+        with capture_logs() as logged:
+            await asyncio.sleep(60)
+        assert leadership.remaining <= 0
+        (line,) = logged
+        assert (line["event"], line["status"]) == ("lease not acquired", 403)
+        assert line["message"].startswith("policy 'guard' denied request: x")
+        assert len(line["message"]) <= LONGEST
+        server.allows = True
+        await asyncio.sleep(10)
+        assert leadership.remaining > 0
+        running.cancel()
+        await asyncio.wait({running})
+
+    run(story())
 
 
 fates = st.builds(
@@ -442,6 +480,124 @@ def test_lease_counts_its_transitions() -> None:
         spec: dict[str, Any] = server.record.lease["spec"]
         assert spec["leaseTransitions"] == 3
         assert spec["holderIdentity"] == ""
+
+    run(story())
+
+
+async def notices_restore(task: asyncio.Task[None]) -> None:
+    """Wait until a replica ends because the API server's store was restored."""
+    await asyncio.wait({task}, timeout=60)
+    with pytest.raises(StoreRestored):
+        task.result()
+
+
+@pytest.mark.parametrize("lease", ["older", "gone"])
+@pytest.mark.parametrize("leads", [True, False], ids=["leader", "standby"])
+def test_lease_that_goes_back_shows_a_restored_store(lease: str, *, leads: bool) -> None:
+    """The replica stops acting, and neither writes nor releases the lease of the past."""
+
+    async def story() -> None:
+        servers = LeaseServer(), LeaseServer()
+        servers[1].record = servers[0].record
+        replicas = [candidate(each, name) for each, name in zip(servers, "ab", strict=True)]
+        tasks = [asyncio.create_task(replicas[0].run())]
+        await replicas[0].gained()
+        snapshot = copy.deepcopy(servers[0].record)
+        tasks.append(asyncio.create_task(replicas[1].run()))
+        await asyncio.sleep(30)
+        servers[leads].record = Record()  # the other does not reach the restored store
+        if lease == "gone":
+            snapshot.lease = None
+        server, past = servers[not leads], copy.deepcopy(snapshot.lease)
+        server.record = snapshot
+        await notices_restore(tasks[not leads])
+        assert not replicas[not leads].acting
+        assert past is None or server.record.lease == past
+        tasks[leads].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    run(story())
+
+
+def test_lease_that_is_gone_counts_as_a_restored_store() -> None:
+    """A snapshot from before the lease may have been overtaken, so that no version is lower."""
+
+    async def story() -> None:
+        server = LeaseServer()
+        first = candidate(server, "first")
+        task = asyncio.create_task(first.run())
+        await first.gained()
+        server.record.version += 1000
+        server.record.lease = None
+        await notices_restore(task)
+        assert not first.acting
+        assert server.record.lease is None
+
+    run(story())
+
+
+def test_leader_notices_a_restored_store_at_its_next_renewal() -> None:
+    """It acts for as long as its lease lasts, so it must not read the lease later than at once."""
+
+    async def story() -> None:
+        server = LeaseServer()
+        first = candidate(server, "first")
+        task = asyncio.create_task(first.run())
+        await first.gained()
+        snapshot = copy.deepcopy(server.record)
+        await asyncio.sleep(30)
+        server.record = snapshot
+        noticed = asyncio.get_running_loop().time() + 1.1 * SAFE.renew_every
+        await notices_restore(task)
+        assert asyncio.get_running_loop().time() <= noticed
+
+    run(story())
+
+
+def test_cause_without_a_lease_is_logged_once() -> None:
+    async def story() -> None:
+        server = LeaseServer()
+        first = candidate(server, "first")
+        task = asyncio.create_task(first.run())
+        await first.gained()
+        for _ in range(2):
+            with capture_logs() as logs:
+                server.full = True
+                await asyncio.sleep(60)
+                assert not first.acting
+                server.full = False
+                await first.gained()
+                await asyncio.sleep(10)
+            assert [(each["event"], each.get("reason")) for each in logs] == [
+                ("lease not acquired", STORE_FULL),
+                ("lease lost", None),
+                ("leading", None),
+            ]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(story())
+
+
+def test_standby_logs_each_outage_once() -> None:
+    async def story() -> None:
+        server, detour = LeaseServer(), LeaseServer()
+        detour.record = server.record
+        first, second = candidate(server, "first"), candidate(detour, "second")
+        tasks = [asyncio.create_task(first.run())]
+        await first.gained()
+        tasks.append(asyncio.create_task(second.run()))
+        await asyncio.sleep(10)
+        for _ in range(2):
+            with capture_logs() as logs:
+                detour.fates = itertools.repeat(Fate(lost="request"))
+                await asyncio.sleep(60)
+                detour.fates = itertools.repeat(Fate())
+                await asyncio.sleep(10)
+            assert [each["event"] for each in logs] == ["lease not acquired"]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     run(story())
 

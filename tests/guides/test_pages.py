@@ -14,7 +14,8 @@ from tests.guides.pages import DOCS, ROOT, anchors, blocks
 from troth.cli.main import app
 from troth.resources.manifests import parse_resource
 
-TEXTS = [*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+AT_THE_TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
+TEXTS = [*DOCS.rglob("*.md"), *(ROOT / name for name in AT_THE_TOP)]
 every_page = pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 

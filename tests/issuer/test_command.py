@@ -37,7 +37,7 @@ def kubeconfig(tmp_path: Path) -> Path:
 def test_missing_tls_files_are_reported(kubeconfig: Path, tmp_path: Path) -> None:
     options = ("--domain", "production", "--kubeconfig", str(kubeconfig), "--tls", str(tmp_path))
     ended = CliRunner().invoke(app, ["issue", *options, "--health-listen", "127.0.0.1:0"])
-    assert ended.exit_code == 1
+    assert ended.exit_code == 2
     assert "tls.crt, tls.key and ca.crt cannot be used: No such file" in ended.output
     assert "Traceback" not in ended.output
 

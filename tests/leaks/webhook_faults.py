@@ -122,7 +122,7 @@ async def gateways_are_started_wrongly(hooks: Hooks) -> None:
     for name in ("tls.crt", "tls.key"):
         (tls / name).write_bytes(MISLAID)
     for option in (f"--valkey={folder / 'url'}", f"--valkey={folder / 'pem'}", f"--tls={tls}"):
-        assert await hooks.start(CONSOLE, hooks.kubeconfig, option).ended() == 1
+        assert await hooks.start(CONSOLE, hooks.kubeconfig, option).ended() == 2
     stranger = hooks.start(CONSOLE, hooks.kubeconfig, f"--valkey={folder / 'other'}")
     await stranger.ready()
     number = len(hooks.gateways) - 1

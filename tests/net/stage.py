@@ -15,6 +15,7 @@ from tests.net.canonical import canonical
 from tests.net.coverage import Coverage
 from troth.cluster.errors import ApiError
 from troth.pki.errors import PKIError
+from troth.pki.keys.private import generate_key
 from troth.planning.plan import Plan
 from troth.planning.planner import plan
 from troth.planning.steps.brokers import (
@@ -66,7 +67,13 @@ class Stage:
         self.world = World(OWN, workloads=Workloads(enabled=True))
         self.coverage = coverage or Coverage()
         self._keyring = Keyring(OWN)
-        self._executor = Executor(self.store, self.world, self._keyring, self.clock)
+        self._executor = Executor(
+            self.store,
+            self.world,
+            self._keyring,
+            self.clock,
+            private_key=lambda _, algorithm: generate_key(algorithm),
+        )
         self._moments = Moments(self.clock)
         self._told: list[Any] = []
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import builders
+from tests import builders, messaging
 from tests.builders import (
     HOUR,
     NOW,
@@ -147,6 +147,26 @@ def test_stranger_does_not_affect_peers_agree() -> None:
     assert len(edges(cluster)) == 3
     assert conditions(cluster)["PeersAgree"]["status"] == "True"
     assert conditions(cluster, key_of("stranger-0"))["PeersAgree"]["status"] == "False"
+
+
+@pytest.mark.parametrize("field", ["publishes", "consumes"])
+def test_named_policy_that_is_missing_is_reported_until_it_names_the_identity(field: str) -> None:
+    role = {"publishes": "producers", "consumes": "consumers"}[field]
+    named: dict[str, Any] = {field: [{"policy": {"name": "orders"}}]}
+    cluster = shop(identity(**named)).settle()
+
+    def agreed() -> tuple[str, str]:
+        found = conditions(cluster)["PeersAgree"]
+        return found["reason"], found["message"]
+
+    assert agreed()[0] == "PolicyMissing"
+    assert "TopicPolicy shop/orders does not exist; create it" in agreed()[1]
+    assert key_of() in cluster.put(messaging.policy())
+    assert agreed()[0] == "IdentityNotNamed"
+    assert f"add it to its {role}" in agreed()[1]
+    agreeing: dict[str, Any] = {role: [{"identity": {"name": "payments"}}]}
+    assert key_of() in cluster.put(messaging.policy(**agreeing))
+    assert agreed()[0] == "AllLive"
 
 
 def test_disagreeing_peers_do_not_make_a_service_unready() -> None:

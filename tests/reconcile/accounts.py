@@ -19,6 +19,7 @@ from tests.reconcile.memory_brokers import MemoryBrokers
 from tests.reconcile.serving import Running
 from troth.cli import graph
 from troth.cli.grants.report import everything_granted
+from troth.cli.output import Output, structured
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.bundles.spiffe_bundle import parse_bundle_map
 from troth.pki.encodings.pem import public_key
@@ -85,7 +86,7 @@ def _parts(it: Running, *, times: bool) -> Iterator[tuple[Part, Any]]:
     for (kind, ref), manifest in it.server.objects.items():
         where = str(ref)
         if kind in OURS:
-            status = _stored(manifest)
+            status = stored_status(manifest)
             trusted_since = status.pop("gatewayTrustedSince", None)
             if trusted_since is not None:
                 yield ("trust record", f"{kind} {where}"), trusted_since
@@ -101,7 +102,10 @@ def _parts(it: Running, *, times: bool) -> Iterator[tuple[Part, Any]]:
             yield from _child(kind, where, manifest, times=times)
     world = it.engine.world
     edges = all_edges(world.registry, it.clock.now())
-    yield ("graph", ""), graph.as_json(world.registry, edges, everything_granted(world))
+    yield (
+        ("graph", ""),
+        structured(graph.document(world.registry, edges, everything_granted(world)), Output.JSON),
+    )
     if times:
         yield from ((("due", str(key)), moment) for key, moment in it.engine.queue._due.items())
 
@@ -194,7 +198,7 @@ def _labels(manifest: Manifest) -> dict[str, str]:
     return dict(manifest["metadata"].get("labels") or {})
 
 
-def _stored(manifest: Manifest) -> Manifest:
+def stored_status(manifest: Manifest) -> Manifest:
     """Return a status with its defaults, as the API server stores it."""
     of_kind = KIND_BY_NAME[manifest["kind"]].model.model_fields["status"].annotation
     assert isinstance(of_kind, type)

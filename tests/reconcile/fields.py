@@ -5,9 +5,11 @@ field: the part in which the change must show and, unless the schema defines it,
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,46 +47,28 @@ class Field:
         return f"{self.kind}.{'.'.join(self.path)}"
 
 
-UNSERVED = (
-    "MessageBroker.rabbitmq",
-    "MessageBroker.mqtt",
-    "MessageBroker.valkey",
-    "WebhookEndpoint",
-)
-"""Brokers on which Troth grants nothing yet, and webhooks, which have their own walk
-(`tests/reconcile/test_webhook_walk.py`)."""
-NOT_HERE = {
-    *("TopicPolicy.onDelete", "MessageBroker.retention"),
-    *("MessageBroker.administrators", "MessageBroker.nats.operator"),
-    "MessageBroker.owns.sharedGroups",
-    "MessageBroker.workload.ports.[].name",
-}
-"""Fields that take effect when a policy is deleted
-(`tests/reconcile/brokers/test_revocation_on_deletion.py`), at a broker with foreign access or
-of another operator (`tests/reconcile/brokers/test_exclusive.py`,
-`tests/brokers/nats/test_hostile_server.py`), or in a conflict (`tests/trust`); and a name
-without effect.
-"""
+@cache
+def fields(*, webhooks: bool = False) -> list[Field]:
+    """Return every property of every spec, except required ones that only hold others.
+
+    WebhookEndpoints have a walk of their own (`tests/reconcile/test_webhook_walk.py`).
+    """
+    return [each for each in all_fields() if (each.kind == "WebhookEndpoint") == webhooks]
 
 
-def fields() -> list[Field]:
-    """Return every property of every spec, except required ones that only hold others."""
-    return [
-        each
-        for each in all_fields()
-        if str(each) not in NOT_HERE and not str(each).startswith(UNSERVED)
-    ]
+@cache
+def all_fields() -> tuple[Field, ...]:
+    """Return every property of the spec of every kind.
 
-
-def all_fields() -> list[Field]:
-    """Return every property of the spec of every kind."""
+    `make check` compares the CRDs with the models; reading them takes less than generating them.
+    """
     found: list[Field] = []
     for file in sorted(CRDS.glob("*.yaml")):
         definition = yaml.load(file.read_text(), yaml.CSafeLoader)["spec"]
         (version,) = definition["versions"]
         spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
         found += _below(definition["names"]["kind"], (), spec)
-    return found
+    return tuple(found)
 
 
 def _below(kind: str, path: tuple[str, ...], schema: Manifest) -> Iterator[Field]:
@@ -176,6 +160,9 @@ VAULT = builders.identity(
         }
     },
 )
+SAFE = builders.identity(
+    "safe", authentication={"token": {"audience": "https://safe.shop.example"}}
+)
 TILL = builders.identity(
     "till",
     calls=[builders.call("vault", scopes=["open"])],
@@ -189,15 +176,20 @@ LEGACY = builders.identity(
 )
 ROOTS = {name: builders.root(f"{name}.example", name)[0] for name in ("here", "there")}
 ACCOUNTS = [Key.generate(Kind.ACCOUNT).public for _ in range(2)]
+ADMINISTERED = {
+    "tls": {"caSecretRef": {"name": "ca-here"}},
+    "adminSecretRef": {"name": "broker-admin"},
+}
 KAFKA = messaging.broker(
     described={
         "kafka": {
             "bootstrapServers": ["kafka:9093"],
-            "tls": {"caSecretRef": {"name": "ca-here"}},
-            "adminSecretRef": {"name": "broker-admin"},
+            **ADMINISTERED,
         }
     },
     brake={"maxRemovals": 20},
+    more={"sharedGroups": ["other"]},
+    retention="Allow",
     workload={"podSelector": pods("kafka"), "ports": [{"name": "tls", "port": 9093}]},
     allowedNamespaces={
         "matchLabels": {"domain": "production"},
@@ -211,12 +203,23 @@ NATS = messaging.broker(
             "servers": ["nats:4222"],
             "account": ACCOUNTS[0],
             "operator": messaging.OPERATOR,
-            "tls": {"caSecretRef": {"name": "ca-here"}},
-            "adminSecretRef": {"name": "broker-admin"},
+            **ADMINISTERED,
         }
     },
     more={"streams": ["STORED"]},
 )
+SERVERS: dict[str, Manifest] = {
+    "rabbitmq": {"servers": ["rabbit:5671"], "management": "rabbit:15671"},
+    "mqtt": {"servers": ["mosquitto:8883"]},
+    "valkey": {"servers": ["valkey:6379"]},
+}
+"""Brokers of types that Troth does not administer yet."""
+UNSERVED = [
+    messaging.broker(
+        type_, described={type_: described | ADMINISTERED}, owns=[f"{type_}."], groups=()
+    )
+    for type_, described in SERVERS.items()
+]
 ORDERS = messaging.policy(
     producers=[messaging.producer("seller", "shop")],
     consumers=[messaging.consumer("packer", "packing", "shop")],
@@ -236,12 +239,19 @@ MESSAGING = [
     ),
     KAFKA,
     NATS,
+    *UNSERVED,
     ORDERS,
     messaging.policy(
         "bills",
         topic={"prefix": "prod.bills."},
         producers=[messaging.producer("seller", "shop")],
         schema={"configMapRef": {"name": "schemas"}},
+        onDelete="Retain",
+    ),
+    messaging.policy(
+        "shared",
+        topic={"name": "prod.shared"},
+        consumers=[messaging.consumer(each, "other") for each in ("packer", "seller")],
     ),
     messaging.policy(
         "late", "finance", topic={"name": "prod.late"}, producers=[messaging.producer("biller")]
@@ -255,10 +265,15 @@ MESSAGING = [
     builders.identity(
         "seller",
         publishes=[{"policy": builders.reference("orders", "shop")}, {"policy": {"name": "bills"}}],
+        consumes=[{"policy": {"name": "shared"}}],
     ),
     builders.identity(
         "packer",
-        consumes=[{"policy": builders.reference("orders", "shop")}, {"policy": {"name": "stored"}}],
+        consumes=[
+            {"policy": builders.reference("orders", "shop")},
+            {"policy": {"name": "stored"}},
+            {"policy": {"name": "shared"}},
+        ],
     ),
     builders.identity("biller", "finance", publishes=[{"policy": {"name": "late"}}]),
     {
@@ -295,8 +310,9 @@ WEBHOOKS = [
         },
     ),
 ]
-REFUSED_THERE = {"late", "biller"}
-"""Objects that the broker does not allow, so that more of its fields show an effect."""
+REFUSED_THERE = {"late", "biller", *SERVERS}
+"""Objects that a broker does not allow, so that more of its fields show an effect, and brokers that
+Troth does not administer."""
 DECLARED = [
     *MESSAGING,
     builders.namespace("shop", domain="production", stage="live"),
@@ -310,6 +326,7 @@ DECLARED = [
     PAYMENTS,
     LEGACY,
     VAULT,
+    SAFE,
     TILL,
     builders.identity(
         "checkout",
@@ -352,7 +369,7 @@ DECLARED = [
 @dataclass(frozen=True)
 class Change:
     shows: str
-    """Part of an account in which the change must show."""
+    """Part of an account in which the change must show; nothing may differ for `NOTHING`."""
     value: Any = BY_SCHEMA
     at: str = ""
     """Name of the object to change, if it is not the first in `DECLARED` with the field."""
@@ -368,6 +385,8 @@ class Change:
     """Part of an account that outlives the change by design."""
 
 
+NOTHING = "nothing"
+"""Troth does not act on the field, or acts on it in other circumstances only."""
 ROTATION = timedelta(minutes=25)
 A_RETRY = timedelta(minutes=2)
 """Time until Troth applies new credentials to a broker of another type."""
@@ -581,9 +600,30 @@ CHANGES: dict[str, Change] = {
     "MessageBroker.nats.tls.caSecretRef.name": Change("credential", "ca-there"),
     "MessageBroker.nats.adminSecretRef.name": Change("status", "none"),
     "MessageBroker.nats.clients": Change("status"),
+    "MessageBroker.nats.operator": Change(NOTHING, Key.generate(Kind.OPERATOR).public),
+    **{
+        f"MessageBroker.{type_}": Change(
+            "status", GONE, at=type_, beside={other: SERVERS[other] | ADMINISTERED}
+        )
+        for type_, other in pairwise((*SERVERS, *SERVERS)[: len(SERVERS) + 1])
+    },
+    **{
+        f"MessageBroker.{type_}.{path}": Change(NOTHING, value, at=type_)
+        for type_ in SERVERS
+        for path, value in (
+            ("servers", ["other:5671"]),
+            ("tls", GONE),
+            ("tls.caSecretRef", GONE),
+            ("tls.caSecretRef.name", "ca-there"),
+            ("adminSecretRef.name", "none"),
+        )
+    },
+    "MessageBroker.rabbitmq.management": Change(NOTHING, "other:15671"),
+    "MessageBroker.rabbitmq.virtualHost": Change(NOTHING, "/other"),
     "MessageBroker.workload": Change("policy"),
     **_under("MessageBroker.workload.podSelector", _selector("policy")),
     "MessageBroker.workload.ports": Change("policy", [{"name": "plain", "port": 9092}]),
+    "MessageBroker.workload.ports.[].name": Change("marks", "other"),
     "MessageBroker.workload.ports.[].port": Change("policy"),
     "MessageBroker.workload.ports.[].protocol": Change("policy"),
     "MessageBroker.allowedNamespaces.matchLabels": Change("rules", {"domain": "other"}),
@@ -594,7 +634,10 @@ CHANGES: dict[str, Change] = {
     "MessageBroker.owns.topicPrefixes": Change("rules", ["other."]),
     "MessageBroker.owns.principalPrefix": Change("rules", "other-"),
     "MessageBroker.owns.groupPrefixes": Change("rules", ["other-"]),
+    "MessageBroker.owns.sharedGroups": Change("status"),
     "MessageBroker.owns.streams": Change("rules", ["OTHER"]),
+    "MessageBroker.administrators": Change(NOTHING, ["root"]),
+    "MessageBroker.retention": Change("status"),
     "MessageBroker.mode": Change("policy"),
     "MessageBroker.driftCheck": Change("due", "2m"),
     "MessageBroker.brake": Change("brake", {"maxRemovals": 0}, beside=NOBODY),
@@ -625,6 +668,7 @@ CHANGES: dict[str, Change] = {
     "TopicPolicy.deadLetter": Change("rules"),
     "TopicPolicy.deadLetter.topic": Change("rules", "prod.orders.other"),
     "TopicPolicy.deadLetter.review": Change("peers"),
+    "TopicPolicy.onDelete": Change("status", "Revoke", at="bills"),
     # CredentialRotation
     "CredentialRotation.target.kind": Change("status", "TrustDomain"),
     "CredentialRotation.target.name": Change("status", "ledger"),
@@ -676,11 +720,14 @@ def changed(
     """Return the manifest before and after the change."""
     before, way = example(of, change, declared)
     after = copy.deepcopy(before)
-    holder = _at(after["spec"], way[:-1])
-    _set(holder, way[-1], _other(of, change, holder.get(way[-1], GONE), objects))
+    held = _at(after["spec"], way[:-1]).get(way[-1], GONE)
+    set_at(after["spec"], way, _other(of, change, held, objects))
     for path, value in change.beside.items():
-        *there, last = [int(step) if step.isdigit() else step for step in path.split(".")]
-        _set(_at(after["spec"], there), last, value)
+        set_at(
+            after["spec"],
+            [int(step) if step.isdigit() else step for step in path.split(".")],
+            value,
+        )
     return before, after
 
 
@@ -690,7 +737,9 @@ def _at(part: Any, way: Any) -> Any:
     return part
 
 
-def _set(holder: Any, key: Any, value: Any) -> None:
+def set_at(part: Any, way: Sequence[Any], value: Any) -> None:
+    """Set the value at a path, or remove it if it is `GONE`."""
+    holder, key = _at(part, way[:-1]), way[-1]
     if value is not GONE:
         holder[key] = value
     elif not isinstance(holder, list):

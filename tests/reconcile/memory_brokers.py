@@ -5,10 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from unittest import mock
 
+from troth.brokers.errors import UnreachableError
 from troth.brokers.protocol import Batch, Failure, Login, Permit
+from troth.brokers.registry import dialect_of
 from troth.reconcile.brokers import connections as broker_connections
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Observed
+
+AWAY = "away:9093"
+"""Server that does not answer."""
 
 
 @dataclass
@@ -50,6 +55,9 @@ class MemoryBrokers:
     ) -> MemoryBroker:
         """Stand in for `troth.brokers.connecting.connect`."""
         del admin, authorities, permit
+        dialect_of(broker.spec.type)  # raises `UnsupportedError`
+        if broker.spec.servers[0] == AWAY:
+            raise UnreachableError("nobody answers")
         return self.known.setdefault(broker.spec.servers, MemoryBroker())
 
 

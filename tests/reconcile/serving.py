@@ -148,13 +148,14 @@ async def running(
     due: bool = False,
     rollouts: bool = False,
     instrumentation: Instrumentation | None = None,
+    own: str = OWN,
     stall_delay: StallDelay | None = None,
 ) -> AsyncIterator[Running]:
-    """Start an engine that has just listed all objects."""
+    """Start an engine in the namespace `own` that has just listed all objects."""
     clock = MovableClock(now)
     engine = Engine(
         server,
-        OWN,
+        own,
         clock=clock,
         leader_fence=leader_fence or LeaderFence(),
         rollouts=rollouts,

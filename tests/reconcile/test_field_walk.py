@@ -7,7 +7,7 @@ whose change needs time to show or leaves a record. The fields are those of the 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +23,7 @@ from tests.reconcile.accounts import Account, Part, account
 from tests.reconcile.fields import (
     CHANGES,
     DECLARED,
+    NOTHING,
     REFUSED_THERE,
     ROTATION,
     Change,
@@ -31,10 +32,14 @@ from tests.reconcile.fields import (
     fields,
 )
 from tests.reconcile.memory_brokers import MemoryBrokers, in_memory
+from tests.reconcile.refused import REFUSED
 from tests.reconcile.serving import Running, Server, running
+from tests.reconcile.walk_judge import Judge
 from tests.workloads import rolled
 from troth.reconcile.brokers.work import BrokerWork
+from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.stall_delay import StallDelay
+from troth.reconcile.rehearsal import Place
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 from troth.resources.schema.model import immutable_changes
@@ -44,11 +49,39 @@ SHARED_FOR = timedelta(seconds=90)
 """Shorter than the propagation delay, after which webhook targets accept gateways' new keys."""
 
 
+class JudgedServer(Server):
+    """Has every change of a declaration and every write judged."""
+
+    def __init__(self, objects: Iterable[Manifest]) -> None:
+        self.judge = Judge()
+        self.clock: MovableClock | None = None
+        super().__init__(objects)
+
+    def put(self, manifest: Manifest) -> Manifest:
+        stored = super().put(manifest)
+        if self.clock:
+            self.judge.declare((manifest["kind"], Ref.of(manifest)), stored, self.clock.now())
+        return stored
+
+    def take_away(self, kind: str, ref: Ref) -> Manifest:
+        gone = super().take_away(kind, ref)
+        assert self.clock
+        self.judge.declare((kind, ref), None, self.clock.now())
+        return gone
+
+    def _write(self, place: Place, stored: Manifest) -> Manifest:
+        before = self.objects.get(place)
+        answer = super()._write(place, stored)
+        self.judge.see(before, answer)
+        return answer
+
+
 @dataclass
 class Walk:
     """A cluster with all declarations, and the steps that make a change show."""
 
     it: Running
+    server: JudgedServer
     brokers: MemoryBrokers
     change: Change
 
@@ -60,6 +93,8 @@ class Walk:
         while work.busy:
             await work.settled()
             await self.it.settle()
+        assert self.server.judge.faults == []
+        self.server.judge.rest(self.server.objects, self.it.clock.now())
 
     async def declare(self, before: Manifest, after: Manifest) -> None:
         """Change a resource; delete it and create it again if the change is immutable."""
@@ -73,6 +108,26 @@ class Walk:
             await self.it.collect(uid)
         await self.it.put(after)
         await self.settle()
+
+    async def refuses(self, of: Field, change: Change) -> None:
+        """Make a change that Troth refuses or waits for, assert that it says so, and undo it."""
+        before, after = changed(of, change, self.server.objects)
+        known = self._faults()
+        await self.declare(before, after)
+        faults = self._faults() - known
+        assert change.refused in {reason for _, reason, _ in faults}, sorted(faults)
+        assert all(message for _, _, message in faults), sorted(faults)
+        await self.declare(after, before)
+
+    def _faults(self) -> set[tuple[str, str, str]]:
+        """Return where a condition other than its summaries is not True, with its reason."""
+        return {
+            (f"{kind} {ref} {each['type']}", each["reason"], each["message"])
+            for (kind, ref), manifest in self.server.objects.items()
+            for each in manifest.get("status", {}).get("conditions", ())
+            if each["status"] != "True" and each["type"] not in ("Reconciling", "Stalled")
+            if "reason" in each
+        }
 
     async def outcome(self, *, times: bool) -> Account:
         """Return the account after the change has had time to show."""
@@ -123,9 +178,11 @@ class Walk:
 async def walk(change: Change) -> AsyncIterator[Walk]:
     with in_memory() as brokers:
         at_once = StallDelay(0)  # whether a field takes effect does not depend on the delay
-        server = Server(DECLARED)
+        server = JudgedServer(DECLARED)
+        server.judge.rest(server.objects, NOW)
         async with running(server, due=True, rollouts=True, stall_delay=at_once) as it:
-            walking = Walk(it, brokers, change)
+            server.clock = it.clock
+            walking = Walk(it, server, brokers, change)
             await asyncio.sleep(60)
             await walking.settle()
             yield walking
@@ -216,10 +273,15 @@ def test_field_takes_effect_and_leaves_no_trace(field: Field, clusters: Clusters
     async def story(it: Walk) -> None:
         start = await it.outcome(times=at_once)
         before, after = changed(field, change, it.it.server.objects)
+        if str(field) in REFUSED:
+            await it.refuses(field, REFUSED[str(field)])
         await it.declare(before, after)
         there = await it.outcome(times=at_once)
         effect = parts_that_differ(start, there)
-        assert change.shows in {what for what, _ in effect}, sorted(effect)
+        if change.shows == NOTHING:
+            assert {part for part in effect if part[0] != "due"} == set()
+        else:
+            assert change.shows in {what for what, _ in effect}, sorted(effect)
         if change.refused:
             assert change.refused in str(there["status", f"{field.kind} {Ref.of(after)}"])
         await it.declare(after, before)

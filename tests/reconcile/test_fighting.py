@@ -21,9 +21,11 @@ from tests.builders import (
     stamp,
 )
 from tests.reconcile.serving import Running, Server, running
+from troth.cluster.errors import ApiError
 from troth.planning.owned_objects import FOREIGN_RETRY
 from troth.reconcile.apply.repairs import FREE, MOST, QUIET
 from troth.resources.references import Ref
+from troth.world.facts.objects import MANAGED_BY
 from troth.world.keys import Key
 
 SHOP = [namespace("shop", domain="production"), domain(tokens={})]
@@ -224,6 +226,22 @@ async def test_object_of_a_deleted_identity_is_not_rewritten_without_end() -> No
         assert server.log.count(SECRET) <= 2 * FREE
 
 
+@pytest.mark.parametrize("owner", [IDENTITY, DOMAIN], ids=["identity", "trust domain"])
+async def test_owner_that_is_deleted_and_created_again_is_no_fight(owner: tuple[str, Ref]) -> None:
+    """The garbage collector deletes the objects of the deleted owner each time."""
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        for _ in range(2 * FREE):
+            stored = server.objects[owner]
+            await it.drop(*owner)
+            await it.collect(stored["metadata"]["uid"])
+            await it.put(SHOP[1] if owner == DOMAIN else PAYMENTS)
+            await it.live(SECOND)
+        assert server.condition(*owner, "Ready")["status"] == "True"
+        assert "Fighting" not in json.dumps(server.events)
+
+
 async def test_client_that_deletes_an_object_is_reported() -> None:
     server = shop()
     async with running(server, due=True) as it:
@@ -278,19 +296,118 @@ async def test_object_that_another_client_creates_again_is_deleted_at_growing_in
         assert "creates NetworkPolicy shop/payments-troth" in ready["message"]
 
 
-async def test_status_that_another_client_changes_is_written_at_growing_intervals() -> None:
+def reworded(stored: Manifest) -> None:
+    stored["status"]["conditions"][0]["message"] = "edited"
+
+
+def without_conditions(stored: Manifest) -> None:
+    stored["status"].pop("conditions", None)
+
+
+@pytest.mark.parametrize("change", [reworded, without_conditions])
+async def test_status_that_another_client_changes_is_written_at_growing_intervals(
+    change: Callable[[Manifest], None],
+) -> None:
     server = shop()
     async with running(server, due=True) as it:
         await it.settle()
         server.log.clear()
         server.events.clear()
-
-        def unready(stored: Manifest) -> None:
-            stored["status"]["conditions"][0]["message"] = "edited"
-
-        await fight(it, IDENTITY, unready)
+        await fight(it, IDENTITY, change)
         assert FREE < server.log.count(IDENTITY) <= FEW
         assert server.reasons() == ["Fighting"]
+
+
+class Altering(Server):
+    """Alters writes as a mutating admission policy does."""
+
+    alters: Callable[[tuple[str, Ref], Manifest], None] = staticmethod(lambda _, __: None)
+
+    def _write(self, place: tuple[str, Ref], stored: Manifest) -> Manifest:
+        self.alters(place, stored)
+        return super()._write(place, stored)
+
+
+def altering(place: tuple[str, Ref], alter: Callable[[Manifest], None]) -> Any:
+    return lambda asked, stored: alter(stored) if asked == place else None
+
+
+async def test_admission_that_alters_a_write_is_reported_with_the_field() -> None:
+    server = Altering([*SHOP, PAYMENTS, CHECKOUT])
+    async with running(server, due=True) as it:
+        await it.settle()
+        server.log.clear()
+        server.alters = altering(POLICY, opened)
+        await it.put(identity("payments", ports=["https"]))
+        assert server.condition(*IDENTITY, "Ready")["reason"] == "Fighting", "at once"
+        await it.live(timedelta(minutes=10))
+        assert FREE < server.log.count(POLICY) <= FEW
+        ready = server.condition(*IDENTITY, "Ready")
+        assert ready["reason"] == "Fighting"
+        assert f"stores spec.ingress of NetworkPolicy {POLICY[1]} otherwise" in ready["message"]
+        assert "mutating admission policy or webhook" in ready["message"]
+        server.alters = altering(POLICY, lambda _: None)
+        await it.live(timedelta(seconds=MOST))
+        await it.live(timedelta(seconds=QUIET + 1))
+        assert not server.objects[POLICY]["spec"].get("ingress")
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+
+
+async def test_write_that_failed_once_and_is_altered_since_is_no_longer_refused() -> None:
+    server = Altering([*SHOP, PAYMENTS, CHECKOUT])
+    async with running(server, due=True) as it:
+        await it.settle()
+        server.alters = altering(POLICY, opened)
+        lost = ApiError(0, "ClientOSError", "the API server cannot be reached")
+        server.refuses = lambda asked: lost if asked == POLICY else None
+        await it.put(identity("payments", ports=["https"]))
+        assert server.condition(*IDENTITY, "Ready")["reason"] == "WriteRefused"
+        server.refuses = lambda _: None
+        it.engine.queue.add([Key(*IDENTITY)])
+        await it.settle()
+        assert server.condition(*IDENTITY, "Ready")["reason"] == "Fighting"
+        assert it.engine.refusals.count() == {}
+
+
+async def test_admission_that_removes_the_label_of_a_secret_is_reported_with_the_label() -> None:
+    """The watch then reports the Secret as deleted."""
+
+    def unlabelled(stored: Manifest) -> None:
+        stored["metadata"]["labels"].pop(MANAGED_BY, None)
+
+    server = Altering([*SHOP, CHECKOUT])
+    async with running(server, due=True) as it:
+        await it.settle()
+        server.alters = altering(SECRET, unlabelled)
+        await it.put(PAYMENTS)
+        for _ in range(60):
+            if MANAGED_BY not in server.objects[SECRET]["metadata"]["labels"]:
+                it.engine.forget(*SECRET, server._version)
+            await it.live(SECOND)
+        ready = server.condition(*IDENTITY, "Ready")
+        assert ready["reason"] == "Fighting"
+        assert f"metadata.labels[{MANAGED_BY}] of Secret {SECRET[1]}" in ready["message"]
+
+
+async def test_status_that_admission_alters_is_written_until_it_stays() -> None:
+    server = Altering([*SHOP, CHECKOUT])
+    async with running(server, due=True) as it:
+        await it.settle()
+        server.log.clear()
+        server.events.clear()
+        server.alters = altering(IDENTITY, without_conditions)
+        await it.put(PAYMENTS)
+        for _ in range(TEN_MINUTES):
+            await it.live(SECOND)
+        assert FREE < server.log.count(IDENTITY) <= FEW
+        (event,) = [each for each in server.events if each["reason"] == "Fighting"]
+        assert "status.conditions of the status of ServiceIdentity shop/payments" in event["note"]
+        server.alters = altering(IDENTITY, lambda _: None)
+        await it.live(timedelta(seconds=MOST))
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+        server.log.clear()
+        await it.live(timedelta(seconds=QUIET + 1))
+        assert server.log == []
 
 
 async def test_toggled_declaration_is_no_fight() -> None:
@@ -332,3 +449,24 @@ async def test_short_lived_certificates_are_no_fight() -> None:
             await it.live(timedelta(seconds=30))
             assert server.condition(*IDENTITY, "Ready")["status"] == "True"
         assert server.log.count(SECRET) > FREE + 1
+
+
+@pytest.mark.parametrize("keeps_root", [True, False], ids=["root kept", "root deleted"])
+async def test_resource_that_is_declared_again_and_again_waits_for_nothing(
+    keeps_root: bool,
+) -> None:
+    """Deleted with its objects and declared again, it is another resource, and not repaired."""
+    server, (kind, ref) = shop(), DOMAIN
+    root = Ref(OWN, "production-authority")
+    async with running(server) as it:
+        await it.settle()
+        for number in range(3 * FREE):
+            await it.drop(kind, ref)
+            if not keeps_root:
+                await it.drop("Secret", root)
+            again = domain(tokens={})
+            await it.put({**again, "metadata": {**again["metadata"], "uid": f"uid-{number}"}})
+            assert server.condition(kind, ref, "AuthorityReady")["reason"] == "Active"
+            assert server.objects[kind, ref]["status"]["observedGeneration"]
+        assert not it.engine.repairs.count()
+        assert "Fighting" not in server.reasons()

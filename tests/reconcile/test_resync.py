@@ -38,6 +38,8 @@ class Compared:
     world: World
     resync: Resync
     found: list[tuple[str, Difference]] = field(default_factory=list)
+    restorations: list[None] = field(default_factory=list)
+    """One item each time that the API server's store was found to be restored."""
 
     @property
     def ref(self) -> Ref:
@@ -74,6 +76,7 @@ async def compared(
     if listed:
         listing.put(sample(kind, 10))
     found: list[tuple[str, Difference]] = []
+    restorations: list[None] = []
     informer = Informer(cast("ApiServer", listing), selection_of(kind), cache)
     resync = Resync(
         cast("ApiServer", listing),
@@ -81,10 +84,11 @@ async def compared(
         cache,
         interval=interval,
         on_difference=lambda *what: found.append(what),
+        on_restored=lambda: restorations.append(None),
     )
     task = asyncio.create_task(informer.run())
     await informer.synced.wait()
-    yield Compared(kind, listing, engine.world, resync, found)
+    yield Compared(kind, listing, engine.world, resync, found, restorations)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await engine.close()
@@ -156,14 +160,24 @@ def test_wrongly_forgotten_object_is_observed_again(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_version_that_the_api_server_never_had_is_replaced(kind: str) -> None:
+def test_object_that_went_back_shows_a_restored_store(kind: str) -> None:
     async def story() -> None:
         async with compared(kind) as it:
             it.listing.version = 30
             it.world.observe(sample(kind, 12), uptime=0.0)
             await it.compare()
-            assert it.found == [(selection_of(kind).kind, Difference.STALE)]
-            assert it.known_at == 10
+            assert (it.found, len(it.restorations)) == ([], 1)
+
+    virtual_time.run(story())
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_list_from_before_the_watch_shows_a_restored_store(kind: str) -> None:
+    async def story() -> None:
+        async with compared(kind) as it:
+            it.listing.version = 9
+            await it.resync.compare()
+            assert (it.found, len(it.restorations)) == ([], 1)
 
     virtual_time.run(story())
 

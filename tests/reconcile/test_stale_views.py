@@ -9,6 +9,7 @@ import pytest
 
 from tests import virtual_time
 from tests.builders import NOW, OWN, Manifest, accept, at, call, domain, identity, namespace
+from tests.pki import builders as pki
 from tests.reconcile.serving import Server, converge, running
 from troth.cluster.errors import ApiError
 from troth.planning.planner import plan
@@ -81,8 +82,10 @@ async def test_certificate_issued_by_another_copy_after_the_plan_is_kept() -> No
     world.observe(
         copy.deepcopy(secret), uptime=0.0
     )  # the watch event arrives while the key is generated
+    clock, key = MovableClock(NOW), pki.key(step.algorithm)
+    executor = Executor(server, world, keyring, clock, private_key=lambda *_: key)
     with pytest.raises(TryAgain):
-        await Executor(server, world, keyring, MovableClock(NOW)).execute(step)
+        await executor.execute(step)
     assert server.objects[SECRET] == secret
 
 

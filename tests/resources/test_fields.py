@@ -130,9 +130,9 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
         "set values with In and NotIn, and remove it",
     ),
     ("sid", "spec.workload.ports.0.name", "HTTPS", "", "write a port name"),
-    ("sid", "spec.workload.ports.0.port", 0, "", "greater than or equal to 1"),
-    ("sid", "spec.workload.ports.0.port", 65536, "", "less than or equal to 65535"),
-    ("sid", "spec.workload.ports.0.port", "8443", "", "valid integer"),
+    ("sid", "spec.workload.ports.0.port", 0, "", "write a number of at least 1"),
+    ("sid", "spec.workload.ports.0.port", 65536, "", "write a number of at most 65535"),
+    ("sid", "spec.workload.ports.0.port", "8443", "", "write a whole number"),
     ("sid", "spec.workload.ports.0.protocol", "SCTP", "", "'TCP' or 'UDP'"),
     ("sid", "spec.workload.ports.1.port", 8443, "", "declare every port number once"),
     ("sid", "spec.authentication", {}, "spec.authentication", "set exactly one of mtls, token"),
@@ -198,6 +198,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("gateway", "spec.servesWebhooks", SERVES, "spec", "use mtls or token to serve webhooks"),
     ("token", "spec.servesWebhooks", {}, "spec.servesWebhooks.allowedNamespaces", "required"),
     ("gateway", "spec.authentication.gatewayOnly.owner", GONE, "", "required; add it"),
+    ("gateway", "spec.authentication.gatewayOnly.owner", "?!", "", "write who answers for it"),
     ("gateway", "spec.authentication.gatewayOnly.reason", GONE, "", "required; add it"),
     ("gateway", "spec.authentication.gatewayOnly.expiresAt", GONE, "", "required; add it"),
     (
@@ -226,7 +227,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("td", "metadata.name", "a" * 57, "", "at most 56 lower-case letters"),
     ("td", "spec.bundle.propagation", "25h", "", "write a duration between 1s and 24h"),
     ("td", "spec.network.probes.cidrs", [], "spec.network.probes.cidrs", "at least 1 item"),
-    ("td", "spec.network.dns.port", 0, "spec.network.dns.port", "greater than or equal to 1"),
+    ("td", "spec.network.dns.port", 0, "spec.network.dns.port", "write a number of at least 1"),
     (
         "cr",
         "spec.target.kind",
@@ -294,6 +295,26 @@ def test_change_of_an_immutable_field_is_reported(field: str, other: str) -> Non
     (sentence,) = immutable_changes(before, after)
     assert sentence == f"{field} cannot change; create a new TrustDomain instead"
     assert immutable_changes(before, before) == []
+
+
+NAMES = ("渡辺", "Łukasz Żak", "команда платежей", "कारण", "7 of nine", "x@y.example")
+REASONS = ("стороннее решение без TLS", "공급업체 프로그램", "कारण बताएं", "TLSなしの製品です")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_owner_is_a_name_in_any_script(name: str) -> None:
+    assert not faults(changed(LEGACY, "spec.authentication.gatewayOnly.owner", name))
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_reason_is_words_in_any_script(reason: str) -> None:
+    assert not faults(changed(LEGACY, "spec.authentication.gatewayOnly.reason", reason))
+
+
+@pytest.mark.parametrize("reason", ["..", "12345", "a b c d", "🔥🔥🔥", "क ख ग"])
+def test_reason_without_a_word_is_rejected(reason: str) -> None:
+    (fault,) = faults(changed(LEGACY, "spec.authentication.gatewayOnly.reason", reason))
+    assert fault.sentence.startswith("write plain words for the next reader")
 
 
 def test_error_never_quotes_the_input() -> None:

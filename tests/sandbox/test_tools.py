@@ -7,6 +7,7 @@ import pytest
 
 from sandbox import SandboxError, ensure, tools
 from sandbox.building import GoProgram
+from sandbox.node.tiers import Tier, unavailable
 from sandbox.tools import PROGRAMS
 from tests.sandbox.observing import executable
 
@@ -35,3 +36,27 @@ def test_missing_kubebuilder_assets_are_named(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_version_is_the_one_that_the_module_pins(program: GoProgram) -> None:
     assert re.fullmatch(r"v\d+\.\d+\.\d+|local", program.version)
+
+
+def test_other_release_of_kubernetes_is_built_from_its_own_module(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    monkeypatch.setenv("KUBERNETES", "1.31")
+    monkeypatch.setattr(tools, "build", lambda program: Path(program.module.name, program.version))
+    assert ensure("kube-apiserver").match("kubernetes-1.31/v1.31.*")
+    assert ensure("kube-controller-manager").match("kubernetes-1.31/v1.31.*")
+    assert ensure("etcd") == Path("etcd", PROGRAMS["etcd"].version)
+
+
+def test_unknown_release_of_kubernetes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    monkeypatch.setenv("KUBERNETES", "1.2")
+    with pytest.raises(SandboxError, match=r"KUBERNETES is 1\.2, .* one of 1\.31$"):
+        ensure("kube-apiserver")
+
+
+def test_other_release_of_kubernetes_has_no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES", "1.31")
+    assert "KUBERNETES is 1.31" in str(unavailable(Tier.NODE))
+    assert unavailable(Tier.CONTROL_PLANE) is None

@@ -8,7 +8,7 @@ from tests.networkpolicy import selects
 from tests.oracle import LABELS
 from tests.strategies import APPS, TIERS, selectors
 from troth.resources.selectors import LabelSelector
-from troth.trust.selectors import conjunction, matches, overlap, subsumed
+from troth.trust.selectors import conjunction, includes, matches, overlap, subsumed
 
 some_labels = st.fixed_dictionaries(
     {}, optional={"app": st.sampled_from(APPS), "tier": st.sampled_from(TIERS)}
@@ -30,6 +30,21 @@ def test_selectors_overlap_if_some_pod_matches_both(first: Manifest, second: Man
     found = any(selects(first, labels) and selects(second, labels) for labels in LABELS)
     assert overlap(parsed(first), parsed(second)) == found
     assert overlap(parsed(second), parsed(first)) == found
+
+
+EVERY_POD = [
+    {name: value for name, value in (("app", app), ("tier", tier)) if value}
+    for app in ("", *APPS, "another")
+    for tier in ("", *TIERS, "another")
+]
+
+
+@given(selectors(), selectors())
+def test_selector_includes_another_if_it_matches_all_of_its_pods(
+    first: Manifest, second: Manifest
+) -> None:
+    found = all(selects(first, labels) for labels in EVERY_POD if selects(second, labels))
+    assert includes(parsed(first), parsed(second)) == found
 
 
 @given(selectors(), selectors())

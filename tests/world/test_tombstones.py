@@ -213,6 +213,30 @@ def test_tombstone_of_a_late_deletion_keeps_the_latest_version() -> None:
     assert it.gone_at("Secret", ref) == 12
 
 
+# A store that was restored from a snapshot
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_object_in_a_list_is_past_if_it_was_known_at_a_later_version(kind: str) -> None:
+    it = world()
+    assert not it.is_past(sample(kind, 9), 20), "unknown"
+    it.observe(sample(kind, 10), uptime=0.0)
+    assert it.is_past(sample(kind, 9), 20)
+    assert it.is_past(sample(kind, 9, "second"), 20)
+    assert not it.is_past(sample(kind, 10), 20)
+    assert not it.is_past(sample(kind, 9), 9), "the list is from before"
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_object_in_a_list_is_past_if_it_was_gone_at_a_later_version(kind: str) -> None:
+    it = world()
+    it.observe(sample(kind, 10), uptime=0.0)
+    it.forget(kind, ref_of(kind), 12, uptime=0.0)
+    assert it.is_past(sample(kind, 10), 20)
+    assert not it.is_past(sample(kind, 10), 11), "the list is from before"
+    assert not it.is_past(sample(kind, 13, "second"), 20), "it was made again"
+
+
 # Comparing with a list
 
 
@@ -230,7 +254,7 @@ def test_world_differs_from_a_list_as_ghost_missing_or_stale(kind: str) -> None:
     assert differs(10, 20) is None
     assert differs(None, 20) is Difference.GHOST
     assert differs(12, 20) is Difference.STALE
-    assert differs(9, 20) is Difference.STALE
+    assert differs(9, 20) is Difference.NEWER, "an object never goes back"
     assert differs(10, 20, "second") is Difference.STALE
     assert differs(None, 9) is None, "it was made after the list"
     it.forget(kind, ref, 25, uptime=0.0)

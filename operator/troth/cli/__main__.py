@@ -1,5 +1,5 @@
 """`python -m troth.cli` is `troth`."""
 
-from troth.cli.main import main
+from troth.cli.entry import main
 
 main()

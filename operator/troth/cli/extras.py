@@ -1,31 +1,23 @@
-"""Guards for imports that need an optional extra of the package."""
+"""Guards for imports that need an optional extra of the package.
 
+The module needs the standard library alone: the base installation has only what `troth.edge` needs.
+"""
+
+import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
-import typer
+from troth.cli.exit_codes import ExitCode
 
 
 @contextmanager
 def needs_extra(name: str) -> Iterator[None]:
-    """Print which extra to install if an import in the body fails."""
+    """Exit with code 2 and say which extra to install if an import in the body fails."""
     try:
         yield
     except ModuleNotFoundError as error:
-        typer.echo(f"module {error.name} is not installed: pip install 'troth[{name}]'", err=True)
-        raise typer.Exit(1) from None
-
-
-def operator_extra() -> AbstractContextManager[None]:
-    """Guard imports that connect to an API server."""
-    return needs_extra("operator")
-
-
-def issuer_extra() -> AbstractContextManager[None]:
-    """Guard imports of the token issuer."""
-    return needs_extra("issuer")
-
-
-def gateway_extra() -> AbstractContextManager[None]:
-    """Guard imports of the webhook gateway."""
-    return needs_extra("gateway")
+        module = (error.name or "troth").partition(".")[0]
+        if module == "troth":
+            raise  # a fault of Troth, which no extra mends
+        sys.stderr.write(f"module {module} is not installed; run: pip install 'troth[{name}]'\n")
+        raise SystemExit(ExitCode.UNUSABLE_INPUT) from None

@@ -1,16 +1,16 @@
 """`troth graph`: declared edges and grants, as a diagram or as data."""
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from troth.cli.grants.report import GIVEN, Granted, everything_granted
 from troth.cli.inputs import sources
 from troth.cli.inputs.declared import declared
+from troth.cli.output import structured
 from troth.planning.identity.edge_status import describe_unverified
 from troth.resources.identity.status import EdgeState
 from troth.resources.messaging.topic_policy_status import Action, GrantState
@@ -25,6 +25,7 @@ class Format(StrEnum):
     MERMAID = "mermaid"
     DOT = "dot"
     JSON = "json"
+    YAML = "yaml"
 
 
 def graph(
@@ -41,7 +42,11 @@ def graph(
     world = declared(files, kubeconfig, context, kinds)
     edges = all_edges(world.registry, datetime.now(UTC))
     grants = tuple(everything_granted(world))
-    typer.echo(_WRITERS[output](world.registry, edges, grants), nl=False)
+    parts = (world.registry, edges, grants)
+    if output in _DRAWERS:
+        typer.echo(_DRAWERS[output](*parts), nl=False)
+    else:
+        typer.echo(structured(document(*parts), output), nl=False)
 
 
 _LABELS = {
@@ -180,10 +185,12 @@ def dot(registry: Registry, edges: Iterable[Edge], grants: Iterable[Granted]) ->
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def as_json(registry: Registry, edges: Iterable[Edge], grants: Iterable[Granted]) -> str:
+def document(
+    registry: Registry, edges: Iterable[Edge], grants: Iterable[Granted]
+) -> dict[str, Any]:
     """Return the graph as JSON: `identities`, `edges`, `outside`, `grants`."""
     edges, grants = tuple(edges), tuple(grants)
-    document = {
+    return {
         "identities": [
             {
                 "namespace": ref.namespace,
@@ -212,7 +219,6 @@ def as_json(registry: Registry, edges: Iterable[Edge], grants: Iterable[Granted]
         ],
         "grants": [grant.document() for grant in grants],
     }
-    return json.dumps(document, indent=2) + "\n"
 
 
 def _id(text: str) -> str:
@@ -220,4 +226,4 @@ def _id(text: str) -> str:
     return "n_" + text.replace("/", "__").replace(".", "_d_").replace("-", "_h_")
 
 
-_WRITERS = {Format.MERMAID: mermaid, Format.DOT: dot, Format.JSON: as_json}
+_DRAWERS = {Format.MERMAID: mermaid, Format.DOT: dot}

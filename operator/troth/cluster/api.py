@@ -26,7 +26,7 @@ PAGE = 500
 
 Verb = Literal["list", "watch", "get", "create", "apply", "patch", "update", "delete"]
 Observer = Callable[[Verb, str, str], None]
-"""Called for every request with verb, resource, and the status code or the name of the error."""
+"""Called for every request with verb, resource, and `ApiError.code` or the name of the error."""
 
 
 def _resource(api_version: str, kind: str, plural: str, *, namespaced: bool = True) -> Resource:
@@ -56,6 +56,11 @@ RESOURCES: dict[str, Resource] = {
         _resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
         _resource("events.k8s.io/v1", "Event", "events"),
         _resource("coordination.k8s.io/v1", "Lease", "leases"),
+        _resource(
+            "apiextensions.k8s.io/v1",
+            *("CustomResourceDefinition", "customresourcedefinitions"),
+            namespaced=False,
+        ),
         *(
             _resource(API_VERSION, kind.name, kind.plural, namespaced=kind.namespaced)
             for kind in KINDS
@@ -354,8 +359,8 @@ class ApiServer:
             )
             outcome = str(response.status)
         except DynamicApiError as error:
-            outcome = str(error.status)
             refusal = error_from(error)
+            outcome = refusal.code
             said = (refusal.status, refusal.reason, refusal.message)
             self._throttled.heed(resource.name, error.headers, said)
             raise refusal from None  # the original error quotes the whole answer

@@ -21,7 +21,7 @@ async def configuration(kubeconfig: str | None, context: str | None = None) -> C
     config.connection_pool_maxsize = 64
     # otherwise aiohttp reads the proxy settings and a .netrc for every request
     config.client_session_kwargs = {"trust_env": False}
-    if kubeconfig is None and _in_a_pod():
+    if kubeconfig is None and in_a_pod():
         load_incluster_config(client_configuration=config)
     else:
         await load_kube_config(config_file=kubeconfig, context=context, client_configuration=config)
@@ -35,7 +35,8 @@ def _proxy(server: str) -> str | None:
     return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
 
 
-def _in_a_pod() -> bool:
+def in_a_pod() -> bool:
+    """Return whether this process uses the ServiceAccount of its pod."""
     chosen = "KUBECONFIG" in os.environ
     return (
         not chosen and SERVICE_HOST_ENV_NAME in os.environ and Path(SERVICE_TOKEN_FILENAME).exists()

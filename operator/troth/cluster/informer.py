@@ -6,6 +6,10 @@ the sink forgets what the list does not have, so an object that was deleted in t
 not remain. This compares the list with everything that the sink knows: it may know an object from
 the answer to a write while the watch was dead.
 
+A list that is older than what was observed before, or has an object that is, is asked for again.
+The API server answers a list from its store, so if that happens several times, the store was
+restored from a snapshot: a watch that resumed would wait for versions that lie in the future.
+
 No single object ends an informer. If the sink fails to observe an object, the failure is reported
 and the others are observed. A watch event without the identity of its object may be a deletion, so
 the informer lists again.
@@ -13,8 +17,8 @@ the informer lists again.
 
 import asyncio
 import random
-from collections.abc import Callable, Collection
-from typing import Protocol, TypeGuard
+from collections.abc import Awaitable, Callable, Collection
+from typing import NoReturn, Protocol, TypeGuard
 
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
@@ -27,6 +31,8 @@ SILENCE = 150.0
 """Time in seconds without a byte after which a watch counts as dead; bookmarks come each minute."""
 TIME_SLICE = 0.005
 """Time in seconds for which an informer observes objects before other tasks run."""
+OLD_LISTS = 3
+"""Number of old lists in a row after which the API server's store counts as restored."""
 LASTING = 10.0
 """Time in seconds after which a watch counts as a success even without events."""
 
@@ -40,11 +46,18 @@ class Sink(Protocol):
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object did not exist at a resource version."""
 
+    def is_past(self, manifest: Manifest, version: int) -> bool:
+        """Return whether an object of a list at a resource version is older than it was by then."""
+
     def known(self, selection: Selection) -> Collection[Ref]:
         """Return the objects of a selection that the sink knows."""
 
     def listed(self, selection: Selection, version: int) -> None:
         """Take in that a whole list at a resource version was observed."""
+
+
+async def _always(_: Selection) -> None:
+    """Let an informer continue."""
 
 
 class Backoff:
@@ -92,14 +105,24 @@ class Informer:
         sink: Sink,
         on_failure: Callable[[Selection, ApiError], None] = lambda *_: None,
         backoff: Backoff | None = None,
+        *,
+        may_continue: Callable[[Selection], Awaitable[None]] = _always,
+        on_restored: Callable[[], None] = lambda: None,
     ) -> None:
+        """`may_continue` is called before each read that follows an ended watch or an error.
+
+        `on_restored` is called if the API server's store went back in time.
+        """
         self.selection = selection
         self.synced = asyncio.Event()
         self._server = server
         self._sink = sink
         self._on_failure = on_failure
+        self._on_restored = on_restored
         self._version = ""
+        self._newest = self._old_lists = 0
         self._backoff = backoff or Backoff()
+        self._may_continue = may_continue
 
     @property
     def position(self) -> int:
@@ -110,6 +133,7 @@ class Informer:
         """List and watch until cancelled. After every error, back off and continue.
 
         After an error that is not the API server's it is unknown what was missed, so list again.
+        Raises only what `may_continue` raises.
         """
         while True:
             try:
@@ -126,6 +150,7 @@ class Informer:
                 self._on_failure(self.selection, ApiError(0, origin(error), ""))
             # also after an end without an error, in case a server ends every watch immediately
             await asyncio.sleep(self._backoff.next())
+            await self._may_continue(self.selection)
 
     async def _list(self) -> None:
         seen: set[Ref] = set()
@@ -133,20 +158,41 @@ class Informer:
         time_slice = TimeSlice()
         async for page in self._server.pages(self.selection):
             version = page["metadata"]["resourceVersion"]
+            if int(version) < self._newest:
+                self._reject_list()
             for item in page["items"]:
                 if not _is_identified(item):
                     complete = False
                     self._on_failure(self.selection, ApiError(0, "MalformedItem", ""))
                     continue
                 item["kind"] = self.selection.kind  # items of a list have no kind
+                if self.synced.is_set() and self._is_past(item, int(version)):
+                    self._reject_list()
                 seen.add(Ref.of(item))
                 self._observe(item)
                 await time_slice.yield_if_over()
             await asyncio.sleep(0)
         if complete:  # otherwise a missing object may be the unidentified one
             await self._forget_unlisted(seen, int(version))
-        self._version = version
+        self._old_lists = 0
+        self._reach(version)
         self.synced.set()
+
+    def _reject_list(self) -> NoReturn:
+        """Raise `ApiError` because a list is older than what was observed.
+
+        If that happens repeatedly, the next list counts whatever its version.
+        """
+        self._old_lists += 1
+        if self._old_lists >= OLD_LISTS:
+            self._newest = self._old_lists = 0
+            self._on_restored()
+        raise ApiError(0, "OldList", "the list is older than what was observed before")
+
+    def _reach(self, version: str) -> None:
+        """Record that everything up to a resource version was observed."""
+        self._version = version
+        self._newest = max(self._newest, int(version))
 
     async def _forget_unlisted(self, listed: set[Ref], version: int) -> None:
         """Forget what the sink knows and the list does not have; the sink keeps what is newer."""
@@ -173,7 +219,7 @@ class Informer:
     def _take(self, event: Manifest) -> None:
         type_, manifest = event.get("type"), event.get("object")
         if type_ == "BOOKMARK" and _has_version(manifest):
-            self._version = manifest["metadata"]["resourceVersion"]
+            self._reach(manifest["metadata"]["resourceVersion"])
             return
         if type_ not in ("ADDED", "MODIFIED", "DELETED") or not _is_identified(manifest):
             self._version = ""
@@ -184,9 +230,15 @@ class Informer:
         else:
             manifest["kind"] = self.selection.kind
             self._observe(manifest)
-        self._version = version
+        self._reach(version)
 
     # If the sink fails on one object, the others are still observed
+
+    def _is_past(self, manifest: Manifest, version: int) -> bool:
+        try:
+            return self._sink.is_past(manifest, version)
+        except Exception:  # noqa: BLE001 - observing the object fails, too, and is reported
+            return False
 
     def _observe(self, manifest: Manifest) -> None:
         try:

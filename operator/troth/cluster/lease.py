@@ -4,6 +4,11 @@ Only this process's monotonic clock matters. A holder stops writing `margin` bef
 expire for others, counted from before it sent the last renewal, whatever the wall clock does. A
 candidate takes over only after it has seen the record unchanged for the whole duration, so it does
 not rely on the holder's clock. It makes its attempt exactly at that time.
+
+Every replica reads or writes the lease every few seconds, so the lease also shows within seconds
+that the API server's store was restored from a snapshot: its resource version is lower than before.
+A lease that is gone counts as that, too. Nobody deletes it in passing, and if the snapshot is older
+than the lease, no version tells.
 """
 
 import asyncio
@@ -13,16 +18,22 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
+
+import structlog
 
 from troth.cluster.api import ApiServer
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import ApiError, StoreRestored
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 
-NOT_FOUND = 404
+log = structlog.get_logger()
+
+CONFLICT, NOT_FOUND = 409, 404
 RELEASE_ATTEMPTS = 3
 """The first write can lose to a renewal in flight, and the answer to the second can be lost."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +76,13 @@ class Leadership:
         self._mine: Manifest | None = None
         self._writing: asyncio.Task[Manifest] | None = None
         self._claimed_until = float("-inf")
+        self._newest = 0
+        """Newest version of the lease that was answered."""
+        self._told = ""
+        """Why the lease cannot be acquired, as last logged."""
         self._gained = asyncio.Event()
+        self._holder = ""
+        """Who leads, as last logged."""
 
     @property
     def acting(self) -> bool:
@@ -84,10 +101,17 @@ class Leadership:
             await self._gained.wait()
 
     async def run(self) -> None:
-        """Acquire and renew until cancelled; then release the lease."""
+        """Acquire and renew until cancelled; then release the lease.
+
+        Raises `StoreRestored` if the lease went back in time, or is gone. It is then no longer
+        acting, and releases nothing: the lease is what it was at the time of the snapshot.
+        """
         try:
             while True:
-                if await self._attempt():
+                answered = await self._attempt()
+                if self._holder == self._identity and not self.acting:
+                    self._note_holder("")
+                if answered:
                     await asyncio.sleep(self._pause())
         finally:
             await asyncio.shield(self._release())
@@ -105,7 +129,10 @@ class Leadership:
         """
         asked_at = self._monotonic()
         if self._mine is not None:  # if another process wrote it, the API server rejects this
-            return await self._write(self._server.replace, self._record(self._mine), asked_at)
+            renewal = self._record(self._mine)
+            answered = await self._write(self._server.replace, renewal, asked_at)
+            # After a rejection, read the lease at once: the store may have been restored.
+            return answered and self._mine is not None
         try:
             async with asyncio.timeout(self._timing.patience):
                 lease = await self._server.get("Lease", self._ref)
@@ -113,8 +140,12 @@ class Leadership:
             return False
         except ApiError as error:
             if error.status == NOT_FOUND:
+                if self._newest:
+                    self._end()
                 return await self._write(self._server.create, self._record(None), asked_at)
+            self._warn(error)
             return True
+        self._check(lease)
         spec = lease.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         record = lease["metadata"]["resourceVersion"]
@@ -124,7 +155,21 @@ class Leadership:
         self._runs_out = self._seen[1] + lasts
         if holder in ("", self._identity) or asked_at >= self._runs_out:
             return await self._write(self._server.replace, self._record(lease), asked_at)
+        self._told = ""
+        self._note_holder(holder)
         return True
+
+    def _note_holder(self, holder: str) -> None:
+        """Log who leads, if that has changed; an empty `holder` means that nobody does."""
+        if holder == self._holder:
+            return
+        if holder == self._identity:
+            log.info("leading", lease=str(self._ref), identity=self._identity)
+        elif holder:
+            log.info("standing by", lease=str(self._ref), leader=holder)
+        else:
+            log.warning("lease lost", lease=str(self._ref), identity=self._identity)
+        self._holder = holder
 
     async def _write(
         self, write: Callable[[Manifest], Coroutine[Any, Any, Manifest]], lease: Manifest, at: float
@@ -144,12 +189,48 @@ class Leadership:
             return False
         try:
             self._mine = self._writing.result()
-        except ApiError:
+        except ApiError as error:
             self._mine = None  # a conflict, or no answer; the next attempt reads it
+            if error.status != CONFLICT:
+                self._warn(error)
             return True
+        self._told = ""
+        self._check(self._mine)
         self._held_until = at + self._timing.duration - self._timing.margin
         self._gained.set()
+        if self.acting:
+            self._note_holder(self._identity)
         return True
+
+    def _warn(self, error: ApiError) -> None:
+        """Log why the lease cannot be acquired or renewed, once until it can or the cause changes.
+
+        Without a lease nothing is written, so nothing else may say why.
+        """
+        if error.reason != self._told:
+            self._told = error.reason
+            log.warning(
+                "lease not acquired",
+                lease=str(self._ref),
+                status=error.status,
+                reason=error.reason,
+                message=error.line,
+            )
+
+    def _check(self, lease: Manifest) -> None:
+        """Raise `StoreRestored` if the lease is older than one that was answered before.
+
+        Requests for the lease follow each other, and the API server answers them from its store.
+        """
+        version = int(lease["metadata"]["resourceVersion"])
+        if version < self._newest:
+            self._end()
+        self._newest = version
+
+    def _end(self) -> NoReturn:
+        """Stop acting, and raise `StoreRestored`."""
+        self._held_until = self._claimed_until = float("-inf")
+        raise StoreRestored
 
     def _record(self, previous: Manifest | None) -> Manifest:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -3,6 +3,9 @@
 Lists and watches keep the cache in step, so a lasting difference is a bug in one of them or in
 Troth. Each is counted, logged and repaired. A watch that is only late does not count: the
 comparison waits until it has passed the list's resource version.
+
+A list that is older than what the watch has observed, or an object in it that is older than the
+known one, is no bug: the API server's store was restored from a snapshot.
 """
 
 import asyncio
@@ -57,14 +60,19 @@ class Resync:
         *,
         interval: float = INTERVAL,
         on_difference: Callable[[str, Difference], None] = lambda *_: None,
+        on_restored: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_difference` gets the kind of each object that differs, and the difference."""
+        """`on_difference` gets the kind of each object that differs, and the difference.
+
+        `on_restored` is called if the API server's store went back in time.
+        """
         self._server = server
         self._informer = informer
         self._cache = cache
         self._selection = informer.selection
         self._interval = interval
         self._on_difference = on_difference
+        self._on_restored = on_restored
 
     async def run(self) -> None:
         """Compare once an interval until cancelled, with jitter so that selections spread out."""
@@ -84,7 +92,11 @@ class Resync:
 
         Raises `ApiError` if the list fails.
         """
+        observed = self._informer.position
         listed, version = await self._list(self._selection)
+        if version < observed:
+            self._on_restored()
+            return
         suspects = await self._suspects(listed, version)
         if not suspects:
             return
@@ -93,6 +105,9 @@ class Resync:
             return
         for ref in suspects:
             difference = self._differs(ref, listed, version)
+            if difference is Difference.NEWER:
+                self._on_restored()
+                return
             if difference is not None:
                 self._on_difference(self._selection.kind, difference)
                 log.error(

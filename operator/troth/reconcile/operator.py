@@ -1,6 +1,10 @@
-"""The operator process: informers, startup barrier, leader election and workers.
+"""The operator process: check of the CRDs, informers, startup barrier, leader election and workers.
 
 `troth.cli.run.shell` wraps it in kopf; tests run it without that shell.
+
+If the API server's store is restored from a snapshot, the operator drops everything that it knows
+and begins again as after a restart. What it remembers is of a future that did not happen: versions,
+deletions, private keys, and what was seen to be in use.
 """
 
 import asyncio
@@ -10,7 +14,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.errors import ApiError
+from troth.cluster.crds import CRDCheck
+from troth.cluster.errors import ApiError, StoreRestored
 from troth.cluster.informer import Informer
 from troth.cluster.lease import Leadership, Timing
 from troth.cluster.resync import INTERVAL, Resync
@@ -54,28 +59,51 @@ class Operator:
         clock: Clock | None = None,
         instrumentation: Instrumentation | None = None,
     ) -> None:
+        self._server = server
         self._settings = settings
+        self._clock = clock or SystemClock()
+        self._instrumentation = instrumentation or Instrumentation()
+        server.fence.may_write = lambda: self.leadership.acting
+        self._know_nothing()
+
+    def _know_nothing(self) -> None:
+        """Make all parts that remember something about the cluster."""
+        server, settings = self._server, self._settings
+        self._restored = asyncio.Event()
         self.leadership = Leadership(
             server, Ref(settings.own_namespace, LEASE), settings.instance, settings.timing
         )
-        server.fence.may_write = lambda: self.leadership.acting
         self.engine = Engine(
             server,
             settings.own_namespace,
-            clock=clock or SystemClock(),
+            clock=self._clock,
             leader_fence=self.leadership,
             instance=settings.instance,
-            instrumentation=instrumentation,
+            instrumentation=self._instrumentation,
             rollouts=settings.rollouts,
         )
+        self.crds = CRDCheck(server)
         cache = Cache(self.engine)
         self.informers = [
-            Informer(server, selection, cache, _failed)
+            Informer(
+                server,
+                selection,
+                cache,
+                _failed,
+                may_continue=self.crds.confirm,
+                on_restored=self._restored.set,
+            )
             for selection in selections(settings.own_namespace, rollouts=settings.rollouts)
         ]
-        differed = (instrumentation or Instrumentation()).cache_differed
         self.resyncs = [
-            Resync(server, informer, cache, interval=settings.resync, on_difference=differed)
+            Resync(
+                server,
+                informer,
+                cache,
+                interval=settings.resync,
+                on_difference=self._instrumentation.cache_differed,
+                on_restored=self._restored.set,
+            )
             for informer in self.informers
         ]
 
@@ -87,6 +115,9 @@ class Operator:
     async def run(self) -> None:
         """Run until cancelled. A failure of any part ends the operator.
 
+        It begins once the installed CRDs have every field that it knows. Until then it does not
+        compete for the lease, so that another replica continues.
+
         The lease is renewed until all work has ended and is released last. The next leader must not
         meet calls to a broker that this one has begun.
 
@@ -94,6 +125,28 @@ class Operator:
         Long-lived objects here form trees, and traversing them took half of the startup time.
         """
         gc.set_threshold(YOUNG)
+        while True:
+            await self.crds.wait()
+            # A task of its own, so that only a stop from outside counts as a cancellation of this
+            # one. Task groups cancel their own task when they fail, and may hide a stop.
+            life = asyncio.create_task(self._live(), name="life")
+            try:
+                await life
+            except* StoreRestored:
+                log.warning(
+                    "the API server's store was restored from an earlier state, or the Lease was "
+                    "deleted; dropping everything known and starting again"
+                )
+            self._instrumentation.store_restored()
+            self._know_nothing()
+            gc.unfreeze()
+            gc.collect()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError
+
+    async def _live(self) -> None:
+        """Run until cancelled. Raises a group with `StoreRestored` if the store was restored."""
         async with asyncio.TaskGroup() as tasks:
             holding = tasks.create_task(self.leadership.run())
             try:
@@ -102,8 +155,13 @@ class Operator:
                 await self.engine.close()
                 holding.cancel()
 
+    async def _until_restored(self) -> None:
+        await self._restored.wait()
+        raise StoreRestored
+
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._until_restored())
             for informer in self.informers:
                 tasks.create_task(informer.run())
             for informer in self.informers:

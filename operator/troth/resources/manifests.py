@@ -1,15 +1,17 @@
-"""Reading and writing manifests as YAML, with errors that name file, object, field and fix."""
+"""Manifests of Troth's kinds: how they are written as YAML, and the resources they describe."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from troth.resources.faults import FaultyManifests, ManifestFault, Step, faults_of, shown
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.metadata import API_VERSION, GROUP, Resource
+from troth.resources.schema.sentences import nearest
+from troth.resources.schema.suggestions import field_meant
 
 Manifest = dict[str, Any]
 
@@ -21,7 +23,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-class _Loader(yaml.SafeLoader):
+class ManifestLoader(yaml.SafeLoader):
     """Reads unquoted scalars as kubectl does, which is neither exactly YAML 1.1 nor 1.2.
 
     A label value `n` is a boolean and `1e3` is a number, and both are rejected. `1:30` and
@@ -47,8 +49,9 @@ for _tag, _pattern, _first in (
     ),
     ("float", r"[-+]?(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
 ):
-    # the empty scalar is null, and is registered under the empty string
-    for _reader in (_Loader, _Dumper):  # the dumper must quote text that reads as another type
+    for _reader in (ManifestLoader, _Dumper):
+        # the dumper too, because it must quote text that reads as another type;
+        # the empty scalar is null, and is registered under the empty string
         _reader.add_implicit_resolver(
             f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), [*_first, ""]
         )
@@ -59,60 +62,14 @@ def dump(manifest: Manifest) -> str:
     return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestFault:
-    """One fault of a manifest, and its place."""
-
-    source: str
-    subject: str
-    field: str
-    sentence: str
-
-    def __str__(self) -> str:
-        place = ": ".join(part for part in (self.source, self.subject, self.field) if part)
-        return f"{place}: {self.sentence}"
-
-
-class FaultyManifests(Exception):  # noqa: N818 - the name states the fault
-    """Raised for invalid manifests; has every fault found."""
-
-    def __init__(self, faults: list[ManifestFault]) -> None:
-        super().__init__("\n".join(str(fault) for fault in faults))
-        self.faults = faults
-
-
 def describe(manifest: Manifest) -> str:
     """Return `Kind namespace/name` of a manifest, with placeholders for missing parts."""
-    metadata = manifest.get("metadata") or {}
-    name = metadata.get("name", "(no name)")
-    namespace = metadata.get("namespace")
-    return f"{manifest.get('kind', '(no kind)')} {namespace + '/' if namespace else ''}{name}"
-
-
-def documents(text: str, source: str) -> Iterator[Manifest]:
-    """Yield the objects of a YAML stream, with the items of a List in its place.
-
-    Raises `FaultyManifests` if the text is not YAML or a document is not an object.
-    """
-    try:
-        loaded = list(yaml.load_all(text, _Loader))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "unreadable"
-        raise FaultyManifests(
-            [ManifestFault(source, "", line, f"not valid YAML: {problem}")]
-        ) from None
-    for position, document in enumerate(loaded, start=1):
-        if document is None:
-            continue
-        if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-            sentence = "not a Kubernetes object; give it apiVersion, kind and metadata"
-            raise FaultyManifests([ManifestFault(source, "", f"document {position}", sentence)])
-        if document["kind"] == "List":
-            yield from document.get("items") or []
-        else:
-            yield document
+    metadata = manifest.get("metadata")
+    named: Manifest = metadata if isinstance(metadata, dict) else {}
+    kind, namespace, name = manifest.get("kind"), named.get("namespace"), named.get("name")
+    place = f"{namespace}/" if namespace and isinstance(namespace, str) else ""
+    shown_kind = kind if isinstance(kind, str) else "(no kind)"
+    return f"{shown_kind} {place}{name if name and isinstance(name, str) else '(no name)'}"
 
 
 def is_ours(manifest: Manifest) -> bool:
@@ -128,40 +85,55 @@ def parse_resource(manifest: Manifest, source: str = "") -> Resource:
     subject = describe(manifest)
     kind = KIND_BY_NAME.get(manifest["kind"])
     if kind is None:
+        meant = nearest(manifest["kind"], KIND_BY_NAME)
+        hint = f"did you mean {meant}? " if meant else ""
         known = ", ".join(KIND_BY_NAME)
         raise FaultyManifests(
-            [ManifestFault(source, subject, "kind", f"unknown; write one of {known}")]
+            [
+                ManifestFault(
+                    source,
+                    subject,
+                    "kind",
+                    f"unknown; {hint}write one of {known}",
+                    code="UnknownKind",
+                    value=shown(manifest["kind"], ()),
+                    steps=("kind",),
+                )
+            ]
         )
     if manifest.get("apiVersion") != API_VERSION:
-        raise FaultyManifests(
-            [ManifestFault(source, subject, "apiVersion", f"write {API_VERSION}")]
-        )
+        raise FaultyManifests([version_fault(manifest, source)])
     try:
         return kind.model.parse(manifest)
     except ValidationError as error:
-        raise FaultyManifests(faults_of(error, source, subject)) from None
+        faults = faults_of(error, source, subject)
+        raise FaultyManifests(_with_suggestions(faults, kind.name)) from None
 
 
-def faults_of(error: ValidationError, source: str, subject: str) -> list[ManifestFault]:
-    """Return pydantic's errors as faults, without the input values."""
+def version_fault(manifest: Manifest, source: str = "") -> ManifestFault:
+    """Return the fault of a manifest whose apiVersion does not have its kind."""
+    return ManifestFault(
+        source,
+        describe(manifest),
+        "apiVersion",
+        f"{'has no such kind' if manifest.get('apiVersion') else 'required'}; write {API_VERSION}",
+        code="WrongAPIVersion",
+        value=shown(manifest.get("apiVersion"), ()),
+        steps=("apiVersion",),
+    )
+
+
+def _with_suggestions(faults: list[ManifestFault], kind: str) -> list[ManifestFault]:
+    """Return the faults, those of unknown fields with the field that is meant, if there is one.
+
+    A field that is missing because it is misspelled is no fault of its own.
+    """
+    told, misspelled = [], set[tuple[Step, ...]]()
+    for fault in faults:
+        meant = field_meant(kind, fault.steps) if fault.code == "UnknownField" else ""
+        misspelled.add((*fault.steps[:-1], meant))
+        sentence = f"unknown field; did you mean {meant}?" if meant else fault.sentence
+        told.append(replace(fault, sentence=sentence))
     return [
-        ManifestFault(source, subject, _path(detail["loc"]), _mend(detail["type"], detail["msg"]))
-        for detail in error.errors(include_url=False, include_context=False, include_input=False)
+        fault for fault in told if fault.code != "MissingField" or fault.steps not in misspelled
     ]
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    path = ""
-    for step in location:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}"
-    return path.removeprefix(".")
-
-
-def _mend(kind: str, message: str) -> str:
-    match kind:
-        case "missing":
-            return "required; add it"
-        case "extra_forbidden":
-            return "unknown field; remove it or correct its spelling"
-        case _:
-            return message[:1].lower() + message[1:]

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from troth.resources.schema.model import Model, given
 from troth.resources.schema.rules import Rule
@@ -45,12 +46,18 @@ NAME_RULE = Rule(
 )
 
 
+def _this_version(text: str) -> str:
+    if text != API_VERSION:
+        raise PydanticCustomError("rule", "write {version}", {"version": API_VERSION})
+    return text
+
+
 class Resource(Model):
     """A custom resource. Subclasses add `spec`, `status` and their `kind`."""
 
     rules: ClassVar[tuple[Rule, ...]] = (NAME_RULE,)
 
-    api_version: Annotated[str, Field(pattern=f"^{API_VERSION}$")] = API_VERSION
+    api_version: Annotated[str, AfterValidator(_this_version)] = API_VERSION
     kind: str
     metadata: Annotated[ObjectMeta, BeforeValidator(given)]
 

@@ -69,6 +69,28 @@ def demands(*selectors: LabelSelector) -> dict[str, Demand] | None:
     return found if all(demand.satisfiable() for demand in found.values()) else None
 
 
+def includes(wide: LabelSelector, narrow: LabelSelector) -> bool:
+    """Return whether one selector matches every object that another one matches."""
+    inner, outer = demands(narrow), demands(wide)
+    if inner is None:
+        return True  # it matches nothing
+    if outer is None:
+        return False
+    return all(_implied(demand, inner.get(key, Demand())) for key, demand in outer.items())
+
+
+def _implied(outer: Demand, inner: Demand) -> bool:
+    """Return whether each value of a label that meets `inner`, or its absence, meets `outer`."""
+    if outer.must_not_exist or inner.must_not_exist:
+        return inner.must_not_exist and not outer.must_exist
+    if outer.must_exist and not inner.must_exist:
+        return False
+    if inner.allowed is not None:
+        values = inner.allowed - inner.excluded
+        return values <= (values if outer.allowed is None else outer.allowed) - outer.excluded
+    return outer.allowed is None and outer.excluded <= inner.excluded
+
+
 def overlap(first: LabelSelector, second: LabelSelector) -> bool:
     """Return whether some set of labels matches both selectors.
 

@@ -10,7 +10,10 @@ from troth.world.state import WorldState
 
 
 def around_domain(registry: Registry, domain: TrustDomain) -> Keys:
-    """Return the domain, the identities it governs or claims with others, and their peers."""
+    """Return the domain, the identities it governs or claims with others, and their peers.
+
+    The other domains of its SPIFFE trust domain are affected too, because one of them may have it.
+    """
     federated = _federating(registry, domain)
     namespaces = set(registry.claimed_by(domain))
     for other in federated:
@@ -19,6 +22,7 @@ def around_domain(registry: Registry, domain: TrustDomain) -> Keys:
         other.metadata.name
         for other in registry.domains.values()
         if namespaces.intersection(registry.claimed_by(other))
+        or other.spec.domain == domain.spec.domain
     }
     names = rivals | {other.metadata.name for other in federated}
     return around_namespaces(registry, namespaces) | {domain_key(name) for name in names}

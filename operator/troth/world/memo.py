@@ -4,27 +4,33 @@ A broker has thousands of grants. When one changes, results of the others are no
 """
 
 import operator
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, TypeVar
+
+from troth.resources.references import Ref
 
 T = TypeVar("T")
 
 
 class Memo:
-    """Cache of results; facts are compared by identity, not by content."""
+    """Cache of results about resources; facts are compared by identity, not by content."""
 
     def __init__(self) -> None:
-        self._known: dict[Hashable, tuple[tuple[object, ...], Any]] = {}
+        self._known: dict[Ref, dict[str, tuple[tuple[object, ...], Any]]] = {}
 
-    def of(self, what: Hashable, facts: tuple[object, ...], work: Callable[[], T]) -> T:
+    def of(self, what: str, ref: Ref, facts: tuple[object, ...], work: Callable[[], T]) -> T:
         """Return the last result of `work` for the same facts, or call it."""
-        known = self._known.get(what)
+        known = self._known.get(ref, {}).get(what)
         if known is not None and _same(known[0], facts):
             found: T = known[1]
             return found
         found = work()
-        self._known[what] = facts, found
+        self._known.setdefault(ref, {})[what] = facts, found
         return found
+
+    def forget(self, ref: Ref) -> None:
+        """Remove the results about a resource, because it does not exist any more."""
+        self._known.pop(ref, None)
 
     def clear(self) -> None:
         """Remove all results."""

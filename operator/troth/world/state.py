@@ -5,6 +5,7 @@ from datetime import datetime
 
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
+from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.registry import Registry
 from troth.trust.topics.evaluation import GrantCache
 from troth.world.facts.objects import (
@@ -75,7 +76,8 @@ class WorldState:
     """Refusals that say something of the API server, and may be over in a moment."""
     contested: dict[tuple[str, Ref], str] = field(default_factory=dict)
     """Owned objects that another client changes each time Troth writes them, and the messages."""
-    bundles_in: dict[str, set[Ref]] = field(default_factory=dict)
+    bundles_in: Multimap[str, Ref] = field(default_factory=Multimap)
+    """Bundles by namespace."""
     slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

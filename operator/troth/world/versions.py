@@ -95,6 +95,14 @@ class Versions:
             return False
         return version.number > self.gone_at(kind, ref) and version.uid not in self._tombstones
 
+    def is_past(
+        self, kind: str, ref: Ref, version: Version, at: int, beside: Collection[str] = ()
+    ) -> bool:
+        """Return whether an object was known at a later version, or gone, by another version."""
+        known = (self.get(each, ref) for each in (kind, *beside))
+        later = [each.number for each in known if each is not None] + [self.gone_at(kind, ref)]
+        return any(version.number < each <= at for each in later)
+
     # Tombstones
 
     def bury(self, kind: str, ref: Ref, number: int, now: float) -> None:

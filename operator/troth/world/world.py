@@ -72,13 +72,15 @@ HANDLERS: dict[str, Handler] = {
 class Difference(StrEnum):
     """Difference between the world and a list of the API server.
 
-    GHOST: the world has a deleted object. MISSING: it lacks an existing one. STALE: it has another
-    version.
+    GHOST: the world has a deleted object. MISSING: it lacks an existing one. STALE: it has an older
+    version. NEWER: it has a later version than the list, though the list was made after it, so the
+    API server's store went back in time.
     """
 
     GHOST = "Ghost"
     MISSING = "Missing"
     STALE = "Stale"
+    NEWER = "Newer"
 
 
 @dataclass(slots=True)
@@ -156,6 +158,15 @@ class World(WorldState):
         kind, ref, version = self._place(manifest)
         return self._versions.is_news(kind, ref, version, other_watch_classes(manifest, kind))
 
+    def is_past(self, manifest: Manifest, at: int) -> bool:
+        """Return whether an object in a list at a resource version is older than it was by then.
+
+        In one history that is impossible: the API server's store was restored from a snapshot.
+        """
+        kind, ref, version = self._place(manifest)
+        beside = other_watch_classes(manifest, kind)
+        return self._versions.is_past(kind, ref, version, at, beside)
+
     def is_unlisted(self, manifest: Manifest) -> bool:
         """Return whether the answer to a write is late: a later list did not have the object."""
         return self._versions.is_unlisted(*self._place(manifest))
@@ -194,7 +205,9 @@ class World(WorldState):
             return None if gone else Difference.MISSING
         if known.number > at or known == listed:
             return None
-        return Difference.GHOST if listed is None else Difference.STALE
+        if listed is None:
+            return Difference.GHOST
+        return Difference.NEWER if known.number > listed.number else Difference.STALE
 
     def distrust(self, manifest: Manifest) -> None:
         """Make the next observation of an object count, whatever version is known."""

@@ -63,6 +63,7 @@ class History:
     moments: list[datetime] = field(default_factory=list)
     begun: int = 0
     """How often the cluster was at rest."""
+    make_view: Callable[[Iterable[Manifest], datetime], View] = view_of
 
     def begin(self, objects: dict[Place, Manifest], now: datetime) -> None:
         self.versions = {place: [objects[place]] for place in objects if place[0] in DECLARED}
@@ -98,7 +99,7 @@ class History:
         for mixture in product(*latest_first):
             declared = [manifest for manifest in mixture if manifest is not None]
             for moment in reversed(self.moments):
-                yield view_of(declared, moment), declared
+                yield self.make_view(declared, moment), declared
 
     def each(
         self, make: Callable[[View, list[Manifest]], V], *, timeless: bool = False

@@ -67,6 +67,11 @@ class Ground:
         return {each.address: each for each in self.peers}
 
     @cached_property
+    def namespaces(self) -> set[str]:
+        """The namespaces of the pods and their peers."""
+        return {each.namespace for each in (*self.pods, *self.peers) if each.namespace}
+
+    @cached_property
     def _ways(self) -> list[Way]:
         return list(product(DIRECTIONS, self.by_address, self.openings))
 
@@ -95,7 +100,9 @@ OTHERS = ("kube-system", OWN)
 GROUND = Ground(PODS, [*PODS, *OUTSIDE], OPENINGS)
 
 
-def opened_undeclared(history: History, before: Manifest | None, policy: Manifest) -> Iterator[str]:
+def opened_undeclared(
+    history: History, before: Manifest | None, policy: Manifest, ground: Ground = GROUND
+) -> Iterator[str]:
     """Yield the openings of a written policy that no version declares.
 
     An edge that a conflict suspends may stay open but may not open. Restored labels open nothing:
@@ -104,20 +111,20 @@ def opened_undeclared(history: History, before: Manifest | None, policy: Manifes
     if before is not None and before["spec"] == policy["spec"]:
         return
     me = identity_of(policy)
-    spaces = {name: {"kubernetes.io/metadata.name": name} for name in (*NAMESPACES, *OTHERS)}
+    spaces = {name: {"kubernetes.io/metadata.name": name} for name in ground.namespaces}
     for (kind, ref), versions in history.versions.items():
         if kind == "Namespace" and versions[-1]:
             spaces[ref.name] = versions[-1]["metadata"]["labels"]
-    opened = GROUND.opened(policy, spaces)
-    stood = GROUND.opened(before, spaces, opened)
+    opened = ground.opened(policy, spaces)
+    stood = ground.opened(before, spaces, opened)
     views = list(history.views()) if opened else []
     for way in opened:
         stands, is_new = way in stood, before is None
-        if not any(_may(view, me, way, stands=stands, is_new=is_new) for view in views):
-            yield f"{GROUND.describe(me, way)} was opened"
+        if not any(_may(ground, view, me, way, stands=stands, is_new=is_new) for view in views):
+            yield f"{ground.describe(me, way)} was opened"
 
 
-def _may(view: View, me: Identity, way: Way, *, stands: bool, is_new: bool) -> bool:
+def _may(ground: Ground, view: View, me: Identity, way: Way, *, stands: bool, is_new: bool) -> bool:
     """Return whether a policy may have an opening, which it had before or not.
 
     The policy may be new.
@@ -125,8 +132,8 @@ def _may(view: View, me: Identity, way: Way, *, stands: bool, is_new: bool) -> b
     if me not in view.identities:
         return False
     if not stands:  # a new policy in a conflict opens the resolver only
-        return (is_new or not view.unsettled(me)) and GROUND.is_declared(view, me, way)
-    return GROUND.is_declared(replace(view, suspended_too=True), me, way)
+        return (is_new or not view.unsettled(me)) and ground.is_declared(view, me, way)
+    return ground.is_declared(replace(view, suspended_too=True), me, way)
 
 
 def removed_guard(history: History, policy: Manifest) -> Iterator[str]:

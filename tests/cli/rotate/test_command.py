@@ -17,7 +17,7 @@ from troth.cli.rotate.progress import Lines, Moving, Passage
 from troth.cli.rotate.rotation_request import drop_root, rotate_now, target_of
 from troth.cli.rotate.wait import End, Followed, Sight, sight
 from troth.cli.rotate.workflow import Arguments, _compromised
-from troth.resources.manifests import FaultyManifests
+from troth.resources.faults import FaultyManifests
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 

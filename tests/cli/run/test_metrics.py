@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import cast
 
@@ -75,7 +76,11 @@ async def scraped(
         server, since or datetime.now(UTC), instrumentation=metrics.instrumentation()
     ) as it:
         await it.settle()
-        operator = SimpleNamespace(engine=it.engine, leadership=SimpleNamespace(acting=True))
+        operator = SimpleNamespace(
+            engine=it.engine,
+            leadership=SimpleNamespace(acting=True),
+            crds=SimpleNamespace(lacking={}),
+        )
         metrics.read_from(cast("Operator", operator))
         yield Scraped(it, metrics)
 
@@ -342,3 +347,11 @@ def _labels(registry: CollectorRegistry) -> Iterator[tuple[str, tuple[str, ...]]
             names = tuple(name for name in sample.labels if name != "le")
             yield family.name, names
             yield sample.name, names
+
+
+def test_restored_store_is_counted_from_zero() -> None:
+    metrics = Metrics()
+    count = partial(metrics.registry.get_sample_value, "troth_store_restores_total")
+    assert count() == 0
+    metrics.instrumentation().store_restored()
+    assert count() == 1

@@ -14,6 +14,7 @@ from tests.builders import DAY, HOUR, NOW, OWN, YEAR, Manifest, stamp
 from tests.messaging import broker
 from tests.webhook_builders import URL, endpoint, issued, outbound
 from troth.cli.main import app
+from troth.cli.output import WIDTH
 from troth.cli.status.models import (
     broker_summary,
     domain_summary,
@@ -21,11 +22,11 @@ from troth.cli.status.models import (
     policy_summary,
     rotation_summary,
 )
-from troth.cli.status.render import WIDTH, show
+from troth.cli.status.render import show
 from troth.cli.status.report import Report
 from troth.cli.status.track import length, track, until
 from troth.cli.status.webhook_models import endpoint_summary
-from troth.resources.manifests import FaultyManifests
+from troth.resources.faults import FaultyManifests
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.trust_domain.status import RotationPhase
 

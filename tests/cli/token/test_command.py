@@ -31,7 +31,7 @@ from troth.cli.quoting import quoted, without_tokens
 from troth.cli.token.decode import DEEPEST, take_apart
 from troth.pki.certificates.issuing import LeafProfile, issue
 from troth.pki.encodings.pem import read_certificates
-from troth.resources.manifests import FaultyManifests
+from troth.resources.faults import FaultyManifests
 
 Made = Callable[[], str]
 """Makes a token when called: one made at the start of a long run would have expired."""

@@ -36,7 +36,8 @@ from tests.webhook_builders import endpoint, issued, outbound
 from troth.cli.webhook.diagnosis import KeyText
 from troth.cli.webhook.render import raw
 from troth.cli.webhook.verify import VerifyInput, judge
-from troth.resources.manifests import FaultyManifests, Manifest, dump
+from troth.resources.faults import FaultyManifests
+from troth.resources.manifests import Manifest, dump
 from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.registry import scheme_for

@@ -86,10 +86,17 @@ class CrashingPath(FaultyPath):
             self.written.append(call)
             if not self._point.comes_with(len(self.written), call):
                 return answer
-            self.crashes += 1
-            if self._point.effect is Effect.KILLED:
-                self.over.set()
-            return _unanswered(request)
+            return await self._strike(request, call, answer)
+
+    async def _strike(
+        self, request: web.Request, call: Call, answer: web.StreamResponse
+    ) -> web.StreamResponse:
+        """Carry out the effect of the crash point; return what the operator gets as an answer."""
+        del call, answer
+        self.crashes += 1
+        if self._point.effect is Effect.KILLED:
+            self.over.set()
+        return _unanswered(request)
 
 
 def _unanswered(request: web.Request) -> web.StreamResponse:

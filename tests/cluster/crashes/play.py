@@ -5,6 +5,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from sandbox.faults import Call
@@ -70,6 +71,10 @@ class Play:
     operator: Operator
     witnesses: list[Witness]
     ground: Openings
+    forgives: Callable[[str], bool] = lambda _difference: False
+    """Whether a difference from the expected end does not count."""
+    pace: timedelta = timedelta(0)
+    """Time that passes for the operator while the end of an act is awaited."""
     _heard: Counter[Witness] = field(default_factory=Counter)
     _held: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Certificates by their fingerprints, and the keys that each Secret holds."""
@@ -84,12 +89,20 @@ class Play:
         while True:
             await self.calm(CALM if like else SURELY_CALM)
             normal = normalised(await self.objects())
-            alike = like is None or not any(differences(like.normal, normal))
+            alike = like is None or not any(self.differences(like, normal))
             if alike or time.monotonic() > deadline:
                 break
+            if self.pace:
+                await self.operator.live(self.pace)
         writes = list(map(describe_call, self.path.written))
         certificates, faults = await self._judged()
         return Outcome(writes, self.path.crashes, normal, certificates, faults)
+
+    def differences(self, end: Outcome, normal: NormalForm) -> Iterator[str]:
+        """Yield the differences from an expected end that count."""
+        for each in differences(end.normal, normal):
+            if not self.forgives(each):
+                yield each
 
     async def calm(self, seconds: float = CALM) -> None:
         """Wait until the operator is idle; start another one after each kill."""

@@ -11,30 +11,19 @@ takes all, also with `troth run` and SIGKILL, and also with an operator that sur
 the answer to its write.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
-import structlog
 from hypothesis import settings
-from structlog.typing import EventDict
 
-from sandbox.processes import Tether
 from tests.cluster.crashes import acts, webhook_acts
-from tests.cluster.crashes.crash_points import CrashingPath, CrashPoint, Effect
-from tests.cluster.crashes.openings import Openings
-from tests.cluster.crashes.operators import Operator, Program, Task
-from tests.cluster.crashes.places import pods
+from tests.cluster.crashes.crash_points import CrashPoint, Effect
 from tests.cluster.crashes.play import Act, Outcome, Play
+from tests.cluster.crashes.playing import Ends, playing, without_crash, without_errors
 from tests.cluster.stage import Stage
-from tests.cluster.witness import Witness
 
-WATCHED = (
-    *("Namespace", "TrustDomain", "ServiceIdentity", "WebhookEndpoint"),
-    *("NetworkPolicy", "Secret"),
-)
 ROUNDS = {
     "changed and changed back": (acts.change, acts.change_back),
     "certificate rotated": (acts.rotate_leaf,),
@@ -49,7 +38,6 @@ ROUNDS = {
     "created and deleted": (acts.create, acts.delete_identity, acts.delete_domain, acts.clear),
 }
 """Acts that end in the state in which they begin, so that they can run again."""
-Ends = Mapping[Act, Outcome]
 THOROUGH = settings.get_current_profile_name() == "thorough"
 STRIDES = {
     "changed and changed back": 5,
@@ -63,55 +51,11 @@ PROGRAMS = [pytest.param(False, id="cancelled")]
 if THOROUGH:
     PROGRAMS.append(pytest.param(True, id="SIGKILL"))
 
-errors: list[EventDict] = []
-
-
-def note_error(_logger: object, level: str, event: EventDict) -> EventDict:
-    """Record unexpected errors of the operator."""
-    if level == "error":
-        errors.append(event)
-    return event
-
 
 @pytest.fixture(autouse=True)
 def _no_errors() -> Iterator[None]:
-    errors.clear()
-    structlog.configure(processors=[note_error, *structlog.get_config()["processors"]])
-    yield
-    structlog.reset_defaults()
-    assert not errors
-
-
-@asynccontextmanager
-async def playing(stage: Stage, directory: Path, *, program: bool) -> AsyncIterator[Play]:
-    """Start with namespaces, an operator and witnesses."""
-    async with AsyncExitStack() as stack:
-        path = await stack.enter_async_context(CrashingPath(stage.kubeconfig, directory / "path"))
-        operator: Operator = Task(stage, path)
-        if program:
-            (directory / "logs").mkdir()
-            operator = Program(stage, path, stack.enter_context(Tether(directory / "logs")))
-        await (
-            operator.begin()
-        )  # once it is in sync, the API server serves the kinds to witnesses too
-        stack.push_async_callback(operator.end)
-        kubeconfig = stage.sandbox.kubeconfig
-        witnesses = [
-            await stack.enter_async_context(Witness(kubeconfig, kind, "")) for kind in WATCHED
-        ]
-        for label in (None, None, "nobody"):
-            await stage.namespace(label)
-        ground = Openings(stage.clock.now(), pods(stage.namespaces))
-        yield Play(stage, path, operator, witnesses, ground)
-
-
-async def without_crash(play: Play, acts_: tuple[Act, ...]) -> Ends:
-    """Run a round twice, because the first may leave extra objects; return its outcomes."""
-    ends = {}
-    for act in (*acts_, *acts_):
-        ends[act] = await play.act(act)
-        assert not ends[act].faults, f"in {act.__name__}, without_crash"
-    return ends
+    with without_errors():
+        yield
 
 
 def crash_series(name: str, *, program: bool) -> Iterator[Iterable[CrashPoint]]:

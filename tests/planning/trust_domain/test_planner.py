@@ -47,6 +47,24 @@ def test_new_domain_creates_its_root_once() -> None:
     assert not makes_root(cluster)
 
 
+def test_second_trust_domain_of_a_spiffe_trust_domain_gets_no_root() -> None:
+    """The older TrustDomain keeps it, and the younger follows once the older is deleted."""
+    other = domain("zebra", domain="production.example")
+    production, zebra = ("2027-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
+    mine = domain()
+    mine["metadata"]["creationTimestamp"] = production
+    other["metadata"]["creationTimestamp"] = zebra
+    cluster = Cluster.of(mine, other)
+    cluster.settle()
+    assert authority_ready(cluster) == ("False", "Conflict")
+    assert "TrustDomain zebra" in cluster.condition(PRODUCTION, "AuthorityReady")["message"]
+    assert not makes_root(cluster)
+    assert cluster.condition(domain_key("zebra"), "AuthorityReady")["status"] == "True"
+    assert PRODUCTION in cluster.drop("TrustDomain", Ref("", "zebra"))
+    cluster.settle()
+    assert authority_ready(cluster) == ("True", "Active")
+
+
 @pytest.mark.parametrize("memory", ["status", "issuer"])
 def test_lost_root_is_never_created_again(memory: str) -> None:
     """The status records the root; if a restore lost the status, the issuer's certificate does."""

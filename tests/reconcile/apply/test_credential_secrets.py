@@ -8,6 +8,7 @@ import pytest
 from tests.broker_builders import CHECKOUT, PUBLISHER, market, see
 from tests.builders import OWN, Cluster, Manifest
 from tests.reconcile.serving import Server
+from troth.pki.keys.private import generate_key
 from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
 from troth.reconcile.apply.credential_secrets import CredentialError
 from troth.reconcile.apply.execute import Executor
@@ -37,7 +38,13 @@ class Scene:
         self.server.objects = self.cluster.objects
         self.keyring = Keyring(OWN)
         clock = MovableClock(self.cluster.now)
-        self.executor = Executor(self.server, self.cluster.world, self.keyring, clock)
+        self.executor = Executor(
+            self.server,
+            self.cluster.world,
+            self.keyring,
+            clock,
+            private_key=lambda _, algorithm: generate_key(algorithm),
+        )
         self.server._version = self.cluster.version + 1000
 
     @property

@@ -1,6 +1,7 @@
 """A refused write shows in Ready and in a metric, and no message quotes a Secret."""
 
 import copy
+import itertools
 import json
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Server, running
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import LONGEST, STORE_FULL, ApiError
 from troth.planning.steps.authorities import DropSlots
 from troth.reconcile.apply import refusals
 from troth.reconcile.apply.execute import Executor
@@ -56,6 +57,14 @@ BY_POLICY = (
 )
 BY_WEBHOOK = f'admission webhook "guard.example.com" denied the request: {QUOTED}'
 INVALID = 'Secret "payments-identity" is invalid: data'
+UNCALLED = (
+    'Internal error occurred: failed calling webhook "guard.example.com": failed to call webhook: '
+    f"an error on the server ({QUOTED}) has prevented the request from succeeding"
+)
+FAILED_MUTATION = (
+    "policy 'frozen' with binding 'frozen-shop' denied request: JSON Patch: error in remove for "
+    f"path: '/data/{QUOTED}': Unable to remove nonexistent key"
+)
 IMMUTABLE = f"{INVALID}: Forbidden: field is immutable when `immutable` is set: {QUOTED}"
 
 
@@ -64,6 +73,8 @@ IMMUTABLE = f"{INVALID}: Forbidden: field is immutable when `immutable` is set: 
     [
         (BY_POLICY, "ValidatingAdmissionPolicy frozen with binding frozen-shop denies it"),
         (BY_WEBHOOK, "the admission webhook guard.example.com denies it"),
+        (UNCALLED, "the API server cannot call the admission webhook guard.example.com"),
+        (FAILED_MUTATION, "MutatingAdmissionPolicy frozen with binding frozen-shop cannot change"),
         (IMMUTABLE, "it is immutable"),
         (f"{INVALID}: Too long: may not be {QUOTED}", "size limit of 1 MiB"),
         (f"{INVALID}[x]: {QUOTED}", "422 Invalid"),
@@ -80,6 +91,74 @@ async def test_cause_of_a_refusal_is_reported_without_quoted_data(message: str, 
     assert "Secret shop/payments-identity" in ready["message"]
     assert told in ready["message"]
     assert QUOTED not in json.dumps([server.objects[IDENTITY], server.events])
+
+
+async def test_full_etcd_is_reported_once_something_can_be_written() -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        full = ApiError(500, STORE_FULL, f"etcdserver: mvcc: database space exceeded {QUOTED}")
+        server.refuses = lambda asked: full if asked == SECRET else None
+        await it.put(identity("payments", ports=["https"]))
+    ready = server.condition(*IDENTITY, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "WriteRefused")
+    assert "disarm its NOSPACE alarm" in ready["message"]
+    assert QUOTED not in ready["message"]
+
+
+async def said_of_the_policy(error: ApiError) -> str:
+    """Return what `Ready` says if the API server rejects a NetworkPolicy with this error."""
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        server.refuses = lambda asked: error if asked == POLICY else None
+        await it.put(identity("payments", ports=["https"]))
+    message: str = server.condition(*IDENTITY, "Ready")["message"]
+    return message
+
+
+async def test_message_of_an_admission_is_part_of_the_condition() -> None:
+    message = await said_of_the_policy(ApiError(422, "Invalid", BY_POLICY))
+    assert "ValidatingAdmissionPolicy frozen with binding frozen-shop denies it" in message
+    assert f"({BY_POLICY})" in message
+
+
+async def test_message_of_an_admission_is_shortened_to_one_line() -> None:
+    long = "no policy without an owner\n" + "\x1b[31m" + "x" * 100_000
+    message = await said_of_the_policy(ApiError(403, "Forbidden", long))
+    assert ": no policy without an owner ?[31mxxx" in message
+    assert message.isprintable()
+    assert len(message) < LONGEST + 100
+
+
+async def test_secret_that_admission_makes_invalid_is_reported_with_its_fields() -> None:
+    server = shop()
+    error = ApiError(422, "Invalid", f"{INVALID}: {QUOTED}", ("data[tls.key]",))
+    async with running(server) as it:
+        await it.settle()
+        server.refuses = lambda asked: error if asked == SECRET else None
+        await it.put(identity("payments", ports=["https"]))
+    message = server.condition(*IDENTITY, "Ready")["message"]
+    assert "422 Invalid in data[tls.key]; find the mutating admission policy or webhook" in message
+    assert QUOTED not in json.dumps([server.objects[IDENTITY], server.events])
+
+
+async def test_message_that_differs_in_numbers_alone_changes_no_status() -> None:
+    server, ports = shop(), itertools.count(40_000)
+
+    def refuse(asked: tuple[str, Ref]) -> ApiError | None:
+        said = f"read tcp 10.0.0.1:{next(ports)}->10.0.0.2:443: connection reset by peer"
+        return ApiError(500, "InternalError", said) if asked == POLICY else None
+
+    async with running(server) as it:
+        await it.settle()
+        server.refuses = refuse
+        await it.put(identity("payments", ports=["https"]))
+        server.log.clear()
+        for _ in range(3):
+            it.engine.queue.add([identity_key(PAYMENTS)])
+            await it.settle()
+        assert server.log == []
 
 
 async def test_refused_deletion_is_reported() -> None:
@@ -117,6 +196,17 @@ async def test_refused_status_is_reported_by_one_event_and_the_metric() -> None:
         server.refuses = lambda _: None
         it.engine.queue.add([identity_key(PAYMENTS)])
         await it.settle()
+        assert it.engine.refusals.count() == {}
+
+
+async def test_refused_status_of_a_deleted_resource_counts_no_more() -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        server.refuses = refusing(IDENTITY, "status.conditions: Invalid value")
+        await it.put(identity("payments", ports=["https"]))
+        assert it.engine.refusals.count() == {"ServiceIdentity/status": 1}
+        await it.drop(*IDENTITY)
         assert it.engine.refusals.count() == {}
 
 

@@ -16,6 +16,7 @@ from troth.brokers.errors import (
     UnreachableError,
     UnsupportedError,
 )
+from troth.cluster.errors import ApiError
 from troth.reconcile.brokers.faults import fault_of, missing
 from troth.resources.references import Ref
 from troth.trust.grants import Observed
@@ -38,6 +39,14 @@ PASSWORD = "hunter2-of-the-admin"
 def test_each_error_has_its_reason_and_message(error: BrokerError, reason: str) -> None:
     fault = fault_of(error, MAIN)
     assert (fault.reason, fault.message) == (reason, "said")
+
+
+def test_ledger_that_admission_denies_is_reported_with_the_cause_alone() -> None:
+    denied = f'admission webhook "guard.example.com" denied the request: {PASSWORD}'
+    fault = fault_of(ApiError(403, "Forbidden", denied), MAIN)
+    assert fault.reason == "ApiServerFailed"
+    assert "403 Forbidden, because the admission webhook guard.example.com" in fault.message
+    assert PASSWORD not in fault.message
 
 
 def test_missing_secret_is_named() -> None:

@@ -109,3 +109,13 @@ async def test_repeated_event_is_posted_as_a_series_at_powers_of_two() -> None:
     counts = [each.get("series", {}).get("count") for each in posted if each["note"] == "a"]
     assert counts == [None, 2, 4, 8, 16, 32, 64, None]
     assert [each["note"] for each in posted].count("b") == 1
+
+
+async def test_series_that_have_ended_are_not_kept() -> None:
+    recorder = EventRecorder(Taking().create, LeaderFence())
+    for number in range(100):
+        recorder.record(event(str(number)))
+    assert len(recorder._series._known) == 100
+    recorder.record({**event("later"), "eventTime": "2026-01-01T00:10:00.000000Z"})
+    assert len(recorder._series._known) == 1
+    await recorder.close()

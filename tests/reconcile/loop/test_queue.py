@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.builders import DAY, HOUR, NOW, key_of
 from tests.virtual_time import run
 from troth.reconcile.loop.clock import MovableClock
-from troth.reconcile.loop.queue import WorkQueue
+from troth.reconcile.loop.queue import MANY, WorkQueue
 from troth.resources.references import Ref
 from troth.world.keys import Key, broker_key, view_key
 
@@ -183,6 +183,44 @@ def test_due_time_is_replaced_by_an_earlier_or_a_later_one() -> None:
         assert await next_key(work) is None
         await clock.move_to(NOW + 2 * DAY)
         assert await next_key(work) == A
+        running.cancel()
+
+    run(story())
+
+
+def test_replaced_due_times_are_not_kept_until_they_pass() -> None:
+    async def story() -> None:
+        work, clock = queue()
+        for number in range(50 * MANY):
+            work.done(A, NOW + 365 * DAY + number * HOUR)
+            work.done(B, NOW + DAY)
+        assert max(len(work._by_clock), len(work._by_uptime)) <= 2 * MANY
+        running = asyncio.create_task(work.run_due())
+        await clock.move_to(NOW + DAY)
+        assert await next_key(work) == B
+        await clock.move_to(NOW + 365 * DAY + 50 * MANY * HOUR)
+        assert await next_key(work) == A
+        running.cancel()
+
+    run(story())
+
+
+def test_held_key_counts_as_waiting_until_it_is_added_or_due() -> None:
+    async def story() -> None:
+        work, clock = queue()
+        running = asyncio.create_task(work.run_due())
+        work.add([A, B])
+        for _ in range(2):
+            work.hold(await work.get(), NOW + HOUR)
+        assert len(work) == 2
+        assert await next_key(work) is None
+        work.add([A])
+        assert await next_key(work) == A
+        work.done(A, None)
+        await clock.move_to(NOW + HOUR)
+        assert await next_key(work) == B
+        work.done(B, None)
+        assert len(work) == 0
         running.cancel()
 
     run(story())

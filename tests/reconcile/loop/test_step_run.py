@@ -1,14 +1,16 @@
-"""A long reconcile continues while the lease is renewed, and writes bundles concurrently."""
+"""A long reconcile continues while the lease is renewed, and writes independent objects at once."""
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.builders import Manifest, accept, call, domain, identity, namespace
 from tests.patience import PATIENCE
 from tests.reconcile.serving import LeaderFence, Server, running
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import STORE_FULL, ApiError
 from troth.cluster.informer import Backoff
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.step_run import AT_ONCE
@@ -23,24 +25,40 @@ IDENTITIES = [
 ]
 
 
+class InProgress:
+    """Requests in progress by kind, and the most at once."""
+
+    def __init__(self) -> None:
+        self.now: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, kind: str) -> Iterator[None]:
+        self.now[kind] += 1
+        self.most[kind] = max(self.most[kind], self.now[kind])
+        try:
+            yield
+        finally:
+            self.now[kind] -= 1
+
+
 class Slow(Server):
-    """Answers each apply after a while, and records how many of a kind are in progress."""
+    """Answers each apply and deletion after a while, and records how many are in progress."""
 
     def __init__(self, *manifests: Manifest, delay: float = 0.01) -> None:
         super().__init__(manifests)
         self.delay = delay
-        self.at_once: Counter[str] = Counter()
-        self.most: Counter[str] = Counter()
+        self.applies, self.deletions = InProgress(), InProgress()
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        kind = manifest["kind"]
-        self.at_once[kind] += 1
-        self.most[kind] = max(self.most[kind], self.at_once[kind])
-        try:
+        with self.applies.one(manifest["kind"]):
             await asyncio.sleep(self.delay)
             return await super().apply(manifest)
-        finally:
-            self.at_once[kind] -= 1
+
+    async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
+        with self.deletions.one(kind):
+            await asyncio.sleep(self.delay)
+            return await super().delete(kind, ref, uid)
 
 
 async def test_reconcile_that_outlasts_one_term_of_the_lease_is_not_cut() -> None:
@@ -62,14 +80,25 @@ async def test_bundles_are_written_concurrently_after_the_first() -> None:
     server = Slow(*NAMESPACES, domain())
     async with running(server) as it:
         await it.settle()
-    assert server.most["ConfigMap"] == AT_ONCE
+    assert server.applies.most["ConfigMap"] == AT_ONCE
+
+
+async def test_isolation_is_written_and_removed_concurrently_after_the_first() -> None:
+    isolating = domain(isolation="Namespace")
+    server = Slow(*NAMESPACES, isolating)
+    async with running(server) as it:
+        await it.settle()
+        assert server.applies.most["NetworkPolicy"] == AT_ONCE
+        await it.put(domain(isolation="Workload"))
+    assert server.deletions.most["NetworkPolicy"] == AT_ONCE
+    assert not any(kind == "NetworkPolicy" for kind, _ in server.objects)
 
 
 async def test_objects_whose_order_matters_are_written_one_after_the_other() -> None:
     server = Slow(NAMESPACES[0], domain(), *IDENTITIES)
     async with running(server) as it:
         await it.settle()
-    assert set(server.most.values()) == {1}
+    assert set(server.applies.most.values()) == {1}
 
 
 async def test_interrupted_reconcile_continues_without_backoff() -> None:
@@ -100,8 +129,12 @@ async def test_conflict_beside_progress_resets_the_backoff() -> None:
         assert it.engine.queue._backoffs[key].failures == 1
 
 
-@pytest.mark.parametrize("status", [0, 503])
-async def test_unavailable_server_gets_at_most_one_write_of_the_bundles(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason"), [(0, ""), (503, "ServiceUnavailable"), (500, STORE_FULL)]
+)
+async def test_unavailable_server_gets_at_most_one_write_of_the_bundles(
+    status: int, reason: str
+) -> None:
     server = Slow(*NAMESPACES, domain())
     asked = 0
 
@@ -110,7 +143,7 @@ async def test_unavailable_server_gets_at_most_one_write_of_the_bundles(status: 
         if place not in BUNDLES:
             return None
         asked += 1
-        return ApiError(status, "ServiceUnavailable", "come back later")
+        return ApiError(status, reason, "come back later")
 
     server.refuses = refuse
     async with running(server) as it:

@@ -1,13 +1,14 @@
 """Identities of one namespace that claim the same ServiceAccount, or could select the same pods."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import builders
-from tests.builders import NOW, Manifest, at, parsed_identity
+from tests.builders import NOW, Manifest, at, parsed_identity, stamp
 from tests.counting import calls_of
 from tests.networkpolicy import selects
 from tests.oracle import LABELS
@@ -16,6 +17,7 @@ from troth.planning.planner import plan
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.sharing import MOST_NAMED, WorkloadClaims
+from troth.trust.edges.evaluation import all_edges
 from troth.world.keys import Keys, identity_key
 from troth.world.world import World
 
@@ -139,7 +141,7 @@ def test_collision_with_too_many_names_none() -> None:
         "such as app, with different values"
     )
     registry.drop_identity(ref_of(MOST_NAMED + 1))
-    assert messages(registry)[ref_of(3)].startswith("ServiceIdentity shop/w0000 can select")
+    assert "shop/w0000 and shop/w0003 can select the same" in messages(registry)[ref_of(3)]
 
 
 def test_account_shared_by_too_many_names_none() -> None:
@@ -150,4 +152,59 @@ def test_account_shared_by_too_many_names_none() -> None:
     (message,) = set(messages(registry).values())
     assert "use the ServiceAccount default too; give each" in message
     registry.drop_identity(ref_of(0))
-    assert messages(registry)[ref_of(3)].startswith("ServiceIdentity shop/w0001 uses")
+    assert "shop/w0001 and shop/w0003 use the same Ser" in messages(registry)[ref_of(3)]
+
+
+ANY = {"matchExpressions": [expression("app", "Exists")]}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        ({"account": "payments"}, {"account": "payments"}, "audit"),  # the account is payments'
+        ({"account": "x", "made": 1}, {"account": "x", "made": 2}, "payments"),
+        ({"account": "x", "made": 1}, {"account": "x"}, "payments"),  # not applied yet
+        ({"account": "x"}, {"account": "x"}, None),
+        ({"pods": ANY}, {}, "audit"),  # it selects every pod of payments
+        ({}, {"pods": ANY}, "payments"),
+        ({"pods": {"matchLabels": {"tier": "a"}}}, {}, None),
+        ({"pods": {"matchLabels": {"tier": "a"}}, "made": 2}, {"made": 1}, "audit"),
+    ],
+)
+def test_collision_names_the_identity_to_change(
+    one: Manifest, other: Manifest, found: str | None
+) -> None:
+    def made(name: str, given: Manifest) -> Manifest:
+        spec = dict(given)
+        age = spec.pop("made", None)
+        manifest = builders.identity(name, **spec)
+        if age is not None:
+            created = stamp(NOW + timedelta(days=age))
+            manifest["metadata"] = {**manifest["metadata"], "creationTimestamp": created}
+        return manifest
+
+    registry = builders.registry(made("audit", one), made("payments", other))
+    for name, peer in (("audit", "payments"), ("payments", "audit")):
+        shared = registry.shared_identity(Ref("shop", name))
+        assert shared is not None
+        assert shared.other == Ref("shop", peer)
+        assert shared.culprit == (found and Ref("shop", found))
+        assert "shop/audit" in shared.message
+        assert "shop/payments" in shared.message
+
+
+def test_peer_of_a_collision_says_which_two_collide() -> None:
+    """It names both, so that its caller does not look for the fault in itself."""
+    registry = builders.registry(
+        builders.namespace("shop", domain="production"),
+        builders.domain(),
+        builders.identity("web", calls=[builders.call("payments")]),
+        builders.identity("payments", ports=["https"], accepts=[builders.accept("web")]),
+        builders.identity("audit", account="payments"),
+    )
+    (edge,) = all_edges(registry, NOW)
+    assert edge.reason == "SharedIdentity"
+    assert edge.message == (
+        "ServiceIdentity shop/audit uses the ServiceAccount payments too, which ServiceIdentity "
+        "shop/payments uses; give shop/audit a ServiceAccount of its own"
+    )

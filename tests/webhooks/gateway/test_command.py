@@ -68,7 +68,7 @@ def test_unusable_setup_is_reported_in_one_sentence(
     (tmp_path / "url").write_text("hunter2")
     given = [each.format(tmp_path) for each in options]
     ended = CliRunner().invoke(app, ["gateway", f"--kubeconfig={kubeconfig}", *given])
-    assert ended.exit_code == 1
+    assert ended.exit_code == 2
     assert complaint in ended.output
     assert "hunter2" not in ended.output
     assert "Traceback" not in ended.output

@@ -14,7 +14,8 @@ from troth.cli.daemon_options import (
     LogLevel,
     listen_address,
 )
-from troth.cli.extras import gateway_extra
+from troth.cli.exit_codes import ExitCode
+from troth.cli.extras import needs_extra
 
 
 def gateway(  # noqa: PLR0917 - typer's options
@@ -64,7 +65,7 @@ def gateway(  # noqa: PLR0917 - typer's options
     log_level: LogLevel = "info",
 ) -> None:
     """Run the webhook gateway until it is stopped."""
-    with gateway_extra():
+    with needs_extra("gateway"):
         from troth.cli.gateway.process import Options, UnusableError, run  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
 
@@ -91,7 +92,7 @@ def gateway(  # noqa: PLR0917 - typer's options
         asyncio.run(run(options))
     except UnusableError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(ExitCode.UNUSABLE_INPUT) from None
 
 
 def _resolved(text: str) -> tuple[tuple[str, int], tuple[str, int]]:

@@ -1,8 +1,6 @@
 """`troth grants`: which identities may publish and consume, and why others may not."""
 
-import json
 from collections.abc import Iterable
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,17 +8,11 @@ import typer
 from troth.cli.grants.report import Granted, everything_granted
 from troth.cli.inputs import sources
 from troth.cli.inputs.declared import declared
+from troth.cli.output import Output, OutputOption, structured
 from troth.cli.quoting import quoted
 
 READ = ("TrustDomain", "ServiceIdentity", "Namespace", "MessageBroker", "TopicPolicy")
 HEAD = ("IDENTITY", "ACTION", "TOPIC", "GROUP", "BROKER", "POLICY", "STATE", "REASON")
-
-
-class Output(StrEnum):
-    """Output format."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 def grants(
@@ -29,7 +21,7 @@ def grants(
     files: sources.Files = None,
     kubeconfig: sources.Kubeconfig = None,
     context: sources.Context = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="Output format.")] = Output.TEXT,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """List which identities may publish and consume, and what to change for those that may not.
 
@@ -38,8 +30,9 @@ def grants(
     """
     everything = everything_granted(declared(files, kubeconfig, context, READ))
     found = [each for each in everything if not topic or each.is_about(topic)]
-    if output is Output.JSON:
-        typer.echo(json.dumps({"grants": [each.document() for each in found]}, indent=2))
+    if output is not Output.TEXT:
+        document = {"grants": [each.document() for each in found]}
+        typer.echo(structured(document, output), nl=False)
     elif found:
         typer.echo(as_text(found), nl=False)
     else:

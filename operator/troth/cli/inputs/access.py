@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 from kubernetes.aio.client import Configuration
@@ -14,9 +15,10 @@ from kubernetes.aio.config import (
 )
 
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.connecting import configuration
+from troth.cluster.connecting import configuration, in_a_pod
 from troth.cluster.errors import ApiError
-from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
+from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
 
 FIELD_MANAGER = "troth-cli"
@@ -24,8 +26,17 @@ FIELD_MANAGER = "troth-cli"
 
 FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 
-# the library raises the last two for YAML that is not a mapping
-UNUSABLE = (ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError)
+UNUSABLE = (
+    ConfigException,
+    OSError,
+    yaml.YAMLError,
+    # raised by the library for a file whose content does not have the form of a kubeconfig
+    TypeError,
+    AttributeError,
+    LookupError,
+    ValueError,
+    RecursionError,
+)
 
 
 class PersonalServer(ApiServer):
@@ -59,14 +70,18 @@ class PersonalServer(ApiServer):
 
 @asynccontextmanager
 async def connected(kubeconfig: Path | None, context: str | None) -> AsyncIterator[PersonalServer]:
-    """Connect to the API server of a kubeconfig; without one, to the API server kubectl uses.
+    """Connect to the API server of a kubeconfig; without one, to the one of the pod or of kubectl.
 
     Raises `FaultyManifests` if the connection or a later request fails.
     """
-    place = _place(kubeconfig)
+    place = "API server" if kubeconfig is None and in_a_pod() else _place(kubeconfig)
     config = await reach(kubeconfig, context)
     try:
-        async with PersonalServer(config) as server:
+        opened = PersonalServer(config)  # reads the files of certificates
+    except UNUSABLE as error:
+        raise _unusable(place, error) from None
+    try:
+        async with opened as server:
             yield server
     except ApiError as error:
         raise FaultyManifests([ManifestFault(place, "", "", refusal(error))]) from None
@@ -76,9 +91,28 @@ async def reach(kubeconfig: Path | None, context: str | None) -> Configuration:
     """Return the client configuration, also inside a pod; raises `FaultyManifests`."""
     place = _place(kubeconfig) if kubeconfig else KUBE_CONFIG_DEFAULT_LOCATION
     try:
-        return await configuration(str(kubeconfig) if kubeconfig else None, context)
+        config = await configuration(str(kubeconfig) if kubeconfig else None, context)
+        _verify(config)
     except UNUSABLE as error:
         raise _unusable(place, error) from None
+    return config
+
+
+def _verify(config: Configuration) -> None:
+    """Raise `ConfigException` if the client could not make a request with a configuration.
+
+    The library takes any value from a kubeconfig, and fails at the first request.
+    """
+    for name in ("host", "proxy", "ssl_ca_cert", "cert_file", "key_file"):
+        value = getattr(config, name, None)
+        if value is not None and not isinstance(value, str):
+            raise ConfigException(f"the value of {name} is not text")
+    for name, value in (("server", config.host), ("proxy-url", config.proxy)):
+        if not value and name == "proxy-url":
+            continue
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
+            raise ConfigException(f"{name} is not a URL such as https://cluster.example:6443")
 
 
 def home(kubeconfig: Path | None, context: str | None) -> str:
@@ -88,6 +122,10 @@ def home(kubeconfig: Path | None, context: str | None) -> str:
         contexts, current = list_kube_config_contexts(place)
     except UNUSABLE as error:
         raise _unusable(place, error) from None
+    if context is not None and all(each["name"] != context for each in contexts):
+        known = ", ".join(sorted(str(each["name"]) for each in contexts))
+        sentence = f"has no context {context}; name one of {known}"
+        raise FaultyManifests([ManifestFault(place, "", "", sentence)])
     chosen = next((each for each in contexts if each["name"] == context), current)
     return str(chosen["context"].get("namespace") or "default")
 
@@ -106,5 +144,17 @@ def _place(kubeconfig: Path | None) -> str:
 
 
 def _unusable(place: str, error: Exception) -> FaultyManifests:
-    cause = "" if isinstance(error, (TypeError, AttributeError)) else " ".join(str(error).split())
+    """Return the error of a kubeconfig.
+
+    It quotes only errors whose text does not quote the file, which contains credentials.
+    """
+    cause = ""
+    if isinstance(error, ConfigException):
+        # the library writes the content of the user's entry with its credentials into some
+        cause = " ".join(str(error).partition("{")[0].split()).removesuffix(" in")
+    elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        cause = f"{error.context or 'not valid YAML'}: line {error.problem_mark.line + 1}: "
+        cause += str(error.problem)
+    elif isinstance(error, OSError):
+        cause = error.strerror or "cannot be read"
     return FaultyManifests([ManifestFault(place, "", "", cause or "is not a valid kubeconfig")])

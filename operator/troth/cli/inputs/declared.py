@@ -6,7 +6,6 @@ from pathlib import Path
 
 import typer
 
-from troth.cli.extras import operator_extra
 from troth.cli.inputs import sources
 from troth.world.world import World
 
@@ -20,8 +19,7 @@ def declared(
     """
     world = World("troth-system")
     if kubeconfig is not None:
-        with operator_extra():
-            from troth.cli.inputs.snapshot import read_cluster  # noqa: PLC0415
+        from troth.cli.inputs.snapshot import read_cluster  # noqa: PLC0415
 
         snapshot = asyncio.run(read_cluster(kubeconfig, context, kinds))
         for manifest in snapshot.objects:
@@ -33,6 +31,6 @@ def declared(
     else:
         for manifest in sources.initial_objects():
             world.observe(manifest, uptime=0.0)
-    for manifest in sources.read(files or []):
+    for manifest in sources.read(files or []).objects:
         world.observe(manifest, uptime=0.0)
     return world

@@ -4,14 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from troth.cli.inputs.access import refusal
-from troth.cluster.api import ApiServer
-from troth.cluster.connecting import configuration
+from troth.cli.inputs.access import FORBIDDEN, connected, refusal
 from troth.cluster.errors import ApiError
 from troth.reconcile.loop.informers import selections
-from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
-
-FORBIDDEN = 403
+from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +25,7 @@ async def read_cluster(
     """Return a cluster's objects of these kinds; raises `FaultyManifests` if a request fails."""
     objects: list[Manifest] = []
     hidden: set[str] = set()
-    config = await configuration(str(kubeconfig), context)
-    async with ApiServer(config) as server:
+    async with connected(kubeconfig, context) as server:
         for selection in selections(own_namespace):
             if selection.kind not in kinds:
                 continue

@@ -1,34 +1,43 @@
-"""Manifest files, and the options that name a command's input."""
+"""Manifests as the input of a command, and the options that name it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from troth.cli.inputs.documents import Document, read_stream
+from troth.cli.inputs.files import read_files
 from troth.planning.network.external_peers import NAMESPACE_NAME
+from troth.resources.faults import FaultyManifests, ManifestFault, Step, shown
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.manifests import (
-    FaultyManifests,
     Manifest,
-    ManifestFault,
     describe,
-    documents,
     is_ours,
     parse_resource,
+    version_fault,
 )
+from troth.resources.metadata import GROUP
 from troth.resources.references import Ref
 from troth.resources.schema.model import Model, immutable_changes
 from troth.world.watch_class import SCHEMA as LABEL
 
-READ = {*KIND_BY_NAME, "Namespace", "Service", "Secret", "ConfigMap"}
-"""Kinds that affect a plan; other kinds in a folder are ignored."""
+CORE = ("Namespace", "Service", "Secret", "ConfigMap")
+"""Kinds of Kubernetes that affect a plan. Other kinds are ignored."""
 INITIAL_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+ALIKE = 0.6
+"""Similarity from which an API group is a misspelled one of Troth's."""
 
 Files = Annotated[
     list[Path] | None,
     typer.Option(
-        "--filename", "-f", help="Manifest file, or folder to read recursively; repeatable."
+        "--filename",
+        "-f",
+        metavar="FILE|DIR|-",
+        help="Manifest file, folder to read recursively, or - for standard input; repeatable.",
     ),
 ]
 Kubeconfig = Annotated[
@@ -43,77 +52,193 @@ Context = Annotated[
     str | None, typer.Option("--context", help="Kubeconfig context. Defaults to the current one.")
 ]
 
+Place = tuple[str, Ref]
 
-def read(files: Iterable[Path]) -> list[Manifest]:
-    """Return the validated manifests of the kinds in `READ` from files and folders.
 
-    Raises `FaultyManifests` with all errors of all files.
+@dataclass(slots=True)
+class Manifests:
+    """The manifests of a command's input that affect a plan, and all faults."""
+
+    documents: dict[Place, Document] = field(default_factory=dict)
+    faults: list[ManifestFault] = field(default_factory=list)
+    files: int = 0
+    unplaced: bool = False
+    """Whether an object of Troth's has no kind or no name by which others could refer to it."""
+    without_namespace: list[Place] = field(default_factory=list)
+    """Objects that do not say in which namespace they are."""
+
+    @property
+    def objects(self) -> list[Manifest]:
+        """The manifests as the API server stores them, those with an invalid spec included."""
+        return [each.manifest for each in self.documents.values()]
+
+    def find(self, kind: str, ref: Ref, steps: Iterable[Step] = ()) -> tuple[str, int] | None:
+        """Return file and line of a field of an object, None if no file has the object."""
+        found = self.documents.get((kind, ref))
+        return None if found is None else (found.source, found.line(steps))
+
+    def line(self, kind: str, ref: Ref, steps: Iterable[Step] = ()) -> str:
+        """Return `file:line` of a field of an object, empty if no file has the object."""
+        found = self.find(kind, ref, steps)
+        return "" if found is None else f"{found[0]}:{found[1]}"
+
+
+def read(files: Iterable[Path], namespace: str = "default") -> Manifests:
+    """Return the manifests in files, folders and standard input.
+
+    `namespace` is that of an object which names none. Raises `FaultyManifests` with all errors of
+    all files.
     """
-    faults: list[ManifestFault] = []
-    manifests: list[Manifest] = []
-    for path in files:
-        if not path.exists():
-            faults.append(ManifestFault(str(path), "", "", "no such file or folder"))
-        for file in sorted(manifest_files(path)):
-            try:
-                manifests += list(_checked(file))
-            except FaultyManifests as error:
-                faults += error.faults
-    faults += _duplicates(manifests)
-    if faults:
-        raise FaultyManifests(faults)
+    manifests = collect(files, namespace)
+    if manifests.faults:
+        raise FaultyManifests(manifests.faults)
     return manifests
 
 
-def manifest_files(path: Path) -> Iterable[Path]:
-    """Return the file, or the YAML and JSON files in a folder and its subfolders."""
-    if path.is_file():
-        return [path]
-    return [file for file in path.rglob("*") if file.suffix in (".yaml", ".yml", ".json")]
-
-
-def _checked(file: Path) -> Iterable[Manifest]:
-    faults: list[ManifestFault] = []
-    found: list[Manifest] = []
-    for manifest in documents(file.read_text(), str(file)):
-        if not is_ours(manifest) and manifest["kind"] not in READ:
+def collect(files: Iterable[Path], namespace: str = "default") -> Manifests:
+    """Return what `read` does, with the faults instead of raising them."""
+    found = Manifests()
+    for source, text in read_files(files):
+        found.files += 1
+        if isinstance(text, ManifestFault):
+            found.faults.append(text)
             continue
-        metadata = manifest.get("metadata")
-        if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-            faults.append(
-                ManifestFault(str(file), describe(manifest), "metadata.name", "required; add it")
-            )
-            continue
-        kind = KIND_BY_NAME.get(manifest["kind"])
-        if is_ours(manifest):
-            try:
-                parse_resource(manifest, str(file))
-            except FaultyManifests as error:
-                faults += error.faults
-        if manifest["kind"] == "Secret":
-            continue  # Secrets in manifests do not affect a plan
-        if manifest["kind"] == "ConfigMap" and LABEL not in (metadata.get("labels") or {}):
-            continue  # only ConfigMaps with schemas affect a plan
-        namespaced = manifest["kind"] in ("Service", "ConfigMap") or (kind and kind.namespaced)
-        found.append(_as_stored(manifest, namespaced=bool(namespaced)))
-    if faults:
-        raise FaultyManifests(faults)
+        documents, faults = read_stream(text, source)
+        for document in documents:
+            _add(document, namespace, found)
+        found.faults += faults
     return found
 
 
-def _as_stored(manifest: Manifest, *, namespaced: bool) -> Manifest:
+def _add(document: Document, namespace: str, found: Manifests) -> None:
+    manifest = document.manifest
+    if not is_ours(manifest) and manifest.get("apiVersion") != "v1":
+        if _is_misspelled(manifest):
+            found.faults.append(_placed(version_fault(manifest), document))
+            found.unplaced = True
+        return
+    if not is_ours(manifest) and manifest["kind"] not in CORE:
+        return
+    faults = [replace(each, subject=describe(manifest)) for each in document.faults]
+    metadata = list(_faults_of_metadata(manifest))
+    if is_ours(manifest) and not metadata:
+        try:
+            parse_resource(manifest)
+        except FaultyManifests as error:
+            faults += error.faults
+    found.faults += [_placed(each, document) for each in (*faults, *metadata)]
+    if metadata or (is_ours(manifest) and manifest["kind"] not in KIND_BY_NAME):
+        found.unplaced = True
+        return
+    if not _affects_a_plan(manifest):
+        return
+    stored = _as_stored(manifest, namespace)
+    place = stored["kind"], Ref.of(stored)
+    before = found.documents.get(place)
+    if before is not None:
+        there = f"{before.source}:{before.line()}"
+        sentence = f"defined twice; it is also in {there}; remove one of the definitions"
+        fault = ManifestFault("", describe(stored), "", sentence, code="DefinedTwice")
+        found.faults.append(_placed(fault, document))
+        return
+    if "namespace" in stored["metadata"] and not manifest["metadata"].get("namespace"):
+        found.without_namespace.append(place)
+    found.documents[place] = replace(document, manifest=stored)
+
+
+def _affects_a_plan(manifest: Manifest) -> bool:
+    match manifest["kind"]:
+        case "Secret":
+            return False  # Troth reads no Secret from a file
+        case "ConfigMap":  # only ConfigMaps with schemas
+            return LABEL in (manifest["metadata"].get("labels") or {})
+        case _:
+            return True
+
+
+def _is_misspelled(manifest: Manifest) -> bool:
+    """Return whether a manifest of another API group is meant to be one of Troth's.
+
+    Other groups have kinds of these names too, such as ServiceIdentity.
+    """
+    if manifest["kind"] not in KIND_BY_NAME:
+        return False
+    version = manifest.get("apiVersion")
+    if not isinstance(version, str):
+        return True
+    group, slash, _ = version.partition("/")
+    return not slash or SequenceMatcher(None, group.lower(), GROUP).ratio() >= ALIKE
+
+
+def _placed(fault: ManifestFault, document: Document) -> ManifestFault:
+    line = fault.line or document.line(fault.steps)
+    return replace(fault, source=document.source, line=line)
+
+
+def _faults_of_metadata(manifest: Manifest) -> Iterator[ManifestFault]:
+    """Yield the faults of the metadata that every kind has."""
+    metadata = manifest.get("metadata")
+    if metadata is None or (isinstance(metadata, dict) and metadata.get("name") is None):
+        yield _metadata_fault(manifest, ("metadata", "name"), "required; add it", "MissingField")
+        return
+    if not isinstance(metadata, dict):
+        sentence = "write fields with their values, such as {name: payments}"
+        yield _metadata_fault(manifest, ("metadata",), sentence)
+        return
+    for name in ("name", "namespace"):
+        value = metadata.get(name)
+        if value is not None and (not isinstance(value, str) or not value):
+            sentence = "write text; put it in quotes if it looks like a number or a boolean"
+            yield _metadata_fault(manifest, ("metadata", name), sentence)
+    for name in ("labels", "annotations"):
+        pairs = metadata.get(name)
+        if pairs is not None and not isinstance(pairs, dict):
+            sentence = "write names with their values, such as {app: payments}"
+            yield _metadata_fault(manifest, ("metadata", name), sentence)
+            continue
+        for key, value in (pairs or {}).items():
+            if not isinstance(value, str):
+                sentence = "write text; put it in quotes if it looks like a number or a boolean"
+                yield _metadata_fault(manifest, ("metadata", name, key), sentence)
+
+
+def _metadata_fault(
+    manifest: Manifest, steps: tuple[str, ...], sentence: str, code: str = "InvalidField"
+) -> ManifestFault:
+    value: object = manifest
+    for step in steps:
+        value = value.get(step) if isinstance(value, dict) else None
+    return ManifestFault(
+        "",
+        describe(manifest),
+        ".".join(steps),
+        sentence,
+        code=code,
+        value="" if manifest["kind"] == "Secret" else shown(value, steps),
+        steps=steps,
+    )
+
+
+def _as_stored(manifest: Manifest, namespace: str) -> Manifest:
     """Return a manifest with the metadata that kubectl and the API server add."""
+    kind = manifest["kind"]
     metadata = manifest["metadata"]
-    if manifest["kind"] == "Namespace":
+    if not is_ours(manifest):  # nothing else of their metadata affects a plan
+        kept = ("name", "namespace", "labels", "annotations")
+        metadata = {name: metadata[name] for name in kept if metadata.get(name) is not None}
+    if kind == "Namespace":
         metadata = namespace_metadata(metadata)
-    elif namespaced:
-        metadata = {"namespace": "default", **metadata}
+    elif kind in CORE or KIND_BY_NAME[kind].namespaced:
+        metadata = {**metadata, "namespace": metadata.get("namespace") or namespace}
+    else:
+        metadata = {name: value for name, value in metadata.items() if name != "namespace"}
     return {**manifest, "metadata": metadata}
 
 
 def namespace_metadata(metadata: Manifest) -> Manifest:
     """Return a namespace's metadata with the name label that the API server adds."""
     labels = metadata.get("labels") or {}
+    metadata = {name: value for name, value in metadata.items() if name != "namespace"}
     return {**metadata, "labels": {**labels, NAMESPACE_NAME: metadata["name"]}}
 
 
@@ -125,35 +250,27 @@ def initial_objects() -> list[Manifest]:
     ]
 
 
-def _duplicates(manifests: list[Manifest]) -> list[ManifestFault]:
-    seen: set[tuple[str, Ref]] = set()
+def check_updates(before: dict[Place, Manifest], manifests: Manifests) -> list[ManifestFault]:
+    """Return a fault for each immutable field that a manifest changes of an existing object."""
     faults = []
-    for manifest in manifests:
-        place = manifest["kind"], Ref.of(manifest)
-        if place in seen:
-            faults.append(
-                ManifestFault(
-                    "", describe(manifest), "", "defined twice; remove one of the definitions"
-                )
-            )
-        seen.add(place)
-    return faults
-
-
-def check_updates(before: dict[tuple[str, Ref], Manifest], manifests: list[Manifest]) -> None:
-    """Raise `FaultyManifests` if a manifest changes an immutable field of an existing object."""
-    faults = []
-    for manifest in manifests:
-        old = before.get((manifest["kind"], Ref.of(manifest)))
+    for place, document in manifests.documents.items():
+        old, manifest = before.get(place), document.manifest
         if old is None or not is_ours(manifest):
             continue
-        was, is_now = (_spec(each) for each in (old, manifest))
+        try:
+            was, is_now = (_spec(each) for each in (old, manifest))
+        except FaultyManifests:
+            continue  # reported already, or not readable in the cluster
         faults += [
-            ManifestFault("", describe(manifest), "spec", sentence)
+            _placed(
+                ManifestFault(
+                    "", describe(manifest), "spec", sentence, code="Immutable", steps=("spec",)
+                ),
+                document,
+            )
             for sentence in immutable_changes(was, is_now)
         ]
-    if faults:
-        raise FaultyManifests(faults)
+    return faults
 
 
 def _spec(manifest: Manifest) -> Model:

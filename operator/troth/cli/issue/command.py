@@ -14,7 +14,8 @@ from troth.cli.daemon_options import (
     LogLevel,
     listen_address,
 )
-from troth.cli.extras import issuer_extra
+from troth.cli.exit_codes import ExitCode
+from troth.cli.extras import needs_extra
 
 
 def issue(  # noqa: PLR0917 - typer's options
@@ -37,7 +38,7 @@ def issue(  # noqa: PLR0917 - typer's options
     log_level: LogLevel = "info",
 ) -> None:
     """Run the token issuer until it is stopped."""
-    with issuer_extra():
+    with needs_extra("issuer"):
         from troth.cli.issue.process import Options, run  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
         from troth.serving.tls_files import TLSFilesError  # noqa: PLC0415
@@ -56,4 +57,4 @@ def issue(  # noqa: PLR0917 - typer's options
         asyncio.run(run(options))
     except TLSFilesError as error:
         typer.echo(f"{tls}: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(ExitCode.UNUSABLE_INPUT) from None

@@ -2,58 +2,57 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from troth.cli.extras import operator_extra
-from troth.cli.inputs import sources
-from troth.resources.manifests import Manifest
-
-CHANGES = 2
-"""Exit code if there are changes."""
-
-READ = (
-    "TrustDomain",
-    "ServiceIdentity",
-    "MessageBroker",
-    "TopicPolicy",
-    "WebhookEndpoint",
-    "CredentialRotation",
-    "Namespace",
-    "Service",
-    "EndpointSlice",
-    "Secret",
-    "ConfigMap",
-    "NetworkPolicy",
+from troth.cli.evaluation.basis import (
+    Assumed,
+    AssumedNamespaces,
+    Namespace,
+    OwnNamespace,
+    gather,
 )
+from troth.cli.exit_codes import ExitCode
+from troth.cli.inputs import sources
+from troth.cli.output import Output, OutputOption, console, structured
+from troth.resources.faults import FaultyManifests
 
 
 def plan(
     files: sources.Files = None,
+    *,
+    namespace: Namespace = "",
+    assume: Assumed = None,
+    assume_namespace: AssumedNamespaces = None,
+    output: OutputOption = Output.TEXT,
+    own_namespace: OwnNamespace = "troth-system",
     kubeconfig: sources.Kubeconfig = None,
     context: sources.Context = None,
-    own_namespace: Annotated[
-        str, typer.Option("--namespace", help="Namespace that Troth runs in.")
-    ] = "troth-system",
 ) -> None:
-    """Show what applying these manifests would change. Exit code 0 means no changes, 2 changes.
+    """Show what applying these manifests would change.
+
+    Exit code 0 means that nothing would change, 1 that something would change or needs attention, 2
+    that the manifests are invalid.
 
     Without --kubeconfig, the manifests are compared with an empty cluster.
     """
-    if not files:
-        raise typer.BadParameter("no input; name manifests with -f")
-    with operator_extra():
-        from troth.cli.inputs.snapshot import read_cluster  # noqa: PLC0415
-        from troth.cli.plan.preview import preview  # noqa: PLC0415
-    manifests = sources.read(files)
-    before: list[Manifest] = sources.initial_objects()
-    hidden: frozenset[str] = frozenset()
-    if kubeconfig is not None:
-        snapshot = asyncio.run(read_cluster(kubeconfig, context, READ, own_namespace))
-        before, hidden = snapshot.objects, snapshot.hidden
-    console = Console(highlight=False, soft_wrap=True)
-    now = datetime.now(UTC)
-    changed = asyncio.run(preview(console, manifests, before, hidden, own_namespace, now))
-    raise typer.Exit(CHANGES if changed else 0)
+    from troth.cli.plan.preview import preview  # noqa: PLC0415
+    from troth.cli.plan.render import show  # noqa: PLC0415
+
+    basis = gather(
+        files,
+        namespace=namespace,
+        own_namespace=own_namespace,
+        assume=assume,
+        assume_namespace=assume_namespace,
+        kubeconfig=kubeconfig,
+        context=context,
+    )
+    if basis.manifests.faults:
+        raise FaultyManifests(basis.manifests.faults)
+    found = asyncio.run(preview(basis, datetime.now(UTC)))
+    if output is Output.TEXT:
+        show(console(wrap=False), found)
+    else:
+        typer.echo(structured(found.document(), output), nl=False)
+    raise typer.Exit(ExitCode.FINDINGS if found.changes_something else ExitCode.CLEAN)

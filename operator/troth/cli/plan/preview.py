@@ -1,135 +1,97 @@
-"""Prints a plan: the result of a rehearsal compared with the state before it."""
+"""What applying manifests changes: a rehearsal compared with the state before it."""
 
-import copy
-import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-import structlog
-from rich.console import Console
-
+from troth.cli.evaluation.basis import Basis
+from troth.cli.evaluation.evaluate import evaluate
+from troth.cli.evaluation.finding import Report
+from troth.cli.evaluation.rehearse import rehearse
 from troth.cli.inputs import sources
-from troth.cli.plan.broker_preview import at_brokers
+from troth.cli.plan.broker_preview import AtBrokers, at_brokers
 from troth.cli.plan.differences import Difference, differences
-from troth.reconcile.rehearsal import Place, Rehearsal
+from troth.resources.faults import FaultyManifests
 from troth.resources.identity.status import EdgeState
-from troth.resources.manifests import Manifest
 from troth.trust.edges.evaluation import Edge, all_edges
-from troth.world.world import World
+
+_CHANGES = {"+": "add", "~": "change", "-": "remove"}
 
 
-async def preview(  # noqa: PLR0917 - one call, from the command
-    console: Console,
-    manifests: list[Manifest],
-    before: list[Manifest],
-    hidden: frozenset[str],
-    own_namespace: str,
-    now: datetime,
-) -> bool:
-    """Print what applying `manifests` over `before` changes; return whether anything does."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    rehearsal = Rehearsal(before)
-    sources.check_updates(rehearsal.objects, manifests)
-    start = copy.deepcopy(rehearsal.objects)
-    declared_before = _declared(start.values())
-    for manifest in manifests:
-        rehearsal.put(manifest)
-    engine = await rehearsal.converge(own_namespace, now)
-    found = [
-        difference
-        for difference in differences(start, rehearsal.objects)
-        if difference.kind not in hidden
-    ]
-    for kind in sorted(hidden):
-        console.print(f"{kind}: omitted, because you are not allowed to list it", style="yellow")
-    for difference in found:
-        _show(console, difference)
-    _show_edges(
-        console, all_edges(declared_before.registry, now), all_edges(engine.world.registry, now)
-    )
-    beside = at_brokers(declared_before, engine.world)
-    _show_lists(
-        console,
-        ("Grants to add", beside.begin, "green"),
-        ("Grants to revoke", beside.end, "red"),
-        *([] if "Secret" in hidden else [("Credentials to issue", beside.credentials, "green")]),
-    )
-    _show_attention(console, rehearsal.objects, beside.attention)
-    counts = {sign: sum(each.sign == sign for each in found) for sign in "+~-"}
-    console.print(
-        f"{counts['+']} to add, {counts['~']} to change, {counts['-']} to remove", style="bold"
-    )
-    return bool(found) or beside.any
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What applying manifests changes."""
 
+    differences: tuple[Difference, ...]
+    opened: tuple[str, ...]
+    """The edges that become live, as text."""
+    closed: tuple[str, ...]
+    at_brokers: AtBrokers
+    report: Report
+    hidden: tuple[str, ...]
+    """Kinds that the user may not list."""
 
-_STYLES = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
+    @property
+    def changes_something(self) -> bool:
+        """Whether anything changes or needs attention; notices alone do not count."""
+        changed = bool(self.differences) or self.at_brokers.any or bool(self.at_brokers.attention)
+        return changed or any(each.severity.value != "notice" for each in self.report.findings)
 
+    def count(self, sign: str) -> int:
+        """Return the number of objects that are added (+), changed (~) or removed (-)."""
+        return sum(each.sign == sign for each in self.differences)
 
-def _show(console: Console, difference: Difference) -> None:
-    title = f"{difference.sign} {difference.kind} {difference.ref}"
-    console.print(title, style=f"bold {_STYLES[difference.sign]}", markup=False)
-    for line in difference.lines:
-        console.print(f"    {line}", style=_STYLES.get(line[:1], "dim"), markup=False)
-
-
-_DECLARED = (
-    "TrustDomain",
-    "ServiceIdentity",
-    "Namespace",
-    "MessageBroker",
-    "TopicPolicy",
-    "WebhookEndpoint",
-)
-
-
-def _declared(objects: Iterable[Manifest]) -> World:
-    world = World("")
-    for manifest in objects:
-        if manifest["kind"] in _DECLARED:
-            world.observe(manifest, uptime=0.0)
-    return world
-
-
-def _show_edges(console: Console, before: Iterable[Edge], after: Iterable[Edge]) -> None:
-    def live(edges: Iterable[Edge]) -> set[str]:
+    def document(self) -> dict[str, Any]:
+        """Return the preview as JSON."""
+        brokers = self.at_brokers
         return {
-            f"{edge.caller} → {edge.callee}:{edge.port}"
-            for edge in edges
-            if edge.state is EdgeState.LIVE
+            "changes": [
+                {
+                    "change": _CHANGES[each.sign],
+                    "kind": each.kind,
+                    **({"namespace": each.ref.namespace} if each.ref.namespace else {}),
+                    "name": each.ref.name,
+                    "diff": list(each.lines),
+                }
+                for each in self.differences
+            ],
+            "edges": {"open": list(self.opened), "close": list(self.closed)},
+            "grants": {"add": list(brokers.begin), "revoke": list(brokers.end)},
+            "credentials": [] if "Secret" in self.hidden else list(brokers.credentials),
+            "brakes": list(brokers.attention),
+            "omittedKinds": list(self.hidden),
+            **self.report.document(),
         }
 
-    was, will_be = live(before), live(after)
-    _show_lists(
-        console,
-        ("Edges to open", will_be - was, "green"),
-        ("Edges to close", was - will_be, "red"),
+
+async def preview(basis: Basis, now: datetime) -> Preview:
+    """Return what applying manifests changes.
+
+    Raises `FaultyManifests` if a manifest changes an immutable field.
+    """
+    rehearsed = await rehearse(basis, now)
+    if faults := sources.check_updates(rehearsed.start, basis.manifests):
+        raise FaultyManifests(faults)
+    was = _live(all_edges(rehearsed.before.registry, now))
+    will_be = _live(all_edges(rehearsed.after.registry, now))
+    return Preview(
+        differences=tuple(
+            each
+            for each in differences(rehearsed.start, rehearsed.objects)
+            if each.kind not in basis.hidden
+        ),
+        opened=tuple(sorted(will_be - was)),
+        closed=tuple(sorted(was - will_be)),
+        at_brokers=at_brokers(rehearsed.before, rehearsed.after),
+        report=evaluate(rehearsed),
+        hidden=tuple(sorted(basis.hidden)),
     )
 
 
-def _show_lists(console: Console, *lists: tuple[str, Iterable[str], str]) -> None:
-    """Show the lists that are not empty, each with its title and style."""
-    for title, lines, style in lists:
-        if lines:
-            console.print(title, style="bold")
-            for line in sorted(lines):
-                console.print(f"    {line}", style=style, markup=False)
-
-
-_OF_BROKERS = frozenset({"NotSeenYet", "AwaitingBroker", "AwaitingCredential"})
-"""Reasons that only mean that no broker was contacted."""
-
-
-def _show_attention(
-    console: Console, objects: dict[Place, Manifest], at_brokers: Iterable[str]
-) -> None:
-    """Show the problems that remain after the change."""
-    lines = [
-        f"{kind} {ref}: {condition['reason']}: {condition.get('message', '')}"
-        for (kind, ref), manifest in sorted(objects.items())
-        for condition in manifest.get("status", {}).get("conditions", [])
-        if condition["type"] in ("Ready", "PeersAgree")
-        and condition["status"] != "True"
-        and condition["reason"] not in _OF_BROKERS
-        and kind in _DECLARED
-    ]
-    _show_lists(console, ("Needs attention", [*lines, *at_brokers], "yellow"))
+def _live(edges: Iterable[Edge]) -> set[str]:
+    return {
+        f"{edge.caller} → {edge.callee}:{edge.port}"
+        for edge in edges
+        if edge.state is EdgeState.LIVE
+    }

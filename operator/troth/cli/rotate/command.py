@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from troth.cli.extras import operator_extra
+from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster, Named, parse_target
+from troth.cli.output import Structured, StructuredOption
 
-INTERRUPTED = 130
 OWN_NAMESPACE = "troth-system"
 
 
@@ -54,6 +54,7 @@ def rotate(
     yes: Annotated[
         bool, typer.Option("--yes", help="Confirm --compromised: its users are rejected.")
     ] = False,
+    output: StructuredOption = Structured.YAML,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
@@ -65,17 +66,19 @@ def rotate(
         raise typer.BadParameter(
             "add --now; `troth status` shows rotations in progress", param_hint="--watch"
         )
-    with operator_extra():
-        from troth.cli.inputs.access import home  # noqa: PLC0415
-        from troth.cli.rotate.workflow import Arguments, carry_out  # noqa: PLC0415
+    from troth.cli.inputs.access import home  # noqa: PLC0415
+    from troth.cli.rotate.workflow import Arguments, carry_out  # noqa: PLC0415
+
     if not namespace:
         domain = target.kind.name == "TrustDomain"
         namespace = OWN_NAMESPACE if domain else home(kubeconfig, context)
-    arguments = Arguments(target, namespace, name, compromised, now=now, watch=watch, yes=yes)
+    arguments = Arguments(
+        target, namespace, name, compromised, now=now, watch=watch, yes=yes, output=output
+    )
     try:
         done = asyncio.run(carry_out(arguments, kubeconfig, context, datetime.now(UTC)))
     except KeyboardInterrupt:
         shown = f"troth status {target.kind.short_name}/{target.name}"
         typer.echo(f"a requested rotation continues in the cluster; see {shown}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    raise typer.Exit(0 if done else 1)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    raise typer.Exit(ExitCode.CLEAN if done else ExitCode.FINDINGS)

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
+from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import Manifest
 from troth.resources.metadata import API_VERSION, NAME_LIMIT
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import TargetKind

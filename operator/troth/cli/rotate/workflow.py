@@ -15,11 +15,13 @@ from troth.cli.inputs.access import (
     refusal,
 )
 from troth.cli.inputs.targets import Named
+from troth.cli.output import Structured, console, structured
 from troth.cli.rotate.progress import view
 from troth.cli.rotate.rotation_request import KIND, Request, drop_root, rotate_now, target_of
 from troth.cli.rotate.wait import End, Followed, follow
 from troth.cluster.errors import ApiError
-from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault, dump
+from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import parse_moment
 
@@ -37,6 +39,7 @@ class Arguments:
     now: bool = False
     watch: bool = False
     yes: bool = False
+    output: Structured = Structured.YAML
 
     @property
     def target(self) -> Manifest:
@@ -59,7 +62,7 @@ async def carry_out(
 
     Raises `FaultyManifests` if it cannot be carried out.
     """
-    screen, aside = _console(), _console(stderr=True)
+    screen, aside = console(wrap=False), console(errors=True, wrap=False)
     target = arguments.target
     async with connected(kubeconfig, context) as server:
         await _must_be_there(server, arguments)
@@ -73,7 +76,7 @@ async def carry_out(
         else:
             request = rotate_now(target, arguments.namespace, rotations, arguments.name, now)
         if not arguments.now:
-            screen.print(dump(request.committed()), end="", markup=False)
+            screen.print(structured(request.committed(), arguments.output), end="", markup=False)
             aside.print(_to_commit(request), markup=False)
             return True
         if arguments.compromised and not arguments.yes:
@@ -92,7 +95,7 @@ async def _must_be_there(server: PersonalServer, arguments: Arguments) -> None:
     except ApiError as error:
         if error.status == NOT_FOUND:
             raise FaultyManifests(
-                [ManifestFault("", str(arguments), "", "not found; see `troth status -A`")]
+                [ManifestFault("", str(arguments), "", "not found; see `troth status`")]
             ) from None
         if error.status != FORBIDDEN:  # the right to rotate does not need the right to read
             raise
@@ -230,7 +233,3 @@ def _done(request: Request, made: str) -> str:
     if request.field == "compromised":
         return f"done: {request.value} is no longer trusted, and nothing that it signed is in use"
     return f"done: the credential in use was issued at {made}"
-
-
-def _console(*, stderr: bool = False) -> Console:
-    return Console(highlight=False, soft_wrap=True, stderr=stderr)

@@ -13,7 +13,8 @@ from troth.cli.daemon_options import (
     LogLevel,
     listen_address,
 )
-from troth.cli.extras import operator_extra
+from troth.cli.exit_codes import ExitCode
+from troth.cli.extras import needs_extra
 from troth.resources.schema.scalars import parse_duration
 
 
@@ -40,7 +41,7 @@ def run(  # noqa: PLR0917 - typer's options
     ] = False,
 ) -> None:
     """Run the operator until it is stopped."""
-    with operator_extra():
+    with needs_extra("operator"):
         from troth.cli.run.shell import Options, Shell  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
 
@@ -62,4 +63,4 @@ def run(  # noqa: PLR0917 - typer's options
         await shell.run()
         return shell.failed
 
-    raise typer.Exit(1 if asyncio.run(serve()) else 0)
+    raise typer.Exit(ExitCode.INTERNAL_ERROR if asyncio.run(serve()) else ExitCode.CLEAN)

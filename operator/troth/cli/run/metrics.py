@@ -41,6 +41,7 @@ class Metrics:
     broker_failures: MetricCounter = field(init=False)
     broker_changes: MetricCounter = field(init=False)
     cache_inconsistencies: MetricCounter = field(init=False)
+    store_restores: MetricCounter = field(init=False)
 
     def __post_init__(self) -> None:
         self.requests = MetricCounter(
@@ -75,10 +76,14 @@ class Metrics:
             registry=self.registry,
         )
         for kind in {each.kind for each in selections("", rollouts=True)}:
-            for (
-                difference
-            ) in Difference:  # an alert does not see an increase if a series starts at 1
+            # an alert does not see an increase if a series starts at 1
+            for difference in set(Difference) - {Difference.NEWER}:  # that is no bug
                 self.cache_inconsistencies.labels(kind, difference)
+        self.store_restores = MetricCounter(
+            "troth_store_restores",
+            "Times that the operator found the API server's store restored from an earlier state.",
+            registry=self.registry,
+        )
 
     def request(self, verb: str, resource: str, code: str) -> None:
         """Count a request."""
@@ -93,6 +98,7 @@ class Metrics:
             broker_failed=lambda broker, reason: self.broker_failures.labels(*broker, reason).inc(),
             broker_changed=self._broker_changed,
             cache_differed=lambda kind, how: self.cache_inconsistencies.labels(kind, how).inc(),
+            store_restored=self.store_restores.inc,
         )
 
     def _broker_changed(self, broker: Ref, change: BrokerChange, count: int) -> None:
@@ -119,6 +125,7 @@ class _WorldCollector(Collector):
             "Resources that wait for a reconcile or are being reconciled.",
             len(engine.queue),
         )
+        yield self._crds()
         yield self._resources()
         yield self._unreadable()
         yield from self._out_of_step()
@@ -129,6 +136,16 @@ class _WorldCollector(Collector):
         yield self._rotations()
         yield self._unverified()
         yield from broker_metrics(engine.world.brokers, engine.uptime)
+
+    def _crds(self) -> Metric:
+        family = GaugeMetricFamily(
+            "troth_crd_fields_missing",
+            "Fields that an installed CRD lacks. While it lacks any, this replica does nothing.",
+            labels=("crd",),
+        )
+        for name, lacks in self._operator.crds.lacking.items():
+            family.add_metric((name,), len(lacks))
+        return family
 
     def _resources(self) -> Metric:
         world = self._operator.engine.world

@@ -19,6 +19,7 @@ from kubernetes.aio.client import Configuration
 from troth.cli.inputs.access import reach
 from troth.cli.run.metrics import Metrics
 from troth.cluster.api import ApiServer
+from troth.cluster.crds import OutdatedCRDs
 from troth.cluster.lease import Timing
 from troth.reconcile.operator import Operator, Settings
 from troth.serving.health import health_server
@@ -138,5 +139,8 @@ class Shell:
         if not task.cancelled():
             self.failed = True
             error = task.exception()
-            log.error("operator ended", error=type(error).__name__, exc_info=error)
+            if isinstance(error, BaseExceptionGroup) and error.split(OutdatedCRDs)[1] is None:
+                log.error("operator ended", error=OutdatedCRDs.__name__)
+            else:
+                log.error("operator ended", error=type(error).__name__, exc_info=error)
         self._stop.set()

@@ -11,10 +11,12 @@ from troth.cli.status.models import (
     policy_summary,
     rotation_summary,
 )
+from troth.cli.status.overview import overview
 from troth.cli.status.report import Report
 from troth.cli.status.webhook_models import endpoint_summary
 from troth.cluster.errors import ApiError
-from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
+from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
 
 DOMAIN, IDENTITY, ROTATION = "TrustDomain", "ServiceIdentity", "CredentialRotation"
@@ -48,13 +50,16 @@ class _Seen:
                 return
 
 
-async def survey(server: PersonalServer, target: Named | None, namespace: str) -> Report:
+async def survey(
+    server: PersonalServer, target: Named | None, namespace: str, home: str = ""
+) -> Report:
     """Return the state of one resource and its rotations, or of all resources in a namespace.
 
-    An empty namespace means all. Trust domains belong to every namespace. Raises `FaultyManifests`
-    if the resource does not exist.
+    An empty namespace means all; if the user may not list a kind in all, it is listed in `home`.
+    Trust domains belong to every namespace. Raises `FaultyManifests` if the resource does not
+    exist.
     """
-    seen = _Seen(server, namespace)
+    seen = _Seen(server, namespace or home)
     await seen.read(DOMAIN, namespaced=False)
     await seen.read(IDENTITY)
     await seen.read(ROTATION)
@@ -73,6 +78,7 @@ async def survey(server: PersonalServer, target: Named | None, namespace: str) -
         service_identities=tuple(map(identity_summary, shown[IDENTITY])),
         topic_policies=tuple(map(policy_summary, shown[POLICY])),
         webhook_endpoints=tuple(map(endpoint_summary, shown[ENDPOINT])),
+        overview=None if target else overview(shown),
         hidden=tuple(seen.hidden),
     )
 
@@ -108,7 +114,7 @@ def _that_go_with(target: Named, namespace: str, seen: _Seen) -> dict[str, list[
                     "",
                     f"{kind} {place}",
                     "",
-                    "not found; see `troth status -A`",
+                    "not found; see `troth status`",
                 )
             ]
         )

@@ -1,27 +1,19 @@
-"""`troth status`: the state of every resource, from trust domains to webhooks."""
+"""`troth status`: the state of a cluster on one screen, or of one resource."""
 
 import asyncio
-import json
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from troth.cli.extras import operator_extra
+from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster, Named, parse_target
-from troth.cli.status.render import WIDTH, show
-from troth.cli.status.report import Report
+from troth.cli.output import Output, OutputOption, console, structured
 
-
-class Output(StrEnum):
-    """Output format."""
-
-    TEXT = "text"
-    JSON = "json"
+if TYPE_CHECKING:
+    from troth.cli.status.report import Report
 
 
 def status(
@@ -37,38 +29,65 @@ def status(
     *,
     namespace: Annotated[
         str,
-        typer.Option("--namespace", "-n", help="Namespace to show. Defaults to the context's."),
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="Namespace to show. Defaults to all; for KIND/NAME to the context's.",
+        ),
     ] = "",
     everywhere: Annotated[
-        bool, typer.Option("--all-namespaces", "-A", help="Show all namespaces.")
+        bool,
+        typer.Option("--all-namespaces", "-A", help="Search all namespaces for KIND/NAME."),
     ] = False,
-    output: Annotated[Output, typer.Option("--output", "-o", help="Output format.")] = Output.TEXT,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show the state again whenever it changes.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(min=1, help="Seconds between two reads with --watch.")
+    ] = 5,
+    output: OutputOption = Output.TEXT,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
-    """Show the state of trust domains and their roots, brokers, rotations, identities, policies
-    and webhooks.
+    """Show what is live, half-declared, rejected, drifting and expiring next in the cluster.
+
+    With --namespace, show the resources of that namespace in detail, with KIND/NAME one of them.
+    Exit code 1 means that something is not ready or rejected.
     """
-    with operator_extra():
-        from troth.cli.inputs.access import home  # noqa: PLC0415
-    if not everywhere and not namespace:
-        namespace = home(kubeconfig, context)
-    report = asyncio.run(_read(target, "" if everywhere else namespace, kubeconfig, context))
-    if output is Output.JSON:
-        typer.echo(json.dumps(report.manifest(), indent=2))
-        return
-    for kind in report.hidden:
-        typer.echo(f"{kind}: incomplete, because you are not allowed to list all of them", err=True)
-    console = Console(highlight=False)
-    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
-    show(console, report, datetime.now(UTC), single=target is not None)
+    from troth.cli.inputs.access import home  # noqa: PLC0415
+    from troth.cli.status.render import show  # noqa: PLC0415
+
+    if watch and output is not Output.TEXT:
+        raise typer.BadParameter("use it without --output", param_hint="--watch")
+    here = "" if everywhere or namespace else home(kubeconfig, context)
+    shown = namespace or ("" if target is None else here)
+    whole = target is None and not namespace
+
+    def render(report: "Report") -> None:
+        for kind in report.hidden:
+            typer.echo(
+                f"{kind}: incomplete, because you are not allowed to list all of them", err=True
+            )
+        now = datetime.now(UTC)
+        show(console(), report, now, single=target is not None, whole=whole)
+
+    if watch:
+        from troth.cli.status.watch import follow  # noqa: PLC0415
+
+        asyncio.run(follow(target, shown, here, kubeconfig, context, interval, render))
+    report = asyncio.run(_read(target, shown, here, kubeconfig, context))
+    if output is Output.TEXT:
+        render(report)
+    else:
+        typer.echo(structured(report.manifest(), output), nl=False)
+    raise typer.Exit(ExitCode.CLEAN if report.all_ready else ExitCode.FINDINGS)
 
 
 async def _read(
-    target: Named | None, namespace: str, kubeconfig: Path | None, context: str | None
-) -> Report:
+    target: Named | None, namespace: str, here: str, kubeconfig: Path | None, context: str | None
+) -> "Report":
     from troth.cli.inputs.access import connected  # noqa: PLC0415
     from troth.cli.status.collect import survey  # noqa: PLC0415
 
     async with connected(kubeconfig, context) as server:
-        return await survey(server, target, namespace)
+        return await survey(server, target, namespace, here)

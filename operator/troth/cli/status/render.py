@@ -18,6 +18,7 @@ from troth.cli.status.models import (
     RotationSummary,
     Summary,
 )
+from troth.cli.status.overview_render import show_overview
 from troth.cli.status.report import Report
 from troth.cli.status.track import since, track, until
 from troth.cli.status.webhook_models import EndpointSummary, WebhookKeySummary
@@ -27,19 +28,38 @@ from troth.resources.trust_domain.status import RotationPhase
 
 S = TypeVar("S", bound=Summary)
 
-WIDTH = 100
 _INDENT = (0, 0, 0, 2)
 _TOKEN_PHASES = tuple(phase for phase in RotationPhase if phase is not RotationPhase.REISSUING)
 """Tokens are not reissued: they expire."""
 _STATES = {"Active": "green", "Prepared": "cyan", "Retiring": "yellow", "Current": "green"}
 
 
-def show(console: Console, report: Report, now: datetime, *, single: bool) -> None:
-    """Print a report.
+def show(
+    console: Console, report: Report, now: datetime, *, single: bool, whole: bool = False
+) -> None:
+    """Print a report, with its overview first.
 
     Unless `single`, identities, policies and webhooks are counted; only those that are not ready
-    or have an exception from authentication are shown.
+    or have an exception from authentication are shown. With `whole`, which is for a whole cluster,
+    only trust domains, brokers and rotations that are not ready or in progress are shown too, and
+    nothing that the overview has already.
     """
+    if report.overview is not None:
+        show_overview(console, report.overview, now)
+    if whole:
+        _show_parts(
+            console,
+            [
+                *(_domain(each, now) for each in report.trust_domains if _is_rotating(each)),
+                *(
+                    _rotation(each, now)
+                    for each in report.credential_rotations
+                    if each.phase != CredentialPhase.IDLE.value
+                ),
+            ],
+            after=report.overview is not None,
+        )
+        return
     identities = {each: partial(_identity, each, now) for each in report.service_identities}
     policies = {each: partial(_policy, each) for each in report.topic_policies}
     endpoints = {each: partial(_endpoint, each, now) for each in report.webhook_endpoints}
@@ -51,12 +71,22 @@ def show(console: Console, report: Report, now: datetime, *, single: bool) -> No
         *_many("TopicPolicy", "TopicPolicies", policies, single=single),
         *_many("WebhookEndpoint", "WebhookEndpoints", endpoints, single=single),
     ]
+    _show_parts(console, parts, after=report.overview is not None)
+    if not parts and report.overview is None:
+        console.print("no resources found")
+
+
+def _show_parts(console: Console, parts: list[RenderableType], *, after: bool) -> None:
+    """Print parts with empty lines between them, and before them if something is above."""
     for position, part in enumerate(parts):
-        if position:
+        if position or after:
             console.print()
         console.print(part)
-    if not parts:
-        console.print("no resources found")
+
+
+def _is_rotating(domain: DomainSummary) -> bool:
+    idle = RotationPhase.IDLE.value
+    return domain.phase != idle or domain.token_phase != idle
 
 
 def _domain(domain: DomainSummary, now: datetime) -> RenderableType:

@@ -7,6 +7,7 @@ from troth.cli.status.models import (
     PolicySummary,
     RotationSummary,
 )
+from troth.cli.status.overview import Overview
 from troth.cli.status.webhook_models import EndpointSummary
 from troth.resources.schema.model import Model
 
@@ -20,5 +21,21 @@ class Report(Model):
     service_identities: tuple[IdentitySummary, ...]
     topic_policies: tuple[PolicySummary, ...] = ()
     webhook_endpoints: tuple[EndpointSummary, ...] = ()
+    overview: Overview | None = None
+    """None if the report is about one resource."""
     hidden: tuple[str, ...]
     """Kinds that the user may not list, or not in all namespaces."""
+
+    @property
+    def all_ready(self) -> bool:
+        """Whether every resource is ready, and no declared edge or grant is rejected."""
+        parts = (
+            self.trust_domains,
+            self.message_brokers,
+            self.credential_rotations,
+            self.service_identities,
+            self.topic_policies,
+            self.webhook_endpoints,
+        )
+        ready = all(each.ready == "True" for part in parts for each in part)
+        return ready and not (self.overview and self.overview.rejected)

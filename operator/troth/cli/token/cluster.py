@@ -8,7 +8,8 @@ from troth.cluster.api import Selection
 from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, parse_bundle_map
 from troth.pki.errors import PKIError
 from troth.planning.trust_domain.issuers import issuer_url
-from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
+from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import Manifest
 from troth.world.world import World
 
 DECLARED = ("TrustDomain", "ServiceIdentity", "Namespace")

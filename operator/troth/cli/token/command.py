@@ -1,23 +1,20 @@
 """`troth token`: inspect a token, verify it, and explain its scopes."""
 
 import asyncio
-import json
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from troth.cli.extras import operator_extra
+from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster
+from troth.cli.output import Output, OutputOption, console, structured
 from troth.cli.rotate.command import OWN_NAMESPACE
-from troth.cli.status.render import WIDTH
 from troth.cli.token.decode import NotAToken, bare, take_apart
 from troth.cli.token.input import TokenArgument, read_token
-from troth.resources.manifests import FaultyManifests, ManifestFault
+from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.world.world import World
 
 app = typer.Typer(
@@ -26,16 +23,6 @@ app = typer.Typer(
 )
 
 Own = Annotated[str, typer.Option("--own-namespace", help="Namespace that Troth runs in.")]
-
-
-class Output(StrEnum):
-    """Output format."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 
 
 @app.command("inspect")
@@ -51,10 +38,10 @@ def inspect(given: TokenArgument = "-", *, output: OutputOption = Output.TEXT) -
     except NotAToken as error:
         raise FaultyManifests([ManifestFault("", "the token", "", str(error))]) from None
     now = datetime.now(UTC)
-    if output is Output.JSON:
-        typer.echo(json.dumps(inspecting.document(anatomy, now), indent=2))
-    else:
+    if output is Output.TEXT:
         inspecting.show(console(), anatomy, now)
+    else:
+        typer.echo(structured(inspecting.document(anatomy, now), output), nl=False)
 
 
 @app.command("verify")
@@ -117,8 +104,8 @@ def verify(
             raise typer.BadParameter(
                 "--bundle needs --identity, --issuer or --kubeconfig for the issuers"
             )
-        with operator_extra():
-            from troth.cli.token.cluster import trusted  # noqa: PLC0415
+        from troth.cli.token.cluster import trusted  # noqa: PLC0415
+
         seen = asyncio.run(
             trusted(
                 kubeconfig, context, None if bundle else namespace, None if named else own_namespace
@@ -128,11 +115,11 @@ def verify(
     issuers = {**issuers, **token_trust.named_issuers(issuer or [], bundles)}
     holder = token_trust.read_holder(certificate) if certificate else None
     judgement = judge(token, Setting(bundles, issuers, audience, datetime.now(UTC), holder))
-    if output is Output.JSON:
-        typer.echo(json.dumps(verifying.document(judgement), indent=2))
-    else:
+    if output is Output.TEXT:
         verifying.show(console(), judgement)
-    raise typer.Exit(0 if judgement.verified else 1)
+    else:
+        typer.echo(structured(verifying.document(judgement), output), nl=False)
+    raise typer.Exit(ExitCode.CLEAN if judgement.verified else ExitCode.FINDINGS)
 
 
 @app.command("explain")
@@ -155,39 +142,33 @@ def explain(
     Reads manifests with -f, or a cluster: that of --kubeconfig, or the one that kubectl uses. With
     both -f and --kubeconfig, manifests override objects of the cluster.
     """
-    from troth.cli.inputs.line_numbers import Lines  # noqa: PLC0415
     from troth.cli.token import explain as explaining  # noqa: PLC0415
     from troth.cli.token import explain_render as explained  # noqa: PLC0415
 
-    world = _declared(files or [], kubeconfig, context, own_namespace)
+    manifests = sources.read(files or [])
+    world = _declared(manifests, kubeconfig, context, own_namespace)
     first, second = (explaining.find(world.registry, name) for name in (caller, callee))
     explanation = explaining.explain(world, first, second, datetime.now(UTC))
-    lines = Lines.of(files or [])
-    if output is Output.JSON:
-        typer.echo(json.dumps(explained.document(explanation, lines), indent=2))
+    if output is Output.TEXT:
+        explained.show(console(), explanation, manifests)
     else:
-        explained.show(console(), explanation, lines)
-    raise typer.Exit(0 if explanation.issued else 1)
+        typer.echo(structured(explained.document(explanation, manifests), output), nl=False)
+    raise typer.Exit(ExitCode.CLEAN if explanation.issued else ExitCode.FINDINGS)
 
 
 def _declared(
-    files: list[Path], kubeconfig: Path | None, context: str | None, own_namespace: str
+    manifests: sources.Manifests,
+    kubeconfig: Path | None,
+    context: str | None,
+    own_namespace: str,
 ) -> World:
     """Return the objects of a cluster, overridden by manifests."""
     world = World(own_namespace)
-    manifests = sources.read(files)
-    if not files or kubeconfig is not None:
-        with operator_extra():
-            from troth.cli.token.cluster import declared  # noqa: PLC0415
+    if not manifests.files or kubeconfig is not None:
+        from troth.cli.token.cluster import declared  # noqa: PLC0415
+
         for manifest in asyncio.run(declared(kubeconfig, context)):
             world.observe(manifest, uptime=0.0)
-    for manifest in manifests:
+    for manifest in manifests.objects:
         world.observe(manifest, uptime=0.0)
     return world
-
-
-def console() -> Console:
-    """Return the console for reports, at most `WIDTH` wide."""
-    made = Console(highlight=False)
-    made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
-    return made

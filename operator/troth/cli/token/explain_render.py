@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from troth.cli.inputs.line_numbers import Lines
+from troth.cli.inputs.sources import Manifests
 from troth.cli.token.explain import Explanation, ScopeExplanation, written
 from troth.resources.identity.status import EdgeState
 from troth.trust.edges.scopes import Entry
@@ -16,7 +16,7 @@ from troth.trust.edges.scopes import Entry
 IDENTITY = "ServiceIdentity"
 
 
-def show(console: Console, explanation: Explanation, lines: Lines) -> None:
+def show(console: Console, explanation: Explanation, lines: Manifests) -> None:
     """Print the scopes of a token and their origin, or why no token is issued."""
     verdict = ("a token", "green") if explanation.issued else ("no token", "red")
     title = f"{explanation.caller} → {explanation.callee}"
@@ -27,7 +27,7 @@ def show(console: Console, explanation: Explanation, lines: Lines) -> None:
         console.print(Padding(_scope(explained, explanation, lines), (0, 0, 0, 2), expand=False))
 
 
-def document(explanation: Explanation, lines: Lines) -> dict[str, Any]:
+def document(explanation: Explanation, lines: Manifests) -> dict[str, Any]:
     """Return the explanation as JSON."""
     return {
         "caller": str(explanation.caller),
@@ -53,9 +53,9 @@ def document(explanation: Explanation, lines: Lines) -> dict[str, Any]:
     }
 
 
-def _place(entry: Entry, scope: str, lines: Lines) -> dict[str, str]:
+def _place(entry: Entry, scope: str, lines: Manifests) -> dict[str, str]:
     steps = entry.steps(scope)
-    line = lines.find(IDENTITY, entry.speaker, steps)
+    line = lines.line(IDENTITY, entry.speaker, steps)
     place = {"resource": f"{IDENTITY} {entry.speaker}", "path": written(steps)}
     return place | ({"line": line} if line else {})
 
@@ -85,7 +85,9 @@ def _head(explanation: Explanation) -> Iterator[RenderableType]:
         )
 
 
-def _scope(explained: ScopeExplanation, explanation: Explanation, lines: Lines) -> RenderableType:
+def _scope(
+    explained: ScopeExplanation, explanation: Explanation, lines: Manifests
+) -> RenderableType:
     if explanation.issued and explained.held:
         title = Text.assemble(
             ("✓ ", "green"), (explained.scope, "bold"), f"  on {', '.join(explained.ports)}"
@@ -105,7 +107,7 @@ def _scope(explained: ScopeExplanation, explanation: Explanation, lines: Lines) 
     return Group(title, Padding(table, (0, 0, 0, 4), expand=False))
 
 
-def _shown(entry: Entry, steps: tuple[str | int, ...], lines: Lines) -> tuple[Text, Text]:
-    line = lines.find(IDENTITY, entry.speaker, steps)
+def _shown(entry: Entry, steps: tuple[str | int, ...], lines: Manifests) -> tuple[Text, Text]:
+    line = lines.line(IDENTITY, entry.speaker, steps)
     where = Text(line or f"{IDENTITY} {entry.speaker}", overflow="fold")
     return where, Text(written(steps), "dim")

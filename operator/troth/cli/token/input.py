@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from troth.cli.token.decode import LIMIT
-from troth.resources.manifests import FaultyManifests, ManifestFault
+from troth.resources.faults import FaultyManifests, ManifestFault
 
 TokenArgument = Annotated[
     str,

@@ -8,7 +8,7 @@ from troth.cli.token.holder import Holder
 from troth.edge.identity.document import DocumentError, parse_document
 from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, parse_bundle_map
 from troth.pki.errors import PKIError
-from troth.resources.manifests import FaultyManifests, ManifestFault
+from troth.resources.faults import FaultyManifests, ManifestFault
 
 BUNDLE_MAP, IDENTITY = "bundle-map.json", "identity.json"
 

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
-from troth.cli.token.command import Output as As
-from troth.cli.token.command import OutputOption, console
+from troth.cli.output import Output as As
+from troth.cli.output import OutputOption, console, structured
 from troth.cli.webhook import options
 from troth.cli.webhook.curl import CurlError, write_curl
 from troth.cli.webhook.diagnosis import KeyText
@@ -83,12 +84,12 @@ def verify(
         judgement = judge(inputs)
     except ValueError as error:
         raise fault("the scheme", str(error)) from None
-    if output is As.JSON:
-        shown = document(judgement, signing.name, request.delivery, request.notes)
-        typer.echo(json.dumps(shown, indent=2))
-    else:
+    if output is As.TEXT:
         show(console(), judgement, request.delivery, request.notes)
-    raise typer.Exit(0 if judgement.verified is not None else 1)
+    else:
+        shown = document(judgement, signing.name, request.delivery, request.notes)
+        typer.echo(structured(shown, output), nl=False)
+    raise typer.Exit(ExitCode.CLEAN if judgement.verified is not None else ExitCode.FINDINGS)
 
 
 @app.command("sign")

@@ -6,7 +6,8 @@ from pathlib import Path
 from troth.cli.inputs import sources
 from troth.documents.webhook_endpoint import Signing
 from troth.planning.webhooks.document import signing_of
-from troth.resources.manifests import FaultyManifests, ManifestFault, parse_resource
+from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import parse_resource
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 
 
@@ -18,7 +19,7 @@ def read_endpoint(files: Sequence[Path]) -> tuple[Signing, float]:
     place = ", ".join(map(str, files))
     parsed = (
         parse_resource(each)
-        for each in sources.read(files)
+        for each in sources.read(files).objects
         if each["kind"] == WebhookEndpoint.__name__
     )
     endpoints = [each for each in parsed if isinstance(each, WebhookEndpoint)]

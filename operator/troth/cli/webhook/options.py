@@ -15,7 +15,7 @@ from troth.cli.webhook.diagnosis import KeyText
 from troth.cli.webhook.manifest import read_endpoint
 from troth.cli.webhook.request import LIMIT, Given, NotARequestError, read_request
 from troth.documents.webhook_endpoint import Described, Signing
-from troth.resources.manifests import FaultyManifests, ManifestFault, faults_of
+from troth.resources.faults import FaultyManifests, ManifestFault, faults_of
 from troth.resources.schema.scalars import parse_duration, parse_moment
 from troth.resources.webhooks.schemes import SchemeName
 

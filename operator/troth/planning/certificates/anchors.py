@@ -43,10 +43,16 @@ def roots_in(bundle: str) -> frozenset[str]:
 
 
 def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
-    """Yield the trust domains that federate mutually with this one and are not being deleted."""
+    """Yield the trust domains that federate mutually with this one and are not being deleted.
+
+    Another TrustDomain of the same SPIFFE trust domain is none: its roots could issue identities of
+    this one, and its keys would replace those of this one.
+    """
     for reference in domain.spec.federates_with:
         other = world.registry.domains.get(reference.name)
         if other is None or other.metadata.deletion_timestamp is not None:
+            continue
+        if other.spec.domain == domain.spec.domain:
             continue
         if any(back.name == domain.metadata.name for back in other.spec.federates_with):
             yield other

@@ -104,7 +104,7 @@ def _reaching(broker: MessageBroker, world: World) -> tuple[Rule, ...]:
             )
         )
 
-    return world.memo.of(("reaching", broker.ref), (foreign, broker), reach)
+    return world.memo.of("reaching", broker.ref, (foreign, broker), reach)
 
 
 def _access(broker: MessageBroker, rules: Iterable[Rule], topic: Topic, stream: str) -> _Access:

@@ -81,7 +81,8 @@ def _shares(broker: MessageBroker, world: World) -> Iterator[_Share]:
         grants = world.grants.of(ref)
         counts = not enforced or is_held(world.brokers.messaging.policies[ref])
         yield world.memo.of(
-            ("share", ref),
+            "share",
+            ref,
             (grants, broker.spec.type, served, counts),
             partial(_share, broker, grants, counts=counts),
         )

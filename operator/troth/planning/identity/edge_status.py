@@ -8,9 +8,11 @@ from troth.resources.conditions import Verdict
 from troth.resources.identity.peers import Unverified
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import Direction, EdgeState, EdgeStatus
+from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 from troth.trust.declarations.peers import accepted, called
 from troth.trust.edges.evaluation import Edge
+from troth.trust.topics.evaluation import TopicGrant
 
 EDGE_LIMIT = 1024
 """Maximum entries in a status. Other namespaces can declare any number of calls."""
@@ -98,8 +100,13 @@ def describe_unverified(unverified: Unverified) -> str:
     return " in ".join(parts)
 
 
-def peers_agree(identity: ServiceIdentity, edges: tuple[Edge, ...]) -> Verdict:
+def peers_agree(
+    identity: ServiceIdentity, edges: tuple[Edge, ...], topics: tuple[TopicGrant, ...]
+) -> Verdict:
     """Return the condition `PeersAgree`: every edge that the identity itself declares is live.
+
+    Every TopicPolicy that it names exists and names it too. Whether the broker then has the grant
+    is said in the status of the TopicPolicy.
 
     Declarations of others do not count, because with them they could make any service look
     unhealthy.
@@ -109,6 +116,9 @@ def peers_agree(identity: ServiceIdentity, edges: tuple[Edge, ...]) -> Verdict:
     declares = _declares(identity)
     open_ends = [edge for edge in edges if edge.state is not EdgeState.LIVE and declares(edge)]
     if not open_ends:
+        for grant in topics:
+            if grant.state is GrantState.AWAITING_POLICY and grant.entry.identity == identity.ref:
+                return false(type_, grant.reason, grant.message)
         return true(type_, "AllLive", "every declared edge is live")
     for state in order:
         for edge in open_ends:

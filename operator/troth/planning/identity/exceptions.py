@@ -156,38 +156,42 @@ def exception_dues(view: View, world: World) -> Iterator[datetime]:
 def peers_verified(identity: ServiceIdentity, now: datetime) -> Iterator[Verdict]:
     """Yield the finding about peers without an identity, if the identity accepts any.
 
-    It is never part of Ready: a person has declared the peers, and may have good reasons.
+    It is about the first that the network no longer admits, else the first without an end, else the
+    one that ends first. It is never part of Ready: a person has declared the peers, and may have
+    good reasons.
     """
     peers = [each.unverified for each in identity.spec.accepts if each.unverified is not None]
     if not peers:
         return
     faulty = next((each for each in peers if each.fault(now)), None)
     endless = next((each for each in peers if each.expires_at is None), None)
-    if faulty is not None and faulty.expires_at is not None:
-        reason = faulty.fault(now) or ""
-        remedy = (
-            "remove the entry, or decide again and write a later unverified.expiresAt"
-            if faulty.expires_at <= now
-            else f"write an unverified.expiresAt at most {UNVERIFIED_LIMIT.days} days ahead"
-        )
-        end = format_time(faulty.expires_at)
-        message = f"the network is closed to {_who(faulty)}, whose end is {end}; {remedy}"
-        yield verdicts.false(VERIFIED, reason, message)
-    elif endless is not None:
+    first = min(peers, key=lambda each: each.expires_at or now)
+    yield unverified_verdict(faulty or endless or first, now)
+
+
+def unverified_verdict(peer: Unverified, now: datetime) -> Verdict:
+    """Return the finding about one peer without an identity."""
+    if peer.expires_at is None:
         message = (
-            f"the network is open to {_who(endless)} without an identity and without an end; set "
+            f"the network is open to {_who(peer)} without an identity and without an end; set "
             "unverified.expiresAt, or give the peer a ServiceIdentity"
         )
-        yield verdicts.false(VERIFIED, "UnverifiedWithoutEnd", message)
-    else:
-        first = min(peers, key=lambda each: each.expires_at or now)
-        until = first.expires_at or now
-        reason = "UnverifiedEnding" if until <= now + WARNING else "Unverified"
-        message = (
-            f"the network is open to {_who(first)} without an identity until {format_time(until)}; "
-            "give the peer a ServiceIdentity"
+        return verdicts.false(VERIFIED, "UnverifiedWithoutEnd", message)
+    end, fault = format_time(peer.expires_at), peer.fault(now)
+    if fault is not None:
+        remedy = (
+            "remove the entry, or decide again and write a later unverified.expiresAt"
+            if peer.expires_at <= now
+            else f"write an unverified.expiresAt at most {UNVERIFIED_LIMIT.days} days ahead"
         )
-        yield verdicts.false(VERIFIED, reason, message)
+        message = f"the network is closed to {_who(peer)}, whose end is {end}; {remedy}"
+        return verdicts.false(VERIFIED, fault, message)
+    reason = "UnverifiedEnding" if peer.expires_at <= now + WARNING else "Unverified"
+    message = (
+        f"the network is open to {_who(peer)} without an identity until {end}; give the peer a "
+        "ServiceIdentity"
+    )
+    return verdicts.false(VERIFIED, reason, message)
 
 
 def _who(unverified: Unverified) -> str:

@@ -106,7 +106,11 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
         *signing.verdicts,
     ]
     agreed = isolation.run(
-        lambda: (peers_agree(identity, view.edges), *peers_verified(identity, now)), lambda _: ()
+        lambda: (
+            peers_agree(identity, view.edges, view.topics),
+            *peers_verified(identity, now),
+        ),
+        lambda _: (),
     )
     rollout = isolation.run(lambda: plan_rollout(view, world), lambda _: None)
     rolled_out = (rollout.verdict,) if rollout else ()

@@ -8,10 +8,16 @@ from dataclasses import dataclass, field
 
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
+from troth.world.keys import Key
 from troth.world.world import World
 
 Target = tuple[str, Ref]
-"""Kind and place of an object."""
+"""Kind and place of an object, or of its status."""
+
+
+def status_of(key: Key) -> Target:
+    """Return the status of a resource, which is written apart from the resource."""
+    return f"{key.kind}/status", key.ref
 
 
 class _Step(ABC):

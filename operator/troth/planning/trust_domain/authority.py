@@ -23,6 +23,7 @@ from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import AuthorityState, RotationPhase
+from troth.trust.declarations.governance import taken_by
 from troth.world.facts.objects import OWNER_KIND, OWNER_NAME, KnownAuthority, Manifest
 from troth.world.observation.objects import NEXT_KEY, NEXT_LEAF, NEXT_ROOTS
 from troth.world.world import World
@@ -47,7 +48,7 @@ def plan_authority(domain: TrustDomain, world: World, now: datetime) -> Part:
     known, ref = world.authorities.of(domain), world.authorities.ref(domain)
     if known is not None and not is_child(known.secret, domain):
         return Part(_foreign(ref))
-    fault = _given_fault(domain, known, world, now)
+    fault = _taken_fault(domain, world) or _given_fault(domain, known, world, now)
     if fault is not None:
         return Part(fault)
     if known is not None:
@@ -77,6 +78,19 @@ def plan_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover
     if known is None or known.authority is None or not is_child(known.secret, domain):
         return Handover(RotationPhase.IDLE)
     return next_step(domain, known, world, moment)
+
+
+def _taken_fault(domain: TrustDomain, world: World) -> Verdict | None:
+    """Return the verdict if an older TrustDomain has the same SPIFFE trust domain."""
+    older = taken_by(domain, world.registry.domains)
+    if older is None:
+        return None
+    message = (
+        f"TrustDomain {older.metadata.name} has the SPIFFE trust domain {domain.spec.domain} "
+        "already, which can have one authority only; delete this TrustDomain and create it with "
+        "another domain"
+    )
+    return verdicts.false(TYPE, "Conflict", message)
 
 
 def _foreign(ref: Ref) -> Verdict:

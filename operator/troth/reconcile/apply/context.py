@@ -1,12 +1,16 @@
 """The dependencies of step handlers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from troth.pki.certificates.authorities import SigningAuthority
+from troth.pki.keys.parsing import PrivateKey
+from troth.planning.steps.step import Target
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.apply.writer import TryAgain, Writer, Writes
 from troth.reconcile.loop.clock import Clock
+from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.world import World
@@ -28,6 +32,8 @@ class Context:
     world: World
     keyring: Keyring
     clock: Clock
+    private_key: Callable[[Target, KeyAlgorithm], PrivateKey]
+    """Returns a new private key for a Secret; raises `KeyNotReady` until it exists."""
 
     def signer(self, secret: Ref, trust_domain: str, fingerprint: str) -> SigningAuthority:
         """Return the authority with this fingerprint; raises `TryAgain` without it."""

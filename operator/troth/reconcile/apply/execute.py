@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from troth.cluster.errors import ApiError
+from troth.pki.keys.parsing import PrivateKey
+from troth.planning.faults import declared
 from troth.planning.plan import Plan
 from troth.planning.steps.authorities import (
     ActivateRoot,
@@ -22,7 +24,7 @@ from troth.planning.steps.signing_keys import (
     PrepareTokenKey,
     UpdateIssuer,
 )
-from troth.planning.steps.step import WriteStep
+from troth.planning.steps.step import Target, WriteStep, status_of
 from troth.planning.steps.webhooks import ChangeWebhookKeys, CompileEndpoint
 from troth.reconcile.apply.context import Context, Server
 from troth.reconcile.apply.handlers import (
@@ -36,6 +38,7 @@ from troth.reconcile.apply.handlers import (
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.apply.writer import NOT_FOUND, Writer
 from troth.reconcile.loop.clock import Clock
+from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.world.facts.broker import KeptLedger
 from troth.world.facts.objects import Manifest
@@ -69,17 +72,25 @@ STEP_HANDLERS: dict[type[WriteStep], Callable[[Context, Any], Awaitable[Keys]]] 
 class Executor:
     """Executes steps. The world takes in each answer at once, so its watch event is no news."""
 
-    def __init__(self, server: Server, world: World, keyring: Keyring, clock: Clock) -> None:
+    def __init__(
+        self,
+        server: Server,
+        world: World,
+        keyring: Keyring,
+        clock: Clock,
+        private_key: Callable[[Target, KeyAlgorithm], PrivateKey],
+    ) -> None:
         writer = Writer(server, world, keyring, clock)
-        self._context = Context(server, writer, world, keyring, clock)
+        self.alterations = writer.alterations
+        self._context = Context(server, writer, world, keyring, clock, private_key)
         self._writing: dict[Key, Mapping[str, Any]] = {}
         """Statuses that are being written."""
 
     async def execute(self, step: WriteStep) -> Keys:
         """Execute a step and return the affected keys.
 
-        Raises `ApiError`, `PKIError`, `CredentialError`, or `TryAgain` if an object has changed
-        since planning.
+        Raises `ApiError`, `PKIError`, `CredentialError`, `TryAgain` if an object has changed since
+        planning, or `KeyNotReady` if a private key must be generated first.
         """
         return await STEP_HANDLERS[type(step)](self._context, step)
 
@@ -96,9 +107,9 @@ class Executor:
 
         The patch leaves out empty lists and removes lists that have become empty. So equal statuses
         are stored equally, whatever was stored before.
-        The resource's own key is included only if its spec changed after planning: the answer
-        brings that change before the watch, and the watch event will then be no news. A resource
-        that no longer exists needs no status.
+        The resource's own key is included only if its spec changed after planning, or if the status
+        is not stored as written: the answer brings that before the watch, and the watch event will
+        then be no news. A resource that no longer exists needs no status.
         """
         if plan.status is None:
             return set()
@@ -123,8 +134,18 @@ class Executor:
         finally:
             del self._writing[plan.key]
         affected = self._context.writer.observe(answer)
+        stored = {"status": self._stored_status(plan.key, answer)}
+        self.alterations.note(status_of(plan.key), {"status": after}, stored)
+        if self.alterations.of(status_of(plan.key)):
+            return affected | {plan.key}
         overtaken = answer["metadata"].get("generation") != plan.status.get("observedGeneration")
         return affected if overtaken else affected - {plan.key}
+
+    def _stored_status(self, key: Key, answer: Manifest) -> Mapping[str, Any]:
+        """Return the status in an answer as planning reads it, with its defaults."""
+        resource = declared(key, self._context.world)
+        status = answer.get("status") or {} if resource is None else resource.status.manifest()
+        return _without_empty_lists(status)
 
     def echoes(self, manifest: Manifest) -> Keys:
         """Return the key whose status write this object reflects, if it contains no other change.

@@ -11,6 +11,7 @@ from troth.pki.bundles.keystores import keystore_password, pkcs12_keystore, pkcs
 from troth.pki.certificates.authorities import SigningAuthority
 from troth.pki.certificates.issuing import create_root, issue
 from troth.pki.encodings.pem import write_certificates
+from troth.pki.keys.parsing import PrivateKey
 from troth.pki.keys.private import generate_key, private_key_pem
 from troth.planning.steps.authorities import AdoptAuthority, CreateRoot, PrepareRoot
 from troth.planning.steps.certificates import IssueLeaf
@@ -107,15 +108,15 @@ def _files(signer: SigningAuthority) -> tuple[bytes, bytes]:
 def is_slow(step: IssueLeaf, signer: SigningAuthority) -> bool:
     """Return whether issuing a leaf takes longer than the 0.2 ms that using a thread costs.
 
-    An RSA key takes 50 ms or more; an RSA signature or a keystore takes some milliseconds.
+    A signature with an RSA key, or a keystore, takes some milliseconds.
     """
-    rsa_key = step.algorithm in (KeyAlgorithm.RSA_2048, KeyAlgorithm.RSA_4096)
-    return rsa_key or step.keystore or isinstance(signer.private_key, rsa.RSAPrivateKey)
+    return step.keystore or isinstance(signer.private_key, rsa.RSAPrivateKey)
 
 
-def leaf_secret(step: IssueLeaf, signer: SigningAuthority, now: datetime) -> Manifest:
+def leaf_secret(
+    step: IssueLeaf, key: PrivateKey, signer: SigningAuthority, now: datetime
+) -> Manifest:
     """Return the Secret of a new leaf with a new key; raises `PKIError` if it is not allowed."""
-    key = generate_key(step.algorithm)
     chain = issue(step.profile, key, signer, now)
     data = {LEAF: chain, KEY: private_key_pem(key)}
     if not step.keystore:

@@ -4,13 +4,13 @@ A rejected write is a refusal at once. A conflict usually passes, because an obj
 meanwhile. A lasting conflict is a refusal too, because the declared state is not in place.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import SERVER_ERROR, ApiError
 from troth.planning.steps.objects import Remove, Restart
 from troth.planning.steps.step import Step, Target
+from troth.reconcile.apply.refusal_text import essence, sentence
 from troth.reconcile.apply.writer import CONFLICT
 from troth.reconcile.loop.clock import Clock
 from troth.world.keys import Key
@@ -21,22 +21,11 @@ LASTING = 15.0
 """Seconds after which a conflict counts as a refusal. With the backoff of retries, the condition
 appears within a minute.
 """
-TOO_LARGE = 413
-SERVER_ERROR = 500
 UNANSWERED = 0
 OUT_OF_ORDER = frozenset({429, 503, 504})
 """Status codes about the API server's availability for a kind, and not about one object."""
 PASSING = OUT_OF_ORDER | {UNANSWERED, CONFLICT}
 """Status codes of failures that usually pass soon."""
-
-_NAME = "[a-z0-9.-]{1,253}"
-_POLICY = re.compile(
-    rf'\S+ "{_NAME}" is forbidden: ValidatingAdmissionPolicy \'({_NAME})\' with binding '
-    rf"'({_NAME})' denied request"
-)
-_WEBHOOK = re.compile(rf'admission webhook "({_NAME})" denied the request')
-_IMMUTABLE = "field is immutable when `immutable` is set"
-_TOO_LONG = "Too long"
 
 
 class Refusals:
@@ -52,14 +41,22 @@ class Refusals:
     def note(self, key: Key, step: Step, error: Exception) -> None:
         """Record that a step is refused, and why."""
         place = step.target
-        sentence = _sentence(place, error, removing=isinstance(step, Remove))
+        said = self._said(place, sentence(place, error, removing=isinstance(step, Remove)))
         brief = isinstance(error, ApiError) and (
             error.status in PASSING or error.status >= SERVER_ERROR
         )
         passing = brief and not self.lasts(key, step)
-        self._world.observe_outcome(WriteRefused(*place, sentence, passing=passing))
+        self._world.observe_outcome(WriteRefused(*place, said, passing=passing))
         # only `RolledOut` reports workloads that were not restarted
-        self._refused.setdefault(key, {})[place] = "" if isinstance(step, Restart) else sentence
+        self._refused.setdefault(key, {})[place] = "" if isinstance(step, Restart) else said
+
+    def _said(self, place: Target, said: str) -> str:
+        """Return the known sentence if a new one differs only in numbers, else the new one.
+
+        Otherwise each attempt would change the status.
+        """
+        known = self._world.refused.get(place, "")
+        return known if essence(known) == essence(said) else said
 
     def lasts(self, key: Key, step: Step) -> bool:
         """Record a conflict; return whether every attempt has failed for longer than `LASTING`."""
@@ -67,9 +64,16 @@ class Refusals:
         since = self._conflicts.setdefault(key, {}).setdefault(step.target, now)
         return now - since >= LASTING
 
-    def done(self, key: Key, step: Step) -> None:
-        """Record that a step is carried out, which resets its conflicts."""
+    def done(self, key: Key, step: Step) -> bool:
+        """Record that a step is carried out; return whether that ends a refusal.
+
+        Without it, a step that stays planned because its object is changed would stay refused.
+        """
         self._conflicts.get(key, {}).pop(step.target, None)
+        if self._refused.get(key, {}).pop(step.target, None) is None:
+            return False
+        self._world.observe_outcome(RefusalOver(*step.target))
+        return True
 
     def settle(self, key: Key, steps: Iterable[Step]) -> bool:
         """Forget refusals of steps that are no longer planned; return whether there were any.
@@ -99,9 +103,9 @@ class Refusals:
         if error is None:
             self._statuses.pop(key, None)
             return ""
-        sentence = _sentence((f"the status of {key.kind}", key.ref), error, removing=False)
-        known, self._statuses[key] = self._statuses.get(key), sentence
-        return sentence if known is None else ""
+        said = sentence((f"the status of {key.kind}", key.ref), error, removing=False)
+        known, self._statuses[key] = self._statuses.get(key), said
+        return said if known is None else ""
 
     def count(self) -> Counter[str]:
         """Return the number of objects of each kind that refusals keep from being as declared."""
@@ -109,43 +113,6 @@ class Refusals:
         counts = Counter(kind for kind, _ in places)
         counts.update(f"{key.kind}/status" for key in self._statuses)
         return counts
-
-
-def _sentence(place: Target, error: Exception, *, removing: bool) -> str:
-    """Return what is refused, why, and what to do.
-
-    A refusal's text may quote the request, so for a Secret only a recognized cause is included.
-    """
-    kind, ref = place
-    what = f"{kind} {ref} cannot be {'deleted' if removing else 'written'}: {error}"
-    if not isinstance(error, ApiError):
-        return what
-    cause = _cause(error)
-    if cause:
-        return f"{what}, because {cause}"
-    return what if kind == "Secret" else f"{what}: {error.message}"
-
-
-def _cause(error: ApiError) -> str:
-    """Return the cause of a refusal with the next step, "" if it is not recognized."""
-    if found := _POLICY.match(error.message):
-        return (
-            f"ValidatingAdmissionPolicy {found[1]} with binding {found[2]} denies it; change the "
-            "policy, or exempt Troth's ServiceAccount from it"
-        )
-    if found := _WEBHOOK.match(error.message):
-        return (
-            f"the admission webhook {found[1]} denies it; change the webhook, or exempt Troth's "
-            "ServiceAccount from it"
-        )
-    if _IMMUTABLE in error.message:
-        return (
-            "it is immutable; replace it with a copy without `immutable`, or delete it if Troth "
-            "may issue its contents again"
-        )
-    if error.status == TOO_LARGE or _TOO_LONG in error.message:
-        return "it would exceed the size limit of 1 MiB; declare fewer peers"
-    return ""
 
 
 class LastingConflict(Exception):  # noqa: N818 - the cause of a refusal

@@ -3,8 +3,9 @@
 A repair is a write of what Troth wrote there last, or lately if another client has changed the
 object since. The first repairs are immediate. If the object does not stay as written, each further
 one waits twice as long as the one before, up to `MOST` seconds, and the world records who changes
-the object. A changed declaration is no repair and never waits. Troth does not give up: it restores
-the object for as long as it is declared.
+the object. A changed declaration is no repair and never waits, and neither does a resource that was
+deleted and declared again. Troth does not give up: it restores the object for as long as it is
+declared.
 """
 
 from collections import Counter
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Remove
-from troth.planning.steps.step import Step, Target, WriteStep
+from troth.planning.steps.step import Step, Target, WriteStep, status_of
+from troth.reconcile.apply.alterations import NAMED, Alterations
 from troth.reconcile.apply.field_managers import latest_writers
 from troth.reconcile.apply.step_content import content_of, digest, kind_of
 from troth.reconcile.loop.clock import Clock
@@ -35,8 +37,6 @@ ROUNDING = 0.001
 """Seconds added to a wait, because a due time is rounded to the clock's resolution."""
 LATELY = 3
 """Number of different contents of an object that count as written lately."""
-NAMED = 3
-"""Maximum number of field managers in a message."""
 _STATUS = "status"
 
 
@@ -52,14 +52,16 @@ class _Others:
 class _History:
     """Writes of one object for one resource: the last digests of each kind, and the repairs.
 
-    `at` is the uptime of the last write, and `version` what it made. `contested` is the message
-    about who changes the object, empty while its repairs are immediate.
+    `at` is the uptime of the last write, and `version` what it made. `altered` are the fields that
+    the API server stored otherwise than written. `contested` is the message about who changes the
+    object, empty while its repairs are immediate.
     """
 
     at: float
     version: Version | None = None
     written: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     repairs: int = 0
+    altered: tuple[str, ...] = ()
     contested: str = ""
 
     @property
@@ -82,10 +84,11 @@ class _History:
 class Written:
     """One write: a digest of its content, and whether it is a repair.
 
-    `kind` says with which other writes of the object it is compared.
+    `kind` says with which other writes of the object it is compared. `uid` is the resource's.
     """
 
     key: Key
+    uid: str
     target: Target
     kind: str
     content: bytes
@@ -95,10 +98,13 @@ class Written:
 class Repairs:
     """Repairs of the objects that Troth wrote in the last `QUIET` seconds, for each resource."""
 
-    def __init__(self, world: World, clock: Clock) -> None:
+    def __init__(self, world: World, clock: Clock, alterations: Alterations) -> None:
         self._world = world
         self._clock = clock
+        self._alterations = alterations
         self._histories: dict[Key, dict[Target, _History]] = {}
+        self._uids: dict[Key, str] = {}
+        """UIDs of the resources for which the histories are, empty for a deleted resource."""
         self._others: dict[Target, _Others] = {}
         self._swept_at = clock.uptime()
 
@@ -107,7 +113,7 @@ class Repairs:
     def observe(self, manifest: Manifest) -> None:
         """Take in an object from a watch: who else writes it, if Troth wrote it lately."""
         kind, ref = manifest["kind"], Ref.of(manifest)
-        for target, subresource in ((kind, ref), ""), (_status_of(Key(kind, ref)), _STATUS):
+        for target, subresource in ((kind, ref), ""), (status_of(Key(kind, ref)), _STATUS):
             others = self._others.get(target)
             if others is not None and len(others.managers) < NAMED:
                 others.managers |= latest_writers(manifest, subresource)
@@ -120,12 +126,13 @@ class Repairs:
 
     # Steps
 
-    def review(self, key: Key, steps: Iterable[Step]) -> bool:
+    def review(self, plan: Plan, steps: Iterable[Step]) -> bool:
         """Take in the pending steps of a plan; return whether what the world records changed."""
-        known = self._histories.get(key)
+        changed = self._forget_namesake(plan)
+        known = self._histories.get(plan.key)
         if not known:
-            return False
-        now, changed, pending = self._clock.uptime(), False, set()
+            return changed
+        now, pending = self._clock.uptime(), set()
         for step in steps:
             history = known.get(step.target)
             if history is None or not isinstance(step, WriteStep):
@@ -147,13 +154,13 @@ class Repairs:
         left = history.next_at - self._clock.uptime()
         return left + ROUNDING if left > 0 and self._repeats(step, history) else 0.0
 
-    def before(self, key: Key, step: WriteStep) -> Written:
+    def before(self, plan: Plan, step: WriteStep) -> Written:
         """Return what a step is about to write; `after` records it."""
         content, kind = content_of(step, self._world), kind_of(step)
-        history = self._histories.get(key, {}).get(step.target)
+        history = self._histories.get(plan.key, {}).get(step.target)
         changed = history is not None and self._is_changed(step.target, history)
         repair = history is not None and history.repeats(kind, content, changed=changed)
-        return Written(key, step.target, kind, content, repair)
+        return Written(plan.key, plan.uid, step.target, kind, content, repair)
 
     def after(self, written: Written) -> None:
         """Record that a write was carried out, unless the object there is not Troth's."""
@@ -177,25 +184,25 @@ class Repairs:
 
     def status_wait(self, plan: Plan) -> float:
         """Return for how many seconds a status must wait, 0 if it may be written."""
-        history = self._histories.get(plan.key, {}).get(_status_of(plan.key))
+        history = self._histories.get(plan.key, {}).get(status_of(plan.key))
         if history is None:
             return 0.0
         left = history.next_at - self._clock.uptime()
-        repeats = history.repeats(_STATUS, digest(plan.status), changed=False)
-        return left + ROUNDING if left > 0 and repeats else 0.0
+        return left + ROUNDING if left > 0 and _repeats_status(plan, history) else 0.0
 
     def status_written(self, plan: Plan) -> str:
         """Record a write of a status; return a sentence once another client keeps changing it.
 
         The sentence is for an Event, because the status does not stay as written.
         """
-        target, content = _status_of(plan.key), digest(plan.status)
+        target = status_of(plan.key)
         known = self._histories.get(plan.key, {}).get(target)
-        repair = known is not None and known.repeats(_STATUS, content, changed=False)
-        history = self._note(Written(plan.key, target, _STATUS, content, repair))
+        repair = known is not None and _repeats_status(plan, known)
+        content = _status_content(plan)
+        history = self._note(Written(plan.key, plan.uid, target, _STATUS, content, repair))
         if history.repairs < FREE or history.contested:
             return ""
-        history.contested = self._sentence(f"the status of {plan.key}", target)
+        history.contested = self._sentence(f"the status of {plan.key}", target, history.altered)
         return history.contested
 
     # Reports
@@ -235,6 +242,7 @@ class Repairs:
         """Add a write to the history of its object."""
         now, target, kind = self._clock.uptime(), written.target, written.kind
         self._sweep(now)
+        self._uids[written.key] = written.uid
         history = self._histories.setdefault(written.key, {}).setdefault(target, _History(now))
         self._others.setdefault(target, _Others())
         if written.repair:
@@ -246,17 +254,29 @@ class Repairs:
         others = (each for each in history.written.get(kind, ()) if each != written.content)
         history.written[kind] = (*others, written.content)[-LATELY:]
         history.at = now
+        history.altered = self._alterations.take(target)
         return history
 
     def _contest(self, step: WriteStep, history: _History) -> bool:
         """Record that an object is contested; return whether that is news."""
         kind, ref = step.target
-        sentence = self._sentence(f"{kind} {ref}", step.target, removing=isinstance(step, Remove))
+        sentence = self._sentence(
+            f"{kind} {ref}", step.target, history.altered, removing=isinstance(step, Remove)
+        )
         history.contested = sentence
         if self._world.contested.get(step.target) == sentence:
             return False
         self._world.observe_outcome(ObjectContested(kind, ref, sentence))
         return True
+
+    def _forget_namesake(self, plan: Plan) -> bool:
+        """Forget writes for another resource of a plan's name; return whether that is news."""
+        if self._uids.get(plan.key, plan.uid) == plan.uid:
+            return False
+        del self._uids[plan.key]
+        known = self._histories.pop(plan.key, {})
+        ended = [self._end(target) for target, history in known.items() if history.contested]
+        return any(ended)
 
     def _end(self, target: Target) -> bool:
         """Record that a contest is over; return whether that is news."""
@@ -279,14 +299,36 @@ class Repairs:
                 if history.contested or now - history.at < QUIET
             }
             if not self._histories[key]:
-                del self._histories[key]
+                del self._histories[key], self._uids[key]
         kept = {target for known in self._histories.values() for target in known}
         self._others = {each: others for each, others in self._others.items() if each in kept}
 
-    def _sentence(self, what: str, target: Target, *, removing: bool = False) -> str:
+    def _sentence(
+        self, what: str, target: Target, altered: tuple[str, ...], *, removing: bool = False
+    ) -> str:
         """Return who undoes the writes of an object, and what to do."""
+        who, do = self._cause(what, target, altered, removing=removing)
+        return (
+            f"{who}; {do}. Troth restores the object at most {MOST:.0f} seconds after a change, "
+            f"and reports it as settled once it stays unchanged for {QUIET / 60:.0f} minutes"
+        )
+
+    def _cause(
+        self, what: str, target: Target, altered: tuple[str, ...], *, removing: bool
+    ) -> tuple[str, str]:
+        """Return who undoes the writes of an object, and what a person does about it."""
         others = self._others.get(target, _Others())
         managers = " and ".join(f'"{name}"' for name in sorted(others.managers)[:NAMED])
+        audit = "find the client in the API server's audit log and exclude the object from it"
+        if altered:
+            who = (
+                f"the API server stores {' and '.join(altered[:NAMED])} of {what} otherwise than "
+                "Troth writes it, because a mutating admission policy or webhook changes it"
+            )
+            return who, (
+                "find it with `kubectl get mutatingadmissionpolicies,mutatingwebhookconfigurations`"
+                " and exempt Troth's ServiceAccount from it"
+            )
         if removing:
             who = f"another client creates {what} each time Troth deletes it"
         elif others.deleted and not managers:
@@ -295,16 +337,23 @@ class Repairs:
             who = f"field manager {managers} changes {what} each time Troth restores it"
         else:
             who = f"another client or an admission webhook changes {what} each time Troth writes it"
-        find = (
-            "exclude the object from that client"
-            if managers
-            else "find the client in the API server's audit log and exclude the object from it"
-        )
-        return (
-            f"{who}; {find}. Troth restores the object at most {MOST:.0f} seconds after a change, "
-            f"and reports it as settled once it stays unchanged for {QUIET / 60:.0f} minutes"
-        )
+        return who, "exclude the object from that client" if managers else audit
 
 
-def _status_of(key: Key) -> Target:
-    return f"{key.kind}/{_STATUS}", key.ref
+def _repeats_status(plan: Plan, history: _History) -> bool:
+    """Return whether a status is a repair: the last one was altered, or it is the same again.
+
+    What is planned can depend on what the altered status lacks, so it can differ each time.
+    """
+    content = _status_content(plan)
+    return bool(history.altered) or history.repeats(_STATUS, content, changed=False)
+
+
+def _status_content(plan: Plan) -> bytes:
+    """Return a digest of a status without the times of its transitions.
+
+    A condition that another client removes has a new time whenever Troth adds it again.
+    """
+    status = plan.status or {}
+    undated = [{**each, "lastTransitionTime": ""} for each in status.get("conditions") or ()]
+    return digest({**status, "conditions": undated})

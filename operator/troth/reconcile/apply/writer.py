@@ -7,6 +7,7 @@ names its resourceVersion.
 from typing import Protocol
 
 from troth.cluster.errors import ApiError
+from troth.reconcile.apply.alterations import Alterations
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.loop.clock import Clock
 from troth.reconcile.loop.intake import take_in
@@ -58,6 +59,7 @@ class Writer:
     """Writes objects. The world takes in each answer at once, so its watch event is no news."""
 
     def __init__(self, writes: Writes, world: World, keyring: Keyring, clock: Clock) -> None:
+        self.alterations = Alterations()
         self._writes = writes
         self._world = world
         self._keyring = keyring
@@ -74,7 +76,8 @@ class Writer:
             if resource_version:
                 metadata["resourceVersion"] = resource_version
             try:
-                return self.observe(await self._writes.apply({**manifest, "metadata": metadata}))
+                answer = await self._writes.apply({**manifest, "metadata": metadata})
+                return self.take_answer(manifest, answer)
             except ApiError as error:
                 if error.status in (CONFLICT, NOT_FOUND):
                     raise TryAgain from error
@@ -82,7 +85,7 @@ class Writer:
         if self._world.was_deleted(manifest):
             await self._require_owners(manifest)
         try:
-            return self.observe(await self._writes.apply_new(manifest))
+            return self.take_answer(manifest, await self._writes.apply_new(manifest))
         except ApiError as error:
             if error.status == CONFLICT:
                 return await self._meet(manifest)
@@ -123,14 +126,14 @@ class Writer:
             # Troth's own object without its labels: after restoring them, the informer finds it
             # again
             labels = {"uid": found["uid"], "labels": manifest["metadata"]["labels"]}
-            answer = await self._writes.merge_patch(kind, ref, {"metadata": labels})
-            return self.observe(answer)
+            patch = {"metadata": labels}
+            return self.take_answer(patch, await self._writes.merge_patch(kind, ref, patch))
         return self._world.observe_outcome(ForeignFound(kind, ref, self._clock.now()))
 
     async def merge(self, kind: str, ref: Ref, patch: Manifest) -> Keys:
         """Merge a patch that names the known object; raises `TryAgain` if it has changed."""
         try:
-            return self.observe(await self._writes.merge_patch(kind, ref, patch))
+            return self.take_answer(patch, await self._writes.merge_patch(kind, ref, patch))
         except ApiError as error:
             if error.status in (CONFLICT, NOT_FOUND):
                 raise TryAgain from error
@@ -149,7 +152,7 @@ class Writer:
             if error.status == UNPROCESSABLE and isinstance(patch, list):
                 await self._check_unchanged(secret, patch, error)
             raise
-        return self.observe(answer)
+        return self.take_answer({} if isinstance(patch, list) else patch, answer)
 
     async def _check_unchanged(self, secret: Ref, tests: list[Manifest], error: ApiError) -> None:
         """Raise `TryAgain` if a Secret is not what a JSON patch tests for.
@@ -167,6 +170,14 @@ class Writer:
         for each in tests:
             if each["op"] == "test" and found.get(each["path"].split("/")[-1]) != each["value"]:
                 raise TryAgain from error
+
+    def take_answer(self, sent: Manifest, answer: Manifest) -> Keys:
+        """Take in the answer to a write, and how it differs from the sent manifest or merge patch.
+
+        Returns the affected keys.
+        """
+        self.alterations.note((answer["kind"], Ref.of(answer)), sent, answer)
+        return self.observe(answer)
 
     def observe(self, manifest: Manifest) -> Keys:
         """Take in an answer; return the affected keys. An outdated answer changes nothing."""

@@ -8,6 +8,7 @@ from troth.brokers.errors import (
     UnsupportedError,
 )
 from troth.cluster.errors import ApiError
+from troth.reconcile.apply.refusal_text import cause_of
 from troth.resources.references import Ref
 from troth.world.facts.objects import Fault
 
@@ -66,9 +67,10 @@ def fault_of(error: BrokerError | ApiError | TimeoutError, broker: Ref) -> Fault
         reasons = (reason for kind, reason in REASONS.items() if isinstance(error, kind))
         return Fault(next(reasons, "BrokerFailed"), str(error))
     if isinstance(error, ApiError):
+        cause = cause_of(error)
         message = (
             f"the Secrets or the ledger of MessageBroker {broker} cannot be read or written: "
-            f"{error}"
+            f"{error}{', because ' + cause if cause else ''}"
         )
         return Fault("ApiServerFailed", message)
     return Fault("Unreachable", f"requests to MessageBroker {broker} timed out")

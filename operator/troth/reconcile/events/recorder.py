@@ -40,13 +40,20 @@ class SeriesCounter:
         count, last = self._known.pop(series, (0, at))
         count = count + 1 if at - last < SERIES_LASTS else 1
         self._known[series] = count, at
-        if len(self._known) > MOST_SERIES:
-            self._known.popitem(last=False)
+        self._forget_ended(at)
         if count == 1:
             return event
         if count & (count - 1):  # no power of two
             return None
         return {**event, "series": {"count": count, "lastObservedTime": event["eventTime"]}}
+
+    def _forget_ended(self, now: datetime) -> None:
+        """Drop the series that have ended, and the oldest ones if there are too many."""
+        while len(self._known) > 1:
+            series, (_, last) = next(iter(self._known.items()))
+            if len(self._known) <= MOST_SERIES and now - last < SERIES_LASTS:
+                return
+            del self._known[series]
 
 
 class EventRecorder:

@@ -28,6 +28,10 @@ class Cache:
         """Take in that an object did not exist at a resource version."""
         self._engine.forget(kind, ref, version)
 
+    def is_past(self, manifest: Manifest, version: int) -> bool:
+        """Return whether an object of a list at a resource version is older than it was by then."""
+        return self._world.is_past(manifest, version)
+
     def known(self, selection: Selection) -> Collection[Ref]:
         """Return the objects of a selection that the world knows, from whichever source."""
         return self._world.known(selection)

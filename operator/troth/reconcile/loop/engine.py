@@ -6,6 +6,7 @@ actual state and not the intended one. If the second plan still has steps, the k
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
@@ -23,6 +24,7 @@ from troth.planning.steps.step import BackgroundStep, Step, Target
 from troth.reconcile.apply.credential_secrets import CredentialError
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.in_place import InPlace
+from troth.reconcile.apply.key_maker import KeyMaker, KeyNotReady
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.apply.refusals import PASSING, LastingConflict, Refusals, StepFailed
 from troth.reconcile.apply.repairs import Repairs
@@ -42,6 +44,7 @@ from troth.reconcile.loop.readiness import Faults, log_fields, with_refusals
 from troth.reconcile.loop.stall_delay import StallDelay
 from troth.reconcile.loop.status_debounce import StatusDebounce
 from troth.reconcile.loop.step_run import StepRun
+from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts.objects import FIGHTING, Manifest
@@ -52,6 +55,8 @@ from troth.world.world import World
 
 REFUSALS = (ApiError, PKIError, CredentialError)
 """Errors that fail one step without affecting the others."""
+KEY_WAIT = timedelta(seconds=10)
+"""Time for which a status waits for a private key that is being generated."""
 PASSES = 4
 """Maximum plans of a key in one reconcile: steps of one pass may enable steps of the next."""
 
@@ -103,7 +108,9 @@ class Engine:
         self._leader_fence = leader_fence
         self._instance = instance
         self._instrumentation = instrumentation or Instrumentation()
-        self._executor = Executor(server, self.world, self._keyring, clock)
+        self._key_maker = KeyMaker(self.queue.add)
+        take = self._key_maker.take
+        self._executor = Executor(server, self.world, self._keyring, clock, private_key=take)
         self.background: Background = BrokerWork(
             self.world,
             clock,
@@ -118,7 +125,7 @@ class Engine:
             ),
         )
         self.refusals = Refusals(self.world, clock)
-        self.repairs = Repairs(self.world, clock)
+        self.repairs = Repairs(self.world, clock, self._executor.alterations)
         self.faults = Faults()
         self._in_place = InPlace(self.world)
         self.event_recorder = EventRecorder(server.create, leader_fence)
@@ -128,6 +135,7 @@ class Engine:
     async def close(self) -> None:
         """Cancel the work outside the reconcile loop."""
         await self.background.close()
+        await self._key_maker.close()
         await self.event_recorder.close()
 
     @property
@@ -172,6 +180,8 @@ class Engine:
             outcome = "settled" if settled is not None else "again"
             if settled is None:
                 self.queue.retry(key)
+            elif key in self._key_maker:
+                self.queue.hold(key, settled.due)
             else:
                 self.queue.done(key, settled.due)
         except LeaseLost:  # no fault of the key, which continues with the next lease
@@ -191,34 +201,46 @@ class Engine:
         notices: list[Notice] = []
         steps: list[Step] = []
         failed: set[Target] = set()
+        waiting: dict[Target, KeyAlgorithm] = {}
         errors: tuple[Exception, ...] = ()
         for _ in range(PASSES):
             plan = self._plan(key)
             errors = errors or plan.errors
             steps = plan.pending(self.world)
-            if self._settle(key, steps):
+            if self._settle(plan, steps):
                 plan = self._plan(key)
             # a failed step is not retried in this reconcile; steps that follow from it are applied
             left = [
                 step
                 for step in steps
-                if step.target not in failed and not self.repairs.wait(key, step)
+                if step.target not in failed
+                and step.target not in waiting
+                and not self.repairs.wait(key, step)
             ]
             if not left:
                 break
             run = await self._carry_out_all(left, plan, notices)
             failed |= run.failed
+            waiting |= run.waiting
             if run.progressed and not failed:
                 self.queue.got_on(key)
             if run.overtaken:
                 self._record(plan, notices)
                 return None
+        else:  # the last steps may be in place by now, or undone each time
+            plan = self._plan(key)
+            if self._settle(plan, plan.pending(self.world)):
+                plan = self._plan(key)
         self._in_place.remember(plan)
-        waiting = key.kind == ISSUER_VIEW and plan.due is not None  # nothing was checked yet
-        if (errors or not waiting) and self.faults.note(key, errors):
+        unchecked = key.kind == ISSUER_VIEW and plan.due is not None
+        if (errors or not unchecked) and self.faults.note(key, errors):
             self.queue.add({status_key(key)} - {key})
+        if self._request_keys(key, waiting) and not errors and not failed:
+            self._record(plan, notices)
+            return self._with_due(plan, KEY_WAIT.total_seconds())
         plan = await self._report(plan, notices)
         left = plan.pending(self.world) if steps else []
+        left = [step for step in left if step.target not in waiting]
         waits = [self.repairs.wait(key, step) for step in left]
         if self.faults.of(key) or not all(waits):
             return None
@@ -235,6 +257,13 @@ class Engine:
                 plan = make_plan(key, self.world, moment)
         return with_refusals(plan, self.refusals, self.repairs, self.faults, moment.now)
 
+    def _request_keys(self, key: Key, waiting: Mapping[Target, KeyAlgorithm]) -> bool:
+        """Request the private keys that steps wait for; return whether a request is new."""
+        if not waiting:
+            self._key_maker.withdraw(key)
+        new = [self._key_maker.request(key, target, each) for target, each in waiting.items()]
+        return any(new)
+
     def _with_due(self, plan: Plan, *waits: float | None) -> Plan:
         """Return the plan with its due time, at the latest after the shortest wait in seconds."""
         now = self._clock.now()
@@ -247,6 +276,8 @@ class Engine:
         async def carry_out(step: Step) -> Exception | None:
             try:
                 notices.extend(await self._carry_out(step, plan))
+            except KeyNotReady:
+                raise
             except TryAgain as again:
                 self.queue.add(again.affected - {plan.key})
                 if not self.refusals.lasts(plan.key, step):
@@ -274,10 +305,11 @@ class Engine:
             self.background.begin(step)
             await asyncio.sleep(0)  # begin now, not only after all keys that need no request
             return []
-        written = self.repairs.before(plan.key, step)
+        written = self.repairs.before(plan, step)
         affected = await self._executor.execute(step)
         self.repairs.after(written)
-        self.refusals.done(plan.key, step)
+        if self.refusals.done(plan.key, step):
+            self.queue.add({status_key(plan.key)} - {plan.key})
         if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
             notice = relabelled(step)
         self._in_place.carried_out(step)
@@ -299,12 +331,13 @@ class Engine:
         reason = getattr(error, "reason", type(error).__name__)
         log.warning("step refused", kind=kind, ref=str(ref), reason=reason)
 
-    def _settle(self, key: Key, steps: list[Step]) -> bool:
+    def _settle(self, plan: Plan, steps: list[Step]) -> bool:
         """Take in which writes are planned; return whether they change what the world records."""
+        key = plan.key
         over = self.refusals.settle(key, steps)
         if over:
             self.queue.got_on(key)
-        changed = self.repairs.review(key, steps) or over
+        changed = self.repairs.review(plan, steps) or over
         if changed:
             self.queue.add({status_key(key)} - {key})
         return changed
@@ -338,6 +371,8 @@ class Engine:
         elif plan.status is not None and plan.status != plan.previous_status:
             notices = [*notices, *changes]
             await self._write_status(plan)
+        else:
+            self.refusals.note_status(plan.key, None)  # the resource may be gone
         self._record(plan, notices)
         return plan
 

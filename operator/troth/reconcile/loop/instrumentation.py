@@ -32,12 +32,14 @@ class Instrumentation:
     `broker_failed` gets a broker and the reason why it could not be observed or changed.
     `broker_changed` gets a broker, a kind of change, and the number of such changes.
     `cache_differed` gets the kind of an object that was wrong in the cache, and the difference.
+    `store_restored` is called when the API server's store was found to be restored.
     """
 
     visited: Callable[[str, str, float], None] = field(default=lambda *_: None)
     broker_failed: Callable[[Ref, str], None] = field(default=lambda *_: None)
     broker_changed: Callable[[Ref, BrokerChange, int], None] = field(default=lambda *_: None)
     cache_differed: Callable[[str, Difference], None] = field(default=lambda *_: None)
+    store_restored: Callable[[], None] = field(default=lambda: None)
 
 
 def count_changes(

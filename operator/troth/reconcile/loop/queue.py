@@ -41,6 +41,7 @@ class WorkQueue:
         self._numbers = itertools.count()
         self._waiting: set[Key] = set()
         self._working: set[Key] = set()
+        self._held: set[Key] = set()
         self._again: set[Key] = set()
         self._backoffs: dict[Key, Backoff] = {}
         self._retries: dict[Key, asyncio.TimerHandle] = {}
@@ -51,7 +52,7 @@ class WorkQueue:
         self._released = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._working)
+        return len(self._waiting) + len(self._working) + len(self._held)
 
     @property
     def rushed(self) -> bool:
@@ -71,6 +72,7 @@ class WorkQueue:
         Webhook endpoints come last, because they depend on their targets.
         """
         for key in sorted(keys, key=_turn):
+            self._held.discard(key)
             if key in self._working:
                 self._again.add(key)
             elif key not in self._waiting:
@@ -79,7 +81,10 @@ class WorkQueue:
                 self._ready.put_nowait((later, next(self._numbers), key))
 
     async def get(self) -> Key:
-        """Wait for a key and take it; the worker must answer with `done`, `retry` or `put_back`."""
+        """Wait for a key and take it.
+
+        The worker must answer with `done`, `hold`, `retry` or `put_back`.
+        """
         _, _, key = await self._ready.get()
         self._waiting.discard(key)
         self._working.add(key)
@@ -100,6 +105,15 @@ class WorkQueue:
         """Record that a key is reconciled until it changes, or until `due`."""
         self._backoffs.pop(key, None)
         self._set_due(key, due)
+        self._release(key)
+
+    def hold(self, key: Key, due: datetime | None) -> None:
+        """Record that a key continues when somebody adds it, at the latest at `due`.
+
+        Until then it counts as waiting.
+        """
+        self._set_due(key, due)
+        self._held.add(key)
         self._release(key)
 
     def retry(self, key: Key) -> None:
@@ -148,6 +162,16 @@ class WorkQueue:
         while self._by_uptime and not self._stands(self._by_uptime[0][1]):
             heapq.heappop(self._by_uptime)
 
+    def _forget_most(self) -> None:
+        """Remove all superseded entries once they are the greater part.
+
+        An entry that is due in a year would otherwise stay for a year after each change of it.
+        """
+        if len(self._by_clock) > 2 * len(self._due) + MANY:
+            self._by_clock = sorted(self._due.values())
+        if len(self._by_uptime) > 2 * len(self._due) + MANY:
+            self._by_uptime = sorted((due.uptime, due) for due in self._due.values())
+
     def _stands(self, due: _Due) -> bool:
         return self._due.get(due.key) is due
 
@@ -160,6 +184,7 @@ class WorkQueue:
             due = self._due[key] = _Due(moment, self._clock.uptime() + away, key)
             heapq.heappush(self._by_clock, due)
             heapq.heappush(self._by_uptime, (due.uptime, due))
+            self._forget_most()
             self._due_changed.set()
 
     def _retry_now(self, key: Key) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Reference
@@ -16,6 +16,7 @@ from troth.resources.schema.scalars import (
     DNSName,
     Duration,
     Moment,
+    Owner,
     Sentence,
     duration_between,
 )
@@ -78,7 +79,7 @@ class GatewayOnly(Model):
     """ServiceIdentity of the gateway, the only one that may be accepted."""
     reason: Sentence
     """Reason why nothing stronger is possible yet."""
-    owner: Annotated[Sentence, StringConstraints(min_length=1)]
+    owner: Owner
     """Person or team that is responsible for this trust."""
     expires_at: Moment
     """Time at which the trust ends, at most 90 days ahead. From then on, nobody is accepted. It can

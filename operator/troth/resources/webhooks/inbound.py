@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field
 
 from troth.resources.references import LocalReference, Reference
 from troth.resources.schema.lists import SET
@@ -15,6 +15,7 @@ from troth.resources.schema.scalars import (
     Duration,
     Moment,
     Name,
+    Owner,
     PortName,
     Sentence,
     duration_between,
@@ -189,7 +190,7 @@ class AcceptUnsigned(Model):
 
     reason: Sentence
     """Reason why nothing stronger is possible yet."""
-    owner: Annotated[Sentence, StringConstraints(min_length=1)]
+    owner: Owner
     """Person or team that is responsible for this acceptance."""
     expires_at: Moment
     """Time at which the acceptance ends, at most 90 days ahead. From then on, the gateway rejects

@@ -16,6 +16,7 @@ from troth.resources.identity.status import ClaimKind, ClaimStatus
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import Governance
+from troth.trust.declarations.multimap import Multimap
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 CLUSTER_ZONES = ("", "cluster.local", "clusterset.local")
@@ -104,7 +105,7 @@ class Claims:
     def __init__(self) -> None:
         self._of: dict[Ref, Mapping[Claim, Rank]] = {}
         self._by: dict[Claim, dict[Ref, Rank]] = defaultdict(dict)
-        self._meaning: dict[str, set[Ref]] = defaultdict(set)
+        self._meaning = Multimap[str, Ref]()
 
     def put(self, ref: Ref, ranks: Mapping[Claim, Rank]) -> bool:
         """Set the claims of an identity; return whether they changed."""
@@ -115,13 +116,13 @@ class Claims:
             if not self._by[claim]:
                 del self._by[claim]
             for namespace in _namespaces(claim):
-                self._meaning[namespace].discard(ref)
+                self._meaning.discard(namespace, ref)
         if ranks:
             self._of[ref] = ranks
         for claim, rank in ranks.items():
             self._by[claim][ref] = rank
             for namespace in _namespaces(claim):
-                self._meaning[namespace].add(ref)
+                self._meaning.add(namespace, ref)
         return True
 
     def put_identity(self, identity: ServiceIdentity) -> bool:
@@ -152,7 +153,7 @@ class Claims:
 
     def meaning(self, namespace: str) -> frozenset[Ref]:
         """Return the identities with a DNS name that can be that of a Service of a namespace."""
-        return frozenset(self._meaning.get(namespace, ()))
+        return frozenset(self._meaning.of(namespace))
 
 
 def _namespaces(claim: Claim) -> set[str]:

@@ -88,6 +88,26 @@ def govern(
     return Governance(domain, "Governed", "", claims=claims)
 
 
+def taken_by(domain: TrustDomain, domains: Mapping[str, TrustDomain]) -> TrustDomain | None:
+    """Return the TrustDomain that had the name of a SPIFFE trust domain before this one.
+
+    The older object has it, then the one with the smaller name. None if nobody else has it.
+    A second authority of a SPIFFE trust domain (SPIFFE-ID, section 2.1) could issue its identities.
+    """
+    older = [
+        other
+        for other in domains.values()
+        if other.spec.domain == domain.spec.domain and _age(other) < _age(domain)
+    ]
+    return min(older, key=_age, default=None)
+
+
+def _age(domain: TrustDomain) -> tuple[str, str]:
+    """Return the order of creation; what is unknown is the youngest."""
+    created = domain.metadata.creation_timestamp
+    return created.isoformat() if created else "~", domain.metadata.name
+
+
 def _listed(items: Iterable[str]) -> str:
     *rest, last = items
     return f"{', '.join(rest)} and {last}" if rest else last

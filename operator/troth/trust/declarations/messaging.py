@@ -1,7 +1,7 @@
 """Index of the declared brokers and policies, so that every query is a lookup."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker, Place
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
+from troth.trust.declarations.multimap import Multimap
 from troth.trust.grants import Action, Topic
 
 
@@ -67,13 +68,13 @@ class Messaging:
         self.invalid_policies: dict[Ref, str] = {}
         self._asked: dict[Ref, frozenset[GrantEntry]] = {}
         self._uses: dict[Ref, Uses] = {}
-        self._users: dict[Ref, set[Ref]] = defaultdict(set)
-        self._asking: dict[Ref, set[Ref]] = defaultdict(set)
-        self._at: dict[Ref, dict[str, set[Ref]]] = defaultdict(lambda: defaultdict(set))
-        self._by_group: dict[tuple[Ref, str], set[tuple[Ref, Ref]]] = defaultdict(set)
-        self._by_schema: dict[Ref, set[Ref]] = defaultdict(set)
-        self._in_place: dict[Place, set[Ref]] = defaultdict(set)
-        self._by_admin: dict[Ref, set[Ref]] = defaultdict(set)
+        self._users = Multimap[Ref, Ref]()
+        self._asking = Multimap[Ref, Ref]()
+        self._at: dict[Ref, Multimap[str, Ref]] = {}
+        self._by_group = Multimap[tuple[Ref, str], tuple[Ref, Ref]]()
+        self._by_schema = Multimap[Ref, Ref]()
+        self._in_place = Multimap[Place, Ref]()
+        self._by_admin = Multimap[Ref, Ref]()
 
     # Changes
 
@@ -81,8 +82,9 @@ class Messaging:
         """Add or replace a broker."""
         self.drop_broker(broker.ref)
         self.brokers[broker.ref] = broker
-        for index in self._broker_indexes(broker):
-            index.add(broker.ref)
+        self._by_admin.add(broker.admin_secret, broker.ref)
+        for place in _places(broker):
+            self._in_place.add(place, broker.ref)
 
     def refuse_broker(self, ref: Ref, sentence: str) -> None:
         """Add a broker that exists but is invalid."""
@@ -94,20 +96,21 @@ class Messaging:
         self.invalid_brokers.pop(ref, None)
         before = self.brokers.pop(ref, None)
         if before is not None:
-            for index in self._broker_indexes(before):
-                index.discard(ref)
+            self._by_admin.discard(before.admin_secret, ref)
+            for place in _places(before):
+                self._in_place.discard(place, ref)
 
     def put_policy(self, policy: TopicPolicy) -> None:
         """Add or replace a policy."""
         self.drop_policy(policy.ref)
         self.policies[policy.ref] = policy
         self._asked[policy.ref] = entries_of(policy)
-        self._at[policy.broker][policy.spec.environment].add(policy.ref)
+        self._at.setdefault(policy.broker, Multimap()).add(policy.spec.environment, policy.ref)
         if policy.schema_map is not None:
-            self._by_schema[policy.schema_map].add(policy.ref)
+            self._by_schema.add(policy.schema_map, policy.ref)
         for each in self._asked[policy.ref]:
-            self._by_group[policy.broker, each.group].add((policy.ref, each.identity))
-            self._asking[each.identity].add(policy.ref)
+            self._by_group.add((policy.broker, each.group), (policy.ref, each.identity))
+            self._asking.add(each.identity, policy.ref)
 
     def refuse_policy(self, ref: Ref, sentence: str) -> None:
         """Add a policy that exists but is invalid."""
@@ -120,26 +123,24 @@ class Messaging:
         before = self.policies.pop(ref, None)
         if before is not None:
             for each in self._asked.pop(ref):
-                self._by_group[before.broker, each.group].discard((ref, each.identity))
-                self._asking[each.identity].discard(ref)
-            self._at[before.broker][before.spec.environment].discard(ref)
+                self._by_group.discard((before.broker, each.group), (ref, each.identity))
+                self._asking.discard(each.identity, ref)
+            at = self._at[before.broker]
+            at.discard(before.spec.environment, ref)
+            if not at.keys():
+                del self._at[before.broker]
             if before.schema_map is not None:
-                self._by_schema[before.schema_map].discard(ref)
+                self._by_schema.discard(before.schema_map, ref)
 
     def put_uses(self, identity: Ref, uses: Uses) -> None:
         """Set the policies that an identity names; `Uses()` if it names none or was deleted."""
         before = self._uses.pop(identity, NOTHING)
         for policy in before.publishes | before.consumes:
-            self._users[policy].discard(identity)
+            self._users.discard(policy, identity)
         if uses != NOTHING:
             self._uses[identity] = uses
         for policy in uses.publishes | uses.consumes:
-            self._users[policy].add(identity)
-
-    def _broker_indexes(self, broker: MessageBroker) -> Iterator[set[Ref]]:
-        for place in broker.spec.topic_places | broker.spec.principal_places:
-            yield self._in_place[place]
-        yield self._by_admin[broker.admin_secret]
+            self._users.add(policy, identity)
 
     # Queries
 
@@ -153,38 +154,48 @@ class Messaging:
 
     def users(self, policy: Ref) -> frozenset[Ref]:
         """Return the identities that name a policy, which need not exist."""
-        return frozenset(self._users.get(policy, ()))
+        return frozenset(self._users.of(policy))
 
     def asking(self, identity: Ref) -> frozenset[Ref]:
         """Return the policies that name an identity, which need not exist."""
-        return frozenset(self._asking.get(identity, ()))
+        return frozenset(self._asking.of(identity))
 
     def at(self, broker: Ref) -> frozenset[Ref]:
         """Return the policies of a broker, which need not exist."""
-        return frozenset().union(*self._at.get(broker, {}).values())
+        return frozenset(ref for _, refs in self._policies_at(broker) for ref in refs)
+
+    def _policies_at(self, broker: Ref) -> Iterable[tuple[str, AbstractSet[Ref]]]:
+        """Return the policies of a broker by the environment that they declare."""
+        at = self._at.get(broker)
+        return at.items() if at is not None else ()
 
     def with_schema_in(self, config_map: Ref) -> frozenset[Ref]:
         """Return the policies whose schema is in a ConfigMap, which need not exist."""
-        return frozenset(self._by_schema.get(config_map, ()))
+        return frozenset(self._by_schema.of(config_map))
 
     def by_group(self, broker: Ref, group: str) -> frozenset[tuple[Ref, Ref]]:
         """Return the (policy, identity) pairs that consume with a group at a broker."""
-        return frozenset(self._by_group.get((broker, group), ()))
+        return frozenset(self._by_group.of((broker, group)))
 
     def elsewhere(self, broker: Ref, environment: str) -> Iterator[TopicPolicy]:
         """Yield the policies of a broker that declare another environment."""
-        for declared, policies in self._at.get(broker, {}).items():
+        for declared, policies in self._policies_at(broker):
             if declared != environment:
                 yield from (self.policies[policy] for policy in sorted(policies))
 
     def beside(self, broker: MessageBroker) -> list[Ref]:
         """Return the other brokers with the same admin Secret, sorted."""
-        return sorted(self._by_admin.get(broker.admin_secret, set()) - {broker.ref})
+        return sorted(self._by_admin.of(broker.admin_secret) - {broker.ref})
 
     def found_at(self, places: Iterable[Place]) -> list[MessageBroker]:
         """Return the brokers at any of these places, sorted."""
-        found = set().union(*(self._in_place.get(place, ()) for place in places))
+        found = set[Ref]().union(*map(self._in_place.of, places))
         return [self.brokers[ref] for ref in sorted(found)]
+
+
+def _places(broker: MessageBroker) -> frozenset[Place]:
+    """Return where a broker has its topics and principals."""
+    return frozenset(broker.spec.topic_places | broker.spec.principal_places)
 
 
 def topic_of(policy: TopicPolicy) -> Topic:

@@ -1,6 +1,6 @@
 """Index of the declared resources, so that every query is a lookup and never a scan."""
 
-from collections import ChainMap, defaultdict
+from collections import ChainMap
 from collections.abc import KeysView, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,18 +12,25 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations.claims import Claim, Claims, Rank
 from troth.trust.declarations.governance import Governance, govern
+from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import NO_PEERS, Declared
-from troth.trust.declarations.sharing import WorkloadClaims, crowd_message, sharing_message
+from troth.trust.declarations.sharing import WorkloadClaims, crowd_message, culprit, sharing_message
 from troth.trust.declarations.webhooks import Webhooks
 from troth.trust.selectors import matches
 
 
 @dataclass(frozen=True, slots=True)
 class SharedIdentity:
-    """That other identities claim the same ServiceAccount or could select the same pods."""
+    """That other identities claim the same ServiceAccount or could select the same pods.
+
+    `other` is one of them, None if they are too many to name one. `culprit` is which of the two has
+    to change, None if it cannot be told.
+    """
 
     message: str
+    other: Ref | None = None
+    culprit: Ref | None = None
 
 
 def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
@@ -81,15 +88,15 @@ class Registry:
         """Time at which the gateway-only trust of an identity name was first accepted, which
         outlives the identity.
         """
-        self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
-        self._workload_claims: dict[str, WorkloadClaims] = defaultdict(WorkloadClaims)
+        self._in_namespace = Multimap[str, Ref]()
+        self._workload_claims: dict[str, WorkloadClaims] = {}
         self._declared: dict[Ref, Declared] = {}
-        self._naming: dict[Ref, set[Ref]] = defaultdict(set)
-        self._observing: dict[str, set[Ref]] = {}
+        self._naming = Multimap[Ref, Ref]()
+        self._observing = Multimap[str, Ref]()
         self._calling_api: set[Ref] = set()
         self._taking_tokens: set[Ref] = set()
-        self._restarting: dict[tuple[str, Ref], set[Ref]] = defaultdict(set)
-        self._restarting_in: dict[str, set[Ref]] = {}
+        self._restarting = Multimap[tuple[str, Ref], Ref]()
+        self._restarting_in = Multimap[str, Ref]()
         self._governance: dict[str, Governance] = {}
         self._known_territories: _Territories | None = None
         self._shared: dict[Ref, SharedIdentity | None] = {}
@@ -159,22 +166,22 @@ class Registry:
     def put_identity(self, identity: ServiceIdentity) -> None:
         """Add or replace an identity. One that is being deleted no longer declares anything."""
         self.drop_identity(identity.ref)
-        self._workload_claims[identity.ref.namespace].add(identity)
+        self._workload_claims.setdefault(identity.ref.namespace, WorkloadClaims()).add(identity)
         self.claims.put_identity(identity)
         if identity.metadata.deletion_timestamp is not None:
             self.terminating_identities[identity.ref] = identity
             self._forget_shared(identity)
             return
         self.identities[identity.ref] = identity
-        self._in_namespace[identity.ref.namespace].add(identity.ref)
+        self._in_namespace.add(identity.ref.namespace, identity.ref)
         for workload in workloads(identity):
-            self._restarting[workload].add(identity.ref)
-            self._restarting_in.setdefault(identity.ref.namespace, set()).add(identity.ref)
+            self._restarting.add(workload, identity.ref)
+            self._restarting_in.add(identity.ref.namespace, identity.ref)
         declared = self._declared[identity.ref] = Declared.by(identity)
         for named in declared.names:
-            self._naming[named].add(identity.ref)
+            self._naming.add(named, identity.ref)
         if identity.spec.enforcement is Enforcement.OBSERVE:
-            self._observing.setdefault(identity.ref.namespace, set()).add(identity.ref)
+            self._observing.add(identity.ref.namespace, identity.ref)
         if any(call.kubernetes_api for call in identity.spec.calls):
             self._calling_api.add(identity.ref)
         if identity.spec.authentication.token is not None:
@@ -204,18 +211,21 @@ class Registry:
         if before is None:
             return
         self._forget_shared(before)
-        self._workload_claims[ref.namespace].remove(before)
+        claims = self._workload_claims[ref.namespace]
+        claims.remove(before)
+        if not claims.identities:
+            del self._workload_claims[ref.namespace]
         self.terminating_identities.pop(ref, None)
         if self.identities.pop(ref, None) is not None:
-            self._in_namespace[ref.namespace].discard(ref)
-            self._forget_observing(ref)
+            self._in_namespace.discard(ref.namespace, ref)
+            self._observing.discard(ref.namespace, ref)
             self._calling_api.discard(ref)
             self._taking_tokens.discard(ref)
             for workload in workloads(before):
-                self._restarting[workload].discard(ref)
-                self._restarting_in[ref.namespace].discard(ref)
+                self._restarting.discard(workload, ref)
+                self._restarting_in.discard(ref.namespace, ref)
             for named in self._declared.pop(ref).names:
-                self._naming[named].discard(ref)
+                self._naming.discard(named, ref)
 
     def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> bool:
         """Set the narrowing of an identity's document that cannot be written; None or empty for
@@ -262,7 +272,7 @@ class Registry:
 
     def identities_in(self, namespace: str) -> frozenset[Ref]:
         """Return the identities of a namespace, without those that are being deleted."""
-        return frozenset(self._in_namespace.get(namespace, ()))
+        return frozenset(self._in_namespace.of(namespace))
 
     def claimants_in(self, namespace: str) -> frozenset[Ref]:
         """Return the identities of a namespace, including those that are being deleted."""
@@ -275,7 +285,7 @@ class Registry:
 
     def naming(self, ref: Ref) -> frozenset[Ref]:
         """Return the identities that name this one, which need not exist."""
-        return frozenset(self._naming.get(ref, ()))
+        return frozenset(self._naming.of(ref))
 
     def neighbours(self, ref: Ref) -> frozenset[Ref]:
         """Return the identities that share a declared edge with this one, on whichever side."""
@@ -290,12 +300,6 @@ class Registry:
         """Return the namespaces that have an identity in Observe mode."""
         return self._observing.keys()
 
-    def _forget_observing(self, ref: Ref) -> None:
-        here = self._observing.get(ref.namespace, set())
-        here.discard(ref)
-        if not here:
-            self._observing.pop(ref.namespace, None)
-
     def taking_tokens(self) -> frozenset[Ref]:
         """Return the identities that require tokens from their callers."""
         return frozenset(self._taking_tokens)
@@ -306,11 +310,11 @@ class Registry:
 
     def restarting(self, kind: str, ref: Ref) -> frozenset[Ref]:
         """Return the identities for which a workload is restarted, which need not exist."""
-        return frozenset(self._restarting.get((kind, ref), ()))
+        return frozenset(self._restarting.of((kind, ref)))
 
     def restarting_in(self, namespace: str) -> frozenset[Ref]:
         """Return the identities of a namespace for which any workload is restarted."""
-        return frozenset(self._restarting_in.get(namespace, ()))
+        return frozenset(self._restarting_in.of(namespace))
 
     def colliding(self, identity: ServiceIdentity) -> frozenset[Ref]:
         """Return the other identities of its namespace that could have the same pods or account.
@@ -318,7 +322,7 @@ class Registry:
         One that is being deleted counts until it is gone: its pods may still run with its
         certificate, and a deletion alone must open nothing.
         """
-        claims = self._workload_claims[identity.ref.namespace]
+        claims = self._claims_in(identity.ref.namespace)
         return frozenset(claims.with_same_pods(identity) | claims.with_same_account(identity))
 
     def affected_by_sharing(self, identity: ServiceIdentity) -> frozenset[Ref]:
@@ -326,15 +330,18 @@ class Registry:
 
         That is at most a few: an identity that collides with many does not depend on each.
         """
-        return frozenset(self._workload_claims[identity.ref.namespace].affected_by(identity))
+        return frozenset(self._claims_in(identity.ref.namespace).affected_by(identity))
 
     def shares_pods(self, identity: ServiceIdentity) -> bool:
         """Return whether another identity could select the same pods."""
-        return bool(self._workload_claims[identity.ref.namespace].with_same_pods(identity))
+        return bool(self._claims_in(identity.ref.namespace).with_same_pods(identity))
 
     def shares_account(self, identity: ServiceIdentity) -> bool:
         """Return whether another identity has the same ServiceAccount."""
-        return bool(self._workload_claims[identity.ref.namespace].with_same_account(identity))
+        return bool(self._claims_in(identity.ref.namespace).with_same_account(identity))
+
+    def _claims_in(self, namespace: str) -> WorkloadClaims:
+        return self._workload_claims.get(namespace) or WorkloadClaims()
 
     def governed_by(self, domain: str) -> tuple[str, ...]:
         """Return the namespaces that a trust domain governs, sorted."""
@@ -379,12 +386,13 @@ class Registry:
 
     def _share(self, ref: Ref) -> SharedIdentity | None:
         identity = self.identities[ref]
-        if shares := self._workload_claims[ref.namespace].crowd(identity):
+        if shares := self._claims_in(ref.namespace).crowd(identity):
             return SharedIdentity(crowd_message(identity, shares))
         other = min(self.colliding(identity), default=None)
         if other is None:
             return None
-        return SharedIdentity(sharing_message(identity, self.claimants[other]))
+        theirs = self.claimants[other]
+        return SharedIdentity(sharing_message(identity, theirs), other, culprit(identity, theirs))
 
     def _forget_shared(self, identity: ServiceIdentity) -> None:
         """Clear cached collisions of an identity's namespace, because a collision is mutual."""

@@ -1,13 +1,14 @@
 """Declared WebhookEndpoints, and the call that each requires of its gateway."""
 
-from collections import defaultdict
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 
 from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.trust.declarations.multimap import Multimap
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,13 +43,13 @@ class Webhooks:
         self.terminating: dict[Ref, WebhookEndpoint] = {}
         """Endpoints that are being deleted. They no longer have routes."""
         self.invalid: dict[Ref, str] = {}
-        self._unread: dict[str, set[Ref]] = {}
-        self._first_unread: dict[str, Ref | None] = {}
+        self._unread = Multimap[str, Ref]()
+        self._first_unread: dict[str, Ref] = {}
         self._routes: dict[Ref, Route] = {}
-        self._through: dict[Ref, set[Route]] = defaultdict(set)
-        self._to: dict[Ref, set[Route]] = defaultdict(set)
-        self._of: dict[str, set[Route]] = defaultdict(set)
-        self._on: dict[tuple[Ref, Ref, str], set[Route]] = defaultdict(set)
+        self._through = Multimap[Ref, Route]()
+        self._to = Multimap[Ref, Route]()
+        self._of = Multimap[str, Route]()
+        self._on = Multimap[tuple[Ref, Ref, str], Route]()
 
     def put(self, endpoint: WebhookEndpoint) -> None:
         """Add or replace an endpoint. One that is being deleted no longer has a route."""
@@ -60,40 +61,41 @@ class Webhooks:
         route = route_of(endpoint)
         if route is not None:
             self._routes[endpoint.ref] = route
-            for index in self._indexes(route):
-                index.add(route)
+            for index, key in self._indexes(route):
+                index.add(key, route)
 
     def refuse(self, ref: Ref, sentence: str) -> None:
         """Add an endpoint that exists but is invalid."""
         self.drop(ref)
         self.invalid[ref] = sentence
-        self._unread.setdefault(ref.namespace, set()).add(ref)
+        self._unread.add(ref.namespace, ref)
         self._first_unread.pop(ref.namespace, None)
 
     def drop(self, ref: Ref) -> None:
         """Remove an endpoint."""
         if self.invalid.pop(ref, None) is not None:
-            self._unread[ref.namespace].discard(ref)
+            self._unread.discard(ref.namespace, ref)
             self._first_unread.pop(ref.namespace, None)
         self.endpoints.pop(ref, None)
         self.terminating.pop(ref, None)
         route = self._routes.pop(ref, None)
         if route is not None:
-            for index in self._indexes(route):
-                index.discard(route)
+            for index, key in self._indexes(route):
+                index.discard(key, route)
 
     def refresh(self, endpoint: WebhookEndpoint) -> None:
         """Replace an endpoint of which only status or metadata changed."""
         there = self.endpoints if endpoint.ref in self.endpoints else self.terminating
         there[endpoint.ref] = endpoint
 
-    def _indexes(self, route: Route) -> tuple[set[Route], ...]:
+    def _indexes(self, route: Route) -> tuple[tuple[Multimap[Any, Route], object], ...]:
+        """Return each index that has a route, with its key there."""
         gateway, target = route.gateway, route.target
         return (
-            self._through[gateway],
-            self._to[target],
-            self._of[route.endpoint.namespace],
-            self._on[gateway, target, route.port],
+            (self._through, gateway),
+            (self._to, target),
+            (self._of, route.endpoint.namespace),
+            (self._on, (gateway, target, route.port)),
         )
 
     def route(self, ref: Ref) -> Route | None:
@@ -102,31 +104,32 @@ class Webhooks:
 
     def through(self, gateway: Ref) -> tuple[Route, ...]:
         """Return the routes through a gateway, sorted. It need not exist or serve them."""
-        return tuple(sorted(self._through.get(gateway, ()), key=_BY_ENDPOINT))
+        return tuple(sorted(self._through.of(gateway), key=_BY_ENDPOINT))
 
     def to(self, target: Ref) -> tuple[Route, ...]:
         """Return the routes to a target, sorted. It need not exist."""
-        return tuple(sorted(self._to.get(target, ()), key=_BY_ENDPOINT))
+        return tuple(sorted(self._to.of(target), key=_BY_ENDPOINT))
 
     def on(self, gateway: Ref, target: Ref, port: str) -> AbstractSet[Route]:
         """Return the routes from a gateway to one port of a target."""
-        return self._on.get((gateway, target, port), frozenset())
+        return self._on.of((gateway, target, port))
 
     def unread_in(self, namespace: str) -> tuple[Ref, ...]:
         """Return the invalid endpoints of a namespace, sorted."""
-        return tuple(sorted(self._unread.get(namespace, ())))
+        return tuple(sorted(self._unread.of(namespace)))
 
     def first_unread_in(self, namespace: str) -> Ref | None:
         """Return the first invalid endpoint of a namespace, None if there is none."""
-        if namespace not in self._first_unread:  # each edge of a gateway asks
-            self._first_unread[namespace] = min(self._unread.get(namespace, ()), default=None)
-        return self._first_unread[namespace]
+        unread = self._unread.of(namespace)
+        if unread and namespace not in self._first_unread:  # each edge of a gateway asks
+            self._first_unread[namespace] = min(unread)
+        return self._first_unread.get(namespace)
 
     def beside(self, ref: Ref) -> frozenset[Ref]:
         """Return the gateways of a target and the targets of a gateway."""
-        gateways = {route.gateway for route in self._to.get(ref, ())}
-        return frozenset(gateways.union(route.target for route in self._through.get(ref, ())))
+        gateways = {route.gateway for route in self._to.of(ref)}
+        return frozenset(gateways.union(route.target for route in self._through.of(ref)))
 
     def gateways_for(self, namespace: str) -> frozenset[Ref]:
         """Return the gateways that endpoints of a namespace name."""
-        return frozenset(route.gateway for route in self._of.get(namespace, ()))
+        return frozenset(route.gateway for route in self._of.of(namespace))

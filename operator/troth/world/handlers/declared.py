@@ -20,6 +20,8 @@ def take_broker(world: WorldState, change: Change) -> Keys:
     after, fault = parsed(change.manifest, MessageBroker)
     world.note_unreadable(broker_key(change.ref), change.manifest, fault)
     before = _pods_of_broker(world, change.ref)
+    if after is None:
+        world.memo.forget(change.ref)
     affected = {broker_key(change.ref)} | world.brokers.take_broker(change.ref, after, fault)
     if _pods_of_broker(world, change.ref) != before:  # its namespace is not isolated
         claims = world.registry.governance(change.ref.namespace).claims
@@ -38,6 +40,8 @@ def take_topic_policy(world: WorldState, change: Change) -> Keys:
     before = world.brokers.messaging.policies.get(change.ref)
     after, fault = parsed(change.manifest, TopicPolicy)
     world.note_unreadable(policy_key(change.ref), change.manifest, fault)
+    if after is None:
+        world.memo.forget(change.ref)
     affected = world.brokers.take_policy(change.ref, after, fault)
     declared = world.brokers.messaging.policies.get(change.ref)
     if before is None or declared is None or before.spec != declared.spec:

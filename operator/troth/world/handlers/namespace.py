@@ -31,7 +31,7 @@ def take_namespace(world: WorldState, change: Change) -> Keys:
         for labels in (before, after)
         if labels is not None and matches(domain.spec.namespace_selector, labels)
     }
-    for bundle in world.bundles_in.get(name, ()):  # the owner of a bundle here may now remove it
+    for bundle in world.bundles_in.of(name):  # the owner of a bundle here may now remove it
         claiming |= owner_of(world.bundles[bundle])
     affected = around_namespaces(world.registry, {name}) | claiming
     if before is None or after is None:  # a short DNS name may now be that of a Service here

@@ -39,9 +39,9 @@ def take_config_map(world: WorldState, change: Change) -> Keys:
     if broker_of(change.ref) is not None:
         return world.brokers.take_ledger(change.ref, change.manifest)
     after = observe.config_map(change.manifest) if change.manifest else None
-    world.bundles_in.setdefault(change.ref.namespace, set()).discard(change.ref)
+    world.bundles_in.discard(change.ref.namespace, change.ref)
     if after is not None:
-        world.bundles_in[change.ref.namespace].add(change.ref)
+        world.bundles_in.add(change.ref.namespace, change.ref)
     recorded = _take_trust_record(world, change.ref, after)
     governor = world.registry.governance(change.ref.namespace).domain
     wanting = {domain_key(governor.metadata.name)} if governor else set()

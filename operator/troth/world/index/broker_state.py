@@ -1,12 +1,12 @@
 """Index of brokers, policies, credentials and ledgers, and the observations of brokers."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.trust.declarations.messaging import Messaging
+from troth.trust.declarations.multimap import Multimap
 from troth.trust.grants import Observed, Rule
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
 from troth.world.facts.objects import Manifest
@@ -27,7 +27,7 @@ class BrokerState:
         self.ledgers: dict[Ref, KeptLedger] = {}
         self._packed: dict[Ref, Packed] = {}
         self.secrets: dict[Ref, CredentialSecret] = {}
-        self._owned: dict[str, set[Ref]] = defaultdict(set)
+        self._owned = Multimap[str, Ref]()
         self._observations: dict[Ref, BrokerObservation] = {}
 
     # Queries
@@ -75,4 +75,4 @@ class BrokerState:
 
     def secrets_of(self, uid: str) -> list[CredentialSecret]:
         """Return the credential Secrets that the identity with this UID owns, sorted."""
-        return [self.secrets[ref] for ref in sorted(self._owned.get(uid, ()))]
+        return [self.secrets[ref] for ref in sorted(self._owned.of(uid))]

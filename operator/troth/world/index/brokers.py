@@ -109,11 +109,9 @@ class Brokers(BrokerState):
         before = self.secrets.pop(ref, None)
         after = credential_secret(manifest) if manifest is not None else None
         for uid in before.owner_uids if before is not None else ():
-            self._owned[uid].discard(ref)
-            if not self._owned[uid]:
-                del self._owned[uid]
+            self._owned.discard(uid, ref)
         for uid in after.owner_uids if after is not None else ():
-            self._owned[uid].add(ref)
+            self._owned.add(uid, ref)
         if after is not None:
             self.secrets[ref] = with_first_seen(after, before, uptime)
         facts = [each for each in (before, after) if each is not None]

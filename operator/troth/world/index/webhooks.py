@@ -1,12 +1,12 @@
 """Index of the Secrets of webhooks, and the keys that their changes affect."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from troth.documents.gateway_report import Verified, parse_member
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.webhooks import Route
 from troth.world.facts.objects import SECRET_SUFFIX, Fact, IdentitySecret, Manifest
@@ -37,14 +37,14 @@ class WebhookState:
         self.generated: dict[Ref, KeysSecret] = {}
         self.compiled: dict[Ref, CompiledSecret] = {}
         self._reports: dict[Ref, Report] = {}
-        self._naming: dict[Ref, set[Ref]] = defaultdict(set)
-        self._compiled_of: dict[Ref, set[Ref]] = defaultdict(set)
+        self._naming = Multimap[Ref, Ref]()
+        self._compiled_of = Multimap[Ref, Ref]()
 
     # Queries
 
     def compiled_from(self, endpoint: Ref) -> tuple[CompiledSecret, ...]:
         """Return the compiled Secrets of an endpoint, for all gateways, sorted."""
-        return tuple(self.compiled[ref] for ref in sorted(self._compiled_of.get(endpoint, ())))
+        return tuple(self.compiled[ref] for ref in sorted(self._compiled_of.of(endpoint)))
 
     def verified(self, endpoint: Ref, gateway: Ref) -> Verified:
         """Return the time at which each key of an endpoint last verified, from the report."""
@@ -63,9 +63,9 @@ class WebhookState:
 
     def take_endpoint(self, before: WebhookEndpoint | None, after: WebhookEndpoint | None) -> None:
         """Take in which Secret an endpoint names."""
-        for each, change in ((before, set.discard), (after, set.add)):
+        for each, change in ((before, self._naming.discard), (after, self._naming.add)):
             if each is not None and each.given_secret is not None:
-                change(self._naming[each.given_secret], each.ref)
+                change(each.given_secret, each.ref)
 
     def take_given(self, ref: Ref, manifest: Manifest | None, uptime: float) -> Keys:
         """Take in a labelled Secret, None if it was deleted or is no longer labelled."""
@@ -74,7 +74,7 @@ class WebhookState:
             self.given[ref] = _with_first_seen(keys_secret(manifest), before, uptime)
         if _same(before, self.given.get(ref)):
             return set()
-        return {webhook_key(each) for each in self._naming.get(ref, ())}
+        return {webhook_key(each) for each in self._naming.of(ref)}
 
     def take_secret(self, ref: Ref, manifest: Manifest | None, uptime: float) -> Keys:
         """Take in any Secret that Troth wrote; return the affected endpoints."""
@@ -108,10 +108,10 @@ class WebhookState:
     def _take_compiled(self, ref: Ref, manifest: Manifest | None) -> None:
         before = self.compiled.pop(ref, None)
         if before is not None:
-            self._compiled_of[before.endpoint].discard(ref)
+            self._compiled_of.discard(before.endpoint, ref)
         if manifest is not None and is_compiled(manifest):
             fact = self.compiled[ref] = compiled_secret(manifest)
-            self._compiled_of[fact.endpoint].add(ref)
+            self._compiled_of.add(fact.endpoint, ref)
 
     # Affected keys
 

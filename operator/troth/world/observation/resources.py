@@ -4,8 +4,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from troth.resources.faults import faults_of
 from troth.resources.identity.status import ClaimStatus
-from troth.resources.manifests import faults_of
 from troth.resources.metadata import Resource
 from troth.resources.references import Ref
 from troth.resources.schema.bounded_json import read_json

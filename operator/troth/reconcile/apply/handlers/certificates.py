@@ -9,13 +9,17 @@ from troth.world.keys import Keys
 
 
 async def issue_leaf(context: Context, step: IssueLeaf) -> Keys:
-    """Issue a key and certificate into the Secret, if it is unchanged since planning."""
+    """Issue a key and certificate into the Secret, if it is unchanged since planning.
+
+    Raises `KeyNotReady` if the key takes long to generate, and does not exist yet.
+    """
     signer = context.signer(step.authority_secret, step.trust_domain, step.authority)
+    key = context.private_key(step.target, step.algorithm)
     now = context.clock.now()
     if is_slow(step, signer):
-        secret = await asyncio.to_thread(leaf_secret, step, signer, now)
+        secret = await asyncio.to_thread(leaf_secret, step, key, signer, now)
     else:
-        secret = leaf_secret(step, signer, now)
+        secret = leaf_secret(step, key, signer, now)
     return await context.writer.put(secret, step.uid, step.resource_version)
 
 

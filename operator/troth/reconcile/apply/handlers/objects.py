@@ -81,4 +81,4 @@ async def set_finalizers(context: Context, step: SetFinalizers) -> Keys:
     if answer["metadata"].get("deletionTimestamp") and not step.finalizers:
         uptime = context.clock.uptime()
         return context.world.forget_uid(step.kind, step.ref, step.uid, uptime)
-    return context.writer.observe(answer)
+    return context.writer.take_answer(patch, answer)

@@ -1,0 +1,1 @@
+"""`troth check`: whether manifests are correct."""

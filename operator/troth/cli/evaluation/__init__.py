@@ -1,0 +1,1 @@
+"""What is wrong with manifests: one evaluation and one report for `check` and `plan`."""

@@ -1,0 +1,278 @@
+"""Finds what is wrong with manifests: their faults, and what the operator would report of them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from troth.cli.evaluation.basis import Basis, is_declared
+from troth.cli.evaluation.exceptions import ending
+from troth.cli.evaluation.finding import (
+    Finding,
+    Merged,
+    Report,
+    Severity,
+    finding_of,
+    in_order,
+    is_unreadable,
+)
+from troth.cli.evaluation.places import edge_steps, grant_steps
+from troth.cli.evaluation.rehearse import Rehearsed
+from troth.cli.grants.report import GIVEN, Granted, everything_granted
+from troth.cli.inputs import sources
+from troth.resources.faults import Step, path
+from troth.resources.identity.status import EdgeState
+from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.manifests import Manifest
+from troth.resources.references import Ref
+from troth.trust.edges.evaluation import Edge, all_edges
+
+IDENTITY, POLICY = "ServiceIdentity", "TopicPolicy"
+
+OF_BROKERS = frozenset({"NotSeenYet", "AwaitingBroker", "AwaitingCredential", "Changing"})
+"""Reasons that only mean that no broker was contacted."""
+OF_SECRETS = frozenset(
+    {"SecretMissing", "SecretPending", "AuthorityMissing", "AuthorityNotReady", "KeysMissing"}
+)
+"""Reasons that only mean that files contain no Secrets."""
+OF_OBJECTS = frozenset({"SchemaMissing"})
+"""Reasons that only mean that files do not contain an object of another owner."""
+OF_PEERS = frozenset(
+    {"PeerInvalid", "IdentityInvalid", "PolicyInvalid", "BrokerInvalid", "EndpointInvalid"}
+    | {"TrustDomainInvalid", "InvalidSpec", "TargetInvalid", "GatewayInvalid"}
+)
+"""Reasons that only mean that another manifest is invalid, which is a finding of its own."""
+OF_ABSENCE = frozenset(
+    {"PeerMissing", "PolicyMissing", "BrokerMissing", "IdentityMissing", "TargetMissing"}
+    | {"GatewayMissing", "NoTrustDomain"}
+)
+"""Reasons that may only mean that another manifest could not be placed."""
+SHARED, NO_NAMESPACE = "SharedIdentity", "NamespaceMissing"
+_ELSEWHERE = OF_BROKERS | {SHARED, NO_NAMESPACE}
+"""Reasons of conditions that are not findings, or are findings by another way."""
+_CONDITIONS: dict[str, tuple[Step, ...]] = {
+    "GatewayTrusted": ("spec", "authentication", "gatewayOnly"),
+    "TokensAccepted": ("spec", "authentication", "token"),
+    "UnsignedAccepted": ("spec", "inbound", "acceptUnsigned"),
+    "Ready": (),
+}
+"""Conditions that are an error if they are False, and the field that each is about."""
+
+
+def report_without_evaluation(basis: Basis) -> Report:
+    """Return the faults of the manifests alone."""
+    faults = basis.manifests.faults
+    return _report(basis, map(finding_of, faults), unreadable=is_unreadable(faults))
+
+
+def evaluate(rehearsed: Rehearsed) -> Report:
+    """Return everything that is wrong with the manifests of a rehearsal.
+
+    Of objects that are not among the manifests, only what the manifests break is reported.
+    """
+    basis, merged = rehearsed.basis, Merged()
+    faults = [*basis.manifests.faults, *sources.check_updates(rehearsed.start, basis.manifests)]
+    evaluation = _Evaluation(rehearsed, faulty=bool(faults))
+    for finding in evaluation.findings():
+        merged.add(finding)
+    return _report(
+        basis,
+        [*map(finding_of, faults), *merged.findings()],
+        live_edges=sum(each.state is EdgeState.LIVE for each in evaluation.edges),
+        live_grants=sum(each.state in GIVEN for each in evaluation.grants),
+    )
+
+
+def _report(
+    basis: Basis,
+    findings: Iterable[Finding],
+    *,
+    live_edges: int = 0,
+    live_grants: int = 0,
+    unreadable: bool = False,
+) -> Report:
+    return Report(
+        in_order(findings),
+        files=basis.manifests.files,
+        resources=sum(map(is_declared, basis.manifests.objects)),
+        live_edges=live_edges,
+        live_grants=live_grants,
+        unreadable=unreadable,
+    )
+
+
+@dataclass(slots=True)
+class _Evaluation:
+    """Findings about one rehearsal."""
+
+    rehearsed: Rehearsed
+    faulty: bool
+    """Whether a manifest is invalid. Then what others report because of it is no finding."""
+    edges: tuple[Edge, ...] = field(init=False)
+    grants: tuple[Granted, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.edges = all_edges(self.rehearsed.after.registry, self.rehearsed.now)
+        self.grants = tuple(everything_granted(self.rehearsed.after))
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield all findings, some more than once: first those about what has to change itself."""
+        yield from self._namespaces()
+        yield from self._shared()
+        for place, manifest in self.rehearsed.objects.items():
+            if place[0] in KIND_BY_NAME:
+                yield from self._conditions(place, manifest)
+        yield from self._exceptions()
+        yield from self._edges()
+        yield from self._grants()
+
+    def _is_ours(self, kind: str, ref: Ref) -> bool:
+        return (kind, ref) in self.rehearsed.basis.manifests.documents
+
+    def _finding(  # noqa: PLR0917 - a record
+        self,
+        severity: Severity,
+        reason: str,
+        message: str,
+        kind: str,
+        ref: Ref,
+        steps: tuple[Step, ...] = (),
+    ) -> Finding:
+        found = self.rehearsed.basis.manifests.find(kind, ref, steps)
+        file, line = found or ("", 0)
+        return Finding(
+            severity,
+            reason,
+            message,
+            kind=kind,
+            namespace=ref.namespace,
+            name=ref.name,
+            field=path(steps),
+            file=file,
+            line=line,
+        )
+
+    def _namespaces(self) -> Iterator[Finding]:
+        """Yield namespaces that manifests do not name, or name although they do not exist."""
+        basis, namespaces = self.rehearsed.basis, self.rehearsed.after.registry.namespaces
+        for kind, ref in basis.manifests.without_namespace:
+            if kind in KIND_BY_NAME:
+                message = (
+                    "required; add it, or name with --namespace the namespace to which the "
+                    "manifests are applied"
+                )
+                yield self._finding(
+                    Severity.ERROR, "NamespaceUnset", message, kind, ref, ("metadata", "namespace")
+                )
+        told: set[str] = set()
+        for kind, ref in basis.manifests.documents:
+            here = ref.namespace
+            if kind not in KIND_BY_NAME or not here or here in namespaces or here in told:
+                continue
+            told.add(here)
+            if basis.cluster and "Namespace" not in basis.hidden:
+                message = (
+                    f"Namespace {here} exists neither in the cluster nor in the manifests; create "
+                    "it, or correct the name"
+                )
+            else:
+                message = (
+                    f"Namespace {here} is not among the manifests; add it with -f or --assume, or "
+                    f"name its labels with --assume-namespace {here},LABEL=VALUE"
+                )
+            steps = ("metadata", "namespace")
+            yield self._finding(Severity.ERROR, NO_NAMESPACE, message, kind, ref, steps)
+
+    def _shared(self) -> Iterator[Finding]:
+        """Yield a finding for each two identities that collide, about the one to change."""
+        registry = self.rehearsed.after.registry
+        told: set[frozenset[Ref]] = set()
+        for ref in sorted(registry.identities):
+            shared = registry.shared_identity(ref)
+            if shared is None:
+                continue
+            pair = frozenset({ref, shared.other or ref})
+            if pair in told or not any(self._is_ours(IDENTITY, each) for each in pair):
+                continue
+            told.add(pair)
+            mine = [each for each in sorted(pair) if self._is_ours(IDENTITY, each)]
+            subject = shared.culprit if shared.culprit in mine else mine[-1]
+            assert subject is not None
+            steps = ("spec", "workload")
+            yield self._finding(Severity.ERROR, SHARED, shared.message, IDENTITY, subject, steps)
+
+    def _edges(self) -> Iterator[Finding]:
+        before = {
+            (each.caller, each.callee, each.port, each.reason)
+            for each in all_edges(self.rehearsed.before.registry, self.rehearsed.now)
+        }
+        registry = self.rehearsed.after.registry
+        for edge in self.edges:
+            if edge.state is EdgeState.LIVE or self._is_consequence(edge.reason):
+                continue
+            ends = edge_steps(edge, registry)
+            mine = [(ref, steps) for ref, steps in ends if self._is_ours(IDENTITY, ref)]
+            if not mine and (edge.caller, edge.callee, edge.port, edge.reason) in before:
+                continue
+            for ref, steps in (mine or ends)[:1]:
+                yield self._finding(Severity.ERROR, edge.reason, edge.message, IDENTITY, ref, steps)
+
+    def _grants(self) -> Iterator[Finding]:
+        before = {
+            (each.identity, each.action, each.policy, each.group, each.reason)
+            for each in everything_granted(self.rehearsed.before)
+        }
+        for grant in self.grants:
+            if grant.state in GIVEN or not grant.reason or self._is_consequence(grant.reason):
+                continue
+            ends = grant_steps(grant, self.rehearsed.after)
+            mine = [each for each in ends if self._is_ours(each[0], each[1])]
+            known = (grant.identity, grant.action, grant.policy, grant.group, grant.reason)
+            if not mine and known in before:
+                continue
+            severity = self._severity(grant.reason)
+            whole: list[tuple[str, Ref, tuple[Step, ...]]] = [(POLICY, grant.policy, ())]
+            for kind, ref, steps in (mine or ends or whole)[:1]:
+                yield self._finding(severity, grant.reason, grant.message, kind, ref, steps)
+
+    def _conditions(self, place: tuple[str, Ref], manifest: Manifest) -> Iterator[Finding]:
+        kind, ref = place
+        if not self._is_ours(kind, ref) and not _was_ready(self.rehearsed.start.get(place)):
+            return
+        conditions = (manifest.get("status") or {}).get("conditions") or []
+        by_type = {condition["type"]: condition for condition in conditions}
+        for type_, steps in _CONDITIONS.items():
+            condition = by_type.get(type_)
+            if condition is None or self._is_consequence(condition["reason"]):
+                continue
+            reason, message = condition["reason"], condition.get("message", "")
+            if condition["status"] == "False":
+                yield self._finding(self._severity(reason), reason, message, kind, ref, steps)
+            elif reason.endswith("Ending"):
+                yield self._finding(Severity.WARNING, reason, message, kind, ref, steps)
+
+    def _exceptions(self) -> Iterator[Finding]:
+        for ref, identity in sorted(self.rehearsed.after.registry.identities.items()):
+            if self._is_ours(IDENTITY, ref):
+                for severity, reason, message, steps in ending(identity, self.rehearsed.now):
+                    yield self._finding(severity, reason, message, IDENTITY, ref, steps)
+
+    def _is_consequence(self, reason: str) -> bool:
+        """Return whether another finding says what is wrong, or nothing is."""
+        manifests = self.rehearsed.basis.manifests
+        if (manifests.unplaced or manifests.without_namespace) and reason in OF_ABSENCE:
+            return True
+        return reason in _ELSEWHERE or (self.faulty and reason in OF_PEERS)
+
+    def _severity(self, reason: str) -> Severity:
+        """Return `NOTICE` if only a cluster could show that something is missing."""
+        basis = self.rehearsed.basis
+        secrets = basis.cluster and "Secret" not in basis.hidden
+        if reason in OF_SECRETS and not secrets:
+            return Severity.NOTICE
+        if reason in OF_OBJECTS and not basis.cluster:
+            return Severity.NOTICE
+        return Severity.ERROR
+
+
+def _was_ready(manifest: Manifest | None) -> bool:
+    conditions = ((manifest or {}).get("status") or {}).get("conditions") or []
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

@@ -1,0 +1,50 @@
+"""Rehearses manifests: the whole operator against an in-memory API server."""
+
+import copy
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from troth.cli.evaluation.basis import Basis
+from troth.reconcile.rehearsal import Place, Rehearsal
+from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.manifests import Manifest
+from troth.world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """The state before manifests are applied, and the one that the operator then reaches."""
+
+    basis: Basis
+    now: datetime
+    start: dict[Place, Manifest] = field(repr=False)
+    """The objects before."""
+    objects: dict[Place, Manifest] = field(repr=False)
+    """The objects after, with their statuses."""
+    before: World
+    """What is declared before."""
+    after: World
+
+
+async def rehearse(basis: Basis, now: datetime) -> Rehearsed:
+    """Apply the manifests to a copy of the objects and run the operator until it is done."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    rehearsal = Rehearsal(basis.before)
+    start = copy.deepcopy(rehearsal.objects)
+    before = _declared(start.values())
+    for manifest in basis.manifests.objects:
+        rehearsal.put(manifest)
+    engine = await rehearsal.converge(basis.own_namespace, now)
+    return Rehearsed(basis, now, start, rehearsal.objects, before, engine.world)
+
+
+def _declared(objects: Iterable[Manifest]) -> World:
+    world = World("")
+    for manifest in objects:
+        if manifest["kind"] in KIND_BY_NAME or manifest["kind"] == "Namespace":
+            world.observe(manifest, uptime=0.0)
+    return world

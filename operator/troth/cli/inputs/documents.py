@@ -1,0 +1,234 @@
+"""Reads a YAML or JSON stream into Kubernetes objects that know the lines of their fields.
+
+Nothing in a stream raises an exception: each document that cannot be read becomes a fault.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import yaml
+
+from troth.resources.faults import ManifestFault, Step, path
+from troth.resources.manifests import Manifest, ManifestLoader
+
+UNREADABLE = frozenset({"NotReadable", "NotText", "NotYAML", "NotAnObject"})
+"""Codes of faults because of which an input is no Kubernetes object at all."""
+
+DEEPEST, MOST_NODES = 100, 500_000
+"""Bounds of one document. An alias counts as often as it is used, so a small text cannot expand
+into a large document."""
+
+_MERGE = "tag:yaml.org,2002:merge"
+_TYPES = {
+    f"tag:yaml.org,2002:{name}": name
+    for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge")
+}
+_TEMPLATE = "; render a template first, as in `helm template . | troth check -f -`"
+_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""What PyYAML raises for a text that is not YAML, or a value that does not have its tag's form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One Kubernetes object of a stream."""
+
+    manifest: Manifest = field(repr=False)
+    source: str
+    node: yaml.Node = field(repr=False)
+    faults: tuple[ManifestFault, ...] = ()
+    """Faults of its YAML, such as a duplicate key. They count if the object is one of Troth's."""
+
+    def line(self, steps: Iterable[Step] = ()) -> int:
+        """Return the line of a field, from 1.
+
+        For a field that does not exist, return the line of the closest enclosing field.
+        """
+        node, line = self.node, self.node.start_mark.line
+        for step in steps:
+            key, below = _below(node, step)
+            if below is None:
+                break
+            node, line = below, (key or below).start_mark.line
+        return int(line) + 1
+
+
+def read_stream(text: str, source: str) -> tuple[list[Document], list[ManifestFault]]:
+    """Return the objects of a YAML stream and its faults. A List is replaced by its items."""
+    documents: list[Document] = []
+    faults: list[ManifestFault] = []
+    try:
+        loader = ManifestLoader(text)
+        position = 0
+        while loader.check_node():
+            position += 1
+            node = loader.get_node()
+            if node is None or _is_null(node):
+                continue
+            try:
+                documents += _objects(loader, node, source, position)
+            except _UnreadableError as error:
+                faults.append(error.fault)
+    except _ERRORS as error:
+        faults.append(_not_yaml(error, text, source))
+    return documents, faults
+
+
+class _UnreadableError(Exception):
+    def __init__(self, fault: ManifestFault) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
+def _objects(
+    loader: ManifestLoader, node: yaml.Node, source: str, position: int
+) -> Iterator[Document]:
+    faults = tuple(_Walk(source).faults(node))
+    fatal = next((each for each in faults if each.code in UNREADABLE), None)
+    if fatal is not None:
+        raise _UnreadableError(fatal)
+    try:
+        content = loader.construct_document(node)
+    except _ERRORS as error:
+        line = node.start_mark.line + 1
+        raise _UnreadableError(_not_yaml(error, "", source, line)) from None
+    if any(each.code == "KeyNotText" for each in faults):
+        content = _with_text_keys(content)
+    yield from _unpacked(content, node, source, position, faults)
+
+
+def _with_text_keys(content: object) -> object:
+    match content:
+        case dict():
+            return {str(key): _with_text_keys(value) for key, value in content.items()}
+        case list():
+            return [_with_text_keys(item) for item in content]
+        case _:
+            return content
+
+
+def _unpacked(
+    content: object,
+    node: yaml.Node,
+    source: str,
+    position: int,
+    faults: tuple[ManifestFault, ...],
+) -> Iterator[Document]:
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(kind, str):
+        sentence = "not a Kubernetes object; give it apiVersion, kind and metadata"
+        fault = ManifestFault(
+            source,
+            "",
+            f"document {position}",
+            sentence,
+            code="NotAnObject",
+            line=node.start_mark.line + 1,
+        )
+        raise _UnreadableError(fault)
+    _, items = _below(node, "items")
+    if kind.endswith("List") and isinstance(items, yaml.SequenceNode):
+        for number, (item, below) in enumerate(zip(content["items"], items.value, strict=True)):
+            inside = ("items", number)
+            mine = tuple(each for each in faults if each.steps[:2] == inside)
+            yield from _unpacked(item, below, source, position, mine)
+        return
+    yield Document(content, source, node, faults)
+
+
+class _Walk:
+    """Finds in a document what YAML allows and a Kubernetes object cannot have."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._left = MOST_NODES
+
+    def faults(self, node: yaml.Node, steps: tuple[Step, ...] = ()) -> Iterator[ManifestFault]:
+        """Yield the faults of a node and of those below it."""
+        self._left -= 1
+        if len(steps) > DEEPEST or self._left < 0:
+            sentence = f"nested deeper than {DEEPEST} levels"
+            if self._left < 0:
+                sentence = f"larger than {MOST_NODES} values, aliases included; split the file"
+            yield self._fault(node, (), sentence, "NotYAML")
+            return
+        if node.tag not in _TYPES:
+            shown = node.tag.rpartition(":")[2]
+            sentence = f"has the YAML tag {shown!r}, which Kubernetes does not know; remove the tag"
+            yield self._fault(node, steps, sentence, "NotYAML")
+            return
+        if isinstance(node, yaml.MappingNode):
+            yield from self._of_mapping(node, steps)
+        elif isinstance(node, yaml.SequenceNode):
+            for position, item in enumerate(node.value):
+                yield from self._below(item, (*steps, position))
+
+    def _below(self, node: yaml.Node, steps: tuple[Step, ...]) -> Iterator[ManifestFault]:
+        """Yield the faults of a node below; nothing after the first fatal one."""
+        for fault in self.faults(node, steps):
+            yield fault
+            if self._left < 0:
+                return
+
+    def _of_mapping(
+        self, node: yaml.MappingNode, steps: tuple[Step, ...]
+    ) -> Iterator[ManifestFault]:
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            if self._left < 0:
+                return
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name is None:
+                sentence = f"has a key that is not text; write text{_TEMPLATE}"
+                yield self._fault(key, steps, sentence, "NotYAML")
+                continue
+            line = key.start_mark.line + 1
+            if key.tag not in (_MERGE, "tag:yaml.org,2002:str"):
+                kind = _TYPES.get(key.tag, "other")
+                sentence = f"the key {name!r} reads as {kind}, not as text; put it in quotes"
+                yield self._fault(key, (*steps, name), sentence, "KeyNotText")
+            elif name in first and key.tag != _MERGE:
+                sentence = f"duplicate key; it is also in line {first[name]}; keep one of the two"
+                yield self._fault(key, (*steps, name), sentence, "DuplicateKey")
+            first.setdefault(name, line)
+            inside = steps if key.tag == _MERGE else (*steps, name)
+            yield from self._below(value, inside)
+
+    def _fault(
+        self, node: yaml.Node, steps: tuple[Step, ...], sentence: str, code: str
+    ) -> ManifestFault:
+        place = path(steps)
+        line = node.start_mark.line + 1
+        return ManifestFault(self._source, "", place, sentence, code=code, steps=steps, line=line)
+
+
+def _not_yaml(error: Exception, text: str, source: str, line: int = 0) -> ManifestFault:
+    """Return the fault of a text that is not YAML, with the line of the error."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None)
+    if mark is not None:
+        line = mark.line + 1
+    elif isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, int(error.position)) + 1
+        problem = f"the control character U+{int(error.character):04X} is not allowed"
+    elif isinstance(error, RecursionError):
+        problem = "nested too deeply"
+    told = " ".join(str(problem or "a value does not have the form of its type").split())
+    hint = _TEMPLATE if "{{" in text else ""
+    sentence = f"not valid YAML: {told}{hint}"
+    return ManifestFault(source, "", "", sentence, code="NotYAML", line=line)
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+
+
+def _below(node: yaml.Node | None, step: Step) -> tuple[yaml.Node | None, yaml.Node | None]:
+    """Return the key and the value of a step; the key is None for an item of a list."""
+    match node, step:
+        case yaml.MappingNode(), str():
+            pairs = ((key, value) for key, value in node.value if key.value == step)
+            return next(pairs, (None, None))
+        case yaml.SequenceNode(), int() if step < len(node.value):
+            return None, node.value[step]
+        case _:
+            return None, None

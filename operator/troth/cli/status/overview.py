@@ -1,0 +1,196 @@
+"""Overview of a cluster on one screen: what is live, and what needs a person."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from troth.cli.status.models import status_of
+from troth.resources.identity.status import EdgeState
+from troth.resources.manifests import Manifest
+from troth.resources.messaging.topic_policy_status import Action, GrantState
+from troth.resources.references import Ref
+from troth.resources.schema.model import Model
+
+DOMAIN, IDENTITY, ROTATION = "TrustDomain", "ServiceIdentity", "CredentialRotation"
+POLICY, BROKER, ENDPOINT = "TopicPolicy", "MessageBroker", "WebhookEndpoint"
+
+_AWAITING = frozenset(
+    {
+        EdgeState.AWAITING_CALLER.value,
+        EdgeState.AWAITING_CALLEE.value,
+        GrantState.AWAITING_POLICY.value,
+        GrantState.AWAITING_IDENTITY.value,
+    }
+)
+_REJECTED = frozenset({"Refused", "Suspended"})
+_DRIFTING = frozenset({"Fighting", "WriteRefused", "Conflict", "Braked"})
+"""Reasons of conditions about objects that are not as Troth wrote or wants them."""
+
+
+class Entry(Model):
+    """An edge, a grant or a resource, with its state and what to do."""
+
+    what: str
+    """A resource with its kind, an edge as `caller → callee:port`, or a grant."""
+    reason: str
+    message: str = ""
+
+
+class Expiry(Model):
+    """Something that ends at a time."""
+
+    what: str
+    at: str
+    """The time, in RFC 3339."""
+    renewed: bool
+    """Whether Troth renews it before that time."""
+
+
+class Overview(Model):
+    """What is live, and what needs a person."""
+
+    counts: dict[str, int]
+    """The number of resources of each kind."""
+    live_edges: int
+    live_grants: int
+    half_declared: tuple[Entry, ...] = ()
+    """Edges and grants that one side declares alone."""
+    rejected: tuple[Entry, ...] = ()
+    """Edges and grants that both sides declare and Troth does not allow, and resources that are
+    not ready."""
+    drifting: tuple[Entry, ...] = ()
+    """Objects and broker rules that are not as declared."""
+    expiring: tuple[Expiry, ...] = ()
+    """What ends next, the soonest first: certificates, roots, and exceptions from
+    authentication."""
+
+
+def overview(objects: Mapping[str, Iterable[Manifest]]) -> Overview:
+    """Return the overview of these resources, by kind."""
+    by_kind = {kind: list(found) for kind, found in objects.items()}
+    links = list({**dict(_edges(by_kind)), **dict(_grants(by_kind))}.values())
+    declared = {Ref.of(each) for each in by_kind.get(IDENTITY, [])}
+    every = [(kind, each) for kind, found in by_kind.items() for each in found]
+    drifting = [*_drifting(every), *_drifting_rules(by_kind.get(BROKER, []))]
+    unsound = {each.what for each in drifting}
+    rejected = [entry for state, entry in links if state in _REJECTED]
+    rejected += [each for each in _not_ready(every) if each.what not in unsound]
+    return Overview(
+        counts={kind: len(found) for kind, found in by_kind.items() if found},
+        live_edges=_live_edges(by_kind.get(IDENTITY, []), declared),
+        live_grants=sum(
+            each.get("state") in (GrantState.IN_SYNC.value, GrantState.LIVE.value)
+            for policy in by_kind.get(POLICY, [])
+            for each in status_of(policy).get("grants") or []
+        ),
+        half_declared=tuple(entry for state, entry in links if state in _AWAITING),
+        rejected=tuple(rejected),
+        drifting=tuple(drifting),
+        expiring=tuple(sorted(_expiring(by_kind), key=lambda each: (each.at, each.what))),
+    )
+
+
+def _live_edges(identities: Iterable[Manifest], declared: set[Ref]) -> int:
+    """Return the number of live edges between identities, counted at their callees."""
+    known = set(map(str, declared))
+    return sum(
+        len(edge.get("ports") or ())
+        for identity in identities
+        for edge in status_of(identity).get("edges") or []
+        if edge.get("direction") == "Inbound"
+        and edge.get("state") == EdgeState.LIVE.value
+        and edge.get("peer") in known
+    )
+
+
+def _edges(by_kind: Mapping[str, list[Manifest]]) -> Iterator[tuple[str, tuple[str, Entry]]]:
+    """Yield each edge that is not live by its text, although both sides report it."""
+    for identity in by_kind.get(IDENTITY, []):
+        me = str(Ref.of(identity))
+        for edge in status_of(identity).get("edges") or []:
+            state = edge.get("state", "")
+            if state == EdgeState.LIVE.value:
+                continue
+            pair = (edge["peer"], me) if edge.get("direction") == "Inbound" else (me, edge["peer"])
+            what = f"{pair[0]} → {pair[1]}:{','.join(edge.get('ports') or ())}"
+            entry = Entry(
+                what=what, reason=edge.get("reason") or state, message=edge.get("message") or ""
+            )
+            yield what, (state, entry)
+
+
+def _grants(by_kind: Mapping[str, list[Manifest]]) -> Iterator[tuple[str, tuple[str, Entry]]]:
+    for policy in by_kind.get(POLICY, []):
+        for grant in status_of(policy).get("grants") or []:
+            state = grant.get("state", "")
+            if state not in _AWAITING | _REJECTED:
+                continue
+            verb = "publishes" if grant.get("action") == Action.PUBLISH.value else "consumes"
+            what = f"{grant['identity']} {verb} under TopicPolicy {Ref.of(policy)}"
+            entry = Entry(
+                what=what, reason=grant.get("reason") or state, message=grant.get("message") or ""
+            )
+            yield what, (state, entry)
+
+
+def _conditions(manifest: Manifest) -> list[Manifest]:
+    return status_of(manifest).get("conditions") or []
+
+
+def _not_ready(every: Iterable[tuple[str, Manifest]]) -> Iterator[Entry]:
+    for kind, manifest in every:
+        for condition in _conditions(manifest):
+            if condition["type"] == "Ready" and condition["status"] == "False":
+                yield _entry(kind, manifest, condition)
+
+
+def _drifting(every: Iterable[tuple[str, Manifest]]) -> Iterator[Entry]:
+    for kind, manifest in every:
+        found = [
+            condition
+            for condition in _conditions(manifest)
+            if condition["reason"] in _DRIFTING and condition["status"] == "False"
+        ]
+        if found:
+            yield _entry(kind, manifest, found[0])
+
+
+def _drifting_rules(brokers: Iterable[Manifest]) -> Iterator[Entry]:
+    for broker in brokers:
+        status = status_of(broker)
+        counts = {"missing": status.get("missingGrants"), "surplus": status.get("surplusGrants")}
+        told = ", ".join(f"{count} {name} rules" for name, count in counts.items() if count)
+        if told:
+            yield Entry(what=f"{BROKER} {Ref.of(broker)}", reason="RulesDiffer", message=told)
+
+
+def _entry(kind: str, manifest: Manifest, condition: Manifest) -> Entry:
+    return Entry(
+        what=f"{kind} {Ref.of(manifest)}",
+        reason=condition["reason"],
+        message=condition.get("message", ""),
+    )
+
+
+def _expiring(by_kind: Mapping[str, list[Manifest]]) -> Iterator[Expiry]:
+    for domain in by_kind.get(DOMAIN, []):
+        managed = "selfManaged" in (domain["spec"].get("authority") or {})
+        for each in status_of(domain).get("authorities") or []:
+            what = f"root {each['fingerprint']} of TrustDomain {Ref.of(domain)}"
+            yield Expiry(what=what, at=each["notAfter"], renewed=managed)
+    for identity in by_kind.get(IDENTITY, []):
+        place = f"{IDENTITY} {Ref.of(identity)}"
+        certificate = status_of(identity).get("certificate")
+        if certificate:
+            yield Expiry(what=f"certificate of {place}", at=certificate["notAfter"], renewed=True)
+        trust = (identity["spec"].get("authentication") or {}).get("gatewayOnly")
+        if trust:
+            what = f"gateway-only trust of {place}"
+            yield Expiry(what=what, at=trust["expiresAt"], renewed=False)
+        for accepted in identity["spec"].get("accepts") or []:
+            end = (accepted.get("unverified") or {}).get("expiresAt")
+            if end:
+                yield Expiry(what=f"unverified peer of {place}", at=end, renewed=False)
+    for endpoint in by_kind.get(ENDPOINT, []):
+        unsigned = (endpoint["spec"].get("inbound") or {}).get("acceptUnsigned")
+        if unsigned:
+            what = f"unsigned deliveries of {ENDPOINT} {Ref.of(endpoint)}"
+            yield Expiry(what=what, at=unsigned["expiresAt"], renewed=False)

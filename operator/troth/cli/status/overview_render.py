@@ -1,0 +1,84 @@
+"""Renders the overview of `troth status`."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from troth.cli.quoting import quoted
+from troth.cli.status.overview import Entry, Expiry, Overview
+from troth.cli.status.track import until
+from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.schema.scalars import parse_moment
+
+MOST = 8
+"""Lines of each section. The others are counted, so that the overview fits on one screen."""
+NEXT = 5
+SOON = timedelta(days=30)
+
+
+def show_overview(console: Console, found: Overview, now: datetime) -> None:
+    """Print the overview: counts, then one section each for what needs a person."""
+    counts = ", ".join(_counted(kind, count) for kind, count in found.counts.items())
+    console.print(Text(counts or "no resources found", "bold"))
+    if not found.counts:
+        return
+    live = f"{found.live_edges} edges, {found.live_grants} grants"
+    console.print(Text.assemble(("Live", "bold green"), f"  {live}"))
+    sections = (
+        ("Half-declared", found.half_declared, "yellow"),
+        ("Rejected", found.rejected, "red"),
+        ("Drifting", found.drifting, "red"),
+    )
+    for title, entries, style in sections:
+        shown = f"bold {style if entries else 'green'}"
+        console.print(Text.assemble((title, shown), f"  {len(entries) or 'none'}"))
+        _show(console, (_line(each) for each in entries[:MOST]), len(entries) - MOST)
+    console.print(Text("Expiring next", "bold"))
+    console.print(Padding(_table(found.expiring, now), (0, 0, 0, 2), expand=False))
+
+
+def _counted(kind: str, count: int) -> str:
+    plural = f"{kind.removesuffix('y')}ies" if kind.endswith("y") else f"{kind}s"
+    assert kind in KIND_BY_NAME
+    return f"{count} {kind if count == 1 else plural}"
+
+
+def _line(entry: Entry) -> Text:
+    return Text.assemble(
+        (entry.what, "bold"), f"  {entry.reason}: {quoted(entry.message)}".removesuffix(": ")
+    )
+
+
+def _show(console: Console, lines: Iterable[Text], more: int) -> None:
+    for line in lines:
+        console.print(Padding(line, (0, 0, 0, 2), expand=False))
+    if more > 0:
+        console.print(Padding(Text(f"and {more} more", "dim"), (0, 0, 0, 2), expand=False))
+
+
+def _table(expiring: tuple[Expiry, ...], now: datetime) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for _ in range(2):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for each in _next(expiring):
+        end = parse_moment(each.at)
+        told = f"renewed, expires {until(end, now)}"
+        style = "red" if end <= now else ""
+        if not each.renewed:
+            told = f"ended {end:%Y-%m-%d}" if end <= now else f"ends {until(end, now)}"
+            style = "red" if end <= now else "yellow" if end <= now + SOON else ""
+        table.add_row(f"{end:%Y-%m-%d %H:%M}Z", Text(told, style), Text(each.what))
+    if not table.row_count:
+        table.add_row("nothing")
+    return table
+
+
+def _next(expiring: tuple[Expiry, ...]) -> Iterator[Expiry]:
+    """Yield what a person must renew, then the first that Troth renews."""
+    yield from [each for each in expiring if not each.renewed][:NEXT]
+    yield from [each for each in expiring if each.renewed][:1]

@@ -1,0 +1,174 @@
+"""A bare `troth status` fits the whole cluster on one screen."""
+
+import io
+from collections.abc import Mapping
+from datetime import timedelta
+
+from rich.console import Console
+
+from tests import builders
+from tests.broker_builders import orders
+from tests.builders import DAY, HOUR, NOW, YEAR, Manifest, gateway_only, stamp
+from tests.messaging import broker
+from tests.webhook_builders import endpoint
+from troth.cli.output import WIDTH
+from troth.cli.status.models import domain_summary
+from troth.cli.status.overview import overview
+from troth.cli.status.overview_render import MOST
+from troth.cli.status.render import show
+from troth.cli.status.report import Report
+
+
+def with_status(manifest: Manifest, ready: str = "InPlace", **status: object) -> Manifest:
+    truth = "True" if ready == "InPlace" else "False"
+    condition = {"type": "Ready", "status": truth, "reason": ready, "message": f"mend {ready}"}
+    return manifest | {"status": {"conditions": [condition], **status}}
+
+
+def edge(peer: str, direction: str, state: str = "Live", *ports: str) -> Manifest:
+    told = {} if state == "Live" else {"reason": f"Because{state}", "message": f"mend {state}"}
+    listed = list(ports or ("https",))
+    return {"peer": peer, "direction": direction, "ports": listed, "state": state} | told
+
+
+CERTIFICATE = {
+    "fingerprint": "f" * 16,
+    "authority": "a" * 16,
+    "notAfter": stamp(NOW + DAY),
+    "renewAt": stamp(NOW + 16 * HOUR),
+}
+PAYMENTS = with_status(
+    builders.identity("payments", ports=["https"], accepts=[builders.accept("checkout")]),
+    certificate=CERTIFICATE,
+    edges=[
+        edge("shop/checkout", "Inbound", "Live", "https", "admin"),
+        edge("pods of ingress-nginx", "Inbound"),
+        edge("shop/ledger", "Outbound", "AwaitingCallee"),
+        edge("shop/web", "Inbound", "Refused"),
+    ],
+)
+CHECKOUT = with_status(
+    builders.identity("checkout"), edges=[edge("shop/payments", "Outbound", "Live")]
+)
+LEDGER = with_status(
+    builders.identity("ledger"), edges=[edge("shop/payments", "Inbound", "AwaitingCallee")]
+)
+LEGACY = with_status(
+    builders.identity("legacy", authentication=gateway_only("checkout", NOW + 5 * DAY)), "Fighting"
+)
+WEB = with_status(builders.identity("web"), "SharedIdentity")
+DOMAIN = with_status(
+    builders.domain(),
+    authorities=[{"fingerprint": "a" * 16, "state": "Active", "notAfter": stamp(NOW + YEAR)}],
+)
+POLICY = with_status(
+    orders(),
+    grants=[
+        {"identity": "shop/checkout", "action": "Publish", "state": "InSync"},
+        {
+            "identity": "shop/web",
+            "action": "Consume",
+            "state": "AwaitingIdentity",
+            "reason": "PolicyNotNamed",
+            "message": "add it to its consumes",
+        },
+    ],
+)
+BROKER = with_status(broker(), missingGrants=2, surplusGrants=0)
+CLUSTER: Mapping[str, list[Manifest]] = {
+    "TrustDomain": [DOMAIN],
+    "ServiceIdentity": [PAYMENTS, CHECKOUT, LEDGER, LEGACY, WEB],
+    "MessageBroker": [BROKER],
+    "TopicPolicy": [POLICY],
+    "WebhookEndpoint": [with_status(endpoint())],
+    "CredentialRotation": [],
+}
+
+
+def shown(cluster: Mapping[str, list[Manifest]]) -> list[str]:
+    output = io.StringIO()
+    domains = (domain_summary(each, [], complete=True) for each in cluster.get("TrustDomain", []))
+    report = Report(
+        trust_domains=tuple(domains),
+        credential_rotations=(),
+        service_identities=(),
+        overview=overview(cluster),
+        hidden=(),
+    )
+    show(Console(file=output, width=WIDTH), report, NOW, single=False, whole=True)
+    return [line.rstrip() for line in output.getvalue().splitlines()]
+
+
+def test_overview_shows_what_is_live_and_what_needs_a_person() -> None:
+    assert shown(CLUSTER) == [
+        ("1 TrustDomain, 5 ServiceIdentities, 1 MessageBroker, 1 TopicPolicy, 1 WebhookEndpoint"),
+        "Live  2 edges, 1 grants",
+        "Half-declared  2",
+        "  shop/payments → shop/ledger:https  BecauseAwaitingCallee: mend AwaitingCallee",
+        (
+            "  shop/web consumes under TopicPolicy shop/orders  PolicyNotNamed: add it to its "
+            "consumes"
+        ),
+        "Rejected  2",
+        "  shop/web → shop/payments:https  BecauseRefused: mend Refused",
+        "  ServiceIdentity shop/web  SharedIdentity: mend SharedIdentity",
+        "Drifting  2",
+        "  ServiceIdentity shop/legacy  Fighting: mend Fighting",
+        "  MessageBroker messaging/main  RulesDiffer: 2 missing rules",
+        "Expiring next",
+        (
+            "  2027-03-06 12:00Z  ends in 5d               gateway-only trust of ServiceIdentity "
+            "shop/legacy"
+        ),
+        (
+            "  2027-03-02 12:00Z  renewed, expires in 24h  certificate of ServiceIdentity "
+            "shop/payments"
+        ),
+    ]
+
+
+def test_edge_that_both_sides_report_is_counted_once() -> None:
+    found = overview(CLUSTER)
+    assert len(found.half_declared) == 2
+    assert found.live_edges == 2
+
+
+def test_cluster_without_trouble_says_so() -> None:
+    lines = shown({"TrustDomain": [DOMAIN], "ServiceIdentity": [CHECKOUT]})
+    assert lines[2:5] == ["Half-declared  none", "Rejected  none", "Drifting  none"]
+
+
+def test_empty_cluster_says_so() -> None:
+    assert shown({}) == ["no resources found"]
+
+
+def test_overview_of_a_large_cluster_fits_on_one_screen() -> None:
+    many = [
+        with_status(builders.identity(f"web-{number}"), "SharedIdentity") for number in range(500)
+    ]
+    until = NOW + timedelta(days=3)
+    weak = [
+        with_status(
+            builders.identity(f"old-{number}", authentication=gateway_only("web", until)),
+            edges=[edge(f"shop/web-{number}", "Inbound", "AwaitingCaller")],
+        )
+        for number in range(500)
+    ]
+    lines = shown({"ServiceIdentity": [*many, *weak]})
+    assert len(lines) <= 5 + 3 * (MOST + 2) + 6
+    assert f"  and {500 - MOST} more" in lines
+    assert max(map(len, lines)) <= WIDTH
+
+
+def test_rotation_in_progress_is_shown_below_the_overview() -> None:
+    rotating = with_status(builders.domain(), rotation={"phase": "Reissuing"})
+    lines = shown({"TrustDomain": [rotating]})
+    assert lines[-2:] == [
+        "TrustDomain production  ready",
+        "  Idle → Preparing → Distributing → Activating → [Reissuing] → Retiring",
+    ]
+
+
+def test_status_of_a_newer_version_is_read() -> None:
+    odd = builders.identity() | {"status": {"edges": [{"peer": "a/b"}], "conditions": []}}
+    assert shown({"ServiceIdentity": [odd]})

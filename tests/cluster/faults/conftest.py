@@ -1,0 +1,5 @@
+"""A market for each test that needs brokers."""
+
+from tests.cluster.brokers.conftest import market
+
+__all__ = ["market"]
