@@ -53,9 +53,9 @@ def buckets(metric: str, below: str, above: str, bound: str, **labels: str) -> S
 
 
 # renewed at 60 minutes and expired at 180, if nothing happens
-CERTIFICATE = replicas(
-    "troth_certificate_renewal_timestamp_seconds", "3600x400", **WEB
-) | replicas("troth_certificate_expiration_timestamp_seconds", "10800x400", **WEB)
+CERTIFICATE = replicas("troth_certificate_renewal_timestamp_seconds", "3600x400", **WEB) | replicas(
+    "troth_certificate_expiration_timestamp_seconds", "10800x400", **WEB
+)
 
 LEADER = "troth_leader"
 REQUESTS = {"verb": "patch", "resource": "secrets"}
@@ -110,7 +110,9 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
     ),
     "TrothWritesRefused": (
-        Case(replicas("troth_writes_refused", "2x30", kind="Secret"), 9, 11, "2", {"kind": "Secret"}),
+        Case(
+            replicas("troth_writes_refused", "2x30", kind="Secret"), 9, 11, "2", {"kind": "Secret"}
+        ),
     ),
     "TrothObjectsContested": (
         Case(
@@ -130,7 +132,9 @@ CASES: dict[str, tuple[Case, ...]] = {
             {"kind": "TopicPolicy"},
         ),
     ),
-    "TrothIdentitiesNotNarrowed": (Case(replicas("troth_identities_not_narrowed", "1x9"), 4, 6, "1"),),
+    "TrothIdentitiesNotNarrowed": (
+        Case(replicas("troth_identities_not_narrowed", "1x9"), 4, 6, "1"),
+    ),
     "TrothUnreadableObjects": (
         Case(
             replicas("troth_unreadable_objects", "1x30", kind="Service"),
@@ -187,7 +191,9 @@ CASES: dict[str, tuple[Case, ...]] = {
     "TrothResourceNotReady": (
         Case(
             series("troth_resources", "1x30", kind="TopicPolicy", reason="NameTooLong", **UNFIT)
-            | series("troth_resources", "1x30", kind="MessageBroker", reason="Unreachable", **UNFIT),
+            | series(
+                "troth_resources", "1x30", kind="MessageBroker", reason="Unreachable", **UNFIT
+            ),
             14,
             16,
             "1",
@@ -225,7 +231,9 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
     ),
     "TrothRotationBlocked": tuple(
-        Case(replicas(metric, "1x400", phase="Distributing", **PRODUCTION), 359, 361, "", PRODUCTION)
+        Case(
+            replicas(metric, "1x400", phase="Distributing", **PRODUCTION), 359, 361, "", PRODUCTION
+        )
         for metric in ("troth_rotation_phase", "troth_token_rotation_phase")
     ),
     "TrothRotationOverdue": (

@@ -15,10 +15,14 @@ ALERTS = CHART / "files" / "alerts.yaml"
 DASHBOARD = CHART / "dashboards" / "troth.json"
 
 
+def groups() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load(ALERTS.read_text())["groups"]
+    return found
+
+
 def alerts() -> list[dict[str, Any]]:
     """Return the alerts in the order of the file."""
-    groups = yaml.safe_load(ALERTS.read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
+    return [rule for group in groups() for rule in group["rules"]]
 
 
 def dashboard() -> dict[str, Any]:

@@ -81,7 +81,7 @@ async def exported() -> AsyncIterator[Labels]:
 
 def _samples(registry: CollectorRegistry) -> Iterator[tuple[str, set[str]]]:
     """Yield each sample's name, and its labels, also of metrics without a sample."""
-    by_name = registry._names_to_collectors  # noqa: SLF001 - no public way
+    by_name = registry._names_to_collectors
     for family in registry.collect():
         source = family if hasattr(family, "_labelnames") else by_name.get(family.name, family)
         labels = set(getattr(source, "_labelnames", ()))
@@ -156,7 +156,9 @@ def _selected(selector: str) -> dict[str, set[str]]:
 
 def _grouped(expression: str) -> set[str]:
     return {
-        label for labels in re.findall(r"\bby \((.*?)\)", expression) for label in labels.split(", ")
+        label
+        for labels in re.findall(r"\bby \((.*?)\)", expression)
+        for label in labels.split(", ")
     }
 
 
