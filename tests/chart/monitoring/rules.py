@@ -10,6 +10,7 @@ import yaml
 
 from sandbox import ensure
 from tests.chart.rendering import CHART
+from tests.patience import PATIENCE
 
 ALERTS = CHART / "files" / "alerts.yaml"
 DASHBOARD = CHART / "dashboards" / "troth.json"
@@ -41,10 +42,12 @@ def queries() -> list[str]:
     return [target["expr"].replace("$__rate_interval", "5m") for target in targets]
 
 
-def promtool(*arguments: str | Path) -> None:
+def promtool(*arguments: str | Path, stdin: str = "") -> None:
     """Run promtool; fail with its output if it finds a fault."""
     command = [ensure("promtool"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 
 from tests.chart.monitoring.cases import CASES, HEALTHY, Case, Series
+from tests.chart.monitoring.exposition import registries
 from tests.chart.monitoring.rules import ALERTS, alerts, expanded, groups, promtool, queries
 
 RULES = {each["alert"]: each for each in alerts()}
@@ -18,6 +20,12 @@ def test_every_alert_has_a_case() -> None:
 
 def test_promtool_finds_no_fault_in_the_rules() -> None:
     promtool("check", "rules", "--lint=all", "--lint-fatal", ALERTS)
+
+
+async def test_promtool_finds_no_fault_in_the_metrics() -> None:
+    async with registries() as found:
+        for each in found:
+            promtool("check", "metrics", stdin=generate_latest(each).decode())
 
 
 def test_promtool_parses_every_query_of_the_dashboard(tmp_path: Path) -> None:

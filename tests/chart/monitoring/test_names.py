@@ -1,33 +1,19 @@
 """Every metric and label that an alert or a panel uses is one that a program exports."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
-from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
-from prometheus_client import CollectorRegistry
 
+from tests.chart.monitoring.exposition import exported, registries
 from tests.chart.monitoring.rules import alerts, panels, queries
 from tests.chart.rendering import EVERYTHING_ON, rendered
-from tests.reconcile.serving import Server, running
-from troth.cli.gateway.process import Options, Parts
-from troth.cli.run.metrics import Metrics
-from troth.issuer.decisions import ISSUED, Decisions
+from troth.issuer.decisions import ISSUED
 from troth.issuer.errors import Code
 from troth.reconcile.loop.instrumentation import BrokerChange
-from troth.reconcile.operator import Operator
 from troth.resources.kinds import KINDS
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.trust_domain.status import AuthorityState, RotationPhase
-from troth.serving.api_requests import counting
-from troth.serving.loop_stalls import stalls_measured
-
-Labels = dict[str, set[str]]
-"""The labels of each metric."""
 
 # What Prometheus and the PodMonitors add to each sample.
 ADDED = {"pod"}
@@ -42,62 +28,9 @@ VALUES: dict[tuple[str, str], type[StrEnum]] = {
 }
 
 
-@asynccontextmanager
-async def exported() -> AsyncIterator[Labels]:
-    """Yield the metrics of operator, issuer and gateway, from their registries."""
-    metrics, issuer, nowhere = Metrics(), Decisions(), Path("missing")
-    gateway = Parts(
-        Options(
-            identity_name="gateway",
-            kubeconfig=None,
-            context=None,
-            namespace="gateway",
-            identity=nowhere,
-            bundle=nowhere,
-            listen=("127.0.0.1", 0),
-            tls=None,
-            valkey=None,
-            trusted_proxies=(),
-            resolve={},
-            health_listen=("127.0.0.1", 0),
-        )
-    )
-    issuer.read_view_age(lambda: None)
-    registries = (metrics.registry, issuer.registry, gateway.registry)
-    async with AsyncExitStack() as stack:
-        it = await stack.enter_async_context(running(Server()))
-        operator = SimpleNamespace(
-            engine=it.engine,
-            leadership=SimpleNamespace(acting=True),
-            crds=SimpleNamespace(lacking={}),
-        )
-        metrics.read_from(cast("Operator", operator))
-        for registry in registries:
-            await stack.enter_async_context(stalls_measured(registry))
-        for registry in registries[1:]:
-            counting(registry)
-        yield {name: labels for each in registries for name, labels in _samples(each)}
-
-
-def _samples(registry: CollectorRegistry) -> Iterator[tuple[str, set[str]]]:
-    """Yield each sample's name, and its labels, also of metrics without a sample."""
-    by_name = registry._names_to_collectors
-    for family in registry.collect():
-        source = family if hasattr(family, "_labelnames") else by_name.get(family.name, family)
-        labels = set(getattr(source, "_labelnames", ()))
-        match family.type:
-            case "counter":
-                yield f"{family.name}_total", labels
-            case "histogram":
-                yield f"{family.name}_bucket", labels | {"le"}
-                yield f"{family.name}_count", labels
-                yield f"{family.name}_sum", labels
-            case _:
-                yield family.name, labels
-
-
 async def test_every_metric_and_label_is_exported() -> None:
-    async with exported() as known:
+    async with registries() as found:
+        known = exported(found)
         for expression in EXPRESSIONS:
             used = set(NAME.findall(expression))
             assert used
