@@ -254,12 +254,12 @@ class _WorldCollector(Collector):
         expiry = GaugeMetricFamily(
             "troth_certificate_expiration_timestamp_seconds",
             "Expiration time of an identity's certificate.",
-            labels=PLACE,
+            labels=("namespace", "name"),
         )
         renewal = GaugeMetricFamily(
             "troth_certificate_renewal_timestamp_seconds",
             "Time at which an identity's certificate is due for renewal.",
-            labels=PLACE,
+            labels=("namespace", "name"),
         )
         for ref, identity in self._operator.engine.world.registry.identities.items():
             if (certificate := identity.status.certificate) is not None:
