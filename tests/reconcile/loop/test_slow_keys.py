@@ -1,24 +1,55 @@
 """Keys that take long to generate delay no other reconcile."""
 
 import asyncio
+import base64
+import copy
+import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
 
 from tests.builders import Manifest, accept, call, domain, identity, namespace
 from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from tests.reconcile.serving import Running, Server, running
 from troth.pki.keys.parsing import PrivateKey
-from troth.reconcile.apply.keys.key_maker import SLOW
+from troth.planning.certificates.anchors import roots_in
 from troth.reconcile.loop import engine as engines
-from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.algorithms import SLOW, KeyAlgorithm
 from troth.resources.references import Ref
 
 SHOP = [namespace("shop", domain="production"), domain()]
+PARTNERS = [
+    domain(federatesWith=[{"name": "partner"}]),
+    domain("partner", federatesWith=[{"name": "production"}]),
+]
 RSA = {"mtls": {"keyAlgorithm": "RSA-4096"}}
 IDENTITY = "ServiceIdentity", Ref("shop", "slow")
 SECRET = "Secret", Ref("shop", "slow-identity")
+CALLER = identity("web", calls=[call("slow", "https", "admin", scopes=["read", "write"])])
+
+
+def accepting(*ports: str, **changes: Any) -> Manifest:
+    """Return an identity with an RSA key that accepts `web`."""
+    return identity("slow", **wide(*ports, **changes), authentication=RSA)
+
+
+def wide(*ports: str, **changes: Any) -> dict[str, Any]:
+    entry = {"scopes": ["read", "write"], "forwards": ["ClientCertificate"]} | changes
+    return {
+        "ports": ["https", ("admin", 9443)],
+        "accepts": [accept("web", *(ports or ("https", "admin")), **entry)],
+    }
+
+
+NARROWER = [
+    pytest.param(accepting(scopes=["read"]), id="scope"),
+    pytest.param(accepting(forwards=[]), id="forwards"),
+    pytest.param(accepting("https"), id="port"),
+]
 
 
 class Gate:
@@ -47,10 +78,34 @@ async def gated(*declared: Manifest) -> AsyncIterator[tuple[Running, Server, Gat
             await it.engine.close()
 
 
-async def wrote(server: Server, place: tuple[str, Ref]) -> None:
+async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
-        while place not in server.log:  # noqa: ASYNC110 - the server notifies nobody
+        while not holds():  # noqa: ASYNC110 - the server notifies nobody
             await asyncio.sleep(0.001)
+
+
+async def wrote(server: Server, place: tuple[str, Ref]) -> None:
+    await until(lambda: place in server.log)
+
+
+def granted(server: Server) -> set[tuple[str, str]]:
+    """Return the scopes and the forwarded context that the document grants, by port."""
+    text = base64.b64decode(server.objects[SECRET]["data"]["identity.json"])
+    return {
+        (port["name"], right)
+        for entry in json.loads(text)["accepts"]
+        for port in entry["ports"]
+        for right in (*port["scopes"], *port.get("forwards", []))
+    }
+
+
+def trusted(server: Server) -> frozenset[str]:
+    return roots_in(base64.b64decode(server.objects[SECRET]["data"]["ca.crt"]).decode())
+
+
+def leaf(server: Server) -> str:
+    found: str = server.objects[SECRET]["data"]["tls.crt"]
+    return found
 
 
 async def test_slow_key_costs_three_writes() -> None:
@@ -125,3 +180,74 @@ async def test_deleted_identity_takes_no_key() -> None:
         await it.settle()
         assert SECRET not in server.log
         assert not it.engine._key_maker._requests
+
+
+@pytest.mark.parametrize("narrower", NARROWER)
+@pytest.mark.parametrize("requested", [True, False], ids=["requested", "not requested"])
+async def test_document_is_narrowed_before_the_key_exists(
+    narrower: Manifest, *, requested: bool
+) -> None:
+    async with gated(identity("slow", **wide()), CALLER) as (it, server, gate):
+        await it.settle()
+        before, old = granted(server), leaf(server)
+        if requested:
+            it.engine.observe(server.put(accepting()))
+            await until(lambda: bool(it.engine._key_maker._requests))
+        it.engine.observe(server.put(narrower))
+        await until(lambda: granted(server) < before)
+        narrowed = granted(server)
+        assert leaf(server) == old
+        gate.open.set()
+        await it.settle()
+        assert granted(server) == narrowed
+        assert leaf(server) != old
+        assert gate.generated == 1
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+
+
+async def test_root_is_removed_before_the_key_exists() -> None:
+    async with gated(*PARTNERS, identity("slow")) as (it, server, gate):
+        await it.settle()
+        both, old = trusted(server), leaf(server)
+        it.engine.observe(server.put(identity("slow", authentication=RSA)))
+        await until(lambda: bool(it.engine._key_maker._requests))
+        it.engine.observe(server.put(domain()))
+        await until(lambda: len(trusted(server)) == 1)
+        assert len(both) == 2
+        assert leaf(server) == old
+        gate.open.set()
+        await it.settle()
+        assert len(trusted(server)) == 1
+
+
+async def test_root_of_a_keystore_is_removed_with_its_new_leaf() -> None:
+    """Until then `ca.crt` says what the truststore beside it holds."""
+    keystore = {"mtls": RSA["mtls"] | {"keystores": ["PKCS12"]}}
+    async with gated(*PARTNERS, identity("slow", authentication=keystore)) as (it, server, gate):
+        gate.open.set()
+        await it.settle()
+        gate.open.clear()
+        it.engine.observe(server.put(domain()))
+        await until(lambda: bool(it.engine._key_maker._requests))
+        assert len(trusted(server)) == 2
+        gate.open.set()
+        await it.settle()
+        assert len(trusted(server)) == 1
+
+
+async def test_document_beside_an_unreadable_leaf_is_narrowed_before_the_key_exists() -> None:
+    async with gated(accepting(), CALLER) as (it, server, gate):
+        gate.open.set()
+        await it.settle()
+        gate.open.clear()
+        before = granted(server)
+        broken = copy.deepcopy(server.objects[SECRET])
+        broken["data"]["tls.crt"] = base64.b64encode(b"nothing").decode()
+        it.engine.observe(server.put(broken))
+        await until(lambda: bool(it.engine._key_maker._requests))
+        it.engine.observe(server.put(accepting(scopes=["read"])))
+        await until(lambda: granted(server) < before)
+        assert leaf(server) == broken["data"]["tls.crt"]
+        gate.open.set()
+        await it.settle()
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"

@@ -15,10 +15,8 @@ from dataclasses import dataclass, field
 from troth.pki.keys.parsing import PrivateKey
 from troth.pki.keys.private import generate_key
 from troth.planning.steps.step import Target
-from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.algorithms import SLOW, KeyAlgorithm
 from troth.world.keys import Key, Keys
-
-SLOW = frozenset({KeyAlgorithm.RSA_2048, KeyAlgorithm.RSA_4096})
 
 
 def at_once() -> int:
