@@ -5,7 +5,7 @@ import base64
 import copy
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,6 +29,7 @@ PARTNERS = [
 RSA = {"mtls": {"keyAlgorithm": "RSA-4096"}}
 IDENTITY = "ServiceIdentity", Ref("shop", "slow")
 SECRET = "Secret", Ref("shop", "slow-identity")
+POLICY = "NetworkPolicy", Ref("shop", "slow-troth")
 CALLER = identity("web", calls=[call("slow", "https", "admin", scopes=["read", "write"])])
 
 
@@ -66,9 +67,25 @@ class Gate:
         return pki.key(algorithm)
 
 
+async def nothing() -> None:
+    pass
+
+
+class Pausing(Server):
+    """Lets a test act before the next NetworkPolicy is written."""
+
+    before_policy: Callable[[], Awaitable[None]] = staticmethod(nothing)
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        if manifest["kind"] == "NetworkPolicy":
+            act, self.before_policy = self.before_policy, nothing
+            await act()
+        return await super().apply(manifest)
+
+
 @asynccontextmanager
-async def gated(*declared: Manifest) -> AsyncIterator[tuple[Running, Server, Gate]]:
-    server, gate = Server([*SHOP, *declared]), Gate()
+async def gated(*declared: Manifest) -> AsyncIterator[tuple[Running, Pausing, Gate]]:
+    server, gate = Pausing([*SHOP, *declared]), Gate()
     async with running(server, due=True) as it:
         it.engine._key_maker._generate = gate.generate
         try:
@@ -101,6 +118,12 @@ def granted(server: Server) -> set[tuple[str, str]]:
 
 def trusted(server: Server) -> frozenset[str]:
     return roots_in(base64.b64decode(server.objects[SECRET]["data"]["ca.crt"]).decode())
+
+
+def lose_policy(it: Running, server: Server) -> None:
+    """Delete the NetworkPolicy, which begins another reconcile."""
+    gone = server.take_away(*POLICY)
+    it.engine.forget(*POLICY, int(gone["metadata"]["resourceVersion"]))
 
 
 def leaf(server: Server) -> str:
@@ -250,4 +273,23 @@ async def test_document_beside_an_unreadable_leaf_is_narrowed_before_the_key_exi
         assert leaf(server) == broken["data"]["tls.crt"]
         gate.open.set()
         await it.settle()
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+
+
+async def test_key_that_comes_into_being_during_a_reconcile_is_taken() -> None:
+    async with gated(identity("slow", authentication=RSA)) as (it, server, gate):
+        await wrote(server, POLICY)
+        await until(lambda: bool(it.engine.queue._held))
+        [request] = it.engine._key_maker._requests.values()
+
+        async def key_comes() -> None:
+            gate.open.set()
+            await until(lambda: request.made is not None)
+            await asyncio.sleep(0)  # the engine hears of it
+
+        server.before_policy = key_comes
+        lose_policy(it, server)
+        await it.settle()
+        assert SECRET in server.log
+        assert gate.generated == 1
         assert server.condition(*IDENTITY, "Ready")["status"] == "True"

@@ -77,9 +77,15 @@ class KeyMaker:
         return request.made
 
     def request(self, resource: Key, target: Target, algorithm: KeyAlgorithm) -> bool:
-        """Request a private key for a Secret; return whether it is a new request."""
+        """Request a private key for a Secret; return whether it is a new request.
+
+        If the key exists already, the resource is concerned again: it may have met `KeyNotReady`
+        before the key existed, in a reconcile that still goes on.
+        """
         request = self._requests.get(target)
         if request is not None and request.algorithm == algorithm:
+            if request.made is not None:
+                self._concern({resource})
             return False
         self.withdraw(resource)
         self._requests[target] = _Request(resource, algorithm)
