@@ -293,3 +293,39 @@ async def test_key_that_comes_into_being_during_a_reconcile_is_taken() -> None:
         assert SECRET in server.log
         assert gate.generated == 1
         assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+
+
+async def test_narrowing_during_a_reconcile_that_waits_for_a_key_is_written() -> None:
+    async with gated(identity("slow", **wide()), CALLER) as (it, server, gate):
+        await it.settle()
+        before = granted(server)
+
+        async def narrow() -> None:
+            it.engine.observe(server.put(accepting(scopes=["read"])))
+
+        server.before_policy = narrow
+        lose_policy(it, server)
+        it.engine.observe(server.put(accepting()))
+        await until(lambda: granted(server) < before)
+        gate.open.set()
+        await it.settle()
+        assert gate.generated == 1
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+
+
+async def test_algorithm_that_changes_during_a_reconcile_that_waits_for_a_key_is_used() -> None:
+    async with gated(identity("slow")) as (it, server, gate):
+        await it.settle()
+        old = leaf(server)
+        fast = {"mtls": {"keyAlgorithm": "Ed25519"}}
+
+        async def change() -> None:
+            it.engine.observe(server.put(identity("slow", authentication=fast)))
+
+        server.before_policy = change
+        lose_policy(it, server)
+        it.engine.observe(server.put(identity("slow", authentication=RSA)))
+        await it.settle()
+        assert leaf(server) != old
+        assert gate.generated == 0
+        assert not it.engine._key_maker._requests

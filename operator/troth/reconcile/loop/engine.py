@@ -42,7 +42,7 @@ from troth.reconcile.loop.lease_fence import LeaderFence, LeaseLost, leading
 from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.loop.readiness import Faults, log_fields, with_refusals
 from troth.reconcile.loop.status_debounce import StatusDebounce
-from troth.reconcile.loop.step_run import StepRun
+from troth.reconcile.loop.step_run import StepRun, awaits_key
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -211,7 +211,7 @@ class Engine:
                 step
                 for step in steps
                 if step.target not in failed
-                and step.target not in waiting
+                and not awaits_key(step, waiting)
                 and not self.repairs.wait(key, step)
             ]
             if not left:
@@ -226,18 +226,20 @@ class Engine:
                 return None
         else:  # the last steps may be in place by now, or undone each time
             plan = self._plan(key)
-            if self._settle(plan, plan.pending(self.world)):
+            steps = plan.pending(self.world)
+            if self._settle(plan, steps):
                 plan = self._plan(key)
         self._in_place.remember(plan)
         unchecked = key.kind == ISSUER_VIEW and plan.due is not None
         if (errors or not unchecked) and self.faults.note(key, errors):
             self.queue.add({status_key(key)} - {key})
+        waiting = {step.target: step.algorithm for step in steps if awaits_key(step, waiting)}
         if self._request_keys(key, waiting) and not errors and not failed:
             self._record(plan, notices)
             return self._with_due(plan, KEY_WAIT.total_seconds())
         plan = await self._report(plan, notices)
         left = plan.pending(self.world) if steps else []
-        left = [step for step in left if step.target not in waiting]
+        left = [step for step in left if not awaits_key(step, waiting)]
         waits = [self.repairs.wait(key, step) for step in left]
         if self.faults.of(key) or not all(waits):
             return None
