@@ -59,10 +59,14 @@ class Gate:
     def __init__(self) -> None:
         self.open = threading.Event()
         self.generated = 0
+        self.failures: list[Exception] = []
+        """What the next generations raise."""
 
     def generate(self, algorithm: KeyAlgorithm) -> PrivateKey:
         if algorithm in SLOW:
             assert self.open.wait(PATIENCE)
+            if self.failures:
+                raise self.failures.pop(0)
             self.generated += 1
         return pki.key(algorithm)
 
@@ -329,3 +333,18 @@ async def test_algorithm_that_changes_during_a_reconcile_that_waits_for_a_key_is
         assert leaf(server) != old
         assert gate.generated == 0
         assert not it.engine._key_maker._requests
+
+
+async def test_failed_generation_is_reported_and_repeated() -> None:
+    async with gated() as (it, server, gate):
+        await it.settle()
+        gate.failures.append(MemoryError("unseen"))
+        gate.open.set()
+        it.engine.observe(server.put(identity("slow", authentication=RSA)))
+        await until(lambda: IDENTITY in server.log)
+        said = server.condition(*IDENTITY, "Ready")
+        assert said["status"] == "False"
+        assert "MemoryError" in said["message"]
+        assert "unseen" not in str(server.objects[IDENTITY])
+        await until(lambda: server.condition(*IDENTITY, "Ready")["status"] == "True")
+        assert gate.generated == 1
