@@ -1,6 +1,7 @@
 """Slow private keys are generated a few at once, in the order of their requests."""
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -169,3 +170,12 @@ async def test_failed_generation_is_reported_once_and_then_repeated() -> None:
         assert maker.request(key(1), target(1), KeyAlgorithm.RSA_4096)
         await until(lambda: ready == [key(1), key(1)])
         maker.take(target(1), KeyAlgorithm.RSA_4096)
+
+
+@pytest.mark.parametrize(("processors", "keys"), [(None, 1), (1, 1), (2, 1), (3, 2), (64, 4)])
+def test_system_without_affinity_generates_keys_too(
+    processors: int | None, keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    assert at_once() == keys

@@ -21,7 +21,8 @@ from troth.world.keys import Key, Keys
 
 def at_once() -> int:
     """Return how many keys are generated at once: one processor is left for the event loop."""
-    return max(1, min(4, len(os.sched_getaffinity(0)) - 1))
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(4, (usable or 1) - 1))  # macOS and Windows have no affinity
 
 
 class KeyNotReady(Exception):  # noqa: N818 - no error: the key is generated first
