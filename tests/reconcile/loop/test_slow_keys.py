@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.pki import builders as pki
 from tests.reconcile.serving import Running, Server, running
 from troth.pki.keys.parsing import PrivateKey
 from troth.planning.certificates.anchors import roots_in
+from troth.reconcile.apply.repairs.repairs import FREE, MOST, QUIET
 from troth.reconcile.loop import engine as engines
 from troth.resources.algorithms import SLOW, KeyAlgorithm
 from troth.resources.references import Ref
@@ -128,6 +130,14 @@ def lose_policy(it: Running, server: Server) -> None:
     """Delete the NetworkPolicy, which begins another reconcile."""
     gone = server.take_away(*POLICY)
     it.engine.forget(*POLICY, int(gone["metadata"]["resourceVersion"]))
+
+
+def break_leaf(it: Running, server: Server) -> Manifest:
+    """Replace the leaf as another client would; return the Secret."""
+    broken = copy.deepcopy(server.objects[SECRET])
+    broken["data"]["tls.crt"] = base64.b64encode(b"nothing").decode()
+    it.engine.observe(server.put(broken))
+    return broken
 
 
 def leaf(server: Server) -> str:
@@ -268,9 +278,7 @@ async def test_document_beside_an_unreadable_leaf_is_narrowed_before_the_key_exi
         await it.settle()
         gate.open.clear()
         before = granted(server)
-        broken = copy.deepcopy(server.objects[SECRET])
-        broken["data"]["tls.crt"] = base64.b64encode(b"nothing").decode()
-        it.engine.observe(server.put(broken))
+        broken = break_leaf(it, server)
         await until(lambda: bool(it.engine._key_maker._requests))
         it.engine.observe(server.put(accepting(scopes=["read"])))
         await until(lambda: granted(server) < before)
@@ -348,3 +356,30 @@ async def test_failed_generation_is_reported_and_repeated() -> None:
         assert "unseen" not in str(server.objects[IDENTITY])
         await until(lambda: server.condition(*IDENTITY, "Ready")["status"] == "True")
         assert gate.generated == 1
+
+
+async def test_contested_secret_that_waits_for_a_key_is_not_reconciled_all_the_time() -> None:
+    async with gated(identity("slow", authentication=RSA)) as (it, server, gate):
+        gate.open.set()
+        await it.settle()
+        for _ in range(FREE + 2):
+            break_leaf(it, server)
+            await it.settle()
+            await it.live(timedelta(seconds=MOST))
+        assert SECRET in it.engine.world.contested
+        gate.open.clear()
+        break_leaf(it, server)
+        await until(lambda: bool(it.engine._key_maker._requests))
+        visits: list[str] = []
+        it.engine._instrumentation.visited = lambda kind, *_: visits.append(kind)
+        await it.clock.move_to(it.clock.now() + timedelta(seconds=QUIET + 1))
+        for _ in range(100):
+            await it.clock.move_to(it.clock.now() + timedelta(milliseconds=2))
+            for _ in range(8):  # another task queues keys that are due
+                await asyncio.sleep(0)
+        assert len(visits) < 10
+        gate.open.set()
+        await it.settle()
+        await it.live(timedelta(seconds=QUIET + 1))
+        assert SECRET not in it.engine.world.contested
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"

@@ -243,7 +243,7 @@ class Engine:
         waits = [self.repairs.wait(key, step) for step in left]
         if self.faults.of(key) or not all(waits):
             return None
-        return self._with_due(plan, *waits, self.repairs.due(key))
+        return self._with_due(plan, *waits, self.repairs.due(key, waiting))
 
     def _plan(self, key: Key) -> Plan:
         self.queue.caught_up(key)
