@@ -354,12 +354,13 @@ class Engine:
 
     async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
         """Write a changed status and post Events for transitions; return the plan to requeue by."""
-        wait = self._status_debounce.wait(plan, self._clock.uptime(), rush=self.queue.rushed)
-        if not wait and changes_status(plan):
+        changed, uptime = changes_status(plan), self._clock.uptime()
+        wait = self._status_debounce.wait(plan, uptime, rush=self.queue.rushed, changed=changed)
+        if not wait and changed:
             wait = self.repairs.status_wait(plan)
         if wait:
             plan = self._with_due(plan, wait)
-        elif plan.status is not None and changes_status(plan):
+        elif plan.status is not None and changed:
             notices = [*notices, *transitions(plan)]
             await self._write_status(plan)
         else:
