@@ -27,8 +27,6 @@ from troth.cluster.errors import ApiError, StoreRestored
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 
-log = structlog.get_logger()
-
 CONFLICT, NOT_FOUND = 409, 404
 RELEASE_ATTEMPTS = 3
 """The first write can lose to a renewal in flight, and the answer to the second can be lost."""
