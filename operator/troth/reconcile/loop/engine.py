@@ -31,7 +31,7 @@ from troth.reconcile.apply.secrets.credential_secrets import CredentialError
 from troth.reconcile.apply.writer import TryAgain, Writes
 from troth.reconcile.brokers.admins import Secrets
 from troth.reconcile.brokers.faults import StalePlan
-from troth.reconcile.brokers.work import BrokerWork, Surroundings
+from troth.reconcile.brokers.work import Background, BrokerWork, Surroundings
 from troth.reconcile.events.events import event, relabelled, repair, transitions
 from troth.reconcile.events.notice import Notice
 from troth.reconcile.events.recorder import EventRecorder
@@ -68,19 +68,6 @@ class Server(Writes, Secrets, Protocol):
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object. The engine creates only Events."""
-
-
-class Background(Protocol):
-    """Work outside the reconcile loop."""
-
-    def begin(self, step: BackgroundStep) -> None:
-        """Begin a step. The world records at once that it is in progress, and its outcome later."""
-
-    def gone(self, broker: Ref) -> None:
-        """Close the connection to a broker that is no longer declared."""
-
-    async def close(self) -> None:
-        """Cancel the work in progress."""
 
 
 class Engine:
