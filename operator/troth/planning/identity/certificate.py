@@ -114,8 +114,10 @@ def _plan_certificate(view: View, world: World, type_: str) -> Layer:
         )
         verdict = unwritten(type_, view.secret_fault) or ISSUING
         # narrow now: neither a slow key nor a certificate that cannot be issued must delay it
-        waits = view.secret_fault is not None or question.algorithm in SLOW
-        kept = question.keystore  # its truststore has the current roots until the leaf is issued
+        slow = question.algorithm in SLOW
+        # a truststore keeps its roots until the leaf is issued, and a fast leaf is issued at once
+        kept = question.keystore or not slow
+        waits = slow or view.secret_fault is not None
         first = _document_alone(view, world, verdict, keep_roots=kept).steps if waits else ()
         # the leaf must be planned again after this write, which changes the Secret's version
         steps = first if first and view.secret_fault is None else (*first, step)
