@@ -16,6 +16,7 @@ from tests.builders import Manifest, accept, call, domain, identity, namespace
 from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from tests.reconcile.serving import Running, Server, running
+from troth.cluster.errors import ApiError
 from troth.pki.keys.parsing import PrivateKey
 from troth.planning.certificates.anchors import roots_in
 from troth.reconcile.apply.repairs.repairs import FREE, MOST, QUIET
@@ -383,3 +384,18 @@ async def test_contested_secret_that_waits_for_a_key_is_not_reconciled_all_the_t
         await it.live(timedelta(seconds=QUIET + 1))
         assert SECRET not in it.engine.world.contested
         assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+
+
+async def test_document_whose_first_write_fails_is_narrowed_before_the_key_exists() -> None:
+    async with gated(identity("slow", **wide()), CALLER) as (it, server, gate):
+        await it.settle()
+        before = granted(server)
+        failures = [ApiError(503, "ServiceUnavailable", "")]
+        server.refuses = lambda place: failures.pop() if failures and place == SECRET else None
+        it.engine.observe(server.put(accepting(scopes=["read"])))
+        await until(lambda: granted(server) < before)
+        assert not failures
+        gate.open.set()
+        await it.settle()
+        await until(lambda: server.condition(*IDENTITY, "Ready")["status"] == "True")
+        assert gate.generated == 1
