@@ -240,6 +240,8 @@ async def test_document_is_narrowed_before_the_key_exists(
         assert granted(server) == narrowed
         assert leaf(server) != old
         assert gate.generated == 1
+        assert "Repaired" not in server.reasons()
+        assert "Reissued" in server.reasons()
         assert server.condition(*IDENTITY, "Ready")["status"] == "True"
 
 
