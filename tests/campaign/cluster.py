@@ -18,9 +18,9 @@ from tests.reconcile.serving import Crashed, Server
 from troth.cluster.errors import ApiError
 from troth.documents.gateway_report import LABEL as REPORT
 from troth.planning.steps.step import BackgroundStep
-from troth.reconcile.brokers.work import BrokerWork
+from troth.reconcile.brokers.work import Background, BrokerWork
 from troth.reconcile.loop.clock import MovableClock
-from troth.reconcile.loop.engine import Background, Engine
+from troth.reconcile.loop.engine import Engine
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY

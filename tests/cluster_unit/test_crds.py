@@ -120,6 +120,20 @@ def test_running_operator_asks_again_while_its_roles_are_not_known() -> None:
     run(story())
 
 
+def test_running_operator_ends_if_its_check_stays_forbidden() -> None:
+    """A declaration that changes meanwhile would not be seen."""
+
+    async def story() -> None:
+        server = CRDServer({DOMAINS: ApiError(403, "Forbidden", "")})
+        confirming = asyncio.create_task(CRDCheck(server).confirm(Selection("TrustDomain")))
+        await asyncio.sleep(600)
+        assert confirming.done()
+        with pytest.raises(OutdatedCRDs, match=DOMAINS):
+            await confirming
+
+    run(story())
+
+
 def test_unanswered_check_is_repeated() -> None:
     async def story() -> None:
         server = CRDServer({DOMAINS: ApiError(0, "TimeoutError", "")})

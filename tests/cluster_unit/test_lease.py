@@ -108,10 +108,15 @@ class DenyingServer(LeaseServer):
     """Denies writes of the lease, as admission does, until `allows` is set."""
 
     allows: bool = False
+    denial: ApiError = field(
+        default_factory=lambda: ApiError(
+            403, "Forbidden", "policy 'guard' denied request:\n" + "x" * 2000
+        )
+    )
 
     def _store(self, manifest: Manifest, *, create: bool) -> Manifest:
         if not self.allows:
-            raise ApiError(403, "Forbidden", "policy 'guard' denied request:\n" + "x" * 2000)
+            raise self.denial
         return super()._store(manifest, create=create)
 
 
@@ -550,6 +555,26 @@ def test_leader_notices_a_restored_store_at_its_next_renewal() -> None:
         noticed = asyncio.get_running_loop().time() + 1.1 * SAFE.renew_every
         await notices_restore(task)
         assert asyncio.get_running_loop().time() <= noticed
+
+    run(story())
+
+
+def test_cause_without_a_reason_is_logged_by_its_status() -> None:
+    """A proxy can answer with a status that HTTP does not define."""
+
+    async def story() -> None:
+        server = DenyingServer(denial=ApiError(520, "", ""))
+        task = asyncio.create_task(candidate(server, "first").run())
+        with capture_logs() as logs:
+            await asyncio.sleep(60)
+            server.denial = ApiError(521, "", "")
+            await asyncio.sleep(60)
+        assert [(each["event"], each["status"]) for each in logs] == [
+            ("lease not acquired", 520),
+            ("lease not acquired", 521),
+        ]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     run(story())
 

@@ -27,6 +27,7 @@ from troth.world.watch_class import GIVEN
 from troth.world.world import Difference, World
 
 HOUR = 3600.0
+QUOTED = "c2VjcmV0"
 
 
 @dataclass
@@ -305,5 +306,29 @@ def test_failed_resync_is_retried_after_the_interval(
             await asyncio.sleep(4 * HOUR)
             assert it.listing.comparisons
             running.cancel()
+
+    virtual_time.run(story())
+
+
+def test_failed_repair_is_logged_with_its_place_and_without_its_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        async with compared("Secret", listed=False) as it:
+
+            def fail(_: object) -> None:
+                raise ValueError(QUOTED)
+
+            monkeypatch.setattr(it.resync._cache, "repair", fail)
+            it.listing.put(sample("Secret", 15))
+            it.listing.bookmark()  # without the object
+            with capture_logs() as logs:
+                running = asyncio.create_task(it.resync.run())
+                await asyncio.sleep(2 * HOUR)
+                running.cancel()
+            line = next(each for each in logs if each["event"] == "resync failed")
+            assert line["error"].startswith("ValueError in test_resync.py:")
+            assert "exc_info" not in line
+            assert QUOTED not in str(logs)
 
     virtual_time.run(story())

@@ -28,6 +28,8 @@ LONGEST_WAIT = 10.0
 """Maximum seconds between two checks while Troth waits."""
 LOADING = 5.0
 """Seconds for which API servers may still serve an updated CRD in its earlier form."""
+ROLES_LOAD = 300.0
+"""Seconds for which an API server that has just started may not know the roles yet."""
 NAMED = 5
 """Maximum number of fields that the log names."""
 NO_PERMISSION = ("permission to get it",)
@@ -38,7 +40,7 @@ log = structlog.get_logger()
 
 
 class OutdatedCRDs(Exception):  # noqa: N818 - the name states the fault
-    """An installed CRD lacks fields that this version of Troth needs."""
+    """An installed CRD lacks fields that this version of Troth needs, or cannot be read."""
 
 
 class Reads(Protocol):
@@ -74,18 +76,20 @@ class CRDCheck:
     async def confirm(self, selection: Selection) -> None:
         """Check the CRD of a selection whose watch has ended; other kinds need none.
 
-        While the API server does not answer, it asks again. It also does while the API server
-        forbids it, because one that has just started does not know the roles yet. Raises
-        `OutdatedCRDs`.
+        While the API server does not answer, it asks again. It also does for `ROLES_LOAD` seconds
+        if the API server forbids it. Raises `OutdatedCRDs`: without the check, the objects of the
+        kind are not read again, and a revocation is not seen.
         """
         kind = KIND_BY_NAME.get(selection.kind)
         if kind is None:
             return
-        backoff = Backoff(most=LONGEST_WAIT)
+        backoff, waited = Backoff(most=LONGEST_WAIT), 0.0
         while lacks := await self._check(kind):
-            if lacks != NO_PERMISSION:
+            if lacks != NO_PERMISSION or waited >= ROLES_LOAD:
                 raise OutdatedCRDs(_name(kind))
-            await asyncio.sleep(backoff.next())
+            pause = backoff.next()
+            waited += pause
+            await asyncio.sleep(pause)
 
     async def _check(self, kind: Kind) -> tuple[str, ...]:
         """Return what a CRD lacks, as soon as the API server has answered."""

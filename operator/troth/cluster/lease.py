@@ -27,8 +27,6 @@ from troth.cluster.errors import ApiError, StoreRestored
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 
-log = structlog.get_logger()
-
 CONFLICT, NOT_FOUND = 409, 404
 RELEASE_ATTEMPTS = 3
 """The first write can lose to a renewal in flight, and the answer to the second can be lost."""
@@ -78,8 +76,8 @@ class Leadership:
         self._claimed_until = float("-inf")
         self._newest = 0
         """Newest version of the lease that was answered."""
-        self._told = ""
-        """Why the lease cannot be acquired, as last logged."""
+        self._logged_cause: tuple[int, str] | None = None
+        """Status and reason why the lease cannot be acquired, as last logged."""
         self._gained = asyncio.Event()
         self._holder = ""
         """Who leads, as last logged."""
@@ -155,7 +153,7 @@ class Leadership:
         self._runs_out = self._seen[1] + lasts
         if holder in ("", self._identity) or asked_at >= self._runs_out:
             return await self._write(self._server.replace, self._record(lease), asked_at)
-        self._told = ""
+        self._logged_cause = None
         self._note_holder(holder)
         return True
 
@@ -194,7 +192,7 @@ class Leadership:
             if error.status != CONFLICT:
                 self._warn(error)
             return True
-        self._told = ""
+        self._logged_cause = None
         self._check(self._mine)
         self._held_until = at + self._timing.duration - self._timing.margin
         self._gained.set()
@@ -207,8 +205,9 @@ class Leadership:
 
         Without a lease nothing is written, so nothing else may say why.
         """
-        if error.reason != self._told:
-            self._told = error.reason
+        cause = error.status, error.reason
+        if cause != self._logged_cause:
+            self._logged_cause = cause
             log.warning(
                 "lease not acquired",
                 lease=str(self._ref),

@@ -21,6 +21,7 @@ from troth.cluster.errors import ApiError
 from troth.cluster.informer import SILENCE, Informer, Sink
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
+from troth.world.origin import origin
 from troth.world.versions import Version
 from troth.world.world import Difference
 
@@ -83,9 +84,8 @@ class Resync:
                 await self.compare()
             except ApiError as error:
                 log.warning("resync failed", kind=self._selection.kind, status=error.status)
-            except Exception as error:  # the operator continues without the comparison
-                name = type(error).__name__
-                log.error("resync failed", kind=self._selection.kind, error=name, exc_info=True)  # noqa: G201
+            except Exception as error:  # noqa: BLE001 - the operator continues without it
+                log.error("resync failed", kind=self._selection.kind, error=origin(error))  # noqa: TRY400
 
     async def compare(self) -> None:
         """List the metadata of the selection, and repair each lasting difference.

@@ -11,3 +11,7 @@ class KeyAlgorithm(StrEnum):
     ED25519 = "Ed25519"
     RSA_2048 = "RSA-2048"
     RSA_4096 = "RSA-4096"
+
+
+SLOW = frozenset({KeyAlgorithm.RSA_2048, KeyAlgorithm.RSA_4096})
+"""Algorithms whose keys take long to generate: an RSA-4096 key about a second of a processor."""

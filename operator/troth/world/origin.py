@@ -3,8 +3,13 @@
 from pathlib import PurePath
 
 
-def origin(error: Exception) -> str:
-    """Return an error's name and where it was raised, without its text: that may quote a Secret."""
+def origin(error: BaseException) -> str:
+    """Return an error's name and where it was raised, without its text: that may quote a Secret.
+
+    Of a group, it returns this for each of its errors.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return ", ".join(origin(each) for each in error.exceptions)
     place, traceback = "", error.__traceback__
     while traceback is not None:
         file = PurePath(traceback.tb_frame.f_code.co_filename).name

@@ -12,6 +12,8 @@ from troth.cluster.errors import ApiError
 from troth.reconcile.events import recorder as module
 from troth.reconcile.events.recorder import MOST, EventRecorder
 
+QUOTED = "c2VjcmV0"
+
 
 def event(note: str) -> Manifest:
     regarding = {"kind": "TopicPolicy", "name": "orders", "uid": "1"}
@@ -69,6 +71,21 @@ async def test_refused_event_is_logged_and_does_not_stop_others() -> None:
     assert server.notes == ["b"]
     (lost,) = logged
     assert (lost["event"], lost["lost"]) == ("event lost", "Repaired: a")
+
+
+async def test_unexpected_error_is_logged_with_its_place_and_without_its_text() -> None:
+    async def create(_: Manifest) -> Manifest:
+        raise ValueError(QUOTED)
+
+    recorder = EventRecorder(create, LeaderFence())
+    with capture_logs() as logged:
+        recorder.record(event("a"))
+        await recorder.flush()
+    (line,) = logged
+    assert line["event"] == "event not created"
+    assert line["error"].startswith("ValueError in test_recorder.py:")
+    assert "exc_info" not in line
+    assert QUOTED not in str(line)
 
 
 async def test_events_wait_for_the_leader_fence() -> None:

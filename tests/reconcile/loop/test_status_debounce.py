@@ -16,6 +16,7 @@ from tests.reconcile.memory_brokers import MemoryBroker, in_memory
 from tests.reconcile.serving import Running, Server, running
 from troth.brokers.protocol import Batch, Failure
 from troth.planning.plan import Plan
+from troth.reconcile.apply.execute import changes_status
 from troth.reconcile.brokers.work import BrokerWork
 from troth.reconcile.loop.status_debounce import MOMENT, RUSH, StatusDebounce
 from troth.resources.references import Ref
@@ -32,25 +33,29 @@ COMING = Plan(
 )
 
 
+def wait(debounce: StatusDebounce, plan: Plan, uptime: float, *, rush: bool = False) -> float:
+    return debounce.wait(plan, uptime, rush=rush, changed=changes_status(plan))
+
+
 def test_passing_status_is_held_back_for_a_moment() -> None:
     status_debounce = StatusDebounce()
-    assert status_debounce.wait(COMING, 5.0, rush=False) == MOMENT
-    assert status_debounce.wait(COMING, 5.0 + MOMENT / 2, rush=False) == MOMENT / 2
-    assert status_debounce.wait(COMING, 5.0 + MOMENT, rush=False) == 0
+    assert wait(status_debounce, COMING, 5.0) == MOMENT
+    assert wait(status_debounce, COMING, 5.0 + MOMENT / 2) == MOMENT / 2
+    assert wait(status_debounce, COMING, 5.0 + MOMENT) == 0
 
 
 def test_passing_status_is_held_back_longer_in_a_rush_but_not_forever() -> None:
     status_debounce = StatusDebounce()
-    assert status_debounce.wait(COMING, 5.0, rush=True) == RUSH
-    assert status_debounce.wait(COMING, 5.0 + MOMENT, rush=True) > 0
-    assert status_debounce.wait(COMING, 5.0 + RUSH, rush=True) == 0
+    assert wait(status_debounce, COMING, 5.0, rush=True) == RUSH
+    assert wait(status_debounce, COMING, 5.0 + MOMENT, rush=True) > 0
+    assert wait(status_debounce, COMING, 5.0 + RUSH, rush=True) == 0
 
 
 def test_passing_status_that_returns_starts_a_new_wait() -> None:
     status_debounce = StatusDebounce()
-    status_debounce.wait(COMING, 5.0, rush=False)
-    assert status_debounce.wait(replace(COMING, status=TOLD, passing=False), 6.0, rush=False) == 0
-    assert status_debounce.wait(COMING, 100.0, rush=False) == MOMENT
+    wait(status_debounce, COMING, 5.0)
+    assert wait(status_debounce, replace(COMING, status=TOLD, passing=False), 6.0) == 0
+    assert wait(status_debounce, COMING, 100.0) == MOMENT
 
 
 @pytest.mark.parametrize(
@@ -60,11 +65,12 @@ def test_passing_status_that_returns_starts_a_new_wait() -> None:
         replace(COMING, previous_status={}),
         replace(COMING, previous_status={"conditions": []}),
         replace(COMING, previous_status=COMING.status),
+        replace(COMING, status={**TOLD, "grants": []}),
     ],
-    ids=["still unsettled", "no status yet", "no condition yet", "reported already"],
+    ids=["still unsettled", "no status yet", "no condition yet", "reported", "stored as the same"],
 )
 def test_any_other_status_is_written_at_once(plan: Plan) -> None:
-    assert StatusDebounce().wait(plan, 5.0, rush=True) == 0
+    assert wait(StatusDebounce(), plan, 5.0, rush=True) == 0
 
 
 # In the engine
@@ -120,6 +126,13 @@ async def at_rest(it: Running) -> None:
     while work.busy:
         await work.settled()
         await it.settle()
+
+
+async def test_passing_status_that_is_stored_as_the_same_needs_no_further_reconcile() -> None:
+    async with running(Server()) as it:
+        same = replace(COMING, status={**TOLD, "grants": []})
+        assert (await it.engine._report(same, [])).due is None
+        assert (await it.engine._report(COMING, [])).due is not None
 
 
 async def test_new_broker_gets_all_grants_without_a_passing_status() -> None:

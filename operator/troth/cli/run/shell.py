@@ -19,10 +19,10 @@ from kubernetes.aio.client import Configuration
 from troth.cli.inputs.access import reach
 from troth.cli.run.metrics import Metrics
 from troth.cluster.api import ApiServer
-from troth.cluster.crds import OutdatedCRDs
 from troth.cluster.lease import Timing
 from troth.reconcile.operator import Operator, Settings
 from troth.serving.health import health_server
+from troth.world.origin import origin
 
 log = structlog.get_logger()
 
@@ -139,8 +139,5 @@ class Shell:
         if not task.cancelled():
             self.failed = True
             error = task.exception()
-            if isinstance(error, BaseExceptionGroup) and error.split(OutdatedCRDs)[1] is None:
-                log.error("operator ended", error=OutdatedCRDs.__name__)
-            else:
-                log.error("operator ended", error=type(error).__name__, exc_info=error)
+            log.error("operator ended", error=origin(error) if error is not None else None)
         self._stop.set()

@@ -24,6 +24,7 @@ from troth.planning.identity.view import Layer, View, conflict, removal, unwritt
 from troth.planning.owned_objects import is_child, secret_ref
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.trust_domain.root_readers import signed_by
+from troth.resources.algorithms import SLOW
 from troth.resources.conditions import Verdict
 from troth.resources.identity.authentication import Certificate
 from troth.resources.identity.status import EdgeState
@@ -112,14 +113,18 @@ def _plan_certificate(view: View, world: World, type_: str) -> Layer:
             message=fault.message,
         )
         verdict = unwritten(type_, view.secret_fault) or ISSUING
-        # narrow now: a certificate that cannot be issued must not delay it
-        first = _document_alone(view, world, verdict).steps if view.secret_fault else ()
+        # narrow now: neither a slow key nor a certificate that cannot be issued must delay it
+        slow = question.algorithm in SLOW
+        # a truststore keeps its roots until the leaf is issued, and a fast leaf is issued at once
+        kept = question.keystore or not slow
+        waits = slow or view.secret_fault is not None
+        first = _document_alone(view, world, verdict, keep_roots=kept).steps if waits else ()
+        # the leaf must be planned again after this write, which changes the Secret's version
+        steps = first if first and view.secret_fault is None else (*first, step)
         narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
-        return Layer(verdict, (*first, step), leaf, narrowing)
+        return Layer(verdict, steps, leaf, narrowing)
     assert view.secret is not None
-    if roots_in(question.roots) - roots_in(view.secret.public.get(ROOTS, "")):
-        manifest = _dated(manifest, format_time(view.moment.now))
-    steps = _update(view, view.secret, manifest)
+    steps = _update(view, view.secret, _dated_for_roots(view, view.secret, manifest))
     narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
     return Layer(unwritten(type_, view.secret_fault) or ISSUED, steps, leaf, narrowing)
 
@@ -137,20 +142,26 @@ def plan_document(view: View, world: World, verdict: Verdict) -> Layer:
     return _document_alone(view, world, verdict)
 
 
-def _document_alone(view: View, world: World, verdict: Verdict) -> Layer:
+def _document_alone(
+    view: View, world: World, verdict: Verdict, *, keep_roots: bool = True
+) -> Layer:
     """Return the layer with the declared document and the existing certificate.
 
-    A narrowing must wait neither for an authority nor for the end of a conflict. The roots and the
-    workload's own SPIFFE ID stay unchanged.
+    A narrowing must wait neither for an authority nor for the end of a conflict. The workload's own
+    SPIFFE ID stays unchanged, and so do the roots unless the declared ones are known.
     """
     secret = view.secret
-    if secret is None or secret.leaf is None or not is_child(secret, view.identity):
+    if secret is None or not is_child(secret, view.identity):
         return Layer(verdict)
     own_id = current_document(secret.public.get(PEERS, "")).get("spiffeID")
     if not isinstance(own_id, str):
+        if secret.leaf is None:
+            return Layer(verdict)
         own_id = secret.leaf.spiffe_id
-    manifest = _with_current_roots(view, secret_manifest(view, world, own_id))
-    steps = _update(view, secret, manifest)
+    manifest = secret_manifest(view, world, own_id)
+    if keep_roots:
+        manifest = _with_current_roots(view, manifest)
+    steps = _update(view, secret, _dated_for_roots(view, secret, manifest))
     if steps and view.secret_fault:
         verdict = unwritten(verdict.type, view.secret_fault) or verdict
     return Layer(verdict, steps, secret.leaf, _pending(view, world, manifest, own_id))
@@ -231,6 +242,14 @@ def _dated(manifest: Manifest, replaced_at: str) -> Manifest:
     """Return the Secret with an annotation for the time of its last replacement."""
     metadata = {**manifest["metadata"], "annotations": {REPLACED_AT: replaced_at}}
     return {**manifest, "metadata": metadata}
+
+
+def _dated_for_roots(view: View, secret: IdentitySecret, manifest: Manifest) -> Manifest:
+    """Return the Secret, dated if it gets roots that it does not have."""
+    declared = manifest["stringData"].get(ROOTS, "")
+    if not roots_in(declared) - roots_in(secret.public.get(ROOTS, "")):
+        return manifest
+    return _dated(manifest, format_time(view.moment.now))
 
 
 def _why_not_issue(view: View) -> Fault | None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -69,6 +69,19 @@ class Surroundings:
     concern: Callable[[Keys], None]
     record_event: Callable[[Key, str, Notice], Awaitable[None]]
     instrumentation: Instrumentation = field(default_factory=Instrumentation)
+
+
+class Background(Protocol):
+    """Work outside the reconcile loop."""
+
+    def begin(self, step: BackgroundStep) -> None:
+        """Begin a step. The world records at once that it is in progress, and its outcome later."""
+
+    def gone(self, broker: Ref) -> None:
+        """Close the connection to a broker that is no longer declared."""
+
+    async def close(self) -> None:
+        """Cancel the work in progress."""
 
 
 class BrokerWork:

@@ -17,6 +17,7 @@ import structlog
 from troth.cluster.errors import ApiError
 from troth.reconcile.loop.lease_fence import LeaderFence
 from troth.world.facts.objects import Manifest
+from troth.world.origin import origin
 
 MOST = 20_000
 """Maximum number of waiting Events. The recorder drops and logs any beyond it."""
@@ -105,8 +106,8 @@ class EventRecorder:
         except ApiError as error:
             # no Event can be created in a terminating namespace; the log keeps it
             _lost(event, error.reason)
-        except Exception as error:  # one Event must not stop the others
-            log.error("event not created", error=type(error).__name__, exc_info=True)  # noqa: G201
+        except Exception as error:  # noqa: BLE001 - one Event must not stop the others
+            log.error("event not created", error=origin(error))  # noqa: TRY400
 
 
 def _lost(event: Manifest, why: str) -> None:

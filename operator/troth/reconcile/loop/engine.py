@@ -31,7 +31,7 @@ from troth.reconcile.apply.secrets.credential_secrets import CredentialError
 from troth.reconcile.apply.writer import TryAgain, Writes
 from troth.reconcile.brokers.admins import Secrets
 from troth.reconcile.brokers.faults import StalePlan
-from troth.reconcile.brokers.work import BrokerWork, Surroundings
+from troth.reconcile.brokers.work import Background, BrokerWork, Surroundings
 from troth.reconcile.events.events import event, relabelled, repair, transitions
 from troth.reconcile.events.notice import REPAIRED, Notice
 from troth.reconcile.events.recorder import EventRecorder
@@ -43,7 +43,7 @@ from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.loop.readiness import Faults, log_fields, with_refusals
 from troth.reconcile.loop.stall_delay import StallDelay
 from troth.reconcile.loop.status_debounce import StatusDebounce
-from troth.reconcile.loop.step_run import StepRun
+from troth.reconcile.loop.step_run import StepRun, awaits_key
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -68,19 +68,6 @@ class Server(Writes, Secrets, Protocol):
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object. The engine creates only Events."""
-
-
-class Background(Protocol):
-    """Work outside the reconcile loop."""
-
-    def begin(self, step: BackgroundStep) -> None:
-        """Begin a step. The world records at once that it is in progress, and its outcome later."""
-
-    def gone(self, broker: Ref) -> None:
-        """Close the connection to a broker that is no longer declared."""
-
-    async def close(self) -> None:
-        """Cancel the work in progress."""
 
 
 class Engine:
@@ -216,7 +203,7 @@ class Engine:
                 step
                 for step in steps
                 if step.target not in failed
-                and step.target not in waiting
+                and not awaits_key(step, waiting)
                 and not self.repairs.wait(key, step)
             ]
             if not left:
@@ -231,22 +218,24 @@ class Engine:
                 return None
         else:  # the last steps may be in place by now, or undone each time
             plan = self._plan(key)
-            if self._settle(plan, plan.pending(self.world)):
+            steps = plan.pending(self.world)
+            if self._settle(plan, steps):
                 plan = self._plan(key)
         self._in_place.remember(plan)
         unchecked = key.kind == ISSUER_VIEW and plan.due is not None
         if (errors or not unchecked) and self.faults.note(key, errors):
             self.queue.add({status_key(key)} - {key})
+        waiting = {step.target: step.algorithm for step in steps if awaits_key(step, waiting)}
         if self._request_keys(key, waiting) and not errors and not failed:
             self._record(plan, notices)
             return self._with_due(plan, KEY_WAIT.total_seconds())
         plan = await self._report(plan, notices)
         left = plan.pending(self.world) if steps else []
-        left = [step for step in left if step.target not in waiting]
+        left = [step for step in left if not awaits_key(step, waiting)]
         waits = [self.repairs.wait(key, step) for step in left]
         if self.faults.of(key) or not all(waits):
             return None
-        return self._with_due(plan, *waits, self.repairs.due(key))
+        return self._with_due(plan, *waits, self.repairs.due(key, waiting))
 
     def _plan(self, key: Key) -> Plan:
         self.queue.caught_up(key)
@@ -365,12 +354,13 @@ class Engine:
         plan, stalls_in = self._stall_delay.apply(plan, now, uptime)
         if stalls_in is not None:
             plan = self._with_due(plan, stalls_in)
-        wait = self._status_debounce.wait(plan, uptime, rush=self.queue.rushed)
-        if not wait and changes_status(plan):
+        changed = changes_status(plan)
+        wait = self._status_debounce.wait(plan, uptime, rush=self.queue.rushed, changed=changed)
+        if not wait and changed:
             wait = self.repairs.status_wait(plan)
         if wait:
             plan = self._with_due(plan, wait)
-        elif plan.status is not None and changes_status(plan):
+        elif plan.status is not None and changed:
             notices = [*notices, *changes]
             await self._write_status(plan)
         else:

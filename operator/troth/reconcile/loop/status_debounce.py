@@ -21,13 +21,14 @@ class StatusDebounce:
         self._moment, self._rush = moment, rush
         self._since: dict[Key, float] = {}
 
-    def wait(self, plan: Plan, uptime: float, *, rush: bool) -> float:
+    def wait(self, plan: Plan, uptime: float, *, rush: bool, changed: bool) -> float:
         """Return for how many more seconds a plan's status is held back, 0 if it is not.
 
-        The first status of a resource is never held back.
+        `changed` is whether the status would be written. The first status of a resource is never
+        held back.
         """
         told = (plan.previous_status or {}).get("conditions")
-        if not plan.passing or not told or plan.status == plan.previous_status:
+        if not plan.passing or not told or not changed:
             self._since.pop(plan.key, None)
             return 0.0
         since = self._since.setdefault(plan.key, uptime)

@@ -6,11 +6,13 @@ writes those of one kind concurrently, after it has seen that the API server acc
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import TypeGuard
 
 from troth.cluster.errors import STORE_FULL, ApiError
+from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step, Target, WriteStep
 from troth.reconcile.apply.keys.key_maker import KeyNotReady
@@ -83,6 +85,11 @@ class StepRun:
         self._hopeless |= status == UNANSWERED or getattr(error, "reason", "") == STORE_FULL
         if status in OUT_OF_ORDER:
             self._spared.add(step.target[0])
+
+
+def awaits_key(step: Step, waiting: Mapping[Target, KeyAlgorithm]) -> TypeGuard[IssueLeaf]:
+    """Return whether a step met `KeyNotReady`. Other writes of its Secret do not wait for a key."""
+    return isinstance(step, IssueLeaf) and waiting.get(step.target) == step.algorithm
 
 
 def _independent_kind(step: Step) -> str:

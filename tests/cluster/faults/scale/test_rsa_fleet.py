@@ -17,8 +17,8 @@ from tests.cluster.witness import Sight, Witness
 from tests.patience import PATIENCE
 from troth.pki.keys.parsing import PrivateKey
 from troth.pki.keys.private import generate_key
-from troth.reconcile.apply.keys.key_maker import SLOW, at_once
-from troth.resources.algorithms import KeyAlgorithm
+from troth.reconcile.apply.keys.key_maker import at_once
+from troth.resources.algorithms import SLOW, KeyAlgorithm
 from troth.resources.references import Ref
 
 FLEET = 100 if THOROUGH else 16

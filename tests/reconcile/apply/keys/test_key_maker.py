@@ -1,6 +1,7 @@
 """Slow private keys are generated a few at once, in the order of their requests."""
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,11 +28,13 @@ class Works:
     going: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     busy: int = 0
     most: int = 0
+    begun: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def generate(self, _: KeyAlgorithm) -> PrivateKey:
         with self.lock:
             self.busy += 1
+            self.begun += 1
             self.most = max(self.most, self.busy)
         assert self.going.acquire(timeout=PATIENCE)
         with self.lock:
@@ -131,3 +134,48 @@ async def test_fast_keys_need_no_request() -> None:
     async with at_work(Works()) as (maker, _):
         maker._generate = pki.key
         assert maker.take(target(1), KeyAlgorithm.ECDSA_P256) == pki.key(KeyAlgorithm.ECDSA_P256)
+
+
+async def test_withdrawn_and_repeated_request_is_generated_once() -> None:
+    works = Works()
+    async with at_work(works) as (maker, ready):
+        for number in range(at_once() + 1):
+            maker.request(key(number), target(number), KeyAlgorithm.RSA_4096)
+        await until(lambda: works.busy == at_once())
+        last = key(at_once())
+        for _ in range(MANY):
+            maker.withdraw(last)
+            assert maker.request(last, target(at_once()), KeyAlgorithm.RSA_4096)
+        assert len(maker._waiting) == 1
+        works.going.release(MANY)
+        await until(lambda: last in ready and not maker._tasks)
+        assert works.begun == at_once() + 1
+
+
+async def test_failed_generation_is_reported_once_and_then_repeated() -> None:
+    def fail(_: KeyAlgorithm) -> PrivateKey:
+        raise MemoryError
+
+    works = Works()
+    async with at_work(works) as (maker, ready):
+        maker._generate = fail
+        maker.request(key(1), target(1), KeyAlgorithm.RSA_4096)
+        await until(lambda: ready == [key(1)])
+        with pytest.raises(MemoryError):
+            maker.take(target(1), KeyAlgorithm.RSA_4096)
+        with pytest.raises(KeyNotReady):
+            maker.take(target(1), KeyAlgorithm.RSA_4096)
+        maker._generate = works.generate
+        works.going.release()
+        assert maker.request(key(1), target(1), KeyAlgorithm.RSA_4096)
+        await until(lambda: ready == [key(1), key(1)])
+        maker.take(target(1), KeyAlgorithm.RSA_4096)
+
+
+@pytest.mark.parametrize(("processors", "keys"), [(None, 1), (1, 1), (2, 1), (3, 2), (64, 4)])
+def test_system_without_affinity_generates_keys_too(
+    processors: int | None, keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    assert at_once() == keys

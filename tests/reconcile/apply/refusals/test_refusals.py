@@ -14,6 +14,7 @@ from troth.cluster.errors import LONGEST, STORE_FULL, ApiError
 from troth.planning.steps.authorities import DropSlots
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.refusals import refusals
+from troth.reconcile.apply.refusals.refusal_text import essence
 from troth.reconcile.apply.writer import TryAgain
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
@@ -159,6 +160,38 @@ async def test_message_that_differs_in_numbers_alone_changes_no_status() -> None
             it.engine.queue.add([identity_key(PAYMENTS)])
             await it.settle()
         assert server.log == []
+
+
+@pytest.mark.parametrize("place", [POLICY, SECRET], ids=["NetworkPolicy", "Secret"])
+async def test_refusal_by_a_policy_of_another_number_is_reported(place: tuple[str, Ref]) -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        for name in ("deny-v1", "deny-v2"):
+            server.refuses = refusing(place, BY_POLICY.replace("'frozen'", f"'{name}'"))
+            await it.put(identity("payments", ports=["https"]))
+            it.engine.queue.add([identity_key(PAYMENTS)])
+            await it.settle()
+            message = server.condition(*IDENTITY, "Ready")["message"]
+            assert f"ValidatingAdmissionPolicy {name} with binding frozen-shop" in message
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("read tcp 10.0.0.1:40000->10.0.0.2:443", "read tcp 10.0.0.1:40001->10.0.0.2:443"),
+        ("retry after 1m30s", "retry after 2m5s"),
+        ("timed out after 13.0009s", "timed out after 7.12s"),
+        ("at 2026-11-28T13:20:05Z", "at 2026-11-28T13:21:17Z"),
+    ],
+)
+def test_ports_and_times_are_no_part_of_an_essence(first: str, second: str) -> None:
+    assert essence(first) == essence(second)
+
+
+@pytest.mark.parametrize("name", ["deny-v{}", "v{}.example.com", "guard.v{}", "team-{}"])
+def test_digits_of_a_name_are_part_of_an_essence(name: str) -> None:
+    assert essence(f"{name.format(1)} denies it") != essence(f"{name.format(2)} denies it")
 
 
 async def test_refused_deletion_is_reported() -> None:

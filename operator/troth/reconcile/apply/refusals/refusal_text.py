@@ -24,7 +24,8 @@ _UNCALLED_WEBHOOK = re.compile(
 )
 _IMMUTABLE = "field is immutable when `immutable` is set"
 _TOO_LONG = "Too long"
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"(?<![a-z0-9-])\d+(?:[a-z]+\d+)*")
+"""A number or a duration such as `1m30s` without its last unit, and not the digits of a name."""
 
 
 def sentence(place: Target, error: Exception, *, removing: bool) -> str:
@@ -49,7 +50,10 @@ def sentence(place: Target, error: Exception, *, removing: bool) -> str:
 
 
 def essence(text: str) -> str:
-    """Return a sentence without its numbers, which differ between attempts: ports and times."""
+    """Return a sentence without its numbers, which differ between attempts: ports and times.
+
+    Digits that belong to a name stay, because another name is another cause.
+    """
     return _NUMBER.sub("#", text)
 
 

@@ -9,7 +9,7 @@ declared.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from troth.planning.plan import Plan
@@ -207,13 +207,15 @@ class Repairs:
 
     # Reports
 
-    def due(self, key: Key) -> float | None:
+    def due(self, key: Key, awaited: Container[Target] = ()) -> float | None:
         """Return after how many seconds a contest may be over, None without one.
 
-        It may be over already, if its time ended after `review`.
+        It may be over already, if its time ended after `review`. A contest of an object in
+        `awaited`, whose write waits for something else, is not over before that write.
         """
         known, now = self._histories.get(key, {}), self._clock.uptime()
-        ends = (each.at + QUIET - now for each in known.values() if each.contested)
+        contested = (each for to, each in known.items() if each.contested and to not in awaited)
+        ends = (each.at + QUIET - now for each in contested)
         return min((max(left, 0.0) + ROUNDING for left in ends), default=None)
 
     def of(self, key: Key) -> str:
