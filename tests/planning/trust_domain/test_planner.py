@@ -65,6 +65,44 @@ def test_second_trust_domain_of_a_spiffe_trust_domain_gets_no_root() -> None:
     assert authority_ready(cluster) == ("True", "Active")
 
 
+def at_second(name: str, second: int, **spec: Any) -> Manifest:
+    """Return a trust domain named `name` that was created at a second."""
+    made = domain(name, domain="production.example", **spec)
+    made["metadata"]["creationTimestamp"] = f"2027-01-01T00:00:{second:02}Z"
+    return made
+
+
+@pytest.mark.parametrize("second", [30, 10])
+def test_domain_with_a_root_keeps_its_spiffe_trust_domain(second: int) -> None:
+    """A name decides within one second, and a restore gives its objects new times."""
+    zebra = domain_key("zebra")
+    cluster = Cluster.of(at_second("zebra", 30)).settle()
+    cluster.put(at_second("production", second))
+    for _ in range(2):
+        assert not makes_root(cluster)
+        assert authority_ready(cluster) == ("False", "Conflict")
+        assert cluster.condition(zebra, "AuthorityReady")["reason"] == "Active"
+        cluster.settle()
+
+
+def test_domain_that_lost_its_root_keeps_its_spiffe_trust_domain() -> None:
+    """The root may come back from a backup. Until the domain is deleted its status records it."""
+    cluster = Cluster.of(at_second("zebra", 30), at_second("production", 40)).settle()
+    stored = cluster.objects["TrustDomain", Ref("", "zebra")]
+    cluster.put(at_second("production", 10))
+    cluster.drop("Secret", Ref(OWN, "zebra-authority"))
+    assert not makes_root(cluster)
+    assert PRODUCTION in cluster.put({**stored, "status": {}})
+    assert makes_root(cluster)
+
+
+def test_foreign_secret_at_the_name_of_a_root_takes_no_spiffe_trust_domain() -> None:
+    """A Secret at the name of a root that belongs to nobody is no root."""
+    foreign = secret("zebra-authority", tls_crt=b"somebody else's")
+    cluster = Cluster.of(at_second("zebra", 30), at_second("production", 10), foreign)
+    assert makes_root(cluster)
+
+
 @pytest.mark.parametrize("memory", ["status", "issuer"])
 def test_lost_root_is_never_created_again(memory: str) -> None:
     """The status records the root; if a restore lost the status, the issuer's certificate does."""

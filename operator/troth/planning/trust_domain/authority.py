@@ -81,16 +81,31 @@ def plan_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover
 
 
 def _taken_fault(domain: TrustDomain, world: World) -> Verdict | None:
-    """Return the verdict if an older TrustDomain has the same SPIFFE trust domain."""
-    older = taken_by(domain, world.registry.domains)
-    if older is None:
+    """Return the verdict if another TrustDomain has the SPIFFE trust domain."""
+    holder = _holder(domain, world)
+    if holder is None:
         return None
     message = (
-        f"TrustDomain {older.metadata.name} has the SPIFFE trust domain {domain.spec.domain} "
+        f"TrustDomain {holder.metadata.name} has the SPIFFE trust domain {domain.spec.domain} "
         "already, which can have one authority only; delete this TrustDomain and create it with "
         "another domain"
     )
     return verdicts.false(TYPE, "Conflict", message)
+
+
+def _holder(domain: TrustDomain, world: World) -> TrustDomain | None:
+    """Return the other TrustDomain that has the SPIFFE trust domain, None if this one has it."""
+    return taken_by(domain, world.registry.domains, lambda each: _has_root(each, world))
+
+
+def _has_root(domain: TrustDomain, world: World) -> bool:
+    """Return whether a trust domain has an authority of its own, or lost one.
+
+    A lost authority can return from a backup; until then the status records it.
+    """
+    known = world.authorities.of(domain)
+    owned = known is not None and is_child(known.secret, domain)
+    return owned or bool(domain.status.authorities)
 
 
 def _foreign(ref: Ref) -> Verdict:

@@ -8,17 +8,16 @@ age of their identities, and then by their names.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import ClaimKind, ClaimStatus
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.declarations.governance import Governance
+from troth.trust.declarations.governance import NEVER, Governance
 from troth.trust.declarations.multimap import Multimap
 
-_NEVER = datetime.max.replace(tzinfo=UTC)
 CLUSTER_ZONES = ("", "cluster.local", "clusterset.local")
 """Zones whose names certainly are those of a cluster: the search path's, the default, and that of
 the multi-cluster Services API."""
@@ -94,7 +93,7 @@ def ranks_of(
     """Return the ranks of the declared claims; without `declared`, of the accepted ones."""
     since = {Claim(each.kind, each.name): each.since for each in accepted}
     return {
-        claim: Rank(since.get(claim, _NEVER), created or _NEVER, ref)
+        claim: Rank(since.get(claim, NEVER), created or NEVER, ref)
         for claim in (since if declared is None else declared)
     }
 

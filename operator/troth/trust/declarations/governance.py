@@ -1,11 +1,15 @@
 """Governance: the trust domain that governs a namespace."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.selectors import matches
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""Time of an event that has not happened, or whose time is unknown: later than all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +92,28 @@ def govern(
     return Governance(domain, "Governed", "", claims=claims)
 
 
-def taken_by(domain: TrustDomain, domains: Mapping[str, TrustDomain]) -> TrustDomain | None:
-    """Return the TrustDomain that had the name of a SPIFFE trust domain before this one.
+def taken_by(
+    domain: TrustDomain,
+    domains: Mapping[str, TrustDomain],
+    has_root: Callable[[TrustDomain], bool],
+) -> TrustDomain | None:
+    """Return the TrustDomain that has the SPIFFE trust domain instead of this one, None for none.
 
-    The older object has it, then the one with the smaller name. None if nobody else has it.
-    A second authority of a SPIFFE trust domain (SPIFFE-ID, section 2.1) could issue its identities.
+    One that has a root has it, then the older object, then the one with the smaller name. A second
+    authority of a SPIFFE trust domain (SPIFFE-ID, section 2.1) could issue its identities.
     """
-    older = [
-        other
-        for other in domains.values()
-        if other.spec.domain == domain.spec.domain and _age(other) < _age(domain)
-    ]
-    return min(older, key=_age, default=None)
 
+    def rank(each: TrustDomain) -> tuple[bool, datetime, str]:
+        created = each.metadata.creation_timestamp or NEVER
+        return not has_root(each), created, each.metadata.name
 
-def _age(domain: TrustDomain) -> tuple[str, str]:
-    """Return the order of creation; what is unknown is the youngest."""
-    created = domain.metadata.creation_timestamp
-    return created.isoformat() if created else "~", domain.metadata.name
+    mine = rank(domain)
+    first = (
+        each
+        for each in domains.values()
+        if each.spec.domain == domain.spec.domain and rank(each) < mine
+    )
+    return min(first, key=rank, default=None)
 
 
 def _listed(items: Iterable[str]) -> str:
