@@ -23,7 +23,7 @@ from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import AuthorityState, RotationPhase
-from troth.trust.declarations.governance import taken_by
+from troth.trust.declarations.governance import perhaps_taken_by, taken_by
 from troth.world.facts.objects import OWNER_KIND, OWNER_NAME, KnownAuthority, Manifest
 from troth.world.observation.objects import NEXT_KEY, NEXT_LEAF, NEXT_ROOTS
 from troth.world.world import World
@@ -81,10 +81,20 @@ def plan_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover
 
 
 def _taken_fault(domain: TrustDomain, world: World) -> Verdict | None:
-    """Return the verdict if another TrustDomain has the SPIFFE trust domain."""
+    """Return the verdict if another TrustDomain has the SPIFFE trust domain, or may have it.
+
+    An unreadable one prevents the first root only: it takes nothing from a domain that has one.
+    """
     holder = _holder(domain, world)
     if holder is None:
-        return None
+        perhaps = perhaps_taken_by(domain, world.registry.unread_domains)
+        if perhaps is None or _has_root(domain, world):
+            return None
+        message = (
+            f"TrustDomain {perhaps} cannot be read and may have the SPIFFE trust domain "
+            f"{domain.spec.domain}; correct it or delete it"
+        )
+        return verdicts.false(TYPE, "TrustDomainInvalid", message)
     message = (
         f"TrustDomain {holder.metadata.name} has the SPIFFE trust domain {domain.spec.domain} "
         "already, which can have one authority only; delete this TrustDomain and create it with "

@@ -13,6 +13,21 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadDomain:
+    """Parts of an unreadable TrustDomain of which no earlier spec is known.
+
+    `selector` is its namespaceSelector and `spiffe_domain` its `domain`. Each is None if it cannot
+    be read either.
+    """
+
+    selector: LabelSelector | None = None
+    spiffe_domain: str | None = None
+
+
+NOTHING_READ = UnreadDomain()
+
+
+@dataclass(frozen=True, slots=True)
 class Governance:
     """Trust domain that governs a namespace, or the reason why none does.
 
@@ -33,13 +48,12 @@ def govern(
     namespace: str,
     labels: Mapping[str, str] | None,
     domains: Mapping[str, TrustDomain],
-    unread: Mapping[str, LabelSelector | None],
+    unread: Mapping[str, UnreadDomain],
 ) -> Governance:
     """Return the governance of a namespace with these labels.
 
-    `labels` are None if the namespace does not exist. `unread` has the unreadable TrustDomains of
-    which no earlier spec is known, each with its namespaceSelector, or None if that cannot be read
-    either. Such a domain takes no namespace from the only readable one that selects it.
+    `labels` are None if the namespace does not exist. A domain among `unread` takes no namespace
+    from the only readable one that selects it.
     """
     if labels is None:
         return Governance(None, "NamespaceMissing", f"namespace {namespace} does not exist")
@@ -49,7 +63,7 @@ def govern(
         if matches(domain.spec.namespace_selector, labels)
     )
     selecting = sorted(
-        name for name, selector in unread.items() if selector and matches(selector, labels)
+        name for name, each in unread.items() if each.selector and matches(each.selector, labels)
     )
     if len(claims) + bool(claims and selecting) > 1:
         names = sorted([*(domain.metadata.name for domain in claims), *selecting])
@@ -62,7 +76,7 @@ def govern(
             claims=claims,
             unread=bool(selecting),
         )
-    perhaps = [*selecting, *sorted(name for name, selector in unread.items() if selector is None)]
+    perhaps = [*selecting, *sorted(name for name, each in unread.items() if each.selector is None)]
     if perhaps and not claims:
         selects = "selects" if selecting else "may select"
         return Governance(
@@ -114,6 +128,17 @@ def taken_by(
         if each.spec.domain == domain.spec.domain and rank(each) < mine
     )
     return min(first, key=rank, default=None)
+
+
+def perhaps_taken_by(domain: TrustDomain, unread: Mapping[str, UnreadDomain]) -> str | None:
+    """Return the first unreadable TrustDomain that may have the SPIFFE trust domain, None for none.
+
+    It may have created a root, whatever its age is.
+    """
+    possible = (None, domain.spec.domain)
+    return min(
+        (name for name, each in unread.items() if each.spiffe_domain in possible), default=None
+    )
 
 
 def _listed(items: Iterable[str]) -> str:

@@ -7,11 +7,10 @@ from datetime import datetime
 
 from troth.resources.identity.spec import Enforcement, ServiceIdentity
 from troth.resources.references import Ref
-from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations.claims import Claim, Claims, Rank
-from troth.trust.declarations.governance import Governance, govern
+from troth.trust.declarations.governance import NOTHING_READ, Governance, UnreadDomain, govern
 from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import NO_PEERS, Declared
@@ -73,7 +72,8 @@ class Registry:
         """Trust domains with an unreadable spec, and the reasons. `domains` has those of which an
         earlier spec is known.
         """
-        self._unread_domains: dict[str, LabelSelector | None] = {}
+        self.unread_domains: dict[str, UnreadDomain] = {}
+        """The other unreadable trust domains, with the parts of their specs that can be read."""
         self.invalid_identities: dict[Ref, str] = {}
         self.unconfined_domains: frozenset[str] = frozenset()
         """Trust domains whose root is not confined, by its certificate, to their own identities."""
@@ -114,26 +114,26 @@ class Registry:
         sentence: str,
         *,
         earlier: TrustDomain | None = None,
-        selector: LabelSelector | None = None,
+        unread: UnreadDomain = NOTHING_READ,
     ) -> None:
         """Add a trust domain that exists but is invalid.
 
-        `earlier` is the domain with its last readable spec, which stays in force. Without it,
-        `selector` is the namespaceSelector of the current spec, if that part is readable.
+        `earlier` is the domain with its last readable spec, which stays in force. Without it, only
+        the parts `unread` of the current spec are known.
         """
         self._forget_domain(name)
         self.invalid_domains[name] = sentence
         if earlier is not None:
             self.domains[name] = earlier
         else:
-            self._unread_domains[name] = selector
+            self.unread_domains[name] = unread
 
     def drop_domain(self, name: str) -> None:
         """Remove a trust domain."""
         self._forget_domain(name)
 
     def _forget_domain(self, name: str) -> None:
-        for known in (self.domains, self.invalid_domains, self._unread_domains):
+        for known in (self.domains, self.invalid_domains, self.unread_domains):
             known.pop(name, None)
         self._domains_changed()
 
@@ -374,7 +374,7 @@ class Registry:
         known = self._governance.get(namespace)
         if known is None:
             known = self._governance[namespace] = govern(
-                namespace, self.namespaces.get(namespace), self.domains, self._unread_domains
+                namespace, self.namespaces.get(namespace), self.domains, self.unread_domains
             )
         return known
 
