@@ -15,7 +15,7 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import ClaimKind, ClaimStatus
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.declarations.governance import NEVER, Governance
+from troth.trust.declarations.governance import NEVER, Governance, federate
 from troth.trust.declarations.multimap import Multimap
 
 CLUSTER_ZONES = ("", "cluster.local", "clusterset.local")
@@ -166,7 +166,7 @@ def together(governance: Governance, domain: TrustDomain) -> list[TrustDomain]:
     return [
         claim
         for claim in governance.claims
-        if claim.metadata.name == domain.metadata.name or _federate(claim, domain)
+        if claim.metadata.name == domain.metadata.name or federate(claim, domain)
     ]
 
 
@@ -182,10 +182,3 @@ def conflict_message(identity: Ref, claim: Claim, other: Ref, remedy: str) -> st
         else "a ServiceIdentity of another namespace"
     )
     return f"the {noun} {claim.name} belongs to {holder}, which claimed it first; {remedy}"
-
-
-def _federate(first: TrustDomain, second: TrustDomain) -> bool:
-    return all(
-        any(reference.name == there.metadata.name for reference in here.spec.federates_with)
-        for here, there in ((first, second), (second, first))
-    )

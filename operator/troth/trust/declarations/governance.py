@@ -141,6 +141,21 @@ def perhaps_taken_by(domain: TrustDomain, unread: Mapping[str, UnreadDomain]) ->
     )
 
 
+def federate(first: TrustDomain, second: TrustDomain) -> bool:
+    """Return whether two trust domains federate: both list each other.
+
+    Two of one SPIFFE trust domain never do. The roots of each could issue identities of the other,
+    and its keys would replace the other's.
+    """
+    named_alike = first.spec.domain == second.spec.domain
+    return not named_alike and lists(first, second) and lists(second, first)
+
+
+def lists(here: TrustDomain, there: TrustDomain) -> bool:
+    """Return whether a trust domain lists another one under `federatesWith`."""
+    return any(reference.name == there.metadata.name for reference in here.spec.federates_with)
+
+
 def _listed(items: Iterable[str]) -> str:
     *rest, last = items
     return f"{', '.join(rest)} and {last}" if rest else last
