@@ -77,7 +77,9 @@ def plan_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover
     known = world.authorities.of(domain)
     if known is None or known.authority is None or not is_child(known.secret, domain):
         return Handover(RotationPhase.IDLE)
-    return next_step(domain, known, world, moment)
+    taken = _taken_fault(domain, world)
+    obstacle = taken.message if taken is not None else None
+    return next_step(domain, known, world, moment, obstacle=obstacle)
 
 
 def _taken_fault(domain: TrustDomain, world: World) -> Verdict | None:
