@@ -118,8 +118,7 @@ class Registry:
     ) -> None:
         """Add a trust domain that exists but is invalid.
 
-        `earlier` is the domain with its last readable spec, which stays in force. Without it, only
-        the parts `unread` of the current spec are known.
+        `earlier` has the last readable spec, which stays in force. Without it, `unread` is known.
         """
         self._forget_domain(name)
         self.invalid_domains[name] = sentence
@@ -373,9 +372,10 @@ class Registry:
         """Return the governance of a namespace."""
         known = self._governance.get(namespace)
         if known is None:
-            known = self._governance[namespace] = govern(
-                namespace, self.namespaces.get(namespace), self.domains, self.unread_domains
-            )
+            labels = self.namespaces.get(namespace)
+            known = govern(namespace, labels, self.domains, self.unread_domains)
+            if labels is not None:  # a name that is gone would stay in the cache
+                self._governance[namespace] = known
         return known
 
     def shared_identity(self, ref: Ref) -> SharedIdentity | None:
