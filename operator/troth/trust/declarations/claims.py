@@ -43,8 +43,8 @@ class Rank(NamedTuple):
 class Reading(NamedTuple):
     """Meaning that a DNS name can have in a cluster.
 
-    `service` is the Service of the namespace, None if the name has none. A `certain` name means
-    nothing else.
+    `service` is the Service of the namespace, None if the name is that of the namespace or of a
+    pod's address. A `certain` name means nothing else.
     """
 
     namespace: str
@@ -55,20 +55,20 @@ class Reading(NamedTuple):
 def readings(name: str) -> Iterator[Reading]:
     """Yield each meaning that a name can have in a cluster.
 
-    The forms are `[pod.][service.]namespace.svc[.zone]`, the same with `pod`, and
+    The forms are `[pod.][service.]namespace.svc[.zone]`, `address.namespace.pod[.zone]` and
     `[pod.]service.namespace` (Kubernetes, "DNS for Services and Pods").
     """
     labels = name.split(".")
     for place, label in enumerate(labels):
         if label in ("svc", "pod") and place:
             certain = ".".join(labels[place + 1 :]) in CLUSTER_ZONES
-            yield _reading(labels[:place], certain=certain)
+            yield _reading(labels[:place], certain=certain, pods=label == "pod")
     if len(labels) <= SHORT:
         yield _reading(labels, certain=False)
 
 
-def _reading(labels: list[str], *, certain: bool) -> Reading:
-    service = labels[-2] if len(labels) > 1 else None
+def _reading(labels: list[str], *, certain: bool, pods: bool = False) -> Reading:
+    service = labels[-2] if len(labels) > 1 and not pods else None
     return Reading(labels[-1], service, certain)
 
 
