@@ -309,7 +309,7 @@ def test_domains_of_the_same_spiffe_trust_domain_never_federate(environment: str
     assert edge.message == (
         "TrustDomains abroad and production have the same SPIFFE trust domain production.example "
         "and cannot federate; delete the one whose AuthorityReady is Conflict and create it with "
-        "another domain"
+        "another spec.domain"
     )
 
 

@@ -98,9 +98,8 @@ def _taken_fault(domain: TrustDomain, world: World) -> Verdict | None:
         )
         return verdicts.false(TYPE, "TrustDomainInvalid", message)
     message = (
-        f"TrustDomain {holder.metadata.name} has the SPIFFE trust domain {domain.spec.domain} "
-        "already, which can have one authority only; delete this TrustDomain and create it with "
-        "another domain"
+        f"the SPIFFE trust domain {domain.spec.domain} belongs to TrustDomain "
+        f"{holder.metadata.name}; delete this TrustDomain and create it with another spec.domain"
     )
     return verdicts.false(TYPE, "Conflict", message)
 

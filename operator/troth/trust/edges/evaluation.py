@@ -124,7 +124,7 @@ def domains_federate(candidate: EdgeCandidate) -> EdgeObstacle | None:
         message = (
             f"TrustDomains {names} have the same SPIFFE trust domain {first.spec.domain} and "
             "cannot federate; delete the one whose AuthorityReady is Conflict and create it with "
-            "another domain"
+            "another spec.domain"
         )
         return EdgeObstacle(EdgeState.REFUSED, "NotFederated", message)
     for here, there in ((first, second), (second, first)):
