@@ -26,7 +26,7 @@ from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import Governance
 from troth.trust.declarations.narrowing import NOTHING, Narrowing
-from troth.trust.declarations.registry import SharedIdentity
+from troth.trust.declarations.sharing import SharedIdentity
 from troth.trust.edges.evaluation import Edge, edges_of, evaluate_or_refuse
 from troth.trust.edges.gateway_trust import first_accepted, trust_ends
 from troth.trust.topics.evaluation import TopicGrant

@@ -14,22 +14,14 @@ from troth.trust.declarations.governance import NOTHING_READ, Governance, Unread
 from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import NO_PEERS, Declared
-from troth.trust.declarations.sharing import WorkloadClaims, crowd_message, culprit, sharing_message
+from troth.trust.declarations.sharing import (
+    SharedIdentity,
+    WorkloadClaims,
+    shared_with,
+    shared_with_many,
+)
 from troth.trust.declarations.webhooks import Webhooks
 from troth.trust.selectors import matches
-
-
-@dataclass(frozen=True, slots=True)
-class SharedIdentity:
-    """That other identities claim the same ServiceAccount or could select the same pods.
-
-    `other` is one of them, None if they are too many to name one. `culprit` is which of the two has
-    to change, None if it cannot be told.
-    """
-
-    message: str
-    other: Ref | None = None
-    culprit: Ref | None = None
 
 
 def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
@@ -387,12 +379,9 @@ class Registry:
     def _share(self, ref: Ref) -> SharedIdentity | None:
         identity = self.identities[ref]
         if shares := self._claims_in(ref.namespace).crowd(identity):
-            return SharedIdentity(crowd_message(identity, shares))
+            return shared_with_many(identity, shares)
         other = min(self.colliding(identity), default=None)
-        if other is None:
-            return None
-        theirs = self.claimants[other]
-        return SharedIdentity(sharing_message(identity, theirs), other, culprit(identity, theirs))
+        return shared_with(identity, self.claimants[other]) if other is not None else None
 
     def _forget_shared(self, identity: ServiceIdentity) -> None:
         """Clear cached collisions of an identity's namespace, because a collision is mutual."""
