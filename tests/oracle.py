@@ -227,6 +227,9 @@ class Declared:
         return token.get("audience")
 
     def _name_each_other(self, first: str, second: str) -> bool:
+        """Two domains with one SPIFFE trust domain never federate, whatever they name."""
+        if self.domains[first]["domain"] == self.domains[second]["domain"]:
+            return False
         return all(
             {"name": there} in self.domains[here]["federatesWith"]
             for here, there in ((first, second), (second, first))

@@ -150,6 +150,8 @@ def domains(draw: st.DrawFn, name: str) -> Manifest:
     spec["federatesWith"] = [
         {"name": each} for each in (draw(subset(others)) if draw(half) else others)
     ]
+    if draw(sometimes):  # a second domain of a SPIFFE trust domain
+        spec["domain"] = f"{draw(st.sampled_from(others))}.example"
     network: Manifest = {}
     if draw(half):
         network["dns"] = {

@@ -22,7 +22,7 @@ CHILDREN = ("Secret", "NetworkPolicy", "ConfigMap")
 @pytest.mark.parametrize(
     ("rival", "mend"),
     [
-        pytest.param({"account": "payments"}, "uses the ServiceAccount payments too", id="account"),
+        pytest.param({"account": "payments"}, "use the same ServiceAccount payments", id="account"),
         pytest.param(
             {"pods": {"matchLabels": {"tier": "back"}}}, "can select the same pods", id="pods"
         ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import OWN
+from tests.builders import OWN, Manifest, domain, identity, namespace
 from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
 from troth.reconcile.loop.informers import selections
 from troth.resources.references import Ref
@@ -183,6 +183,31 @@ def test_namesake_inherits_nothing(kind: str) -> None:
     fresh.observe(sample(kind, 100, "second"), uptime=LATER)
     it.observe(sample(kind, 100, "second"), uptime=LATER)
     assert contents(it) == contents(fresh)
+
+
+def bundle_in(place: Ref) -> Manifest:
+    """Return the trust bundle that Troth wrote into a namespace."""
+    made = sample("ConfigMap", 1)
+    made["metadata"] |= {"name": place.name, "namespace": place.namespace}
+    return made
+
+
+def test_namespaces_that_are_gone_leave_no_governance() -> None:
+    """Their objects' deletions are observed after theirs, and plans then ask who governs them."""
+    it = world()
+    it.observe(domain(), uptime=0.0)
+    places = [Ref(f"review-{number}", "trust-bundle") for number in range(100)]
+    for place in places:
+        it.observe(namespace(place.namespace, domain="production"), uptime=0.0)
+        it.observe(identity("payments", place.namespace), uptime=0.0)
+        it.observe(bundle_in(place), uptime=0.0)
+        assert it.registry.governance(place.namespace).domain is not None
+    for version, place in enumerate(places, 10):
+        it.forget("Namespace", Ref("", place.namespace), version, uptime=0.0)
+        it.forget("ServiceIdentity", Ref(place.namespace, "payments"), version, uptime=0.0)
+        it.forget("ConfigMap", place, version, uptime=0.0)
+        assert it.registry.governance(place.namespace).reason == "NamespaceMissing"
+    assert it.registry._governance.keys() <= it.registry.namespaces.keys()
 
 
 # How many are remembered

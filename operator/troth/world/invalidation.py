@@ -22,10 +22,19 @@ def around_domain(registry: Registry, domain: TrustDomain) -> Keys:
         other.metadata.name
         for other in registry.domains.values()
         if namespaces.intersection(registry.claimed_by(other))
-        or other.spec.domain == domain.spec.domain
     }
     names = rivals | {other.metadata.name for other in federated}
-    return around_namespaces(registry, namespaces) | {domain_key(name) for name in names}
+    around = around_namespaces(registry, namespaces) | {domain_key(name) for name in names}
+    return around | same_spiffe_domain(registry, domain)
+
+
+def same_spiffe_domain(registry: Registry, domain: TrustDomain) -> Keys:
+    """Return the trust domains with the same SPIFFE trust domain, of which one has it."""
+    return {
+        domain_key(other.metadata.name)
+        for other in registry.domains.values()
+        if other.spec.domain == domain.spec.domain
+    }
 
 
 def federating(registry: Registry, domain: TrustDomain) -> Keys:

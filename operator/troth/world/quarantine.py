@@ -20,7 +20,7 @@ from troth.world.keys import Key
 from troth.world.observation.resources import (
     accepted_claims,
     earlier_domain,
-    readable_selector,
+    readable_parts,
 )
 from troth.world.state import WorldState
 
@@ -84,8 +84,8 @@ def _withdraw_domain(world: WorldState, name: str, instead: Manifest | None, bec
     if instead is None:
         world.registry.drop_domain(name)
         return
-    earlier, selector = earlier_domain(instead), readable_selector(instead)
-    world.registry.refuse_domain(name, because, earlier=earlier, selector=selector)
+    earlier, unread = earlier_domain(instead), readable_parts(instead)
+    world.registry.refuse_domain(name, because, earlier=earlier, unread=unread)
 
 
 def _withdraw_identity(world: WorldState, ref: Ref, instead: Manifest | None, because: str) -> None:

@@ -1,5 +1,6 @@
 """NATS permissions allow exactly the granted subjects."""
 
+import re
 import unicodedata
 
 import pytest
@@ -192,6 +193,33 @@ def test_stream_and_durable_are_one_token(name: str) -> None:
         rules([Grant("shop", Action.CONSUME, Topic("a"), "d", name)])
     with pytest.raises(ValueError, match="a dot or a slash"):
         rules([Grant("shop", Action.CONSUME, Topic("a"), name, "S")])
+
+
+REFUSED = {
+    "topic '$SYS.a' begins with '$', which NATS reserves; choose another topic": Topic("$SYS.a"),
+    "prefix '_R_.a' begins with '_', which NATS reserves; choose another prefix": Topic(
+        "_R_.a.", prefix=True
+    ),
+    "topic 'a..b' has an empty token; choose another topic": Topic("a..b"),
+    "prefix 'a..b' has an empty token; choose another prefix": Topic("a..b.", prefix=True),
+    "topic 'a.>' contains '>', which would widen the grant; remove it": Topic("a.>"),
+    "topic 'a b' contains a space or an invisible character; remove it": Topic("a b"),
+    "the topic is empty; choose one": Topic(""),
+}
+
+
+@pytest.mark.parametrize(("message", "topic"), REFUSED.items(), ids=list(REFUSED))
+def test_rejected_topic_is_reported_with_what_to_do(message: str, topic: Topic) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        rules([Grant("shop", Action.PUBLISH, topic)])
+
+
+def test_rejected_stream_is_reported_with_what_to_do() -> None:
+    message = (
+        "stream 'a.b' has a dot or a slash, which NATS does not allow there; choose another stream"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        rules([Grant("shop", Action.CONSUME, Topic("a"), "d", "a.b")])
 
 
 def test_prefix_ends_at_a_token() -> None:

@@ -162,7 +162,7 @@ spec:
 @pytest.mark.parametrize(
     ("account", "selector", "told"),
     [
-        ("payments", "{matchLabels: {app: audit}}", "uses the ServiceAccount payments too"),
+        ("payments", "{matchLabels: {app: audit}}", "use the same ServiceAccount payments"),
         ("audit", "{matchExpressions: [{key: app, operator: Exists}]}", "select the same pods as"),
     ],
 )

@@ -193,6 +193,20 @@ def test_longest_suffix_decides_who_may_use_a_name() -> None:
     assert "pay.shop.example to the namespace other" in message
 
 
+@pytest.mark.parametrize("zone", ["", ".cluster.local", ".corp.example"])
+def test_name_of_a_pods_address_is_not_that_of_a_service(zone: str) -> None:
+    """A Service could be named like an address, and every pod with it would have the name."""
+    for label in ("web", "10-0-0-7"):
+        name = f"{label}.shop.pod{zone}"
+        it = cluster(service(label, app="payments"), named(name), dnsNames=[dns_suffix("shop.pod")])
+        message = (
+            f"the DNS name {name} is that of a namespace or of a pod's address, and not of a "
+            "Service; remove the name"
+        )
+        assert said(it, "CertificateIssued") == ("DNSNameNotAllowed", message)
+        assert issued(it) == ()
+
+
 def test_names_of_own_services_need_no_suffix() -> None:
     names = ("db-0.db.shop.svc", "db.shop")
     it = cluster(service("db", app="payments"), named(*names), dnsNames=[])

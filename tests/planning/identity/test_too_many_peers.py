@@ -8,6 +8,7 @@ import pytest
 
 from tests import builders
 from tests.builders import Cluster, accept, call, identity, key_of, shop
+from tests.messaging import broker, consumer, policy, producer
 from troth.planning.identity import secret_manifest
 from troth.planning.network import compiler
 from troth.planning.network.compiler import Compiled
@@ -22,6 +23,13 @@ LIMIT = 1_048_576
 def peers(cluster: Cluster) -> set[str]:
     document: dict[str, Any] = json.loads(decoded(cluster.objects[SECRET])["identity.json"])
     return {each["spiffeID"].split("/")[-1] for each in document["calls"]}
+
+
+def producers(cluster: Cluster) -> list[set[str]]:
+    """Return the producers that the entry of each group lists."""
+    document: dict[str, Any] = json.loads(decoded(cluster.objects[SECRET])["identity.json"])
+    entries = document.get("messages", [])
+    return [{each.split("/")[-1] for each in entry["producers"]} for entry in entries]
 
 
 def gateway(*targets: str) -> builders.Manifest:
@@ -73,6 +81,32 @@ def test_peer_whose_scopes_do_not_fit_is_not_added_and_revocations_take_effect()
     document = json.loads(decoded(cluster.objects[secret])["identity.json"])
     assert [each["spiffeID"].split("/")[-1] for each in document["accepts"]] == ["web"]
     assert cluster.condition(key_of(), "CertificateIssued")["reason"] == "TooManyPeers"
+
+
+def test_producers_that_do_not_fit_are_not_added_and_revocations_take_effect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each group of a consumer lists all producers, so few groups of a topic take much room."""
+    names = [f"producer-{number}" for number in range(8)]
+    publishing = [identity(name, publishes=[{"policy": {"name": "orders"}}]) for name in names]
+
+    def orders(*producers: str) -> builders.Manifest:
+        groups = [consumer("gateway", f"group-{number}") for number in range(8)]
+        return policy(producers=map(producer, producers), consumers=groups)
+
+    reader = identity("gateway", consumes=[{"policy": {"name": "orders"}}])
+    cluster = shop(broker(), orders(*names[:7]), reader, *publishing).settle()
+    size = sum(map(len, cluster.world.secrets[SECRET[1]].public.values()))
+    monkeypatch.setattr(secret_manifest, "MOST", size)
+    assert producers(cluster) == [set(names[:7])] * 8
+    cluster.put(orders(*names[1:], names[0]))
+    cluster.settle()
+    assert producers(cluster) == [set(names[:7])] * 8
+    issued = cluster.condition(key_of("gateway"), "CertificateIssued")
+    assert (issued["status"], issued["reason"]) == ("False", "TooManyPeers")
+    cluster.put(orders(*names[1:]))
+    assert producers(cluster.settle()) == [set(names[1:])] * 8
+    assert cluster.condition(key_of("gateway"), "CertificateIssued")["status"] == "True"
 
 
 def test_limit_of_peers_is_below_that_of_a_secret() -> None:

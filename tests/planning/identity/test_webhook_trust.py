@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests import builders
-from tests.builders import Cluster, Manifest, authority_secret, identity, key_of
+from tests.builders import Cluster, Manifest, accept, authority_secret, call, identity, key_of
 from tests.changed_manifests import changed
 from tests.networkpolicy import Network, Pod
 from tests.webhook_builders import INBOUND, PATH, endpoint
@@ -243,6 +243,16 @@ def test_new_unreadable_endpoint_invalidates_every_gateway_accepted_there() -> N
     there, both = cluster(), {key_of(), key_of(GATEWAY, GATEWAY)}
     assert both <= there.put(broken(endpoint("another")))
     assert both <= there.drop("WebhookEndpoint", Ref("shop", "another"))
+
+
+def test_unreadable_endpoint_changes_no_plan_of_an_identity_that_accepts_no_gateway() -> None:
+    """Its document keeps no entry, so a write that is pending needs no observed version."""
+    there = cluster(identity("ledger", ports=["https"]), identity("web", calls=[call("ledger")]))
+    there.put(identity("ledger", ports=["https"], accepts=[accept("web")]))
+    before = there.plan(key_of("ledger"))
+    assert before.pending(there.world)
+    assert key_of("ledger") not in there.put(broken(endpoint("another")))
+    assert there.plan(key_of("ledger")) == before
 
 
 def test_namespace_invalidates_its_gateway_without_a_target() -> None:

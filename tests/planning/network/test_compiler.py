@@ -172,7 +172,8 @@ def test_no_edit_by_hand_survives_the_plan(manifests: list[Manifest], data: st.D
     for policy in data.draw(st.lists(st.sampled_from(undisturbed), min_size=1, max_size=3)):
         cluster.put(data.draw(edits(policy)))
     cluster.settle()
-    declared = Declared.by(manifests, NOW, suspended_too=True)
+    stored = [*cluster.objects.values()]  # with the times at which audiences were accepted
+    declared = Declared.by(stored, NOW, suspended_too=True)
     network = Network(declared.namespaces, tuple(cluster.policies()))
     wider = [
         f"{shown(source)} -> {shown(destination)} {opening}"

@@ -191,12 +191,32 @@ def test_unreadable_identity_changes_no_isolation() -> None:
     it.settle()
     assert PLACE not in it.objects
     assert condition(it) == ("True", "IsolatedWithExceptions")
-    message = it.condition(PRODUCTION, "NamespacesIsolated")["message"]
-    assert "namespace shop has a ServiceIdentity or MessageBroker that cannot be read" in message
     it = cluster(*PAIR)
     it.put(broken)
     it.settle()
     assert PLACE in it.objects
+
+
+def test_namespace_that_is_not_isolated_is_reported_with_the_object_that_cannot_be_read() -> None:
+    def said() -> str:
+        return str(it.condition(PRODUCTION, "NamespacesIsolated")["message"])
+
+    def because(named: str) -> str:
+        return (
+            f"namespace shop is not isolated because {named} cannot be read, so pods without an "
+            "identity are open there; correct it or delete it"
+        )
+
+    it = cluster(identity("legacy", enforcement="Observe"))
+    it.put(identity("legacy", unheardOf=1))
+    assert said() == because("ServiceIdentity shop/legacy")
+    assert PRODUCTION in it.put(identity("cart", unheardOf=1))
+    assert said() == because("ServiceIdentity shop/cart")
+    assert PRODUCTION in it.put(messaging.broker(namespace="shop", unheardOf=1))
+    assert said() == because("MessageBroker shop/main")
+    assert PRODUCTION in it.drop("MessageBroker", Ref("shop", "main"))
+    assert PRODUCTION in it.drop("ServiceIdentity", Ref("shop", "cart"))
+    assert said() == because("ServiceIdentity shop/legacy")
 
 
 def test_foreign_policy_of_the_name_is_a_conflict() -> None:

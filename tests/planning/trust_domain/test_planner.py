@@ -8,9 +8,20 @@ from typing import Any
 import pytest
 
 from tests import builders
-from tests.builders import OWN, Cluster, Manifest, domain, identity, key_of, namespace, secret
+from tests.builders import (
+    DAY,
+    OWN,
+    Cluster,
+    Manifest,
+    domain,
+    identity,
+    key_of,
+    namespace,
+    rotation,
+    secret,
+)
 from tests.counting import calls_of
-from troth.planning.steps.authorities import CreateRoot
+from troth.planning.steps.authorities import ActivateRoot, CreateRoot, PrepareRoot
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.objects import Apply, Remove
 from troth.resources.references import Ref
@@ -57,12 +68,97 @@ def test_second_trust_domain_of_a_spiffe_trust_domain_gets_no_root() -> None:
     cluster = Cluster.of(mine, other)
     cluster.settle()
     assert authority_ready(cluster) == ("False", "Conflict")
-    assert "TrustDomain zebra" in cluster.condition(PRODUCTION, "AuthorityReady")["message"]
+    assert cluster.condition(PRODUCTION, "AuthorityReady")["message"] == (
+        "the SPIFFE trust domain production.example belongs to TrustDomain zebra; delete this "
+        "TrustDomain and create it with another spec.domain"
+    )
     assert not makes_root(cluster)
     assert cluster.condition(domain_key("zebra"), "AuthorityReady")["status"] == "True"
     assert PRODUCTION in cluster.drop("TrustDomain", Ref("", "zebra"))
     cluster.settle()
     assert authority_ready(cluster) == ("True", "Active")
+
+
+def at_second(name: str, second: int, **spec: Any) -> Manifest:
+    """Return a trust domain named `name` that was created at a second."""
+    made = domain(name, domain="production.example", **spec)
+    made["metadata"]["creationTimestamp"] = f"2027-01-01T00:00:{second:02}Z"
+    return made
+
+
+@pytest.mark.parametrize("second", [30, 10])
+def test_domain_with_a_root_keeps_its_spiffe_trust_domain(second: int) -> None:
+    """A name decides within one second, and a restore gives its objects new times."""
+    zebra = domain_key("zebra")
+    cluster = Cluster.of(at_second("zebra", 30)).settle()
+    cluster.put(at_second("production", second))
+    for _ in range(2):
+        assert not makes_root(cluster)
+        assert authority_ready(cluster) == ("False", "Conflict")
+        assert cluster.condition(zebra, "AuthorityReady")["reason"] == "Active"
+        cluster.settle()
+
+
+def test_domain_that_lost_its_root_keeps_its_spiffe_trust_domain() -> None:
+    """The root may come back from a backup. Until the domain is deleted its status records it."""
+    cluster = Cluster.of(at_second("zebra", 30), at_second("production", 40)).settle()
+    stored = cluster.objects["TrustDomain", Ref("", "zebra")]
+    cluster.put(at_second("production", 10))
+    cluster.drop("Secret", Ref(OWN, "zebra-authority"))
+    assert not makes_root(cluster)
+    assert PRODUCTION in cluster.put({**stored, "status": {}})
+    assert makes_root(cluster)
+
+
+def test_foreign_secret_at_the_name_of_a_root_takes_no_spiffe_trust_domain() -> None:
+    """A Secret at the name of a root that belongs to nobody is no root."""
+    foreign = secret("zebra-authority", tls_crt=b"somebody else's")
+    cluster = Cluster.of(at_second("zebra", 30), at_second("production", 10), foreign)
+    assert makes_root(cluster)
+
+
+def two_roots() -> Cluster:
+    """Return two domains of one SPIFFE trust domain that both have a root; `zebra` is older."""
+    domains = at_second("zebra", 30), at_second("production", 40)
+    alone = [Cluster.of(each).settle() for each in domains]
+    roots = (alone[0].objects["Secret", Ref(OWN, "zebra-authority")], alone[1].objects[CA])
+    return Cluster.of(*domains, *roots).settle()
+
+
+def rotation_steps(cluster: Cluster, name: str) -> list[type]:
+    steps = cluster.plan(domain_key(name)).steps
+    return [type(each) for each in steps if isinstance(each, PrepareRoot | ActivateRoot)]
+
+
+def test_domain_in_conflict_begins_no_rotation_of_its_root() -> None:
+    """A rotation would create one more root for the SPIFFE trust domain."""
+    cluster = two_roots()
+    cluster.now += 300 * DAY  # of the 365 of its lifetime
+    assert rotation_steps(cluster, "zebra") == [PrepareRoot]
+    assert rotation_steps(cluster, "production") == []
+    status = cluster.plan(PRODUCTION).status or {}
+    message = cluster.condition(PRODUCTION, "AuthorityReady")["message"]
+    assert status["rotation"] == {"phase": "Preparing", "blockers": [message]}
+    cluster.drop("TrustDomain", Ref("", "zebra"))
+    assert rotation_steps(cluster, "production") == [PrepareRoot]
+
+
+def test_rotation_under_way_ends_although_the_domain_is_in_conflict() -> None:
+    cluster = two_roots()
+    prepared, key = builders.root("production.example", "third")
+    coming = secret("x", next_crt=prepared, next_key=key.encode())["data"]
+    stored = copy.deepcopy(cluster.objects[CA])
+    cluster.put({**stored, "data": stored["data"] | coming})
+    assert authority_ready(cluster) == ("False", "Conflict")
+    cluster.now, cluster.uptime = cluster.now + DAY, DAY.total_seconds()
+    assert rotation_steps(cluster, "production") == [ActivateRoot]
+
+
+def test_compromised_root_of_a_domain_in_conflict_is_replaced() -> None:
+    cluster = two_roots()
+    active = (cluster.plan(PRODUCTION).status or {})["authorities"][0]["fingerprint"]
+    cluster.put(rotation("TrustDomain", "production", OWN, compromised=active))
+    assert rotation_steps(cluster, "production") == [PrepareRoot]
 
 
 @pytest.mark.parametrize("memory", ["status", "issuer"])

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from tests import builders
 from tests.builders import DAY, HOUR, Cluster, Manifest, domain, identity, key_of, namespace, shop
+from troth.planning.steps.authorities import CreateRoot
 from troth.planning.steps.certificates import IssueLeaf
 from troth.resources.references import Ref
 from troth.world.keys import domain_key
@@ -115,6 +118,37 @@ def test_domain_whose_kept_spec_is_malformed_is_unsettled() -> None:
         cluster.put({**broken, "status": {**status, "readableSpec": text}})
         assert reason(cluster) == "TrustDomainInvalid"
         assert not renews(cluster)
+
+
+def makes_root(cluster: Cluster) -> bool:
+    return any(isinstance(step, CreateRoot) for step in cluster.plan(PRODUCTION).steps)
+
+
+@pytest.mark.parametrize("name", ["production.example", None, 7], ids=["same", "missing", "number"])
+def test_unreadable_domain_that_may_have_the_spiffe_trust_domain_prevents_a_root(
+    name: object,
+) -> None:
+    """A restore loses the status with the last readable spec, and the other may have a root."""
+    cluster = Cluster.of(domain("zebra", domain=name, unheardOf=1), domain())
+    assert not makes_root(cluster)
+    found = cluster.condition(PRODUCTION, "AuthorityReady")
+    assert (found["status"], found["reason"]) == ("False", "TrustDomainInvalid")
+    assert found["message"] == (
+        "TrustDomain zebra cannot be read and may have the SPIFFE trust domain production.example; "
+        "correct it or delete it"
+    )
+    assert PRODUCTION in cluster.put(domain("zebra", domain="zebra.example", unheardOf=1))
+    assert makes_root(cluster)
+    cluster.put(domain("zebra", domain=name, unheardOf=1))
+    assert PRODUCTION in cluster.drop("TrustDomain", Ref("", "zebra"))
+    assert makes_root(cluster)
+
+
+def test_unreadable_domain_changes_nothing_for_one_that_has_the_root() -> None:
+    cluster = shop(identity()).settle()
+    cluster.put(domain("zebra", domain="production.example", unheardOf=1))
+    assert cluster.condition(PRODUCTION, "AuthorityReady")["reason"] == "Active"
+    assert renews(cluster)
 
 
 def newer(manifest: Manifest, **fields: Any) -> Manifest:

@@ -205,6 +205,18 @@ def test_peer_of_a_collision_says_which_two_collide() -> None:
     (edge,) = all_edges(registry, NOW)
     assert edge.reason == "SharedIdentity"
     assert edge.message == (
-        "ServiceIdentity shop/audit uses the ServiceAccount payments too, which ServiceIdentity "
-        "shop/payments uses; give shop/audit a ServiceAccount of its own"
+        "ServiceIdentities shop/audit and shop/payments use the same ServiceAccount payments; give "
+        "shop/audit a ServiceAccount of its own"
+    )
+
+
+def test_identities_of_one_age_are_both_told_to_have_an_account_of_their_own() -> None:
+    registry = builders.registry(
+        *(builders.identity(name, account="x") for name in ("audit", "payments"))
+    )
+    shared = registry.shared_identity(Ref("shop", "audit"))
+    assert shared is not None
+    assert shared.message == (
+        "ServiceIdentities shop/audit and shop/payments use the same ServiceAccount x; give each "
+        "workload a ServiceAccount of its own"
     )

@@ -289,6 +289,30 @@ def test_peers_of_two_domains_need_mutual_federation(
     assert abroad(domain(**here), domain("abroad", **there)) == (state, reason)
 
 
+@pytest.mark.parametrize("environment", ["production", "staging"])
+def test_domains_of_the_same_spiffe_trust_domain_never_federate(environment: str) -> None:
+    """Neither trusts the other's root, so a call would fail although the network is open."""
+    same = {"domain": "production.example", "environment": environment}
+    ledger = identity(
+        "ledger", "finance", ports=["https"], accepts=[accept("checkout", namespace="shop")]
+    )
+    scene = registry(
+        SHOP,
+        namespace("finance", domain="abroad"),
+        domain(federatesWith=named("abroad")),
+        domain("abroad", federatesWith=named("production"), **same),
+        ledger,
+        identity("checkout", calls=[call("ledger", namespace="finance")]),
+    )
+    assert verdict(scene) == (EdgeState.REFUSED, "NotFederated")
+    (edge,) = all_edges(scene, NOW)
+    assert edge.message == (
+        "TrustDomains abroad and production have the same SPIFFE trust domain production.example "
+        "and cannot federate; delete the one whose AuthorityReady is Conflict and create it with "
+        "another spec.domain"
+    )
+
+
 UNSETTLED: dict[str, tuple[list[Manifest], EdgeState, str]] = {
     "two domains": (
         [domain("usurper", namespaceSelector={"matchLabels": {"domain": "production"}})],

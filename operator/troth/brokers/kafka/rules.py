@@ -92,18 +92,24 @@ def _rules(grant: Grant) -> Iterable[Rule]:
 
 def _principal(name: str) -> str:
     if name == NOBODY:
-        raise ValueError(f"the principal {NOBODY} stands for every client without a credential")
+        raise ValueError(
+            f"the principal {NOBODY} stands for every client without a credential; choose another "
+            "principal"
+        )
     return _name("principal", name)
 
 
 def _topic(topic: Topic) -> tuple[str, str]:
     """Return the pattern type and the name."""
-    name = _name("topic prefix" if topic.prefix else "topic", topic.name)
+    what = "topic prefix" if topic.prefix else "topic"
+    name = _name(what, topic.name)
     if not topic.prefix and name in NO_TOPICS:
-        raise ValueError(f"{name!r} is not a topic name")
+        raise ValueError(f"{name!r} is not a topic name; choose another topic")
     for internal in sorted(INTERNAL):
         if internal == name or (topic.prefix and internal.startswith(name)):
-            raise ValueError(f"{name!r} would grant Kafka's internal topic {internal}")
+            raise ValueError(
+                f"{name!r} would grant Kafka's internal topic {internal}; choose another {what}"
+            )
     return ("PREFIXED" if topic.prefix else "LITERAL"), name
 
 

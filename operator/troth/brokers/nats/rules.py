@@ -169,7 +169,7 @@ def _rule(grant: Grant, operation: Operation, subject: str) -> Rule:
 
 
 def _subject(topic: Topic) -> str:
-    name = topic.name
+    name, what = topic.name, "prefix" if topic.prefix else "topic"
     if topic.prefix:
         if not name.endswith("."):
             raise ValueError(
@@ -177,10 +177,12 @@ def _subject(topic: Topic) -> str:
                 "it with a dot"
             )
         name = name.removesuffix(".")
-    _check_tokens("topic", name)
+    _check_tokens(what, name)
     # The server's own subjects begin with `$`, inboxes of clients and servers with `_`.
     if name[0] in "$_":
-        raise ValueError(f"topic {name!r} begins with {name[0]!r}, which NATS reserves")
+        raise ValueError(
+            f"{what} {name!r} begins with {name[0]!r}, which NATS reserves; choose another {what}"
+        )
     return f"{name}.>" if topic.prefix else name
 
 
@@ -188,21 +190,26 @@ def _check_name(what: str, name: str) -> None:
     """Raise `ValueError` for an invalid name of a stream or a consumer."""
     _check_characters(what, name)
     if any(character in _PATH_CHARACTERS for character in name):
-        raise ValueError(f"{what} {name!r} has a dot or a slash, which NATS does not allow there")
+        raise ValueError(
+            f"{what} {name!r} has a dot or a slash, which NATS does not allow there; choose "
+            f"another {what}"
+        )
 
 
 def _check_tokens(what: str, name: str) -> None:
     _check_characters(what, name)
     if not all(name.split(".")):
-        raise ValueError(f"{what} {name!r} has an empty token")
+        raise ValueError(f"{what} {name!r} has an empty token; choose another {what}")
 
 
 def _check_characters(what: str, name: str) -> None:
     if not name:
-        raise ValueError(f"the {what} is empty")
+        raise ValueError(f"the {what} is empty; choose one")
     for part in _WIDENING:
         if part in name:
-            raise ValueError(f"{what} {name!r} contains {part!r}, which would widen it")
+            raise ValueError(
+                f"{what} {name!r} contains {part!r}, which would widen the grant; remove it"
+            )
     # Unicode categories Z (separators) and C (control, format, surrogate, unassigned).
     if any(unicodedata.category(character)[0] in "ZC" for character in name):
-        raise ValueError(f"{what} {name!r} contains a space or an invisible character")
+        raise ValueError(f"{what} {name!r} contains a space or an invisible character; remove it")

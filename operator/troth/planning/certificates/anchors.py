@@ -7,6 +7,7 @@ from troth.pki.bundles.trust_bundle import bundle_pem, parse_bundle
 from troth.pki.certificates.authorities import Authority
 from troth.pki.errors import PKIError
 from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.declarations.governance import federate
 from troth.world.index.authorities import is_confined
 from troth.world.world import World
 
@@ -43,18 +44,12 @@ def roots_in(bundle: str) -> frozenset[str]:
 
 
 def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
-    """Yield the trust domains that federate mutually with this one and are not being deleted.
-
-    Another TrustDomain of the same SPIFFE trust domain is none: its roots could issue identities of
-    this one, and its keys would replace those of this one.
-    """
+    """Yield the trust domains that federate with this one and are not being deleted."""
     for reference in domain.spec.federates_with:
         other = world.registry.domains.get(reference.name)
         if other is None or other.metadata.deletion_timestamp is not None:
             continue
-        if other.spec.domain == domain.spec.domain:
-            continue
-        if any(back.name == domain.metadata.name for back in other.spec.federates_with):
+        if federate(domain, other):
             yield other
 
 

@@ -13,9 +13,10 @@ from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.rules import granted
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.names import PRINCIPAL_LIMIT
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.trust.declarations.messaging import topic_of
-from troth.trust.grants import Action, Rule, Topic
+from troth.trust.grants import Action, Observed, Rule, Topic
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.world import World
 
@@ -23,8 +24,6 @@ EXCLUSIVE = "Exclusive"
 """Type of the condition."""
 LISTED = 5
 """Maximum number of principals in a message."""
-LONGEST = 320
-"""Maximum characters of a principal in a message: as many as `administrators` accepts."""
 EVERYBODY = "*"
 """Principal of Kafka that stands for every principal."""
 ALLOW = "ALLOW"
@@ -42,9 +41,10 @@ def exclusive(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -
     if broker is None or unsupported(broker) is not None:
         message = f"MessageBroker {policy.broker} is not observed; see GrantsInSync"
         return verdicts.unknown(EXCLUSIVE, "BrokerNotObserved", message)
-    if world.brokers.observation(policy.broker).observed is None:
+    observed = world.brokers.observation(policy.broker).observed
+    if observed is None:
         return _as_before(policy)
-    others = _others(policy, broker, grants, world)
+    others = _others(policy, broker, observed, grants, world)
     if not others:
         return verdicts.true(
             EXCLUSIVE, "OnlyGranted", "nobody else may publish or consume, except administrators"
@@ -63,7 +63,11 @@ def exclusive(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -
 
 
 def _others(
-    policy: TopicPolicy, broker: MessageBroker, grants: Iterable[TopicGrant], world: World
+    policy: TopicPolicy,
+    broker: MessageBroker,
+    observed: Observed,
+    grants: Iterable[TopicGrant],
+    world: World,
 ) -> _Access:
     """Return the actions on a policy's topic that foreign principals may take."""
     candidates = _reaching(broker, world)
@@ -71,13 +75,11 @@ def _others(
         return {}
     own = frozenset().union(*(granted(broker, each) for each in grants))
     stream = policy.spec.topic.stream or ""
-    observed = world.brokers.observation(broker.ref).observed
-    openings = observed.openings if observed is not None else frozenset()
     reaching = [each for each in candidates if each not in own]
     # apart, because the broker's rules deny nothing to an opening: super users bypass every ACL
     sides = (
-        [each for each in reaching if each not in openings],
-        [each for each in reaching if each in openings],
+        [each for each in reaching if each not in observed.openings],
+        [each for each in reaching if each in observed.openings],
     )
     found: dict[str, frozenset[Action]] = defaultdict(frozenset)
     for side in sides:
@@ -143,4 +145,4 @@ def _shown(principal: str) -> str:
     if principal == EVERYBODY:
         return "every principal (*)"
     text = principal if principal.isprintable() and principal.isascii() else ascii(principal)
-    return text[:LONGEST]
+    return text[:PRINCIPAL_LIMIT]

@@ -81,6 +81,12 @@ def _faults(name: str, view: View, domain: TrustDomain, registry: Registry) -> I
             "the name"
         )
         yield Fault(NOT_ALLOWED, message)
+    elif meant is not None and meant.service is None:
+        message = (
+            f"the DNS name {name} is that of a namespace or of a pod's address, and not of a "
+            "Service; remove the name"
+        )
+        yield Fault(NOT_ALLOWED, message)
     elif meant is not None:
         if meant.service not in view.services:
             message = (

@@ -1,5 +1,6 @@
 """Public part of an identity's Secret: its roots, its `identity.json` and its webhook keys."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from troth.planning.owned_objects import metadata_of, secret_ref
 from troth.planning.trust_domain.issuers import issuers_known
 from troth.resources.identity.spec import Enforcement
 from troth.resources.identity.status import EdgeState
+from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
 from troth.trust.edges.evaluation import Edge
 from troth.world.facts.objects import Manifest
@@ -35,7 +37,9 @@ The rest is for the certificate, its key and the keystores.
 ALWAYS_FIT = 500
 """Number of parts of the document that always fit, so that its size is not computed."""
 PART = 1_600
-"""Maximum bytes of a part: an edge, a scope on a port, or a grant without its schema."""
+"""Maximum bytes of a part: an edge, a scope on a port, a grant without its schema and producers, or
+a producer.
+"""
 
 
 def secret_manifest(view: View, world: World, own_id: str) -> Manifest:
@@ -70,17 +74,35 @@ def _parts(view: View) -> int:
     spec = view.identity.spec
     granted = sum(len(each.scopes) * len(each.ports) for each in spec.accepts)
     requested = sum(len(each.scopes) for each in spec.calls)
-    messages = len(view.topics) + ROOM // PART if view.topics else 0
-    return len(view.edges) + granted + requested + messages
+    return len(view.edges) + granted + requested + _message_parts(view)
+
+
+def _message_parts(view: View) -> int:
+    """Return the maximum number of parts of `messages`: each consumed group lists all producers."""
+    if not view.topics:
+        return 0
+    consumed: Counter[Ref] = Counter()
+    published: Counter[Ref] = Counter()
+    for each in view.topics:
+        if each.entry.action is Action.PUBLISH:
+            published[each.policy] += 1
+        elif each.entry.identity == view.identity.ref:
+            consumed[each.policy] += 1
+    producers = sum(groups * published[policy] for policy, groups in consumed.items())
+    return len(view.topics) + producers + ROOM // PART
 
 
 def without_growth(view: View) -> View:
-    """Return a view whose document keeps of its live edges only those that it already lists."""
+    """Return a view whose document keeps only the live edges and grants that it already lists."""
     edges = [
         replace(edge, state=EdgeState.SUSPENDED) if edge.state is EdgeState.LIVE else edge
         for edge in view.edges
     ]
-    return replace(view, edges=tuple(edges))
+    topics = [
+        replace(grant, state=GrantState.SUSPENDED) if grant.state is GrantState.LIVE else grant
+        for grant in view.topics
+    ]
+    return replace(view, edges=tuple(edges), topics=tuple(topics))
 
 
 def _peers(view: View, world: World, current: Mapping[str, Any]) -> Peers:

@@ -26,7 +26,8 @@ from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import Governance
 from troth.trust.declarations.narrowing import NOTHING, Narrowing
-from troth.trust.declarations.registry import SharedIdentity
+from troth.trust.declarations.sharing import SharedIdentity
+from troth.trust.edges.deliveries import accepted_gateways
 from troth.trust.edges.evaluation import Edge, edges_of, evaluate_or_refuse
 from troth.trust.edges.gateway_trust import first_accepted, trust_ends
 from troth.trust.topics.evaluation import TopicGrant
@@ -57,7 +58,7 @@ class View:
     """Its own grants, and the publish grants of others in policies by which it consumes."""
     reach: Reach
     unread_webhooks: bool
-    """Whether its namespace has an unreadable endpoint, which may target this identity."""
+    """Whether an unreadable endpoint may target this identity."""
     trust_turns: tuple[datetime, ...]
     reissue_wait: timedelta
     rotations: tuple[CredentialRotation, ...]
@@ -128,7 +129,7 @@ def gather(identity: ServiceIdentity, world: World, moment: Moment, isolation: I
         edges=edges,
         topics=run(lambda: tuple(_topics(ref, world)), lambda _: ()),
         reach=run(lambda: reach_of(ref, world), lambda _: Reach((), (), frozenset())),
-        unread_webhooks=bool(world.registry.webhooks.unread_in(ref.namespace)),
+        unread_webhooks=_has_unread_webhooks(ref, world),
         trust_turns=run(lambda: tuple(_trust_turns(ref, edges, world)), lambda _: ()),
         reissue_wait=run(
             lambda: _reissue_wait(identity, domain, known, moment), lambda _: timedelta(0)
@@ -136,6 +137,16 @@ def gather(identity: ServiceIdentity, world: World, moment: Moment, isolation: I
         rotations=world.rotations.of(identity_key(ref)),
         moment=moment,
     )
+
+
+def _has_unread_webhooks(ref: Ref, world: World) -> bool:
+    """Return whether an unreadable endpoint of the namespace may target an identity.
+
+    It may target only one that accepts a gateway. `take_webhook` promises to affect no others.
+    """
+    if world.registry.webhooks.first_unread_in(ref.namespace) is None:
+        return False
+    return any(True for _ in accepted_gateways(world.registry, ref))
 
 
 def _reissue_wait(

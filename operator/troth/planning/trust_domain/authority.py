@@ -23,7 +23,7 @@ from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import AuthorityState, RotationPhase
-from troth.trust.declarations.governance import taken_by
+from troth.trust.declarations.governance import perhaps_taken_by, taken_by
 from troth.world.facts.objects import OWNER_KIND, OWNER_NAME, KnownAuthority, Manifest
 from troth.world.observation.objects import NEXT_KEY, NEXT_LEAF, NEXT_ROOTS
 from troth.world.world import World
@@ -77,20 +77,46 @@ def plan_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover
     known = world.authorities.of(domain)
     if known is None or known.authority is None or not is_child(known.secret, domain):
         return Handover(RotationPhase.IDLE)
-    return next_step(domain, known, world, moment)
+    taken = _taken_fault(domain, world)
+    obstacle = taken.message if taken is not None else None
+    return next_step(domain, known, world, moment, obstacle=obstacle)
 
 
 def _taken_fault(domain: TrustDomain, world: World) -> Verdict | None:
-    """Return the verdict if an older TrustDomain has the same SPIFFE trust domain."""
-    older = taken_by(domain, world.registry.domains)
-    if older is None:
-        return None
+    """Return the verdict if another TrustDomain has the SPIFFE trust domain, or may have it.
+
+    An unreadable one prevents the first root only: it takes nothing from a domain that has one.
+    """
+    holder = _holder(domain, world)
+    if holder is None:
+        perhaps = perhaps_taken_by(domain, world.registry.unread_domains)
+        if perhaps is None or _has_root(domain, world):
+            return None
+        message = (
+            f"TrustDomain {perhaps} cannot be read and may have the SPIFFE trust domain "
+            f"{domain.spec.domain}; correct it or delete it"
+        )
+        return verdicts.false(TYPE, "TrustDomainInvalid", message)
     message = (
-        f"TrustDomain {older.metadata.name} has the SPIFFE trust domain {domain.spec.domain} "
-        "already, which can have one authority only; delete this TrustDomain and create it with "
-        "another domain"
+        f"the SPIFFE trust domain {domain.spec.domain} belongs to TrustDomain "
+        f"{holder.metadata.name}; delete this TrustDomain and create it with another spec.domain"
     )
     return verdicts.false(TYPE, "Conflict", message)
+
+
+def _holder(domain: TrustDomain, world: World) -> TrustDomain | None:
+    """Return the other TrustDomain that has the SPIFFE trust domain, None if this one has it."""
+    return taken_by(domain, world.registry.domains, lambda each: _has_root(each, world))
+
+
+def _has_root(domain: TrustDomain, world: World) -> bool:
+    """Return whether a trust domain has an authority of its own, or lost one.
+
+    A lost authority can return from a backup; until then the status records it.
+    """
+    known = world.authorities.of(domain)
+    owned = known is not None and is_child(known.secret, domain)
+    return owned or bool(domain.status.authorities)
 
 
 def _foreign(ref: Ref) -> Verdict:

@@ -27,6 +27,7 @@ from troth.world.facts.objects import (
     Fault,
     Manifest,
 )
+from troth.world.keys import Key
 from troth.world.world import World
 
 CONDITION, PENDING = "NamespacesIsolated", "IsolationPending"
@@ -95,8 +96,8 @@ def _exceptions(domain: TrustDomain, world: World) -> dict[str, str]:
     unreadable identity or broker may be one of these, so no isolation begins beside it.
     """
     unreadable = (
-        "has a ServiceIdentity or MessageBroker that cannot be read, so pods without an identity "
-        "are open there; correct it or delete it"
+        "namespace {} is not isolated because {} cannot be read, so pods without an identity are "
+        "open there; correct it or delete it"
     )
     observed = (
         "has an identity in Observe mode, so pods without an identity are open there; set "
@@ -112,18 +113,27 @@ def _exceptions(domain: TrustDomain, world: World) -> dict[str, str]:
     )
     with_pods = {each.ref.namespace for each in brokers if each.spec.workload is not None}
     return {
-        **{space: f"namespace {space} {unreadable}" for space in _not_begun(world)},
+        **{space: unreadable.format(space, each) for space, each in _not_begun(world).items()},
         **{space: f"namespace {space} {of_broker}" for space in with_pods},
         **{space: f"namespace {space} {observed}" for space in world.registry.observing()},
         **dict.fromkeys((world.own_namespace, domain.spec.network.dns.namespace), ""),
     }
 
 
-def _not_begun(world: World) -> set[str]:
-    """Return the namespaces without isolation in which an identity or a broker cannot be read."""
-    unread = (*world.registry.invalid_identities, *world.brokers.messaging.invalid_brokers)
-    namespaces = {ref.namespace for ref in unread}
-    return {each for each in namespaces if Ref(each, ISOLATION_POLICY) not in world.policies}
+def _not_begun(world: World) -> dict[str, str]:
+    """Return the namespaces without isolation that have an unreadable identity or broker.
+
+    Each has the kind and name of the first one: a broker before an identity.
+    """
+    unread = (
+        *(Key("MessageBroker", ref) for ref in world.brokers.messaging.invalid_brokers),
+        *(Key("ServiceIdentity", ref) for ref in world.registry.invalid_identities),
+    )
+    found: dict[str, str] = {}
+    for key in sorted(unread):
+        if Ref(key.ref.namespace, ISOLATION_POLICY) not in world.policies:
+            found.setdefault(key.ref.namespace, str(key))
+    return found
 
 
 def removals(name: str, world: World) -> Iterator[Remove]:

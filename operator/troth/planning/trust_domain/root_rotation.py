@@ -75,19 +75,37 @@ def is_compromised(fingerprint: str, domain: TrustDomain, world: World) -> bool:
     )
 
 
-def next_step(domain: TrustDomain, known: KnownAuthority, world: World, moment: Moment) -> Handover:
-    """Return the state of a CA's rotation, and its next step."""
+def next_step(
+    domain: TrustDomain,
+    known: KnownAuthority,
+    world: World,
+    moment: Moment,
+    *,
+    obstacle: str | None,
+) -> Handover:
+    """Return the state of a CA's rotation, and its next step.
+
+    `obstacle` is why no rotation begins, None if one may. One that has begun ends, and a
+    compromised CA is replaced nevertheless: until it expires its key could issue any identity.
+    """
     if known.authority is None:
         return Handover(RotationPhase.IDLE)
     root = _Root(domain, known, known.authority, world, moment)
     if root.spoilt:
         return Handover(RotationPhase.PREPARING, root.discard())
-    handover = hand_over(root, wanted=root.wanted, moment=moment)
+    handover = hand_over(root, wanted=root.wanted and obstacle is None, moment=moment)
     if handover.phase is RotationPhase.PREPARING and handover.step is None:
         return Handover(RotationPhase.PREPARING, blockers=tuple(root.obstacles()))
     if handover.phase is RotationPhase.IDLE:
-        return _cut_off(root) or handover
+        return _cut_off(root) or _blocked(root, obstacle) or handover
     return handover
+
+
+def _blocked(root: "_Root", obstacle: str | None) -> Handover | None:
+    """Return a handover that an obstacle keeps from beginning, None if there is none."""
+    if obstacle is None or not root.wanted:
+        return None
+    return Handover(RotationPhase.PREPARING, blockers=(obstacle,))
 
 
 def _cut_off(root: "_Root") -> Handover | None:

@@ -15,6 +15,9 @@ from troth.resources.schema.scalars import DNS_LABEL, PORT, matching
 NAME_LIMIT = 249
 """Maximum length of a topic name in Kafka. No other broker has a lower limit."""
 
+PRINCIPAL_LIMIT = 320
+"""Maximum length of a foreign principal under `administrators`, and in a message that names it."""
+
 _WORDS = "letters, digits and . _ : / -, without wildcards"
 
 TopicName = Annotated[
@@ -83,7 +86,7 @@ OperatorKey = Annotated[
 ]
 ForeignPrincipal = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=320),
+    StringConstraints(min_length=1, max_length=PRINCIPAL_LIMIT),
     matching(
         # any printable ASCII except *, which is every principal
         "^[ -)+-~]*$",

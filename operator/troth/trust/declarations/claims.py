@@ -8,17 +8,16 @@ age of their identities, and then by their names.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import ClaimKind, ClaimStatus
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.declarations.governance import Governance
+from troth.trust.declarations.governance import NEVER, Governance, federate
 from troth.trust.declarations.multimap import Multimap
 
-_NEVER = datetime.max.replace(tzinfo=UTC)
 CLUSTER_ZONES = ("", "cluster.local", "clusterset.local")
 """Zones whose names certainly are those of a cluster: the search path's, the default, and that of
 the multi-cluster Services API."""
@@ -44,8 +43,8 @@ class Rank(NamedTuple):
 class Reading(NamedTuple):
     """Meaning that a DNS name can have in a cluster.
 
-    `service` is the Service of the namespace, None if the name has none. A `certain` name means
-    nothing else.
+    `service` is the Service of the namespace, None if the name is that of the namespace or of a
+    pod's address. A `certain` name means nothing else.
     """
 
     namespace: str
@@ -56,20 +55,20 @@ class Reading(NamedTuple):
 def readings(name: str) -> Iterator[Reading]:
     """Yield each meaning that a name can have in a cluster.
 
-    The forms are `[pod.][service.]namespace.svc[.zone]`, the same with `pod`, and
+    The forms are `[pod.][service.]namespace.svc[.zone]`, `address.namespace.pod[.zone]` and
     `[pod.]service.namespace` (Kubernetes, "DNS for Services and Pods").
     """
     labels = name.split(".")
     for place, label in enumerate(labels):
         if label in ("svc", "pod") and place:
             certain = ".".join(labels[place + 1 :]) in CLUSTER_ZONES
-            yield _reading(labels[:place], certain=certain)
+            yield _reading(labels[:place], certain=certain, pods=label == "pod")
     if len(labels) <= SHORT:
         yield _reading(labels, certain=False)
 
 
-def _reading(labels: list[str], *, certain: bool) -> Reading:
-    service = labels[-2] if len(labels) > 1 else None
+def _reading(labels: list[str], *, certain: bool, pods: bool = False) -> Reading:
+    service = labels[-2] if len(labels) > 1 and not pods else None
     return Reading(labels[-1], service, certain)
 
 
@@ -94,7 +93,7 @@ def ranks_of(
     """Return the ranks of the declared claims; without `declared`, of the accepted ones."""
     since = {Claim(each.kind, each.name): each.since for each in accepted}
     return {
-        claim: Rank(since.get(claim, _NEVER), created or _NEVER, ref)
+        claim: Rank(since.get(claim, NEVER), created or NEVER, ref)
         for claim in (since if declared is None else declared)
     }
 
@@ -167,7 +166,7 @@ def together(governance: Governance, domain: TrustDomain) -> list[TrustDomain]:
     return [
         claim
         for claim in governance.claims
-        if claim.metadata.name == domain.metadata.name or _federate(claim, domain)
+        if claim.metadata.name == domain.metadata.name or federate(claim, domain)
     ]
 
 
@@ -183,10 +182,3 @@ def conflict_message(identity: Ref, claim: Claim, other: Ref, remedy: str) -> st
         else "a ServiceIdentity of another namespace"
     )
     return f"the {noun} {claim.name} belongs to {holder}, which claimed it first; {remedy}"
-
-
-def _federate(first: TrustDomain, second: TrustDomain) -> bool:
-    return all(
-        any(reference.name == there.metadata.name for reference in here.spec.federates_with)
-        for here, there in ((first, second), (second, first))
-    )

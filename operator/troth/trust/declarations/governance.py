@@ -1,11 +1,30 @@
 """Governance: the trust domain that governs a namespace."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.selectors import matches
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""Time of an event that has not happened, or whose time is unknown: later than all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadDomain:
+    """Parts of an unreadable TrustDomain of which no earlier spec is known.
+
+    `selector` is its namespaceSelector and `spiffe_domain` its `domain`. Each is None if it cannot
+    be read either.
+    """
+
+    selector: LabelSelector | None = None
+    spiffe_domain: str | None = None
+
+
+NOTHING_READ = UnreadDomain()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +48,12 @@ def govern(
     namespace: str,
     labels: Mapping[str, str] | None,
     domains: Mapping[str, TrustDomain],
-    unread: Mapping[str, LabelSelector | None],
+    unread: Mapping[str, UnreadDomain],
 ) -> Governance:
     """Return the governance of a namespace with these labels.
 
-    `labels` are None if the namespace does not exist. `unread` has the unreadable TrustDomains of
-    which no earlier spec is known, each with its namespaceSelector, or None if that cannot be read
-    either. Such a domain takes no namespace from the only readable one that selects it.
+    `labels` are None if the namespace does not exist. A domain among `unread` takes no namespace
+    from the only readable one that selects it.
     """
     if labels is None:
         return Governance(None, "NamespaceMissing", f"namespace {namespace} does not exist")
@@ -45,7 +63,7 @@ def govern(
         if matches(domain.spec.namespace_selector, labels)
     )
     selecting = sorted(
-        name for name, selector in unread.items() if selector and matches(selector, labels)
+        name for name, each in unread.items() if each.selector and matches(each.selector, labels)
     )
     if len(claims) + bool(claims and selecting) > 1:
         names = sorted([*(domain.metadata.name for domain in claims), *selecting])
@@ -58,7 +76,7 @@ def govern(
             claims=claims,
             unread=bool(selecting),
         )
-    perhaps = [*selecting, *sorted(name for name, selector in unread.items() if selector is None)]
+    perhaps = [*selecting, *sorted(name for name, each in unread.items() if each.selector is None)]
     if perhaps and not claims:
         selects = "selects" if selecting else "may select"
         return Governance(
@@ -88,24 +106,54 @@ def govern(
     return Governance(domain, "Governed", "", claims=claims)
 
 
-def taken_by(domain: TrustDomain, domains: Mapping[str, TrustDomain]) -> TrustDomain | None:
-    """Return the TrustDomain that had the name of a SPIFFE trust domain before this one.
+def taken_by(
+    domain: TrustDomain,
+    domains: Mapping[str, TrustDomain],
+    has_root: Callable[[TrustDomain], bool],
+) -> TrustDomain | None:
+    """Return the TrustDomain that has the SPIFFE trust domain instead of this one, None for none.
 
-    The older object has it, then the one with the smaller name. None if nobody else has it.
-    A second authority of a SPIFFE trust domain (SPIFFE-ID, section 2.1) could issue its identities.
+    One that has a root has it, then the older object, then the one with the smaller name. A second
+    authority of a SPIFFE trust domain (SPIFFE-ID, section 2.1) could issue its identities.
     """
-    older = [
-        other
-        for other in domains.values()
-        if other.spec.domain == domain.spec.domain and _age(other) < _age(domain)
-    ]
-    return min(older, key=_age, default=None)
+
+    def rank(each: TrustDomain) -> tuple[bool, datetime, str]:
+        created = each.metadata.creation_timestamp or NEVER
+        return not has_root(each), created, each.metadata.name
+
+    mine = rank(domain)
+    first = (
+        each
+        for each in domains.values()
+        if each.spec.domain == domain.spec.domain and rank(each) < mine
+    )
+    return min(first, key=rank, default=None)
 
 
-def _age(domain: TrustDomain) -> tuple[str, str]:
-    """Return the order of creation; what is unknown is the youngest."""
-    created = domain.metadata.creation_timestamp
-    return created.isoformat() if created else "~", domain.metadata.name
+def perhaps_taken_by(domain: TrustDomain, unread: Mapping[str, UnreadDomain]) -> str | None:
+    """Return the first unreadable TrustDomain that may have the SPIFFE trust domain, None for none.
+
+    It may have created a root, whatever its age is.
+    """
+    possible = (None, domain.spec.domain)
+    return min(
+        (name for name, each in unread.items() if each.spiffe_domain in possible), default=None
+    )
+
+
+def federate(first: TrustDomain, second: TrustDomain) -> bool:
+    """Return whether two trust domains federate: both list each other.
+
+    Two of one SPIFFE trust domain never do. The roots of each could issue identities of the other,
+    and its keys would replace the other's.
+    """
+    named_alike = first.spec.domain == second.spec.domain
+    return not named_alike and lists(first, second) and lists(second, first)
+
+
+def lists(here: TrustDomain, there: TrustDomain) -> bool:
+    """Return whether a trust domain lists another one under `federatesWith`."""
+    return any(reference.name == there.metadata.name for reference in here.spec.federates_with)
 
 
 def _listed(items: Iterable[str]) -> str:

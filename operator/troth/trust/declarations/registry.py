@@ -7,30 +7,21 @@ from datetime import datetime
 
 from troth.resources.identity.spec import Enforcement, ServiceIdentity
 from troth.resources.references import Ref
-from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations.claims import Claim, Claims, Rank
-from troth.trust.declarations.governance import Governance, govern
+from troth.trust.declarations.governance import NOTHING_READ, Governance, UnreadDomain, govern
 from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import NO_PEERS, Declared
-from troth.trust.declarations.sharing import WorkloadClaims, crowd_message, culprit, sharing_message
+from troth.trust.declarations.sharing import (
+    SharedIdentity,
+    WorkloadClaims,
+    shared_with,
+    shared_with_many,
+)
 from troth.trust.declarations.webhooks import Webhooks
 from troth.trust.selectors import matches
-
-
-@dataclass(frozen=True, slots=True)
-class SharedIdentity:
-    """That other identities claim the same ServiceAccount or could select the same pods.
-
-    `other` is one of them, None if they are too many to name one. `culprit` is which of the two has
-    to change, None if it cannot be told.
-    """
-
-    message: str
-    other: Ref | None = None
-    culprit: Ref | None = None
 
 
 def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
@@ -73,7 +64,8 @@ class Registry:
         """Trust domains with an unreadable spec, and the reasons. `domains` has those of which an
         earlier spec is known.
         """
-        self._unread_domains: dict[str, LabelSelector | None] = {}
+        self.unread_domains: dict[str, UnreadDomain] = {}
+        """The other unreadable trust domains, with the parts of their specs that can be read."""
         self.invalid_identities: dict[Ref, str] = {}
         self.unconfined_domains: frozenset[str] = frozenset()
         """Trust domains whose root is not confined, by its certificate, to their own identities."""
@@ -114,26 +106,25 @@ class Registry:
         sentence: str,
         *,
         earlier: TrustDomain | None = None,
-        selector: LabelSelector | None = None,
+        unread: UnreadDomain = NOTHING_READ,
     ) -> None:
         """Add a trust domain that exists but is invalid.
 
-        `earlier` is the domain with its last readable spec, which stays in force. Without it,
-        `selector` is the namespaceSelector of the current spec, if that part is readable.
+        `earlier` has the last readable spec, which stays in force. Without it, `unread` is known.
         """
         self._forget_domain(name)
         self.invalid_domains[name] = sentence
         if earlier is not None:
             self.domains[name] = earlier
         else:
-            self._unread_domains[name] = selector
+            self.unread_domains[name] = unread
 
     def drop_domain(self, name: str) -> None:
         """Remove a trust domain."""
         self._forget_domain(name)
 
     def _forget_domain(self, name: str) -> None:
-        for known in (self.domains, self.invalid_domains, self._unread_domains):
+        for known in (self.domains, self.invalid_domains, self.unread_domains):
             known.pop(name, None)
         self._domains_changed()
 
@@ -373,9 +364,10 @@ class Registry:
         """Return the governance of a namespace."""
         known = self._governance.get(namespace)
         if known is None:
-            known = self._governance[namespace] = govern(
-                namespace, self.namespaces.get(namespace), self.domains, self._unread_domains
-            )
+            labels = self.namespaces.get(namespace)
+            known = govern(namespace, labels, self.domains, self.unread_domains)
+            if labels is not None:  # a name that is gone would stay in the cache
+                self._governance[namespace] = known
         return known
 
     def shared_identity(self, ref: Ref) -> SharedIdentity | None:
@@ -387,12 +379,9 @@ class Registry:
     def _share(self, ref: Ref) -> SharedIdentity | None:
         identity = self.identities[ref]
         if shares := self._claims_in(ref.namespace).crowd(identity):
-            return SharedIdentity(crowd_message(identity, shares))
+            return shared_with_many(identity, shares)
         other = min(self.colliding(identity), default=None)
-        if other is None:
-            return None
-        theirs = self.claimants[other]
-        return SharedIdentity(sharing_message(identity, theirs), other, culprit(identity, theirs))
+        return shared_with(identity, self.claimants[other]) if other is not None else None
 
     def _forget_shared(self, identity: ServiceIdentity) -> None:
         """Clear cached collisions of an identity's namespace, because a collision is mutual."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Any
 
 from troth.resources.identity.spec import ServiceIdentity
@@ -15,6 +16,19 @@ MOST_NAMED = 32
 With more, the message names none, so it stays the same when one comes or goes. So a change costs
 the plans of this many identities at most, however many share their pods.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class SharedIdentity:
+    """That other identities claim the same ServiceAccount or could select the same pods.
+
+    `other` is one of them, None if they are too many to name one. `culprit` is which of the two has
+    to change, None if it cannot be told.
+    """
+
+    message: str
+    other: Ref | None = None
+    culprit: Ref | None = None
 
 
 class WorkloadClaims:
@@ -176,7 +190,22 @@ def _union(sets: Iterable[AbstractSet[Ref]]) -> set[Ref]:
     return set().union(*sets)
 
 
-def culprit(identity: ServiceIdentity, other: ServiceIdentity) -> Ref | None:
+def shared_with(identity: ServiceIdentity, other: ServiceIdentity) -> SharedIdentity:
+    """Return what an identity shares with another one that collides with it."""
+    changed = _culprit(identity, other)
+    return SharedIdentity(_message(identity, other, changed), other.ref, changed)
+
+
+def shared_with_many(identity: ServiceIdentity, shares: str) -> SharedIdentity:
+    """Return what an identity shares with too many others to name one; `crowd` returns `shares`."""
+    return SharedIdentity(
+        f"more than {MOST_NAMED} other ServiceIdentities of namespace {identity.ref.namespace} "
+        f"{shares}; give each workload its own ServiceAccount, and all podSelectors a common "
+        "label, such as app, with different values"
+    )
+
+
+def _culprit(identity: ServiceIdentity, other: ServiceIdentity) -> Ref | None:
     """Return which of two colliding identities has to change; None if both may.
 
     It is the one that is being deleted; else the one whose ServiceAccount has the other's name, or
@@ -203,8 +232,8 @@ def culprit(identity: ServiceIdentity, other: ServiceIdentity) -> Ref | None:
     return identity.ref if newer else other.ref
 
 
-def sharing_message(identity: ServiceIdentity, other: ServiceIdentity) -> str:
-    """Return the message that says what two identities share, and which of them to change."""
+def _message(identity: ServiceIdentity, other: ServiceIdentity, changed: Ref | None) -> str:
+    """Return the message that says what two identities share, and to change `changed`."""
     account = identity.spec.workload.service_account_name
     same_account = account == other.spec.workload.service_account_name
     if other.metadata.deletion_timestamp is not None:
@@ -215,18 +244,13 @@ def sharing_message(identity: ServiceIdentity, other: ServiceIdentity) -> str:
             f"ServiceIdentity {other.ref} is being deleted but {shares} until it is gone; remove "
             "its finalizers"
         )
-    changed = culprit(identity, other)
     kept = other.ref if changed == identity.ref else identity.ref
     pair = " and ".join(sorted(map(str, (identity.ref, other.ref))))
     if same_account:
-        if changed is None:
-            return (
-                f"ServiceIdentities {pair} use the same ServiceAccount {account}; give each "
-                "workload its own ServiceAccount"
-            )
+        whom = "each workload" if changed is None else changed
         return (
-            f"ServiceIdentity {changed} uses the ServiceAccount {account} too, which "
-            f"ServiceIdentity {kept} uses; give {changed} a ServiceAccount of its own"
+            f"ServiceIdentities {pair} use the same ServiceAccount {account}; give {whom} a "
+            "ServiceAccount of its own"
         )
     if changed is None:
         return (
@@ -236,13 +260,4 @@ def sharing_message(identity: ServiceIdentity, other: ServiceIdentity) -> str:
     return (
         f"ServiceIdentity {changed} can select the same pods as ServiceIdentity {kept}; give the "
         f"podSelector of {changed} a label, such as app, with a value that {kept} does not select"
-    )
-
-
-def crowd_message(identity: ServiceIdentity, shares: str) -> str:
-    """Return the message for an identity that shares something with too many others to name one."""
-    return (
-        f"more than {MOST_NAMED} other ServiceIdentities of namespace {identity.ref.namespace} "
-        f"{shares}; give each workload its own ServiceAccount, and all podSelectors a common "
-        "label, such as app, with different values"
     )

@@ -23,6 +23,14 @@ def serves(registry: Registry, gateway: Ref, namespace: str) -> bool:
     return served is not None and labels is not None and matches(served.allowed_namespaces, labels)
 
 
+def accepted_gateways(registry: Registry, target: Ref) -> Iterator[Ref]:
+    """Yield the gateways that an identity accepts."""
+    for peer in registry.declared(target).accepts:
+        identity = registry.identities.get(peer)
+        if identity is not None and identity.spec.serves_webhooks is not None:
+            yield peer
+
+
 def delivered_by(registry: Registry, gateway: Ref) -> Iterator[Route]:
     """Yield the routes through a gateway, sorted."""
     served: dict[str, bool] = {}

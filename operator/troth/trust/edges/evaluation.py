@@ -11,7 +11,7 @@ from datetime import datetime
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import Consent, TrustDomain
-from troth.trust.declarations.governance import Governance
+from troth.trust.declarations.governance import Governance, lists
 from troth.trust.declarations.registry import Registry
 from troth.trust.edges.candidate import Check, EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.edges.deliveries import (
@@ -119,6 +119,14 @@ def domains_federate(candidate: EdgeCandidate) -> EdgeObstacle | None:
     assert second is not None
     if first.metadata.name == second.metadata.name:
         return None
+    if first.spec.domain == second.spec.domain:
+        names = " and ".join(sorted((first.metadata.name, second.metadata.name)))
+        message = (
+            f"TrustDomains {names} have the same SPIFFE trust domain {first.spec.domain} and "
+            "cannot federate; delete the one whose AuthorityReady is Conflict and create it with "
+            "another spec.domain"
+        )
+        return EdgeObstacle(EdgeState.REFUSED, "NotFederated", message)
     for here, there in ((first, second), (second, first)):
         mine, theirs = here.metadata.name, there.metadata.name
         allowed = {here.spec.environment, *here.spec.allow_environments}
@@ -128,7 +136,7 @@ def domains_federate(candidate: EdgeCandidate) -> EdgeObstacle | None:
                 "edges between environments need allowEnvironments in both TrustDomains"
             )
             return EdgeObstacle(EdgeState.REFUSED, "EnvironmentNotAllowed", message)
-        if all(reference.name != theirs for reference in here.spec.federates_with):
+        if not lists(here, there):
             message = f"TrustDomain {mine} does not list {theirs} under federatesWith; add it there"
             return EdgeObstacle(EdgeState.REFUSED, "NotFederated", message)
     return _roots_confined(candidate.registry, first, second)

@@ -3,10 +3,10 @@
 from troth.resources.metadata import is_terminating
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.change import Change
-from troth.world.invalidation import around_domain
+from troth.world.invalidation import around_domain, same_spiffe_domain
 from troth.world.keys import Keys, domain_key, identity_key, view_key
 from troth.world.observation.confinement import note_confinement
-from troth.world.observation.resources import earlier_domain, parsed, readable_selector
+from troth.world.observation.resources import earlier_domain, parsed, readable_parts
 from troth.world.state import WorldState
 
 
@@ -27,10 +27,12 @@ def take_domain(world: WorldState, change: Change) -> Keys:
         registry.drop_domain(change.ref.name)
     else:
         after = earlier_domain(change.manifest)
-        selector = readable_selector(change.manifest)
-        registry.refuse_domain(change.ref.name, fault, earlier=after, selector=selector)
+        unread = readable_parts(change.manifest)
+        registry.refuse_domain(change.ref.name, fault, earlier=after, unread=unread)
     if before is not None and after is not None and _declares_the_same(before, after):
-        return {key}
+        if bool(before.status.authorities) == bool(after.status.authorities):
+            return {key}
+        return {key} | same_spiffe_domain(registry, after)
     affected |= note_confinement(world)
     affected |= world.brokers.everything()
     if after is None or was_unread:  # it is unknown which namespaces it would govern

@@ -6,6 +6,7 @@ from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations.registry import Registry
+from troth.trust.edges.deliveries import accepted_gateways
 from troth.world.keys import Keys, identity_key, webhook_key
 
 
@@ -61,8 +62,6 @@ def gateways_of(registry: Registry, target: Ref) -> Keys:
 def _around_gateways(registry: Registry, namespace: str) -> Iterator[Ref]:
     """Yield the identities of a namespace that accept gateways, and those gateways."""
     for target in registry.identities_in(namespace):
-        for peer in registry.declared(target).accepts:
-            identity = registry.identities.get(peer)
-            if identity is not None and identity.spec.serves_webhooks is not None:
-                yield target
-                yield peer
+        for gateway in accepted_gateways(registry, target):
+            yield target
+            yield gateway

@@ -13,6 +13,7 @@ from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import SPEC_LIMIT
 from troth.trust.declarations.claims import Claim, Rank, ranks_of
+from troth.trust.declarations.governance import NOTHING_READ, UnreadDomain
 from troth.world.facts.objects import UNREADABLE, Manifest
 from troth.world.observation.objects import created_at
 
@@ -61,10 +62,17 @@ def earlier_domain(manifest: Manifest) -> TrustDomain | None:
         return None
 
 
-def readable_selector(manifest: Manifest) -> LabelSelector | None:
-    """Return the namespaceSelector of an unreadable TrustDomain, None if it is unreadable too."""
+def readable_parts(manifest: Manifest) -> UnreadDomain:
+    """Return the parts of an unreadable TrustDomain that can be read."""
     spec: Any = manifest.get("spec")
+    if not isinstance(spec, dict):
+        return NOTHING_READ
+    name = spec.get("domain")
+    return UnreadDomain(_selector(spec), name if isinstance(name, str) else None)
+
+
+def _selector(spec: dict[str, Any]) -> LabelSelector | None:
     try:
-        return LabelSelector.model_validate(spec["namespaceSelector"])
-    except (TypeError, KeyError, ValueError):
+        return LabelSelector.model_validate(spec.get("namespaceSelector"))
+    except ValueError:
         return None
