@@ -399,10 +399,25 @@ def test_gitlab_report_has_a_fingerprint_for_each_finding() -> None:
     assert len(told[0]["fingerprint"]) == 64
 
 
-def test_nothing_of_a_secret_is_shown() -> None:
+@pytest.mark.parametrize(
+    "password",
+    [
+        "70707",
+        "!70707",
+        "!it's-70707",
+        "!a!70707",
+        "!<70707>",
+        "!<70707",
+        "*70707",
+        "&70707 [*70707]",
+    ],
+)
+def test_nothing_of_a_secret_is_shown(password: str) -> None:
+    """A password that is not in quotes may read as a tag, an alias or an anchor."""
     secret = (
         "apiVersion: v1\nkind: Secret\nmetadata: {name: a, labels: 70707, annotations: {b: 70707}}"
     )
-    ended = checked(f"{AGREED}---\n{secret}\ndata: 70707\n")
-    assert ended.code == 1
-    assert "70707" not in ended.output
+    ended = checked(f"{AGREED}---\n{secret}\ndata: 70707\nstringData:\n  password: {password}\n")
+    assert ended.code in (1, 2)
+    assert ended.output
+    assert "70707" not in ended.output + ended.errors

@@ -35,6 +35,29 @@ def test_kubeconfig_error_says_what_is_wrong_and_quotes_no_credential(
     assert "hunter2" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [
+        ("!hunter2", "put a value that begins with ! in quotes"),
+        ("!it's-hunter2", "put a value that begins with ! in quotes"),
+        ("!a!hunter2", "put a value that begins with ! in quotes"),
+        ("!<hunter2>", "put a value that begins with ! in quotes"),
+        ("*hunter2", "put a value that begins with * in quotes"),
+        ("&hunter2 {a: &hunter2 b}", "found duplicate anchor …: line 17: second occurrence"),
+    ],
+)
+def test_credential_that_is_not_in_quotes_is_not_quoted(
+    tmp_path: Path, token: str, told: str
+) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(CONFIG).replace("hunter2", token))
+    for read in (lambda: asyncio.run(reach(file, None)), lambda: home(file, None)):
+        with pytest.raises(FaultyManifests) as refusal:
+            read()
+        assert told in str(refusal.value)
+        assert "hunter2" not in str(refusal.value)
+
+
 def test_unknown_context_is_reported_with_the_known_ones(tmp_path: Path) -> None:
     file = tmp_path / "kubeconfig"
     file.write_text(yaml.safe_dump(CONFIG))

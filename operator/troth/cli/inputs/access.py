@@ -18,7 +18,7 @@ from troth.cluster.api import ApiServer, Selection
 from troth.cluster.connecting import configuration, in_a_pod
 from troth.cluster.errors import ApiError
 from troth.resources.faults import FaultyManifests, ManifestFault
-from troth.resources.manifests import Manifest
+from troth.resources.manifests import Manifest, problem_of
 from troth.resources.references import Ref
 
 FIELD_MANAGER = "troth-cli"
@@ -153,8 +153,8 @@ def _unusable(place: str, error: Exception) -> FaultyManifests:
         # the library writes the content of the user's entry with its credentials into some
         cause = " ".join(str(error).partition("{")[0].split()).removesuffix(" in")
     elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        cause = f"{error.context or 'not valid YAML'}: line {error.problem_mark.line + 1}: "
-        cause += str(error.problem)
+        context = problem_of(error.context or "not valid YAML")
+        cause = f"{context}: line {error.problem_mark.line + 1}: {problem_of(error.problem)}"
     elif isinstance(error, OSError):
         cause = error.strerror or "cannot be read"
     return FaultyManifests([ManifestFault(place, "", "", cause or "is not a valid kubeconfig")])
