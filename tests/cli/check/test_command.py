@@ -384,12 +384,21 @@ def test_github_annotation_names_file_and_line(
     assert "| error | shop.yaml:35 | ServiceIdentity shop/checkout: spec.calls" in page.read_text()
 
 
-def test_text_of_a_manifest_cannot_forge_an_annotation() -> None:
-    forged = AGREED.replace("name: checkout, namespace", 'name: "a%\\n::error::b", namespace', 1)
+EVIL = 'name: "a%\\n::error::b\\r::stop-commands::c\\e[31m", namespace'
+
+
+def test_text_of_a_manifest_cannot_forge_an_annotation(tmp_path: Path) -> None:
+    forged = AGREED.replace("name: checkout, namespace", EVIL, 1)
     ended = checked(forged, "--format", "github")
     assert ended.lines
     assert all(line.startswith("::error ") for line in ended.lines)
     assert not any("%\\n::" in line or line.startswith("::error::") for line in ended.lines)
+    (tmp_path / "others.yaml").write_text(forged)
+    ended = checked(NAMESPACE, "--format", "github", "--assume", str(tmp_path))
+    assert ended.code == 2
+    assert "\\x1b[31m" in ended.errors
+    lines = ended.errors.splitlines()
+    assert all(line.startswith(str(tmp_path)) and line.isprintable() for line in lines)
 
 
 def test_gitlab_report_has_a_fingerprint_for_each_finding() -> None:

@@ -49,7 +49,8 @@ def _counted(kind: str, count: int) -> str:
 
 def _line(entry: Entry) -> Text:
     return Text.assemble(
-        (entry.what, "bold"), f"  {entry.reason}: {quoted(entry.message)}".removesuffix(": ")
+        (quoted(entry.what), "bold"),
+        quoted(f"  {entry.reason}: {entry.message}".removesuffix(": ")),
     )
 
 
