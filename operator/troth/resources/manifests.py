@@ -79,9 +79,9 @@ def problem_of(error: object) -> str:
     return " ".join(text.split()) + hint
 
 
-def dump(manifest: Manifest) -> str:
-    """Return a manifest as YAML."""
-    return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+def dump(manifest: Manifest, *, ascii: bool = False) -> str:  # noqa: A002 - as `builtins.ascii`
+    """Return a manifest as YAML; with `ascii`, all other characters are escaped."""
+    return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=not ascii)
 
 
 def describe(manifest: Manifest) -> str:
