@@ -391,6 +391,7 @@ def test_json_has_the_same_fields_in_camel_case() -> None:
         "fingerprint": OLD,
         "state": "Retiring",
         "notAfter": stamp(NOW + 30 * DAY),
+        "renewed": True,
         "certificates": 1,
     }
     assert domain["others"] == 1

@@ -68,7 +68,7 @@ async def survey(
     await seen.read(ENDPOINT)
     complete = IDENTITY not in seen.hidden
     shown = _that_go_with(target, namespace, seen) if target else _all_in(namespace, seen)
-    return Report(
+    found = Report(
         trust_domains=tuple(
             domain_summary(each, seen.objects[IDENTITY], complete=complete)
             for each in shown[DOMAIN]
@@ -78,9 +78,11 @@ async def survey(
         service_identities=tuple(map(identity_summary, shown[IDENTITY])),
         topic_policies=tuple(map(policy_summary, shown[POLICY])),
         webhook_endpoints=tuple(map(endpoint_summary, shown[ENDPOINT])),
-        overview=None if target else overview(shown),
         hidden=tuple(seen.hidden),
     )
+    if target:
+        return found
+    return found.model_copy(update={"overview": overview(shown, found.summaries)})
 
 
 def _all_in(namespace: str, seen: _Seen) -> dict[str, list[Manifest]]:
