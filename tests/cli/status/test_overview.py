@@ -1,14 +1,18 @@
 """A bare `troth status` fits the whole cluster on one screen."""
 
 import io
+import json
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 from rich.console import Console
 
 from tests import builders
 from tests.broker_builders import orders
 from tests.builders import DAY, HOUR, NOW, YEAR, Manifest, gateway_only, stamp
+from tests.cli.api_server import serving
+from tests.cli.running import troth
 from tests.messaging import broker
 from tests.webhook_builders import endpoint
 from troth.cli.output import WIDTH
@@ -18,6 +22,7 @@ from troth.cli.status.overview_render import MOST
 from troth.cli.status.render import show
 from troth.cli.status.report import Report
 from troth.cli.status.webhook_models import endpoint_summary
+from troth.resources.kinds import KINDS
 
 
 def with_status(manifest: Manifest, ready: str = "InPlace", **status: object) -> Manifest:
@@ -92,7 +97,7 @@ def overview_of(cluster: Mapping[str, list[Manifest]]) -> Overview:
         *map(identity_summary, cluster.get("ServiceIdentity", [])),
         *map(endpoint_summary, cluster.get("WebhookEndpoint", [])),
     )
-    return overview(cluster, summaries)
+    return overview(cluster, summaries, cluster.get("ServiceIdentity", []))
 
 
 def shown(cluster: Mapping[str, list[Manifest]]) -> list[str]:
@@ -209,3 +214,19 @@ def test_times_with_offsets_are_in_order() -> None:
         "2027-03-03T00:30:00+02:00",
         "2027-03-02T23:00:00Z",
     ]
+
+
+def test_live_edge_with_another_namespace_is_counted(tmp_path: Path) -> None:
+    far = with_status(builders.identity("cart", "web"))
+    payments = with_status(
+        builders.identity("payments"),
+        edges=[edge("web/cart", "Inbound"), edge("pods of ingress-nginx", "Inbound")],
+    )
+    objects: dict[str, list[Manifest]] = {kind.plural: [] for kind in KINDS}
+    objects |= {"serviceidentities": [payments, far]}
+    with serving(tmp_path, objects) as served:
+        ended = troth("status", "-n", "shop", "-o", "json", "--kubeconfig", str(served.kubeconfig))
+    assert ended.errors == ""
+    found = json.loads(ended.output)["overview"]
+    assert found["counts"] == {"ServiceIdentity": 1}
+    assert found["liveEdges"] == 1

@@ -82,7 +82,8 @@ async def survey(
     )
     if target:
         return found
-    return found.model_copy(update={"overview": overview(shown, found.summaries)})
+    whole = overview(shown, found.summaries, seen.objects[IDENTITY])
+    return found.model_copy(update={"overview": whole})
 
 
 def _all_in(namespace: str, seen: _Seen) -> dict[str, list[Manifest]]:

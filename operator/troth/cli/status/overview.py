@@ -65,11 +65,17 @@ class Overview(Model):
     authentication."""
 
 
-def overview(objects: Mapping[str, Iterable[Manifest]], summaries: Iterable[Summary]) -> Overview:
-    """Return the overview of these resources, by kind, which also have the summaries."""
+def overview(
+    objects: Mapping[str, Iterable[Manifest]],
+    summaries: Iterable[Summary],
+    identities: Iterable[Manifest],
+) -> Overview:
+    """Return the overview of these resources, by kind, which also have the summaries.
+
+    `identities` are those of all namespaces: an edge may have its other end there.
+    """
     by_kind = {kind: list(found) for kind, found in objects.items()}
     links = list({**dict(_edges(by_kind)), **dict(_grants(by_kind))}.values())
-    declared = {Ref.of(each) for each in by_kind.get(IDENTITY, [])}
     every = [(kind, each) for kind, found in by_kind.items() for each in found]
     drifting = [*_drifting(every), *_drifting_rules(by_kind.get(BROKER, []))]
     unsound = {each.what for each in drifting}
@@ -78,7 +84,7 @@ def overview(objects: Mapping[str, Iterable[Manifest]], summaries: Iterable[Summ
     expiring = (expiry for each in summaries for expiry in _expiring(each))
     return Overview(
         counts={kind: len(found) for kind, found in by_kind.items() if found},
-        live_edges=_live_edges(by_kind.get(IDENTITY, []), declared),
+        live_edges=_live_edges(by_kind.get(IDENTITY, []), identities),
         live_grants=sum(
             each.get("state") in (GrantState.IN_SYNC.value, GrantState.LIVE.value)
             for policy in by_kind.get(POLICY, [])
@@ -91,12 +97,12 @@ def overview(objects: Mapping[str, Iterable[Manifest]], summaries: Iterable[Summ
     )
 
 
-def _live_edges(identities: Iterable[Manifest], declared: set[Ref]) -> int:
-    """Return the number of live edges between identities, counted at their callees."""
-    known = set(map(str, declared))
+def _live_edges(callees: Iterable[Manifest], identities: Iterable[Manifest]) -> int:
+    """Return the number of live edges to these callees from identities."""
+    known = {str(Ref.of(each)) for each in identities}
     return sum(
         len(edge.get("ports") or ())
-        for identity in identities
+        for identity in callees
         for edge in status_of(identity).get("edges") or []
         if edge.get("direction") == "Inbound"
         and edge.get("state") == EdgeState.LIVE.value
