@@ -77,10 +77,10 @@ class _Handler(BaseHTTPRequestHandler):
 def serving(
     directory: Path, objects: Mapping[str, list[Manifest]], page: int = 500
 ) -> Iterator[Served]:
-    """Serve objects, by the plural of their kind, to the kubeconfig that is written for it."""
+    """Serve objects, by the plural of their kind, to a kubeconfig with the namespace `shop`."""
     served = Served(directory / "kubeconfig", objects)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, served, page))
-    context = {"cluster": "c", "user": "u"}
+    context = {"cluster": "c", "user": "u", "namespace": "shop"}
     cluster = {"server": f"http://127.0.0.1:{server.server_address[1]}"}
     config = {
         "current-context": "here",

@@ -202,6 +202,13 @@ def test_namespace_is_taken_from_a_flag_or_from_assumed_manifests(tmp_path: Path
     assert "(also ServiceIdentity shop/" in labels.output
 
 
+def test_namespace_flag_is_for_assumed_manifests_too(tmp_path: Path) -> None:
+    *assumed, caller, _ = AGREED.replace(", namespace: shop", "").split("---")
+    (tmp_path / "others.yaml").write_text("---".join(assumed))
+    ended = checked(caller, "-n", "shop", "--assume", str(tmp_path))
+    assert (ended.code, ended.output, ended.errors) == (0, "", "")
+
+
 def test_assumed_manifests_have_no_findings_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "others.yaml").write_text(SHOP)  # in which an edge is half-declared
     nothing = "apiVersion: v1\nkind: Namespace\nmetadata: {name: new}\n"

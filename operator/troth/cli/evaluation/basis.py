@@ -99,7 +99,7 @@ def gather(
     manifests = sources.collect(files, namespace or "default")
     if namespace:
         manifests.without_namespace.clear()
-    assumed = sources.read(assume or ()).objects
+    assumed = sources.read(assume or (), namespace or "default").objects
     assumed += [_namespace(text) for text in assume_namespace or ()]
     if kubeconfig is None:
         before.append(_namespace(own_namespace))  # Troth runs in it

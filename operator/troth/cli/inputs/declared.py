@@ -15,12 +15,15 @@ def declared(
 ) -> World:
     """Return the objects of a cluster of these kinds, overridden by manifests in files.
 
-    Kinds that the user may not list are reported on standard error.
+    Manifests that name no namespace are in that of the kubeconfig's context, as with kubectl. Kinds
+    that the user may not list are reported on standard error.
     """
-    world = World("troth-system")
+    world, namespace = World("troth-system"), "default"
     if kubeconfig is not None:
+        from troth.cli.inputs.access import home  # noqa: PLC0415
         from troth.cli.inputs.snapshot import read_cluster  # noqa: PLC0415
 
+        namespace = home(kubeconfig, context)
         snapshot = asyncio.run(read_cluster(kubeconfig, context, kinds))
         for manifest in snapshot.objects:
             world.observe(manifest, uptime=0.0)
@@ -31,6 +34,6 @@ def declared(
     else:
         for manifest in sources.initial_objects():
             world.observe(manifest, uptime=0.0)
-    for manifest in sources.read(files or []).objects:
+    for manifest in sources.read(files or [], namespace).objects:
         world.observe(manifest, uptime=0.0)
     return world

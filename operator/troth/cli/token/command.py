@@ -140,12 +140,18 @@ def explain(
     """Show the scopes of a token and the lines that grant them. Exit code 1 means no token.
 
     Reads manifests with -f, or a cluster: that of --kubeconfig, or the one that kubectl uses. With
-    both -f and --kubeconfig, manifests override objects of the cluster.
+    both -f and --kubeconfig, manifests override objects of the cluster, and those that name no
+    namespace are in that of the context.
     """
     from troth.cli.token import explain as explaining  # noqa: PLC0415
     from troth.cli.token import explain_render as explained  # noqa: PLC0415
 
-    manifests = sources.read(files or [])
+    namespace = "default"
+    if files and kubeconfig is not None:
+        from troth.cli.inputs.access import home  # noqa: PLC0415
+
+        namespace = home(kubeconfig, context)
+    manifests = sources.read(files or [], namespace)
     world = _declared(manifests, kubeconfig, context, own_namespace)
     first, second = (explaining.find(world.registry, name) for name in (caller, callee))
     explanation = explaining.explain(world, first, second, datetime.now(UTC))
