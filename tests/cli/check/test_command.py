@@ -12,6 +12,7 @@ from tests.builders import gateway_only, stamp, unverified
 from tests.cli import market
 from tests.cli.running import Ended, troth
 from tests.cli.shop import SHOP, written
+from troth.cli.inputs import files
 from troth.resources.manifests import dump
 
 AGREED = SHOP.replace("  - {to: {name: ledger}, ports: [https]}\n", "")
@@ -389,6 +390,23 @@ def test_github_annotation_names_file_and_line(
         "3 resources in 1 file: 1 error, 0 warnings, 0 notices; 1 live edge, 0 grants",
     ]
     assert "| error | shop.yaml:35 | ServiceIdentity shop/checkout: spec.calls" in page.read_text()
+
+
+def test_place_without_a_line_is_the_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "LIMIT", 3)
+    form = ("--format", "github", "--summary")
+    ended = troth("check", "-f", "gone\n.yaml", "-f", "-", *form, given=b"a: 1")
+    assert ended.code == 2
+    assert any("::<stdin>: " in line for line in ended.lines)
+    rows = page.read_text().splitlines()[-2:]
+    assert rows[0].startswith("| error | \\<stdin\\> | ")
+    assert rows[1].startswith("| error | gone\\\\n.yaml | ")
+    assert ":0" not in page.read_text() + ended.output
 
 
 EVIL = 'name: "a%\\n::error::b\\r::stop-commands::c\\e[31m", namespace'

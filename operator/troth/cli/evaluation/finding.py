@@ -8,7 +8,7 @@ from typing import Any
 
 from troth.cli.inputs.documents import UNREADABLE
 from troth.cli.quoting import quoted
-from troth.resources.faults import ManifestFault
+from troth.resources.faults import ManifestFault, place_in
 
 
 class Severity(StrEnum):
@@ -50,6 +50,11 @@ class Finding:
         return f"{self.kind} {place}".strip()
 
     @property
+    def place(self) -> str:
+        """File and line as one line of text; empty if the finding is about no file."""
+        return quoted(place_in(self.file, self.line))
+
+    @property
     def sentence(self) -> str:
         """Object, field, value and message as one line."""
         parts = (self.subject, self.field, self.value, self.message)
@@ -58,8 +63,7 @@ class Finding:
 
     def line_of_text(self) -> str:
         """Return the finding as compilers print theirs: place, severity, sentence and reason."""
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        start = f"{quoted(place)}: " if place else ""
+        start = f"{self.place}: " if self.place else ""
         return f"{start}{self.severity}: {self.sentence} [{self.reason}]"
 
     def document(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import typer
 from troth.cli.inputs.documents import Document, read_stream
 from troth.cli.inputs.files import read_files
 from troth.planning.network.external_peers import NAMESPACE_NAME
-from troth.resources.faults import FaultyManifests, ManifestFault, Step, shown
+from troth.resources.faults import FaultyManifests, ManifestFault, Step, place_in, shown
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.manifests import (
     Manifest,
@@ -79,8 +79,7 @@ class Manifests:
 
     def line(self, kind: str, ref: Ref, steps: Iterable[Step] = ()) -> str:
         """Return `file:line` of a field of an object, empty if no file has the object."""
-        found = self.find(kind, ref, steps)
-        return "" if found is None else f"{found[0]}:{found[1]}"
+        return place_in(*(self.find(kind, ref, steps) or ("", 0)))
 
 
 def read(files: Iterable[Path], namespace: str = "default") -> Manifests:
@@ -136,7 +135,7 @@ def _add(document: Document, namespace: str, found: Manifests) -> None:
     place = stored["kind"], Ref.of(stored)
     before = found.documents.get(place)
     if before is not None:
-        there = f"{before.source}:{before.line()}"
+        there = place_in(before.source, before.line())
         sentence = f"defined twice; it is also in {there}; remove one of the definitions"
         fault = ManifestFault("", describe(stored), "", sentence, code="DefinedTwice")
         found.faults.append(_placed(fault, document))

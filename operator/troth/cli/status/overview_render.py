@@ -73,7 +73,7 @@ def _table(expiring: tuple[Expiry, ...], now: datetime) -> Table:
         if not each.renewed:
             told = f"ended {end:%Y-%m-%d}" if end <= now else f"ends {until(end, now)}"
             style = "red" if end <= now else "yellow" if end <= now + SOON else ""
-        table.add_row(f"{end:%Y-%m-%d %H:%M}Z", Text(told, style), Text(each.what))
+        table.add_row(f"{end:%Y-%m-%d %H:%M}Z", Text(told, style), Text(quoted(each.what)))
     if not table.row_count:
         table.add_row("nothing")
     return table

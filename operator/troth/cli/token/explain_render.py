@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from troth.cli.inputs.sources import Manifests
+from troth.cli.quoting import quoted
 from troth.cli.token.explain import Explanation, ScopeExplanation, written
 from troth.resources.identity.status import EdgeState
 from troth.trust.edges.scopes import Entry
@@ -109,5 +110,5 @@ def _scope(
 
 def _shown(entry: Entry, steps: tuple[str | int, ...], lines: Manifests) -> tuple[Text, Text]:
     line = lines.line(IDENTITY, entry.speaker, steps)
-    where = Text(line or f"{IDENTITY} {entry.speaker}", overflow="fold")
+    where = Text(quoted(line or f"{IDENTITY} {entry.speaker}"), overflow="fold")
     return where, Text(written(steps), "dim")
