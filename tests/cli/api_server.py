@@ -1,7 +1,7 @@
 """An API server for commands that only read: it lists objects in pages, over HTTP."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +23,8 @@ class Served:
 
     kubeconfig: Path
     objects: Mapping[str, list[Manifest]]
+    forbidden: frozenset[str] = frozenset()
+    """Plurals that the user may not list."""
     requests: list[tuple[str, bool]] = field(default_factory=list)
     """The plural, and whether only metadata was asked for."""
 
@@ -47,7 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
             for each in self._served.objects.get(plural, [])
             if namespace in ("", each["metadata"].get("namespace"))
         ]
-        if name:
+        if plural in self._served.forbidden:
+            self._answer(None, HTTPStatus.FORBIDDEN)
+        elif name:
             found = [each for each in found if each["metadata"]["name"] == name]
             self._answer(found[0] if found else None)
         elif plural not in self._served.objects:
@@ -59,10 +63,12 @@ class _Handler(BaseHTTPRequestHandler):
             metadata = {"resourceVersion": "7", **rest}
             self._answer({"kind": "List", "metadata": metadata, "items": found[start:end]})
 
-    def _answer(self, document: Manifest | None) -> None:
-        code = HTTPStatus.OK if document else HTTPStatus.NOT_FOUND
-        missing = {"kind": "Status", "code": code, "reason": "NotFound", "message": "not found"}
-        body = json.dumps(document or missing).encode()
+    def _answer(
+        self, document: Manifest | None, failure: HTTPStatus = HTTPStatus.NOT_FOUND
+    ) -> None:
+        code = HTTPStatus.OK if document else failure
+        status = {"kind": "Status", "code": code, "reason": code.phrase, "message": "no"}
+        body = json.dumps(document or status).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -75,10 +81,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(
-    directory: Path, objects: Mapping[str, list[Manifest]], page: int = 500
+    directory: Path,
+    objects: Mapping[str, list[Manifest]],
+    page: int = 500,
+    forbidden: Iterable[str] = (),
 ) -> Iterator[Served]:
     """Serve objects, by the plural of their kind, to a kubeconfig with the namespace `shop`."""
-    served = Served(directory / "kubeconfig", objects)
+    served = Served(directory / "kubeconfig", objects, frozenset(forbidden))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, served, page))
     context = {"cluster": "c", "user": "u", "namespace": "shop"}
     cluster = {"server": f"http://127.0.0.1:{server.server_address[1]}"}

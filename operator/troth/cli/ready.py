@@ -26,7 +26,7 @@ SKEW = timedelta(seconds=30)
 def ready(
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", envvar="POD_NAMESPACE", help="Troth's namespace.")
-    ] = "troth-system",
+    ] = sources.OWN_NAMESPACE,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:

@@ -51,6 +51,10 @@ Kubeconfig = Annotated[
 Context = Annotated[
     str | None, typer.Option("--context", help="Kubeconfig context. Defaults to the current one.")
 ]
+OwnNamespace = Annotated[str, typer.Option("--own-namespace", help="Namespace that Troth runs in.")]
+
+OWN_NAMESPACE = "troth-system"
+"""Namespace that Troth runs in unless an option says otherwise."""
 
 Place = tuple[str, Ref]
 

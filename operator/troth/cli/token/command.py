@@ -11,7 +11,6 @@ from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster
 from troth.cli.output import Output, OutputOption, console, structured
-from troth.cli.rotate.command import OWN_NAMESPACE
 from troth.cli.token.decode import NotAToken, bare, take_apart
 from troth.cli.token.input import TokenArgument, read_token
 from troth.resources.faults import FaultyManifests, ManifestFault
@@ -21,8 +20,6 @@ app = typer.Typer(
     help="Inspect signed tokens, verify them, and explain their scopes.",
     no_args_is_help=True,
 )
-
-Own = Annotated[str, typer.Option("--own-namespace", help="Namespace that Troth runs in.")]
 
 
 @app.command("inspect")
@@ -82,7 +79,7 @@ def verify(
             help="Namespace whose bundle to trust, without --bundle. Defaults to the context's.",
         ),
     ] = "",
-    own_namespace: Own = OWN_NAMESPACE,
+    own_namespace: sources.OwnNamespace = sources.OWN_NAMESPACE,
     output: OutputOption = Output.TEXT,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
@@ -132,7 +129,7 @@ def explain(
     ],
     *,
     files: sources.Files = None,
-    own_namespace: Own = OWN_NAMESPACE,
+    own_namespace: sources.OwnNamespace = sources.OWN_NAMESPACE,
     output: OutputOption = Output.TEXT,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
