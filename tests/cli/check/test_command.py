@@ -203,6 +203,16 @@ def test_namespace_is_taken_from_a_flag_or_from_assumed_manifests(tmp_path: Path
     assert "(also ServiceIdentity shop/" in labels.output
 
 
+def test_empty_name_and_empty_namespace_say_what_to_write() -> None:
+    ended = checked(AGREED.replace("name: checkout, n", 'name: "", n', 1))
+    (line,) = [each for each in ended.lines if "metadata" in each]
+    assert line.endswith("metadata.name: required; add it [MissingField]")
+    ended = checked(AGREED.replace("checkout, namespace: shop", 'checkout, namespace: ""'))
+    (line,) = [each for each in ended.lines if "metadata" in each]
+    told = 'metadata.namespace: "": name a namespace, or remove the field [InvalidField]'
+    assert line.endswith(told)
+
+
 def test_namespace_flag_is_for_assumed_manifests_too(tmp_path: Path) -> None:
     *assumed, caller, _ = AGREED.replace(", namespace: shop", "").split("---")
     (tmp_path / "others.yaml").write_text("---".join(assumed))

@@ -117,7 +117,7 @@ def shown(cluster: Mapping[str, list[Manifest]]) -> list[str]:
 def test_overview_shows_what_is_live_and_what_needs_a_person() -> None:
     assert shown(CLUSTER) == [
         ("1 TrustDomain, 5 ServiceIdentities, 1 MessageBroker, 1 TopicPolicy, 1 WebhookEndpoint"),
-        "Live  2 edges, 1 grants",
+        "Live  2 edges, 1 grant",
         "Half-declared  2",
         "  shop/payments → shop/ledger:https  BecauseAwaitingCallee: mend AwaitingCallee",
         (

@@ -29,9 +29,7 @@ IDENTITY, POLICY = "ServiceIdentity", "TopicPolicy"
 
 OF_BROKERS = frozenset({"NotSeenYet", "AwaitingBroker", "AwaitingCredential", "Changing"})
 """Reasons that only mean that no broker was contacted."""
-OF_SECRETS = frozenset(
-    {"SecretMissing", "SecretPending", "AuthorityMissing", "AuthorityNotReady", "KeysMissing"}
-)
+OF_SECRETS = frozenset({"SecretMissing", "SecretPending", "AuthorityMissing", "AuthorityNotReady"})
 """Reasons that only mean that files contain no Secrets."""
 OF_OBJECTS = frozenset({"SchemaMissing"})
 """Reasons that only mean that files do not contain an object of another owner."""

@@ -11,16 +11,21 @@ from troth.cli.status.models import (
     policy_summary,
     rotation_summary,
 )
-from troth.cli.status.overview import overview
+from troth.cli.status.overview import (
+    BROKER,
+    DOMAIN,
+    ENDPOINT,
+    IDENTITY,
+    POLICY,
+    ROTATION,
+    overview,
+)
 from troth.cli.status.report import Report
 from troth.cli.status.webhook_models import endpoint_summary
 from troth.cluster.errors import ApiError
 from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
-
-DOMAIN, IDENTITY, ROTATION = "TrustDomain", "ServiceIdentity", "CredentialRotation"
-BROKER, POLICY, ENDPOINT = "MessageBroker", "TopicPolicy", "WebhookEndpoint"
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from troth.cli.grants.report import GIVEN
 from troth.cli.status.models import DomainSummary, IdentitySummary, Summary, status_of
 from troth.cli.status.webhook_models import EndpointSummary
 from troth.resources.identity.status import EdgeState
@@ -22,7 +23,14 @@ _AWAITING = frozenset(
         GrantState.AWAITING_IDENTITY.value,
     }
 )
-_REJECTED = frozenset({"Refused", "Suspended"})
+_REJECTED = frozenset(
+    {
+        EdgeState.REFUSED.value,
+        EdgeState.SUSPENDED.value,
+        GrantState.REFUSED.value,
+        GrantState.SUSPENDED.value,
+    }
+)
 _DRIFTING = frozenset({"Fighting", "WriteRefused", "Conflict", "Braked"})
 """Reasons of conditions about objects that are not as Troth wrote or wants them."""
 
@@ -86,7 +94,7 @@ def overview(
         counts={kind: len(found) for kind, found in by_kind.items() if found},
         live_edges=_live_edges(by_kind.get(IDENTITY, []), identities),
         live_grants=sum(
-            each.get("state") in (GrantState.IN_SYNC.value, GrantState.LIVE.value)
+            each.get("state") in GIVEN
             for policy in by_kind.get(POLICY, [])
             for each in status_of(policy).get("grants") or []
         ),
