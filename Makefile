@@ -9,7 +9,7 @@ READY := .venv/.ready
 WORKERS ?= 4
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Packages whose tests need programs that `sandbox build` makes.
-BUILT := benchmarks brokers campaign chart cluster guides judges packaging reconcile sandbox truth
+BUILT := benchmarks brokers campaign chart cluster gitops guides judges packaging reconcile sandbox truth
 
 IMAGE ?= troth:dev
 ENGINE ?= $(firstword $(foreach each,docker podman buildah,$(if $(shell command -v $(each)),$(each))))

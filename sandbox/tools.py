@@ -27,6 +27,8 @@ HERE = Path(__file__).parent
 KUBERNETES_VARIABLE = "KUBERNETES"
 OF_A_RELEASE = ("kube-apiserver", "kube-controller-manager")
 
+FLUX = ("source-controller", "kustomize-controller", "helm-controller")
+
 PROGRAMS = {
     program.name: program
     for program in (
@@ -85,6 +87,16 @@ PROGRAMS = {
             package="github.com/rhysd/actionlint/cmd/actionlint",
             release_of="github.com/rhysd/actionlint",
         ),
+        *(
+            GoProgram(
+                name=name,
+                module=HERE / "tools" / name,
+                package=f"github.com/fluxcd/{name}",
+                release_of=f"github.com/fluxcd/{name}",
+            )
+            for name in FLUX
+        ),
+        GoProgram(name="gitops-judge", module=HERE / "gitopsjudge", package="."),
         GoProgram(name="svid-judge", module=HERE / "judge", package="."),
         GoProgram(name="token-judge", module=HERE / "tokenjudge" / "go", package="."),
         GoProgram(name="workload", module=HERE / "workload", package="."),

@@ -13,6 +13,7 @@ from troth.cluster.errors import ApiError
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.instrumentation import Instrumentation
+from troth.reconcile.loop.stall_delay import StallDelay
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.resources.references import Ref
 from troth.world.watch_class import watch_class_of
@@ -148,6 +149,7 @@ async def running(
     rollouts: bool = False,
     instrumentation: Instrumentation | None = None,
     own: str = OWN,
+    stall_delay: StallDelay | None = None,
 ) -> AsyncIterator[Running]:
     """Start an engine in the namespace `own` that has just listed all objects."""
     clock = MovableClock(now)
@@ -158,6 +160,7 @@ async def running(
         leader_fence=leader_fence or LeaderFence(),
         rollouts=rollouts,
         instrumentation=instrumentation,
+        stall_delay=stall_delay,
     )
     for manifest in list(server.objects.values()):
         engine.observe(copy.deepcopy(manifest))

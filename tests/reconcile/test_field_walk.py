@@ -38,6 +38,7 @@ from tests.reconcile.walk_judge import Judge
 from tests.workloads import rolled
 from troth.reconcile.brokers.work import BrokerWork
 from troth.reconcile.loop.clock import MovableClock
+from troth.reconcile.loop.stall_delay import StallDelay
 from troth.reconcile.rehearsal import Place
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
@@ -176,9 +177,10 @@ class Walk:
 @asynccontextmanager
 async def walk(change: Change) -> AsyncIterator[Walk]:
     with in_memory() as brokers:
+        at_once = StallDelay(0)  # whether a field takes effect does not depend on the delay
         server = JudgedServer(DECLARED)
         server.judge.rest(server.objects, NOW)
-        async with running(server, due=True, rollouts=True) as it:
+        async with running(server, due=True, rollouts=True, stall_delay=at_once) as it:
             server.clock = it.clock
             walking = Walk(it, server, brokers, change)
             await asyncio.sleep(60)

@@ -83,11 +83,7 @@ def not_ready(
     known = verdicts.readable_conditions(previous)
     changed = {
         each.type: placed(each, known, generation, now).manifest()
-        for each in (
-            ready,
-            verdicts.false(verdicts.RECONCILING, "Stalled"),
-            verdicts.true(verdicts.STALLED, ready.reason, ready.message),
-        )
+        for each in (ready, *verdicts.stalled(ready))
     }
     others = [each for each in status.get("conditions") or () if each["type"] not in changed]
     conditions = [*changed.values(), *others]

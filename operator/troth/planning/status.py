@@ -19,6 +19,8 @@ its finalizers remove them."""
 MOST_FINALIZERS = 3
 """Maximum number of finalizers that a message lists."""
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
+INVALID_SPEC = "InvalidSpec"
+"""Reason of a resource that Troth cannot read."""
 
 
 class Status(Protocol):
@@ -61,13 +63,40 @@ def summed_up(needed: Iterable[Verdict], on_its_way: frozenset[str]) -> tuple[Ve
             false(RECONCILING, "Settled"),
             false(STALLED, "Settled"),
         )
-    coming = missing.reason in on_its_way
-    flag = true if coming else false
-    return (
-        false(READY, missing.reason, missing.message),
-        flag(RECONCILING, missing.reason if coming else "Stalled"),
-        (false if coming else true)(STALLED, "Reconciling" if coming else missing.reason),
-    )
+    ready = false(READY, missing.reason, missing.message)
+    summary = _reconciling if missing.reason in on_its_way else stalled
+    return (ready, *summary(ready))
+
+
+def stalled(ready: Verdict) -> tuple[Verdict, Verdict]:
+    """Return Reconciling and Stalled of a resource that is not ready until a person acts.
+
+    The true one has the reason and the message of `ready`, because kstatus shows its message.
+    """
+    return false(RECONCILING, STALLED), true(STALLED, ready.reason, ready.message)
+
+
+def _reconciling(ready: Verdict) -> tuple[Verdict, Verdict]:
+    """Return the same of a resource that becomes ready without manual action."""
+    return true(RECONCILING, ready.reason, ready.message), false(STALLED, RECONCILING)
+
+
+def not_stalled_yet(
+    status: Mapping[str, Any], previous: Mapping[str, Any], now: datetime
+) -> dict[str, Any]:
+    """Return the status of a stalled resource as that of one in progress.
+
+    `previous` is the current status. It provides the transition times of unchanged conditions.
+    """
+    known = readable_conditions(previous)
+    ready = next(each for each in readable_conditions(status) if each.type == READY)
+    verdict = Verdict(type=READY, status=ready.status, reason=ready.reason, message=ready.message)
+    changed = {
+        each.type: placed(each, known, status["observedGeneration"], now).manifest()
+        for each in _reconciling(verdict)
+    }
+    conditions = [changed.get(each["type"], each) for each in status["conditions"]]
+    return {**status, "conditions": conditions}
 
 
 def termination(resource: Resource, consequence: str) -> Verdict:
@@ -136,11 +165,8 @@ def unreadable_plan(key: Key, found: Unreadable, now: datetime) -> Plan:
     before = manifest.get("status") or {}
     previous = readable_conditions(before)
     generation = manifest["metadata"].get("generation", 0)
-    verdicts = (
-        false(READY, "InvalidSpec", found.because),
-        false(RECONCILING, "Stalled"),
-        true(STALLED, "InvalidSpec", found.because),
-    )
+    ready = false(READY, INVALID_SPEC, found.because)
+    verdicts = (ready, *stalled(ready))
     status = {
         **before,
         "observedGeneration": generation,

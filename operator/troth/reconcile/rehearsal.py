@@ -15,7 +15,10 @@ from troth.cluster.errors import ApiError
 from troth.planning.steps.step import BackgroundStep
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
+from troth.reconcile.loop.stall_delay import StallDelay
 from troth.reconcile.loop.status_debounce import StatusDebounce
+from troth.resources.conditions import UNOBSERVED
+from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.outcomes.brokers import WorkBegun
@@ -77,6 +80,8 @@ class Rehearsal:
                 metadata.setdefault(kept, known[kept])
         if before and "status" in before:
             stored.setdefault("status", before["status"])
+        elif stored.get("apiVersion") == API_VERSION:  # a default in the CRDs
+            stored.setdefault("status", {"observedGeneration": UNOBSERVED})
         return self._store(place, stored)
 
     async def converge(self, own_namespace: str, now: datetime) -> Engine:
@@ -86,7 +91,12 @@ class Rehearsal:
         hasty = StatusDebounce(0, 0)  # objects in progress do not advance in a rehearsal
         clock = MovableClock(now)
         engine = Engine(
-            self, own_namespace, clock=clock, leader_fence=_Always(), status_debounce=hasty
+            self,
+            own_namespace,
+            clock=clock,
+            leader_fence=_Always(),
+            status_debounce=hasty,
+            stall_delay=StallDelay(0),
         )
         engine.background = _Unasked(engine.world)
         for manifest in list(self.objects.values()):

@@ -10,6 +10,10 @@ from troth.resources.schema.lists import keyed_by
 from troth.resources.schema.model import Model, Observed
 from troth.resources.schema.scalars import Time
 
+UNOBSERVED = -1
+"""Value of `observedGeneration` before Troth has written a status. The CRDs default it, so that
+kstatus takes the resource for one in progress; it takes a resource without a status for ready."""
+
 
 class Truth(StrEnum):
     """Status of a condition."""

@@ -1,6 +1,7 @@
 """Foreign changes on a NATS: Troth restores its own grants and leaves foreign ones alone."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from tests.reconcile.brokers.at_work import (
 from troth.brokers.nats.jwt import Claims, Key, Kind
 from troth.brokers.protocol import Batch
 from troth.planning.brokers.work import ALLOW_REMOVALS
+from troth.reconcile.loop.stall_delay import DELAY
 from troth.resources.references import Ref
 
 VOLATILE = ("iss", "iat", "jti")
@@ -195,6 +197,7 @@ async def test_removals_beyond_the_brake_wait_until_a_user_allows_them(
         assert ALLOW_REMOVALS in message
         assert it.condition_of("MessageBroker", MAIN, "Braked")[0] == "True"
         assert it.server.objects["MessageBroker", MAIN]["status"]["brakedRemovals"] == 21
+        await it.later(timedelta(seconds=DELAY))  # it stalls
         writes = it.server.writes
         await it.later(EVERY)
         assert it.server.writes == writes

@@ -99,6 +99,9 @@ async def test_lease_is_released_after_all_work_has_ended() -> None:
             finally:
                 order.append("released")
 
+    async def begin() -> None:
+        """Report that the CRDs are up to date."""
+
     async def close() -> None:
         await asyncio.sleep(0.01)  # a driver waits for its threads
         order.append("closed")
@@ -108,9 +111,11 @@ async def test_lease_is_released_after_all_work_has_ended() -> None:
     server = cast("ApiServer", fenced)
     operator = Ordered(server, Settings(OWN, "one"))
     operator.leadership = cast("Any", Held())
+    operator.crds.wait = begin  # type: ignore[method-assign]
     operator.engine.close = close  # type: ignore[method-assign]
     running_ = asyncio.create_task(operator.run())
-    await begun.wait()
+    async with asyncio.timeout(PATIENCE):
+        await begun.wait()
     running_.cancel()
     await asyncio.gather(running_, return_exceptions=True)
     assert order == ["closed", "released"]

@@ -28,6 +28,7 @@ from tests.patience import PATIENCE
 from tests.reconcile.serving import Crashed, LeaderFence, Server, converge, running
 from tests.strategies import clusters
 from troth.cluster.errors import ApiError
+from troth.reconcile.loop.stall_delay import DELAY
 from troth.resources.references import Ref
 from troth.world.keys import view_key
 
@@ -216,10 +217,11 @@ async def test_foreign_object_is_never_overwritten(
     before = copy.deepcopy(server.objects[place])
     if not seen:
         known = server.objects.pop(place)
-    async with running(server) as it:
+    async with running(server, due=True) as it:
         if not seen:
             server.objects[place] = known
         await it.settle()
+        await it.live(timedelta(seconds=DELAY))
     assert server.objects[place] == before
     assert server.condition(*owner, type_)["reason"] == "Conflict"
     assert server.condition(*owner, "Stalled")["status"] == "True"
@@ -230,6 +232,7 @@ async def test_deletion_of_a_foreign_object_is_noticed_within_a_minute() -> None
     async with running(server, due=True) as it:
         server.put(foreign(*POLICY))  # the informer's label selector hides it
         await it.settle()
+        await it.live(timedelta(seconds=DELAY))
         assert server.condition("ServiceIdentity", SID, "Stalled")["status"] == "True"
         del server.objects[POLICY]
         await it.clock.move_to(NOW + timedelta(minutes=1))

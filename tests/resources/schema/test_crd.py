@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.resources.schemas import parts, schema
+from troth.resources.conditions import UNOBSERVED
 from troth.resources.kinds import KINDS, Kind
 from troth.resources.manifests import dump
 from troth.resources.schema.crd import custom_resource_definition, structural
@@ -79,6 +80,13 @@ def test_kind_has_a_status_and_a_short_name(kind: Kind) -> None:
     )
     assert ready["jsonPath"] == '.status.conditions[?(@.type=="Ready")].status'
     assert definition["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+@every_kind
+def test_status_before_the_first_write_is_of_no_generation(kind: Kind) -> None:
+    """kstatus takes a resource without a status for ready."""
+    status = schema(kind)["properties"]["status"]
+    assert status["default"] == {"observedGeneration": UNOBSERVED}
 
 
 @every_kind

@@ -41,6 +41,7 @@ from troth.reconcile.loop.intake import take_in, warn_if_unreadable
 from troth.reconcile.loop.lease_fence import LeaderFence, LeaseLost, leading
 from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.loop.readiness import Faults, log_fields, with_refusals
+from troth.reconcile.loop.stall_delay import StallDelay
 from troth.reconcile.loop.status_debounce import StatusDebounce
 from troth.reconcile.loop.step_run import StepRun
 from troth.resources.algorithms import KeyAlgorithm
@@ -96,6 +97,7 @@ class Engine:
         instrumentation: Instrumentation | None = None,
         rollouts: bool = False,
         status_debounce: StatusDebounce | None = None,
+        stall_delay: StallDelay | None = None,
     ) -> None:
         self.world = World(own_namespace, workloads=Workloads(enabled=rollouts))
         self.queue = WorkQueue(clock)
@@ -128,6 +130,7 @@ class Engine:
         self._in_place = InPlace(self.world)
         self.event_recorder = EventRecorder(server.create, leader_fence)
         self._status_debounce = status_debounce or StatusDebounce()
+        self._stall_delay = stall_delay or StallDelay()
 
     async def close(self) -> None:
         """Cancel the work outside the reconcile loop."""
@@ -351,14 +354,22 @@ class Engine:
             log.error("status not written", key=str(key), **log_fields(another))  # noqa: TRY400
 
     async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
-        """Write a changed status and post Events for transitions; return the plan to requeue by."""
-        wait = self._status_debounce.wait(plan, self._clock.uptime(), rush=self.queue.rushed)
+        """Write a changed status and post Events for transitions; return the plan to requeue by.
+
+        An Event says at once what the status says of a stalled resource only later.
+        """
+        now, uptime = self._clock.now(), self._clock.uptime()
+        changes = transitions(plan)
+        plan, stalls_in = self._stall_delay.apply(plan, now, uptime)
+        if stalls_in is not None:
+            plan = self._with_due(plan, stalls_in)
+        wait = self._status_debounce.wait(plan, uptime, rush=self.queue.rushed)
         if not wait and changes_status(plan):
             wait = self.repairs.status_wait(plan)
         if wait:
             plan = self._with_due(plan, wait)
         elif plan.status is not None and changes_status(plan):
-            notices = [*notices, *transitions(plan)]
+            notices = [*notices, *changes]
             await self._write_status(plan)
         else:
             self.refusals.note_status(plan.key, None)  # the resource may be gone

@@ -106,7 +106,7 @@ class ServiceIdentityStatus(Observed):
     """Observed state of an identity."""
 
     observed_generation: int | None = None
-    """Generation of the spec that Troth last reconciled."""
+    """Generation of the spec that Troth last reconciled, -1 before the first time."""
     spiffe_id: Annotated[str, StringConstraints(max_length=2048)] | None = None
     """SPIFFE ID of the workload."""
     certificate: CertificateStatus | None = None

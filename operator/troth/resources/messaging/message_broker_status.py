@@ -12,7 +12,7 @@ class MessageBrokerStatus(Observed):
     """Observed state of a broker."""
 
     observed_generation: int | None = None
-    """Generation of the spec that Troth last reconciled."""
+    """Generation of the spec that Troth last reconciled, -1 before the first time."""
     principals: Annotated[int, Field(ge=0)] | None = None
     """Number of Troth's principals at the broker."""
     foreign_grants: Annotated[int, Field(ge=0)] | None = None

@@ -54,7 +54,7 @@ class TopicPolicyStatus(Observed):
     """Observed state of a policy."""
 
     observed_generation: int | None = None
-    """Generation of the spec that Troth last reconciled."""
+    """Generation of the spec that Troth last reconciled, -1 before the first time."""
     grants: Annotated[tuple[GrantStatus, ...], Field(max_length=512, json_schema_extra=ATOMIC)] = ()
     """Grants that the policy or an identity declares, and their states."""
     conditions: Conditions = ()

@@ -118,7 +118,7 @@ class CredentialRotationStatus(Observed):
     """Observed state of a rotation."""
 
     observed_generation: int | None = None
-    """Generation of the spec that Troth last reconciled."""
+    """Generation of the spec that Troth last reconciled, -1 before the first time."""
     phase: CredentialPhase = CredentialPhase.IDLE
     """Phase of the rotation. Idle: no rotation. Prepared: the new credential is created and
     distributed to its verifiers. Overlapping: it is in use, and the old one is still valid.

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
+from troth.resources.conditions import UNOBSERVED
 from troth.resources.kinds import Kind
 from troth.resources.metadata import GROUP, VERSION, Resource
 from troth.resources.schema.model import Model
@@ -84,7 +85,7 @@ def root_schema(model: type[Resource]) -> Schema:
     properties = {
         part: structural(generated["properties"][part], definitions) for part in ("spec", "status")
     }
-    properties["status"].pop("default", None)
+    properties["status"]["default"] = {"observedGeneration": UNOBSERVED}
     return {
         "type": "object",
         "description": _sentence(model.__doc__ or ""),

@@ -87,7 +87,7 @@ class TrustDomainStatus(Observed):
     """Observed state of a trust domain."""
 
     observed_generation: int | None = None
-    """Generation of the spec that Troth last reconciled."""
+    """Generation of the spec that Troth last reconciled, -1 before the first time."""
     readable_spec: Annotated[str, StringConstraints(max_length=SPEC_LIMIT)] | None = None
     """Last spec that Troth could read, as JSON without defaults. Troth follows it while the current
     spec cannot be read. Empty if it is longer than 64 KiB."""

@@ -42,7 +42,7 @@ class WebhookEndpointStatus(Observed):
     """Observed state of an endpoint."""
 
     observed_generation: int | None = None
-    """Generation of the spec that Troth last reconciled."""
+    """Generation of the spec that Troth last reconciled, -1 before the first time."""
     url: Annotated[str, StringConstraints(max_length=512)] = ""
     """URL to give to the sender."""
     keys: Annotated[
