@@ -21,7 +21,7 @@ class GoProgram:
 
     `package` is the package to build, relative to the module. `release_of` is the required module
     whose version is the program's version; it is empty for a program of this repository. `stamp` is
-    the variable to which the linker writes that version.
+    the variable to which the linker writes that version. `tags` are Go's build tags.
     """
 
     name: str
@@ -29,6 +29,7 @@ class GoProgram:
     package: str
     release_of: str = ""
     stamp: str = ""
+    tags: str = ""
 
     @property
     def version(self) -> str:
@@ -61,7 +62,8 @@ class GoProgram:
     def _command(self) -> tuple[str, ...]:
         stamp = f" -X {self.stamp}={self.version}" if self.stamp else ""
         flags = ("-trimpath", "-mod=readonly", "-buildvcs=false", f"-ldflags=-s -w{stamp}")
-        return "build", *flags, self.package
+        tags = (f"-tags={self.tags}",) if self.tags else ()
+        return "build", *flags, *tags, self.package
 
 
 def build(program: GoProgram) -> Path:

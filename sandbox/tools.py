@@ -87,6 +87,13 @@ PROGRAMS = {
             package="github.com/rhysd/actionlint/cmd/actionlint",
             release_of="github.com/rhysd/actionlint",
         ),
+        GoProgram(
+            name="promtool",
+            module=HERE / "tools" / "promtool",
+            package="github.com/prometheus/prometheus/cmd/promtool",
+            release_of="github.com/prometheus/prometheus",
+            tags="remove_all_sd",  # service discovery is most of its build, and checks no rule
+        ),
         *(
             GoProgram(
                 name=name,

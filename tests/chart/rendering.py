@@ -68,19 +68,22 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @cache
 def template(
-    *values: str, release: str = "troth", namespace: str = NAMESPACE
+    *values: str, release: str = "troth", namespace: str = NAMESPACE, apis: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Return the result of `helm template` with these values; it queries no cluster, so the
-    Kubernetes version is given.
+    Kubernetes version is given, and `apis` that the cluster has besides Kubernetes' own.
     """
     settings = [part for value in values for part in ("--set", value)]
+    settings += [f"--api-versions={api}" for api in apis]
     where = ("--namespace", namespace, "--kube-version", "1.36.0")
     return helm("template", release, str(CHART), *where, *settings)
 
 
-def rendered(*values: str, release: str = "troth", namespace: str = NAMESPACE) -> list[Manifest]:
+def rendered(
+    *values: str, release: str = "troth", namespace: str = NAMESPACE, apis: tuple[str, ...] = ()
+) -> list[Manifest]:
     """Return new copies of the objects, because tests change them."""
-    found = _everything(*values, release=release, namespace=namespace)
+    found = _everything(*values, release=release, namespace=namespace, apis=apis)
     return [each for each in found if not _is_hook(each)]
 
 
@@ -89,8 +92,10 @@ def hooks(*values: str) -> list[Manifest]:
     return list(filter(_is_hook, _everything(*values)))
 
 
-def _everything(*values: str, release: str = "troth", namespace: str = NAMESPACE) -> list[Manifest]:
-    done = template(*values, release=release, namespace=namespace)
+def _everything(
+    *values: str, release: str = "troth", namespace: str = NAMESPACE, apis: tuple[str, ...] = ()
+) -> list[Manifest]:
+    done = template(*values, release=release, namespace=namespace, apis=apis)
     assert done.returncode == 0, done.stderr
     return [each for each in yaml.load_all(done.stdout, yaml.CSafeLoader) if each]
 

@@ -77,7 +77,7 @@ def test_chart_values_exist(path: Path) -> None:
     values = yaml.safe_load((ROOT / "charts" / "troth" / "values.yaml").read_text())
     text = path.read_text()
     named = re.findall(
-        r"`(?:\w+\.)?((?:gateway|networkPolicy|rollouts|metrics|crds)\.[\w.]+)", text
+        r"`(?:\w+\.)?((?:gateway|networkPolicy|rollouts|metrics|monitoring|crds)\.[\w.]+)", text
     )
     named += re.findall(r"--set ([\w.]+)=", text)
     for name in named:

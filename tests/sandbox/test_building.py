@@ -2,6 +2,7 @@
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,18 @@ def test_broken_program_fails_with_the_compilers_message(greeter: GoProgram) -> 
     with pytest.raises(BuildError, match=r"greeter local could not be built") as failure:
         build(greeter)
     assert "main.go:3:15: undefined: missing" in str(failure.value)
+
+
+@pytest.mark.usefixtures("cache")
+def test_program_is_built_with_its_tags(greeter: GoProgram) -> None:
+    more = '//go:build loud\n\npackage main\n\nfunc init() { println("HELLO") }\n'
+    (greeter.module / "loud.go").write_text(more)
+    loud = replace(greeter, tags="loud")
+    said = [
+        subprocess.run([build(each)], check=True, capture_output=True).stderr
+        for each in (greeter, loud)
+    ]
+    assert said == [b"hello\n", b"HELLO\nhello\n"]
 
 
 def test_failed_build_leaves_no_program(greeter: GoProgram, cache: Path) -> None:

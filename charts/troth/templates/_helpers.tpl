@@ -139,3 +139,23 @@ nodeSelector: {{- toYaml . | nindent 2 }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{/*
+Fails if the cluster lacks the CRDs of the Prometheus Operator, from a dict with "root" and "value", the
+value that needs them.
+*/}}
+{{- define "troth.needsPrometheusOperator" -}}
+{{- if not (.root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") -}}
+{{- fail (printf "%s needs the CRDs of the Prometheus Operator, and this cluster has no API monitoring.coreos.com/v1; install them first, or set %s=false (`helm template` queries no cluster: add --api-versions monitoring.coreos.com/v1)" .value .value) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Endpoint of a PodMonitor, from the values of monitoring.podMonitor. */}}
+{{- define "troth.podMonitorEndpoint" -}}
+port: http
+path: /metrics
+interval: {{ .interval }}
+scrapeTimeout: {{ .scrapeTimeout }}
+# The labels namespace, name and endpoint of a sample name a resource, not the scraped pod.
+honorLabels: true
+{{- end -}}

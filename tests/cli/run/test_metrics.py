@@ -39,6 +39,7 @@ from troth.serving.loop_stalls import stalls_measured
 from troth.trust.grants import Observed, Rule, Slot
 from troth.world.facts.broker import BrokerObservation, Ledger
 from troth.world.facts.objects import UNREADABLE
+from troth.world.keys import identity_key
 
 DOMAIN = ("TrustDomain", Ref("", "production"))
 
@@ -109,6 +110,44 @@ async def test_authority_has_its_expiry_and_its_state() -> None:
             ("production", each["fingerprint"], each["state"]): moment(each["notAfter"])
             for each in listed
         }
+
+
+async def test_certificate_has_its_expiry_and_its_renewal() -> None:
+    async with scraped(identity("payments")) as seen:
+        status = seen.it.server.objects["ServiceIdentity", Ref("shop", "payments")]["status"]
+        for metric, field in ("expiration", "notAfter"), ("renewal", "renewAt"):
+            assert seen.samples(f"troth_certificate_{metric}_timestamp_seconds") == {
+                ("shop", "payments"): moment(status["certificate"][field])
+            }
+
+
+async def test_restored_drift_is_counted_from_zero() -> None:
+    metrics = Metrics()
+
+    def restored(kind: str) -> float | None:
+        return metrics.registry.get_sample_value("troth_drift_restored_total", {"kind": kind})
+
+    async with scraped(identity("payments"), metrics=metrics) as seen:
+        assert restored("ServiceIdentity") == 0
+        policy = seen.it.server.objects["NetworkPolicy", Ref("shop", "payments-troth")]
+        policy["spec"] = {"podSelector": {}}
+        await seen.it.put(policy)
+        assert restored("ServiceIdentity") == 1
+        assert restored("TrustDomain") == 0
+
+
+async def test_wait_in_the_queue_is_measured_by_kind() -> None:
+    metrics = Metrics()
+    async with scraped(identity("payments"), metrics=metrics) as seen:
+        waits = "troth_queue_wait_seconds_count"
+        count = metrics.registry.get_sample_value(waits, {"kind": "ServiceIdentity"})
+        assert count is not None
+        assert count >= 1
+        assert seen.samples("troth_queue_oldest_wait_seconds") == {(): 0}
+        seen.it.worker.cancel()
+        seen.it.engine.queue.add([identity_key(Ref("shop", "payments"))])
+        await seen.it.clock.move_to(seen.it.clock.now() + HOUR)
+        assert seen.samples("troth_queue_oldest_wait_seconds") == {(): HOUR.total_seconds()}
 
 
 async def test_leaves_are_counted_by_their_authority() -> None:

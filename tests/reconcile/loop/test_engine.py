@@ -28,6 +28,7 @@ from tests.patience import PATIENCE
 from tests.reconcile.serving import Crashed, LeaderFence, Server, converge, running
 from tests.strategies import clusters
 from troth.cluster.errors import ApiError
+from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.stall_delay import DELAY
 from troth.resources.references import Ref
 from troth.world.keys import view_key
@@ -504,6 +505,18 @@ async def test_nothing_is_written_without_the_leader_fence() -> None:
         leader_fence.remaining = 3600
         await it.settle()
         assert POLICY in server.objects
+
+
+async def test_wait_in_the_queue_begins_with_the_leadership() -> None:
+    leader_fence, waits = LeaderFence(remaining=0), list[float]()
+    counting = Instrumentation(waited=lambda _, seconds: waits.append(seconds))
+    async with running(shop(), leader_fence=leader_fence, instrumentation=counting) as it:
+        await asyncio.sleep(0)  # the worker waits for the leadership
+        await it.clock.move_to(NOW + HOUR)
+        leader_fence.remaining = 3600
+        await it.settle()
+        assert waits
+        assert max(waits) == 0
 
 
 async def test_lost_leadership_stops_the_next_write() -> None:

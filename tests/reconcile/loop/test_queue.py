@@ -335,3 +335,37 @@ def test_issuer_view_goes_before_all_others() -> None:
         assert [await next_key(work) for _ in range(3)] == [A, B, C]
 
     run(story())
+
+
+def test_wait_of_a_key_ends_when_a_worker_takes_it() -> None:
+    async def story() -> None:
+        clock, waits = MovableClock(NOW), list[tuple[str, float]]()
+        work = WorkQueue(clock, lambda kind, waited: waits.append((kind, waited)))
+        assert work.oldest_wait == 0
+        work.add([A])
+        await clock.move_to(NOW + timedelta(seconds=3))
+        work.add([A, B])  # A keeps its place
+        assert work.oldest_wait == 3
+        await clock.move_to(NOW + timedelta(seconds=5))
+        assert [await next_key(work), await next_key(work)] == [A, B]
+        assert waits == [(A.kind, 5), (B.kind, 2)]
+        assert work.oldest_wait == 0
+        work.retry(A)  # a key in backoff waits for no worker
+        assert work.oldest_wait == 0
+
+    run(story())
+
+
+def test_time_on_a_standby_is_no_wait() -> None:
+    async def story() -> None:
+        clock, waits = MovableClock(NOW), list[float]()
+        work = WorkQueue(clock, lambda _, waited: waits.append(waited))
+        work.add([A])
+        await clock.move_to(NOW + HOUR)
+        work.count_waits_from_now()
+        await clock.move_to(NOW + HOUR + timedelta(seconds=1))
+        assert work.oldest_wait == 1
+        await next_key(work)
+        assert waits == [1]
+
+    run(story())

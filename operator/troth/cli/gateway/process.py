@@ -61,7 +61,7 @@ async def run(options: Options) -> None:
     """
     prepare()
     config = await reach(options.kubeconfig, options.context)
-    parts = _Parts(options)
+    parts = Parts(options)
     async with ApiServer(config, counting(parts.registry)) as api, parts.closing():
         await serve(
             parts.server,
@@ -75,7 +75,7 @@ async def run(options: Options) -> None:
         )
 
 
-class _Parts:
+class Parts:
     """The parts of the gateway."""
 
     def __init__(self, options: Options) -> None:

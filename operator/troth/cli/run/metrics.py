@@ -17,6 +17,7 @@ from troth.reconcile.loop.instrumentation import BrokerChange, Instrumentation
 from troth.reconcile.operator import Operator
 from troth.resources.conditions import Condition
 from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.kinds import KINDS
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
@@ -25,8 +26,11 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import RotationPhase
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.world.facts.objects import KnownAuthority
+from troth.world.keys import ISSUER_VIEW
 from troth.world.world import Difference
 
+WAITS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300)
+"""Upper bounds of waits in the queue in seconds."""
 UNKNOWN = "unknown"
 """Label for leaves that no current authority of the trust domain has issued."""
 
@@ -38,6 +42,8 @@ class Metrics:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     requests: MetricCounter = field(init=False)
     reconciles: Histogram = field(init=False)
+    queue_waits: Histogram = field(init=False)
+    drift_restored: MetricCounter = field(init=False)
     broker_failures: MetricCounter = field(init=False)
     broker_changes: MetricCounter = field(init=False)
     cache_inconsistencies: MetricCounter = field(init=False)
@@ -56,6 +62,21 @@ class Metrics:
             ("kind", "outcome"),
             registry=self.registry,
         )
+        self.queue_waits = Histogram(
+            "troth_queue_wait_seconds",
+            "Time from queueing a resource until its reconcile began.",
+            ("kind",),
+            buckets=WAITS,
+            registry=self.registry,
+        )
+        self.drift_restored = MetricCounter(
+            "troth_drift_restored",
+            "Restored drift, by the kind of the resource whose objects differed.",
+            ("kind",),
+            registry=self.registry,
+        )
+        for kind in (*(each.name for each in KINDS), ISSUER_VIEW):
+            self.drift_restored.labels(kind)  # an alert does not see an increase from nothing
         self.broker_failures = MetricCounter(
             "troth_broker_failures",
             "Failed observations and changes at a broker, by reason.",
@@ -95,6 +116,8 @@ class Metrics:
             visited=lambda kind, outcome, seconds: self.reconciles.labels(kind, outcome).observe(
                 seconds
             ),
+            waited=lambda kind, seconds: self.queue_waits.labels(kind).observe(seconds),
+            restored=lambda kind: self.drift_restored.labels(kind).inc(),
             broker_failed=lambda broker, reason: self.broker_failures.labels(*broker, reason).inc(),
             broker_changed=self._broker_changed,
             cache_differed=lambda kind, how: self.cache_inconsistencies.labels(kind, how).inc(),
@@ -125,11 +148,16 @@ class _WorldCollector(Collector):
             "Resources that wait for a reconcile or are being reconciled.",
             len(engine.queue),
         )
+        yield GaugeMetricFamily(
+            "troth_queue_oldest_wait_seconds",
+            "Time for which the resource that waits longest has waited; 0 on a standby.",
+            engine.queue.oldest_wait if leadership.acting else 0,
+        )
         yield self._crds()
         yield self._resources()
         yield self._unreadable()
         yield from self._out_of_step()
-        yield self._certificates()
+        yield from self._certificates()
         yield self._authorities()
         yield self._leaves()
         yield from self._phases()
@@ -222,17 +250,22 @@ class _WorldCollector(Collector):
         )
         yield from (refused, contested, faulty, closed)
 
-    def _certificates(self) -> Metric:
-        family = GaugeMetricFamily(
+    def _certificates(self) -> Iterator[Metric]:
+        expiry = GaugeMetricFamily(
             "troth_certificate_expiration_timestamp_seconds",
             "Expiration time of an identity's certificate.",
             labels=("namespace", "name"),
         )
+        renewal = GaugeMetricFamily(
+            "troth_certificate_renewal_timestamp_seconds",
+            "Time at which an identity's certificate is due for renewal.",
+            labels=("namespace", "name"),
+        )
         for ref, identity in self._operator.engine.world.registry.identities.items():
-            if identity.status.certificate is not None:
-                expires = identity.status.certificate.not_after.timestamp()
-                family.add_metric((ref.namespace, ref.name), expires)
-        return family
+            if (certificate := identity.status.certificate) is not None:
+                expiry.add_metric(ref, certificate.not_after.timestamp())
+                renewal.add_metric(ref, certificate.renew_at.timestamp())
+        yield from (expiry, renewal)
 
     def _authorities(self) -> Metric:
         family = GaugeMetricFamily(

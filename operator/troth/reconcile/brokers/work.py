@@ -27,7 +27,7 @@ from troth.reconcile.brokers.change import (
 )
 from troth.reconcile.brokers.connections import NOT_FOUND, Connections
 from troth.reconcile.brokers.faults import StalePlan, fault_of, taken
-from troth.reconcile.events.notice import Notice
+from troth.reconcile.events.notice import REPAIRED, Notice
 from troth.reconcile.loop.clock import Clock
 from troth.reconcile.loop.instrumentation import Instrumentation, count_changes
 from troth.reconcile.loop.lease_fence import LeaderFence, LeaseLost, leading, require_lease
@@ -274,7 +274,7 @@ class BrokerWork:
     ) -> None:
         if step.repaired and not failed:
             note = "the broker differed from what is declared; Troth restored it"
-            await self._record_event(broker, Notice("Repaired", note))
+            await self._record_event(broker, Notice(REPAIRED, note))
 
 
 BROKER_HANDLERS: dict[

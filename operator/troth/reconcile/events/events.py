@@ -14,7 +14,7 @@ from troth.planning.steps.step import Step
 from troth.planning.steps.webhooks import CompileEndpoint
 from troth.reconcile.events import rotation as rotation_events
 from troth.reconcile.events import token_keys as token_events
-from troth.reconcile.events.notice import Notice
+from troth.reconcile.events.notice import REPAIRED, Notice
 from troth.resources.conditions import Truth
 from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
@@ -79,10 +79,10 @@ def repair(step: Step, plan: Plan) -> Notice | None:
             return Notice("Reissued", note + "or is no longer usable")
         case Apply() | UpdatePublic() | CompileEndpoint():
             what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
-            return Notice("Repaired", f"{what} differed from what is declared; Troth restored it")
+            return Notice(REPAIRED, f"{what} differed from what is declared; Troth restored it")
         case UpdateIssuer():
             note = f"Secret {step.ref} differed from what is declared; Troth restored it"
-            return Notice("Repaired", note)
+            return Notice(REPAIRED, note)
         case Restart():
             return Notice("Restarted", step.message)
         case SetFinalizers() if step.warning:
@@ -99,7 +99,7 @@ def _had_credential(step: ChangeCredential, plan: Plan) -> bool:
 def relabelled(step: IssueLeaf) -> Notice:
     """Return the notice about a Secret that seemed to be missing and had only lost its labels."""
     what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
-    return Notice("Repaired", f"{what} had lost its labels; Troth restored them")
+    return Notice(REPAIRED, f"{what} had lost its labels; Troth restored them")
 
 
 def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:

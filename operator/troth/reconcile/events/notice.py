@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+REPAIRED = "Repaired"
+"""Reason of a notice about drift that was restored."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:

@@ -33,7 +33,7 @@ from troth.reconcile.brokers.admins import Secrets
 from troth.reconcile.brokers.faults import StalePlan
 from troth.reconcile.brokers.work import BrokerWork, Surroundings
 from troth.reconcile.events.events import event, relabelled, repair, transitions
-from troth.reconcile.events.notice import Notice
+from troth.reconcile.events.notice import REPAIRED, Notice
 from troth.reconcile.events.recorder import EventRecorder
 from troth.reconcile.loop.clock import Clock, Moments
 from troth.reconcile.loop.instrumentation import Instrumentation
@@ -100,14 +100,14 @@ class Engine:
         stall_delay: StallDelay | None = None,
     ) -> None:
         self.world = World(own_namespace, workloads=Workloads(enabled=rollouts))
-        self.queue = WorkQueue(clock)
+        self._instrumentation = instrumentation or Instrumentation()
+        self.queue = WorkQueue(clock, self._instrumentation.waited)
         self._keyring = Keyring(own_namespace)
         self._server = server
         self._clock = clock
         self._moments = Moments(clock)
         self._leader_fence = leader_fence
         self._instance = instance
-        self._instrumentation = instrumentation or Instrumentation()
         self._key_maker = KeyMaker(self.queue.add)
         take = self._key_maker.take
         self._executor = Executor(server, self.world, self._keyring, clock, private_key=take)
@@ -167,7 +167,9 @@ class Engine:
     async def work(self) -> None:
         """Reconcile queued keys while this replica is the leader, until cancelled."""
         while True:
-            await self._leader_fence.gained()
+            if self._leader_fence.remaining <= 0:
+                await self._leader_fence.gained()
+                self.queue.count_waits_from_now()
             key = await self.queue.get()
             await self._visit(key)
 
@@ -405,4 +407,6 @@ class Engine:
     def _record(self, plan: Plan, notices: list[Notice]) -> None:
         """Post an Event for each notice."""
         for notice in notices:
+            if notice.reason == REPAIRED:
+                self._instrumentation.restored(plan.key.kind)
             self.event_recorder.record(event(plan, notice, self._instance, self._clock.now()))

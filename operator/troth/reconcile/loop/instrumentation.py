@@ -29,6 +29,8 @@ class Instrumentation:
     """Callbacks for metrics, each called when its event occurs.
 
     `visited` gets the kind of a reconciled key, the outcome, and the duration in seconds.
+    `waited` gets the kind of a key that a worker took from the queue, and the seconds it waited.
+    `restored` gets the kind of a resource for which drift was restored.
     `broker_failed` gets a broker and the reason why it could not be observed or changed.
     `broker_changed` gets a broker, a kind of change, and the number of such changes.
     `cache_differed` gets the kind of an object that was wrong in the cache, and the difference.
@@ -36,6 +38,8 @@ class Instrumentation:
     """
 
     visited: Callable[[str, str, float], None] = field(default=lambda *_: None)
+    waited: Callable[[str, float], None] = field(default=lambda *_: None)
+    restored: Callable[[str], None] = field(default=lambda _: None)
     broker_failed: Callable[[Ref, str], None] = field(default=lambda *_: None)
     broker_changed: Callable[[Ref, BrokerChange, int], None] = field(default=lambda *_: None)
     cache_differed: Callable[[str, Difference], None] = field(default=lambda *_: None)

@@ -8,7 +8,7 @@ future work such as renewals and expiries, instead of one timer per key.
 import asyncio
 import heapq
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,11 +35,18 @@ class _Due:
 class WorkQueue:
     """Hands out keys to workers. Use it from one event loop only."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self, clock: Clock, on_taken: Callable[[str, float], None] = lambda _kind, _waited: None
+    ) -> None:
+        """`on_taken` gets the kind of each key that a worker takes, and the seconds it waited."""
         self._clock = clock
+        self._on_taken = on_taken
         self._ready: asyncio.PriorityQueue[tuple[bool, int, Key]] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
-        self._waiting: set[Key] = set()
+        self._waiting: dict[Key, float] = {}
+        """Uptime at which each key was queued."""
+        self._taken_from = 0.0
+        """Uptime from which workers take keys: before that, this replica was a standby."""
         self._working: set[Key] = set()
         self._held: set[Key] = set()
         self._again: set[Key] = set()
@@ -59,6 +66,15 @@ class WorkQueue:
         """Whether more keys wait than take only a moment."""
         return len(self._waiting) > MANY
 
+    @property
+    def oldest_wait(self) -> float:
+        """Seconds for which the key that waits longest has waited for a worker, 0 without one."""
+        return self._waited(min(self._waiting.values())) if self._waiting else 0.0
+
+    def count_waits_from_now(self) -> None:
+        """Record that workers take keys from now on: a wait on a standby is none."""
+        self._taken_from = self._clock.uptime()
+
     async def settled(self) -> None:
         """Wait until no key waits or is worked on. Keys in backoff do not count."""
         while len(self):
@@ -76,7 +92,7 @@ class WorkQueue:
             if key in self._working:
                 self._again.add(key)
             elif key not in self._waiting:
-                self._waiting.add(key)
+                self._waiting[key] = self._clock.uptime()
                 later = key.kind != ISSUER_VIEW
                 self._ready.put_nowait((later, next(self._numbers), key))
 
@@ -86,8 +102,8 @@ class WorkQueue:
         The worker must answer with `done`, `hold`, `retry` or `put_back`.
         """
         _, _, key = await self._ready.get()
-        self._waiting.discard(key)
         self._working.add(key)
+        self._on_taken(key.kind, self._waited(self._waiting.pop(key)))
         retry = self._retries.pop(key, None)
         if retry is not None:
             retry.cancel()
@@ -150,6 +166,9 @@ class WorkQueue:
             finally:
                 sleeping.cancel()
                 changed.cancel()
+
+    def _waited(self, since: float) -> float:
+        return self._clock.uptime() - max(since, self._taken_from)
 
     def _come_back(self, due: _Due) -> None:
         del self._due[due.key]
