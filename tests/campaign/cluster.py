@@ -21,6 +21,7 @@ from troth.planning.steps.step import BackgroundStep
 from troth.reconcile.brokers.work import Background, BrokerWork
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
+from troth.reconcile.loop.informers import selections
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY
@@ -31,20 +32,7 @@ from troth.world.watch_class import SCHEMA, watch_class_of
 LATENCY = 0.02
 """Seconds that a request takes, and a watch event."""
 WORKERS = 3
-KINDS = (
-    "TrustDomain",
-    "ServiceIdentity",
-    "MessageBroker",
-    "TopicPolicy",
-    "WebhookEndpoint",
-    "CredentialRotation",
-    "Namespace",
-    "Service",
-    "EndpointSlice",
-    "Secret",
-    "ConfigMap",
-    "NetworkPolicy",
-)
+KINDS = tuple(dict.fromkeys(each.kind for each in selections(OWN)))
 SELECTED = ("ConfigMap", "NetworkPolicy", "Secret")
 """Kinds of which, outside Troth's own namespace, only owned and labelled objects are watched."""
 LABELLED = {GIVEN_LABEL, REPORT, SCHEMA}

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from tests.cli.api_server import serving
 from tests.cli.shop import SHOP
 from tests.cli.tokens import CHECKOUT, DOMAIN, ISSUER, PAYMENTS, access, mounted
 from troth.cli.main import app
@@ -265,3 +266,15 @@ def test_namespace_without_a_bundle_is_reported(cluster: Server) -> None:
     result = verified_in("elsewhere")
     assert isinstance(result.exception, FaultyManifests)
     assert "no ConfigMap of Troth there has bundle-map.json" in str(result.exception)
+
+
+def test_manifests_without_a_namespace_are_in_that_of_the_context(tmp_path: Path) -> None:
+    text = TOKENS.replace(", namespace: shop", "")
+    objects: dict[str, list[Manifest]]
+    objects = {"namespaces": [], "trustdomains": [], "serviceidentities": []}
+    with serving(tmp_path, objects) as served:
+        config = ("--kubeconfig", str(served.kubeconfig))
+        (tmp_path / "manifests").mkdir()
+        pair = ("shop/checkout", "shop/payments")
+        result = explained(tmp_path / "manifests", *pair, *config, text=text)
+    assert result.exit_code == 0, result.output

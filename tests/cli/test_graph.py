@@ -5,10 +5,14 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from tests import builders
 from tests.broker_builders import publisher
 from tests.cli import market
+from tests.cli.api_server import serving
 from tests.cli.shop import SHOP, written
 from troth.cli.main import app
+from troth.resources.kinds import KINDS
+from troth.resources.manifests import dump
 
 
 def drawn(folder: Path, notation: str) -> str:
@@ -76,3 +80,17 @@ def test_namespace_is_selected_by_its_metadata_name_label(tmp_path: Path) -> Non
     )
     output = CliRunner().invoke(app, ["graph", "-f", str(written(tmp_path, text))]).output
     assert "shop (production)" in output
+
+
+def test_manifest_without_a_namespace_is_in_that_of_the_context(tmp_path: Path) -> None:
+    objects: dict[str, list[builders.Manifest]] = {kind.plural: [] for kind in KINDS}
+    objects["namespaces"] = [builders.namespace("shop")]
+    web = builders.identity("web")
+    del web["metadata"]["namespace"]
+    (tmp_path / "web.yaml").write_text(dump(web))
+    with serving(tmp_path, objects) as served:
+        files = ["-f", str(tmp_path / "web.yaml"), "--kubeconfig", str(served.kubeconfig)]
+        result = CliRunner().invoke(app, ["graph", *files, "-o", "json"])
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.output)["identities"]
+    assert found["namespace"] == "shop"

@@ -19,7 +19,7 @@ from tests.cli.shop import SHOP, written
 from tests.patience import PATIENCE
 from troth.cli.exit_codes import ExitCode
 from troth.cli.main import PLUGIN, app
-from troth.cli.output import console
+from troth.cli.output import Structured, console, structured
 
 ROOT = Path(__file__).parents[2]
 ESCAPE = "\x1b["
@@ -101,6 +101,16 @@ def test_json_and_yaml_say_the_same(tmp_path: Path, command: list[str]) -> None:
     folder = str(written(tmp_path))
     printed = {form: troth(*command, "-f", folder, "-o", form).output for form in ("json", "yaml")}
     assert json.loads(printed["json"]) == yaml.safe_load(printed["yaml"])
+
+
+@pytest.mark.parametrize("form", Structured)
+def test_json_and_yaml_do_not_control_the_terminal(form: Structured) -> None:
+    document = {"a": "\x9b31m\u202e\x1b é → \U0001f600", "\u202e": ["\x7f"]}
+    text = structured(document, form)
+    assert text.isascii()
+    assert text.replace("\n", "").isprintable()
+    read = json.loads if form is Structured.JSON else yaml.safe_load
+    assert read(text) == document
 
 
 def test_custom_resource_definitions_are_printed_as_a_list_in_json() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from troth.cli.exit_codes import ExitCode
 from troth.cli.output import console
+from troth.cli.quoting import quoted
 from troth.resources.faults import FaultyManifests
 
 _PACKAGE = Path(__file__).parents[1]
@@ -22,7 +23,7 @@ def report(error: Exception) -> ExitCode:
             lines, code = [internal_error(error)], ExitCode.INTERNAL_ERROR
     shown = console(errors=True, wrap=False)
     for line in lines:
-        shown.print(line, style="red", markup=False)
+        shown.print(quoted(line), style="red", markup=False)  # it may contain text of a manifest
     return code
 
 

@@ -34,10 +34,14 @@ StructuredOption = Annotated[Structured, typer.Option("--output", "-o", help="Ou
 
 
 def structured(document: dict[str, Any], output: StrEnum) -> str:
-    """Return a document in the format `json` or `yaml`, with a newline at its end."""
+    """Return a document in the format `json` or `yaml`, with a newline at its end.
+
+    It has ASCII characters alone, because others control terminals or change text direction, and
+    a document may have claims of a token that is not verified.
+    """
     if output.value == Output.YAML.value:
-        return dump(document)
-    return f"{json.dumps(document, indent=2, ensure_ascii=False)}\n"
+        return dump(document, ascii=True)
+    return f"{json.dumps(document, indent=2)}\n"
 
 
 def console(*, errors: bool = False, wrap: bool = True) -> Console:

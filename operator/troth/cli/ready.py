@@ -10,9 +10,11 @@ import typer
 from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster
+from troth.cli.quoting import quoted
 from troth.resources.kinds import KINDS, Kind
 from troth.resources.metadata import GROUP
 from troth.resources.references import Ref
+from troth.resources.schema.scalars import parse_moment
 
 if TYPE_CHECKING:
     from troth.cli.inputs.access import PersonalServer
@@ -24,7 +26,7 @@ SKEW = timedelta(seconds=30)
 def ready(
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", envvar="POD_NAMESPACE", help="Troth's namespace.")
-    ] = "troth-system",
+    ] = sources.OWN_NAMESPACE,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
@@ -54,16 +56,18 @@ async def _problems(namespace: str, kubeconfig: Path | None, context: str | None
             f"see kubectl logs -n {namespace} -l app.kubernetes.io/name=troth"
         )
     else:
-        typer.echo(f"{leader} leads")
+        typer.echo(f"{quoted(leader)} leads")
     return found
 
 
 async def _is_served(server: "PersonalServer", kind: Kind) -> bool:
     from troth.cli.inputs.access import NOT_FOUND  # noqa: PLC0415
+    from troth.cluster.api import Selection  # noqa: PLC0415
     from troth.cluster.errors import ApiError  # noqa: PLC0415
 
     try:
-        await server.listed(kind.name)
+        async for _ in server.pages(Selection(kind.name), metadata_only=True):
+            break  # the first page suffices
     except ApiError as error:
         if error.status == NOT_FOUND:
             return False
@@ -77,8 +81,10 @@ async def _leader(server: "PersonalServer", namespace: str) -> str | None:
 
     lease = await server.find("Lease", Ref(namespace, LEASE))
     spec = (lease or {}).get("spec") or {}
-    if not spec.get("holderIdentity") or not spec.get("renewTime"):
+    try:
+        lasts = timedelta(seconds=spec.get("leaseDurationSeconds") or 0) + SKEW
+        leads = datetime.now(UTC) < parse_moment(spec.get("renewTime")) + lasts
+    except (ValueError, TypeError, OverflowError):  # malformed, or nobody has renewed it
         return None
-    lasts = timedelta(seconds=spec.get("leaseDurationSeconds") or 0) + SKEW
-    renewed = datetime.fromisoformat(spec["renewTime"])
-    return str(spec["holderIdentity"]) if datetime.now(UTC) < renewed + lasts else None
+    holder = str(spec.get("holderIdentity") or "")
+    return holder if holder and leads else None

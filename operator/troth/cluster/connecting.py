@@ -41,3 +41,8 @@ def in_a_pod() -> bool:
     return (
         not chosen and SERVICE_HOST_ENV_NAME in os.environ and Path(SERVICE_TOKEN_FILENAME).exists()
     )
+
+
+def pod_namespace() -> str:
+    """Return the namespace of this process's pod; raises `OSError` outside a pod."""
+    return Path(SERVICE_TOKEN_FILENAME).with_name("namespace").read_text().strip()

@@ -50,8 +50,8 @@ class ManifestFault:
         return self._joined(f"{self.value}: {self.sentence}" if self.value else self.sentence)
 
     def _joined(self, told: str) -> str:
-        source = f"{self.source}:{self.line}" if self.source and self.line else self.source
-        return ": ".join(part for part in (source, self.subject, self.field, told) if part)
+        place = place_in(self.source, self.line)
+        return ": ".join(part for part in (place, self.subject, self.field, told) if part)
 
 
 class FaultyManifests(Exception):  # noqa: N818 - the name states the fault
@@ -90,6 +90,11 @@ def faults_of(error: ValidationError, source: str, subject: str) -> list[Manifes
 def _with_nearest(told: str, given: str, expected: str) -> str:
     meant = nearest(given, re.findall(r"'([^']*)'", expected))
     return f"did you mean {meant!r}? {told}" if meant else told
+
+
+def place_in(source: str, line: int) -> str:
+    """Return a place as compilers print it: `source:line`, without a line if that is 0."""
+    return f"{source}:{line}" if source and line else source
 
 
 def path(steps: Iterable[Step]) -> str:

@@ -57,9 +57,31 @@ for _tag, _pattern, _first in (
         )
 
 
-def dump(manifest: Manifest) -> str:
-    """Return a manifest as YAML."""
-    return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+_QUOTED = re.compile(r"""('<[a-z ]+>'|'\\?.'|"'")|['"].*""", re.DOTALL)
+"""A quotation in an error of PyYAML. The group has the name of a token, or one character."""
+_HINTS = {
+    "found undefined alias": "*",
+    "could not determine a constructor for the tag": "!",
+    "found undefined tag handle": "!",
+}
+"""Starts of PyYAML's errors about unquoted text, and the character that such a text begins with."""
+
+
+def problem_of(error: object) -> str:
+    """Return the text of an error of PyYAML as one line, without the text that it quotes.
+
+    PyYAML quotes the names of tags, aliases and anchors, and reads a password that begins with `!`,
+    `*` or `&` as one. Names of tokens, such as `<block end>`, and single characters stay.
+    """
+    text = _QUOTED.sub(lambda found: found[1] or "…", str(error))
+    hints = [character for start, character in _HINTS.items() if text.startswith(start)]
+    hint = f"; put a value that begins with {hints[0]} in quotes" if hints else ""
+    return " ".join(text.split()) + hint
+
+
+def dump(manifest: Manifest, *, ascii: bool = False) -> str:  # noqa: A002 - as `builtins.ascii`
+    """Return a manifest as YAML; with `ascii`, all other characters are escaped."""
+    return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=not ascii)
 
 
 def describe(manifest: Manifest) -> str:

@@ -12,6 +12,7 @@ from tests.builders import gateway_only, stamp, unverified
 from tests.cli import market
 from tests.cli.running import Ended, troth
 from tests.cli.shop import SHOP, written
+from troth.cli.inputs import files
 from troth.resources.manifests import dump
 
 AGREED = SHOP.replace("  - {to: {name: ledger}, ports: [https]}\n", "")
@@ -202,6 +203,23 @@ def test_namespace_is_taken_from_a_flag_or_from_assumed_manifests(tmp_path: Path
     assert "(also ServiceIdentity shop/" in labels.output
 
 
+def test_empty_name_and_empty_namespace_say_what_to_write() -> None:
+    ended = checked(AGREED.replace("name: checkout, n", 'name: "", n', 1))
+    (line,) = [each for each in ended.lines if "metadata" in each]
+    assert line.endswith("metadata.name: required; add it [MissingField]")
+    ended = checked(AGREED.replace("checkout, namespace: shop", 'checkout, namespace: ""'))
+    (line,) = [each for each in ended.lines if "metadata" in each]
+    told = 'metadata.namespace: "": name a namespace, or remove the field [InvalidField]'
+    assert line.endswith(told)
+
+
+def test_namespace_flag_is_for_assumed_manifests_too(tmp_path: Path) -> None:
+    *assumed, caller, _ = AGREED.replace(", namespace: shop", "").split("---")
+    (tmp_path / "others.yaml").write_text("---".join(assumed))
+    ended = checked(caller, "-n", "shop", "--assume", str(tmp_path))
+    assert (ended.code, ended.output, ended.errors) == (0, "", "")
+
+
 def test_assumed_manifests_have_no_findings_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "others.yaml").write_text(SHOP)  # in which an edge is half-declared
     nothing = "apiVersion: v1\nkind: Namespace\nmetadata: {name: new}\n"
@@ -384,12 +402,38 @@ def test_github_annotation_names_file_and_line(
     assert "| error | shop.yaml:35 | ServiceIdentity shop/checkout: spec.calls" in page.read_text()
 
 
-def test_text_of_a_manifest_cannot_forge_an_annotation() -> None:
-    forged = AGREED.replace("name: checkout, namespace", 'name: "a%\\n::error::b", namespace', 1)
+def test_place_without_a_line_is_the_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "LIMIT", 3)
+    form = ("--format", "github", "--summary")
+    ended = troth("check", "-f", "gone\n.yaml", "-f", "-", *form, given=b"a: 1")
+    assert ended.code == 2
+    assert any("::<stdin>: " in line for line in ended.lines)
+    rows = page.read_text().splitlines()[-2:]
+    assert rows[0].startswith("| error | \\<stdin\\> | ")
+    assert rows[1].startswith("| error | gone\\\\n.yaml | ")
+    assert ":0" not in page.read_text() + ended.output
+
+
+EVIL = 'name: "a%\\n::error::b\\r::stop-commands::c\\e[31m", namespace'
+
+
+def test_text_of_a_manifest_cannot_forge_an_annotation(tmp_path: Path) -> None:
+    forged = AGREED.replace("name: checkout, namespace", EVIL, 1)
     ended = checked(forged, "--format", "github")
     assert ended.lines
     assert all(line.startswith("::error ") for line in ended.lines)
     assert not any("%\\n::" in line or line.startswith("::error::") for line in ended.lines)
+    (tmp_path / "others.yaml").write_text(forged)
+    ended = checked(NAMESPACE, "--format", "github", "--assume", str(tmp_path))
+    assert ended.code == 2
+    assert "\\x1b[31m" in ended.errors
+    lines = ended.errors.splitlines()
+    assert all(line.startswith(str(tmp_path)) and line.isprintable() for line in lines)
 
 
 def test_gitlab_report_has_a_fingerprint_for_each_finding() -> None:
@@ -399,10 +443,25 @@ def test_gitlab_report_has_a_fingerprint_for_each_finding() -> None:
     assert len(told[0]["fingerprint"]) == 64
 
 
-def test_nothing_of_a_secret_is_shown() -> None:
+@pytest.mark.parametrize(
+    "password",
+    [
+        "70707",
+        "!70707",
+        "!it's-70707",
+        "!a!70707",
+        "!<70707>",
+        "!<70707",
+        "*70707",
+        "&70707 [*70707]",
+    ],
+)
+def test_nothing_of_a_secret_is_shown(password: str) -> None:
+    """A password that is not in quotes may read as a tag, an alias or an anchor."""
     secret = (
         "apiVersion: v1\nkind: Secret\nmetadata: {name: a, labels: 70707, annotations: {b: 70707}}"
     )
-    ended = checked(f"{AGREED}---\n{secret}\ndata: 70707\n")
-    assert ended.code == 1
-    assert "70707" not in ended.output
+    ended = checked(f"{AGREED}---\n{secret}\ndata: 70707\nstringData:\n  password: {password}\n")
+    assert ended.code in (1, 2)
+    assert ended.output
+    assert "70707" not in ended.output + ended.errors

@@ -301,6 +301,21 @@ def test_ready_identity_with_gateway_only_trust_is_shown() -> None:
     ]
 
 
+def test_text_of_a_resource_cannot_control_the_terminal() -> None:
+    evil = "\x1b[2J\x9b31m\u202e\n"
+    trust = builders.gateway_only("checkout", NOW + DAY)
+    trust["gatewayOnly"]["owner"] = f"team{evil}"
+    legacy = holding("legacy", NEW, evil) | {"spec": {"authentication": trust}}
+    legacy["status"]["conditions"].append({"type": "GatewayTrusted", "status": "True"})
+    found = report(identities=(legacy,))
+    odd = found.trust_domains[0].model_copy(update={"blockers": (evil,)})
+    webhook = endpoint_summary(outbound()).model_copy(update={"url": evil, "message": evil})
+    more = {"trust_domains": (odd,), "webhook_endpoints": (webhook,)}
+    lines = shown(found.model_copy(update=more), single=True)
+    assert r"team\x1b[2J\x9b31m\u202e\n" in "".join(lines)
+    assert "".join(lines).isprintable()
+
+
 def test_outbound_webhook_has_no_target() -> None:
     assert shown(webhooks(ready(outbound(), "Unsupported")), single=True) == [
         "WebhookEndpoint shop/partner  not ready: Unsupported",
@@ -376,6 +391,7 @@ def test_json_has_the_same_fields_in_camel_case() -> None:
         "fingerprint": OLD,
         "state": "Retiring",
         "notAfter": stamp(NOW + 30 * DAY),
+        "renewed": True,
         "certificates": 1,
     }
     assert domain["others"] == 1

@@ -1,22 +1,28 @@
 """A bare `troth status` fits the whole cluster on one screen."""
 
 import io
+import json
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 from rich.console import Console
 
 from tests import builders
 from tests.broker_builders import orders
 from tests.builders import DAY, HOUR, NOW, YEAR, Manifest, gateway_only, stamp
+from tests.cli.api_server import serving
+from tests.cli.running import troth
 from tests.messaging import broker
 from tests.webhook_builders import endpoint
 from troth.cli.output import WIDTH
-from troth.cli.status.models import domain_summary
-from troth.cli.status.overview import overview
+from troth.cli.status.models import domain_summary, identity_summary
+from troth.cli.status.overview import Overview, overview
 from troth.cli.status.overview_render import MOST
 from troth.cli.status.render import show
 from troth.cli.status.report import Report
+from troth.cli.status.webhook_models import endpoint_summary
+from troth.resources.kinds import KINDS
 
 
 def with_status(manifest: Manifest, ready: str = "InPlace", **status: object) -> Manifest:
@@ -85,6 +91,15 @@ CLUSTER: Mapping[str, list[Manifest]] = {
 }
 
 
+def overview_of(cluster: Mapping[str, list[Manifest]]) -> Overview:
+    summaries = (
+        *(domain_summary(each, [], complete=True) for each in cluster.get("TrustDomain", [])),
+        *map(identity_summary, cluster.get("ServiceIdentity", [])),
+        *map(endpoint_summary, cluster.get("WebhookEndpoint", [])),
+    )
+    return overview(cluster, summaries, cluster.get("ServiceIdentity", []))
+
+
 def shown(cluster: Mapping[str, list[Manifest]]) -> list[str]:
     output = io.StringIO()
     domains = (domain_summary(each, [], complete=True) for each in cluster.get("TrustDomain", []))
@@ -92,7 +107,7 @@ def shown(cluster: Mapping[str, list[Manifest]]) -> list[str]:
         trust_domains=tuple(domains),
         credential_rotations=(),
         service_identities=(),
-        overview=overview(cluster),
+        overview=overview_of(cluster),
         hidden=(),
     )
     show(Console(file=output, width=WIDTH), report, NOW, single=False, whole=True)
@@ -102,7 +117,7 @@ def shown(cluster: Mapping[str, list[Manifest]]) -> list[str]:
 def test_overview_shows_what_is_live_and_what_needs_a_person() -> None:
     assert shown(CLUSTER) == [
         ("1 TrustDomain, 5 ServiceIdentities, 1 MessageBroker, 1 TopicPolicy, 1 WebhookEndpoint"),
-        "Live  2 edges, 1 grants",
+        "Live  2 edges, 1 grant",
         "Half-declared  2",
         "  shop/payments → shop/ledger:https  BecauseAwaitingCallee: mend AwaitingCallee",
         (
@@ -128,7 +143,7 @@ def test_overview_shows_what_is_live_and_what_needs_a_person() -> None:
 
 
 def test_edge_that_both_sides_report_is_counted_once() -> None:
-    found = overview(CLUSTER)
+    found = overview_of(CLUSTER)
     assert len(found.half_declared) == 2
     assert found.live_edges == 2
 
@@ -172,3 +187,46 @@ def test_rotation_in_progress_is_shown_below_the_overview() -> None:
 def test_status_of_a_newer_version_is_read() -> None:
     odd = builders.identity() | {"status": {"edges": [{"peer": "a/b"}], "conditions": []}}
     assert shown({"ServiceIdentity": [odd]})
+
+
+def test_gateway_trust_ends_at_the_ceiling_if_that_is_earlier() -> None:
+    trust = gateway_only("checkout", NOW + 60 * DAY)
+    old = with_status(
+        builders.identity("old", authentication=trust), gatewayTrustedSince=stamp(NOW - 170 * DAY)
+    )
+    line = "2027-03-11 12:00Z  ends in 10d  gateway-only trust of ServiceIdentity shop/old"
+    assert f"  {line}" in shown({"ServiceIdentity": [old]})
+    excepted = identity_summary(old).excepted
+    assert excepted is not None
+    assert excepted.until == stamp(NOW + 10 * DAY)
+
+
+def test_times_with_offsets_are_in_order() -> None:
+    """A user may write any offset, so the order of the texts is not that of the times."""
+    accepts = [
+        {"unverified": {"expiresAt": "2027-03-03T00:30:00+02:00"}},
+        {"unverified": {"expiresAt": "2027-03-02T23:00:00Z"}},
+    ]
+    web = builders.identity("web")
+    web["spec"]["accepts"] = accepts
+    found = overview_of({"ServiceIdentity": [web]})
+    assert [each.at for each in found.expiring] == [
+        "2027-03-03T00:30:00+02:00",
+        "2027-03-02T23:00:00Z",
+    ]
+
+
+def test_live_edge_with_another_namespace_is_counted(tmp_path: Path) -> None:
+    far = with_status(builders.identity("cart", "web"))
+    payments = with_status(
+        builders.identity("payments"),
+        edges=[edge("web/cart", "Inbound"), edge("pods of ingress-nginx", "Inbound")],
+    )
+    objects: dict[str, list[Manifest]] = {kind.plural: [] for kind in KINDS}
+    objects |= {"serviceidentities": [payments, far]}
+    with serving(tmp_path, objects) as served:
+        ended = troth("status", "-n", "shop", "-o", "json", "--kubeconfig", str(served.kubeconfig))
+    assert ended.errors == ""
+    found = json.loads(ended.output)["overview"]
+    assert found["counts"] == {"ServiceIdentity": 1}
+    assert found["liveEdges"] == 1

@@ -9,7 +9,6 @@ from troth.cli.evaluation.basis import (
     Assumed,
     AssumedNamespaces,
     Namespace,
-    OwnNamespace,
     gather,
 )
 from troth.cli.evaluation.formats import FailOn, Format
@@ -35,7 +34,7 @@ def check(
     fail_on: Annotated[
         FailOn, typer.Option(help="Least severity of a finding that makes the exit code 1.")
     ] = FailOn.WARNING,
-    own_namespace: OwnNamespace = "troth-system",
+    own_namespace: sources.OwnNamespace = sources.OWN_NAMESPACE,
     kubeconfig: sources.Kubeconfig = None,
     context: sources.Context = None,
 ) -> None:
@@ -60,7 +59,5 @@ def check(
         context=context,
     )
     report = checked(basis, datetime.now(UTC))
-    for kind in sorted(basis.hidden):
-        typer.echo(f"{kind}: omitted, because you are not allowed to list it", err=True)
     write(console(wrap=False), report, output, summary=summary)
     raise typer.Exit(exit_code(report, fail_on))

@@ -12,7 +12,6 @@ from troth.cli.inputs import sources
 from troth.cli.inputs.sources import Manifests
 from troth.resources.manifests import Manifest
 from troth.resources.metadata import GROUP
-from troth.resources.references import Ref
 
 Namespace = Annotated[
     str,
@@ -22,7 +21,6 @@ Namespace = Annotated[
         help="Namespace of manifests that name none. Defaults to the kubeconfig context's.",
     ),
 ]
-OwnNamespace = Annotated[str, typer.Option("--own-namespace", help="Namespace that Troth runs in.")]
 Assumed = Annotated[
     list[Path] | None,
     typer.Option(
@@ -39,22 +37,6 @@ AssumedNamespaces = Annotated[
         help="Namespace that exists already, with its labels; repeatable.",
     ),
 ]
-
-READ = (
-    "TrustDomain",
-    "ServiceIdentity",
-    "MessageBroker",
-    "TopicPolicy",
-    "WebhookEndpoint",
-    "CredentialRotation",
-    "Namespace",
-    "Service",
-    "EndpointSlice",
-    "Secret",
-    "ConfigMap",
-    "NetworkPolicy",
-)
-"""Kinds that are read from a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +76,12 @@ def gather(
         from troth.cli.inputs.snapshot import read_cluster  # noqa: PLC0415
 
         namespace = namespace or home(kubeconfig, context)
-        snapshot = asyncio.run(read_cluster(kubeconfig, context, READ, own_namespace))
+        snapshot = asyncio.run(read_cluster(kubeconfig, context, own_namespace))
         before, hidden = snapshot.objects, snapshot.hidden
     manifests = sources.collect(files, namespace or "default")
     if namespace:
         manifests.without_namespace.clear()
-    assumed = sources.read(assume or ()).objects
+    assumed = sources.read(assume or (), namespace or "default").objects
     assumed += [_namespace(text) for text in assume_namespace or ()]
     if kubeconfig is None:
         before.append(_namespace(own_namespace))  # Troth runs in it
@@ -125,8 +107,3 @@ def _namespace(text: str) -> Manifest:
 def is_declared(manifest: Manifest) -> bool:
     """Return whether a manifest is of one of Troth's kinds."""
     return str(manifest.get("apiVersion", "")).startswith(f"{GROUP}/")
-
-
-def place_of(manifest: Manifest) -> tuple[str, Ref]:
-    """Return kind and reference of a manifest."""
-    return manifest["kind"], Ref.of(manifest)

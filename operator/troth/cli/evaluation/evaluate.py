@@ -17,21 +17,17 @@ from troth.cli.evaluation.finding import (
 from troth.cli.evaluation.places import edge_steps, grant_steps
 from troth.cli.evaluation.rehearse import Rehearsed
 from troth.cli.grants.report import GIVEN, Granted, everything_granted
-from troth.cli.inputs import sources
 from troth.resources.faults import Step, path
 from troth.resources.identity.status import EdgeState
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
-from troth.trust.edges.evaluation import Edge, all_edges
 
 IDENTITY, POLICY = "ServiceIdentity", "TopicPolicy"
 
 OF_BROKERS = frozenset({"NotSeenYet", "AwaitingBroker", "AwaitingCredential", "Changing"})
 """Reasons that only mean that no broker was contacted."""
-OF_SECRETS = frozenset(
-    {"SecretMissing", "SecretPending", "AuthorityMissing", "AuthorityNotReady", "KeysMissing"}
-)
+OF_SECRETS = frozenset({"SecretMissing", "SecretPending", "AuthorityMissing", "AuthorityNotReady"})
 """Reasons that only mean that files contain no Secrets."""
 OF_OBJECTS = frozenset({"SchemaMissing"})
 """Reasons that only mean that files do not contain an object of another owner."""
@@ -69,14 +65,14 @@ def evaluate(rehearsed: Rehearsed) -> Report:
     Of objects that are not among the manifests, only what the manifests break is reported.
     """
     basis, merged = rehearsed.basis, Merged()
-    faults = [*basis.manifests.faults, *sources.check_updates(rehearsed.start, basis.manifests)]
+    faults = [*basis.manifests.faults, *rehearsed.update_faults]
     evaluation = _Evaluation(rehearsed, faulty=bool(faults))
     for finding in evaluation.findings():
         merged.add(finding)
     return _report(
         basis,
         [*map(finding_of, faults), *merged.findings()],
-        live_edges=sum(each.state is EdgeState.LIVE for each in evaluation.edges),
+        live_edges=sum(each.state is EdgeState.LIVE for each in rehearsed.edges),
         live_grants=sum(each.state in GIVEN for each in evaluation.grants),
     )
 
@@ -106,11 +102,9 @@ class _Evaluation:
     rehearsed: Rehearsed
     faulty: bool
     """Whether a manifest is invalid. Then what others report because of it is no finding."""
-    edges: tuple[Edge, ...] = field(init=False)
     grants: tuple[Granted, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.edges = all_edges(self.rehearsed.after.registry, self.rehearsed.now)
         self.grants = tuple(everything_granted(self.rehearsed.after))
 
     def findings(self) -> Iterator[Finding]:
@@ -202,10 +196,10 @@ class _Evaluation:
     def _edges(self) -> Iterator[Finding]:
         before = {
             (each.caller, each.callee, each.port, each.reason)
-            for each in all_edges(self.rehearsed.before.registry, self.rehearsed.now)
+            for each in self.rehearsed.edges_before
         }
         registry = self.rehearsed.after.registry
-        for edge in self.edges:
+        for edge in self.rehearsed.edges:
             if edge.state is EdgeState.LIVE or self._is_consequence(edge.reason):
                 continue
             ends = edge_steps(edge, registry)

@@ -8,7 +8,8 @@ from typing import Any
 
 from troth.cli.inputs.documents import UNREADABLE
 from troth.cli.quoting import quoted
-from troth.resources.faults import ManifestFault
+from troth.resources.faults import ManifestFault, place_in
+from troth.resources.schema.sentences import counted
 
 
 class Severity(StrEnum):
@@ -50,6 +51,11 @@ class Finding:
         return f"{self.kind} {place}".strip()
 
     @property
+    def place(self) -> str:
+        """File and line as one line of text; empty if the finding is about no file."""
+        return quoted(place_in(self.file, self.line))
+
+    @property
     def sentence(self) -> str:
         """Object, field, value and message as one line."""
         parts = (self.subject, self.field, self.value, self.message)
@@ -58,8 +64,7 @@ class Finding:
 
     def line_of_text(self) -> str:
         """Return the finding as compilers print theirs: place, severity, sentence and reason."""
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        start = f"{quoted(place)}: " if place else ""
+        start = f"{self.place}: " if self.place else ""
         return f"{start}{self.severity}: {self.sentence} [{self.reason}]"
 
     def document(self) -> dict[str, Any]:
@@ -122,11 +127,11 @@ class Report:
 
     def summary(self) -> str:
         """Return one line that says what was checked and found."""
-        found = ", ".join(_counted(self.counts[each], each.value) for each in SEVERITIES)
-        checked = f"{_counted(self.resources, 'resource')} in {_counted(self.files, 'file')}"
+        found = ", ".join(counted(self.counts[each], each.value) for each in SEVERITIES)
+        checked = f"{counted(self.resources, 'resource')} in {counted(self.files, 'file')}"
         if self.unreadable:
             return f"{checked}: {found}; edges and grants were not evaluated"
-        live = f"{_counted(self.live_edges, 'live edge')}, {_counted(self.live_grants, 'grant')}"
+        live = f"{counted(self.live_edges, 'live edge')}, {counted(self.live_grants, 'grant')}"
         return f"{checked}: {found}; {live}"
 
     def document(self) -> dict[str, Any]:
@@ -142,10 +147,6 @@ class Report:
                 "evaluated": not self.unreadable,
             },
         }
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def is_unreadable(faults: Iterable[ManifestFault]) -> bool:

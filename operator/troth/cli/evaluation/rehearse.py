@@ -9,9 +9,12 @@ from datetime import datetime
 import structlog
 
 from troth.cli.evaluation.basis import Basis
+from troth.cli.inputs.sources import check_updates
 from troth.reconcile.rehearsal import Place, Rehearsal
+from troth.resources.faults import ManifestFault
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.manifests import Manifest
+from troth.trust.edges.evaluation import Edge, all_edges
 from troth.world.world import World
 
 
@@ -28,6 +31,11 @@ class Rehearsed:
     before: World
     """What is declared before."""
     after: World
+    edges_before: tuple[Edge, ...]
+    edges: tuple[Edge, ...]
+    """All edges that are declared after."""
+    update_faults: tuple[ManifestFault, ...]
+    """Changes of immutable fields, which an API server would reject."""
 
 
 async def rehearse(basis: Basis, now: datetime) -> Rehearsed:
@@ -39,7 +47,17 @@ async def rehearse(basis: Basis, now: datetime) -> Rehearsed:
     for manifest in basis.manifests.objects:
         rehearsal.put(manifest)
     engine = await rehearsal.converge(basis.own_namespace, now)
-    return Rehearsed(basis, now, start, rehearsal.objects, before, engine.world)
+    return Rehearsed(
+        basis,
+        now,
+        start,
+        rehearsal.objects,
+        before,
+        after=engine.world,
+        edges_before=all_edges(before.registry, now),
+        edges=all_edges(engine.world.registry, now),
+        update_faults=tuple(check_updates(start, basis.manifests)),
+    )
 
 
 def _declared(objects: Iterable[Manifest]) -> World:

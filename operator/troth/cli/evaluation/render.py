@@ -54,7 +54,7 @@ def github_annotation(finding: Finding) -> str:
     if finding.file.startswith("<"):
         properties["file"] = properties["line"] = ""
     written = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
-    place = f"{finding.file}:{finding.line}: " if finding.file.startswith("<") else ""
+    place = f"{finding.place}: " if finding.file.startswith("<") else ""
     return f"::{finding.severity} {written}::{_data(place + finding.sentence)}"
 
 
@@ -81,8 +81,7 @@ def _write_step_summary(report: Report) -> None:
     if not page:
         return
     rows = [
-        f"| {each.severity} | {_cell(f'{each.file}:{each.line}' if each.file else '')} | "
-        f"{_cell(each.sentence)} | {each.reason} |\n"
+        f"| {each.severity} | {_cell(each.place)} | {_cell(each.sentence)} | {each.reason} |\n"
         for each in report.findings
     ]
     head = "\n| severity | place | finding | reason |\n| --- | --- | --- | --- |\n"

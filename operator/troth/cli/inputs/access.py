@@ -15,10 +15,10 @@ from kubernetes.aio.config import (
 )
 
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.connecting import configuration, in_a_pod
+from troth.cluster.connecting import configuration, in_a_pod, pod_namespace
 from troth.cluster.errors import ApiError
 from troth.resources.faults import FaultyManifests, ManifestFault
-from troth.resources.manifests import Manifest
+from troth.resources.manifests import Manifest, problem_of
 from troth.resources.references import Ref
 
 FIELD_MANAGER = "troth-cli"
@@ -74,7 +74,7 @@ async def connected(kubeconfig: Path | None, context: str | None) -> AsyncIterat
 
     Raises `FaultyManifests` if the connection or a later request fails.
     """
-    place = "API server" if kubeconfig is None and in_a_pod() else _place(kubeconfig)
+    place = _place(kubeconfig)
     config = await reach(kubeconfig, context)
     try:
         opened = PersonalServer(config)  # reads the files of certificates
@@ -89,7 +89,7 @@ async def connected(kubeconfig: Path | None, context: str | None) -> AsyncIterat
 
 async def reach(kubeconfig: Path | None, context: str | None) -> Configuration:
     """Return the client configuration, also inside a pod; raises `FaultyManifests`."""
-    place = _place(kubeconfig) if kubeconfig else KUBE_CONFIG_DEFAULT_LOCATION
+    place = _place(kubeconfig)
     try:
         config = await configuration(str(kubeconfig) if kubeconfig else None, context)
         _verify(config)
@@ -116,7 +116,15 @@ def _verify(config: Configuration) -> None:
 
 
 def home(kubeconfig: Path | None, context: str | None) -> str:
-    """Return the namespace of a kubeconfig context, `default` if it names none."""
+    """Return the namespace of a kubeconfig context, `default` if it names none.
+
+    Inside a pod and without a kubeconfig, it is the pod's. Raises `FaultyManifests`.
+    """
+    if kubeconfig is None and in_a_pod():
+        try:
+            return pod_namespace() or "default"
+        except OSError as error:
+            raise _unusable("namespace of the pod", error) from None
     place = _place(kubeconfig)
     try:
         contexts, current = list_kube_config_contexts(place)
@@ -136,6 +144,9 @@ def refusal(error: ApiError) -> str:
 
 
 def _place(kubeconfig: Path | None) -> str:
+    """Return how errors name the source of a connection; raises `FaultyManifests` without one."""
+    if kubeconfig is None and in_a_pod():
+        return "API server"
     place = str(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION)
     if not any(Path(each).expanduser().is_file() for each in place.split(os.pathsep) if each):
         sentence = "no such file; name a kubeconfig file with --kubeconfig"
@@ -153,8 +164,8 @@ def _unusable(place: str, error: Exception) -> FaultyManifests:
         # the library writes the content of the user's entry with its credentials into some
         cause = " ".join(str(error).partition("{")[0].split()).removesuffix(" in")
     elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        cause = f"{error.context or 'not valid YAML'}: line {error.problem_mark.line + 1}: "
-        cause += str(error.problem)
+        context = problem_of(error.context or "not valid YAML")
+        cause = f"{context}: line {error.problem_mark.line + 1}: {problem_of(error.problem)}"
     elif isinstance(error, OSError):
         cause = error.strerror or "cannot be read"
     return FaultyManifests([ManifestFault(place, "", "", cause or "is not a valid kubeconfig")])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from troth.resources.faults import ManifestFault, Step, path
-from troth.resources.manifests import Manifest, ManifestLoader
+from troth.resources.manifests import Manifest, ManifestLoader, problem_of
 
 UNREADABLE = frozenset({"NotReadable", "NotText", "NotYAML", "NotAnObject"})
 """Codes of faults because of which an input is no Kubernetes object at all."""
@@ -152,8 +152,11 @@ class _Walk:
             yield self._fault(node, (), sentence, "NotYAML")
             return
         if node.tag not in _TYPES:
-            shown = node.tag.rpartition(":")[2]
-            sentence = f"has the YAML tag {shown!r}, which Kubernetes does not know; remove the tag"
+            # without the tag: an unquoted password that begins with ! is one
+            sentence = (
+                "has a YAML tag (its value begins with !), which Kubernetes does not know; put the "
+                "value in quotes"
+            )
             yield self._fault(node, steps, sentence, "NotYAML")
             return
         if isinstance(node, yaml.MappingNode):
@@ -212,7 +215,7 @@ def _not_yaml(error: Exception, text: str, source: str, line: int = 0) -> Manife
         problem = f"the control character U+{int(error.character):04X} is not allowed"
     elif isinstance(error, RecursionError):
         problem = "nested too deeply"
-    told = " ".join(str(problem or "a value does not have the form of its type").split())
+    told = problem_of(problem or "a value does not have the form of its type")
     hint = _TEMPLATE if "{{" in text else ""
     sentence = f"not valid YAML: {told}{hint}"
     return ManifestFault(source, "", "", sentence, code="NotYAML", line=line)

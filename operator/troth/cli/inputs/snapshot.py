@@ -1,8 +1,10 @@
 """Snapshot of a cluster for `plan`, `graph` and `grants`."""
 
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import typer
 
 from troth.cli.inputs.access import FORBIDDEN, connected, refusal
 from troth.cluster.errors import ApiError
@@ -20,14 +22,18 @@ class Snapshot:
 
 
 async def read_cluster(
-    kubeconfig: Path, context: str | None, kinds: Iterable[str], own_namespace: str = "troth-system"
+    kubeconfig: Path, context: str | None, own_namespace: str, kinds: Container[str] | None = None
 ) -> Snapshot:
-    """Return a cluster's objects of these kinds; raises `FaultyManifests` if a request fails."""
+    """Return the objects that Troth lists in a cluster, of all kinds or of these.
+
+    Kinds that the user may not list are reported on standard error. Raises `FaultyManifests` if a
+    request fails.
+    """
     objects: list[Manifest] = []
     hidden: set[str] = set()
     async with connected(kubeconfig, context) as server:
         for selection in selections(own_namespace):
-            if selection.kind not in kinds:
+            if kinds is not None and selection.kind not in kinds:
                 continue
             try:
                 async for page in server.pages(selection):
@@ -46,4 +52,6 @@ async def read_cluster(
                         )
                     ]
                 ) from None
+    for kind in sorted(hidden):
+        typer.echo(f"{kind}: omitted, because you are not allowed to list it", err=True)
     return Snapshot(objects, frozenset(hidden))

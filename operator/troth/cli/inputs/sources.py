@@ -11,7 +11,7 @@ import typer
 from troth.cli.inputs.documents import Document, read_stream
 from troth.cli.inputs.files import read_files
 from troth.planning.network.external_peers import NAMESPACE_NAME
-from troth.resources.faults import FaultyManifests, ManifestFault, Step, shown
+from troth.resources.faults import FaultyManifests, ManifestFault, Step, path, place_in, shown
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.manifests import (
     Manifest,
@@ -23,6 +23,7 @@ from troth.resources.manifests import (
 from troth.resources.metadata import GROUP
 from troth.resources.references import Ref
 from troth.resources.schema.model import Model, immutable_changes
+from troth.resources.schema.sentences import REQUIRED, TEXT
 from troth.world.watch_class import SCHEMA as LABEL
 
 CORE = ("Namespace", "Service", "Secret", "ConfigMap")
@@ -51,6 +52,10 @@ Kubeconfig = Annotated[
 Context = Annotated[
     str | None, typer.Option("--context", help="Kubeconfig context. Defaults to the current one.")
 ]
+OwnNamespace = Annotated[str, typer.Option("--own-namespace", help="Namespace that Troth runs in.")]
+
+OWN_NAMESPACE = "troth-system"
+"""Namespace that Troth runs in unless an option says otherwise."""
 
 Place = tuple[str, Ref]
 
@@ -79,8 +84,7 @@ class Manifests:
 
     def line(self, kind: str, ref: Ref, steps: Iterable[Step] = ()) -> str:
         """Return `file:line` of a field of an object, empty if no file has the object."""
-        found = self.find(kind, ref, steps)
-        return "" if found is None else f"{found[0]}:{found[1]}"
+        return place_in(*(self.find(kind, ref, steps) or ("", 0)))
 
 
 def read(files: Iterable[Path], namespace: str = "default") -> Manifests:
@@ -136,7 +140,7 @@ def _add(document: Document, namespace: str, found: Manifests) -> None:
     place = stored["kind"], Ref.of(stored)
     before = found.documents.get(place)
     if before is not None:
-        there = f"{before.source}:{before.line()}"
+        there = place_in(before.source, before.line())
         sentence = f"defined twice; it is also in {there}; remove one of the definitions"
         fault = ManifestFault("", describe(stored), "", sentence, code="DefinedTwice")
         found.faults.append(_placed(fault, document))
@@ -178,8 +182,8 @@ def _placed(fault: ManifestFault, document: Document) -> ManifestFault:
 def _faults_of_metadata(manifest: Manifest) -> Iterator[ManifestFault]:
     """Yield the faults of the metadata that every kind has."""
     metadata = manifest.get("metadata")
-    if metadata is None or (isinstance(metadata, dict) and metadata.get("name") is None):
-        yield _metadata_fault(manifest, ("metadata", "name"), "required; add it", "MissingField")
+    if metadata is None or (isinstance(metadata, dict) and metadata.get("name") in (None, "")):
+        yield _metadata_fault(manifest, ("metadata", "name"), REQUIRED, "MissingField")
         return
     if not isinstance(metadata, dict):
         sentence = "write fields with their values, such as {name: payments}"
@@ -187,8 +191,10 @@ def _faults_of_metadata(manifest: Manifest) -> Iterator[ManifestFault]:
         return
     for name in ("name", "namespace"):
         value = metadata.get(name)
-        if value is not None and (not isinstance(value, str) or not value):
-            sentence = "write text; put it in quotes if it looks like a number or a boolean"
+        if value is not None and not isinstance(value, str):
+            yield _metadata_fault(manifest, ("metadata", name), TEXT)
+        elif value == "":
+            sentence = "name a namespace, or remove the field"
             yield _metadata_fault(manifest, ("metadata", name), sentence)
     for name in ("labels", "annotations"):
         pairs = metadata.get(name)
@@ -198,23 +204,22 @@ def _faults_of_metadata(manifest: Manifest) -> Iterator[ManifestFault]:
             continue
         for key, value in (pairs or {}).items():
             if not isinstance(value, str):
-                sentence = "write text; put it in quotes if it looks like a number or a boolean"
-                yield _metadata_fault(manifest, ("metadata", name, key), sentence)
+                yield _metadata_fault(manifest, ("metadata", name, key), TEXT)
 
 
 def _metadata_fault(
     manifest: Manifest, steps: tuple[str, ...], sentence: str, code: str = "InvalidField"
 ) -> ManifestFault:
-    value: object = manifest
+    value: object = manifest if manifest["kind"] != "Secret" else None
     for step in steps:
         value = value.get(step) if isinstance(value, dict) else None
     return ManifestFault(
         "",
         describe(manifest),
-        ".".join(steps),
+        path(steps),
         sentence,
         code=code,
-        value="" if manifest["kind"] == "Secret" else shown(value, steps),
+        value="" if code == "MissingField" else shown(value, steps),
         steps=steps,
     )
 

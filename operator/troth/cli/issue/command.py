@@ -16,6 +16,7 @@ from troth.cli.daemon_options import (
 )
 from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import needs_extra
+from troth.cli.inputs.sources import OWN_NAMESPACE
 
 
 def issue(  # noqa: PLR0917 - typer's options
@@ -25,7 +26,7 @@ def issue(  # noqa: PLR0917 - typer's options
     namespace: Annotated[
         str,
         typer.Option(envvar="POD_NAMESPACE", help="Namespace that Troth runs in."),
-    ] = "troth-system",
+    ] = OWN_NAMESPACE,
     tls: Annotated[
         Path,
         typer.Option(help="Folder with tls.crt, tls.key and ca.crt of the issuer."),

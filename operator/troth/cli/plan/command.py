@@ -9,7 +9,6 @@ from troth.cli.evaluation.basis import (
     Assumed,
     AssumedNamespaces,
     Namespace,
-    OwnNamespace,
     gather,
 )
 from troth.cli.exit_codes import ExitCode
@@ -25,7 +24,7 @@ def plan(
     assume: Assumed = None,
     assume_namespace: AssumedNamespaces = None,
     output: OutputOption = Output.TEXT,
-    own_namespace: OwnNamespace = "troth-system",
+    own_namespace: sources.OwnNamespace = sources.OWN_NAMESPACE,
     kubeconfig: sources.Kubeconfig = None,
     context: sources.Context = None,
 ) -> None:

@@ -74,12 +74,12 @@ class _Reader:
         """Return the parts of an object that are not secret, as YAML."""
         match manifest["kind"]:
             case "Secret":
-                return dump(self._secret(manifest))
+                return dump(self._secret(manifest), ascii=True)
             case "ConfigMap":
                 roots = _roots((manifest.get("data") or {}).get(ROOTS, ""))
-                return dump({"roots": [self._named(root) for root in roots]})
+                return dump({"roots": [self._named(root) for root in roots]}, ascii=True)
             case _:
-                return dump({"spec": _in_order(manifest.get("spec"))})
+                return dump({"spec": _in_order(manifest.get("spec"))}, ascii=True)
 
     def _secret(self, manifest: Manifest) -> Manifest:
         data = observe.decoded(manifest)

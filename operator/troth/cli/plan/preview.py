@@ -7,14 +7,13 @@ from typing import Any
 
 from troth.cli.evaluation.basis import Basis
 from troth.cli.evaluation.evaluate import evaluate
-from troth.cli.evaluation.finding import Report
+from troth.cli.evaluation.finding import Report, Severity
 from troth.cli.evaluation.rehearse import rehearse
-from troth.cli.inputs import sources
 from troth.cli.plan.broker_preview import AtBrokers, at_brokers
 from troth.cli.plan.differences import Difference, differences
 from troth.resources.faults import FaultyManifests
 from troth.resources.identity.status import EdgeState
-from troth.trust.edges.evaluation import Edge, all_edges
+from troth.trust.edges.evaluation import Edge
 
 _CHANGES = {"+": "add", "~": "change", "-": "remove"}
 
@@ -36,7 +35,7 @@ class Preview:
     def changes_something(self) -> bool:
         """Whether anything changes or needs attention; notices alone do not count."""
         changed = bool(self.differences) or self.at_brokers.any or bool(self.at_brokers.attention)
-        return changed or any(each.severity.value != "notice" for each in self.report.findings)
+        return changed or any(each.severity is not Severity.NOTICE for each in self.report.findings)
 
     def count(self, sign: str) -> int:
         """Return the number of objects that are added (+), changed (~) or removed (-)."""
@@ -71,10 +70,9 @@ async def preview(basis: Basis, now: datetime) -> Preview:
     Raises `FaultyManifests` if a manifest changes an immutable field.
     """
     rehearsed = await rehearse(basis, now)
-    if faults := sources.check_updates(rehearsed.start, basis.manifests):
-        raise FaultyManifests(faults)
-    was = _live(all_edges(rehearsed.before.registry, now))
-    will_be = _live(all_edges(rehearsed.after.registry, now))
+    if rehearsed.update_faults:
+        raise FaultyManifests(list(rehearsed.update_faults))
+    was, will_be = _live(rehearsed.edges_before), _live(rehearsed.edges)
     return Preview(
         differences=tuple(
             each

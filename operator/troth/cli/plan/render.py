@@ -13,8 +13,6 @@ _STYLES = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
 
 def show(console: Console, found: Preview) -> None:
     """Print what changes and what needs attention."""
-    for kind in found.hidden:
-        console.print(f"{kind}: omitted, because you are not allowed to list it", style="yellow")
     for difference in found.differences:
         _show_difference(console, difference)
     brokers = found.at_brokers

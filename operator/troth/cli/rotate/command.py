@@ -11,8 +11,6 @@ from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster, Named, parse_target
 from troth.cli.output import Structured, StructuredOption
 
-OWN_NAMESPACE = "troth-system"
-
 
 def rotate(
     target: Annotated[
@@ -30,7 +28,7 @@ def rotate(
             "--namespace",
             "-n",
             help="Namespace of the resource. Defaults to the context's; for a TrustDomain to "
-            f"{OWN_NAMESPACE}, the namespace Troth runs in.",
+            f"{sources.OWN_NAMESPACE}, the namespace Troth runs in.",
             show_default=False,
         ),
     ] = "",
@@ -71,7 +69,7 @@ def rotate(
 
     if not namespace:
         domain = target.kind.name == "TrustDomain"
-        namespace = OWN_NAMESPACE if domain else home(kubeconfig, context)
+        namespace = sources.OWN_NAMESPACE if domain else home(kubeconfig, context)
     arguments = Arguments(
         target, namespace, name, compromised, now=now, watch=watch, yes=yes, output=output
     )

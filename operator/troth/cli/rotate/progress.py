@@ -12,6 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from troth.cli.quoting import quoted
 from troth.cli.rotate.wait import End, Sight
 from troth.cli.status.track import length
 from troth.resources.rotation.spec import CredentialPhase
@@ -101,7 +102,7 @@ class Lines:
             self._print(f"{sentence}; retrying")
 
     def _print(self, line: str) -> None:
-        self._console.print(f"{self._passage.now():%H:%M:%S}Z  {line}", markup=False)
+        self._console.print(quoted(f"{self._passage.now():%H:%M:%S}Z  {line}"), markup=False)
 
 
 class Moving:
@@ -141,8 +142,8 @@ class Moving:
             mark = self._spinner if last and not self._over else Text("✓", "green")
             ended = now if last else phases[position + 1][1]
             table.add_row(mark, f"{began:%H:%M:%S}Z", _step(phase), length(ended - began))
-        waits = [Text(f"  waiting: {each}", "yellow") for each in self._passage.blockers]
-        trouble = [Text(self._trouble, "red")] if self._trouble else []
+        waits = [Text(quoted(f"  waiting: {each}"), "yellow") for each in self._passage.blockers]
+        trouble = [Text(quoted(self._trouble), "red")] if self._trouble else []
         return Group(table, *waits, *trouble)
 
 

@@ -15,6 +15,7 @@ from troth.cli.daemon_options import (
 )
 from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import needs_extra
+from troth.cli.inputs.sources import OWN_NAMESPACE
 from troth.resources.schema.scalars import parse_duration
 
 
@@ -24,7 +25,7 @@ def run(  # noqa: PLR0917 - typer's options
     namespace: Annotated[
         str,
         typer.Option(envvar="POD_NAMESPACE", help="Namespace that Troth runs in and keeps CAs in."),
-    ] = "troth-system",
+    ] = OWN_NAMESPACE,
     listen: HealthListen = "127.0.0.1:8080",
     log_format: LogFormatName = "console",
     log_level: LogLevel = "info",

@@ -11,16 +11,21 @@ from troth.cli.status.models import (
     policy_summary,
     rotation_summary,
 )
-from troth.cli.status.overview import overview
+from troth.cli.status.overview import (
+    BROKER,
+    DOMAIN,
+    ENDPOINT,
+    IDENTITY,
+    POLICY,
+    ROTATION,
+    overview,
+)
 from troth.cli.status.report import Report
 from troth.cli.status.webhook_models import endpoint_summary
 from troth.cluster.errors import ApiError
 from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
-
-DOMAIN, IDENTITY, ROTATION = "TrustDomain", "ServiceIdentity", "CredentialRotation"
-BROKER, POLICY, ENDPOINT = "MessageBroker", "TopicPolicy", "WebhookEndpoint"
 
 
 @dataclass
@@ -68,7 +73,7 @@ async def survey(
     await seen.read(ENDPOINT)
     complete = IDENTITY not in seen.hidden
     shown = _that_go_with(target, namespace, seen) if target else _all_in(namespace, seen)
-    return Report(
+    found = Report(
         trust_domains=tuple(
             domain_summary(each, seen.objects[IDENTITY], complete=complete)
             for each in shown[DOMAIN]
@@ -78,9 +83,12 @@ async def survey(
         service_identities=tuple(map(identity_summary, shown[IDENTITY])),
         topic_policies=tuple(map(policy_summary, shown[POLICY])),
         webhook_endpoints=tuple(map(endpoint_summary, shown[ENDPOINT])),
-        overview=None if target else overview(shown),
         hidden=tuple(seen.hidden),
     )
+    if target:
+        return found
+    whole = overview(shown, found.summaries, seen.objects[IDENTITY])
+    return found.model_copy(update={"overview": whole})
 
 
 def _all_in(namespace: str, seen: _Seen) -> dict[str, list[Manifest]]:

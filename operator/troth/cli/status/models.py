@@ -11,7 +11,9 @@ from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.schema.model import Model
+from troth.resources.schema.scalars import format_time, parse_moment
 from troth.resources.trust_domain.status import RotationPhase
+from troth.trust.edges.gateway_trust import trust_ends
 
 
 class ExceptionSummary(Model):
@@ -20,6 +22,7 @@ class ExceptionSummary(Model):
     owner: str
     """Who is responsible for it."""
     until: str
+    """The time at which it ends, in RFC 3339."""
     holds: bool
     """Whether it was in effect when last observed."""
     because: str = ""
@@ -67,6 +70,8 @@ class AuthoritySummary(Model):
     fingerprint: str
     state: str
     not_after: str
+    renewed: bool
+    """Whether Troth replaces it before it expires."""
     certificates: int | None = None
     """Number of identities with a certificate of it; None if not all are visible."""
 
@@ -119,6 +124,8 @@ class IdentitySummary(Summary):
 
     spiffe_id: str | None = None
     certificate: CertificateSummary | None = None
+    unverified: tuple[str, ...] = ()
+    """The times at which its unverified peers are no longer accepted, in RFC 3339."""
 
 
 class BrokerSummary(Summary):
@@ -157,6 +164,7 @@ def domain_summary(
         and status_of(identity).get("spiffeID", "").startswith(prefix)
     )
     listed = status.get("authorities") or []
+    managed = "selfManaged" in (domain["spec"].get("authority") or {})
     mine = {each["fingerprint"] for each in listed}
     return DomainSummary.of(
         domain,
@@ -167,6 +175,7 @@ def domain_summary(
                 fingerprint=each["fingerprint"],
                 state=each["state"],
                 not_after=each["notAfter"],
+                renewed=managed,
                 certificates=signed[each["fingerprint"]] if complete else None,
             )
             for each in listed
@@ -201,10 +210,14 @@ def identity_summary(identity: Manifest) -> IdentitySummary:
     """Return the state of a ServiceIdentity."""
     status = status_of(identity)
     certificate = status.get("certificate")
-    trust = identity["spec"].get("authentication", {}).get("gatewayOnly")
+    trust = (identity["spec"].get("authentication") or {}).get("gatewayOnly")
+    peers = identity["spec"].get("accepts") or []
+    ends = ((each.get("unverified") or {}).get("expiresAt") for each in peers)
     return IdentitySummary.of(
         identity,
-        excepted=exception(identity, trust, "GatewayTrusted"),
+        excepted=exception(
+            identity, trust, "GatewayTrusted", since=status.get("gatewayTrustedSince")
+        ),
         spiffe_id=status.get("spiffeID"),
         certificate=certificate
         and CertificateSummary(
@@ -213,6 +226,7 @@ def identity_summary(identity: Manifest) -> IdentitySummary:
             not_after=certificate["notAfter"],
             renew_at=certificate["renewAt"],
         ),
+        unverified=tuple(end for end in ends if end),
     )
 
 
@@ -246,16 +260,20 @@ def policy_summary(policy: Manifest) -> PolicySummary:
 
 
 def exception(
-    resource: Manifest, declared: Manifest | None, condition: str
+    resource: Manifest, declared: Manifest | None, condition: str, *, since: str | None = None
 ) -> ExceptionSummary | None:
-    """Return the state of a declared exception, None if none is declared."""
+    """Return the state of a declared exception, None if none is declared.
+
+    `since` is when Troth first accepted gateway-only trust, which cannot be extended forever.
+    """
     if declared is None:
         return None
     conditions = status_of(resource).get("conditions") or []
     judged: Manifest = next((each for each in conditions if each["type"] == condition), {})
+    end = trust_ends(parse_moment(declared["expiresAt"]), parse_moment(since) if since else None)
     return ExceptionSummary(
         owner=declared.get("owner", ""),
-        until=declared["expiresAt"],
+        until=format_time(end),
         holds=judged.get("status") == "True",
         because=judged.get("reason", ""),
     )

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from troth.cli.status.models import status_of
+from troth.cli.grants.report import GIVEN
+from troth.cli.status.models import DomainSummary, IdentitySummary, Summary, status_of
+from troth.cli.status.webhook_models import EndpointSummary
 from troth.resources.identity.status import EdgeState
 from troth.resources.manifests import Manifest
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
 from troth.resources.schema.model import Model
+from troth.resources.schema.scalars import parse_moment
 
 DOMAIN, IDENTITY, ROTATION = "TrustDomain", "ServiceIdentity", "CredentialRotation"
 POLICY, BROKER, ENDPOINT = "TopicPolicy", "MessageBroker", "WebhookEndpoint"
@@ -20,7 +23,14 @@ _AWAITING = frozenset(
         GrantState.AWAITING_IDENTITY.value,
     }
 )
-_REJECTED = frozenset({"Refused", "Suspended"})
+_REJECTED = frozenset(
+    {
+        EdgeState.REFUSED.value,
+        EdgeState.SUSPENDED.value,
+        GrantState.REFUSED.value,
+        GrantState.SUSPENDED.value,
+    }
+)
 _DRIFTING = frozenset({"Fighting", "WriteRefused", "Conflict", "Braked"})
 """Reasons of conditions about objects that are not as Troth wrote or wants them."""
 
@@ -63,37 +73,44 @@ class Overview(Model):
     authentication."""
 
 
-def overview(objects: Mapping[str, Iterable[Manifest]]) -> Overview:
-    """Return the overview of these resources, by kind."""
+def overview(
+    objects: Mapping[str, Iterable[Manifest]],
+    summaries: Iterable[Summary],
+    identities: Iterable[Manifest],
+) -> Overview:
+    """Return the overview of these resources, by kind, which also have the summaries.
+
+    `identities` are those of all namespaces: an edge may have its other end there.
+    """
     by_kind = {kind: list(found) for kind, found in objects.items()}
     links = list({**dict(_edges(by_kind)), **dict(_grants(by_kind))}.values())
-    declared = {Ref.of(each) for each in by_kind.get(IDENTITY, [])}
     every = [(kind, each) for kind, found in by_kind.items() for each in found]
     drifting = [*_drifting(every), *_drifting_rules(by_kind.get(BROKER, []))]
     unsound = {each.what for each in drifting}
     rejected = [entry for state, entry in links if state in _REJECTED]
     rejected += [each for each in _not_ready(every) if each.what not in unsound]
+    expiring = (expiry for each in summaries for expiry in _expiring(each))
     return Overview(
         counts={kind: len(found) for kind, found in by_kind.items() if found},
-        live_edges=_live_edges(by_kind.get(IDENTITY, []), declared),
+        live_edges=_live_edges(by_kind.get(IDENTITY, []), identities),
         live_grants=sum(
-            each.get("state") in (GrantState.IN_SYNC.value, GrantState.LIVE.value)
+            each.get("state") in GIVEN
             for policy in by_kind.get(POLICY, [])
             for each in status_of(policy).get("grants") or []
         ),
         half_declared=tuple(entry for state, entry in links if state in _AWAITING),
         rejected=tuple(rejected),
         drifting=tuple(drifting),
-        expiring=tuple(sorted(_expiring(by_kind), key=lambda each: (each.at, each.what))),
+        expiring=tuple(sorted(expiring, key=lambda each: (parse_moment(each.at), each.what))),
     )
 
 
-def _live_edges(identities: Iterable[Manifest], declared: set[Ref]) -> int:
-    """Return the number of live edges between identities, counted at their callees."""
-    known = set(map(str, declared))
+def _live_edges(callees: Iterable[Manifest], identities: Iterable[Manifest]) -> int:
+    """Return the number of live edges to these callees from identities."""
+    known = {str(Ref.of(each)) for each in identities}
     return sum(
         len(edge.get("ports") or ())
-        for identity in identities
+        for identity in callees
         for edge in status_of(identity).get("edges") or []
         if edge.get("direction") == "Inbound"
         and edge.get("state") == EdgeState.LIVE.value
@@ -170,27 +187,22 @@ def _entry(kind: str, manifest: Manifest, condition: Manifest) -> Entry:
     )
 
 
-def _expiring(by_kind: Mapping[str, list[Manifest]]) -> Iterator[Expiry]:
-    for domain in by_kind.get(DOMAIN, []):
-        managed = "selfManaged" in (domain["spec"].get("authority") or {})
-        for each in status_of(domain).get("authorities") or []:
-            what = f"root {each['fingerprint']} of TrustDomain {Ref.of(domain)}"
-            yield Expiry(what=what, at=each["notAfter"], renewed=managed)
-    for identity in by_kind.get(IDENTITY, []):
-        place = f"{IDENTITY} {Ref.of(identity)}"
-        certificate = status_of(identity).get("certificate")
-        if certificate:
-            yield Expiry(what=f"certificate of {place}", at=certificate["notAfter"], renewed=True)
-        trust = (identity["spec"].get("authentication") or {}).get("gatewayOnly")
-        if trust:
-            what = f"gateway-only trust of {place}"
-            yield Expiry(what=what, at=trust["expiresAt"], renewed=False)
-        for accepted in identity["spec"].get("accepts") or []:
-            end = (accepted.get("unverified") or {}).get("expiresAt")
+def _expiring(summary: Summary) -> Iterator[Expiry]:
+    end = summary.excepted.until if summary.excepted else None
+    match summary:
+        case DomainSummary():
+            for root in summary.authorities:
+                what = f"root {root.fingerprint} of {DOMAIN} {summary.place}"
+                yield Expiry(what=what, at=root.not_after, renewed=root.renewed)
+        case IdentitySummary():
+            place, certificate = f"{IDENTITY} {summary.place}", summary.certificate
+            if certificate:
+                what = f"certificate of {place}"
+                yield Expiry(what=what, at=certificate.not_after, renewed=True)
             if end:
-                yield Expiry(what=f"unverified peer of {place}", at=end, renewed=False)
-    for endpoint in by_kind.get(ENDPOINT, []):
-        unsigned = (endpoint["spec"].get("inbound") or {}).get("acceptUnsigned")
-        if unsigned:
-            what = f"unsigned deliveries of {ENDPOINT} {Ref.of(endpoint)}"
-            yield Expiry(what=what, at=unsigned["expiresAt"], renewed=False)
+                yield Expiry(what=f"gateway-only trust of {place}", at=end, renewed=False)
+            for each in summary.unverified:
+                yield Expiry(what=f"unverified peer of {place}", at=each, renewed=False)
+        case EndpointSummary() if end:
+            what = f"unsigned deliveries of {ENDPOINT} {summary.place}"
+            yield Expiry(what=what, at=end, renewed=False)

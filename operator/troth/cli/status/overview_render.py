@@ -11,8 +11,8 @@ from rich.text import Text
 from troth.cli.quoting import quoted
 from troth.cli.status.overview import Entry, Expiry, Overview
 from troth.cli.status.track import until
-from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.schema.scalars import parse_moment
+from troth.resources.schema.sentences import counted
 
 MOST = 8
 """Lines of each section. The others are counted, so that the overview fits on one screen."""
@@ -26,7 +26,7 @@ def show_overview(console: Console, found: Overview, now: datetime) -> None:
     console.print(Text(counts or "no resources found", "bold"))
     if not found.counts:
         return
-    live = f"{found.live_edges} edges, {found.live_grants} grants"
+    live = f"{counted(found.live_edges, 'edge')}, {counted(found.live_grants, 'grant')}"
     console.print(Text.assemble(("Live", "bold green"), f"  {live}"))
     sections = (
         ("Half-declared", found.half_declared, "yellow"),
@@ -43,13 +43,13 @@ def show_overview(console: Console, found: Overview, now: datetime) -> None:
 
 def _counted(kind: str, count: int) -> str:
     plural = f"{kind.removesuffix('y')}ies" if kind.endswith("y") else f"{kind}s"
-    assert kind in KIND_BY_NAME
     return f"{count} {kind if count == 1 else plural}"
 
 
 def _line(entry: Entry) -> Text:
     return Text.assemble(
-        (entry.what, "bold"), f"  {entry.reason}: {quoted(entry.message)}".removesuffix(": ")
+        (quoted(entry.what), "bold"),
+        quoted(f"  {entry.reason}: {entry.message}".removesuffix(": ")),
     )
 
 
@@ -72,7 +72,7 @@ def _table(expiring: tuple[Expiry, ...], now: datetime) -> Table:
         if not each.renewed:
             told = f"ended {end:%Y-%m-%d}" if end <= now else f"ends {until(end, now)}"
             style = "red" if end <= now else "yellow" if end <= now + SOON else ""
-        table.add_row(f"{end:%Y-%m-%d %H:%M}Z", Text(told, style), Text(each.what))
+        table.add_row(f"{end:%Y-%m-%d %H:%M}Z", Text(told, style), Text(quoted(each.what)))
     if not table.row_count:
         table.add_row("nothing")
     return table

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from troth.cli.quoting import quoted
 from troth.cli.status.models import (
     BrokerSummary,
     DomainSummary,
@@ -190,10 +191,10 @@ def _endpoint(endpoint: EndpointSummary, now: datetime) -> RenderableType:
         endpoint,
         [
             Text(way),
-            Text(endpoint.url),
+            Text(quoted(endpoint.url)),
             *_excepted(endpoint, "unsigned deliveries", now),
             *([table] if endpoint.keys else []),
-            *([Text(f"residual replay: {replay}")] if replay else []),
+            *([Text(quoted(f"residual replay: {replay}"))] if replay else []),
         ],
     )
 
@@ -252,25 +253,26 @@ def _excepted(summary: Summary, what: str, now: datetime) -> Iterator[Text]:
         yield Text(took, "red")
     elif found.holds:
         lasts = f"until {end:%Y-%m-%d} ({until(end, now)})"
-        yield Text(f"accepts {what} {lasts}, owner {found.owner}", "yellow")
+        yield Text(f"accepts {what} {lasts}, owner {quoted(found.owner)}", "yellow")
     else:
-        yield Text(f"does not accept {what} as declared: {found.because or 'Unvisited'}", "yellow")
+        because = quoted(found.because or "Unvisited")
+        yield Text(f"does not accept {what} as declared: {because}", "yellow")
 
 
 def _block(kind: str, summary: Summary, lines: list[RenderableType]) -> RenderableType:
     title = Text.assemble((f"{kind} {summary.place}", "bold"), "  ", _verdict(summary))
-    said = [Text(summary.message, "yellow")] if summary.ready != "True" else []
+    said = [Text(quoted(summary.message), "yellow")] if summary.ready != "True" else []
     return Group(title, *(Padding(each, _INDENT, expand=False) for each in [*lines, *said]))
 
 
 def _verdict(summary: Summary) -> Text:
     if summary.ready == "True":
         return Text("ready", "green")
-    return Text(f"not ready: {summary.reason}", "red")
+    return Text(f"not ready: {quoted(summary.reason)}", "red")
 
 
 def _waits(blockers: tuple[str, ...]) -> Iterator[Text]:
-    return (Text(f"waiting: {each}", "yellow") for each in blockers)
+    return (Text(quoted(f"waiting: {each}"), "yellow") for each in blockers)
 
 
 def _certificates(count: int) -> str:

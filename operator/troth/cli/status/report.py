@@ -6,6 +6,7 @@ from troth.cli.status.models import (
     IdentitySummary,
     PolicySummary,
     RotationSummary,
+    Summary,
 )
 from troth.cli.status.overview import Overview
 from troth.cli.status.webhook_models import EndpointSummary
@@ -27,15 +28,19 @@ class Report(Model):
     """Kinds that the user may not list, or not in all namespaces."""
 
     @property
+    def summaries(self) -> tuple[Summary, ...]:
+        """All resources."""
+        return (
+            *self.trust_domains,
+            *self.message_brokers,
+            *self.credential_rotations,
+            *self.service_identities,
+            *self.topic_policies,
+            *self.webhook_endpoints,
+        )
+
+    @property
     def all_ready(self) -> bool:
         """Whether every resource is ready, and no declared edge or grant is rejected."""
-        parts = (
-            self.trust_domains,
-            self.message_brokers,
-            self.credential_rotations,
-            self.service_identities,
-            self.topic_policies,
-            self.webhook_endpoints,
-        )
-        ready = all(each.ready == "True" for part in parts for each in part)
+        ready = all(each.ready == "True" for each in self.summaries)
         return ready and not (self.overview and self.overview.rejected)

@@ -11,6 +11,7 @@ from rich.control import Control
 from troth.cli.inputs.access import connected, refusal
 from troth.cli.inputs.targets import Named
 from troth.cli.output import console
+from troth.cli.quoting import quoted
 from troth.cli.status.collect import survey
 from troth.cli.status.report import Report
 from troth.cluster.errors import ApiError
@@ -44,7 +45,7 @@ async def follow(  # noqa: PLR0917 - one call, from the command
                     raise
                 said = f"{refusal(error)}; trying again every {interval:g} s"
                 if said != trouble:
-                    typer.echo(said, err=True)
+                    typer.echo(quoted(said), err=True)
                 trouble = said
             else:
                 if report != last or trouble:

@@ -11,7 +11,6 @@ from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster
 from troth.cli.output import Output, OutputOption, console, structured
-from troth.cli.rotate.command import OWN_NAMESPACE
 from troth.cli.token.decode import NotAToken, bare, take_apart
 from troth.cli.token.input import TokenArgument, read_token
 from troth.resources.faults import FaultyManifests, ManifestFault
@@ -21,8 +20,6 @@ app = typer.Typer(
     help="Inspect signed tokens, verify them, and explain their scopes.",
     no_args_is_help=True,
 )
-
-Own = Annotated[str, typer.Option("--own-namespace", help="Namespace that Troth runs in.")]
 
 
 @app.command("inspect")
@@ -82,7 +79,7 @@ def verify(
             help="Namespace whose bundle to trust, without --bundle. Defaults to the context's.",
         ),
     ] = "",
-    own_namespace: Own = OWN_NAMESPACE,
+    own_namespace: sources.OwnNamespace = sources.OWN_NAMESPACE,
     output: OutputOption = Output.TEXT,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
@@ -132,7 +129,7 @@ def explain(
     ],
     *,
     files: sources.Files = None,
-    own_namespace: Own = OWN_NAMESPACE,
+    own_namespace: sources.OwnNamespace = sources.OWN_NAMESPACE,
     output: OutputOption = Output.TEXT,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
@@ -140,12 +137,18 @@ def explain(
     """Show the scopes of a token and the lines that grant them. Exit code 1 means no token.
 
     Reads manifests with -f, or a cluster: that of --kubeconfig, or the one that kubectl uses. With
-    both -f and --kubeconfig, manifests override objects of the cluster.
+    both -f and --kubeconfig, manifests override objects of the cluster, and those that name no
+    namespace are in that of the context.
     """
     from troth.cli.token import explain as explaining  # noqa: PLC0415
     from troth.cli.token import explain_render as explained  # noqa: PLC0415
 
-    manifests = sources.read(files or [])
+    namespace = "default"
+    if files and kubeconfig is not None:
+        from troth.cli.inputs.access import home  # noqa: PLC0415
+
+        namespace = home(kubeconfig, context)
+    manifests = sources.read(files or [], namespace)
     world = _declared(manifests, kubeconfig, context, own_namespace)
     first, second = (explaining.find(world.registry, name) for name in (caller, callee))
     explanation = explaining.explain(world, first, second, datetime.now(UTC))

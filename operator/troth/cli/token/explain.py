@@ -143,9 +143,3 @@ def _missing(both: Scopes, explained: ScopeExplanation, caller: Ref, callee: Ref
             ports = ", ".join(sorted({port for entry in entries for port in entry.ports}))
             return {"missing": f"{speaks} it only on {ports}, and no edge there is live"}
     return {}
-
-
-def written(steps: tuple[str | int, ...]) -> str:
-    """Return a path in a resource in the usual notation: `spec.accepts[0].scopes[1]`."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    return text.removeprefix(".")

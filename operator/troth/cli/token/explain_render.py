@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from troth.cli.inputs.sources import Manifests
-from troth.cli.token.explain import Explanation, ScopeExplanation, written
+from troth.cli.quoting import quoted
+from troth.cli.token.explain import Explanation, ScopeExplanation
+from troth.resources.faults import path
 from troth.resources.identity.status import EdgeState
 from troth.trust.edges.scopes import Entry
 
@@ -56,7 +58,7 @@ def document(explanation: Explanation, lines: Manifests) -> dict[str, Any]:
 def _place(entry: Entry, scope: str, lines: Manifests) -> dict[str, str]:
     steps = entry.steps(scope)
     line = lines.line(IDENTITY, entry.speaker, steps)
-    place = {"resource": f"{IDENTITY} {entry.speaker}", "path": written(steps)}
+    place = {"resource": f"{IDENTITY} {entry.speaker}", "path": path(steps)}
     return place | ({"line": line} if line else {})
 
 
@@ -109,5 +111,5 @@ def _scope(
 
 def _shown(entry: Entry, steps: tuple[str | int, ...], lines: Manifests) -> tuple[Text, Text]:
     line = lines.line(IDENTITY, entry.speaker, steps)
-    where = Text(line or f"{IDENTITY} {entry.speaker}", overflow="fold")
-    return where, Text(written(steps), "dim")
+    where = Text(quoted(line or f"{IDENTITY} {entry.speaker}"), overflow="fold")
+    return where, Text(path(steps), "dim")

@@ -83,7 +83,7 @@ def plan_gateway_trust(view: View, world: World) -> TrustLayer:
     rejected = unwritten(TRUST, world.write_fault("ConfigMap", ref))
     if rejected is not None:
         return TrustLayer((rejected,), steps, rejected)
-    end, whose = trust_ends(trust, since), f"owner {trust.owner}, reason: {trust.reason}"
+    end, whose = trust_ends(trust.expires_at, since), f"owner {trust.owner}, reason: {trust.reason}"
     if end > view.moment.now + WARNING:
         return TrustLayer((verdicts.true(TRUST, "UntilItsEnd", whose),), steps)
     final = "" if end == trust.expires_at else ", and cannot be extended under this name"
@@ -138,7 +138,7 @@ def exception_dues(view: View, world: World) -> Iterator[datetime]:
     """Yield the times at which an exception opens, warns or ends."""
     trust = view.gateway_only
     if trust is not None:
-        end = trust_ends(trust, trusted_since(view, world))
+        end = trust_ends(trust.expires_at, trusted_since(view, world))
         yield trust.counts_from
         yield end - WARNING
         yield end

@@ -180,7 +180,7 @@ def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[da
         if edge.caller == ref and trust is not None:
             assert callee is not None
             yield trust.counts_from
-            yield trust_ends(trust, first_accepted(callee, world.registry))
+            yield trust_ends(trust.expires_at, first_accepted(callee, world.registry))
 
 
 @dataclass(frozen=True, slots=True)

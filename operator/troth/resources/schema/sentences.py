@@ -9,14 +9,16 @@ from pydantic_core.core_schema import ErrorType
 _KNOWN = frozenset(get_args(ErrorType))
 """Types of pydantic's own errors. Every other type is of a rule, whose message is a sentence."""
 
+REQUIRED = "required; add it"
+TEXT = "write text; put it in quotes if it looks like a number or a boolean"
 _BY_TYPE = {
-    "missing": "required; add it",
+    "missing": REQUIRED,
     "extra_forbidden": "unknown field; remove it or correct its spelling",
     "bool": "write true or false",
     "int": "write a whole number",
     "float": "write a number",
     "finite": "write a number",
-    "string": "write text; put it in quotes if it looks like a number or a boolean",
+    "string": TEXT,
     "model": "write fields with their values, such as {name: payments}",
     "dict": "write fields with their values, such as {app: payments}",
     "mapping": "write fields with their values, such as {app: payments}",
@@ -46,13 +48,13 @@ def sentence(error: ErrorDetails) -> str:
         return f"write a number of {word} {context[bound]}"
     match kind:
         case "too_short":
-            return f"list {_count('at least', context['min_length'], 'item')}"
+            return f"list at least {counted(context['min_length'], 'item')}"
         case "too_long":
-            return f"list {_count('at most', context['max_length'], 'item')}"
+            return f"list at most {counted(context['max_length'], 'item')}"
         case "string_too_short":
-            return f"write {_count('at least', context['min_length'], 'character')}"
+            return f"write at least {counted(context['min_length'], 'character')}"
         case "string_too_long":
-            return f"write {_count('at most', context['max_length'], 'character')}"
+            return f"write at most {counted(context['max_length'], 'character')}"
         case "enum" | "literal_error":
             return f"write one of {context['expected']}"
         case "value_error":
@@ -64,8 +66,9 @@ def _lowered(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _count(bound: str, count: int, noun: str) -> str:
-    return f"{bound} {count} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless the count is 1."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def nearest(word: str, known: "list[str] | dict[str, Any]") -> str:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from troth.resources.identity.authentication import (
     GATEWAY_TRUST_CEILING,
     GATEWAY_TRUST_LIMIT,
-    GatewayOnly,
 )
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
@@ -37,11 +36,11 @@ def first_accepted(identity: ServiceIdentity, registry: Registry) -> datetime | 
     return min((each for each in (said, recorded) if each is not None), default=None)
 
 
-def trust_ends(trust: GatewayOnly, since: datetime | None) -> datetime:
+def trust_ends(expires_at: datetime, since: datetime | None) -> datetime:
     """Return when gateway-only trust ends that was first accepted at a time, None for never."""
     if since is None or since == UNREADABLE:
-        return since or trust.expires_at
-    return min(trust.expires_at, since + GATEWAY_TRUST_CEILING)
+        return since or expires_at
+    return min(expires_at, since + GATEWAY_TRUST_CEILING)
 
 
 def gateway_trust_holds(candidate: EdgeCandidate) -> EdgeObstacle | None:
@@ -65,7 +64,7 @@ def gateway_trust_fault(
         )
         return EdgeObstacle(EdgeState.REFUSED, "GatewayTrustExpired", message)
     since = first_accepted(identity, registry)
-    if trust_ends(trust, since) <= now:
+    if trust_ends(trust.expires_at, since) <= now:
         return EdgeObstacle(EdgeState.REFUSED, "GatewayTrustEnded", _ended(identity, since))
     if now < trust.counts_from:
         message = (
