@@ -18,6 +18,7 @@ from tests.cluster.webhooks.shop import GATEWAY, Shop, opened
 from tests.cluster.webhooks.shop import KIND as ENDPOINT
 from tests.reconcile.brokers.at_work import admin_secrets
 from tests.webhook_builders import endpoint, leading
+from troth.cli.backup.file import read
 from troth.cli.backup.portable import OWNED, content, place_of
 from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
@@ -86,8 +87,8 @@ class System:
             await person.misses("Namespace", Ref("", namespace), LONG)
 
     async def restore_without_state(self, file: Path, identity: Ref) -> None:
-        """Restore an identity and its Secret as other tools do: without status and without owner."""
-        items = json.loads(file.read_text())["items"]
+        """Restore an identity and its Secret as other tools do: without status and owner."""
+        items = read([file])
         secret = secret_ref(identity)
         parts = ("Namespace", Ref("", identity.namespace)), (IDENTITY, identity), ("Secret", secret)
         for kind, ref in parts:

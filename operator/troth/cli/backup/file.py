@@ -50,24 +50,24 @@ def _items(data: bytes) -> Iterator[Manifest]:
         documents = [json.loads(text)]
     except ValueError:
         # ManifestLoader is a safe loader
-        documents = [each for each in yaml.load_all(text, ManifestLoader) if each is not None]  # noqa: S506
+        documents = [each for each in yaml.load_all(text, ManifestLoader) if each is not None]
     if not documents:
         raise ValueError
     for document in documents:
-        items = document["items"] if isinstance(document, dict) and "items" in document else None
-        for each in [document] if items is None else items:
-            yield _checked(each)
+        items = document.get("items", [document]) if isinstance(document, dict) else [document]
+        for each in items:
+            if not _has_form(each):
+                raise ValueError
+            yield each
 
 
-def _checked(item: object) -> Manifest:
-    """Return an object of which kind and metadata have the right types; raises `ValueError`."""
+def _has_form(item: object) -> bool:
+    """Return whether an item is an object of which kind and metadata have the right types."""
     if not isinstance(item, dict) or not isinstance(item.get("kind"), str):
-        raise ValueError
+        return False
     metadata = item.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        raise ValueError
+        return False
     types = {"namespace": str, "labels": dict, "annotations": dict}
     types |= {"ownerReferences": list, "managedFields": list}
-    if any(not isinstance(metadata.get(name) or kind(), kind) for name, kind in types.items()):
-        raise ValueError
-    return item
+    return all(isinstance(metadata.get(name) or kind(), kind) for name, kind in types.items())

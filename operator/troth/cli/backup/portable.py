@@ -1,9 +1,9 @@
 """What a backup has of each object, so that it can be restored on another cluster.
 
-UIDs and versions belong to one cluster. An owner reference with the UID of a deleted owner makes the
-garbage collector delete the object
-(https://kubernetes.io/docs/concepts/architecture/garbage-collection/#owners-dependents), so a backup
-names owners without their UIDs.
+UIDs and versions belong to one cluster. An owner reference with the UID of a deleted owner makes
+the garbage collector delete the object
+(https://kubernetes.io/docs/concepts/architecture/garbage-collection/#owners-dependents), so a
+backup names owners without their UIDs.
 """
 
 from collections.abc import Iterable
@@ -51,8 +51,8 @@ def portable(manifest: Manifest) -> Manifest:
     """Return an object without what belongs to one cluster.
 
     A resource keeps its field managers, so that each client still removes the fields that it no
-    longer applies. Its status keeps what Troth remembers there, and says that Troth has not observed
-    the resource yet.
+    longer applies. Its status keeps what Troth remembers there, and says that Troth has not
+    observed the resource yet.
     """
     kind, metadata = manifest["kind"], manifest["metadata"]
     kept = {name: metadata[name] for name in _METADATA if metadata.get(name)}
@@ -85,7 +85,7 @@ def portable(manifest: Manifest) -> Manifest:
 def is_unobserved(resource: Manifest) -> bool:
     """Return whether no operator has observed a resource of this cluster yet."""
     status = resource.get("status") or {}
-    return status.get("observedGeneration", _NEVER_OBSERVED) == _NEVER_OBSERVED
+    return bool(status.get("observedGeneration", _NEVER_OBSERVED) == _NEVER_OBSERVED)
 
 
 def content(manifest: Manifest) -> Manifest:

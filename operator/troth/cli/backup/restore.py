@@ -104,9 +104,9 @@ async def _refuse_leader(server: "PersonalServer") -> None:
         if holder := (lease.get("spec") or {}).get("holderIdentity"):
             namespace = lease["metadata"]["namespace"]
             sentence = (
-                f"the operator {holder} leads, and would create what is about to be restored; scale "
-                f"its Deployment in the namespace {namespace} to 0 (if no operator runs, delete the "
-                "Lease)"
+                f"the operator {holder} leads, and would create what is about to be restored; "
+                f"scale its Deployment in the namespace {namespace} to 0 (if no operator runs, "
+                "delete the Lease)"
             )
             raise FaultyManifests([ManifestFault("", f"Lease {namespace}/{LEASE}", "", sentence)])
 
@@ -122,14 +122,14 @@ class _Restoring:
 
     async def put(self, manifest: Manifest) -> None:
         """Restore an object, unless it exists."""
-        kind, ref = place = place_of(manifest)
+        place = place_of(manifest)
         found = self._live.get(place)
         try:
-            if kind in OWNED:
+            if manifest["kind"] in OWNED:
                 await self._put_owned(manifest, found)
             elif found is None:
                 await self._create(manifest)
-            elif kind == "Namespace" or content(found) == content(manifest):
+            elif manifest["kind"] == "Namespace" or content(found) == content(manifest):
                 await self._resume(manifest, found)
             else:
                 self._find(manifest, "exists with another spec, and was not changed")
@@ -173,7 +173,7 @@ class _Restoring:
             await self._server.merge_patch(*place_of(manifest), patch, "status")
 
     async def _keep_age(self, manifest: Manifest) -> None:
-        """Wait if the next second makes a difference: the older of two TrustDomains has the domain."""
+        """Wait until the next second if the older of two TrustDomains has their domain."""
         if manifest["kind"] == "TrustDomain":
             domain = str((manifest.get("spec") or {}).get("domain"))
             if domain in self._spiffe_domains:
