@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.cluster.person import LONG, Manifest
 from tests.cluster.stage import DOMAIN, HELD, IDENTITY, Stage
 from tests.cluster.webhooks.shop import GATEWAY, Shop, opened
 from tests.cluster.webhooks.shop import KIND as ENDPOINT
+from tests.guides.pages import page
 from tests.reconcile.brokers.at_work import admin_secrets
 from tests.webhook_builders import endpoint, leading
 from troth.cli.backup.file import read
@@ -23,6 +25,8 @@ from troth.cli.backup.portable import OWNED, content, place_of
 from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY
+
+GUIDE = page("operations/backup.md")
 
 Kept = dict[tuple[str, Ref], Manifest]
 
@@ -68,10 +72,25 @@ class System:
         compiled["endpoint.json"] = document | {"uid": ""}
         return found
 
-    async def back_up(self, file: Path) -> None:
+    async def back_up(self, folder: Path) -> Path:
+        """Back up with the commands of the guide, and return the file of `troth backup`."""
         await self.stage.operator.stop()
-        ended = await troth(self.stage.sandbox.kubeconfig, "backup", "--write", str(file))
+        backup, *exports = (
+            folder / name for name in ("backup.json", "declared.json", "owned.json")
+        )
+        (command,) = re.findall(r"^\$ troth (backup --write) \S+$", GUIDE, re.MULTILINE)
+        ended = await troth(self.stage.sandbox.kubeconfig, *command.split(), str(backup))
         assert ended.code == 0, ended.errors
+        commands = re.findall(r"^ *\$ kubectl (get .*) > (\w+\.json)$", GUIDE, re.MULTILINE)
+        assert [name for _, name in commands] == [each.name for each in exports]
+        for command, name in commands:
+            printed = await self.market.kubectl(*command.split())
+            (folder / name).write_text(printed)
+        saved, exported = (
+            {place_of(each): each for each in read(files)} for files in ([backup], exports)
+        )
+        assert saved.items() <= exported.items()
+        return backup
 
     async def wipe(self) -> None:
         """Delete everything without an operator, as the loss of the cluster does."""
@@ -98,6 +117,7 @@ class System:
             await self.stage.person.create({**found, "metadata": kept})
 
     async def restore(self, file: Path) -> Ended:
+        assert "\n   $ troth restore -f troth-backup.json\n" in GUIDE
         return await troth(self.stage.sandbox.kubeconfig, "restore", "-f", str(file))
 
     async def start(self) -> None:
@@ -124,11 +144,10 @@ async def test_restored_cluster_keeps_every_key_and_changes_nothing_at_the_broke
     system: System, tmp_path: Path
 ) -> None:
     market, stage, person = system.market, system.stage, system.stage.person
-    backup = tmp_path / "backup.json"
     before, principals = await system.owned(), await market.principals()
     identity = await person.the(IDENTITY, market.fulfilment)
     running = await market.client(market.checkout)
-    await system.back_up(backup)
+    backup = await system.back_up(tmp_path)
     await system.wipe()
     pushes = await market.nats.pushes()
 
