@@ -179,6 +179,13 @@ async def test_restored_cluster_keeps_every_key_and_changes_nothing_at_the_broke
     assert refused.code == 2
     assert f"Lease {stage.own}/troth-operator: the operator copy-1 leads" in refused.errors
 
+    await stage.operator.stop()
+    await person.delete("Secret", secret_ref(market.fulfilment))
+    partial = await system.restore(backup)
+    assert partial.code == 1
+    changed = f"Secret {system.hooks.compiled_ref} exists with other content, and was not changed\n"
+    assert partial.output.startswith(f"{changed}1 objects restored, ")
+
 
 def _managers(resource: Manifest) -> set[tuple[str, str]]:
     return {(each["manager"], each["operation"]) for each in resource["metadata"]["managedFields"]}

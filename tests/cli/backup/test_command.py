@@ -11,8 +11,10 @@ import pytest
 from tests import builders
 from tests.cli.running import troth
 from tests.patience import PATIENCE
-from troth.cli.backup import backup
+from troth.cli.backup import collect
 from troth.cli.backup.file import FORM, read
+from troth.cli.backup.restoring import refusal
+from troth.cluster.errors import ApiError
 from troth.resources.faults import FaultyManifests
 
 KEY = "LS0tLS1CRUdJTg"
@@ -43,7 +45,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(*_: object) -> list[dict[str, object]]:
         return [builders.identity("payments")]
 
-    monkeypatch.setattr(backup, "_collected", nothing)
+    monkeypatch.setattr(collect, "collected", nothing)
 
 
 @pytest.mark.usefixtures("collected")
@@ -86,6 +88,18 @@ def test_other_files_are_rejected_without_quoting_them(tmp_path: Path, text: str
     file.write_text(text)
     ended = troth("restore", "-f", str(file), "--kubeconfig", "missing")
     assert (ended.code, ended.errors) == (2, f"{file}: {FORM}\n")
+
+
+def test_denied_restore_names_the_value_to_set_and_quotes_no_secret() -> None:
+    message = (
+        f"secrets \"a\" is forbidden: ValidatingAdmissionPolicy 'troth-owned-objects' with binding "
+        f"'troth-owned-objects' denied request: {KEY}"
+    )
+    denied = refusal("Secret", ApiError(403, "Forbidden", message))
+    assert "admissionPolicy.exemptUsers" in denied
+    assert KEY not in denied
+    assert KEY not in refusal("Secret", ApiError(422, "Invalid", KEY))
+    assert refusal("ConfigMap", ApiError(422, "Invalid", "too long")).endswith(": too long")
 
 
 def test_foreign_objects_are_rejected(tmp_path: Path) -> None:

@@ -1,31 +1,27 @@
-"""`troth backup`: print what a cluster needs to be restored, private keys included."""
+"""`troth backup` and `troth restore`."""
 
 import asyncio
 import json
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from troth.cli.backup.portable import (
-    DECLARED,
-    OWNED,
-    OWNED_BY_TROTH,
-    Manifest,
-    namespaces_of,
-    portable,
-)
+from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster
-from troth.cli.output import Structured, StructuredOption, structured
+from troth.cli.output import (
+    Output,
+    OutputOption,
+    Structured,
+    StructuredOption,
+    console,
+    structured,
+)
 from troth.resources.faults import FaultyManifests, ManifestFault
-
-if TYPE_CHECKING:
-    from troth.cli.inputs.access import PersonalServer
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -49,9 +45,11 @@ def backup(
     `troth backup | age -r RECIPIENT > backup.age`. It is not printed on a terminal or into a file
     that others can read.
     """
+    from troth.cli.backup.collect import collected  # noqa: PLC0415
+
     if write is None:
         _refuse_readable_output()
-    manifests = asyncio.run(_collected(kubeconfig, context))
+    manifests = asyncio.run(collected(kubeconfig, context))
     text = _text(manifests, output)
     if write is None:
         typer.echo(text, nl=False)
@@ -83,42 +81,49 @@ def _refuse_readable_output() -> None:
     raise FaultyManifests([ManifestFault("<stdout>", "", "", sentence)])
 
 
-async def _collected(kubeconfig: Path | None, context: str | None) -> list[Manifest]:
-    from troth.cli.inputs.access import connected  # noqa: PLC0415
+def restore(
+    files: Annotated[
+        list[Path],
+        typer.Option(
+            "--filename",
+            "-f",
+            metavar="FILE|-",
+            help="Output of `troth backup`, or - for standard input; repeatable.",
+        ),
+    ],
+    *,
+    output: OutputOption = Output.TEXT,
+    kubeconfig: Cluster = None,
+    context: sources.Context = None,
+) -> None:
+    """Create what a backup has and the cluster lacks, while no operator runs.
 
-    async with connected(kubeconfig, context) as server:
-        found = [each async for each in stored(server)]
-        held = namespaces_of(found)
-        spaces = [
-            each for each in await server.listed("Namespace") if each["metadata"]["name"] in held
-        ]
-    return [portable(each) for each in (*spaces, *found)]
-
-
-async def stored(server: "PersonalServer") -> AsyncIterator[Manifest]:
-    """Yield all of Troth's resources and owned objects of a cluster.
-
-    The list of one kind is consistent. Raises `FaultyManifests` if the CRDs are not installed.
+    Owned objects are given to the owners that exist now, and statuses keep what Troth remembers.
+    What exists already is not changed. Exit code 1 means that something exists with other content,
+    or has lost its owner.
     """
-    from troth.cli.inputs.access import NOT_FOUND  # noqa: PLC0415
-    from troth.cluster.errors import ApiError  # noqa: PLC0415
+    from troth.cli.backup.file import read  # noqa: PLC0415
+    from troth.cli.backup.restoring import restored  # noqa: PLC0415
 
-    for kind in DECLARED:
-        try:
-            resources = await server.listed(kind)
-        except ApiError as error:
-            if error.status != NOT_FOUND:
-                raise
-            sentence = f"the API server does not serve {kind}; run `troth crds --apply` first"
-            raise FaultyManifests([ManifestFault("API server", "", "", sentence)]) from None
-        for each in resources:
-            yield each
-    for kind in OWNED:
-        for each in await server.listed(kind, labels=OWNED_BY_TROTH):
-            yield each
+    manifests = read(files)
+    report = asyncio.run(restored(manifests, kubeconfig, context))
+    if output is Output.TEXT:
+        shown = console(wrap=False)
+        for line in report.findings:
+            shown.print(line, markup=False)
+        shown.print(f"{report.created} objects restored, {report.kept} existed already")
+    else:
+        document = {
+            "restored": report.created,
+            "existing": report.kept,
+            "findings": report.findings,
+        }
+        typer.echo(structured(document, output), nl=False)
+    if report.findings:
+        raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _text(manifests: list[Manifest], output: Structured) -> str:
+def _text(manifests: list[dict[str, Any]], output: Structured) -> str:
     """Return a list of objects; as JSON with one object in a line."""
     if output is Structured.YAML:
         return structured({"apiVersion": "v1", "kind": "List", "items": manifests}, output)

@@ -1,13 +1,10 @@
-"""`troth restore`: create what a backup has and the cluster lacks."""
+"""Creates what a backup has and a cluster lacks."""
 
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from troth.cli.backup.backup import stored
+from troth.cli.backup.collect import stored
 from troth.cli.backup.portable import (
     OWNED,
     Manifest,
@@ -17,59 +14,15 @@ from troth.cli.backup.portable import (
     is_unobserved,
     place_of,
 )
-from troth.cli.exit_codes import ExitCode
-from troth.cli.inputs import sources
-from troth.cli.inputs.targets import Cluster
-from troth.cli.output import Output, OutputOption, console, structured
+from troth.cli.inputs.access import CONFLICT, PersonalServer, connected
+from troth.cluster.errors import ApiError
+from troth.reconcile.operator import LEASE
 from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.references import Ref
 
-if TYPE_CHECKING:
-    from troth.cli.inputs.access import PersonalServer
-
+POLICY = "ValidatingAdmissionPolicy"
 TICK = 1.1
 """Seconds after which an object is created in another second, the resolution of its age."""
-
-
-def restore(
-    files: Annotated[
-        list[Path],
-        typer.Option(
-            "--filename",
-            "-f",
-            metavar="FILE|-",
-            help="Output of `troth backup`, or - for standard input; repeatable.",
-        ),
-    ],
-    *,
-    output: OutputOption = Output.TEXT,
-    kubeconfig: Cluster = None,
-    context: sources.Context = None,
-) -> None:
-    """Create what a backup has and the cluster lacks, while no operator runs.
-
-    Owned objects are given to the owners that exist now, and statuses keep what Troth remembers.
-    What exists already is not changed. Exit code 1 means that something exists with other content,
-    or has lost its owner.
-    """
-    from troth.cli.backup.file import read  # noqa: PLC0415
-
-    manifests = read(files)
-    report = asyncio.run(_restored(manifests, kubeconfig, context))
-    if output is Output.TEXT:
-        shown = console(wrap=False)
-        for line in report.findings:
-            shown.print(line, markup=False)
-        shown.print(f"{report.created} objects restored, {report.kept} existed already")
-    else:
-        document = {
-            "restored": report.created,
-            "existing": report.kept,
-            "findings": report.findings,
-        }
-        typer.echo(structured(document, output), nl=False)
-    if report.findings:
-        raise typer.Exit(ExitCode.FINDINGS)
 
 
 @dataclass
@@ -81,25 +34,22 @@ class Report:
     findings: list[str] = field(default_factory=list)
 
 
-async def _restored(
+async def restored(
     manifests: list[Manifest], kubeconfig: Path | None, context: str | None
 ) -> Report:
-    from troth.cli.inputs.access import connected  # noqa: PLC0415
-
+    """Restore objects; raises `FaultyManifests` at the first that the API server rejects."""
     async with connected(kubeconfig, context) as server:
         live = {place_of(each): each async for each in stored(server)}
         live |= {place_of(each): each for each in await server.listed("Namespace")}
         await _refuse_leader(server)
-        restoring = _Restoring(server, live)
+        restoring = _Restore(server, live)
         for each in in_order(manifests):
             await restoring.put(each)
     return restoring.report
 
 
-async def _refuse_leader(server: "PersonalServer") -> None:
+async def _refuse_leader(server: PersonalServer) -> None:
     """Raise `FaultyManifests` if an operator leads: it would create roots and keys meanwhile."""
-    from troth.reconcile.operator import LEASE  # noqa: PLC0415
-
     for lease in await server.listed("Lease", fields=f"metadata.name={LEASE}"):
         if holder := (lease.get("spec") or {}).get("holderIdentity"):
             namespace = lease["metadata"]["namespace"]
@@ -111,10 +61,10 @@ async def _refuse_leader(server: "PersonalServer") -> None:
             raise FaultyManifests([ManifestFault("", f"Lease {namespace}/{LEASE}", "", sentence)])
 
 
-class _Restoring:
+class _Restore:
     """Restores one object after the other; `live` is what the cluster has."""
 
-    def __init__(self, server: "PersonalServer", live: dict[Place, Manifest]) -> None:
+    def __init__(self, server: PersonalServer, live: dict[Place, Manifest]) -> None:
         self._server = server
         self._live = live
         self._spiffe_domains: set[str] = set()
@@ -133,18 +83,11 @@ class _Restoring:
                 await self._resume(manifest, found)
             else:
                 self._find(manifest, "exists with another spec, and was not changed")
-        except self._errors as error:
-            from troth.reconcile.apply.refusals.refusal_text import sentence  # noqa: PLC0415
-
-            # never the API server's own message about a Secret, which may quote it
-            said = sentence(place, error, removing=False)
-            raise FaultyManifests([ManifestFault("", "", "", said)]) from None
-
-    @property
-    def _errors(self) -> type[Exception]:
-        from troth.cluster.errors import ApiError  # noqa: PLC0415
-
-        return ApiError
+        except ApiError as error:
+            kind, ref = place
+            raise FaultyManifests(
+                [ManifestFault("", f"{kind} {ref}", "", refusal(kind, error))]
+            ) from None
 
     async def _create(self, manifest: Manifest) -> None:
         """Create a resource with its status and its field managers, or a namespace."""
@@ -200,12 +143,10 @@ class _Restoring:
             self.report.kept += 1
 
     async def _apply_new(self, wanted: Manifest) -> None:
-        from troth.cli.inputs.access import CONFLICT  # noqa: PLC0415
-
         try:
             await self._server.apply_new(wanted)
-        except self._errors as error:
-            if getattr(error, "status", None) != CONFLICT:
+        except ApiError as error:
+            if error.status != CONFLICT:
                 raise
             self._find(wanted, "is not managed by Troth here, and was not changed")
         else:
@@ -225,6 +166,17 @@ class _Restoring:
     def _find(self, manifest: Manifest, sentence: str) -> None:
         kind, ref = place_of(manifest)
         self.report.findings.append(f"{kind} {ref} {sentence}")
+
+
+def refusal(kind: str, error: ApiError) -> str:
+    """Return why an object was not written, without the answer about a Secret: it may quote it."""
+    if POLICY in error.message:
+        return (
+            f"the chart's {POLICY} denies it; restore before you install the chart, or name your "
+            "user in its value admissionPolicy.exemptUsers"
+        )
+    said = f"the API server answered {error}"
+    return f"{said}: {error.line}" if kind != "Secret" and error.line else said
 
 
 def _uids(owners: list[Manifest]) -> set[str]:
