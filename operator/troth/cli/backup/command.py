@@ -41,9 +41,9 @@ def backup(
     """Print all of Troth's resources with their statuses, and the objects that Troth wrote.
 
     The output contains the PRIVATE KEYS of roots, tokens, webhooks and services, and broker
-    credentials: whoever has it can be any service. Encrypt it, for example with
-    `troth backup | age -r RECIPIENT > backup.age`. It is not printed on a terminal or into a file
-    that others can read.
+    credentials: a reader can act as any service. Encrypt it, for example with
+    `troth backup | age -r RECIPIENT > backup.age`. The command does not print it on a terminal or
+    into a file that others can read.
     """
     from troth.cli.backup.collect import collected  # noqa: PLC0415
 
