@@ -70,6 +70,13 @@ def _printed(*, wrap: bool) -> str:
     return capture.get()
 
 
+def test_no_text_becomes_an_emoji() -> None:
+    made = console(wrap=False)
+    with made.capture() as capture:
+        made.print("manifest.yaml:100: error", markup=False)
+    assert capture.get() == "manifest.yaml:100: error\n"
+
+
 def test_every_command_uses_the_console_that_respects_no_color() -> None:
     for file in (ROOT / "operator" / "troth" / "cli").rglob("*.py"):
         if file.name != "output.py":

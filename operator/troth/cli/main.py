@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from troth.cli import crds, graph, ready
+from troth.cli.backup import command as backup
 from troth.cli.check import command as check
 from troth.cli.errors import report
 from troth.cli.exit_codes import ExitCode
@@ -41,6 +42,8 @@ app.command("status")(status.status)
 app.command("rotate")(rotate.rotate)
 app.add_typer(token.app, name="token")
 app.add_typer(webhook.app, name="webhook")
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("crds")(crds.crds)
 app.command("ready")(ready.ready)
 

@@ -54,6 +54,7 @@ def console(*, errors: bool = False, wrap: bool = True) -> Console:
     made = Console(
         stderr=errors,
         highlight=False,
+        emoji=False,  # `manifest.yaml:100:` has the form of the code of one
         soft_wrap=not wrap,
         color_system=None if plain else "auto",
     )

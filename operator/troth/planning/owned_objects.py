@@ -142,7 +142,10 @@ def conflict(
     not managed by Troth was last found there.
     """
     if owned_by_another:
-        message = f"{kind} {ref} has another owner, so Troth does not change it until it is deleted"
+        message = (
+            f"{kind} {ref} has another owner, or lost its owner in a restore, so Troth does not "
+            "change it; run `troth restore` after a restore, or delete it"
+        )
         return Fault("Conflict", message)
     if seen is not None and now < seen + FOREIGN_RETRY:
         message = (

@@ -12,6 +12,7 @@ from tests.builders import gateway_only, stamp, unverified
 from tests.cli import market
 from tests.cli.running import Ended, troth
 from tests.cli.shop import SHOP, written
+from tests.messaging import broker
 from troth.cli.inputs import files
 from troth.resources.manifests import dump
 
@@ -275,9 +276,17 @@ def test_secret_that_files_do_not_show_is_a_notice() -> None:
     assert ": notice: WebhookEndpoint shop/stripe-charges: " in line
 
 
-@pytest.mark.parametrize("broker", ["kafka", "nats"])
-def test_examples_have_only_the_half_declared_edge_that_they_show(broker: str) -> None:
-    files = [market.EXAMPLES / "shop", market.EXAMPLES / "messages" / f"{broker}.yaml"]
+@pytest.mark.parametrize("mode", ["Observe", "Plan"])
+def test_grant_at_a_broker_that_is_not_enforced_yet_is_a_notice(tmp_path: Path, mode: str) -> None:
+    ended = troth("check", "-f", str(market.written(tmp_path, broker(mode=mode))))
+    assert ended.code == 0
+    (line,) = ended.lines
+    assert ": notice: TopicPolicy shop/orders: MessageBroker messaging/main is only obs" in line
+
+
+@pytest.mark.parametrize("kind", ["kafka", "nats"])
+def test_examples_have_only_the_half_declared_edge_that_they_show(kind: str) -> None:
+    files = [market.EXAMPLES / "shop", market.EXAMPLES / "messages" / f"{kind}.yaml"]
     ended = troth("check", *[word for file in files for word in ("-f", str(file))])
     (line,) = ended.lines
     assert "finance/ledger does not accept finance/reporting on https" in line

@@ -31,6 +31,8 @@ OF_SECRETS = frozenset({"SecretMissing", "SecretPending", "AuthorityMissing", "A
 """Reasons that only mean that files contain no Secrets."""
 OF_OBJECTS = frozenset({"SchemaMissing"})
 """Reasons that only mean that files do not contain an object of another owner."""
+OF_MODE = frozenset({"BrokerObserved"})
+"""Reasons that only mean that somebody has chosen not to enforce yet."""
 OF_PEERS = frozenset(
     {"PeerInvalid", "IdentityInvalid", "PolicyInvalid", "BrokerInvalid", "EndpointInvalid"}
     | {"TrustDomainInvalid", "InvalidSpec", "TargetInvalid", "GatewayInvalid"}
@@ -257,12 +259,12 @@ class _Evaluation:
         return reason in _ELSEWHERE or (self.faulty and reason in OF_PEERS)
 
     def _severity(self, reason: str) -> Severity:
-        """Return `NOTICE` if only a cluster could show that something is missing."""
+        """Return `NOTICE` if only a cluster could show a fault, or if nobody wants it enforced."""
         basis = self.rehearsed.basis
         secrets = basis.cluster and "Secret" not in basis.hidden
         if reason in OF_SECRETS and not secrets:
             return Severity.NOTICE
-        if reason in OF_OBJECTS and not basis.cluster:
+        if reason in OF_MODE or (reason in OF_OBJECTS and not basis.cluster):
             return Severity.NOTICE
         return Severity.ERROR
 

@@ -59,11 +59,16 @@ class PersonalServer(ApiServer):
                 return None
             raise
 
-    async def listed(self, kind: str, namespace: str = "") -> list[Manifest]:
-        """Return the objects of a kind in a namespace, or in all if it is empty."""
+    async def listed(
+        self, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
+    ) -> list[Manifest]:
+        """Return the objects of a kind in a namespace, or in all if it is empty.
+
+        `labels` and `fields` are selectors.
+        """
         return [
             {**item, "kind": kind}
-            async for page in self.pages(Selection(kind, namespace))
+            async for page in self.pages(Selection(kind, namespace, labels, fields))
             for item in page["items"]
         ]
 
