@@ -37,8 +37,7 @@ def main() -> int:
     keep = os.environ.get("KEEP", "0") not in {"", "0"}
     if os.environ.get(KUBECONFIG_VARIABLE):
         screen.say(
-            f"The demo makes its own cluster or uses that of --kubeconfig; unset "
-            f"{KUBECONFIG_VARIABLE}."
+            f"The demo uses its own cluster, or that of --kubeconfig; unset {KUBECONFIG_VARIABLE}."
         )
         return REJECTED
     if kubeconfig and keep:

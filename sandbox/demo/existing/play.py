@@ -10,12 +10,14 @@ from sandbox.cluster import Sandbox
 from sandbox.demo import installation
 from sandbox.demo.acts import show_acts
 from sandbox.demo.cluster import Cluster
+from sandbox.demo.errors import DemoError
 from sandbox.demo.existing import objects, refusals
 from sandbox.demo.existing.kubeconfig import self_contained
 from sandbox.demo.play import conclude, operate
 from sandbox.demo.programs import NAME, NAMESPACE
 from sandbox.demo.screen import Screen
 from sandbox.demo.setting import Act, Setting
+from sandbox.errors import SandboxError
 from sandbox.processes import Tether
 
 
@@ -27,8 +29,10 @@ def play_on(screen: Screen, kubeconfig: Path, setting: Setting) -> bool:
     if Act.MESSAGES in setting.acts:
         setting.broker.prepare()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="troth-demo-") as directory, ExitStack() as stack:
-        own = self_contained(kubeconfig, Path(directory))
+    with ExitStack() as stack:
+        # removed even if this process is killed
+        files = stack.enter_context(Tether(Path(tempfile.mkdtemp(prefix="troth-demo-"))))
+        own = self_contained(kubeconfig, files.directory)
         sandbox = stack.enter_context(Sandbox.start(kubeconfig=own))
         with screen.step("cluster") as say:
             version = refusals.check_access(sandbox)
@@ -57,7 +61,13 @@ def _removed(screen: Screen, sandbox: Sandbox) -> Iterator[None]:
     finally:
         screen.say("")
         with screen.step("removal") as say:
-            complete = objects.remove(sandbox)
+            try:
+                complete = objects.remove(sandbox)
+            except SandboxError as error:
+                raise DemoError(
+                    f"not all objects of the demo are removed; run it again, and it removes the "
+                    f"rest: {error}"
+                ) from error
             say("the demo's namespaces, roles and resources are removed")
             if not complete:
                 say("; its CRDs stay, because there are other resources of Troth")

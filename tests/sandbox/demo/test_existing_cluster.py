@@ -90,6 +90,7 @@ def test_killed_demo_and_the_next_one_leave_nothing_behind(
         read_to(killed, "kubectl apply -f examples/messages/nats.yaml")  # with finalizers
         killed.kill()
     assert becomes(lambda: not processes_of(tmp_path / "killed"))
+    assert becomes(lambda: not list((tmp_path / "killed").iterdir())), "it had a kubeconfig"
     assert f"Namespace None/{PREFIX}shop" in everything(cluster)
     # its operator held the lease, and the next demo waits for no other
     assert becomes(lambda: not is_refused(cluster))
@@ -199,16 +200,6 @@ def test_operator_in_the_cluster_is_named(
 
 
 @pytest.mark.usefixtures("prefixed")
-def test_namespace_of_somebody_else_is_named(cluster: Sandbox) -> None:
-    cluster.kubectl("create", "namespace", f"{PREFIX}shop")
-    try:
-        with pytest.raises(DemoError, match=f"Namespace {PREFIX}shop; delete"):
-            refusals.check_objects(cluster)
-    finally:
-        cluster.kubectl("delete", "namespace", f"{PREFIX}shop")
-
-
-@pytest.mark.usefixtures("prefixed")
 def test_crd_of_another_version_or_in_use_is_named(cluster: Sandbox) -> None:
     (domains,) = (each for each in installation.crds() if "trustdomains" in str(each["metadata"]))
     older = json.loads(json.dumps(domains))
@@ -229,21 +220,15 @@ def test_crd_of_another_version_or_in_use_is_named(cluster: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("prefixed")
-def test_crds_stay_while_somebody_else_uses_them(cluster: Sandbox) -> None:
+def test_namespaces_are_named_and_used_crds_stay(cluster: Sandbox) -> None:
     objects.install(cluster)
-    domain = {
-        "apiVersion": "troth.dev/v1alpha1",
-        "kind": "MessageBroker",
-        "metadata": {"name": "main", "namespace": "default"},
-    }
-    spec = next(
-        each["spec"]
-        for each in yaml.safe_load_all((REPOSITORY / "examples/messages/nats.yaml").read_text())
-        if each["kind"] == domain["kind"]
-    )
-    text = yaml.safe_dump({**domain, "spec": spec})
-    cluster.kubectl("apply", "-f", "-", stdin=text)
+    with pytest.raises(DemoError, match=f"Namespace {PREFIX}gateway, Namespace {PREFIX}system; "):
+        refusals.check_objects(cluster)
+    manifests = yaml.safe_load_all((REPOSITORY / "examples/messages/nats.yaml").read_text())
+    broker = next(each for each in manifests if each["kind"] == "MessageBroker")
+    broker["metadata"]["namespace"] = "default"
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(broker))
     assert not objects.remove(cluster)
-    cluster.kubectl("delete", "-f", "-", stdin=text)
-    assert objects.remove(cluster)
-    assert not objects.installed_crds(cluster)
+    assert objects.installed_crds(cluster)
+    assert "Namespace None/troth-demo-system" not in everything(cluster)
+    cluster.kubectl("delete", "crds", *objects.SELECTOR)
