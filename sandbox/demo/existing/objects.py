@@ -9,6 +9,7 @@ from sandbox.demo.namespaces import MARK
 from troth.resources.metadata import GROUP
 
 WITH_FINALIZERS = ("messagebrokers", "topicpolicies")
+CLUSTER_WIDE = "trustdomains"
 SELECTOR = ("--selector", MARK)
 PATIENCE = "--timeout=120s"
 EVENTS = ("events", "--namespace", "default", "--field-selector", "involvedObject.kind=TrustDomain")
@@ -41,9 +42,11 @@ def remove(sandbox: Sandbox) -> bool:
     the API server denies it or takes too long.
     """
     kubectl, present = sandbox.kubectl, installed_crds(sandbox)
-    if present:
-        _remove_finalizers(sandbox)
-        kubectl("delete", "trustdomains", *SELECTOR, PATIENCE)
+    for plural in WITH_FINALIZERS:
+        if f"{plural}.{GROUP}" in present:
+            _remove_finalizers(sandbox, plural)
+    if f"{CLUSTER_WIDE}.{GROUP}" in present:
+        kubectl("delete", CLUSTER_WIDE, *SELECTOR, PATIENCE)
     kubectl("delete", "namespaces", *SELECTOR, PATIENCE)
     kubectl("delete", "roles,rolebindings", "--namespace=default", *SELECTOR)
     kubectl("delete", "clusterroles,clusterrolebindings", *SELECTOR)
@@ -63,18 +66,15 @@ def installed_crds(sandbox: Sandbox) -> dict[str, Manifest]:
     return {each["metadata"]["name"]: each for each in found if each["spec"]["group"] == GROUP}
 
 
-def _remove_finalizers(sandbox: Sandbox) -> None:
+def _remove_finalizers(sandbox: Sandbox, plural: str) -> None:
     """Let the API server delete the resources whose grants were at a broker that has ended."""
     patch = json.dumps({"metadata": {"finalizers": None}})
-    for plural in WITH_FINALIZERS:
-        for line in sandbox.kubectl(
-            *("get", plural, "--all-namespaces", *SELECTOR, "--output"),
-            r'jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{"\n"}{end}',
-        ).splitlines():
-            namespace, name = line.split()
-            sandbox.kubectl(
-                *("patch", plural, name, "-n", namespace, "--type=merge", f"--patch={patch}")
-            )
+    names = r'jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{"\n"}{end}'
+    found = sandbox.kubectl("get", plural, "--all-namespaces", *SELECTOR, "--output", names)
+    for namespace, name in map(str.split, found.splitlines()):
+        sandbox.kubectl(
+            *("patch", plural, name, "-n", namespace, "--type=merge", f"--patch={patch}")
+        )
 
 
 def _names(sandbox: Sandbox, *arguments: str) -> list[str]:

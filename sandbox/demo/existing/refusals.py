@@ -123,7 +123,7 @@ def check_operators(sandbox: Sandbox) -> None:
     for lease in _items(sandbox, "leases", "--all-namespaces", "--field-selector", fields):
         namespace, is_own = lease["metadata"]["namespace"], _is_in_demo(lease)
         spec = lease.get("spec") or {}
-        if is_own and is_held(spec):
+        if is_own and _is_held(spec):
             raise DemoError(
                 "another demo runs in this cluster; wait until it ends, or use another cluster"
             )
@@ -138,7 +138,7 @@ def _is_in_demo(lease: Manifest) -> bool:
     return bool(lease["metadata"]["namespace"] == own(installation.NAMESPACE))
 
 
-def is_held(lease: Manifest) -> bool:
+def _is_held(lease: Manifest) -> bool:
     """Whether somebody holds a Lease; `lease` is its spec."""
     if not lease.get("holderIdentity"):
         return False
@@ -155,6 +155,12 @@ def check_objects(sandbox: Sandbox) -> None:
     for kind in KINDS:
         if installed := present.get(f"{kind.plural}.{GROUP}"):
             _check_crd(kind.plural, installed)
+    names = {_name(each) for each in _own_namespaces()}
+    if taken := [each for each in _items(sandbox, "namespaces") if _name(each) in names]:
+        raise DemoError(
+            f"the cluster has namespaces that the demo would create: {_listed(taken)}; delete "
+            "them, or use another cluster"
+        )
     if present:
         resources = _items(sandbox, ",".join(present), "--all-namespaces")
         if resources:
@@ -162,12 +168,6 @@ def check_objects(sandbox: Sandbox) -> None:
                 f"the cluster has resources of Troth: {_listed(resources)}; the demo's operator "
                 "would act on them, so use another cluster"
             )
-    names = {_name(each) for each in _own_namespaces()}
-    if taken := [each for each in _items(sandbox, "namespaces") if _name(each) in names]:
-        raise DemoError(
-            f"the cluster has namespaces that the demo would create: {_listed(taken)}; delete "
-            "them, or use another cluster"
-        )
 
 
 def _own_namespaces() -> list[Manifest]:
