@@ -76,7 +76,7 @@ def words(crds: int) -> str:
 def render() -> str:
     """Return the content of `installation.yaml`, as helm renders it from the chart."""
     values = [part for each in (*SETTINGS, *WITHOUT_PODS) for part in ("--set", each)]
-    command = [tools.ensure("helm"), "template", NAME, str(CHART), "--namespace", NAMESPACE]
+    command = [str(tools.ensure("helm")), "template", NAME, str(CHART), "--namespace", NAMESPACE]
     done = subprocess.run(
         [*command, "--kube-version", "1.36.0", "--no-hooks", *values],
         capture_output=True,

@@ -14,6 +14,7 @@ from sandbox.cluster import Sandbox
 from sandbox.demo import installation
 from sandbox.demo.errors import DemoError
 from sandbox.demo.namespaces import MARK, own
+from sandbox.demo.shop import Shop
 from sandbox.errors import CommandError
 from troth.resources.kinds import KINDS
 from troth.resources.metadata import GROUP, VERSION
@@ -37,10 +38,12 @@ class Right(NamedTuple):
 RIGHTS = (
     Right("list", "apiextensions.k8s.io", "customresourcedefinitions"),
     Right("create", "apiextensions.k8s.io", "customresourcedefinitions"),
+    Right("delete", "apiextensions.k8s.io", "customresourcedefinitions"),
     Right("create", "", "namespaces"),
     Right("delete", "", "namespaces"),
     Right("create", "rbac.authorization.k8s.io", "clusterroles"),
     Right("create", "rbac.authorization.k8s.io", "clusterrolebindings"),
+    Right("delete", "rbac.authorization.k8s.io", "clusterroles"),
     Right("list", "rbac.authorization.k8s.io", "clusterroles"),
     Right("create", "rbac.authorization.k8s.io", "roles"),
     Right("create", "", "serviceaccounts"),
@@ -82,13 +85,9 @@ def _denied(sandbox: Sandbox) -> list[Right]:
         for right in RIGHTS
     ]
     # to validate them, kubectl would list the CRDs, which may be denied
-    create = ("create", "--validate=false", "-f", "-", "-o", "json")
-    text = sandbox.kubectl(*create, stdin=yaml.safe_dump_all(reviews))
-    return [
-        right
-        for right, review in zip(RIGHTS, _documents(text), strict=True)
-        if not review["status"]["allowed"]
-    ]
+    create = ("create", "--validate=false", "-f", "-", "-o", r'jsonpath={.status.allowed}{"\n"}')
+    allowed = sandbox.kubectl(*create, stdin=yaml.safe_dump_all(reviews)).split()
+    return [right for right, each in zip(RIGHTS, allowed, strict=True) if each != "true"]
 
 
 def _attributes(right: Right) -> dict[str, str]:
@@ -99,16 +98,6 @@ def _attributes(right: Right) -> dict[str, str]:
         "resource": resource,
         "subresource": subresource,
     }
-
-
-def _documents(text: str) -> list[Manifest]:
-    """Return the objects that kubectl prints one after the other."""
-    decoder, found, at = json.JSONDecoder(), [], 0
-    while at < len(text.rstrip()):
-        each, at = decoder.raw_decode(text, at)
-        found += each["items"] if each["kind"] == "List" else [each]
-        at += len(text[at:]) - len(text[at:].lstrip())
-    return found
 
 
 def check_operators(sandbox: Sandbox) -> None:
@@ -155,7 +144,7 @@ def check_objects(sandbox: Sandbox) -> None:
     for kind in KINDS:
         if installed := present.get(f"{kind.plural}.{GROUP}"):
             _check_crd(kind.plural, installed)
-    names = {_name(each) for each in _own_namespaces()}
+    names = _own_namespaces()
     if taken := [each for each in _items(sandbox, "namespaces") if _name(each) in names]:
         raise DemoError(
             f"the cluster has namespaces that the demo would create: {_listed(taken)}; delete "
@@ -170,12 +159,11 @@ def check_objects(sandbox: Sandbox) -> None:
             )
 
 
-def _own_namespaces() -> list[Manifest]:
-    names = ("shop", "finance", "legacy", "staging", "ingress-nginx", "monitoring", "messaging")
-    return [
-        *({"metadata": {"name": own(each)}} for each in names),
-        *(each for each in installation.rights() if each["kind"] == "Namespace"),
-    ]
+def _own_namespaces() -> set[str]:
+    """Return the names of the namespaces that the demo creates."""
+    manifests = (*Shop.read().manifests, *installation.rights())
+    found = {_name(each) for each in manifests if each["kind"] == "Namespace"}
+    return found | {own("messaging")}
 
 
 def _is_troths(crd: Manifest) -> bool:
@@ -205,6 +193,6 @@ def _name(manifest: Manifest) -> str:
 
 
 def _listed(manifests: list[dict[str, Any]]) -> str:
-    names = [f"{each.get('kind', 'Namespace')} {_name(each)}" for each in manifests]
+    names = [f"{each['kind']} {_name(each)}" for each in manifests]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
