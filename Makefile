@@ -20,8 +20,11 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile
 
-demo: $(READY) ## run the demo, on a real node if possible; BROKER=kafka; ACTS="calls tokens"
-	$(BIN)/python -m sandbox.demo $(ACTS)
+# Only a kubeconfig that is written on the command line: the environment names kubectl's own cluster.
+NAMED := $(if $(filter command,$(firstword $(origin KUBECONFIG))),--kubeconfig "$(KUBECONFIG)")
+
+demo: $(READY) ## run the demo; KUBECONFIG=path: on that cluster; ACTS="calls tokens"; BROKER=kafka
+	$(BIN)/python -m sandbox.demo $(NAMED) $(ACTS)
 
 # While the programs of the sandbox are built, which takes long once, tests run that need none.
 test: check ## run the checks, then all tests; ONLY=edge: those in tests/edge

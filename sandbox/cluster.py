@@ -48,10 +48,12 @@ class Sandbox:
         *,
         kubeconfig: Path | None = None,
         tier: Tier = Tier.CONTROL_PLANE,
+        controllers: bool = True,
     ) -> Iterator[Self]:
         """Start a control plane; stop it and remove its files when the context ends.
 
-        A `tier` with a node also starts a node.
+        A `tier` with a node also starts a node. Without `controllers`, nothing deletes the objects
+        of a namespace or an owner, and a namespace that is deleted stays Terminating.
 
         `directory` must be missing or empty, and is removed at the end. Without it, a temporary
         directory is used. With `kubeconfig`, or with `TROTH_SANDBOX_KUBECONFIG`, nothing is started
@@ -70,7 +72,9 @@ class Sandbox:
         starting.prepare(tier)
         directory = _own(directory)
         with starting.cleared(directory, tier) as group, Tether(directory) as tether:
-            control_plane = ControlPlane(tether, directory, node=tier.has_node)
+            control_plane = ControlPlane(
+                tether, directory, node=tier.has_node, controllers=controllers
+            )
             control_plane.start()
             if not tier.has_node:
                 yield cls(directory, control_plane.kubeconfig, control_plane)

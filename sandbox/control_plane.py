@@ -38,23 +38,30 @@ MOST_CLAIMS = 64
 _claims: deque[int] = deque()
 """File descriptors of the sockets that reserve the most recently returned ports."""
 
-# Objects that must exist before the control plane is usable. The controller manager creates the
-# first two, the API server the third.
-FIRST_OBJECTS = (
-    "/api/v1/namespaces/default/serviceaccounts/default",
-    "/api/v1/namespaces/default/configmaps/kube-root-ca.crt",
-    "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
-)
+# Objects that must exist before the control plane is usable, by the component that creates them.
+FIRST_OBJECTS = {
+    "kube-apiserver": ("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",),
+    CONTROLLER_MANAGER: (
+        "/api/v1/namespaces/default/serviceaccounts/default",
+        "/api/v1/namespaces/default/configmaps/kube-root-ca.crt",
+    ),
+}
 
 
 class ControlPlane:
     """A control plane in a directory; its processes end with this one.
 
-    `kubeconfig` is the administrator's. With `node`, a node can join the control plane.
+    `kubeconfig` is the administrator's. With `node`, a node can join the control plane. Without
+    `controllers`, it has no controller manager.
     """
 
-    def __init__(self, tether: Tether, directory: Path, *, node: bool = False) -> None:
-        self._programs = {name: tools.ensure(name) for name in tools.CONTROL_PLANE}
+    def __init__(
+        self, tether: Tether, directory: Path, *, node: bool = False, controllers: bool = True
+    ) -> None:
+        programs = [
+            name for name in tools.CONTROL_PLANE if controllers or name != CONTROLLER_MANAGER
+        ]
+        self._programs = {name: tools.ensure(name) for name in programs}
         self._tether = tether
         self._directory = directory
         self._credentials = components.Credentials.issue(directory, node=node)
@@ -91,14 +98,16 @@ class ControlPlane:
         self.store.start()
         on_free_ports(self._start_on_a_free_port)
         cluster = verified(self.server, self._credentials.authority.read_bytes())
-        manager = write_kubeconfig(
-            self._directory / CONTROLLER_MANAGER_CONFIG,
-            cluster=cluster,
-            user=by_certificate(self._credentials.controller_manager),
-        )
-        self._start_controller_manager(manager)
-        for path in FIRST_OBJECTS:
-            self._wait(CONTROLLER_MANAGER, partial(self._exists, path))
+        if CONTROLLER_MANAGER in self._programs:
+            manager = write_kubeconfig(
+                self._directory / CONTROLLER_MANAGER_CONFIG,
+                cluster=cluster,
+                user=by_certificate(self._credentials.controller_manager),
+            )
+            self._start_controller_manager(manager)
+        for component in self._programs.keys() & FIRST_OBJECTS:
+            for path in FIRST_OBJECTS[component]:
+                self._wait(component, partial(self._exists, path))
         write_kubeconfig(
             self.kubeconfig,
             cluster=cluster,

@@ -173,13 +173,18 @@ def _chosen(program: GoProgram) -> GoProgram:
     return program
 
 
+def assets() -> set[str]:
+    """Return the names of the sandbox's programs that `KUBEBUILDER_ASSETS` has."""
+    return {name for name in (*PROGRAMS, "kubectl") if _among_assets(name)}
+
+
 def _among_assets(name: str) -> Path | None:
-    assets = os.environ.get("KUBEBUILDER_ASSETS")
-    if not assets:
+    directory = os.environ.get("KUBEBUILDER_ASSETS")
+    if not directory:
         return None
-    if not Path(assets).is_dir():
-        raise SandboxError(f"KUBEBUILDER_ASSETS is {assets}, which is no directory")
-    found = shutil.which(name, path=assets)
+    if not Path(directory).is_dir():
+        raise SandboxError(f"KUBEBUILDER_ASSETS is {directory}, which is no directory")
+    found = shutil.which(name, path=directory)
     return Path(found).resolve() if found else None
 
 

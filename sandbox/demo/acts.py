@@ -7,6 +7,7 @@ from sandbox.demo.calls.pods import Pods
 from sandbox.demo.calls.processes import LocalProcesses
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.messages.act import show_messages
+from sandbox.demo.namespaces import applied
 from sandbox.demo.rotation.act import show_rotation
 from sandbox.demo.screen import Screen
 from sandbox.demo.setting import Act, Setting
@@ -30,7 +31,7 @@ def show_acts(
     shop = Shop.read()
     with screen.step("shop") as say:
         cluster.sandbox.kubectl("apply", "-f", "-", stdin=shop.text())
-        say(f"kubectl apply -f examples/shop: {len(shop.manifests)} objects")
+        say(f"{applied('examples/shop')}: {len(shop.manifests)} objects")
     with screen.progress("identities") as (progress, say):
         statuses = cluster.settled(shop, progress)
         say(

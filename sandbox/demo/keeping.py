@@ -41,8 +41,8 @@ def play_and_keep(screen: Screen, setting: Setting) -> bool:
             kubeconfig = sandbox.kubeconfig
             node = Node.of(kubeconfig)
             cluster = Cluster(Sandbox(kubeconfig.parent, kubeconfig, node=node))
-            say(describe(cluster, setting.tier))
-        operators = install(screen, cluster)
+            say(describe(cluster, setting))
+        operators = install(screen, cluster, setting)
         with screen.step("operator") as say:
             keeper = _Keeper(kubeconfig, operators)
             say(RUNS_AS)

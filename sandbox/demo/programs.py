@@ -13,9 +13,10 @@ from typing import NamedTuple
 from sandbox.control_plane import free_port
 from sandbox.demo.errors import DemoError
 from sandbox.demo.loopback import LOOPBACK
+from sandbox.demo.namespaces import own
 from sandbox.processes import Tether, tail
 
-NAMESPACE = "troth-system"
+NAMESPACE = own("troth-system")
 NAME = "troth"
 LEASE = "4s"
 SECONDS = 30.0

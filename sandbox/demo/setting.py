@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+from sandbox import tools
 from sandbox.brokers.kafka_jars import ensure_kafka
 from sandbox.node.tiers import Tier, unavailable
 
@@ -12,6 +13,8 @@ CLUSTERS = {
     Tier.CONTROL_PLANE: "etcd, API server and controllers, on loopback only",
 }
 """What the cluster of each tier has."""
+ENVTEST = ("etcd", "kube-apiserver", "kubectl")
+"""The programs that a directory of envtest has."""
 
 
 class Act(StrEnum):
@@ -41,15 +44,30 @@ class BrokerName(StrEnum):
 
 
 class Setting(NamedTuple):
-    """What the demo runs, and on what."""
+    """What the demo runs, and on what.
+
+    With `envtest`, the cluster has no controllers, and the demo builds nothing.
+    """
 
     tier: Tier
     broker: BrokerName
     acts: tuple[Act, ...]
+    envtest: bool = False
+
+
+def has_envtest() -> bool:
+    """Whether `KUBEBUILDER_ASSETS` has an API server and etcd, and no controllers."""
+    assets = tools.assets()
+    return {"etcd", "kube-apiserver"} <= assets and "kube-controller-manager" not in assets
 
 
 def best() -> tuple[Tier, str]:
     """Return the highest tier that this machine supports, and a sentence on what it lacks."""
+    if has_envtest():
+        return Tier.CONTROL_PLANE, (
+            "KUBEBUILDER_ASSETS has an API server and etcd, so nothing is built: the services are "
+            "processes on loopback, without pods and packet filter."
+        )
     without_kubelet = unavailable(Tier.NODE)
     if without_kubelet is None:
         return Tier.NODE, ""

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from sandbox.demo.namespaces import renamed
+
 Manifest = dict[str, Any]
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
@@ -59,7 +61,7 @@ class Shop:
         file passes and one too far ahead is rejected.
         """
         manifests = [
-            manifest
+            renamed(manifest)
             for file in sorted(folder.glob("*.yaml"))
             for manifest in yaml.safe_load_all(file.read_text())
             if manifest

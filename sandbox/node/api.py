@@ -45,22 +45,21 @@ class Api:
 
     @classmethod
     def of(cls, kubeconfig: Path) -> Self:
-        """Connect as the user of a self-contained kubeconfig; needs a running event loop."""
+        """Connect as the user of a self-contained kubeconfig; needs a running event loop.
+
+        The user has a certificate or a token.
+        """
         content = yaml.safe_load(kubeconfig.read_text())
         cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
-        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-        context = ssl.create_default_context(cadata=authority)
-        with tempfile.TemporaryDirectory(dir=kubeconfig.parent) as directory:
-            pair = Path(directory, "pair.pem")  # OpenSSL reads keys only from files
-            pair.touch(mode=0o600)
-            pair.write_bytes(
-                base64.b64decode(user["client-certificate-data"])
-                + base64.b64decode(user["client-key-data"])
-            )
-            context.load_cert_chain(pair)
+        authority = cluster.get("certificate-authority-data")  # without one, the system's
+        context = ssl.create_default_context(cadata=_decoded(authority) if authority else None)
+        if "client-certificate-data" in user:
+            _present(context, user, kubeconfig.parent)
+        headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else None
         connector = aiohttp.TCPConnector(ssl=context, limit=64)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-        return cls(aiohttp.ClientSession(connector=connector, timeout=timeout), cluster["server"])
+        session = aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers)
+        return cls(session, cluster["server"])
 
     async def get(self, path: str) -> Manifest:
         """Return an object or a list."""
@@ -152,6 +151,20 @@ class Api:
                 raise ApiError(response.status, await response.text())
             answer: dict[str, Any] = await response.json()
             return answer
+
+
+def _present(context: ssl.SSLContext, user: Mapping[str, str], parent: Path) -> None:
+    """Have a context present the certificate of a kubeconfig's user."""
+    with tempfile.TemporaryDirectory(dir=parent) as directory:
+        pair = Path(directory, "pair.pem")  # OpenSSL reads keys only from files
+        pair.touch(mode=0o600)
+        parts = (user["client-certificate-data"], user["client-key-data"])
+        pair.write_text("\n".join(map(_decoded, parts)))
+        context.load_cert_chain(pair)
+
+
+def _decoded(text: str) -> str:
+    return base64.b64decode(text).decode()
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[Manifest]:

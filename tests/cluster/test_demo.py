@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sandbox import Tier, java
+from sandbox import Tier, ensure, java
 from sandbox.cache import cache_directory
 from sandbox.demo import setting
 from sandbox.demo.messages.table import WITHIN as DELETED_WITHIN
@@ -336,6 +336,26 @@ def test_without_a_node_it_names_what_is_missing_and_runs_other_trials(tmp_path:
     assert_broker_rejects_undeclared_use(done.stdout, BrokerName.NATS)
     assert_gateway_accepts_only_signed_deliveries(done.stdout)
     assert_fit_to_be_shown(done)
+    assert not list(temporary.iterdir())
+    assert not processes_of(tmp_path)
+
+
+def test_with_kubebuilder_assets_alone_it_builds_nothing(tmp_path: Path) -> None:
+    assets, temporary = tmp_path / "assets", tmp_path / "temporary"
+    for directory in (assets, temporary):
+        directory.mkdir()
+    for program in setting.ENVTEST:
+        (assets / program).symlink_to(ensure(program))
+    cache = tmp_path / "cache"
+    env = environment(temporary) | {"KUBEBUILDER_ASSETS": str(assets), "XDG_CACHE_HOME": str(cache)}
+    # without controllers, nothing deletes owned objects: a broker's are deleted by the operator
+    done = demo(Act.CALLS, Act.MESSAGES, env=env | {"PATH": str(tmp_path / "no-programs")})
+    assert_all_trials_are_right(done)
+    assert "etcd and API server of KUBEBUILDER_ASSETS" in done.stdout
+    assert_attacks_are_rejected_for_the_right_reason(done.stdout)
+    assert_broker_rejects_undeclared_use(done.stdout, BrokerName.NATS)
+    assert_fit_to_be_shown(done)
+    assert not cache.exists()
     assert not list(temporary.iterdir())
     assert not processes_of(tmp_path)
 

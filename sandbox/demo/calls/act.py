@@ -12,6 +12,7 @@ from sandbox.demo.calls.table import NO_CERTIFICATE, Call, Calls
 from sandbox.demo.cast import PAYMENTS, between, short
 from sandbox.demo.cluster import Cluster, Statuses
 from sandbox.demo.errors import DemoError
+from sandbox.demo.namespaces import shown
 from sandbox.demo.programs import NAMESPACE
 from sandbox.demo.screen import Screen
 from sandbox.demo.shop import Edge, Manifest, Place, Shop
@@ -65,7 +66,7 @@ def _show_policies(screen: Screen, cluster: Cluster, shop: Shop) -> None:
     if {summary.workload.namespace for summary in isolated} != isolation:
         raise DemoError(f"the isolated namespaces are not exactly {', '.join(sorted(isolation))}")
     rows = [_row(short(each.workload), each) for each in found]
-    rows += [_row(f"other pods of {each.workload.namespace}", each) for each in isolated]
+    rows += [_row(f"other pods of {shown(each.workload.namespace)}", each) for each in isolated]
     rows += [(short(place), "enforcement: Observe, so no policy yet", "") for place in observed]
     screen.table(rows, "workload", "may be called by", "may call")
 
@@ -118,7 +119,7 @@ def _show_drift(screen: Screen, cluster: Cluster, workloads: Workloads, stranger
 def _restored(found: Restoration) -> Result:
     cell = f"restored after {found.milliseconds:.0f} ms"
     return over(
-        *("somebody", f"opens {found.policy} to all"),
+        *("somebody", f"opens {shown(str(found.policy))} to all"),
         Observation({}, (cell,), f"Event: {found.message}"),
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.demo.errors import DemoError
+from sandbox.demo.namespaces import shown
 from sandbox.demo.shop import NAMESPACE_NAME, Manifest, Place, Shop
 
 DNS = Place("kube-system", "k8s-app=kube-dns")
@@ -107,8 +108,8 @@ class _Words:
             return "the issuer"
         place = self.shop.selected(peer, self.place.namespace)
         if place is not None:
-            return place.name if namespace == self.place.namespace else str(place)
-        return f"{namespace}/{pods or '*'}"
+            return place.name if namespace == self.place.namespace else shown(str(place))
+        return shown(f"{namespace}/{pods or '*'}")
 
     def _network(self, cidr: str) -> str:
         calls: list[dict[str, Any]] = self.shop.identities[self.place]["spec"].get("calls", [])

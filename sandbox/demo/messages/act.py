@@ -17,13 +17,14 @@ from sandbox.demo.messages.broker import ORDERS, Broker
 from sandbox.demo.messages.kafka import kafka
 from sandbox.demo.messages.nats import nats
 from sandbox.demo.mounts import Mount, mounted
+from sandbox.demo.namespaces import applied, own, renamed
 from sandbox.demo.screen import Screen
 from sandbox.demo.setting import BrokerName
 from sandbox.demo.shop import Manifest, Place
 from sandbox.demo.trials import run
 from sandbox.processes import Tether
 
-MAIN = Place("messaging", "main")
+MAIN = Place(own("messaging"), "main")
 BROKERS: Mapping[BrokerName, Callable[[], AbstractContextManager[Broker]]]
 BROKERS = {BrokerName.NATS: nats, BrokerName.KAFKA: kafka}
 PATIENCE = "--timeout=30s"
@@ -43,7 +44,7 @@ def show_messages(screen: Screen, cluster: Cluster, tether: Tether, name: Broker
         with screen.step("messages") as say:
             stack.enter_context(_declared(cluster, broker))
             cluster.await_ready("messagebrokers,topicpolicies")
-            say(f"kubectl apply -f examples/messages/{broker.example.name}")
+            say(applied(f"examples/messages/{broker.example.name}"))
         files = {place: tether.directory / f"{place.name}-main" for place in (CHECKOUT, FULFILMENT)}
         identity = tether.directory / f"{FULFILMENT.name}-identity"
         mounts = [_mount(directory) for directory in (*files.values(), identity)]
@@ -85,7 +86,7 @@ def _deleting(cluster: Cluster) -> Iterator[None]:
 
 def _manifests(broker: Broker) -> list[Manifest]:
     """Return the example's objects with this broker's address, and its administrator's Secrets."""
-    manifests: list[Manifest] = list(yaml.safe_load_all(broker.example.read_text()))
+    manifests: list[Manifest] = list(map(renamed, yaml.safe_load_all(broker.example.read_text())))
     for manifest in manifests:
         if manifest["kind"] == "MessageBroker":
             _merge(manifest["spec"], broker.spec)

@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from sandbox.demo.cast import CHECKOUT, FULFILMENT
+from sandbox.demo.cast import CHECKOUT, FULFILMENT, SHOP
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.messages.broker import (
     DEAD_LETTERS,
@@ -28,8 +28,8 @@ from sandbox.demo.trials import Observation, Trial
 ORDER, INVALID = '{"order": "1001", "items": ["a book"]}', '{"order": "1002"}'
 """A message that matches the policy's schema, and one that has no items."""
 GROUP = "fulfilment"
-POLICY = ("topicpolicy", "orders", "--namespace", "shop")
-SECRET = ("secret", "checkout-main", "--namespace", "shop")
+POLICY = ("topicpolicy", "orders", "--namespace", SHOP)
+SECRET = ("secret", "checkout-main", "--namespace", SHOP)
 DELETE = ("delete", *POLICY)
 WITHIN = 5.0
 """Seconds after which the broker must close connections or reject their messages."""

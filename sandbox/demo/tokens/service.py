@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.demo import loopback
+from sandbox.demo import cast, loopback
 from troth.edge.frameworks.starlette import caller, require_scopes
 from troth.edge.frameworks.uvicorn import config
 from troth.edge.identity.files import Identity
@@ -29,14 +29,16 @@ from troth.edge.inbound.asgi import TrothMiddleware
 from troth.edge.outbound.httpx import Transport
 from troth.edge.outbound.transactions import using
 
-PAYMENTS, LEDGER = "https://payments.shop.svc:8443", "https://ledger.finance.svc:8443"
+PAYMENTS, LEDGER = (
+    f"https://{callee.name}.{callee.namespace}.svc:8443" for callee in (cast.PAYMENTS, cast.LEDGER)
+)
 SESSIONS = {"a-session-of-alice": ("alice", "acme")}
 """The sessions at checkout, each with its user and tenant."""
 
 
 def checkout(identity: Identity) -> Starlette:
     """The entry: it knows the user and starts a transaction on the user's behalf."""
-    transport = Transport(identity, {PAYMENTS: "shop/payments"})
+    transport = Transport(identity, {PAYMENTS: str(cast.PAYMENTS)})
     client = httpx.Client(transport=transport)
 
     def place_order(request: Request) -> Response:
@@ -58,7 +60,7 @@ def checkout(identity: Identity) -> Starlette:
 
 def payments(identity: Identity) -> TrothMiddleware:
     """It calls ledger with a transaction narrowed to posting."""
-    transport = Transport(identity, {LEDGER: "finance/ledger"})
+    transport = Transport(identity, {LEDGER: str(cast.LEDGER)})
     client = httpx.Client(transport=transport)
 
     @require_scopes("payments.charge")

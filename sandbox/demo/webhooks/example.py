@@ -8,11 +8,12 @@ from pathlib import Path
 
 import yaml
 
+from sandbox.demo.namespaces import own, renamed
 from sandbox.demo.shop import Manifest, Place
 from sandbox.demo.webhooks.target import PORT
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "webhooks"
-GATEWAY = Place("troth-gateway", "troth-gateway")
+GATEWAY = Place(own("troth-gateway"), "troth-gateway")
 """Its ServiceIdentity, ServiceAccount and Deployment in the chart, and the process here."""
 RENAMED = ("payments", "settlements")
 """The name of the example's target, and its name here: the shop has a payments of its own."""
@@ -69,11 +70,14 @@ class Example:
         The shop has the namespaces and the trust domain already, so these are left out.
         """
         manifests = tuple(
-            manifest
+            renamed(manifest)
             for file in sorted(EXAMPLES.glob("*.yaml"))
             for manifest in yaml.safe_load_all(file.read_text().replace(*RENAMED))
             if manifest["kind"] not in {"Namespace", "TrustDomain"}
         )
+        for manifest in manifests:
+            if manifest["kind"] == "WebhookEndpoint":
+                manifest["spec"]["inbound"]["gateway"] = GATEWAY._asdict()
         found = cls(manifests)
         for each in found.endpoints:
             if each.is_given:

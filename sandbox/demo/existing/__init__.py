@@ -1,0 +1,1 @@
+"""The demo on a cluster that exists already: `make demo KUBECONFIG=path`."""
