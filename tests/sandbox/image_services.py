@@ -50,7 +50,7 @@ class Beside:
         until(lambda: log.exists() and log.stat().st_size >= len(before.encode()))
 
     def _kubectl(self, name: str, log: Path, *arguments: str) -> None:
-        argv = [tools.ensure("kubectl"), *arguments]
+        argv: list[str | Path] = [tools.ensure("kubectl"), *arguments]
         environment = os.environ | {"KUBECONFIG": str(self.sandbox.kubeconfig)}
         self.tether.start(name, argv, log=log, env=environment)
 
@@ -63,9 +63,8 @@ def gateways(sandbox: Sandbox, tether: Tether) -> Iterator[list[Gateway]]:
     with ExitStack() as stack:
         stack.enter_context(declared(cluster, example, PROPAGATION))
         apply(sandbox, target_pod(example, tether.directory))
-        stack.callback(
-            *(sandbox.kubectl, "delete", "pod", example.target.name, "-n", example.target.namespace)
-        )
+        pod = ("pod", example.target.name, "-n", example.target.namespace)
+        stack.callback(lambda: sandbox.kubectl("delete", *pod))
         until(lambda: is_ready(pods(sandbox, example.target.namespace)[example.target.name]))
         sandbox.node.caught_up()
         at = beside.forward(example.target.namespace, f"pod/{example.target.name}", example.port)

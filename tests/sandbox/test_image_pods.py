@@ -5,6 +5,7 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +24,7 @@ from sandbox.demo.webhooks import table
 from sandbox.demo.webhooks.act import show_deliveries
 from sandbox.demo.webhooks.example import replay_store
 from sandbox.demo.webhooks.gateway import Gateway
+from sandbox.demo.webhooks.senders import charge, order
 from sandbox.processes import Tether
 from tests.chart.rendering import GATEWAY_NAMESPACE, NAMESPACE
 from tests.sandbox.image_services import Beside, gateways
@@ -167,9 +169,9 @@ class TestGatewayPods:
         one, other = gates
         for endpoint in one.example.endpoints:
             _, sign = table.SENDERS[endpoint.scheme]
-            event = table.charge() if endpoint.is_given else table.order()
+            event = charge() if endpoint.is_given else order()
             delivery = sign(one.key(endpoint), event)
-            again = (table.HTTPStatus.OK, "done-already")
+            again = (HTTPStatus.OK, "done-already")
             trials = (
                 table.accepted(one, endpoint, "a delivery", delivery),
                 table.rejected(other, endpoint, "the same to the other pod", delivery, again),
