@@ -63,8 +63,8 @@ def gateways(sandbox: Sandbox, tether: Tether) -> Iterator[list[Gateway]]:
     with ExitStack() as stack:
         stack.enter_context(declared(cluster, example, PROPAGATION))
         apply(sandbox, target_pod(example, tether.directory))
-        pod = ("pod", example.target.name, "-n", example.target.namespace)
-        stack.callback(lambda: sandbox.kubectl("delete", *pod))
+        target = ("pod", example.target.name, "-n", example.target.namespace)
+        stack.callback(lambda: sandbox.kubectl("delete", *target))
         until(lambda: is_ready(pods(sandbox, example.target.namespace)[example.target.name]))
         sandbox.node.caught_up()
         at = beside.forward(example.target.namespace, f"pod/{example.target.name}", example.port)

@@ -14,6 +14,7 @@ from sandbox.demo.cluster import Cluster
 from sandbox.demo.webhooks.example import STORE
 from tests.chart.rendering import CHART, GATEWAY_NAMESPACE, NAMESPACE, REPOSITORY
 from tests.patience import PATIENCE
+from tests.sandbox.nodes import is_ready, pods
 from tests.sandbox.servers import VALKEY
 
 SHOP = REPOSITORY / "examples" / "shop"
@@ -58,10 +59,8 @@ def values(sandbox: Sandbox) -> dict[str, Any]:
 
 def helm(sandbox: Sandbox, command: str, **changed: Any) -> None:
     """Install or upgrade the release, with changed values; return once all its pods are ready."""
-    waiting = "--wait", "--timeout", PATIENCE_OF_HELM
-    arguments = (command, "troth", str(CHART), "-n", NAMESPACE, *waiting, "--values", "-")
     try:
-        sandbox.helm(*arguments, stdin=yaml.safe_dump(values(sandbox) | changed))
+        _helm(sandbox, command, "--wait", "--timeout", PATIENCE_OF_HELM, **changed)
     except CommandError as error:
         told = [
             sandbox.kubectl(what, *which, "-n", space)
@@ -70,6 +69,41 @@ def helm(sandbox: Sandbox, command: str, **changed: Any) -> None:
         ]
         pytest.fail("\n".join((str(error), *told)))
     rolled_out(sandbox)
+
+
+def install(sandbox: Sandbox) -> None:
+    """Install the release; do not wait for its pods."""
+    _helm(sandbox, "install")
+
+
+def upgrade(sandbox: Sandbox, patience: str, **changed: Any) -> None:
+    """Upgrade the release, with changed values; raises `CommandError` if that fails."""
+    _helm(sandbox, "upgrade", "--wait", "--timeout", patience, **changed)
+
+
+def _helm(sandbox: Sandbox, command: str, *options: str, **changed: Any) -> None:
+    arguments = (command, "troth", str(CHART), "-n", NAMESPACE, *options, "--values", "-")
+    sandbox.helm(*arguments, stdin=yaml.safe_dump(values(sandbox) | changed))
+
+
+def backup(sandbox: Sandbox) -> list[dict[str, Any]]:
+    """Return what the operator wrote to its own namespace, as a backup tool restores it."""
+    chosen = ("-n", NAMESPACE, "-l", "app.kubernetes.io/managed-by=troth", "-o", "json")
+    found = json.loads(sandbox.kubectl("get", "secrets,configmaps", *chosen))["items"]
+    for each in found:
+        for name in ("uid", "resourceVersion", "creationTimestamp", "managedFields"):
+            each["metadata"].pop(name, None)
+    return list(found)
+
+
+def running(sandbox: Sandbox) -> set[str]:
+    """Return the UIDs of the release's pods that are ready."""
+    return {
+        pod["metadata"]["uid"]
+        for space in (NAMESPACE, GATEWAY_NAMESPACE)
+        for pod in pods(sandbox, space).values()
+        if is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
+    }
 
 
 def rolled_out(sandbox: Sandbox) -> None:

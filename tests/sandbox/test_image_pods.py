@@ -5,6 +5,7 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,8 @@ from cryptography import x509
 from sandbox import CommandError, Sandbox, Tier, image
 from sandbox.demo.calls.act import show_calls
 from sandbox.demo.calls.pods import Pods
+from sandbox.demo.calls.table import Call
+from sandbox.demo.cast import CHECKOUT, PAYMENTS
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.screen import Screen
 from sandbox.demo.shop import Shop
@@ -27,6 +30,7 @@ from sandbox.demo.webhooks.gateway import Gateway
 from sandbox.demo.webhooks.senders import charge, order
 from sandbox.processes import Tether
 from tests.chart.rendering import GATEWAY_NAMESPACE, NAMESPACE
+from tests.patience import PATIENCE
 from tests.sandbox.image_services import Beside, gateways
 from tests.sandbox.nodes import apply, is_ready, namespace, pods, skip_without
 from tests.sandbox.release import (
@@ -34,13 +38,17 @@ from tests.sandbox.release import (
     PATIENCE_OF_HELM,
     PRODUCTION,
     RESTRICTED,
+    backup,
     helm,
+    install,
     leader,
     leaf,
     policies,
     revisions,
     rolled_out,
+    running,
     until,
+    upgrade,
 )
 from tests.sandbox.servers import add_resolver, add_valkey
 
@@ -122,18 +130,28 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
 # The demo's services, beside these pods
 
 
+@pytest.fixture(scope="module")
+def services(installed: Sandbox) -> Pods:
+    """Return the shop's services, which run in pods."""
+    cluster, shop = Cluster(installed), Shop.read()
+    cluster.settled(shop, lambda _part, _whole: None)
+    pods_of_services = Pods(cluster, shop)
+    pods_of_services.start(cluster.secrets())
+    return pods_of_services
+
+
 @pytest.fixture
 def tether() -> Iterator[Tether]:
     with Tether(Path(tempfile.mkdtemp(prefix="troth-pods-"))) as tied:
         yield tied
 
 
-def test_services_in_pods_call_each_other_exactly_as_declared(installed: Sandbox) -> None:
+def test_services_in_pods_call_each_other_exactly_as_declared(
+    installed: Sandbox, services: Pods
+) -> None:
     cluster, shop = Cluster(installed), Shop.read()
     statuses = cluster.settled(shop, lambda _part, _whole: None)
-    workloads = Pods(cluster, shop)
-    workloads.start(cluster.secrets())
-    assert show_calls(Screen(), cluster, shop, statuses, workloads)
+    assert show_calls(Screen(), cluster, shop, statuses, services)
 
 
 def test_services_with_tokens_of_the_issuer_pods_act_exactly_as_declared(
@@ -255,3 +273,63 @@ def _evicted(sandbox: Sandbox, name: str) -> bool:
         assert "disruption budget" in str(error)  # noqa: PT017 - the reason, not the exception
         return False
     return True
+
+
+# Failures
+
+
+@contextmanager
+def calling(services: Pods) -> Iterator[None]:
+    """Have checkout call payments meanwhile; every call must succeed."""
+    call = Call(CHECKOUT, PAYMENTS, "https", "by both sides", scope="payments.charge")
+    caller = services.workload(CHECKOUT)
+    caller.storm([services.target(call)], rate=10, timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        tally = caller.calm()
+    assert tally.failed == 0, tally.failures
+    assert tally.answered.total() > 0
+
+
+@pytest.mark.parametrize("crds", [True, False], ids=["a new CRD", "the pods"])
+def test_upgrade_to_an_image_that_cannot_be_pulled_harms_nothing_and_is_rolled_back(
+    installed: Sandbox, services: Pods, crds: bool
+) -> None:
+    before = running(installed), leaf(installed), policies(installed)
+    absent = {"repository": "registry.invalid/troth", "tag": "absent"}
+    with calling(services):
+        with pytest.raises(CommandError, match="UPGRADE FAILED") as failed:
+            upgrade(installed, "10s", image=absent, crds={"upgrade": crds})
+        assert ("pre-upgrade hooks failed" in failed.value.stderr) == crds
+        warnings = ("get", "events", "-n", NAMESPACE, "--field-selector", "type=Warning")
+        assert 'Failed to pull image "registry.invalid/troth:absent"' in installed.kubectl(
+            *warnings
+        )
+        assert before[0] <= running(installed)
+        deployed = [each for each in revisions(installed) if each["status"] == "deployed"][-1]
+        waiting = "--wait", "--timeout", PATIENCE_OF_HELM
+        installed.helm("rollback", "troth", str(deployed["revision"]), "-n", NAMESPACE, *waiting)
+        rolled_out(installed)
+    assert (running(installed), leaf(installed), policies(installed)) == before
+    assert "troth-crds" not in installed.kubectl("get", "clusterroles,serviceaccounts", "-A")
+
+
+def test_release_whose_namespace_is_deleted_is_adopted_once_its_secrets_are_restored(
+    installed: Sandbox, services: Pods
+) -> None:
+    before = leaf(installed), policies(installed)
+    saved = backup(installed)
+    with calling(services):
+        installed.kubectl("delete", "namespace", NAMESPACE)
+        assert (leaf(installed), policies(installed)) == before
+        apply(installed, namespace(NAMESPACE, **RESTRICTED))
+        install(installed)
+        reason = 'jsonpath={.status.conditions[?(@.type=="Ready")].reason}'
+        domain = ("get", "trustdomain", "production", "-o", reason)
+        until(lambda: installed.kubectl(*domain) == "AuthorityMissing")
+        assert (leaf(installed), policies(installed)) == before
+        apply(installed, *saved)
+        rolled_out(installed)
+        Cluster(installed).settled(Shop.read(), lambda _part, _whole: None)
+    assert (leaf(installed), policies(installed)) == before
