@@ -178,7 +178,7 @@ def gates(installed: Sandbox) -> Iterator[list[Gateway]]:
 class TestGatewayPods:
     """Two gateways with one Valkey."""
 
-    def test_each_delivers_exactly_the_valid_webhooks(self, gates: list[Gateway]) -> None:
+    def test_pod_delivers_exactly_the_valid_webhooks(self, gates: list[Gateway]) -> None:
         assert show_deliveries(Screen(), gates[0])
 
     def test_delivery_that_one_accepted_is_not_forwarded_by_the_other(
