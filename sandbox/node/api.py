@@ -116,21 +116,28 @@ class Api:
         async with self._session.get(self._server + path, params=selector | query) as response:
             if response.status != OK:
                 raise ApiError(response.status, await response.text())
-            async for event in _lines(response.content):
-                manifest = event["object"]
-                match event["type"]:
-                    case "ADDED" | "MODIFIED":
-                        known[manifest["metadata"]["uid"]] = manifest
-                        yield Change.SEEN, manifest
-                    case "DELETED":
-                        known.pop(manifest["metadata"]["uid"], None)
-                        yield Change.DELETED, manifest
-                    case "ERROR":
-                        raise ApiError(manifest.get("code", GONE), manifest.get("message", ""))
+            try:
+                async for event in _lines(response.content):
+                    manifest = event["object"]
+                    match event["type"]:
+                        case "ADDED" | "MODIFIED":
+                            known[manifest["metadata"]["uid"]] = manifest
+                            yield Change.SEEN, manifest
+                        case "DELETED":
+                            known.pop(manifest["metadata"]["uid"], None)
+                            yield Change.DELETED, manifest
+                        case "ERROR":
+                            raise ApiError(manifest.get("code", GONE), manifest.get("message", ""))
+            finally:
+                # Closing a stream that has not ended would wait for the server, also beyond the end
+                # of the event loop.
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+        await asyncio.sleep(0)  # a transport ends in the loop's next cycle
 
     async def _ask(
         self,

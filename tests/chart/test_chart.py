@@ -268,6 +268,8 @@ def test_broker_policies_select_the_operators_pods_under_any_release_name() -> N
         (["networkPolicy.brokers[0].to[0].a=b"], "missing property 'ports'"),
         (["podDisruptionBudget.maxUnavailable=0"], "at '/podDisruptionBudget/maxUnavailable'"),
         (["workers=0"], "at '/workers': minimum: got 0, want 1"),
+        (["gatway.enabled=true"], "additional properties 'gatway' not allowed"),
+        (["log.levle=debug"], "at '/log': additional properties 'levle' not allowed"),
         (["nodeSelector.ssd=true"], "at '/nodeSelector/ssd': got boolean, want string"),
     ],
 )

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from sandbox.processes import Tether
 from tests import builders
 from tests.cluster.person import Manifest, until
 from tests.cluster.process import Process
-from tests.cluster.stage import IDENTITY, Stage, opened
+from tests.cluster.stage import IDENTITY, Stage, leaf_of, opened
 from tests.cluster.witness import Witness, each_got_one_certificate
 from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
@@ -313,3 +314,32 @@ async def test_started_write_is_not_sent_after_the_lease_has_expired(
                 assert refusal.value.status == 0
             await server.create(lease)
             assert [(call.verb, call.resource) for call in path.asked] == [("POST", "leases")]
+
+
+# A wrong clock
+
+
+async def test_replica_whose_clock_is_ahead_never_leads_and_says_why(
+    stage: Stage, tmp_path: Path
+) -> None:
+    await stage.domain()
+    with tied(tmp_path) as tether:
+        ahead = Process(tether, "ahead", stage.kubeconfig, stage.own, module="tests.cluster.ahead")
+        await ahead.ready()
+
+        async def output() -> str:
+            return ahead.output
+
+        await until(output, lambda text: "clock differs from the API server's" in text)
+        async with Witness(stage.sandbox.kubeconfig, "Lease", stage.own) as leases:
+            right = Process(tether, "right", stage.kubeconfig, stage.own)
+            await right.leads()
+            ref = await stage.identity("payments", ports=["https"])
+            await stage.person.ready(IDENTITY, ref)
+            leaf = leaf_of(await stage.secret(ref))
+            assert leaf.not_valid_before_utc <= datetime.now(UTC)
+            await until(output, lambda text: "standing by" in text)
+            right.stop()
+            held = [sight.manifest["spec"] for sight in await leases.everything()]
+            assert len({each["holderIdentity"] for each in held} - {""}) == 1
+            assert not await ahead.leader()

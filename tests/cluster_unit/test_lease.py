@@ -99,8 +99,15 @@ class LeaseServer:
         return copy.deepcopy(self.record.lease)
 
 
-def candidate(server: LeaseServer, name: str, timing: Timing = SAFE) -> Leadership:
-    return Leadership(cast("ApiServer", server), REF, name, timing, asyncio.get_running_loop().time)
+def candidate(
+    server: LeaseServer,
+    name: str,
+    timing: Timing = SAFE,
+    clock_agrees: Callable[[], bool] = lambda: True,
+) -> Leadership:
+    monotonic = asyncio.get_running_loop().time
+    api = cast("ApiServer", server)
+    return Leadership(api, REF, name, timing, monotonic, clock_agrees=clock_agrees)
 
 
 @dataclass
@@ -635,5 +642,56 @@ def test_lost_request_does_not_end_the_election() -> None:
         refused = not holder.acting
         await holder._attempt()
         assert (refused, holder.acting) == (True, True)
+
+    run(story())
+
+
+def test_replica_with_a_wrong_clock_neither_makes_nor_acquires_the_lease() -> None:
+    async def story() -> None:
+        server = LeaseServer()
+        wrong = candidate(server, "wrong", clock_agrees=lambda: False)
+        running = asyncio.create_task(wrong.run())
+        await asyncio.sleep(3 * SAFE.duration)
+        assert server.record.writes == 0
+        await stopped(candidate(server, "right"), 3.0)
+        await asyncio.sleep(3 * SAFE.duration)
+        assert holder_in(server.record) == ""
+        assert not wrong.acting
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    run(story())
+
+
+def test_holder_whose_clock_becomes_wrong_stops_at_once_and_another_takes_over() -> None:
+    async def story() -> None:
+        server, right = LeaseServer(), [True]
+        first = candidate(server, "first", clock_agrees=lambda: right[0])
+        second = candidate(server, "second")
+        with capture_logs() as logs:
+            running = [asyncio.create_task(first.run())]
+            await first.gained()
+            running.append(asyncio.create_task(second.run()))
+            await asyncio.sleep(SAFE.renew_every)
+            right[0] = False
+            assert not first.acting
+            await second.gained()
+            assert holder_in(server.record) == "second"
+            assert not first.acting
+            right[0] = True
+            await asyncio.sleep(3 * SAFE.duration)
+            assert second.acting
+            assert not first.acting
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        told = [(each["event"], each.get("identity") or each.get("leader")) for each in logs]
+        assert told == [
+            ("leading", "first"),
+            ("standing by", "first"),
+            ("lease lost", "first"),
+            ("leading", "second"),
+            ("standing by", "second"),
+        ]
 
     run(story())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox import Sandbox
+from sandbox import CommandError, Sandbox
 from sandbox.tools import ensure
 from tests.builders import NOW, Manifest
 from tests.cluster.conftest import separate_sandbox, with_crds
@@ -54,6 +54,23 @@ def test_base_of_messages_has_one_broker() -> None:
     declared = built("messages")
     assert declared == manifests((EXAMPLES / "messages" / "nats.yaml").read_text())
     assert declared.keys() <= in_files("messages").keys()
+
+
+@pytest.fixture(scope="module")
+def without_crds() -> Iterator[Sandbox]:
+    yield from separate_sandbox()
+
+
+def test_base_that_is_applied_before_the_crds_names_them_and_succeeds_afterwards(
+    without_crds: Sandbox,
+) -> None:
+    apply = ("apply", "-k", str(EXAMPLES / "shop"))
+    with pytest.raises(CommandError) as failed:
+        without_crds.kubectl(*apply)
+    for kind in ("TrustDomain", "ServiceIdentity"):
+        assert f'no matches for kind "{kind}" in version "troth.dev/v1alpha1"' in str(failed.value)
+    assert "ensure CRDs are installed first" in str(failed.value)
+    with_crds(without_crds).kubectl(*apply)
 
 
 @pytest.fixture(scope="module")

@@ -3,48 +3,60 @@
 import base64
 import json
 import tarfile
-import time
-from collections.abc import Callable, Iterator
-from typing import IO, Any
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import IO
 
 import pytest
-import yaml
 from cryptography import x509
 
 from sandbox import CommandError, Sandbox, Tier, image
-from tests.chart.rendering import CHART, GATEWAY_NAMESPACE, NAMESPACE, REPOSITORY
+from sandbox.demo.calls.act import show_calls
+from sandbox.demo.calls.pods import Pods
+from sandbox.demo.calls.table import Call
+from sandbox.demo.cast import CHECKOUT, PAYMENTS
+from sandbox.demo.cluster import Cluster
+from sandbox.demo.screen import Screen
+from sandbox.demo.shop import Shop
+from sandbox.demo.tokens.act import show_tokens
+from sandbox.demo.trials import run
+from sandbox.demo.webhooks import table
+from sandbox.demo.webhooks.act import show_deliveries
+from sandbox.demo.webhooks.example import replay_store
+from sandbox.demo.webhooks.gateway import Gateway
+from sandbox.demo.webhooks.senders import charge, order
+from sandbox.processes import Tether
+from tests.chart.rendering import GATEWAY_NAMESPACE, NAMESPACE
 from tests.patience import PATIENCE
+from tests.sandbox.image_services import Beside, gateways
 from tests.sandbox.nodes import apply, is_ready, namespace, pods, skip_without
-
-SHOP = REPOSITORY / "examples" / "shop"
-DOMAINS = yaml.safe_load_all((SHOP / "10-trust-domains.yaml").read_text())
-DOMAIN = next(each for each in DOMAINS if each["metadata"]["name"] == "production")
-PRODUCTION = {"troth.dev/environment": "production"}
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-REPOSITORY_NAME, _, TAG = image.NAME.partition(":")
-VALUES = {
-    "image": {"repository": REPOSITORY_NAME, "tag": TAG, "pullPolicy": "Never"},
-    "trustDomains": [{"name": "production", "spec": DOMAIN["spec"]}],
-    "issuers": [{"domain": "production"}],
-    "gateway": {
-        "enabled": True,
-        "replicas": 1,
-        "namespaceLabels": PRODUCTION,
-        "identity": {"create": True, "allowedNamespaces": {"matchLabels": PRODUCTION}},
-    },
-}
-PATIENCE_OF_HELM = "300s"
-DEPLOYMENTS = (
-    (NAMESPACE, "troth", 2),
-    (NAMESPACE, "troth-issuer-production", 2),
-    (GATEWAY_NAMESPACE, "troth-gateway", 1),
+from tests.sandbox.release import (
+    DEPLOYMENTS,
+    PATIENCE_OF_HELM,
+    PRODUCTION,
+    RESTRICTED,
+    backup,
+    helm,
+    install,
+    leader,
+    leaf,
+    policies,
+    revisions,
+    rolled_out,
+    running,
+    until,
+    upgrade,
 )
+from tests.sandbox.servers import add_resolver, add_valkey
 
 pytestmark = pytest.mark.timeout(900)  # the first run builds the image
 
 
 @pytest.fixture(scope="module")
-def installed() -> Iterator[Sandbox]:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """Yield a node with the chart, installed in one step, and the example shop."""
     if reason := image.unavailable():
         pytest.skip(reason)
@@ -52,33 +64,17 @@ def installed() -> Iterator[Sandbox]:
     archive = image.ensure()
     with Sandbox.start(tier=Tier.NODE) as sandbox:
         sandbox.node.load_image(archive)
-        apply(sandbox, namespace(NAMESPACE, **RESTRICTED))
-        _helm(sandbox, "install", VALUES)
-        sandbox.kubectl("apply", "-f", str(SHOP))
+        add_resolver(sandbox)
+        store = add_valkey(sandbox, tmp_path_factory.mktemp("valkey"))
+        apply(
+            sandbox,
+            namespace(NAMESPACE, **RESTRICTED),
+            namespace(GATEWAY_NAMESPACE, **RESTRICTED, **PRODUCTION),
+            replay_store(store),
+        )
+        helm(sandbox, "install")
+        sandbox.kubectl("apply", "-f", "-", stdin=Shop.read().text())
         yield sandbox
-
-
-def _helm(sandbox: Sandbox, command: str, values: dict[str, Any]) -> None:
-    """Install or upgrade the release; return once all its pods are ready."""
-    waiting = "--wait", "--timeout", PATIENCE_OF_HELM
-    arguments = (command, "troth", str(CHART), "-n", NAMESPACE, *waiting, "--values", "-")
-    try:
-        sandbox.helm(*arguments, stdin=yaml.safe_dump(values))
-    except CommandError as error:
-        told = [
-            sandbox.kubectl(what, *which, "-n", space)
-            for space in (NAMESPACE, GATEWAY_NAMESPACE)
-            for what, *which in (("describe", "pods"), ("get", "events"))
-        ]
-        pytest.fail("\n".join((str(error), *told)))
-    _rolled_out(sandbox)
-
-
-def _rolled_out(sandbox: Sandbox) -> None:
-    """Wait for all pods; Helm waits only for as many as an update keeps available."""
-    for space, name, _ in DEPLOYMENTS:
-        patience = f"--timeout={PATIENCE_OF_HELM}"
-        sandbox.kubectl("rollout", "status", "-n", space, f"deployment/{name}", patience)
 
 
 def test_all_deployments_become_ready_without_a_restart(installed: Sandbox) -> None:
@@ -131,6 +127,77 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     return file
 
 
+# The demo's services, beside these pods
+
+
+@pytest.fixture(scope="module")
+def services(installed: Sandbox) -> Pods:
+    """Return the shop's services, which run in pods."""
+    cluster, shop = Cluster(installed), Shop.read()
+    cluster.settled(shop, lambda _part, _whole: None)
+    pods_of_services = Pods(cluster, shop)
+    pods_of_services.start(cluster.secrets())
+    return pods_of_services
+
+
+@pytest.fixture
+def tether() -> Iterator[Tether]:
+    with Tether(Path(tempfile.mkdtemp(prefix="troth-pods-"))) as tied:
+        yield tied
+
+
+def test_services_in_pods_call_each_other_exactly_as_declared(
+    installed: Sandbox, services: Pods
+) -> None:
+    cluster, shop = Cluster(installed), Shop.read()
+    statuses = cluster.settled(shop, lambda _part, _whole: None)
+    assert show_calls(Screen(), cluster, shop, statuses, services)
+
+
+def test_services_with_tokens_of_the_issuer_pods_act_exactly_as_declared(
+    installed: Sandbox, tether: Tether
+) -> None:
+    cluster, shop = Cluster(installed), Shop.read()
+    cluster.settled(shop, lambda _part, _whole: None)
+    issuer = Beside(installed, tether).forward(
+        NAMESPACE, "deployment/troth-issuer-production", 8443
+    )
+    assert show_tokens(Screen(), cluster, tether, shop, issuer)
+
+
+@pytest.fixture(scope="class")
+def gates(installed: Sandbox) -> Iterator[list[Gateway]]:
+    """Yield the gateway pods, with a target for their deliveries."""
+    with (
+        Tether(Path(tempfile.mkdtemp(prefix="troth-pods-"))) as tied,
+        gateways(installed, tied) as found,
+    ):
+        yield found
+
+
+class TestGatewayPods:
+    """Two gateways with one Valkey."""
+
+    def test_pod_delivers_exactly_the_valid_webhooks(self, gates: list[Gateway]) -> None:
+        assert show_deliveries(Screen(), gates[0])
+
+    def test_delivery_that_one_accepted_is_not_forwarded_by_the_other(
+        self, gates: list[Gateway]
+    ) -> None:
+        one, other = gates
+        for endpoint in one.example.endpoints:
+            _, sign = table.SENDERS[endpoint.scheme]
+            event = charge() if endpoint.is_given else order()
+            delivery = sign(one.key(endpoint), event)
+            again = (HTTPStatus.OK, "done-already")
+            trials = (
+                table.accepted(one, endpoint, "a delivery", delivery),
+                table.rejected(other, endpoint, "the same to the other pod", delivery, again),
+                table.rejected(one, endpoint, "the same again", delivery, again),
+            )
+            assert [result.fault for result in run(trials)] == ["", "", ""]
+
+
 # The life of a release
 
 
@@ -141,11 +208,11 @@ def test_helm_test_passes(installed: Sandbox) -> None:
 
 
 def test_another_replica_leads_after_the_leader_is_deleted(installed: Sandbox) -> None:
-    before = _leader(installed)
+    before = leader(installed)
     installed.kubectl("delete", "pod", before, "-n", NAMESPACE, "--wait=false")
-    _until(lambda: _leader(installed) not in ("", before))
-    _rolled_out(installed)
-    logs = installed.kubectl("logs", "-n", NAMESPACE, _leader(installed))
+    until(lambda: leader(installed) not in ("", before))
+    rolled_out(installed)
+    logs = installed.kubectl("logs", "-n", NAMESPACE, leader(installed))
     assert '"event":"leading"' in logs
 
 
@@ -154,32 +221,32 @@ def test_upgrade_adds_a_field_to_a_crd_while_the_operator_runs(installed: Sandbo
     older = json.dumps([{"op": "remove", "path": schema}])
     crd = "trustdomains.troth.dev"
     installed.kubectl("patch", "crd", crd, "--type=json", "-p", older)
-    leaf = _leaf(installed)
-    _helm(installed, "upgrade", VALUES)
+    before = leaf(installed)
+    helm(installed, "upgrade")
     assert "isolation" in installed.kubectl("get", "crd", crd, "-o", "yaml")
-    assert _leaf(installed) == leaf, "nothing was reissued"
+    assert leaf(installed) == before, "nothing was reissued"
     assert "troth-crds" not in installed.kubectl("get", "clusterroles,sa,jobs", "-A", "-o", "name")
 
 
 def test_rollback_returns_to_the_values_before(installed: Sandbox) -> None:
-    _helm(installed, "upgrade", {**VALUES, "log": {"level": "debug"}})
-    revision = json.loads(installed.helm("history", "troth", "-n", NAMESPACE, "-o", "json"))[-2]
+    helm(installed, "upgrade", log={"level": "debug"})
+    revision = revisions(installed)[-2]
     waiting = "--wait", "--timeout", PATIENCE_OF_HELM
     installed.helm("rollback", "troth", str(revision["revision"]), "-n", NAMESPACE, *waiting)
     shown = installed.kubectl("get", "deployment", "troth", "-n", NAMESPACE, "-o", "yaml")
     assert "--log-level=info" in shown
-    _rolled_out(installed)
+    rolled_out(installed)
 
 
 def test_release_that_is_installed_again_adopts_what_the_first_left(installed: Sandbox) -> None:
-    leaf, policies = _leaf(installed), _policies(installed)
+    before = leaf(installed), policies(installed)
     installed.helm("uninstall", "troth", "-n", NAMESPACE, "--wait")
-    assert (_leaf(installed), _policies(installed)) == (leaf, policies), "services keep working"
+    assert (leaf(installed), policies(installed)) == before, "services keep working"
     assert "production" in installed.kubectl("get", "trustdomains", "-o", "name")
     left = installed.kubectl("get", "leases", "-n", NAMESPACE, "-o", "name")
     assert left == "", "the next operator waits for nobody"
-    _helm(installed, "install", VALUES)
-    assert (_leaf(installed), _policies(installed)) == (leaf, policies)
+    helm(installed, "install")
+    assert (leaf(installed), policies(installed)) == before
 
 
 def test_drained_node_keeps_one_operator(installed: Sandbox) -> None:
@@ -192,7 +259,7 @@ def test_drained_node_keeps_one_operator(installed: Sandbox) -> None:
     ]
     answers = [_evicted(installed, name) for name in names]
     assert answers == [True, False]
-    _rolled_out(installed)
+    rolled_out(installed)
 
 
 def _evicted(sandbox: Sandbox, name: str) -> bool:
@@ -208,25 +275,61 @@ def _evicted(sandbox: Sandbox, name: str) -> bool:
     return True
 
 
-def _leader(sandbox: Sandbox) -> str:
-    """Return the name of the pod that holds the Lease, empty if none does."""
-    path = "jsonpath={.spec.holderIdentity}"
-    holder = sandbox.kubectl("get", "lease", "troth-operator", "-n", NAMESPACE, "-o", path)
-    return holder.partition("_")[0]
+# Failures
 
 
-def _leaf(sandbox: Sandbox) -> str:
-    path = "jsonpath={.data.tls\\.crt}"
-    return sandbox.kubectl("get", "secret", "checkout-identity", "-n", "shop", "-o", path)
+@contextmanager
+def calling(services: Pods) -> Iterator[None]:
+    """Have checkout call payments meanwhile; every call must succeed."""
+    call = Call(CHECKOUT, PAYMENTS, "https", "by both sides", scope="payments.charge")
+    caller = services.workload(CHECKOUT)
+    caller.storm([services.target(call)], rate=10, timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        tally = caller.calm()
+    assert tally.failed == 0, tally.failures
+    assert tally.answered.total() > 0
 
 
-def _policies(sandbox: Sandbox) -> str:
-    path = "jsonpath={range .items[*]}{.metadata.uid} {.spec}{end}"
-    return sandbox.kubectl("get", "networkpolicies", "-n", "shop", "-o", path)
+@pytest.mark.parametrize("crds", [True, False], ids=["a new CRD", "the pods"])
+def test_upgrade_to_an_image_that_cannot_be_pulled_harms_nothing_and_is_rolled_back(
+    installed: Sandbox, services: Pods, crds: bool
+) -> None:
+    before = running(installed), leaf(installed), policies(installed)
+    absent = {"repository": "registry.invalid/troth", "tag": "absent"}
+    with calling(services):
+        with pytest.raises(CommandError, match="UPGRADE FAILED") as failed:
+            upgrade(installed, "10s", image=absent, crds={"upgrade": crds})
+        assert ("pre-upgrade hooks failed" in failed.value.stderr) == crds
+        warnings = ("get", "events", "-n", NAMESPACE, "--field-selector", "type=Warning")
+        assert 'Failed to pull image "registry.invalid/troth:absent"' in installed.kubectl(
+            *warnings
+        )
+        assert before[0] <= running(installed)
+        deployed = [each for each in revisions(installed) if each["status"] == "deployed"][-1]
+        waiting = "--wait", "--timeout", PATIENCE_OF_HELM
+        installed.helm("rollback", "troth", str(deployed["revision"]), "-n", NAMESPACE, *waiting)
+        rolled_out(installed)
+    assert (running(installed), leaf(installed), policies(installed)) == before
+    assert "troth-crds" not in installed.kubectl("get", "clusterroles,serviceaccounts", "-A")
 
 
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+def test_release_whose_namespace_is_deleted_is_adopted_once_its_secrets_are_restored(
+    installed: Sandbox, services: Pods
+) -> None:
+    before = leaf(installed), policies(installed)
+    saved = backup(installed)
+    with calling(services):
+        installed.kubectl("delete", "namespace", NAMESPACE)
+        assert (leaf(installed), policies(installed)) == before
+        apply(installed, namespace(NAMESPACE, **RESTRICTED))
+        install(installed)
+        reason = 'jsonpath={.status.conditions[?(@.type=="Ready")].reason}'
+        domain = ("get", "trustdomain", "production", "-o", reason)
+        until(lambda: installed.kubectl(*domain) == "AuthorityMissing")
+        assert (leaf(installed), policies(installed)) == before
+        apply(installed, *saved)
+        rolled_out(installed)
+        Cluster(installed).settled(Shop.read(), lambda _part, _whole: None)
+    assert (leaf(installed), policies(installed)) == before

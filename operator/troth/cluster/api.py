@@ -15,6 +15,7 @@ from troth.cluster.decoder import decode, read_event, read_object, read_page
 from troth.cluster.errors import ApiError, error_from, error_from_event, error_from_status
 from troth.cluster.resources import RESOURCES, REVIEWS
 from troth.cluster.restraint import ThrottledResources, WriteFence
+from troth.cluster.server_clock import ServerClock
 from troth.resources.references import Ref
 from troth.world.facts.objects import FIELD_MANAGER, Manifest
 
@@ -91,10 +92,16 @@ class _JSONClient(ApiClient):
 class ApiServer:
     """Connection to one API server. Use it as an async context manager."""
 
-    def __init__(self, config: Configuration, observer: Observer = lambda *_: None) -> None:
+    def __init__(
+        self,
+        config: Configuration,
+        observer: Observer = lambda *_: None,
+        clock: ServerClock | None = None,
+    ) -> None:
         self.fence = WriteFence()
+        self.clock = clock or ServerClock()
         self._throttled = ThrottledResources()
-        config.trace_configs = [self.fence.tracing()]
+        config.trace_configs = [self.fence.tracing(), self.clock.tracing()]
         self._api: Any = _JSONClient(config)
         self._client = DynamicClient(self._api, discoverer=_NoDiscovery)
         self._observe = observer

@@ -1,9 +1,12 @@
 """Leader election with a Lease: one replica writes, the others watch and keep their caches warm.
 
-Only this process's monotonic clock matters. A holder stops writing `margin` before its lease can
-expire for others, counted from before it sent the last renewal, whatever the wall clock does. A
-candidate takes over only after it has seen the record unchanged for the whole duration, so it does
-not rely on the holder's clock. It makes its attempt exactly at that time.
+Only this process's monotonic clock matters for the lease. A holder stops writing `margin` before
+its lease can expire for others, counted from before it sent the last renewal, whatever the wall
+clock does. A candidate takes over only after it has seen the record unchanged for the whole
+duration, so it does not rely on the holder's clock. It makes its attempt exactly at that time.
+
+A replica whose wall clock differs too much from the API server's does not lead: it would issue
+certificates that are not valid yet. It only reads the lease, and a holder lets it expire.
 
 Every replica reads or writes the lease every few seconds, so the lease also shows within seconds
 that the API server's store was restored from a snapshot: its resource version is lower than before.
@@ -62,12 +65,16 @@ class Leadership:
         identity: str,
         timing: Timing = Timing(),
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        clock_agrees: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`clock_agrees` returns whether this process's wall clock is right enough to issue."""
         self._server = server
         self._ref = ref
         self._identity = identity
         self._timing = timing
         self._monotonic = monotonic
+        self._clock_agrees = clock_agrees
         self._held_until = float("-inf")
         self._seen: tuple[str, float] = ("", 0.0)
         self._runs_out = float("-inf")
@@ -90,6 +97,8 @@ class Leadership:
     @property
     def remaining(self) -> float:
         """Time in seconds for which writes are certainly allowed."""
+        if not self._clock_agrees():
+            return 0.0
         return self._held_until - self._monotonic()
 
     async def gained(self) -> None:
@@ -126,6 +135,8 @@ class Leadership:
         Without an answer, the next attempt follows at once.
         """
         asked_at = self._monotonic()
+        if not self._clock_agrees():
+            self._held_until, self._mine = float("-inf"), None
         if self._mine is not None:  # if another process wrote it, the API server rejects this
             renewal = self._record(self._mine)
             answered = await self._write(self._server.replace, renewal, asked_at)
@@ -140,7 +151,10 @@ class Leadership:
             if error.status == NOT_FOUND:
                 if self._newest:
                     self._end()
-                return await self._write(self._server.create, self._record(None), asked_at)
+                made = self._record(None)
+                return not self._clock_agrees() or await self._write(
+                    self._server.create, made, asked_at
+                )
             self._warn(error)
             return True
         self._check(lease)
@@ -151,10 +165,12 @@ class Leadership:
             self._seen = (record, self._monotonic())
         lasts = float(spec.get("leaseDurationSeconds") or self._timing.duration)
         self._runs_out = self._seen[1] + lasts
-        if holder in ("", self._identity) or asked_at >= self._runs_out:
+        others = holder not in ("", self._identity)
+        if self._clock_agrees() and not (others and asked_at < self._runs_out):
             return await self._write(self._server.replace, self._record(lease), asked_at)
         self._logged_cause = None
-        self._note_holder(holder)
+        if others:
+            self._note_holder(holder)
         return True
 
     def _note_holder(self, holder: str) -> None:

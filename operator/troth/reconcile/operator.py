@@ -71,7 +71,11 @@ class Operator:
         server, settings = self._server, self._settings
         self._restored = asyncio.Event()
         self.leadership = Leadership(
-            server, Ref(settings.own_namespace, LEASE), settings.instance, settings.timing
+            server,
+            Ref(settings.own_namespace, LEASE),
+            settings.instance,
+            settings.timing,
+            clock_agrees=lambda: server.clock.agrees,
         )
         self.engine = Engine(
             server,
@@ -106,6 +110,11 @@ class Operator:
             )
             for informer in self.informers
         ]
+
+    @property
+    def clock_skew(self) -> float:
+        """Seconds by which this process's clock is ahead of the API server's, at least."""
+        return self._server.clock.ahead.total_seconds()
 
     @property
     def ready(self) -> bool:

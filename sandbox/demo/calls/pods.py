@@ -19,7 +19,7 @@ from sandbox.demo.cluster import Cluster
 from sandbox.demo.shop import Manifest, Place, Shop
 from sandbox.node.manifests import workload_spec
 from sandbox.node.node import Node
-from sandbox.node.workload import Files, Outcome, Target
+from sandbox.node.workload import Files, Outcome, Target, Workload
 
 SECONDS = 60
 HTTPS = 443
@@ -68,7 +68,16 @@ class Pods:
 
     def call(self, call: Call) -> Outcome:
         """Make a call from its caller's pod."""
-        target = Target(
+        with self._impostor(call):
+            return self.workload(call.caller).call([self.target(call)], present=call.shows)[0]
+
+    def workload(self, place: Place) -> Workload:
+        """Return the workload in a service's pod."""
+        return self.node.workload(self._pods[place])
+
+    def target(self, call: Call) -> Target:
+        """Return a call as its caller's workload makes it."""
+        return Target(
             self._address(call.callee, call.port),
             port=call.port,
             mode=call.mode,
@@ -76,9 +85,6 @@ class Pods:
             expect="" if call.is_honest else call.expect,
             scope=call.scope,
         )
-        with self._impostor(call):
-            caller = self.node.workload(self._pods[call.caller])
-            return caller.call([target], present=call.shows)[0]
 
     @contextmanager
     def _impostor(self, call: Call) -> Iterator[None]:
@@ -86,7 +92,7 @@ class Pods:
         if call.impostor is None:
             yield
             return
-        callee = self.node.workload(self._pods[call.callee])
+        callee = self.workload(call.callee)
         callee.pose(self._secrets[call.impostor])
         try:
             yield

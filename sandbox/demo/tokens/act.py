@@ -20,12 +20,17 @@ from sandbox.processes import Tether
 from troth.edge.outbound.exchange import ExchangeFailedError
 
 
-def show_tokens(screen: Screen, cluster: Cluster, tether: Tether, shop: Shop) -> bool:
-    """Show an order, attacks and a revoked edge; return whether all is as expected."""
+def show_tokens(
+    screen: Screen, cluster: Cluster, tether: Tether, shop: Shop, issuer: int = 0
+) -> bool:
+    """Show an order, attacks and a revoked edge; return whether all is as expected.
+
+    `issuer` is the port on loopback of an issuer that runs already.
+    """
     screen.title("Tokens: each service knows on whose behalf it is called")
     with ExitStack() as stack, _issuing():
         with screen.step("issuer, services") as say:
-            services = stack.enter_context(running(cluster, tether))
+            services = stack.enter_context(running(cluster, tether, issuer))
             say("`troth issue` with the chart's rights; three services with troth.edge")
         screen.explain("alice, of the tenant acme, orders at checkout.")
         who = table.clients(services)

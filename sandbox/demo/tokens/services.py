@@ -67,24 +67,28 @@ class Services:
 
 
 @contextmanager
-def running(cluster: Cluster, tether: Tether) -> Iterator[Services]:
+def running(cluster: Cluster, tether: Tether, issuer: int = 0) -> Iterator[Services]:
     """Run the issuer and the services while the context lasts; all serve when it begins.
 
-    Raises `DemoError` if one of them does not start.
+    `issuer` is the port on loopback of an issuer that runs already. Raises `DemoError` if one of
+    them does not start.
     """
     directory = tether.directory / "mounts"
-    services = Services(directory, free_port(), {place: free_port() for place in SERVICES})
+    ports = {place: free_port() for place in SERVICES}
+    services = Services(directory, issuer or free_port(), ports)
     certificate = directory / CERTIFICATE
     with mounted(cluster.sandbox.kubeconfig, _mounts(services, certificate)):
         try:
             for place in SERVICES:
                 _start(tether, services, place)
-            _run_issuer(cluster, tether, certificate, services.issuer)
+            if not issuer:
+                _run_issuer(cluster, tether, certificate, services.issuer)
             for place in SERVICES:
                 await_listening(tether, _process(place), services.ports[place], _log(tether, place))
             yield services
         finally:
-            for name in (ISSUER, *map(_process, SERVICES)):
+            ours = () if issuer else (ISSUER,)
+            for name in (*ours, *map(_process, SERVICES)):
                 tether.stop(name, grace=GRACE)
 
 

@@ -9,7 +9,7 @@ from sandbox.demo.screen import Screen
 from sandbox.demo.trials import run
 from sandbox.demo.webhooks import table
 from sandbox.demo.webhooks.example import new_key
-from sandbox.demo.webhooks.gateway import running
+from sandbox.demo.webhooks.gateway import Gateway, running
 from sandbox.processes import Tether
 from sandbox.valkey import ValkeyServer
 
@@ -27,18 +27,23 @@ def show_webhooks(screen: Screen, cluster: Cluster, tether: Tether) -> bool:
             store = stack.enter_context(ValkeyServer.serving())
             gateway = stack.enter_context(running(cluster, tether, store))
             say("`troth gateway` with the chart's rights, Valkey, and a target")
-        screen.explain("Below each delivery is the line that the gateway logs.")
-        right = screen.trials(run(table.deliveries(gateway)), *HEADINGS)
-        screen.title("Requests that bypass the gateway: troth.edge rejects them")
-        bypassing = run(table.bypassing(gateway))
-        right = screen.trials(bypassing, "caller → target", *HEADINGS[1:]) and right
-        screen.title("A second signing key: the gateway accepts both")
-        endpoint = next(each for each in gateway.example.endpoints if each.is_given)
-        old, new = gateway.key(endpoint), new_key()
-        secret = ("secret", endpoint.secret.name, "--namespace", endpoint.secret.namespace)
-        patch = json.dumps({"stringData": {table.NEW_KEY: new}})
-        trials = table.second_key(gateway, endpoint, old, new)
-        began = time.monotonic()
-        cluster.sandbox.kubectl("patch", *secret, "--patch", patch)
-        screen.command(f"kubectl patch {' '.join(secret)} …   # adds {table.NEW_KEY}")
-        return screen.trials(run(trials, since=began), *HEADINGS) and right
+        return show_deliveries(screen, gateway)
+
+
+def show_deliveries(screen: Screen, gateway: Gateway) -> bool:
+    """Show deliveries to a gateway that runs; return whether all is as expected."""
+    screen.explain("Below each delivery is the line that the gateway logs.")
+    right = screen.trials(run(table.deliveries(gateway)), *HEADINGS)
+    screen.title("Requests that bypass the gateway: troth.edge rejects them")
+    bypassing = run(table.bypassing(gateway))
+    right = screen.trials(bypassing, "caller → target", *HEADINGS[1:]) and right
+    screen.title("A second signing key: the gateway accepts both")
+    endpoint = next(each for each in gateway.example.endpoints if each.is_given)
+    old, new = gateway.key(endpoint), new_key()
+    secret = ("secret", endpoint.secret.name, "--namespace", endpoint.secret.namespace)
+    patch = json.dumps({"stringData": {table.NEW_KEY: new}})
+    trials = table.second_key(gateway, endpoint, old, new)
+    began = time.monotonic()
+    gateway.cluster.sandbox.kubectl("patch", *secret, "--patch", patch)
+    screen.command(f"kubectl patch {' '.join(secret)} …   # adds {table.NEW_KEY}")
+    return screen.trials(run(trials, since=began), *HEADINGS) and right

@@ -3,7 +3,7 @@
 import ipaddress
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -109,11 +109,15 @@ class Example:
         ports = identity["spec"]["workload"]["ports"]
         return int(next(each["port"] for each in ports if each["name"] == PORT))
 
-    def text(self, store: str) -> str:
-        """Return all as YAML, with the Secrets that people create; `store` is a URL."""
+    def without_gateway(self) -> "Example":
+        """Return it without the gateway's identity, which a chart may create."""
+        kept = (each for each in self.manifests if Place.of(each) != GATEWAY)
+        return replace(self, manifests=tuple(kept))
+
+    def text(self) -> str:
+        """Return all as YAML, with the Secrets of the senders' keys."""
         given = [_secret(place, {KEY: key}, GIVEN) for place, key in self.keys.items()]
-        replay = _secret(Place(GATEWAY.namespace, STORE), {"url": store}, {})
-        return yaml.safe_dump_all([replay, *given, *self.manifests])
+        return yaml.safe_dump_all([*given, *self.manifests])
 
     def _of(self, kind: str) -> Iterator[Manifest]:
         return (each for each in self.manifests if each["kind"] == kind)
@@ -122,6 +126,11 @@ class Example:
 def new_key() -> str:
     """Return a signing key as Stripe issues them."""
     return f"whsec_{secrets.token_hex(16)}"
+
+
+def replay_store(url: str) -> Manifest:
+    """Return the Secret with the URL of the gateway's Valkey."""
+    return _secret(Place(GATEWAY.namespace, STORE), {"url": url}, {})
 
 
 def _secret(place: Place, data: dict[str, str], labels: dict[str, str]) -> Manifest:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from sandbox.control_plane import free_port
 from sandbox.demo.cast import CHECKOUT
 from sandbox.demo.cluster import Cluster
@@ -16,7 +18,7 @@ from sandbox.demo.mounts import Mount, mounted
 from sandbox.demo.programs import Program, await_listening, run_program
 from sandbox.demo.shop import Place
 from sandbox.demo.tokens.services import BUNDLE, DOMAIN, GRACE, Files
-from sandbox.demo.webhooks.example import GATEWAY, KEY, STORE, Endpoint, Example
+from sandbox.demo.webhooks.example import GATEWAY, KEY, STORE, Endpoint, Example, replay_store
 from sandbox.processes import Tether
 from sandbox.valkey import ValkeyServer
 
@@ -27,11 +29,15 @@ TARGET = "the target of webhooks"
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The running gateway and its target: their ports, their logs, and files of identities."""
+    """The running gateway and its target: their ports, their logs, and files of identities.
+
+    `name` is the gateway's process; several may run.
+    """
 
     cluster: Cluster
     tether: Tether
     example: Example
+    name: str = GATEWAY.name
     port: int = field(default_factory=free_port)
     target_port: int = field(default_factory=free_port)
 
@@ -43,7 +49,7 @@ class Gateway:
     @property
     def log(self) -> Path:
         """The gateway's log."""
-        return self.tether.directory / f"{GATEWAY.name}.log"
+        return self.tether.directory / f"{self.name}.log"
 
     @property
     def target_log(self) -> Path:
@@ -60,8 +66,9 @@ def running(cluster: Cluster, tether: Tether, store: ValkeyServer) -> Iterator[G
     """Declare the example and run gateway and target while the context lasts; then remove all."""
     gateway = Gateway(cluster, tether, Example.read())
     with ExitStack() as stack:
-        stack.enter_context(_declared(cluster, gateway.example, store.url))
-        stack.enter_context(mounted(cluster.sandbox.kubeconfig, _mounts(gateway)))
+        stack.enter_context(_stored(cluster, store.url))
+        stack.enter_context(declared(cluster, gateway.example))
+        stack.enter_context(mounted(cluster.sandbox.kubeconfig, mounts(gateway)))
         for name in (GATEWAY.name, TARGET):
             stack.callback(tether.stop, name, grace=GRACE)
         _start_target(gateway)
@@ -71,15 +78,30 @@ def running(cluster: Cluster, tether: Tether, store: ValkeyServer) -> Iterator[G
 
 
 @contextmanager
-def _declared(cluster: Cluster, example: Example, store: str) -> Iterator[None]:
+def _stored(cluster: Cluster, url: str) -> Iterator[None]:
+    """Have the Secret of the gateway's Valkey exist while the context lasts."""
+    kubectl, secret = cluster.sandbox.kubectl, yaml.safe_dump(replay_store(url))
+    kubectl("apply", "-f", "-", stdin=secret)
+    try:
+        yield
+    finally:
+        kubectl("delete", "-f", "-", "--ignore-not-found", stdin=secret)
+
+
+@contextmanager
+def declared(cluster: Cluster, example: Example, propagation: str = PROPAGATION) -> Iterator[None]:
+    """Have the example exist while the context lasts; all is ready when it begins.
+
+    `propagation` is the propagation delay meanwhile.
+    """
     kubectl = cluster.sandbox.kubectl
-    _set_propagation(cluster, PROPAGATION)
-    kubectl("apply", "-f", "-", stdin=example.text(store))
+    _set_propagation(cluster, propagation)
+    kubectl("apply", "-f", "-", stdin=example.text())
     try:
         cluster.await_ready("webhookendpoints,serviceidentities")
         yield
     finally:
-        kubectl("delete", "-f", "-", "--ignore-not-found", stdin=example.text(store))
+        kubectl("delete", "-f", "-", "--ignore-not-found", stdin=example.text())
         _set_propagation(cluster, None)
 
 
@@ -89,7 +111,8 @@ def _set_propagation(cluster: Cluster, propagation: str | None) -> None:
     cluster.sandbox.kubectl("patch", "trustdomain", DOMAIN, "--type=merge", f"--patch={patch}")
 
 
-def _mounts(gateway: Gateway) -> Iterator[Mount]:
+def mounts(gateway: Gateway) -> Iterator[Mount]:
+    """Yield the mounts of `Gateway.files`, and of the URL of the gateway's Valkey."""
     places = (GATEWAY, gateway.example.target, CHECKOUT)
     for place in places:
         yield Mount(Place(place.namespace, f"{place.name}-identity"), gateway.files(place).secret)

@@ -2,8 +2,9 @@
 
     python -m sandbox.demo.webhooks.target SETTINGS
 
-`SETTINGS` is JSON: its `port` on loopback, and `identity` and `bundle` where its files are mounted.
-It prints a line for each delivery: the workflow that ran and what it knows of the delivery.
+`SETTINGS` is JSON: its `port`, and `identity` and `bundle` where its files are mounted. It listens
+on loopback, or on the address `host` if the settings have one. It prints a line for each delivery:
+the workflow that ran and what it knows of the delivery.
 """
 
 import json
@@ -49,7 +50,8 @@ def main(settings: dict[str, Any]) -> None:
     identity = Identity(Path(settings["identity"]), Path(settings["bundle"]))
     app = Starlette(routes=[Route("/{path:path}", deliver, methods=["POST"])])
     guarded = TrothMiddleware(app, identity, PORT)
-    listen = {"host": LOOPBACK, "port": settings["port"], "log_level": "warning"}
+    host = settings.get("host", LOOPBACK)
+    listen = {"host": host, "port": settings["port"], "log_level": "warning"}
     uvicorn.Server(config(guarded, identity, **listen)).run()
 
 

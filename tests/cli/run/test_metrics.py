@@ -81,6 +81,7 @@ async def scraped(
             engine=it.engine,
             leadership=SimpleNamespace(acting=True),
             crds=SimpleNamespace(lacking={}),
+            clock_skew=0.0,
         )
         metrics.read_from(cast("Operator", operator))
         yield Scraped(it, metrics)

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from troth.cli.inputs.access import reach
 from troth.cluster.api import ApiServer
+from troth.cluster.server_clock import ServerClock, log_change
 from troth.edge.identity.files import Identity, IdentityError
 from troth.pki.tokens.webhook import Signer
 from troth.serving.api_requests import counting
@@ -62,7 +63,10 @@ async def run(options: Options) -> None:
     prepare()
     config = await reach(options.kubeconfig, options.context)
     parts = Parts(options)
-    async with ApiServer(config, counting(parts.registry)) as api, parts.closing():
+    async with (
+        ApiServer(config, counting(parts.registry), ServerClock(log_change)) as api,
+        parts.closing(),
+    ):
         await serve(
             parts.server,
             parts.tasks(api),

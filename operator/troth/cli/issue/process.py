@@ -7,6 +7,7 @@ import structlog
 
 from troth.cli.inputs.access import reach
 from troth.cluster.api import ApiServer
+from troth.cluster.server_clock import ServerClock, log_change
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.secret_watch import MandateWatch
@@ -44,7 +45,7 @@ async def run(options: Options) -> None:
     watch = MandateWatch(options.namespace, options.domain)
     decisions.read_view_age(lambda: watch.age)
     config = await reach(options.kubeconfig, options.context)
-    async with ApiServer(config, counting(decisions.registry)) as api:
+    async with ApiServer(config, counting(decisions.registry), ServerClock(log_change)) as api:
         issuer = app(watch.current, Reviewer(api), decisions)
         server = Server(
             issuer, IssuerTLS(options.tls), *options.listen, on_refused=decisions.connection_refused

@@ -144,6 +144,12 @@ class _WorldCollector(Collector):
             "troth_leader", "1 while this replica is the leader and may write.", leadership.acting
         )
         yield GaugeMetricFamily(
+            "troth_clock_skew_seconds",
+            "Time by which this replica's clock is ahead of the API server's, negative if behind. "
+            "Beyond 300 either way, it does not lead.",
+            self._operator.clock_skew,
+        )
+        yield GaugeMetricFamily(
             "troth_queue_depth",
             "Resources that wait for a reconcile or are being reconciled.",
             len(engine.queue),

@@ -20,6 +20,7 @@ from troth.cli.inputs.access import reach
 from troth.cli.run.metrics import Metrics
 from troth.cluster.api import ApiServer
 from troth.cluster.lease import Timing
+from troth.cluster.server_clock import ServerClock, log_change
 from troth.reconcile.operator import Operator, Settings
 from troth.serving.health import health_server
 from troth.world.origin import origin
@@ -85,7 +86,7 @@ class Shell:
         settings.peering.standalone = True
         options, metrics = self._options, Metrics()
         server = await self._stack.enter_async_context(
-            ApiServer(await self._configuration(), metrics.request)
+            ApiServer(await self._configuration(), metrics.request, ServerClock(log_change))
         )
         operator = Operator(
             server,
