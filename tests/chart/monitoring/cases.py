@@ -74,6 +74,16 @@ CASES: dict[str, tuple[Case, ...]] = {
             "10",
         ),
     ),
+    "TrothClockSkew": (
+        Case(
+            series("troth_clock_skew_seconds", "0x5 -90x30", pod="a")
+            | series("troth_clock_skew_seconds", "2x35", pod="b"),
+            15,
+            17,
+            "1m 30s",
+            {"pod": "a"},
+        ),
+    ),
     "TrothEventLoopBlocked": (
         Case(
             series("troth_event_loop_longest_stall_seconds", "0.1 7x5", pod="a"),

@@ -48,6 +48,7 @@ async def registries() -> AsyncIterator[tuple[CollectorRegistry, ...]]:
             engine=it.engine,
             leadership=SimpleNamespace(acting=True),
             crds=SimpleNamespace(lacking={}),
+            clock_skew=0.0,
         )
         metrics.read_from(cast("Operator", operator))
         for registry in found:
