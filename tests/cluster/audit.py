@@ -14,6 +14,7 @@ import yaml
 
 from sandbox import Sandbox
 from tests.cluster.person import Manifest
+from troth.resources.references import Ref
 
 POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -51,19 +52,23 @@ class Audit:
 
     log: Path
 
-    def used(self) -> set[Right]:
-        """Return what was requested and allowed.
+    def unused(self, manifests: Iterable[Manifest], account: Ref) -> list[Right]:
+        """Return the rights that manifests grant to a ServiceAccount and that it has not used.
 
-        Server-side apply of a new object is the verb patch, and the API server also asks for
-        create.
+        Fails if the API server has denied it anything.
         """
-        return {right for right, status in self._requests() if status != FORBIDDEN}
-
-    def denied(self) -> set[Right]:
-        """Return what was requested and denied."""
-        return {right for right, status in self._requests() if status == FORBIDDEN}
+        user = f"system:serviceaccount:{account.namespace}:{account.name}"
+        requests = {each for each in self._requests() if each[0].user == user}
+        assert not [right for right, status in requests if status == FORBIDDEN]
+        rights = [right for right in _granted(manifests) if right.user == user]
+        assert rights
+        return [each for each in rights if not any(each.covers(used) for used, _ in requests)]
 
     def _requests(self) -> Iterator[tuple[Right, int]]:
+        """Yield each request as the right that it needs, and the status code of its answer.
+
+        A server-side apply is the verb patch. If it creates the object, it also needs create.
+        """
         for line in self.log.read_text().splitlines():
             event = json.loads(line)
             status = event.get("responseStatus", {}).get("code", 0)
@@ -85,7 +90,7 @@ def _joined(resource: str, group: str, subresource: str = "") -> str:
     return f"{named}/{subresource}" if subresource else named
 
 
-def granted(manifests: Iterable[Manifest]) -> Iterator[Right]:
+def _granted(manifests: Iterable[Manifest]) -> Iterator[Right]:
     """Yield every right that the bound roles among some manifests grant to ServiceAccounts."""
     objects = list(manifests)
     rules = {

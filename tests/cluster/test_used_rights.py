@@ -18,7 +18,7 @@ from tests.broker_builders import publisher, subscriber
 from tests.brokers.nats.stage import Stage as Account
 from tests.builders import stamp
 from tests.cluster import test_gateway, test_issuer
-from tests.cluster.audit import Audit, Right, audited, granted
+from tests.cluster.audit import Audit, audited
 from tests.cluster.brokers.market import BROKER, POLICY, Market
 from tests.cluster.person import until
 from tests.cluster.stage import IDENTITY, Stage, staged
@@ -62,16 +62,6 @@ def tether(tmp_path: Path) -> Iterator[Tether]:
         yield tied
 
 
-def unused(stage: Stage, audit: Audit, account: Ref) -> list[Right]:
-    """Return the rights of a ServiceAccount that no request needed; none may have been denied."""
-    user = f"system:serviceaccount:{account.namespace}:{account.name}"
-    assert [right for right in audit.denied() if right.user == user] == []
-    used = audit.used()
-    rights = [right for right in granted(stage.installed) if right.user == user]
-    assert rights
-    return [right for right in rights if not any(map(right.covers, used))]
-
-
 async def test_operator_uses_each_of_its_rights(stage: Stage, audit: Audit, nats: Account) -> None:
     person = stage.person
     await person.delete("Lease", Ref(stage.own, LEASE))
@@ -80,7 +70,7 @@ async def test_operator_uses_each_of_its_rights(stage: Stage, audit: Audit, nats
     await _serve_webhooks(stage)
     await _restore_and_remove(stage)
     await stage.settled()
-    assert unused(stage, audit, Ref(stage.own, stage.own)) == []
+    assert audit.unused(stage.installed, Ref(stage.own, stage.own)) == []
 
 
 async def _restart_workloads(stage: Stage) -> None:
@@ -178,7 +168,7 @@ async def test_issuer_uses_each_of_its_rights(
             await setting.write(without_edge())
             await until(lambda: anybody.ask(PAYMENTS), lambda answer: "error" in answer)
         issuer.kill()
-    assert unused(stage, audit, Ref(stage.own, setting.account)) == []
+    assert audit.unused(stage.installed, Ref(stage.own, setting.account)) == []
 
 
 async def test_gateway_uses_each_of_its_rights(
@@ -195,4 +185,4 @@ async def test_gateway_uses_each_of_its_rights(
         await setting.write("shop.orders", {**test_gateway.compiled(), "key.k1": ANOTHER_KEY})
         await gateway.answers(test_gateway.UNVERIFIED)
         gateway.stop()
-    assert unused(stage, audit, Ref(setting.namespace, test_gateway.GATEWAY)) == []
+    assert audit.unused(stage.installed, Ref(setting.namespace, test_gateway.GATEWAY)) == []
