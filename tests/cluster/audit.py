@@ -60,7 +60,7 @@ class Audit:
         user = f"system:serviceaccount:{account.namespace}:{account.name}"
         requests = {each for each in self._requests() if each[0].user == user}
         assert not [right for right, status in requests if status == FORBIDDEN]
-        rights = [right for right in _granted(manifests) if right.user == user]
+        rights = [right for right in granted(manifests) if right.user == user]
         assert rights
         return [each for each in rights if not any(each.covers(used) for used, _ in requests)]
 
@@ -90,7 +90,7 @@ def _joined(resource: str, group: str, subresource: str = "") -> str:
     return f"{named}/{subresource}" if subresource else named
 
 
-def _granted(manifests: Iterable[Manifest]) -> Iterator[Right]:
+def granted(manifests: Iterable[Manifest]) -> Iterator[Right]:
     """Yield every right that the bound roles among some manifests grant to ServiceAccounts."""
     objects = list(manifests)
     rules = {

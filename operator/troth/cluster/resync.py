@@ -17,6 +17,7 @@ from typing import Protocol
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
+from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import SILENCE, Informer, Sink
 from troth.resources.references import Ref
@@ -82,7 +83,7 @@ class Resync:
             try:
                 await self.compare()
             except ApiError as error:
-                log.warning("resync failed", kind=self._selection.kind, status=error.status)
+                log.warning("resync failed", kind=self._selection.kind, **logged(error))
             except Exception as error:  # the operator continues without the comparison
                 name = type(error).__name__
                 log.error("resync failed", kind=self._selection.kind, error=name, exc_info=True)  # noqa: G201

@@ -15,6 +15,7 @@ import structlog
 
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.crds import CRDCheck
+from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError, StoreRestored
 from troth.cluster.informer import Informer
 from troth.cluster.lease import Leadership, Timing
@@ -184,4 +185,4 @@ class Operator:
 
 
 def _failed(selection: Selection, error: ApiError) -> None:
-    log.warning("watch failed", kind=selection.kind, status=error.status, reason=error.reason)
+    log.warning("watch failed", kind=selection.kind, **logged(error))

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
 from troth.pki.certificates.leaf import short
 from troth.pki.errors import PKIError
@@ -188,7 +189,7 @@ class Engine:
             outcome = "not leading"
             self.queue.put_back(key)
         except ApiError as error:
-            log.warning("write failed", key=str(key), status=error.status, reason=error.reason)
+            log.warning("write failed", key=str(key), **logged(error))
             self.queue.retry(key)
         except Exception as error:  # noqa: BLE001 - one resource must not stop the others
             await self._report_fault(key, error)
@@ -328,8 +329,8 @@ class Engine:
         self.refusals.note(key, step, error)
         self.queue.add({status_key(key)} - {key})
         kind, ref = step.target
-        reason = getattr(error, "reason", type(error).__name__)
-        log.warning("step refused", kind=kind, ref=str(ref), reason=reason)
+        refused = logged(error) if isinstance(error, ApiError) else {"reason": type(error).__name__}
+        log.warning("step refused", kind=kind, ref=str(ref), **refused)
 
     def _settle(self, plan: Plan, steps: list[Step]) -> bool:
         """Take in which writes are planned; return whether they change what the world records."""
