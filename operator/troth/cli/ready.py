@@ -43,7 +43,7 @@ async def _problems(namespace: str, kubeconfig: Path | None, context: str | None
         found = [
             f"the API server serves no {kind.plural}.{GROUP}; apply the CRDs: troth crds --apply"
             for kind in KINDS
-            if not await _is_served(server, kind)
+            if not await _is_served(server, kind, namespace)
         ]
         leader = await _leader(server, namespace)
     if not found:
@@ -58,12 +58,12 @@ async def _problems(namespace: str, kubeconfig: Path | None, context: str | None
     return found
 
 
-async def _is_served(server: "PersonalServer", kind: Kind) -> bool:
+async def _is_served(server: "PersonalServer", kind: Kind, namespace: str) -> bool:
     from troth.cli.inputs.access import NOT_FOUND  # noqa: PLC0415
     from troth.cluster.errors import ApiError  # noqa: PLC0415
 
     try:
-        await server.listed(kind.name)
+        await server.listed(kind.name, namespace if kind.namespaced else "")
     except ApiError as error:
         if error.status == NOT_FOUND:
             return False

@@ -26,6 +26,7 @@ from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.informers import selections
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.resources.references import Ref
+from troth.trust.declarations.watched import Watched
 from troth.world.keys import domain_key, identity_key, view_key
 
 LEASE = "troth-operator"
@@ -46,6 +47,8 @@ class Settings:
     workers: int = WORKERS
     rollouts: bool = False
     """Whether Troth may restart the workloads that identities name."""
+    namespaces: frozenset[str] = frozenset()
+    """Namespaces that Troth watches besides its own; if empty, it watches all."""
     resync: float = INTERVAL
     """Mean number of seconds between two comparisons of a selection with the API server."""
 
@@ -70,6 +73,7 @@ class Operator:
     def _know_nothing(self) -> None:
         """Make all parts that remember something about the cluster."""
         server, settings = self._server, self._settings
+        watched = Watched.of(settings.own_namespace, settings.namespaces)
         self._restored = asyncio.Event()
         self.leadership = Leadership(
             server, Ref(settings.own_namespace, LEASE), settings.instance, settings.timing
@@ -82,6 +86,7 @@ class Operator:
             instance=settings.instance,
             instrumentation=self._instrumentation,
             rollouts=settings.rollouts,
+            watched=watched,
         )
         self.crds = CRDCheck(server)
         cache = Cache(self.engine)
@@ -94,7 +99,9 @@ class Operator:
                 may_continue=self.crds.confirm,
                 on_restored=self._restored.set,
             )
-            for selection in selections(settings.own_namespace, rollouts=settings.rollouts)
+            for selection in selections(
+                settings.own_namespace, rollouts=settings.rollouts, watched=watched
+            )
         ]
         self.resyncs = [
             Resync(

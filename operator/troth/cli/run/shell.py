@@ -42,6 +42,7 @@ class Options:
     lease_seconds: float
     workers: int
     rollouts: bool
+    namespaces: frozenset[str] = frozenset()
 
 
 class Shell:
@@ -99,6 +100,7 @@ class Shell:
                 ),
                 workers=options.workers,
                 rollouts=options.rollouts,
+                namespaces=options.namespaces,
             ),
             instrumentation=metrics.instrumentation(),
         )
@@ -114,7 +116,12 @@ class Shell:
                 registry=metrics.registry,
             )
         )
-        log.info("started", namespace=options.namespace, listen=f"{options.host}:{options.port}")
+        log.info(
+            "started",
+            namespace=options.namespace,
+            listen=f"{options.host}:{options.port}",
+            watches=sorted(options.namespaces) or "all namespaces",
+        )
 
     async def _login(self, **_: Any) -> kopf.ConnectionInfo:  # noqa: ANN401
         config = await self._configuration()

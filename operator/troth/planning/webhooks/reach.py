@@ -14,6 +14,7 @@ from troth.planning.webhooks.propagation import Propagation, current_listed, pla
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.identity.spec import Protocol
 from troth.resources.identity.status import EdgeState
+from troth.trust.declarations.watched import NOT_WATCHED
 from troth.trust.edges.federation import UNCONFINED
 from troth.webhooks.schemes.registry import scheme_for
 from troth.world.facts.objects import Fault
@@ -25,6 +26,7 @@ UNSERVED = frozenset(
         "NamespaceNotAllowed",
         "NamespaceMissing",
         "NoTrustDomain",
+        NOT_WATCHED,
         "EnvironmentNotAllowed",
         "NotFederated",
         "TrustDomainTerminating",
@@ -62,10 +64,8 @@ def gateway_is_there(view: WebhookView) -> Fault | None:
     if view.gateway_unread:
         message = f"ServiceIdentity {view.gateway_ref} cannot be read; see its status"
         return Fault("GatewayInvalid", message)
-    message = (
-        f"ServiceIdentity {view.gateway_ref} does not exist; install the gateway, or name "
-        "another one under gateway"
-    )
+    advice = "install the gateway, or name another one under gateway"
+    message = view.watched.missing("ServiceIdentity", view.gateway_ref, advice)
     return Fault("GatewayMissing", message)
 
 
@@ -158,7 +158,8 @@ def target_is_there(view: WebhookView) -> Fault | None:
     if view.target_unread:
         message = f"ServiceIdentity {view.target_ref} cannot be read; see its status"
         return Fault("TargetInvalid", message)
-    message = f"ServiceIdentity {view.target_ref} does not exist; create it, or correct target"
+    advice = "create it, or correct target"
+    message = view.watched.missing("ServiceIdentity", view.target_ref, advice)
     return Fault("TargetMissing", message)
 
 

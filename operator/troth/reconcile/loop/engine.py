@@ -48,6 +48,8 @@ from troth.reconcile.loop.step_run import StepRun
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
+from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.world.facts.objects import FIGHTING, Manifest
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, broker_key, status_key
@@ -97,10 +99,11 @@ class Engine:
         instance: str = "troth",
         instrumentation: Instrumentation | None = None,
         rollouts: bool = False,
+        watched: Watched = EVERYWHERE,
         status_debounce: StatusDebounce | None = None,
         stall_delay: StallDelay | None = None,
     ) -> None:
-        self.world = World(own_namespace, workloads=Workloads(enabled=rollouts))
+        self.world = World(own_namespace, Registry(watched), Workloads(enabled=rollouts))
         self.queue = WorkQueue(clock)
         self._keyring = Keyring(own_namespace)
         self._server = server

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.declarations.watched import NOT_WATCHED, not_watched
 from troth.trust.selectors import matches
 
 
@@ -30,6 +31,8 @@ def govern(
     labels: Mapping[str, str] | None,
     domains: Mapping[str, TrustDomain],
     unread: Mapping[str, LabelSelector | None],
+    *,
+    watched: bool = True,
 ) -> Governance:
     """Return the governance of a namespace with these labels.
 
@@ -37,6 +40,8 @@ def govern(
     which no earlier spec is known, each with its namespaceSelector, or None if that cannot be read
     either. Such a domain takes no namespace from the only readable one that selects it.
     """
+    if not watched:
+        return Governance(None, NOT_WATCHED, not_watched(namespace))
     if labels is None:
         return Governance(None, "NamespaceMissing", f"namespace {namespace} does not exist")
     claims = tuple(

@@ -16,6 +16,7 @@ from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import NO_PEERS, Declared
 from troth.trust.declarations.sharing import WorkloadClaims, crowd_message, culprit, sharing_message
+from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.trust.declarations.webhooks import Webhooks
 from troth.trust.selectors import matches
 
@@ -54,7 +55,8 @@ class _Territories:
 class Registry:
     """Declared resources of a cluster, or of a folder of manifests."""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: Watched = EVERYWHERE) -> None:
+        self.watched = watched
         self.revision = 0
         """Number of changes so far."""
         self.domains: dict[str, TrustDomain] = {}
@@ -373,8 +375,9 @@ class Registry:
         """Return the governance of a namespace."""
         known = self._governance.get(namespace)
         if known is None:
+            labels, watched = self.namespaces.get(namespace), namespace in self.watched
             known = self._governance[namespace] = govern(
-                namespace, self.namespaces.get(namespace), self.domains, self._unread_domains
+                namespace, labels, self.domains, self._unread_domains, watched=watched
             )
         return known
 

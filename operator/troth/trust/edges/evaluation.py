@@ -50,7 +50,8 @@ def peers_exist(candidate: EdgeCandidate) -> EdgeObstacle | None:
             message = f"ServiceIdentity {ref} is being deleted; remove the entry"
             return EdgeObstacle(state, "PeerTerminating", message)
         if ref not in candidate.registry.identities:
-            message = f"ServiceIdentity {ref} does not exist; create it or remove the entry"
+            advice = "create it or remove the entry"
+            message = candidate.registry.watched.missing("ServiceIdentity", ref, advice)
             return EdgeObstacle(state, "PeerMissing", message)
     return None
 
