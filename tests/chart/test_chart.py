@@ -81,6 +81,11 @@ def _rule(group: str, resources: str, verbs: str) -> dict[str, list[str]]:
 CLUSTER_WIDE = [
     _rule("troth.dev", "trustdomains", "list watch"),
     _rule("troth.dev", "trustdomains/status", "patch"),
+    _rule(
+        "troth.dev",
+        "messagebrokers messagebrokers/status topicpolicies topicpolicies/status",
+        "patch",
+    ),
     {
         **_rule("apiextensions.k8s.io", "customresourcedefinitions", "get"),
         "resourceNames": [f"{each}.troth.dev" for each in ("trustdomains", *DECLARED.split())],
@@ -90,8 +95,11 @@ CLUSTER_WIDE = [
 IN_NAMESPACES = [
     _rule("troth.dev", DECLARED, "list watch"),
     _rule("troth.dev", "serviceidentities messagebrokers webhookendpoints", "get"),
-    _rule("troth.dev", " ".join(f"{each}/status" for each in DECLARED.split()), "patch"),
-    _rule("troth.dev", "messagebrokers topicpolicies", "patch"),
+    _rule(
+        "troth.dev",
+        "serviceidentities/status webhookendpoints/status credentialrotations/status",
+        "patch",
+    ),
     _rule("", "services", "list watch"),
     _rule("", "secrets configmaps", "get list watch create patch delete"),
     _rule("networking.k8s.io", "networkpolicies", "get list watch create patch delete"),

@@ -57,12 +57,16 @@ class Audit:
 
         Fails if the API server has denied it anything.
         """
-        user = f"system:serviceaccount:{account.namespace}:{account.name}"
-        requests = {each for each in self._requests() if each[0].user == user}
-        assert not [right for right, status in requests if status == FORBIDDEN]
-        rights = [right for right in granted(manifests) if right.user == user]
+        used = self.used(account)
+        rights = [each for each in granted(manifests) if each.user == _user(account)]
         assert rights
-        return [each for each in rights if not any(each.covers(used) for used, _ in requests)]
+        return [each for each in rights if not any(map(each.covers, used))]
+
+    def used(self, account: Ref) -> set[Right]:
+        """Return the rights that a ServiceAccount has used; fails if one was denied."""
+        requests = {each for each in self._requests() if each[0].user == _user(account)}
+        assert not [right for right, status in requests if status == FORBIDDEN]
+        return {right for right, _ in requests}
 
     def _requests(self) -> Iterator[tuple[Right, int]]:
         """Yield each request as the right that it needs, and the status code of its answer.
@@ -77,6 +81,10 @@ class Audit:
                 yield right, status
                 if right.verb == "patch" and status == CREATED:
                     yield right._replace(verb="create", name=""), status
+
+
+def _user(account: Ref) -> str:
+    return f"system:serviceaccount:{account.namespace}:{account.name}"
 
 
 def _right(user: str, verb: str, target: dict[str, str]) -> Right:

@@ -21,7 +21,7 @@ from tests.cluster import test_gateway, test_issuer
 from tests.cluster.audit import Audit, audited
 from tests.cluster.brokers.market import BROKER, POLICY, Market
 from tests.cluster.person import until
-from tests.cluster.stage import IDENTITY, Stage, staged
+from tests.cluster.stage import DOMAIN, IDENTITY, Stage, staged
 from tests.cluster.test_rollouts import PROPAGATION, renewed
 from tests.cluster.webhooks.shop import KIND, opened
 from tests.issuer.builders import ISSUER, PAYMENTS, without_edge
@@ -148,6 +148,35 @@ async def _restored(stage: Stage, kind: str, ref: Ref) -> None:
     before = (await stage.person.the(kind, ref))["metadata"]["uid"]
     await stage.person.delete(kind, ref)
     await stage.person.sees(kind, ref, lambda each: each["metadata"]["uid"] != before)
+
+
+async def test_operator_of_some_namespaces_requests_nothing_of_others(
+    stage: Stage, audit: Audit
+) -> None:
+    person, other = stage.person, f"{stage.name}-1"
+    assert other == await stage.namespace()
+    await stage.install_for(stage.shop)
+    domain = await stage.domain(isolation="Namespace")
+    await stage.run()
+    ghost = await stage.identity("ghost", other)
+    await stage.pair()
+    await stage.identity("web", calls=[builders.call("ghost", namespace=other)])
+    told = await person.hears(DOMAIN, domain, "NamespacesWatched", "NamespaceNotWatched", "False")
+    assert f"{other}; add them to the chart value namespaces" in told
+    caller = Ref(stage.shop, "web")
+    told = await person.hears(IDENTITY, caller, "PeersAgree", "PeerMissing", "False")
+    assert f"Troth does not watch namespace {other}; add it to the chart value" in told
+    await stage.settled()
+
+    assert "conditions" not in (await person.the(IDENTITY, ghost)).get("status", {})
+    for kind in ("Secret", "NetworkPolicy"):
+        assert await person.all(kind, other) == []
+    used = audit.used(Ref(stage.own, stage.own))
+    elsewhere = {each for each in used if each.namespace not in (stage.shop, stage.own, "default")}
+    assert {each.resource.split("/")[0] for each in elsewhere} == {
+        *("trustdomains.troth.dev", "namespaces"),
+        "customresourcedefinitions.apiextensions.k8s.io",
+    }
 
 
 async def test_issuer_uses_each_of_its_rights(
