@@ -1,5 +1,7 @@
 """Troth that watches some namespaces: it opens and issues nothing elsewhere, and says so."""
 
+from typing import Any
+
 import pytest
 
 from tests import builders
@@ -27,7 +29,7 @@ from troth.world.world import World
 PRODUCTION = domain_key("production")
 
 
-def cluster(*manifests: Manifest, watched: tuple[str, ...] = ("shop",), **spec: object) -> Cluster:
+def cluster(*manifests: Manifest, watched: tuple[str, ...] = ("shop",), **spec: Any) -> Cluster:
     """Return a shop whose domain also selects the namespaces legal and tax."""
     made = Cluster(World(OWN, Registry(Watched.of(OWN, watched))))
     spaces = (namespace(each, domain="production") for each in ("shop", "legal", "tax"))
@@ -60,7 +62,8 @@ def test_domain_is_ready_once_no_other_namespace_is_selected() -> None:
 
 def test_troth_of_all_namespaces_says_nothing_about_them() -> None:
     found = cluster(watched=())
-    types = [each["type"] for each in found.visit(PRODUCTION).status["conditions"]]
+    status = found.visit(PRODUCTION).status or {}
+    types = [each["type"] for each in status["conditions"]]
     assert "NamespacesWatched" not in types
     assert found.condition(PRODUCTION, "Ready")["status"] == "True"
 
@@ -91,10 +94,9 @@ def test_edge_with_a_peer_elsewhere_is_closed_and_says_how_to_open_it() -> None:
 
 
 def test_broker_and_webhook_gateway_elsewhere_are_named() -> None:
-    here = {"namespace": "shop", "at": Ref("tax", "main")}
     found = cluster(
         broker(),
-        orders(**here, producers=[producer("payments")], consumers=[]),
+        orders(at=Ref("tax", "main"), producers=[producer("payments")], consumers=[]),
         identity("payments", publishes=[{"policy": {"name": "orders"}}]),
         endpoint(gateway={"name": "gate", "namespace": "legal"}),
     )

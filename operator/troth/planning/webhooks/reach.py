@@ -12,9 +12,8 @@ from troth.planning.webhooks.document import current_target, signing_of
 from troth.planning.webhooks.owned_secrets import in_the_way
 from troth.planning.webhooks.propagation import Propagation, current_listed, plan_propagation
 from troth.planning.webhooks.view import WebhookView
-from troth.resources.identity.spec import Protocol
+from troth.resources.identity.spec import Protocol, ServiceIdentity
 from troth.resources.identity.status import EdgeState
-from troth.trust.declarations.watched import NOT_WATCHED
 from troth.trust.edges.federation import UNCONFINED
 from troth.webhooks.schemes.registry import scheme_for
 from troth.world.facts.objects import Fault
@@ -26,7 +25,6 @@ UNSERVED = frozenset(
         "NamespaceNotAllowed",
         "NamespaceMissing",
         "NoTrustDomain",
-        NOT_WATCHED,
         "EnvironmentNotAllowed",
         "NotFederated",
         "TrustDomainTerminating",
@@ -65,7 +63,7 @@ def gateway_is_there(view: WebhookView) -> Fault | None:
         message = f"ServiceIdentity {view.gateway_ref} cannot be read; see its status"
         return Fault("GatewayInvalid", message)
     advice = "install the gateway, or name another one under gateway"
-    message = view.watched.missing("ServiceIdentity", view.gateway_ref, advice)
+    message = view.watched.missing(ServiceIdentity, view.gateway_ref, advice)
     return Fault("GatewayMissing", message)
 
 
@@ -159,7 +157,7 @@ def target_is_there(view: WebhookView) -> Fault | None:
         message = f"ServiceIdentity {view.target_ref} cannot be read; see its status"
         return Fault("TargetInvalid", message)
     advice = "create it, or correct target"
-    message = view.watched.missing("ServiceIdentity", view.target_ref, advice)
+    message = view.watched.missing(ServiceIdentity, view.target_ref, advice)
     return Fault("TargetMissing", message)
 
 

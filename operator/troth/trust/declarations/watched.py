@@ -7,6 +7,7 @@ issued or opened there, and whatever they declare has no effect.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from troth.resources.metadata import Resource
 from troth.resources.references import Ref
 
 NOT_WATCHED = "NamespaceNotWatched"
@@ -34,11 +35,11 @@ class Watched:
     def __contains__(self, namespace: str) -> bool:
         return self.names is None or namespace in self.names
 
-    def missing(self, kind: str, ref: Ref, advice: str) -> str:
+    def missing(self, kind: type[Resource], ref: Ref, advice: str) -> str:
         """Return why a resource is not known, and what to do: `advice` if it does not exist."""
         if ref.namespace in self:
-            return f"{kind} {ref} does not exist; {advice}"
-        return f"{kind} {ref} has no effect, because {not_watched(ref.namespace)}"
+            return f"{kind.__name__} {ref} does not exist; {advice}"
+        return f"{kind.__name__} {ref} has no effect, because {not_watched(ref.namespace)}"
 
 
 EVERYWHERE = Watched()

@@ -7,6 +7,9 @@ owned prefixes), the policy and the identity.
 
 from collections.abc import Callable
 
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.trust.declarations.messaging import meet, topics_of
 from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, admits, both_sides
@@ -37,7 +40,7 @@ def policy_exists(candidate: GrantCandidate) -> GrantObstacle | None:
         return GrantObstacle(GrantState.SUSPENDED, "PolicyInvalid", message)
     if policy not in candidate.messaging.policies:
         advice = f"create it or remove it from the {candidate.consents} of {candidate.identity}"
-        message = candidate.registry.watched.missing("TopicPolicy", policy, advice)
+        message = candidate.registry.watched.missing(TopicPolicy, policy, advice)
         return GrantObstacle(GrantState.AWAITING_POLICY, "PolicyMissing", message)
     return None
 
@@ -60,7 +63,7 @@ def identity_exists(candidate: GrantCandidate) -> GrantObstacle | None:
         message = f"ServiceIdentity {identity} is being deleted; remove the entry"
         return GrantObstacle(GrantState.AWAITING_IDENTITY, "IdentityTerminating", message)
     advice = "create it or remove the entry"
-    message = registry.watched.missing("ServiceIdentity", identity, advice)
+    message = registry.watched.missing(ServiceIdentity, identity, advice)
     return GrantObstacle(GrantState.AWAITING_IDENTITY, "IdentityMissing", message)
 
 
@@ -114,7 +117,7 @@ def broker_exists(candidate: GrantCandidate) -> GrantObstacle | None:
         return GrantObstacle(GrantState.SUSPENDED, "BrokerInvalid", message)
     if candidate.broker is None:
         advice = "create it or correct brokerRef"
-        message = candidate.registry.watched.missing("MessageBroker", policy.broker, advice)
+        message = candidate.registry.watched.missing(MessageBroker, policy.broker, advice)
         return GrantObstacle(GrantState.REFUSED, BROKER_MISSING, message)
     return None
 
