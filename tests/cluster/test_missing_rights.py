@@ -132,6 +132,35 @@ async def test_log_names_each_right_that_the_operator_lacks(stage: Stage) -> Non
         assert not copy.operator.ready
 
 
+async def test_deleted_namespace_does_not_keep_the_operator_from_the_others(stage: Stage) -> None:
+    """Its Role is deleted with it, so an operator that starts later cannot list it."""
+    deleted = await stage.namespace()
+    await stage.install_for(stage.shop, deleted)
+    await stage.person.delete("Namespace", Ref("", deleted))
+    await stage.person.misses("Namespace", Ref("", deleted))
+    await stage.domain()
+    with capture_logs() as lines:
+        await stage.run()
+        await stage.person.ready(IDENTITY, await stage.identity("payments"))
+        await logged(lines, "watch failed", f"list secrets in the namespace {deleted}")
+
+
+async def test_existing_namespace_that_cannot_be_listed_keeps_the_operator_from_all(
+    stage: Stage,
+) -> None:
+    other = await stage.namespace()
+    await stage.install_for(stage.shop, other)
+    await stage.person.delete("Role", Ref(other, f"{stage.own}-operator"))
+    asked = {"verb": "list", "group": "", "resource": "secrets", "namespace": other}
+    await until(lambda: stage.person.may(Ref(stage.own, stage.own), **asked), lambda may: not may)
+    await stage.domain()
+    with capture_logs() as lines:
+        copy = await stage.stand_by()
+        await logged(lines, "watch failed", f"list secrets in the namespace {other}")
+        assert not copy.operator.ready
+        assert copy.requests.writes.total() == 0
+
+
 async def logged(lines: Sequence[Mapping[str, Any]], event: str, right: str) -> None:
     """Wait for a log line that says that a right is missing."""
 

@@ -31,6 +31,8 @@ from troth.world.keys import domain_key, identity_key, view_key
 
 LEASE = "troth-operator"
 WORKERS = 8
+BARRIER_POLL = 0.02
+"""Time in seconds between two checks at startup whether every cache has synced."""
 YOUNG = 50_000
 """Number of new objects after which Python's cycle collector runs; Python's own default is 700."""
 
@@ -117,8 +119,19 @@ class Operator:
 
     @property
     def ready(self) -> bool:
-        """Whether every cache has synced, so that the world is complete."""
-        return all(informer.synced.is_set() for informer in self.informers)
+        """Whether every cache has synced, so that the world is complete.
+
+        A namespace that does not exist has no objects. It is not waited for: its Role was deleted
+        with it, so it cannot be listed, and one namespace must not keep Troth from all others.
+        """
+        synced = [each.selection for each in self.informers if each.synced.is_set()]
+        if not any(each.kind == "Namespace" for each in synced):
+            return False
+        existing = self.engine.world.registry.namespaces
+        gone = self._settings.namespaces - {self._settings.own_namespace} - existing.keys()
+        return all(
+            each.synced.is_set() or each.selection.namespace in gone for each in self.informers
+        )
 
     async def run(self) -> None:
         """Run until cancelled. A failure of any part ends the operator.
@@ -167,13 +180,18 @@ class Operator:
         await self._restored.wait()
         raise StoreRestored
 
+    async def _until_ready(self) -> None:
+        while True:
+            if self.ready:
+                return
+            await asyncio.sleep(BARRIER_POLL)
+
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._until_restored())
             for informer in self.informers:
                 tasks.create_task(informer.run())
-            for informer in self.informers:
-                await informer.synced.wait()
+            await self._until_ready()
             gc.freeze()
             log.info("caches in sync", identities=len(self.engine.world.registry.identities))
             # reconciling the owners finds owned objects whose owner was deleted while Troth was
