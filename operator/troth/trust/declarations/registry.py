@@ -230,11 +230,7 @@ class Registry:
                 self._naming.discard(named, ref)
 
     def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> bool:
-        """Set the narrowing of an identity's document that cannot be written; None or empty for
-        none.
-
-        Return whether it changed.
-        """
+        """Set what narrowing of an identity's document is not written; return whether it changed."""
         if (self.unapplied.get(ref) or None) == (narrowing or None):
             return False
         self.revision += 1
