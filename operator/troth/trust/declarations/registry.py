@@ -230,7 +230,7 @@ class Registry:
                 self._naming.discard(named, ref)
 
     def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> bool:
-        """Set what narrowing of an identity's document is not written; return whether it changed."""
+        """Set what an identity's document still grants too widely; return whether it changed."""
         if (self.unapplied.get(ref) or None) == (narrowing or None):
             return False
         self.revision += 1
