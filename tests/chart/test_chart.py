@@ -6,6 +6,7 @@ import yaml
 from tests.chart.rendering import (
     CHART,
     EVERYTHING_ON,
+    GATEWAY_NAMESPACE,
     NAMESPACE,
     REPOSITORY,
     helm,
@@ -70,28 +71,45 @@ def test_trust_domains_outlive_the_release() -> None:
 
 # Rights
 
-DECLARED = (
-    "trustdomains serviceidentities messagebrokers topicpolicies webhookendpoints "
-    "credentialrotations"
-)
+DECLARED = "serviceidentities messagebrokers topicpolicies webhookendpoints credentialrotations"
+
+
+def _rule(group: str, resources: str, verbs: str) -> dict[str, list[str]]:
+    return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
+
+
+CLUSTER_WIDE = [
+    _rule("troth.dev", "trustdomains", "list watch"),
+    _rule("troth.dev", "trustdomains/status", "patch"),
+    _rule(
+        "troth.dev",
+        "messagebrokers messagebrokers/status topicpolicies topicpolicies/status",
+        "patch",
+    ),
+    {
+        **_rule("apiextensions.k8s.io", "customresourcedefinitions", "get"),
+        "resourceNames": [f"{each}.troth.dev" for each in ("trustdomains", *DECLARED.split())],
+    },
+    _rule("", "namespaces", "list watch"),
+]
+IN_NAMESPACES = [
+    _rule("troth.dev", DECLARED, "list watch"),
+    _rule("troth.dev", "serviceidentities messagebrokers webhookendpoints", "get"),
+    _rule(
+        "troth.dev",
+        "serviceidentities/status webhookendpoints/status credentialrotations/status",
+        "patch",
+    ),
+    _rule("", "services", "list watch"),
+    _rule("", "secrets configmaps", "get list watch create patch delete"),
+    _rule("networking.k8s.io", "networkpolicies", "get list watch create patch delete"),
+    _rule("events.k8s.io", "events", "create"),
+]
 
 
 def test_operator_has_exactly_these_rights() -> None:
     manifests = rendered()
-    assert one(manifests, "ClusterRole", "troth")["rules"] == [
-        _rule("troth.dev", DECLARED, "list watch"),
-        _rule("troth.dev", "serviceidentities messagebrokers webhookendpoints", "get"),
-        _rule("troth.dev", " ".join(f"{each}/status" for each in DECLARED.split()), "patch"),
-        _rule("troth.dev", "messagebrokers topicpolicies", "patch"),
-        {
-            **_rule("apiextensions.k8s.io", "customresourcedefinitions", "get"),
-            "resourceNames": [f"{each}.troth.dev" for each in DECLARED.split()],
-        },
-        _rule("", "namespaces services", "list watch"),
-        _rule("", "secrets configmaps", "get list watch create patch delete"),
-        _rule("networking.k8s.io", "networkpolicies", "get list watch create patch delete"),
-        _rule("events.k8s.io", "events", "create"),
-    ]
+    assert one(manifests, "ClusterRole", "troth")["rules"] == [*CLUSTER_WIDE, *IN_NAMESPACES]
     assert one(manifests, "Role", "troth-endpoints")["rules"] == [
         _rule("discovery.k8s.io", "endpointslices", "list watch")
     ]
@@ -107,6 +125,30 @@ def test_operator_has_exactly_these_rights() -> None:
         ("Role", "troth-lease"),
     }
     assert all(each["subjects"] == [OPERATOR] for each in bindings)
+
+
+def test_operator_of_some_namespaces_has_roles_there_and_reads_no_secret_elsewhere() -> None:
+    options = ("gateway.enabled=true", "gateway.replicas=1", "gateway.name=troth")
+    manifests = rendered("namespaces={shop,billing}", *options)
+    assert one(manifests, "ClusterRole", "troth")["rules"] == CLUSTER_WIDE
+    watched = sorted(["shop", "billing", NAMESPACE, GATEWAY_NAMESPACE])
+    for kind in ("Role", "RoleBinding"):
+        found = [
+            each
+            for each in manifests
+            if (each["kind"], each["metadata"]["name"]) == (kind, "troth-operator")
+        ]
+        assert [each["metadata"]["namespace"] for each in found] == watched
+        assert all(each.get("rules", IN_NAMESPACES) == IN_NAMESPACES for each in found)
+        assert all(each.get("subjects", [OPERATOR]) == [OPERATOR] for each in found)
+    assert one(manifests, "Role", "troth-endpoints")["rules"] == [
+        _rule("discovery.k8s.io", "endpointslices", "list watch"),
+        _rule("events.k8s.io", "events", "create"),
+    ]
+    deployments = [each for each in manifests if each["kind"] == "Deployment"]
+    operator = next(each for each in deployments if each["metadata"]["namespace"] == NAMESPACE)
+    (container,) = operator["spec"]["template"]["spec"]["containers"]
+    assert f"--namespaces={','.join(watched)}" in container["args"]
 
 
 def test_workloads_may_be_patched_only_if_rollouts_are_enabled() -> None:
@@ -187,7 +229,7 @@ def test_command_line_is_valid(*, rollouts: bool) -> None:
 
     from troth.cli.main import app
 
-    manifests = rendered(f"rollouts.enabled={str(rollouts).lower()}")
+    manifests = rendered(f"rollouts.enabled={str(rollouts).lower()}", "namespaces={shop}")
     (container,) = one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
     command: list[str] = [*container["command"], *container["args"]]
     assert ("--rollouts" in command) == rollouts
@@ -267,6 +309,8 @@ def test_broker_policies_select_the_operators_pods_under_any_release_name() -> N
         (["networkPolicy.brokers[0].ports={9093}"], "missing property 'to'"),
         (["networkPolicy.brokers[0].to[0].a=b"], "missing property 'ports'"),
         (["podDisruptionBudget.maxUnavailable=0"], "at '/podDisruptionBudget/maxUnavailable'"),
+        (["namespaces={shop-*}"], "at '/namespaces/0': 'shop-*' does not match pattern"),
+        (["namespaces={shop,shop}"], "at '/namespaces': items at 0 and 1 are equal"),
         (["workers=0"], "at '/workers': minimum: got 0, want 1"),
         (["gatway.enabled=true"], "additional properties 'gatway' not allowed"),
         (["log.levle=debug"], "at '/log': additional properties 'levle' not allowed"),
@@ -294,7 +338,3 @@ def _same_keys(values: object, schema: dict[str, object], where: str) -> None:
     assert set(values) == known, where
     for key in values:
         _same_keys(values[key], properties[key], f"{where}/{key}")
-
-
-def _rule(group: str, resources: str, verbs: str) -> dict[str, list[str]]:
-    return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}

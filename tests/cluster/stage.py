@@ -180,6 +180,8 @@ class Stage:
     clock: MovableClock
     rollouts: bool = False
     """Whether the chart was installed with `rollouts.enabled`."""
+    watched: frozenset[str] = frozenset()
+    """The chart value `namespaces`."""
     namespaces: list[str] = field(default_factory=list)
     domains: list[str] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
@@ -211,6 +213,14 @@ class Stage:
         self.installed = chart.objects(self.name, rollouts, *values)
         await chart.install(self.person, self.installed)
 
+    async def install_for(self, *namespaces: str) -> None:
+        """Apply the chart's objects for an operator that watches these namespaces alone."""
+        self.watched = frozenset(namespaces)
+        await self.install(f"namespaces={{{','.join(namespaces)}}}")
+        everywhere = {"verb": "list", "group": "", "resource": "secrets"}
+        account = Ref(self.own, self.own)
+        await until(lambda: self.person.may(account, **everywhere), lambda may: not may)
+
     async def kubeconfig_of(self, account: Ref) -> Path:
         """Write a kubeconfig for a ServiceAccount."""
         administrator = yaml.safe_load(self.sandbox.kubeconfig.read_text())
@@ -237,7 +247,9 @@ class Stage:
     async def stand_by(self, kubeconfig: Path | None = None) -> Copy:
         """Start a copy of the operator."""
         instance = f"copy-{len(self.copies)}"
-        settings = Settings(self.own, instance, QUICK, rollouts=self.rollouts)
+        settings = Settings(
+            self.own, instance, QUICK, rollouts=self.rollouts, namespaces=self.watched
+        )
         copy = Copy(kubeconfig or self.kubeconfig, settings, self.clock)
         self.copies.append(copy)
         await copy.start()

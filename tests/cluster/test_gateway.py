@@ -58,13 +58,18 @@ class Setting:
         await self.write(f"{GATEWAY}-webhook-signing", {"key.pem": key})
 
 
-@pytest.fixture
-async def setting(stage: Stage) -> Setting:
+async def installed(stage: Stage) -> Setting:
+    """Install a gateway from the chart."""
     namespace = f"{stage.name}-gateway"
     options = ("enabled=true", "replicas=1", f"namespace={namespace}")
     await stage.install(*(f"gateway.{option}" for option in options))
     kubeconfig = await stage.kubeconfig_of(Ref(namespace, GATEWAY))
     return Setting(stage, namespace, kubeconfig)
+
+
+@pytest.fixture
+async def setting(stage: Stage) -> Setting:
+    return await installed(stage)
 
 
 class Gateway(Process):

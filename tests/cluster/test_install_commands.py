@@ -1,46 +1,72 @@
 """`troth crds --apply` and `troth ready`, which the chart's hooks run."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from sandbox import Sandbox
+from tests import builders
+from tests.chart.rendering import NAMESPACE, hooks
+from tests.cluster import chart
+from tests.cluster.audit import Audit, audited
 from tests.cluster.command import troth
 from tests.cluster.conftest import await_crds, separate_sandbox
+from tests.cluster.person import Person
 from tests.cluster.stage import Stage
+from troth.resources.references import Ref
 
 CRD = "trustdomains.troth.dev"
 
 
 @pytest.fixture(scope="module")
-def empty() -> Iterator[Sandbox]:
-    """Yield a control plane without CRDs."""
-    yield from separate_sandbox()
+def empty() -> Iterator[tuple[Sandbox, Audit]]:
+    """Yield a control plane without CRDs, and its audit log."""
+    with contextmanager(separate_sandbox)() as sandbox, audited(sandbox) as behind:
+        yield behind
+
+
+async def install_accounts(sandbox: Sandbox) -> None:
+    """Install the accounts and roles of the chart's hooks."""
+    async with Person(sandbox.kubeconfig) as person:
+        await person.put(builders.namespace(NAMESPACE))
+        roles = [each for each in hooks() if each["kind"] not in ("Job", "Pod")]
+        await chart.install(person, roles)
 
 
 def version(sandbox: Sandbox) -> str:
     return sandbox.kubectl("get", "crd", CRD, "-o", "jsonpath={.metadata.generation}")
 
 
-async def test_applied_crds_are_served_and_replace_older_ones(empty: Sandbox) -> None:
-    before = await troth(empty.kubeconfig, "ready")
+async def test_applied_crds_are_served_and_replace_older_ones(
+    empty: tuple[Sandbox, Audit],
+) -> None:
+    """The hooks' accounts may do that, and each of their rights is used."""
+    sandbox, audit = empty
+    await install_accounts(sandbox)
+    applying, asking = (
+        sandbox.service_account_kubeconfig(NAMESPACE, f"troth-{hook}") for hook in ("crds", "test")
+    )
+    before = await troth(asking, "ready")
     assert before.code == 1
     assert f"serves no {CRD}; apply the CRDs: troth crds --apply" in before.errors
 
-    applied = await troth(empty.kubeconfig, "crds", "--apply")
+    applied = await troth(applying, "crds", "--apply")
     assert (applied.code, len(applied.output.splitlines())) == (0, 6), applied.errors
-    await_crds(empty)
-    assert "serves 6 kinds" in (await troth(empty.kubeconfig, "ready")).output
+    await_crds(sandbox)
+    assert "serves 6 kinds" in (await troth(asking, "ready")).output
 
-    generation = version(empty)
-    await troth(empty.kubeconfig, "crds", "--apply")
-    assert version(empty) == generation, "nothing has changed"
+    generation = version(sandbox)
+    await troth(applying, "crds", "--apply")
+    assert version(sandbox) == generation, "nothing has changed"
 
     field = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/isolation"
     patch = f'[{{"op": "remove", "path": "{field}"}}]'
-    empty.kubectl("patch", "crd", CRD, "--type=json", "-p", patch)
-    await troth(empty.kubeconfig, "crds", "--apply")
-    assert "isolation" in empty.kubectl("get", "crd", CRD, "-o", "yaml")
+    sandbox.kubectl("patch", "crd", CRD, "--type=json", "-p", patch)
+    await troth(applying, "crds", "--apply")
+    assert "isolation" in sandbox.kubectl("get", "crd", CRD, "-o", "yaml")
+    for hook in ("crds", "test"):
+        assert audit.unused(hooks(), Ref(NAMESPACE, f"troth-{hook}")) == []
 
 
 async def test_cluster_is_ready_while_an_operator_leads(stage: Stage) -> None:

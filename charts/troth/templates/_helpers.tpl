@@ -159,3 +159,18 @@ scrapeTimeout: {{ .scrapeTimeout }}
 # The labels namespace, name and endpoint of a sample name a resource, not the scraped pod.
 honorLabels: true
 {{- end -}}
+
+{{/*
+The namespaces that the operator watches, as a JSON array: `namespaces`, the release's own and the
+gateway's. Empty if it watches all.
+*/}}
+{{- define "troth.watchedNamespaces" -}}
+{{- $found := list -}}
+{{- if .Values.namespaces -}}
+{{- $found = append .Values.namespaces .Release.Namespace -}}
+{{- if .Values.gateway.enabled -}}
+{{- $found = append $found .Values.gateway.namespace -}}
+{{- end -}}
+{{- end -}}
+{{- $found | uniq | sortAlpha | toJson -}}
+{{- end -}}

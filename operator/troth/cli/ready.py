@@ -45,7 +45,7 @@ async def _problems(namespace: str, kubeconfig: Path | None, context: str | None
         found = [
             f"the API server serves no {kind.plural}.{GROUP}; apply the CRDs: troth crds --apply"
             for kind in KINDS
-            if not await _is_served(server, kind)
+            if not await _is_served(server, kind, namespace)
         ]
         leader = await _leader(server, namespace)
     if not found:
@@ -60,13 +60,14 @@ async def _problems(namespace: str, kubeconfig: Path | None, context: str | None
     return found
 
 
-async def _is_served(server: "PersonalServer", kind: Kind) -> bool:
+async def _is_served(server: "PersonalServer", kind: Kind, namespace: str) -> bool:
     from troth.cli.inputs.access import NOT_FOUND  # noqa: PLC0415
     from troth.cluster.api import Selection  # noqa: PLC0415
     from troth.cluster.errors import ApiError  # noqa: PLC0415
 
+    selection = Selection(kind.name, namespace if kind.namespaced else "")
     try:
-        async for _ in server.pages(Selection(kind.name), metadata_only=True):
+        async for _ in server.pages(selection, metadata_only=True):
             break  # the first page suffices
     except ApiError as error:
         if error.status == NOT_FOUND:

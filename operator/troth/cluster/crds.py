@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from troth.cluster.api import Selection
+from troth.cluster.denials import FORBIDDEN, denial
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import Backoff
 from troth.resources.kinds import KIND_BY_NAME, KINDS, Kind
@@ -23,7 +24,7 @@ from troth.resources.schema.fields import fields_of_crd, fields_of_resource, mis
 from troth.world.facts.objects import Manifest
 
 CRD = "CustomResourceDefinition"
-FORBIDDEN, NOT_FOUND = 403, 404
+NOT_FOUND = 404
 LONGEST_WAIT = 10.0
 """Maximum seconds between two checks while Troth waits."""
 LOADING = 5.0
@@ -56,6 +57,7 @@ class CRDCheck:
     def __init__(self, server: Reads) -> None:
         self._server = server
         self._lacking: dict[str, tuple[str, ...]] = {}
+        self._denied = ""
 
     @property
     def lacking(self) -> Mapping[str, tuple[str, ...]]:
@@ -96,7 +98,7 @@ class CRDCheck:
         name = _name(kind)
         lacks = await self._lacks(kind)
         if lacks != self._lacking.get(name, ()):
-            _report(name, lacks)
+            _report(name, lacks, self._denied)
         self._lacking[name] = lacks
         return lacks
 
@@ -109,6 +111,7 @@ class CRDCheck:
                 if error.status == NOT_FOUND:
                     return ("the CRD itself",)
                 if error.status == FORBIDDEN:
+                    self._denied = denial(error)
                     return NO_PERMISSION
                 await asyncio.sleep(backoff.next())
                 continue
@@ -120,7 +123,7 @@ def _name(kind: Kind) -> str:
     return f"{kind.plural}.{GROUP}"
 
 
-def _report(name: str, lacks: tuple[str, ...]) -> None:
+def _report(name: str, lacks: tuple[str, ...], denied: str) -> None:
     if not lacks:
         log.info("CRD is up to date", crd=name)
         return
@@ -128,6 +131,7 @@ def _report(name: str, lacks: tuple[str, ...]) -> None:
         log.error(
             "CRD cannot be read; give the operator the right to get it, as the chart's role does",
             crd=name,
+            denied=denied,
         )
         return
     log.error(

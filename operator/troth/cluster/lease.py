@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 import structlog
 
 from troth.cluster.api import ApiServer
+from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError, StoreRestored
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
@@ -227,9 +228,8 @@ class Leadership:
             log.warning(
                 "lease not acquired",
                 lease=str(self._ref),
-                status=error.status,
-                reason=error.reason,
                 message=error.line,
+                **logged(error),
             )
 
     def _check(self, lease: Manifest) -> None:

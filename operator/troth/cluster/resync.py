@@ -17,6 +17,7 @@ from typing import Protocol
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
+from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import SILENCE, Informer, Sink
 from troth.resources.references import Ref
@@ -83,7 +84,7 @@ class Resync:
             try:
                 await self.compare()
             except ApiError as error:
-                log.warning("resync failed", kind=self._selection.kind, status=error.status)
+                log.warning("resync failed", kind=self._selection.kind, **logged(error))
             except Exception as error:  # noqa: BLE001 - the operator continues without it
                 log.error("resync failed", kind=self._selection.kind, error=origin(error))  # noqa: TRY400
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
 from troth.issuer.errors import Code, OAuthError, unavailable
 from troth.pki.encodings import base64url, strict_json
@@ -118,7 +119,7 @@ class Reviewer:
         except TimeoutError:
             log.warning("token review failed", reason="Timeout", seconds=self._timeout)
         except ApiError as error:
-            log.warning("token review failed", status=error.status, reason=error.reason)
+            log.warning("token review failed", **logged(error))
         finally:
             self._asking -= 1
         raise unavailable("the API server did not review the ServiceAccount token; try again")

@@ -1,8 +1,8 @@
 """Plans as data: the reconciler, `troth plan` and the tests read the same plan."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from troth.planning.steps.step import Step
@@ -31,6 +31,11 @@ class Plan:
     passing: bool = False
     unapplied: Narrowing | None = None
     errors: tuple[Exception, ...] = ()
+
+    def by(self, now: datetime, *waits: float | None) -> "Plan":
+        """Return the plan with its due time, at the latest after the shortest wait in seconds."""
+        dues = [now + timedelta(seconds=wait) for wait in waits if wait is not None]
+        return replace(self, due=min([*dues, *([self.due] if self.due else [])], default=None))
 
     def pending(self, world: World) -> list[Step]:
         """Return the steps that are not done according to the world."""

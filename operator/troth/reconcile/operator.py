@@ -15,6 +15,7 @@ import structlog
 
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.crds import CRDCheck
+from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError, StoreRestored
 from troth.cluster.informer import Informer
 from troth.cluster.lease import Leadership, Timing
@@ -25,10 +26,13 @@ from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.informers import selections
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.resources.references import Ref
+from troth.trust.declarations.watched import Watched
 from troth.world.keys import domain_key, identity_key, view_key
 
 LEASE = "troth-operator"
 WORKERS = 8
+BARRIER_POLL = 0.02
+"""Time in seconds between two checks at startup whether every cache has synced."""
 YOUNG = 50_000
 """Number of new objects after which Python's cycle collector runs; Python's own default is 700."""
 
@@ -45,6 +49,8 @@ class Settings:
     workers: int = WORKERS
     rollouts: bool = False
     """Whether Troth may restart the workloads that identities name."""
+    namespaces: frozenset[str] = frozenset()
+    """Namespaces that Troth watches besides its own; if empty, it watches all."""
     resync: float = INTERVAL
     """Mean number of seconds between two comparisons of a selection with the API server."""
 
@@ -69,6 +75,7 @@ class Operator:
     def _know_nothing(self) -> None:
         """Make all parts that remember something about the cluster."""
         server, settings = self._server, self._settings
+        watched = Watched.of(settings.own_namespace, settings.namespaces)
         self._restored = asyncio.Event()
         self.leadership = Leadership(
             server,
@@ -85,6 +92,7 @@ class Operator:
             instance=settings.instance,
             instrumentation=self._instrumentation,
             rollouts=settings.rollouts,
+            watched=watched,
         )
         self.crds = CRDCheck(server)
         cache = Cache(self.engine)
@@ -97,7 +105,9 @@ class Operator:
                 may_continue=self.crds.confirm,
                 on_restored=self._restored.set,
             )
-            for selection in selections(settings.own_namespace, rollouts=settings.rollouts)
+            for selection in selections(
+                settings.own_namespace, rollouts=settings.rollouts, watched=watched
+            )
         ]
         self.resyncs = [
             Resync(
@@ -118,8 +128,19 @@ class Operator:
 
     @property
     def ready(self) -> bool:
-        """Whether every cache has synced, so that the world is complete."""
-        return all(informer.synced.is_set() for informer in self.informers)
+        """Whether every cache has synced, so that the world is complete.
+
+        A namespace that does not exist has no objects. It is not waited for: its Role was deleted
+        with it, so it cannot be listed, and one namespace must not keep Troth from all others.
+        """
+        synced = [each.selection for each in self.informers if each.synced.is_set()]
+        if not any(each.kind == "Namespace" for each in synced):
+            return False
+        existing = self.engine.world.registry.namespaces
+        gone = self._settings.namespaces - {self._settings.own_namespace} - existing.keys()
+        return all(
+            each.synced.is_set() or each.selection.namespace in gone for each in self.informers
+        )
 
     async def run(self) -> None:
         """Run until cancelled. A failure of any part ends the operator.
@@ -168,13 +189,18 @@ class Operator:
         await self._restored.wait()
         raise StoreRestored
 
+    async def _until_ready(self) -> None:
+        while True:
+            if self.ready:
+                return
+            await asyncio.sleep(BARRIER_POLL)
+
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._until_restored())
             for informer in self.informers:
                 tasks.create_task(informer.run())
-            for informer in self.informers:
-                await informer.synced.wait()
+            await self._until_ready()
             gc.freeze()
             log.info("caches in sync", identities=len(self.engine.world.registry.identities))
             # reconciling the owners finds owned objects whose owner was deleted while Troth was
@@ -193,4 +219,4 @@ class Operator:
 
 
 def _failed(selection: Selection, error: ApiError) -> None:
-    log.warning("watch failed", kind=selection.kind, status=error.status, reason=error.reason)
+    log.warning("watch failed", kind=selection.kind, **logged(error))

@@ -15,6 +15,7 @@ from typing import ClassVar
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
+from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import Backoff, Informer
 from troth.cluster.poll import poll
@@ -139,4 +140,4 @@ def _version(manifest: Manifest) -> str:
 
 
 def _failed(selection: Selection, error: ApiError) -> None:
-    log.warning("watch failed", kind=selection.kind, status=error.status, reason=error.reason)
+    log.warning("watch failed", kind=selection.kind, **logged(error))

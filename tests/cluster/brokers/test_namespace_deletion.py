@@ -4,7 +4,9 @@ import asyncio
 from datetime import timedelta
 
 from sandbox.brokers.nats import NatsServer
+from tests.brokers.nats.stage import Stage as Account
 from tests.cluster.brokers.market import BROKER, Market
+from tests.cluster.stage import Stage
 from troth.resources.references import Ref
 from troth.world.observation.ledger import ledger_ref
 
@@ -24,6 +26,23 @@ async def test_namespace_deletion_revokes_although_the_admin_secret_goes_first(
     assert market.cut_off(client)
     assert await market.signing_keys() == 0
     assert await person.get("ConfigMap", ledger_ref(stage.own, market.main)) is None
+
+
+async def test_namespace_deletion_revokes_although_the_role_goes_first(
+    stage: Stage, nats: Account
+) -> None:
+    """An operator that watches some namespaces has a Role in each, which is deleted with it."""
+    market = await Market.on(stage, nats)
+    await stage.install_for(stage.shop, market.space)
+    await stage.run()
+    await market.open()
+    for namespace in (stage.shop, market.space):  # the API server deletes it in any order
+        await stage.person.delete("Role", Ref(namespace, f"{stage.own}-operator"))
+    await market.end()
+    await market.gone()
+    await stage.settled()
+    assert await market.signing_keys() == 0
+    assert await stage.person.get("ConfigMap", ledger_ref(stage.own, market.main)) is None
 
 
 async def test_namespace_is_deleted_although_its_broker_is_gone(

@@ -1,6 +1,7 @@
 """`troth run`: the operator."""
 
 import asyncio
+import re
 from typing import Annotated
 
 import typer
@@ -16,7 +17,7 @@ from troth.cli.daemon_options import (
 from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import needs_extra
 from troth.cli.inputs.sources import OWN_NAMESPACE
-from troth.resources.schema.scalars import parse_duration
+from troth.resources.schema.scalars import DNS_LABEL, parse_duration
 
 
 def run(  # noqa: PLR0917 - typer's options
@@ -36,6 +37,13 @@ def run(  # noqa: PLR0917 - typer's options
         int,
         typer.Option(min=1, max=64, help="Maximum number of resources to reconcile in parallel."),
     ] = 8,
+    namespaces: Annotated[
+        str,
+        typer.Option(
+            envvar="TROTH_NAMESPACES",
+            help="Namespaces to watch besides Troth's own, separated by commas; all if empty.",
+        ),
+    ] = "",
     rollouts: Annotated[  # noqa: FBT002 - typer's option
         bool,
         typer.Option("--rollouts", help="Restart the workloads that ServiceIdentities name."),
@@ -57,6 +65,7 @@ def run(  # noqa: PLR0917 - typer's options
         lease_seconds=parse_duration(lease_duration).total_seconds(),
         workers=workers,
         rollouts=rollouts,
+        namespaces=_parsed(namespaces),
     )
 
     async def serve() -> bool:
@@ -65,3 +74,15 @@ def run(  # noqa: PLR0917 - typer's options
         return shell.failed
 
     raise typer.Exit(ExitCode.INTERNAL_ERROR if asyncio.run(serve()) else ExitCode.CLEAN)
+
+
+def _parsed(namespaces: str) -> frozenset[str]:
+    """Return the namespaces of a list that is separated by commas; raises `BadParameter`."""
+    names = [each.strip() for each in namespaces.split(",")] if namespaces.strip() else []
+    for each in names:
+        if not re.fullmatch(DNS_LABEL, each):
+            raise typer.BadParameter(
+                f'--namespaces: "{each}" is not the name of a namespace; write names such as '
+                "shop,billing"
+            )
+    return frozenset(names)

@@ -43,6 +43,7 @@ class Options:
     lease_seconds: float
     workers: int
     rollouts: bool
+    namespaces: frozenset[str] = frozenset()
 
 
 class Shell:
@@ -100,6 +101,7 @@ class Shell:
                 ),
                 workers=options.workers,
                 rollouts=options.rollouts,
+                namespaces=options.namespaces,
             ),
             instrumentation=metrics.instrumentation(),
         )
@@ -115,7 +117,12 @@ class Shell:
                 registry=metrics.registry,
             )
         )
-        log.info("started", namespace=options.namespace, listen=f"{options.host}:{options.port}")
+        log.info(
+            "started",
+            namespace=options.namespace,
+            listen=f"{options.host}:{options.port}",
+            watches=sorted(options.namespaces) or "all namespaces",
+        )
 
     async def _login(self, **_: Any) -> kopf.ConnectionInfo:  # noqa: ANN401
         config = await self._configuration()

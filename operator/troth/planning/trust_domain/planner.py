@@ -16,7 +16,7 @@ from troth.planning.plan import Plan
 from troth.planning.rotation.handover import Handover
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step
-from troth.planning.trust_domain import isolation
+from troth.planning.trust_domain import isolation, watched_namespaces
 from troth.planning.trust_domain.authority import Part, copy_removals, plan_authority, plan_rotation
 from troth.planning.trust_domain.root_rotation import due_of
 from troth.planning.trust_domain.tokens import Tokens, plan_tokens, removals
@@ -92,7 +92,7 @@ def _plan_readable(key: Key, domain: TrustDomain | None, world: World, moment: M
     bundles = _plan_bundles(domain, world, now)
     tokens = plan_tokens(domain, world, moment)
     isolated = isolation.plan_isolation(domain, world, moment)
-    further = (tokens.verdict, isolated.verdict)
+    further = (tokens.verdict, isolated.verdict, watched_namespaces.judge(domain, world))
     judged = (authority.verdict, bundles.verdict, *(each for each in further if each))
     rotation = plan_rotation(domain, world, moment)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)

@@ -12,7 +12,7 @@ from troth.planning.webhooks.document import current_target, signing_of
 from troth.planning.webhooks.owned_secrets import in_the_way
 from troth.planning.webhooks.propagation import Propagation, current_listed, plan_propagation
 from troth.planning.webhooks.view import WebhookView
-from troth.resources.identity.spec import Protocol
+from troth.resources.identity.spec import Protocol, ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.trust.edges.federation import UNCONFINED
 from troth.webhooks.schemes.registry import scheme_for
@@ -62,10 +62,8 @@ def gateway_is_there(view: WebhookView) -> Fault | None:
     if view.gateway_unread:
         message = f"ServiceIdentity {view.gateway_ref} cannot be read; see its status"
         return Fault("GatewayInvalid", message)
-    message = (
-        f"ServiceIdentity {view.gateway_ref} does not exist; install the gateway, or name "
-        "another one under gateway"
-    )
+    advice = "install the gateway, or name another one under gateway"
+    message = view.watched.missing(ServiceIdentity, view.gateway_ref, advice)
     return Fault("GatewayMissing", message)
 
 
@@ -158,7 +156,8 @@ def target_is_there(view: WebhookView) -> Fault | None:
     if view.target_unread:
         message = f"ServiceIdentity {view.target_ref} cannot be read; see its status"
         return Fault("TargetInvalid", message)
-    message = f"ServiceIdentity {view.target_ref} does not exist; create it, or correct target"
+    advice = "create it, or correct target"
+    message = view.watched.missing(ServiceIdentity, view.target_ref, advice)
     return Fault("TargetMissing", message)
 
 

@@ -14,6 +14,7 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.resources.webhooks.inbound import Inbound
 from troth.resources.webhooks.schemes import CHOSEN_BY_RECEIVER, SchemeName
+from troth.trust.declarations.watched import Watched
 from troth.trust.edges.candidate import EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.edges.deliveries import serves
 from troth.trust.edges.evaluation import Edge, evaluate, kept_apart
@@ -72,6 +73,7 @@ class WebhookView:
     closing: bool
     rotations: tuple[CredentialRotation, ...]
     verified: Mapping[str, datetime]
+    watched: Watched
     moment: Moment
 
     @property
@@ -144,6 +146,7 @@ def gather(
         closing=place.namespace in world.terminating,
         rotations=world.rotations.of(webhook_key(endpoint.ref)),
         verified=state.verified(endpoint.ref, gateway),
+        watched=registry.watched,
         moment=moment,
     )
 

@@ -6,6 +6,9 @@ names its resourceVersion.
 
 from typing import Protocol
 
+import structlog
+
+from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
 from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.repairs.alterations import Alterations
@@ -16,6 +19,8 @@ from troth.world.facts.objects import MANAGED_BY, Manifest
 from troth.world.keys import Keys
 from troth.world.outcomes.writes import ForeignFound
 from troth.world.world import World
+
+log = structlog.get_logger()
 
 CONFLICT, NOT_FOUND, UNPROCESSABLE = 409, 404, 422
 
@@ -106,6 +111,7 @@ class Writer:
                 found = (await self._writes.metadata(kind, ref))["metadata"]["uid"]
             except ApiError as error:
                 if error.status != NOT_FOUND:
+                    log.warning("owner not read", kind=kind, ref=str(ref), **logged(error))
                     continue
                 found = None
             if found != uid:

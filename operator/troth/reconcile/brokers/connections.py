@@ -13,6 +13,7 @@ from troth.brokers.admin_secret import LONGEST
 from troth.brokers.connecting import admin_place, connect
 from troth.brokers.errors import AdminRefusedError
 from troth.brokers.protocol import Driver, Permit
+from troth.cluster.denials import denial
 from troth.cluster.errors import ApiError
 from troth.documents.secret_keys import ROOTS
 from troth.reconcile.brokers.faults import SecretMissingError, missing
@@ -62,15 +63,16 @@ class Connections:
         """Return the connection, reopened if its admin Secret or another input has changed.
 
         A broker that is being deleted keeps its connection without its Secrets: when a namespace is
-        deleted, they often go first. Raises `BrokerError`, or `ApiError` if a Secret cannot be
-        read.
+        deleted, they often go first, or the Role by which Troth reads them. Raises `BrokerError`,
+        or `ApiError` if a Secret cannot be read.
         """
         described, known = broker.spec.described, self._connected.get(broker.ref)
         try:
             secret = await self._secret(broker.admin_secret)
             authorities = await self._authorities(broker)
-        except SecretMissingError:
-            if known is not None and broker.metadata.deletion_timestamp is not None:
+        except (SecretMissingError, ApiError) as error:
+            gone = not isinstance(error, ApiError) or denial(error)
+            if gone and known is not None and broker.metadata.deletion_timestamp is not None:
                 return known
             raise
         admin = admin_data(secret)

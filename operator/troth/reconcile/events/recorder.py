@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
 from troth.reconcile.loop.lease_fence import LeaderFence
 from troth.world.facts.objects import Manifest
@@ -75,7 +76,7 @@ class EventRecorder:
         if counted is None:
             return
         if len(self._waiting) >= MOST:
-            _lost(event, "TooMany")
+            _lost(event, {"reason": "TooMany"})
             return
         self._waiting.append(counted)
         if self._task is None:
@@ -105,11 +106,11 @@ class EventRecorder:
             await self._create(event)
         except ApiError as error:
             # no Event can be created in a terminating namespace; the log keeps it
-            _lost(event, error.reason)
+            _lost(event, logged(error))
         except Exception as error:  # noqa: BLE001 - one Event must not stop the others
             log.error("event not created", error=origin(error))  # noqa: TRY400
 
 
-def _lost(event: Manifest, why: str) -> None:
+def _lost(event: Manifest, why: dict[str, object]) -> None:
     about, said = event["regarding"], f"{event['reason']}: {event['note']}"
-    log.warning("event lost", kind=about["kind"], name=about["name"], reason=why, lost=said)
+    log.warning("event lost", kind=about["kind"], name=about["name"], lost=said, **why)

@@ -7,12 +7,12 @@ actual state and not the intended one. If the second plan still has steps, the k
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
 import structlog
 
+from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
 from troth.pki.certificates.leaf import short
 from troth.pki.errors import PKIError
@@ -47,6 +47,8 @@ from troth.reconcile.loop.step_run import StepRun, awaits_key
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
+from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.world.facts.objects import FIGHTING, Manifest
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, broker_key, status_key
@@ -83,10 +85,11 @@ class Engine:
         instance: str = "troth",
         instrumentation: Instrumentation | None = None,
         rollouts: bool = False,
+        watched: Watched = EVERYWHERE,
         status_debounce: StatusDebounce | None = None,
         stall_delay: StallDelay | None = None,
     ) -> None:
-        self.world = World(own_namespace, workloads=Workloads(enabled=rollouts))
+        self.world = World(own_namespace, Registry(watched), Workloads(enabled=rollouts))
         self._instrumentation = instrumentation or Instrumentation()
         self.queue = WorkQueue(clock, self._instrumentation.waited)
         self._keyring = Keyring(own_namespace)
@@ -177,7 +180,7 @@ class Engine:
             outcome = "not leading"
             self.queue.put_back(key)
         except ApiError as error:
-            log.warning("write failed", key=str(key), status=error.status, reason=error.reason)
+            log.warning("write failed", key=str(key), **logged(error))
             self.queue.retry(key)
         except Exception as error:  # noqa: BLE001 - one resource must not stop the others
             await self._report_fault(key, error)
@@ -228,14 +231,14 @@ class Engine:
         waiting = {step.target: step.algorithm for step in steps if awaits_key(step, waiting)}
         if self._request_keys(key, waiting) and not errors and not failed:
             self._record(plan, notices)
-            return self._with_due(plan, KEY_WAIT.total_seconds())
+            return plan.by(self._clock.now(), KEY_WAIT.total_seconds())
         plan = await self._report(plan, notices)
         left = plan.pending(self.world) if steps else []
         left = [step for step in left if not awaits_key(step, waiting)]
         waits = [self.repairs.wait(key, step) for step in left]
         if self.faults.of(key) or not all(waits):
             return None
-        return self._with_due(plan, *waits, self.repairs.due(key, waiting))
+        return plan.by(self._clock.now(), *waits, self.repairs.due(key, waiting))
 
     def _plan(self, key: Key) -> Plan:
         self.queue.caught_up(key)
@@ -254,12 +257,6 @@ class Engine:
             self._key_maker.withdraw(key)
         new = [self._key_maker.request(key, target, each) for target, each in waiting.items()]
         return any(new)
-
-    def _with_due(self, plan: Plan, *waits: float | None) -> Plan:
-        """Return the plan with its due time, at the latest after the shortest wait in seconds."""
-        now = self._clock.now()
-        dues = [now + timedelta(seconds=wait) for wait in waits if wait is not None]
-        return replace(plan, due=min([*dues, *([plan.due] if plan.due else [])], default=None))
 
     async def _carry_out_all(self, steps: list[Step], plan: Plan, notices: list[Notice]) -> StepRun:
         """Carry out all steps that can be carried out. A lasting conflict counts as a refusal."""
@@ -319,8 +316,8 @@ class Engine:
         self.refusals.note(key, step, error)
         self.queue.add({status_key(key)} - {key})
         kind, ref = step.target
-        reason = getattr(error, "reason", type(error).__name__)
-        log.warning("step refused", kind=kind, ref=str(ref), reason=reason)
+        refused = logged(error) if isinstance(error, ApiError) else {"reason": type(error).__name__}
+        log.warning("step refused", kind=kind, ref=str(ref), **refused)
 
     def _settle(self, plan: Plan, steps: list[Step]) -> bool:
         """Take in which writes are planned; return whether they change what the world records."""
@@ -353,13 +350,13 @@ class Engine:
         changes = transitions(plan)
         plan, stalls_in = self._stall_delay.apply(plan, now, uptime)
         if stalls_in is not None:
-            plan = self._with_due(plan, stalls_in)
+            plan = plan.by(now, stalls_in)
         changed = changes_status(plan)
         wait = self._status_debounce.wait(plan, uptime, rush=self.queue.rushed, changed=changed)
         if not wait and changed:
             wait = self.repairs.status_wait(plan)
         if wait:
-            plan = self._with_due(plan, wait)
+            plan = plan.by(now, wait)
         elif plan.status is not None and changed:
             notices = [*notices, *changes]
             await self._write_status(plan)

@@ -1,6 +1,10 @@
 """The objects that Troth lists and watches: as few as it needs, and no foreign Secrets."""
 
+from collections.abc import Iterator
+
 from troth.cluster.api import Selection
+from troth.resources.kinds import KINDS as DECLARED
+from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.world.facts.objects import MANAGED_BY
 from troth.world.index.workloads import BUDGET, KINDS
 from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, selectors
@@ -8,8 +12,12 @@ from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, selectors
 _OURS = f"{MANAGED_BY}=troth"
 
 
-def selections(own_namespace: str, *, rollouts: bool = False) -> tuple[Selection, ...]:
+def selections(
+    own_namespace: str, *, rollouts: bool = False, watched: Watched = EVERYWHERE
+) -> tuple[Selection, ...]:
     """Return the selections that Troth lists and watches if it runs in `own_namespace`.
+
+    Unless Troth watches every namespace, each selection of namespaced objects is of one namespace.
 
     Workloads and their PodDisruptionBudgets are included only with `rollouts`.
 
@@ -20,24 +28,32 @@ def selections(own_namespace: str, *, rollouts: bool = False) -> tuple[Selection
     The selections of ConfigMaps never overlap either. Besides the ConfigMaps that it wrote, Troth
     reads only those labelled as a schema or as a gateway's report.
     """
-    labelled = selectors()
-    elsewhere = f"metadata.namespace!={own_namespace}"
+    spaces = ("",) if watched.names is None else sorted(watched.names)
     return (
         Selection("TrustDomain"),
-        Selection("ServiceIdentity"),
-        Selection("MessageBroker"),
-        Selection("TopicPolicy"),
-        Selection("WebhookEndpoint"),
-        Selection("CredentialRotation"),
         Selection("Namespace"),
-        Selection("Service"),
         Selection("EndpointSlice", "default", labels="kubernetes.io/service-name=kubernetes"),
-        Selection("Secret", labels=_OURS, fields=elsewhere),
-        Selection("Secret", labels=labelled[GIVEN], fields=elsewhere, subset=GIVEN),
         Selection("Secret", own_namespace),
-        Selection("ConfigMap", labels=_OURS),
-        Selection("ConfigMap", labels=labelled[SCHEMAS], subset=SCHEMAS),
-        Selection("ConfigMap", labels=labelled[REPORTS], subset=REPORTS),
-        Selection("NetworkPolicy", labels=_OURS),
-        *(Selection(kind) for kind in (*KINDS, BUDGET) if rollouts),
+        *(
+            each
+            for space in spaces
+            for each in _in_namespace(space, own_namespace, rollouts=rollouts)
+        ),
     )
+
+
+def _in_namespace(namespace: str, own_namespace: str, *, rollouts: bool) -> Iterator[Selection]:
+    """Yield the selections of the objects of a namespace, or of all if it is empty."""
+    labelled = selectors()
+    yield from (Selection(kind.name, namespace) for kind in DECLARED if kind.namespaced)
+    yield Selection("Service", namespace)
+    if namespace != own_namespace:
+        fields = "" if namespace else f"metadata.namespace!={own_namespace}"
+        yield Selection("Secret", namespace, labels=_OURS, fields=fields)
+        yield Selection("Secret", namespace, labels=labelled[GIVEN], fields=fields, subset=GIVEN)
+    yield Selection("ConfigMap", namespace, labels=_OURS)
+    yield Selection("ConfigMap", namespace, labels=labelled[SCHEMAS], subset=SCHEMAS)
+    yield Selection("ConfigMap", namespace, labels=labelled[REPORTS], subset=REPORTS)
+    yield Selection("NetworkPolicy", namespace, labels=_OURS)
+    if rollouts:
+        yield from (Selection(kind, namespace) for kind in (*KINDS, BUDGET))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.declarations.watched import NOT_WATCHED, not_watched
 from troth.trust.selectors import matches
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -49,12 +50,16 @@ def govern(
     labels: Mapping[str, str] | None,
     domains: Mapping[str, TrustDomain],
     unread: Mapping[str, UnreadDomain],
+    *,
+    watched: bool = True,
 ) -> Governance:
     """Return the governance of a namespace with these labels.
 
     `labels` are None if the namespace does not exist. A domain among `unread` takes no namespace
     from the only readable one that selects it.
     """
+    if not watched:
+        return Governance(None, NOT_WATCHED, not_watched(namespace))
     if labels is None:
         return Governance(None, "NamespaceMissing", f"namespace {namespace} does not exist")
     claims = tuple(

@@ -20,6 +20,7 @@ from troth.trust.declarations.sharing import (
     shared_with,
     shared_with_many,
 )
+from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.trust.declarations.webhooks import Webhooks
 from troth.trust.selectors import matches
 
@@ -45,7 +46,8 @@ class _Territories:
 class Registry:
     """Declared resources of a cluster, or of a folder of manifests."""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: Watched = EVERYWHERE) -> None:
+        self.watched = watched
         self.revision = 0
         """Number of changes so far."""
         self.domains: dict[str, TrustDomain] = {}
@@ -219,11 +221,7 @@ class Registry:
                 self._naming.discard(named, ref)
 
     def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> bool:
-        """Set the narrowing of an identity's document that cannot be written; None or empty for
-        none.
-
-        Return whether it changed.
-        """
+        """Set what an identity's document still grants too widely; return whether it changed."""
         if (self.unapplied.get(ref) or None) == (narrowing or None):
             return False
         self.revision += 1
@@ -364,8 +362,8 @@ class Registry:
         """Return the governance of a namespace."""
         known = self._governance.get(namespace)
         if known is None:
-            labels = self.namespaces.get(namespace)
-            known = govern(namespace, labels, self.domains, self.unread_domains)
+            labels, watched = self.namespaces.get(namespace), namespace in self.watched
+            known = govern(namespace, labels, self.domains, self.unread_domains, watched=watched)
             if labels is not None:  # a name that is gone would stay in the cache
                 self._governance[namespace] = known
         return known

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import Consent, TrustDomain
@@ -50,7 +51,8 @@ def peers_exist(candidate: EdgeCandidate) -> EdgeObstacle | None:
             message = f"ServiceIdentity {ref} is being deleted; remove the entry"
             return EdgeObstacle(state, "PeerTerminating", message)
         if ref not in candidate.registry.identities:
-            message = f"ServiceIdentity {ref} does not exist; create it or remove the entry"
+            advice = "create it or remove the entry"
+            message = candidate.registry.watched.missing(ServiceIdentity, ref, advice)
             return EdgeObstacle(state, "PeerMissing", message)
     return None
 

@@ -7,6 +7,9 @@ owned prefixes), the policy and the identity.
 
 from collections.abc import Callable
 
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.trust.declarations.messaging import meet, topics_of
 from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, admits, both_sides
@@ -36,10 +39,8 @@ def policy_exists(candidate: GrantCandidate) -> GrantObstacle | None:
         message = f"TopicPolicy {policy} cannot be read; correct it"
         return GrantObstacle(GrantState.SUSPENDED, "PolicyInvalid", message)
     if policy not in candidate.messaging.policies:
-        message = (
-            f"TopicPolicy {policy} does not exist; create it or remove it from the "
-            f"{candidate.consents} of {candidate.identity}"
-        )
+        advice = f"create it or remove it from the {candidate.consents} of {candidate.identity}"
+        message = candidate.registry.watched.missing(TopicPolicy, policy, advice)
         return GrantObstacle(GrantState.AWAITING_POLICY, "PolicyMissing", message)
     return None
 
@@ -61,7 +62,8 @@ def identity_exists(candidate: GrantCandidate) -> GrantObstacle | None:
     if identity in registry.terminating_identities:
         message = f"ServiceIdentity {identity} is being deleted; remove the entry"
         return GrantObstacle(GrantState.AWAITING_IDENTITY, "IdentityTerminating", message)
-    message = f"ServiceIdentity {identity} does not exist; create it or remove the entry"
+    advice = "create it or remove the entry"
+    message = registry.watched.missing(ServiceIdentity, identity, advice)
     return GrantObstacle(GrantState.AWAITING_IDENTITY, "IdentityMissing", message)
 
 
@@ -114,7 +116,8 @@ def broker_exists(candidate: GrantCandidate) -> GrantObstacle | None:
         message = f"MessageBroker {policy.broker} cannot be read; correct it"
         return GrantObstacle(GrantState.SUSPENDED, "BrokerInvalid", message)
     if candidate.broker is None:
-        message = f"MessageBroker {policy.broker} does not exist; create it or correct brokerRef"
+        advice = "create it or correct brokerRef"
+        message = candidate.registry.watched.missing(MessageBroker, policy.broker, advice)
         return GrantObstacle(GrantState.REFUSED, BROKER_MISSING, message)
     return None
 

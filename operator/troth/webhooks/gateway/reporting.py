@@ -16,6 +16,7 @@ from typing import Self
 import structlog
 
 from troth.cluster.api import ApiServer
+from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
 from troth.documents.gateway_report import LABEL, member, parse_member
 from troth.resources.references import Ref
@@ -72,7 +73,7 @@ class Reporter:
                 await self.report(server)
             except ApiError as error:
                 if str(error) != self._failure:
-                    log.warning("key report failed", status=error.status, reason=error.reason)
+                    log.warning("key report failed", **logged(error))
                 self._failure = str(error)
             else:
                 self._failure = ""

@@ -6,6 +6,7 @@ causes and names of fields; any other has the message too, shortened.
 
 import re
 
+from troth.cluster.denials import denial
 from troth.cluster.errors import STORE_FULL, ApiError
 from troth.planning.steps.step import Target
 
@@ -37,7 +38,7 @@ def sentence(place: Target, error: Exception, *, removing: bool) -> str:
     cause = cause_of(error)
     because = f", because {cause}" if cause else ""
     said = error.line
-    if kind != "Secret":
+    if kind != "Secret" and not denial(error):
         if cause:
             return f"{what}{because} ({said})"
         return f"{what}: {said}" if said else what
@@ -63,6 +64,8 @@ def cause_of(error: ApiError) -> str:
     It quotes only names, never the request.
     """
     message = error.message
+    if denied := denial(error):
+        return denied
     if error.reason == STORE_FULL:
         return (
             "etcd of the API server is full; compact and defragment it, then disarm its NOSPACE "

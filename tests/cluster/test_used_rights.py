@@ -1,0 +1,217 @@
+"""The chart's roles, compared with what the API server's audit log says that the programs use.
+
+A right that nobody uses is one that an attacker could. A request that is denied is a fault, even if
+the program can do without.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.cluster import named_kubeconfig
+from sandbox.faults import FaultyPath
+from sandbox.processes import Tether
+from tests import builders
+from tests.broker_builders import publisher, subscriber
+from tests.brokers.nats.stage import Stage as Account
+from tests.builders import stamp
+from tests.cluster import test_gateway, test_issuer
+from tests.cluster.audit import Audit, audited
+from tests.cluster.brokers.market import BROKER, POLICY, Market
+from tests.cluster.person import until
+from tests.cluster.stage import DOMAIN, IDENTITY, Stage, staged
+from tests.cluster.test_rollouts import PROPAGATION, renewed
+from tests.cluster.webhooks.shop import KIND, opened
+from tests.issuer.builders import ISSUER, PAYMENTS, without_edge
+from tests.issuer.running import caller
+from tests.webhook_builders import ONE, endpoint, issued
+from troth.planning.owned_objects import broker_policy_ref, policy_ref, secret_ref
+from troth.reconcile.operator import LEASE
+from troth.resources.references import Ref
+from troth.world.facts.objects import ISOLATION_POLICY
+
+ANOTHER_KEY = b"whsec_" + b"QUFB" * 8
+
+
+@pytest.fixture(scope="module")
+def recorded(established: Sandbox) -> Iterator[tuple[Sandbox, Audit]]:
+    if named_kubeconfig() is not None:
+        pytest.skip("the audit log of the named cluster is not ours to read")
+    with audited(established) as found:
+        yield found
+
+
+@pytest.fixture
+def audit(recorded: tuple[Sandbox, Audit]) -> Audit:
+    return recorded[1]
+
+
+@pytest.fixture
+async def stage(recorded: tuple[Sandbox, Audit]) -> AsyncIterator[Stage]:
+    """Yield Troth, installed with everything that adds rights to the operator."""
+    async with staged(recorded[0], rollouts=True) as setting:
+        yield setting
+
+
+@pytest.fixture
+def tether(tmp_path: Path) -> Iterator[Tether]:
+    with Tether(tmp_path / "processes") as tied:
+        tied.directory.mkdir()
+        yield tied
+
+
+async def test_operator_uses_each_of_its_rights(stage: Stage, audit: Audit, nats: Account) -> None:
+    person = stage.person
+    await person.delete("Lease", Ref(stage.own, LEASE))
+    await _restart_workloads(stage)
+    await _administer_a_broker(stage, nats)
+    await _serve_webhooks(stage)
+    await _restore_and_remove(stage)
+    await stage.settled()
+    assert audit.unused(stage.installed, Ref(stage.own, stage.own)) == []
+
+
+async def _restart_workloads(stage: Stage) -> None:
+    payments = await renewed(stage)
+    await stage.later(2 * PROPAGATION)
+    await stage.person.hears(IDENTITY, payments, "RolledOut", "InUse", "True")
+
+
+async def _administer_a_broker(stage: Stage, nats: Account) -> None:
+    person = stage.person
+    market = await Market.on(stage, nats)
+    workload = {
+        "podSelector": {"matchLabels": {"app": "nats"}},
+        "ports": [{"name": "nats", "port": 4222}],
+    }
+    await person.put(market.broker(workload=workload), market.policy())
+    for team in (publisher(namespace=stage.shop), subscriber(namespace=stage.shop)):
+        await person.put(team)
+    await market.in_place()
+    await _restored(stage, "NetworkPolicy", broker_policy_ref(market.main))
+    for kind, ref in ((POLICY, market.orders), (BROKER, market.main)):
+        await person.delete(kind, ref)
+        await person.misses(kind, ref)
+
+
+async def _serve_webhooks(stage: Stage) -> None:
+    shop = await opened(stage)
+    await shop.ready()
+    await shop.give(main=ONE)
+    await shop.declare(issued())
+    await shop.declare(endpoint("generated"))
+    (made,) = [
+        Ref.of(each)
+        for each in await stage.person.all("Secret", stage.shop)
+        if [owner["kind"] for owner in each["metadata"].get("ownerReferences", [])] == [KIND]
+    ]
+    await _restored(stage, "Secret", made)
+    await stage.person.delete(KIND, shop.charges)
+    await stage.person.misses("Secret", shop.compiled_ref)
+
+
+async def _restore_and_remove(stage: Stage) -> None:
+    """Restore what is deleted, keep what is foreign, and leave a namespace."""
+    person = stage.person
+    orders = await stage.identity("orders")
+    await person.ready(IDENTITY, orders)
+    now = stamp(stage.clock.now())
+    rotation = builders.rotation(IDENTITY, "orders", stage.shop, requestedAt=now)
+    await person.put(rotation)
+    await person.sees("CredentialRotation", Ref.of(rotation), lambda each: each.get("status"))
+    await _restored(stage, "Secret", secret_ref(orders))
+
+    foreign = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+    place = policy_ref(Ref(stage.shop, "late"))
+    metadata = {"name": place.name, "namespace": place.namespace}
+    await person.put({**foreign, "metadata": metadata, "spec": {"podSelector": {}}})
+    late = await stage.identity("late")
+    await person.hears(IDENTITY, late, "NetworkEnforced", "Conflict", "False")
+
+    await stage.domain(isolation="Namespace")
+    left = await stage.namespace()
+    places = (
+        ("ConfigMap", Ref(left, "trust-bundle")),
+        ("NetworkPolicy", Ref(left, ISOLATION_POLICY)),
+    )
+    for kind, ref in places:
+        await person.sees(kind, ref)
+    await person.put(builders.namespace(left, domain="another"))
+    for kind, ref in places:
+        await person.misses(kind, ref)
+
+
+async def _restored(stage: Stage, kind: str, ref: Ref) -> None:
+    """Delete an object, and wait until the operator has created it again."""
+    before = (await stage.person.the(kind, ref))["metadata"]["uid"]
+    await stage.person.delete(kind, ref)
+    await stage.person.sees(kind, ref, lambda each: each["metadata"]["uid"] != before)
+
+
+async def test_operator_of_some_namespaces_requests_nothing_of_others(
+    stage: Stage, audit: Audit
+) -> None:
+    person, other = stage.person, f"{stage.name}-1"
+    assert other == await stage.namespace()
+    await stage.install_for(stage.shop)
+    domain = await stage.domain(isolation="Namespace")
+    await stage.run()
+    ghost = await stage.identity("ghost", other)
+    await stage.pair()
+    await stage.identity("web", calls=[builders.call("ghost", namespace=other)])
+    told = await person.hears(DOMAIN, domain, "NamespacesWatched", "NamespaceNotWatched", "False")
+    assert f"{other}; add them to the chart value namespaces" in told
+    caller = Ref(stage.shop, "web")
+    told = await person.hears(IDENTITY, caller, "PeersAgree", "PeerMissing", "False")
+    assert f"Troth does not watch namespace {other}; add it to the chart value" in told
+    await stage.settled()
+
+    assert "conditions" not in (await person.the(IDENTITY, ghost)).get("status", {})
+    for kind in ("Secret", "NetworkPolicy"):
+        assert await person.all(kind, other) == []
+    used = audit.used(Ref(stage.own, stage.own))
+    elsewhere = {each for each in used if each.namespace not in (stage.shop, stage.own, "default")}
+    assert {each.resource.split("/")[0] for each in elsewhere} == {
+        *("trustdomains.troth.dev", "namespaces"),
+        "customresourcedefinitions.apiextensions.k8s.io",
+    }
+
+
+async def test_issuer_uses_each_of_its_rights(
+    stage: Stage, audit: Audit, tether: Tether, tmp_path: Path
+) -> None:
+    setting = await test_issuer.with_issuer(stage, tether)
+    await setting.write()
+    async with FaultyPath(setting.kubeconfig, tmp_path / "path") as path:
+        setting.kubeconfig = path.kubeconfig
+        issuer = setting.issuer()
+        await issuer.ready()
+        async with issuer.caller(caller(tmp_path)) as anybody:
+            token = stage.sandbox.kubectl(
+                *("create", "token", "default", "-n", stage.shop, "--audience", ISSUER)
+            ).strip()
+            assert (await anybody.exchange(token, PAYMENTS))["error"] == "invalid_grant"
+            path.muted.add("secrets")  # so that it gets the next version itself
+            await setting.write(without_edge())
+            await until(lambda: anybody.ask(PAYMENTS), lambda answer: "error" in answer)
+        issuer.kill()
+    assert audit.unused(stage.installed, Ref(stage.own, setting.account)) == []
+
+
+async def test_gateway_uses_each_of_its_rights(
+    stage: Stage, audit: Audit, tether: Tether, tmp_path: Path
+) -> None:
+    setting = await test_gateway.installed(stage)
+    await test_gateway.test_two_replicas_report_in_one_config_map(setting)
+    await setting.write("shop.orders", test_gateway.compiled())
+    await setting.write_key()
+    async with FaultyPath(setting.kubeconfig, tmp_path / "path") as path:
+        gateway = test_gateway.Gateway(tether, setting, path.kubeconfig)
+        await gateway.ready()
+        path.muted.add("secrets")  # so that it gets the next version itself
+        await setting.write("shop.orders", {**test_gateway.compiled(), "key.k1": ANOTHER_KEY})
+        await gateway.answers(test_gateway.UNVERIFIED)
+        gateway.stop()
+    assert audit.unused(stage.installed, Ref(setting.namespace, test_gateway.GATEWAY)) == []
