@@ -101,6 +101,10 @@ class OTelTracer:
                 span.fail(type(error).__name__)
                 raise
 
+    def current(self) -> Span:
+        """Return the current span; see `tracing.Tracer`."""
+        return _Span(trace.get_current_span())
+
     def headers(self) -> dict[str, str]:
         """Return the headers of the current trace; see `tracing.Tracer`."""
         carrier: dict[str, str] = {}

@@ -62,6 +62,9 @@ class Tracer(Protocol):
         name of its type, unless it is `expected`; its message is not recorded.
         """
 
+    def current(self) -> Span:
+        """Return the current span."""
+
     def headers(self) -> dict[str, str]:
         """Return the headers that make a request part of the current trace (W3C Trace Context)."""
 

@@ -16,6 +16,7 @@ from troth.cli.daemon_options import (
 from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import needs_extra
 from troth.resources.schema.scalars import parse_duration
+from troth.serving.tracing import Tracer
 
 
 def run(  # noqa: PLR0917 - typer's options
@@ -43,6 +44,7 @@ def run(  # noqa: PLR0917 - typer's options
     """Run the operator until it is stopped."""
     with needs_extra("operator"):
         from troth.cli.run.shell import Options, Shell  # noqa: PLC0415
+        from troth.cli.tracing import tracing  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
 
     host, port = listen_address(listen)
@@ -58,9 +60,11 @@ def run(  # noqa: PLR0917 - typer's options
         rollouts=rollouts,
     )
 
-    async def serve() -> bool:
-        shell = Shell(options)
+    async def serve(tracer: Tracer | None) -> bool:
+        shell = Shell(options, tracer)
         await shell.run()
         return shell.failed
 
-    raise typer.Exit(ExitCode.INTERNAL_ERROR if asyncio.run(serve()) else ExitCode.CLEAN)
+    with tracing("troth-operator") as tracer:
+        failed = asyncio.run(serve(tracer))
+    raise typer.Exit(ExitCode.INTERNAL_ERROR if failed else ExitCode.CLEAN)
