@@ -79,7 +79,7 @@ async def run(options: Options, tracer: Tracer | None = None) -> None:
 class Parts:
     """The parts of the gateway."""
 
-    def __init__(self, options: Options, tracer: Tracer | None) -> None:
+    def __init__(self, options: Options, tracer: Tracer | None = None) -> None:
         """Raise `UnusableError`."""
         self.registry = CollectorRegistry()
         self.identity = Identity(options.identity, options.bundle)
