@@ -44,20 +44,28 @@ class Collector:
     status: int = 200
 
     @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def spans(self) -> list[Seen]:
         return [_seen(span) for request in self._requests() for span in _spans(request)]
 
     @property
-    def resource(self) -> dict[str, Any]:
-        (first, *_) = next(iter(self._requests())).resource_spans
-        return _attributes(first.resource.attributes)
+    def resources(self) -> list[dict[str, Any]]:
+        """The programs that sent the exports, in order of arrival."""
+        return [
+            _attributes(each.resource.attributes)
+            for request in self._requests()
+            for each in request.resource_spans
+        ]
 
     def one(self, name: str) -> Seen:
         (found,) = (span for span in self.spans if span.name == name)
         return found
 
     def _requests(self) -> Iterator[ExportTraceServiceRequest]:
-        for body in self.bodies:
+        for body in list(self.bodies):
             request = ExportTraceServiceRequest()
             request.ParseFromString(body)
             yield request
@@ -102,7 +110,7 @@ def traced(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, **environment: str
 ) -> Iterator[OTelTracer]:
     """A tracer that sends to a collector; all its spans have arrived at the end."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     tracer = OTelTracer("troth-test")

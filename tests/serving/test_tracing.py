@@ -136,8 +136,9 @@ def test_service_is_named_by_the_program_or_by_the_environment(
         with collecting() as collector:
             with traced(collector, monkeypatch, **environment) as tracer, tracer.span("one", {}):
                 pass
-            assert collector.resource["service.name"] == name
-            assert collector.resource["service.version"]
+            (resource,) = collector.resources
+            assert resource["service.name"] == name
+            assert resource["service.version"]
 
 
 def test_memory_is_bounded_while_the_collector_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:

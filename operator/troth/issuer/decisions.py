@@ -1,7 +1,7 @@
 """Log line and metrics of each decision. They never contain a token."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -30,7 +30,7 @@ class Decision:
     outcome: str = "failed"
     reason: str = ""
     token_id: str = ""
-    status: int = 0
+    status: int = field(default=0, init=False)
 
 
 class Decisions:

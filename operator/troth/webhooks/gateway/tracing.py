@@ -120,7 +120,7 @@ def forwarding_span(
 def _forwarding(
     tracer: Tracer, target: Target, headers: dict[str, str], decision: Decision
 ) -> Iterator[None]:
-    about = {
+    about: dict[str, str | int] = {
         "http.request.method": "POST",
         "server.address": target.host,
         "server.port": target.port,
