@@ -49,6 +49,7 @@ EVERYTHING_ON = (
     "tracing.enabled=true",
     "tracing.endpoint=http://collector.observability.svc:4318",
     "tracing.headersSecret.name=collector-headers",
+    "tracing.caConfigMap.name=collector-ca",
     "tracing.resourceAttributes.deployment\\.environment\\.name=production",
     "tracing.to[0].namespaceSelector.matchLabels.team=observability",
     "podLabels.team=platform",

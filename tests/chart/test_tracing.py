@@ -29,6 +29,7 @@ def test_programs_get_the_variables_of_opentelemetry(program: str) -> None:
             "value": "k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME),"
             "deployment.environment.name=production"
         },
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": {"value": "/var/run/troth/collector/ca.crt"},
         "OTEL_EXPORTER_OTLP_HEADERS": {
             "valueFrom": {"secretKeyRef": {"name": "collector-headers", "key": "headers"}}
         },
@@ -42,6 +43,19 @@ def test_programs_get_the_variables_of_opentelemetry(program: str) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_programs_get_no_such_variable_without_tracing(program: str) -> None:
     assert not [name for name in environment(rendered(*OFF), program) if "OTEL" in name]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_mount_the_collectors_ca(program: str) -> None:
+    volume = {
+        "name": "collector-ca",
+        "configMap": {"name": "collector-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]},
+    }
+    mount = {"name": "collector-ca", "mountPath": "/var/run/troth/collector", "readOnly": True}
+    for values, mounted in ((EVERYTHING_ON, True), (OFF, False)):
+        pod = one(rendered(*values), "Deployment", program)["spec"]["template"]["spec"]
+        assert (volume in pod.get("volumes", [])) is mounted
+        assert (mount in pod["containers"][0].get("volumeMounts", [])) is mounted
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

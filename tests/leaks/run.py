@@ -66,8 +66,8 @@ class Run:
     async def traces(self, *services: str) -> None:
         """Wait until spans of these services have arrived."""
 
-        async def missing() -> set[object]:
-            return set(services) - {each["service.name"] for each in self.collector.resources}
+        async def missing() -> set[str]:
+            return set(services) - {str(each["service.name"]) for each in self.collector.resources}
 
         await until(missing, lambda services: not services)
 

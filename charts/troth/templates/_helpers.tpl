@@ -175,12 +175,35 @@ honorLabels: true
 {{- $attributes = append $attributes (printf "%s=%s" $name $value) }}
 {{- end }}
 - {name: OTEL_RESOURCE_ATTRIBUTES, value: {{ join "," $attributes | quote }}}
+{{- if .caConfigMap.name }}
+- {name: OTEL_EXPORTER_OTLP_CERTIFICATE, value: /var/run/troth/collector/ca.crt}
+{{- end }}
 {{- with .headersSecret }}
 {{- if .name }}
 - name: OTEL_EXPORTER_OTLP_HEADERS
   valueFrom: {secretKeyRef: {name: {{ .name }}, key: {{ .key | quote }}}}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Volume of the collector's CA, and its mount; empty without one. */}}
+{{- define "troth.tracingVolume" -}}
+{{- with .Values.tracing }}
+{{- if and .enabled .caConfigMap.name }}
+- name: collector-ca
+  configMap:
+    name: {{ .caConfigMap.name }}
+    items: [{key: {{ .caConfigMap.key | quote }}, path: ca.crt}]
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "troth.tracingVolumeMount" -}}
+{{- with .Values.tracing }}
+{{- if and .enabled .caConfigMap.name }}
+- {name: collector-ca, mountPath: /var/run/troth/collector, readOnly: true}
 {{- end }}
 {{- end }}
 {{- end -}}
