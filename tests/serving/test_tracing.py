@@ -14,6 +14,7 @@ from troth.serving.tracing import TracingError, switched_on
 
 URL = "http://collector:4318"
 CANARY = "kanarie-4711"
+CREDENTIALS = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER"
 
 # What the programs import when they start; prints what they have imported of OpenTelemetry's SDK.
 PROGRAMS = """
@@ -70,6 +71,17 @@ def test_traces_are_on(environment: dict[str, str]) -> None:
             {"OTEL_EXPORTER_OTLP_ENDPOINT": f"user:{CANARY}@collector:4318"},
             "OTEL_EXPORTER_OTLP_ENDPOINT: not a URL; write for example http://collector:4318",
         ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": URL, "OTEL_EXPORTER_OTLP_HEADERS": f"a=b,{CANARY}"},
+            "OTEL_EXPORTER_OTLP_HEADERS: not a list of headers; write name=value,name=value",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": URL, "OTEL_TRACES_SAMPLER": "sometimes"},
+            (
+                "OTEL_TRACES_SAMPLER: 'sometimes' is not supported; write one of always_on, "
+                "always_off, traceidratio, or one of them after parentbased_"
+            ),
+        ),
     ],
 )
 def test_unusable_variable_is_named(environment: dict[str, str], sentence: str) -> None:
@@ -83,6 +95,7 @@ def test_unusable_variable_is_named(environment: dict[str, str], sentence: str) 
     [
         ("OTEL_TRACES_EXPORTER", "zipkin", "OTEL_TRACES_EXPORTER: 'zipkin' is not supported"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "-4711", "a variable of OpenTelemetry (OTEL_...)"),
+        (CREDENTIALS, "4711", "a variable of OpenTelemetry (OTEL_...)"),
     ],
 )
 def test_program_ends_with_a_sentence_if_a_variable_is_unusable(
@@ -168,6 +181,19 @@ def test_lost_spans_are_logged_seldom_and_without_the_endpoint(
     (line,) = logs
     assert line["event"].startswith("spans lost")
     assert CANARY not in str(line)
+
+
+def test_header_that_the_sdk_rejects_is_not_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The SDK logs the whole variable if one header is malformed."""
+    with (
+        collecting() as collector,
+        traced(collector, monkeypatch, OTEL_EXPORTER_OTLP_HEADERS=CANARY) as tracer,
+        tracer.span("one", {}),
+    ):
+        pass
+    assert CANARY not in caplog.text
 
 
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:

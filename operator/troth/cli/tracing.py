@@ -25,11 +25,11 @@ def tracing(service: str) -> Iterator[Tracer | None]:
     if not on:
         yield None
         return
-    with needs_extra("otel"):
-        from troth.serving.otel import OTelTracer  # noqa: PLC0415
     try:
+        with needs_extra("otel"):
+            from troth.serving.otel import OTelTracer  # noqa: PLC0415
         tracer = OTelTracer(service)
-    except (ValueError, OSError) as error:  # whose message may quote the value
+    except (ValueError, OSError, RuntimeError, StopIteration) as error:  # it may quote the value
         typer.echo(
             "a variable of OpenTelemetry (OTEL_...) has a value that its SDK rejects "
             f"({type(error).__name__}); correct it, or set OTEL_TRACES_EXPORTER=none",

@@ -49,8 +49,10 @@ class OTelTracer:
 
     def __init__(self, service: str) -> None:
         """Start the thread that sends. `service` is the name unless `OTEL_SERVICE_NAME` is set."""
-        # its messages may quote the endpoint and the collector's answer
-        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+        # messages quote headers for the collector, its answers, and the endpoint; those of the SDK
+        # say that the queue is full
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        logging.getLogger("opentelemetry.sdk").setLevel(logging.WARNING)
         own = Resource({SERVICE_NAME: service, SERVICE_VERSION: version("troth")})
         named = Resource.create()
         if str(named.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):

@@ -4,6 +4,7 @@ This module does not import OpenTelemetry. A program whose environment does not 
 has no tracer (`None`), and `otel` is never imported.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
@@ -20,6 +21,10 @@ _EXPORTER = "OTEL_TRACES_EXPORTER"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
+_HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+_HEADER = re.compile(r"\s*[A-Za-z0-9!#$%&'*+.^_`|~-]+\s*=[^\r\n]*")
+_SAMPLER = "OTEL_TRACES_SAMPLER"
+_SAMPLERS = ("always_on", "always_off", "traceidratio")
 
 
 class SpanKind(Enum):
@@ -93,6 +98,16 @@ def switched_on(environment: Mapping[str, str]) -> bool:
         raise TracingError(f"{protocol[0]}: {protocol[1]!r} is not supported; write {_PROTOCOL}")
     if endpoint is not None and not _is_url(endpoint[1]):  # it may have a password, so no quote
         raise TracingError(f"{endpoint[0]}: not a URL; write for example http://collector:4318")
+    headers = _first(environment, _HEADERS)
+    if headers is not None and not all(map(_HEADER.fullmatch, headers[1].strip(",").split(","))):
+        raise TracingError(f"{headers[0]}: not a list of headers; write name=value,name=value")
+    sampler = environment.get(_SAMPLER, "").strip().lower()
+    if sampler and sampler.removeprefix("parentbased_") not in _SAMPLERS:
+        named = ", ".join(_SAMPLERS)
+        raise TracingError(
+            f"{_SAMPLER}: {sampler!r} is not supported; write one of {named}, or one of them after "
+            "parentbased_"
+        )
     return True
 
 
