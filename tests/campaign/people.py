@@ -33,6 +33,7 @@ Change = Callable[[Manifest], None]
 def domains(draw: st.DrawFn, name: str) -> Manifest:
     manifest = draw(strategies.domains(name))
     manifest["spec"] |= {
+        "domain": f"{name}.example",  # immutable, and its own, so that each has a root
         "bundle": {"propagation": "1m"},
         "certificates": {"lifetime": draw(st.sampled_from(("24h", "6h")))},
         "authority": {"selfManaged": {"lifetime": draw(st.sampled_from(("8760h", "60h")))}},

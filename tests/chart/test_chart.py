@@ -267,7 +267,8 @@ def test_network_policy_without_exceptions_has_no_ingress() -> None:
 
 
 def test_operator_may_reach_listed_brokers_and_the_resolver() -> None:
-    brokers, dns = one(rendered(*EVERYTHING_ON), "NetworkPolicy", "troth")["spec"]["egress"][2:]
+    policy = one(rendered(*EVERYTHING_ON), "NetworkPolicy", "troth")["spec"]
+    brokers, _collector, dns = policy["egress"][2:]
     assert brokers == {
         "to": [{"podSelector": {"matchLabels": {"app": "kafka"}}}],
         "ports": [{"protocol": "TCP", "port": 9093}, {"protocol": "TCP", "port": 9094}],
@@ -275,7 +276,7 @@ def test_operator_may_reach_listed_brokers_and_the_resolver() -> None:
     assert dns["to"][0]["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
     assert dns["ports"] == [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
     by_address = rendered(*EVERYTHING_ON, "networkPolicy.dns.to=null")
-    assert len(one(by_address, "NetworkPolicy", "troth")["spec"]["egress"]) == 3
+    assert len(one(by_address, "NetworkPolicy", "troth")["spec"]["egress"]) == 4
 
 
 def test_broker_policies_select_the_operators_pods_under_any_release_name() -> None:
@@ -304,6 +305,9 @@ def test_broker_policies_select_the_operators_pods_under_any_release_name() -> N
         (["image.digest=latest"], "at '/image/digest': 'latest' does not match pattern"),
         (["image.pullPolicy=Sometimes"], "at '/image/pullPolicy': value must be one of"),
         (["serviceAccount.create=false"], "at '/serviceAccount/name': minLength: got 0, want 1"),
+        (["tracing.enabled=true"], "at '/tracing/endpoint': minLength"),
+        (["tracing.endpoint=http://user:password@collector:4318"], "at '/tracing/endpoint'"),
+        (["tracing.sampler=sometimes"], "at '/tracing/sampler'"),
         (["networkPolicy.enabled=true"], "at '/networkPolicy/apiServer/cidrs': minItems"),
         (["networkPolicy.probeCIDRs={everywhere}"], "at '/networkPolicy/probeCIDRs/0'"),
         (["networkPolicy.brokers[0].ports={9093}"], "missing property 'to'"),

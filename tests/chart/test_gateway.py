@@ -219,7 +219,7 @@ def test_network_policy_admits_senders_and_the_egress_it_needs() -> None:
     assert policy["podSelector"]["matchLabels"] == PODS
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert policy["ingress"][0] == {"ports": [{"protocol": "TCP", "port": "webhooks"}]}
-    api, api6, valkey, dns = policy["egress"]
+    api, api6, valkey, _collector, dns = policy["egress"]
     assert api["to"] == [{"ipBlock": {"cidr": "192.0.2.10/32"}}]
     assert api6["to"] == [{"ipBlock": {"cidr": "2001:db8::1/128"}}]
     assert valkey == {

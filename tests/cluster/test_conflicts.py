@@ -291,7 +291,8 @@ async def test_users_of_the_spec_cannot_write_the_status(stage: Stage) -> None:
         "lastTransitionTime": builders.stamp(builders.NOW),
     }
     await stage.person.edit(DOMAIN, domain, {"status": {"conditions": [said]}})
-    assert "status" not in await stage.person.the(DOMAIN, domain)
+    stored = await stage.person.the(DOMAIN, domain)
+    assert stored["status"] == {"observedGeneration": -1}
     with pytest.raises(Refused):
         await stage.person.edit(
             DOMAIN,

@@ -39,6 +39,7 @@ async def test_no_secret_of_a_run_appears_in_any_output(
         await acts.a_watch_makes_no_sense(run)
         await run.recording.complete()
         has_been_through_it_all(run)
+        await run.traces("troth-operator")
         leaks = run.leaks()
         assert not leaks, "\n".join(map(str, leaks))
 
@@ -78,6 +79,7 @@ async def test_no_token_or_signing_key_of_a_run_appears_in_any_output(
         run.shown += [("the log of the services", line) for line in caplog.messages]
         assert "rejected token-" in caplog.text
         assert "decided" in trade.issuer.output
+        await run.traces("troth-operator", "troth-issuer")
         search = run.secrets()
         trade.tell(search)
         leaks = run.leaks(search)
@@ -105,6 +107,7 @@ async def test_no_broker_credential_appears_in_any_output(
         await run.recording.complete()
         for told in ("step refused", "broker not usable"):
             assert told in run.log(CONSOLE)
+        await run.traces("troth-operator")
         leaks = run.leaks()
         assert not leaks, "\n".join(map(str, leaks))
 
@@ -137,6 +140,7 @@ async def test_no_secret_of_a_webhook_appears_in_any_output(
             await webhook_faults.a_watch_makes_no_sense(opened)
             await run.scrape(CONSOLE)
             await run.recording.complete()
+            await run.traces("troth-operator", "troth-gateway")
             opened.write_down()
         webhooks_have_been_through_it_all(run, opened)
         run.shown += [("the log of the target", line) for line in caplog.messages]

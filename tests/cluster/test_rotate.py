@@ -223,7 +223,7 @@ async def test_blocker_that_needs_a_user_ends_the_command_with_one_line(stage: S
     await stage.person.put(twin)
     await stage.person.hears(IDENTITY, Ref.of(twin), "Ready", "SharedIdentity", "False")
     async with rotate(stage, "--now", "--watch") as command:
-        ended = await command.ended()
+        ended = await live_on(stage, command)
     assert ended.code == 1
     (line,) = ended.errors.splitlines()
     assert line.startswith("stopped: ")
@@ -339,10 +339,9 @@ async def test_root_rotation_in_another_namespace_is_rejected_with_the_right_one
     stage: Stage,
 ) -> None:
     await opened_shop(stage)
-    name = f"td/{stage.name}"
-    ended = await troth(
-        stage.sandbox.kubeconfig, "rotate", name, "-n", stage.shop, "--now", "--watch"
-    )
+    arguments = ("rotate", f"td/{stage.name}", "-n", stage.shop, "--now", "--watch")
+    async with begun(stage.sandbox.kubeconfig, *arguments) as command:
+        ended = await live_on(stage, command)
     assert ended.code == 1
     assert f"create this CredentialRotation in namespace {stage.own}" in ended.errors
 

@@ -126,7 +126,7 @@ async def test_check_reports_what_manifests_break_in_the_cluster(
     assert ended.code == 1, ended
     (line,) = said_of(stage, ended)
     assert line.startswith(f"{file}:7: error: ServiceIdentity {stage.shop}/twin: spec.workload: ")
-    assert f"which ServiceIdentity {payments} uses" in line
+    assert f"ServiceIdentities {payments} and {stage.shop}/twin use the same" in line
     gone = builders.identity("lost", f"{stage.shop}-nowhere")
     file.write_text(dump(gone))
     ended = await troth(stage.sandbox.kubeconfig, "check", *own)

@@ -406,7 +406,7 @@ class Behaviour:
             server.seen[0].headers for server in (shop.ledger, shop.audit, shop.outside)
         )
         assert ledger["Txn-Token"] == transaction.token
-        assert ledger["traceparent"], ledger["tracestate"] == TRACE.headers.values()
+        assert {name: ledger[name] for name in TRACE.headers} == TRACE.headers
         assert audit["traceparent"] == "the program's own"
         assert audit["tracestate"] is None
         assert not {"Txn-Token", "traceparent", "tracestate", "Authorization"} & set(outside)

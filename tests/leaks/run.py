@@ -11,11 +11,13 @@ import yaml
 from sandbox.faults import FaultyPath
 from sandbox.processes import Tether
 from tests.cluster.command import Ended, troth
+from tests.cluster.person import until
 from tests.cluster.process import QUICK, Process
 from tests.cluster.stage import Stage
 from tests.leaks.recording import Recording, beside_the_data, place
 from tests.leaks.searching import Leak, Search
 from tests.leaks.wire import Wire
+from tests.serving.collector import Collector, collecting
 
 HELM = "helm.sh/release.v1"
 CONSOLE, JSON = "console", "json"
@@ -32,6 +34,8 @@ class Run:
     tether: Tether
     files: Path
     """Directory for every file that the operator writes."""
+    collector: Collector
+    """Collector that every program sends its spans to."""
     processes: dict[str, Process] = field(default_factory=dict)
     shown: list[tuple[str, str]] = field(default_factory=list)
     """Printed and scraped texts, each with its place."""
@@ -59,6 +63,14 @@ class Run:
     def log(self, log_format: str) -> str:
         return self.processes[log_format].output
 
+    async def traces(self, *services: str) -> None:
+        """Wait until spans of these services have arrived."""
+
+        async def missing() -> set[str]:
+            return set(services) - {str(each["service.name"]) for each in self.collector.resources}
+
+        await until(missing, lambda services: not services)
+
     # Evaluation
 
     def secrets(self) -> Search:
@@ -83,6 +95,8 @@ class Run:
             for number, line in enumerate(process.output.splitlines(), start=1):
                 yield f"line {number} of the log of {name}", line
         yield from self.shown
+        for number, body in enumerate(list(self.collector.bodies), start=1):
+            yield f"export {number} of spans", body.decode("latin-1")
         for state in self.recording.states:
             yield place(state), beside_the_data(state)
         for file in self.files.rglob("*"):
@@ -107,10 +121,12 @@ async def listened_to(
     files = directory / "files"
     files.mkdir()
     monkeypatch.setenv("TMPDIR", str(files))
-    with Tether(directory / "processes") as tether:
+    with collecting() as collector, Tether(directory / "processes") as tether:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")  # milliseconds
         tether.directory.mkdir()
         async with (
             FaultyPath(stage.kubeconfig, directory / "proxy") as path,
             Recording(stage.sandbox.kubeconfig) as recording,
         ):
-            yield Run(stage, Wire(path), recording, tether, files)
+            yield Run(stage, Wire(path), recording, tether, files, collector)

@@ -40,6 +40,7 @@ INSTALLATIONS: dict[tuple[str, ...], tuple[list[str], list[str]]] = {
     ("operator",): (["troth.cli.run", "troth.reconcile", "troth.cluster"], []),
     ("issuer",): (["troth.cli.issue", "troth.issuer"], []),
     ("gateway",): (["troth.cli.gateway", "troth.webhooks"], []),
+    ("gateway", "otel"): (["troth.serving"], []),
     ("operator", "kafka"): (["troth.brokers.kafka"], []),
     ("operator", "nats"): (["troth.brokers.nats"], []),
 }

@@ -174,3 +174,69 @@ gateway's. Empty if it watches all.
 {{- end -}}
 {{- $found | uniq | sortAlpha | toJson -}}
 {{- end -}}
+
+{{/* Environment variables of OpenTelemetry, for each program alike. They are empty without tracing. */}}
+{{- define "troth.tracingEnv" -}}
+{{- with .Values.tracing }}
+{{- if .enabled }}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- {name: OTEL_TRACES_EXPORTER, value: otlp}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | quote }}}
+- {name: OTEL_TRACES_SAMPLER, value: {{ .sampler }}}
+- {name: OTEL_TRACES_SAMPLER_ARG, value: {{ .samplerArgument | quote }}}
+{{- $attributes := list "k8s.namespace.name=$(POD_NAMESPACE)" "k8s.pod.name=$(POD_NAME)" }}
+{{- range $name, $value := .resourceAttributes }}
+{{- $attributes = append $attributes (printf "%s=%s" $name $value) }}
+{{- end }}
+- {name: OTEL_RESOURCE_ATTRIBUTES, value: {{ join "," $attributes | quote }}}
+{{- if .caConfigMap.name }}
+- {name: OTEL_EXPORTER_OTLP_CERTIFICATE, value: /var/run/troth/collector/ca.crt}
+{{- end }}
+{{- with .headersSecret }}
+{{- if .name }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom: {secretKeyRef: {name: {{ .name }}, key: {{ .key | quote }}}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Volume of the collector's CA, and its mount; empty without one. */}}
+{{- define "troth.tracingVolume" -}}
+{{- with .Values.tracing }}
+{{- if and .enabled .caConfigMap.name }}
+- name: collector-ca
+  configMap:
+    name: {{ .caConfigMap.name }}
+    items: [{key: {{ .caConfigMap.key | quote }}, path: ca.crt}]
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "troth.tracingVolumeMount" -}}
+{{- with .Values.tracing }}
+{{- if and .enabled .caConfigMap.name }}
+- {name: collector-ca, mountPath: /var/run/troth/collector, readOnly: true}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Egress rules to the collector of traces and, if `dns` is true, to the resolver of its name. */}}
+{{- define "troth.tracingEgress" -}}
+{{- $root := .root }}
+{{- $dns := .dns }}
+{{- with .root.Values.tracing }}
+{{- if and .enabled .to }}
+- to: {{- toYaml .to | nindent 2 }}
+  ports: [{protocol: TCP, port: {{ .port }}}]
+{{- with $root.Values.networkPolicy.dns }}
+{{- if and $dns .to }}
+- to: {{- toYaml .to | nindent 2 }}
+  ports: [{protocol: UDP, port: {{ .port }}}, {protocol: TCP, port: {{ .port }}}]
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}

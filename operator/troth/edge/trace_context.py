@@ -1,13 +1,15 @@
-"""W3C Trace Context: forwarded unchanged, and never created.
+"""W3C Trace Context: forwarded, and never created.
 
-Of the two levels in the recommendation (section "Processing Model"), Troth *forwards* and does not
-*participate*. A participant puts the ID of its own span into `traceparent`. Troth records no spans,
-so such an ID would name a parent that does not exist. Therefore the headers of the request being
-served are forwarded unchanged. A program with tracing, such as OpenTelemetry, sets its own headers,
-and Troth does not change them. Malformed headers are dropped and never repaired.
+Of the two levels in the recommendation (section "Processing Model"), `troth.edge` *forwards* and
+does not *participate*. A participant puts the ID of its own span into `traceparent`. `troth.edge`
+records no spans, so such an ID would name a parent that does not exist. Therefore an outbound call
+gets the service's current span if the service uses OpenTelemetry, else the headers of the request
+being served, unchanged. Headers that the program has set itself are not changed. Malformed headers
+are dropped and never repaired.
 """
 
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -52,6 +54,23 @@ def read_trace(traceparents: Iterable[str], tracestates: Iterable[str] = ()) -> 
     if len(parents) != 1 or not _is_parent(parents[0].strip(" \t")):
         return None
     return TraceContext(parents[0].strip(" \t"), _state(tracestates))
+
+
+def current_trace() -> TraceContext | None:
+    """Return the service's current OpenTelemetry span as a trace, None if it has none.
+
+    Reads the API only if the service has imported it. A service without OpenTelemetry does not need
+    it, and nothing is imported here. Source: OpenTelemetry's specification "Tracing API",
+    SpanContext.
+    """
+    api = sys.modules.get("opentelemetry.trace")
+    if api is None:
+        return None
+    span = api.get_current_span().get_span_context()
+    if not span.is_valid:
+        return None
+    parent = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+    return read_trace([parent], [span.trace_state.to_header()])
 
 
 def _is_parent(value: str) -> bool:

@@ -1,7 +1,7 @@
 """Log line and metrics of each decision. They never contain a token."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -19,7 +19,8 @@ ISSUED = "issued"
 class Decision:
     """One request for a token and its outcome, filled in while it is processed.
 
-    `outcome` is `issued` or an OAuth error code. `token_id` is the token's `jti` or `txn`.
+    `outcome` is `issued` or an OAuth error code. `token_id` is the token's `jti` or `txn`. `status`
+    is that of the answer, 0 without one.
     """
 
     grant: str = ""
@@ -29,6 +30,7 @@ class Decision:
     outcome: str = "failed"
     reason: str = ""
     token_id: str = ""
+    status: int = field(default=0, init=False)
 
 
 class Decisions:

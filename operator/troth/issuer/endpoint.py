@@ -21,7 +21,9 @@ from troth.issuer.mandate import Mandate
 from troth.issuer.peers import Peers
 from troth.issuer.token_request import AccessRequest, Request, TransactionStart, read_request
 from troth.issuer.token_review import Account
+from troth.issuer.tracing import token_span
 from troth.pki.tokens.checks import TokenError, TransactionToken, verify_transaction_token
+from troth.serving.tracing import Tracer
 
 RETRY_AFTER = b"1"
 """Seconds after which a caller may retry."""
@@ -52,13 +54,15 @@ def app(
     accounts: Accounts,
     decisions: Decisions,
     now: Callable[[], datetime] = utc_now,
+    tracer: Tracer | None = None,
 ) -> ASGIApp:
     """Return the issuer as an ASGI application.
 
     `mandate` returns what the issuer may issue now. While it returns None, nothing is issued. The
-    server must add the ASGI TLS extension to the scope, which identifies callers.
+    server must add the ASGI TLS extension to the scope, which identifies callers. `tracer` makes
+    the spans of token requests, None for none.
     """
-    endpoint = TokenEndpoint(mandate, accounts, decisions, now)
+    endpoint = TokenEndpoint(mandate, accounts, decisions, now, tracer)
 
     def document(of: Callable[[Mandate], bytes]) -> Callable[[HTTPRequest], Awaitable[Response]]:
         async def serve(_: HTTPRequest) -> Response:
@@ -100,16 +104,25 @@ class TokenEndpoint:
         accounts: Accounts,
         decisions: Decisions,
         now: Callable[[], datetime] = utc_now,
+        tracer: Tracer | None = None,
     ) -> None:
         self._mandate = mandate
         self._accounts = accounts
         self._decisions = decisions
         self._now = now
+        self._tracer = tracer
         self._peers = Peers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         decision = Decision()
+        with token_span(self._tracer, scope, decision):
+            await _send(send, *await self._decided(scope, receive, decision))
+
+    async def _decided(
+        self, scope: Scope, receive: Receive, decision: Decision
+    ) -> tuple[int, bytes]:
+        """Return the status and the answer; record the decision."""
         began = time.perf_counter()
         try:
             body = await _body(scope, receive)
@@ -124,7 +137,8 @@ class TokenEndpoint:
             status, answer = 200, issued.answer
         finally:
             self._decisions.record(decision, time.perf_counter() - began)
-        await _send(send, status, answer)
+        decision.status = status
+        return status, answer
 
     async def _issued(self, scope: Scope, body: bytes, decision: Decision) -> minting.Issued:
         parameters = parse_form(body)

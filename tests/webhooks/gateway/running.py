@@ -27,6 +27,7 @@ from troth.edge.identity.files import Identity
 from troth.edge.inbound.connections.limits import Refused
 from troth.pki.keys.jwk import key_id
 from troth.pki.tokens.webhook import Signer, WebhookToken, verify_webhook_token
+from troth.serving.tracing import Tracer
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.certificates import Certificates
 from troth.webhooks.gateway.connection.source import Proxies
@@ -236,6 +237,7 @@ async def running_gateway(
     on: Ledger | None = None,
     certificates: Certificates | None = None,
     on_refused: Refused = lambda _: None,
+    tracer: Tracer | None = None,
     **changed: Any,
 ) -> AsyncIterator[RunningGateway]:
     """A gateway with one endpoint, changed as asked, before a ledger of its own or `on` another."""
@@ -255,6 +257,7 @@ async def running_gateway(
             clock=clock,
             proxies=proxies or Proxies(),
             certificates=certificates,
+            tracer=tracer,
         )
         async with (
             listening(gateway, on_refused=on_refused) as server,

@@ -67,6 +67,7 @@ def gateway(  # noqa: PLR0917 - typer's options
     """Run the webhook gateway until it is stopped."""
     with needs_extra("gateway"):
         from troth.cli.gateway.process import Options, UnusableError, run  # noqa: PLC0415
+        from troth.cli.tracing import tracing  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
 
     if (valkey is None) is not single_replica:
@@ -89,7 +90,8 @@ def gateway(  # noqa: PLR0917 - typer's options
         health_listen=listen_address(health_listen),
     )
     try:
-        asyncio.run(run(options))
+        with tracing("troth-gateway") as tracer:
+            asyncio.run(run(options, tracer))
     except UnusableError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.UNUSABLE_INPUT) from None

@@ -17,6 +17,7 @@ from troth.pki.tokens.webhook import Signer
 from troth.serving.api_requests import counting
 from troth.serving.process import prepare, serve
 from troth.serving.tls_files import TLSFilesError
+from troth.serving.tracing import Tracer
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.connection.tls import SenderTLS
@@ -54,7 +55,7 @@ class Options:
     health_listen: tuple[str, int]
 
 
-async def run(options: Options) -> None:
+async def run(options: Options, tracer: Tracer | None = None) -> None:
     """Serve until a signal; raises the error of a part that ends.
 
     The gateway listens at once, but answers not found or unavailable until it is in sync; readiness
@@ -62,7 +63,7 @@ async def run(options: Options) -> None:
     """
     prepare()
     config = await reach(options.kubeconfig, options.context)
-    parts = Parts(options)
+    parts = Parts(options, tracer)
     async with (
         ApiServer(config, counting(parts.registry), ServerClock(log_change)) as api,
         parts.closing(),
@@ -82,7 +83,7 @@ async def run(options: Options) -> None:
 class Parts:
     """The parts of the gateway."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, tracer: Tracer | None = None) -> None:
         """Raise `UnusableError`."""
         self.registry = CollectorRegistry()
         self.identity = Identity(options.identity, options.bundle)
@@ -103,6 +104,7 @@ class Parts:
             self._signer,
             self.decisions,
             proxies=proxies,
+            tracer=tracer,
         )
         self.tls = _tls(options.tls, routes)
         malformed = Counter(

@@ -41,6 +41,7 @@ def issue(  # noqa: PLR0917 - typer's options
     """Run the token issuer until it is stopped."""
     with needs_extra("issuer"):
         from troth.cli.issue.process import Options, run  # noqa: PLC0415
+        from troth.cli.tracing import tracing  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
         from troth.serving.tls_files import TLSFilesError  # noqa: PLC0415
 
@@ -55,7 +56,8 @@ def issue(  # noqa: PLR0917 - typer's options
         health_listen=listen_address(health_listen),
     )
     try:
-        asyncio.run(run(options))
+        with tracing("troth-issuer") as tracer:
+            asyncio.run(run(options, tracer))
     except TLSFilesError as error:
         typer.echo(f"{tls}: {error}", err=True)
         raise typer.Exit(ExitCode.UNUSABLE_INPUT) from None

@@ -16,6 +16,7 @@ from troth.issuer.tls import IssuerTLS
 from troth.issuer.token_review import Reviewer
 from troth.serving.api_requests import counting
 from troth.serving.process import prepare, serve
+from troth.serving.tracing import Tracer
 
 log = structlog.get_logger()
 
@@ -33,7 +34,7 @@ class Options:
     health_listen: tuple[str, int]
 
 
-async def run(options: Options) -> None:
+async def run(options: Options, tracer: Tracer | None = None) -> None:
     """Issue tokens until a signal; raises the error of a part that ends.
 
     The endpoint listens at once, but answers unavailable until it has read its Secret; readiness
@@ -46,7 +47,7 @@ async def run(options: Options) -> None:
     decisions.read_view_age(lambda: watch.age)
     config = await reach(options.kubeconfig, options.context)
     async with ApiServer(config, counting(decisions.registry), ServerClock(log_change)) as api:
-        issuer = app(watch.current, Reviewer(api), decisions)
+        issuer = app(watch.current, Reviewer(api), decisions, tracer=tracer)
         server = Server(
             issuer, IssuerTLS(options.tls), *options.listen, on_refused=decisions.connection_refused
         )

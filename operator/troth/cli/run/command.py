@@ -18,6 +18,7 @@ from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import needs_extra
 from troth.cli.inputs.sources import OWN_NAMESPACE
 from troth.resources.schema.scalars import DNS_LABEL, parse_duration
+from troth.serving.tracing import Tracer
 
 
 def run(  # noqa: PLR0917 - typer's options
@@ -52,6 +53,7 @@ def run(  # noqa: PLR0917 - typer's options
     """Run the operator until it is stopped."""
     with needs_extra("operator"):
         from troth.cli.run.shell import Options, Shell  # noqa: PLC0415
+        from troth.cli.tracing import tracing  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
 
     host, port = listen_address(listen)
@@ -68,12 +70,14 @@ def run(  # noqa: PLR0917 - typer's options
         namespaces=_parsed(namespaces),
     )
 
-    async def serve() -> bool:
-        shell = Shell(options)
+    async def serve(tracer: Tracer | None) -> bool:
+        shell = Shell(options, tracer)
         await shell.run()
         return shell.failed
 
-    raise typer.Exit(ExitCode.INTERNAL_ERROR if asyncio.run(serve()) else ExitCode.CLEAN)
+    with tracing("troth-operator") as tracer:
+        failed = asyncio.run(serve(tracer))
+    raise typer.Exit(ExitCode.INTERNAL_ERROR if failed else ExitCode.CLEAN)
 
 
 def _parsed(namespaces: str) -> frozenset[str]:

@@ -25,6 +25,7 @@ from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import RotationPhase
 from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.serving.tracing import Tracer
 from troth.world.facts.objects import KnownAuthority
 from troth.world.keys import ISSUER_VIEW
 from troth.world.world import Difference
@@ -110,8 +111,8 @@ class Metrics:
         """Count a request."""
         self.requests.labels(verb, resource, code).inc()
 
-    def instrumentation(self) -> Instrumentation:
-        """Return the callbacks of the engine."""
+    def instrumentation(self, tracer: Tracer | None = None) -> Instrumentation:
+        """Return the callbacks of the engine, with its tracer."""
         return Instrumentation(
             visited=lambda kind, outcome, seconds: self.reconciles.labels(kind, outcome).observe(
                 seconds
@@ -122,6 +123,7 @@ class Metrics:
             broker_changed=self._broker_changed,
             cache_differed=lambda kind, how: self.cache_inconsistencies.labels(kind, how).inc(),
             store_restored=self.store_restores.inc,
+            tracer=tracer,
         )
 
     def _broker_changed(self, broker: Ref, change: BrokerChange, count: int) -> None:

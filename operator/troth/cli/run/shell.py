@@ -23,6 +23,7 @@ from troth.cluster.lease import Timing
 from troth.cluster.server_clock import ServerClock, log_change
 from troth.reconcile.operator import Operator, Settings
 from troth.serving.health import health_server
+from troth.serving.tracing import Tracer
 from troth.world.origin import origin
 
 log = structlog.get_logger()
@@ -49,8 +50,9 @@ class Options:
 class Shell:
     """Runs one operator inside kopf; `failed` is True if the operator ended by itself."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, tracer: Tracer | None = None) -> None:
         self._options = options
+        self._tracer = tracer
         self._instance = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._stop = asyncio.Event()
         self._stack = AsyncExitStack()
@@ -103,7 +105,7 @@ class Shell:
                 rollouts=options.rollouts,
                 namespaces=options.namespaces,
             ),
-            instrumentation=metrics.instrumentation(),
+            instrumentation=metrics.instrumentation(self._tracer),
         )
         metrics.read_from(operator)
         self._task = asyncio.create_task(operator.run(), name="operator")

@@ -28,7 +28,7 @@ from troth.edge.outbound.failures import NoIssuerError, RedirectRefusedError, Un
 from troth.edge.outbound.servers import Expected
 from troth.edge.outbound.tokens import TokenCache, Wanted
 from troth.edge.outbound.transactions import TXN_TOKEN, checked, current_token
-from troth.edge.trace_context import TRACEPARENT, TRACESTATE
+from troth.edge.trace_context import TRACEPARENT, TRACESTATE, current_trace
 from troth.pki.spiffe import SPIFFEID
 
 AUTHORIZATION = "Authorization"
@@ -74,8 +74,9 @@ class Call(Generic[C]):
         """Return the headers to set; `given` looks up a header that the program has set itself.
 
         Only callees of this trust domain get a `Txn-Token`: others could not verify it and must not
-        read it. Trace headers that the program has set are not changed. Raises `ValueError` for a
-        malformed `Txn-Token` of the program.
+        read it. Trace headers that the program has set are not changed. Without them, the call
+        continues the program's current OpenTelemetry span, else the trace of the request that it
+        serves. Raises `ValueError` for a malformed `Txn-Token` of the program.
         """
         headers: dict[str, str] = {}
         if token is not None:
@@ -84,10 +85,10 @@ class Call(Generic[C]):
         own = self.generation.snapshot.trust_domain
         if transaction is not None and SPIFFEID.parse(self.spiffe_id).trust_domain == own:
             headers[TXN_TOKEN] = Hidden(checked(transaction))
-        caller = CALLER.get()
-        traced = given(TRACEPARENT) is not None or given(TRACESTATE) is not None
-        if caller is not None and caller.trace is not None and not traced:
-            headers |= caller.trace.headers
+        if given(TRACEPARENT) is None and given(TRACESTATE) is None:
+            caller = CALLER.get()
+            trace = current_trace() or (caller.trace if caller is not None else None)
+            headers |= trace.headers if trace is not None else {}
         return headers
 
 

@@ -32,6 +32,7 @@ from troth.reconcile.loop.clock import Clock
 from troth.reconcile.loop.instrumentation import Instrumentation, count_changes
 from troth.reconcile.loop.lease_fence import LeaderFence, LeaseLost, leading, require_lease
 from troth.reconcile.loop.readiness import log_fields
+from troth.reconcile.loop.tracing import broker_span, note_refused
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Observed
@@ -148,8 +149,9 @@ class BrokerWork:
         ref: Ref = step.broker
         affected: Keys = set()
         try:
-            async with leading(self._around.leader_fence), asyncio.timeout(PATIENCE):
-                affected |= await self._done(step)
+            with broker_span(self._around.instrumentation.tracer, step):
+                async with leading(self._around.leader_fence), asyncio.timeout(PATIENCE):
+                    affected |= await self._done(step)
         except (StalePlan, LeaseLost):
             affected |= self._failed(ref, None)
         except (BrokerError, ApiError, TimeoutError) as error:
@@ -237,6 +239,7 @@ class BrokerWork:
         changed = BrokerChanged(broker.ref, observed, failed, self._clock.uptime())
         affected = self._world.observe_outcome(changed)
         count_changes(self._around.instrumentation, step, failed)
+        note_refused(self._around.instrumentation.tracer, failed)
         self._changes.forget_revoked(broker, step, failed)
         await self._record_repair(broker, step, failed)
         return affected

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from troth.pki.certificates.leaf import short
 from troth.planning.plan import Plan
 from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
@@ -20,6 +21,7 @@ from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.keys import status_key
+from troth.world.world import World
 
 NOTE_LIMIT = 1000
 """Maximum length of an Event's note in characters, below the API server's limit of 1 KiB."""
@@ -100,6 +102,14 @@ def relabelled(step: IssueLeaf) -> Notice:
     """Return the notice about a Secret that seemed to be missing and had only lost its labels."""
     what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
     return Notice(REPAIRED, f"{what} had lost its labels; Troth restored them")
+
+
+def has_new_leaf(step: IssueLeaf, plan: Plan, world: World) -> bool:
+    """Return whether a Secret has another certificate than its identity's status names."""
+    secret = world.secrets.get(Ref.of(step.manifest))
+    leaf = secret.leaf if secret else None
+    known = (plan.previous_status or {}).get("certificate") or {}
+    return leaf is None or short(leaf.fingerprint) != known.get("fingerprint")
 
 
 def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:

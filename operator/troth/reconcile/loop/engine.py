@@ -14,7 +14,6 @@ import structlog
 
 from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
-from troth.pki.certificates.leaf import short
 from troth.pki.errors import PKIError
 from troth.planning.faults import failed_plan
 from troth.planning.plan import Plan
@@ -32,9 +31,10 @@ from troth.reconcile.apply.writer import TryAgain, Writes
 from troth.reconcile.brokers.admins import Secrets
 from troth.reconcile.brokers.faults import StalePlan
 from troth.reconcile.brokers.work import Background, BrokerWork, Surroundings
-from troth.reconcile.events.events import event, relabelled, repair, transitions
+from troth.reconcile.events.events import event, has_new_leaf, relabelled, repair, transitions
 from troth.reconcile.events.notice import REPAIRED, Notice
 from troth.reconcile.events.recorder import EventRecorder
+from troth.reconcile.loop import tracing
 from troth.reconcile.loop.clock import Clock, Moments
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.intake import take_in, warn_if_unreadable
@@ -91,6 +91,7 @@ class Engine:
     ) -> None:
         self.world = World(own_namespace, Registry(watched), Workloads(enabled=rollouts))
         self._instrumentation = instrumentation or Instrumentation()
+        self._tracer = self._instrumentation.tracer
         self.queue = WorkQueue(clock, self._instrumentation.waited)
         self._keyring = Keyring(own_namespace)
         self._server = server
@@ -161,11 +162,13 @@ class Engine:
                 await self._leader_fence.gained()
                 self.queue.count_waits_from_now()
             key = await self.queue.get()
-            await self._visit(key)
+            with tracing.reconcile_span(self._tracer, key):
+                await self._visit(key)
 
     async def _visit(self, key: Key) -> None:
         started = time.perf_counter()
         outcome = "error"
+        settled: Plan | None = None
         try:
             async with leading(self._leader_fence):
                 settled = await self._reconcile(key)
@@ -187,6 +190,7 @@ class Engine:
             self.queue.retry(key)
         finally:
             self._instrumentation.visited(key.kind, outcome, time.perf_counter() - started)
+            tracing.note_outcome(self._tracer, outcome, settled)
 
     async def _reconcile(self, key: Key) -> Plan | None:
         """Reconcile one key; return the final plan, or None to retry."""
@@ -243,12 +247,13 @@ class Engine:
     def _plan(self, key: Key) -> Plan:
         self.queue.caught_up(key)
         moment = self._moments.read()
-        plan = make_plan(key, self.world, moment)
-        if plan.unapplied is not None:
-            affected = self.world.observe_outcome(NarrowingUnapplied(key.ref, plan.unapplied))
-            if affected:  # the identity's own edges depend on it, too
-                self.queue.add(affected - {key})
-                plan = make_plan(key, self.world, moment)
+        with tracing.plan_span(self._tracer):
+            plan = make_plan(key, self.world, moment)
+            if plan.unapplied is not None:
+                affected = self.world.observe_outcome(NarrowingUnapplied(key.ref, plan.unapplied))
+                if affected:  # the identity's own edges depend on it, too
+                    self.queue.add(affected - {key})
+                    plan = make_plan(key, self.world, moment)
         return with_refusals(plan, self.refusals, self.repairs, self.faults, moment.now)
 
     def _request_keys(self, key: Key, waiting: Mapping[Target, KeyAlgorithm]) -> bool:
@@ -263,7 +268,8 @@ class Engine:
 
         async def carry_out(step: Step) -> Exception | None:
             try:
-                notices.extend(await self._carry_out(step, plan))
+                with tracing.step_span(self._tracer, step):
+                    notices.extend(await self._carry_out(step, plan))
             except KeyNotReady:
                 raise
             except TryAgain as again:
@@ -298,18 +304,12 @@ class Engine:
         self.repairs.after(written)
         if self.refusals.done(plan.key, step):
             self.queue.add({status_key(plan.key)} - {plan.key})
-        if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
+        if isinstance(step, IssueLeaf) and notice and not has_new_leaf(step, plan, self.world):
             notice = relabelled(step)
         self._in_place.carried_out(step)
         self.queue.add(affected - {plan.key})
         log.info("step", key=str(plan.key), step=type(step).__name__)
         return [notice] if notice else []
-
-    def _has_new_leaf(self, step: IssueLeaf, plan: Plan) -> bool:
-        secret = self.world.secrets.get(Ref.of(step.manifest))
-        leaf = secret.leaf if secret else None
-        known = (plan.previous_status or {}).get("certificate") or {}
-        return leaf is None or short(leaf.fingerprint) != known.get("fingerprint")
 
     def _note_refusal(self, key: Key, step: Step, error: Exception) -> None:
         """Record why a write failed, for the status."""
@@ -368,7 +368,8 @@ class Engine:
     async def _write_status(self, plan: Plan) -> None:
         """Write a status. An Event reports a status write that is refused."""
         try:
-            self.queue.add(await self._executor.status(plan))
+            with tracing.status_span(self._tracer, plan):
+                self.queue.add(await self._executor.status(plan))
         except ApiError as error:
             if error.status in PASSING:
                 raise

@@ -1,4 +1,4 @@
-"""Callbacks for metrics."""
+"""Callbacks for metrics, and the tracer."""
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from troth.planning.steps.brokers import ChangeBroker
 from troth.resources.references import Ref
+from troth.serving.tracing import Tracer
 from troth.trust.grants import Place, Rule
 from troth.world.world import Difference
 
@@ -26,7 +27,7 @@ class BrokerChange(StrEnum):
 
 @dataclass(slots=True)
 class Instrumentation:
-    """Callbacks for metrics, each called when its event occurs.
+    """Callbacks for metrics, each called when its event occurs, and the tracer.
 
     `visited` gets the kind of a reconciled key, the outcome, and the duration in seconds.
     `waited` gets the kind of a key that a worker took from the queue, and the seconds it waited.
@@ -35,6 +36,7 @@ class Instrumentation:
     `broker_changed` gets a broker, a kind of change, and the number of such changes.
     `cache_differed` gets the kind of an object that was wrong in the cache, and the difference.
     `store_restored` is called when the API server's store was found to be restored.
+    `tracer` makes the spans of reconciles, None for none.
     """
 
     visited: Callable[[str, str, float], None] = field(default=lambda *_: None)
@@ -44,6 +46,7 @@ class Instrumentation:
     broker_changed: Callable[[Ref, BrokerChange, int], None] = field(default=lambda *_: None)
     cache_differed: Callable[[str, Difference], None] = field(default=lambda *_: None)
     store_restored: Callable[[], None] = field(default=lambda: None)
+    tracer: Tracer | None = None
 
 
 def count_changes(

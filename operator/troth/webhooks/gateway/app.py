@@ -16,6 +16,7 @@ from os import urandom
 import structlog
 
 from troth.pki.tokens.webhook import Signer
+from troth.serving.tracing import Tracer
 from troth.webhooks.gateway.answers import Answered, GoneError, RefusalError
 from troth.webhooks.gateway.certificates import Certificates, CertificateUnavailableError
 from troth.webhooks.gateway.connection.body import (
@@ -38,6 +39,7 @@ from troth.webhooks.gateway.replay.store import (
     replay_key,
 )
 from troth.webhooks.gateway.routes import Routes, Served
+from troth.webhooks.gateway.tracing import delivery_span, verification_span
 from troth.webhooks.gateway.verification import Verifier
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.providers.sns.certificate_urls import CertificateNeededError
@@ -62,22 +64,24 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         proxies: Proxies = _NO_PROXIES,
         certificates: Certificates | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """Set up the gateway.
 
         `signer` returns the signer of tokens, or None if there is no key; then the gateway accepts
         no delivery. `clock` is in seconds since the epoch. `certificates` fetches the certificates
-        of SNS.
+        of SNS. `tracer` makes the spans of deliveries, None for none.
         """
         self._routes = routes
         self._store = RetryingStore(store)
-        self._forwarder = Forwarder(self._store, deliver, clock)
+        self._forwarder = Forwarder(self._store, deliver, clock, tracer)
         self._signer = signer
         self._decisions = decisions
         self._clock = clock
         self._proxies = proxies
         self._certificates = certificates or Certificates()
         self._verifier = Verifier()
+        self._tracer = tracer
 
     async def close(self) -> None:
         """Close the store and end the threads. Call it after all requests have ended."""
@@ -88,11 +92,22 @@ class Gateway:
         """Answer one request."""
         if scope["type"] != "http":
             raise RuntimeError("the gateway serves HTTP only, without ASGI lifespan")
-        began = time.perf_counter()
         decision = Decision()
+        served = self._routes.find(scope["raw_path"])
+        headers = tuple(scope["headers"]) if self._tracer is not None else ()
+        with delivery_span(self._tracer, served, scope["method"], headers, decision):
+            answered = await self._decided(served, scope, receive, decision)
+            if answered is not None:  # inside: a span that fails must not change the answer
+                await _send(send, answered)
+
+    async def _decided(
+        self, served: Served | None, scope: Scope, receive: Receive, decision: Decision
+    ) -> Answered | None:
+        """Return the answer, None if the sender is gone; record the decision."""
+        began = time.perf_counter()
         answered: Answered | None = None
         try:
-            answered = await self._answer(scope, receive, decision)
+            answered = await self._answer(served, scope, receive, decision)
         except RefusalError as refusal:
             answered = refusal.answered
         except GoneError:
@@ -107,11 +122,11 @@ class Gateway:
         if answered is not None:
             decision.reason, decision.status = answered.reason, answered.status
         self._decisions.record(decision, time.perf_counter() - began)
-        if answered is not None:
-            await _send(send, answered)
+        return answered
 
-    async def _answer(self, scope: Scope, receive: Receive, decision: Decision) -> Answered:
-        served = self._routes.find(scope["raw_path"])
+    async def _answer(
+        self, served: Served | None, scope: Scope, receive: Receive, decision: Decision
+    ) -> Answered:
         if served is None:
             raise RefusalError(404, "unknown-path")
         endpoint = served.endpoint
@@ -122,7 +137,8 @@ class Gateway:
             self._admit(served, scope)
             headers = read_head(scope, served.longest_body)
             delivery = as_delivery(scope, headers, await read_body(receive, served.longest_body))
-            verified = await self._verified(served, delivery, decision)
+            with verification_span(self._tracer, served, decision):
+                verified = await self._verified(served, delivery, decision)
         except (RefusalError, GoneError):
             received = delivery or as_delivery(scope, tuple(scope["headers"]), b"")
             decision.claimed_id = served.scheme.claimed_id(received) or ""

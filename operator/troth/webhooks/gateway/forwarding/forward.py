@@ -19,11 +19,13 @@ from typing import Protocol
 from troth.documents.webhook_endpoint import Endpoint, Target
 from troth.pki.tokens.signing import is_text
 from troth.pki.tokens.webhook import Signer, VerifiedDelivery
+from troth.serving.tracing import Tracer
 from troth.webhooks.gateway.answers import Answered
 from troth.webhooks.gateway.connection.body import forwarded_headers
 from troth.webhooks.gateway.decisions import Decision
 from troth.webhooks.gateway.forwarding.client import Answer, TargetUnavailableError
 from troth.webhooks.gateway.replay.store import CLOCK_SKEW, Claimed, Store
+from troth.webhooks.gateway.tracing import forwarding_span
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.registry import event_headers
 from troth.webhooks.schemes.scheme import Verified
@@ -80,13 +82,20 @@ class Accepted:
 class Forwarder:
     """Forwards deliveries, and updates the replay store with the result."""
 
-    def __init__(self, store: Store, deliver: TargetSender, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        deliver: TargetSender,
+        clock: Callable[[], float],
+        tracer: Tracer | None = None,
+    ) -> None:
         self.lease = deliver.within + LEASE_MARGIN
         """Lease in seconds with which a delivery must be claimed before it is forwarded."""
         self.within = deliver.within
         self._store = store
         self._deliver = deliver
         self._clock = clock
+        self._tracer = tracer
 
     async def __call__(self, accepted: Accepted, claim: Claimed, decision: Decision) -> Answered:
         """Forward a delivery and return the answer for its sender."""
@@ -96,12 +105,15 @@ class Forwarder:
             await self._store.release(claim)
             raise
         try:
-            answer = await self._deliver(accepted.target, accepted.delivery.body, headers, token)
+            with forwarding_span(self._tracer, accepted.target, headers, decision):
+                answer = await self._deliver(
+                    accepted.target, accepted.delivery.body, headers, token
+                )
+                decision.target_status = answer.status
         except TargetUnavailableError as error:
             if not error.may_have_acted:
                 await self._store.release(claim)
             return Answered(503, error.reason, retry=True)
-        decision.target_status = answer.status
         if answer.status in _SUCCESS:
             await self._store.done(claim, accepted.endpoint.replay_window + CLOCK_SKEW)
             return Answered(200)
