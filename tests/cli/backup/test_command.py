@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from troth.cli.backup.file import FORM, read
 from troth.cli.backup.restoring import refusal
 from troth.cluster.errors import ApiError
 from troth.resources.faults import FaultyManifests
+from troth.world.facts.objects import MANAGED_BY
 
 KEY = "LS0tLS1CRUdJTg"
 
@@ -86,6 +88,32 @@ def test_restore_reads_both_forms(tmp_path: Path, form: str) -> None:
 def test_other_files_are_rejected_without_quoting_them(tmp_path: Path, text: str) -> None:
     file = tmp_path / "backup.json"
     file.write_text(text)
+    ended = troth("restore", "-f", str(file), "--kubeconfig", "missing")
+    assert (ended.code, ended.errors) == (2, f"{file}: {FORM}\n")
+
+
+ODD = [
+    {"metadata": {"name": "a", "namespace": "shop", "ownerReferences": [KEY]}},
+    {"metadata": {"name": "a", "namespace": "shop", "ownerReferences": [{"name": 7}]}},
+    {"metadata": {"name": "a", "namespace": "shop", "ownerReferences": [{"kind": "A"}]}},
+    {"metadata": {"name": "a", "namespace": "shop", "managedFields": [KEY]}},
+    {"metadata": {"name": "a", "namespace": "shop"}, "status": [KEY]},
+    {"metadata": {"name": "a", "namespace": "shop"}, "status": {"conditions": KEY}},
+    {"metadata": {"name": "a", "namespace": "shop"}, "status": {"conditions": [KEY]}},
+    {"metadata": {"name": "a", "namespace": "shop"}, "spec": [KEY]},
+    {"metadata": {"name": "a", "namespace": "shop"}, "data": [KEY]},
+    {"metadata": {"name": "a"}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize("kind", ["Secret", "ServiceIdentity"])
+def test_object_of_an_odd_form_is_rejected_without_quoting_it(
+    tmp_path: Path, odd: dict[str, Any], kind: str
+) -> None:
+    file = tmp_path / "backup.json"
+    metadata = odd["metadata"] | {"labels": {MANAGED_BY: "troth"}}
+    file.write_text(json.dumps({"items": [odd | {"kind": kind, "metadata": metadata}]}))
     ended = troth("restore", "-f", str(file), "--kubeconfig", "missing")
     assert (ended.code, ended.errors) == (2, f"{file}: {FORM}\n")
 

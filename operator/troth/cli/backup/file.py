@@ -4,13 +4,17 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from troth.cli.backup.portable import Manifest, Place, is_restorable, place_of, portable
+from troth.cli.backup.portable import OWNED, Manifest, Place, is_restorable, place_of, portable
 from troth.cli.inputs.files import STDIN
 from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.manifests import ManifestLoader
+from troth.resources.schema.model import spelled
 
 FORM = "is not a backup; name the output of `troth backup`, or of `kubectl get -o json`"
 
@@ -61,13 +65,44 @@ def _items(data: bytes) -> Iterator[Manifest]:
             yield each
 
 
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, alias_generator=spelled)
+
+
+class _Owner(_Part):
+    kind: str
+    name: str
+
+
+class _Metadata(_Part):
+    name: str
+    namespace: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[_Owner] | None = None
+    managed_fields: list[dict[str, Any]] | None = None
+
+
+class _Status(_Part):
+    conditions: list[dict[str, Any]] | None = None
+
+
+class _Object(_Part):
+    """Parts of an object on which a restore relies."""
+
+    kind: str
+    metadata: _Metadata
+    spec: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None
+    status: _Status | None = None
+
+
 def _has_form(item: object) -> bool:
-    """Return whether an item is an object of which kind and metadata have the right types."""
-    if not isinstance(item, dict) or not isinstance(item.get("kind"), str):
+    """Return whether an item is an object, in a namespace if its kind needs one."""
+    try:
+        found = _Object.model_validate(item)
+    except ValidationError:
         return False
-    metadata = item.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        return False
-    types = {"namespace": str, "labels": dict, "annotations": dict}
-    types |= {"ownerReferences": list, "managedFields": list}
-    return all(isinstance(metadata.get(name) or kind(), kind) for name, kind in types.items())
+    kind = KIND_BY_NAME.get(found.kind)
+    namespaced = kind.namespaced if kind is not None else found.kind in OWNED
+    return bool(found.metadata.namespace) or not namespaced

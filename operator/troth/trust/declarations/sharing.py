@@ -247,9 +247,9 @@ def _message(identity: ServiceIdentity, other: ServiceIdentity, changed: Ref | N
     kept = other.ref if changed == identity.ref else identity.ref
     pair = " and ".join(sorted(map(str, (identity.ref, other.ref))))
     if same_account:
-        whom = "each workload" if changed is None else changed
+        owner = "each workload" if changed is None else changed
         return (
-            f"ServiceIdentities {pair} use the same ServiceAccount {account}; give {whom} a "
+            f"ServiceIdentities {pair} use the same ServiceAccount {account}; give {owner} a "
             "ServiceAccount of its own"
         )
     if changed is None:
