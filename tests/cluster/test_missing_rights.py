@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sandbox import Sandbox
+from tests import builders
 from tests.cluster.audit import Right, granted
 from tests.cluster.person import Manifest, until
 from tests.cluster.stage import IDENTITY, Stage, staged
@@ -143,6 +144,25 @@ async def test_deleted_namespace_does_not_keep_the_operator_from_the_others(stag
         await stage.run()
         await stage.person.ready(IDENTITY, await stage.identity("payments"))
         await logged(lines, "watch failed", f"list secrets in the namespace {deleted}")
+
+
+async def test_namespace_being_deleted_does_not_keep_the_operator_from_the_others(
+    stage: Stage,
+) -> None:
+    """Its Role is gone already, and a finalizer keeps the namespace."""
+    ending = await stage.namespace()
+    await stage.install_for(stage.shop, ending)
+    held = builders.identity("held", ending)
+    held["metadata"]["finalizers"] = ["example.com/held"]
+    await stage.person.put(held)
+    await stage.person.delete("Namespace", Ref("", ending))
+    await stage.person.misses("Role", Ref(ending, f"{stage.own}-operator"))
+    await stage.domain()
+    with capture_logs() as lines:
+        await stage.run()
+        await stage.person.ready(IDENTITY, await stage.identity("payments"))
+        await logged(lines, "watch failed", f"list secrets in the namespace {ending}")
+    await stage.person.edit(IDENTITY, Ref.of(held), {"metadata": {"finalizers": []}})
 
 
 async def test_existing_namespace_that_cannot_be_listed_keeps_the_operator_from_all(

@@ -97,6 +97,19 @@ async def test_deleted_policy_is_created_again_if_its_owner_cannot_be_read(
     forbidden.assert_awaited()
 
 
+async def test_deleted_policy_is_not_created_again_while_the_api_server_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server(SHOP)
+    async with running(server) as it:
+        await it.settle()
+        failed = AsyncMock(side_effect=ApiError(503, "Unavailable", ""))
+        monkeypatch.setattr(server, "metadata", failed)
+        await it.drop(*POLICY)
+        assert POLICY not in server.objects
+    failed.assert_awaited()
+
+
 async def test_deleted_policy_of_a_declared_identity_is_created_again() -> None:
     server = Server(SHOP)
     async with running(server) as it:

@@ -130,14 +130,16 @@ class Operator:
     def ready(self) -> bool:
         """Whether every cache has synced, so that the world is complete.
 
-        A namespace that does not exist has no objects. It is not waited for: its Role was deleted
-        with it, so it cannot be listed, and one namespace must not keep Troth from all others.
+        A namespace that does not exist has no objects, and one that is being deleted opens none.
+        Neither is waited for: its Role was deleted with it, so it cannot be listed, and one
+        namespace must not keep Troth from all others.
         """
         synced = [each.selection for each in self.informers if each.synced.is_set()]
         if not any(each.kind == "Namespace" for each in synced):
             return False
-        existing = self.engine.world.registry.namespaces
-        gone = self._settings.namespaces - {self._settings.own_namespace} - existing.keys()
+        world = self.engine.world
+        existing = world.registry.namespaces.keys() - world.terminating
+        gone = self._settings.namespaces - {self._settings.own_namespace} - existing
         return all(
             each.synced.is_set() or each.selection.namespace in gone for each in self.informers
         )

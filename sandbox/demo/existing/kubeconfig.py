@@ -91,8 +91,10 @@ def _credential(kubeconfig: Path, directory: Path) -> dict[str, str]:
                     "client-certificate-data": encoded(Path(config.cert_file).read_bytes()),
                     "client-key-data": encoded(Path(config.key_file).read_bytes()),
                 }
-    except ConfigException as error:
-        raise DemoError(f"{kubeconfig} supplies no credential: {error}") from error
+    except ConfigException:  # its text may quote the credential
+        raise DemoError(
+            f"{kubeconfig} supplies no credential; run kubectl get namespaces with it first"
+        ) from None
     raise DemoError(
         f"the user of {kubeconfig} has neither a certificate nor a token; log in to the cluster "
         "first"

@@ -138,3 +138,11 @@ def test_foreign_objects_are_rejected(tmp_path: Path) -> None:
         read([file])
     assert [each.subject for each in caught.value.faults] == ["Secret shop/a"]
     assert KEY not in str(caught.value)
+
+
+def test_namespaces_of_nothing_else_are_not_restored(tmp_path: Path) -> None:
+    file = tmp_path / "backup.json"
+    spaces = [builders.namespace(name) for name in ("shop", "foreign")]
+    file.write_text(json.dumps({"items": [*spaces, builders.identity("payments")]}))
+    kept = [(each["kind"], each["metadata"]["name"]) for each in read([file])]
+    assert kept == [("Namespace", "shop"), ("ServiceIdentity", "payments")]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests import builders
 from troth.cli.backup.portable import in_order, is_restorable, is_unobserved, place_of, portable
 from troth.resources.references import Ref
@@ -106,3 +108,23 @@ def test_older_trust_domain_comes_first() -> None:
     newer["metadata"]["creationTimestamp"] = "2026-02-01T00:00:00Z"
     older["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
     assert in_order([newer, older]) == [older, newer]
+
+
+@pytest.mark.parametrize(
+    ("changed", "restorable"),
+    [
+        ({}, True),
+        ({"type": "kubernetes.io/tls"}, True),
+        ({"type": "troth.dev/broker-credential"}, True),
+        ({"type": "bootstrap.kubernetes.io/token"}, False),
+        ({"type": "kubernetes.io/service-account-token"}, False),
+        ({"apiVersion": "evil/v9"}, False),
+    ],
+)
+def test_secret_that_troth_cannot_have_written_is_not_restored(
+    changed: dict[str, str], *, restorable: bool
+) -> None:
+    labels = {"app.kubernetes.io/managed-by": "troth"}
+    metadata = {"name": "a", "namespace": "kube-system", "labels": labels}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+    assert is_restorable(secret | changed) is restorable

@@ -21,6 +21,7 @@ from troth.cli.output import (
     console,
     structured,
 )
+from troth.cli.quoting import quoted
 from troth.resources.faults import FaultyManifests, ManifestFault
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -110,7 +111,7 @@ def restore(
     if output is Output.TEXT:
         shown = console(wrap=False)
         for line in report.findings:
-            shown.print(line, markup=False)
+            shown.print(quoted(line), markup=False)
         shown.print(f"{report.created} objects restored, {report.kept} existed already")
     else:
         document = {

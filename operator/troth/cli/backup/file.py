@@ -9,7 +9,15 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from troth.cli.backup.portable import OWNED, Manifest, Place, is_restorable, place_of, portable
+from troth.cli.backup.portable import (
+    OWNED,
+    Manifest,
+    Place,
+    is_restorable,
+    namespaces_of,
+    place_of,
+    portable,
+)
 from troth.cli.inputs.files import STDIN
 from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.kinds import KIND_BY_NAME
@@ -21,6 +29,8 @@ FORM = "is not a backup; name the output of `troth backup`, or of `kubectl get -
 
 def read(paths: Iterable[Path]) -> list[Manifest]:
     """Return the objects in files, as a backup has them, each once; the first file wins.
+
+    Namespaces without another object are left out.
 
     Raises `FaultyManifests` if a file is no list of objects, or has others than Troth's. No message
     quotes a file, because it contains private keys.
@@ -44,7 +54,12 @@ def read(paths: Iterable[Path]) -> list[Manifest]:
             faults.append(ManifestFault(name, f"{kind} {ref}", "", sentence))
     if faults:
         raise FaultyManifests(faults)
-    return list(found.values())
+    held = namespaces_of(each for each in found.values() if each["kind"] != "Namespace")
+    return [
+        each
+        for each in found.values()
+        if each["kind"] != "Namespace" or each["metadata"]["name"] in held
+    ]
 
 
 def _items(data: bytes) -> Iterator[Manifest]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from troth.cluster.resources import RESOURCES
 from troth.resources.kinds import KIND_BY_NAME, KINDS
-from troth.resources.metadata import API_VERSION
+from troth.resources.metadata import API_VERSION, GROUP
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY
 
@@ -27,6 +27,8 @@ Troth writes a ledger before what it records, so a ledger that is read after the
 credential among them.
 """
 OWNED_BY_TROTH = f"{MANAGED_BY}=troth"
+_TYPES = frozenset({"", "Opaque", "kubernetes.io/tls"})
+"""Types of Troth's Secrets besides `troth.dev/...`. Others can give rights in a cluster."""
 _CONTENT = ("type", "immutable", "data", "binaryData", "spec")
 _METADATA = ("name", "namespace", "labels", "annotations", "creationTimestamp")
 _NEVER_OBSERVED = -1
@@ -41,7 +43,12 @@ def is_restorable(manifest: Manifest) -> bool:
     """Return whether an object is one that a backup has."""
     kind = manifest["kind"]
     if kind in OWNED:
-        return (manifest["metadata"].get("labels") or {}).get(MANAGED_BY) == "troth"
+        version, type_ = RESOURCES[kind].group_version, str(manifest.get("type") or "")
+        return (
+            (manifest["metadata"].get("labels") or {}).get(MANAGED_BY) == "troth"
+            and manifest.get("apiVersion", version) == version
+            and (kind != "Secret" or type_ in _TYPES or type_.startswith(f"{GROUP}/"))
+        )
     return kind == "Namespace" or (
         kind in KIND_BY_NAME and manifest.get("apiVersion", API_VERSION) == API_VERSION
     )

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from troth.cluster.denials import logged
+from troth.cluster.denials import FORBIDDEN, logged
 from troth.cluster.errors import ApiError
 from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.repairs.alterations import Alterations
@@ -101,8 +101,8 @@ class Writer:
 
         The garbage collector may have deleted it with its owner. The watches of the two kinds are
         independent, so the owner's deletion may be reported later. It is committed earlier, so the
-        API server already knows of it. If the owner cannot be read, it counts as existing: without
-        its NetworkPolicy, a pod would be open.
+        API server already knows of it. If Troth may not read the owner, it counts as existing:
+        without its NetworkPolicy, a pod would be open. Any other failure is retried.
         """
         for owner in manifest["metadata"].get("ownerReferences") or []:
             kind, uid = owner["kind"], owner["uid"]
@@ -110,7 +110,9 @@ class Writer:
             try:
                 found = (await self._writes.metadata(kind, ref))["metadata"]["uid"]
             except ApiError as error:
-                if error.status != NOT_FOUND:
+                if error.status not in {NOT_FOUND, FORBIDDEN}:
+                    raise
+                if error.status == FORBIDDEN:
                     log.warning("owner not read", kind=kind, ref=str(ref), **logged(error))
                     continue
                 found = None
