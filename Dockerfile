@@ -7,7 +7,7 @@ COPY pyproject.toml constraints.txt LICENSE ./
 COPY operator operator
 # Nothing installs packages at run time, so the installers do not stay.
 RUN python -m venv /opt/troth \
-    && /opt/troth/bin/pip install --no-cache-dir --constraint constraints.txt '.[operator,issuer,gateway,kafka,nats,otel]' \
+    && /opt/troth/bin/pip install --no-cache-dir --constraint constraints.txt '.[operator,issuer,gateway,review,kafka,nats,otel]' \
     && /opt/troth/bin/pip uninstall --yes pip setuptools
 
 FROM ${BASE}

@@ -36,12 +36,7 @@ class GoProgram:
         """Version that `go.mod` pins; "local" for a program of this repository."""
         if not self.release_of:
             return "local"
-        go_mod = (self.module / "go.mod").read_text()
-        # Match the requirement, not the `tool` line, which has no version, or a `replace`.
-        pinned = re.search(rf"^\s*{re.escape(self.release_of)} (v\S+)", go_mod, re.MULTILINE)
-        if not pinned:
-            raise SandboxError(f"{self.module / 'go.mod'} requires no {self.release_of}")
-        return pinned[1]
+        return pinned(self.module, self.release_of)
 
     def cached(self) -> Path:
         """Return the path of the program in the cache, which may not exist yet.
@@ -64,6 +59,19 @@ class GoProgram:
         flags = ("-trimpath", "-mod=readonly", "-buildvcs=false", f"-ldflags=-s -w{stamp}")
         tags = (f"-tags={self.tags}",) if self.tags else ()
         return "build", *flags, *tags, self.package
+
+
+def pinned(module: Path, required: str) -> str:
+    """Return the version of a required module that a folder's `go.mod` pins.
+
+    Raises `SandboxError` if it requires no such module.
+    """
+    go_mod = (module / "go.mod").read_text()
+    # Match the requirement, not the `tool` line, which has no version, or a `replace`.
+    found = re.search(rf"^(?:require)?\s*{re.escape(required)} (v\S+)", go_mod, re.MULTILINE)
+    if not found:
+        raise SandboxError(f"{module / 'go.mod'} requires no {required}")
+    return found[1]
 
 
 def build(program: GoProgram) -> Path:

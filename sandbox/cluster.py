@@ -13,7 +13,7 @@ from typing import Self
 from sandbox import tools
 from sandbox.control_plane import GRACE_SECONDS, ControlPlane
 from sandbox.errors import CommandError, SandboxError
-from sandbox.kubeconfig import write_kubeconfig
+from sandbox.kubeconfig import by_certificate, verified, write_kubeconfig
 from sandbox.node import starting
 from sandbox.node.node import Node
 from sandbox.node.tiers import Tier
@@ -119,6 +119,20 @@ class Sandbox:
             namespace=namespace,
         )
 
+    def user_kubeconfig(self, user: str) -> Path:
+        """Write a kubeconfig for a user with a client certificate; return its path.
+
+        Raises `SandboxError` if the cluster is not ours.
+        """
+        control_plane = self.control_plane
+        pair = control_plane.credentials.issuer.client(f"user-{user}", user=user)
+        authority = control_plane.credentials.authority.read_bytes()
+        return write_kubeconfig(
+            self.directory / f"user-{user}.kubeconfig",
+            cluster=verified(control_plane.server, authority),
+            user=by_certificate(pair),
+        )
+
     def stop_api_server(self, *, grace: float = GRACE_SECONDS) -> None:
         """Stop the API server and keep etcd's data. `grace=0` kills it, as a crash would."""
         self.control_plane.stop_api_server(grace=grace)
@@ -131,6 +145,11 @@ class Sandbox:
         """Stop the API server and start it again on the same port."""
         self.stop_api_server(grace=grace)
         self.start_api_server()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process started the control plane, so that it can stop it."""
+        return self._control_plane is not None
 
     @property
     def control_plane(self) -> ControlPlane:

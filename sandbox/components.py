@@ -75,6 +75,7 @@ class Credentials:
     administrator: KeyPair
     controller_manager: KeyPair
     service_account_key: Path
+    issuer: Authority
     node: NodeCredentials | None = None
 
     @classmethod
@@ -103,6 +104,7 @@ class Credentials:
                 "kube-controller-manager", user="system:kube-controller-manager"
             ),
             service_account_key=key,
+            issuer=authority,
             node=NodeCredentials.issue(authority) if node else None,
         )
 

@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -69,6 +69,7 @@ class ControlPlane:
         administrator = self._credentials.administrator
         self._tls.load_cert_chain(administrator.certificate, administrator.key)
         self._port = 0
+        self._pids: dict[str, int] = {}
         self.store = Store(directory, self._run, partial(_stop, tether))
         if node:
             configuration = components.egress_configuration()
@@ -89,6 +90,11 @@ class ControlPlane:
     def credentials(self) -> components.Credentials:
         """Credentials of the components."""
         return self._credentials
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """Process IDs of the components, by name."""
+        return self._pids
 
     def start(self) -> None:
         """Start all components and return once they serve.
@@ -186,7 +192,7 @@ class ControlPlane:
         return self._directory / f"{component}.log"
 
     def _run(self, component: str, flags: Sequence[str], program: str = "") -> None:
-        self._tether.start(
+        self._pids[component] = self._tether.start(
             component,
             [self._programs[program or component], *flags],
             log=self._log(component),

@@ -6,6 +6,8 @@ The sources, in order:
 - the wheel in this environment (kubectl)
 - the cache, built once from a Go module in `sandbox/`, or from Java
 
+Files of Go modules, such as CRDs of other projects, are in the cache too.
+
 Java programs and Kafka need a machine with Java and Maven.
 
 The variable `KUBERNETES` chooses another release of the API server and its controllers, such as
@@ -22,6 +24,7 @@ from sandbox.brokers.kafka_jars import ensure_kafka
 from sandbox.building import GoProgram, build
 from sandbox.errors import SandboxError
 from sandbox.java import JavaProgram, Library, build_java
+from sandbox.module_files import ModuleFile, take
 
 HERE = Path(__file__).parent
 KUBERNETES_VARIABLE = "KUBERNETES"
@@ -103,6 +106,8 @@ PROGRAMS = {
             )
             for name in FLUX
         ),
+        GoProgram(name="audit-judge", module=HERE / "auditjudge", package="."),
+        GoProgram(name="event-judge", module=HERE / "eventjudge", package="."),
         GoProgram(name="gitops-judge", module=HERE / "gitopsjudge", package="."),
         GoProgram(name="svid-judge", module=HERE / "judge", package="."),
         GoProgram(name="token-judge", module=HERE / "tokenjudge" / "go", package="."),
@@ -127,16 +132,48 @@ JAVA_PROGRAMS = {
     )
 }
 
+_POLICY_REPORT_CRDS = "policy-report/crd/v1alpha2/wgpolicyk8s.io"
+
+MODULE_FILES = {
+    file.name: file
+    for file in (
+        ModuleFile(
+            name="openreports-crds.yaml",
+            module=HERE / "tools" / "report-crds",
+            release_of="github.com/openreports/reports-api",
+            files=("config/install.yaml",),
+        ),
+        ModuleFile(
+            name="wgpolicy-crds.yaml",
+            module=HERE / "tools" / "report-crds",
+            release_of="sigs.k8s.io/wg-policy-prototypes",
+            files=(
+                f"{_POLICY_REPORT_CRDS}_policyreports.yaml",
+                f"{_POLICY_REPORT_CRDS}_clusterpolicyreports.yaml",
+            ),
+        ),
+        ModuleFile(
+            # Go source with the schema of OASIS as one constant.
+            name="sarif-schema.go",
+            module=HERE / "tools" / "sarif-schema",
+            release_of="github.com/owenrumney/go-sarif/v3",
+            files=("pkg/report/v210/sarif/schema.go",),
+        ),
+    )
+}
+
 KAFKA = "kafka"
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
 CLUSTER = (*CONTROL_PLANE, "kubectl", "helm")
 
 
 def ensure(name: str) -> Path:
-    """Return the path of a program; build it first if no source has it.
+    """Return the path of a program or file; build or fetch it first if no source has it.
 
     For Kafka, the path is a directory of jars.
     """
+    if name in MODULE_FILES:
+        return take(MODULE_FILES[name])
     if given := _among_assets(name):
         return given
     if name == "kubectl":

@@ -7,17 +7,27 @@ from typing import Any
 
 from tests.builders import NOW, OWN, Cluster, Manifest, identity, owned, shop, stamp
 from tests.messaging import broker, consumer, policy, producer
+from troth.brokers.clients import Clients
 from troth.planning.grants.rules import broker_grants
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.observed_broker import Exposure
 from troth.resources.references import Ref
 from troth.trust.grants import Observed, Place, Rule, Slot
 from troth.trust.topics.candidate import principal_of
-from troth.world.facts.broker import BrokerObservation, CredentialSecret, Ledger
+from troth.world.facts.broker import (
+    AdminShown,
+    BrokerObservation,
+    CredentialSecret,
+    Exposed,
+    Ledger,
+)
 from troth.world.facts.objects import Fault
 from troth.world.index.brokers import credential_ref
+from troth.world.keys import Keys
 from troth.world.observation.broker_secrets import DIGEST, STATE, TYPE, digest
 from troth.world.observation.ledger import ledger_manifest, ledger_ref
+from troth.world.outcomes.brokers import BrokerObserved
 
 MAIN = Ref("messaging", "main")
 ORDERS = Ref("shop", "orders")
@@ -41,6 +51,18 @@ def subscriber(name: str = "fulfilment", *policies: str, **spec: Any) -> Manifes
     """Return an identity that consumes under policies of its namespace, by default `orders`."""
     named = [{"policy": {"name": each}} for each in policies or ("orders",)]
     return identity(name, consumes=named, **spec)
+
+
+def reviewer(name: str = "reviewer", *policies: str, **spec: Any) -> Manifest:
+    """Return an identity that reviews dead letters of policies here, by default of `orders`."""
+    named = [{"policy": {"name": each}} for each in policies or ("orders",)]
+    return identity(name, reviews=named, **spec)
+
+
+def reviewed_orders(**spec: Any) -> Manifest:
+    """Return the policy `orders` with a reviewer of its dead letters."""
+    letters = {"topic": "prod.orders.v1.dlq", "reviewer": {"name": "reviewer"}}
+    return orders(**{"deadLetter": letters} | spec)
 
 
 def orders(name: str = "orders", **spec: Any) -> Manifest:
@@ -154,13 +176,29 @@ def see(
     rules: Iterable[Rule] = (),
     credentials: Iterable[Place] = (),
     at: Ref = MAIN,
+    *,
     openings: Iterable[Rule] = (),
+    exposure: Exposure | None = None,
 ) -> None:
     """Record a successful observation of a broker with these rules, credentials and openings."""
+    exposed = Exposed(exposure, cluster.now) if exposure is not None else None
     observed = Observed(frozenset(credentials), frozenset(rules), frozenset(openings))
     uptime, foreign = cluster.uptime, cluster.world.brokers.foreign(at, observed)
     cluster.world.brokers.note_observation(
-        at, BrokerObservation(observed=observed, foreign=foreign, at=uptime, tried_at=uptime)
+        at,
+        BrokerObservation(
+            observed=observed, foreign=foreign, at=uptime, tried_at=uptime, exposed=exposed
+        ),
+    )
+
+
+def see_clients(cluster: Cluster, found: Clients | Fault | None, at: Ref = MAIN) -> Keys:
+    """Take in an observation of a broker that differs only in its clients; return the keys."""
+    look = cluster.world.brokers.observation(at)
+    shown = look.admin or AdminShown(None, "", NOW)
+    observed = look.observed or Observed()
+    return cluster.world.observe_outcome(
+        BrokerObserved(at, observed, look.authorities, shown, cluster.uptime, found)
     )
 
 

@@ -21,7 +21,7 @@ from troth.pki.keys.private import generate_key, load_private_key, private_key_p
 from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.planner import PLANNERS, plan
-from troth.planning.steps.authorities import AdoptAuthority, CreateRoot
+from troth.planning.steps.authorities import AdoptAuthority, CreateRoot, UpdateRetired
 from troth.planning.steps.broker_credentials import ChangeCredential
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.objects import Apply, Remove, Restart, SetFinalizers
@@ -57,6 +57,7 @@ from troth.world.keys import (
     view_key,
     webhook_key,
 )
+from troth.world.observation.retired import RETIRED
 from troth.world.outcomes.writes import IssuerViewWritten
 from troth.world.watch_class import watch_class_of
 from troth.world.world import World
@@ -152,6 +153,24 @@ def rotation(
     }
 
 
+def finding_exception(
+    name: str = "legacy", namespace: str = "shop", *, now: datetime = NOW, **spec: Any
+) -> Manifest:
+    """Return an exception from the rule TR701 for thirty days."""
+    usual = {
+        "rules": ["TR701"],
+        "owner": "team-legacy",
+        "reason": "The supplier ships its own manifests.",
+        "expiresAt": stamp(now + 30 * DAY),
+    }
+    return {
+        "apiVersion": "troth.dev/v1alpha1",
+        "kind": "FindingException",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": usual | spec,
+    }
+
+
 def port(described: str | tuple[str, int] | tuple[str, int, str]) -> Manifest:
     match described:
         case str():
@@ -217,7 +236,11 @@ def endpoint_slice(*addresses: str, port: int = 6443, name: str = "kubernetes") 
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "metadata": {"name": name, "namespace": "default"},
+        "metadata": {
+            "name": name,
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
         "addressType": "IPv4",
         "endpoints": [{"addresses": [each], "conditions": {"ready": True}} for each in addresses],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
@@ -485,6 +508,14 @@ class Cluster:
                 if "view.json.gz" in step.data:
                     self.world.observe_outcome(IssuerViewWritten(step.ref, self.uptime))
                 return self.put(before)
+            case UpdateRetired() if set(step.slots) <= {RETIRED}:  # it retires nothing
+                stored = copy.deepcopy(self.objects["Secret", step.ref])
+                assert stored["metadata"]["resourceVersion"] == step.resource_version
+                for slot in step.slots:
+                    del stored["data"][slot]
+                if step.records:
+                    stored["data"][RETIRED] = base64.b64encode(step.records).decode()
+                return self.put(stored)
             case _:
                 return set()  # tests/reconcile/test_*rotation.py test the other steps
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.patience import PATIENCE
 from troth.planning import faults, planner
 
 # A shell that runs tests in the background ignores SIGINT, and every process that the tests start
@@ -27,7 +29,10 @@ _CALM = [HealthCheck.too_slow, HealthCheck.data_too_large]
 pytest_plugins = (
     "tests.brokers.kafka.serving",
     "tests.brokers.nats.serving",
+    "tests.connections",
+    "tests.failures",
     "tests.ordering",
+    "tests.replay.serving",
 )
 
 # Shrinking a failure may take minutes. Explaining it afterwards would take as long again.
@@ -40,13 +45,24 @@ _CI = bool(os.environ.get("CI"))
 settings.register_profile(
     "default",
     deadline=None,
-    max_examples=60,
+    max_examples=30,
     suppress_health_check=_CALM,
     phases=_PHASES,
     derandomize=_CI,
 )
 settings.register_profile("thorough", deadline=None, max_examples=500, suppress_health_check=_CALM)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True)
+def end_of_traces() -> Iterator[None]:
+    """Wait for a tracer that closes in the background: it uses `random`, which Hypothesis rejects
+    in the strategies of a later test.
+    """
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "end of traces":
+            thread.join(PATIENCE)
 
 
 @pytest.fixture(autouse=True)

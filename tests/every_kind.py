@@ -36,6 +36,7 @@ SAMPLES: Mapping[str, Manifest] = {
     "TopicPolicy": messaging.policy(producers=[messaging.producer("payments")]),
     "WebhookEndpoint": webhook_builders.endpoint(),
     "CredentialRotation": builders.rotation(),
+    "DeadLetterReview": messaging.review(),
     "Namespace": builders.namespace("shop", domain="production"),
     "Service": builders.service("payments", app="payments"),
     "EndpointSlice": builders.endpoint_slice("10.0.0.1"),

@@ -70,11 +70,13 @@ def of_authorities(own_namespace: str) -> Iterator[Manifest]:
         yield secret(f"rsa-{bits}-tokens", own_namespace, {}, keys)
 
 
-def crowded(namespace: str, types: Mapping[str, str] = TYPES) -> Iterator[Manifest]:
-    """Yield Secrets with as many entries as an API server accepts, with each label and of each
-    type.
+def crowded(
+    namespace: str, types: Mapping[str, str] = TYPES, entries: int = ENTRIES
+) -> Iterator[Manifest]:
+    """Yield Secrets with many entries, by default as many as an API server accepts, with each label
+    and of each type.
     """
-    many = {f"{number:x}": b"" for number in range(ENTRIES)}
+    many = {f"{number:x}": b"" for number in range(entries)}
     yield secret("many-given", namespace, GIVEN, many)
     yield secret("many-ours", namespace, OURS, many)
     for name, type_ in types.items():

@@ -1,16 +1,19 @@
 """Brokers and policies for the tests: manifests as users write them, valid and invalid."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tests.builders import Manifest, reference
 from tests.changed_manifests import GONE
+from tests.descriptor_sets import ORDER, descriptor_set
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
+from troth.resources.reviews.dead_letter_review import DeadLetterReview
 from troth.trust.declarations.messaging import Messaging, Uses
+from troth.trust.declarations.reviews import open_redrive
 from troth.trust.grants import Grant
 from troth.trust.topics.evaluation import TopicGrant
 
@@ -111,6 +114,26 @@ def policy(
     }
 
 
+def review(
+    name: str = "fix", namespace: str = "shop", *, approved: bool = True, **spec: Any
+) -> Manifest:
+    """Return a review that redrives the dead letters of the policy `orders`."""
+    approval = {"approval": {"approvedBy": "bob"}} if approved else {}
+    return {
+        "apiVersion": "troth.dev/v1alpha1",
+        "kind": "DeadLetterReview",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "policy": {"name": "orders"},
+            "action": "Redrive",
+            "reason": "the consumer is fixed",
+            "requestedBy": "alice",
+        }
+        | approval
+        | spec,
+    }
+
+
 def producer(name: str, namespace: str | None = None) -> Manifest:
     return {"identity": reference(name, namespace)}
 
@@ -120,17 +143,20 @@ def consumer(name: str, group: str = "", namespace: str | None = None) -> Manife
 
 
 def messaging(
-    *manifests: Manifest, uses: dict[tuple[str, str], tuple[list[Any], list[Any]]] | None = None
+    *manifests: Manifest, uses: Mapping[tuple[str, str], tuple[list[Any], ...]] | None = None
 ) -> Messaging:
-    """Return what these manifests declare; `uses` has the policies of each identity."""
+    """Return what these manifests declare; `uses` has the policies of each identity, by list."""
     declared = Messaging()
     for manifest in manifests:
         if manifest["kind"] == "MessageBroker":
             declared.put_broker(MessageBroker.parse(manifest))
         if manifest["kind"] == "TopicPolicy":
             declared.put_policy(TopicPolicy.parse(manifest))
-    for identity, (publishes, consumes) in (uses or {}).items():
-        named = (frozenset(Ref(*each) for each in listed) for listed in (publishes, consumes))
+        if manifest["kind"] == "DeadLetterReview":
+            found = DeadLetterReview.parse(manifest)
+            declared.reviews.put(found.ref, open_redrive(found))
+    for identity, lists in (uses or {}).items():
+        named = (frozenset(Ref(*each) for each in listed) for listed in lists)
         declared.put_uses(Ref(*identity), Uses(*named))
     return declared
 
@@ -158,16 +184,56 @@ BASES: dict[str, Manifest] = {
     "valkey": broker(described=VALKEY),
     "tp": policy(
         producers=[producer("checkout")],
-        consumers=[consumer("fulfilment", "fulfilment"), consumer("audit", "", "compliance")],
-        schema={"jsonSchema": {"type": "object", "properties": {"id": {"type": "string"}}}},
-        context={"require": ["Actor", "Tenant"]},
+        consumers=[
+            consumer("fulfilment", "fulfilment") | {"tenants": ["acme", "Straße 1", "日本"]},
+            consumer("audit", "", "compliance"),
+        ],
+        schema={
+            "jsonSchema": {"type": "object", "properties": {"id": {"type": "string"}}},
+            "accept": "Previous",
+        },
+        context={"require": ["Actor", "Tenant"], "evidence": "TransactionToken", "maxAge": "72h"},
         deadLetter={"topic": "prod.orders.v1.dlq", "review": "Required"},
         onDelete="Retain",
+    ),
+    "alone": policy(
+        schema={"jsonSchema": {"type": "object"}},
+        context={"require": ["Subject"], "evidence": "TransactionToken"},
     ),
     "prefix": policy(
         topic={"prefix": "prod.orders.", "stream": "ORDERS"},
         schema={"configMapRef": {"name": "orders", "key": "orders.json"}},
         deadLetter={"topic": "prod.dead.orders"},
+    ),
+    "reviewed": policy(
+        topic={"name": "prod.orders.v1", "stream": "ORDERS"},
+        consumers=[
+            consumer("fulfilment", "g")
+            | {"retry": {"topic": "prod.retry.fulfilment", "stream": "RETRY"}},
+            consumer("audit", "", "compliance") | {"retry": {"topic": "prod.retry.audit"}},
+        ],
+        deadLetter={
+            "topic": "prod.dead.orders",
+            "stream": "DEAD",
+            "reviewer": reference("troth-review", "troth-system"),
+            "approvals": 0,
+            "redriveLimit": 100,
+            "retention": "87600h",
+        },
+    ),
+    "avro": policy(schema={"avro": {"type": "record", "name": "Order", "fields": []}}),
+    "protobuf": policy(
+        schema={"protobuf": {"descriptorSet": descriptor_set(ORDER), "message": "shop.Order"}}
+    ),
+    "binary": policy(
+        schema={
+            "configMapRef": {
+                "name": "orders",
+                "key": "orders.binpb",
+                "type": "Protobuf",
+                "message": "shop.Order",
+            }
+        }
     ),
 }
 HOSTILE = (
@@ -187,8 +253,15 @@ HOSTILE = (
     *("'prod'", '"', "%", "prod,orders", "prod;", "User:a=b", "@", "^prod$"),
 )
 """Invalid names: some broker could read them as several names, or as another one."""
+UNPRINTABLE = (
+    *("acme\n", "\nacme", "ac\tme", "acme\r", "ac\x00me", "acme\x7f", "ac\x85me", "\u200bacme"),
+    *("\u202eacme", "ac\u2028me", "acme\u00a0", "ac\u3000me", "\ufeffacme", "acme\ue000"),
+)
+"""Texts that are not printable: a log could show them as something else."""
 ELSE = {"servers": ["a:1"], "adminSecretRef": {"name": "a"}}
 SERVERS = "spec.kafka.bootstrapServers"
+PROTOBUF = "spec.schema.protobuf"
+RETRY = "spec.consumers.0.retry"
 WRONG: list[tuple[str, str, Any, str, str]] = [
     # base, changed path, value, path of the error, words of the message
     ("kafka", "spec.mqtt", ELSE, "spec", "set exactly one of kafka, rabbitmq, nats, mqtt"),
@@ -265,7 +338,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("tp", "spec.producers.0.identity.name", "a_b", "", "write a Kubernetes name"),
     ("tp", "spec.producers.0.group", "a", "", "unknown field; remove it"),
     ("tp", "spec.consumers.0.group", "", "spec.consumers[0].group", "at least 1 character"),
-    ("tp", "spec.schema", {}, "spec.schema", "set exactly one of jsonSchema and config"),
+    ("tp", "spec.schema", {}, "spec.schema", "set exactly one of jsonSchema, avro, protobuf"),
     (
         "tp",
         "spec.schema.configMapRef",
@@ -282,13 +355,77 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ),
     ("tp", "spec.schema.jsonSchema", {}, "spec.schema.jsonSchema", "at least 1 item"),
     ("prefix", "spec.schema.configMapRef.key", "a/b", "", "write a key of the ConfigMap"),
+    ("prefix", "spec.schema.configMapRef.type", "XML", "", "'JSONSchema', 'Avro' or 'Protobuf'"),
+    (
+        "prefix",
+        "spec.schema.configMapRef.type",
+        "Protobuf",
+        "spec.schema.configMapRef",
+        "set message with type Protobuf",
+    ),
+    (
+        "prefix",
+        "spec.schema.configMapRef.message",
+        "shop.Order",
+        "spec.schema.configMapRef",
+        "set message with type Protobuf, and only with it",
+    ),
+    ("tp", "spec.schema.avro", {"type": "string"}, "spec.schema", "set exactly one of"),
+    ("avro", "spec.schema.avro", {}, "spec.schema.avro", "at least 1 item"),
+    ("avro", "spec.schema.avro", "string", "spec.schema.avro", "write fields with their values"),
+    ("protobuf", f"{PROTOBUF}.descriptorSet", "", f"{PROTOBUF}.descriptorSet", "at least 1 char"),
+    ("protobuf", f"{PROTOBUF}.descriptorSet", GONE, f"{PROTOBUF}.descriptorSet", "required; add"),
+    ("protobuf", f"{PROTOBUF}.message", GONE, f"{PROTOBUF}.message", "required; add it"),
+    ("protobuf", f"{PROTOBUF}.message", "", f"{PROTOBUF}.message", "at least 1 character"),
+    ("protobuf", f"{PROTOBUF}.message", "shop..Order", "", "write the full name of a Protobuf"),
+    ("protobuf", f"{PROTOBUF}.message", "shop.Order\n", "", "write the full name of a Protobuf"),
     ("tp", "spec.context", {}, "spec.context.require", "required; add it"),
     ("tp", "spec.context.require", [], "spec.context.require", "at least 1 item"),
     ("tp", "spec.context.require", ["Mood"], "", "'Actor', 'Subject', 'Tenant' or 'RequestID'"),
     ("tp", "spec.context.require", ["Actor", "Actor"], "", "once; it is listed twice"),
+    ("tp", "spec.context.require", ["Subject"], "spec", "add Tenant to context.require, or"),
+    ("tp", "spec.context", GONE, "spec", "add Tenant to context.require, or remove"),
+    ("alone", "spec.context.require", ["Actor"], "spec.context", "require Subject, Tenant or Req"),
+    ("tp", "spec.context.evidence", "Nobody", "", "'Producer' or 'TransactionToken'"),
+    ("tp", "spec.context.maxAge", "59s", "", "write a duration between 1m and 2160h"),
+    ("tp", "spec.context.maxAge", "2160h1s", "", "write a duration between 1m and 2160h"),
+    ("tp", "spec.context.maxAge", "7d", "", "write a duration in hours"),
+    ("tp", "spec.context.maxAge", 3600, "", "write a duration in hours"),
+    ("tp", "spec.schema.accept", "All", "", "'Current' or 'Previous'"),
+    ("tp", "spec.schema.jsonSchema", GONE, "spec.schema", "set exactly one of jsonSchema, avro"),
+    ("tp", "spec.consumers.0.tenants", [], "", "at least 1 item"),
+    ("tp", "spec.consumers.0.tenants", [""], "", "at least 1 character"),
+    ("tp", "spec.consumers.0.tenants", ["t" * 257], "", "at most 256 characters"),
+    ("tp", "spec.consumers.0.tenants", [f"t{n}" for n in range(65)], "", "at most 64 items"),
+    ("tp", "spec.consumers.0.tenants", ["acme", "acme"], "", "once; it is listed twice"),
+    ("tp", "spec.producers.0.tenants", ["acme"], "", "unknown field; remove it"),
+    *(
+        ("tp", "spec.consumers.0.tenants", [each], "", "write a tenant in printable characters")
+        for each in UNPRINTABLE
+    ),
     ("tp", "spec.deadLetter.topic", "prod.orders.v1", "spec", "that the policy's topic does not"),
     ("prefix", "spec.deadLetter.topic", "prod.orders.x", "spec", "that the policy's topic does"),
     ("tp", "spec.deadLetter.review", "Never", "", "'Required' or 'Optional'"),
+    ("reviewed", "spec.deadLetter.stream", "a.b", "", "write a stream name"),
+    ("reviewed", "spec.deadLetter.stream", "ORDERS", "spec", "choose a deadLetter.stream that"),
+    ("reviewed", "spec.deadLetter.stream", "RETRY", "spec", "choose a deadLetter.stream that"),
+    ("reviewed", "spec.deadLetter.reviewer", {}, "", "required; add it"),
+    ("reviewed", "spec.deadLetter.reviewer.name", "a_b", "", "write a Kubernetes name"),
+    ("reviewed", "spec.deadLetter.approvals", 2, "", "write a number of at most 1"),
+    ("reviewed", "spec.deadLetter.approvals", -1, "", "write a number of at least 0"),
+    ("reviewed", "spec.deadLetter.approvals", "1", "", "write a whole number"),
+    ("reviewed", "spec.deadLetter.approvals", True, "", "write a whole number"),
+    ("reviewed", "spec.deadLetter.redriveLimit", 0, "", "write a number of at least 1"),
+    ("reviewed", "spec.deadLetter.redriveLimit", 101, "", "write a number of at most 100"),
+    ("reviewed", "spec.deadLetter.retention", "59m", "", "write a duration between 1h and 87600h"),
+    ("reviewed", "spec.deadLetter.retention", "87601h", "", "write a duration between 1h and"),
+    ("reviewed", RETRY, {}, "spec.consumers[0].retry.topic", "required; add it"),
+    ("reviewed", f"{RETRY}.stream", "a.b", "", "write a stream name"),
+    ("reviewed", f"{RETRY}.topic", "prod.orders.v1", "spec", "choose a consumers[].retry.topic"),
+    ("reviewed", f"{RETRY}.topic", "prod.dead.orders", "spec", "choose a consumers[].retry.topic"),
+    ("reviewed", "spec.topic", {"prefix": "prod.retry."}, "spec", "choose a consumers[].retry.t"),
+    ("reviewed", f"{RETRY}.topic", "prod.retry.audit", "spec", "use each consumers[].retry.topic"),
+    ("reviewed", f"{RETRY}.group", "g", "", "unknown field; remove it"),
     ("tp", "spec.onDelete", "Keep", "spec.onDelete", "'Revoke' or 'Retain'"),
     *(("kafka", "spec.owns.topicPrefixes", [each], "", "write a topic prefix") for each in HOSTILE),
     *(
@@ -304,6 +441,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     *(("prefix", "spec.topic.stream", each, "", "write a stream name") for each in HOSTILE),
     *(("tp", "spec.deadLetter.topic", each, "", "write a topic name") for each in HOSTILE),
     *(("tp", "spec.consumers.0.group", each, "", "write a group name as") for each in HOSTILE),
+    *(("reviewed", f"{RETRY}.topic", each, "", "write a topic name as") for each in HOSTILE),
 ]
 
 

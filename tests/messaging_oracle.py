@@ -10,11 +10,20 @@ from typing import Any
 
 from tests.networkpolicy import selects
 from tests.oracle import Declared, place_of
+from tests.oracle_topics import (
+    channel_of,
+    have_common,
+    is_channel,
+    means,
+    named_in,
+    servers_of,
+    share_topics,
+)
 
 Manifest = dict[str, Any]
 Place = tuple[str, str]
-Uses = dict[Place, tuple[list[Place], list[Place]]]
-"""Policies under which an identity publishes, and consumes."""
+Uses = dict[Place, tuple[list[Place], list[Place], list[Place]]]
+"""Policies under which an identity publishes, consumes, and reviews."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Brokers:
     declared: Declared
     brokers: dict[Place, Manifest]
     policies: dict[Place, Manifest]
+    reviews: dict[Place, Manifest]
     uses: Uses
 
     @classmethod
@@ -44,6 +54,7 @@ class Brokers:
             declared,
             {place_of(m): m["spec"] for m in manifests if m["kind"] == "MessageBroker"},
             {place_of(m): m["spec"] for m in manifests if m["kind"] == "TopicPolicy"},
+            {place_of(m): m for m in manifests if m["kind"] == "DeadLetterReview"},
             uses,
         )
 
@@ -51,52 +62,219 @@ class Brokers:
         return any(
             self._by_policy(place, tried)
             for place, spec in self.policies.items()
-            if _means(spec["brokerRef"], place[0]) == tried.broker
+            if means(spec["brokerRef"], place[0]) == tried.broker
         )
 
     def _by_policy(self, place: Place, tried: Operation) -> bool:
-        """A grant by the policy's topic, or a consumer's grant for its dead-letter topic."""
+        """Whether a grant of one policy permits the operation."""
+        by_action = {
+            "Publish": self._publishes,
+            "Consume": self._consumes,
+            "Review": self._reads_letters,
+        }
+        return by_action[tried.action](place, tried)
+
+    def _consents(self, place: Place, tried: Operation, number: int) -> bool:
+        return place in self.uses.get(tried.identity, ([], [], []))[number]
+
+    def _publishes(self, place: Place, tried: Operation) -> bool:
+        """On the policy's topic, or as a consumer or reviewer on other topics of the policy."""
         spec = self.policies[place]
-        publishes, consumes = self.uses.get(tried.identity, ([], []))
-        if tried.action == "Publish":
-            directly = (
-                tried.identity in _named(spec["producers"], place[0])
-                and place in publishes
-                and _about(spec["topic"], tried.topic)
-                and tried.stream == spec["topic"].get("stream", "")
-            )
-            as_consumer = (
-                tried.identity in _named(spec["consumers"], place[0])
-                and place in consumes
-                and spec.get("deadLetter", {}).get("topic") == tried.topic
-                and not tried.stream
-            )
-            agreed = (
-                tried.group == ""
-                and (directly or as_consumer)
-                and (
-                    (directly and self._allowed(place, tried, spec["topic"]))
-                    or (as_consumer and self._allowed(place, tried, {"name": tried.topic}))
+        if tried.group:
+            return False
+        letters, own = {"name": spec.get("deadLetter", {}).get("topic")}, spec["topic"]
+        directly = tried.identity in named_in(spec["producers"], place[0]) and self._consents(
+            place, tried, 0
+        )
+        as_consumer = tried.identity in named_in(spec["consumers"], place[0]) and self._consents(
+            place, tried, 1
+        )
+        reviewing = self._is_reviewer(place, tried)
+        redriving = reviewing and self._is_under_review(place)
+        ways = [
+            (directly, own),
+            (as_consumer or reviewing, letters),
+            (redriving and self._has_one_receiver(place, tried), own),
+            *(
+                (
+                    redriving and self._retry_received(place, tried, consumer),
+                    {"name": retry["topic"]},
                 )
+                for consumer, retry in self._retries(place).items()
+            ),
+        ]
+        return any(
+            may
+            and is_channel(channel, tried.topic, tried.stream)
+            and self._allowed(place, tried, channel)
+            for may, channel in ways
+        )
+
+    def _consumes(self, place: Place, tried: Operation) -> bool:
+        """From the policy's topic, or from the consumer's own retry topic."""
+        return self._receives_topic(place, tried) or self._receives_retry(place, tried)
+
+    def _receives_topic(self, place: Place, tried: Operation) -> bool:
+        own = self.policies[place]["topic"]
+        return is_channel(own, tried.topic, tried.stream) and self._receives(place, tried, own)
+
+    def _receives_retry(self, place: Place, tried: Operation) -> bool:
+        """From a retry topic of no other policy, in a stream where the dead letters are in one."""
+        retry = self._retries(place).get((tried.identity, tried.group))
+        if retry is None:
+            return False
+        channel = channel_of(retry)
+        letters = self.policies[place].get("deadLetter", {})
+        at_nats = "nats" in self.brokers.get(tried.broker, {})
+        return (
+            is_channel(channel, tried.topic, tried.stream)
+            and ("stream" in retry or "stream" not in letters or not at_nats)
+            and self._receives(place, tried, channel)
+            and not any(
+                have_common(channel, claim)
+                for other in self._beside(place, tried.broker)
+                for claim in self._claims(other)
             )
-        else:
-            groups = {
-                each.get("group", "")
-                for each in spec["consumers"]
-                if _means(each["identity"], place[0]) == tried.identity
-            }
-            agreed = (
-                tried.group in groups
-                and place in consumes
-                and _about(spec["topic"], tried.topic)
-                and tried.stream == spec["topic"].get("stream", "")
-                and self._group_fits(tried, spec)
-                and self._group_owned(tried)
-                and not self._group_shared(tried, spec)
-                and self._account_fits(tried, spec)
-                and self._allowed(place, tried, spec["topic"])
+        )
+
+    def _retry_received(self, place: Place, tried: Operation, consumer: tuple[Place, str]) -> bool:
+        """Whether the consumer of a retry topic may consume it, so no message there is lost."""
+        retry = self._retries(place)[consumer]
+        topic, stream = retry["topic"], retry.get("stream", "")
+        attempt = Operation(tried.broker, consumer[0], "Consume", topic, consumer[1], stream)
+        return self._receives_retry(place, attempt)
+
+    def _beside(self, place: Place, broker: Place) -> Iterator[Place]:
+        """The other admitted policies at the servers of a broker."""
+        for other, spec in self.policies.items():
+            theirs = self.brokers.get(means(spec["brokerRef"], other[0]))
+            if other != place and theirs is not None:
+                same = share_topics(self.brokers[broker], theirs)
+                if same and self._admitted(other[0], theirs):
+                    yield other
+
+    def _claims(self, place: Place) -> list[Manifest]:
+        """Every topic of a policy."""
+        spec = self.policies[place]
+        letters = [{"name": spec["deadLetter"]["topic"]}] if "deadLetter" in spec else []
+        retries = [channel_of(each["retry"]) for each in spec["consumers"] if "retry" in each]
+        return [spec["topic"], *letters, *retries]
+
+    def _receives(self, place: Place, tried: Operation, channel: Manifest) -> bool:
+        """Whether one of the policy's consumers receives a topic of the policy."""
+        return (
+            (tried.identity, tried.group) in self._consumers(place)
+            and self._consents(place, tried, 1)
+            and self._group_fits(tried, channel)
+            and self._group_owned(tried)
+            and not self._group_shared(tried, channel)
+            and self._account_fits(tried, channel)
+            and self._allowed(place, tried, channel)
+        )
+
+    def _reads_letters(self, place: Place, tried: Operation) -> bool:
+        """The reviewer reads the dead letters, in NATS all of a stream that has nothing else."""
+        letters = self.policies[place].get("deadLetter")
+        if letters is None or tried.group:
+            return False
+        channel = channel_of(letters)
+        return (
+            is_channel(channel, tried.topic, tried.stream)
+            and self._is_reviewer(place, tried)
+            and ("nats" not in self.brokers.get(tried.broker, {}) or tried.stream != "")
+            and self._account_fits(tried, channel)
+            and self._stream_is_reviewed(tried)
+            and self._allowed(place, tried, channel)
+        )
+
+    def _is_reviewer(self, place: Place, tried: Operation) -> bool:
+        """Both sides agree, and the reviewer is nothing else under the policy or for its topic."""
+        spec, here = self.policies[place], place[0]
+        reviewer = spec.get("deadLetter", {}).get("reviewer")
+        return (
+            reviewer is not None
+            and means(reviewer, here) == tried.identity
+            and self._consents(place, tried, 2)
+            and tried.identity not in named_in([*spec["producers"], *spec["consumers"]], here)
+            and not any(self._also_publishes(place, other, tried) for other in self.policies)
+        )
+
+    def _also_publishes(self, place: Place, other: Place, tried: Operation) -> bool:
+        """Whether another policy to which the reviewer consents lets it publish for this one."""
+        spec = self.policies[other]
+        mine = self.brokers.get(tried.broker)
+        theirs = self.brokers.get(means(spec["brokerRef"], other[0]))
+        if other == place or mine is None or theirs is None or not share_topics(mine, theirs):
+            return False
+        letters = spec.get("deadLetter")
+        published = []
+        if self._consents(other, tried, 0) and tried.identity in named_in(
+            spec["producers"], other[0]
+        ):
+            published.append(spec["topic"])
+        consumes = tried.identity in named_in(spec["consumers"], other[0])
+        if letters is not None and consumes and self._consents(other, tried, 1):
+            published.append({"name": letters["topic"]})
+        letters_here = self.policies[place]["deadLetter"]["topic"]
+        redriven = [each for each in self._claims(place) if each.get("name") != letters_here]
+        return any(have_common(one, two) for one in published for two in redriven)
+
+    def _is_under_review(self, place: Place) -> bool:
+        """A review asks for redrives, is approved if that is required, and has not ended."""
+        required = self.policies[place]["deadLetter"].get("approvals", 1)
+        return any(
+            (namespace, review["spec"]["policy"]["name"]) == place
+            and review["spec"]["action"] == "Redrive"
+            and (not required or "approval" in review["spec"])
+            and "withdrawal" not in review["spec"]
+            and review.get("status", {}).get("phase", "Pending")
+            in {"Pending", "AwaitingApproval", "Running"}
+            for (namespace, _), review in self.reviews.items()
+        )
+
+    def _has_one_receiver(self, place: Place, tried: Operation) -> bool:
+        """A consumer without a retry topic, and no other whom a message would reach."""
+        consumers = self._consumers(place)
+        receiving = [
+            self._receives(
+                place,
+                Operation(tried.broker, identity, "Consume", tried.topic, group, tried.stream),
+                self.policies[place]["topic"],
             )
-        return agreed
+            for identity, group in consumers
+        ]
+        return sum(receiving) <= 1 and not consumers <= self._retries(place).keys()
+
+    def _consumers(self, place: Place) -> set[tuple[Place, str]]:
+        return {
+            (means(each["identity"], place[0]), each.get("group", ""))
+            for each in self.policies[place]["consumers"]
+        }
+
+    def _retries(self, place: Place) -> dict[tuple[Place, str], Manifest]:
+        """Retry topics by consumer, the first of each."""
+        found: dict[tuple[Place, str], Manifest] = {}
+        for each in self.policies[place]["consumers"]:
+            if "retry" in each:
+                consumer = means(each["identity"], place[0]), each.get("group", "")
+                found.setdefault(consumer, each["retry"])
+        return found
+
+    def _stream_is_reviewed(self, tried: Operation) -> bool:
+        mine = self.brokers.get(tried.broker, {})
+        for place, spec in self.policies.items():
+            theirs = self.brokers.get(means(spec["brokerRef"], place[0]))
+            if theirs is None or not tried.stream or not share_topics(mine, theirs):
+                continue
+            stored = {spec["topic"].get("stream")}
+            stored |= {each.get("retry", {}).get("stream") for each in spec["consumers"]}
+            letters = spec.get("deadLetter", {})
+            reviewer = letters.get("reviewer")
+            foreign = reviewer is None or means(reviewer, place[0]) != tried.identity
+            stored |= {letters.get("stream")} if foreign else set()
+            if tried.stream in stored and self._admitted(place[0], theirs):
+                return False
+        return True
 
     def _allowed(self, place: Place, tried: Operation, topic: Manifest) -> bool:
         """The broker's owner, both namespaces and the identity itself must allow the operation."""
@@ -114,12 +292,15 @@ class Brokers:
                 (topic.get("name") or topic["prefix"]).startswith(owned)
                 for owned in broker["owns"]["topicPrefixes"]
             )
-            and ("stream" not in spec["topic"] or "nats" in broker)
-            and spec["topic"].get("stream", "") in ["", *broker["owns"].get("streams", [])]
+            and all(
+                "stream" not in named
+                or ("nats" in broker and named["stream"] in broker["owns"].get("streams", []))
+                for named in (spec["topic"], topic)
+            )
             and not self.declared.shared(tried.identity)
             and self._provable(tried.identity, broker)
             and not self._principal_shared(tried.broker)
-            and not self._disputed(spec["environment"], topic, broker)
+            and not self._disputed(place, topic, tried.broker)
         )
 
     def _at_home(self, namespace: str, policy: Manifest, broker: Manifest) -> bool:
@@ -135,20 +316,20 @@ class Brokers:
         labels = self.declared.namespaces.get(namespace)
         return labels is not None and selects(broker["allowedNamespaces"], labels)
 
-    def _group_fits(self, tried: Operation, policy: Manifest) -> bool:
+    def _group_fits(self, tried: Operation, channel: Manifest) -> bool:
         """ "A group where the broker has groups": Kafka and Valkey always, a stream of NATS too."""
         broker = self.brokers.get(tried.broker, {})
         if "kafka" in broker or "valkey" in broker:
             return tried.group != ""
         if "rabbitmq" in broker:
             return tried.group == ""
-        return "stream" not in policy["topic"] or tried.group != ""
+        return "stream" not in channel or tried.group != ""
 
     def _group_owned(self, tried: Operation) -> bool:
         owned = self.brokers.get(tried.broker, {}).get("owns", {}).get("groupPrefixes", [])
         return not tried.group or any(tried.group.startswith(each) for each in owned)
 
-    def _group_shared(self, tried: Operation, policy: Manifest) -> bool:
+    def _group_shared(self, tried: Operation, channel: Manifest) -> bool:
         """One identity per group, unless both owners say that it is shared.
 
         Groups of Kafka belong to the whole cluster, durables to a stream, queues to their topics.
@@ -157,24 +338,27 @@ class Brokers:
         return any(
             tried.group
             and each.get("group", "") == tried.group
-            and _means(each["identity"], place[0]) != tried.identity
+            and means(each["identity"], place[0]) != tried.identity
             and not all(tried.group in b["owns"].get("sharedGroups", []) for b in (mine, theirs))
             and (
                 "kafka" in mine
-                or (
-                    spec["topic"].get("stream") == policy["topic"].get("stream")
-                    and ("stream" in spec["topic"] or _common(spec["topic"], policy["topic"]))
+                or any(
+                    read.get("stream") == channel.get("stream")
+                    and ("stream" in read or have_common(read, channel))
+                    for read in (
+                        spec["topic"],
+                        *([channel_of(each["retry"])] if "retry" in each else []),
+                    )
                 )
             )
             for place, spec in self.policies.items()
             for each in spec["consumers"]
-            if (theirs := self.brokers.get(_means(spec["brokerRef"], place[0]))) is not None
-            and _servers(theirs) & _servers(mine)
-            and _part(mine) == _part(theirs)
+            if (theirs := self.brokers.get(means(spec["brokerRef"], place[0]))) is not None
+            and share_topics(mine, theirs)
             and self._admitted(place[0], theirs)
         )
 
-    def _account_fits(self, tried: Operation, policy: Manifest) -> bool:
+    def _account_fits(self, tried: Operation, channel: Manifest) -> bool:
         """In an account of NATS either everybody consumes from streams, or nobody does."""
         mine = self.brokers.get(tried.broker, {})
         if "nats" not in mine:
@@ -182,9 +366,9 @@ class Brokers:
         owning = {
             bool(theirs["owns"].get("streams"))
             for theirs in self.brokers.values()
-            if _servers(theirs) & _servers(mine)
+            if servers_of(theirs) & servers_of(mine)
         }
-        return owning == {"stream" in policy["topic"]}
+        return owning == {"stream" in channel}
 
     def _provable(self, identity: Place, broker: Manifest) -> bool:
         by_certificate = any(
@@ -200,66 +384,17 @@ class Brokers:
             one, other = (each["owns"]["principalPrefix"] for each in (mine, theirs))
             if (
                 there != here
-                and _servers(mine) & _servers(theirs)
+                and servers_of(mine) & servers_of(theirs)
                 and one[: len(other)] == other[: len(one)]
             ):
                 return True
         return False
 
-    def _disputed(self, environment: str, topic: Manifest, broker: Manifest) -> bool:
+    def _disputed(self, place: Place, topic: Manifest, broker: Place) -> bool:
         """An admitted policy claims a common topic for another environment."""
-        for place, spec in self.policies.items():
-            theirs = self.brokers.get(_means(spec["brokerRef"], place[0]))
-            if (
-                theirs is not None
-                and spec["environment"] != environment
-                and self._admitted(place[0], theirs)
-                and any(
-                    server in _servers(broker) and _part(broker) == _part(theirs)
-                    for server in _servers(theirs)
-                )
-            ):
-                claims = [spec["topic"]]
-                if "deadLetter" in spec:
-                    claims.append({"name": spec["deadLetter"]["topic"]})
-                if any(_common(topic, claim) for claim in claims):
-                    return True
-        return False
-
-
-def _servers(broker: Manifest) -> set[tuple[str, str, str]]:
-    """Places where a broker's principals exist; for NATS, within one account."""
-    for type_ in ("kafka", "rabbitmq", "nats", "mqtt", "valkey"):
-        if type_ in broker:
-            given = broker[type_]
-            servers = given.get("bootstrapServers") or given["servers"]
-            return {(type_, server, given.get("account", "")) for server in servers}
-    raise AssertionError
-
-
-def _part(broker: Manifest) -> str:
-    return str(broker.get("rabbitmq", {}).get("virtualHost", "/"))
-
-
-def _means(reference: Manifest, here: str) -> Place:
-    return reference.get("namespace", here), reference["name"]
-
-
-def _named(entries: list[Manifest], here: str) -> set[Place]:
-    return {_means(entry["identity"], here) for entry in entries}
-
-
-def _about(topic: Manifest, name: str) -> bool:
-    return topic.get("name") == name or ("prefix" in topic and name.startswith(topic["prefix"]))
-
-
-def _common(first: Manifest, second: Manifest) -> bool:
-    """Whether some topic matches both."""
-    return any(_about(first, name) and _about(second, name) for name in _some_of(first, second))
-
-
-def _some_of(*topics: Manifest) -> Iterator[str]:
-    for topic in topics:
-        yield from (
-            [topic["name"]] if "name" in topic else [topic["prefix"], topic["prefix"] + "x"]
+        environment = self.policies[place]["environment"]
+        return any(
+            self.policies[other]["environment"] != environment and have_common(topic, claim)
+            for other in self._beside(place, broker)
+            for claim in self._claims(other)
         )

@@ -4,11 +4,12 @@ It works on manifests, not on models, and shares no code with `troth`. It judges
 port, if at least one of the pods has an enforced identity.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import wraps
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from tests.networkpolicy import Pod, selects, within
 from tests.strategies import APPS, TIERS
@@ -29,9 +30,29 @@ def place_of(manifest: Manifest) -> Place:
     return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def once(
+    answer: Callable[Concatenate["Declared", P], T],
+) -> Callable[Concatenate["Declared", P], T]:
+    """Return a method of `Declared` that answers each question only once."""
+
+    @wraps(answer)
+    def known(self: "Declared", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        question = (answer.__name__, *args, *kwargs.items())
+        if question not in self.answers:
+            self.answers[question] = answer(self, *args, **kwargs)
+        found: T = self.answers[question]
+        return found
+
+    return known
+
+
 @dataclass
 class Declared:
-    """Manifests by kind."""
+    """Manifests by kind, which do not change."""
 
     labels: ClassVar[list[dict[str, str]]] = LABELS
     domains: dict[str, Manifest]
@@ -46,6 +67,10 @@ class Declared:
     """When the audience of an identity was accepted, and when it was created."""
     suspended_too: bool = False
     """Whether an edge that only a conflict suspends counts as live."""
+    answers: dict[Hashable, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Answers to earlier questions."""
 
     @classmethod
     def by(
@@ -84,6 +109,7 @@ class Declared:
         claims = self.claims(namespace)
         return claims[0] if len(claims) == 1 else None
 
+    @once
     def claims(self, namespace: str) -> list[str]:
         labels = self.namespaces.get(namespace)
         if labels is None:
@@ -96,6 +122,7 @@ class Declared:
 
     # "Two identities that select the same ServiceAccount, or whose selectors overlap"
 
+    @once
     def shared(self, place: Place) -> bool:
         mine = self.identities[place]["workload"]
         return any(
@@ -111,6 +138,7 @@ class Declared:
 
     # "An edge is live only when both sides declare it"
 
+    @once
     def live(self, caller: Place, callee: Place, port: str) -> bool:
         if not self.consented(caller, callee, port):
             return False
@@ -309,6 +337,7 @@ class Declared:
 
     # "Isolation of every pod, for a new TrustDomain by default"
 
+    @once
     def isolated(self, namespace: str) -> Manifest | None:
         """Return the `network` of the domain that isolates a namespace, None if none does."""
         governor = self.governor(namespace)

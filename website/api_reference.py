@@ -41,7 +41,7 @@ def page(kind: Kind) -> str:
         *_rules(schema),
     ]
     for part in ("spec", "status"):
-        for path, fields in _objects(part, schema["properties"][part]):
+        for path, fields in _objects(part, schema["properties"].get(part, {})):
             lines += [f"## {path}\n", *_section(path, fields)]
     return "\n".join(lines)
 

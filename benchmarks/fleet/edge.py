@@ -6,7 +6,7 @@ policies, both Secrets, both statuses. It writes them to twins that Troth does n
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.fleet import twins
@@ -46,16 +46,16 @@ class Fleet:
     visits: float = 0.0
 
 
-def reports() -> Iterator[Report]:
+def reports(sizes: Sequence[int] = SIZES, edges: int = EDGES) -> Iterator[Report]:
     """Measure each size on a control plane of its own."""
     fleets = []
-    for size in SIZES:
+    for size in sizes:
         with control_plane(NAMESPACE, twins.NAMESPACE) as sandbox:
             twins.make_known(sandbox)
-            fleets.append(asyncio.run(_measure(sandbox, size)))
+            fleets.append(asyncio.run(_measure(sandbox, size, edges)))
     least = fleets[0]
     yield Report(
-        f"One edge more: {EDGES} times among {' and '.join(map(str, SIZES))} identities",
+        f"One edge more: {edges} times among {' and '.join(map(str, sizes))} identities",
         [
             Comparison(f"{stage}, of {fleet.size}", troth, floor, AIM)
             for fleet in fleets
@@ -69,16 +69,16 @@ def reports() -> Iterator[Report]:
     )
 
 
-async def _measure(sandbox: Sandbox, size: int) -> Fleet:
+async def _measure(sandbox: Sandbox, size: int, edges: int) -> Fleet:
     fleet = Fleet(size)
-    pairs = [Pair(each, each + size // 2, size) for each in range(EDGES)]
+    pairs = [Pair(each, each + size // 2, size) for each in range(edges)]
     async with Bare.connect(sandbox.kubeconfig) as bare, Process.run(sandbox) as process:
         await declare(bare, size)
         await process.settled(size)
         await process.still()
         await twins.give_birth(bare, pairs)
         before = await process.visits()
-        with waiting(f"{EDGES} edges among {size} identities") as beat:
+        with waiting(f"{edges} edges among {size} identities") as beat:
             async with Watch.open(sandbox.kubeconfig, [path(kind) for kind in KINDS]) as watch:
                 for pair in pairs:
                     await _by_troth(bare, watch, pair, fleet)

@@ -109,16 +109,11 @@ async def _ready(bare: Bare) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while True:
         found = await bare.items(path("ServiceIdentity"))
-        if len(found) == IDENTITIES and all(map(_is_ready, found)):
+        if len(found) == IDENTITIES and all(map(topology.is_ready, found)):
             return
         if time.monotonic() > deadline:
             raise SandboxError(f"not every identity was ready after {READY_SECONDS:.0f} s")
         await asyncio.sleep(0.1)
-
-
-def _is_ready(resource: Manifest) -> bool:
-    conditions = resource.get("status", {}).get("conditions", ())
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 Addresses = Mapping[tuple[str, str], str]

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.fleet.declare import declare
@@ -15,7 +15,8 @@ from benchmarks.harness.report import Figure, Report, quantile
 from sandbox import Sandbox
 from sandbox.progress import waiting
 
-AIMS = {1000: 120, 4000: 200, 10_000: 400}
+SIZES = (1000, 4000, 10_000)
+AIMS = {1000: 110, 10_000: 330}
 """Maximum memory in MB, by number of identities."""
 RESTARTS = 3
 FOREIGN = 30_000
@@ -42,31 +43,43 @@ class Restarts:
         return quantile([each.resident for each in self.held], 0.5)
 
 
-def reports() -> Iterator[Report]:
+def reports(
+    sizes: Collection[int] = SIZES, restarts: int = RESTARTS, foreign: int = FOREIGN
+) -> Iterator[Report]:
     """Measure on a control plane of its own, in which the fleet grows."""
     with control_plane(NAMESPACE) as sandbox:
-        yield Report("Memory", note=NOTE, figures=asyncio.run(_measure(sandbox)))
+        figures = asyncio.run(_measure(sandbox, sizes, restarts, foreign))
+        yield Report("Memory", note=NOTE, figures=figures)
 
 
-async def _measure(sandbox: Sandbox) -> list[Figure]:
-    figures = []
+async def _measure(
+    sandbox: Sandbox, sizes: Collection[int], restarts: int, foreign: int
+) -> list[Figure]:
+    figures: list[Figure] = []
+    typical: dict[int, float] = {}
     async with Bare.connect(sandbox.kubeconfig) as bare:
-        for size, aim in AIMS.items():
+        for size in sizes:
+            aim = AIMS.get(size)
             with waiting(f"A fleet of {size}"):
                 built = await _built(sandbox, bare, size)
-            with waiting(f"{RESTARTS} restarts"):
-                alone = await _restarted(sandbox, size)
+            with waiting(f"{restarts} restarts"):
+                alone = await _restarted(sandbox, size, restarts)
+            typical[size] = alone.typical
             figures += [
                 *_figures(f"{size} identities", alone, aim),
                 Figure(f"{size} identities, when all had been issued", built.resident, "MB"),
             ]
-        with waiting(f"{FOREIGN} foreign Secrets, and {RESTARTS} restarts"):
-            await bare.send(map(_foreign, range(FOREIGN)))
-            beside = await _restarted(sandbox, size)
+        if len(typical) > 1:
+            figures.append(_each(typical))
+        if not foreign:
+            return figures
+        with waiting(f"{foreign} foreign Secrets, and {restarts} restarts"):
+            await bare.send(map(_foreign, range(foreign)))
+            beside = await _restarted(sandbox, size, restarts)
     added = beside.typical - alone.typical
     return [
         *figures,
-        *_figures(f"{size} identities beside {FOREIGN} foreign Secrets", beside, aim),
+        *_figures(f"{size} identities beside {foreign} foreign Secrets", beside, aim),
         Figure("added by foreign Secrets", added, "MB", aim=NOISE * alone.typical),
         Figure("pages added by foreign Secrets", max(beside.pages) - min(alone.pages), aim=0),
     ]
@@ -81,9 +94,9 @@ async def _built(sandbox: Sandbox, bare: Bare, size: int) -> Memory:
         return process.memory()
 
 
-async def _restarted(sandbox: Sandbox, size: int) -> Restarts:
+async def _restarted(sandbox: Sandbox, size: int, restarts: int) -> Restarts:
     held, pages = [], []
-    for _ in range(RESTARTS):
+    for _ in range(restarts):
         async with Process.run(sandbox) as process:
             await process.settled(size)
             await process.still()
@@ -93,7 +106,14 @@ async def _restarted(sandbox: Sandbox, size: int) -> Restarts:
     return Restarts(held, pages)
 
 
-def _figures(what: str, restarts: Restarts, aim: float) -> Iterator[Figure]:
+def _each(typical: Mapping[int, float]) -> Figure:
+    """Return the memory of one identity more, from the smallest to the largest fleet."""
+    least, most = min(typical), max(typical)
+    share = (typical[most] - typical[least]) / (most - least) * 1000
+    return Figure(f"each identity, from {least} to {most}", share, "kB")
+
+
+def _figures(what: str, restarts: Restarts, aim: float | None) -> Iterator[Figure]:
     yield Figure(f"{what}, at rest", max(each.resident for each in restarts.held), "MB", aim)
     yield Figure(f"{what}, the peak", max(each.peak for each in restarts.held), "MB")
 

@@ -73,6 +73,19 @@ def identity(
     }
 
 
+def alone(number: int) -> Manifest:
+    """Return an identity without edges."""
+    declared = identity(number, 1)
+    del declared["spec"]["accepts"], declared["spec"]["calls"]
+    return declared
+
+
+def is_ready(resource: Manifest) -> bool:
+    """Return whether a resource's status says that it is ready."""
+    conditions = resource.get("status", {}).get("conditions", ())
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
 def name(number: int) -> str:
     """Return an identity's name, which is also its service account's and its pod's."""
     return f"s{number}"

@@ -16,6 +16,8 @@ import yaml
 from benchmarks.fleet.topology import Manifest
 
 APPLY, MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
+CREATE, REPLACE = "POST", "PUT"
+IGNORE, WARN = "Ignore", "Warn"
 CONNECTIONS = 8
 PAGE = 500
 DELETED_SECONDS = 0.2
@@ -23,11 +25,14 @@ DELETED_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One PATCH: its path, body and content type, `APPLY` or `MERGE`."""
+    """One write: its path, body and kind: a PATCH, `APPLY` or `MERGE`, or `CREATE` or `REPLACE`."""
 
     path: str
     body: Manifest
     kind: str = APPLY
+    validation: str = IGNORE
+    """Whether the API server reports unknown fields, `IGNORE` or `WARN`. A person's client asks for
+    it, and the API server parses a patch twice for it."""
 
 
 class Bare:
@@ -89,10 +94,13 @@ class Bare:
     async def write(self, write: Write) -> None:
         """Send one write; raises `aiohttp.ClientResponseError` if it is rejected."""
         force = "&force=true" if write.kind == APPLY else ""
-        async with self._session.patch(
-            f"{self._server}{write.path}?fieldManager=bench{force}",
+        patch = write.kind in (APPLY, MERGE)
+        async with self._session.request(
+            "PATCH" if patch else write.kind,
+            f"{self._server}{write.path}?fieldManager=bench"
+            f"&fieldValidation={write.validation}{force}",
             data=json.dumps(write.body),
-            headers={"Content-Type": write.kind},
+            headers={"Content-Type": write.kind if patch else "application/json"},
         ) as answer:
             await answer.read()
             answer.raise_for_status()

@@ -11,13 +11,15 @@ from benchmarks.harness.requests import Requests
 from sandbox import Sandbox, Tier
 from sandbox.demo.programs import NAMESPACE as SYSTEM
 from troth.cluster.api import ApiServer
-from troth.cluster.connecting import configuration
+from troth.cluster.connection.connecting import configuration
 
 
 @contextmanager
-def control_plane(*namespaces: str, tier: Tier = Tier.CONTROL_PLANE) -> Iterator[Sandbox]:
+def control_plane(
+    *namespaces: str, tier: Tier = Tier.CONTROL_PLANE, controllers: bool = True
+) -> Iterator[Sandbox]:
     """Run a control plane with the CRDs, the operator's namespace and the given namespaces."""
-    with Sandbox.start(tier=tier) as sandbox:
+    with Sandbox.start(tier=tier, controllers=controllers) as sandbox:
         for namespace in (SYSTEM, *namespaces):
             sandbox.kubectl("create", "namespace", namespace)
         sandbox.kubectl("apply", "-f", "crds")

@@ -6,9 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def available() -> list[int]:
+    """Return the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+
+
 def cores() -> tuple[int, int]:
     """Return the core of the servers and the core of the load, which differ if possible."""
-    found = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    found = available()
     return found[0], found[-1]
 
 

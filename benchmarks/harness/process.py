@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import aiohttp
 
+from benchmarks.harness.cores import processor_seconds
 from benchmarks.harness.requests import Requests, asked, samples
-from sandbox import Sandbox, SandboxError
+from sandbox import SandboxError
 from sandbox.control_plane import free_port
 from sandbox.demo.programs import NAMESPACE as SYSTEM
 from sandbox.processes import Tether, tail
@@ -35,6 +36,18 @@ class Memory:
     peak: float
 
 
+class Cluster(Protocol):
+    """What a replica needs of a cluster: a directory for its files, and a kubeconfig."""
+
+    @property
+    def directory(self) -> Path:
+        """A directory that is removed with the cluster."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig of an administrator."""
+
+
 class Process:
     """One replica of the operator, from `run`; `started` is its start time, by `perf_counter`."""
 
@@ -49,9 +62,9 @@ class Process:
 
     @classmethod
     @asynccontextmanager
-    async def run(cls, sandbox: Sandbox) -> AsyncIterator[Self]:
+    async def run(cls, cluster: Cluster, *options: str) -> AsyncIterator[Self]:
         """Run a replica while the context lasts; then end it with SIGTERM, as a kubelet does."""
-        directory = sandbox.directory / "operator"
+        directory = cluster.directory / "operator"
         directory.mkdir()
         log, port = directory / "operator.log", free_port()
         with Tether(directory) as tether:
@@ -60,10 +73,11 @@ class Process:
                 NAME,
                 [
                     *(sys.executable, "-m", "troth.cli", "run"),
-                    f"--kubeconfig={sandbox.kubeconfig}",
+                    f"--kubeconfig={cluster.kubeconfig}",
                     f"--namespace={SYSTEM}",
                     f"--listen=127.0.0.1:{port}",
                     "--log-level=warning",
+                    *options,
                 ],
                 log=log,
                 # The client library writes CA and keys to temporary files, which are removed with
@@ -82,10 +96,11 @@ class Process:
 
         return await self._until(is_ready, LOOK_SECONDS)
 
-    async def settled(self, fleet: int) -> float:
+    async def settled(self, fleet: int, pause: float = SCRAPE_SECONDS) -> float:
         """Wait until it is idle and has reconciled every identity of a fleet of that size.
 
-        All identities must be ready. Returns the seconds since its start.
+        All identities must be ready. Looks every `pause` seconds; returns the seconds since its
+        start.
         """
 
         async def is_settled() -> bool:
@@ -98,7 +113,7 @@ class Process:
             (waiting,) = [sample.value for sample in samples(metrics, "troth_queue_depth")] or [1]
             return ready == fleet and not waiting and _visits(metrics) >= fleet
 
-        return await self._until(is_settled, SCRAPE_SECONDS)
+        return await self._until(is_settled, pause)
 
     async def still(self) -> None:
         """Wait until it has reconciled nothing for a while."""
@@ -118,6 +133,10 @@ class Process:
     async def metrics(self) -> str:
         """Return its metrics page."""
         return await self._page("metrics")
+
+    def processor(self) -> float:
+        """Return the processor time in seconds that it has used since its start."""
+        return processor_seconds(self._pid)
 
     def memory(self) -> Memory:
         """Return its memory from the kernel's statistics."""

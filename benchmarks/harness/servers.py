@@ -27,6 +27,8 @@ Connect = Callable[[int], AbstractContextManager[Load]]
 class Side:
     """A server and its load, and the seconds of its rounds: elapsed, and CPU time of each.
 
+    The CPU time includes that of its workers.
+
     `requests` returns the requests of the next round.
     """
 
@@ -41,10 +43,10 @@ class Side:
         """Send a round and measure it."""
         requests = self.requests()
         with self.connect() as load:
-            before, sent = processor_seconds(self.pid), time.process_time()
+            before, sent = _processor_seconds(self.pid), time.process_time()
             self.clock.append(load.take(requests))
             self.load.append(time.process_time() - sent)
-            self.processor.append(processor_seconds(self.pid) - before)
+            self.processor.append(_processor_seconds(self.pid) - before)
 
     def warm_up(self) -> None:
         """Send a round without measuring it."""
@@ -66,6 +68,23 @@ class Side:
         return sum(self.load) / sum(self.clock)
 
 
+def _family(pid: int) -> list[int]:
+    """Return a process and the processes that it has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *map(int, children)]
+
+
+def _processor_seconds(pid: int) -> float:
+    return sum(map(processor_seconds, _family(pid)))
+
+
+def proportional_memory(pid: int) -> float:
+    """Return the memory of a process and its workers in MB; shared pages count once."""
+    rollups = (Path(f"/proc/{each}/smaps_rollup").read_text() for each in _family(pid))
+    shares = (line.split()[1] for text in rollups for line in text.splitlines() if "Pss:" in line)
+    return sum(map(int, shares)) * 1024 / 1e6
+
+
 def alternate(rounds: int, floor: Side, others: Iterable[Side]) -> None:
     """Measure the floor and each other side in turns."""
     sides = tuple(others)
@@ -77,10 +96,11 @@ def alternate(rounds: int, floor: Side, others: Iterable[Side]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """The directory of the servers' files, and the tether that ends them."""
+    """The directory of the servers' files, the tether that ends them, and their core."""
 
     directory: Path
     tether: Tether
+    core: int
 
     @contextmanager
     def running(
@@ -88,7 +108,7 @@ class Servers:
     ) -> Iterator[Side]:
         """Run `python -m module NAME DIRECTORY PORT CORE` while the context lasts."""
         port = free_port()
-        pid = self.start(name, module, name, str(self.directory), str(port), str(cores()[0]))
+        pid = self.start(name, module, name, str(self.directory), str(port), str(self.core))
         self.await_listening(name, port)
         yield Side(pid, lambda: connect(port), requests)
         self.tether.stop(name, grace=GRACE_SECONDS)
@@ -118,9 +138,10 @@ def servers() -> Iterator[Servers]:
     """Pin this process, the load, to its core while the context lasts, and end servers then."""
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
         directory = Path(place)
-        stack.enter_context(on(cores()[1]))
+        core, load = cores()  # once: a pinned process has one core left
+        stack.enter_context(on(load))
         running = new_directory(directory / "running")
-        yield Servers(directory, stack.enter_context(Tether(running)))
+        yield Servers(directory, stack.enter_context(Tether(running)), core)
 
 
 def new_directory(directory: Path) -> Path:

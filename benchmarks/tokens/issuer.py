@@ -38,11 +38,10 @@ TOKENS = 1000
 CONNECTIONS = 16
 CALLERS, AUDIENCES = 1000, 4
 """Callers and audiences in the issuer's configuration."""
-RATE = 0.5
+RATE = 0.55
 """The share of the floor's rate to reach."""
 IDLE = 0.6
 """The share of its core that the load may use, so that no server waits for it."""
-TITLE = f"Issuer: {TOKENS} tokens, {ROUNDS} times"
 NOTE = (
     "The floor signs the same claims in the same server and does nothing else. Processor time "
     "is that of the issuer's process only, whatever else the machine does."
@@ -54,10 +53,10 @@ _END = b"\r\n\r\n"
 _OK = b"HTTP/1.1 200 "
 
 
-def reports() -> Iterator[Report]:
+def reports(rounds: int = ROUNDS) -> Iterator[Report]:
     """Measure both servers in turns."""
     with servers() as running, ExitStack() as stack:
-        caller = _prepare(running.directory)
+        caller = prepare(running.directory)
         connect = partial(connected, identity=caller)
         requests = [request()] * TOKENS
 
@@ -72,8 +71,9 @@ def reports() -> Iterator[Report]:
         floor = side(FLOOR)
         for each in (troth, floor):
             each.warm_up()
-        alternate(ROUNDS, floor, [troth])
-        yield Report(TITLE, [*_rows(troth, floor)], NOTE, [*_figures(troth, floor)])
+        alternate(rounds, floor, [troth])
+        title = f"Issuer: {TOKENS} tokens, {rounds} times"
+        yield Report(title, [*_rows(troth, floor)], NOTE, [*_figures(troth, floor)])
 
 
 def _rows(troth: Side, floor: Side) -> Iterator[Comparison]:
@@ -107,17 +107,17 @@ def request() -> bytes:
 
 
 @contextmanager
-def connected(port: int, identity: Path) -> Iterator[Load]:
+def connected(port: int, identity: Path, connections: int = CONNECTIONS) -> Iterator[Load]:
     """Connect with the certificate in a directory while the context lasts."""
     context = ssl.create_default_context(cafile=identity / "ca.crt")
     context.load_cert_chain(identity / "tls.crt", identity / "tls.key")
     with ExitStack() as stack:
-        connections = []
-        for _ in range(CONNECTIONS):
+        opened = []
+        for _ in range(connections):
             plain = socket.create_connection((LOOPBACK, port))
             tls = context.wrap_socket(plain, server_hostname=HOST)
-            connections.append(stack.enter_context(tls))
-        yield Load(connections, token_answer)
+            opened.append(stack.enter_context(tls))
+        yield Load(opened, token_answer)
 
 
 def token_answer(connection: socket.socket) -> bytes:
@@ -144,7 +144,7 @@ def _received(connection: socket.socket) -> bytes:
 # The files
 
 
-def _prepare(directory: Path) -> Path:
+def prepare(directory: Path) -> Path:
     """Write the files of both servers; return the directory with the caller's certificate."""
     domain = Domain.make()
     write_tls(directory, domain.svid("troth-issuer"), domain.anchors)

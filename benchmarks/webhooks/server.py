@@ -23,14 +23,15 @@ from troth.edge.identity.files import Identity
 from troth.edge.inbound.asgi import Application, Receive, Scope, Send
 from troth.pki.keys.private import load_private_key
 from troth.pki.tokens.webhook import Signer, VerifiedDelivery
+from troth.replay.memory import Memory
+from troth.replay.store import Store
+from troth.replay.url_file import StoreFile
 from troth.serving.logs import LogFormat, configure
 from troth.serving.process import prepare
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.decisions import Decisions
 from troth.webhooks.gateway.forwarding.client import Answer, TargetClient
-from troth.webhooks.gateway.replay.memory import Memory
-from troth.webhooks.gateway.replay.store import CLOCK_SKEW, Store
-from troth.webhooks.gateway.replay.url_file import StoreFile
+from troth.webhooks.gateway.replay.key import CLOCK_SKEW
 from troth.webhooks.gateway.routes import Routes, served
 from troth.webhooks.gateway.serving import Server
 

@@ -10,10 +10,11 @@ import os
 import signal
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from cryptography.hazmat.primitives.serialization import (
@@ -31,13 +32,15 @@ from sandbox.processes import Tether
 from sandbox.running import run_quietly
 from sandbox.serving import await_serving
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 GRACE_SECONDS = 15.0
 STARTED = "Kafka Server started"
 
 ADMINISTRATOR = "troth-admin"
 SERVER = "kafka"
 """Name of the server's own principal: it connects to itself as a client."""
+
+_PROTOCOLS = {"CONTROLLER": "SSL", "ADMIN": "SSL", "CLIENTS": "SASL_SSL", "IDENTITIES": "SSL"}
 
 SMALL = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 LOGGING = """\
@@ -74,7 +77,14 @@ class KafkaServer:
     """
 
     def __init__(
-        self, tether: Tether, directory: Path, *, session: float, identities: Identities | None
+        self,
+        tether: Tether,
+        directory: Path,
+        *,
+        session: float,
+        identities: Identities | None,
+        listeners: Mapping[str, str],
+        properties: Mapping[str, str],
     ) -> None:
         self._jars = ensure_kafka()
         self._tether = tether
@@ -84,7 +94,9 @@ class KafkaServer:
         self._pid = 0
         self.authority = Authority(directory)
         self.administrator = self.authority.client("administrator", user=ADMINISTRATOR)
-        self._ports = {"CONTROLLER": 0, "ADMIN": 0, "CLIENTS": 0}
+        self._properties_given = dict(properties)
+        self._protocols = {**_PROTOCOLS, **listeners}
+        self._ports = {"CONTROLLER": 0, "ADMIN": 0, "CLIENTS": 0, **dict.fromkeys(listeners, 0)}
         if identities:
             self._ports["IDENTITIES"] = 0
             self._roots.write_bytes(identities.roots)
@@ -96,15 +108,31 @@ class KafkaServer:
 
     @classmethod
     @contextmanager
-    def start(cls, *, session: float = 2.0, identities: Identities | None = None) -> Iterator[Self]:
+    def start(
+        cls,
+        *,
+        session: float = 2.0,
+        identities: Identities | None = None,
+        listeners: Mapping[str, str] = MappingProxyType({}),
+        properties: Mapping[str, str] = MappingProxyType({}),
+    ) -> Iterator[Self]:
         """Start a server, and stop it when the context ends. Fetch Kafka first if necessary.
 
-        Raises `SandboxError` if the machine lacks Java or Maven, or if the server does not start.
+        `listeners` are more listeners, each with its security protocol, and `properties` more of
+        the server's configuration, where an empty value leaves one out. Raises `SandboxError` if
+        the machine lacks Java or Maven, or if the server does not start.
         """
         ensure_kafka()
         directory = Path(tempfile.mkdtemp(prefix="troth-kafka-"))
         with Tether(directory) as tether:
-            server = cls(tether, directory, session=session, identities=identities)
+            server = cls(
+                tether,
+                directory,
+                session=session,
+                identities=identities,
+                listeners=listeners,
+                properties=properties,
+            )
             server.start_on_free_ports()
             yield server
 
@@ -202,7 +230,8 @@ class KafkaServer:
         return self._directory / "identities.crt"
 
     def _format(self) -> None:
-        lines = (f"{key}={value}\n" for key, value in self._properties().items())
+        properties = {**self._properties(), **self._properties_given}
+        lines = (f"{key}={value}\n" for key, value in properties.items() if value != "")
         self._configuration.write_text("".join(lines))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = self._java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c")
@@ -235,7 +264,7 @@ class KafkaServer:
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "ADMIN",
             "listener.security.protocol.map": ",".join(
-                f"{listener}:{'SASL_SSL' if listener == 'CLIENTS' else 'SSL'}" for listener in at
+                f"{listener}:{self._protocols[listener]}" for listener in at
             ),
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": self._directory / "keystore.pem",

@@ -1,6 +1,6 @@
 """The topics that a Kafka administrator creates."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -9,7 +9,9 @@ from sandbox.brokers.kafka import KafkaServer
 SECONDS = 30.0
 
 
-def make_topics(server: KafkaServer, names: Iterable[str]) -> None:
+def make_topics(
+    server: KafkaServer, names: Iterable[str], configuration: Mapping[str, str] | None = None
+) -> None:
     """Create topics of one partition each; raises `confluent_kafka.KafkaException`."""
     admin = AdminClient(
         {
@@ -21,5 +23,6 @@ def make_topics(server: KafkaServer, names: Iterable[str]) -> None:
             "log_level": 0,
         }
     )
-    for made in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
+    topics = [NewTopic(name, 1, 1, config=dict(configuration or {})) for name in names]
+    for made in admin.create_topics(topics).values():
         made.result(SECONDS)

@@ -13,7 +13,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,8 @@ from troth.brokers.nats.jwt import Claims, Key, Kind, creds_file, encode
 
 LOOPBACK = "127.0.0.1"
 NAME = "nats-server"
+HANDSHAKE_SECONDS = 60.0
+"""Limit of TLS handshakes; the server's default of 2 is short on a busy machine."""
 _UNLIMITED = {
     "subs": -1,
     "data": -1,
@@ -56,23 +58,33 @@ class NatsServer(LoopbackServer):
 
     name = NAME
 
-    def __init__(self, tether: Tether, directory: Path) -> None:
+    def __init__(
+        self,
+        tether: Tether,
+        directory: Path,
+        settings: Callable[[Keys], Mapping[str, Any]] = lambda _: {},
+    ) -> None:
         super().__init__(tether, directory)
         self.keys = Keys()
+        self._settings = settings(self.keys)
+        self._system_creds = account_creds("admin", self.keys.system)
         authority = Authority(directory)
         self._pair = authority.server(NAME, addresses=[LOOPBACK], dns_names=["localhost"])
         self._authority = authority.certificate
 
     @classmethod
     @contextmanager
-    def serving(cls) -> Iterator[Self]:
+    def serving(
+        cls, settings: Callable[[Keys], Mapping[str, Any]] = lambda _: {}
+    ) -> Iterator[Self]:
         """Run a server in a temporary directory while the context lasts.
 
-        Raises `SandboxError` if nats-server is not installed or does not start.
+        `settings` returns more settings of the server's configuration for its keys. Raises
+        `SandboxError` if nats-server is not installed or does not start.
         """
         directory = Path(tempfile.mkdtemp(prefix="troth-nats-"))
         with Tether(directory) as tether:
-            server = cls(tether, directory)
+            server = cls(tether, directory, settings)
             server.start()
             yield server
 
@@ -106,8 +118,8 @@ class NatsServer(LoopbackServer):
         return self._authority.read_text()
 
     def system_creds(self) -> str:
-        """Return new `.creds` of the system account, which administers all other accounts."""
-        return account_creds("admin", self.keys.system)
+        """Return `.creds` of the one user of the system account, who administers all others."""
+        return self._system_creds
 
     def owner_creds(self) -> str:
         """Return new `.creds` of the services' account with all permissions."""
@@ -161,7 +173,11 @@ class NatsServer(LoopbackServer):
             {
                 "server_name": "sandbox",
                 "listen": f"{LOOPBACK}:{self._port}",
-                "tls": {"cert_file": str(self._pair.certificate), "key_file": str(self._pair.key)},
+                "tls": {
+                    "cert_file": str(self._pair.certificate),
+                    "key_file": str(self._pair.key),
+                    "timeout": HANDSHAKE_SECONDS,
+                },
                 "jetstream": {"store_dir": str(self._directory / "jetstream")},
                 "operator": operator,
                 "system_account": keys.system.public,
@@ -170,6 +186,7 @@ class NatsServer(LoopbackServer):
                     account: encode(claims, keys.signer, now)
                     for account, claims in accounts.items()
                 },
+                **self._settings,
             },
             indent=2,
         )

@@ -18,7 +18,8 @@ async def make_streams(
     try:
         jetstream = owner.jetstream()
         for stream, subject in streams.items():
-            await jetstream.add_stream(name=stream, subjects=[subject])
+            # the worker of reviews reads single messages directly
+            await jetstream.add_stream(name=stream, subjects=[subject], allow_direct=True)
         for stream, names in durables.items():
             for name in names:
                 await jetstream.add_consumer(

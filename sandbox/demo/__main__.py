@@ -5,7 +5,7 @@ kubeconfig it uses that cluster instead, and removes from it all that it creates
 (the default) or kafka:
 
     python -m sandbox.demo [--kubeconfig PATH | --tier node | process-pods | control-plane]
-        [calls] [tokens] [messages] [webhooks] [rotation]
+        [calls] [tokens] [messages] [events] [webhooks] [rotation]
 """
 
 import argparse

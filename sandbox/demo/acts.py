@@ -6,6 +6,7 @@ from sandbox.demo.calls.act import Workloads, show_calls
 from sandbox.demo.calls.pods import Pods
 from sandbox.demo.calls.processes import LocalProcesses
 from sandbox.demo.cluster import Cluster
+from sandbox.demo.events.act import show_events
 from sandbox.demo.messages.act import show_messages
 from sandbox.demo.namespaces import applied
 from sandbox.demo.rotation.act import show_rotation
@@ -51,6 +52,7 @@ def show_acts(
         Act.CALLS: calls,
         Act.TOKENS: lambda: show_tokens(screen, cluster, tether, shop),
         Act.MESSAGES: lambda: show_messages(screen, cluster, tether, setting.broker),
+        Act.EVENTS: lambda: show_events(screen, cluster, tether, setting.broker),
         Act.WEBHOOKS: lambda: show_webhooks(screen, cluster, tether),
         Act.ROTATION: lambda: show_rotation(screen, cluster, shop, crash),
     }

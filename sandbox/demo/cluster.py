@@ -12,7 +12,7 @@ from sandbox.demo.errors import DemoError
 from sandbox.demo.shop import Edge, Manifest, Place, Shop
 from sandbox.node.workload import Files
 
-SECONDS = 30.0
+SECONDS = 60.0
 FILES = ("tls.crt", "tls.key", "ca.crt", "identity.json")
 """The files that services read. Keystores are for programs that cannot read PEM."""
 
@@ -86,7 +86,7 @@ class Cluster:
     def settled(self, shop: Shop, progress: Callable[[int, int], None]) -> Statuses:
         """Wait until all is ready and exactly the agreed edges are live.
 
-        Raises `DemoError` after 30 s.
+        Raises `DemoError` after a minute.
         """
         agreed = set(shop.agreed())
         deadline = time.monotonic() + SECONDS
@@ -102,7 +102,7 @@ class Cluster:
             time.sleep(0.1)
 
     def await_ready(self, kinds: str) -> None:
-        """Wait until all resources of these kinds are ready; raises `DemoError` after 30 s."""
+        """Wait until all resources of these kinds are ready; raises `DemoError` after a minute."""
         deadline = time.monotonic() + SECONDS
         while unready := Statuses(tuple(self.items(kinds, "--all-namespaces"))).unready:
             if time.monotonic() > deadline:

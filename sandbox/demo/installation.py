@@ -1,7 +1,7 @@
 """What the demo installs of the chart: with helm, or from `installation.yaml` where there is none.
 
-The file has the chart's ServiceAccounts and their rights, which are all that programs outside the
-cluster need. After a change of the chart, render it again:
+The file has the chart's ServiceAccounts, their rights, and the admission policy of reviews.
+Programs outside the cluster need no more. After a change of the chart, render it again:
 
     python -m sandbox.demo.installation
 """
@@ -27,11 +27,16 @@ SETTINGS = (
     f"issuers[0].domain={DOMAIN}",
     "gateway.enabled=true",
     f"gateway.valkey.secretName={STORE}",
+    # the act of events creates its ServiceIdentity
+    "review.enabled=true",
     # it edits a NetworkPolicy of Troth by hand, which the chart's admission policy denies to others
     "admissionPolicy.exemptUsers={troth-sandbox-administrator}",
     rf"gateway.namespaceLabels.troth\.dev/environment={DOMAIN}",
 )
-RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+RIGHTS = (
+    *("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
+    *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+)
 WITHOUT_PODS = ("crds.upgrade=false", "rbac.userRoles=false", "admissionPolicy.enabled=false")
 HELM_S_OWN = ("app.kubernetes.io/managed-by", "app.kubernetes.io/version", "helm.sh/chart")
 """Labels of a release of the chart, which these objects are not."""

@@ -6,6 +6,7 @@ namespaces has the prefix too, and all of it has the label `MARK`.
 """
 
 import os
+import re
 from typing import Any
 
 VARIABLE = "TROTH_DEMO_PREFIX"
@@ -17,7 +18,13 @@ NOT_OWN = frozenset({"default", "kube-system"})
 """Namespaces of the cluster that the manifests name."""
 
 _ENVIRONMENT, _NAME = "troth.dev/environment", "kubernetes.io/metadata.name"
-_TOP_LEVEL = frozenset({"Namespace", "ClusterRole", "ClusterRoleBinding"})
+_TOP_LEVEL = frozenset(
+    {
+        *("Namespace", "ClusterRole", "ClusterRoleBinding"),
+        *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+    }
+)
+_ACCOUNT = re.compile(r"(system:serviceaccount:)([^:\"]+)")
 
 
 def own(name: str) -> str:
@@ -48,6 +55,13 @@ def renamed(manifest: dict[str, Any]) -> dict[str, Any]:
         metadata["name"] = own(metadata["name"])
         if "roleRef" in found:
             found["roleRef"]["name"] = own(found["roleRef"]["name"])
+        if "policyName" in found.get("spec", {}):
+            found["spec"]["policyName"] = own(found["spec"]["policyName"])
+        for rule in found.get("rules", ()):
+            if "admissionregistration.k8s.io" in rule.get(
+                "apiGroups", ()
+            ):  # another of these objects
+                rule["resourceNames"] = [own(each) for each in rule["resourceNames"]]
     return found
 
 
@@ -57,8 +71,14 @@ def _renamed(value: Any) -> Any:  # noqa: ANN401 - JSON is what it is
     if not isinstance(value, dict):
         return value
     return {
-        f"{MARK}-environment" if key == _ENVIRONMENT else key: own(each)
-        if key in {"namespace", _NAME} and isinstance(each, str)
-        else _renamed(each)
+        f"{MARK}-environment" if key == _ENVIRONMENT else key: _renamed_member(key, each)
         for key, each in value.items()
     }
+
+
+def _renamed_member(key: str, value: Any) -> Any:  # noqa: ANN401 - JSON is what it is
+    if not isinstance(value, str):
+        return _renamed(value)
+    if key == "expression":  # an admission policy names accounts
+        return _ACCOUNT.sub(lambda found: found[1] + own(found[2]), value)
+    return own(value) if key in {"namespace", _NAME} else value

@@ -14,8 +14,9 @@ from sandbox.demo.acts import show_acts
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.installation import CHART, SETTINGS
 from sandbox.demo.programs import LEASE, NAME, NAMESPACE, run_operator
+from sandbox.demo.reviews.worker import REVIEWER
 from sandbox.demo.screen import Screen
-from sandbox.demo.setting import CLUSTERS, ENVTEST, Act, Setting
+from sandbox.demo.setting import CLUSTERS, ENVTEST, Setting
 from sandbox.demo.tokens.services import ISSUER
 from sandbox.demo.webhooks.example import GATEWAY
 from sandbox.node import starting
@@ -71,7 +72,7 @@ def prepare(setting: Setting) -> None:
     for program in ENVTEST if setting.envtest else tools.CLUSTER:
         tools.ensure(program)
     starting.prepare(setting.tier)
-    if Act.MESSAGES in setting.acts:
+    if setting.uses_broker:
         setting.broker.prepare()
 
 
@@ -97,8 +98,8 @@ def install(screen: Screen, cluster: Cluster, setting: Setting) -> Path:
             *settings,
         )
         # there is no image here: the demo runs one process of each program
-        for namespace, *names in ((NAMESPACE, NAME, ISSUER), GATEWAY):
+        for namespace, *names in ((NAMESPACE, NAME, ISSUER, REVIEWER.name), GATEWAY):
             deployments = [f"deployment/{name}" for name in names]
             cluster.sandbox.kubectl("scale", *deployments, "--replicas=0", "-n", namespace)
-        say(f"helm install {NAME} charts/troth, with an issuer and a gateway")
+        say(f"helm install {NAME} charts/troth, with an issuer, a gateway and a worker")
     return cluster.sandbox.service_account_kubeconfig(NAMESPACE, NAME)

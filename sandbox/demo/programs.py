@@ -19,7 +19,7 @@ from sandbox.processes import Tether, tail
 NAMESPACE = own("troth-system")
 NAME = "troth"
 LEASE = "4s"
-SECONDS = 30.0
+SECONDS = 60.0
 PAUSE = 0.05
 
 

@@ -47,6 +47,11 @@ class Screen:
         """Write a command as a person types it."""
         self.console.print(f"  $ {escape(text)}", style="bold")
 
+    def quote(self, text: str) -> None:
+        """Show the output of a command as it is."""
+        lines = (line.rstrip() for line in text.splitlines())
+        self.console.print("\n".join(lines), markup=False, soft_wrap=True, style="dim")
+
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[str], None]]:
         """Show a step and how long it takes; the yielded function adds what it did."""

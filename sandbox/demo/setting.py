@@ -23,6 +23,7 @@ class Act(StrEnum):
     CALLS = "calls"
     TOKENS = "tokens"
     MESSAGES = "messages"
+    EVENTS = "events"
     WEBHOOKS = "webhooks"
     ROTATION = "rotation"
 
@@ -53,6 +54,11 @@ class Setting(NamedTuple):
     broker: BrokerName
     acts: tuple[Act, ...]
     envtest: bool = False
+
+    @property
+    def uses_broker(self) -> bool:
+        """Whether one of the acts needs the broker."""
+        return not {Act.MESSAGES, Act.EVENTS}.isdisjoint(self.acts)
 
 
 def has_envtest() -> bool:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -28,11 +28,14 @@ from tests.reconcile.brokers.at_work import (
     working,
 )
 from tests.reconcile.serving import Server
+from troth.brokers.clients import Client
 from troth.brokers.protocol import Batch, Credential, Driver, Login
+from troth.documents.client_name import client_name
 from troth.planning.brokers.changes import Brake, Wanted, broker_changes
 from troth.planning.grants.dialects import rules_of
 from troth.reconcile.apply.secrets.credential_data import login
 from troth.resources.messaging.broker_type import BrokerType
+from troth.resources.messaging.observed_broker import Aspect
 from troth.trust.grants import Action, Grant, Observed, Rule, Slot, Topic
 from troth.world.facts.broker import Ledger
 from troth.world.index.brokers import credential_ref
@@ -107,10 +110,20 @@ class Harness(Protocol):
     async def foreign(self) -> object:
         """Return all foreign state, in full and in its order, from the broker's own tools."""
 
+    def connected(
+        self, login: Login, topic: str, group: str, *names: str
+    ) -> AbstractAsyncContextManager[None]:
+        """Keep consumers of a topic in one group connected, each with a name of its own.
+
+        All are of the same principal. They are connected once the server shows all of them.
+        """
+
     def writes(self) -> Awaitable[int]:
         """Return the number of writes of rules at the server, which only grows."""
 
 
+GUARDED = client_name([str(ORDERS)])
+BARE = "a client of somebody's"
 Opened = Callable[[], AbstractAsyncContextManager[Harness]]
 
 
@@ -198,7 +211,26 @@ def hostile(name: str) -> list[str]:
     ]
 
 
-def declared(harness: Harness) -> list[Manifest]:
+async def clients(harness: Harness, principal: str, group: str) -> set[Client]:
+    """Return the clients of a principal or of its group, after an observation."""
+    await harness.broker.observe()
+    found = await harness.broker.clients({group})
+    assert not found.hidden
+    return {each for each in found.seen if each.principal == principal or each.group == group}
+
+
+def edges(it: Working) -> tuple[str, str, str]:
+    return it.condition_of("TopicPolicy", ORDERS, "EdgesValidated")
+
+
+def enforced(it: Working) -> str:
+    """Return where the policy is enforced for its consumer."""
+    grants = it.server.objects["TopicPolicy", ORDERS]["status"]["grants"]
+    (found,) = (each["enforcement"] for each in grants if each["action"] == Action.CONSUME)
+    return str(found)
+
+
+def declared(harness: Harness, **spec: Any) -> list[Manifest]:
     """Return a shop at the broker: `checkout` publishes orders, and `fulfilment` consumes them."""
     topic, principal = harness.names[0], f"{harness.prefix}shop.fulfilment"
     described = broker(
@@ -216,7 +248,7 @@ def declared(harness: Harness) -> list[Manifest]:
         described,
         publisher(),
         subscriber(),
-        orders(topic={"name": topic}, consumers=consumers),
+        orders(topic={"name": topic}, consumers=consumers, **spec),
     ]
 
 
@@ -305,6 +337,72 @@ class Contract:
             await apply_and_wait(harness, everything)
             assert await harness.foreign() == before
             assert _within(theirs, await harness.broker.observe())
+
+    async def test_clients_are_observed_with_and_without_the_guard(self, opened: Opened) -> None:
+        async with opened() as harness:
+            one, _ = harness.principals
+            grant = consume(harness, one)
+            login = (await admit(harness, [grant]))[one, Slot.FIRST]
+            before = await clients(harness, one, grant.group)
+            assert before == set()
+            async with harness.connected(login, grant.topic.name, grant.group, GUARDED, BARE):
+                seen = await clients(harness, one, grant.group)
+                assert {(each.policies, each.name) for each in seen} == {
+                    ((str(ORDERS),), ""),
+                    (None, BARE),
+                }
+                assert all(Action.CONSUME in each.actions for each in seen)
+
+            async def gone() -> bool:
+                return not await clients(harness, one, grant.group)
+
+            await becomes(gone)
+
+    async def test_exposure_shows_clients_by_login_or_says_that_it_cannot(
+        self, opened: Opened
+    ) -> None:
+        async with opened() as harness:
+            one, _ = harness.principals
+            grant = consume(harness, one)
+            login = (await admit(harness, [grant]))[one, Slot.FIRST]
+            async with harness.connected(login, grant.topic.name, grant.group, BARE):
+                await harness.broker.observe()
+                found = await harness.broker.exposure({grant.group})
+            (client,) = (
+                each
+                for each in found.clients
+                if each.principal == one or (each.group and each.group == grant.group)
+            )
+            assert client.names == (BARE,)
+            hides = Aspect.PRINCIPALS in {each.aspect for each in found.hidden}
+            assert hides == (client.principal is None)
+
+    async def test_unguarded_consumer_is_named_in_the_status_of_its_policy(
+        self, opened: Opened
+    ) -> None:
+        """Covers the whole operator; a restarted one has no memory of earlier clients."""
+        async with opened() as harness:
+            objects = declared(harness, context={"require": ["Actor"]})
+            async with working(Server(objects)) as it:
+                assert edges(it)[:2] == ("Unknown", "NoConsumerSeen")
+                (login,) = (
+                    each for each in logins_of(harness, it) if each.principal.endswith("fulfilment")
+                )
+                topic, group = harness.names[0], harness.group(login.principal)
+                async with harness.connected(login, topic, group, GUARDED):
+                    await it.later(EVERY)
+                    assert edges(it)[:2] == ("True", "AllConsumersValidate")
+                    assert enforced(it) == "Edge"
+                    ready = it.condition_of("TopicPolicy", ORDERS, "Ready")
+                async with harness.connected(login, topic, group, GUARDED, BARE):
+                    await it.later(EVERY)
+                    status, reason, message = edges(it)
+                    assert (status, reason) == ("False", "UnvalidatedConsumer")
+                    assert str(FULFILMENT) in message
+                    assert BARE in message
+                    assert enforced(it) == "Broker"
+                    assert it.condition_of("TopicPolicy", ORDERS, "Ready") == ready
+                    assert len(it.notes("UnvalidatedConsumer")) == 1
 
     async def test_batch_applied_twice_is_written_once(self, opened: Opened) -> None:
         """Only for rules: not every broker can compare credentials, so the ledger records those."""

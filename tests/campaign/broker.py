@@ -9,8 +9,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from troth.brokers.clients import Clients
 from troth.brokers.errors import UnreachableError
 from troth.brokers.protocol import Batch, Failure, Login
+from troth.resources.messaging.observed_broker import Exposure
 from troth.trust.grants import Observed, Place, Rule
 
 LATENCY = 0.02
@@ -75,6 +77,14 @@ class Adapter:
         seen = Observed(frozenset(self._broker.credentials), frozenset(self._broker.rules))
         await asyncio.sleep(LATENCY)
         return seen
+
+    async def clients(self, groups: Collection[str]) -> Clients:  # noqa: ARG002
+        await self._call()
+        return Clients()
+
+    async def exposure(self, groups: Collection[str]) -> Exposure:  # noqa: ARG002
+        await self._call()
+        return Exposure()
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
         trouble = await self._call()

@@ -8,7 +8,7 @@ import asyncio
 import copy
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -21,6 +21,7 @@ from troth.planning.steps.step import BackgroundStep
 from troth.reconcile.brokers.work import Background, BrokerWork
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
+from troth.reconcile.loop.handover import take_shards
 from troth.reconcile.loop.informers import selections
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
@@ -193,6 +194,21 @@ class LeaderFence:
         await self.given.wait()
 
 
+@dataclass(frozen=True)
+class ShardFence:
+    """Permission to write the keys of one shard."""
+
+    copy: "Copy"
+    shard: int
+
+    @property
+    def remaining(self) -> float:
+        return self.copy.leader_fence.remaining if self.shard in self.copy.led else 0.0
+
+    async def gained(self) -> None:
+        await self.copy.leader_fence.gained()
+
+
 class Begun:
     """Background tasks, kept so that their errors are raised."""
 
@@ -206,8 +222,8 @@ class Begun:
         self.tasks = [task for task in self.tasks if not task.done() or _failed(task)]
         self.tasks.append(self._work._tasks[step.broker])  # for a busy broker it is the same task
 
-    def gone(self, broker: Ref) -> None:
-        self._work.gone(broker)
+    def disconnect(self, broker: Ref) -> None:
+        self._work.disconnect(broker)
 
     async def close(self) -> None:
         await self._work.close()
@@ -220,10 +236,15 @@ def _failed(task: asyncio.Task[None]) -> bool:
 class Copy:
     """One copy of the operator, with its watches."""
 
-    def __init__(self, server: ApiServer, clock: MovableClock) -> None:
+    def __init__(self, server: ApiServer, clock: MovableClock, shards: int = 1) -> None:
         self._server = server
         self.leader_fence = LeaderFence()
-        self.engine = Engine(server, OWN, clock=clock, leader_fence=self.leader_fence)
+        self.led: frozenset[int] = frozenset()
+        """Shards whose keys it may write."""
+        self._fences = [ShardFence(self, shard) for shard in range(shards)] if shards > 1 else []
+        self.engine = Engine(
+            server, OWN, clock=clock, leader_fence=self.leader_fence, shard_fences=self._fences
+        )
         self._begun = self.engine.background = Begun(self.engine.background)
         self._muted: set[str] = set()
         self._told: dict[str, int] = {}
@@ -242,6 +263,16 @@ class Copy:
         work = [self.engine.work() for _ in range(WORKERS)]
         both = (self.engine.queue.run_due(), self._watch())
         self._tasks = [asyncio.create_task(each) for each in (*work, *both)]
+
+    def lead(self, shards: Collection[int]) -> None:
+        """Let it write the keys of these shards from now on, and no others."""
+        self.led = frozenset(shards)
+        if self.led:
+            self.leader_fence.given.set()
+        else:
+            self.leader_fence.given.clear()
+        if self._fences:
+            take_shards(self.engine, self.led)
 
     async def kill(self) -> None:
         self._server.watches.remove(self._news)

@@ -7,6 +7,7 @@ more than `make test`.
 
 import copy
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from tests.strategies import PORTS, DeclaredEdge, campaign, more
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
 
+THOROUGH = settings.get_current_profile_name() == "thorough"
 SUFFIXES = {"Secret": "-identity", "NetworkPolicy": "-troth"}
 
 
@@ -40,8 +42,8 @@ class Campaign(PeopleMachine[Stage]):
 
     watched = KINDS
 
-    def __init__(self) -> None:
-        super().__init__(Stage())
+    def __init__(self, stage: Stage | None = None) -> None:
+        super().__init__(stage or Stage())
 
     @initialize(
         declared=st.lists(identities(), max_size=5), red=domains("red"), blue=domains("blue")
@@ -90,4 +92,4 @@ class Campaign(PeopleMachine[Stage]):
 
 
 TestCampaign = Campaign.TestCase
-TestCampaign.settings = campaign(more(2))
+TestCampaign.settings = campaign(more(2 if THOROUGH else 1))

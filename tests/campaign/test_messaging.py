@@ -97,8 +97,8 @@ class MessagingCampaign(Machine[BrokerStage]):
 
     watched = WATCHED
 
-    def __init__(self) -> None:
-        super().__init__(BrokerStage())
+    def __init__(self, stage: BrokerStage | None = None) -> None:
+        super().__init__(stage or BrokerStage())
         self.connecting = patch(CONNECT, lambda *_: Adapter(self.stage.broker))
 
     @initialize(

@@ -11,6 +11,7 @@ import copy
 import json
 from typing import ClassVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
@@ -363,5 +364,5 @@ class WebhookCampaign(PeopleMachine[WebhookStage]):
         self.stage.copies[0].mute(kind)
 
 
-TestWebhookCampaign = WebhookCampaign.TestCase
+TestWebhookCampaign = pytest.mark.long(WebhookCampaign.TestCase)
 TestWebhookCampaign.settings = campaign(more(1) if THOROUGH else FEW)

@@ -17,6 +17,7 @@ from tests.chart.rendering import (
     template,
 )
 from troth.planning.network import broker_policy as broker_network
+from troth.resources.kinds import EVERY_KIND
 
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
@@ -94,6 +95,7 @@ CLUSTER_WIDE = [
 ]
 IN_NAMESPACES = [
     _rule("troth.dev", DECLARED, "list watch"),
+    _rule("troth.dev", "deadletterreviews", "list watch"),
     _rule("troth.dev", "serviceidentities messagebrokers webhookendpoints", "get"),
     _rule(
         "troth.dev",
@@ -113,7 +115,7 @@ def test_operator_has_exactly_these_rights() -> None:
     assert one(manifests, "Role", "troth-endpoints")["rules"] == [
         _rule("discovery.k8s.io", "endpointslices", "list watch")
     ]
-    lease = _rule("coordination.k8s.io", "leases", "get update")
+    lease = _rule("coordination.k8s.io", "leases", "get update patch")
     assert one(manifests, "Role", "troth-lease")["rules"] == [
         _rule("coordination.k8s.io", "leases", "create"),
         {**lease, "resourceNames": ["troth-operator"]},
@@ -172,7 +174,7 @@ def test_no_role_has_a_wildcard() -> None:
 def test_editors_may_write_resources_of_services_only() -> None:
     edit = one(rendered(), "ClusterRole", "troth-edit")
     assert [rule["resources"] for rule in edit["rules"]] == [
-        ["serviceidentities", "topicpolicies", "webhookendpoints"]
+        ["serviceidentities", "topicpolicies", "webhookendpoints", "deadletterreviews"]
     ]
     prefix = "rbac.authorization.k8s.io/aggregate-to-"
     labels = edit["metadata"]["labels"]
@@ -180,6 +182,37 @@ def test_editors_may_write_resources_of_services_only() -> None:
         "edit",
         "admin",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "resource"), [("rotate", "credentialrotations"), ("except", "findingexceptions")]
+)
+def test_roles_of_security_are_part_of_no_role_of_a_team(name: str, resource: str) -> None:
+    role = one(rendered(), "ClusterRole", f"troth-{name}")
+    assert [rule["resources"] for rule in role["rules"]] == [[resource]]
+    assert not any("aggregate-to" in label for label in role["metadata"]["labels"])
+
+
+def test_viewers_may_read_every_kind() -> None:
+    (rule,) = one(rendered(), "ClusterRole", "troth-view")["rules"]
+    assert set(rule["resources"]) == {kind.plural for kind in EVERY_KIND}
+    assert rule["verbs"] == ["get", "list", "watch"]
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_change_of_shards_takes_no_right_from_the_replicas_that_run(shards: int) -> None:
+    """Helm changes the Role before Kubernetes replaces the pods."""
+    (_, lease) = one(rendered(f"shards={shards}"), "Role", "troth-lease")["rules"]
+    assert (lease["verbs"], lease["resourceNames"]) == (
+        ["get", "update", "patch"],
+        ["troth-operator"],
+    )
+
+
+def test_operator_gets_the_number_of_shards() -> None:
+    manifests = rendered("shards=3")
+    (container,) = one(manifests, "Deployment", "troth")["spec"]["template"]["spec"]["containers"]
+    assert "--shards=3" in container["args"]
 
 
 def test_lease_role_is_in_the_release_namespace() -> None:
@@ -316,6 +349,7 @@ def test_broker_policies_select_the_operators_pods_under_any_release_name() -> N
         (["namespaces={shop-*}"], "at '/namespaces/0': 'shop-*' does not match pattern"),
         (["namespaces={shop,shop}"], "at '/namespaces': items at 0 and 1 are equal"),
         (["workers=0"], "at '/workers': minimum: got 0, want 1"),
+        (["shards=0"], "at '/shards': minimum: got 0, want 1"),
         (["gatway.enabled=true"], "additional properties 'gatway' not allowed"),
         (["log.levle=debug"], "at '/log': additional properties 'levle' not allowed"),
         (["nodeSelector.ssd=true"], "at '/nodeSelector/ssd': got boolean, want string"),

@@ -56,7 +56,7 @@ def test_gateway_is_in_a_namespace_of_its_own() -> None:
 
 
 def test_namespace_labels_can_be_set() -> None:
-    labels = one(rendered(*EVERYTHING_ON), "Namespace")["metadata"]["labels"]
+    labels = one(rendered(*EVERYTHING_ON), "Namespace", GATEWAY_NAMESPACE)["metadata"]["labels"]
     assert labels["environment"] == "production"
 
 
@@ -167,6 +167,17 @@ def test_single_replica_without_a_store_is_recreated() -> None:
     assert NAME not in names
 
 
+def test_pod_has_one_process_unless_there_are_workers() -> None:
+    assert not [each for each in container(rendered(*ON))["args"] if "workers" in each]
+    assert "--workers=4" in container(rendered(*ON, "gateway.workers=4"))["args"]
+    one_replica = container(rendered(*ON, "gateway.replicas=1", "gateway.workers=4"))
+    assert "--workers=4" in one_replica["args"]
+
+
+def test_workers_need_no_volume() -> None:
+    assert pod(rendered(*ON, "gateway.workers=4"))["volumes"] == pod(rendered(*ON))["volumes"]
+
+
 def test_update_and_drain_keep_a_replica() -> None:
     manifests = rendered(*ON)
     deployment = one(manifests, "Deployment", NAME)["spec"]
@@ -235,7 +246,7 @@ def test_network_policy_admits_senders_and_the_egress_it_needs() -> None:
 def test_identity_is_valid_and_matches_the_pods() -> None:
     from troth.resources.manifests import parse_resource
 
-    manifest = one(rendered(*EVERYTHING_ON), "ServiceIdentity")
+    manifest = one(rendered(*EVERYTHING_ON), "ServiceIdentity", NAME)
     assert manifest["metadata"]["name"] == NAME
     spec = manifest["spec"]
     assert spec["workload"]["podSelector"]["matchLabels"] == PODS
@@ -271,6 +282,9 @@ def test_identity_of_the_examples_selects_the_chart_pods() -> None:
         ([*ON, "gateway.name=a.b"], "at '/gateway/name': 'a.b' does not match"),
         ([*ON, "gateway.name=" + "a" * 53], "at '/gateway/name': maxLength: got 53, want 52"),
         ([*ON, "gateway.replicas=0"], "at '/gateway/replicas': minimum"),
+        ([*ON, "gateway.workers=0"], "at '/gateway/workers': minimum"),
+        ([*ON, "gateway.workers=17"], "at '/gateway/workers': maximum"),
+        ([*ALONE, "gateway.workers=2"], "gateway.workers is more than 1, which needs a Valkey"),
         ([*ON, "gateway.trustedProxies={everywhere}"], "at '/gateway/trustedProxies/0'"),
         ([*ON, "gateway.service.type=ExternalName"], "at '/gateway/service/type'"),
         ([*ON, "gateway.port=1"], "additional properties 'port' not allowed"),

@@ -114,6 +114,11 @@ def test_pods_have_a_restricted_security_context() -> None:
     assert ours["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
+def test_pod_has_one_process_unless_there_are_workers() -> None:
+    assert not [each for each in container(rendered(*TWO))["args"] if "workers" in each]
+    assert "--workers=4" in container(rendered(*TWO, "issuers[0].workers=4"))["args"]
+
+
 def test_certificate_is_mounted_read_only_for_the_issuer_alone() -> None:
     manifests = rendered(*TWO)
     pod = one(manifests, "Deployment", NAME)["spec"]["template"]["spec"]

@@ -6,13 +6,13 @@ import yaml
 from typer.testing import CliRunner
 
 from troth.cli.main import app
-from troth.resources.kinds import KINDS
+from troth.resources.kinds import EVERY_KIND
 
 
 def test_printed_definitions_are_a_stream_of_manifests() -> None:
     result = CliRunner().invoke(app, ["crds"])
     kinds = [manifest["spec"]["names"]["kind"] for manifest in yaml.safe_load_all(result.output)]
-    assert kinds == [kind.name for kind in KINDS]
+    assert kinds == [kind.name for kind in EVERY_KIND]
 
 
 def test_folder_that_differs_is_drift(tmp_path: Path) -> None:

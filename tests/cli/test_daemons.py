@@ -12,7 +12,12 @@ from sandbox.processes import Tether
 from tests.patience import PATIENCE
 from tests.sandbox.observing import becomes
 
-DAEMONS = [["run"], ["issue", "--domain", "production"], ["gateway", "--single-replica"]]
+DAEMONS = [
+    ["run"],
+    ["issue", "--domain", "production"],
+    ["gateway", "--single-replica"],
+    ["review"],
+]
 BROKEN = {"no file": None, "no YAML": "{{", "no mapping": "7", "no kubeconfig": "{}"}
 
 

@@ -1,5 +1,7 @@
 """examples/messages: with examples/shop, the file for each broker leads to the same grants."""
 
+import re
+
 import pytest
 from typer.testing import CliRunner
 
@@ -27,3 +29,12 @@ def test_orders_flow_from_checkout_to_fulfilment_and_the_dead_letter_topic(
 
 def test_every_broker_of_the_demo_has_a_file() -> None:
     assert {file.stem for file in MESSAGES.glob("*.yaml")} == set(BrokerName)
+
+
+@pytest.mark.parametrize(
+    "code", re.findall(r"```python\n(.*?)```", (MESSAGES / "README.md").read_text(), re.DOTALL)
+)
+def test_code_of_the_readme_uses_what_the_library_has(code: str) -> None:
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)  # connects to nothing until it is called
+    assert {"place", "fulfil"} & names.keys()

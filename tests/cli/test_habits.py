@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 
+from tests.cli.commands import command_tree
 from tests.cli.running import troth
 from tests.cli.shop import SHOP, written
 from tests.patience import PATIENCE
 from troth.cli.exit_codes import ExitCode
-from troth.cli.main import PLUGIN, app
+from troth.cli.main import PLUGIN
 from troth.cli.output import Structured, console, structured
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,11 @@ def test_completion_script_is_printed_for_each_shell(shell: str) -> None:
 
 def test_commands_and_options_are_completed() -> None:
     environment = os.environ | {"_TROTH_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
-    for words, expected in (("troth che", "check"), ("troth st", "status")):
+    for words, expected in (
+        ("troth che", "check"),
+        ("troth st", "status"),
+        ("troth ev", "event"),
+    ):
         printed = subprocess.run(
             [sys.executable, "-m", "troth.cli"],
             capture_output=True,
@@ -91,8 +95,9 @@ def commands(command: Any, path: str = "") -> list[tuple[str, Any]]:
 
 
 def test_every_command_that_prints_resources_has_json_and_yaml() -> None:
-    without = {"run", "issue", "gateway", "ready"}
-    for path, command in commands(typer.main.get_command(app)):
+    without = {"run", "issue", "gateway", "agent", "auditor", "review", "ready", "probe", "learn"}
+    without |= {f"deadletters {each}" for each in ("approve", "withdraw", "watch")}
+    for path, command in commands(command_tree()):
         if path in without:
             continue
         option = next(each for each in command.params if "--output" in each.opts)
@@ -103,7 +108,7 @@ def test_every_command_that_prints_resources_has_json_and_yaml() -> None:
         assert {"json", "yaml"} <= forms, path
 
 
-@pytest.mark.parametrize("command", [["graph"], ["grants"], ["check"], ["plan"]])
+@pytest.mark.parametrize("command", [["graph"], ["grants"], ["check"], ["plan"], ["audit"]])
 def test_json_and_yaml_say_the_same(tmp_path: Path, command: list[str]) -> None:
     folder = str(written(tmp_path))
     printed = {form: troth(*command, "-f", folder, "-o", form).output for form in ("json", "yaml")}
@@ -173,6 +178,10 @@ def test_usage_names_the_command_as_it_was_called() -> None:
         (["token", "explain", "a/b", "a/c", "-f", "nowhere"], ExitCode.UNUSABLE_INPUT),
         (["token", "inspect", "@nowhere"], ExitCode.UNUSABLE_INPUT),
         (["webhook", "verify", "nowhere", "-s", "GitHub"], ExitCode.UNUSABLE_INPUT),
+        (["event", "open", "nowhere"], ExitCode.UNUSABLE_INPUT),
+        (["event", "explain", "nowhere"], ExitCode.UNUSABLE_INPUT),
+        (["event", "seal", "nowhere", "--type", "t"], ExitCode.UNUSABLE_INPUT),
+        (["event", "tail", "--identity", "nowhere"], ExitCode.UNUSABLE_INPUT),
         (["crds", "--write", "/proc/nowhere"], ExitCode.UNUSABLE_INPUT),
         (["status", "--watch", "-o", "json"], ExitCode.UNUSABLE_INPUT),
         (["check", "--no-such-option"], ExitCode.UNUSABLE_INPUT),

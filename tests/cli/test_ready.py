@@ -11,9 +11,9 @@ from tests.builders import OWN, Manifest
 from tests.cli.api_server import Served, serving
 from tests.cli.running import Ended, troth
 from troth.reconcile.operator import LEASE
-from troth.resources.kinds import KINDS
+from troth.resources.kinds import EVERY_KIND
 
-NONE: dict[str, list[Manifest]] = {kind.plural: [] for kind in KINDS}
+NONE: dict[str, list[Manifest]] = {kind.plural: [] for kind in EVERY_KIND}
 
 
 def ready(served: Served) -> Ended:
@@ -33,7 +33,7 @@ def test_one_page_of_metadata_shows_that_a_kind_is_served(tmp_path: Path) -> Non
         ended = ready(served)
     assert (ended.code, ended.errors) == (0, "")
     assert ended.lines[-1] == "troth-0 leads"
-    assert served.requests == [*((kind.plural, True) for kind in KINDS), ("leases", False)]
+    assert served.requests == [*((kind.plural, True) for kind in EVERY_KIND), ("leases", False)]
 
 
 @pytest.mark.parametrize(

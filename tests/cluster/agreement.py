@@ -8,7 +8,7 @@ from tests.builders import Manifest
 from tests.cluster.dry_run import Answer, DryRun
 from tests.refusals import faults
 from troth.resources.faults import ManifestFault
-from troth.resources.kinds import KINDS, Kind
+from troth.resources.kinds import EVERY_KIND, Kind
 from troth.resources.schema.crd import custom_resource_definition
 from troth.resources.schema.rules import VALIDATIONS
 
@@ -26,7 +26,7 @@ def schema_of(kind: Kind) -> Any:
     return custom_resource_definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 
 
-SENTENCES = sorted({text for kind in KINDS for text in sentences(schema_of(kind))}, key=len)
+SENTENCES = sorted({text for kind in EVERY_KIND for text in sentences(schema_of(kind))}, key=len)
 
 
 def rule_in(message: str) -> str:

@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta, tzinfo
 
 from troth.cli.main import main
-from troth.cluster import lease, server_clock
+from troth.cluster import server_clock
+from troth.cluster.leases import lease
 from troth.reconcile.loop import clock
 
 AHEAD = timedelta(minutes=10)

@@ -17,6 +17,7 @@ STAND_IN = "t00000000"
 USUAL = (
     "crds.upgrade=false",  # all tests share the installed CRDs
     "admissionPolicy.enabled=false",  # every test has an operator of its own
+    "review.admissionPolicy=false",
     "rbac.userRoles=false",
     f"fullnameOverride=troth-{STAND_IN}",
 )

@@ -4,6 +4,10 @@ It starts when the first test requests it. Under pytest-xdist each worker has it
 test sees cluster-scoped objects of another that runs at the same time.
 """
 
+import ssl
+import time
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,8 +17,11 @@ import pytest
 from sandbox import Sandbox
 from sandbox.cluster import named_kubeconfig
 from tests.cluster.dry_run import DryRun
+from tests.cluster.person import TOO_MANY, reached_by
 from tests.cluster.stage import Stage, staged
 from tests.patience import PATIENCE
+from troth.resources.kinds import EVERY_KIND
+from troth.resources.metadata import API_VERSION
 
 CRDS = Path(__file__).parents[2] / "crds"
 
@@ -50,11 +57,26 @@ def with_crds(sandbox: Sandbox) -> Sandbox:
 
 
 def await_crds(sandbox: Sandbox) -> None:
-    """Wait until the API server serves Troth's kinds."""
+    """Wait until the API server serves Troth's kinds, those that it has, also to watches."""
     sandbox.kubectl(
         *("wait", "--for=condition=Established", f"--timeout={PATIENCE:.0f}s"),
         *("crd", "-l", "app.kubernetes.io/name=troth"),
     )
+    address, context = reached_by(sandbox.kubeconfig)
+    deadline = time.monotonic() + PATIENCE
+    for kind in EVERY_KIND:
+        cached = f"{address}/apis/{API_VERSION}/{kind.plural}?resourceVersion=0"
+        while _status(cached, context) == TOO_MANY:
+            assert time.monotonic() < deadline, f"the API server still loads {kind.plural}"
+            time.sleep(0.05)
+
+
+def _status(url: str, context: ssl.SSLContext) -> int:
+    try:
+        with urllib.request.urlopen(url, context=context, timeout=PATIENCE) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 @pytest.fixture(scope="module")

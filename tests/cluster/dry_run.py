@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from tests.cluster.person import reached_by
 from tests.patience import PATIENCE
-from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.kinds import EVERY_KIND_BY_NAME
 from troth.resources.metadata import API_VERSION
 
 Manifest = dict[str, Any]
@@ -72,7 +72,7 @@ class DryRun:
 
     def create(self, manifest: Manifest) -> Answer:
         """Ask as `kubectl create --dry-run=server` does, strict about unknown fields."""
-        kind = KIND_BY_NAME[manifest["kind"]]
+        kind = EVERY_KIND_BY_NAME[manifest["kind"]]
         place = f"namespaces/{manifest['metadata']['namespace']}/" if kind.namespaced else ""
         self._connection.request(
             "POST",

@@ -371,7 +371,7 @@ def gone_wrong(draw: st.DrawFn, right: st.SearchStrategy[Manifest]) -> Manifest:
                         ]
                     )
                 )
-                before[name] = draw(st.sampled_from(ODD))
+                before[name] = copy.deepcopy(draw(st.sampled_from(ODD)))
             case _ if path[0] == "metadata" and path != ("metadata", "name"):
                 holder[last] = None
             case _:

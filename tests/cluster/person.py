@@ -13,10 +13,9 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 import yaml
-from kubernetes.aio.dynamic.resource import Resource
 
 from tests.patience import PATIENCE
-from troth.cluster.resources import RESOURCES
+from troth.cluster.resources import AUDITED, RESOURCES, Resource
 from troth.resources.references import Ref
 
 Manifest = dict[str, Any]
@@ -30,45 +29,44 @@ NOT_FOUND = 404
 
 
 def _asked_for(group: str, kind: str, *, namespaced: bool = False) -> Resource:
-    return Resource(
-        prefix="apis" if group else "api",
-        group=group,
-        api_version="v1",
-        kind=kind,
-        name=f"{kind.lower()}s".replace("ys", "ies"),
-        namespaced=namespaced,
-    )
+    return Resource(group, "v1", kind, f"{kind.lower()}s".replace("ys", "ies"), namespaced)
 
 
 _RBAC = "rbac.authorization.k8s.io"
 _ADMISSION = "admissionregistration.k8s.io"
-KINDS = RESOURCES | {
-    each.kind: each
-    for each in (
-        _asked_for("", "ServiceAccount", namespaced=True),
-        _asked_for(_RBAC, "ClusterRole"),
-        _asked_for(_RBAC, "ClusterRoleBinding"),
-        _asked_for(_RBAC, "Role", namespaced=True),
-        _asked_for(_RBAC, "RoleBinding", namespaced=True),
-        _asked_for("authorization.k8s.io", "SubjectAccessReview"),
-        _asked_for("apiextensions.k8s.io", "CustomResourceDefinition"),
-        _asked_for(_ADMISSION, "ValidatingAdmissionPolicy"),
-        _asked_for(_ADMISSION, "ValidatingAdmissionPolicyBinding"),
-        _asked_for(_ADMISSION, "ValidatingWebhookConfiguration"),
-        _asked_for(_ADMISSION, "MutatingAdmissionPolicy"),
-        _asked_for(_ADMISSION, "MutatingAdmissionPolicyBinding"),
-        _asked_for(_ADMISSION, "MutatingWebhookConfiguration"),
-    )
-}
+KINDS = (
+    RESOURCES
+    | AUDITED
+    | {
+        each.kind: each
+        for each in (
+            _asked_for("", "ServiceAccount", namespaced=True),
+            _asked_for(_RBAC, "ClusterRole"),
+            _asked_for(_RBAC, "ClusterRoleBinding"),
+            _asked_for(_RBAC, "Role", namespaced=True),
+            _asked_for(_RBAC, "RoleBinding", namespaced=True),
+            _asked_for("authorization.k8s.io", "SubjectAccessReview"),
+            _asked_for("apiextensions.k8s.io", "CustomResourceDefinition"),
+            _asked_for(_ADMISSION, "ValidatingAdmissionPolicy"),
+            _asked_for(_ADMISSION, "ValidatingAdmissionPolicyBinding"),
+            _asked_for(_ADMISSION, "ValidatingWebhookConfiguration"),
+            _asked_for(_ADMISSION, "MutatingAdmissionPolicy"),
+            _asked_for(_ADMISSION, "MutatingAdmissionPolicyBinding"),
+            _asked_for(_ADMISSION, "MutatingWebhookConfiguration"),
+        )
+    }
+)
 """The kinds that Troth requests, the others in its chart, and those of its surroundings."""
 
 
 def reached_by(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
-    """Return the API server's address, and the TLS context of its administrator."""
+    """Return the API server's address, and the TLS context of a kubeconfig's user."""
     config = yaml.safe_load(kubeconfig.read_text())
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     context = ssl.create_default_context(cadata=authority)
+    if "client-certificate-data" not in user:
+        return cluster["server"], context
     with tempfile.TemporaryDirectory() as directory:
         pair = Path(directory, "client.pem")
         fields = (user["client-certificate-data"], user["client-key-data"])
@@ -94,8 +92,10 @@ async def until(
         await asyncio.sleep(min(max(elapsed / 10, SHORTEST_PAUSE), LONGEST_PAUSE))
 
 
+LONG_WAIT = 20.0
+"""Seconds of a wait after which the operator's clock advances."""
 TOO_MANY = 429
-"""Also the answer while the API server loads a definition that was applied again."""
+"""Also the answer while the API server loads the objects of a new or changed definition."""
 NOT_READY_TRIES, NOT_READY_PAUSE = 20, 0.5
 
 
@@ -108,16 +108,30 @@ class Refused(Exception):  # noqa: N818 - an answer of the API server
 
 
 class Person:
-    """Sends plain requests to the API server, independently of the operator's code."""
+    """Sends plain requests to the API server, independently of the operator's code.
 
-    def __init__(self, kubeconfig: Path) -> None:
+    With `impersonates`, it sends them as another user, for which it needs the right.
+    """
+
+    def __init__(self, kubeconfig: Path, impersonates: str = "") -> None:
         self._server, self._tls = reached_by(kubeconfig)
+        user = yaml.safe_load(kubeconfig.read_text())["users"][0]["user"]
+        self._headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
+        self._headers |= {"Impersonate-User": impersonates} if impersonates else {}
         self._session: aiohttp.ClientSession | None = None
+        self.let_time_pass: Callable[[], Awaitable[None]] | None = None
+        """Advances the operator's clock, for waits that take long.
+
+        On a busy machine the operator may lose its lease and retry later, by a clock that only the
+        test moves.
+        """
         self.applied: dict[tuple[str, Ref], Manifest] = {}
         """What was last applied at each place."""
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls))
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls), headers=self._headers
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -182,6 +196,10 @@ class Person:
             if refusal.status != NOT_FOUND:
                 raise
 
+    async def ask(self, method: str, kind: str, ref: Ref, **how: Any) -> Manifest:
+        """Send a request of any kind: its `body`, `content` type and parameters."""
+        return await self._ask(method, kind, ref, **how)
+
     # Authentication and RBAC
 
     async def token(self, account: Ref) -> str:
@@ -233,11 +251,14 @@ class Person:
         patience: float = PATIENCE,
     ) -> Manifest:
         """Wait until an object exists and satisfies a condition; return it."""
-        seen = await until(
-            lambda: self.get(kind, ref),
-            lambda found: found is not None and holds(found),
-            patience,
-        )
+        began = time.monotonic()
+
+        async def look() -> Manifest | None:
+            if self.let_time_pass is not None and time.monotonic() - began > LONG_WAIT:
+                await self.let_time_pass()
+            return await self.get(kind, ref)
+
+        seen = await until(look, lambda found: found is not None and holds(found), patience)
         assert seen is not None
         return seen
 

@@ -20,7 +20,7 @@ from tests.cluster.person import until
 
 CHECKOUT = Path(__file__).parents[2]
 SOURCE = CHECKOUT / "operator"
-QUICK = ("--lease-duration", "4s")
+QUICK = ("--lease-duration", "8s")
 
 
 class Process:

@@ -89,6 +89,7 @@ async def test_restart_reads_each_kind_once_in_pages_and_writes_nothing(stage: S
             "messagebrokers": 1,
             "topicpolicies": 1,
             "webhookendpoints": 1,
+            "deadletterreviews": 1,
             "credentialrotations": 1,
             "namespaces": 1,
             "services": 1,

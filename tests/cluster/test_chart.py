@@ -12,6 +12,7 @@ import yaml
 
 from sandbox import CommandError, Sandbox
 from tests.chart.rendering import (
+    AGENT_NAMESPACE,
     CHART,
     EVERYTHING_ON,
     GATEWAY_NAMESPACE,
@@ -67,7 +68,7 @@ def test_api_server_accepts_every_object_of_the_chart(
 ) -> None:
     manifests = [*rendered(*values), *hooks(*values)]
     for each in manifests:  # so that the release's existing objects do not conflict
-        if each["metadata"].get("namespace") in {NAMESPACE, GATEWAY_NAMESPACE}:
+        if each["metadata"].get("namespace") in {NAMESPACE, GATEWAY_NAMESPACE, AGENT_NAMESPACE}:
             each["metadata"]["namespace"] = namespace
         if each["kind"] == "Pod":  # its ServiceAccount is not created
             each["spec"]["serviceAccountName"] = "default"

@@ -19,7 +19,7 @@ from tests.webhooks.gateway.attacks import scene
 from tests.webhooks.gateway.attacks.scene import secret_data
 from tests.webhooks.gateway.attacks.wire import send_parts
 from troth.cluster.api import ApiServer
-from troth.cluster.connecting import configuration
+from troth.cluster.connection.connecting import configuration
 from troth.pki.keys.private import private_key_pem
 from troth.resources.references import Ref
 from troth.webhooks.gateway.reporting import Reporter
@@ -160,6 +160,7 @@ async def test_gateway_applies_each_compiled_endpoint_independently(
     await gateway.answers(VERIFIED, "refunds")
 
 
+@pytest.mark.long
 async def test_gateway_notices_changes_that_a_dead_watch_does_not_report(
     setting: Setting, tether: Tether, tmp_path: Path
 ) -> None:

@@ -16,11 +16,11 @@ from tests.builders import Manifest
 from tests.cluster.conftest import separate_sandbox, with_crds
 from tests.cluster.person import until
 from tests.cluster.stage import IDENTITY, Stage, opened, staged
-from tests.messaging import MQTT, broker, policy
+from tests.messaging import MQTT, broker, policy, review
 from tests.patience import PATIENCE
 from troth.cli.inputs.access import PersonalServer
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.connecting import configuration
+from troth.cluster.connection.connecting import configuration
 from troth.documents.gateway_report import LABEL as REPORT
 from troth.reconcile.loop.informers import selections
 from troth.resources.references import Ref
@@ -120,6 +120,7 @@ def of_every_kind(stage: Stage, name: str) -> list[Manifest]:
         policy(name, shop, at=(shop, name)),
         webhook_builders.endpoint(name, shop),
         builders.rotation(target=name, namespace=shop, name=name),
+        review(name, shop, approved=False),
     ]
 
 
@@ -156,6 +157,7 @@ async def created(
                 await stage.person.delete(each["kind"], ref)
 
 
+@pytest.mark.long
 def test_objects_cover_every_watched_kind(rolling: Stage) -> None:
     hostile = of_every_kind(rolling, "hostile")
     kinds = {watch_class_of(each, rolling.own) for each in hostile}

@@ -86,10 +86,11 @@ async def test_no_token_or_signing_key_of_a_run_appears_in_any_output(
         assert not leaks, "\n".join(map(str, leaks))
 
 
+@pytest.mark.long
 async def test_no_broker_credential_appears_in_any_output(
     stage: Stage,
     nats: Account,
-    kafka_server: KafkaServer,
+    own_kafka: KafkaServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -97,7 +98,7 @@ async def test_no_broker_credential_appears_in_any_output(
     async with listened_to(stage, tmp_path, monkeypatch) as run:
         await run.start(CONSOLE).leads()
         market = await Market.on(stage, nats, propagation="1s")
-        brokers = broker_acts.Brokers(run, market, nats.server, kafka_server)
+        brokers = broker_acts.Brokers(run, market, nats.server, own_kafka)
         await broker_acts.everything_is_granted(brokers)
         await broker_acts.credentials_are_replaced(brokers)
         await broker_acts.people_mislay_credentials(brokers)
@@ -112,6 +113,7 @@ async def test_no_broker_credential_appears_in_any_output(
         assert not leaks, "\n".join(map(str, leaks))
 
 
+@pytest.mark.long
 async def test_no_secret_of_a_webhook_appears_in_any_output(
     stage: Stage,
     tmp_path: Path,

@@ -12,7 +12,7 @@ from tests.cluster.audit import Right, granted
 from tests.cluster.person import Manifest, until
 from tests.cluster.stage import IDENTITY, Stage, staged
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.connecting import configuration
+from troth.cluster.connection.connecting import configuration
 from troth.cluster.denials import denial
 from troth.cluster.errors import ApiError
 from troth.cluster.resources import RESOURCES, REVIEWS
@@ -133,6 +133,7 @@ async def test_log_names_each_right_that_the_operator_lacks(stage: Stage) -> Non
         assert not copy.operator.ready
 
 
+@pytest.mark.long
 async def test_deleted_namespace_does_not_keep_the_operator_from_the_others(stage: Stage) -> None:
     """Its Role is deleted with it, so an operator that starts later cannot list it."""
     deleted = await stage.namespace()

@@ -240,6 +240,7 @@ async def test_deleted_rotation_ends_the_command(stage: Stage) -> None:
     assert "was deleted" in ended.errors
 
 
+@pytest.mark.long
 async def test_api_server_outage_is_waited_for(lonely_stage: Stage) -> None:
     payments = await opened_shop(lonely_stage)
     before = leaf_of(await lonely_stage.secret(payments))
@@ -309,10 +310,11 @@ async def test_rotate_now_replaces_a_root_and_shows_every_phase(stage: Stage) ->
     assert [each for each in shown if each in phases] == phases
     described = stage.sandbox.kubectl("describe", "trustdomain", stage.name)
     for reason in ("Preparing", "Distributing", "Activating", "Reissuing", "Retiring", "Completed"):
-        assert f"Rotation{reason}" in described
+        assert f"Rotation{reason}" in described, described
     assert f"{new} signs from now on; {old} is still trusted" in described
 
 
+@pytest.mark.long
 async def test_root_rotation_requested_during_another_starts_after_it(stage: Stage) -> None:
     await opened_shop(stage)
     async with rotate_root(stage, "--now") as command:

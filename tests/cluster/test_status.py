@@ -18,6 +18,7 @@ async def test_status_shows_domains_rotations_and_identities(stage: Stage) -> No
     payments = await opened_shop(stage)
     await stage.person.put(builders.rotation(namespace=stage.shop, **KEPT))
     await stage.person.ready(ROTATION, of_payments(stage))
+    await stage.settled()  # so that the other rotation is ready, too
     admin = stage.sandbox.kubeconfig
     ended = await troth(admin, "status", "-n", stage.shop)
     assert ended.code == 0, ended.errors

@@ -27,6 +27,7 @@ async def shop(
         yield started
 
 
+@pytest.mark.long
 async def test_tokens_are_issued_without_the_operator_and_revoked_by_the_next(
     shop: Shop,
 ) -> None:

@@ -258,6 +258,7 @@ async def test_token_is_accepted_in_a_federated_domain_and_in_no_other(
 # Without a certificate
 
 
+@pytest.mark.long
 async def test_service_account_token_is_exchanged_if_possession_is_optional(
     shop: Shop, tmp_path: Path
 ) -> None:

@@ -4,16 +4,20 @@ A right that nobody uses is one that an attacker could. A request that is denied
 the program can do without.
 """
 
+import asyncio
+import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from sandbox import Sandbox
 from sandbox.cluster import named_kubeconfig
 from sandbox.faults import FaultyPath
 from sandbox.processes import Tether
-from tests import builders
+from tests import builders, messaging
 from tests.broker_builders import publisher, subscriber
 from tests.brokers.nats.stage import Stage as Account
 from tests.builders import stamp
@@ -21,15 +25,30 @@ from tests.cluster import test_gateway, test_issuer
 from tests.cluster.audit import Audit, audited
 from tests.cluster.brokers.market import BROKER, POLICY, Market
 from tests.cluster.person import until
-from tests.cluster.stage import DOMAIN, IDENTITY, Stage, staged
+from tests.cluster.stage import DOMAIN, IDENTITY, QUICK, Stage, staged
 from tests.cluster.test_rollouts import PROPAGATION, renewed
 from tests.cluster.webhooks.shop import KIND, opened
 from tests.issuer.builders import ISSUER, PAYMENTS, without_edge
 from tests.issuer.running import caller
+from tests.review.desk import Desk
+from tests.review.memory_topic import MemoryTopic
+from tests.reviews import dead_letter_review
 from tests.webhook_builders import ONE, endpoint, issued
+from troth.cli.review.process import AUDIT_LOG
+from troth.cluster.api import ApiServer
+from troth.cluster.connection.connecting import configuration
 from troth.planning.owned_objects import broker_policy_ref, policy_ref, secret_ref
 from troth.reconcile.operator import LEASE
 from troth.resources.references import Ref
+from troth.review.api.access import Access, Verb
+from troth.review.api.problems import ProblemError
+from troth.review.four_eyes import PROPAGATION as PROPAGATION_OF_RULES
+from troth.review.index.store import LetterIndex
+from troth.review.trail.head_store import HeadStore
+from troth.review.trail.log import AuditLog
+from troth.review.trail.metrics import AuditLogMetrics
+from troth.review.trail.sinks import LineSink
+from troth.review.worker import FIELD_MANAGER, Settings, Worker
 from troth.world.facts.objects import ISOLATION_POLICY
 
 ANOTHER_KEY = b"whsec_" + b"QUFB" * 8
@@ -70,7 +89,19 @@ async def test_operator_uses_each_of_its_rights(stage: Stage, audit: Audit, nats
     await _serve_webhooks(stage)
     await _restore_and_remove(stage)
     await stage.settled()
+    await _share_the_lease(stage)
     assert audit.unused(stage.installed, Ref(stage.own, stage.own)) == []
+
+
+async def _share_the_lease(stage: Stage) -> None:
+    """Let a replica that has shards renew its annotation of the lease."""
+    lease = Ref(stage.own, LEASE)
+    await stage.operator.stop()
+    await stage.run(shards=2)
+    acquired = await stage.person.the("Lease", lease)
+    await stage.person.sees(
+        "Lease", lease, lambda each: each["spec"]["renewTime"] > acquired["spec"]["renewTime"]
+    )
 
 
 async def _restart_workloads(stage: Stage) -> None:
@@ -215,3 +246,67 @@ async def test_gateway_uses_each_of_its_rights(
         await gateway.answers(test_gateway.UNVERIFIED)
         gateway.stop()
     assert audit.unused(stage.installed, Ref(setting.namespace, test_gateway.GATEWAY)) == []
+
+
+async def test_review_worker_uses_each_of_its_rights(
+    stage: Stage, audit: Audit, tmp_path: Path
+) -> None:
+    """The worker carries out a review with a dead-letter topic in memory."""
+    await stage.install("review.enabled=true", "review.admissionPolicy=true")
+    person, account = stage.person, Ref(stage.own, "troth-review")
+    orders = Ref(stage.shop, "orders")
+    await person.put(messaging.policy(orders.name, orders.namespace))
+    desk = Desk(tmp_path)
+    desk.now = time.time()
+    desk.review(policy=str(orders), letters={"approvals": 0})
+    identity = desk.identity(desk.reviewer)
+    config = await configuration(str(await stage.kubeconfig_of(account)))
+    async with ApiServer(config, field_manager=FIELD_MANAGER) as server:
+        with (tmp_path / "audit.jsonl").open("wb") as output:
+            log = AuditLog(
+                HeadStore(server, Ref(stage.own, AUDIT_LOG)),
+                identity,
+                [LineSink(output)],
+                AuditLogMetrics(CollectorRegistry()),
+            )
+            settings = Settings(
+                namespace=stage.own,
+                instance="review_1",
+                credentials=tmp_path,
+                admission_policy=f"{stage.own}-dead-letter-reviews",
+                timing=QUICK,
+            )
+            index = LetterIndex(tmp_path / "letters.sqlite")
+            worker = Worker(
+                server, settings, identity, index, log, connect=lambda *_: MemoryTopic()
+            )
+            working = [asyncio.create_task(each.run()) for each in (worker, log)]
+            try:
+                await _reviewed(stage, orders)
+                access = Access(server)
+                user = await access.user(await person.token(account))
+                with pytest.raises(ProblemError, match="cannot list"):
+                    await access.check(user, orders, Verb.LIST)
+                await person.sees("TopicPolicy", orders, lambda each: each.get("status"))
+            finally:
+                for each in working:
+                    each.cancel()
+                ended = await asyncio.gather(*working, return_exceptions=True)
+                index.close()
+    assert [type(each) for each in ended] == [asyncio.CancelledError] * 2
+    assert audit.unused(stage.installed, account) == []
+
+
+async def _reviewed(stage: Stage, policy: Ref) -> None:
+    """Request a review once its rules are in force, and wait until it has ended."""
+    me = json.loads(stage.sandbox.kubectl("auth", "whoami", "-o", "json"))
+    user = me["status"]["userInfo"]["username"]
+    await asyncio.sleep(PROPAGATION_OF_RULES.total_seconds() + 2)
+    await stage.person.put(
+        dead_letter_review("fix", policy.namespace, action="Discard", requested_by=user)
+    )
+    await stage.person.sees(
+        "DeadLetterReview",
+        Ref(policy.namespace, "fix"),
+        lambda each: each.get("status", {}).get("phase") == "Completed",
+    )

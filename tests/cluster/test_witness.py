@@ -6,7 +6,8 @@ import pytest
 
 from tests.cluster.person import Manifest
 from tests.cluster.stage import Stage
-from tests.cluster.witness import Witness
+from tests.cluster.witness import Sight, Witness, existing
+from troth.resources.references import Ref
 
 NUMBERS = [str(number) for number in range(12)]
 PAUSE = 0.25
@@ -42,3 +43,19 @@ async def test_lost_states_are_an_error(stage: Stage) -> None:
     async with witness(stage) as notes:
         with pytest.raises(AssertionError, match="states are missing"):
             notes._take({"type": "ERROR", "object": expired})
+
+
+def test_only_objects_that_exist_in_the_namespaces_are_counted_each_once() -> None:
+    def sight(type_: str, name: str, namespace: str) -> Sight:
+        return Sight(0.0, type_, {"metadata": {"name": name, "namespace": namespace}})
+
+    sights = [
+        sight("ADDED", "web", "shop"),
+        sight("MODIFIED", "web", "shop"),
+        sight("ADDED", "web", "finance"),
+        sight("DELETED", "left-by-another-test", "shop-before"),
+        sight("ADDED", "left-by-another-test", "shop-before-that"),
+        sight("ADDED", "ledger", "finance"),
+        sight("DELETED", "ledger", "finance"),
+    ]
+    assert existing(sights, ["shop", "finance"]) == {Ref("shop", "web"), Ref("finance", "web")}

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections import defaultdict
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -23,6 +24,7 @@ from tests.cluster.person import (
 )
 from tests.cluster.stage import leaf_of, opened
 from troth.cluster.resources import RESOURCES
+from troth.resources.references import Ref
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,14 @@ class Witness:
             sight = Sight(time.monotonic(), kind, manifest)
             self.seen.append(sight)
             self._known.add(sight.version)
+
+
+def existing(sights: Iterable[Sight], namespaces: Collection[str]) -> set[Ref]:
+    """Return the objects in some namespaces that exist after the last of these states."""
+    last = {Ref.of(sight.manifest): sight.type for sight in sights}
+    return {
+        ref for ref, type_ in last.items() if type_ != "DELETED" and ref.namespace in namespaces
+    }
 
 
 def inbound_turns(sights: list[Sight], policy: str) -> list[list[int]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.kubeconfig import write_kubeconfig
-from troth.cluster.connecting import configuration
+from troth.cluster.connection.connecting import configuration
 
 PROXY = "http://proxy.example:3128"
 

@@ -20,9 +20,12 @@ from troth.resources.references import Ref
 
 DOMAINS = "trustdomains.troth.dev"
 CURRENT: dict[str, Manifest] = {
-    f"{each.stem}.troth.dev": yaml.load(each.read_text(), yaml.CSafeLoader)
-    for each in (Path(__file__).parents[2] / "crds").glob("*.yaml")
+    f"{kind.plural}.troth.dev": yaml.load(
+        (Path(__file__).parents[2] / "crds" / f"{kind.plural}.yaml").read_text(), yaml.CSafeLoader
+    )
+    for kind in KINDS
 }
+"""The CRDs of the kinds that the operator reads; the others may be older, or missing."""
 
 
 def without_isolation() -> Manifest:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
-from troth.cluster.decoder import (
+from troth.cluster.watching.decoder import (
     DEEPEST,
     QUICK,
     decode,
@@ -21,7 +21,9 @@ from troth.cluster.decoder import (
     read_object,
     read_page,
 )
-from troth.resources.messaging.json_schema import SchemaFault, read_schema, schema_text
+from troth.resources.messaging.schemas.json_text import written
+from troth.resources.messaging.schemas.reading import read_schema
+from troth.resources.messaging.schemas.schema_text import SchemaFault, SchemaType
 from troth.world.facts.objects import UNREADABLE, Manifest
 
 LEVELS = (220, 5000, 9996)
@@ -43,11 +45,12 @@ def page(*items: bytes) -> bytes:
     return b'{"metadata":{"resourceVersion":"9"},"items":[%s]}' % b",".join(items)
 
 
-def policy(levels: int) -> bytes:
-    schema = b'{"not":' * (levels - 1) + b'{"type":"string"}' + b"}" * (levels - 1)
-    return (
-        b'{"metadata":{"name":"orders"},"spec":{"consumers":[],"schema":{"jsonSchema":%s}}}'
-        % schema
+def policy(levels: int, member: bytes = b"jsonSchema") -> bytes:
+    around = b'{"not":' if member == b"jsonSchema" else b'{"type":"array","items":'
+    schema = around * (levels - 1) + b'{"type":"string"}' + b"}" * (levels - 1)
+    return b'{"metadata":{"name":"orders"},"spec":{"consumers":[],"schema":{"%s":%s}}}' % (
+        member,
+        schema,
     )
 
 
@@ -108,14 +111,17 @@ def test_object_that_is_not_json_becomes_none() -> None:
 
 
 @pytest.mark.parametrize("levels", [DEEPEST - 2, DEEPEST, 198, *LEVELS])
-def test_truncated_json_schema_is_too_deep_but_its_policy_is_read(
-    levels: int,
+@pytest.mark.parametrize(
+    ("member", "format_"), [("jsonSchema", SchemaType.JSON_SCHEMA), ("avro", SchemaType.AVRO)]
+)
+def test_truncated_schema_is_too_deep_but_its_policy_is_read(
+    levels: int, member: str, format_: SchemaType
 ) -> None:
     """Else a schema without its deepest part would be one that lets more through."""
-    found = read_object(policy(levels))
+    found = read_object(policy(levels, member.encode()))
     assert UNREADABLE not in found
     assert found["spec"]["consumers"] == []
-    fault = read_schema(schema_text(found["spec"]["schema"]["jsonSchema"]))
+    fault = read_schema(written(found["spec"]["schema"][member]), format_)
     assert isinstance(fault, SchemaFault)
     assert fault.reason == "SchemaTooLarge"
 

@@ -15,7 +15,8 @@ from tests.builders import Manifest, namespace
 from tests.virtual_time import run
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
-from troth.cluster.informer import OLD_LISTS, TIME_SLICE, Backoff, Informer
+from troth.cluster.watching.backoff import Backoff
+from troth.cluster.watching.informer import OLD_LISTS, TIME_SLICE, Informer
 from troth.resources.references import Ref
 
 SELECTION = Selection("Namespace")
@@ -188,6 +189,44 @@ def test_paged_list_and_following_changes_are_observed() -> None:
         assert it.agrees()
         assert (it.server.lists, len(it.server.watches)) == (1, 1)
         task.cancel()
+
+    run(story())
+
+
+@dataclass
+class Handing(Watched):
+    """A server whose last page stays in view."""
+
+    handed: list[Manifest] = field(default_factory=list)
+
+    async def pages(self, selection: Selection) -> AsyncIterator[Manifest]:
+        async for page in super().pages(selection):
+            self.handed = page["items"]
+            yield page
+
+
+@dataclass
+class Counting(Sink):
+    """A sink that counts the items that a page still has while one is observed."""
+
+    server: Handing = field(default_factory=Handing)
+    left: list[int] = field(default_factory=list)
+
+    def observe(self, manifest: Manifest) -> None:
+        super().observe(manifest)
+        self.left.append(len(self.server.handed))
+
+
+def test_a_page_lets_go_of_each_item_before_the_next_is_observed() -> None:
+    async def story() -> None:
+        sink = Counting()
+        for name in ("a", "b", "c"):
+            sink.server.put(name)
+        sink.server.page = 3
+        task = asyncio.create_task(Informer(cast("ApiServer", sink.server), SELECTION, sink).run())
+        await settle()
+        task.cancel()
+        assert (list(sink.objects), sink.left) == (["a", "b", "c"], [2, 1, 0])
 
     run(story())
 

@@ -14,89 +14,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.builders import Manifest
+from tests.cluster_unit.lease_server import REF, SAFE, Fate, LeaseServer, Record, ways
 from tests.virtual_time import run
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import LONGEST, STORE_FULL, ApiError, StoreRestored
-from troth.cluster.lease import Leadership, Timing
-from troth.resources.references import Ref
-
-REF = Ref("troth-system", "troth-operator")
-SAFE = Timing()
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What becomes of one request: how long it takes there and back, and whether it is lost."""
-
-    there: float = 0.0
-    back: float = 0.0
-    lost: str = ""
-
-
-@dataclass
-class Record:
-    """The Lease as it is stored."""
-
-    lease: Manifest | None = None
-    version: int = 0
-    writes: int = 0
-
-
-@dataclass
-class LeaseServer:
-    """A way to one Lease with optimistic concurrency: one fate after another."""
-
-    fates: Iterator[Fate] = field(default_factory=lambda: itertools.repeat(Fate()))
-    record: Record = field(default_factory=Record)
-    full: bool = False
-    """Whether etcd rejects writes because it is full."""
-
-    async def get(self, kind: str, ref: Ref) -> Manifest:
-        assert (kind, ref) == ("Lease", REF)
-        return await self._ask(self._read)
-
-    async def create(self, manifest: Manifest) -> Manifest:
-        return await self._ask(lambda: self._store(manifest, create=True))
-
-    async def replace(self, manifest: Manifest) -> Manifest:
-        return await self._ask(lambda: self._store(manifest, create=False))
-
-    async def _ask(self, act: Callable[[], Manifest]) -> Manifest:
-        # A request that was sent arrives, also when the caller stops waiting for its answer.
-        return await asyncio.shield(asyncio.create_task(self._sent(act, next(self.fates))))
-
-    async def _sent(self, act: Callable[[], Manifest], fate: Fate) -> Manifest:
-        await asyncio.sleep(fate.there)
-        if fate.lost == "request":
-            raise ApiError(0, "TimeoutError", "never came")
-        answer = act()
-        await asyncio.sleep(fate.back)
-        if fate.lost == "answer":
-            raise ApiError(0, "TimeoutError", "came and was not heard of")
-        return answer
-
-    def _read(self) -> Manifest:
-        if self.record.lease is None:
-            raise ApiError(404, "NotFound", "")
-        return copy.deepcopy(self.record.lease)
-
-    def _store(self, manifest: Manifest, *, create: bool) -> Manifest:
-        if self.full:
-            raise ApiError(500, STORE_FULL, "")
-        if create:
-            if self.record.lease is not None:
-                raise ApiError(409, "AlreadyExists", "")
-        else:
-            if self.record.lease is None:
-                raise ApiError(404, "NotFound", "")
-            given = manifest["metadata"].get("resourceVersion")
-            if given != self.record.lease["metadata"]["resourceVersion"]:
-                raise ApiError(409, "Conflict", "")
-        self.record.version += 1
-        self.record.writes += 1
-        self.record.lease = copy.deepcopy(manifest)
-        self.record.lease["metadata"]["resourceVersion"] = str(self.record.version)
-        return copy.deepcopy(self.record.lease)
+from troth.cluster.leases.lease import Leadership, Timing
 
 
 def candidate(
@@ -146,17 +68,6 @@ def test_refused_lease_is_logged_once_with_the_shortened_message() -> None:
         await asyncio.wait({running})
 
     run(story())
-
-
-fates = st.builds(
-    Fate,
-    there=st.sampled_from((0.0, 0.0, 0.1, 2.0, 6.0, 12.0, 20.0)),
-    back=st.sampled_from((0.0, 0.0, 0.1, 2.0, 6.0, 12.0, 20.0)),
-    lost=st.sampled_from(("", "", "", "request", "answer")),
-)
-
-
-ways = st.lists(fates, max_size=25)
 
 
 @given(ways, ways, st.floats(0, 20), st.integers(0, 2**16))

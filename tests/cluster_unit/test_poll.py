@@ -4,7 +4,7 @@ import asyncio
 
 from tests.virtual_time import run
 from troth.cluster.errors import ApiError
-from troth.cluster.poll import poll
+from troth.cluster.watching.poll import poll
 
 
 def test_polling_continues_after_errors_and_reports_them_without_text() -> None:

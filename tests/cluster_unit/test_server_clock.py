@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -39,7 +37,17 @@ def test_slow_answer_is_no_difference() -> None:
     assert clock.ahead == timedelta(0)
 
 
-@pytest.mark.parametrize("header", ["", "soon", "Sat, 28 Nov 2026 12:00:00 -0000", "9" * 400])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "soon",
+        "Sat, 28 Nov 2026 12:00:00 -0000",
+        "9" * 400,
+        "Mon, 01 Jan 2024 00:00:00 +9999999999999999",
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+    ],
+)
 def test_unreadable_date_changes_nothing(header: str) -> None:
     clock = ServerClock()
     clock.compare(date(START - timedelta(hours=1)), START, START)
@@ -63,18 +71,3 @@ def test_difference_and_its_end_are_logged_once() -> None:
         "tolerated_seconds": 300,
     }
     assert second["event"] == "clock agrees with the API server's again"
-
-
-@pytest.mark.parametrize("minutes", [-10, 10])
-async def test_each_answer_of_a_session_is_compared(minutes: int) -> None:
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(status=404)
-
-    app = web.Application()
-    app.router.add_get("/", answer)
-    clock = ServerClock(now=lambda: datetime.now(UTC) + timedelta(minutes=minutes))
-    async with TestServer(app) as server, ClientSession(trace_configs=[clock.tracing()]) as session:
-        async with session.get(server.make_url("/")):
-            pass
-        assert not clock.agrees
-        assert (clock.ahead > timedelta(0)) == (minutes > 0)

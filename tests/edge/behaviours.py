@@ -192,18 +192,22 @@ class Behaviour:
             while not done.is_set():
                 statuses.append(carrier.send(shop.ledger.url).status)
 
+        def certificates() -> int:
+            return len({seen.thumbprint for seen in list(shop.ledger.seen)})
+
         threads = [threading.Thread(target=call) for _ in range(4)]
         for thread in threads:
             thread.start()
-        for rotation in range(6):
-            until(lambda: len(statuses) > 8 * (rotation + 1))  # noqa: B023 - awaited at once
-            shop.rotate()
-        until(lambda: len(statuses) > 56)
-        done.set()
-        for thread in threads:
-            thread.join()
+        try:
+            for rotation in range(6):
+                until(lambda: certificates() > rotation)  # noqa: B023 - awaited at once
+                shop.rotate()
+            until(lambda: certificates() == 7)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
         assert set(statuses) == {200}
-        assert len({seen.thumbprint for seen in shop.ledger.seen}) == 7
 
     def test_request_in_flight_survives_the_rotation(self, shop: Shop, carrier: Carrier) -> None:
         respond, arrived, go = shop.ledger.respond, threading.Event(), threading.Event()

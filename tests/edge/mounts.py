@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.pki.builders import own_root
+from troth.documents.event_bundles import FILE as EVENTS_BUNDLE_MAP
+from troth.documents.message_schemas import schema_file
 from troth.edge.identity.document import parse_document
 from troth.edge.identity.snapshot import Snapshot
 from troth.pki.bundles.spiffe_bundle import bundle_document, bundle_map_document, parse_bundle_map
@@ -24,6 +26,7 @@ from troth.pki.keys.jwk import public_jwk
 from troth.pki.keys.private import generate_key, private_key_pem
 from troth.pki.tokens.signing import TokenSigner, certificate_thumbprint
 from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.messaging.schemas.schema_text import digest_of
 
 DOMAIN, PARTNER = "prod.shop.example", "partner.example"
 PORT = "https"
@@ -152,18 +155,52 @@ def bundle_map(
 
 def snapshot(generation: int = 0, *, bundles: Any = None, **changed: Any) -> Snapshot:
     """What `Identity.current` would be for a document."""
+    parsed = parse_document(json.dumps(document(**changed)))
+    known = parse_bundle_map(json.dumps(bundles or bundle_map()))
     return Snapshot(
         spiffe_id=PAYMENTS,
         trust_domain=DOMAIN,
-        document=parse_document(json.dumps(document(**changed))),
-        bundles=parse_bundle_map(json.dumps(bundles or bundle_map())),
+        document=parsed,
+        bundles=known,
+        event_bundles=known,
         certificate_thumbprint=None,
         anchors=b"".join(ROOT.authority.anchors),
         tls_crt=Path("tls.crt"),
         tls_key=Path("tls.key"),
         ca_crt=Path("ca.crt"),
         generation=generation,
+        schemas=parsed.schema_texts,
     )
+
+
+def json_schema(text: str) -> dict[str, str]:
+    """A JSON Schema as an entry of `schemas`."""
+    return {"type": "JSONSchema", "digest": digest_of(text), "text": text}
+
+
+def in_file(schema: dict[str, str]) -> dict[str, str]:
+    """The same schema with its text in a file."""
+    kept = {name: each for name, each in schema.items() if name != "text"}
+    return kept | {"file": schema_file(schema["type"], schema["digest"])}
+
+
+def orders(**changed: Any) -> dict[str, Any]:
+    """An entry of `messages`: payments consumes orders of checkout's."""
+    return {
+        "policy": "shop/orders",
+        "action": "Consume",
+        "group": "payments",
+        "broker": "messaging/main",
+        "type": "kafka",
+        "topic": "prod.orders.v1",
+        "principal": "troth-shop.payments",
+        "environment": "production",
+        "context": {"require": ["Actor", "Tenant"], "evidence": "Producer", "maxAge": 3600},
+        "schemas": [json_schema('{"properties":{"total":{"multipleOf":0.01}}}')],
+        "deadLetter": {"topic": "prod.orders.v1.dlq", "review": "Required"},
+        "producers": [CHECKOUT],
+        "tenants": ["acme"],
+    } | changed
 
 
 def access_token(
@@ -229,10 +266,11 @@ class Mount:
 
 
 class Mounts:
-    """The two mounts of a service."""
+    """The mounts of a service: its identity, the bundle, and the schemas, empty at first."""
 
     def __init__(self, path: Path) -> None:
         self.identity, self.bundle = Mount(path / "identity"), Mount(path / "bundle")
+        self.schemas = Mount(path / "schemas")
 
     def write(
         self,
@@ -254,5 +292,8 @@ class Mounts:
             }
         )
 
-    def write_bundle(self, bundles: Any = None) -> None:
-        self.bundle.write({"bundle-map.json": json.dumps(bundles or bundle_map()).encode()})
+    def write_bundle(self, bundles: Any = None, *, for_events: Any = None) -> None:
+        files = {"bundle-map.json": json.dumps(bundles or bundle_map()).encode()}
+        if for_events is not None:
+            files[EVENTS_BUNDLE_MAP] = json.dumps(for_events).encode()
+        self.bundle.write(files)

@@ -17,7 +17,7 @@ from troth.reconcile.rehearsal import Rehearsal
 from troth.resources.references import Ref
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-DECLARATIONS = ("shop", "rotation", "webhooks")
+DECLARATIONS = ("shop", "rotation", "webhooks", "reviews")
 BASES = (*DECLARATIONS, "workloads", "gitops/flux", "gitops/argocd")
 """Folders of which every manifest is in the base. That of messages has one of two brokers."""
 OWN = "troth-system"
@@ -75,16 +75,17 @@ def test_base_that_is_applied_before_the_crds_names_them_and_succeeds_afterwards
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
+    """Yield a control plane with the shop, in whose namespaces the other folders have objects."""
     for sandbox in separate_sandbox():
         with_crds(sandbox).kubectl("create", "namespace", OWN)
+        sandbox.kubectl("apply", "-f", str(EXAMPLES / "shop"))
         yield sandbox
 
 
-@pytest.mark.parametrize("folder", ["shop", "messages", "rotation", "webhooks", "workloads"])
+@pytest.mark.parametrize("folder", [*DECLARATIONS, "messages", "workloads"])
 def test_api_server_accepts_the_folder_as_files_and_as_a_base(
     sandbox: Sandbox, folder: str
 ) -> None:
-    sandbox.kubectl("apply", "-f", str(EXAMPLES / "shop"))
     for option in ("-k", "-f"):
         sandbox.kubectl("apply", "--validate=strict", option, str(EXAMPLES / folder))
 

@@ -13,11 +13,12 @@ from troth.planning.brokers import work as broker_work
 from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
 from troth.planning.grants import exclusive
 from troth.planning.grants import status as grant_status
+from troth.planning.identity.messages.schema_room import FILES_ROOM, ROOM
 from troth.reconcile.brokers import change as broker_change
 from troth.reconcile.brokers import faults as broker_faults
-from troth.resources.messaging import json_schema
 from troth.resources.messaging.names import NAME_LIMIT
-from troth.trust.topics import checks
+from troth.resources.messaging.schemas import avro, json_schema, protobuf, schema_text
+from troth.trust.topics import checks, retries, reviewing
 from troth.trust.topics import groups as topic_groups
 from troth.world.watch_class import SCHEMA as LABEL
 
@@ -26,7 +27,19 @@ GUIDE = page("brokers.md", "reference/brokers.md")
 
 @pytest.mark.parametrize(
     "module",
-    [checks, topic_groups, exclusive, grant_status, broker_status, broker_faults, json_schema],
+    [
+        *(
+            checks,
+            topic_groups,
+            retries,
+            reviewing,
+            exclusive,
+            grant_status,
+            broker_status,
+            broker_faults,
+        ),
+        *(json_schema, avro, protobuf),
+    ],
     ids=lambda module: module.__name__,
 )
 def test_guide_has_every_reason(module: ModuleType) -> None:
@@ -54,7 +67,7 @@ def test_certificate_rule_of_the_guide_is_the_one_for_principals() -> None:
         f"| entries in a policy's `status.grants` | {grant_status.GRANT_LIMIT},",
         f"| a topic's or group's name; a principal's prefix | {NAME_LIMIT} characters; 64 |",
         f"| a value in an admin Secret | {admin_secret.LONGEST // 1024} KiB |",
-        f"`identity.json` | {json_schema.MOST_BYTES // 1024} KiB; 700 KiB |",
+        f"{schema_text.MOST_BYTES // 1024} KiB; {ROOM // 1024} KiB; {FILES_ROOM // 1024} KiB |",
         f'labels: {{{LABEL}: "true"}}',
     ],
 )

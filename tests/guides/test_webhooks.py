@@ -28,6 +28,7 @@ from troth.planning.webhooks import propagation as webhook_told
 from troth.planning.webhooks import reach as webhook_reach
 from troth.planning.webhooks import rotation as webhook_rotation
 from troth.planning.webhooks import status as webhook_status
+from troth.replay import memory, url_file
 from troth.resources.manifests import parse_resource
 from troth.resources.webhooks.endpoint_status import MOST_KEYS
 from troth.resources.webhooks.schemes import ISSUED_BY_SENDER, SchemeName
@@ -39,7 +40,6 @@ from troth.webhooks.gateway.connection import source
 from troth.webhooks.gateway.decisions import Decision, Decisions
 from troth.webhooks.gateway.forwarding import client as delivering
 from troth.webhooks.gateway.forwarding import forward as handover
-from troth.webhooks.gateway.replay import memory, url_file
 from troth.webhooks.schemes import registry as choosing
 from troth.webhooks.schemes.delivery import Reason
 from troth.webhooks.schemes.registry import event_headers, scheme_for

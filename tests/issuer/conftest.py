@@ -3,12 +3,13 @@
 import pytest
 import structlog
 
-from troth.issuer import secret_watch, tls, token_review
+from troth.cluster import reviews
+from troth.issuer import secret_watch, tls
 from troth.serving import tls_files
 
 
 @pytest.fixture(autouse=True)
 def fresh_loggers(monkeypatch: pytest.MonkeyPatch) -> None:
     structlog.reset_defaults()
-    for module in (secret_watch, token_review, tls, tls_files):
+    for module in (secret_watch, reviews, tls, tls_files):
         monkeypatch.setattr(module, "log", structlog.get_logger())

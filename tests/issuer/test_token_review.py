@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 from tests.issuer.builders import ISSUER
 from tests.patience import PATIENCE
 from troth.cluster.errors import ApiError
+from troth.cluster.reviews import AT_ONCE, REMEMBERED, REMEMBERED_FOR
 from troth.issuer.errors import Code, OAuthError
-from troth.issuer.token_review import AT_ONCE, REMEMBERED, REMEMBERED_FOR, Account, Reviewer
+from troth.issuer.token_review import Account, Reviewer
 from troth.pki.encodings import base64url
 
 NOW = 1_800_000_000.0
@@ -111,20 +112,20 @@ async def test_slow_answer_times_out() -> None:
     assert token() not in json.dumps(lines)
 
 
-async def test_concurrent_reviews_are_limited() -> None:
+@pytest.mark.parametrize("most", [AT_ONCE, AT_ONCE // 4])
+async def test_concurrent_reviews_are_limited(most: int) -> None:
     gate = asyncio.Event()
     answer: Callable[[], Awaitable[Any]] = gate.wait
     server = Server(answer)
-    reviewer = server.reviewer()
+    reviewer = server.reviewer(at_once=most)
     waiting = [
-        asyncio.create_task(reviewer.account(token(str(number)), ISSUER))
-        for number in range(AT_ONCE)
+        asyncio.create_task(reviewer.account(token(str(number)), ISSUER)) for number in range(most)
     ]
     await asyncio.sleep(0)
     assert await refusal(reviewer, token("one more")) is Code.TEMPORARILY_UNAVAILABLE
     gate.set()
     await asyncio.gather(*waiting)
-    assert len(server.asked) == AT_ONCE
+    assert len(server.asked) == most
     await reviewer.account(token("one more"), ISSUER)
 
 

@@ -6,7 +6,7 @@ even there.
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,12 @@ from troth.documents.webhook_endpoint import DOCUMENT
 from troth.pki.keys.parsing import PrivateKey
 from troth.world.observation.broker_secrets import STATE, public_keys
 from troth.world.observation.objects import VIEW, VIEW_STATE, WEBHOOK_KEYS
+from troth.world.observation.retired import RETIRED
 
 FOR_EVERYBODY = {
     *("tls.crt", "ca.crt", "identity.json"),
     *("next.crt", "next-ca.crt", "retiring.crt", "retiring-ca.crt"),
-    *("retiring.jwk", "bundle.json", VIEW, VIEW_STATE, "current.made", "next.made"),
+    *("retiring.jwk", RETIRED, "bundle.json", VIEW, VIEW_STATE, "current.made", "next.made"),
     *public_keys(),
     *(DOCUMENT, WEBHOOK_KEYS, "key.made"),
     *(STATE, "username", "sasl.mechanism"),
@@ -38,6 +39,8 @@ NATS = b"BEGIN NATS USER JWT"
 _CODED = re.compile(rb"(?:whsec_|whsk_|hmac-sha256:)((?:[A-Za-z0-9+/]{4})+)")
 """Webhook secret that is the key in base64, possibly truncated; matches whole quanta."""
 _BLOCK = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*-----", re.DOTALL)
+_PART = re.compile(r'.+?(?:, (?=")|\n|\Z)', re.DOTALL)
+"""Part of a text: a line, or an entry of an object in JSON."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Search:
     _pieces: dict[str, str] = field(default_factory=dict)
     _short: dict[str, str] = field(default_factory=dict)
     _known: set[bytes] = field(default_factory=set)
+    _clean: set[str] = field(default_factory=set)
+    """Parts of texts without a secret. The states of an object differ in few of them."""
 
     def __post_init__(self) -> None:
         self._add("the armour of a private key", forms.pieces(ARMOUR) | {ARMOUR.decode()})
@@ -120,6 +125,7 @@ class Search:
         self.keep_key(name, key)
 
     def _add(self, name: str, pieces: Iterable[str]) -> None:
+        self._clean.clear()
         for piece in pieces:
             self._pieces.setdefault(piece, name)
 
@@ -128,11 +134,26 @@ class Search:
     def found(self, place: str, text: str) -> list[Leak]:
         """Return the secrets found in a text, each once."""
         leaks: dict[str, Leak] = {}
-        for at in range(len(text) - forms.WINDOW + 1):
-            name = self._pieces.get(text[at : at + forms.WINDOW])
-            if name is not None and name not in leaks:
-                leaks[name] = Leak(place, name, text[max(0, at - 160) : at])
+        for found in _PART.finditer(text):
+            begin = found.start()
+            # with all fragments that begin here
+            part = text[begin : found.end() + forms.WINDOW - 1]
+            if part in self._clean:
+                continue
+            fragments = [*self._fragments(part)]
+            for at, name in fragments:
+                end = begin + at
+                leaks.setdefault(name, Leak(place, name, text[max(0, end - 160) : end]))
+            if not fragments:
+                self._clean.add(part)
         for short, name in self._short.items():
             if short in text:
                 leaks[name] = Leak(place, name, text.partition(short)[0][-160:])
         return list(leaks.values())
+
+    def _fragments(self, part: str) -> Iterator[tuple[int, str]]:
+        """Yield where fragments of secrets begin, each with the secret's name."""
+        for at in range(len(part) - forms.WINDOW + 1):
+            name = self._pieces.get(part[at : at + forms.WINDOW])
+            if name is not None:
+                yield at, name

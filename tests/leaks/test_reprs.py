@@ -65,10 +65,10 @@ PUBLIC = {
     "troth.planning.identity.view.View": "roots, written again from what was parsed",
     "troth.cli.rotate.rotation_request.Request": "one of Troth's own resources",
     "troth.cli.rotate.wait.Followed": "one of Troth's own resources",
-    "troth.cli.rotate.wait._Latest": "Troth's own resources",
+    "troth.cli.inputs.latest.Latest": "Troth's own resources",
     "troth.cli.status.collect._Seen": "Troth's own resources",
     "troth.webhooks.gateway.certificates._Kept": "a certificate that AWS publishes",
-    "troth.webhooks.gateway.replay.valkey._Script": "a script that is in this package",
+    "troth.replay.valkey._Script": "a script that is in this package",
     "troth.webhooks.schemes.providers.described.scheme.DescribedHMAC": (
         "names of headers, from a WebhookEndpoint"
     ),
@@ -118,7 +118,7 @@ def _fitting(hint: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         return next((value for each in inner if (value := _fitting(each)) is not None), None)
     if inspect.isclass(origin) and issubclass(origin, Mapping):
-        return whole if _fitting(inner[1]) else None
+        return whole if _fitting(inner[-1]) else None
     if inspect.isclass(origin) and inner and origin in (tuple, list, frozenset, set):
         value = _fitting(inner[0])
         return None if value is None else [value]

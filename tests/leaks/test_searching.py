@@ -231,3 +231,22 @@ def test_last_applied_annotation_is_found_only_in_troths_secrets() -> None:
     secret["metadata"]["labels"] = {MANAGED_BY: "troth"}
     assert search.found("x", beside_the_data(secret)) != []
     assert search.found("x", beside_the_data({**secret, "kind": "ConfigMap"})) != []
+
+
+def test_fragment_across_two_parts_of_a_text_is_found() -> None:
+    search = Search()
+    search.keep("a password", b'before, "behind it')
+    (leak,) = search.found("a log", '{"a": "b", "password": before, "behind it", "c": "d"}')
+    assert leak.before == '{"a": "b", "password": '
+
+
+def test_secret_is_found_in_each_of_two_equal_texts_and_in_one_searched_before_it_was_known() -> (
+    None
+):
+    search = Search()
+    text = '{"a": "b", "password": "a password of somebody", "c": "d"}'
+    assert not search.found("a log", text)
+    search.keep("a password", b"a password of somebody")
+    for place in ("one log", "another log"):
+        (leak,) = search.found(place, text)
+        assert (leak.place, leak.before) == (place, '{"a": "b", "password": "')

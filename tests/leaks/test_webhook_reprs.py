@@ -15,10 +15,10 @@ from tests.leaks.searching import Search
 from tests.leaks.test_reprs import BROKEN, ROOT, knowing
 from tests.webhooks.gateway.running import SECRET, endpoint, target
 from troth.documents.webhook_endpoint import EndpointError
+from troth.replay.valkey import Valkey
 from troth.resources.references import Ref
 from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.gateway.forwarding.signing import SigningKey
-from troth.webhooks.gateway.replay.valkey import Valkey
 from troth.webhooks.gateway.routes import served
 from troth.world.observation.webhook_secrets import compiled_secret, keys_secret
 

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer
 import yaml
 
-from troth.cli.main import app
-from troth.resources.kinds import KINDS
+from tests.cli.commands import command_tree
+from troth.resources.kinds import EVERY_KIND
 from troth.resources.schema.crd import custom_resource_definition
 
 ROOT = Path(__file__).parents[2]
@@ -41,8 +40,7 @@ def texts() -> dict[str, list[str]]:
 
 
 def _commands() -> Iterator[str]:
-    command = typer.main.get_command(app)
-    yield from _command("troth", command)
+    yield from _command("troth", command_tree())
 
 
 def _command(path: str, command: Any) -> Iterator[str]:
@@ -59,7 +57,7 @@ def _command(path: str, command: Any) -> Iterator[str]:
 
 
 def _resources() -> Iterator[str]:
-    for kind in KINDS:
+    for kind in EVERY_KIND:
         yield from _schema(kind.name, custom_resource_definition(kind)["spec"])
 
 

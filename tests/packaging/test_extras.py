@@ -30,19 +30,46 @@ for package in packages:
 # The adapters of `troth.edge`: each needs the library of its name, which the service has already.
 ADAPTERS = [
     f"troth.edge.{name}"
-    for name in ("frameworks.", "outbound.aiohttp", "outbound.httpx", "outbound.requests")
+    for name in (
+        "events.adapters.",
+        "frameworks.",
+        "outbound.aiohttp",
+        "outbound.httpx",
+        "outbound.requests",
+    )
 ]
-PROGRAMS = ["troth.cli.run.", "troth.cli.issue.", "troth.cli.gateway."]
+# Each needs the library of its format.
+FORMATS = [f"troth.edge.events.schemas.{name}" for name in ("avro", "json_schema", "protobuf")]
+PROGRAMS = [f"troth.cli.{name}." for name in ("run", "issue", "gateway", "auditor", "review")]
+READERS = ["troth.cli.event.kafka_topic", "troth.cli.event.nats_subject"]
+"""What `troth event tail` imports for the broker that it reads."""
 
 INSTALLATIONS: dict[tuple[str, ...], tuple[list[str], list[str]]] = {
-    (): (["troth.edge", "troth.cli.entry"], ADAPTERS),
-    ("cli",): (["troth.cli", "troth.planning", "troth.webhooks.schemes"], PROGRAMS),
+    (): (["troth.edge", "troth.cli.entry"], [*ADAPTERS, *FORMATS]),
+    ("events",): (["troth.edge.events.schemas", "troth.resources.messaging.schemas"], []),
+    ("cli",): (["troth.cli", "troth.planning", "troth.webhooks.schemes"], [*PROGRAMS, *READERS]),
+    ("cli", "kafka"): (["troth.cli.event.kafka_topic"], []),
+    ("cli", "nats"): (["troth.cli.event.nats_subject"], []),
     ("operator",): (["troth.cli.run", "troth.reconcile", "troth.cluster"], []),
     ("issuer",): (["troth.cli.issue", "troth.issuer"], []),
+    ("operator", "issuer"): (["troth.cli.auditor", "troth.auditor"], []),
+    ("review",): (["troth.cli.review", "troth.review"], []),
     ("gateway",): (["troth.cli.gateway", "troth.webhooks"], []),
     ("gateway", "otel"): (["troth.serving"], []),
     ("operator", "kafka"): (["troth.brokers.kafka"], []),
     ("operator", "nats"): (["troth.brokers.nats"], []),
+    ("events-valkey",): (["troth.replay"], []),
+    ("events-kafka",): (["troth.edge.events.adapters.confluent"], []),
+    ("events-aiokafka",): (["troth.edge.events.adapters.aiokafka"], []),
+    ("events-aiokafka", "events-faststream"): (
+        ["troth.edge.events.adapters.faststream"],
+        ["troth.edge.events.adapters.faststream.nats"],
+    ),
+    ("events-nats", "events-faststream"): (
+        ["troth.edge.events.adapters.faststream"],
+        ["troth.edge.events.adapters.faststream.kafka"],
+    ),
+    ("events-nats",): (["troth.edge.events.adapters.nats"], []),
 }
 
 
@@ -76,10 +103,11 @@ main()
         (["--help"], "typer", "cli"),
         (["crds"], "yaml", "cli"),
         (["status", "--kubeconfig", "none"], "kubernetes", "cli"),
-        (["plan", "-f", "examples/shop"], "aiohttp", "cli"),
+        (["plan", "-f", "examples/shop"], "yaml", "cli"),
         (["run"], "kopf", "operator"),
         (["issue", "--domain", "production"], "starlette", "issuer"),
         (["gateway", "--single-replica"], "valkey", "gateway"),
+        (["review"], "starlette", "review"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else value,
 )
@@ -93,7 +121,8 @@ def test_missing_extra_is_named(command: list[str], module: str, extra: str) -> 
 
 def test_missing_module_of_troth_is_no_missing_extra() -> None:
     done = _python("-c", WITHOUT, "troth.cli.crds", "crds")
-    assert done.returncode == 1
+    assert done.returncode == 3
+    assert "this is a bug in Troth" in done.stderr
     assert "pip install" not in done.stderr
 
 

@@ -5,7 +5,7 @@ import re
 import yaml
 
 from tests.packaging.distributions import ROOT, project
-from troth.resources.kinds import KINDS
+from troth.resources.kinds import EVERY_KIND
 from troth.resources.metadata import GROUP, VERSION
 
 CHART = yaml.safe_load((ROOT / "charts" / "troth" / "Chart.yaml").read_text())
@@ -26,7 +26,7 @@ def test_chart_and_package_have_one_version() -> None:
 
 def test_artifact_hub_lists_every_kind() -> None:
     listed = {(each["kind"], each["version"], each["name"]) for each in _annotation("crds")}
-    assert listed == {(kind.name, VERSION, f"{kind.plural}.{GROUP}") for kind in KINDS}
+    assert listed == {(kind.name, VERSION, f"{kind.plural}.{GROUP}") for kind in EVERY_KIND}
 
 
 def test_chart_and_package_name_one_repository() -> None:

@@ -36,10 +36,14 @@ def _key(algorithm: KeyAlgorithm, _which: str) -> PrivateKey:
 
 
 def own_root(
-    algorithm: KeyAlgorithm = P256, *, domain: str = DOMAIN, which: str = "root"
+    algorithm: KeyAlgorithm = P256,
+    *,
+    domain: str = DOMAIN,
+    which: str = "root",
+    now: datetime = NOW,
 ) -> SigningAuthority:
     signer = key(algorithm, which)
-    root = create_root(domain, signer, YEAR, NOW)
+    root = create_root(domain, signer, YEAR, now)
     return load_signing_authority(root, private_key_pem(signer), None, domain)
 
 

@@ -128,7 +128,7 @@ def test_only_identities_with_a_live_grant_reach_the_broker(
         if manifest["kind"] == "MessageBroker":
             manifest["spec"]["workload"] = workload
         if manifest["kind"] == "ServiceIdentity":
-            _say(manifest, uses.get(place_of(manifest), ([], [])))
+            _say(manifest, uses.get(place_of(manifest), ([], [], [])))
     cluster = settled(Cluster.of(*manifests))
     judged, oracle = (
         Declared.by(manifests, NOW),
@@ -150,14 +150,14 @@ def test_only_identities_with_a_live_grant_reach_the_broker(
         granted = any(
             oracle.permits(Operation((each.ref.namespace, each.ref.name), place, *operation))
             for each in served
-            for operation in product(("Publish", "Consume"), TRIED, GROUPS, STREAMS)
+            for operation in product(("Publish", "Consume", "Review"), TRIED, GROUPS, STREAMS)
         )
         assert network.lets(pod, there, CLIENTS, "TCP") == granted, (place, granted)
         assert not network.lets(pod, there, CLIENTS + 1, "TCP")
 
 
-def _say(identity: Manifest, named: tuple[list[Place], list[Place]]) -> None:
-    for field, policies in zip(("publishes", "consumes"), named, strict=True):
+def _say(identity: Manifest, named: tuple[list[Place], list[Place], list[Place]]) -> None:
+    for field, policies in zip(("publishes", "consumes", "reviews"), named, strict=True):
         identity["spec"][field] = [
             {"policy": {"namespace": namespace, "name": name}}
             for namespace, name in dict.fromkeys(policies)

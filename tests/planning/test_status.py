@@ -21,10 +21,8 @@ from tests.builders import (
     key_of,
     namespace,
     shop,
-    unverified,
 )
 from tests.strategies import clusters
-from troth.planning.identity.edge_status import EDGE_LIMIT
 from troth.resources.conditions import Condition, Truth, Verdict, placed
 from troth.resources.identity.authentication import GATEWAY_TRUST_LIMIT
 from troth.resources.identity.status import ServiceIdentityStatus
@@ -185,33 +183,6 @@ def test_refusal_is_reported_before_a_pending_edge() -> None:
         namespace("adrift"),
     )
     assert conditions(cluster)["PeersAgree"]["reason"] == "NoTrustDomain"
-
-
-def test_list_of_edges_is_bounded_and_begins_with_the_own_ones() -> None:
-    crowd = [
-        identity(
-            f"stranger-{number}", f"crowd-{number % 7}", calls=[call("payments", namespace="shop")]
-        )
-        for number in range(EDGE_LIMIT + 10)
-    ]
-    mine = identity(
-        ports=["https", ("http", 8080)],
-        accepts=[accept("zoo"), unverified("http", cidrs=["0.0.0.0/0"])],
-    )
-    listed = edges(shop(mine, identity("zoo", calls=[call("payments")]), *crowd))
-    assert len(listed) == EDGE_LIMIT
-    assert [edge["peer"] for edge in listed[:2]] == ["shop/zoo", "0.0.0.0/0"]
-    assert listed[1]["reason"] == "Unverified"
-
-
-def test_ports_of_one_peer_in_one_state_share_an_entry() -> None:
-    both = ["https", "http"]
-    cluster = shop(
-        identity(ports=["https", ("http", 8080)], accepts=[accept("checkout", *both)]),
-        identity("checkout", calls=[call("payments", *both)]),
-    )
-    (edge,) = edges(cluster)
-    assert (edge["ports"], edge["state"]) == (["http", "https"], "Live")
 
 
 # Gateway-only trust

@@ -38,6 +38,7 @@ from troth.world.index import webhook_signing
 from troth.world.observation import objects as observe
 from troth.world.observation.broker_secrets import DIGEST, STATE, TYPE, public_keys
 from troth.world.observation.ledger import kept_ledger
+from troth.world.observation.retired import RETIRED
 from troth.world.observation.signing_keys import GATEWAYS, ISSUERS
 from troth.world.observation.webhook_secrets import (
     COMPILED_DIGEST,
@@ -51,7 +52,9 @@ Part = tuple[str, str]
 Account = dict[Part, Any]
 
 RANDOM = {"fingerprint", "serial", "authority"}
-HISTORY = {"observedGeneration"}
+HISTORY = {"observedGeneration", "observed"}
+"""Members of a status that depend on when it was written; `observed` changes once a minute."""
+RETIRED_IN_STATUS = ("retiredAuthorities", "retiredTokenKeys")
 TIMES = {
     "notAfter",
     "renewAt",
@@ -87,6 +90,9 @@ def _parts(it: Running, *, times: bool) -> Iterator[tuple[Part, Any]]:
         where = str(ref)
         if kind in OURS:
             status = stored_status(manifest)
+            retired = [len(status.pop(name, ())) for name in RETIRED_IN_STATUS]
+            if any(retired):
+                yield ("retired", f"{kind} {where}"), retired
             trusted_since = status.pop("gatewayTrustedSince", None)
             if trusted_since is not None:
                 yield ("trust record", f"{kind} {where}"), trusted_since
@@ -170,7 +176,7 @@ NO_VIEW = gzip.compress(b"{}")
 
 def _tokens(where: str, data: dict[str, bytes]) -> Iterator[tuple[Part, Any]]:
     view = json.loads(gzip.decompress(data.get(observe.VIEW, NO_VIEW)))
-    yield ("tokens", where), (sorted(data), view)
+    yield ("tokens", where), (sorted(data.keys() - {RETIRED}), view)
     yield ("key", where), hashlib.sha256(data[ISSUERS.active]).hexdigest()
 
 

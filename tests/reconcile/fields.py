@@ -17,8 +17,11 @@ import yaml
 
 from tests import builders, messaging, webhook_builders
 from tests.builders import DAY, NOW, OWN, Manifest, stamp
+from tests.descriptor_sets import descriptor_set, message
+from tests.descriptor_sets import file as proto_file
 from tests.workloads import workload
 from troth.brokers.nats.jwt import Key, Kind
+from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -49,11 +52,16 @@ class Field:
 
 @cache
 def fields(*, webhooks: bool = False) -> list[Field]:
-    """Return every property of every spec, except required ones that only hold others.
+    """Return every property of every spec that is planned, except required ones that only hold
+    others.
 
     WebhookEndpoints have a walk of their own (`tests/reconcile/test_webhook_walk.py`).
     """
-    return [each for each in all_fields() if (each.kind == "WebhookEndpoint") == webhooks]
+    return [
+        each
+        for each in all_fields()
+        if each.kind in KIND_BY_NAME and (each.kind == "WebhookEndpoint") == webhooks
+    ]
 
 
 @cache
@@ -113,6 +121,7 @@ PRODUCTION = builders.domain(
         "metrics": {"namespace": "monitoring", "podSelector": pods("prometheus")},
         "probes": {"cidrs": ["10.1.0.0/16"]},
     },
+    proving={"every": "48h", "sample": 3},
 )
 ABROAD = builders.domain(
     "abroad",
@@ -206,7 +215,7 @@ NATS = messaging.broker(
             **ADMINISTERED,
         }
     },
-    more={"streams": ["STORED"]},
+    more={"streams": ["STORED", "DEAD", "RETRY"]},
 )
 SERVERS: dict[str, Manifest] = {
     "rabbitmq": {"servers": ["rabbit:5671"], "management": "rabbit:15671"},
@@ -220,13 +229,16 @@ UNSERVED = [
     )
     for type_, described in SERVERS.items()
 ]
+FILES = descriptor_set(proto_file(message("Order", "string id = 1"), message("Refund")))
 ORDERS = messaging.policy(
     producers=[messaging.producer("seller", "shop")],
-    consumers=[messaging.consumer("packer", "packing", "shop")],
+    consumers=[
+        messaging.consumer("packer", "packing", "shop") | {"retry": {"topic": "prod.orders.retry"}}
+    ],
     at=("messaging", "main"),
     schema={"jsonSchema": {"type": "object"}},
     context={"require": ["Tenant"]},
-    deadLetter={"topic": "prod.orders.dead"},
+    deadLetter={"topic": "prod.orders.dead", "reviewer": builders.reference("clerk", "shop")},
 )
 MESSAGING = [
     builders.namespace("messaging", domain="production", stage="live"),
@@ -251,6 +263,7 @@ MESSAGING = [
     messaging.policy(
         "shared",
         topic={"name": "prod.shared"},
+        schema={"protobuf": {"descriptorSet": FILES, "message": "shop.Order"}},
         consumers=[messaging.consumer(each, "other") for each in ("packer", "seller")],
     ),
     messaging.policy(
@@ -259,7 +272,15 @@ MESSAGING = [
     messaging.policy(
         "stored",
         topic={"name": "prod.stored", "stream": "STORED"},
-        consumers=[messaging.consumer("packer", "packing")],
+        consumers=[
+            messaging.consumer("packer", "packing")
+            | {"retry": {"topic": "prod.stored.retry", "stream": "RETRY"}}
+        ],
+        deadLetter={
+            "topic": "prod.stored.dead",
+            "stream": "DEAD",
+            "reviewer": builders.reference("clerk"),
+        },
         at=("messaging", "bus"),
     ),
     builders.identity(
@@ -274,6 +295,10 @@ MESSAGING = [
             {"policy": {"name": "stored"}},
             {"policy": {"name": "shared"}},
         ],
+    ),
+    builders.identity(
+        "clerk",
+        reviews=[{"policy": builders.reference("orders", "shop")}, {"policy": {"name": "stored"}}],
     ),
     builders.identity("biller", "finance", publishes=[{"policy": {"name": "late"}}]),
     {
@@ -453,6 +478,9 @@ CHANGES: dict[str, Change] = {
     "TrustDomain.tokens.issuer": Change("peers", "https://tokens.other.example"),
     "TrustDomain.tokens.keyLifetime": Change("key", "24h", lives=timedelta(hours=26)),
     "TrustDomain.consent": Change("policy"),
+    "TrustDomain.proving": Change("status"),  # which repeats the spec; the prover acts on it
+    "TrustDomain.proving.every": Change("status", "72h"),
+    "TrustDomain.proving.sample": Change("status", 7),
     "TrustDomain.allowEnvironments": Change("policy"),
     "TrustDomain.federatesWith": Change("bundle"),
     "TrustDomain.federatesWith.[].name": Change("bundle", "batch"),
@@ -573,6 +601,9 @@ CHANGES: dict[str, Change] = {
     "ServiceIdentity.consumes": Change("rules"),
     "ServiceIdentity.consumes.[].policy.name": Change("rules", "none"),
     "ServiceIdentity.consumes.[].policy.namespace": Change("rules", "finance"),
+    "ServiceIdentity.reviews": Change("rules"),
+    "ServiceIdentity.reviews.[].policy.name": Change("rules", "none"),
+    "ServiceIdentity.reviews.[].policy.namespace": Change("rules", "finance"),
     # MessageBroker
     "MessageBroker.environment": Change("rules", "staging"),
     "MessageBroker.kafka": Change(
@@ -656,18 +687,47 @@ CHANGES: dict[str, Change] = {
     "TopicPolicy.consumers.[].identity.name": Change("rules", "seller"),
     "TopicPolicy.consumers.[].identity.namespace": Change("rules", "finance"),
     "TopicPolicy.consumers.[].group": Change("rules", "other"),
+    "TopicPolicy.consumers.[].tenants": Change("peers", ["acme"]),
+    "TopicPolicy.consumers.[].retry": Change("rules"),
+    "TopicPolicy.consumers.[].retry.topic": Change("rules", "prod.orders.again"),
+    "TopicPolicy.consumers.[].retry.stream": Change("rules", "OTHER"),
     "TopicPolicy.schema": Change("peers"),
     "TopicPolicy.schema.jsonSchema": Change("peers", {"type": "array"}),
     "TopicPolicy.schema.configMapRef": Change(
         "peers", GONE, beside={"schema": {"jsonSchema": {"type": "array"}}}
     ),
+    "TopicPolicy.schema.avro": Change(
+        "peers", {"type": "string"}, beside={"schema.jsonSchema": GONE}
+    ),
+    "TopicPolicy.schema.protobuf": Change(
+        "peers", GONE, beside={"schema.jsonSchema": {"type": "array"}}
+    ),
+    "TopicPolicy.schema.protobuf.descriptorSet": Change(
+        "peers", descriptor_set(proto_file(message("Order", "int32 id = 1")))
+    ),
+    "TopicPolicy.schema.protobuf.message": Change("peers", "shop.Refund"),
+    "TopicPolicy.schema.configMapRef.type": Change("peers", "Avro"),
+    "TopicPolicy.schema.configMapRef.message": Change(
+        "status", "shop.Order", beside={"schema.configMapRef.type": "Protobuf"}
+    ),
     "TopicPolicy.schema.configMapRef.name": Change("status", "none"),
     "TopicPolicy.schema.configMapRef.key": Change("status", "other.json"),
+    # there is no previous schema before the schema changes
+    "TopicPolicy.schema.accept": Change(NOTHING),
     "TopicPolicy.context": Change("peers"),
     "TopicPolicy.context.require": Change("peers", ["Subject"]),
+    "TopicPolicy.context.evidence": Change("peers"),
+    "TopicPolicy.context.maxAge": Change("peers", "2h"),
     "TopicPolicy.deadLetter": Change("rules"),
     "TopicPolicy.deadLetter.topic": Change("rules", "prod.orders.other"),
+    "TopicPolicy.deadLetter.stream": Change("rules", "OTHER"),
     "TopicPolicy.deadLetter.review": Change("peers"),
+    "TopicPolicy.deadLetter.reviewer": Change("rules"),
+    "TopicPolicy.deadLetter.reviewer.name": Change("rules", "packer"),
+    "TopicPolicy.deadLetter.reviewer.namespace": Change("rules", "finance"),
+    "TopicPolicy.deadLetter.approvals": Change("peers", 0),
+    "TopicPolicy.deadLetter.redriveLimit": Change("peers"),
+    "TopicPolicy.deadLetter.retention": Change("peers", "24h"),
     "TopicPolicy.onDelete": Change("status", "Revoke", at="bills"),
     # CredentialRotation
     "CredentialRotation.target.kind": Change("status", "TrustDomain"),

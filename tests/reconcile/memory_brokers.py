@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from unittest import mock
 
-from troth.brokers.errors import UnreachableError
+from troth.brokers.clients import Clients
+from troth.brokers.errors import BrokerError, UnreachableError
 from troth.brokers.protocol import Batch, Failure, Login, Permit
 from troth.brokers.registry import dialect_of
 from troth.reconcile.brokers import connections as broker_connections
 from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.observed_broker import Exposure
 from troth.trust.grants import Observed
 
 AWAY = "away:9093"
@@ -21,9 +23,23 @@ class MemoryBroker:
     """In-memory broker that holds the applied rules and credentials."""
 
     seen: Observed = field(default_factory=Observed)
+    connected: Clients | BrokerError = field(default_factory=Clients)
+    exposed: Exposure | BrokerError = field(default_factory=Exposure)
 
     async def observe(self) -> Observed:
         return self.seen
+
+    async def clients(self, groups: Collection[str]) -> Clients:
+        del groups
+        if isinstance(self.connected, BrokerError):
+            raise self.connected
+        return self.connected
+
+    async def exposure(self, groups: Collection[str]) -> Exposure:
+        del groups
+        if isinstance(self.exposed, BrokerError):
+            raise self.exposed
+        return self.exposed
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
         told = {(each.principal, each.slot) for each in batch.credentials}

@@ -101,7 +101,7 @@ REFUSED: dict[str, Change] = {
     "ServiceIdentity.onRotation.restart.[].name": refused("WorkloadMissing", NONE),
     **{
         f"ServiceIdentity.{field}.[].policy.{part}": refused("PolicyMissing", NONE)
-        for field in ("publishes", "consumes")
+        for field in ("publishes", "consumes", "reviews")
         for part in ("name", "namespace")
     },
     # MessageBroker
@@ -133,9 +133,22 @@ REFUSED: dict[str, Change] = {
     },
     "TopicPolicy.consumers.[].group": refused("GroupNotOwned", NONE),
     "TopicPolicy.schema.jsonSchema": refused("SchemaInvalid", {"type": "nonsense"}),
+    "TopicPolicy.schema.avro": refused(
+        "SchemaInvalid", {"type": "nonsense"}, beside={"schema.jsonSchema": GONE}
+    ),
+    "TopicPolicy.schema.protobuf.descriptorSet": refused("SchemaInvalid", "AAAA"),
+    "TopicPolicy.schema.protobuf.message": refused("SchemaInvalid", "shop.Nothing"),
+    "TopicPolicy.schema.configMapRef.message": refused(
+        "SchemaInvalid", "shop.Order", beside={"schema.configMapRef.type": "Protobuf"}
+    ),
     "TopicPolicy.schema.configMapRef.name": refused("SchemaMissing", NONE),
     "TopicPolicy.schema.configMapRef.key": refused("SchemaMissing", NONE),
+    "TopicPolicy.consumers.[].retry.topic": refused("TopicNotOwned", "other.retry"),
+    "TopicPolicy.consumers.[].retry.stream": refused("StreamNotOwned", "OTHER"),
     "TopicPolicy.deadLetter.topic": refused("TopicNotOwned", "other.dead"),
+    "TopicPolicy.deadLetter.stream": refused("StreamNotOwned", "OTHER"),
+    "TopicPolicy.deadLetter.reviewer.name": refused("IdentityMissing", NONE),
+    "TopicPolicy.deadLetter.reviewer.namespace": refused("IdentityMissing", NONE),
     # CredentialRotation
     "CredentialRotation.target.kind": refused("TargetMissing", "MessageBroker"),
     "CredentialRotation.target.name": refused("TargetMissing", NONE),
@@ -196,6 +209,9 @@ HARMLESS: dict[str, tuple[str, ...]] = {
         "TrustDomain.tokens.issuer",
         "MessageBroker.owns.principalPrefix",
         "MessageBroker.administrators",
+    ),
+    "names of the application's tenants, which Troth cannot know": (
+        "TopicPolicy.consumers.[].tenants",
     ),
     "compared with what the server says, by tests with a real one": (
         "MessageBroker.nats.account",

@@ -13,7 +13,7 @@ from troth.cluster.errors import ApiError
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.instrumentation import Instrumentation
-from troth.reconcile.loop.stall_delay import StallDelay
+from troth.reconcile.loop.statuses.stall_delay import StallDelay
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.resources.references import Ref
 from troth.world.watch_class import watch_class_of

@@ -133,6 +133,7 @@ async def test_consent_that_ends_and_returns_is_awaited() -> None:
         assert it.broken == []
 
 
+@pytest.mark.long
 async def test_crash_at_any_write_of_a_new_endpoint_rejects_nothing() -> None:
     async with opening() as it:
         await it.live(2 * PROPAGATION)

@@ -16,6 +16,7 @@ from troth.planning.identity import planner as service_identity
 from troth.planning.identity import view as identity_view
 from troth.planning.network import compiler as network
 from troth.planning.trust_domain import issuer_callers
+from troth.reconcile.loop import engine
 from troth.resources.references import Ref
 from troth.trust.edges import evaluation
 from troth.world.keys import ISSUER_VIEW, Key, domain_key, identity_key, view_key
@@ -249,10 +250,31 @@ async def test_exception_after_planning_becomes_a_condition(
     server = shop()
     async with running(server) as it:
         await it.settle()
-        monkeypatch.setattr(it.engine._in_place, "remember", surprising)
+        monkeypatch.setattr(it.engine.in_place, "remember", surprising)
         await it.put(NARROWER)
         assert_reported(server, identity_key(PAYMENTS))
         assert callers(server) == listed(server) == {"web"}
+
+
+@pytest.mark.faulty
+async def test_exception_while_another_is_reported_does_not_stop_other_resources(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, late = shop(), Ref("shop", "late")
+    async with running(server) as it:
+        await it.settle()
+        real = it.engine.in_place.remember
+
+        def remember(plan: Any) -> None:
+            if plan.key == identity_key(PAYMENTS):
+                surprising()
+            real(plan)
+
+        monkeypatch.setattr(it.engine.in_place, "remember", remember)
+        monkeypatch.setattr(engine, "plan_after_failure", surprising)
+        await it.put(NARROWER)
+        await it.put(identity("late"))
+        assert server.condition("ServiceIdentity", late, "Ready")["status"] == "True"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.builders import OWN, namespace
 from troth.cluster.api import ApiServer
 from troth.cluster.crds import CRDCheck
 from troth.cluster.errors import StoreRestored
-from troth.cluster.lease import Leadership
+from troth.cluster.leases.lease import Leadership
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.operator import Operator, Settings
 

@@ -16,8 +16,8 @@ from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
 from tests.reconcile.serving import LeaderFence, Server
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
-from troth.cluster.informer import Informer
-from troth.cluster.resync import PATIENCE, Resync
+from troth.cluster.watching.informer import Informer
+from troth.cluster.watching.resync import PATIENCE, Resync
 from troth.reconcile.loop.cache import Cache
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine

@@ -238,7 +238,7 @@ async def test_replaced_given_ca_takes_over_in_phases() -> None:
         assert it.phases == WHOLE
         assert it.active != first
         assert it.broken == []
-        assert slots(it) == {"tls.crt", "tls.key", "ca.crt"}
+        assert slots(it) == {"tls.crt", "tls.key", "ca.crt", "retired.json"}
         bundle = it.server.objects["ConfigMap", Ref("team0", "trust-bundle")]["data"]["ca.crt"]
         assert bundle.encode() == OTHER_ROOT.pem
 
@@ -321,7 +321,7 @@ async def test_switch_from_own_root_to_given_ca_and_back_rejects_no_peer() -> No
         await it.user_puts(next(iter(declarations())))
         await it.live(20 * MINUTE)
         assert it.phases == [*WHOLE, *WHOLE[1:]]
-        assert slots(it) == {"tls.crt", "tls.key"}
+        assert slots(it) == {"tls.crt", "tls.key", "retired.json"}
         assert it.broken == []
 
 

@@ -15,7 +15,7 @@ from tests.cluster_unit.listing import Listing
 from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
 from tests.reconcile.serving import LeaderFence, Running, Server, running
 from troth.cluster.api import ApiServer
-from troth.cluster.informer import Informer
+from troth.cluster.watching.informer import Informer
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Apply
 from troth.planning.steps.signing_keys import UpdateIssuer

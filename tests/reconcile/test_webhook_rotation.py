@@ -123,6 +123,7 @@ async def test_operator_killed_at_any_time_continues(steps: int) -> None:
         assert it.broken == []
 
 
+@pytest.mark.long
 async def test_rotation_completes_without_rejections_after_a_crash_at_any_write() -> None:
     async def story(it: WebhookScene) -> None:
         await it.live(MINUTE)

@@ -115,15 +115,15 @@ class WalkView(View):
             if (ports := (spec.get("workload") or {}).get("ports"))
         )
 
-    def _used(self, me: Identity) -> tuple[list[Identity], list[Identity]]:
-        published, consumed = (
+    def _used(self, me: Identity) -> tuple[list[Identity], list[Identity], list[Identity]]:
+        published, consumed, reviewed = (
             [
                 (each["policy"].get("namespace", me[0]), each["policy"]["name"])
                 for each in self.identities[me].get(word, [])
             ]
-            for word in ("publishes", "consumes")
+            for word in ("publishes", "consumes", "reviews")
         )
-        return published, consumed
+        return published, consumed, reviewed
 
 
 def _operations(brokers: Brokers, broker: Identity, me: Identity) -> Iterator[Operation]:
@@ -133,6 +133,11 @@ def _operations(brokers: Brokers, broker: Identity, me: Identity) -> Iterator[Op
         yield Operation(broker, me, "Publish", topic, stream=stream)
         for each in spec["consumers"]:
             yield Operation(broker, me, "Consume", topic, each.get("group", ""), stream)
+        if "deadLetter" in spec:
+            letters = spec["deadLetter"]
+            yield Operation(
+                broker, me, "Review", letters["topic"], stream=letters.get("stream", "")
+            )
 
 
 def view_of(manifests: Iterable[Manifest], now: datetime) -> WalkView:
@@ -191,7 +196,9 @@ class Judge:
         """Take the declarations as the only ones from now on."""
         self.history.begin(objects, now)
         for place, versions in self.history.versions.items():
-            versions[:] = [self._latest.setdefault(place, _filled(objects[place]))]
+            if place not in self._latest:
+                self._latest[place] = _filled(objects[place])
+            versions[:] = [self._latest[place]]
 
     def declare(self, place: Place, manifest: Manifest | None, now: datetime) -> None:
         """Take in a change of the declarations."""

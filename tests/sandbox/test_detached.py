@@ -32,6 +32,7 @@ class Command:
         )
 
 
+@pytest.mark.long
 def test_sandbox_starts_with_up_and_ends_with_down(command: Command) -> None:
     try:
         first = command("up")
@@ -51,6 +52,7 @@ def test_sandbox_starts_with_up_and_ends_with_down(command: Command) -> None:
     assert "was not up" in command("down").stdout
 
 
+@pytest.mark.long
 def test_down_cleans_up_after_a_crash(command: Command) -> None:
     try:
         assert command("up", "--name", "crashing").returncode == 0

@@ -203,10 +203,11 @@ class TestGatewayPods:
 
 def test_helm_test_passes(installed: Sandbox) -> None:
     told = installed.helm("test", "troth", "-n", NAMESPACE, "--logs")
-    assert "the API server serves 6 kinds of troth.dev" in told
+    assert "the API server serves 8 kinds of troth.dev" in told
     assert "leads" in told
 
 
+@pytest.mark.long
 def test_another_replica_leads_after_the_leader_is_deleted(installed: Sandbox) -> None:
     before = leader(installed)
     installed.kubectl("delete", "pod", before, "-n", NAMESPACE, "--wait=false")
@@ -216,6 +217,7 @@ def test_another_replica_leads_after_the_leader_is_deleted(installed: Sandbox) -
     assert '"event":"leading"' in logs
 
 
+@pytest.mark.long
 def test_upgrade_adds_a_field_to_a_crd_while_the_operator_runs(installed: Sandbox) -> None:
     schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/isolation"
     older = json.dumps([{"op": "remove", "path": schema}])
@@ -228,16 +230,18 @@ def test_upgrade_adds_a_field_to_a_crd_while_the_operator_runs(installed: Sandbo
     assert "troth-crds" not in installed.kubectl("get", "clusterroles,sa,jobs", "-A", "-o", "name")
 
 
+@pytest.mark.long
 def test_rollback_returns_to_the_values_before(installed: Sandbox) -> None:
-    helm(installed, "upgrade", log={"level": "debug"})
+    helm(installed, "upgrade", workers=9)  # of the operator: no other pod is replaced
     revision = revisions(installed)[-2]
     waiting = "--wait", "--timeout", PATIENCE_OF_HELM
     installed.helm("rollback", "troth", str(revision["revision"]), "-n", NAMESPACE, *waiting)
     shown = installed.kubectl("get", "deployment", "troth", "-n", NAMESPACE, "-o", "yaml")
-    assert "--log-level=info" in shown
+    assert "--workers=8" in shown
     rolled_out(installed)
 
 
+@pytest.mark.long
 def test_release_that_is_installed_again_adopts_what_the_first_left(installed: Sandbox) -> None:
     before = leaf(installed), policies(installed)
     installed.helm("uninstall", "troth", "-n", NAMESPACE, "--wait")
@@ -249,6 +253,7 @@ def test_release_that_is_installed_again_adopts_what_the_first_left(installed: S
     assert (leaf(installed), policies(installed)) == before
 
 
+@pytest.mark.long
 def test_drained_node_keeps_one_operator(installed: Sandbox) -> None:
     """Eviction respects the PodDisruptionBudget, as `kubectl drain` does."""
     names = [
@@ -293,6 +298,7 @@ def calling(services: Pods) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("crds", [True, False], ids=["a new CRD", "the pods"])
+@pytest.mark.long
 def test_upgrade_to_an_image_that_cannot_be_pulled_harms_nothing_and_is_rolled_back(
     installed: Sandbox, services: Pods, crds: bool
 ) -> None:
@@ -315,6 +321,7 @@ def test_upgrade_to_an_image_that_cannot_be_pulled_harms_nothing_and_is_rolled_b
     assert "troth-crds" not in installed.kubectl("get", "clusterroles,serviceaccounts", "-A")
 
 
+@pytest.mark.long
 def test_release_whose_namespace_is_deleted_is_adopted_once_its_secrets_are_restored(
     installed: Sandbox, services: Pods
 ) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from sandbox import BuildError, java
+from sandbox import BuildError
 from sandbox.brokers import kafka_jars
 from sandbox.brokers.kafka import KafkaServer
 from sandbox.brokers.kafka_jars import cached, ensure_kafka
 from sandbox.processes import Tether
+from tests.brokers.kafka.serving import skip_without_java
 from tests.sandbox.observing import processes_of
 
 
@@ -39,9 +40,9 @@ def test_jars_with_a_wrong_digest_are_rejected(
     assert not cached().exists()
 
 
+@pytest.mark.long
 def test_server_and_its_files_end_with_the_context() -> None:
-    if reason := java.missing():
-        pytest.skip(f"there is no Kafka: {reason}")
+    skip_without_java()
     with KafkaServer.start() as server:
         directory = server.authority.certificate.parent
         assert processes_of(directory)

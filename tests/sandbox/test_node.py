@@ -82,6 +82,7 @@ def call(sandbox: Sandbox, space: str, target: Target, present: Files | None = N
     return sandbox.node.workload(f"{space}/orders").call([target], present=present)[0]
 
 
+@pytest.mark.long
 def test_pod_status_is_reported(sandbox: Sandbox, space: str) -> None:
     apply(sandbox, workload_pod(space, "web", plain={"web": 8080}))
     address = addresses(sandbox, space, ["web"])["web"]
@@ -271,6 +272,7 @@ def test_changed_secret_takes_effect_on_open_connections_too(
     orders.release("kept")
 
 
+@pytest.mark.long
 def test_background_calls_are_counted_by_signing_root(
     sandbox: Sandbox, space: str, pair: Target
 ) -> None:

@@ -35,6 +35,7 @@ def detached() -> Iterator[DetachedSandbox]:
 
 
 @pytest.mark.parametrize("tier", [Tier.PROCESS_PODS, Tier.NODE])
+@pytest.mark.long
 def test_detached_cluster_runs_pods(tier: Tier, detached: DetachedSandbox) -> None:
     skip_without(tier)
     up = command("up", "--name", detached.name, f"--{tier}")
@@ -49,6 +50,7 @@ def test_detached_cluster_runs_pods(tier: Tier, detached: DetachedSandbox) -> No
     assert not directory.exists()
 
 
+@pytest.mark.long
 def test_down_cleans_up_after_a_crash(detached: DetachedSandbox) -> None:
     skip_without(Tier.NODE)
     assert command("up", "--name", detached.name, "--node").returncode == 0

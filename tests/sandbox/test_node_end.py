@@ -131,6 +131,7 @@ def test_nothing_is_left_when_the_holder_ends(
     assert (network(), mounts(), run()) == before[:3]
 
 
+@pytest.mark.long
 def test_next_node_cleans_up_after_a_killed_reaper(tmp_path: Path) -> None:
     skip_without(Tier.NODE)
     directory = tmp_path / "sandbox"

@@ -25,6 +25,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield started
 
 
+@pytest.mark.long
 def test_node_has_a_container_runtime(sandbox: Sandbox) -> None:
     (node,) = json.loads(sandbox.kubectl("get", "nodes", "-o", "json"))["items"]
     assert node["status"]["nodeInfo"]["containerRuntimeVersion"].startswith("containerd://")

@@ -26,6 +26,7 @@ def sandbox() -> Iterator[Sandbox]:
         yield started
 
 
+@pytest.mark.long
 def test_projections_can_be_delayed(sandbox: Sandbox) -> None:
     spiffe_id = DOMAIN.spiffe_id("default/slow")
     apply(
@@ -108,6 +109,7 @@ def test_unsupported_process_pod_has_the_reason_in_its_status(sandbox: Sandbox) 
     assert becomes(lambda: "runs one container" in reason("double"))
 
 
+@pytest.mark.long
 def test_many_pods_are_created_and_deleted_together(sandbox: Sandbox) -> None:
     names = [f"many-{number}" for number in range(MANY)]
     apply(sandbox, *(workload_pod("default", name, plain={"web": 8080}) for name in names))

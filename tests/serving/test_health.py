@@ -1,10 +1,13 @@
 """The health port answers, whoever occupies it."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import aiohttp
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from sandbox.control_plane import free_port
 from tests.edge.silence import silent_clients
@@ -32,6 +35,38 @@ async def test_silent_connections_are_bounded_and_probes_are_answered() -> None:
             for path, status in (("/healthz", 200), ("/readyz", 503), ("/metrics", 200)):
                 async with session.get(path) as answer:
                     assert answer.status == status
+
+
+class Slow(Collector):
+    """Notes how many scrapes collect at once."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    def collect(self) -> Iterator[Metric]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        for number in range(20):
+            yield GaugeMetricFamily(f"metric_{number}", "A value.", number)
+        self.now -= 1
+
+
+async def test_scrapes_at_once_are_answered_one_after_the_other() -> None:
+    port, registry, slow = free_port(), CollectorRegistry(), Slow()
+    registry.register(slow)
+    slow.most = 0
+    async with (
+        health_server("127.0.0.1", port, ready=lambda: True, alive=lambda: True, registry=registry),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+
+        async def scrape() -> str:
+            async with session.get("/metrics") as answer:
+                return await answer.text()
+
+        pages = await asyncio.gather(*(scrape() for _ in range(10)))
+    assert all("metric_19" in each for each in pages)
+    assert slow.most == 1
 
 
 async def test_silent_connections_that_begin_at_once_are_bounded() -> None:

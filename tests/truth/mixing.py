@@ -42,16 +42,22 @@ def _mixes(before: Truth, after: Truth, changed: set[Place]) -> Iterator[Place]:
     for source, destination in product(places, changed):
         if source == destination or source not in changed:
             continue
+        mixes = _mixed(before, after, source, destination)
         for number in before.ports(destination).values():
             neither = not any(truth.opens(source, destination, number) for truth in (before, after))
-            if neither and _mixed(before, after, source, destination, number):
+            ends = before.pods.pod(source), before.pods.pod(destination), ("TCP", number)
+            if (
+                neither
+                and any(mix.lets_out(*ends) for mix in mixes)
+                and any(mix.lets_in(*ends) for mix in mixes)
+            ):
                 yield destination
                 break
 
 
-def _mixed(before: Truth, after: Truth, source: Place, destination: Place, number: int) -> bool:
-    """Return whether a mixture of old and new sides lets a connection through."""
-    mixes = [
+def _mixed(before: Truth, after: Truth, source: Place, destination: Place) -> list[Declared]:
+    """Return the mixtures of the old and the new side of two identities."""
+    return [
         _with(before.declared, {source: first, destination: second})
         for first, second in product(
             *(
@@ -60,8 +66,6 @@ def _mixed(before: Truth, after: Truth, source: Place, destination: Place, numbe
             )
         )
     ]
-    ends = before.pods.pod(source), before.pods.pod(destination), ("TCP", number)
-    return any(mix.lets_out(*ends) for mix in mixes) and any(mix.lets_in(*ends) for mix in mixes)
 
 
 def _with(declared: Declared, changes: dict[Place, dict[str, object]]) -> Declared:

@@ -5,6 +5,7 @@ Nothing is ever open that is allowed neither before nor after a change.
 
 from typing import Any
 
+import pytest
 from cryptography import x509
 
 from tests import builders
@@ -50,6 +51,7 @@ async def shop(stage: Stage, **domain: Any) -> Scene:
     return scene
 
 
+@pytest.mark.long
 async def test_pod_has_the_edges_of_an_identity_while_it_has_its_labels(
     stage: Stage,
 ) -> None:
@@ -105,6 +107,7 @@ async def test_isolated_namespace_denies_pods_that_no_identity_selects(stage: St
     assert await scene.connect("search", "foreigner") == REJECTED
 
 
+@pytest.mark.long
 async def test_namespace_that_changes_environment_moves_its_edges_and_names(
     stage: Stage,
 ) -> None:
@@ -178,6 +181,7 @@ async def test_namespace_that_changes_environment_moves_its_edges_and_names(
     assert await scene.again("old", "neighbour") == "answered"
 
 
+@pytest.mark.long
 async def test_pods_that_start_and_end_without_the_operator_have_their_edges(
     stage: Stage,
 ) -> None:

@@ -1,10 +1,13 @@
 """Faults of enforcers that Troth's policies avoid."""
 
+import pytest
+
 from tests import builders
 from tests.cluster.stage import Stage
 from tests.truth.scene import Player, Scene
 
 
+@pytest.mark.long
 async def test_unverified_peer_that_matches_the_replicas_does_not_connect_them(
     stage: Stage,
 ) -> None:

@@ -28,8 +28,12 @@ class Scale:
 
 
 SCALES = [
-    Scale(Tier.PROCESS_PODS, identities=64, rounds=2, probes=20_000),
-    Scale(Tier.NODE, identities=14, rounds=1, probes=1_000),
+    pytest.param(
+        Scale(Tier.PROCESS_PODS, identities=64, rounds=2, probes=20_000),
+        marks=pytest.mark.long,
+        id="process_pods",
+    ),
+    pytest.param(Scale(Tier.NODE, identities=14, rounds=1, probes=1_000), id="node"),
 ]
 
 
@@ -53,7 +57,7 @@ async def everything_as_declared(stage: Stage, truth: Truth) -> Tally:
     return tally
 
 
-@pytest.mark.parametrize("scale", SCALES, ids=lambda scale: scale.tier.name.lower())
+@pytest.mark.parametrize("scale", SCALES)
 async def test_every_pair_is_as_declared_and_no_change_opens_anything_else(scale: Scale) -> None:
     if reason := unavailable(scale.tier):
         pytest.skip(reason)

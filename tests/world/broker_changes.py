@@ -7,11 +7,16 @@ from hypothesis import strategies as st
 
 from tests.builders import NOW, OWN, Cluster, Manifest
 from tests.strategies import half, sometimes, subset
+from troth.brokers.clients import Clients, bounded, client_of
+from troth.brokers.exposure import Connection, connected
+from troth.documents.client_name import client_name
 from troth.planning.grants.rules import policy_rules
 from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.observed_broker import Exposure
 from troth.resources.references import Ref
-from troth.trust.grants import Observed, Place, Rule, Slot
-from troth.world.facts.broker import AdminMade, AdminShown, Ledger
+from troth.trust.grants import Action, Observed, Place, Rule, Slot
+from troth.trust.topics.candidate import principal_of
+from troth.world.facts.broker import AdminMade, AdminShown, Exposed, Ledger
 from troth.world.facts.objects import Fault
 from troth.world.keys import Keys
 from troth.world.observation.ledger import ledger_manifest
@@ -29,6 +34,10 @@ T = TypeVar("T")
 
 ADMIN: Place = ("admin", Slot.FIRST)
 PRINTS = ("", "first", "second")
+OUTCOMES = (
+    *("observed", "observed", "clients", "clients", "changed", "changed"),
+    *("failed", "turned"),
+)
 FAULTS = (Fault("Unreachable", "nobody answers"), Fault("Denied", "the admin may not do this"))
 
 
@@ -47,12 +56,21 @@ def some_outcome(data: st.DataObject, cluster: Cluster, broker: MessageBroker) -
         frozenset(_some(data, _rules(cluster, broker))),
     )
     fault = draw(st.sampled_from((None, *FAULTS)))
-    match draw(st.sampled_from(("observed", "observed", "changed", "changed", "failed", "turned"))):
+    match draw(st.sampled_from(OUTCOMES)):
         case "observed":
             roots = draw(st.sampled_from(("", "", "roots")))
             place = ADMIN if draw(half) else None
             shown = AdminShown(place, draw(st.sampled_from(PRINTS[1:])), NOW)
-            return BrokerObserved(ref, seen, roots, shown, uptime)
+            clients = some_clients(data, cluster, broker)
+            exposed = some_exposed(data, cluster)
+            return BrokerObserved(ref, seen, roots, shown, uptime, clients, exposed)
+        case "clients":  # that alone differ
+            before = cluster.world.brokers.observation(ref)
+            shown = before.admin or AdminShown(None, "", NOW)
+            kept = before.observed or seen
+            clients = some_clients(data, cluster, broker)
+            exposed = some_exposed(data, cluster)
+            return BrokerObserved(ref, kept, before.authorities, shown, uptime, clients, exposed)
         case "changed":
             asked: list[Rule | Place] = [*sorted(seen.rules), *sorted(seen.credentials)]
             failed = _some(data, asked) if draw(half) else []
@@ -78,6 +96,40 @@ def some_ledger(data: st.DataObject, cluster: Cluster, broker: MessageBroker) ->
     )
     made = ledger_manifest(OWN, broker, ledger)
     return {**made, "binaryData": {}} if draw(sometimes) else made
+
+
+def some_clients(
+    data: st.DataObject, cluster: Cluster, broker: MessageBroker
+) -> Clients | Fault | None:
+    """Draw the clients that a broker shows, of any principals and groups of its policies."""
+    if data.draw(sometimes):
+        return data.draw(st.sampled_from((None, *FAULTS)))
+    declared = cluster.world.brokers.messaging
+    entries = [each for ref in sorted(declared.at(broker.ref)) for each in declared.entries(ref)]
+    groups = sorted({each.group for each in entries if each.group})
+    names = ("bare", *(client_name([str(ref)]) for ref in sorted(declared.policies)))
+    owners = [
+        *({"principal": principal_of(broker, each.identity)} for each in sorted(entries)),
+        *({"group": group} for group in groups),
+    ]
+    some = [
+        client_of(data.draw(st.sampled_from(names)), actions=Action, **owner)
+        for owner in _some(data, owners)
+    ]
+    hidden = dict.fromkeys(_some(data, groups), "no") if data.draw(half) else {}
+    return Clients(bounded(some), hidden)
+
+
+def some_exposed(data: st.DataObject, cluster: Cluster) -> Exposed:
+    """Draw what a broker shows of its security."""
+    found = connected(
+        Connection(principal, address=address)
+        for principal in _some(data, ("troth-shop.a", "legacy"))
+        for address in _some(data, ("10.0.0.1", "10.0.0.2"))
+    )
+    super_users = ("super.users",) if data.draw(half) else ()
+    exposure = Exposure(clients=found.clients, hidden=found.hidden, super_users=super_users)
+    return Exposed(exposure, cluster.now)
 
 
 def _some(data: st.DataObject, items: Sequence[T]) -> list[T]:

@@ -14,7 +14,7 @@ from tests import builders
 from tests.broker_plans import plan_with_inputs, settled
 from tests.builders import HOUR, NOW, OWN, Cluster, Manifest, rotation, stamp
 from tests.messaging import broker, consumer, policy, producer
-from tests.strategies import DOMAINS, NAMESPACES, fewer, often, sometimes
+from tests.strategies import DOMAINS, NAMESPACES, fewer, half, often, sometimes
 from tests.trust.topics import test_evaluation as declared
 from tests.trust.topics.test_evaluation import BROKERS, POLICIES, DeclaredEntry, wishes
 from tests.world.broker_changes import some_ledger, some_outcome, took
@@ -26,6 +26,7 @@ from troth.resources.references import Ref
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import Key, broker_key, identity_key, policy_key
 from troth.world.observation.ledger import ledger_ref
+from troth.world.outcomes.reviews import ReviewsRead
 
 NAMES = (*declared.NAMES, *BROKERS)
 """An identity may be called as a broker is: their NetworkPolicies would be."""
@@ -53,13 +54,15 @@ def leaving(manifest: Manifest) -> Manifest:
 
 
 def named(identity: Manifest, agreed: list[DeclaredEntry]) -> Manifest:
-    """The identity with the policies that it publishes and consumes by."""
+    """The identity with the policies by which it publishes, consumes and reviews."""
     place = identity["metadata"]["namespace"], identity["metadata"]["name"]
-    for consumes, field in ((False, "publishes"), (True, "consumes")):
+    for role, field in (
+        ("produces", "publishes"),
+        ("consumes", "consumes"),
+        ("reviews", "reviews"),
+    ):
         policies = {
-            wish.policy: None
-            for wish in agreed
-            if wish.identity == place and wish.consumes == consumes
+            wish.policy: None for wish in agreed if wish.identity == place and wish.role == role
         }
         identity["spec"][field] = [
             {"policy": {"namespace": namespace, "name": name}} for namespace, name in policies
@@ -101,6 +104,8 @@ def some_policy(draw: st.DrawFn, agreed: list[DeclaredEntry]) -> Manifest:
     made = draw(declared.policies(draw(st.sampled_from(named)), agreed))
     if draw(sometimes):
         made["spec"]["onDelete"] = "Retain"
+    if draw(often):
+        made["spec"]["context"] = {"require": ["Actor"]}
     return made
 
 
@@ -160,20 +165,37 @@ def agreeing(agreed: list[DeclaredEntry]) -> Cluster:
                 producers=[
                     producer(wish.identity[1], wish.identity[0])
                     for wish in mine
-                    if not wish.consumes
+                    if wish.role == "produces"
                 ],
                 consumers=[
                     consumer(wish.identity[1], wish.identity[0][0], wish.identity[0])
                     for wish in mine
-                    if wish.consumes
+                    if wish.role == "consumes"
                 ],
                 at=("east", "main"),
                 environment="prod",
+                context={"require": ["Actor"]},
+                **_reviewed(mine),
             )
         )
     for place in {wish.identity: None for wish in agreed}:
         cluster.put(named(builders.identity(place[1], place[0]), agreed))
     return settled(cluster)
+
+
+def _reviewed(mine: list[DeclaredEntry]) -> Manifest:
+    reviewers = [wish.identity for wish in mine if wish.role == "reviews"]
+    if not reviewers:
+        return {}
+    namespace, name = reviewers[0]
+    reviewer = {"name": name, "namespace": namespace}
+    return {"deadLetter": {"topic": "prod.dead", "reviewer": reviewer}}
+
+
+@st.composite
+def some_review(draw: st.DrawFn, agreed: list[DeclaredEntry]) -> Manifest:
+    made = draw(declared.reviews(draw(st.sampled_from([wish.policy for wish in agreed]))))
+    return broken(made) if draw(sometimes) else made
 
 
 def changes(agreed: list[DeclaredEntry]) -> st.SearchStrategy[Manifest]:
@@ -183,6 +205,7 @@ def changes(agreed: list[DeclaredEntry]) -> st.SearchStrategy[Manifest]:
         some_domain(),
         some_namespace(),
         some_rotation(),
+        some_review(agreed),
         st.builds(
             lambda made, how: how(made), st.one_of(some_broker(), some_policy(agreed)), finite
         ),
@@ -200,10 +223,13 @@ def test_every_key_with_a_changed_plan_is_affected(
     watch.assert_like_afresh()
 
 
-SPOILT = ("MessageBroker", "TopicPolicy", "ServiceIdentity", "CredentialRotation")
+SPOILT = (
+    *("MessageBroker", "TopicPolicy", "ServiceIdentity", "CredentialRotation"),
+    "DeadLetterReview",
+)
 CHANGES = (
     *("put", "put", "put", "spoil", "spoil", "drop", "drop", "visit", "visit", "hand"),
-    *("ledger", "ledger", "work", "work", "work"),
+    *("ledger", "ledger", "work", "work", "work", "hide"),
 )
 
 
@@ -223,6 +249,10 @@ def _change(watch: Watch, agreed: list[DeclaredEntry], data: st.DataObject) -> N
         case "drop":
             place = data.draw(st.sampled_from(sorted(cluster.objects)))
             watch(f"drop {place}", cluster.drop, *place)
+        case "hide":
+            namespace = data.draw(st.sampled_from(("", *NAMESPACES)))
+            outcome = ReviewsRead(namespace, hidden=data.draw(half))
+            watch(f"{outcome}", cluster.world.observe_outcome, outcome)
         case "ledger":
             _keep_ledger(watch, data)
         case "work":

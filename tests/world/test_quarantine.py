@@ -12,7 +12,7 @@ import pytest
 
 from tests import builders, webhook_builders, webhook_scene, workloads
 from tests.builders import NOW, OWN, Cluster, Manifest, accept, call
-from tests.messaging import broker, consumer, policy, producer
+from tests.messaging import broker, consumer, policy, producer, review
 from troth.planning.plan import Plan
 from troth.planning.planner import plan
 from troth.planning.steps.objects import Apply, Restart
@@ -62,6 +62,7 @@ def everything() -> list[Manifest]:
             schema={"configMapRef": {"name": "schemas"}},
         ),
         builders.rotation(),
+        review(),
         webhook_builders.leading(),
         webhook_builders.keys(main=webhook_builders.ONE),
         webhook_builders.report(main=NOW),

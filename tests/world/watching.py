@@ -67,5 +67,6 @@ class Watch:
             world.observe(copy.deepcopy(manifest), uptime=cluster.uptime)
         for broker in (*known.brokers.messaging.brokers, *known.brokers.leaving_brokers):
             world.brokers.note_observation(broker, known.brokers.observation(broker))
+        world.brokers.messaging.reviews.hidden = known.brokers.messaging.reviews.hidden
         world.tokens.view_written.update(known.tokens.view_written)
         return world

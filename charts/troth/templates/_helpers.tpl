@@ -17,6 +17,11 @@ suffix within 63 characters. */}}
 {{- .Values.serviceAccount.name | default (include "troth.fullname" .) -}}
 {{- end -}}
 
+{{/* The admission policy of reviews, and its binding. The worker reads them by this name. */}}
+{{- define "troth.reviewAdmission" -}}
+{{- include "troth.fullname" . }}-dead-letter-reviews
+{{- end -}}
+
 {{/* Selector labels of the operator's pods; immutable for the life of a release. */}}
 {{- define "troth.selectorLabels" -}}
 app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
@@ -86,6 +91,46 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "troth.gatewayLabels" -}}
 {{ include "troth.gatewayPodLabels" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Selector labels of the auditor's pods, without an instance label like those of an issuer. */}}
+{{- define "troth.auditorSelectorLabels" -}}
+app.kubernetes.io/name: troth
+app.kubernetes.io/component: auditor
+{{- end -}}
+
+{{- define "troth.auditorPodLabels" -}}
+{{ include "troth.auditorSelectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "troth.auditorLabels" -}}
+{{ include "troth.auditorPodLabels" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "troth.reviewName" -}}
+{{- printf "%s-review" (include "troth.fullname" .) -}}
+{{- end -}}
+
+{{/* Selector labels of the review worker's pod, without an instance label like those of an issuer. */}}
+{{- define "troth.reviewSelectorLabels" -}}
+app.kubernetes.io/name: troth
+app.kubernetes.io/component: review
+{{- end -}}
+
+{{- define "troth.reviewPodLabels" -}}
+{{ include "troth.reviewSelectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "troth.reviewLabels" -}}
+{{ include "troth.reviewPodLabels" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 

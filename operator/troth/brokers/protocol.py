@@ -12,8 +12,10 @@ from datetime import datetime
 from typing import ClassVar, Protocol
 
 from troth.brokers.admin_secret import AdminSecret
+from troth.brokers.clients import Clients
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.messaging.message_broker import MessageBroker, Owns
+from troth.resources.messaging.observed_broker import Exposure
 from troth.resources.references import Ref
 from troth.trust.grants import Action, Grant, Observed, Place, Rule, Slot, Topic
 
@@ -124,6 +126,10 @@ class Dialect(ABC):
     @abstractmethod
     def is_owned(self, rule: Rule, owns: Owns) -> bool:
         """Return whether everything that a rule of Troth's names is owned."""
+
+    @abstractmethod
+    def is_wildcard(self, rule: Rule) -> bool:
+        """Return whether a rule names every topic, or every principal."""
 
     def signer_of(self, principal: str) -> str:  # noqa: ARG002
         """Return the principal that has signed a foreign one, "" if none has."""
@@ -243,6 +249,22 @@ class Driver(Protocol):
         """Return whether the broker accepts a credential, tried with a separate connection.
 
         Raises `BrokerError` if the broker gives no clear answer.
+        """
+
+    async def clients(self, groups: Collection[str]) -> Clients:
+        """Return the clients that are connected now, or were at the last observation.
+
+        `groups` are the consumer groups to look at, for a broker that shows clients by group. The
+        result is bounded by the number of principals and groups. Raises `BrokerError` if the
+        broker does not show its clients, or not to Troth.
+        """
+
+    async def exposure(self, groups: Collection[str]) -> Exposure:
+        """Return what the broker shows of its listeners, its super users and its clients.
+
+        `groups` are as in `clients`. `hidden` of the result has each aspect that the broker does
+        not show completely, so that nobody takes its silence for safety; rights are an aspect that
+        `observe` returns. Lists are bounded and in a fixed order. Raises `BrokerError`.
         """
 
     async def close(self) -> None:

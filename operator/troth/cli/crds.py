@@ -10,7 +10,7 @@ from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
 from troth.cli.inputs.targets import Cluster
 from troth.cli.output import Structured, StructuredOption, structured
-from troth.resources.kinds import KINDS
+from troth.resources.kinds import EVERY_KIND
 from troth.resources.manifests import Manifest, dump
 from troth.resources.schema.crd import custom_resource_definition
 
@@ -33,7 +33,7 @@ def crds(
     context: sources.Context = None,
 ) -> None:
     """Print the CustomResourceDefinitions: `troth crds | kubectl apply --server-side -f -`."""
-    definitions = [custom_resource_definition(kind) for kind in KINDS]
+    definitions = [custom_resource_definition(kind) for kind in EVERY_KIND]
     if apply:
         asyncio.run(_apply(definitions, kubeconfig, context))
         return

@@ -1,10 +1,13 @@
-"""Options that `troth run`, `issue` and `gateway` share."""
+"""Options that the long-running programs share."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from troth.resources.schema.scalars import DNS_LABEL
 
 
 def _one_of(*names: str) -> Callable[[str], str]:
@@ -41,6 +44,13 @@ HealthListen = Annotated[
     str, typer.Option(help="Address for /healthz, /readyz and /metrics, as host:port.")
 ]
 
+Workers = Annotated[
+    int,
+    typer.Option(
+        min=1, max=16, help="Number of processes that serve the port. Use one for each core."
+    ),
+]
+
 
 def listen_address(text: str) -> tuple[str, int]:
     """Return the host and port of `host:port`; an empty host means all IPv4 addresses."""
@@ -48,3 +58,15 @@ def listen_address(text: str) -> tuple[str, int]:
     if not colon or not port.isdigit():
         raise typer.BadParameter(f"{text!r} is not host:port; write for example 127.0.0.1:8080")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - only if written as ":8080"
+
+
+def namespace_names(namespaces: str) -> frozenset[str]:
+    """Return the namespaces of a list that is separated by commas; raises `BadParameter`."""
+    names = [each.strip() for each in namespaces.split(",")] if namespaces.strip() else []
+    for each in names:
+        if not re.fullmatch(DNS_LABEL, each):
+            raise typer.BadParameter(
+                f'--namespaces: "{each}" is not the name of a namespace; write names such as '
+                "shop,billing"
+            )
+    return frozenset(names)

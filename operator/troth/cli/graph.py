@@ -61,6 +61,7 @@ _GRANT_LABELS = {
     GrantState.AWAITING_IDENTITY: "awaits identity",
     GrantState.REFUSED: "refused",
     GrantState.SUSPENDED: "suspended",
+    GrantState.INACTIVE: "inactive",
 }
 
 

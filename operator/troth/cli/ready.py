@@ -9,9 +9,10 @@ import typer
 
 from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
+from troth.cli.inputs.namespaces import OWN_NAMESPACE
 from troth.cli.inputs.targets import Cluster
 from troth.cli.quoting import quoted
-from troth.resources.kinds import KINDS, Kind
+from troth.resources.kinds import EVERY_KIND, Kind
 from troth.resources.metadata import GROUP
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import parse_moment
@@ -26,7 +27,7 @@ SKEW = timedelta(seconds=30)
 def ready(
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", envvar="POD_NAMESPACE", help="Troth's namespace.")
-    ] = sources.OWN_NAMESPACE,
+    ] = OWN_NAMESPACE,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
@@ -44,12 +45,12 @@ async def _problems(namespace: str, kubeconfig: Path | None, context: str | None
     async with connected(kubeconfig, context) as server:
         found = [
             f"the API server serves no {kind.plural}.{GROUP}; apply the CRDs: troth crds --apply"
-            for kind in KINDS
+            for kind in EVERY_KIND
             if not await _is_served(server, kind, namespace)
         ]
         leader = await _leader(server, namespace)
     if not found:
-        typer.echo(f"the API server serves {len(KINDS)} kinds of troth.dev")
+        typer.echo(f"the API server serves {len(EVERY_KIND)} kinds of troth.dev")
     if leader is None:
         found.append(
             f"no operator leads in the namespace {namespace}; "

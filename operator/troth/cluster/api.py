@@ -1,27 +1,28 @@
 """API client on raw dicts: paged lists, watches, and the few kinds of write that Troth needs."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, Self
 
 import aiohttp
-from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.dynamic import DynamicClient
-from kubernetes.aio.dynamic.exceptions import DynamicApiError
 
-from troth.cluster.decoder import decode, read_event, read_object, read_page
-from troth.cluster.errors import ApiError, error_from, error_from_event, error_from_status
-from troth.cluster.resources import RESOURCES, REVIEWS
-from troth.cluster.restraint import ThrottledResources, WriteFence
+from troth.cluster.connection.client import Connection
+from troth.cluster.connection.library import Configuration
+from troth.cluster.connection.restraint import ThrottledResources, WriteFence
+from troth.cluster.errors import ApiError, error_from, error_from_event
+from troth.cluster.resources import resource_of
 from troth.cluster.server_clock import ServerClock
+from troth.cluster.watching.decoder import decode, lines, read_event, read_object, read_page
 from troth.resources.references import Ref
 from troth.world.facts.objects import FIELD_MANAGER, Manifest
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
 PAGE = 500
 """Number of objects in a page of a list, as in client-go's reflector."""
+SUCCESS = range(200, 300)
+NOTHING: Mapping[str, str | int | None] = {}
+_JSON = "application/json"
 
 Verb = Literal["list", "watch", "get", "create", "apply", "patch", "update", "delete"]
 Observer = Callable[[Verb, str, str], None]
@@ -32,7 +33,8 @@ Observer = Callable[[Verb, str, str], None]
 class Selection:
     """Selection of objects of a kind, by namespace, label selector and field selector.
 
-    `subset` is the watch class of the objects if they are cached apart from the kind's others.
+    `subset` is the watch class of the objects if they are cached apart from the kind's others. With
+    `metadata_only` the API server sends only the metadata of the objects.
     """
 
     kind: str
@@ -40,6 +42,7 @@ class Selection:
     labels: str = ""
     fields: str = ""
     subset: str = ""
+    metadata_only: bool = False
 
     @property
     def watch_class(self) -> str:
@@ -69,26 +72,6 @@ def _required(fields: str) -> tuple[tuple[str, str, bool], ...]:
     )
 
 
-class _NoDiscovery:
-    """Discovery without requests: Troth needs only the few kinds that are listed here."""
-
-    def __init__(self, client: DynamicClient, cache_file: str | None) -> None:
-        del client, cache_file
-
-    def __await__(self) -> Any:  # noqa: ANN401 - the protocol of the library
-        async def nothing() -> "_NoDiscovery":
-            return self
-
-        return nothing().__await__()
-
-
-class _JSONClient(ApiClient):
-    """Client that does not sanitize bodies, which are JSON already: it takes a third of a write."""
-
-    def sanitize_for_serialization(self, obj: Any) -> Any:  # noqa: ANN401 - the library's signature
-        return obj
-
-
 class ApiServer:
     """Connection to one API server. Use it as an async context manager."""
 
@@ -97,21 +80,25 @@ class ApiServer:
         config: Configuration,
         observer: Observer = lambda *_: None,
         clock: ServerClock | None = None,
+        *,
+        field_manager: str = FIELD_MANAGER,
+        page: int = PAGE,
     ) -> None:
+        """`page` is the number of objects in a page of a list."""
+        self._field_manager = field_manager
+        self._page = page
         self.fence = WriteFence()
         self.clock = clock or ServerClock()
         self._throttled = ThrottledResources()
-        config.trace_configs = [self.fence.tracing(), self.clock.tracing()]
-        self._api: Any = _JSONClient(config)
-        self._client = DynamicClient(self._api, discoverer=_NoDiscovery)
+        config.trace_configs = [self.fence.tracing()]
+        self._connection = Connection(config)
         self._observe = observer
 
     async def __aenter__(self) -> Self:
-        await self._client
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._api.close()
+        await self._connection.close()
 
     # Reads
 
@@ -122,7 +109,7 @@ class ApiServer:
 
         With `metadata_only` the items have only their metadata.
         """
-        accept = _METADATA_OF_EACH if metadata_only else _ACCEPT
+        accept = _METADATA_OF_EACH if metadata_only or selection.metadata_only else _JSON
         token: str | None = None
         while True:
             page = await self._json(
@@ -130,11 +117,8 @@ class ApiServer:
                 "get",
                 selection.kind,
                 Ref(selection.namespace, ""),
-                limit=PAGE,
-                _continue=token,
-                label_selector=selection.labels or None,
-                field_selector=selection.fields or None,
-                header_params=dict(accept),
+                query={**_selectors(selection), "limit": self._page, "continue": token},
+                accept=accept,
                 apart=read_page,
             )
             token = _checked(page)["metadata"].get("continue")
@@ -157,15 +141,17 @@ class ApiServer:
             "get",
             selection.kind,
             Ref(selection.namespace, ""),
-            watch=True,
-            resource_version=resource_version,
-            label_selector=selection.labels or None,
-            field_selector=selection.fields or None,
-            query_params=[("allowWatchBookmarks", "true")],
-            _request_timeout=aiohttp.ClientTimeout(total=None, connect=30, sock_read=silence),
+            query={
+                **_selectors(selection),
+                "watch": "true",
+                "resourceVersion": resource_version,
+                "allowWatchBookmarks": "true",
+            },
+            accept=_METADATA_ONLY if selection.metadata_only else _JSON,
+            timeout=aiohttp.ClientTimeout(total=None, connect=30, sock_read=silence),
         )
         try:
-            async for line in _lines(response):
+            async for line in lines(response.content.iter_any()):
                 event = await decode(line, read_event)
                 if event.get("type") == "ERROR":
                     raise error_from_event(event.get("object"))
@@ -179,9 +165,34 @@ class ApiServer:
         """Return one object."""
         return await self._json("get", "get", kind, ref)
 
+    async def document(self, name: str, path: str, accept: str) -> Manifest:
+        """Return what a path of the API server has that is no object; `name` is for metrics."""
+        return await self._answered(
+            self._send("get", "get", name, path, accept=accept), read_object
+        )
+
+    async def log(self, pod: Ref, *, most_bytes: int, last_lines: int | None = None) -> bytes:
+        """Return the log of a pod's only container, or its last lines; raises `ApiError`.
+
+        The API server cuts it after `most_bytes`.
+        """
+        response = await self._request(
+            "get",
+            "get",
+            "Pod",
+            pod,
+            "log",
+            query={"limitBytes": most_bytes, "tailLines": last_lines},
+            accept="*/*",
+        )
+        try:
+            return bytes(await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(0, type(error).__name__, "the answer was interrupted") from None
+
     async def metadata(self, kind: str, ref: Ref) -> Manifest:
         """Return only an object's metadata, because a foreign Secret's data must not be read."""
-        return await self._json("get", "get", kind, ref, header_params=dict(_METADATA_ONLY))
+        return await self._json("get", "get", kind, ref, accept=_METADATA_ONLY)
 
     # Writes
 
@@ -192,7 +203,12 @@ class ApiServer:
         """
         place = Ref(manifest["metadata"].get("namespace", ""), "")
         return await self._json(
-            "create", "post", manifest["kind"], place, body=manifest, field_manager=FIELD_MANAGER
+            "create",
+            "post",
+            manifest["kind"],
+            place,
+            body=manifest,
+            query={"fieldManager": self._field_manager},
         )
 
     async def apply_new(self, manifest: Manifest) -> Manifest:
@@ -205,53 +221,66 @@ class ApiServer:
         return await self.apply({**manifest, "metadata": metadata})
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Apply an object server-side as field manager `troth`, and return it.
+        """Apply an object server-side as this process's field manager, and return it.
 
         With `metadata.uid` it is applied only to that object and not to a successor of the same
         name.
         """
-        return await self._apply(manifest, force_conflicts=True)
+        return await self._apply(manifest, force="true")
 
-    async def _apply(self, manifest: Manifest, **options: Any) -> Manifest:  # noqa: ANN401
+    async def apply_status(self, manifest: Manifest, manager: str = "") -> Manifest:
+        """Apply the members of an object's status that a field manager owns; return the object.
+
+        `manager` defaults to the client's own.
+
+        Members that it owned and that the manifest lacks are removed. Raises `ApiError` 404 if the
+        object does not exist, and 409 if it has another UID than `metadata.uid`.
+        """
+        manager = manager or self._field_manager
+        return await self._apply(manifest, "status", force="true", fieldManager=manager)
+
+    async def _apply(self, manifest: Manifest, subresource: str = "", **query: str) -> Manifest:
         return await self._json(
             "apply",
             "patch",
             manifest["kind"],
             Ref.of(manifest),
+            subresource,
             body=manifest,
             content_type="application/apply-patch+yaml",
-            field_manager=FIELD_MANAGER,
-            **options,
+            query={**_PARSED_ONCE, "fieldManager": self._field_manager, **query},
         )
 
     async def merge_patch(
         self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
     ) -> Manifest:
         """Apply a merge patch (RFC 7386) to an object or its subresource, and return the object."""
-        return await self._json(
-            "patch",
-            "patch",
-            kind,
-            ref,
-            subresource=subresource,
-            body=patch,
-            content_type="application/merge-patch+json",
-            field_manager=FIELD_MANAGER,
-        )
+        return await self._patch(kind, ref, "merge", patch, subresource)
 
     async def json_patch(self, kind: str, ref: Ref, operations: list[Manifest]) -> Manifest:
         """Apply JSON patch operations (RFC 6902) to an object, all or none, and return it.
 
         Raises `ApiError` 422 if a `test` operation fails.
         """
+        return await self._patch(kind, ref, "json", operations)
+
+    async def _patch(
+        self,
+        kind: str,
+        ref: Ref,
+        form: str,
+        patch: Manifest | list[Manifest],
+        subresource: str = "",
+    ) -> Manifest:
         return await self._json(
             "patch",
             "patch",
             kind,
             ref,
-            body=operations,
-            content_type="application/json-patch+json",
-            field_manager=FIELD_MANAGER,
+            subresource,
+            body=patch,
+            content_type=f"application/{form}-patch+json",
+            query={**_PARSED_ONCE, "fieldManager": self._field_manager},
         )
 
     async def replace(self, manifest: Manifest) -> Manifest:
@@ -262,7 +291,7 @@ class ApiServer:
             manifest["kind"],
             Ref.of(manifest),
             body=manifest,
-            field_manager=FIELD_MANAGER,
+            query={"fieldManager": self._field_manager},
         )
 
     async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
@@ -283,12 +312,19 @@ class ApiServer:
         method: str,
         kind: str,
         ref: Ref,
+        subresource: str = "",
         *,
         apart: Callable[[bytes], Manifest] = read_object,
-        **options: Any,  # noqa: ANN401
+        **options: Any,  # noqa: ANN401 - those of `_send`
     ) -> Manifest:
-        options.setdefault("_request_timeout", REQUEST_TIMEOUT)
-        response = await self._request(verb, method, kind, ref, **options)
+        request = self._request(verb, method, kind, ref, subresource, **options)
+        return await self._answered(request, apart)
+
+    @staticmethod
+    async def _answered(
+        request: Awaitable[aiohttp.ClientResponse], apart: Callable[[bytes], Manifest]
+    ) -> Manifest:
+        response = await request
         try:
             answer = await decode(await response.read(), apart)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
@@ -302,43 +338,57 @@ class ApiServer:
         kind: str,
         ref: Ref,
         subresource: str = "",
-        **options: Any,  # noqa: ANN401 - the library's own options
+        **options: Any,  # noqa: ANN401 - those of `_send`
     ) -> aiohttp.ClientResponse:
-        options.setdefault("header_params", dict(_ACCEPT))
-        resource = RESOURCES.get(kind) or REVIEWS[kind]
+        resource = resource_of(kind)
         path = resource.path(name=ref.name or None, namespace=ref.namespace or None)
         path += f"/{subresource}" if subresource else ""
-        if known := self._throttled.refusal(resource.name):
-            raise ApiError(*known)
-        outcome = "unknown"
+        return await self._send(verb, method, resource.name, path, **options)
+
+    async def _send(
+        self,
+        verb: Verb,
+        method: str,
+        resource: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int | None] = NOTHING,
+        body: Manifest | list[Manifest] | None = None,
+        content_type: str = _JSON,
+        accept: str = _JSON,
+        timeout: aiohttp.ClientTimeout = REQUEST_TIMEOUT,  # noqa: ASYNC109 - aiohttp's
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": accept, "Content-Type": content_type}
+        self._throttled.check(resource)
+        outcome, sent_at = "unknown", self.clock.now()
         try:
-            response: aiohttp.ClientResponse = await self._client.request(
-                method, path, serialize=False, **options
+            response = await self._connection.send(
+                method, path, query=query, headers=headers, body=body, timeout=timeout
             )
             outcome = str(response.status)
-        except DynamicApiError as error:
-            refusal = error_from(error)
-            outcome = refusal.code
-            said = (refusal.status, refusal.reason, refusal.message)
-            self._throttled.heed(resource.name, error.headers, said)
-            raise refusal from None  # the original error quotes the whole answer
-        except ApiException as error:
-            outcome = str(error.status)
-            raise error_from_status(int(error.status or 0), {}) from None
-        except UnicodeDecodeError as error:  # in the text of an error
-            outcome = type(error).__name__
-            raise ApiError(0, outcome, "the answer is not text") from None
+            self.clock.compare(response.headers.get("Date", ""), sent_at, self.clock.now())
+            if response.status not in SUCCESS:
+                refusal = error_from(response.status, await response.read())
+                outcome = refusal.code
+                self._throttled.heed(resource, response.headers, refusal)
+                raise refusal
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             outcome = type(error).__name__
             raise ApiError(0, outcome, "the API server cannot be reached") from None
         finally:
-            self._observe(verb, resource.name, outcome)
+            self._observe(verb, resource, outcome)
         return response
 
 
-_ACCEPT = {"Accept": "application/json"}
-_METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
-_METADATA_OF_EACH = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
+# Otherwise the API server parses a patch twice, to warn of fields that it drops. The answer shows
+# that too, and `Alterations` reports it.
+_PARSED_ONCE = {"fieldValidation": "Ignore"}
+_METADATA_ONLY = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_OF_EACH = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+def _selectors(selection: Selection) -> dict[str, str | int | None]:
+    return {"labelSelector": selection.labels, "fieldSelector": selection.fields}
 
 
 def _checked(page: Manifest) -> Manifest:
@@ -348,15 +398,3 @@ def _checked(page: Manifest) -> Manifest:
         raise ApiError(0, "MalformedList", "the answer is not a list of objects")
     page["items"] = items
     return page
-
-
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Yield the lines of a stream, of any length."""
-    pending = bytearray()
-    async for chunk in response.content.iter_any():
-        pending += chunk
-        *whole, rest = pending.split(b"\n")
-        for line in whole:
-            if line:
-                yield bytes(line)
-        pending = bytearray(rest)

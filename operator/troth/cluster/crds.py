@@ -16,7 +16,7 @@ import structlog
 from troth.cluster.api import Selection
 from troth.cluster.denials import FORBIDDEN, denial
 from troth.cluster.errors import ApiError
-from troth.cluster.informer import Backoff
+from troth.cluster.watching.backoff import Backoff
 from troth.resources.kinds import KIND_BY_NAME, KINDS, Kind
 from troth.resources.metadata import GROUP, VERSION
 from troth.resources.references import Ref

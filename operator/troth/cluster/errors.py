@@ -4,8 +4,6 @@ import json
 import re
 from http import HTTPStatus
 
-from kubernetes.aio.dynamic.exceptions import DynamicApiError
-
 from troth.world.facts.objects import Manifest
 
 REASONS = frozenset(
@@ -72,12 +70,12 @@ class StoreRestored(Exception):  # noqa: N818 - what happened, not what failed
     """
 
 
-def error_from(error: DynamicApiError) -> ApiError:
-    """Return the error of a rejected request."""
+def error_from(code: int, body: bytes) -> ApiError:
+    """Return the error of a rejected request, whose answer can be anything."""
     try:
-        return error_from_status(int(error.status), json.loads(error.body or ""))
+        return error_from_status(code, json.loads(body))
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return error_from_status(int(error.status), {})
+        return error_from_status(code, {})
 
 
 def error_from_status(code: int, status: Manifest) -> ApiError:

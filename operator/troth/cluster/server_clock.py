@@ -7,9 +7,8 @@ of `BACKDATE`; beyond that, what this process issues may not be valid yet elsewh
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from types import SimpleNamespace
+from functools import lru_cache
 
-import aiohttp
 import structlog
 
 from troth.pki.certificates.leaf import BACKDATE
@@ -37,19 +36,12 @@ class ServerClock:
         self.ahead = NONE
         """The least time by which this process's clock is ahead, negative if it is behind."""
         self._on_change = on_change
-        self._now = now
+        self.now = now
 
     @property
     def agrees(self) -> bool:
         """Whether the clocks differ by at most `TOLERANCE`, or no answer has shown a difference."""
         return abs(self.ahead) <= TOLERANCE
-
-    def tracing(self) -> aiohttp.TraceConfig:
-        """Return the trace configuration that makes a client session compare the clocks."""
-        tracing = aiohttp.TraceConfig()
-        tracing.on_request_start.append(self._sent)
-        tracing.on_request_end.append(self._answered)
-        return tracing
 
     def compare(self, date: str, sent: datetime, received: datetime) -> None:
         """Compare the clocks by an answer's `Date`.
@@ -58,8 +50,8 @@ class ServerClock:
         differences possible; the smallest counts, so that no slow answer looks like a difference.
         """
         try:
-            served = parsedate_to_datetime(date)
-        except ValueError:
+            served = _parsed(date)
+        except (ValueError, OverflowError):
             return
         if served.tzinfo is None or received < sent:
             return
@@ -68,21 +60,11 @@ class ServerClock:
         if self.agrees != agreed:
             self._on_change(self)
 
-    async def _sent(
-        self,
-        _session: aiohttp.ClientSession,
-        context: SimpleNamespace,
-        _request: aiohttp.TraceRequestStartParams,
-    ) -> None:
-        context.sent = self._now()
 
-    async def _answered(
-        self,
-        _session: aiohttp.ClientSession,
-        context: SimpleNamespace,
-        answer: aiohttp.TraceRequestEndParams,
-    ) -> None:
-        self.compare(answer.response.headers.get("Date", ""), context.sent, self._now())
+# All answers of a second have the same header.
+@lru_cache(maxsize=8)
+def _parsed(date: str) -> datetime:
+    return parsedate_to_datetime(date)
 
 
 def log_change(clock: ServerClock) -> None:

@@ -7,6 +7,6 @@ header that a client could have forged.
 For inbound requests, `asgi` and `wsgi` are middleware, `uvicorn` and `gunicorn` pass the peer's
 certificate from TLS to them, `starlette`, `flask` and `django` check scopes, and handlers get a
 `caller.Caller`. For outbound requests, there are `httpx`, `aiohttp` and `requests`. Each of these
-modules requires the library of its name, and no other module does. The package imports `troth.pki`
-and `troth.resources`, and no other part of Troth.
+modules requires the library of its name, and no other module does. The package imports `troth.pki`,
+`troth.resources`, `troth.documents` and `troth.replay`, and no other part of Troth.
 """

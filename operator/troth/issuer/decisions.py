@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from troth.issuer.errors import without_tokens
-from troth.serving.logs import escaped
+from troth.serving.logs import RequestLog, escaped
 from troth.serving.request_metrics import BUCKETS, RequestMetrics
 
 ISSUED = "issued"
@@ -58,7 +57,7 @@ class Decisions:
             registry=self.registry,
         )
         self._metrics = RequestMetrics(decisions, seconds)
-        self._log = structlog.get_logger().bind()
+        self._log = RequestLog("decided")
 
     def connection_refused(self, reason: str) -> None:
         """Count a connection that was closed, or a request that was rejected, before its form."""
@@ -68,16 +67,16 @@ class Decisions:
         """Count and log a decision."""
         grant = decision.grant or "none"
         self._metrics.observe(seconds, grant, decision.outcome)
-        self._log.info(
-            "decided",
-            grant=grant,
-            caller=decision.caller,
-            audience=_shown(decision.audience),
-            scope=_shown(decision.scope),
-            outcome=decision.outcome,
-            token_id=decision.token_id,
+        entry = {
+            "grant": grant,
+            "caller": decision.caller,
+            "audience": _shown(decision.audience),
+            "scope": _shown(decision.scope),
+            "outcome": decision.outcome,
+            "token_id": decision.token_id,
             **({"reason": decision.reason} if decision.reason else {}),
-        )
+        }
+        self._log.write([entry])
 
     def read_view_age(self, seconds: Callable[[], float | None]) -> None:
         """Export the age of the view; no sample while there is none."""

@@ -31,6 +31,7 @@ class Server(HTTPServer):
         limits: ConnectionLimits = LIMITS,
         lifetime: float = LIFETIME,
         on_refused: Refused = lambda _: None,
+        workers: int = 1,
     ) -> None:
         super().__init__(
             app,
@@ -42,6 +43,7 @@ class Server(HTTPServer):
             lifetime=lifetime,
             on_refused=on_refused,
             version=lambda: files.roots,
+            workers=workers,
         )
         self._files = files
 

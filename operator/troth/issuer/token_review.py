@@ -6,46 +6,29 @@ caller must retry. A token with another audience is rejected without a review, s
 cannot cause load on the API server.
 """
 
-import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Protocol
 
-import structlog
-
-from troth.cluster.denials import logged
-from troth.cluster.errors import ApiError
+from troth.cluster.reviews import (
+    AT_ONCE,
+    REMEMBERED_FOR,
+    TIMEOUT,
+    BriefCache,
+    Manifest,
+    Reviews,
+    ReviewServer,
+    TooManyReviewsError,
+    UnreviewedError,
+)
 from troth.issuer.errors import Code, OAuthError, unavailable
 from troth.pki.encodings import base64url, strict_json
 from troth.pki.errors import SPIFFEIDError
 from troth.pki.spiffe import spiffe_id
 from troth.pki.tokens.checks import MAX_TIME
 
-TIMEOUT = 3.0
-"""Maximum seconds for which a caller waits for the API server."""
-REMEMBERED_FOR = 5.0
-"""Seconds for which a positive answer is cached. The API server itself caches for ten more seconds.
-Both together limit how long a token of a deleted ServiceAccount can still be exchanged.
-"""
-REMEMBERED = 4096
-AT_ONCE = 32
-"""Maximum number of concurrent reviews; further callers must retry."""
-
 _PARTS = 3
-
-log = structlog.get_logger()
-
-Manifest = dict[str, Any]
-
-
-class ReviewServer(Protocol):
-    """API server method that a review needs."""
-
-    def create(self, manifest: Manifest) -> Awaitable[Manifest]:
-        """Create an object, and return the API server's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +54,13 @@ class Reviewer:
         server: ReviewServer,
         *,
         timeout: float = TIMEOUT,
+        at_once: int = AT_ONCE,
         uptime: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._server = server
-        self._timeout = timeout
+        self._reviews = Reviews(server, "token review failed", timeout=timeout, at_once=at_once)
         self._uptime, self._now = uptime, now
-        self._known: OrderedDict[bytes, tuple[Account, float]] = OrderedDict()
-        self._asking = 0
+        self._known: BriefCache[bytes, Account] = BriefCache(uptime)
 
     async def account(self, token: str, audience: str) -> Account:
         """Return the account of a token.
@@ -92,37 +74,31 @@ class Reviewer:
             raise _refused("has expired")
         key = sha256(f"{audience}\n{token}".encode()).digest()
         known = self._known.get(key)
-        if known is not None and known[1] > self._uptime():
-            return known[0]
+        if known is not None:
+            return known
         asked_at = self._uptime()
         account = _account(await self._review(token, audience), audience)
-        self._known[key] = account, asked_at + min(REMEMBERED_FOR, left)
-        self._known.move_to_end(key)
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.put(key, account, asked_at + min(REMEMBERED_FOR, left))
         return account
 
     async def _review(self, token: str, audience: str) -> Manifest:
-        if self._asking >= AT_ONCE:
-            raise unavailable("too many ServiceAccount tokens are being reviewed; try again")
-        self._asking += 1
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._server.create(
-                    {
-                        "apiVersion": "authentication.k8s.io/v1",
-                        "kind": "TokenReview",
-                        "metadata": {},
-                        "spec": {"token": token, "audiences": [audience]},
-                    }
-                )
-        except TimeoutError:
-            log.warning("token review failed", reason="Timeout", seconds=self._timeout)
-        except ApiError as error:
-            log.warning("token review failed", **logged(error))
-        finally:
-            self._asking -= 1
-        raise unavailable("the API server did not review the ServiceAccount token; try again")
+            return await self._reviews.review(
+                {
+                    "apiVersion": "authentication.k8s.io/v1",
+                    "kind": "TokenReview",
+                    "metadata": {},
+                    "spec": {"token": token, "audiences": [audience]},
+                }
+            )
+        except TooManyReviewsError:
+            raise unavailable(
+                "too many ServiceAccount tokens are being reviewed; try again"
+            ) from None
+        except UnreviewedError:
+            raise unavailable(
+                "the API server did not review the ServiceAccount token; try again"
+            ) from None
 
 
 def _account(review: Manifest, audience: str) -> Account:

@@ -6,6 +6,7 @@ identity has exactly one spelling (SPIFFE, standards/SPIFFE-ID.md, section 2).
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from troth.pki.errors import SPIFFEIDError
@@ -60,6 +61,12 @@ class SPIFFEID:
         return f"{_SCHEME}{self.trust_domain}{self.path}"
 
 
+@lru_cache(maxsize=4096)  # a workload has few peers
+def trust_domain_of(text: str) -> str:
+    """Return the trust domain of a SPIFFE ID; raises `SPIFFEIDError`."""
+    return SPIFFEID.parse(text).trust_domain
+
+
 def check_trust_domain(name: str) -> str:
     """Return `name` if it is a valid trust domain name, else raise `SPIFFEIDError`.
 
@@ -79,6 +86,7 @@ def check_trust_domain(name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=4096)  # each plan of an identity names all of its peers
 def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:
     """Return the SPIFFE ID of a workload: `spiffe://<trust domain>/ns/<namespace>/sa/<account>`.
 

@@ -15,6 +15,7 @@ from troth.world.facts.objects import (
     OWNER_KIND,
     OWNER_NAME,
     POLICY_SUFFIX,
+    SCHEMAS_SUFFIX,
     SECRET_SUFFIX,
     TRUST_RECORD_SUFFIX,
     Content,
@@ -51,6 +52,13 @@ def deny_ref(identity: Ref) -> Ref:
 def trust_record_ref(identity: Ref) -> Ref:
     """Return the reference of the ConfigMap that records an identity's gateway-only trust."""
     return Ref(identity.namespace, identity.name + TRUST_RECORD_SUFFIX)
+
+
+def schemas_ref(identity: Ref) -> Ref:
+    """Return the reference of the ConfigMap with the schemas that do not fit into an identity's
+    Secret.
+    """
+    return Ref(identity.namespace, identity.name + SCHEMAS_SUFFIX)
 
 
 def policy_manifest(ref: Ref, owner: Resource, spec: Manifest, live_peers: str = "{}") -> Manifest:

@@ -1,8 +1,12 @@
 """`plan`: the entry point of planning."""
 
+from dataclasses import replace
+from datetime import datetime
+
 from troth.planning.brokers.planner import plan_message_broker
 from troth.planning.faults import failed_plan
 from troth.planning.grants.topic_policy import plan_topic_policy
+from troth.planning.identity.edge_status import with_closed_edges
 from troth.planning.identity.planner import plan_service_identity
 from troth.planning.moment import Moment
 from troth.planning.plan import Plan
@@ -10,6 +14,7 @@ from troth.planning.rotation.credential_rotation import plan_credential_rotation
 from troth.planning.trust_domain.issuer_view import plan_issuer_view
 from troth.planning.trust_domain.planner import plan_trust_domain
 from troth.planning.webhooks.planner import plan_webhook_endpoint
+from troth.trust.declarations.narrowing import Narrowing
 from troth.world.keys import ISSUER_VIEW, Key
 from troth.world.world import World
 
@@ -32,4 +37,20 @@ def plan(key: Key, world: World, moment: Moment) -> Plan:
     try:
         return PLANNERS[key.kind](key, world, moment)
     except Exception as error:  # noqa: BLE001 - one resource must not stop the others
-        return failed_plan(key, world, error, moment.now)
+        failed = failed_plan(key, world, error, moment.now)
+        return _closing(failed, failed.unapplied, world, moment.now)
+
+
+def plan_after_failure(key: Key, world: World, error: Exception, now: datetime) -> Plan:
+    """Return the plan of a resource whose reconcile raised an exception after it was planned."""
+    failed = failed_plan(key, world, error, now)
+    return _closing(failed, world.registry.unapplied.get(key.ref), world, now)
+
+
+def _closing(failed: Plan, narrowing: Narrowing | None, world: World, now: datetime) -> Plan:
+    """Return a plan whose status has the edges closed that an identity's narrowing closes."""
+    identity = world.registry.claimants.get(failed.key.ref)
+    if failed.status is None or failed.unapplied is None or not narrowing or identity is None:
+        return failed
+    status = with_closed_edges(failed.status, identity, narrowing, world.registry, now)
+    return replace(failed, status=status)

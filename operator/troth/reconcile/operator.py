@@ -14,18 +14,23 @@ from dataclasses import dataclass, field
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.crds import CRDCheck
-from troth.cluster.denials import logged
+from troth.cluster.crds import NOT_FOUND, CRDCheck
+from troth.cluster.denials import FORBIDDEN, logged
 from troth.cluster.errors import ApiError, StoreRestored
-from troth.cluster.informer import Informer
-from troth.cluster.lease import Leadership, Timing
-from troth.cluster.resync import INTERVAL, Resync
-from troth.reconcile.loop.cache import Cache
+from troth.cluster.leases.lease import Leadership, Timing
+from troth.cluster.leases.shard_lease import ShardFence, ShardLeadership
+from troth.cluster.watching.informer import GONE, Informer
+from troth.cluster.watching.resync import INTERVAL, Resync
+from troth.reconcile.loop.cache import REVIEWS, Cache
 from troth.reconcile.loop.clock import Clock, SystemClock
 from troth.reconcile.loop.engine import Engine
+from troth.reconcile.loop.handover import is_idle, take_shards
 from troth.reconcile.loop.informers import selections
 from troth.reconcile.loop.instrumentation import Instrumentation
+from troth.reconcile.loop.lease_fence import may_write
 from troth.resources.references import Ref
+from troth.serving.cancellation import raise_if_cancelled
+from troth.serving.garbage import collect_seldom
 from troth.trust.declarations.watched import Watched
 from troth.world.keys import domain_key, identity_key, view_key
 
@@ -33,8 +38,8 @@ LEASE = "troth-operator"
 WORKERS = 8
 BARRIER_POLL = 0.02
 """Time in seconds between two checks at startup whether every cache has synced."""
-YOUNG = 50_000
-"""Number of new objects after which Python's cycle collector runs; Python's own default is 700."""
+UNREADABLE = (FORBIDDEN, NOT_FOUND)
+"""Statuses with which the API server says that it serves no such kind, or forbids it."""
 
 log = structlog.get_logger()
 
@@ -47,6 +52,8 @@ class Settings:
     instance: str
     timing: Timing = field(default_factory=Timing)
     workers: int = WORKERS
+    shards: int = 1
+    """Number of shards, which replicas share. With one, a single replica acts."""
     rollouts: bool = False
     """Whether Troth may restart the workloads that identities name."""
     namespaces: frozenset[str] = frozenset()
@@ -69,7 +76,7 @@ class Operator:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._instrumentation = instrumentation or Instrumentation()
-        server.fence.may_write = lambda: self.leadership.acting
+        server.fence.may_write = lambda: may_write(self.leadership)
         self._know_nothing()
 
     def _know_nothing(self) -> None:
@@ -77,31 +84,27 @@ class Operator:
         server, settings = self._server, self._settings
         watched = Watched.of(settings.own_namespace, settings.namespaces)
         self._restored = asyncio.Event()
-        self.leadership = Leadership(
-            server,
-            Ref(settings.own_namespace, LEASE),
-            settings.instance,
-            settings.timing,
-            clock_agrees=lambda: server.clock.agrees,
-        )
+        self.leadership, self.shard_fences = self._election()
         self.engine = Engine(
             server,
             settings.own_namespace,
             clock=self._clock,
             leader_fence=self.leadership,
+            shard_fences=self.shard_fences,
             instance=settings.instance,
             instrumentation=self._instrumentation,
             rollouts=settings.rollouts,
             watched=watched,
         )
         self.crds = CRDCheck(server)
-        cache = Cache(self.engine)
+        self._cache = cache = Cache(self.engine)
         self.informers = [
             Informer(
                 server,
                 selection,
                 cache,
-                _failed,
+                self._failed,
+                list_after=(GONE, *UNREADABLE) if selection.kind == REVIEWS else (GONE,),
                 may_continue=self.crds.confirm,
                 on_restored=self._restored.set,
             )
@@ -121,6 +124,31 @@ class Operator:
             for informer in self.informers
         ]
 
+    def _election(self) -> tuple[Leadership, tuple[ShardFence, ...]]:
+        """Return the election, and the fences of the shards if several replicas act at once."""
+        server, settings = self._server, self._settings
+        lease = Ref(settings.own_namespace, LEASE)
+        if settings.shards == 1:
+            alone = Leadership(
+                server,
+                lease,
+                settings.instance,
+                settings.timing,
+                clock_agrees=lambda: server.clock.agrees,
+            )
+            return alone, ()
+        leadership = ShardLeadership(
+            server,
+            lease,
+            settings.instance,
+            settings.timing,
+            shards=settings.shards,
+            clock_agrees=lambda: server.clock.agrees,
+            is_idle=lambda shard: is_idle(self.engine, shard),
+            on_change=lambda held: take_shards(self.engine, held),
+        )
+        return leadership, leadership.fences
+
     @property
     def clock_skew(self) -> float:
         """Seconds by which this process's clock is ahead of the API server's, at least."""
@@ -132,7 +160,8 @@ class Operator:
 
         A namespace that does not exist has no objects, and one that is being deleted opens none.
         Neither is waited for: its Role was deleted with it, so it cannot be listed, and one
-        namespace must not keep Troth from all others.
+        namespace must not keep Troth from all others. DeadLetterReviews that the API server does
+        not serve or forbids are not waited for either.
         """
         synced = [each.selection for each in self.informers if each.synced.is_set()]
         if not any(each.kind == "Namespace" for each in synced):
@@ -141,8 +170,14 @@ class Operator:
         existing = world.registry.namespaces.keys() - world.terminating
         gone = self._settings.namespaces - {self._settings.own_namespace} - existing
         return all(
-            each.synced.is_set() or each.selection.namespace in gone for each in self.informers
+            each.synced.is_set() or each.selection.namespace in gone or self._is_denied(each)
+            for each in self.informers
         )
+
+    def _is_denied(self, informer: Informer) -> bool:
+        """Return whether an informer is of reviews and was told that it cannot read them."""
+        selection, messaging = informer.selection, self.engine.world.brokers.messaging
+        return selection.kind == REVIEWS and messaging.reviews.are_hidden(selection.namespace)
 
     async def run(self) -> None:
         """Run until cancelled. A failure of any part ends the operator.
@@ -156,7 +191,7 @@ class Operator:
         Python's cycle collector runs less often, and skips the objects of the initial lists.
         Long-lived objects here form trees, and traversing them took half of the startup time.
         """
-        gc.set_threshold(YOUNG)
+        collect_seldom()
         while True:
             await self.crds.wait()
             # A task of its own, so that only a stop from outside counts as a cancellation of this
@@ -173,9 +208,7 @@ class Operator:
             self._know_nothing()
             gc.unfreeze()
             gc.collect()
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise asyncio.CancelledError
+            raise_if_cancelled()
 
     async def _live(self) -> None:
         """Run until cancelled. Raises a group with `StoreRestored` if the store was restored."""
@@ -213,12 +246,21 @@ class Operator:
             self.engine.queue.add(view_key(name) for name in registry.domains)
             self.engine.queue.add(self.engine.world.brokers.everything())
             self.engine.queue.add(self.engine.world.webhooks.everything())
+            self.leadership.join()
             tasks.create_task(self.engine.queue.run_due())
             for resync in self.resyncs:
                 tasks.create_task(resync.run())
             for _ in range(self._settings.workers):
                 tasks.create_task(self.engine.work())
 
-
-def _failed(selection: Selection, error: ApiError) -> None:
-    log.warning("watch failed", kind=selection.kind, **logged(error))
+    def _failed(self, selection: Selection, error: ApiError) -> None:
+        """Log a failure; a kind that may be missing is logged when it becomes unreadable."""
+        told = "watch failed"
+        if selection.kind == REVIEWS and error.status in UNREADABLE:
+            reviews = self.engine.world.brokers.messaging.reviews
+            known = reviews.are_hidden(selection.namespace)
+            if self._cache.denied(selection):
+                told = "reviews cannot be read; no redrive is granted"
+                if known:
+                    return
+        log.warning(told, kind=selection.kind, **logged(error))

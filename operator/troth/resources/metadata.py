@@ -3,17 +3,29 @@
 from datetime import datetime
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from troth.resources.schema.model import Model, given
 from troth.resources.schema.rules import Rule
 from troth.resources.schema.scalars import Name, NamespaceName
+from troth.resources.schema.sharing import share_names
 
 GROUP = "troth.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
+
+
+def _own(annotations: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in annotations.items() if name.startswith(f"{GROUP}/")}
 
 
 class ObjectMeta(BaseModel):
@@ -26,10 +38,16 @@ class ObjectMeta(BaseModel):
     uid: str = ""
     generation: int = 0
     resource_version: str = ""
-    annotations: dict[str, str] = Field(default_factory=dict)
+    annotations: Annotated[dict[str, str], AfterValidator(_own)] = Field(default_factory=dict)
+    """Annotations of Troth's. Of the others, that of `kubectl apply` is a copy of the object."""
     finalizers: tuple[str, ...] = ()
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
+
+    @model_validator(mode="after")
+    def _share(self) -> Self:
+        share_names(self)
+        return self
 
 
 def is_terminating(resource: "Resource") -> bool:

@@ -1,9 +1,11 @@
 """References from one resource to another."""
 
-from typing import NamedTuple, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple, Self
 
 from troth.resources.schema.model import Model
 from troth.resources.schema.scalars import Name, NamespaceName
+from troth.resources.schema.sharing import shared
 
 
 class Ref(NamedTuple):
@@ -16,10 +18,16 @@ class Ref(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     @classmethod
-    def of(cls, manifest: dict[str, dict[str, str]]) -> Self:
+    def of(cls, manifest: Mapping[str, Any]) -> Self:
         """Return the namespace and name of a manifest's object."""
         metadata = manifest["metadata"]
         return cls(metadata.get("namespace", ""), metadata["name"])
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the object that `<namespace>/<name>` means, as `str` writes it."""
+        namespace, _, name = text.rpartition("/")
+        return cls(namespace, name)
 
 
 class LocalReference(Model):
@@ -40,3 +48,7 @@ class Reference(Model):
     def seen_from(self, namespace: str) -> Ref:
         """Return the object that this reference means in an object of `namespace`."""
         return Ref(self.namespace or namespace, self.name)
+
+
+SharedReference = Annotated[Reference, shared()]
+"""Reference that many objects have in common."""

@@ -38,8 +38,11 @@ MOST_HEAD = 32 * 1024
 excess of the size of the body."""
 MOST_HEADERS = 100
 MOST_BODIES = 64 * 1024 * 1024
-"""Maximum size in bytes of all incomplete bodies of all connections together, none of which is
-verified yet."""
+"""Maximum size in bytes of all incomplete bodies of all connections of a process together, none of
+which is verified yet. Workers divide it, down to `LARGEST_BODY` each."""
+LARGEST_BODY = 16 * 1024 * 1024
+"""Maximum size in bytes of one body, for which a worker has room, however many there are. So more
+than four workers together hold more than `MOST_BODIES`: 16 of them 256 MiB."""
 
 _CHECKED_HEADERS = frozenset({b"expect", b"host", b"transfer-encoding"})
 
@@ -67,6 +70,7 @@ class Admitting:
     guard: ConnectionGuard
     lifetime: float
     version: Callable[[], object] = lambda: None
+    most_bodies: int = MOST_BODIES
     open_requests: OpenRequests = field(default_factory=OpenRequests)
 
 
@@ -218,7 +222,7 @@ class Connection(timed.TimedConnection, _Base):
         self._body += len(body)
         self._open_requests.bodies += len(body)
         super().on_body(body)
-        if self._open_requests.bodies > MOST_BODIES:
+        if self._open_requests.bodies > self._admitting.most_bodies:
             self.guard.close_slowest()
 
     def on_message_complete(self) -> None:

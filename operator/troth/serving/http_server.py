@@ -18,7 +18,7 @@ from troth.edge.inbound.asgi import Application
 from troth.edge.inbound.connections.handshakes import Handshakes
 from troth.edge.inbound.connections.limits import ConnectionLimits, Refused
 from troth.edge.inbound.connections.timed import ConnectionGuard
-from troth.serving.connection import Admitting, Connection
+from troth.serving.connection import LARGEST_BODY, MOST_BODIES, Admitting, Connection
 
 LIFETIME = 120.0
 """Seconds for which a connection is used, plus or minus a tenth, so that the reconnects of a fleet
@@ -46,14 +46,18 @@ class HTTPServer(uvicorn.Server):
         lifetime: float = LIFETIME,
         on_refused: Refused = lambda _: None,
         version: Callable[[], object] = lambda: None,
+        workers: int = 1,
     ) -> None:
         """Configure the server.
 
         Without `tls`, a proxy in front must terminate TLS. `shutdown` is the number of seconds that
         pending requests get when the server stops, and `last_requests` what those get after that
         whose clients are gone. `version` is of what a connection was verified with: if it changes,
-        the connection closes with its next answer.
+        the connection closes with its next answer. With several `workers`, each of their servers
+        listens on the port, the kernel spreads the connections, and each has its share of the
+        limits.
         """
+        limits = limits.shared_by(workers)
         super().__init__(
             uvicorn.Config(
                 app,
@@ -72,7 +76,9 @@ class HTTPServer(uvicorn.Server):
         )
         guard = ConnectionGuard(limits, on_refused)
         self._handshakes = Handshakes(tls, limits, on_refused) if tls else None
-        self._admitting = Admitting(guard, lifetime, version)
+        bodies = max(MOST_BODIES // workers, LARGEST_BODY)
+        self._admitting = Admitting(guard, lifetime, version, bodies)
+        self._shares_port = workers > 1
         self._last_requests = last_requests
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -88,7 +94,11 @@ class HTTPServer(uvicorn.Server):
         """Listen as uvicorn does, but leave TLS to `handshakes`."""
         assert sockets is None
         server = await asyncio.get_running_loop().create_server(
-            self._protocol, self.config.host, self.config.port, backlog=self.config.backlog
+            self._protocol,
+            self.config.host,
+            self.config.port,
+            backlog=self.config.backlog,
+            reuse_port=self._shares_port or None,
         )
         self.servers = [server]
         self.started = True

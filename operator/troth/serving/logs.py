@@ -1,8 +1,10 @@
 """Logging with structlog, for a console or as JSON lines."""
 
 import logging
+import select
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -61,11 +63,49 @@ def _json(event: Any, **_: Any) -> str:  # noqa: ANN401 - structlog's protocol
     return to_json(event, fallback=repr).decode()
 
 
+class RequestLog:
+    """Log of one event that each request has. Lines in JSON bypass structlog's steps between.
+
+    Those steps cost three times as much as the line itself. The lines are the same either way.
+    """
+
+    def __init__(self, event: str) -> None:
+        self._event = event
+        self._log = structlog.get_logger().bind()
+
+    def write(self, entries: Iterable[dict[str, Any]]) -> None:
+        """Write a line at level info for each entry, in as few steps as keep each line whole."""
+        settings = structlog.get_config()
+        if settings["processors"] != [_whole_line]:
+            for entry in entries:
+                self._log.info(self._event, **entry)
+        elif self._log.is_enabled_for(logging.INFO):
+            lines = [_whole_line(None, "info", {**each, "event": self._event}) for each in entries]
+            log = settings["logger_factory"]()
+            for part in _parts(lines):
+                log.msg(part)
+
+
+def _parts(lines: Iterable[str]) -> Iterator[str]:
+    """Yield whole lines in parts that a pipe takes as one, so that processes can share the pipe."""
+    part: list[str] = []
+    size = 0
+    for line in lines:
+        length = len(line.encode()) + 1  # with the end of the line
+        if part and size + length > select.PIPE_BUF:
+            yield "\n".join(part)
+            part, size = [], 0
+        part.append(line)
+        size += length
+    if part:
+        yield "\n".join(part)
+
+
 def configure(log_format: LogFormat, level: str, *, direct: bool = False) -> None:
     """Send the records of structlog and of the standard library to standard error, in one format.
 
     With `direct`, structlog bypasses the standard library, which takes three times as long. Use it
-    in processes that log each request.
+    in processes that log often.
     """
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -17,8 +17,9 @@ import structlog
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
-from troth.cluster.informer import Backoff, Informer
-from troth.cluster.poll import poll
+from troth.cluster.watching.backoff import Backoff
+from troth.cluster.watching.informer import Informer
+from troth.cluster.watching.poll import poll
 from troth.resources.references import Ref
 from troth.world.facts.objects import UNREADABLE, Manifest
 from troth.world.origin import origin

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from troth.documents.secret_keys import ROOTS
 from troth.world.facts.broker import CredentialSecret
@@ -12,6 +12,9 @@ from troth.world.observation import objects as observe
 
 F = TypeVar("F", bound=Fact)
 K = TypeVar("K", bound=Hashable)
+
+
+_NONE: Mapping[Any, float] = {}  # never changed
 
 
 def with_first_seen(now: F, before: F | None, uptime: float) -> F:
@@ -48,7 +51,7 @@ def with_first_seen(now: F, before: F | None, uptime: float) -> F:
 
 
 def _since(now: Iterable[K], before: Mapping[K, float], uptime: float) -> Mapping[K, float]:
-    return {each: before.get(each, uptime) for each in now}
+    return {each: before.get(each, uptime) for each in now} or _NONE
 
 
 def _deliveries(secret: IdentitySecret) -> Iterable[Listed]:

@@ -9,6 +9,7 @@ from troth.world.facts.objects import (
     OWNER_KIND,
     OWNER_NAME,
     POLICY_SUFFIX,
+    SCHEMAS_SUFFIX,
     SECRET_SUFFIX,
     Fact,
 )
@@ -22,7 +23,7 @@ def named_after(ref: Ref, registry: Registry, messaging: Messaging) -> Keys:
         return {broker_key(broker)}
     return {
         identity_key(owner)
-        for suffix in (SECRET_SUFFIX, POLICY_SUFFIX, DENY_SUFFIX)
+        for suffix in (SECRET_SUFFIX, POLICY_SUFFIX, DENY_SUFFIX, SCHEMAS_SUFFIX)
         if (owner := Ref(ref.namespace, ref.name.removesuffix(suffix))) != ref
         and owner in registry.claimants
     }

@@ -4,6 +4,7 @@ An unreadable object counts neither as deleted nor as unchanged. It exists, and 
 
 - A resource of Troth becomes unreadable, like one with an invalid spec. It grants nothing, and
 nothing is removed because of it, until it is corrected or deleted.
+- Of a DeadLetterReview nothing counts, so nothing is redriven for it.
 - Of a Secret, ConfigMap, NetworkPolicy, Service or EndpointSlice only the metadata counts, as if it
 were empty. No key, address or port is used, and Troth restores the content that it wrote.
 - A Namespace has no labels, so no trust domain governs it.
@@ -75,6 +76,8 @@ def withdraw(world: WorldState, change: Change) -> None:
             brokers.leaving_policies.pop(ref, None)
             declared = brokers.messaging
             declared.drop_policy(ref) if gone else declared.refuse_policy(ref, because)
+        case "DeadLetterReview":
+            brokers.messaging.reviews.put(ref, None)
         case "CredentialRotation":
             world.rotations.drop(ref)
 

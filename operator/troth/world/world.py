@@ -28,6 +28,7 @@ from troth.world.handlers.objects import (
     take_service,
     take_workload,
 )
+from troth.world.handlers.review import take_review
 from troth.world.handlers.secret import take_given, take_secret
 from troth.world.handlers.service_identity import take_identity
 from troth.world.handlers.trust_domain import take_domain
@@ -54,6 +55,7 @@ HANDLERS: dict[str, Handler] = {
     "TopicPolicy": take_topic_policy,
     "CredentialRotation": take_rotation,
     "WebhookEndpoint": take_endpoint,
+    "DeadLetterReview": take_review,
     "Namespace": take_namespace,
     "Service": take_service,
     "EndpointSlice": take_api_endpoints,

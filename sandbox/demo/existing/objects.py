@@ -8,9 +8,10 @@ from sandbox.demo.installation import Manifest
 from sandbox.demo.namespaces import MARK
 from troth.resources.metadata import GROUP
 
-WITH_FINALIZERS = ("messagebrokers", "topicpolicies")
+WITH_FINALIZERS = ("messagebrokers", "topicpolicies", "deadletterreviews")
 CLUSTER_WIDE = "trustdomains"
 SELECTOR = ("--selector", MARK)
+ADMISSION = "validatingadmissionpolicies,validatingadmissionpolicybindings"
 PATIENCE = "--timeout=120s"
 EVENTS = ("events", "--namespace", "default", "--field-selector", "involvedObject.kind=TrustDomain")
 """Events about resources without a namespace."""
@@ -31,7 +32,7 @@ def install(sandbox: Sandbox) -> int:
 
 def has_remains(sandbox: Sandbox) -> bool:
     """Whether an earlier demo was killed before it removed its objects."""
-    kinds = "namespaces,clusterroles,clusterrolebindings,crds"
+    kinds = f"namespaces,clusterroles,clusterrolebindings,crds,{ADMISSION}"
     return bool(_names(sandbox, kinds, *SELECTOR))
 
 
@@ -50,6 +51,7 @@ def remove(sandbox: Sandbox) -> bool:
     kubectl("delete", "namespaces", *SELECTOR, PATIENCE)
     kubectl("delete", "roles,rolebindings", "--namespace=default", *SELECTOR)
     kubectl("delete", "clusterroles,clusterrolebindings", *SELECTOR)
+    kubectl("delete", ADMISSION, *SELECTOR)
     if not present:
         return True
     kubectl("delete", *EVENTS)

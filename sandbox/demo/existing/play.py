@@ -16,7 +16,7 @@ from sandbox.demo.existing.kubeconfig import self_contained
 from sandbox.demo.play import conclude, operate
 from sandbox.demo.programs import NAME, NAMESPACE
 from sandbox.demo.screen import Screen
-from sandbox.demo.setting import Act, Setting
+from sandbox.demo.setting import Setting
 from sandbox.errors import SandboxError
 from sandbox.processes import Tether
 
@@ -26,7 +26,7 @@ def play_on(screen: Screen, kubeconfig: Path, setting: Setting) -> bool:
 
     Raises `DemoError` if the demo cannot run there, before it changes anything.
     """
-    if Act.MESSAGES in setting.acts:
+    if setting.uses_broker:
         setting.broker.prepare()
     began = time.monotonic()
     with ExitStack() as stack:

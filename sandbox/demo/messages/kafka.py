@@ -19,13 +19,15 @@ from sandbox.demo.messages.kafka_client import KafkaClient, RejectedError, prope
 from sandbox.demo.shop import MESSAGES
 
 MESSAGE = "{}"
+CONFIGURATION = {"message.timestamp.type": "LogAppendTime"}
+"""Configuration of the topics: the broker, and not the producer, says when it stored a message."""
 
 
 @contextmanager
 def kafka() -> Iterator["KafkaBroker"]:
     """Run a server while the context lasts."""
     with KafkaServer.start() as server:
-        make_topics(server, (ORDERS, DEAD_LETTERS, PAYMENTS))
+        make_topics(server, (ORDERS, DEAD_LETTERS, PAYMENTS), CONFIGURATION)
         yield KafkaBroker(server)
 
 
@@ -59,22 +61,22 @@ class KafkaBroker:
     }
 
     def __init__(self, server: KafkaServer) -> None:
-        self._server = server
+        self.server = server
 
     @property
     def title(self) -> str:
         """Its name and version."""
-        return f"Kafka {self._server.version}, SCRAM over TLS, on loopback"
+        return f"Kafka {self.server.version}, SCRAM over TLS, on loopback"
 
     @property
     def spec(self) -> dict[str, Any]:
         """Its address."""
-        return {"kafka": {"bootstrapServers": [self._server.client_address]}}
+        return {"kafka": {"bootstrapServers": [self.server.client_address]}}
 
     @property
     def secrets(self) -> dict[str, dict[str, str]]:
         """The Secrets that the example names."""
-        return {"kafka-admin": self._server.admin_secret(), "kafka-ca": self._server.ca_secret()}
+        return {"kafka-admin": self.server.admin_secret(), "kafka-ca": self.server.ca_secret()}
 
     def connect(self, files: Path) -> KafkaService:
         """Log in with a `client.properties`."""

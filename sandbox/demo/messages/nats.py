@@ -88,35 +88,35 @@ class NatsBroker:
     }
 
     def __init__(self, server: NatsServer, runner: asyncio.Runner) -> None:
-        self._server = server
-        self._runner = runner
+        self.server = server
+        self.runner = runner
         self._services: list[NatsService] = []
 
     @property
     def title(self) -> str:
         """Its name and version."""
-        return f"NATS {self._server.version} in operator mode, with TLS, on loopback"
+        return f"NATS {self.server.version} in operator mode, with TLS, on loopback"
 
     @property
     def spec(self) -> dict[str, Any]:
         """Its address, account and operator."""
-        server = self._server
+        server = self.server
         keys = {"account": server.account, "operator": server.keys.operator.public}
         return {"nats": {"servers": [server.address], **keys}}
 
     @property
     def secrets(self) -> dict[str, dict[str, str]]:
         """The Secrets that the example names."""
-        return {"nats-admin": self._server.admin_secret(), "nats-ca": self._server.ca_secret()}
+        return {"nats-admin": self.server.admin_secret(), "nats-ca": self.server.ca_secret()}
 
     def connect(self, files: Path) -> NatsService:
         """Log in with a `.creds`."""
         client = NatsClient()
         try:
-            self._runner.run(client.connect(files))
+            self.runner.run(client.connect(files))
         except RejectedError as error:
             raise DemoError(f"NATS rejects the login with {files.name}: {error}") from error
-        self._services.append(NatsService(client, self._runner))
+        self._services.append(NatsService(client, self.runner))
         return self._services[-1]
 
     def log_in(self, files: Path, impersonating: Path | None = None) -> Answer:
@@ -127,10 +127,10 @@ class NatsBroker:
             with open(credential, "w", opener=owner_only) as file:
                 file.write(_creds(files, impersonating or files))
             try:
-                self._runner.run(client.connect(files, credential))
+                self.runner.run(client.connect(files, credential))
             except RejectedError as error:
                 return Answer(str(error), rejected=True)
-        self._runner.run(client.close())
+        self.runner.run(client.close())
         return Answer("accepted")
 
     def close(self) -> None:

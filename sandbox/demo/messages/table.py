@@ -1,13 +1,9 @@
 """The trials of messages: declared and undeclared use of topics, and a deleted policy."""
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import jsonschema_rs
 
 from sandbox.demo.cast import CHECKOUT, FULFILMENT, SHOP
 from sandbox.demo.cluster import Cluster
@@ -21,48 +17,36 @@ from sandbox.demo.messages.broker import (
     Denial,
     Service,
 )
+from sandbox.demo.messages.stage import POLICY
 from sandbox.demo.screen import REJECTED
 from sandbox.demo.shop import Place
 from sandbox.demo.trials import Observation, Trial
 
-ORDER, INVALID = '{"order": "1001", "items": ["a book"]}', '{"order": "1002"}'
-"""A message that matches the policy's schema, and one that has no items."""
+ORDER = '{"order": "1001", "items": ["a book"]}'
 GROUP = "fulfilment"
-POLICY = ("topicpolicy", "orders", "--namespace", SHOP)
 SECRET = ("secret", "checkout-main", "--namespace", SHOP)
 DELETE = ("delete", *POLICY)
 WITHIN = 5.0
 """Seconds after which the broker must close connections or reject their messages."""
 GONE_WITHIN = 15.0
 """Seconds after which nothing of a deleted policy may be left."""
-SECONDS = 10.0
-"""Seconds after which the mounted identity.json must have the policy."""
 
 
-def declared(services: Mapping[Place, Service], identity: Path) -> Iterator[Trial]:
-    """Yield declared use: orders go from checkout to fulfilment, an invalid one to dead letters."""
+def declared(services: Mapping[Place, Service]) -> Iterator[Trial]:
+    """Yield declared use: an order goes from checkout to fulfilment, and one to dead letters."""
     checkout, fulfilment = services[CHECKOUT], services[FULFILMENT]
-    for message, name in ((ORDER, "an order"), (INVALID, "an invalid order")):
-        yield accepted(
-            *(CHECKOUT, f"publishes {name} to {ORDERS}"),
-            partial(checkout.publish, ORDERS, message),
-        )
-    for message, name in ((ORDER, "the order"), (INVALID, "the invalid order")):
-        yield accepted(
-            *(FULFILMENT, f"consumes {name} as {GROUP}"),
-            partial(fulfilment.consume, ORDERS, GROUP),
-            message=message,
-        )
-    yield Trial(
-        FULFILMENT.name,
-        "validates both by identity.json",
-        {"valid": [True, False], "dead letters": DEAD_LETTERS},
-        lambda: validation(identity),
-        SECONDS,
+    yield accepted(
+        *(CHECKOUT, f"publishes an order to {ORDERS}"),
+        partial(checkout.publish, ORDERS, ORDER),
+    )
+    yield accepted(
+        *(FULFILMENT, f"consumes the order as {GROUP}"),
+        partial(fulfilment.consume, ORDERS, GROUP),
+        message=ORDER,
     )
     yield accepted(
         *(FULFILMENT, f"publishes it to {DEAD_LETTERS}"),
-        partial(fulfilment.publish, DEAD_LETTERS, INVALID),
+        partial(fulfilment.publish, DEAD_LETTERS, ORDER),
     )
 
 
@@ -127,16 +111,6 @@ def rejected(
     """Return a trial that the broker must reject with certain words."""
     expected = {"rejected": True, "words": re.compile(pattern)}
     return Trial(place.name, action, expected, lambda: _observed(request()), within)
-
-
-def validation(identity: Path) -> Observation:
-    """Validate both messages with the schema in `identity.json`, and read the dead-letter topic."""
-    entries = json.loads((identity / "identity.json").read_text()).get("messages", [])
-    entry: dict[str, Any] = next((each for each in entries if each["action"] == "Consume"), {})
-    schema = json.loads(entry.get("schema", "false"))
-    valid = [jsonschema_rs.is_valid(schema, json.loads(each)) for each in (ORDER, INVALID)]
-    facts = {"valid": valid, "dead letters": entry.get("deadLetter", {}).get("topic")}
-    return Observation(facts, ("one is invalid",))
 
 
 def _found(cluster: Cluster, what: tuple[str, ...]) -> Observation:

@@ -19,7 +19,7 @@ from troth.edge.outbound import exchange
 from troth.edge.outbound.exchange import Answer, Ask
 from troth.edge.outbound.servers import Expected, client_context
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 class Response(NamedTuple):

@@ -1,11 +1,23 @@
 """Kafka clients as services use them, and the results of their attempts."""
 
+import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupState,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sandbox.brokers.kafka import KafkaServer
@@ -66,6 +78,19 @@ def fill_topics(server: KafkaServer, names: Iterable[str]) -> None:
     assert producer.flush(PATIENCE) == 0
 
 
+def wait_until_joined(server: KafkaServer, group: str, names: set[str]) -> None:
+    """Wait until a group has exactly members with these client IDs, and is stable."""
+    admin, deadline = bare(server), time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(KafkaException):  # the group's coordinator may still be loading
+            found = admin.describe_consumer_groups([group])[group].result()
+            members = {each.client_id for each in found.members}
+            if members == names and found.state is ConsumerGroupState.STABLE:
+                return
+        time.sleep(0.05)
+    raise AssertionError("the group has other members")
+
+
 @dataclass
 class Client:
     """Principal with one credential. Its calls block, and each attempt opens its own connection."""
@@ -111,6 +136,71 @@ class Client:
             consumer.close()
         raise AssertionError("neither a message nor an error")
 
+    def read(self, topic: str) -> str:
+        """Read a message of a partition, without a group; return `DONE`, or the error's name.
+
+        librdkafka needs the name of a group and looks for its coordinator. It also reads if the
+        server denies that. If the server denies the topic, it only says so in the metadata.
+        """
+        consumer = Consumer(
+            {**self.configuration(), "group.id": "unused", "enable.auto.commit": False}
+        )
+        try:
+            denied = consumer.list_topics(topic, PATIENCE).topics[topic].error
+            if denied is not None:
+                return str(denied.name())
+            consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+            deadline = time.monotonic() + PATIENCE
+            while time.monotonic() < deadline:
+                message = consumer.poll(0.1)
+                error = None if message is None else message.error()
+                if error is not None and error.name() != "GROUP_AUTHORIZATION_FAILED":
+                    return str(error.name())
+                if message is not None and error is None:
+                    return DONE
+                if refused := self.refused():
+                    return refused
+        finally:
+            consumer.close()
+        raise AssertionError("neither a message nor an error")
+
+    @contextmanager
+    def members(
+        self, topic: str, group: str, *names: str, protocol: str = "classic"
+    ) -> Iterator[None]:
+        """Keep members of a group, with these client IDs; all have joined it."""
+        consumers = [self._consumer(group, name, protocol) for name in names]
+        ending = Event()
+
+        def keep(consumer: Consumer) -> None:
+            consumer.subscribe([topic])
+            while not ending.is_set():
+                consumer.poll(0.05)
+            consumer.close()
+
+        with ThreadPoolExecutor(len(names)) as pool:
+            kept = [pool.submit(keep, each) for each in consumers]
+            try:
+                wait_until_joined(self.server, group, set(names))
+                yield
+            finally:
+                ending.set()
+                for each in kept:
+                    each.result()
+
+    def _consumer(self, group: str, name: str, protocol: str) -> Consumer:
+        session = {"session.timeout.ms": 6000} if protocol == "classic" else {}
+        return Consumer(
+            {
+                **self.configuration(),
+                "client.id": name,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "group.protocol": protocol,
+                **session,
+            }
+        )
+
     def refused(self) -> str:
         return next((REFUSED for error in self.errors if error.name() == REFUSED), "")
 
@@ -126,6 +216,19 @@ class Client:
             "error_cb": self.errors.append,
             "log_level": 0,
         }
+
+
+@asynccontextmanager
+async def joined(
+    client: Client, topic: str, group: str, *names: str, protocol: str = "classic"
+) -> AsyncIterator[None]:
+    """Keep members of a group while the event loop continues."""
+    members = client.members(topic, group, *names, protocol=protocol)
+    await asyncio.to_thread(members.__enter__)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(members.__exit__, None, None, None)
 
 
 class Holder(Client):

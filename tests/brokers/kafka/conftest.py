@@ -1,11 +1,16 @@
 """Fixtures: the Kafka adapter at the real server."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
 
 from sandbox.brokers.kafka import KafkaServer
 from tests.brokers.kafka.clients import administered
+from tests.brokers.kafka.events import KafkaMarket
 from troth.brokers.kafka.driver import Kafka
 from troth.pki.certificates.authorities import SigningAuthority
 
@@ -25,3 +30,27 @@ async def kafka(server: KafkaServer) -> AsyncIterator[Kafka]:
     broker = administered(server)
     yield broker
     await broker.close()
+
+
+@pytest.fixture
+async def closing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Wait at the end for what aiokafka closes; it does not wait for all of its connections."""
+    ends: list[asyncio.Future[None]] = []
+    close = AIOKafkaConnection.close
+
+    def closed(connection: AIOKafkaConnection, *given: Any, **options: Any) -> Any:
+        end = close(connection, *given, **options)
+        if end is not None:  # it was connected
+            ends.append(end)
+        return end
+
+    monkeypatch.setattr(AIOKafkaConnection, "close", closed)
+    yield
+    await asyncio.gather(*ends)
+
+
+@pytest.fixture
+async def market(
+    server: KafkaServer, kafka: Kafka, mine: str, tmp_path: Path, closing: None
+) -> KafkaMarket:
+    return KafkaMarket(server, kafka, mine, tmp_path)

@@ -20,6 +20,12 @@ PREFIX = "troth-prod-"
 """Prefix of the principals of clients with an identity's certificate."""
 
 
+def skip_without_java() -> None:
+    """Skip a test on a machine without a JVM, on which no Kafka runs."""
+    if reason := java.missing():
+        pytest.skip(f"there is no Kafka: {reason}")
+
+
 @pytest.fixture(scope="session")
 def kafka_authority() -> SigningAuthority:
     """Root of the identities that the server trusts."""
@@ -28,10 +34,17 @@ def kafka_authority() -> SigningAuthority:
 
 @pytest.fixture(scope="session")
 def kafka_server(kafka_authority: SigningAuthority) -> Iterator[KafkaServer]:
-    if reason := java.missing():
-        pytest.skip(f"there is no Kafka: {reason}")
+    skip_without_java()
     roots = bundle_pem(kafka_authority.authority.anchors).encode()
     with KafkaServer.start(identities=Identities(roots, mapping_rule(PREFIX))) as started:
+        yield started
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[KafkaServer]:
+    """A Kafka for one test, which stops it, or runs too long for the worker of the shared one."""
+    skip_without_java()
+    with KafkaServer.start() as started:
         yield started
 
 

@@ -26,6 +26,7 @@ from tests.brokers.kafka.clients import (
     administered,
     bare,
     fill_topics,
+    joined,
     make_topics,
 )
 from tests.builders import Manifest
@@ -144,6 +145,14 @@ class AtKafka:
 
     def _groups(self, principal: str) -> list[str]:
         return [f"{principal}.{group}" for group in GROUPS]
+
+    @asynccontextmanager
+    async def connected(
+        self, login: Login, topic: str, group: str, *names: str
+    ) -> AsyncIterator[None]:
+        client = Client(self.server, login.principal, login.secret, login.slot)
+        async with joined(client, topic, group, *names):
+            yield
 
     async def make_foreign(self) -> Observed:
         # Foreign state that overlaps with Troth's: same topics, wildcards, a deny, another

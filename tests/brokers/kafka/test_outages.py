@@ -44,6 +44,7 @@ def certificate(authority: Authority, user: str) -> Certificate:
     return Certificate(pair.certificate.read_text(), pair.key.read_text())
 
 
+@pytest.mark.long
 async def test_unreachable_broker_times_out(server: KafkaServer) -> None:
     nobody = replace(access(server), servers=(f"127.0.0.1:{free_port()}",))
     async with asyncio.timeout(PATIENCE):
@@ -154,6 +155,7 @@ async def test_no_secret_is_shown(
     assert SECRET not in "".join(shown)
 
 
+@pytest.mark.long
 async def test_broker_restart_after_revocations_loses_no_credential(
     server: KafkaServer, kafka: Kafka, mine: str
 ) -> None:
@@ -181,6 +183,7 @@ async def test_broker_restart_after_revocations_loses_no_credential(
         assert outcome == (DONE if each in kept else "_AUTHENTICATION")
 
 
+@pytest.mark.long
 async def test_outage_is_reported_and_the_adapter_recovers(server: KafkaServer, mine: str) -> None:
     kafka = administered(server, timeout=2)
     await kafka.observe()

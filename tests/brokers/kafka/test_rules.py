@@ -68,8 +68,8 @@ def declared(
         }
         wanted = {
             "WRITE": {Action.PUBLISH},
-            "READ": {Action.CONSUME},
-            "DESCRIBE": {Action.PUBLISH, Action.CONSUME},
+            "READ": {Action.CONSUME, Action.REVIEW},
+            "DESCRIBE": {*Action},
         }
         return bool(reached & wanted.get(operation, set()))
     joined = {grant.group for grant in mine if grant.action is Action.CONSUME}

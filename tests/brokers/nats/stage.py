@@ -1,7 +1,6 @@
 """An account on a real NATS server for one test, its administrator, and clients of principals."""
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -21,6 +20,7 @@ from troth.brokers.nats.driver import Admin, NatsBroker
 from troth.brokers.nats.jwt import Claims, Key, Kind, decode, encode, issue_user
 from troth.brokers.nats.rules import inbox_prefix, rules
 from troth.brokers.protocol import Batch, Credential
+from troth.clients.nats import NatsClient
 from troth.trust.grants import Action, Grant, Rule, Slot, Topic
 
 JETSTREAM = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
@@ -46,7 +46,7 @@ class Stage:
     account: Key
     link: Link
     broker: NatsBroker
-    clients: list[Client] = field(default_factory=list)
+    clients: list[NatsClient] = field(default_factory=list)
     creds: dict[tuple[str, Slot], str] = field(default_factory=dict)
 
     def admin(self) -> Admin:
@@ -133,16 +133,19 @@ class Stage:
         await witness.flush()
         return told
 
-    async def connect(self, principal: str, slot: Slot = Slot.FIRST, **options: Any) -> Client:
+    async def connect(self, principal: str, slot: Slot = Slot.FIRST, **options: Any) -> NatsClient:
         """Return a client of a principal, with the contents of its Secret."""
         return await self.enter(self.creds[principal, slot], inbox_prefix(principal), **options)
 
-    async def witness(self) -> Client:
+    async def witness(self) -> NatsClient:
         """Return a client that may do anything in the account."""
         return await self.enter(account_creds("witness", self.account), "_INBOX")
 
-    async def enter(self, creds: str, inbox: str, **options: Any) -> Client:
-        client = Client()
+    async def enter(
+        self, creds: str, inbox: str, client: NatsClient | None = None, at: str = "", **options: Any
+    ) -> NatsClient:
+        """Return a client that has connected with `.creds`, by default to the server itself."""
+        client = client or NatsClient()
         self.clients.append(client)
 
         async def ignore(_: Exception) -> None: ...
@@ -150,20 +153,19 @@ class Stage:
         options = {"allow_reconnect": False, "error_cb": ignore, **options}
         async with asyncio.timeout(PATIENCE):
             await client.connect(
-                self.server.url,
+                at or self.server.url,
                 tls=self.server.tls(),
                 user_credentials=RawCredentials(creds),
                 inbox_prefix=inbox,
                 max_reconnect_attempts=1 if not options["allow_reconnect"] else -1,
-                reconnect_time_wait=0 if not options["allow_reconnect"] else 0.05,  # type: ignore[arg-type]
+                reconnect_time_wait=0 if not options["allow_reconnect"] else 0.05,
                 **options,
             )
         return client
 
     async def close(self) -> None:
         for client in self.clients:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(client.close(), 1)
+            await client.close_within(1)
         await self.broker.close()
         await self.link.close()
 

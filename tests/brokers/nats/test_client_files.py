@@ -39,7 +39,7 @@ async def test_client_publishes_with_the_files_of_either_slot(nats: Stage, tmp_p
             inbox_prefix=(tmp_path / "inbox.prefix").read_text(),
             tls=nats.server.tls(),
         )
-        nats.clients.append(client)
         await client.publish("orders", b"hello")
         await sent(client)
         assert (await heard.next_msg(timeout=PATIENCE)).data == b"hello"
+        await client.close()

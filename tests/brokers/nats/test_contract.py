@@ -6,12 +6,10 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
-    Coroutine,
     Iterable,
 )
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import pytest
 from hypothesis import strategies as st
@@ -20,6 +18,7 @@ from nats.aio.client import Client
 
 from sandbox.brokers.nats import NatsServer
 from tests.brokers.contract import Contract, Opened, Operation
+from tests.brokers.nats.denials import Denials
 from tests.brokers.nats.stage import (
     DURABLES,
     STREAMS,
@@ -28,6 +27,7 @@ from tests.brokers.nats.stage import (
     consume,
     fill_streams,
     publish,
+    sent,
     stage,
 )
 from tests.builders import Manifest
@@ -37,8 +37,6 @@ from troth.brokers.nats.rules import SUBJECT, inbox_prefix
 from troth.brokers.protocol import Credential, Driver, Login
 from troth.resources.messaging.broker_type import BrokerType
 from troth.trust.grants import Action, Grant, Observed, Rule, Slot
-
-T = TypeVar("T")
 
 PRINCIPALS = ("shop", "shop.till")
 LONGEST = "a" + "x" * 248
@@ -141,6 +139,19 @@ class Nats:
             await client.close()
         return done
 
+    @asynccontextmanager
+    async def connected(
+        self, login: Login, topic: str, group: str, *names: str
+    ) -> AsyncIterator[None]:
+        inbox = inbox_prefix(login.principal)
+        opened = [await self.stage.enter(login.secret, inbox, name=name) for name in names]
+        for client in opened:
+            await Ears(client).listen(topic, group)
+            await sent(client)
+        yield
+        for client in opened:
+            await client.close()
+
     async def make_foreign(self) -> Observed:
         plain, scoped = await self.stage.make_foreign()
         return Observed(
@@ -182,27 +193,6 @@ async def core(principal: str, client: Client, witness: Client) -> set[Operation
         if b"witness" in heard:
             done.add(Operation(principal, "subscribe", subject, queue))
     return done
-
-
-class Denials:
-    """Denials that the server sent to a client: a denied request gets no other answer."""
-
-    def __init__(self) -> None:
-        self._told: list[str] = []
-
-    async def note(self, error: Exception) -> None:
-        self._told.append(str(error).lower())
-
-    async def answer(self, request: Coroutine[Any, Any, T], subject: str) -> T | None:
-        """Return the answer to a request, or None if its subject is denied."""
-        asking = asyncio.create_task(request)
-        while not asking.done():
-            if any(f'"{subject}'.lower() in each for each in self._told):
-                asking.cancel()
-                await asyncio.wait({asking})
-                return None
-            await asyncio.wait({asking}, timeout=0.005)
-        return asking.result()
 
 
 async def fetching(

@@ -124,7 +124,7 @@ async def test_many_connections_are_all_closed(
 ) -> None:
     await nats.give(["shop"])
     clients = [await nats.connect("shop") for _ in range(20)]
-    monkeypatch.setattr("troth.brokers.nats.driver._CONNECTIONS", 3)
+    monkeypatch.setattr("troth.brokers.nats.listing._CONNECTIONS", 3)
     await nats.broker.disconnect(["shop"])
     assert not await connections(nats)
     await asyncio.gather(*(until(lambda client=client: client.is_closed) for client in clients))

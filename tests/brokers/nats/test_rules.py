@@ -34,6 +34,13 @@ grants = st.one_of(
         st.sampled_from(DURABLES),
         st.sampled_from(STREAMS),
     ),
+    st.builds(
+        Grant,
+        st.sampled_from(PRINCIPALS),
+        st.just(Action.REVIEW),
+        topics,
+        stream=st.sampled_from(STREAMS),
+    ),
 )
 
 HOSTILE = (
@@ -119,11 +126,19 @@ def test_only_the_granted_jetstream_consumer_is_allowed(
                 f"$JS.API.CONSUMER.CREATE.{stream}.{durable}",
                 f"$JS.API.CONSUMER.CREATE.{stream}.{durable}.a",
                 f"$JS.API.CONSUMER.DELETE.{stream}.{durable}",
-                f"$JS.API.STREAM.INFO.{stream}",
                 f"$JS.API.STREAM.MSG.GET.{stream}",
-                f"$JS.API.DIRECT.GET.{stream}",
+                f"$JS.API.STREAM.SNAPSHOT.{stream}",
+                f"$JS.API.STREAM.PURGE.{stream}",
+                f"$JS.API.STREAM.MSG.DELETE.{stream}",
+                f"$JS.API.DIRECT.GET.{stream}.a",
             ):
                 assert not permits(permitted, principal, Operation.PUBLISH, subject)
+        reviews = any(
+            (grant.principal, grant.stream, grant.action) == (principal, stream, Action.REVIEW)
+            for grant in granted
+        )
+        for subject in (f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.DIRECT.GET.{stream}"):
+            assert permits(permitted, principal, Operation.PUBLISH, subject) == reviews
 
 
 @more(2)

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from sandbox.brokers.nats import account_creds
 from tests.brokers.nats.stage import Stage
 from troth.brokers.errors import NotTakenError
 from troth.brokers.nats.connection import Link
@@ -27,7 +28,7 @@ async def test_next_push_by_the_owner_drops_a_new_user_and_restores_an_old_one(
     nats: Stage,
 ) -> None:
     keys, now = nats.server.keys, int(time.time())
-    old = nats.server.system_creds()
+    old = account_creds("old", keys.system)
 
     def link(creds: str) -> Link:
         return Link([nats.server.url], creds, nats.server.tls(), 5.0)

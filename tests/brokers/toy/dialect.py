@@ -39,6 +39,9 @@ class ToyDialect(Dialect):
         owned = owns.topic_prefixes if rule.kind == "TOPIC" else owns.group_prefixes
         return rule.name.startswith(owned)
 
+    def is_wildcard(self, rule: Rule) -> bool:
+        return rule.pattern == "PREFIX" and not rule.name
+
     def issue(self, request: CredentialRequest, now: datetime) -> NewCredential:  # noqa: ARG002
         password = secrets.token_urlsafe(32)
         return NewCredential(password, password)

@@ -4,10 +4,13 @@ from collections.abc import Collection
 
 from tests.brokers.toy.server import ADMIN, SERVERS, May, Permission, ToyServer
 from troth.brokers.admin_secret import AdminSecret
+from troth.brokers.clients import Clients, bounded, client_of
 from troth.brokers.errors import AdminRefusedError
+from troth.brokers.exposure import Connection, connected
 from troth.brokers.protocol import Batch, Failure, Login, Permit
 from troth.resources.messaging.message_broker import MessageBroker
-from troth.trust.grants import Observed, Rule, Slot
+from troth.resources.messaging.observed_broker import Exposure
+from troth.trust.grants import Action, Observed, Rule, Slot
 
 SLOTS = list(Slot)
 
@@ -29,6 +32,20 @@ class Toy:
             frozenset((user, SLOTS[number]) for user, number in self._server.passwords),
             frozenset(map(_rule, self._server.permissions)),
         )
+
+    async def clients(self, groups: Collection[str]) -> Clients:  # noqa: ARG002 - it has users
+        self._require()
+        return Clients(
+            bounded(
+                client_of(each.name, principal=each.user, actions=(Action.CONSUME,))
+                for each in self._server.connected
+            )
+        )
+
+    async def exposure(self, groups: Collection[str]) -> Exposure:  # noqa: ARG002 - it has users
+        self._require()
+        seen = connected(Connection(each.user, "", each.name) for each in self._server.connected)
+        return Exposure(clients=seen.clients, hidden=seen.hidden)
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
         self._require()

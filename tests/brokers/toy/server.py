@@ -26,6 +26,13 @@ class Permission(NamedTuple):
     prefix: bool = False
 
 
+class Connection(NamedTuple):
+    """Connection of a user who consumes, by the name that the user chose for it."""
+
+    user: str
+    name: str
+
+
 @dataclass
 class ToyServer:
     """One server; a user who logs in may do what the user's permissions allow."""
@@ -33,6 +40,7 @@ class ToyServer:
     admin_password: str
     passwords: dict[tuple[str, int], str] = field(default_factory=dict)
     permissions: set[Permission] = field(default_factory=set)
+    connected: list[Connection] = field(default_factory=list)
     writes: int = 0
     """Number of writes that changed permissions."""
 

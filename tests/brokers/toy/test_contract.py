@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.brokers.contract import Contract, Opened, Operation
 from tests.brokers.toy.dialect import ToyDialect
-from tests.brokers.toy.server import ADMIN, SERVERS, May, Permission, ToyServer
+from tests.brokers.toy.server import ADMIN, SERVERS, Connection, May, Permission, ToyServer
 from tests.builders import Manifest
 from tests.messaging import broker
 from tests.reconcile.brokers.at_work import secret
@@ -138,6 +138,21 @@ class AtToy:
 
     async def foreign(self) -> object:
         return set(THEIRS) & self.server.permissions, self.server.passwords.get((STRANGER, 1))
+
+    @asynccontextmanager
+    async def connected(
+        self,
+        login: Login,
+        topic: str,  # noqa: ARG002 - a toy does not show topics
+        group: str,  # noqa: ARG002 - nor groups
+        *names: str,
+    ) -> AsyncIterator[None]:
+        assert self.server.lets_in(login.principal, login.secret)
+        opened = [Connection(login.principal, name) for name in names]
+        self.server.connected += opened
+        yield
+        for each in opened:
+            self.server.connected.remove(each)
 
     async def writes(self) -> int:
         return self.server.writes

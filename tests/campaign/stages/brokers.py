@@ -34,7 +34,7 @@ class Lenient(Brokers):
     def _group_shared(self, tried: Operation, policy: Manifest) -> bool:  # noqa: ARG002
         return False
 
-    def _disputed(self, environment: str, topic: Manifest, broker: Manifest) -> bool:  # noqa: ARG002
+    def _disputed(self, place: Identity, topic: Manifest, broker: Identity) -> bool:  # noqa: ARG002
         return False
 
 
@@ -265,6 +265,7 @@ class Seen:
             (each["metadata"]["namespace"], each["metadata"]["name"]): (
                 _policies(each, "publishes"),
                 _policies(each, "consumes"),
+                _policies(each, "reviews"),
             )
             for each in manifests
             if each["kind"] == "ServiceIdentity"

@@ -34,6 +34,8 @@ PATIENCE = 45
 
 
 class Stage:
+    shards = 1
+
     def __init__(self) -> None:
         self.server = ApiServer()
         self.server.on_write = self._judge
@@ -94,31 +96,32 @@ class Stage:
         await self.work()
 
     async def begin_copy(self) -> None:
-        one = Copy(self.server, self.clock)
-        if not self.copies:
-            one.leader_fence.given.set()
+        one = Copy(self.server, self.clock, self.shards)
         self.copies.append(one)
         await one.start({})
+        first = self.copies[0]
+        mine = set(range(self.shards)[1::2]) if one is not first else range(self.shards)
+        first.lead(first.led.difference(mine))
+        one.lead(mine)
 
     async def replace(self, one: Copy, behind: int = 0) -> None:
         await one.kill()
-        another = Copy(self.server, self.clock)
-        if one.leader_fence.given.is_set():
-            another.leader_fence.given.set()
+        another = Copy(self.server, self.clock, self.shards)
         self.copies[self.copies.index(one)] = another
         await another.start({kind: self.behind(kind, behind) for kind in KINDS})
+        another.lead(one.led)
 
     async def take_over(self, *, overlap: bool) -> None:
-        """Let the other copy write from now on; with an overlap both do for a while."""
+        """Let each copy write what the other did; with an overlap both do for a while."""
         first, second = self.copies
+        swapped = second.led, first.led
         if overlap:
-            second.leader_fence.given.set()
-            first.look_at_everything()
-            second.look_at_everything()
+            for each in self.copies:
+                each.lead(first.led | second.led)
+                each.look_at_everything()
             await self.work()
-            first, second = self.copies
-        first.leader_fence.given.clear()
-        second.leader_fence.given.set()
+        for each, shards in zip(self.copies, swapped, strict=True):
+            each.lead(shards)
         self.copies.reverse()
         await self.work()
 
@@ -253,7 +256,7 @@ class Stage:
         """Assert that an operator that starts now writes nothing."""
         there = ApiServer.like(self.server)
         one = Copy(there, MovableClock(self.clock.now()))
-        one.leader_fence.given.set()
+        one.lead({0})
         await one.start({})
         await asyncio.sleep(A_WHILE)
         await one.kill()

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 MAIN = {"namespace": "messaging", "name": "main"}
 MONTHLY = {"namespace": "shop", "name": "monthly"}
+ORDERS = {"namespace": "shop", "name": "orders"}
 WEB = {"namespace": "shop", "name": "web"}
 STRIPE = {"endpoint": "shop/stripe"}
 PRODUCTION = {"trust_domain": "production"}
@@ -58,12 +59,36 @@ CERTIFICATE = replicas("troth_certificate_renewal_timestamp_seconds", "3600x400"
 )
 
 LEADER = "troth_leader"
+LAG, READABLE = "troth_dead_letters_lag", "troth_dead_letters_topic_readable"
+LETTERS, OLDEST = "troth_dead_letters", "troth_dead_letters_oldest_timestamp_seconds"
+PENDING, SETTLED = "troth_audit_log_pending", "troth_audit_log_letters_total"
+POLICY = {"policy": "shop/orders"}
+LIMIT = {"outcome": "Quarantined", "reason": "RedriveLimitReached"}
 REQUESTS = {"verb": "patch", "resource": "secrets"}
 UNFIT = {"ready": "False", "pod": "a"}
 
 CASES: dict[str, tuple[Case, ...]] = {
     "TrothNoLeader": (
         Case(series(LEADER, "1x9 0x20", pod="a") | series(LEADER, "0x30", pod="b"), 11, 13),
+        Case(
+            series(LEADER, "1x30", pod="a", shard="0")
+            | series(LEADER, "1x9 0x20", pod="b", shard="1")
+            | series(LEADER, "0x30", pod="a", shard="1"),
+            11,
+            13,
+        ),
+        Case(  # `shards` becomes 1: replicas of that setting wait for those that lead
+            series(LEADER, "1x9 0x20", pod="a", shard="0")
+            | series(LEADER, "1x9 0x20", pod="a", shard="1")
+            | series(LEADER, "0x30", pod="c"),
+            11,
+            13,
+        ),
+        Case(  # `shards` becomes 2: as before, until the leader ends
+            series(LEADER, "1x9 0x20", pod="a") | series(LEADER, "0x30", pod="c", shard="0"),
+            11,
+            13,
+        ),
         Case({}, 1, 3),  # nothing is scraped
     ),
     "TrothLeadershipUnstable": (
@@ -304,6 +329,10 @@ CASES: dict[str, tuple[Case, ...]] = {
             MAIN,
         ),
     ),
+    "TrothUnvalidatedConsumer": (
+        Case(replicas("troth_topic_edges_validated", "1x9 0x60", **ORDERS), 39, 41, "", ORDERS),
+        Case(replicas("troth_topic_edges_validated", "0x60", **ORDERS), 29, 31, "", ORDERS),
+    ),
     "TrothWebhooksRejected": (
         Case(
             deliveries("0+3x60", "401", "signature-wrong") | deliveries("0+1x60", "200"),
@@ -385,6 +414,91 @@ CASES: dict[str, tuple[Case, ...]] = {
             {"reason": "no-room"},
         ),
     ),
+    "TrothCriticalFinding": (
+        Case(
+            series("troth_findings", "2x60", rule="TR804", severity="critical", pod="u")
+            | series("troth_findings", "9x60", rule="TR701", severity="medium", pod="u"),
+            14,
+            16,
+            "2",
+            {"rule": "TR804"},
+        ),
+    ),
+    "TrothAuditIncomplete": (
+        Case(
+            series("troth_audit_unseen", "1x90", rule="TR701", reason="Denied", pod="u")
+            | series("troth_audit_unseen", "0x90", rule="TR804", reason="Failed", pod="u"),
+            59,
+            61,
+            labels={"rule": "TR701"},
+        ),
+        Case(
+            series("troth_audit_unseen", "1x90", rule="TR801", reason="Failed", pod="u"),
+            59,
+            61,
+            labels={"rule": "TR801"},
+        ),
+    ),
+    "TrothAuditStale": (
+        Case(
+            series("troth_audit_last_evaluation_timestamp_seconds", "0x90", pod="u"),
+            35,
+            40,
+        ),
+        Case(series("troth_leader", "1x90", pod="a"), 4, 6),
+    ),
+    "TrothDeadLettersOld": (
+        Case(series(OLDEST, "3600x1600", pod="r", **POLICY), 1510, 1530, "1d 0h 30m 0s", POLICY),
+    ),
+    "TrothDeadLettersMany": (
+        Case(
+            series(LETTERS, "900x60", reason="SchemaInvalid", state="Pending", pod="r", **POLICY)
+            | series(LETTERS, "200x60", reason="Expired", state="Pending", pod="r", **POLICY)
+            | series(LETTERS, "9000x60", reason="Expired", state="Redriven", pod="r", **POLICY),
+            14,
+            16,
+            "1100",
+            POLICY,
+        ),
+    ),
+    "TrothDeadLettersNotIndexed": (
+        Case(series(LAG, "2000x60", pod="r", **POLICY), 14, 16, labels=POLICY),
+        Case(series(READABLE, "1x9 0x60", pod="r", **POLICY), 23, 26, labels=POLICY),
+    ),
+    "TrothAuditLogPending": (
+        Case(
+            series(PENDING, "3x60", sink="stdout", pod="r")
+            | series(PENDING, "0x60", sink="topic", pod="r"),
+            9,
+            11,
+            "3",
+            {"sink": "stdout"},
+        ),
+    ),
+    "TrothAuditLogNotPublished": (
+        Case(
+            series(PENDING, "3x60", sink="topic", pod="r")
+            | series(PENDING, "0x60", sink="stdout", pod="r"),
+            9,
+            11,
+            "3",
+            {"sink": "topic"},
+        ),
+    ),
+    "TrothReviewStuck": (
+        Case(
+            series("troth_review_progress_timestamp_seconds", "3600x300", pod="r", **POLICY),
+            184,
+            190,
+            "2h 10m 0s",
+            POLICY,
+        ),
+    ),
+    "TrothRedriveLimitReached": (
+        # the first letter that this process settles so
+        Case(series(SETTLED, "_x9 3x30", pod="r", **LIMIT, **POLICY), 8, 15, "3", POLICY),
+        Case(series(SETTLED, "5x69 5+1x100", pod="r", **LIMIT, **POLICY), 65, 150, "60", POLICY),
+    ),
 }
 
 _KINDS = "TrustDomain ServiceIdentity MessageBroker TopicPolicy WebhookEndpoint CredentialRotation"
@@ -427,6 +541,7 @@ HEALTHY: Series = {
     **replicas("troth_broker_braked_removals", "0x200", **MAIN),
     **series("troth_broker_changes_total", "0x200", change="Refused", pod="a", **MAIN),
     **replicas("troth_topic_grants", "5x200", state="InSync", **MAIN),
+    **replicas("troth_topic_edges_validated", "1x200", **ORDERS),
     **deliveries("0+60x200", "200"),
     **deliveries("0+1x200", "401", "signature-wrong"),
     **deliveries("0+0.1x200", "503", "unreachable"),
@@ -439,5 +554,21 @@ HEALTHY: Series = {
         "troth_issuer_decision_seconds", "0+9x200", "0+9x200", "0.1", grant="client_credentials"
     ),
     **series("troth_issuer_refused_connections_total", "0+1x200", reason="no-room", pod="i"),
+    **series("troth_findings", "0x200", rule="TR804", severity="critical", pod="u"),
+    **series("troth_findings", "9x200", rule="TR701", severity="medium", pod="u"),
+    **series("troth_audit_unseen", "0x200", rule="TR701", reason="Denied", pod="u"),
+    **series("troth_audit_unseen", "1x200", rule="TR703", reason="NotConfigured", pod="u"),
+    **series("troth_audit_unseen", "1x200", rule="TR102", reason="NotShown", pod="u"),
+    **series("troth_audit_last_evaluation_timestamp_seconds", "0+60x200", pod="u"),
+    **series(LETTERS, "9x200", reason="SchemaInvalid", state="Pending", pod="r", **POLICY),
+    **series(LETTERS, "9000x200", reason="SchemaInvalid", state="Quarantined", pod="r", **POLICY),
+    **series(OLDEST, "0+60x200", pod="r", **POLICY),
+    **series(OLDEST, "0x200", pod="r", policy="shop/quiet"),
+    **series(LAG, "0 900 3x198", pod="r", **POLICY),
+    **series(READABLE, "1x200", pod="r", **POLICY),
+    **series(PENDING, "0 3 0x198", pod="r", sink="stdout"),
+    **series("troth_review_progress_timestamp_seconds", "0+60x200", pod="r", **POLICY),
+    **series(SETTLED, "0+9x200", outcome="Redriven", reason="", pod="r", **POLICY),
+    **series(SETTLED, "7x200", pod="r", **LIMIT, **POLICY),
 }
 """An installation without a fault."""

@@ -1,18 +1,25 @@
-"""The metrics of the three programs, from their registries."""
+"""The metrics of the five programs, from their registries."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import cast
 
 from prometheus_client import CollectorRegistry
 
 from tests.reconcile.serving import Server, running
+from troth.audit.registry import RULES
+from troth.auditor.metrics import Metrics as AuditMetrics
 from troth.cli.gateway.process import Options, Parts
 from troth.cli.run.metrics import Metrics
 from troth.issuer.decisions import Decisions
 from troth.reconcile.operator import Operator
+from troth.review.api.metrics import Calls
+from troth.review.index.store import LetterIndex
+from troth.review.metrics import LetterMetrics
+from troth.review.trail.metrics import AuditLogMetrics
 from troth.serving.api_requests import counting
 from troth.serving.loop_stalls import stalls_measured
 
@@ -22,7 +29,7 @@ Labels = dict[str, set[str]]
 
 @asynccontextmanager
 async def registries() -> AsyncIterator[tuple[CollectorRegistry, ...]]:
-    """Yield the registries of operator, issuer and gateway."""
+    """Yield the registries of operator, issuer, gateway, auditor and review worker."""
     metrics, issuer, nowhere = Metrics(), Decisions(), Path("missing")
     gateway = Parts(
         Options(
@@ -41,12 +48,16 @@ async def registries() -> AsyncIterator[tuple[CollectorRegistry, ...]]:
         )
     )
     issuer.read_view_age(lambda: None)
-    found = (metrics.registry, issuer.registry, gateway.registry)
+    auditor = CollectorRegistry()
+    AuditMetrics(auditor, RULES, ()).read_objects(dict)
     async with AsyncExitStack() as stack:
+        review = stack.enter_context(_review())
+        found = (metrics.registry, issuer.registry, gateway.registry, auditor, review)
         it = await stack.enter_async_context(running(Server()))
         operator = SimpleNamespace(
             engine=it.engine,
             leadership=SimpleNamespace(acting=True),
+            shard_fences=(SimpleNamespace(shard=0, remaining=7.0, shares_lease=True),),
             crds=SimpleNamespace(lacking={}),
             clock_skew=0.0,
         )
@@ -56,6 +67,18 @@ async def registries() -> AsyncIterator[tuple[CollectorRegistry, ...]]:
         for registry in found[1:]:
             counting(registry)
         yield found
+
+
+@contextmanager
+def _review() -> Iterator[CollectorRegistry]:
+    registry = CollectorRegistry()
+    Calls(registry)
+    AuditLogMetrics(registry)
+    with TemporaryDirectory() as directory:
+        index = LetterIndex(Path(directory) / "index")
+        LetterMetrics(registry, index, lambda: ())
+        yield registry
+        index.close()
 
 
 def exported(found: Iterable[CollectorRegistry]) -> Labels:

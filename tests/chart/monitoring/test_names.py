@@ -13,7 +13,9 @@ from troth.issuer.errors import Code
 from troth.reconcile.loop.instrumentation import BrokerChange
 from troth.resources.kinds import KINDS
 from troth.resources.messaging.topic_policy_status import GrantState
+from troth.resources.reviews.dead_letter_review_status import LetterOutcome
 from troth.resources.trust_domain.status import AuthorityState, RotationPhase
+from troth.review.letters.letter import LetterState
 
 # What Prometheus and the PodMonitors add to each sample.
 ADDED = {"pod"}
@@ -25,6 +27,8 @@ VALUES: dict[tuple[str, str], type[StrEnum]] = {
     ("troth_authority_expiration_timestamp_seconds", "state"): AuthorityState,
     ("troth_topic_grants", "state"): GrantState,
     ("troth_broker_changes_total", "change"): BrokerChange,
+    ("troth_dead_letters", "state"): LetterState,
+    ("troth_audit_log_letters_total", "outcome"): LetterOutcome,
 }
 
 

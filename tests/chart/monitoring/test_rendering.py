@@ -11,6 +11,8 @@ from tests.chart.rendering import EVERYTHING_ON, kinds, one, rendered, template
 API = "monitoring.coreos.com/v1"
 POD_MONITOR = "monitoring.podMonitor.enabled=true"
 RULES = "monitoring.rules.enabled=true"
+BOTH = ("audit.enabled=true", "review.enabled=true")
+"""Values that switch on the programs about which there are alerts."""
 DASHBOARD = "monitoring.dashboard.enabled=true"
 
 
@@ -23,13 +25,15 @@ def test_monitoring_is_off_by_default() -> None:
     assert kinds(manifests).isdisjoint({"PodMonitor", "PrometheusRule", "ConfigMap"})
 
 
-@pytest.mark.parametrize("role", ["operator", "issuer", "gateway"])
+@pytest.mark.parametrize("role", ["operator", "issuer", "gateway", "auditor", "review"])
 def test_pod_monitor_selects_the_pods_of_one_role_at_a_port_that_they_have(role: str) -> None:
     manifests = monitored(*EVERYTHING_ON, POD_MONITOR)
     monitors = {
         "operator": one(manifests, "PodMonitor", "troth"),
         "issuer": one(manifests, "PodMonitor", "troth-issuers"),
         "gateway": one(manifests, "PodMonitor", "troth-gateway"),
+        "auditor": one(manifests, "PodMonitor", "troth-auditor"),
+        "review": one(manifests, "PodMonitor", "troth-review"),
     }
     selected = [
         each
@@ -63,8 +67,13 @@ def test_labels_and_interval_can_be_set() -> None:
 
 def test_network_policies_of_all_roles_admit_prometheus_to_the_metrics_port() -> None:
     manifests = monitored(*EVERYTHING_ON, POD_MONITOR)
-    policies = [each for each in manifests if each["kind"] == "NetworkPolicy"]
-    assert len(policies) == 4  # operator, two issuers, gateway
+    policies = [
+        each
+        for each in manifests
+        if each["kind"] == "NetworkPolicy" and each["spec"].get("ingress")
+    ]
+    # operator, two issuers, gateway, auditor, review worker; a node agent has no port
+    assert len(policies) == 6
     for policy in policies:
         assert {
             "from": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
@@ -72,8 +81,9 @@ def test_network_policies_of_all_roles_admit_prometheus_to_the_metrics_port() ->
         } in policy["spec"]["ingress"]
 
 
-def test_gateway_identity_admits_the_collector_of_its_trust_domain() -> None:
-    identity = one(rendered(*EVERYTHING_ON), "ServiceIdentity")
+@pytest.mark.parametrize("name", ["troth-gateway", "troth-review"])
+def test_identity_admits_the_collector_of_its_trust_domain(name: str) -> None:
+    identity = one(rendered(*EVERYTHING_ON), "ServiceIdentity", name)
     assert identity["spec"]["exceptions"]["metrics"] == ["http"]
 
 
@@ -92,13 +102,25 @@ def test_cluster_without_the_prometheus_operator_is_rejected(value: str) -> None
 
 
 def test_rule_has_exactly_the_alerts_of_the_file() -> None:
-    rule = one(monitored(RULES, "monitoring.rules.labels.release=kps"), "PrometheusRule")
+    values = (*BOTH, "monitoring.rules.labels.release=kps")
+    rule = one(monitored(RULES, *values), "PrometheusRule")
     assert rule["metadata"]["labels"]["release"] == "kps"
     assert [each for group in rule["spec"]["groups"] for each in group["rules"]] == alerts()
 
 
+def test_alerts_about_the_auditor_need_an_auditor() -> None:
+    rule = one(monitored(RULES), "PrometheusRule")
+    assert "troth-auditor" not in {group["name"] for group in rule["spec"]["groups"]}
+
+
+def test_alerts_about_reviews_need_the_review_worker() -> None:
+    rule = one(monitored(RULES), "PrometheusRule")
+    assert "troth-review" not in {group["name"] for group in rule["spec"]["groups"]}
+
+
 def test_alert_can_be_left_out() -> None:
-    rule = one(monitored(RULES, "monitoring.rules.disabled={TrothNoLeader}"), "PrometheusRule")
+    disabled = "monitoring.rules.disabled={TrothNoLeader}"
+    rule = one(monitored(RULES, *BOTH, disabled), "PrometheusRule")
     names = [each["alert"] for group in rule["spec"]["groups"] for each in group["rules"]]
     assert names == [each["alert"] for each in alerts() if each["alert"] != "TrothNoLeader"]
 

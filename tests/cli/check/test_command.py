@@ -88,7 +88,8 @@ def test_correct_manifests_have_no_findings() -> None:
                 "unknown; did "
                 "you mean ServiceIdentity? write one of TrustDomain, ServiceIdentity, "
                 "MessageBroker, "
-                "TopicPolicy, WebhookEndpoint, CredentialRotation [UnknownKind]"
+                "TopicPolicy, WebhookEndpoint, CredentialRotation, FindingException, "
+                "DeadLetterReview [UnknownKind]"
             ),
         ),
         (

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.broker_builders import CHECKOUT, ORDERS, orders, publisher, subscriber
+from tests.broker_builders import (
+    CHECKOUT,
+    ORDERS,
+    orders,
+    publisher,
+    reviewed_orders,
+    reviewer,
+    subscriber,
+)
 from tests.broker_builders import market as in_memory
 from tests.builders import Manifest
 from tests.cli.market import written
@@ -120,6 +128,18 @@ def test_consumer_may_publish_to_its_dead_letter_topic(tmp_path: Path) -> None:
     assert (found["identity"], found["action"]) == ("shop/fulfilment", "Publish")
 
 
+def test_reviewer_is_listed_with_each_topic_and_the_reason_of_an_inactive_grant(
+    tmp_path: Path,
+) -> None:
+    folder = written(tmp_path, reviewed_orders(), reviewer())
+    found = {place: state for place, state in summary(folder).items() if "reviewer" in place[0]}
+    assert found == {
+        ("shop/reviewer", "Review", "prod.orders.v1.dlq"): ("Live", ""),
+        ("shop/reviewer", "Publish", "prod.orders.v1.dlq"): ("Live", ""),
+        ("shop/reviewer", "Publish", "prod.orders.v1"): ("Inactive", "NoApprovedReview"),
+    }
+
+
 # Observations of the operator
 
 
@@ -143,6 +163,20 @@ def test_observed_state_of_a_grant_is_taken_from_the_status() -> None:
         status_of_grant("Live", reason="BrokerUnreachable", message="nobody answers")
     )
     assert (awaited.state, awaited.reason) == ("Live", "BrokerUnreachable")
+
+
+def test_redrive_that_the_operator_has_granted_is_shown_without_its_review() -> None:
+    cluster = in_memory(reviewed_orders(), reviewer())
+    stored = copy.deepcopy(cluster.objects["TopicPolicy", ORDERS])
+    entry = {"identity": "shop/reviewer", "action": "Publish", "state": "InSync"}
+    generation = stored["metadata"]["generation"]
+    cluster.put(stored | {"status": {"observedGeneration": generation, "grants": [entry]}})
+    (found,) = (
+        each
+        for each in everything_granted(cluster.world)
+        if each.named == "prod.orders.v1" and each.identity.name == "reviewer"
+    )
+    assert found.state == "InSync"
 
 
 def test_status_of_an_older_generation_is_ignored() -> None:

@@ -12,7 +12,7 @@ from tests.changed_manifests import GONE, changed
 from tests.cli.check.test_fuzz import CONFIG
 from troth.cli.inputs import access
 from troth.cli.inputs.access import home, reach
-from troth.cluster import connecting
+from troth.cluster.connection import connecting
 from troth.resources.faults import FaultyManifests
 
 

@@ -15,6 +15,8 @@ from tests.builders import NOW, OWN, Manifest, stamp
 from tests.cli import market
 from tests.cli.shop import SHOP, written
 from tests.messaging import KAFKA, broker
+from tests.planning.identity.test_schema_files import publisher as wide_publisher
+from tests.planning.identity.test_schema_files import wide
 from troth.cli.evaluation.basis import Basis
 from troth.cli.inputs.sources import collect
 from troth.cli.main import app
@@ -208,7 +210,14 @@ def test_schema_in_the_folder_is_used_and_is_no_change(tmp_path: Path) -> None:
     output = planned(market.written(tmp_path, held, schema)).output
     assert "ConfigMap shop/orders" not in output
     assert "Needs attention" not in output
-    assert 'schema: \'{"type":"object"}\'' in output
+    assert 'text: \'{"type":"object"}\'' in output
+
+
+def test_files_of_schemas_that_do_not_fit_are_shown(tmp_path: Path) -> None:
+    policies = [wide(number) for number in range(12)]
+    output = planned(market.written(tmp_path, *policies, wide_publisher(12))).output
+    shown = output.partition("+ ConfigMap shop/checkout-schemas\n")[2]
+    assert re.match(r" +\+schemas:\n +\+- [\w-]{43}\.json\n", shown)
 
 
 def changes_of_policy(**spec: list[Manifest]) -> AtBrokers:

@@ -69,7 +69,12 @@ class Scraped:
 
 @asynccontextmanager
 async def scraped(
-    *manifests: Manifest, since: datetime | None = None, metrics: Metrics | None = None
+    *manifests: Manifest,
+    since: datetime | None = None,
+    metrics: Metrics | None = None,
+    fences: tuple[SimpleNamespace, ...] = (
+        SimpleNamespace(shard=0, remaining=7.0, shares_lease=True),
+    ),
 ) -> AsyncIterator[Scraped]:
     metrics = metrics or Metrics()
     server = Server([namespace("shop", domain="production"), domain(), *manifests])
@@ -80,6 +85,7 @@ async def scraped(
         operator = SimpleNamespace(
             engine=it.engine,
             leadership=SimpleNamespace(acting=True),
+            shard_fences=fences,
             crds=SimpleNamespace(lacking={}),
             clock_skew=0.0,
         )
@@ -100,6 +106,16 @@ def condition(type_: str) -> Manifest:
 
 def moment(text: str) -> float:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+
+
+async def test_shards_have_a_leader_only_on_replicas_that_share_the_lease() -> None:
+    """Else `TrothNoLeader` would fire while replicas of another number of shards wait."""
+    fences = tuple(
+        SimpleNamespace(shard=shard, remaining=remaining, shares_lease=shares)
+        for shard, remaining, shares in ((0, 7.0, True), (1, 0.0, True), (2, 0.0, False))
+    )
+    async with scraped(fences=fences) as seen:
+        assert seen.samples("troth_leader") == {("0",): 1, ("1",): 0}
 
 
 async def test_authority_has_its_expiry_and_its_state() -> None:
@@ -299,6 +315,27 @@ async def test_grants_are_counted_by_state_at_each_broker() -> None:
             ("messaging", "main", "AwaitingIdentity"): 1,
             ("messaging", "main", "Live"): 1,
         }
+
+
+def test_policies_with_and_without_validated_edges_are_exported() -> None:
+    told = {
+        "good": ("True", "AllConsumersValidate"),
+        "bad": ("False", "UnvalidatedConsumer"),
+        "producing": ("False", "UnvalidatedProducer"),
+        "unseen": ("Unknown", "NoConsumerSeen"),
+    }
+    declared = [
+        orders(name)
+        | {
+            "status": {
+                "conditions": [{**condition("EdgesValidated"), "status": truth, "reason": reason}]
+            }
+        }
+        for name, (truth, reason) in told.items()
+    ]
+    families = broker_metrics(Cluster.of(*declared, orders("plain")).world.brokers, 0.0)
+    (found,) = (each for each in families if each.name == "troth_topic_edges_validated")
+    assert {each.labels["name"]: each.value for each in found.samples} == {"good": 1, "bad": 0}
 
 
 async def test_age_of_an_observation_counts_from_the_last_success() -> None:

@@ -189,6 +189,27 @@ def test_many_policies_show_only_those_that_need_attention() -> None:
     ]
 
 
+def test_policy_with_clients_without_the_guard_is_shown_though_it_is_ready() -> None:
+    bare = ready(orders("bare"), grants=[])
+    message = 'consumers without Troth\'s guard: shop/web (client named "\\x1b")'
+    bare["status"]["conditions"].append(
+        {
+            "type": "EdgesValidated",
+            "status": "False",
+            "reason": "UnvalidatedConsumer",
+            "message": message,
+        }
+    )
+    lines = shown(messages(ready(orders()), bare, main=ready(broker())))
+    assert lines[-5:] == [
+        "2 TopicPolicies, ready",
+        "",
+        "TopicPolicy shop/bare  ready",
+        "  prod.orders.v1 at messaging/main: 0 grants, 0 in sync",
+        f"  {message}",
+    ]
+
+
 def webhooks(*endpoints: Manifest) -> Report:
     return Report(
         trust_domains=(),

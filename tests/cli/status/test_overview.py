@@ -1,5 +1,6 @@
 """A bare `troth status` fits the whole cluster on one screen."""
 
+import copy
 import io
 import json
 from collections.abc import Mapping
@@ -112,6 +113,23 @@ def shown(cluster: Mapping[str, list[Manifest]]) -> list[str]:
     )
     show(Console(file=output, width=WIDTH), report, NOW, single=False, whole=True)
     return [line.rstrip() for line in output.getvalue().splitlines()]
+
+
+def test_overview_names_policies_with_clients_without_the_guard() -> None:
+    message = "shop/web has no guard"
+    bare = copy.deepcopy(POLICY)
+    bare["status"]["conditions"].append(
+        {
+            "type": "EdgesValidated",
+            "status": "False",
+            "reason": "UnvalidatedConsumer",
+            "message": message,
+        }
+    )
+    lines = shown({**CLUSTER, "TopicPolicy": [bare]})
+    place = lines.index("Unvalidated  1")
+    assert lines[place + 1] == f"  TopicPolicy shop/orders  UnvalidatedConsumer: {message}"
+    assert not [line for line in shown(CLUSTER) if line.startswith("Unvalidated")]
 
 
 def test_overview_shows_what_is_live_and_what_needs_a_person() -> None:

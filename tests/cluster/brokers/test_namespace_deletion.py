@@ -3,6 +3,8 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from sandbox.brokers.nats import NatsServer
 from tests.brokers.nats.stage import Stage as Account
 from tests.cluster.brokers.market import BROKER, Market
@@ -11,6 +13,7 @@ from troth.resources.references import Ref
 from troth.world.observation.ledger import ledger_ref
 
 
+@pytest.mark.long
 async def test_namespace_deletion_revokes_although_the_admin_secret_goes_first(
     market: Market,
 ) -> None:
@@ -28,6 +31,7 @@ async def test_namespace_deletion_revokes_although_the_admin_secret_goes_first(
     assert await person.get("ConfigMap", ledger_ref(stage.own, market.main)) is None
 
 
+@pytest.mark.long
 async def test_namespace_deletion_revokes_although_the_role_goes_first(
     stage: Stage, nats: Account
 ) -> None:
@@ -45,6 +49,7 @@ async def test_namespace_deletion_revokes_although_the_role_goes_first(
     assert await stage.person.get("ConfigMap", ledger_ref(stage.own, market.main)) is None
 
 
+@pytest.mark.long
 async def test_namespace_is_deleted_although_its_broker_is_gone(
     market: Market, nats_server: NatsServer
 ) -> None:

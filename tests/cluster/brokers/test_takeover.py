@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from sandbox.processes import Tether
 from tests.cluster.brokers.market import POLICY, Market
 from tests.cluster.crashes.comparison import data_of
@@ -17,6 +19,7 @@ RELENTLESS = CrashPoint(1, relentless=True)
 """An operator crashes after each of its writes, except those of statuses."""
 
 
+@pytest.mark.long
 async def test_takeover_from_a_killed_leader_issues_and_revokes_nothing(
     market: Market, tmp_path: Path
 ) -> None:
@@ -47,6 +50,7 @@ async def test_takeover_from_a_killed_leader_issues_and_revokes_nothing(
         assert "Traceback" not in standby.output
 
 
+@pytest.mark.long
 async def test_operators_that_crash_after_every_write_still_converge(
     market: Market, tmp_path: Path
 ) -> None:

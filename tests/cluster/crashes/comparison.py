@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, p
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tests.cluster.person import Manifest
+from troth.documents.event_bundles import FILE as EVENT_BUNDLES
 from troth.pki.keys.jwk import key_fingerprint, public_jwk
 from troth.world.observation.broker_secrets import digest
 from troth.world.observation.objects import (
@@ -34,6 +35,7 @@ from troth.world.observation.objects import (
     WEBHOOK_KEYS,
     keystore_digest,
 )
+from troth.world.observation.retired import RETIRED
 from troth.world.observation.signing_keys import GATEWAYS, ISSUERS
 from troth.world.observation.webhook_secrets import DOCUMENT, is_generated
 from troth.world.observation.webhook_secrets import fingerprint as webhook_fingerprint
@@ -54,6 +56,13 @@ def data_of(secret: Manifest) -> dict[str, bytes]:
 
 
 def certificates_in(pem: bytes) -> list[x509.Certificate]:
+    """Return the certificates of a PEM file, and those inside the records of retired roots."""
+    if pem.startswith(b"{"):
+        records = json.loads(pem).get("roots", ())
+        inside = "".join(
+            each["anchors"] for each in records if isinstance(each, dict) and "anchors" in each
+        )
+        return certificates_in(inside.encode())
     return x509.load_pem_x509_certificates(pem) if b"BEGIN CERTIFICATE" in pem else []
 
 
@@ -71,9 +80,30 @@ def token_key(data: dict[str, bytes]) -> dict[str, str] | None:
     return None
 
 
-def normalised(objects: Iterable[Manifest]) -> NormalForm:
-    """Return the comparable form of each object, by its kind and place."""
-    meanings = _Meanings()
+def retired_in(objects: Iterable[Manifest]) -> frozenset[str]:
+    """Return the fingerprints of retired roots and the IDs of retired token keys."""
+    found: set[str] = set()
+    for manifest in objects:
+        if manifest["kind"] == "Secret" and RETIRED in (data := data_of(manifest)):
+            roots = {fingerprint(each) for each in certificates_in(data[RETIRED])}
+            found |= roots | {root[:16] for root in roots}
+            kids = {jwk["kid"] for jwk in retired_keys(data)}
+            found |= kids | set(map(key_fingerprint, kids))
+    return frozenset(found)
+
+
+def retired_keys(data: dict[str, bytes]) -> list[dict[str, str]]:
+    """Return the retired token keys in the data of a Secret."""
+    return [each["jwk"] for each in json.loads(data.get(RETIRED, b"{}")).get("keys", ())]
+
+
+def normalised(objects: Iterable[Manifest], past: frozenset[str] = frozenset()) -> NormalForm:
+    """Return the comparable form of each object, by its kind and place.
+
+    It leaves out the retired roots and keys in `past`: each rotation adds one, so their number
+    differs at two ends of one act.
+    """
+    meanings = _Meanings(past)
     known = list(objects)
     for manifest in known:
         meanings.learn(manifest)
@@ -96,6 +126,7 @@ def differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
 class _Meanings:
     """The meaning of each unrepeatable value, and the known certificates."""
 
+    past: frozenset[str]
     meaning: dict[str, str] = field(default_factory=dict)
     certificates: list[x509.Certificate] = field(default_factory=list)
 
@@ -110,6 +141,10 @@ class _Meanings:
             self.meaning[key_fingerprint(jwk["kid"])] = f"the key of {name_of(manifest)}"
             for word in ("kid", "x", "y"):
                 self.meaning[jwk[word]] = f"the {word} of the key of {name_of(manifest)}"
+        for jwk in retired_keys(data):
+            whose = f"a retired key of {name_of(manifest)}"
+            self.meaning[key_fingerprint(jwk["kid"])] = whose
+            self.meaning |= {jwk[word]: f"the {word} of {whose}" for word in ("kid", "x", "y")}
         if is_generated(manifest):
             for key, text in data.items():
                 whose = f"{key} of {name_of(manifest)}"
@@ -121,7 +156,8 @@ class _Meanings:
             if key == "ca.crt":  # a root is named after the Secret that holds its key
                 continue
             for number, certificate in enumerate(certificates_in(pem)):
-                self._learn(certificate, f"{name_of(manifest)} {key} {number}")
+                which = "" if key == RETIRED else f" {number}"  # their order is that of their keys
+                self._learn(certificate, f"{name_of(manifest)} {key}{which}")
 
     def _learn(self, certificate: x509.Certificate, where: str) -> None:
         self.certificates.append(certificate)
@@ -143,7 +179,7 @@ class _Meanings:
             case "ConfigMap":
                 told["data"] = {
                     key: self._bundle(text)
-                    if key in (BUNDLE, BUNDLE_MAP)
+                    if key in (BUNDLE, BUNDLE_MAP, EVENT_BUNDLES)
                     else self._chain(text.encode())
                     for key, text in manifest["data"].items()
                 }
@@ -159,12 +195,23 @@ class _Meanings:
                     for key, each in value.items()
                 }
             case list():
-                return [self._told(each, generation) for each in value]
+                return [self._told(each, generation) for each in value if not self._is_past(each)]
+            case str() if value.startswith("-----BEGIN CERTIFICATE"):
+                return self._chain(value.encode())
             case str() if value.startswith("{"):
                 return self._told(json.loads(value), generation)
             case str():
                 return TIME.sub("(a time)", self.meaning.get(value, value))
         return value
+
+    def _is_past(self, record: Any) -> bool:
+        """Return whether it is a record of a root or key that was retired before."""
+        if not isinstance(record, dict):
+            return False
+        jwk = record.get("jwk") or {}
+        return not self.past.isdisjoint(
+            {record.get("fingerprint"), record.get("keyID"), jwk.get("kid"), record.get("kid")}
+        )
 
     def _secret(self, data: dict[str, bytes]) -> Iterator[tuple[str, Any]]:
         for key, value in data.items():
@@ -192,18 +239,22 @@ class _Meanings:
         """Return one or several SPIFFE bundles with the meaning of each key and certificate."""
         document = json.loads(text)
         for bundle in document.get("trust_domains", {"": document}).values():
-            bundle["keys"] = [
-                {
-                    "use": each["use"],
-                    "is": each.get("kid")
-                    or [
-                        fingerprint(x509.load_der_x509_certificate(base64.b64decode(der)))
-                        for der in each["x5c"]
-                    ],
-                }
-                for each in bundle["keys"]
-            ]
+            keys = [(each, self._key_ids(each)) for each in bundle["keys"]]
+            bundle["keys"] = sorted(
+                (
+                    {"use": key["use"], "retired": "troth_retired_at" in key, "is": ids}
+                    for key, ids in keys
+                    if self.past.isdisjoint(ids)
+                ),
+                key=lambda key: (key["use"], key["retired"]),
+            )
         return self._told(document)
+
+    def _key_ids(self, jwk: dict[str, Any]) -> list[str]:
+        if "kid" in jwk:
+            return [jwk["kid"]]
+        ders = map(base64.b64decode, jwk["x5c"])
+        return [fingerprint(x509.load_der_x509_certificate(der)) for der in ders]
 
     def _chain(self, pem: bytes) -> list[NormalForm]:
         return [self._certificate(each) for each in certificates_in(pem)]

@@ -17,6 +17,7 @@ from tests.cluster.crashes.comparison import (
     fingerprint,
     name_of,
     normalised,
+    retired_in,
     token_key,
 )
 from tests.cluster.crashes.crash_points import CrashingPath, CrashPoint
@@ -83,12 +84,13 @@ class Play:
         self, act: "Act", point: CrashPoint = NO_CRASH, *, like: Outcome | None = None
     ) -> Outcome:
         """Play an act until it ends, like another outcome if it can."""
+        past = retired_in(await self.objects())
         self.path.set_crash_point(point)
         await act(self)
         deadline = time.monotonic() + PATIENCE
         while True:
             await self.calm(CALM if like else SURELY_CALM)
-            normal = normalised(await self.objects())
+            normal = normalised(await self.objects(), past)
             alike = like is None or not any(self.differences(like, normal))
             if alike or time.monotonic() > deadline:
                 break

@@ -33,14 +33,22 @@ async def shop(stage: Stage) -> Shop:
 async def test_endpoint_with_a_given_secret_costs_one_read_and_two_writes_twice(
     shop: Shop,
 ) -> None:
-    """Once before its target knows it, with one more write for the target, and once after."""
+    """Once before its target knows it, with one more write for the target, and once after.
+
+    One more status says that the target's Secret does not list the endpoint yet, if the endpoint is
+    planned again before that Secret is written: the two are written at the same time.
+    """
     await shop.give(main=ONE)
     await shop.declare(endpoint("second"))  # so the network is already open
     shop.stage.requests.clear()
     await shop.declare(issued(), waits=False)
     await shop.hears_pending(shop.charges)
     assert shop.stage.requests.reads == Counter({"secrets": 1})
-    assert shop.stage.requests.writes == Counter({"secrets": 2, "webhookendpoints": 1})
+    made = shop.stage.requests.writes
+    assert made - Counter({"webhookendpoints": 1}) in (
+        Counter({"secrets": 2}),
+        Counter({"secrets": 2, "webhookendpoints": 1}),
+    )
     assert (await shop.has("main")).endpoint.target is None
     shop.stage.requests.clear()
     await shop.known(shop.charges)

@@ -15,24 +15,17 @@ from tests.edge.mounts import (
     by_token,
     document,
     forwarding,
+    in_file,
+    json_schema,
+    orders,
 )
 from troth.edge.identity.document import CallToken, DocumentError, parse_document
 
 CALL = {"name": "finance/ledger", "spiffeID": f"spiffe://{DOMAIN}/a", "ports": ["https"]}
 
-MESSAGES: dict[str, Any] = {
-    "policy": "shop/orders",
-    "action": "Consume",
-    "group": "payments",
-    "broker": "messaging/main",
-    "type": "kafka",
-    "topic": "prod.orders.v1",
-    "principal": "troth-shop.payments",
-    "context": {"require": ["Actor", "Tenant"]},
-    "schema": '{"properties":{"total":{"multipleOf":0.01}}}',
-    "deadLetter": {"topic": "prod.orders.v1.dlq", "review": "Required"},
-    "producers": [CHECKOUT],
-}
+MESSAGES = orders()
+SCHEMA: dict[str, Any] = {**json_schema("{}")}
+PROTOBUF = {**SCHEMA, "type": "Protobuf", "message": "shop.Order"}
 
 
 def without(*names: str, **others: Any) -> dict[str, Any]:
@@ -70,16 +63,37 @@ def test_complete_document_is_read() -> None:
 
 
 def test_messages_of_a_document_are_read() -> None:
-    publishing = without("deadLetter", "producers", "group", "schema", "topic", action="Publish")
+    only = ("deadLetter", "producers", "group", "schemas", "topic", "tenants")
+    publishing = without(*only, action="Publish", context={"require": []})
     publishing |= {"prefix": "prod.orders.", "stream": "ORDERS", "schemaFault": "SchemaInvalid"}
     consumed, published = read(messages=[MESSAGES, publishing]).messages
     assert consumed.producers == {CHECKOUT}
     assert consumed.context.require == {"Actor", "Tenant"}
-    assert json.loads(consumed.schema_)["properties"] == {"total": {"multipleOf": 0.01}}
+    assert (consumed.context.evidence, consumed.context.max_age) == ("Producer", 3600)
+    assert consumed.environment == "production"
+    assert json.loads(consumed.schemas[0].text)["properties"] == {"total": {"multipleOf": 0.01}}
+    assert consumed.tenants == {"acme"}
     assert consumed.dead_letter.topic == "prod.orders.v1.dlq"
     assert (published.prefix, published.topic, published.stream) == ("prod.orders.", None, "ORDERS")
-    assert (published.schema_, published.schema_fault) == (None, "SchemaInvalid")
+    assert (published.schemas, published.schema_fault) == ((), "SchemaInvalid")
+    assert (published.context.evidence, published.context.max_age) == ("Producer", 168 * 3600)
+    assert published.tenants is None
     assert read().messages == ()
+
+
+def test_schemas_in_the_document_and_in_files_are_read() -> None:
+    other, avro = json_schema("true"), {**json_schema('"string"'), "type": "Avro"}
+    listed = [SCHEMA, in_file(other), avro, PROTOBUF | json_schema("CgA=") | {"type": "Protobuf"}]
+    whole = read(messages=[without(schemas=listed)])
+    assert whole.schema_texts.keys() == {each["digest"] for each in listed if "text" in each}
+    assert whole.schema_texts[SCHEMA["digest"]] == "{}"
+    assert whole.schema_files == {other["digest"]: f"{other['digest']}.json"}
+    assert "string" not in repr(whole.messages[0].schemas[2])
+
+
+def test_schemas_may_stay_beside_a_fault() -> None:
+    (found,) = read(messages=[MESSAGES | {"schemas": [SCHEMA], "schemaFault": "Wrong"}]).messages
+    assert (found.schema_fault, len(found.schemas)) == ("Wrong", 1)
 
 
 def test_document_without_tokens_is_read() -> None:
@@ -128,8 +142,47 @@ def test_document_without_tokens_is_read() -> None:
         {"messages": [MESSAGES | {"prefix": "prod."}]},
         {"messages": [MESSAGES | {"action": "Read"}]},
         {"messages": [MESSAGES | {"action": "Publish"}]},
-        {"messages": [MESSAGES | {"schema": {}}]},
-        {"messages": [MESSAGES | {"schemaFault": "SchemaInvalid"}]},
+        {"messages": [MESSAGES | {"schema": "{}"}]},
+        {"messages": [MESSAGES | {"schemas": "{}"}]},
+        {"messages": [MESSAGES | {"schemas": [SCHEMA, SCHEMA]}]},
+        {"messages": [MESSAGES | {"schemas": [SCHEMA, in_file(SCHEMA)]}]},
+        *(
+            {"messages": [MESSAGES | {"schemas": [schema]}]}
+            for schema in (
+                {name: SCHEMA[name] for name in ("type", "digest")},
+                {name: SCHEMA[name] for name in ("type", "text")},
+                SCHEMA | in_file(SCHEMA),
+                SCHEMA | {"type": "XML"},
+                SCHEMA | {"type": "Protobuf"},
+                SCHEMA | {"message": "shop.Order"},
+                PROTOBUF | {"message": ""},
+                SCHEMA | {"text": "{ }"},
+                SCHEMA | {"text": {}},
+                SCHEMA | {"digest": SCHEMA["digest"] + "="},
+                SCHEMA | {"since": 1},
+                in_file(SCHEMA) | {"file": "../tls.key"},
+                in_file(SCHEMA) | {"file": f"{SCHEMA['digest']}.avsc"},
+                in_file(SCHEMA) | {"digest": "../../../../../../../../var/run/secrets/tokn"},
+            )
+        ),
+        {"messages": [without("environment")]},
+        {"messages": [MESSAGES | {"environment": ""}]},
+        {"messages": [MESSAGES | {"tenants": []}]},
+        {"messages": [MESSAGES | {"tenants": ["acme\n"]}]},
+        {"messages": [MESSAGES | {"tenants": ["a" * 257]}]},
+        {"messages": [without("deadLetter", "producers", action="Publish")]},
+        *(
+            {"messages": [MESSAGES | {"context": {"require": ["Tenant"]} | wrong}]}
+            for wrong in (
+                {"evidence": "Nobody"},
+                {"maxAge": 59},
+                {"maxAge": 2160 * 3600 + 1},
+                {"maxAge": "3600"},
+                {"maxAge": 60.5},
+                {"maxAge": True},
+                {"minAge": 60},
+            )
+        ),
         {"messages": [MESSAGES | {"context": {"require": ["Region"]}}]},
         {"messages": [MESSAGES | {"context": {"require": [], "forbid": []}}]},
         {"messages": [MESSAGES | {"producers": ["checkout"]}]},

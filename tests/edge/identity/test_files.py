@@ -6,12 +6,14 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.edge.mounts import (
     CHECKOUT,
     DOMAIN,
+    KEY,
     PARTNER,
     PARTNER_KEY,
     PARTNER_ROOT,
@@ -24,7 +26,13 @@ from tests.edge.mounts import (
     known,
     svid,
 )
+from tests.patience import PATIENCE
+from tests.pki.builders import own_root
 from troth.edge.identity.files import LOOK_EVERY, Identity, IdentityError
+from troth.pki.bundles.spiffe_bundle import bundle_document, bundle_map_document
+from troth.pki.keys.jwk import public_jwk
+
+RETIRED_ROOT = own_root(which="retired")
 
 
 class Clock:
@@ -103,6 +111,66 @@ def test_new_certificate_and_keys_are_used(
     assert current.certificate_thumbprint == fresh.thumbprint
     assert current.bundles[DOMAIN].jwt_keys != first.bundles[DOMAIN].jwt_keys
     assert PARTNER not in current.bundles
+
+
+def retired_beside() -> dict[str, Any]:
+    """A bundle map for events: it has a retired root beside the live one."""
+    anchors = (*ROOT.authority.anchors, *RETIRED_ROOT.authority.anchors)
+    keys = [public_jwk(each.public_key()) for each in (KEY, PARTNER_KEY)]
+    return bundle_map_document({DOMAIN: bundle_document(anchors, keys)})
+
+
+def test_bundle_for_events_is_read_beside_the_live_one(
+    identity: Identity, mounts: Mounts, clock: Clock
+) -> None:
+    first = identity.current
+    assert first.event_bundles == first.bundles
+    mounts.write_bundle(for_events=retired_beside())
+    clock.later()
+    current = identity.current
+    assert current.bundles == first.bundles
+    assert len(current.bundles[DOMAIN].x509_authorities) == 1
+    assert len(current.event_bundles[DOMAIN].x509_authorities) == 2
+    assert len(current.event_bundles[DOMAIN].jwt_keys) == 2
+
+
+def test_bundle_for_events_that_changes_alone_is_read(
+    identity: Identity, mounts: Mounts, clock: Clock
+) -> None:
+    mounts.write_bundle(for_events=retired_beside())
+    assert len(identity.current.event_bundles[DOMAIN].x509_authorities) == 2
+    write(mounts.bundle.path / "events-bundle-map.json", json.dumps(bundle_map()).encode())
+    clock.later()
+    assert identity.current.event_bundles == identity.current.bundles
+
+
+def test_bundle_for_events_that_is_gone_is_the_live_one(
+    identity: Identity, mounts: Mounts, clock: Clock
+) -> None:
+    mounts.write_bundle(for_events=retired_beside())
+    assert identity.current.event_bundles != identity.current.bundles
+    mounts.write_bundle()
+    clock.later()
+    assert identity.current.event_bundles == identity.current.bundles
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", json.dumps(retired_beside()).encode()[:200], b'{"trust_domains": {}}'],
+    ids=["empty", "half", "cut", "of others"],
+)
+def test_unusable_bundle_for_events_leaves_the_last_files_in_use(
+    content: bytes, identity: Identity, mounts: Mounts, clock: Clock
+) -> None:
+    mounts.write_bundle(for_events=retired_beside())
+    first = identity.current
+    write(mounts.bundle.path / "events-bundle-map.json", content)
+    clock.later()
+    assert identity.current is first
+    whole = json.dumps(retired_beside()).encode()
+    write(mounts.bundle.path / "events-bundle-map.json", whole)
+    clock.later()
+    assert identity.current is first, "its content is the same again"
 
 
 def test_mount_without_a_certificate_has_none(
@@ -266,10 +334,12 @@ def test_many_threads_read_while_files_are_replaced(mounts: Mounts) -> None:
     clock = Clock()
     identity = Identity(mounts.identity.path, mounts.bundle.path, clock=clock)
     failed: list[Exception] = []
-    done = threading.Event()
+    begun, done = threading.Barrier(5, timeout=PATIENCE), threading.Event()
 
     def read() -> None:
         try:
+            assert identity.current.spiffe_id == PAYMENTS  # the first set may not change meanwhile
+            begun.wait()
             while not done.is_set():
                 clock.later()
                 assert identity.current.spiffe_id == PAYMENTS
@@ -279,14 +349,15 @@ def test_many_threads_read_while_files_are_replaced(mounts: Mounts) -> None:
     threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for number in range(30):
+    begun.wait()
+    for number in range(10):
         mounts.write(accepts=[accepted(CHECKOUT, f"scope-{number}")])
     done.set()
     for thread in threads:
         thread.join()
     assert not failed
     clock.later()
-    assert identity.current.document.callers[CHECKOUT].granted["https"] == frozenset({"scope-29"})
+    assert identity.current.document.callers[CHECKOUT].granted["https"] == frozenset({"scope-9"})
 
 
 def test_repr_has_no_secret(identity: Identity) -> None:

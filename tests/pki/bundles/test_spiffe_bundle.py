@@ -2,13 +2,14 @@
 
 import json
 from base64 import b64encode
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.pki.builders import by_hand
+from tests.pki.builders import NOW, by_hand
 from troth.pki.bundles.spiffe_bundle import (
     bundle_document,
     bundle_map_document,
@@ -152,3 +153,65 @@ def test_map_with_one_invalid_bundle_is_rejected_as_a_whole(text: str) -> None:
 def test_bundle_requires_a_valid_trust_domain() -> None:
     with pytest.raises(PKIError):
         parse_spiffe_bundle(json.dumps(DOCUMENT), "not a domain")
+
+
+# Retired authorities and keys
+
+
+HOUR = timedelta(hours=1)
+SECONDS = NOW.timestamp()
+
+
+def with_retired() -> dict[str, Any]:
+    """A bundle with one authority and one key in use, and one of each that were retired."""
+    return bundle_document(
+        [ROOTS[0].pem],
+        JWKS[:1],
+        retired_authorities=[(ROOTS[1].pem, NOW)],
+        retired_keys=[(JWKS[1], NOW)],
+    )
+
+
+def test_retired_authorities_and_keys_survive_a_round_trip() -> None:
+    bundle = read(with_retired())
+    assert set(bundle.x509_authorities) == {ROOTS[0].pem, ROOTS[1].pem}
+    assert bundle.retired_authorities == {ROOTS[1].pem: SECONDS}
+    assert set(bundle.jwt_keys) == {JWKS[0]["kid"], JWKS[1]["kid"]}
+    assert bundle.retired_keys == {JWKS[1]["kid"]: SECONDS}
+
+
+def test_retired_key_verifies_only_what_was_made_before() -> None:
+    bundle = read(with_retired())
+    assert set(bundle.keys_at(SECONDS)) == {JWKS[0]["kid"], JWKS[1]["kid"]}
+    assert set(bundle.keys_at(SECONDS + 1)) == {JWKS[0]["kid"]}
+    assert set(bundle.keys_at(SECONDS + 300, 300)) == {JWKS[0]["kid"], JWKS[1]["kid"]}
+    assert set(bundle.keys_at(SECONDS + 301, 300)) == {JWKS[0]["kid"]}
+
+
+def test_authority_in_use_is_not_retired() -> None:
+    document = bundle_document(
+        [ROOTS[0].pem],
+        JWKS[:1],
+        retired_authorities=[(ROOTS[0].pem, NOW)],
+        retired_keys=[(JWKS[0], NOW)],
+    )
+    assert document == bundle_document([ROOTS[0].pem], JWKS[:1])
+
+
+def test_last_retirement_of_an_authority_counts() -> None:
+    times = [(ROOTS[0].pem, NOW), (ROOTS[0].pem, NOW - HOUR)]
+    keys = [(JWKS[0], NOW), (JWKS[0], NOW - HOUR)]
+    bundle = read(bundle_document([], [], retired_authorities=times, retired_keys=keys))
+    assert bundle.retired_authorities == {ROOTS[0].pem: SECONDS}
+    assert bundle.retired_keys == {JWKS[0]["kid"]: SECONDS}
+
+
+@pytest.mark.parametrize("at", [None, True, "1", 1.5, -1, 2**53, [], {}])
+def test_invalid_time_of_retirement_is_rejected(at: object) -> None:
+    for number in range(2):
+        document = json.loads(json.dumps(with_retired()))
+        elements = [each for each in document["keys"] if "troth_retired_at" in each]
+        elements[number]["troth_retired_at"] = at
+        with pytest.raises(PKIError) as rejected:
+            read(document)
+        assert rejected.value.reason == "BundleUnreadable"

@@ -92,3 +92,43 @@ def test_bytes_that_are_not_utf8_are_rejected() -> None:
     for raw in (b'"\xff"', '{"a": 1}'.encode("utf-16"), b'"\xed\xa0\x80"'):
         with pytest.raises(ValueError, match="invalid or ambiguous JSON"):
             strict_json.parse(raw)
+
+
+@pytest.mark.parametrize(
+    "data", [b"1.5", b"[1e2, -0.0]", b'"\\ud83d\\ude00"', b"[[[[[[[[[9]]]]]]]]]"]
+)
+def test_payload_may_have_fractions_and_more_levels(data: bytes) -> None:
+    assert strict_json.parse_payload(data, most=10, deepest=9) == json.loads(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"1e400",
+        b"9" * 400,
+        b"-1e999",
+        b'"\\ud800"',
+        b'{"\\udc00": 1}',
+        b"[[[[[[[[[[9]]]]]]]]]]",
+        b"NaN",
+        b"1 1",
+    ],
+)
+def test_payload_that_parsers_read_differently_is_rejected(data: bytes) -> None:
+    with pytest.raises(ValueError, match="invalid or ambiguous JSON"):
+        strict_json.parse_payload(data, most=10, deepest=9)
+
+
+def test_commas_in_strings_are_no_values() -> None:
+    assert strict_json.parse_payload(b'",,,,,,,,,,,,"', most=10, deepest=9) == "," * 12
+    with pytest.raises(ValueError, match="invalid or ambiguous JSON"):
+        strict_json.parse_payload(b"[1,1,1,1,1,1,1,1,1,1]", most=10, deepest=9)
+
+
+@pytest.mark.parametrize("end", ["", "\\", "\\\\"])
+def test_string_that_does_not_end_is_one_string(end: str) -> None:
+    """If each quote were tried as a beginning, the time would be quadratic."""
+    text = "[" * 65 + '"' + '\\"' * 50 + end
+    assert strict_json._STRING.findall(text) == [text[65:]]
+    with pytest.raises(ValueError, match="invalid or ambiguous JSON"):
+        strict_json.parse_payload(text.encode(), most=10, deepest=64)

@@ -153,7 +153,7 @@ def test_identity_with_a_grant_gets_a_credential_and_its_status_names_it() -> No
         }
     ]
     owner = cluster.objects["ServiceIdentity", CHECKOUT]["metadata"]["uid"]
-    assert secret(cluster).owner_uids == {owner}
+    assert secret(cluster).owner_uids == (owner,)
     assert data(cluster)["username"] == PUBLISHER
 
 

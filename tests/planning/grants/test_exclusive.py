@@ -15,11 +15,12 @@ from tests.broker_builders import (
     ledger_of,
     market,
     orders,
+    reviewed_orders,
     see,
     sync_broker,
 )
 from tests.builders import Cluster, Manifest
-from tests.messaging import NATS, broker
+from tests.messaging import NATS, broker, consumer
 from troth.brokers.kafka.rules import SUPER_USERS
 from troth.trust.grants import Observed, Rule
 from troth.world.keys import broker_key, policy_key
@@ -73,6 +74,25 @@ def test_foreign_principal_makes_a_policy_not_exclusive(foreign: Rule, able: str
     assert "remove this access at the broker, or list the principals under" in message
     assert told(cluster, "Ready")[:2] == ("False", "ForeignAccess")
     assert told(cluster, "Stalled")[0] == "True"
+
+
+RETRY, LETTERS = f"{TOPIC}.retry", f"{TOPIC}.dlq"
+
+
+@pytest.mark.parametrize("topic", [RETRY, LETTERS])
+def test_topics_of_a_reviewed_policy_are_exclusive_too(topic: str) -> None:
+    retrying = [consumer("fulfilment", "fulfilment") | {"retry": {"topic": RETRY}}]
+    foreign = acl("legacy", topic, "READ"), acl("legacy", TOPIC, "WRITE")
+    cluster = with_foreign(*foreign, manifests=[reviewed_orders(consumers=retrying)])
+    status, reason, message = told(cluster)
+    assert (status, reason) == ("False", "ForeignAccess")
+    assert message.startswith(f"legacy may publish {TOPIC}; legacy may consume {topic} at ")
+
+
+def test_dead_letters_without_a_reviewer_may_have_other_readers() -> None:
+    unreviewed = orders(deadLetter={"topic": LETTERS})
+    cluster = with_foreign(acl("legacy", LETTERS, "READ"), manifests=[unreviewed])
+    assert told(cluster)[:2] == ("True", "OnlyGranted")
 
 
 @pytest.mark.parametrize(

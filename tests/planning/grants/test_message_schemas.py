@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 
 from tests.builders import Cluster, Manifest, identity, shop
+from tests.descriptor_sets import ORDER, descriptor_set
 from tests.messaging import broker, policy, producer
 from troth.planning.grants.message_schemas import schema_of, schema_verdict
 from troth.resources.conditions import Truth, Verdict
-from troth.resources.messaging.json_schema import MOST_BYTES
+from troth.resources.messaging.schemas.schema_text import (
+    MOST_BYTES,
+    MessageSchemaText,
+    SchemaType,
+)
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY, Fault
 from troth.world.keys import identity_key, policy_key
@@ -67,10 +72,53 @@ def found(cluster: Cluster) -> Any:
 
 def test_usable_schema_is_found_in_either_place() -> None:
     for cluster in (stage(kept()), stage(schema={"jsonSchema": SCHEMA})):
-        assert json.loads(found(cluster)) == SCHEMA
+        assert json.loads(found(cluster).text) == SCHEMA
         judged = verdict(cluster)
         assert judged is not None
         assert (judged.type, judged.status) == ("SchemaValid", Truth.TRUE)
+
+
+AVRO = {"type": "record", "name": "Order", "fields": [{"name": "id", "type": "string"}]}
+BINARY = {"descriptorSet": descriptor_set(ORDER), "message": "shop.Order"}
+
+
+def referring(**more: str) -> dict[str, Any]:
+    return {"configMapRef": REFERRING["configMapRef"] | more}
+
+
+def test_schema_of_each_format_is_found_in_either_place() -> None:
+    avro = SchemaType.AVRO, ""
+    protobuf = SchemaType.PROTOBUF, "shop.Order"
+    named = referring(type="Protobuf", message="shop.Order")
+    in_binary_data = kept() | {"data": None, "binaryData": {"orders.json": BINARY["descriptorSet"]}}
+    for cluster, expected in (
+        (stage(schema={"avro": AVRO}), avro),
+        (stage(kept(json.dumps(AVRO)), schema=referring(type="Avro")), avro),
+        (stage(schema={"protobuf": BINARY}), protobuf),
+        (stage(kept(BINARY["descriptorSet"]), schema=named), protobuf),
+        (stage(in_binary_data, schema=named), protobuf),
+    ):
+        schema = found(cluster)
+        assert isinstance(schema, MessageSchemaText), schema
+        assert (schema.type, schema.message) == expected
+
+
+@pytest.mark.parametrize(
+    ("schema", "start"),
+    [
+        ({"avro": {"type": "strnig"}}, "schema.avro: the schema, at /type: type strnig"),
+        ({"protobuf": BINARY | {"message": "Order"}}, "schema.protobuf: the schema has no mes"),
+        (
+            referring(type="Avro"),
+            "orders.json in ConfigMap shop/schemas: the schema, at /type: write",
+        ),
+    ],
+)
+def test_broken_schema_of_a_format_is_reported(schema: dict[str, Any], start: str) -> None:
+    judged = verdict(stage(kept("{}"), schema=schema))
+    assert judged is not None
+    assert judged.reason == "SchemaInvalid"
+    assert judged.message.startswith(start)
 
 
 def test_policy_without_a_schema_has_no_schema_condition() -> None:
@@ -113,7 +161,7 @@ def test_users_of_a_schema_are_invalidated_only_if_it_changes() -> None:
     assert cluster.put(kept()) == USED
     assert cluster.put(kept()) == set()
     assert cluster.put(kept('{"type": "string"}')) == USED
-    assert json.loads(found(cluster)) == {"type": "string"}
+    assert json.loads(found(cluster).text) == {"type": "string"}
     assert cluster.put(unlabelled()) == USED
     assert isinstance(found(cluster), Fault)
     cluster.put(kept())
@@ -156,4 +204,4 @@ def test_late_informer_does_not_undo_newer_state() -> None:
     assert PLACE in cluster.world.schemas.by_ref
     cluster.world.forget("ConfigMap", PLACE, cluster.version, uptime=0.0)
     assert PLACE not in cluster.world.bundles
-    assert json.loads(found(cluster)) == SCHEMA
+    assert json.loads(found(cluster).text) == SCHEMA

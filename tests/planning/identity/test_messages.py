@@ -1,6 +1,7 @@
 """Messages in `identity.json`: what an identity may publish and consume, with the requirements."""
 
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -8,7 +9,6 @@ import pytest
 from tests.builders import DAY, NOW, Cluster, Manifest, accept, gateway_only, identity, shop
 from tests.messaging import NATS, broker, consumer, policy, producer
 from troth.edge.identity.document import parse_document
-from troth.planning.identity.messages import ROOM
 from troth.planning.steps.certificates import UpdatePublic
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
@@ -55,9 +55,15 @@ def entries_of(cluster: Cluster, name: str) -> list[dict[str, Any]]:
     return found
 
 
+def texts_of(entry: dict[str, Any]) -> list[Any]:
+    """Return the schemas of an entry, the current one first."""
+    return [json.loads(each["text"]) for each in entry["schemas"]]
+
+
 def test_publisher_gets_the_schema_and_the_required_context() -> None:
     (entry,) = entries_of(stage(), "checkout")
-    assert json.loads(entry.pop("schema")) == SCHEMA
+    assert texts_of(entry) == [SCHEMA]
+    assert [each["type"] for each in entry.pop("schemas")] == ["JSONSchema"]
     assert entry == {
         "policy": "shop/orders",
         "action": "Publish",
@@ -65,13 +71,15 @@ def test_publisher_gets_the_schema_and_the_required_context() -> None:
         "type": "kafka",
         "topic": "prod.orders.v1",
         "principal": "troth-shop.checkout",
-        "context": {"require": ["Actor", "Tenant"]},
+        "environment": "production",
+        "context": {"require": ["Actor", "Tenant"], "evidence": "Producer", "maxAge": 604_800},
     }
 
 
 def test_consumer_also_gets_the_producers_and_the_dead_letter_topic() -> None:
     (entry,) = entries_of(stage(), "fulfilment")
-    assert json.loads(entry.pop("schema")) == SCHEMA
+    assert texts_of(entry) == [SCHEMA]
+    del entry["schemas"]
     assert entry == {
         "policy": "shop/orders",
         "action": "Consume",
@@ -80,7 +88,8 @@ def test_consumer_also_gets_the_producers_and_the_dead_letter_topic() -> None:
         "type": "kafka",
         "topic": "prod.orders.v1",
         "principal": "troth-shop.fulfilment",
-        "context": {"require": ["Actor", "Tenant"]},
+        "environment": "production",
+        "context": {"require": ["Actor", "Tenant"], "evidence": "Producer", "maxAge": 604_800},
         "deadLetter": {"topic": "prod.orders.v1.dlq", "review": "Required"},
         "producers": [CHECKOUT],
     }
@@ -97,8 +106,35 @@ def test_prefix_and_stream_are_listed_and_undeclared_fields_are_left_out() -> No
     (entry,) = entries_of(cluster, "checkout")
     assert (entry["prefix"], entry["stream"]) == ("prod.orders.", "ORDERS")
     assert entry["type"] == "nats"
-    assert entry["context"] == {"require": []}
-    assert not {"topic", "schema", "schemaFault", "deadLetter", "producers", "group"} & {*entry}
+    assert entry["context"] == {"require": [], "evidence": "Producer", "maxAge": 604_800}
+    absent = {"topic", "schemas", "schemaFault", "deadLetter", "producers", "group", "tenants"}
+    assert not absent & {*entry}
+
+
+def test_evidence_and_maximum_age_are_listed_on_both_sides() -> None:
+    declared = {"require": ["Subject"], "evidence": "TransactionToken", "maxAge": "1h30m"}
+    cluster = stage(context=declared)
+    for name in ("checkout", "fulfilment"):
+        (entry,) = entries_of(cluster, name)
+        expected = {"require": ["Subject"], "evidence": "TransactionToken", "maxAge": 5400}
+        assert entry["context"] == expected
+
+
+def test_each_consumer_gets_its_own_tenants() -> None:
+    mine = consumer("fulfilment", "fulfilment") | {"tenants": ["globex", "acme"]}
+    cluster = stage(consumers=[mine, consumer("fulfilment", "other")])
+    narrowed, whole = entries_of(cluster, "fulfilment")
+    assert narrowed["tenants"] == ["acme", "globex"]
+    assert (whole["group"], whole.get("tenants")) == ("other", None)
+    (published,) = entries_of(cluster, "checkout")
+    assert "tenants" not in published
+
+
+def test_consumer_that_is_listed_twice_is_not_widened() -> None:
+    listed = consumer("fulfilment", "fulfilment")
+    cluster = stage(consumers=[listed | {"tenants": ["acme"]}, listed, listed | {"tenants": ["b"]}])
+    (entry,) = entries_of(cluster, "fulfilment")
+    assert entry["tenants"] == ["acme", "b"]
 
 
 def test_document_of_an_identity_without_topics_is_unchanged() -> None:
@@ -235,38 +271,16 @@ def test_suspended_dead_letter_is_kept_only_if_it_was_listed() -> None:
     assert entry["topic"] == "prod.orders.v1"
 
 
-# Schemas
-
-
-def test_no_message_is_valid_under_an_unusable_schema() -> None:
-    cluster = stage(schema={"jsonSchema": {"type": "strnig"}})
-    for name in ("checkout", "fulfilment"):
-        (entry,) = entries_of(cluster, name)
-        assert entry["schemaFault"] == "SchemaInvalid"
-        assert "schema" not in entry
-
-
-def test_schemas_above_the_size_limit_are_replaced_by_a_fault() -> None:
-    """The schemas of the first policies are kept, so the result is always the same."""
-    wide = {"jsonSchema": {"description": '"' * 30_000}}
-    policies = [
-        policy(
-            f"p{n:02}",
-            topic={"name": f"prod.t{n:02}"},
-            producers=[producer("checkout")],
-            schema=wide,
-        )
-        for n in range(20)
-    ]
-    publishes = names(*(each["metadata"]["name"] for each in policies))
-    cluster = shop(broker(), *policies, checkout(publishes=publishes))
-    text = document(cluster, "checkout")
-    assert len(text) < ROOM + 20_000
-    entries = entries_of(cluster, "checkout")
-    fitting = [entry for entry in entries if "schema" in entry]
-    assert entries[: len(fitting)] == fitting
-    assert 0 < len(fitting) < len(entries)
-    assert {entry.get("schemaFault") for entry in entries[len(fitting) :]} == {"SchemasTooLarge"}
+def test_entry_of_an_earlier_version_does_not_stay_while_its_policy_is_unreadable() -> None:
+    """The edge would reject the whole document, and keep what was revoked since."""
+    cluster = stage()
+    secret = cluster.settle().objects["Secret", Ref("shop", "fulfilment-identity")]
+    older = json.loads(decoded(secret)["identity.json"])
+    del older["messages"][0]["environment"]
+    data = {**secret["data"], "identity.json": b64encode(json.dumps(older).encode()).decode()}
+    cluster.put(unreadable())
+    cluster.put({**secret, "data": data})
+    assert entries_of(cluster, "fulfilment") == []
 
 
 def test_document_does_not_depend_on_the_order_of_declarations() -> None:

@@ -109,6 +109,32 @@ def test_producers_that_do_not_fit_are_not_added_and_revocations_take_effect(
     assert cluster.condition(key_of("gateway"), "CertificateIssued")["status"] == "True"
 
 
+def test_tenants_that_do_not_fit_are_not_added() -> None:
+    """A few policies can name many long tenants, so they count like peers."""
+    tenants = [f"{number:02}".ljust(256, "\U0001f6d2") for number in range(64)]
+    names = [f"p{number:02}" for number in range(20)]
+    policies = [
+        policy(
+            name,
+            topic={"name": f"prod.{name}"},
+            consumers=[consumer("gateway", "g") | {"tenants": tenants}],
+            context={"require": ["Tenant"]},
+        )
+        for name in names
+    ]
+
+    def reader(count: int) -> builders.Manifest:
+        return identity("gateway", consumes=[{"policy": {"name": each}} for each in names[:count]])
+
+    cluster = shop(broker(), *policies, reader(2)).settle()
+    assert len(producers(cluster)) == 2
+    cluster.put(reader(20))
+    cluster.settle()
+    assert len(producers(cluster)) == 2
+    issued = cluster.condition(key_of("gateway"), "CertificateIssued")
+    assert (issued["status"], issued["reason"]) == ("False", "TooManyPeers")
+
+
 def test_limit_of_peers_is_below_that_of_a_secret() -> None:
     """Each edge takes at most 1,600 bytes, so the uncounted ones always fit."""
     cluster = shop(target("t"), gateway("t")).settle()

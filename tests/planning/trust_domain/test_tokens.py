@@ -25,7 +25,7 @@ from tests.builders import (
 )
 from troth.pki.bundles.spiffe_bundle import parse_spiffe_bundle
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
-from troth.planning.steps.objects import Remove
+from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, view_key
@@ -342,6 +342,33 @@ def test_first_key_signs_at_once_if_every_bundle_was_created_with_it() -> None:
     cluster.settle()
     bundle_created(cluster, NOW)
     assert signs(cluster.settle())
+
+
+def created_bundles(cluster: Cluster) -> list[Manifest]:
+    steps = cluster.plan(PRODUCTION).steps
+    found = [step.manifest for step in steps if isinstance(step, Apply)]
+    return [each for each in found if each["kind"] == "ConfigMap"]
+
+
+def test_new_bundle_waits_for_the_first_key() -> None:
+    cluster = issuing()
+    assert not created_bundles(cluster)
+    cluster.put(tokens_secret())
+    (bundle,) = created_bundles(cluster)
+    assert '"jwt-svid"' in bundle["data"]["bundle.json"]
+
+
+def test_bundle_waits_for_no_key_that_cannot_be_written() -> None:
+    cluster = issuing()
+    refused = WriteRefused("Secret", TOKENS[1], "Secret x cannot be written: no", passing=False)
+    cluster.world.observe_outcome(refused)
+    assert len(created_bundles(cluster)) == 1
+
+
+def test_older_bundle_changes_while_a_key_is_missing() -> None:
+    cluster = issuing().settle()
+    cluster.drop(*TOKENS)
+    assert len(created_bundles(cluster)) == 1
 
 
 def test_bundle_that_changes_again_and_again_delays_the_first_key_once() -> None:

@@ -217,7 +217,7 @@ class AtWork(Working):
         await client.close()
         return True
 
-    async def client(self, identity: Ref, **options: object) -> Client:
+    async def client(self, identity: Ref, **options: Any) -> Client:
         """Return a client that has only the files of its Secret."""
         data = self.data(identity)
         return await self.stage.enter(data["user.creds"], data["inbox.prefix"], **options)

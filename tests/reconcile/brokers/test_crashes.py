@@ -6,6 +6,8 @@ The broker has the declared grants, and no credential changes.
 import copy
 from collections.abc import Awaitable, Callable, Iterable
 
+import pytest
+
 from sandbox.brokers.nats import NatsServer
 from tests.broker_builders import publisher
 from tests.brokers.nats.stage import Stage, granted, publish, stage
@@ -91,6 +93,7 @@ async def survives(server: Mortal, nats: Stage, story: Story) -> bool:
     return ended
 
 
+@pytest.mark.long
 async def test_crash_at_any_write_grants_all_and_issues_no_credential_twice(
     nats_server: NatsServer,
 ) -> None:

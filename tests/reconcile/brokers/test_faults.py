@@ -5,7 +5,7 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
-from tests.reconcile.loop.test_status_debounce import BROKER, KAFKA, MARKET, at_rest
+from tests.reconcile.loop.statuses.test_debounce import BROKER, KAFKA, MARKET, at_rest
 from tests.reconcile.memory_brokers import MemoryBroker, in_memory
 from tests.reconcile.serving import Server, running
 from troth.brokers.errors import (

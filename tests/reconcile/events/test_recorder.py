@@ -11,6 +11,7 @@ from tests.reconcile.serving import LeaderFence
 from troth.cluster.errors import ApiError
 from troth.reconcile.events import recorder as module
 from troth.reconcile.events.recorder import MOST, EventRecorder
+from troth.reconcile.loop.lease_fence import leading, may_write
 
 QUOTED = "c2VjcmV0"
 
@@ -97,6 +98,42 @@ async def test_events_wait_for_the_leader_fence() -> None:
     leader_fence.remaining = 1.0
     await recorder.flush()
     assert server.notes == ["a"]
+
+
+async def test_event_that_met_the_end_of_the_lease_is_posted_under_the_next() -> None:
+    server, leader_fence, ends = Taking(), LeaderFence(), [True]
+
+    async def create(manifest: Manifest) -> Manifest:
+        if ends:
+            ends.clear()
+            leader_fence.remaining = 0
+            raise ApiError(0, "", "the lease has expired")
+        return await server.create(manifest)
+
+    recorder = EventRecorder(create, leader_fence)
+    recorder.record(event("a"))
+    recorder.record(event("b"))
+    await asyncio.sleep(0.01)
+    assert not server.notes
+    leader_fence.remaining = 1.0
+    await recorder.flush()
+    assert server.notes == ["a", "b"]
+
+
+async def test_events_are_not_written_under_the_fence_of_the_first_ones_key() -> None:
+    """Its shard may be handed over while the Events of others still wait."""
+    shard, replica, allowed = LeaderFence(), LeaderFence(), list[bool]()
+
+    async def create(manifest: Manifest) -> Manifest:
+        allowed.append(may_write(replica))
+        return manifest
+
+    recorder = EventRecorder(create, replica)
+    async with leading(shard):
+        recorder.record(event("a"))
+    shard.remaining = 0
+    await recorder.flush()
+    assert allowed == [True]
 
 
 async def test_events_beyond_the_limit_are_lost_and_logged() -> None:

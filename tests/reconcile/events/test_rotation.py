@@ -1,6 +1,7 @@
 """Events of a rotation: one for every phase."""
 
 import asyncio
+import copy
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import DAY, NOW, OWN, domain, identity, namespace, rotation, stamp
+from tests.builders import DAY, NOW, OWN, Manifest, domain, identity, namespace, rotation, stamp
 from tests.reconcile.serving import Running, Server, running
 from troth.cluster.errors import ApiError
 from troth.planning.plan import Plan
@@ -32,9 +33,9 @@ OF_PAYMENTS = ("CredentialRotation", Ref("shop", "payments-rotation"))
 
 
 @asynccontextmanager
-async def settled() -> AsyncIterator[Running]:
+async def settled(served: type[Server] = Server) -> AsyncIterator[Running]:
     """Start an engine on a settled shop, a day after its creation, without Events."""
-    server = Server([namespace("shop", domain="production"), domain(), identity()])
+    server = served([namespace("shop", domain="production"), domain(), identity()])
     async with running(server, due=True) as it:
         await it.settle()
         await live(it, DAY, step=DAY / 4)
@@ -134,6 +135,33 @@ async def test_every_phase_of_a_root_is_reported_once_even_in_one_reconcile() ->
                 f"{old} is retired; {new} has replaced it everywhere",
             ),
         ]
+
+
+class Mumbling(Server):
+    """Stores every new phase of a root's rotation and sends its event, but does not answer."""
+
+    tell: Callable[[Manifest], None] | None = None
+
+    def _write(self, place: Place, stored: Manifest) -> Manifest:
+        before = self.objects.get(place, {}).get("status", {}).get("rotation")
+        answer = super()._write(place, stored)
+        if place == DOMAIN and self.tell and answer["status"]["rotation"] != before:
+            self.tell(copy.deepcopy(answer))
+            raise ApiError(0, "ServerDisconnectedError", "the answer was lost")
+        return answer
+
+
+async def test_phase_whose_status_was_stored_without_an_answer_is_reported() -> None:
+    async with settled(Mumbling) as it:
+        assert isinstance(it.server, Mumbling)
+        it.server.tell = it.engine.observe
+        await request_rotation(it)
+        for _ in range(60):
+            await live(it, 2 * STEP)
+            await look_again(it)
+        said = [reason for _, reason, _ in rotating(it, DOMAIN)]
+        phases = "Preparing Distributing Activating Reissuing Retiring Completed"
+        assert said == [f"Rotation{phase}" for phase in phases.split()]
 
 
 async def test_credential_rotation_gets_an_event_for_each_phase() -> None:
@@ -318,3 +346,9 @@ def test_every_event_of_a_rotation_is_documented() -> None:
     told = set(re.findall(r'Notice\(\s*"(Rotation\w+)"', getsource(rotation_events)))
     text = (root / "docs" / "reference" / "rotation.md").read_text()
     assert set(re.findall(r"^\| `(Rotation\w+)` \|", text, re.MULTILINE)) == told
+
+
+def test_note_has_at_most_the_bytes_that_the_api_server_takes() -> None:
+    plan = Plan(key=rotation_key(OF_ROOT[1]), uid="uid")
+    note = event(plan, Notice("Prepared", "ü" * 1000), "test", NOW)["note"]
+    assert note == "ü" * 512

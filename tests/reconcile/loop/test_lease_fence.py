@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.virtual_time import run
-from troth.reconcile.loop.lease_fence import LOOK, LeaseLost, leading
+from troth.reconcile.loop.lease_fence import LOOK, LeaseLost, leading, may_write
 
 
 @dataclass
@@ -84,5 +84,24 @@ def test_timeout_of_the_work_itself_passes() -> None:
         with pytest.raises(TimeoutError):
             async with leading(Lease(until=7.0)), asyncio.timeout(1.0):
                 await asyncio.sleep(60.0)
+
+    run(story())
+
+
+def test_task_writes_under_the_fence_of_its_own_key() -> None:
+    """Also in the tasks that it creates, while another shard of this replica is held."""
+
+    async def story() -> None:
+        mine, other = Lease(until=7.0), Lease(until=60.0)
+
+        async def allowed() -> bool:
+            return may_write(other)
+
+        async with leading(mine):
+            assert await asyncio.create_task(allowed())
+            mine.until = 0.0
+            assert not may_write(other)
+            assert not await asyncio.create_task(allowed())
+        assert may_write(other), "outside of the block, the fence of the replica counts"
 
     run(story())

@@ -66,6 +66,16 @@ def test_broker_goes_first_among_keys_added_together() -> None:
     run(story())
 
 
+def test_changed_object_goes_before_its_peers_and_after_brokers() -> None:
+    async def story() -> None:
+        work, _ = queue()
+        broker = broker_key(Ref("shop", "events"))
+        work.add([A, B, broker, C], changed=C)
+        assert [await next_key(work) for _ in range(4)] == [broker, C, A, B]
+
+    run(story())
+
+
 def test_failed_key_returns_with_growing_delays() -> None:
     async def story() -> None:
         work, _ = queue()
@@ -367,5 +377,24 @@ def test_time_on_a_standby_is_no_wait() -> None:
         assert work.oldest_wait == 1
         await next_key(work)
         assert waits == [1]
+
+    run(story())
+
+
+def test_key_that_workers_do_not_take_is_put_aside_until_they_do() -> None:
+    async def story() -> None:
+        taken = {A}
+        work = WorkQueue(MovableClock(NOW), takes=lambda key: key in taken)
+        work.add([B, A])
+        assert [await next_key(work) for _ in range(2)] == [A, None]
+        work.done(A, None)
+        assert len(work) == 0, "a key that is put aside does not wait for a worker"
+        work.add([B])
+        assert await next_key(work) is None
+        work.resume()
+        assert await next_key(work) is None
+        taken.add(B)
+        work.resume()
+        assert [await next_key(work) for _ in range(2)] == [B, None]
 
     run(story())

@@ -94,7 +94,7 @@ class Pausing(Server):
 async def gated(*declared: Manifest) -> AsyncIterator[tuple[Running, Pausing, Gate]]:
     server, gate = Pausing([*SHOP, *declared]), Gate()
     async with running(server, due=True) as it:
-        it.engine._key_maker._generate = gate.generate
+        it.engine.key_maker._generate = gate.generate
         try:
             yield it, server, gate
         finally:
@@ -217,7 +217,7 @@ async def test_deleted_identity_takes_no_key() -> None:
         gate.open.set()
         await it.settle()
         assert SECRET not in server.log
-        assert not it.engine._key_maker._requests
+        assert not it.engine.key_maker._requests
 
 
 @pytest.mark.parametrize("narrower", NARROWER)
@@ -230,7 +230,7 @@ async def test_document_is_narrowed_before_the_key_exists(
         before, old = granted(server), leaf(server)
         if requested:
             it.engine.observe(server.put(accepting()))
-            await until(lambda: bool(it.engine._key_maker._requests))
+            await until(lambda: bool(it.engine.key_maker._requests))
         it.engine.observe(server.put(narrower))
         await until(lambda: granted(server) < before)
         narrowed = granted(server)
@@ -250,7 +250,7 @@ async def test_root_is_removed_before_the_key_exists() -> None:
         await it.settle()
         both, old = trusted(server), leaf(server)
         it.engine.observe(server.put(identity("slow", authentication=RSA)))
-        await until(lambda: bool(it.engine._key_maker._requests))
+        await until(lambda: bool(it.engine.key_maker._requests))
         it.engine.observe(server.put(domain()))
         await until(lambda: len(trusted(server)) == 1)
         assert len(both) == 2
@@ -268,7 +268,7 @@ async def test_root_of_a_keystore_is_removed_with_its_new_leaf() -> None:
         await it.settle()
         gate.open.clear()
         it.engine.observe(server.put(domain()))
-        await until(lambda: bool(it.engine._key_maker._requests))
+        await until(lambda: bool(it.engine.key_maker._requests))
         assert len(trusted(server)) == 2
         gate.open.set()
         await it.settle()
@@ -282,7 +282,7 @@ async def test_document_beside_an_unreadable_leaf_is_narrowed_before_the_key_exi
         gate.open.clear()
         before = granted(server)
         broken = break_leaf(it, server)
-        await until(lambda: bool(it.engine._key_maker._requests))
+        await until(lambda: bool(it.engine.key_maker._requests))
         it.engine.observe(server.put(accepting(scopes=["read"])))
         await until(lambda: granted(server) < before)
         assert leaf(server) == broken["data"]["tls.crt"]
@@ -295,7 +295,7 @@ async def test_key_that_comes_into_being_during_a_reconcile_is_taken() -> None:
     async with gated(identity("slow", authentication=RSA)) as (it, server, gate):
         await wrote(server, POLICY)
         await until(lambda: bool(it.engine.queue._held))
-        [request] = it.engine._key_maker._requests.values()
+        [request] = it.engine.key_maker._requests.values()
 
         async def key_comes() -> None:
             gate.open.set()
@@ -343,7 +343,7 @@ async def test_algorithm_that_changes_during_a_reconcile_that_waits_for_a_key_is
         await it.settle()
         assert leaf(server) != old
         assert gate.generated == 0
-        assert not it.engine._key_maker._requests
+        assert not it.engine.key_maker._requests
 
 
 async def test_failed_generation_is_reported_and_repeated() -> None:
@@ -372,7 +372,7 @@ async def test_contested_secret_that_waits_for_a_key_is_not_reconciled_all_the_t
         assert SECRET in it.engine.world.contested
         gate.open.clear()
         break_leaf(it, server)
-        await until(lambda: bool(it.engine._key_maker._requests))
+        await until(lambda: bool(it.engine.key_maker._requests))
         visits: list[str] = []
         it.engine._instrumentation.visited = lambda kind, *_: visits.append(kind)
         await it.clock.move_to(it.clock.now() + timedelta(seconds=QUIET + 1))

@@ -11,7 +11,7 @@ from tests.builders import Manifest, accept, call, domain, identity, namespace
 from tests.patience import PATIENCE
 from tests.reconcile.serving import LeaderFence, Server, running
 from troth.cluster.errors import STORE_FULL, ApiError
-from troth.cluster.informer import Backoff
+from troth.cluster.watching.backoff import Backoff
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.step_run import AT_ONCE
 from troth.resources.references import Ref

@@ -5,7 +5,7 @@ from base64 import b64decode
 import pytest
 
 from tests.builders import accept, call, domain, identity, namespace
-from tests.reconcile.loop.test_status_debounce import BROKER, MARKET
+from tests.reconcile.loop.statuses.test_debounce import BROKER, MARKET
 from tests.reconcile.memory_brokers import in_memory
 from tests.reconcile.serving import Server, running
 from tests.serving.collector import Collector, Seen, collecting, traced

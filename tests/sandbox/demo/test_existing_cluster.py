@@ -60,7 +60,9 @@ def everything(cluster: Sandbox) -> set[str]:
 
 
 def events_in_default(cluster: Sandbox) -> str:
-    return cluster.kubectl("get", "events", "--namespace=default", "--output=name")
+    """Return the events there, except the API server's own, about its Service."""
+    others = "--field-selector=involvedObject.name!=kubernetes"
+    return cluster.kubectl("get", "events", "--namespace=default", others, "--output=name")
 
 
 def start(cluster: Sandbox, temporary: Path, *acts: str) -> subprocess.Popen[str]:
@@ -95,6 +97,7 @@ def read_to(running: subprocess.Popen[str], words: str) -> None:
 
 
 @pytest.mark.usefixtures("prefixed")
+@pytest.mark.long
 def test_killed_demo_and_the_next_one_leave_nothing_behind(
     cluster: Sandbox, tmp_path: Path
 ) -> None:
@@ -113,7 +116,7 @@ def test_killed_demo_and_the_next_one_leave_nothing_behind(
     assert "removed those of an earlier demo that was killed" in output
     assert "All trials ended as expected" in output
     assert "WRONG" not in output
-    for act in ("Calls: ", "Tokens: ", "Messages: ", "Webhooks: "):
+    for act in ("Calls: ", "Tokens: ", "Messages: ", "Events: ", "Webhooks: "):
         assert f"\n{act}" in output
     for secret in ("PRIVATE KEY", "eyJ", "whsec_", "valkey://"):
         assert secret not in output
@@ -132,6 +135,7 @@ def is_held(cluster: Sandbox) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_ctrl_c_removes_all_objects_and_keeps_those_of_others(
     cluster: Sandbox, tmp_path: Path
 ) -> None:

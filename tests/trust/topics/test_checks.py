@@ -35,7 +35,7 @@ from tests.trust.topics.topic_scene import (
 )
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import GrantEntry
+from troth.trust.declarations.grant_entries import GrantEntry
 from troth.trust.grants import Grant, Topic
 from troth.trust.topics.evaluation import GrantCache
 
@@ -189,7 +189,8 @@ def test_only_the_unowned_dead_letter_topic_is_refused() -> None:
         *SHOP, *BOTH, broker(), changed(POLICY, "spec.deadLetter.topic", "dead")
     )
     assert found[CONSUME].state is GrantState.LIVE
-    assert (found[DEAD_LETTER].state, found[DEAD_LETTER].reason) == (
+    dead_letter = found[DEAD_LETTER._replace(topic="dead")]
+    assert (dead_letter.state, dead_letter.reason) == (
         GrantState.REFUSED,
         "TopicNotOwned",
     )

@@ -19,6 +19,7 @@ from tests.messaging import (
     messaging,
     policy,
     producer,
+    review,
 )
 from tests.messaging_oracle import Brokers, Operation, Place, Uses
 from tests.oracle import Declared
@@ -41,9 +42,14 @@ TOPICS = (
     {"name": "stage.x"},
 )
 DEAD = ("prod.dead", "stage.dead", "prod.orders.x")
-TRIED = ("prod.orders", "prod.orx", "prod.dead", "prod.orders.x", "stage.x", "stage.dead", "prod")
+RETRIES = ("prod.retry", "stage.retry", "prod.again")
+TRIED = (
+    *("prod.orders", "prod.orx", "prod.dead", "prod.orders.x", "stage.x", "stage.dead", "prod"),
+    *RETRIES,
+)
+ROLES = ("produces", "consumes", "reviews")
 GROUPS = ("", "g", "h")
-STREAMS = ("", "S")
+STREAMS = ("", "S", "D")
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class DeclaredEntry:
 
     policy: Place
     identity: Place
-    consumes: bool
+    role: str
     group: str
     policy_says: bool
     identity_says: bool
@@ -63,7 +69,7 @@ wishes = st.builds(
     DeclaredEntry,
     st.tuples(usual, st.sampled_from(POLICIES)),
     st.tuples(usual, st.sampled_from(NAMES)),
-    consumes=half,
+    role=st.sampled_from(("produces", "consumes", "consumes", "reviews")),
     group=st.sampled_from(("g", "h", "g", "")),
     policy_says=often,
     identity_says=often,
@@ -121,7 +127,7 @@ def brokers(draw: st.DrawFn, name: str) -> Manifest:
         groups=draw(st.sampled_from((["g", "h"], ["g", "h"], ["g"], []))),
         more={
             "sharedGroups": draw(st.sampled_from(([], [], ["g"]))),
-            "streams": draw(st.sampled_from(([], ["S"]))),
+            "streams": draw(st.sampled_from(([], ["S"], ["S", "D"]))),
         },
         environment="prod" if draw(often) else "stage",
         allowedNamespaces={
@@ -131,24 +137,56 @@ def brokers(draw: st.DrawFn, name: str) -> Manifest:
 
 
 @st.composite
+def dead_letters(draw: st.DrawFn, declared: list[DeclaredEntry]) -> Manifest:
+    """A reviewer, if one is declared, and the stream of the dead letters."""
+    reviewers = [wish.identity for wish in declared if wish.role == "reviews"]
+    found: Manifest = {"stream": "D"} if draw(half) else {}
+    if reviewers:
+        namespace, name = reviewers[0]
+        found["reviewer"] = {"name": name, "namespace": namespace}
+        found["approvals"] = draw(st.sampled_from((1, 1, 0)))
+    return found
+
+
+@st.composite
+def reviews(draw: st.DrawFn, place: Place) -> Manifest:
+    """A review of a policy in any of its phases."""
+    more: Manifest = {} if draw(often) else {"action": "Discard"}
+    if draw(sometimes):
+        more["withdrawal"] = {"withdrawnBy": "alice", "reason": "not needed"}
+    made = review("fix", place[0], approved=draw(often), policy={"name": place[1]}, **more)
+    phases = ("Pending", "AwaitingApproval", "Running", "Running", "Completed", "Refused")
+    return made | {"status": {"phase": draw(st.sampled_from(phases))}}
+
+
+@st.composite
 def policies(draw: st.DrawFn, place: Place, declared: list[DeclaredEntry]) -> Manifest:
     mine = [wish for wish in declared if wish.policy == place and wish.policy_says]
     topic = dict(draw(st.sampled_from(TOPICS)))
     spec: dict[str, Any] = {"environment": draw(st.sampled_from((*["prod"] * 6, "stage")))}
+    if draw(sometimes):
+        topic["stream"] = "S"
     if draw(half):
         dead = draw(st.sampled_from(DEAD))
         if "prefix" not in topic or not dead.startswith(topic["prefix"]):
-            spec["deadLetter"] = {"topic": dead}
-    if draw(sometimes):
-        topic["stream"] = "S"
-    named = [wish.identity for wish in mine if not wish.consumes]
-    consuming = [(wish.identity, wish.group) for wish in mine if wish.consumes]
+            spec["deadLetter"] = {"topic": dead} | draw(dead_letters(mine))
+    named = [wish.identity for wish in mine if wish.role == "produces"]
+    consumers = [
+        consumer(wish.identity[1], wish.group, wish.identity[0])
+        for wish in mine
+        if wish.role == "consumes"
+    ]
+    retries = (each for each in RETRIES if not each.startswith(topic.get("prefix", "never")))
+    for each, retry in zip(consumers, retries, strict=False):
+        if draw(half):
+            streams = [{}, {}, {"stream": "S"}]
+            each["retry"] = {"topic": retry} | draw(st.sampled_from(streams))
     return policy(
         place[1],
         place[0],
         topic=topic,
         producers=[producer(name, namespace) for namespace, name in named],
-        consumers=[consumer(name, group, namespace) for (namespace, name), group in consuming],
+        consumers=consumers,
         at=("east", "main" if draw(often) else "other"),
         **spec,
     )
@@ -167,10 +205,10 @@ def identities(draw: st.DrawFn, place: Place) -> Manifest:
 def everything(draw: st.DrawFn) -> tuple[list[Manifest], Uses]:
     """What users declare in one cluster, and which policies their identities name."""
     declared = draw(st.lists(wishes, min_size=3, max_size=8))
-    uses: Uses = defaultdict(lambda: ([], []))
+    uses: Uses = defaultdict(lambda: ([], [], []))
     for wish in declared:
         if wish.identity_says:
-            uses[wish.identity][wish.consumes].append(wish.policy)
+            uses[wish.identity][ROLES.index(wish.role)].append(wish.policy)
     manifests = [draw(domains(name)) for name in DOMAINS]
     manifests += [draw(namespaces(name)) for name in NAMESPACES if draw(often)]
     there = sorted({wish.identity for wish in declared})
@@ -178,6 +216,7 @@ def everything(draw: st.DrawFn) -> tuple[list[Manifest], Uses]:
     manifests += [draw(brokers(name)) for name in BROKERS if draw(often)]
     named = sorted({wish.policy for wish in declared})
     manifests += [draw(policies(place, declared)) for place in named if draw(often)]
+    manifests += [draw(reviews(place)) for place in named if draw(often)]
     return manifests, dict(uses)
 
 
@@ -229,9 +268,10 @@ def test_one_sided_grant_is_listed_once_with_the_missing_side(
         grants = grants_of(registry, about, Ref(*place))
         assert len({grant.entry for grant in grants}) == len(grants)
         listed = {(tuple(grant.entry.identity), grant.entry.action) for grant in grants}
-        for identity, (publishes, consumes) in uses.items():
+        for identity, (publishes, consumes, reviewed) in uses.items():
             assert ((identity, Action.PUBLISH) in listed) or place not in publishes
             assert ((identity, Action.CONSUME) in listed) or place not in consumes
+            assert ((identity, Action.REVIEW) in listed) or place not in reviewed
         for grant in grants:
             live = grant.state is GrantState.LIVE
             assert (grant.message == "") == (grant.reason == "") == live

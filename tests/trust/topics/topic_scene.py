@@ -12,7 +12,8 @@ from tests.messaging import (
 )
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import GrantEntry, Messaging
+from troth.trust.declarations.grant_entries import GrantEntry, Purpose
+from troth.trust.declarations.messaging import Messaging
 from troth.trust.topics.evaluation import TopicGrant, grants_of
 
 ORDERS = Ref("shop", "orders")
@@ -31,7 +32,9 @@ USES: dict[tuple[str, str], tuple[list[Any], list[Any]]] = {
 }
 PUBLISH = GrantEntry(CHECKOUT, Action.PUBLISH)
 CONSUME = GrantEntry(FULFILMENT, Action.CONSUME, "fulfilment")
-DEAD_LETTER = GrantEntry(FULFILMENT, Action.PUBLISH, dead_letter=True)
+DEAD_LETTER = GrantEntry(
+    FULFILMENT, Action.PUBLISH, purpose=Purpose.DEAD_LETTERS, topic="prod.orders.v1.dlq"
+)
 
 
 def grants_by_entry(

@@ -11,9 +11,9 @@ import h11
 from tests.webhooks.fuzz.inputs import in_a_sentence
 from tests.webhooks.gateway.attacks.scene import delivery, delivery_in_chunks
 from troth.edge.inbound.asgi import Receive, Scope, Send
+from troth.replay.store import Repeated, StoreUnavailableError
+from troth.replay.valkey import Valkey
 from troth.serving.connection import Connection
-from troth.webhooks.gateway.replay.store import Repeated, StoreUnavailableError
-from troth.webhooks.gateway.replay.valkey import Valkey
 from troth.webhooks.gateway.serving import Server
 
 Request = tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fuzzing import bent
 from tests.strategies import more
 from tests.webhooks.fuzz.inputs import NAMES
 from tests.webhooks.fuzz.targets import TARGETS, seeds
@@ -23,29 +24,6 @@ ROOT = Path(__file__).parents[3]
 _MANY = more(4)
 
 every = pytest.mark.parametrize("target", TARGETS)
-
-_PIECES = st.one_of(
-    st.binary(max_size=12),
-    st.sampled_from(
-        [
-            *(b"\r\n", b"\n\n", b"\0", b"\xff", b'"', b"'", b"\\", b"%", b"%zz", b"=", b"&", b"?"),
-            *(b"(", b")", b":", b";", b",", b"@", b"{", b"[" * 2000, b'{"a":' * 300, b"9" * 5000),
-            *(b"\\ud800", b"1e999", b"NaN", b"-0", b"?1", b"@1", b'%"a"', b"\xf0\x9f\x92\xa9"),
-        ]
-    ),
-)
-
-
-@st.composite
-def bent(draw: st.DrawFn, good: bytes) -> bytes:
-    """Good bytes with some of them cut out, repeated or written over."""
-    text = good
-    for _ in range(draw(st.integers(1, 4))):
-        # half of the time near the end, where bodies are
-        start = draw(st.integers(draw(st.sampled_from((0, max(0, len(text) - 30)))), len(text)))
-        end = min(len(text), start + draw(st.integers(0, 20)))
-        text = text[:start] + draw(_PIECES) + text[draw(st.sampled_from((start, end))) :]
-    return text
 
 
 @every

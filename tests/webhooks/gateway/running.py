@@ -27,14 +27,14 @@ from troth.edge.identity.files import Identity
 from troth.edge.inbound.connections.limits import Refused
 from troth.pki.keys.jwk import key_id
 from troth.pki.tokens.webhook import Signer, WebhookToken, verify_webhook_token
+from troth.replay.memory import Memory
+from troth.replay.store import Store
 from troth.serving.tracing import Tracer
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.certificates import Certificates
 from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.decisions import Decisions
 from troth.webhooks.gateway.forwarding.client import TargetClient
-from troth.webhooks.gateway.replay.memory import Memory
-from troth.webhooks.gateway.replay.store import Store
 from troth.webhooks.gateway.routes import Routes, served
 from troth.webhooks.gateway.serving import Server as GatewayServer
 from troth.webhooks.schemes.delivery import Delivery
@@ -215,6 +215,7 @@ class RunningGateway:
     sender: Sender
     clock: Clock
     document: dict[str, Any]
+    deliver: TargetClient
 
     def put(self, document: Mapping[str, Any], **keys: str) -> None:
         self.routes.put(str(document["endpoint"]), served(compiled(document, **keys)))
@@ -265,7 +266,9 @@ async def running_gateway(
         ):
             url = f"http://127.0.0.1:{port_of(server)}"
             sender = Sender(url, session, document, SECRET, clock)
-            yield RunningGateway(url, server, routes, gateway, behind, sender, clock, document)
+            yield RunningGateway(
+                url, server, routes, gateway, behind, sender, clock, document, deliver
+            )
         await gateway.close()
         await deliver.close()
 

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import RFC_4122, UUID
 
 import pytest
 from structlog.testing import capture_logs
@@ -29,7 +28,6 @@ from tests.webhooks.gateway.running import (
     until,
 )
 from troth.documents.webhook_endpoint import EndpointError
-from troth.webhooks.gateway.app import new_transaction
 from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.serving import Server as GatewayServer
 from troth.webhooks.schemes.delivery import Delivery
@@ -650,11 +648,3 @@ async def test_internal_error_forwards_nothing_and_quotes_nothing(tmp_path: Path
         assert at.ledger.seen == []
         assert SECRET not in str(logs)
         assert any(line["event"] == "fault" and line["kind"] == "RuntimeError" for line in logs)
-
-
-def test_transaction_id_is_a_random_uuid() -> None:
-    made = {new_transaction() for _ in range(200)}
-    assert len(made) == 200
-    for text in made:
-        read = UUID(text)
-        assert (str(read), read.version, read.variant) == (text, 4, RFC_4122)

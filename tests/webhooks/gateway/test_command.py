@@ -43,6 +43,13 @@ def kubeconfig(tmp_path: Path) -> Path:
     [
         ([], "write either --valkey FILE, or --single-replica for a gateway with one replica"),
         (["--valkey=url", "--single-replica"], "write either --valkey FILE, or"),
+        (
+            ["--single-replica", "--workers=2"],
+            "--workers is 2, but processes do not share the memory of --single-replica",
+        ),
+        (["--single-replica", "--workers=2"], "write --valkey FILE, or --workers 1"),
+        (["--valkey=url", "--workers=0"], "Invalid value for '--workers'"),
+        (["--valkey=url", "--workers=17"], "Input should be less than or equal to 16"),
         (["--single-replica", "--resolve=here"], "'here' is not host:port=address:port"),
         (["--single-replica", "--listen=here"], "'here' is not host:port"),
     ],

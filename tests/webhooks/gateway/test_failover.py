@@ -12,8 +12,8 @@ from valkey.asyncio import Valkey as Client
 from sandbox.valkey import LOOPBACK, ValkeyServer
 from tests.edge.loopback import Way
 from tests.webhooks.gateway.running import running_gateway
-from troth.webhooks.gateway.replay.store import Claimed, StoreUnavailableError
-from troth.webhooks.gateway.replay.valkey import Valkey
+from troth.replay.store import Claimed, StoreUnavailableError
+from troth.replay.valkey import Valkey
 
 
 @dataclass
@@ -56,6 +56,7 @@ async def pair() -> AsyncIterator[Pair]:
         async with Client.from_url(primary.url) as old, Client.from_url(replica.url) as new:
             await new.config_set("masterauth", password)
             await new.config_set("requirepass", password)
+            await old.config_set("repl-diskless-sync-delay", 0)  # no other replica is coming
             await new.execute_command("REPLICAOF", LOOPBACK, primary.port)
             while (await new.info("replication"))["master_link_status"] != "up":
                 pass

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sandbox.valkey import ValkeyServer
 from tests.webhooks.gateway.running import RunningGateway, ledger, running_gateway, until
-from troth.webhooks.gateway.replay.valkey import Valkey
+from troth.replay.valkey import Valkey
 from troth.webhooks.schemes.delivery import Delivery
 
 DISTINCT, TIMES = 250, 40

@@ -156,7 +156,7 @@ def test_unexpected_secret_ends_nothing(
 ) -> None:
     """And nothing of it is logged, for it may be a key."""
 
-    def fail(_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise RecursionError("hunter2")
 
     monkeypatch.setattr(module, "served", fail)

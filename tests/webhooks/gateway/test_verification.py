@@ -75,7 +75,8 @@ async def test_small_body_is_verified_without_a_thread() -> None:
 async def test_body_that_would_wait_behind_too_many_is_asked_to_retry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(verification, "MOST_WAITING", 3 * len(LARGE))
+    for each in ("MOST_WAITING", "LARGEST_BODY"):
+        monkeypatch.setattr(verification, each, 3 * len(LARGE))
     verifier, (scheme, to) = Verifier(), watched()
     waiting = [asyncio.create_task(refused(verifier, to, LARGE)) for _ in range(3)]
     await until(lambda: verifier.waiting == 3 * len(LARGE))

@@ -63,6 +63,10 @@ class KafkaDialect(Dialect):
         """Return whether the topic or group of an ACL is owned."""
         return rules.is_owned(rule, owns)
 
+    def is_wildcard(self, rule: Rule) -> bool:
+        """Return whether an ACL is for every topic, or for every principal."""
+        return rules.is_wildcard(rule)
+
     def issue(self, request: CredentialRequest, now: datetime) -> NewCredential:  # noqa: ARG002 - a password has no date
         """Return a password, which Kafka receives too."""
         password = credentials.issue(request.principal)

@@ -29,14 +29,19 @@ from confluent_kafka.admin import (
 )
 
 from troth.brokers.admin_secret import AdminSecret
+from troth.brokers.clients import Clients
 from troth.brokers.errors import BrokerError
 from troth.brokers.kafka import credentials as kafka_credentials
 from troth.brokers.kafka.acls import EVERYTHING, binding_of, filter_of, passable, rule_of
 from troth.brokers.kafka.admin import Scram, login_of, servers_of
 from troth.brokers.kafka.client import Access, Client
+from troth.brokers.kafka.exposure import Configuration, configuration_of, exposure_of
+from troth.brokers.kafka.groups import AT_ONCE as GROUPS_AT_ONCE
+from troth.brokers.kafka.groups import MOST_GROUPS, clients_in, describe_groups
 from troth.brokers.kafka.rules import SUPER_USERS
 from troth.brokers.protocol import Batch, Credential, Failure, Login, Permit
 from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.observed_broker import MOST_CLIENTS, Exposure
 from troth.trust.grants import Observed, Rule, Slot
 
 T = TypeVar("T")
@@ -56,7 +61,6 @@ TIMEOUT = 15.0
 """Timeout of a call, in seconds."""
 PAUSES = (0.0, 0.1, 0.4)
 """Seconds to wait before each attempt with a password."""
-_SUPER_USERS = "super.users"
 FAREWELL = 5.0
 """Maximum time for closing, in seconds."""
 
@@ -115,6 +119,8 @@ class Kafka:
         self._clients = clients or access.servers
         self._timeout = timeout
         self._closing = Event()
+        self._observed = False
+        self._configurations: list[Configuration | None] | None = None
         self._client = Client(access, timeout, self._closing)
         self._permit = permit
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka")
@@ -122,6 +128,14 @@ class Kafka:
     async def observe(self) -> Observed:
         """Return all credentials that are not revoked and all ACLs, with one call each."""
         return await self._run(self._observe)
+
+    async def clients(self, groups: Collection[str]) -> Clients:
+        """Return the members of groups; Kafka shows no other clients. Raises `BrokerError`."""
+        return await self._run(lambda: self._members(groups))
+
+    async def exposure(self, groups: Collection[str]) -> Exposure:
+        """Return the listeners, whether there are super users, and the members of groups."""
+        return await self._run(lambda: self._exposure(groups))
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
         """Carry out changes as in `Driver`, and return those that failed or were held back.
@@ -178,6 +192,8 @@ class Kafka:
             "describe its ACLs",
             lambda admin, timeout: admin.describe_acls(EVERYTHING, request_timeout=timeout),
         )
+        super_users = {SUPER_USERS} if self._has_super_users(cluster) else set()
+        self._observed = True
         return Observed(
             frozenset(
                 (user, SLOTS[held.mechanism])
@@ -186,7 +202,7 @@ class Kafka:
                 if held.mechanism in SLOTS and held.iterations != REVOKED
             ),
             frozenset(rule_of(acl) for acl in acls),
-            frozenset({SUPER_USERS} if self._has_super_users(cluster) else ()),
+            frozenset(super_users),
         )
 
     def _has_super_users(self, cluster: Any) -> bool:  # noqa: ANN401 - the library's answers have no types
@@ -195,13 +211,42 @@ class Kafka:
         Kafka discloses that the property is set, but not its value. Without the permission to
         describe configurations it discloses nothing.
         """
-        if AclOperation.DESCRIBE_CONFIGS not in (cluster.authorized_operations or ()):
+        self._configurations = self._describe_servers(cluster)
+        if self._configurations is None:
             return True
+        return any(
+            found is None or SUPER_USERS.principal in found for found in self._configurations
+        )
+
+    def _describe_servers(self, cluster: Any) -> list[Configuration | None] | None:  # noqa: ANN401 - as above
+        """Return the configuration of each server, None for those that do not show it."""
+        if AclOperation.DESCRIBE_CONFIGS not in (cluster.authorized_operations or ()):
+            return None
         servers = [ConfigResource(ResourceType.BROKER, str(node.id)) for node in cluster.nodes]
         answers = self._client.ask("describe its configuration", _describe_configs, servers)
-        return any(
-            isinstance(found, KafkaError) or _SUPER_USERS in found for found in answers.values()
-        )
+        return [
+            None if isinstance(found, KafkaError) else configuration_of(found)
+            for found in answers.values()
+        ]
+
+    def _exposure(self, groups: Collection[str]) -> Exposure:
+        if not self._observed:
+            self._observe()
+        names = sorted(group for group in groups if passable(group))
+        answers: dict[str, Any] = {}
+        if names:  # the library does not describe no group
+            answers = self._client.ask(
+                "describe consumer groups", describe_groups, names[:MOST_CLIENTS]
+            )
+        return exposure_of(self._configurations, answers, has_more=len(names) > MOST_CLIENTS)
+
+    def _members(self, groups: Collection[str]) -> Clients:
+        names = sorted(group for group in groups if passable(group))
+        asked, left = names[:MOST_GROUPS], names[MOST_GROUPS:]
+        answers: dict[str, Any] = {}
+        for piece in _pieces(dict.fromkeys(asked), GROUPS_AT_ONCE):
+            answers |= self._client.ask("describe consumer groups", describe_groups, piece)
+        return clients_in(answers, left)
 
     def _apply(self, batch: Batch) -> tuple[Failure, ...]:
         failures = self._upsert(batch.credentials, ITERATIONS)

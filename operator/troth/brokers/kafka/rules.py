@@ -4,6 +4,8 @@ The ACLs permit only what a grant needs. READ and WRITE imply DESCRIBE. A client
 any topic may also produce idempotently: IDEMPOTENT_WRITE on the cluster has no use since Kafka 2.8
 (KIP-679).
 
+A reviewer reads a topic without a group: it assigns partitions to itself and commits no offsets.
+
 Kafka does not combine topics and groups. A client that may consume two topics, each with a group of
 its own, may consume either topic with either group.
 """
@@ -31,12 +33,14 @@ INTERNAL = frozenset(
 NOBODY = "ANONYMOUS"
 """Kafka's principal for all clients without a credential."""
 ANY_HOST = "*"
+EVERYBODY = "*"
+"""Kafka's principal that stands for every principal, those without a credential included."""
 EVERYTHING = "*"
 """Name of a literal pattern that matches every resource (Kafka's documentation, Authorization)."""
 ACTIONS = {
     "WRITE": frozenset({Action.PUBLISH}),
     "READ": frozenset({Action.CONSUME}),
-    "ALL": frozenset(Action),
+    "ALL": frozenset({Action.PUBLISH, Action.CONSUME}),
 }
 """Actions on messages that an operation on a topic permits."""
 SUPER_USERS = Rule("super.users", "TOPIC", "LITERAL", EVERYTHING, "ALL", host=ANY_HOST)
@@ -72,6 +76,12 @@ def _is_within(rule: Rule, topic: Topic) -> bool:
     return topic.prefix and rule.name.startswith(topic.name)
 
 
+def is_wildcard(rule: Rule) -> bool:
+    """Return whether an ACL is for every topic, or for every principal."""
+    every_topic = rule.kind == "TOPIC" and rule.name == EVERYTHING and rule.pattern == "LITERAL"
+    return every_topic or rule.principal == EVERYBODY
+
+
 def is_owned(rule: Rule, owns: Owns) -> bool:
     """Return whether the topic or group of an ACL is owned."""
     owned = {"TOPIC": owns.topic_prefixes, "GROUP": owns.group_prefixes}.get(rule.kind, ())
@@ -88,6 +98,8 @@ def _rules(grant: Grant) -> Iterable[Rule]:
             group = _name("group", grant.group)
             yield Rule(principal, "TOPIC", pattern, topic, "READ", host=ANY_HOST)
             yield Rule(principal, "GROUP", "LITERAL", group, "READ", host=ANY_HOST)
+        case Action.REVIEW:
+            yield Rule(principal, "TOPIC", pattern, topic, "READ", host=ANY_HOST)
 
 
 def _principal(name: str) -> str:

@@ -12,17 +12,17 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from nats import errors
-from nats.aio.client import Client
 
 from troth.brokers.errors import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
 from troth.brokers.nats.jwt import Claims, read_creds
 from troth.brokers.protocol import Permit
+from troth.clients.nats import NatsClient
 from troth.resources.schema.bounded_json import read_json
 
 Answer = dict[str, Any]
 T = TypeVar("T")
 
-_GOODBYE = 0.5  # seconds
+_CLOSE_SECONDS = 0.5
 _LARGE = 64 * 1024  # bytes
 _REFUSED = ("authorization", "authentication", "expired", "revoked")
 
@@ -37,7 +37,7 @@ class Link:
         self._creds = creds
         self._tls = tls
         self._timeout = timeout
-        self._client: Client | None = None
+        self._client: NatsClient | None = None
         self._connecting = asyncio.Lock()
         self._closed = asyncio.Event()
         self._forbidden = False
@@ -50,7 +50,7 @@ class Link:
         A request that changes something has a `permit`, whose exception passes.
         """
 
-        async def request(client: Client) -> bytes:
+        async def request(client: NatsClient) -> bytes:
             if len(payload) > client.max_payload:
                 raise BrokerError(
                     f"{what}: {len(payload)} bytes exceed the NATS server's max_payload of "
@@ -76,7 +76,7 @@ class Link:
         `UnreachableError` if a server does not answer in time.
         """
 
-        async def gather(client: Client) -> list[bytes]:
+        async def gather(client: NatsClient) -> list[bytes]:
             inbox = client.new_inbox()
             answers: list[bytes] = []
             subscription = await client.subscribe(inbox)
@@ -111,14 +111,9 @@ class Link:
         """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
-            await self._let_go(client)
+            await client.close_within(_CLOSE_SECONDS)
 
-    async def _let_go(self, client: Client) -> None:
-        # After a failed handshake, the library waits forever for the server to close.
-        with contextlib.suppress(errors.Error, OSError, TimeoutError):
-            await asyncio.wait_for(client.close(), _GOODBYE)
-
-    async def _bounded(self, act: Callable[[Client], Coroutine[Any, Any, T]], what: str) -> T:
+    async def _bounded(self, act: Callable[[NatsClient], Coroutine[Any, Any, T]], what: str) -> T:
         client = await self._connected()
         self._forbidden = False
         try:
@@ -153,7 +148,7 @@ class Link:
             task.cancel()
             closed.cancel()
 
-    async def _connected(self) -> Client:
+    async def _connected(self) -> NatsClient:
         async with self._connecting:
             if self._client is not None and self._client.is_connected:
                 return self._client
@@ -161,12 +156,12 @@ class Link:
             self._client = await self._connect()
             return self._client
 
-    async def _connect(self) -> Client:
+    async def _connect(self) -> NatsClient:
         try:
             user = read_creds(self._creds)
         except ValueError as error:
             raise AdminRefusedError(f"the credential is {error}") from None
-        client, seen, closed = Client(), list[Exception](), asyncio.Event()
+        client, seen, closed = NatsClient(), list[Exception](), asyncio.Event()
 
         async def keep(error: Exception) -> None:
             seen.append(error)
@@ -199,10 +194,38 @@ class Link:
                     connect_timeout=max(1, int(self._timeout)),
                 )
         except (TimeoutError, OSError, errors.Error) as error:
-            await self._let_go(client)
             raise _not_connected([*seen, error], user.claims) from None
         self._closed = closed
         return client
+
+
+async def admits_anybody(servers: Sequence[str], tls: ssl.SSLContext, seconds: float) -> bool:
+    """Return whether a server accepts a client without a credential; raises `BrokerError`."""
+    client, seen = NatsClient(), list[Exception]()
+
+    async def keep(error: Exception) -> None:
+        seen.append(error)
+
+    try:
+        async with asyncio.timeout(seconds):
+            await client.connect(
+                list(servers),
+                name="troth",
+                tls=tls,
+                error_cb=keep,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=max(1, int(seconds)),
+            )
+    except (TimeoutError, OSError, errors.Error) as error:
+        refusal = _not_connected([*seen, error], {})
+        if isinstance(refusal, NotTakenError):
+            return False
+        raise refusal from None
+    finally:
+        await client.close_within(_CLOSE_SECONDS)
+    return True
 
 
 def data_of(answer: bytes, what: str) -> Answer:

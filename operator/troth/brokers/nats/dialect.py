@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from troth.brokers.errors import needs_extra
-from troth.brokers.nats.rules import access, inbox_prefix, is_owned, rules
+from troth.brokers.nats.rules import access, inbox_prefix, is_owned, is_wildcard, rules
 from troth.brokers.protocol import AdminDialect, CredentialRequest, Dialect, NewCredential
 from troth.resources.messaging.message_broker import MessageBroker, Owns
 from troth.trust.grants import Action, Grant, Rule, Topic
@@ -44,6 +44,10 @@ class NatsDialect(Dialect):
     def is_owned(self, rule: Rule, owns: Owns) -> bool:
         """Return whether the topic, or the stream and its durable, of a permission is owned."""
         return is_owned(rule, owns)
+
+    def is_wildcard(self, rule: Rule) -> bool:
+        """Return whether a permission is for every subject, or for all with so many tokens."""
+        return is_wildcard(rule)
 
     def signer_of(self, principal: str) -> str:
         """Return the account's key for a user that it has signed, written as key/user."""

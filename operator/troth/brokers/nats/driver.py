@@ -19,10 +19,20 @@ from functools import partial
 from typing import Any
 
 from troth.brokers.admin_secret import AdminSecret
+from troth.brokers.clients import Client, Clients
 from troth.brokers.errors import AdminRefusedError, BrokerError
+from troth.brokers.exposure import Connected, connected, hidden, merged, shown_principal
 from troth.brokers.nats import account as nats_account
 from troth.brokers.nats.account import changed, observed
-from troth.brokers.nats.connection import Link, data_of, document_of
+from troth.brokers.nats.clients import clients_in
+from troth.brokers.nats.connection import Link, admits_anybody, data_of, document_of
+from troth.brokers.nats.exposure import (
+    connections_in,
+    listeners_of,
+    unknown_listeners,
+    user_of,
+    without_credential,
+)
 from troth.brokers.nats.jwt import (
     MAX_JWT,
     Claims,
@@ -33,16 +43,18 @@ from troth.brokers.nats.jwt import (
     issued_at,
     read_creds,
 )
+from troth.brokers.nats.listing import connections_of, servers_of
 from troth.brokers.nats.openings import user_openings
 from troth.brokers.nats.provenance import is_rolled_back, operator_keys, unfit
 from troth.brokers.protocol import Batch, Failure, Login, Permit
 from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.observed_broker import MOST_SUPER_USERS, Aspect, Exposure
 from troth.trust.grants import Observed
 
 TIMEOUT = 5.0
 """Timeout in seconds for connecting, and for each request."""
 
-_CONNECTIONS = 1024  # requested at first, about 2 kB each
+_PROBE_AGAIN = 3600.0  # seconds; the server logs every client without a credential
 _ROUNDS = 20
 _BETWEEN = 0.1  # seconds; a kicked connection is listed until it is closed
 
@@ -127,25 +139,101 @@ class NatsBroker:
         self._admin = admin
         self._entrance = partial(Link, servers, tls=tls, timeout=timeout)
         self._link = self._entrance(creds=admin.creds)
+        self._anybody = partial(admits_anybody, servers, tls, timeout)
         self._clock = clock
         self._permit = permit
         self._applying = asyncio.Lock()
         self._last: Claims | None = None
+        self._clients: frozenset[Client] | None = None
+        self._logins = Connected()
+        self._anonymous_seen = False
+        self._probed: tuple[float, bool] | None = None
 
     async def observe(self) -> Observed:
         """Return all credentials, rules and openings of the account; raises `BrokerError`."""
         try:
-            seen = observed((await self._look_up()).claims)
+            claims = (await self._look_up()).claims
+            seen, principals = observed(claims), nats_account.principals(claims)
         except ValueError as error:
             raise self._misshapen(error) from None
-        account = self._admin.account
+        account, entries = (
+            self._admin.account,
+            await connections_of(self._link, self._admin.account),
+        )
         signed = {
             rule
-            for entry in await self._connected()
+            for entry in entries
             if entry.get("issuer_key") == account
             for rule in user_openings(account, str(entry.get("jwt", "")))
         }
+        # off the event loop, because 10,000 connections take a tenth of a second
+        self._clients = await asyncio.to_thread(clients_in, entries, principals)
+        logins = connections_in(entries, principals)
+        self._logins = await asyncio.to_thread(connected, logins)
+        self._anonymous_seen = without_credential(entries)
         return replace(seen, openings=seen.openings | signed)
+
+    async def clients(self, groups: Collection[str]) -> Clients:  # noqa: ARG002 - as the docstring says
+        """Return the clients of the last observation, which lists all connections anyway.
+
+        NATS shows the principal of a client, so `groups` are not needed. Raises `BrokerError`.
+        """
+        if self._clients is None:
+            await self.observe()
+        return Clients(self._clients or frozenset())
+
+    async def exposure(self, groups: Collection[str]) -> Exposure:  # noqa: ARG002 - as in `clients`
+        """Return the servers' listeners, their super users, and the account's connections.
+
+        The super users are the users of the system account that are connected now, besides Troth's.
+        Raises `BrokerError`.
+        """
+        if self._clients is None:
+            await self.observe()
+        what = "describing the servers"
+        subjects = [f"$SYS.REQ.SERVER.{server}.VARZ" for server in await servers_of(self._link)]
+        servers = [await self._link.ask_json(subject, b"", what) for subject in subjects]
+        left_out = []
+        try:
+            anybody = self._anonymous_seen or await self._admits_anybody()
+        except BrokerError as error:
+            anybody = None
+            left_out.append(f"a connection without a credential could not be tried: {error}")
+        users = await self._system_users(servers)
+        listeners = listeners_of(servers, admits_anybody=anybody)
+        all_ = merged(
+            *self._logins.hidden,
+            *hidden(Aspect.LISTENERS, *left_out),
+            *unknown_listeners(listeners),
+            *hidden(Aspect.SUPER_USERS, *(["there are too many"] if _too_many(users) else [])),
+        )
+        return Exposure(
+            listeners=listeners,
+            super_users=tuple(users[:MOST_SUPER_USERS]),
+            clients=self._logins.clients,
+            hidden=all_,
+        )
+
+    async def _admits_anybody(self) -> bool:
+        """Return whether the servers accept a client without a credential, tried once an hour."""
+        if self._probed is None or abs(self._clock() - self._probed[0]) >= _PROBE_AGAIN:
+            self._probed = self._clock(), await self._anybody()
+        return self._probed[1]
+
+    async def _system_users(self, servers: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return the connected users of the system accounts besides Troth's, as key/user."""
+        own = str(read_creds(self._admin.creds).claims.get("sub"))
+        accounts = {str(each["system_account"]) for each in servers if each.get("system_account")}
+        entries = [
+            entry for each in sorted(accounts) for entry in await connections_of(self._link, each)
+        ]
+        return sorted(
+            {
+                shown_principal(f"{entry.get('issuer_key', '')}/{user}")
+                for entry in entries
+                if (user := user_of(entry)) != own
+            }
+        )
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
         """Carry out changes with at most one push, and return those that failed.
@@ -291,27 +379,9 @@ class NatsBroker:
         )  # the server's error for a connection that is already gone is ignored
 
     async def _connections(self) -> list[_Connection]:
-        return [_connection(entry) for entry in await self._connected()]
-
-    async def _connected(self) -> list[Mapping[str, Any]]:
-        """Return the servers' entries for all connections of the account."""
-        answers = await self._link.ask_all(
-            "$SYS.REQ.SERVER.PING", _active_servers, "listing the servers"
-        )
-        servers = {document_of(answer, "a server")["server"]["id"] for answer in answers}
-        return [connection for server in sorted(servers) for connection in await self._of(server)]
-
-    async def _of(self, server: str) -> list[Mapping[str, Any]]:
-        what, limit = "listing the connections", _CONNECTIONS
-        while True:
-            options = {"auth": True, "acc": self._admin.account, "limit": limit}
-            subject = f"$SYS.REQ.SERVER.{server}.CONNZ"
-            data = await self._link.ask_json(subject, json.dumps(options).encode(), what)
-            found, total = data.get("connections") or [], int(data.get("total", 0))
-            # No paging: a connection that closes meanwhile would shift another past the page.
-            if total <= limit:
-                return [{**entry, "server": server} for entry in found]
-            limit = 2 * total
+        return [
+            _connection(entry) for entry in await connections_of(self._link, self._admin.account)
+        ]
 
 
 def _connection(entry: Mapping[str, Any]) -> _Connection:
@@ -323,5 +393,5 @@ def _connection(entry: Mapping[str, Any]) -> _Connection:
     return _Connection(entry["server"], int(entry["cid"]), key, str(name))
 
 
-def _active_servers(answer: bytes) -> int:
-    return int(document_of(answer, "a server").get("statsz", {}).get("active_servers", 1))
+def _too_many(users: Sequence[str]) -> bool:
+    return len(users) > MOST_SUPER_USERS

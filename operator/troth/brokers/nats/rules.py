@@ -40,6 +40,7 @@ _READING = (
 _DURABLE = re.compile(
     r"\$JS\.(API\.CONSUMER\.(MSG\.NEXT|INFO)|ACK)\.(?P<stream>[^.]+)\.(?P<durable>[^.]+)(\.>)?"
 )
+_READ = re.compile(r"\$JS\.API\.(DIRECT\.GET|STREAM\.INFO)\.(?P<stream>[^.]+)")
 _PATH_CHARACTERS = "./\\"
 
 
@@ -56,6 +57,9 @@ def rules(grants: Iterable[Grant]) -> frozenset[Rule]:
     A prefix is a name with its last dot, such as `prod.orders.`. The server lets a subscriber join
     any queue group, until a rule for the same subject names one. So a consumer without a group also
     has a rule that names a group of its own.
+
+    A reviewer reads a whole stream, whatever its topic: the server compares no subject of a direct
+    get. `troth.trust.topics.reviewing.letters_have_own_stream` keeps other messages out of it.
 
     With a stream, `group` is the durable consumer. The owner of the stream must create it with the
     topic as its filter, because the server never compares that filter with permissions.
@@ -92,10 +96,19 @@ def access(rule: Rule, topic: Topic, stream: str = "") -> frozenset[Action]:
     return frozenset(found)
 
 
+def is_wildcard(rule: Rule) -> bool:
+    """Return whether the subject of a permission has nothing but wildcards."""
+    subject, _, _ = rule.name.partition(" ")
+    return rule.kind == SUBJECT and set(subject.split(".")) <= {"*", ">"}
+
+
 def is_owned(rule: Rule, owns: Owns) -> bool:
     """Return whether everything that a permission of Troth's names is owned."""
     subject, _, queue = rule.name.partition(" ")
     if rule.operation == Operation.PUBLISH:
+        read = _READ.fullmatch(subject)
+        if read is not None:
+            return read["stream"] in owns.streams
         durable = _DURABLE.fullmatch(subject)
         if durable is not None:
             return durable["stream"] in owns.streams and durable["durable"].startswith(
@@ -145,6 +158,13 @@ def _rules(grant: Grant) -> Iterator[Rule]:
     if grant.action is Action.PUBLISH:
         yield _rule(grant, Operation.PUBLISH, subject)
         # A stream acknowledges a message with a reply to the publisher's inbox.
+        yield _rule(grant, Operation.SUBSCRIBE, inbox)
+    elif grant.action is Action.REVIEW:
+        if not grant.stream:
+            raise ValueError(f"topic {grant.topic.name!r} is read from a stream; set its name")
+        # Direct gets read messages by their numbers (ADR-31), so no consumer is created.
+        yield _rule(grant, Operation.PUBLISH, f"$JS.API.DIRECT.GET.{grant.stream}")
+        yield _rule(grant, Operation.PUBLISH, f"$JS.API.STREAM.INFO.{grant.stream}")
         yield _rule(grant, Operation.SUBSCRIBE, inbox)
     elif not grant.stream:
         if not grant.group:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from troth.cli.backup.portable import (
     OWNED,
+    UNPROVEN,
     Manifest,
     Place,
     is_restorable,
@@ -20,7 +21,7 @@ from troth.cli.backup.portable import (
 )
 from troth.cli.inputs.files import STDIN
 from troth.resources.faults import FaultyManifests, ManifestFault
-from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.kinds import EVERY_KIND_BY_NAME
 from troth.resources.manifests import ManifestLoader
 from troth.resources.schema.model import spelled
 
@@ -50,7 +51,11 @@ def read(paths: Iterable[Path]) -> list[Manifest]:
             if is_restorable(each):
                 found.setdefault((kind, ref), portable(each))
                 continue
-            sentence = "Troth did not write it; restore it with your own backup"
+            sentence = (
+                "its names are proven only in the cluster where users wrote them; remove it"
+                if kind in UNPROVEN
+                else "Troth did not write it; restore it with your own backup"
+            )
             faults.append(ManifestFault(name, f"{kind} {ref}", "", sentence))
     if faults:
         raise FaultyManifests(faults)
@@ -118,6 +123,6 @@ def _has_form(item: object) -> bool:
         found = _Object.model_validate(item)
     except ValidationError:
         return False
-    kind = KIND_BY_NAME.get(found.kind)
+    kind = EVERY_KIND_BY_NAME.get(found.kind)
     namespaced = kind.namespaced if kind is not None else found.kind in OWNED
     return bool(found.metadata.namespace) or not namespaced

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from troth.cluster.resources import RESOURCES
-from troth.resources.kinds import KIND_BY_NAME, KINDS
+from troth.resources.kinds import EVERY_KIND
 from troth.resources.metadata import API_VERSION, GROUP
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY
@@ -19,7 +19,10 @@ Manifest = dict[str, Any]
 Place = tuple[str, Ref]
 """Kind and reference of an object."""
 
-DECLARED = tuple(kind.name for kind in KINDS)
+UNPROVEN = frozenset({"DeadLetterReview"})
+"""Kinds that no backup has. The names in a review are proven where their users wrote them, and the
+broker keeps what was decided."""
+DECLARED = tuple(kind.name for kind in EVERY_KIND if kind.name not in UNPROVEN)
 OWNED = ("Secret", "NetworkPolicy", "ConfigMap")
 """Kinds of owned objects, in the order in which a backup reads them.
 
@@ -50,7 +53,7 @@ def is_restorable(manifest: Manifest) -> bool:
             and (kind != "Secret" or type_ in _TYPES or type_.startswith(f"{GROUP}/"))
         )
     return kind == "Namespace" or (
-        kind in KIND_BY_NAME and manifest.get("apiVersion", API_VERSION) == API_VERSION
+        kind in DECLARED and manifest.get("apiVersion", API_VERSION) == API_VERSION
     )
 
 

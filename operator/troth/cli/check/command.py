@@ -1,11 +1,13 @@
 """`troth check`: whether manifests are correct, for pull requests and before a commit."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from troth.cli.evaluation.basis import (
+    Against,
     Assumed,
     AssumedNamespaces,
     Namespace,
@@ -13,6 +15,8 @@ from troth.cli.evaluation.basis import (
 )
 from troth.cli.evaluation.formats import FailOn, Format
 from troth.cli.inputs import sources
+from troth.cli.inputs.files import STDIN
+from troth.cli.inputs.namespaces import OWN_NAMESPACE, OwnNamespace
 from troth.cli.output import console
 
 
@@ -22,6 +26,15 @@ def check(
     namespace: Namespace = "",
     assume: Assumed = None,
     assume_namespace: AssumedNamespaces = None,
+    against: Against = None,
+    traffic: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Traffic that was seen, from troth learn --save-traffic. Findings say what "
+            "enforcement would deny.",
+        ),
+    ] = None,
     output: Annotated[
         Format, typer.Option("--output", "-o", "--format", help="Output format.")
     ] = Format.TEXT,
@@ -34,7 +47,7 @@ def check(
     fail_on: Annotated[
         FailOn, typer.Option(help="Least severity of a finding that makes the exit code 1.")
     ] = FailOn.WARNING,
-    own_namespace: sources.OwnNamespace = sources.OWN_NAMESPACE,
+    own_namespace: OwnNamespace = OWN_NAMESPACE,
     kubeconfig: sources.Kubeconfig = None,
     context: sources.Context = None,
 ) -> None:
@@ -45,6 +58,8 @@ def check(
     The command validates the manifests, then runs the operator on them in memory: an edge that only
     one side declares is a finding. It needs no cluster. What exists already, such as namespaces and
     the resources of other teams, comes from --assume, --assume-namespace or --kubeconfig.
+    With --traffic, connections that were seen and that enforcement would deny are findings.
+    A change of a message schema is compared with the schema in the cluster, or in --against.
     """
     from troth.cli.check.outcome import checked, exit_code  # noqa: PLC0415
     from troth.cli.evaluation.render import write  # noqa: PLC0415
@@ -57,7 +72,14 @@ def check(
         assume_namespace=assume_namespace,
         kubeconfig=kubeconfig,
         context=context,
+        against=against,
     )
-    report = checked(basis, datetime.now(UTC))
+    seen = None
+    if traffic is not None:
+        from troth.cli.check.traffic import seen_traffic  # noqa: PLC0415
+
+        manifests = [each for each in (*(files or ()), *(assume or ())) if each != STDIN]
+        seen = seen_traffic(traffic, manifests, namespace, own_namespace, kubeconfig, context)
+    report = checked(basis, datetime.now(UTC), seen)
     write(console(wrap=False), report, output, summary=summary)
     raise typer.Exit(exit_code(report, fail_on))

@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
+from troth.cli.evaluation.finding import is_unreadable
 from troth.cli.inputs import sources
+from troth.cli.inputs.files import STDIN
 from troth.cli.inputs.sources import Manifests
+from troth.resources.faults import FaultyManifests
 from troth.resources.manifests import Manifest
 from troth.resources.metadata import GROUP
 
@@ -37,6 +40,15 @@ AssumedNamespaces = Annotated[
         help="Namespace that exists already, with its labels; repeatable.",
     ),
 ]
+Against = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--against",
+        metavar="FILE|DIR|-",
+        help="Manifests before the change. Findings say which message schemas became incompatible "
+        "with them; repeatable.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,8 @@ class Basis:
     """Kinds that the user may not list."""
     cluster: bool = False
     """Whether `before` was read from a cluster."""
+    against: list[Manifest] = field(default_factory=list, repr=False)
+    """Manifests whose schemas of messages are compared, in place of those in `before`."""
 
 
 def gather(
@@ -62,14 +76,17 @@ def gather(
     assume_namespace: Sequence[str] | None = None,
     kubeconfig: Path | None = None,
     context: str | None = None,
+    against: Sequence[Path] | None = None,
 ) -> Basis:
     """Return the input that options describe; faults of the manifests are in it.
 
     Raises `FaultyManifests` if an assumed manifest is faulty or the cluster cannot be read, and
-    `typer.BadParameter` if no files are named.
+    `typer.BadParameter` if no files are named, or standard input twice.
     """
     if not files:
         raise typer.BadParameter("no input; name manifests with -f, or -f - for standard input")
+    if STDIN in files and STDIN in (against or ()):
+        raise typer.BadParameter("-f and --against both name standard input; name a file or folder")
     before, hidden = sources.initial_objects(), frozenset[str]()
     if kubeconfig is not None:
         from troth.cli.inputs.access import home  # noqa: PLC0415
@@ -86,8 +103,24 @@ def gather(
     if kubeconfig is None:
         before.append(_namespace(own_namespace))  # Troth runs in it
     return Basis(
-        manifests, [*before, *assumed], own_namespace, hidden, cluster=kubeconfig is not None
+        manifests,
+        [*before, *assumed],
+        own_namespace,
+        hidden,
+        cluster=kubeconfig is not None,
+        against=_earlier(against or (), namespace or "default"),
     )
+
+
+def _earlier(files: Sequence[Path], namespace: str) -> list[Manifest]:
+    """Return manifests of an earlier version; only their schemas are read.
+
+    Raises `FaultyManifests` for input that is not made of Kubernetes objects.
+    """
+    found = sources.collect(files, namespace)
+    if is_unreadable(found.faults):
+        raise FaultyManifests(found.faults)
+    return found.objects
 
 
 def _namespace(text: str) -> Manifest:

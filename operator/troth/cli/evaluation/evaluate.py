@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from troth.cli.evaluation.basis import Basis, is_declared
-from troth.cli.evaluation.exceptions import ending
+from troth.cli.evaluation.exceptions import ending, without_effect
 from troth.cli.evaluation.finding import (
     Finding,
     Merged,
@@ -16,11 +16,15 @@ from troth.cli.evaluation.finding import (
 )
 from troth.cli.evaluation.places import edge_steps, grant_steps
 from troth.cli.evaluation.rehearse import Rehearsed
+from troth.cli.evaluation.reviews import REVIEW, obstacle
+from troth.cli.evaluation.schemas import incompatible, schema_places
 from troth.cli.grants.report import GIVEN, Granted, everything_granted
 from troth.resources.faults import Step, path
+from troth.resources.findings.exception import FINDING_EXCEPTION
 from troth.resources.identity.status import EdgeState
-from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.kinds import EVERY_KIND_BY_NAME, KIND_BY_NAME
 from troth.resources.manifests import Manifest
+from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 
 IDENTITY, POLICY = "ServiceIdentity", "TopicPolicy"
@@ -117,6 +121,9 @@ class _Evaluation:
             if place[0] in KIND_BY_NAME:
                 yield from self._conditions(place, manifest)
         yield from self._exceptions()
+        yield from self._finding_exceptions()
+        yield from self._reviews()
+        yield from self._schemas()
         yield from self._edges()
         yield from self._grants()
 
@@ -150,7 +157,7 @@ class _Evaluation:
         """Yield namespaces that manifests do not name, or name although they do not exist."""
         basis, namespaces = self.rehearsed.basis, self.rehearsed.after.registry.namespaces
         for kind, ref in basis.manifests.without_namespace:
-            if kind in KIND_BY_NAME:
+            if kind in EVERY_KIND_BY_NAME:
                 message = (
                     "required; add it, or name with --namespace the namespace to which the "
                     "manifests are applied"
@@ -161,7 +168,7 @@ class _Evaluation:
         told: set[str] = set()
         for kind, ref in basis.manifests.documents:
             here = ref.namespace
-            if kind not in KIND_BY_NAME or not here or here in namespaces or here in told:
+            if kind not in EVERY_KIND_BY_NAME or not here or here in namespaces or here in told:
                 continue
             told.add(here)
             if basis.cluster and "Namespace" not in basis.hidden:
@@ -217,7 +224,8 @@ class _Evaluation:
             for each in everything_granted(self.rehearsed.before)
         }
         for grant in self.grants:
-            if grant.state in GIVEN or not grant.reason or self._is_consequence(grant.reason):
+            passing = grant.state is GrantState.INACTIVE or self._is_consequence(grant.reason)
+            if grant.state in GIVEN or not grant.reason or passing:
                 continue
             ends = grant_steps(grant, self.rehearsed.after)
             mine = [each for each in ends if self._is_ours(each[0], each[1])]
@@ -250,6 +258,31 @@ class _Evaluation:
             if self._is_ours(IDENTITY, ref):
                 for severity, reason, message, steps in ending(identity, self.rehearsed.now):
                     yield self._finding(severity, reason, message, IDENTITY, ref, steps)
+
+    def _finding_exceptions(self) -> Iterator[Finding]:
+        for (kind, ref), document in self.rehearsed.basis.manifests.documents.items():
+            if kind == FINDING_EXCEPTION:
+                for severity, reason, message, steps in without_effect(
+                    document.manifest, self.rehearsed.now
+                ):
+                    yield self._finding(severity, reason, message, kind, ref, steps)
+
+    def _reviews(self) -> Iterator[Finding]:
+        policies = self.rehearsed.after.brokers.messaging.policies
+        for (kind, ref), document in self.rehearsed.basis.manifests.documents.items():
+            found = obstacle(document.manifest, policies) if kind == REVIEW else None
+            if found is not None and not self._is_consequence(found[1]):
+                yield self._finding(*found, kind, ref, ("spec", "policy"))
+
+    def _schemas(self) -> Iterator[Finding]:
+        after = self.rehearsed.after
+        for _, policy in sorted(after.brokers.messaging.policies.items()):
+            places = [each for each in schema_places(policy) if self._is_ours(each[0], each[1])]
+            if not places:
+                continue
+            kind, ref, steps = places[0]
+            for severity, reason, message in incompatible(policy, self.rehearsed.earlier, after):
+                yield self._finding(severity, reason, message, kind, ref, steps)
 
     def _is_consequence(self, reason: str) -> bool:
         """Return whether another finding says what is wrong, or nothing is."""

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from troth.cli.grants.report import Granted
 from troth.resources.faults import Step
-from troth.resources.messaging.topic_policy_status import Action
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
 from troth.trust.edges.evaluation import Edge
+from troth.trust.topics.candidate import consent_to
 from troth.world.world import World
 
 
@@ -35,10 +35,8 @@ def _of_identity(grant: Granted, world: World) -> Iterator[tuple[str, Ref, tuple
     identity = world.registry.identities.get(grant.identity)
     if identity is None:
         return
-    publishing = grant.action is Action.PUBLISH
-    name = "publishes" if publishing else "consumes"
-    uses = identity.spec.publishes if publishing else identity.spec.consumes
-    for position, use in enumerate(uses):
+    name = consent_to(grant.entry)
+    for position, use in enumerate(getattr(identity.spec, name)):
         if use.policy.seen_from(grant.identity.namespace) == grant.policy:
             yield "ServiceIdentity", grant.identity, ("spec", name, position)
 
@@ -48,7 +46,11 @@ def _of_policy(grant: Granted, world: World) -> Iterator[tuple[str, Ref, tuple[S
     if policy is None:
         return
     spec, here = policy.spec, grant.policy.namespace
-    publishing = grant.action is Action.PUBLISH
+    letters, publishing = spec.dead_letter, consent_to(grant.entry) == "publishes"
+    if grant.entry.purpose.is_of_reviewer:
+        if letters and letters.reviewer and letters.reviewer.seen_from(here) == grant.identity:
+            yield "TopicPolicy", grant.policy, ("spec", "deadLetter", "reviewer")
+        return
     name = "producers" if publishing else "consumers"
     entries = spec.producers if publishing else spec.consumers
     for position, identity in enumerate(each.identity for each in entries):

@@ -12,10 +12,14 @@ from troth.cli.evaluation.basis import Basis
 from troth.cli.inputs.sources import check_updates
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.resources.faults import ManifestFault
-from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.kinds import KIND_BY_NAME, UNPLANNED
 from troth.resources.manifests import Manifest
+from troth.resources.references import Ref
 from troth.trust.edges.evaluation import Edge, all_edges
+from troth.world.watch_class import SCHEMA
 from troth.world.world import World
+
+_UNPLANNED = frozenset(kind.name for kind in UNPLANNED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class Rehearsed:
     before: World
     """What is declared before."""
     after: World
+    earlier: World
+    """What is declared before, or in the manifests to compare with."""
     edges_before: tuple[Edge, ...]
     edges: tuple[Edge, ...]
     """All edges that are declared after."""
@@ -45,7 +51,8 @@ async def rehearse(basis: Basis, now: datetime) -> Rehearsed:
     start = copy.deepcopy(rehearsal.objects)
     before = _declared(start.values())
     for manifest in basis.manifests.objects:
-        rehearsal.put(manifest)
+        if manifest["kind"] not in _UNPLANNED:
+            rehearsal.put(manifest)
     engine = await rehearsal.converge(basis.own_namespace, now)
     return Rehearsed(
         basis,
@@ -54,15 +61,29 @@ async def rehearse(basis: Basis, now: datetime) -> Rehearsed:
         rehearsal.objects,
         before,
         after=engine.world,
+        earlier=_earlier(start, basis.against) if basis.against else before,
         edges_before=all_edges(before.registry, now),
         edges=all_edges(engine.world.registry, now),
         update_faults=tuple(check_updates(start, basis.manifests)),
     )
 
 
+def _earlier(start: dict[Place, Manifest], against: Iterable[Manifest]) -> World:
+    return _declared({**start, **{(each["kind"], Ref.of(each)): each for each in against}}.values())
+
+
 def _declared(objects: Iterable[Manifest]) -> World:
     world = World("")
     for manifest in objects:
-        if manifest["kind"] in KIND_BY_NAME or manifest["kind"] == "Namespace":
+        if (
+            manifest["kind"] in KIND_BY_NAME
+            or manifest["kind"] == "Namespace"
+            or _has_schemas(manifest)
+        ):
             world.observe(manifest, uptime=0.0)
     return world
+
+
+def _has_schemas(manifest: Manifest) -> bool:
+    labels = manifest["metadata"].get("labels") or {}
+    return manifest["kind"] == "ConfigMap" and SCHEMA in labels

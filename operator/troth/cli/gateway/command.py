@@ -12,10 +12,12 @@ from troth.cli.daemon_options import (
     Kubeconfig,
     LogFormatName,
     LogLevel,
+    Workers,
     listen_address,
 )
 from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import needs_extra
+from troth.cluster.connection.imports import without
 
 
 def gateway(  # noqa: PLR0917 - typer's options
@@ -61,18 +63,25 @@ def gateway(  # noqa: PLR0917 - typer's options
         typer.Option(help="Address of a target, as host:port=address:port; repeatable."),
     ] = None,
     health_listen: HealthListen = "127.0.0.1:8080",
+    workers: Workers = 1,
     log_format: LogFormatName = "console",
     log_level: LogLevel = "info",
 ) -> None:
     """Run the webhook gateway until it is stopped."""
-    with needs_extra("gateway"):
-        from troth.cli.gateway.process import Options, UnusableError, run  # noqa: PLC0415
+    with needs_extra("gateway"), without("rich"):
+        from troth.cli.gateway.process import Options, UnusableError, check, run  # noqa: PLC0415
         from troth.cli.tracing import tracing  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
+        from troth.serving.workers.start import start_workers  # noqa: PLC0415
 
     if (valkey is None) is not single_replica:
         raise typer.BadParameter(
             "write either --valkey FILE, or --single-replica for a gateway with one replica"
+        )
+    if single_replica and workers > 1:
+        raise typer.BadParameter(
+            f"--workers is {workers}, but processes do not share the memory of --single-replica, "
+            "so a replayed delivery could be accepted; write --valkey FILE, or --workers 1"
         )
     configure(LogFormat(log_format), log_level, direct=True)
     options = Options(
@@ -88,10 +97,15 @@ def gateway(  # noqa: PLR0917 - typer's options
         trusted_proxies=tuple(trusted_proxies or ()),
         resolve=dict(map(_resolved, resolve or ())),
         health_listen=listen_address(health_listen),
+        workers=workers,
     )
     try:
+        link = None
+        if workers > 1:
+            check(options)
+            link = start_workers(workers, options.health_listen)
         with tracing("troth-gateway") as tracer:
-            asyncio.run(run(options, tracer))
+            asyncio.run(run(options, tracer, link))
     except UnusableError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.UNUSABLE_INPUT) from None

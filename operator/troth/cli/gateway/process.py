@@ -14,17 +14,19 @@ from troth.cluster.api import ApiServer
 from troth.cluster.server_clock import ServerClock, log_change
 from troth.edge.identity.files import Identity, IdentityError
 from troth.pki.tokens.webhook import Signer
+from troth.replay.memory import Memory
+from troth.replay.url_file import StoreFile
 from troth.serving.api_requests import counting
 from troth.serving.process import prepare, serve
 from troth.serving.tls_files import TLSFilesError
 from troth.serving.tracing import Tracer
+from troth.serving.workers.link import Link
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.connection.tls import SenderTLS
 from troth.webhooks.gateway.decisions import Decisions
 from troth.webhooks.gateway.forwarding.client import TargetClient
-from troth.webhooks.gateway.replay.memory import Memory
-from troth.webhooks.gateway.replay.url_file import StoreFile
+from troth.webhooks.gateway.forwarding.pool import MOST_TO_ONE
 from troth.webhooks.gateway.reporting import Reporter
 from troth.webhooks.gateway.routes import Routes
 from troth.webhooks.gateway.secret_watch import EndpointWatch
@@ -53,10 +55,11 @@ class Options:
     trusted_proxies: tuple[str, ...]
     resolve: Mapping[tuple[str, int], tuple[str, int]]
     health_listen: tuple[str, int]
+    workers: int = 1
 
 
-async def run(options: Options, tracer: Tracer | None = None) -> None:
-    """Serve until a signal; raises the error of a part that ends.
+async def run(options: Options, tracer: Tracer | None = None, link: Link | None = None) -> None:
+    """Serve until a signal, as a worker with a link; raises the error of a part that ends.
 
     The gateway listens at once, but answers not found or unavailable until it is in sync; readiness
     waits. Raises `UnusableError`, and `FaultyManifests` without a usable kubeconfig.
@@ -75,8 +78,12 @@ async def run(options: Options, tracer: Tracer | None = None) -> None:
             health_listen=options.health_listen,
             registry=parts.registry,
             on_start=lambda: log.info(
-                "started", gateway=options.identity_name, namespace=options.namespace
+                "started",
+                gateway=options.identity_name,
+                namespace=options.namespace,
+                **({"worker": link.worker} if link else {}),
             ),
+            link=link,
         )
 
 
@@ -90,13 +97,21 @@ class Parts:
         routes, proxies = Routes(), _proxies(options.trusted_proxies)
         self.store = _store(options.valkey)
         self.watch = EndpointWatch(
-            options.namespace, options.identity_name, routes, on_deleted=self._forget
+            options.namespace,
+            options.identity_name,
+            routes,
+            on_deleted=self._forget,
+            workers=options.workers,
         )
         self.reporter = Reporter(
             options.namespace, options.identity_name, routes, self.watch.unreadable
         )
         self.decisions = Decisions(self.registry, self.reporter.used)
-        self.deliver = TargetClient(self.identity, resolve=options.resolve)
+        self.deliver = TargetClient(
+            self.identity,
+            resolve=options.resolve,
+            most_to_one=max(MOST_TO_ONE // options.workers, 1),
+        )
         self.gateway = Gateway(
             routes,
             self.store.store if isinstance(self.store, StoreFile) else self.store,
@@ -105,6 +120,7 @@ class Parts:
             self.decisions,
             proxies=proxies,
             tracer=tracer,
+            workers=options.workers,
         )
         self.tls = _tls(options.tls, routes)
         malformed = Counter(
@@ -119,6 +135,7 @@ class Parts:
             tls=self.tls.context if self.tls else None,
             proxies=proxies,
             on_refused=lambda reason: malformed.labels(reason).inc(),
+            workers=options.workers,
         )
         _gauges(self.registry, routes, self.watch)
 
@@ -152,6 +169,13 @@ class Parts:
         if isinstance(self.store, StoreFile):
             tasks |= {"replay store": self.store.follow()}
         return tasks
+
+
+def check(options: Options) -> None:
+    """Raise `UnusableError` for an option that no worker could use, before there are any."""
+    _proxies(options.trusted_proxies)
+    _store(options.valkey)
+    _tls(options.tls, Routes())
 
 
 def _store(file: Path | None) -> Memory | StoreFile:

@@ -10,7 +10,7 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import GrantEntry
+from troth.trust.declarations.grant_entries import GrantEntry
 from troth.trust.grants import Topic
 from troth.trust.topics.candidate import GrantCandidate, GrantObstacle
 from troth.trust.topics.evaluation import TopicGrant
@@ -27,15 +27,28 @@ class Granted:
     `topic` and `broker` are None if no policy names them.
     """
 
-    identity: Ref
-    action: Action
+    entry: GrantEntry
     topic: Topic | None
-    group: str
     broker: Ref | None
     policy: Ref
     state: GrantState
     reason: str = ""
     message: str = ""
+
+    @property
+    def identity(self) -> Ref:
+        """Identity that has the grant."""
+        return self.entry.identity
+
+    @property
+    def action(self) -> Action:
+        """Action that the identity may take."""
+        return self.entry.action
+
+    @property
+    def group(self) -> str:
+        """Group with which the identity consumes, "" if there is none."""
+        return self.entry.group
 
     @property
     def named(self) -> str:
@@ -79,7 +92,7 @@ def everything_granted(world: World) -> Iterator[Granted]:
     """Yield every declared grant, sorted by policy."""
     messaging = world.brokers.messaging
     uses = (messaging.uses(identity) for identity in world.registry.identities)
-    named = (each.publishes | each.consumes for each in uses)
+    named = (each.policies for each in uses)
     policies = {*messaging.policies, *messaging.invalid_policies}.union(*named)
     for policy in sorted(policies):
         for grant in world.grants.of(policy):
@@ -94,11 +107,12 @@ def _granted(grant: TopicGrant, world: World) -> Granted:
         assert policy is not None
         broker = messaging.brokers[policy.broker]
         stands = _obstacle(broker, grant) or _reported(policy, asked) or stands
+    if grant.state is GrantState.INACTIVE and policy is not None:
+        # the reviews for which it may be needed are not read here
+        stands = _reported(policy, asked) or stands
     return Granted(
-        identity=asked.identity,
-        action=asked.action,
+        entry=asked,
         topic=GrantCandidate(world.registry, messaging, grant.policy, asked).topic,
-        group=asked.group,
         broker=policy.broker if policy is not None else None,
         policy=grant.policy,
         state=stands.state,
@@ -123,9 +137,7 @@ def _reported(policy: TopicPolicy, asked: GrantEntry) -> GrantObstacle | None:
     """Return a live grant's state in the policy's status, None if that status is outdated."""
     if policy.status.observed_generation != policy.metadata.generation:
         return None
-    dead_letter = policy.spec.dead_letter
-    topic = dead_letter.topic if asked.dead_letter and dead_letter is not None else None
-    place = str(asked.identity), asked.action, topic, asked.group or None
+    place = str(asked.identity), asked.action, asked.topic or None, asked.group or None
     for entry in policy.status.grants:
         found = entry.identity, entry.action, entry.topic, entry.group
         if found == place and entry.state in GIVEN:

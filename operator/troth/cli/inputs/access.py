@@ -7,15 +7,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import (
-    KUBE_CONFIG_DEFAULT_LOCATION,
-    ConfigException,
-    list_kube_config_contexts,
-)
 
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.connecting import configuration, in_a_pod, pod_namespace
+from troth.cluster.connection.connecting import configuration, in_a_pod, pod_namespace
+from troth.cluster.connection.library import (
+    KUBE_CONFIG_DEFAULT_LOCATION,
+    ConfigException,
+    Configuration,
+    list_kube_config_contexts,
+)
 from troth.cluster.errors import ApiError
 from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.manifests import Manifest, problem_of

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from troth.cli.inputs import sources
+from troth.cli.inputs.namespaces import OWN_NAMESPACE
 from troth.world.world import World
 
 
@@ -20,13 +21,13 @@ def declared(
 
     Manifests that name no namespace are in that of the kubeconfig's context, as with kubectl.
     """
-    world, namespace = World(sources.OWN_NAMESPACE), "default"
+    world, namespace = World(OWN_NAMESPACE), "default"
     if kubeconfig is not None:
         from troth.cli.inputs.access import home  # noqa: PLC0415
         from troth.cli.inputs.snapshot import read_cluster  # noqa: PLC0415
 
         namespace = home(kubeconfig, context)
-        snapshot = asyncio.run(read_cluster(kubeconfig, context, sources.OWN_NAMESPACE, kinds))
+        snapshot = asyncio.run(read_cluster(kubeconfig, context, OWN_NAMESPACE, kinds))
         for manifest in snapshot.objects:
             world.observe(manifest, uptime=0.0)
     elif not files:

@@ -12,7 +12,7 @@ from troth.cli.inputs.documents import Document, read_stream
 from troth.cli.inputs.files import read_files
 from troth.planning.network.external_peers import NAMESPACE_NAME
 from troth.resources.faults import FaultyManifests, ManifestFault, Step, path, place_in, shown
-from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.kinds import EVERY_KIND_BY_NAME
 from troth.resources.manifests import (
     Manifest,
     describe,
@@ -52,11 +52,6 @@ Kubeconfig = Annotated[
 Context = Annotated[
     str | None, typer.Option("--context", help="Kubeconfig context. Defaults to the current one.")
 ]
-OwnNamespace = Annotated[str, typer.Option("--own-namespace", help="Namespace that Troth runs in.")]
-
-OWN_NAMESPACE = "troth-system"
-"""Namespace that Troth runs in unless an option says otherwise."""
-
 Place = tuple[str, Ref]
 
 
@@ -124,14 +119,14 @@ def _add(document: Document, namespace: str, found: Manifests) -> None:
     if not is_ours(manifest) and manifest["kind"] not in CORE:
         return
     faults = [replace(each, subject=describe(manifest)) for each in document.faults]
-    metadata = list(_faults_of_metadata(manifest))
+    metadata = list(faults_of_metadata(manifest))
     if is_ours(manifest) and not metadata:
         try:
             parse_resource(manifest)
         except FaultyManifests as error:
             faults += error.faults
     found.faults += [_placed(each, document) for each in (*faults, *metadata)]
-    if metadata or (is_ours(manifest) and manifest["kind"] not in KIND_BY_NAME):
+    if metadata or (is_ours(manifest) and manifest["kind"] not in EVERY_KIND_BY_NAME):
         found.unplaced = True
         return
     if not _affects_a_plan(manifest):
@@ -165,7 +160,7 @@ def _is_misspelled(manifest: Manifest) -> bool:
 
     Other groups have kinds of these names too, such as ServiceIdentity.
     """
-    if manifest["kind"] not in KIND_BY_NAME:
+    if manifest["kind"] not in EVERY_KIND_BY_NAME:
         return False
     version = manifest.get("apiVersion")
     if not isinstance(version, str):
@@ -179,7 +174,7 @@ def _placed(fault: ManifestFault, document: Document) -> ManifestFault:
     return replace(fault, source=document.source, line=line)
 
 
-def _faults_of_metadata(manifest: Manifest) -> Iterator[ManifestFault]:
+def faults_of_metadata(manifest: Manifest) -> Iterator[ManifestFault]:
     """Yield the faults of the metadata that every kind has."""
     metadata = manifest.get("metadata")
     if metadata is None or (isinstance(metadata, dict) and metadata.get("name") in (None, "")):
@@ -233,7 +228,7 @@ def _as_stored(manifest: Manifest, namespace: str) -> Manifest:
         metadata = {name: metadata[name] for name in kept if metadata.get(name) is not None}
     if kind == "Namespace":
         metadata = namespace_metadata(metadata)
-    elif kind in CORE or KIND_BY_NAME[kind].namespaced:
+    elif kind in CORE or EVERY_KIND_BY_NAME[kind].namespaced:
         metadata = {**metadata, "namespace": metadata.get("namespace") or namespace}
     else:
         metadata = {name: value for name, value in metadata.items() if name != "namespace"}

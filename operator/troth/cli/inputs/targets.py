@@ -32,6 +32,14 @@ class Named:
         return Ref(namespace if self.kind.namespaced else "", self.name)
 
 
+def parse_ref(text: str, option: str, told: str) -> Ref:
+    """Parse `NAMESPACE/NAME`, the value of an option; raises `BadParameter` with `told`."""
+    namespace, _, name = text.partition("/")
+    if not (namespace and name) or "/" in name:
+        raise typer.BadParameter(told, param_hint=option)
+    return Ref(namespace, name)
+
+
 def parse_target(text: str) -> Named:
     """Parse `KIND/NAME`; KIND is a kind, its plural or its short name, in either case."""
     word, slash, name = text.partition("/")

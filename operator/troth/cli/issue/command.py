@@ -12,11 +12,13 @@ from troth.cli.daemon_options import (
     Kubeconfig,
     LogFormatName,
     LogLevel,
+    Workers,
     listen_address,
 )
 from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import needs_extra
-from troth.cli.inputs.sources import OWN_NAMESPACE
+from troth.cli.inputs.namespaces import OWN_NAMESPACE
+from troth.cluster.connection.imports import without
 
 
 def issue(  # noqa: PLR0917 - typer's options
@@ -35,15 +37,18 @@ def issue(  # noqa: PLR0917 - typer's options
         str, typer.Option(help="Address for token requests, as host:port.")
     ] = "127.0.0.1:8443",
     health_listen: HealthListen = "127.0.0.1:8080",
+    workers: Workers = 1,
     log_format: LogFormatName = "console",
     log_level: LogLevel = "info",
 ) -> None:
     """Run the token issuer until it is stopped."""
-    with needs_extra("issuer"):
+    with needs_extra("issuer"), without("rich"):
         from troth.cli.issue.process import Options, run  # noqa: PLC0415
         from troth.cli.tracing import tracing  # noqa: PLC0415
+        from troth.issuer.tls import IssuerTLS  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
         from troth.serving.tls_files import TLSFilesError  # noqa: PLC0415
+        from troth.serving.workers.start import start_workers  # noqa: PLC0415
 
     configure(LogFormat(log_format), log_level, direct=True)
     options = Options(
@@ -54,10 +59,15 @@ def issue(  # noqa: PLR0917 - typer's options
         tls=tls,
         listen=listen_address(listen),
         health_listen=listen_address(health_listen),
+        workers=workers,
     )
     try:
+        link = None
+        if workers > 1:
+            IssuerTLS(tls)  # else each worker would report that its files are unusable
+            link = start_workers(workers, options.health_listen)
         with tracing("troth-issuer") as tracer:
-            asyncio.run(run(options, tracer))
+            asyncio.run(run(options, tracer, link))
     except TLSFilesError as error:
         typer.echo(f"{tls}: {error}", err=True)
         raise typer.Exit(ExitCode.UNUSABLE_INPUT) from None

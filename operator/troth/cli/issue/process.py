@@ -7,6 +7,7 @@ import structlog
 
 from troth.cli.inputs.access import reach
 from troth.cluster.api import ApiServer
+from troth.cluster.reviews import AT_ONCE
 from troth.cluster.server_clock import ServerClock, log_change
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
@@ -17,6 +18,7 @@ from troth.issuer.token_review import Reviewer
 from troth.serving.api_requests import counting
 from troth.serving.process import prepare, serve
 from troth.serving.tracing import Tracer
+from troth.serving.workers.link import Link
 
 log = structlog.get_logger()
 
@@ -32,10 +34,11 @@ class Options:
     tls: Path
     listen: tuple[str, int]
     health_listen: tuple[str, int]
+    workers: int = 1
 
 
-async def run(options: Options, tracer: Tracer | None = None) -> None:
-    """Issue tokens until a signal; raises the error of a part that ends.
+async def run(options: Options, tracer: Tracer | None = None, link: Link | None = None) -> None:
+    """Issue tokens until a signal, as a worker with a link; raises the error of a part that ends.
 
     The endpoint listens at once, but answers unavailable until it has read its Secret; readiness
     waits. Raises `TLSFilesError` without usable TLS files, and `FaultyManifests` without a usable
@@ -47,9 +50,14 @@ async def run(options: Options, tracer: Tracer | None = None) -> None:
     decisions.read_view_age(lambda: watch.age)
     config = await reach(options.kubeconfig, options.context)
     async with ApiServer(config, counting(decisions.registry), ServerClock(log_change)) as api:
-        issuer = app(watch.current, Reviewer(api), decisions, tracer=tracer)
+        reviewer = Reviewer(api, at_once=max(AT_ONCE // options.workers, 1))
+        issuer = app(watch.current, reviewer, decisions, tracer=tracer)
         server = Server(
-            issuer, IssuerTLS(options.tls), *options.listen, on_refused=decisions.connection_refused
+            issuer,
+            IssuerTLS(options.tls),
+            *options.listen,
+            on_refused=decisions.connection_refused,
+            workers=options.workers,
         )
         await serve(
             server,
@@ -62,6 +70,10 @@ async def run(options: Options, tracer: Tracer | None = None) -> None:
             health_listen=options.health_listen,
             registry=decisions.registry,
             on_start=lambda: log.info(
-                "started", domain=options.domain, namespace=options.namespace
+                "started",
+                domain=options.domain,
+                namespace=options.namespace,
+                **({"worker": link.worker} if link else {}),
             ),
+            link=link,
         )

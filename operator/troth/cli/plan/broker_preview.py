@@ -70,7 +70,7 @@ def _braked(world: World) -> Iterator[str]:
     for ref, broker in sorted(world.brokers.messaging.brokers.items()):
         ledger = world.brokers.ledger(ref) or Ledger()
         wanted = broker_grants(broker, ledger, world).wanted
-        surplus = ledger.rules - wanted.rules - wanted.suspended
+        surplus = ledger.rules - wanted.rules - wanted.suspended - wanted.temporary
         if is_enforced(broker) and len(surplus) > broker.spec.brake.max_removals:
             yield (
                 f"MessageBroker {ref}: Braked: {len(surplus)} rules are to be removed, but "

@@ -13,7 +13,9 @@ from troth.cli.evaluation.basis import (
 )
 from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
+from troth.cli.inputs.namespaces import OWN_NAMESPACE, OwnNamespace
 from troth.cli.output import Output, OutputOption, console, structured
+from troth.cluster.connection.imports import without
 from troth.resources.faults import FaultyManifests
 
 
@@ -24,7 +26,7 @@ def plan(
     assume: Assumed = None,
     assume_namespace: AssumedNamespaces = None,
     output: OutputOption = Output.TEXT,
-    own_namespace: sources.OwnNamespace = sources.OWN_NAMESPACE,
+    own_namespace: OwnNamespace = OWN_NAMESPACE,
     kubeconfig: sources.Kubeconfig = None,
     context: sources.Context = None,
 ) -> None:
@@ -35,8 +37,9 @@ def plan(
 
     Without --kubeconfig, the manifests are compared with an empty cluster.
     """
-    from troth.cli.plan.preview import preview  # noqa: PLC0415
-    from troth.cli.plan.render import show  # noqa: PLC0415
+    with without("rich.traceback"):
+        from troth.cli.plan.preview import preview  # noqa: PLC0415
+        from troth.cli.plan.render import show  # noqa: PLC0415
 
     basis = gather(
         files,

@@ -12,6 +12,7 @@ from troth.pki.bundles.trust_bundle import parse_bundle
 from troth.pki.certificates.leaf import short
 from troth.pki.errors import PKIError
 from troth.planning.identity.document import VERSION
+from troth.planning.identity.messages.schema_files import INDEX
 from troth.reconcile.rehearsal import Place
 from troth.resources.manifests import Manifest, dump
 from troth.resources.references import Ref
@@ -76,7 +77,10 @@ class _Reader:
             case "Secret":
                 return dump(self._secret(manifest), ascii=True)
             case "ConfigMap":
-                roots = _roots((manifest.get("data") or {}).get(ROOTS, ""))
+                data = manifest.get("data") or {}
+                if INDEX in data:  # file names are digests, so they show every change
+                    return dump({"schemas": sorted(data.keys() - {INDEX})}, ascii=True)
+                roots = _roots(data.get(ROOTS, ""))
                 return dump({"roots": [self._named(root) for root in roots]}, ascii=True)
             case _:
                 return dump({"spec": _in_order(manifest.get("spec"))}, ascii=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from rich.console import Console
+from rich.text import Text
 
 from troth.cli.evaluation.render import STYLES
 from troth.cli.plan.differences import Difference
@@ -36,10 +37,10 @@ def show(console: Console, found: Preview) -> None:
 
 
 def _show_difference(console: Console, difference: Difference) -> None:
+    """Print a difference with one call, because each call costs more than its line."""
     title = f"{difference.sign} {difference.kind} {difference.ref}"
-    console.print(title, style=f"bold {_STYLES[difference.sign]}", markup=False)
-    for line in difference.lines:
-        console.print(f"    {line}", style=_STYLES.get(line[:1], "dim"), markup=False)
+    lines = ((f"\n    {line}", _STYLES.get(line[:1], "dim")) for line in difference.lines)
+    console.print(Text.assemble((title, f"bold {_STYLES[difference.sign]}"), *lines))
 
 
 def _show_list(console: Console, title: str, lines: Iterable[tuple[str, str]]) -> None:

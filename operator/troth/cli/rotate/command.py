@@ -8,6 +8,7 @@ import typer
 
 from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
+from troth.cli.inputs.namespaces import OWN_NAMESPACE
 from troth.cli.inputs.targets import Cluster, Named, parse_target
 from troth.cli.output import Structured, StructuredOption
 
@@ -28,7 +29,7 @@ def rotate(
             "--namespace",
             "-n",
             help="Namespace of the resource. Defaults to the context's; for a TrustDomain to "
-            f"{sources.OWN_NAMESPACE}, the namespace Troth runs in.",
+            f"{OWN_NAMESPACE}, the namespace Troth runs in.",
             show_default=False,
         ),
     ] = "",
@@ -69,7 +70,7 @@ def rotate(
 
     if not namespace:
         domain = target.kind.name == "TrustDomain"
-        namespace = sources.OWN_NAMESPACE if domain else home(kubeconfig, context)
+        namespace = OWN_NAMESPACE if domain else home(kubeconfig, context)
     arguments = Arguments(
         target, namespace, name, compromised, now=now, watch=watch, yes=yes, output=output
     )

@@ -1,15 +1,14 @@
 """Follows a rotation until it ends or needs a person."""
 
 import asyncio
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from troth.cli.inputs.access import PersonalServer, refusal
-from troth.cluster.api import Selection
-from troth.cluster.errors import ApiError
-from troth.cluster.informer import Informer
+from troth.cli.inputs.latest import FINAL, Latest, one
+from troth.cluster.watching.informer import Informer
 from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
@@ -27,9 +26,6 @@ CREDENTIAL = {
 
 COMPLAINTS = frozenset({"OverlapTooLong", "TimeZoneUnknown", "WindowNeverOpens"})
 """Reasons for Ready=False of a CredentialRotation that do not block a requested rotation."""
-
-FINAL = frozenset({401, 403, 404})
-"""Status codes of the API server that retries do not change."""
 
 
 class End(Enum):
@@ -88,7 +84,8 @@ def _answered(asked: Followed, made: str, target: Manifest | None) -> bool:
         return bool(made) and parse_moment(made) >= asked.moment
     status = (target or {}).get("status") or {}
     listed = [each["fingerprint"] for each in status.get("authorities") or []]
-    keys = [each["fingerprint"] for each in status.get("tokenKeys") or []]
+    others = ("tokenKeys", "retiredAuthorities", "retiredTokenKeys")
+    keys = [each["fingerprint"] for part in others for each in status.get(part) or []]
     idle = (status.get("rotation") or {}).get("phase") == RotationPhase.IDLE
     # a domain that issues no tokens has no tokenRotation in its status
     idle = idle and (status.get("tokenRotation") or {}).get("phase") in (None, RotationPhase.IDLE)
@@ -131,41 +128,6 @@ def _condition(resource: Manifest, type_: str) -> Manifest:
     return next((each for each in conditions if each["type"] == type_), {})
 
 
-@dataclass
-class _Latest:
-    """The latest state that the informers have observed."""
-
-    objects: dict[str, Manifest] = field(default_factory=dict)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    failure: ApiError | None = None
-
-    def observe(self, manifest: Manifest) -> None:
-        self.objects[manifest["kind"]] = manifest
-        self.failure = None
-        self.changed.set()
-
-    def forget(self, kind: str, ref: Ref, version: int) -> None:
-        del ref, version
-        self.objects.pop(kind, None)
-        self.changed.set()
-
-    def known(self, selection: Selection) -> Collection[Ref]:
-        found = self.objects.get(selection.kind)
-        return () if found is None else (Ref.of(found),)
-
-    def is_past(self, manifest: Manifest, version: int) -> bool:
-        del manifest, version
-        return False  # whatever the API server has counts
-
-    def listed(self, selection: Selection, version: int) -> None:
-        del selection, version
-
-    def failed(self, selection: Selection, error: ApiError) -> None:
-        if selection.kind == ROTATION:  # the user may not be allowed to read the target
-            self.failure = error
-            self.changed.set()
-
-
 async def follow(
     server: PersonalServer,
     asked: Followed,
@@ -177,15 +139,15 @@ async def follow(
     While the API server cannot be reached, calls `trouble` and retries. Raises `ApiError` if the
     user may not read the rotation.
     """
-    latest = _Latest()
+    latest = Latest(ROTATION)
     informers = [
-        Informer(server, _one(ROTATION, asked.rotation), latest, latest.failed),
-        Informer(server, _one(asked.target["kind"], asked.target_ref), latest, latest.failed),
+        Informer(server, one(ROTATION, asked.rotation), latest, latest.failed),
+        Informer(server, one(asked.target["kind"], asked.target_ref), latest, latest.failed),
     ]
     tasks = [asyncio.create_task(informer.run()) for informer in informers]
     try:
         while True:
-            await _news(latest, informers[0].synced, tasks)
+            await latest.news(informers[0].synced, tasks)
             if latest.failure is not None and latest.failure.status in FINAL:
                 raise latest.failure
             if latest.failure is not None:
@@ -202,21 +164,3 @@ async def follow(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _news(latest: _Latest, synced: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    """Wait for a change or the first sync. Raises the error of an informer that ended."""
-    events = [latest.changed] if synced.is_set() else [latest.changed, synced]
-    waits = {asyncio.create_task(event.wait()) for event in events}
-    try:
-        done, _ = await asyncio.wait({*waits, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-    for task in done.intersection(tasks):
-        task.result()
-    latest.changed.clear()
-
-
-def _one(kind: str, ref: Ref) -> Selection:
-    return Selection(kind, ref.namespace, fields=f"metadata.name={ref.name}")

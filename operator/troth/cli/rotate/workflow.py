@@ -1,5 +1,6 @@
 """The steps of `troth rotate`: find the CredentialRotation, apply the request, follow it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ from troth.resources.references import Ref
 from troth.resources.schema.scalars import parse_moment
 
 MOST_NAMED = 20
+RETIRED = "Retired"
+"""State of a root or token key that only verifies events any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,8 @@ class _Lost:
     """The fingerprint that statuses show."""
     signs_tokens: bool
     """Whether it is a token key and not a root."""
+    retired: bool
+    """Whether it only verifies events any more."""
 
 
 async def _compromised(server: PersonalServer, arguments: Arguments) -> _Lost:
@@ -117,13 +122,16 @@ async def _compromised(server: PersonalServer, arguments: Arguments) -> _Lost:
         sentence = "--compromised is only for a TrustDomain's root or token key; use --now alone"
         raise FaultyManifests([ManifestFault("", str(arguments), "", sentence)])
     status = (await server.get("TrustDomain", arguments.place)).get("status") or {}
-    known = {part: status.get(part) or [] for part in ("authorities", "tokenKeys")}
+    known = {
+        "authorities": [*_listed(status, "authorities"), *_listed(status, "retiredAuthorities")],
+        "tokenKeys": [*_listed(status, "tokenKeys"), *_listed(status, "retiredTokenKeys")],
+    }
     for part, listed in known.items():
-        for each in listed:
-            if arguments.compromised.lower().startswith(each["fingerprint"]):
-                return _Lost(each["fingerprint"], part == "tokenKeys")
+        for fingerprint, state in listed:
+            if arguments.compromised.lower().startswith(fingerprint):
+                return _Lost(fingerprint, part == "tokenKeys", retired=state == RETIRED)
     roots, keys = (
-        ", ".join(f"{each['fingerprint']} ({each['state']})" for each in listed)
+        ", ".join(f"{fingerprint} ({state})" for fingerprint, state in listed)
         for listed in known.values()
     )
     sentence = f"has no root or token key {arguments.compromised}; its roots are {roots or 'none'}"
@@ -132,9 +140,24 @@ async def _compromised(server: PersonalServer, arguments: Arguments) -> _Lost:
     raise FaultyManifests([ManifestFault("", str(arguments), "", sentence)])
 
 
+def _listed(status: Manifest, part: str) -> Iterator[tuple[str, str]]:
+    """Yield the fingerprint and the state of what a status lists."""
+    for each in status.get(part) or []:
+        yield each["fingerprint"], each.get("state", RETIRED)
+
+
 async def _warn(server: PersonalServer, lost: _Lost, aside: Console) -> None:
     """Warn who is rejected until it has a certificate of another root, or a new token."""
     root = lost.fingerprint
+    if lost.retired:
+        which = "token key" if lost.signs_tokens else "root"
+        aside.print(
+            f"the retired {which} {root} will be revoked. Consumers that have read this reject all "
+            "events that need it",
+            style="yellow",
+            markup=False,
+        )
+        return
     if lost.signs_tokens:
         aside.print(
             f"the token key {root} will be revoked. Verifiers that have read this reject the "

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from troth.planning.grants.edges_validated import EDGES_VALIDATED, UNVALIDATED_CONSUMER
 from troth.resources.conditions import Truth
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -21,14 +22,6 @@ def broker_metrics(brokers: Brokers, uptime: float) -> Iterator[Metric]:
     the leader exports the age of the last observation.
     """
     known = {**brokers.messaging.brokers, **brokers.leaving_brokers}
-    for name, text, value in _OF_STATUS:
-        family = GaugeMetricFamily(name, text, labels=PLACE)
-        for ref, broker in sorted(known.items()):
-            found = value(broker)
-            if found is not None:
-                family.add_metric(ref, found)
-        yield family
-    yield _grants(brokers)
     age = GaugeMetricFamily(
         "troth_broker_last_look_age_seconds",
         "Time since the leader last observed a broker.",
@@ -38,7 +31,16 @@ def broker_metrics(brokers: Brokers, uptime: float) -> Iterator[Metric]:
         seen = brokers.observation(ref).at
         if seen != NEVER:
             age.add_metric(ref, uptime - seen)
-    yield age
+    yield age  # before the others, because the world changes between two metrics
+    for name, text, value in _OF_STATUS:
+        family = GaugeMetricFamily(name, text, labels=PLACE)
+        for ref, broker in sorted(known.items()):
+            found = value(broker)
+            if found is not None:
+                family.add_metric(ref, found)
+        yield family
+    yield _grants(brokers)
+    yield _edges(brokers)
 
 
 def _reachable(broker: MessageBroker) -> float | None:
@@ -69,6 +71,24 @@ _OF_STATUS: tuple[tuple[str, str, Callable[[MessageBroker], float | None]], ...]
         ),
     ),
 )
+
+
+def _edges(brokers: Brokers) -> Metric:
+    family = GaugeMetricFamily(
+        "troth_topic_edges_validated",
+        "1 if every connected consumer of a policy names Troth's guard for events, 0 if one "
+        "does not.",
+        labels=PLACE,
+    )
+    for ref, policy in sorted(brokers.messaging.policies.items()):
+        for condition in policy.status.conditions:
+            if condition.type != EDGES_VALIDATED:
+                continue
+            # With an unguarded producer, nothing is known of consumers that reject its messages.
+            validated = condition.status is Truth.TRUE
+            if validated or condition.reason == UNVALIDATED_CONSUMER:
+                family.add_metric(ref, validated)
+    return family
 
 
 def _grants(brokers: Brokers) -> Metric:

@@ -1,7 +1,6 @@
 """`troth run`: the operator."""
 
 import asyncio
-import re
 from typing import Annotated
 
 import typer
@@ -13,11 +12,13 @@ from troth.cli.daemon_options import (
     LogFormatName,
     LogLevel,
     listen_address,
+    namespace_names,
 )
 from troth.cli.exit_codes import ExitCode
 from troth.cli.extras import needs_extra
-from troth.cli.inputs.sources import OWN_NAMESPACE
-from troth.resources.schema.scalars import DNS_LABEL, parse_duration
+from troth.cli.inputs.namespaces import OWN_NAMESPACE
+from troth.cluster.connection.imports import without
+from troth.resources.schema.scalars import parse_duration
 from troth.serving.tracing import Tracer
 
 
@@ -38,6 +39,14 @@ def run(  # noqa: PLR0917 - typer's options
         int,
         typer.Option(min=1, max=64, help="Maximum number of resources to reconcile in parallel."),
     ] = 8,
+    shards: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=16,
+            help="Number of shards of the namespaces, which replicas share; with 1, one leads.",
+        ),
+    ] = 1,
     namespaces: Annotated[
         str,
         typer.Option(
@@ -51,13 +60,13 @@ def run(  # noqa: PLR0917 - typer's options
     ] = False,
 ) -> None:
     """Run the operator until it is stopped."""
-    with needs_extra("operator"):
+    with needs_extra("operator"), without("rich"):
         from troth.cli.run.shell import Options, Shell  # noqa: PLC0415
         from troth.cli.tracing import tracing  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
 
     host, port = listen_address(listen)
-    configure(LogFormat(log_format), log_level)
+    configure(LogFormat(log_format), log_level, direct=True)
     options = Options(
         kubeconfig=kubeconfig,
         context=context,
@@ -66,8 +75,9 @@ def run(  # noqa: PLR0917 - typer's options
         port=port,
         lease_seconds=parse_duration(lease_duration).total_seconds(),
         workers=workers,
+        shards=shards,
         rollouts=rollouts,
-        namespaces=_parsed(namespaces),
+        namespaces=namespace_names(namespaces),
     )
 
     async def serve(tracer: Tracer | None) -> bool:
@@ -78,15 +88,3 @@ def run(  # noqa: PLR0917 - typer's options
     with tracing("troth-operator") as tracer:
         failed = asyncio.run(serve(tracer))
     raise typer.Exit(ExitCode.INTERNAL_ERROR if failed else ExitCode.CLEAN)
-
-
-def _parsed(namespaces: str) -> frozenset[str]:
-    """Return the namespaces of a list that is separated by commas; raises `BadParameter`."""
-    names = [each.strip() for each in namespaces.split(",")] if namespaces.strip() else []
-    for each in names:
-        if not re.fullmatch(DNS_LABEL, each):
-            raise typer.BadParameter(
-                f'--namespaces: "{each}" is not the name of a namespace; write names such as '
-                "shop,billing"
-            )
-    return frozenset(names)

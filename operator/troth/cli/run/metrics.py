@@ -142,9 +142,7 @@ class _WorldCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         engine, leadership = self._operator.engine, self._operator.leadership
-        yield GaugeMetricFamily(
-            "troth_leader", "1 while this replica is the leader and may write.", leadership.acting
-        )
+        yield self._leader()
         yield GaugeMetricFamily(
             "troth_clock_skew_seconds",
             "Time by which this replica's clock is ahead of the API server's, negative if behind. "
@@ -172,6 +170,20 @@ class _WorldCollector(Collector):
         yield self._rotations()
         yield self._unverified()
         yield from broker_metrics(engine.world.brokers, engine.uptime)
+
+    def _leader(self) -> Metric:
+        """Return whether this replica leads; with several shards, one sample for each."""
+        family = GaugeMetricFamily(
+            "troth_leader",
+            "1 while this replica is the leader and may write.",
+            labels=("shard",),
+        )
+        for fence in self._operator.shard_fences:
+            if fence.shares_lease:  # while another layout has the Lease, nobody has this shard
+                family.add_metric((str(fence.shard),), fence.remaining > 0)
+        if not self._operator.shard_fences:
+            family.add_metric((), self._operator.leadership.acting)
+        return family
 
     def _crds(self) -> Metric:
         family = GaugeMetricFamily(

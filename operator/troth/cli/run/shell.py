@@ -12,19 +12,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import kopf
 import structlog
-from kubernetes.aio.client import Configuration
 
 from troth.cli.inputs.access import reach
 from troth.cli.run.metrics import Metrics
 from troth.cluster.api import ApiServer
-from troth.cluster.lease import Timing
+from troth.cluster.connection.library import Configuration, asynchronous_only
+from troth.cluster.leases.lease import Timing
 from troth.cluster.server_clock import ServerClock, log_change
 from troth.reconcile.operator import Operator, Settings
 from troth.serving.health import health_server
 from troth.serving.tracing import Tracer
 from troth.world.origin import origin
+
+with asynchronous_only():
+    import kopf
 
 log = structlog.get_logger()
 
@@ -45,6 +47,7 @@ class Options:
     workers: int
     rollouts: bool
     namespaces: frozenset[str] = frozenset()
+    shards: int = 1
 
 
 class Shell:
@@ -102,6 +105,7 @@ class Shell:
                     margin=options.lease_seconds / 3,
                 ),
                 workers=options.workers,
+                shards=options.shards,
                 rollouts=options.rollouts,
                 namespaces=options.namespaces,
             ),

@@ -1,10 +1,13 @@
 """Reads the report of `troth status` from a cluster."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from troth.cli.inputs.access import FORBIDDEN, PersonalServer
 from troth.cli.inputs.targets import Named
+from troth.cli.status.edges import edge_summary
 from troth.cli.status.models import (
+    IdentitySummary,
     broker_summary,
     domain_summary,
     identity_summary,
@@ -73,6 +76,7 @@ async def survey(
     await seen.read(ENDPOINT)
     complete = IDENTITY not in seen.hidden
     shown = _that_go_with(target, namespace, seen) if target else _all_in(namespace, seen)
+    identities = partial(_with_edges, among=seen.objects[IDENTITY]) if target else identity_summary
     found = Report(
         trust_domains=tuple(
             domain_summary(each, seen.objects[IDENTITY], complete=complete)
@@ -80,7 +84,7 @@ async def survey(
         ),
         message_brokers=tuple(map(broker_summary, shown[BROKER])),
         credential_rotations=tuple(map(rotation_summary, shown[ROTATION])),
-        service_identities=tuple(map(identity_summary, shown[IDENTITY])),
+        service_identities=tuple(map(identities, shown[IDENTITY])),
         topic_policies=tuple(map(policy_summary, shown[POLICY])),
         webhook_endpoints=tuple(map(endpoint_summary, shown[ENDPOINT])),
         hidden=tuple(seen.hidden),
@@ -89,6 +93,12 @@ async def survey(
         return found
     whole = overview(shown, found.summaries, seen.objects[IDENTITY])
     return found.model_copy(update={"overview": whole})
+
+
+def _with_edges(identity: Manifest, among: list[Manifest]) -> IdentitySummary:
+    """Return the state of an identity with its edges, which the statuses of all identities have."""
+    edges = edge_summary(identity, among)
+    return identity_summary(identity).model_copy(update={"edges": edges})
 
 
 def _all_in(namespace: str, seen: _Seen) -> dict[str, list[Manifest]]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Self
 
+from troth.cli.status.proofs import ProofSummary, proof_summary
 from troth.resources.manifests import Manifest
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.messaging.message_broker import BrokerMode
@@ -59,6 +60,11 @@ class Summary(Model):
         )
 
     @property
+    def deserves_a_look(self) -> bool:
+        """Whether it is not ready, or has an exception."""
+        return self.ready != "True" or self.excepted is not None
+
+    @property
     def place(self) -> str:
         """Namespace and name, or the name of a cluster-scoped resource."""
         return str(Ref(self.namespace or "", self.name))
@@ -110,6 +116,26 @@ class RotationSummary(Summary):
     next_rotation: str | None = None
 
 
+class Entry(Model):
+    """An edge, a grant or a resource, with its state and what to do."""
+
+    what: str
+    """A resource with its kind, an edge as `caller → callee:port`, or a grant."""
+    reason: str
+    message: str = ""
+
+
+class EdgeSummary(Model):
+    """Edges of one identity."""
+
+    live: int
+    """Number of live edges with other identities."""
+    closed: tuple[Entry, ...] = ()
+    """Edges that are not live."""
+    unlisted: int = 0
+    """Number of further edges, which neither its status nor a status that could be read lists."""
+
+
 class CertificateSummary(Model):
     """The certificate of an identity."""
 
@@ -126,6 +152,16 @@ class IdentitySummary(Summary):
     certificate: CertificateSummary | None = None
     unverified: tuple[str, ...] = ()
     """The times at which its unverified peers are no longer accepted, in RFC 3339."""
+    edges: EdgeSummary | None = None
+    """Its edges, None unless the report is about `KIND/NAME`."""
+    proofs: ProofSummary | None = None
+    """Proofs of its edges, None if there are none."""
+
+    @property
+    def deserves_a_look(self) -> bool:
+        """Whether it is not ready, has an exception, or is not as declared."""
+        shown = self.ready != "True" or self.excepted is not None
+        return shown or (self.proofs is not None and self.proofs.disproven > 0)
 
 
 class BrokerSummary(Summary):
@@ -141,13 +177,23 @@ class BrokerSummary(Summary):
 
 
 class PolicySummary(Summary):
-    """State of a TopicPolicy: its topic, and how many of its grants are in sync."""
+    """State of a TopicPolicy: its topic, and how many of its grants are in sync.
+
+    Grants for redrives count only while they are needed.
+    """
 
     broker: str
     topic: str
     """A prefix ends with `*`, which no topic name contains."""
     grants: int
     in_sync: int
+    unvalidated: str = ""
+    """Message of EdgesValidated, if clients are seen that do not name the guard for events."""
+
+    @property
+    def deserves_a_look(self) -> bool:
+        """Whether it is not ready, or has such clients."""
+        return super().deserves_a_look or bool(self.unvalidated)
 
 
 def domain_summary(
@@ -227,6 +273,7 @@ def identity_summary(identity: Manifest) -> IdentitySummary:
             renew_at=certificate["renewAt"],
         ),
         unverified=tuple(end for end in ends if end),
+        proofs=proof_summary(status),
     )
 
 
@@ -254,9 +301,17 @@ def policy_summary(policy: Manifest) -> PolicySummary:
         policy,
         broker=f"{namespace}/{broker['name']}",
         topic=topic.get("name") or f"{topic.get('prefix', '')}*",
-        grants=len(grants),
+        grants=sum(each.get("state") != GrantState.INACTIVE.value for each in grants),
         in_sync=sum(each.get("state") == GrantState.IN_SYNC.value for each in grants),
+        unvalidated=(unvalidated(policy) or {}).get("message", ""),
     )
+
+
+def unvalidated(policy: Manifest) -> Manifest | None:
+    """Return the condition of a policy with clients that do not name the guard, else None."""
+    conditions = status_of(policy).get("conditions") or []
+    found = (each for each in conditions if each["type"] == "EdgesValidated")
+    return next((each for each in found if each["status"] == "False"), None)
 
 
 def exception(

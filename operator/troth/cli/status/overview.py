@@ -3,7 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from troth.cli.grants.report import GIVEN
-from troth.cli.status.models import DomainSummary, IdentitySummary, Summary, status_of
+from troth.cli.status.edges import live_edges, not_live
+from troth.cli.status.models import (
+    DomainSummary,
+    Entry,
+    IdentitySummary,
+    Summary,
+    status_of,
+    unvalidated,
+)
+from troth.cli.status.proofs import disproven
 from troth.cli.status.webhook_models import EndpointSummary
 from troth.resources.identity.status import EdgeState
 from troth.resources.manifests import Manifest
@@ -31,17 +40,13 @@ _REJECTED = frozenset(
         GrantState.SUSPENDED.value,
     }
 )
+_VERBS = {
+    Action.PUBLISH.value: "publishes",
+    Action.CONSUME.value: "consumes",
+    Action.REVIEW.value: "reviews",
+}
 _DRIFTING = frozenset({"Fighting", "WriteRefused", "Conflict", "Braked"})
 """Reasons of conditions about objects that are not as Troth wrote or wants them."""
-
-
-class Entry(Model):
-    """An edge, a grant or a resource, with its state and what to do."""
-
-    what: str
-    """A resource with its kind, an edge as `caller → callee:port`, or a grant."""
-    reason: str
-    message: str = ""
 
 
 class Expiry(Model):
@@ -66,6 +71,10 @@ class Overview(Model):
     rejected: tuple[Entry, ...] = ()
     """Edges and grants that both sides declare and Troth does not allow, and resources that are
     not ready."""
+    unvalidated: tuple[Entry, ...] = ()
+    """Policies with clients that do not name the guard for events."""
+    disproven: tuple[Entry, ...] = ()
+    """Edges, and pairs without an edge, that `troth prove` found not to be as declared."""
     drifting: tuple[Entry, ...] = ()
     """Objects and broker rules that are not as declared."""
     expiring: tuple[Expiry, ...] = ()
@@ -83,7 +92,8 @@ def overview(
     `identities` are those of all namespaces: an edge may have its other end there.
     """
     by_kind = {kind: list(found) for kind, found in objects.items()}
-    links = list({**dict(_edges(by_kind)), **dict(_grants(by_kind))}.values())
+    edges = not_live(by_kind.get(IDENTITY, []), identities)
+    links = [*edges, *dict(_grants(by_kind)).values()]
     every = [(kind, each) for kind, found in by_kind.items() for each in found]
     drifting = [*_drifting(every), *_drifting_rules(by_kind.get(BROKER, []))]
     unsound = {each.what for each in drifting}
@@ -92,7 +102,7 @@ def overview(
     expiring = (expiry for each in summaries for expiry in _expiring(each))
     return Overview(
         counts={kind: len(found) for kind, found in by_kind.items() if found},
-        live_edges=_live_edges(by_kind.get(IDENTITY, []), identities),
+        live_edges=_live_edges(by_kind.get(IDENTITY, [])),
         live_grants=sum(
             each.get("state") in GIVEN
             for policy in by_kind.get(POLICY, [])
@@ -100,38 +110,31 @@ def overview(
         ),
         half_declared=tuple(entry for state, entry in links if state in _AWAITING),
         rejected=tuple(rejected),
+        unvalidated=tuple(_unvalidated(by_kind.get(POLICY, []))),
+        disproven=tuple(_disproven(by_kind.get(IDENTITY, []))),
         drifting=tuple(drifting),
         expiring=tuple(sorted(expiring, key=lambda each: (parse_moment(each.at), each.what))),
     )
 
 
-def _live_edges(callees: Iterable[Manifest], identities: Iterable[Manifest]) -> int:
-    """Return the number of live edges to these callees from identities."""
-    known = {str(Ref.of(each)) for each in identities}
-    return sum(
-        len(edge.get("ports") or ())
-        for identity in callees
-        for edge in status_of(identity).get("edges") or []
-        if edge.get("direction") == "Inbound"
-        and edge.get("state") == EdgeState.LIVE.value
-        and edge.get("peer") in known
-    )
-
-
-def _edges(by_kind: Mapping[str, list[Manifest]]) -> Iterator[tuple[str, tuple[str, Entry]]]:
-    """Yield each edge that is not live by its text, although both sides report it."""
-    for identity in by_kind.get(IDENTITY, []):
-        me = str(Ref.of(identity))
-        for edge in status_of(identity).get("edges") or []:
-            state = edge.get("state", "")
-            if state == EdgeState.LIVE.value:
-                continue
-            pair = (edge["peer"], me) if edge.get("direction") == "Inbound" else (me, edge["peer"])
-            what = f"{pair[0]} → {pair[1]}:{','.join(edge.get('ports') or ())}"
-            entry = Entry(
-                what=what, reason=edge.get("reason") or state, message=edge.get("message") or ""
+def _disproven(callees: Iterable[Manifest]) -> Iterator[Entry]:
+    for each in callees:
+        for proof in disproven(status_of(each)):
+            yield Entry(
+                what=f"{proof.get('peer')} → {Ref.of(each)}:{proof.get('port')}",
+                reason=str(proof.get("probe")),
+                message=str(proof.get("evidence") or ""),
             )
-            yield what, (state, entry)
+
+
+def _live_edges(callees: Iterable[Manifest]) -> int:
+    """Return the number of live edges to these callees from identities."""
+    return sum(
+        len(edge.ports)
+        for callee in callees
+        for edge in live_edges(callee)
+        if edge.callee == str(Ref.of(callee))
+    )
 
 
 def _grants(by_kind: Mapping[str, list[Manifest]]) -> Iterator[tuple[str, tuple[str, Entry]]]:
@@ -140,7 +143,7 @@ def _grants(by_kind: Mapping[str, list[Manifest]]) -> Iterator[tuple[str, tuple[
             state = grant.get("state", "")
             if state not in _AWAITING | _REJECTED:
                 continue
-            verb = "publishes" if grant.get("action") == Action.PUBLISH.value else "consumes"
+            verb = _VERBS.get(grant.get("action", ""), "consumes")
             what = f"{grant['identity']} {verb} under TopicPolicy {Ref.of(policy)}"
             entry = Entry(
                 what=what, reason=grant.get("reason") or state, message=grant.get("message") or ""
@@ -150,6 +153,13 @@ def _grants(by_kind: Mapping[str, list[Manifest]]) -> Iterator[tuple[str, tuple[
 
 def _conditions(manifest: Manifest) -> list[Manifest]:
     return status_of(manifest).get("conditions") or []
+
+
+def _unvalidated(policies: Iterable[Manifest]) -> Iterator[Entry]:
+    for policy in policies:
+        condition = unvalidated(policy)
+        if condition is not None:
+            yield _entry(POLICY, policy, condition)
 
 
 def _not_ready(every: Iterable[tuple[str, Manifest]]) -> Iterator[Entry]:

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from troth.cli.quoting import quoted
-from troth.cli.status.overview import Entry, Expiry, Overview
+from troth.cli.status.models import Entry
+from troth.cli.status.overview import Expiry, Overview
 from troth.cli.status.track import until
 from troth.resources.schema.scalars import parse_moment
 from troth.resources.schema.sentences import counted
@@ -18,6 +19,9 @@ MOST = 8
 """Lines of each section. The others are counted, so that the overview fits on one screen."""
 NEXT = 5
 SOON = timedelta(days=30)
+_UNVALIDATED, _DISPROVEN = "Unvalidated", "Disproven"
+_WHERE_FOUND = frozenset({_UNVALIDATED, _DISPROVEN})
+"""Sections that are shown only if they have entries."""
 
 
 def show_overview(console: Console, found: Overview, now: datetime) -> None:
@@ -31,11 +35,14 @@ def show_overview(console: Console, found: Overview, now: datetime) -> None:
     sections = (
         ("Half-declared", found.half_declared, "yellow"),
         ("Rejected", found.rejected, "red"),
+        (_UNVALIDATED, found.unvalidated, "yellow"),
+        (_DISPROVEN, found.disproven, "red"),
         ("Drifting", found.drifting, "red"),
     )
     for title, entries, style in sections:
         shown = f"bold {style if entries else 'green'}"
-        console.print(Text.assemble((title, shown), f"  {len(entries) or 'none'}"))
+        if entries or title not in _WHERE_FOUND:
+            console.print(Text.assemble((title, shown), f"  {len(entries) or 'none'}"))
         _show(console, (_line(each) for each in entries[:MOST]), len(entries) - MOST)
     console.print(Text("Expiring next", "bold"))
     console.print(Padding(_table(found.expiring, now), (0, 0, 0, 2), expand=False))

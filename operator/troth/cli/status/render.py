@@ -14,17 +14,20 @@ from troth.cli.quoting import quoted
 from troth.cli.status.models import (
     BrokerSummary,
     DomainSummary,
+    EdgeSummary,
     IdentitySummary,
     PolicySummary,
     RotationSummary,
     Summary,
 )
 from troth.cli.status.overview_render import show_overview
+from troth.cli.status.proofs import ProofSummary
 from troth.cli.status.report import Report
 from troth.cli.status.track import since, track, until
 from troth.cli.status.webhook_models import EndpointSummary, WebhookKeySummary
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.schema.scalars import parse_moment
+from troth.resources.schema.sentences import counted
 from troth.resources.trust_domain.status import RotationPhase
 
 S = TypeVar("S", bound=Summary)
@@ -169,7 +172,8 @@ def _broker(broker: BrokerSummary) -> RenderableType:
 def _policy(policy: PolicySummary) -> RenderableType:
     where = f"{policy.topic} at {policy.broker}"
     grants = f"{policy.grants} grants, {policy.in_sync} in sync"
-    return _block("TopicPolicy", policy, [Text(f"{where}: {grants}")])
+    bare = [Text(quoted(policy.unvalidated), "yellow")] if policy.unvalidated else []
+    return _block("TopicPolicy", policy, [Text(f"{where}: {grants}"), *bare])
 
 
 def _endpoint(endpoint: EndpointSummary, now: datetime) -> RenderableType:
@@ -217,7 +221,7 @@ def _many(
         yield from (made() for made in summaries.values())
         return
     unwell = [each for each in summaries if each.ready != "True"]
-    shown = [each for each in summaries if each.ready != "True" or each.excepted is not None]
+    shown = [each for each in summaries if each.deserves_a_look]
     if summaries:
         rest = f", {len(unwell)} of them not ready" if unwell else ", ready"
         yield Text(f"{len(summaries)} {one if len(summaries) == 1 else many}{rest}", "bold")
@@ -238,8 +242,35 @@ def _identity(identity: IdentitySummary, now: datetime) -> RenderableType:
                 f"renewal {until(renewed, now)}, expires {until(expires, now)}"
             )
         )
+    lines += _edges(identity.edges)
+    lines += _proofs(identity.proofs, now)
     lines += _excepted(identity, "what its gateway has authenticated", now)
     return _block("ServiceIdentity", identity, lines)
+
+
+def _edges(found: EdgeSummary | None) -> Iterator[Text]:
+    """Yield the number of live edges, and each edge that is not live with what to do."""
+    if found is None:
+        return
+    yield Text(counted(found.live, "live edge"))
+    for each in found.closed:
+        told = f"{each.what}  {each.reason}: {each.message}".removesuffix(": ")
+        yield Text(quoted(told), "yellow")
+    if found.unlisted:
+        more = counted(found.unlisted, "more edge")
+        yield Text(f"{more} not shown: no status that you may read lists them", "yellow")
+
+
+def _proofs(found: ProofSummary | None, now: datetime) -> Iterator[Text]:
+    """Yield how many proofs there are and how old, and what is not as declared."""
+    if found is None:
+        return
+    counts = (
+        f"proofs: {found.proven} Proven, {found.disproven} Disproven, "
+        f"{found.inconclusive} Inconclusive; the oldest was made "
+    )
+    yield Text(counts + since(parse_moment(found.oldest), now))
+    yield from (Text(f"disproven: {quoted(each)}", "red") for each in found.open)
 
 
 def _excepted(summary: Summary, what: str, now: datetime) -> Iterator[Text]:

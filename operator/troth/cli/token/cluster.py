@@ -42,35 +42,41 @@ async def trusted(
     """
     place = namespace if namespace is None else namespace or home(kubeconfig, context)
     async with connected(kubeconfig, context) as server:
-        bundles = {} if place is None else await _bundles(server, place)
+        bundles = {} if place is None else await bundles_in(server, place)
         return Trusted(bundles, await _issuers(server, own_namespace) if own_namespace else {})
 
 
-async def _bundles(server: PersonalServer, namespace: str) -> dict[str, SPIFFEBundle]:
+async def bundles_in(
+    server: PersonalServer, namespace: str, key: str = BUNDLE_MAP
+) -> dict[str, SPIFFEBundle]:
+    """Return the bundles in a namespace. `key` is that of the ConfigMap that has them.
+
+    Raises `FaultyManifests` if there are none.
+    """
     found: dict[str, str] = {}
     async for page in server.pages(Selection("ConfigMap", namespace, labels=_OURS)):
         for item in page["items"]:
-            text = (item.get("data") or {}).get(BUNDLE_MAP)
+            text = (item.get("data") or {}).get(key)
             if isinstance(text, str):
                 found[str(item["metadata"]["name"])] = text
     # The label proves nothing: anyone who may write ConfigMaps there can set it.
     if len({*found.values()}) > 1:
         sentence = f"{' and '.join(found)} have different keys; name a bundle file with --bundle"
-        raise FaultyManifests([ManifestFault("", f"Namespace {namespace}", BUNDLE_MAP, sentence)])
+        raise FaultyManifests([ManifestFault("", f"Namespace {namespace}", key, sentence)])
     for name, text in found.items():
-        return _parsed(text, f"ConfigMap {namespace}/{name}")
+        return _parsed(text, f"ConfigMap {namespace}/{name}", key)
     sentence = (
-        f"no ConfigMap of Troth there has {BUNDLE_MAP}; name a namespace of a TrustDomain with "
+        f"no ConfigMap of Troth there has {key}; name a namespace of a TrustDomain with "
         "--namespace, or a bundle file with --bundle"
     )
     raise FaultyManifests([ManifestFault("", f"Namespace {namespace}", "", sentence)])
 
 
-def _parsed(text: str, place: str) -> dict[str, SPIFFEBundle]:
+def _parsed(text: str, place: str, key: str) -> dict[str, SPIFFEBundle]:
     try:
         return parse_bundle_map(text)
     except PKIError as error:
-        raise FaultyManifests([ManifestFault("", place, BUNDLE_MAP, str(error))]) from None
+        raise FaultyManifests([ManifestFault("", place, key, str(error))]) from None
 
 
 async def _issuers(server: PersonalServer, own_namespace: str) -> dict[str, str]:

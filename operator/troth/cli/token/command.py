@@ -9,6 +9,7 @@ import typer
 
 from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
+from troth.cli.inputs.namespaces import OWN_NAMESPACE, OwnNamespace
 from troth.cli.inputs.targets import Cluster
 from troth.cli.output import Output, OutputOption, console, structured
 from troth.cli.token.decode import NotAToken, bare, take_apart
@@ -79,7 +80,7 @@ def verify(
             help="Namespace whose bundle to trust, without --bundle. Defaults to the context's.",
         ),
     ] = "",
-    own_namespace: sources.OwnNamespace = sources.OWN_NAMESPACE,
+    own_namespace: OwnNamespace = OWN_NAMESPACE,
     output: OutputOption = Output.TEXT,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
@@ -129,7 +130,7 @@ def explain(
     ],
     *,
     files: sources.Files = None,
-    own_namespace: sources.OwnNamespace = sources.OWN_NAMESPACE,
+    own_namespace: OwnNamespace = OWN_NAMESPACE,
     output: OutputOption = Output.TEXT,
     kubeconfig: Cluster = None,
     context: sources.Context = None,

@@ -11,12 +11,13 @@ import typer
 
 from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
+from troth.cli.inputs.moments import At, read_moment
+from troth.cli.inputs.single import fault, read_file
 from troth.cli.output import Output as As
 from troth.cli.output import OutputOption, console, structured
 from troth.cli.webhook import options
 from troth.cli.webhook.curl import CurlError, write_curl
 from troth.cli.webhook.diagnosis import KeyText
-from troth.cli.webhook.options import fault
 from troth.cli.webhook.render import document, does_something, lines, parts, raw, show
 from troth.cli.webhook.request import LIMIT
 from troth.cli.webhook.verify import VerifyInput, judge
@@ -57,7 +58,7 @@ def verify(
             "(Paddle: 5s)."
         ),
     ] = "",
-    at: options.At = "",
+    at: At = "",
     topic: options.Topics = None,
     component: options.Components = None,
     hmac: options.Describing = None,
@@ -77,7 +78,7 @@ def verify(
         request.delivery,
         signing,
         options.read_keys(key or ()),
-        options.read_moment(at, datetime.now(UTC)),
+        read_moment(at, datetime.now(UTC)),
         options.read_tolerance(tolerance, signing.name, declared),
     )
     try:
@@ -101,7 +102,7 @@ def sign(
     key: options.Keys = None,
     url: options.URL = "",
     body: options.BodyFile = None,
-    at: options.At = "",
+    at: At = "",
     delivery_id: Annotated[
         str, typer.Option("--id", help="Delivery ID. Defaults to a new one.")
     ] = "",
@@ -129,13 +130,11 @@ def sign(
         delivery = request.delivery
     else:
         assert body is not None
-        delivery = _of_body(options.read_file(body, LIMIT), Address.parse(goes_to))
+        delivery = _of_body(read_file(body, LIMIT), Address.parse(goes_to))
     texts = options.read_keys(key or ())
     if len(texts) != 1:
         raise fault("--key", "signing needs exactly one key; name its file")
-    stamp = Stamp(
-        int(options.read_moment(at, datetime.now(UTC))), delivery_id or f"troth-{uuid.uuid4()}"
-    )
+    stamp = Stamp(int(read_moment(at, datetime.now(UTC))), delivery_id or f"troth-{uuid.uuid4()}")
     signed = _signed(signing, delivery, texts[0], stamp)
     _print(signed, goes_to, output)
 

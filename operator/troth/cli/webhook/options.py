@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +10,13 @@ import typer
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
+from troth.cli.inputs.single import fault, read_file
 from troth.cli.webhook.diagnosis import KeyText
 from troth.cli.webhook.manifest import read_endpoint
 from troth.cli.webhook.request import LIMIT, Given, NotARequestError, read_request
 from troth.documents.webhook_endpoint import Described, Signing
-from troth.resources.faults import FaultyManifests, ManifestFault, faults_of
-from troth.resources.schema.scalars import parse_duration, parse_moment
+from troth.resources.faults import FaultyManifests, faults_of
+from troth.resources.schema.scalars import parse_duration
 from troth.resources.webhooks.schemes import SchemeName
 
 _LONGEST_KEY = 64 * 1024
@@ -52,10 +52,6 @@ URL = Annotated[
 BodyFile = Annotated[
     Path | None,
     typer.Option("--body", help="File with the body, which replaces the request's body."),
-]
-At = Annotated[
-    str,
-    typer.Option("--at", help="Time to use instead of now: seconds since 1970, or RFC 3339."),
 ]
 Topics = Annotated[
     list[str] | None, typer.Option("--topic", help="For SNS: ARN of an accepted topic; repeatable.")
@@ -95,23 +91,6 @@ def read_given(given: str, body: Path | None) -> Given:
     except NotARequestError as error:
         raise fault(place, str(error)) from None
     return request if body is None else request.with_body(read_file(body, LIMIT))
-
-
-def read_file(path: Path, most: int, place: str = "") -> bytes:
-    """Read a file; raises `FaultyManifests`, also if it has more than `most` bytes.
-
-    Errors name the file by `place`, if given.
-    """
-    place = place or str(path)
-    try:
-        with path.open("rb") as file:
-            text = file.read(most + 1)
-    except (OSError, ValueError) as error:
-        sentence = getattr(error, "strerror", None) or "cannot be read"
-        raise fault(place, sentence) from None
-    if len(text) > most:
-        raise fault(place, f"larger than {most} bytes")
-    return text
 
 
 def read_keys(named: Iterable[str]) -> tuple[KeyText, ...]:
@@ -187,20 +166,6 @@ class GivenScheme:
             raise FaultyManifests(faults_of(error, "the scheme", "")) from None
 
 
-def read_moment(text: str, now: datetime) -> float:
-    """Parse a time to seconds since 1970; raises `typer.BadParameter`."""
-    if not text:
-        return now.timestamp()
-    if text.isascii() and text.isdigit() and len(text) <= len("99999999999"):
-        return float(text)
-    try:
-        return parse_moment(text).astimezone(UTC).timestamp()
-    except (ValueError, PydanticCustomError):
-        raise typer.BadParameter(
-            f"--at: {text!r} is not a time; write seconds since 1970, or 2026-11-26T10:00:00Z"
-        ) from None
-
-
 def read_tolerance(text: str, scheme: SchemeName, declared: float | None) -> float:
     """Parse a tolerance to seconds; raises `typer.BadParameter`."""
     if not text and declared is not None:
@@ -213,8 +178,3 @@ def read_tolerance(text: str, scheme: SchemeName, declared: float | None) -> flo
         raise typer.BadParameter(
             f"--tolerance: {text!r} is not a duration such as 5m or 30s"
         ) from None
-
-
-def fault(place: str, sentence: str) -> FaultyManifests:
-    """Return an error about one part of the input."""
-    return FaultyManifests([ManifestFault(place, "", "", sentence)])

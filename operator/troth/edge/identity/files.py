@@ -3,24 +3,29 @@
 A kubelet replaces a whole mount at once by pointing the link `..data` to a new directory. Other
 writers replace one file after another, and a reader may see a mixture. Therefore a set of files is
 used only if it did not change during reading and is consistent: the key belongs to the certificate,
-the certificate is for the SPIFFE ID in `identity.json`, and the bundle is for its trust domain.
+the certificate is for the SPIFFE ID in `identity.json`, and the bundles are for its trust domain.
 Until there is a new consistent set, the last one stays in use.
+
+Files of schemas are another mount, and may come later than the document that names them. A missing
+one does not hold back the rest: only its messages are invalid until it comes.
 """
 
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from troth.edge.identity.document import DocumentError, parse_document
+from troth.documents.event_bundles import FILE as EVENTS_BUNDLE_MAP
+from troth.edge.identity.document import Document, DocumentError, parse_document
 from troth.edge.identity.file_stat import Look, look_at
+from troth.edge.identity.schema_files import schema_texts
 from troth.edge.identity.snapshot import IdentityError, Snapshot
 from troth.edge.inbound.server_tls import following
-from troth.pki.bundles.spiffe_bundle import parse_bundle_map
+from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, parse_bundle_map
 from troth.pki.certificates.leaf import parse_leaf
 from troth.pki.encodings.pem import read_certificates, write_certificates
 from troth.pki.errors import PKIError
@@ -28,10 +33,11 @@ from troth.pki.keys.private import load_private_key, same_key
 from troth.pki.spiffe import SPIFFEID
 from troth.pki.tokens.signing import certificate_thumbprint
 
-__all__ = ["BUNDLE", "IDENTITY", "Identity", "IdentityError", "Snapshot"]
+__all__ = ["BUNDLE", "IDENTITY", "SCHEMAS", "Identity", "IdentityError", "Snapshot"]
 
 IDENTITY = "/var/run/troth/identity"
 BUNDLE = "/var/run/troth/bundle"
+SCHEMAS = "/var/run/troth/schemas"
 
 LOOK_EVERY = 1.0
 """Seconds between two checks of the files."""
@@ -48,12 +54,14 @@ class Identity:
         identity: str | Path = IDENTITY,
         bundle: str | Path = BUNDLE,
         *,
+        schemas: str | Path = SCHEMAS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """Create the identity without reading any file.
 
         `identity` is the mount of the Secret `<name>-identity`. `bundle` is the mount of the trust
-        bundle's ConfigMap.
+        bundle's ConfigMap. `schemas` is the mount of the ConfigMap `<name>-schemas`, which exists
+        only if the schemas of messages do not fit into the Secret.
         """
         secret, bundles = Path(identity), Path(bundle)
         self._document = secret / "identity.json"
@@ -61,6 +69,10 @@ class Identity:
         self._tls_key = secret / "tls.key"
         self._ca_crt = secret / "ca.crt"
         self._bundles = bundles / "bundle-map.json"
+        self._event_bundles = bundles / EVENTS_BUNDLE_MAP
+        self._schemas = Path(schemas)
+        self._schema_files: tuple[Path, ...] = ()
+        self._missing: frozenset[str] = frozenset()
         self._clock = clock
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
@@ -122,12 +134,14 @@ class Identity:
         return self._snapshot
 
     def _stat(self) -> Look:
-        return look_at((self._document, self._tls_crt, self._tls_key, self._ca_crt, self._bundles))
+        secret = (self._document, self._tls_crt, self._tls_key, self._ca_crt)
+        return look_at((*secret, self._bundles, self._event_bundles, *self._schema_files))
 
     def _read(self) -> tuple[Look, Snapshot]:
         for _ in range(_ATTEMPTS):
             before = self._stat()
             snapshot = self._snapshot_of_files()
+            # a new document may name other files of schemas, which then are part of the second look
             if before == self._stat():
                 return before, snapshot
         raise OSError("they change during every read")
@@ -137,20 +151,52 @@ class Identity:
         bundles = parse_bundle_map(self._bundles.read_bytes())
         trust_domain = SPIFFEID.parse(document.spiffe_id).trust_domain
         if trust_domain not in bundles:
-            raise DocumentError(f"bundle-map.json has no bundle of {trust_domain}")
+            raise DocumentError(f"{self._bundles.name} has no bundle of {trust_domain}")
         anchors = read_certificates(self._ca_crt.read_bytes(), "ca.crt", comments=True)
         return Snapshot(
             spiffe_id=document.spiffe_id,
             trust_domain=trust_domain,
             document=document,
             bundles=bundles,
+            event_bundles=self._bundles_for_events(trust_domain, bundles),
             certificate_thumbprint=self._thumbprint(document.spiffe_id),
             anchors=write_certificates(anchors),
             tls_crt=self._tls_crt,
             tls_key=self._tls_key,
             ca_crt=self._ca_crt,
             generation=self._snapshot.generation + 1 if self._snapshot else 0,
+            schemas=self._texts(document),
         )
+
+    def _bundles_for_events(
+        self, trust_domain: str, live: dict[str, SPIFFEBundle]
+    ) -> dict[str, SPIFFEBundle]:
+        """Return the bundles that verify events: the live ones if an older operator writes none."""
+        try:
+            content = self._event_bundles.read_bytes()
+        except FileNotFoundError:
+            return live
+        bundles = parse_bundle_map(content)
+        if trust_domain not in bundles:
+            raise DocumentError(f"{EVENTS_BUNDLE_MAP} has no bundle of {trust_domain}")
+        return bundles
+
+    def _texts(self, document: Document) -> Mapping[str, str]:
+        """Return the texts of the schemas by digest; a known one outlives its file."""
+        files = document.schema_files
+        self._schema_files = tuple(self._schemas / name for name in sorted(files.values()))
+        known = self._snapshot.schemas if self._snapshot is not None else {}
+        found = schema_texts(self._schemas, files, known)
+        missing = frozenset(files[digest] for digest in files.keys() - found.keys())
+        if missing - self._missing:
+            _LOG.warning(
+                "%s: no file with the schema %s, so producers send no messages of it, and "
+                "consumers wait with theirs; mount the ConfigMap <identity>-schemas there",
+                self._schemas,
+                min(missing),
+            )
+        self._missing = missing
+        return {**document.schema_texts, **found}
 
     def _thumbprint(self, spiffe_id: str) -> str | None:
         if not self._tls_crt.exists() and not self._tls_key.exists():

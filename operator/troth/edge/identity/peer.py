@@ -7,16 +7,11 @@ the leaf to an authority of its own trust domain is verified again.
 
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from troth.edge.identity.snapshot import Snapshot
+from troth.edge.identity.svid import verify_svid
 from troth.edge.inbound.refusal import RefusedError
-from troth.pki.certificates import paths
-from troth.pki.certificates.leaf import parse_leaf
-from troth.pki.encodings.pem import read_certificates
+from troth.pki.encodings.pem import MAX_CHAIN_BYTES, read_certificates
 from troth.pki.errors import PKIError
-from troth.pki.spiffe import SPIFFEID
-from troth.pki.tokens.signing import certificate_thumbprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +38,7 @@ def read_peer(chain: tuple[str, ...], snapshot: Snapshot) -> Peer:
 
 def _peer(chain: tuple[str, ...], snapshot: Snapshot) -> Peer:
     pem = "\n".join(chain).encode("ascii")
-    leaf = parse_leaf(pem)
-    bundle = snapshot.bundles.get(SPIFFEID.parse(leaf.spiffe_id).trust_domain)
-    if bundle is None:
-        raise RefusedError("caller-unknown")
-    anchors = read_certificates(b"".join(bundle.x509_authorities), "the bundle")
-    certificates = read_certificates(pem, "the client's chain")
-    served = certificates[:1] + [each for each in certificates[1:] if each not in anchors]
-    path = paths.to_anchor(served, anchors)
-    paths.check(path[1:])
-    return Peer(
-        leaf.spiffe_id,
-        certificate_thumbprint(served[0].public_bytes(Encoding.DER)),
-        leaf.not_before.timestamp(),
-        leaf.not_after.timestamp(),
+    svid = verify_svid(
+        read_certificates(pem, "the client's chain", most=MAX_CHAIN_BYTES), snapshot.bundles
     )
+    return Peer(svid.spiffe_id, svid.thumbprint, svid.not_before, svid.not_after)

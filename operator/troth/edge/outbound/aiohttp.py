@@ -46,7 +46,7 @@ class Middleware:
         account_token: Path | None = None,
     ) -> None:
         self._calls = Calls(identity, callees, _context, account_token)
-        self._driver = Async(self._calls, _post, _close)
+        self._driver = Async(self._calls, post_to_issuer, _close)
         self.start_transaction = self._driver.start_transaction
         self.narrow_transaction = self._driver.narrow_transaction
 
@@ -122,7 +122,8 @@ async def _close(_: SSLContext) -> None:
 # For requests to the issuer: a session for each fetch, because fetches are minutes apart
 
 
-async def _post(step: Post) -> Answer:
+async def post_to_issuer(step: Post) -> Answer:
+    """Send a request to the issuer; raises `ExchangeFailedError`."""
     ask = step.ask
     connector = aiohttp.TCPConnector(ssl=step.context)
     try:

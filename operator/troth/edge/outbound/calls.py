@@ -29,7 +29,7 @@ from troth.edge.outbound.servers import Expected
 from troth.edge.outbound.tokens import TokenCache, Wanted
 from troth.edge.outbound.transactions import TXN_TOKEN, checked, current_token
 from troth.edge.trace_context import TRACEPARENT, TRACESTATE, current_trace
-from troth.pki.spiffe import SPIFFEID
+from troth.pki.spiffe import trust_domain_of
 
 AUTHORIZATION = "Authorization"
 
@@ -83,7 +83,7 @@ class Call(Generic[C]):
             headers[AUTHORIZATION] = Hidden(f"Bearer {token}")
         transaction = given(TXN_TOKEN) or current_token()
         own = self.generation.snapshot.trust_domain
-        if transaction is not None and SPIFFEID.parse(self.spiffe_id).trust_domain == own:
+        if transaction is not None and trust_domain_of(self.spiffe_id) == own:
             headers[TXN_TOKEN] = Hidden(checked(transaction))
         if given(TRACEPARENT) is None and given(TRACESTATE) is None:
             caller = CALLER.get()

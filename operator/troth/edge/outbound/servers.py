@@ -8,6 +8,7 @@ reaches another server, whichever library sends the request.
 import re
 import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,10 +35,11 @@ class Expected:
     pattern: str
     """Regular expression that matches the whole SPIFFE ID."""
 
-    @classmethod
-    def exactly(cls, spiffe_id: str) -> "Expected":
+    @staticmethod
+    @lru_cache(maxsize=4096)  # each call needs that of its callee
+    def exactly(spiffe_id: str) -> "Expected":
         """Expect one workload."""
-        return cls(spiffe_id, re.escape(spiffe_id))
+        return Expected(spiffe_id, re.escape(spiffe_id))
 
     @classmethod
     def issuer(cls, url: str, trust_domain: str) -> "Expected":

@@ -2,12 +2,17 @@
 
 Sources: SPIFFE Trust Domain and Bundle, section 4; X509-SVID, section 6; JWT-SVID, section 6. A
 bundle map holds the bundles of several trust domains (gRPC proposal A87); Envoy reads it too.
+
+A bundle for events also has retired authorities and keys. Their JWKs have the member
+`troth_retired_at`, the time of retirement in seconds since the epoch, which other readers ignore.
 """
 
 from base64 import b64decode, b64encode
 from binascii import Error
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +22,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from troth.pki.bundles.trust_bundle import distinct
 from troth.pki.encodings import base64url, strict_json
-from troth.pki.encodings.pem import UNREADABLE, check_cost, public_key, write_certificates
+from troth.pki.encodings.pem import (
+    UNREADABLE,
+    check_cost,
+    fingerprint,
+    public_key,
+    write_certificates,
+)
 from troth.pki.errors import CertificateError, KeyMaterialError
 from troth.pki.keys.jwk import load_public_jwk, public_jwk
 from troth.pki.keys.private import PublicKey, algorithm_of
@@ -27,6 +38,8 @@ REFRESH_HINT = 60
 """Seconds after which a reader should fetch the bundle again (section 4.1.2)."""
 
 _X509, _JWT = "x509-svid", "jwt-svid"
+_RETIRED_AT = "troth_retired_at"
+_LATEST = 2**53
 _MAX_KEY_ID_CHARACTERS = 255
 
 
@@ -35,31 +48,69 @@ class SPIFFEBundle:
     """Keys that verify the SVIDs of one trust domain.
 
     `x509_authorities` are PEM, one certificate each, in the order of the document. `jwt_keys` are
-    keys on P-256 by `kid`.
+    keys on P-256 by `kid`. `retired_authorities` and `retired_keys` are those of them that were
+    retired, with the time in seconds since the epoch: they verify only what was made before.
     """
 
     trust_domain: str
     x509_authorities: tuple[bytes, ...] = field(repr=False)
     jwt_keys: Mapping[str, ec.EllipticCurvePublicKey]
+    retired_authorities: Mapping[bytes, float] = field(default_factory=dict, repr=False)
+    retired_keys: Mapping[str, float] = field(default_factory=dict)
+
+    def keys_at(
+        self, made: float, tolerance: float = 0.0
+    ) -> Mapping[str, ec.EllipticCurvePublicKey]:
+        """Return the JWT keys that verify what was made at a time, if clocks may differ so."""
+        retired = self.retired_keys
+        return {
+            kid: key
+            for kid, key in self.jwt_keys.items()
+            if kid not in retired or made <= retired[kid] + tolerance
+        }
 
 
 def bundle_document(
-    x509_authorities: Iterable[bytes], jwt_keys: Iterable[Mapping[str, Any]]
+    x509_authorities: Iterable[bytes],
+    jwt_keys: Iterable[Mapping[str, Any]],
+    *,
+    retired_authorities: Iterable[tuple[bytes, datetime]] = (),
+    retired_keys: Iterable[tuple[Mapping[str, Any], datetime]] = (),
 ) -> dict[str, Any]:
     """Return a trust domain's bundle as JSON: authorities by fingerprint, then JWT keys by `kid`.
 
     Each is there once, so the same set is always the same document. `x509_authorities` are PEM, one
     or more certificates each. `jwt_keys` are JWKs on P-256, of which only the public key and its
-    `kid` are used. Raises `CertificateError` or `KeyMaterialError` for unreadable ones.
+    `kid` are used. Retired ones have the time of retirement, the last one if there are several;
+    one that is also in use is not retired. Raises `CertificateError` or `KeyMaterialError` for
+    unreadable ones.
     """
-    keys = {str(key["kid"]): public_jwk(load_public_jwk(key)) for key in jwt_keys}
+    live = {fingerprint(each): each for each in distinct(x509_authorities)}
+    keys = _keys_by_id(jwt_keys)
+    ended: dict[str, tuple[x509.Certificate, int]] = {}
+    for pem, at in sorted(retired_authorities, key=itemgetter(1)):
+        ended |= {fingerprint(each): (each, int(at.timestamp())) for each in distinct([pem])}
+    retired = {
+        kid: {**key, _RETIRED_AT: int(at.timestamp())}
+        for each, at in sorted(retired_keys, key=itemgetter(1))
+        for kid, key in _keys_by_id([each]).items()
+    }
+    authorities = {
+        **{name: {**_authority_jwk(each), _RETIRED_AT: at} for name, (each, at) in ended.items()},
+        **{name: _authority_jwk(each) for name, each in live.items()},
+    }
+    published = {**retired, **keys}
     return {
         "keys": [
-            *(_authority_jwk(certificate) for certificate in distinct(x509_authorities)),
-            *({"use": _JWT, **keys[kid], "kid": kid} for kid in sorted(keys)),
+            *(authorities[name] for name in sorted(authorities)),
+            *({"use": _JWT, **published[kid], "kid": kid} for kid in sorted(published)),
         ],
         "spiffe_refresh_hint": REFRESH_HINT,
     }
+
+
+def _keys_by_id(jwks: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {str(key["kid"]): {**public_jwk(load_public_jwk(key))} for key in jwks}
 
 
 def bundle_map_document(bundles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -99,11 +150,27 @@ def _bundle(document: object, trust_domain: str) -> SPIFFEBundle:
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
         raise _unreadable("has no array of JWKs under keys")
+    authorities = [(_authority(key), key) for key in keys if key.get("use") == _X509]
+    jwt_keys = _jwt_keys(key for key in keys if key.get("use") == _JWT)
+    ended = ((pem, _retired_at(key)) for pem, key in authorities)
+    expired = ((str(key["kid"]), _retired_at(key)) for key in keys if key.get("use") == _JWT)
     return SPIFFEBundle(
         trust_domain,
-        tuple(_authority(key) for key in keys if key.get("use") == _X509),
-        MappingProxyType(_jwt_keys(key for key in keys if key.get("use") == _JWT)),
+        tuple(pem for pem, _ in authorities),
+        MappingProxyType(jwt_keys),
+        MappingProxyType({pem: at for pem, at in ended if at is not None}),
+        MappingProxyType({kid: at for kid, at in expired if at is not None and kid in jwt_keys}),
     )
+
+
+def _retired_at(jwk: Mapping[str, Any]) -> float | None:
+    """Return when a key was retired, None for one in use."""
+    if _RETIRED_AT not in jwk:
+        return None
+    at = jwk[_RETIRED_AT]
+    if type(at) is not int or not 0 <= at < _LATEST:
+        raise _unreadable(f"has an invalid {_RETIRED_AT}")
+    return float(at)
 
 
 def _authority(jwk: Mapping[str, Any]) -> bytes:

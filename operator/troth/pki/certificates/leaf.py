@@ -1,5 +1,6 @@
 """Public facts of an issued leaf, and the time of its renewal."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -56,11 +57,20 @@ class Leaf:
 def parse_leaf(pem_chain: bytes) -> Leaf:
     """Return the leaf of a `tls.crt` that Troth wrote: the leaf, then the chain without the anchor.
 
-    Raises a `PKIError` for any other content: no PEM, bytes between the certificates, a leaf that
-    is a CA, one whose URI SAN is not exactly one SPIFFE ID with a path (X509-SVID, sections 2, 3.1
-    and 5.2), or an unsupported key. It checks neither signatures nor validity.
+    Raises a `PKIError` for any other content: no PEM, bytes between the certificates, or what
+    `leaf_of` rejects.
     """
-    leaf, *chain = read_certificates(pem_chain, "tls.crt", most=MAX_CHAIN_BYTES)
+    return leaf_of(read_certificates(pem_chain, "tls.crt", most=MAX_CHAIN_BYTES))
+
+
+def leaf_of(certificates: Sequence[x509.Certificate]) -> Leaf:
+    """Return the first certificate of a `tls.crt` as a leaf.
+
+    Raises a `PKIError` for a leaf that is a CA, one whose URI SAN is not exactly one SPIFFE ID with
+    a path (X509-SVID, sections 2, 3.1 and 5.2), or an unsupported key. It checks neither signatures
+    nor validity.
+    """
+    leaf, *chain = certificates
     constraints = extension(leaf, x509.BasicConstraints)
     if constraints is not None and constraints.ca:
         raise CertificateError(

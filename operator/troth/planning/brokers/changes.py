@@ -25,11 +25,13 @@ class Wanted:
     """Rules that are wanted at a broker.
 
     `rules` are the rules of live grants. `suspended` are those of grants of which it is unknown
-    whether they are live. Troth keeps the ones that exist and adds none.
+    whether they are live. Troth keeps the ones that exist and adds none. `temporary` are those of
+    grants that come and go with a review and of no others, so nobody removes them by accident.
     """
 
     rules: Rules
     suspended: Rules = NOTHING
+    temporary: Rules = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ def broker_changes(
     additions = wanted.rules - observed
     surplus = known - wanted.rules - wanted.suspended
     # remove unobserved rules too, because a write without a response may still take effect
-    braked = surplus & observed if brake.holds(surplus & observed) else NOTHING
+    lasting = (surplus & observed) - wanted.temporary
+    braked = lasting if brake.holds(lasting) else NOTHING
     removals = surplus - braked
     strange = observed - known - wanted.rules - wanted.suspended
     intruding = frozenset(

@@ -12,7 +12,7 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import BrokerMode
 from troth.resources.messaging.topic_policy import OnDelete
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import entries_of
+from troth.trust.declarations.grant_entries import entries_of
 from troth.trust.topics.candidate import principal_of
 from troth.trust.topics.evaluation import undecided
 from troth.world.index.brokers import credential_ref

@@ -143,3 +143,5 @@ def _dues(view: BrokerView) -> Iterator[datetime]:
         yield from view.admin.dues(view.moment.now)
     if view.network is not None and view.network.due is not None:
         yield view.network.due
+    if view.exposure.due is not None:
+        yield view.exposure.due

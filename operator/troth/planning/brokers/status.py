@@ -49,7 +49,11 @@ def broker_status(view: BrokerView) -> dict[str, Any]:
     told = broker.status
     if work is None:
         return told.model_copy(
-            update={"observed_generation": broker.metadata.generation, "conditions": ()}
+            update={
+                "observed_generation": broker.metadata.generation,
+                "observed": view.exposure.observed,
+                "conditions": (),
+            }
         ).manifest()
     changes = work.changes
     principals = view.kept.ledger.principals if view.kept is not None else ()
@@ -60,6 +64,7 @@ def broker_status(view: BrokerView) -> dict[str, Any]:
         braked_removals=len(changes.braked) or None,
         missing_grants=len(changes.additions) or None,
         surplus_grants=len(changes.removals | changes.braked) or None,
+        observed=view.exposure.observed,
     ).manifest()
 
 

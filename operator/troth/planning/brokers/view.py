@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from troth.planning.brokers.admin_rotation import AdminState, plan_admin
+from troth.planning.brokers.exposure import ExposureStatus, exposure_status
 from troth.planning.brokers.work import Work, broker_work
 from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.rules import broker_grants, grants_that_outlive
@@ -29,7 +30,7 @@ class BrokerView:
     the changes that are due, None while that is unknown. `network` is None while an observation or
     a change of the broker is in progress, when nothing is planned, and for a broker that is being
     deleted together with its namespace. `admin` is the state of the admin credential's rotation,
-    None if none is declared or under way.
+    None if none is declared or under way. `exposure` is what the broker shows of its security.
     """
 
     broker: MessageBroker
@@ -39,6 +40,7 @@ class BrokerView:
     work: Work | None
     network: BrokerNetwork | None
     admin: AdminState | None
+    exposure: ExposureStatus
     moment: Moment
 
     @property
@@ -72,8 +74,9 @@ def gather(broker: MessageBroker, world: World, moment: Moment) -> BrokerView:
     kept = world.brokers.ledgers.get(broker.ref)
     fault = unsupported(broker) or look.fault or (kept.fault if kept is not None else None)
     admin = _admin(broker, world, moment)
+    exposure = exposure_status(broker, world, moment.now)
     if look.busy:
-        return BrokerView(broker, look, kept, fault, None, None, admin, moment)
+        return BrokerView(broker, look, kept, fault, None, None, admin, exposure, moment)
     ledger = world.brokers.ledger(broker.ref) or Ledger()
     leaving = broker.metadata.deletion_timestamp is not None
     grants = (grants_that_outlive if leaving else broker_grants)(broker, ledger, world)
@@ -81,7 +84,7 @@ def gather(broker: MessageBroker, world: World, moment: Moment) -> BrokerView:
     work = broker_work(broker, grants, seen, world) if seen is not None else None
     closing = leaving and broker.ref.namespace in world.terminating
     network = None if closing else plan_broker_network(broker, grants, world, moment.now)
-    return BrokerView(broker, look, kept, fault, work, network, admin, moment)
+    return BrokerView(broker, look, kept, fault, work, network, admin, exposure, moment)
 
 
 def _admin(broker: MessageBroker, world: World, moment: Moment) -> AdminState | None:

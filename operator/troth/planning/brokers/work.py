@@ -16,7 +16,7 @@ from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.trust.grants import Observed, Place
 from troth.world.facts.broker import CredentialSecret, Ledger
-from troth.world.index.brokers import identity_of
+from troth.world.index.broker_keys import identity_of
 from troth.world.observation.ledger import fits
 from troth.world.world import World
 
@@ -83,7 +83,11 @@ def _work(
     wanted = grants.wanted.rules - held_up
     unrecorded = frozenset() if growing else wanted - ledger.rules
     changes = broker_changes(
-        Wanted(wanted - unrecorded, grants.wanted.suspended | held_up | unrecorded),
+        Wanted(
+            wanted - unrecorded,
+            grants.wanted.suspended | held_up | unrecorded,
+            grants.wanted.temporary,
+        ),
         observed.rules,
         None if known is None else known.rules,
         principal_prefix=broker.spec.owns.principal_prefix,

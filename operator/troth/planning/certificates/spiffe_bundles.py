@@ -1,7 +1,9 @@
 """SPIFFE bundles: a trust domain's roots and token keys in one document for verifiers.
 
 Each bundle ConfigMap holds, beside the PEM, `bundle.json` with the domain's own bundle, and
-`bundle-map.json`, which also has the bundles of the domains it federates with.
+`bundle-map.json`, which also has the bundles of the domains it federates with. A second bundle map
+verifies events only: there the domain's own bundle also has retired roots and token keys,
+each with the time of its retirement.
 """
 
 from functools import lru_cache
@@ -9,17 +11,20 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from troth.documents.event_bundles import FILE as EVENTS_BUNDLE_MAP
 from troth.pki.bundles.spiffe_bundle import bundle_document, bundle_map_document, parse_bundle_map
 from troth.pki.errors import PKIError
 from troth.planning.certificates.anchors import confined, federated
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child
+from troth.planning.trust_domain.retired import keys_for_events, roots_for_events
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.world.facts.objects import TokenKey
+from troth.world.facts.objects import RetiredKey, RetiredRoot, TokenKey
 from troth.world.observation.objects import BUNDLE, BUNDLE_MAP
 from troth.world.world import World
 
 
-def bundle_files(domain: TrustDomain, world: World) -> dict[str, str]:
+def bundle_files(domain: TrustDomain, world: World, moment: Moment) -> dict[str, str]:
     """Return the SPIFFE bundles for a domain's namespaces, by file name.
 
     As in the PEM, a federated domain's bundle has only the roots that are confined to it. It always
@@ -31,12 +36,24 @@ def bundle_files(domain: TrustDomain, world: World) -> dict[str, str]:
         anchors, keys = confined(other, world), token_keys(other, world)
         if anchors or keys:
             bundles[other.spec.domain] = _document(anchors, keys)
-    return {BUNDLE: _text(own), BUNDLE_MAP: _text(bundle_map_document(bundles))}
+    for_events = {**bundles, domain.spec.domain: _with_retired(domain, world, moment)}
+    return {
+        BUNDLE: _text(own),
+        BUNDLE_MAP: _text(bundle_map_document(bundles)),
+        EVENTS_BUNDLE_MAP: _text(bundle_map_document(for_events)),
+    }
 
 
 def bundle_file(domain: TrustDomain, world: World) -> str:
     """Return the domain's own SPIFFE bundle, which its issuer serves."""
     return _text(_document(_own_anchors(domain, world), token_keys(domain, world)))
+
+
+def _with_retired(domain: TrustDomain, world: World, moment: Moment) -> dict[str, Any]:
+    """Return the domain's own bundle for events."""
+    anchors, keys = _own_anchors(domain, world), token_keys(domain, world)
+    roots = roots_for_events(domain, world, moment)
+    return _document(anchors, keys, roots, keys_for_events(domain, world, moment))
 
 
 def token_keys(domain: TrustDomain, world: World) -> tuple[TokenKey, ...]:
@@ -63,8 +80,20 @@ def _own_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
 
 
 @lru_cache(maxsize=256)
-def _document(anchors: tuple[bytes, ...], keys: tuple[TokenKey, ...]) -> dict[str, Any]:
-    return bundle_document(anchors, [key.jwk for key in keys])
+def _document(
+    anchors: tuple[bytes, ...],
+    keys: tuple[TokenKey, ...],
+    retired_roots: tuple[RetiredRoot, ...] = (),
+    retired_keys: tuple[RetiredKey, ...] = (),
+) -> dict[str, Any]:
+    return bundle_document(
+        anchors,
+        [key.jwk for key in keys],
+        retired_authorities=[
+            (anchor, each.retired_at) for each in retired_roots for anchor in each.anchors
+        ],
+        retired_keys=[(each.key.jwk, each.retired_at) for each in retired_keys],
+    )
 
 
 def _text(document: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ without a grant.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from troth.brokers.registry import DIALECTS
 from troth.planning import status as verdicts
@@ -34,8 +34,9 @@ _Access = Mapping[str, frozenset[Action]]
 def exclusive(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -> Verdict:
     """Return whether only principals with grants can publish and consume a policy's topic.
 
-    It is Unknown while the broker has not been observed. After a restart the last verdict stays
-    until then.
+    This includes the dead-letter topic and the retry topics of a policy with a reviewer. It is
+    Unknown while the broker has not been observed. After a restart the last verdict stays until
+    then.
     """
     broker = world.brokers.messaging.brokers.get(policy.broker)
     if broker is None or unsupported(broker) is not None:
@@ -44,38 +45,59 @@ def exclusive(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -
     observed = world.brokers.observation(policy.broker).observed
     if observed is None:
         return _as_before(policy)
-    others = _others(policy, broker, observed, grants, world)
-    if not others:
+    able = list(_able(policy, broker, observed, grants, world))
+    if not able:
         return verdicts.true(
             EXCLUSIVE, "OnlyGranted", "nobody else may publish or consume, except administrators"
         )
-    topic = topic_of(policy).name
-    able = " and ".join(
-        f"{_some(names)} may {action.lower()}"
-        for action in Action
-        if (names := sorted(name for name, actions in others.items() if action in actions))
-    )
     message = (
-        f"{able} {topic} at MessageBroker {broker.ref} without a grant of Troth's; remove this "
+        f"{'; '.join(able)} at MessageBroker {broker.ref} without a grant of Troth's; remove this "
         "access at the broker, or list the principals under administrators of the MessageBroker"
     )
     return verdicts.false(EXCLUSIVE, "ForeignAccess", message)
 
 
-def _others(
+def _able(
     policy: TopicPolicy,
     broker: MessageBroker,
     observed: Observed,
     grants: Iterable[TopicGrant],
     world: World,
-) -> _Access:
-    """Return the actions on a policy's topic that foreign principals may take."""
-    candidates = _reaching(broker, world)
+) -> Iterator[str]:
+    """Yield which foreign principals may take which actions on each topic of a policy."""
+    candidates = foreign_rules(broker, world)
     if not candidates:
-        return {}
+        return
     own = frozenset().union(*(granted(broker, each) for each in grants))
-    stream = policy.spec.topic.stream or ""
     reaching = [each for each in candidates if each not in own]
+    for topic, stream in _guarded_topics(policy):
+        others = foreign_access(broker, reaching, observed, topic, stream)
+        able = " and ".join(
+            f"{_some(names)} may {action.lower()}"
+            for action in Action
+            if (names := sorted(name for name, actions in others.items() if action in actions))
+        )
+        if able:
+            yield f"{able} {topic.name}"
+
+
+def _guarded_topics(policy: TopicPolicy) -> Iterator[tuple[Topic, str]]:
+    """Yield a policy's topic, and its other topics if it has a reviewer, each with its stream."""
+    spec, letters = policy.spec, policy.spec.dead_letter
+    yield topic_of(policy), spec.topic.stream or ""
+    if letters is None or letters.reviewer is None:
+        return
+    yield Topic(letters.topic), letters.stream or ""
+    retries = {each.retry.topic: each.retry for each in spec.consumers if each.retry is not None}
+    for name in sorted(retries):
+        yield Topic(name), retries[name].stream or ""
+
+
+def foreign_access(
+    broker: MessageBroker, rules: Iterable[Rule], observed: Observed, topic: Topic, stream: str
+) -> Mapping[str, frozenset[Action]]:
+    """Return the actions on topics that the principals of foreign rules may take."""
+    reaching = list(rules)
     # apart, because the broker's rules deny nothing to an opening: super users bypass every ACL
     sides = (
         [each for each in reaching if each not in observed.openings],
@@ -83,13 +105,16 @@ def _others(
     )
     found: dict[str, frozenset[Action]] = defaultdict(frozenset)
     for side in sides:
-        for name, actions in _access(broker, side, topic_of(policy), stream).items():
+        for name, actions in _access(broker, side, topic, stream).items():
             found[name] |= actions
     return found
 
 
-def _reaching(broker: MessageBroker, world: World) -> tuple[Rule, ...]:
-    """Return the foreign rules that concern any owned topic, computed once per observation."""
+def foreign_rules(broker: MessageBroker, world: World) -> tuple[Rule, ...]:
+    """Return the foreign rules that concern any owned topic, computed once per observation.
+
+    Those of administrators are left out.
+    """
     foreign = world.brokers.observation(broker.ref).foreign
 
     def reach() -> tuple[Rule, ...]:
@@ -97,7 +122,7 @@ def _reaching(broker: MessageBroker, world: World) -> tuple[Rule, ...]:
         return tuple(
             rule
             for rule in foreign
-            if not _is_administrator(rule.principal, broker)
+            if not is_administrator(rule.principal, broker)
             and any(
                 # a rule that denies counts only if it concerns all of a topic
                 rule.effect != ALLOW or dialect.access(rule, Topic(prefix, prefix=True), stream)
@@ -121,7 +146,7 @@ def _access(broker: MessageBroker, rules: Iterable[Rule], topic: Topic, stream: 
     return {name: actions for name, actions in left.items() if actions}
 
 
-def _is_administrator(principal: str, broker: MessageBroker) -> bool:
+def is_administrator(principal: str, broker: MessageBroker) -> bool:
     """Return whether the broker's owner lists a principal, or the one that has signed it."""
     signer = DIALECTS[broker.spec.type].signer_of(principal)
     return not {principal, signer}.isdisjoint(broker.spec.administrators)

@@ -2,8 +2,15 @@
 
 from troth.planning import status as verdicts
 from troth.resources.conditions import Verdict
-from troth.resources.messaging.json_schema import MOST_BYTES, SchemaFault, read_schema, schema_text
-from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.messaging.schemas.json_text import written
+from troth.resources.messaging.schemas.reading import read_schema
+from troth.resources.messaging.schemas.schema_text import (
+    MOST_BYTES,
+    MessageSchemaText,
+    SchemaFault,
+    SchemaType,
+)
+from troth.resources.messaging.topic_policy import ConfigMapKeyReference, TopicPolicy
 from troth.resources.references import Ref
 from troth.world.facts.objects import Fault
 from troth.world.watch_class import SCHEMA as LABEL
@@ -13,7 +20,7 @@ SCHEMA_VALID = "SchemaValid"
 """Type of the condition on a policy's schema."""
 
 
-def schema_of(policy: TopicPolicy, world: World) -> str | Fault | None:
+def schema_of(policy: TopicPolicy, world: World) -> MessageSchemaText | Fault | None:
     """Return the schema of a policy's messages in canonical form.
 
     Returns the fault of a schema that cannot be used, and None if the policy declares none.
@@ -22,11 +29,17 @@ def schema_of(policy: TopicPolicy, world: World) -> str | Fault | None:
     if declared is None:
         return None
     if declared.json_schema is not None:
-        return _read(schema_text(declared.json_schema), "schema.jsonSchema")
+        text = written(declared.json_schema)
+        return _read(text, SchemaType.JSON_SCHEMA, "", "schema.jsonSchema")
+    if declared.avro is not None:
+        return _read(written(declared.avro), SchemaType.AVRO, "", "schema.avro")
+    if declared.protobuf is not None:
+        binary = declared.protobuf
+        return _read(binary.descriptor_set, SchemaType.PROTOBUF, binary.message, "schema.protobuf")
     place, named = policy.schema_map, declared.config_map_ref
     assert place is not None
     assert named is not None
-    return _kept(place, named.key, world)
+    return _kept(place, named, world)
 
 
 def schema_verdict(policy: TopicPolicy, world: World) -> Verdict | None:
@@ -41,7 +54,8 @@ def schema_verdict(policy: TopicPolicy, world: World) -> Verdict | None:
     )
 
 
-def _kept(place: Ref, key: str, world: World) -> str | Fault:
+def _kept(place: Ref, named: ConfigMapKeyReference, world: World) -> MessageSchemaText | Fault:
+    key = named.key
     texts = world.schemas.by_ref.get(place)
     if texts is None:
         message = (
@@ -59,11 +73,11 @@ def _kept(place: Ref, key: str, world: World) -> str | Fault:
     if text is None:
         message = f"{key} in ConfigMap {place} is longer than {MOST_BYTES // 1024} KiB; shorten it"
         return Fault("SchemaTooLarge", message)
-    return _read(text, f"{key} in ConfigMap {place}")
+    return _read(text, named.type, named.message or "", f"{key} in ConfigMap {place}")
 
 
-def _read(text: str, place: str) -> str | Fault:
-    found = read_schema(text)
+def _read(text: str, type_: SchemaType, message: str, place: str) -> MessageSchemaText | Fault:
+    found = read_schema(text, type_, message)
     if isinstance(found, SchemaFault):
         return Fault(found.reason, f"{place}: {found.message}")
     return found

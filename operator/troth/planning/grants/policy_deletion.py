@@ -8,7 +8,7 @@ from troth.planning import status as verdicts
 from troth.planning.brokers.changes import NOTHING, Rules
 from troth.planning.brokers.finalizer import FINALIZER, PATIENCE, is_held, remove_finalizer
 from troth.planning.grants.dialects import rules_of
-from troth.planning.grants.rules import granted, policy_rules, retainable, retains
+from troth.planning.grants.rules import granted, lasting_rules, policy_rules, retainable, retains
 from troth.planning.grants.status import broker_is_enforced, broker_is_served
 from troth.planning.plan import Plan
 from troth.resources.conditions import Truth
@@ -16,7 +16,7 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, TopicPolicyStatus
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import entries_of
+from troth.trust.declarations.grant_entries import entries_of
 from troth.trust.topics.candidate import grant_of, principal_of
 from troth.trust.topics.evaluation import TopicGrant, undecided
 from troth.world.facts.broker import Ledger
@@ -162,7 +162,8 @@ def _why(broker: MessageBroker, policy: TopicPolicy, rest: Rest, world: World) -
     if fault is not None:
         message = f"Troth cannot change MessageBroker {broker.ref}: {fault.message}"
         return _stuck("BrokerUnreachable", message, rest.description)
-    staying = retainable(broker, rest.rules, world, policy=policy)
+    lasting = rest.rules & lasting_rules(broker, policy)
+    staying = retainable(broker, lasting, world, policy=policy)
     if retains(broker, policy) and rest.rules <= staying:
         message = f"Troth is recording that the grants stay at MessageBroker {broker.ref}"
         return Left("Retaining", message)

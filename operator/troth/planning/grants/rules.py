@@ -1,6 +1,6 @@
 """Rules that are granted at a broker: those of all live grants, and those that must stay."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,12 +11,12 @@ from troth.planning.grants.dialects import rules_of, unsupported
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker, Retention
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
-from troth.trust.declarations.messaging import entries_of
+from troth.trust.declarations.grant_entries import GrantEntry, Purpose, entries_of
 from troth.trust.grants import Grant, Rule
 from troth.trust.topics.candidate import admits, grant_of, principal_of
 from troth.trust.topics.evaluation import TopicGrant, undecided
 from troth.world.facts.broker import Ledger
-from troth.world.index.brokers import identity_of
+from troth.world.index.broker_keys import identity_of
 from troth.world.world import World
 
 
@@ -43,12 +43,16 @@ def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> Broker
     """
     rules: set[Rule] = set()
     suspended: set[Rule] = set()
+    temporary: set[Rule] = set()
+    lasting: set[Rule] = set()
     live: set[str] = set()
     staying: set[str] = set()
     messaging = world.brokers.messaging
     for share in _shares(broker, world):
         rules |= share.rules
         suspended |= share.suspended
+        temporary |= share.temporary
+        lasting |= share.lasting
         live |= share.live
         staying |= share.staying
     retained = _retained(broker, world.brokers.leaving_at(broker.ref), ledger, world) - rules
@@ -56,7 +60,7 @@ def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> Broker
     suspended |= retained | {rule for rule in ledger.rules if rule.principal in unknown}
     staying |= {rule.principal for rule in retained} | (unknown & ledger.principals)
     return BrokerGrants(
-        Wanted(frozenset(rules), frozenset(suspended) - rules),
+        Wanted(frozenset(rules), frozenset(suspended) - rules, frozenset(temporary - lasting)),
         frozenset(live),
         frozenset(staying) - live,
         retained,
@@ -65,10 +69,15 @@ def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> Broker
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """Grants of one policy at a broker."""
+    """Grants of one policy at a broker.
+
+    `temporary` are the rules of redrives, live or not, and `lasting` are those of all others.
+    """
 
     rules: Rules
     suspended: Rules
+    temporary: Rules
+    lasting: Rules
     live: frozenset[str]
     staying: frozenset[str]
 
@@ -88,7 +97,7 @@ def _shares(broker: MessageBroker, world: World) -> Iterator[_Share]:
         )
 
 
-def _share(broker: MessageBroker, grants: Iterable[TopicGrant], *, counts: bool) -> _Share:
+def _share(broker: MessageBroker, grants: Collection[TopicGrant], *, counts: bool) -> _Share:
     parts: dict[bool, tuple[set[Rule], set[str]]] = {True: (set(), set()), False: (set(), set())}
     for each in grants:
         found = granted(broker, each)
@@ -97,7 +106,26 @@ def _share(broker: MessageBroker, grants: Iterable[TopicGrant], *, counts: bool)
             rules |= found
             principals.add(each.grant.principal)
     (rules, live), (suspended, staying) = parts[True], parts[False]
-    return _Share(frozenset(rules), frozenset(suspended), frozenset(live), frozenset(staying))
+    return _Share(
+        frozenset(rules),
+        frozenset(suspended),
+        _possible(broker, grants, redrives=True),
+        _possible(broker, grants, redrives=False),
+        frozenset(live),
+        frozenset(staying),
+    )
+
+
+def _possible(broker: MessageBroker, grants: Iterable[TopicGrant], *, redrives: bool) -> Rules:
+    """Return the rules of redrives, or of all other grants, in any state."""
+    if unsupported(broker) is not None:
+        return NOTHING
+    found = (
+        each.grant
+        for each in grants
+        if each.grant is not None and (each.entry.purpose is Purpose.REDRIVE) is redrives
+    )
+    return _rules(broker, found)
 
 
 def granted(broker: MessageBroker, asked: TopicGrant) -> Rules:
@@ -114,7 +142,19 @@ def granted(broker: MessageBroker, asked: TopicGrant) -> Rules:
 
 def policy_rules(broker: MessageBroker, policy: TopicPolicy) -> Rules:
     """Return the rules of everything that a policy declares, whether it is live or not."""
-    grants = (grant_of(policy, broker, each) for each in entries_of(policy))
+    return _rules_of_entries(broker, policy, entries_of(policy))
+
+
+def lasting_rules(broker: MessageBroker, policy: TopicPolicy) -> Rules:
+    """Return the rules of a policy that may outlive it. Those for redrives end with the review."""
+    lasting = (each for each in entries_of(policy) if each.purpose is not Purpose.REDRIVE)
+    return _rules_of_entries(broker, policy, lasting)
+
+
+def _rules_of_entries(
+    broker: MessageBroker, policy: TopicPolicy, entries: Iterable[GrantEntry]
+) -> Rules:
+    grants = (grant_of(policy, broker, each) for each in entries)
     return _rules(broker, (grant for grant in grants if grant is not None))
 
 
@@ -180,6 +220,7 @@ def _retained(
     for policy in policies:
         theirs = policy_rules(broker, policy) & ledger.rules
         if retains(broker, policy):
+            theirs &= lasting_rules(broker, policy)
             rules |= retainable(broker, theirs, world, policy=policy)
         else:
             rules -= theirs

@@ -4,16 +4,16 @@ Each check is a small pure function of one frozen input. The first check that fa
 `troth.trust.topics.checks`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from troth.planning.grants.dialects import rules_of, unsupported
 from troth.planning.owned_objects import is_child
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
-from troth.resources.messaging.topic_policy_status import GrantState, GrantStatus
+from troth.resources.messaging.topic_policy_status import EnforcedBy, GrantState, GrantStatus
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import GrantEntry
+from troth.trust.declarations.grant_entries import GrantEntry
 from troth.trust.grants import Grant, Place, Rule
 from troth.trust.topics.candidate import GrantObstacle
 from troth.trust.topics.evaluation import TopicGrant
@@ -181,11 +181,20 @@ CHECKS: tuple[Callable[[LiveGrant], GrantObstacle | None], ...] = (
 
 
 def grant_statuses(
-    policy: TopicPolicy, grants: tuple[TopicGrant, ...], world: World
+    policy: TopicPolicy,
+    grants: tuple[TopicGrant, ...],
+    world: World,
+    enforced: Mapping[GrantEntry, EnforcedBy],
 ) -> tuple[GrantStatus, ...]:
-    """Return the status entry of each grant, in the order of the grants."""
+    """Return the status entry of each grant, in the order of the grants.
+
+    `enforced` has where the policy is enforced for its consumers.
+    """
     before = {_place(each): each for each in policy.status.grants}
-    return tuple(_entry(policy, each, before, world) for each in grants)
+    found = ((each.entry, _entry(policy, each, before, world)) for each in grants)
+    return tuple(
+        entry.model_copy(update={"enforcement": enforced.get(named)}) for named, entry in found
+    )
 
 
 def _entry(
@@ -197,7 +206,7 @@ def _entry(
     entry = GrantStatus(
         identity=str(requested.entry.identity),
         action=requested.entry.action,
-        topic=_dead_letter(policy, requested.entry),
+        topic=requested.entry.topic or None,
         group=requested.entry.group or None,
         state=requested.state,
         reason=requested.reason or None,
@@ -232,11 +241,6 @@ def _own_secret(identity: Ref, broker: Ref, world: World) -> CredentialSecret | 
     secret, owner = world.brokers.secret(identity, broker), world.registry.identities.get(identity)
     ours = secret is not None and owner is not None and is_child(secret, owner)
     return secret if ours else None
-
-
-def _dead_letter(policy: TopicPolicy, requested: GrantEntry) -> str | None:
-    dead_letter = policy.spec.dead_letter
-    return dead_letter.topic if requested.dead_letter and dead_letter is not None else None
 
 
 def _place(entry: GrantStatus) -> tuple[object, ...]:

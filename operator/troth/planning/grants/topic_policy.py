@@ -9,6 +9,7 @@ from troth.planning.brokers.finalizer import (
     is_held,
     remove_finalizer_of_unreadable,
 )
+from troth.planning.grants.edges_validated import seen_edges
 from troth.planning.grants.exclusive import exclusive
 from troth.planning.grants.message_schemas import schema_verdict
 from troth.planning.grants.policy_deletion import plan_deletion
@@ -52,7 +53,8 @@ def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
     if policy is None or key.ref.namespace in world.terminating:
         return Plan(key, policy.metadata.uid if policy else "")
     grants = world.grants.of(key.ref)
-    entries = grant_statuses(policy, grants, world)
+    edges = seen_edges(policy, grants, world, moment)
+    entries = grant_statuses(policy, grants, world, edges.enforced)
     asked = world.brokers.messaging.entries(key.ref)
     own = [entry for each, entry in zip(grants, entries, strict=True) if each.entry in asked]
     others = [entry for each, entry in zip(grants, entries, strict=True) if each.entry not in asked]
@@ -62,6 +64,7 @@ def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
         *([schema] if schema is not None else []),
         exclusive(policy, grants, world),
     ]
+    beside = () if edges.verdict is None else (edges.verdict,)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
     status = TopicPolicyStatus(
         observed_generation=policy.metadata.generation,
@@ -70,7 +73,7 @@ def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
     status["conditions"] = verdicts.conditions(
         policy,
         policy.status.conditions,
-        (*summary, *judged, _peers_agree(own), *_retention(policy, world)),
+        (*summary, *judged, _peers_agree(own), *beside, *_retention(policy, world)),
         now,
     )
     return Plan(
@@ -79,6 +82,7 @@ def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
         steps=_held(policy, grants, world),
         status=status,
         previous_status=policy.status.manifest(),
+        due=edges.due,
         passing=verdicts.waits_for(summary, PASSING),
     )
 

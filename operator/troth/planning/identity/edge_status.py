@@ -1,8 +1,12 @@
 """The edges in an identity's status."""
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
+from typing import Any, NamedTuple
 
+from troth.planning.faults import Isolation
 from troth.planning.status import false, true
 from troth.resources.conditions import Verdict
 from troth.resources.identity.peers import Unverified
@@ -10,23 +14,139 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import Direction, EdgeState, EdgeStatus
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
+from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import accepted, called
-from troth.trust.edges.evaluation import Edge
+from troth.trust.declarations.registry import Registry
+from troth.trust.edges.evaluation import (
+    CALLEE_NOT_NARROWED,
+    CALLER_NOT_NARROWED,
+    Edge,
+    consented_from,
+    not_narrowed,
+)
 from troth.trust.topics.evaluation import TopicGrant
 
 EDGE_LIMIT = 1024
-"""Maximum entries in a status. Other namespaces can declare any number of calls."""
+"""Maximum entries in a status."""
+AWAITED_LIMIT = 64
+"""Maximum entries of edges that only peers declare. Other namespaces can declare any number."""
+PORT_LIMIT = 64
+"""Maximum ports of an entry."""
+_AWAITED = frozenset(
+    {
+        (Direction.INBOUND, EdgeState.AWAITING_CALLEE),
+        (Direction.OUTBOUND, EdgeState.AWAITING_CALLER),
+    }
+)
+"""Edges that wait for this side. The other side has declared them, so its status lists them."""
+_NOT_NARROWED = frozenset({CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED})
 
 
-def edge_statuses(
-    identity: ServiceIdentity, edges: tuple[Edge, ...], now: datetime
-) -> tuple[EdgeStatus, ...]:
-    """Return the status entries: the identity's own declarations first, then those of others."""
+class ListedEdges(NamedTuple):
+    """The edges in a status: entries, and the number of edges that have none."""
+
+    entries: tuple[EdgeStatus, ...]
+    unlisted: int
+
+
+def edge_statuses(identity: ServiceIdentity, edges: tuple[Edge, ...], now: datetime) -> ListedEdges:
+    """Return the status entries: the identity's own declarations first, then those of others.
+
+    Troth reads edges again that may be open, or that a narrowing closes. Up to the limit, each of
+    these has an entry, and of those that others declare, edges that a narrowing closes come first.
+    """
     mine: list[EdgeStatus] = []
     theirs: list[EdgeStatus] = []
+    awaited: list[EdgeStatus] = []
     for entry, declared in _grouped(identity, edges):
-        (mine if declared else theirs).append(entry)
-    return (*mine, *_unverified(identity, now), *theirs)[:EDGE_LIMIT]
+        if declared:
+            mine.append(entry)
+        else:
+            waits = (entry.direction, entry.state) in _AWAITED
+            (awaited if waits else theirs).append(entry)
+    theirs.sort(key=lambda entry: entry.reason not in _NOT_NARROWED)
+    listed = (*mine, *_unverified(identity, now), *theirs, *awaited[:AWAITED_LIMIT])
+    left = (*listed[EDGE_LIMIT:], *awaited[AWAITED_LIMIT:])
+    return ListedEdges(listed[:EDGE_LIMIT], _ports_of(left))
+
+
+def with_closed_edges(
+    status: Mapping[str, Any],
+    identity: ServiceIdentity,
+    narrowing: Narrowing,
+    registry: Registry,
+    now: datetime,
+) -> Mapping[str, Any]:
+    """Return a status with the identity's current edges, and those that a narrowing closes closed.
+
+    This is for edges that cannot be planned, so it never raises. Replicas of other shards know the
+    narrowing only from the status. So each edge that may be open there has an entry, also if it was
+    declared after the last plan.
+    """
+    part = Isolation()
+    consented = part.run(lambda: consented_from(registry, identity.ref, now), lambda _: ())
+    return part.run(lambda: {**status, **_closed(identity, narrowing, consented)}, lambda _: status)
+
+
+def _closed(
+    identity: ServiceIdentity, narrowing: Narrowing, consented: Iterable[Edge]
+) -> dict[str, Any]:
+    """Return the fields of a status that list edges, those that a narrowing closes first.
+
+    Edges that the identity declares come before the others, so others cannot fill the list.
+    """
+    calls, accepts = called(identity), accepted(identity)
+    uncalled: dict[Ref, set[str]] = defaultdict(set)
+    for edge in consented:
+        if edge.callee not in calls:
+            uncalled[edge.callee].add(edge.port)
+    declared = (*_entries(accepts, Direction.INBOUND), *_entries(calls, Direction.OUTBOUND))
+    unverified = {
+        _peer_of(each.unverified) for each in identity.spec.accepts if each.unverified is not None
+    }
+
+    def closes(entry: EdgeStatus) -> bool:
+        inbound = entry.direction is Direction.INBOUND
+        return entry.peer not in unverified and narrowing.closes(
+            Ref.parse(entry.peer), inbound=inbound
+        )
+
+    def closed(entry: EdgeStatus) -> EdgeStatus:
+        if not closes(entry):
+            return entry
+        inbound = entry.direction is Direction.INBOUND
+        reason = CALLEE_NOT_NARROWED if inbound else CALLER_NOT_NARROWED
+        changes = {"reason": reason, "message": not_narrowed(identity.ref)}
+        return entry.model_copy(update={"state": EdgeState.REFUSED, **changes})
+
+    mine, listed = set(map(_side, declared)), set(map(_side, identity.status.edges))
+    missing = [
+        each
+        for each in (*declared, *_entries(uncalled, Direction.OUTBOUND))
+        if _side(each) not in listed and closes(each)
+    ]
+    entries = sorted(
+        (*identity.status.edges, *missing),
+        key=lambda entry: (not closes(entry), _side(entry) not in mine),
+    )
+    cut = [each for each in entries[EDGE_LIMIT:] if _side(each) in listed]
+    edges = [closed(each).manifest() for each in entries[:EDGE_LIMIT]]
+    unlisted = (identity.status.unlisted_edges or 0) + _ports_of(cut)
+    return ({"edges": edges} if edges else {}) | ({"unlistedEdges": unlisted} if cut else {})
+
+
+def _entries(peers: Mapping[Ref, AbstractSet[str]], direction: Direction) -> Iterator[EdgeStatus]:
+    for peer in sorted(peers):
+        ports = tuple(sorted(peers[peer]))[:PORT_LIMIT]
+        yield EdgeStatus(peer=str(peer), direction=direction, ports=ports, state=EdgeState.REFUSED)
+
+
+def _side(entry: EdgeStatus) -> tuple[str, Direction]:
+    return entry.peer, entry.direction
+
+
+def _ports_of(entries: Iterable[EdgeStatus]) -> int:
+    return sum(len(entry.ports) for entry in entries)
 
 
 def _grouped(
@@ -72,13 +192,17 @@ def _unverified(identity: ServiceIdentity, now: datetime) -> Iterator[EdgeStatus
             if fault is not None:
                 message = f"closed; see PeersVerified ({each.unverified.reason})"
             yield EdgeStatus(
-                peer=describe_unverified(each.unverified)[:320],
+                peer=_peer_of(each.unverified),
                 direction=Direction.INBOUND,
                 ports=each.ports,
                 state=EdgeState.LIVE if fault is None else EdgeState.REFUSED,
                 reason=fault or "Unverified",
                 message=message[:1024],
             )
+
+
+def _peer_of(unverified: Unverified) -> str:
+    return describe_unverified(unverified)[:320]
 
 
 def describe_unverified(unverified: Unverified) -> str:

@@ -6,6 +6,8 @@ from troth.planning import faults
 from troth.planning.brokers.credentials import BrokerLayer, plan_broker_credentials
 from troth.planning.faults import Isolation
 from troth.planning.identity.certificate import plan_certificate, plan_document
+from troth.planning.identity.messages.schema_files import CONDITION as SCHEMAS
+from troth.planning.identity.messages.schema_files import SchemaFiles, plan_schema_files
 from troth.planning.identity.view import Layer, View
 from troth.planning.identity.webhook_signing import CONDITION, Signing, plan_webhook_signing
 from troth.planning.network.compiler import Compiled, deny_all
@@ -61,6 +63,16 @@ def signing_layer(view: View, world: World, isolation: Isolation) -> Signing:
     return isolation.run(
         lambda: plan_webhook_signing(view, world),
         lambda error: Signing((faults.verdict(CONDITION, error),)),
+    )
+
+
+def schemas_layer(view: View, world: World, isolation: Isolation) -> SchemaFiles:
+    """Return the plan of the schemas' ConfigMap. If planning raises an error, it stays."""
+    if isolation.errors:  # if grants were missing, their schemas would be removed
+        return SchemaFiles()
+    return isolation.run(
+        lambda: plan_schema_files(view, world),
+        lambda error: SchemaFiles((faults.verdict(SCHEMAS, error),)),
     )
 
 

@@ -14,7 +14,7 @@ from troth.planning.brokers.credentials import BrokerLayer
 from troth.planning.certificates.leaf import leaf_due
 from troth.planning.faults import Isolation
 from troth.planning.identity.claims import accepted_claims, audience_fault
-from troth.planning.identity.edge_status import edge_statuses, peers_agree
+from troth.planning.identity.edge_status import edge_statuses, peers_agree, with_closed_edges
 from troth.planning.identity.exceptions import (
     exception_dues,
     peers_verified,
@@ -27,10 +27,13 @@ from troth.planning.identity.layers import (
     broker_layer,
     certificate_layer,
     closing_layer,
+    schemas_layer,
     signing_layer,
 )
+from troth.planning.identity.messages.schema_files import COMING as SCHEMAS_COME
 from troth.planning.identity.restarts import Rollout, plan_rollout
 from troth.planning.identity.secret_manifest import without_growth
+from troth.planning.identity.situation import situation_of, unsettled
 from troth.planning.identity.terminating import plan_terminating_identity
 from troth.planning.identity.view import Layer, View, conflict, gather, removal, unwritten
 from troth.planning.identity.webhook_signing import COMING as SIGNING_COMES
@@ -40,8 +43,6 @@ from troth.planning.network.compiler import (
     compile_policy,
     without_openings,
 )
-from troth.planning.network.external_peers import pods_in
-from troth.planning.network.situation import NetworkClaim, Situation
 from troth.planning.network.unsettled import unsettled_policy
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,
@@ -53,7 +54,6 @@ from troth.planning.owned_objects import (
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Apply
 from troth.planning.steps.step import Step
-from troth.planning.trust_domain.issuers import issuer_pods
 from troth.resources.conditions import Verdict
 from troth.resources.identity.spec import Enforcement
 from troth.resources.identity.status import (
@@ -62,13 +62,12 @@ from troth.resources.identity.status import (
     ServiceIdentityStatus,
 )
 from troth.resources.metadata import is_terminating
-from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.narrowing import Narrowing
-from troth.world.facts.objects import Fault, KnownAuthority, Manifest
+from troth.world.facts.objects import KnownAuthority
 from troth.world.keys import Key
 from troth.world.world import World
 
-ON_ITS_WAY = COMING | SIGNING_COMES | {"AuthorityNotReady", "PolicyPending"}
+ON_ITS_WAY = COMING | SIGNING_COMES | SCHEMAS_COME | {"AuthorityNotReady", "PolicyPending"}
 """Reasons that pass without manual action."""
 PASSING = frozenset({"AwaitingBroker"})
 """Reasons that usually pass within moments, without a write for this identity."""
@@ -94,9 +93,10 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     brokers, unplanned = broker_layer(view, world, isolation)
     network = isolation.run(
         lambda: _plan_network(view, world, settling=certificate.narrowing != unapplied),
-        lambda error: closing_layer(view, error, lambda: closing_policy(_situation(view, world))),
+        lambda error: closing_layer(view, error, lambda: closing_policy(situation_of(view, world))),
     )
     signing = signing_layer(view, world, isolation)
+    schemas = schemas_layer(view, world, isolation)
     judged = [
         certificate.verdict,
         network.verdict,
@@ -104,6 +104,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
         *brokers.verdicts,
         *isolation.run(lambda: [*trust.verdicts, *_tokens_verdict(view, world)], lambda _: []),
         *signing.verdicts,
+        *schemas.verdicts,
     ]
     agreed = isolation.run(
         lambda: (
@@ -122,6 +123,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
             *_turn(view, rollout),
             *brokers.dues(now),
             *signing.dues,
+            *schemas.dues,
         ),
         lambda _: (),
     )
@@ -134,7 +136,11 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     status = isolation.run(
         lambda: _status(view, world, conditions, certificate.leaf, at_brokers),
         lambda error: faults.not_ready(
-            before, before, generation, faults.verdict(verdicts.READY, error), now
+            with_closed_edges(before, identity, unapplied, world.registry, now),
+            before,
+            generation,
+            faults.verdict(verdicts.READY, error),
+            now,
         ),
     )
     return Plan(
@@ -142,6 +148,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
         identity.metadata.uid,
         steps=(
             *trust.steps,
+            *schemas.steps,
             *certificate.steps,
             *brokers.steps,
             *network.steps,
@@ -181,7 +188,7 @@ def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
     While `settling`, nothing opens, because the document must be narrowed first.
     """
     type_, ref = "NetworkEnforced", policy_ref(view.identity.ref)
-    unsettled = _unsettled(view)
+    pending = unsettled(view)
     deny = world.policies.get(deny_ref(view.identity.ref))
     undenied = tuple(removal("NetworkPolicy", deny, view.identity))
     if view.identity.spec.enforcement is Enforcement.OBSERVE:
@@ -190,17 +197,17 @@ def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
             "Observing",
             "the NetworkPolicy is planned and reported, but enforcement: Observe does not write it",
         )
-        if unsettled is not None:
-            verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
+        if pending is not None:
+            verdict = verdicts.false(type_, pending.reason, pending.message)
         return Layer(verdict, (*removal("NetworkPolicy", view.policy, view.identity), *undenied))
     fault = conflict("NetworkPolicy", ref, view.policy, view)
     if fault is not None and view.domain is not None:
         return Layer(verdicts.false(type_, fault.reason, fault.message))
-    situation = _situation(view, world)
+    situation = situation_of(view, world)
     before: tuple[Step, ...] = ()
     over = view.kept_from(view.policy)
-    if unsettled is not None:
-        verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
+    if pending is not None:
+        verdict = verdicts.false(type_, pending.reason, pending.message)
         if fault is not None or not situation.claims:
             return Layer(verdict)
         compiled, before = unsettled_policy(view, situation, world)
@@ -213,7 +220,7 @@ def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
             compiled = without_openings(compiled, view.policy)
             over = view.policy.resource_version
         verdict = verdicts.true(type_, "Enforced", "the NetworkPolicy is in place")
-    if unsettled is None and compiled.overflows:  # `unsettled_policy` adds no peer
+    if pending is None and compiled.overflows:  # `unsettled_policy` adds no peer
         message = (
             f"the peers of this identity do not fit into NetworkPolicy {ref}, so revocations take "
             "effect but new peers do not; divide the workload over several identities, or remove "
@@ -226,38 +233,6 @@ def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
     step = Apply(policy_manifest(ref, view.identity, compiled.spec, compiled.live_peers), over=over)
     after = () if before else undenied
     return Layer(unwritten(type_, view.policy_fault) or verdict, (*before, step, *after))
-
-
-def _situation(view: View, world: World) -> Situation:
-    return Situation(
-        identity=view.identity,
-        edges=view.edges,
-        peers=world.registry.identities,
-        claims=tuple(
-            NetworkClaim(each.spec.network, _issuers_pods(each, world))
-            for each in view.governance.claims
-        ),
-        settled=_unsettled(view) is None,
-        api_endpoints=world.api_endpoints,
-        existing=view.policy,
-        reach=view.reach,
-        now=view.moment.now,
-    )
-
-
-def _issuers_pods(domain: TrustDomain, world: World) -> Manifest | None:
-    """Return the NetworkPolicy peer of a trust domain's issuer, None without an issuer."""
-    pods = issuer_pods(domain)
-    return pods_in(world.own_namespace, pods) if pods is not None else None
-
-
-def _unsettled(view: View) -> Fault | None:
-    """Return why nothing may open, None if the identity is settled. Revoked edges still close."""
-    if view.domain is None:
-        return Fault(view.governance.reason, view.governance.message)
-    if view.shared is not None:
-        return Fault("SharedIdentity", view.shared.message)
-    return None
 
 
 def _dues(view: View, world: World, leaf: Leaf | None) -> Iterable[datetime]:
@@ -312,6 +287,7 @@ def _status(
     brokers: tuple[BrokerCredentialStatus, ...],
 ) -> dict[str, object]:
     identity, domain = view.identity, view.domain
+    edges = edge_statuses(identity, view.edges, view.moment.now)
     status = ServiceIdentityStatus(
         observed_generation=identity.metadata.generation,
         spiffe_id=None
@@ -322,7 +298,8 @@ def _status(
             identity.spec.workload.service_account_name,
         ),
         certificate=leaf and _certificate_status(view, leaf),
-        edges=edge_statuses(identity, view.edges, view.moment.now),
+        edges=edges.entries,
+        unlisted_edges=edges.unlisted or None,
         brokers=brokers,
         gateway_trusted_since=trusted_since(view, world),
         claims=accepted_claims(view, world),

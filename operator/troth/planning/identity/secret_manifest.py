@@ -14,11 +14,12 @@ from troth.planning.identity.document import (
     identity_document,
     listed,
 )
-from troth.planning.identity.messages import ROOM, messages_of
+from troth.planning.identity.messages.entries import messages_of
+from troth.planning.identity.messages.schema_room import ROOM, Placed, place
 from troth.planning.identity.view import View, spiffe_ids_of
 from troth.planning.identity.webhook_trust import key_set, webhooks_of
 from troth.planning.network.live_peers import Side, read
-from troth.planning.owned_objects import metadata_of, secret_ref
+from troth.planning.owned_objects import metadata_of, schemas_ref, secret_ref
 from troth.planning.trust_domain.issuers import issuers_known
 from troth.resources.identity.spec import Enforcement
 from troth.resources.identity.status import EdgeState
@@ -37,8 +38,8 @@ The rest is for the certificate, its key and the keystores.
 ALWAYS_FIT = 500
 """Number of parts of the document that always fit, so that its size is not computed."""
 PART = 1_600
-"""Maximum bytes of a part: an edge, a scope on a port, a grant without its schema and producers, or
-a producer.
+"""Maximum bytes of a part: an edge, a scope on a port, a grant without its schemas, producers and
+tenants, which counts twice, a producer, or a tenant.
 """
 
 
@@ -62,23 +63,23 @@ def secret_manifest(view: View, world: World, own_id: str) -> Manifest:
 
 def overflows(view: View, world: World) -> bool:
     """Return whether the Secret has no room for the public part that is declared."""
-    if _parts(view) <= ALWAYS_FIT:
+    if _parts(view, world) <= ALWAYS_FIT:
         return False
     own_id = view.secret.leaf.spiffe_id if view.secret and view.secret.leaf else ""
     declared = secret_manifest(view, world, own_id)["stringData"]
     return sum(len(text.encode()) for text in declared.values()) > MOST
 
 
-def _parts(view: View) -> int:
+def _parts(view: View, world: World) -> int:
     """Return the maximum number of parts of the document; schemas count by their size."""
     spec = view.identity.spec
     granted = sum(len(each.scopes) * len(each.ports) for each in spec.accepts)
     requested = sum(len(each.scopes) for each in spec.calls)
-    return len(view.edges) + granted + requested + _message_parts(view)
+    return len(view.edges) + granted + requested + _message_parts(view, world)
 
 
-def _message_parts(view: View) -> int:
-    """Return the maximum number of parts of `messages`: each consumed group lists all producers."""
+def _message_parts(view: View, world: World) -> int:
+    """Return the maximum number of parts of `messages`: each group read lists all producers."""
     if not view.topics:
         return 0
     consumed: Counter[Ref] = Counter()
@@ -89,7 +90,15 @@ def _message_parts(view: View) -> int:
         elif each.entry.identity == view.identity.ref:
             consumed[each.policy] += 1
     producers = sum(groups * published[policy] for policy, groups in consumed.items())
-    return len(view.topics) + producers + ROOM // PART
+    tenants = sum(_tenants(policy, world) for policy in consumed)
+    # a consumer that a reviewer knows has its name, its group, a retry topic and its stream
+    return 4 * len(view.topics) + producers + tenants + ROOM // PART
+
+
+def _tenants(policy: Ref, world: World) -> int:
+    """Return how many tenants a policy names, for all of its consumers."""
+    declared = world.brokers.messaging.policies.get(policy)
+    return sum(len(each.tenants or ()) for each in declared.spec.consumers) if declared else 0
 
 
 def without_growth(view: View) -> View:
@@ -116,10 +125,22 @@ def _peers(view: View, world: World, current: Mapping[str, Any]) -> Peers:
         if view.domain is not None
         else (current_names(current, "issuers"), current_names(current, "issuerIDs"))
     )
-    messages = messages_of(view.identity.ref, view.topics, world, current)
+    messages = placed_messages(view, world, current).entries
     inbound = [(edge, edge not in view.edges) for edge in edges if edge.callee == view.identity.ref]
     webhooks = webhooks_of(inbound, ids, world, current)
     return Peers(edges, ids, world.registry.identities, issuers, issuer_ids, messages, webhooks)
+
+
+def placed_messages(view: View, world: World, current: Mapping[str, Any]) -> Placed:
+    """Return the entries of `messages`, and the schemas that need a ConfigMap beside the Secret.
+
+    `current` is the document as written.
+    """
+    if not view.topics:
+        return Placed(())
+    written = world.bundles.get(schemas_ref(view.identity.ref))
+    files = written.data if written is not None else {}
+    return place(messages_of(view.identity.ref, view.topics, world, current, files))
 
 
 def in_force(

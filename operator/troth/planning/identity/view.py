@@ -20,16 +20,19 @@ from troth.resources.conditions import Verdict
 from troth.resources.identity.authentication import Certificate, GatewayOnly
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
+from troth.resources.messaging.topic_policy import AcceptedSchemas
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import Governance
+from troth.trust.declarations.grant_entries import Purpose
 from troth.trust.declarations.narrowing import NOTHING, Narrowing
 from troth.trust.declarations.sharing import SharedIdentity
 from troth.trust.edges.deliveries import accepted_gateways
 from troth.trust.edges.evaluation import Edge, edges_of, evaluate_or_refuse
 from troth.trust.edges.gateway_trust import first_accepted, trust_ends
+from troth.trust.grants import Action
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import Content, Fault, IdentitySecret, KnownAuthority
 from troth.world.keys import identity_key
@@ -56,6 +59,8 @@ class View:
     edges: tuple[Edge, ...]
     topics: tuple[TopicGrant, ...]
     """Its own grants, and the publish grants of others in policies by which it consumes."""
+    keeps_schemas: bool
+    """Whether a policy also accepts its previous schema, which only the document has."""
     reach: Reach
     unread_webhooks: bool
     """Whether an unreadable endpoint may target this identity."""
@@ -87,7 +92,7 @@ class View:
         """
         suspended = any(edge.state is EdgeState.SUSPENDED for edge in self.edges)
         suspended |= any(grant.state is GrantState.SUSPENDED for grant in self.topics)
-        unsettled = suspended or self.reach.unsettled or self.unread_webhooks
+        unsettled = suspended or self.reach.unsettled or self.unread_webhooks or self.keeps_schemas
         kept = unsettled or self.domain is None or self.shared is not None
         return child.resource_version if child is not None and kept else ""
 
@@ -128,6 +133,7 @@ def gather(identity: ServiceIdentity, world: World, moment: Moment, isolation: I
         services=run(lambda: tuple(world.service_names(ref)), lambda _: ()),
         edges=edges,
         topics=run(lambda: tuple(_topics(ref, world)), lambda _: ()),
+        keeps_schemas=_keeps_schemas(ref, world),
         reach=run(lambda: reach_of(ref, world), lambda _: Reach((), (), frozenset())),
         unread_webhooks=_has_unread_webhooks(ref, world),
         trust_turns=run(lambda: tuple(_trust_turns(ref, edges, world)), lambda _: ()),
@@ -137,6 +143,13 @@ def gather(identity: ServiceIdentity, world: World, moment: Moment, isolation: I
         rotations=world.rotations.of(identity_key(ref)),
         moment=moment,
     )
+
+
+def _keeps_schemas(ref: Ref, world: World) -> bool:
+    uses = world.brokers.messaging.uses(ref)
+    policies = world.brokers.messaging.policies
+    declared = (policies[each].spec.schema_ for each in uses.policies & policies.keys())
+    return any(each is not None and each.accept is AcceptedSchemas.PREVIOUS for each in declared)
 
 
 def _has_unread_webhooks(ref: Ref, world: World) -> bool:
@@ -162,10 +175,19 @@ def _reissue_wait(
 
 
 def _topics(ref: Ref, world: World) -> Iterator[TopicGrant]:
+    """Yield the grants of an identity, and those of others that its document names.
+
+    A consumer's document names producers and the reviewer, a reviewer's producers and consumers.
+    """
     yield from world.grants.for_identity(ref)
-    for policy in sorted(world.brokers.messaging.uses(ref).consumes):
-        for each in world.grants.publishing(policy):
-            if each.entry.identity != ref:
+    uses = world.brokers.messaging.uses(ref)
+    for policy in sorted(uses.consumes | uses.reviews):
+        named = {Action.PUBLISH}
+        named |= {Action.REVIEW} if policy in uses.consumes else set()
+        named |= {Action.CONSUME} if policy in uses.reviews else set()
+        for each in world.grants.of(policy):
+            of_document = each.entry.purpose in {Purpose.MESSAGES, Purpose.RETRY, Purpose.REVIEW}
+            if each.entry.identity != ref and of_document and each.entry.action in named:
                 yield each
 
 

@@ -29,7 +29,7 @@ from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
 from troth.trust.topics.evaluation import undecided
 from troth.world.facts.objects import Manifest
-from troth.world.index.brokers import identity_of
+from troth.world.index.broker_keys import identity_of
 from troth.world.world import World
 
 TYPE = "NetworkEnforced"

@@ -8,7 +8,7 @@ from troth.planning.grants.rules import granted, retainable, retains
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import entries_of
+from troth.trust.declarations.grant_entries import entries_of
 from troth.trust.topics.candidate import principal_of
 from troth.trust.topics.evaluation import undecided
 from troth.world.world import World

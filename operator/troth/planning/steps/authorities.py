@@ -1,6 +1,6 @@
 """Steps that create and replace the CA of a trust domain."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from troth.planning.steps.step import ManifestStep, SecretStep
@@ -73,4 +73,16 @@ class DropSlots(SecretStep):
     slots: tuple[str, ...]
 
 
-RootStep = PrepareRoot | CopyAuthority | ActivateRoot | DropSlots
+@dataclass(frozen=True, slots=True)
+class UpdateRetired(SecretStep):
+    """Write the records of retired roots or token keys of an authority or an issuer.
+
+    `slots` are keys of the Secret's data to remove in the same write, such as those of a retiring
+    CA. `records` is the new content, empty to keep no records.
+    """
+
+    slots: tuple[str, ...]
+    records: bytes = field(repr=False)
+
+
+RootStep = PrepareRoot | CopyAuthority | ActivateRoot | DropSlots | UpdateRetired

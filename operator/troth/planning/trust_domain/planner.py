@@ -1,6 +1,6 @@
 """Plan of a `TrustDomain`: its authority, bundles, issuer and status."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,13 @@ from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain import isolation, watched_namespaces
 from troth.planning.trust_domain.authority import Part, copy_removals, plan_authority, plan_rotation
+from troth.planning.trust_domain.retired import (
+    ends,
+    is_full,
+    keys_for_events,
+    roots_for_events,
+    tidy_roots,
+)
 from troth.planning.trust_domain.root_rotation import due_of
 from troth.planning.trust_domain.tokens import Tokens, plan_tokens, removals
 from troth.resources.conditions import Verdict
@@ -28,12 +35,21 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import (
     AuthorityState,
     AuthorityStatus,
+    RetiredStatus,
     RotationStatus,
     TokenRotationStatus,
     TrustDomainStatus,
 )
 from troth.trust.edges.federation import UNCONFINED, unconfined_message
-from troth.world.facts.objects import ISOLATION_POLICY, Content, Fault, KnownAuthority, Manifest
+from troth.world.facts.objects import (
+    ISOLATION_POLICY,
+    Content,
+    Fault,
+    KnownAuthority,
+    Manifest,
+    RetiredKey,
+    RetiredRoot,
+)
 from troth.world.keys import Key
 from troth.world.world import World
 
@@ -89,26 +105,30 @@ def _plan_readable(key: Key, domain: TrustDomain | None, world: World, moment: M
             return gone
         return verdicts.terminating_plan(gone, domain, domain.status, TERMINATES, now)
     authority = plan_authority(domain, world, now)
-    bundles = _plan_bundles(domain, world, now)
     tokens = plan_tokens(domain, world, moment)
+    bundles = _plan_bundles(domain, world, moment, tokens)
     isolated = isolation.plan_isolation(domain, world, moment)
     further = (tokens.verdict, isolated.verdict, watched_namespaces.judge(domain, world))
     judged = (authority.verdict, bundles.verdict, *(each for each in further if each))
     rotation = plan_rotation(domain, world, moment)
+    root_step = rotation.step or tidy_roots(domain, world, moment)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
     conditions = verdicts.conditions(domain, domain.status.conditions, (*summary, *judged), now)
-    dues = (*_dues(domain, world, rotation, now), *tokens.dues)
+    retired_until = ends(domain, world, moment)
+    dues = (*_dues(domain, world, rotation, now), *tokens.dues, *retired_until)
     return Plan(
         key,
         domain.metadata.uid,
         steps=(
             *authority.steps,
-            *((rotation.step,) if rotation.step else ()),
+            *((root_step,) if root_step else ()),
             *bundles.steps,
             *isolated.steps,
             *tokens.steps,
         ),
-        status=_status(domain, world, rotation, tokens, conditions),
+        status=_status(
+            domain, world, moment, rotation=rotation, tokens=tokens, conditions=conditions
+        ),
         previous_status=domain.status.manifest(),
         due=min((due for due in dues if due > now), default=None),
     )
@@ -117,8 +137,13 @@ def _plan_readable(key: Key, domain: TrustDomain | None, world: World, moment: M
 # The bundles
 
 
-def _plan_bundles(domain: TrustDomain, world: World, now: datetime) -> Part:
-    type_, name = "BundleDistributed", domain.metadata.name
+def _plan_bundles(domain: TrustDomain, world: World, moment: Moment, tokens: Tokens) -> Part:
+    """Return the verdict on a domain's bundles, and the steps that write and remove them.
+
+    A new bundle waits for the first token key. A workload that has read one without the key may
+    not read it again for `bundle.propagation`, for which the issuer would have to wait.
+    """
+    type_, name, now = "BundleDistributed", domain.metadata.name, moment.now
     anchors = trusted_anchors(domain, world)
     if not anchors:
         message = "no bundle is written or changed, because the authority cannot be used"
@@ -128,7 +153,7 @@ def _plan_bundles(domain: TrustDomain, world: World, now: datetime) -> Part:
         for namespace in world.registry.governed_by(name)
         if namespace not in world.terminating
     }
-    data = {ROOTS: bundle_text(anchors), **bundle_files(domain, world)}
+    data = {ROOTS: bundle_text(anchors), **bundle_files(domain, world, moment)}
     steps: list[Step] = []
     foreign: list[Ref] = []
     missing = False
@@ -142,13 +167,14 @@ def _plan_bundles(domain: TrustDomain, world: World, now: datetime) -> Part:
             foreign.append(ref)
             continue
         missing = missing or fact is None or differs(manifest, fact)
-        steps.append(Apply(manifest))
+        if fact is not None or not tokens.creates_key:
+            steps.append(Apply(manifest))
     steps += _removals(_left_behind(domain, world, set(wanted)))
-    return Part(_bundle_verdict(domain, world, foreign, missing=missing), tuple(steps))
+    return Part(_bundle_verdict(domain, world, moment, foreign, missing=missing), tuple(steps))
 
 
 def _bundle_verdict(
-    domain: TrustDomain, world: World, foreign: list[Ref], *, missing: bool
+    domain: TrustDomain, world: World, moment: Moment, foreign: list[Ref], *, missing: bool
 ) -> Verdict:
     type_ = "BundleDistributed"
     contested = world.registry.contested(domain.metadata.name)
@@ -169,6 +195,13 @@ def _bundle_verdict(
         return verdicts.false(type_, fault.reason, fault.message)
     if missing:
         return verdicts.false(type_, "Distributing", "the bundle is being written")
+    if is_full(domain, world, moment):
+        message = (
+            "every governed namespace has the bundle, but Troth keeps no more retired roots or "
+            "token keys for events, so consumers reject events of older ones; rotate less often, "
+            "or set a shorter maxAge in TopicPolicies"
+        )
+        return verdicts.true(type_, "TooManyRetired", message)
     return verdicts.true(type_, "Distributed", "every governed namespace has the bundle")
 
 
@@ -212,6 +245,8 @@ def _removals(facts: Iterator[Content] | list[Content]) -> Iterator[Step]:
 def _status(
     domain: TrustDomain,
     world: World,
+    moment: Moment,
+    *,
     rotation: Handover,
     tokens: Tokens,
     conditions: list[dict[str, Any]],
@@ -228,12 +263,21 @@ def _status(
         authorities=authorities,
         rotation=RotationStatus(phase=rotation.phase, blockers=fitting(rotation.blockers)),
         token_keys=tokens.keys,
+        retired_authorities=_retired(roots_for_events(domain, world, moment)),
+        retired_token_keys=_retired(keys_for_events(domain, world, moment)),
         token_rotation=TokenRotationStatus(
             phase=tokens.rotation.phase, blockers=fitting(tokens.rotation.blockers)
         ),
     ).manifest()
     status["conditions"] = conditions
     return status
+
+
+def _retired(records: Iterable[RetiredRoot | RetiredKey]) -> tuple[RetiredStatus, ...]:
+    return tuple(
+        RetiredStatus(fingerprint=short(each.fingerprint), retired_at=each.retired_at)
+        for each in records
+    )
 
 
 def _authorities(known: KnownAuthority) -> Iterator[AuthorityStatus]:

@@ -24,13 +24,13 @@ from troth.planning.steps.authorities import (
     RootStep,
 )
 from troth.planning.trust_domain.issuers import issuer_secret
+from troth.planning.trust_domain.retired import retire_root
 from troth.planning.trust_domain.root_readers import held_secrets, readers_of
+from troth.planning.trust_domain.rotations import is_compromised, rotations_of
 from troth.resources.references import Ref
-from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import RotationPhase
 from troth.world.facts.objects import AuthoritySecret, IdentitySecret, KnownAuthority
-from troth.world.keys import domain_key
 from troth.world.observation.objects import (
     NEXT_KEY,
     NEXT_LEAF,
@@ -60,19 +60,6 @@ def due_of(domain: TrustDomain, active: Authority, world: World, now: datetime) 
         return None
     asked = due_at(rotations_of(domain, world), made_at(active), now)
     return min(renewal_of(active), asked or renewal_of(active))
-
-
-def rotations_of(domain: TrustDomain, world: World) -> tuple[CredentialRotation, ...]:
-    """Return the CredentialRotations that apply to a trust domain."""
-    return world.rotations.of(domain_key(domain.metadata.name))
-
-
-def is_compromised(fingerprint: str, domain: TrustDomain, world: World) -> bool:
-    """Return whether a rotation declares this root or token key of a trust domain compromised."""
-    return any(
-        rotation.spec.compromised is not None and fingerprint.startswith(rotation.spec.compromised)
-        for rotation in rotations_of(domain, world)
-    )
 
 
 def next_step(
@@ -354,8 +341,9 @@ class _Root:
         )
 
     def retire(self) -> RootStep:
-        """Return the step that drops the retiring CA."""
-        return self._drop(RETIRING, *([RETIRING_ROOTS] if self.secret.retiring_roots else []))
+        """Return the step that drops the retiring CA, and records it unless it is compromised."""
+        roots = (RETIRING_ROOTS,) if self.secret.retiring_roots else ()
+        return retire_root(self.domain, self.known, (RETIRING, *roots), self.world, self.moment)
 
     def discard(self) -> RootStep:
         """Return the step that drops the next CA."""

@@ -17,10 +17,11 @@ from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
-from troth.planning.steps.authorities import DropSlots
+from troth.planning.steps.authorities import DropSlots, UpdateRetired
 from troth.planning.steps.signing_keys import ActivateTokenKey, PrepareTokenKey
+from troth.planning.trust_domain.retired import retire_key
 from troth.planning.trust_domain.root_readers import is_foreign_bundle
-from troth.planning.trust_domain.root_rotation import is_compromised, rotations_of
+from troth.planning.trust_domain.rotations import is_compromised, rotations_of
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import RotationPhase
@@ -220,9 +221,9 @@ class _Key:
             retiring=None if self.compromised else self.active.jwk,
         )
 
-    def retire(self) -> DropSlots:
-        """Return the step that drops the retiring key."""
-        return self.drop((ISSUERS.retiring,))
+    def retire(self) -> UpdateRetired:
+        """Return the step that drops the retiring key, and records it unless it is compromised."""
+        return retire_key(self.domain, self.known, self.world, self.moment)
 
     def drop(self, names: tuple[str, ...]) -> DropSlots:
         """Return the step that drops these keys of the Secret's data."""

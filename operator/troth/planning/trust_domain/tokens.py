@@ -18,6 +18,7 @@ from troth.planning.steps.objects import Remove
 from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain.issuer_certificate import TYPE, issuer_leaf_due, plan_issuer
+from troth.planning.trust_domain.retired import tidy_keys
 from troth.planning.trust_domain.token_keys import first_key_wait, key_due, plan_key_rotation
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
@@ -43,10 +44,14 @@ FORGOTTEN = MAX_LIFETIME + LEEWAY
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Part of a trust domain's plan for tokens; `verdict` is None if the domain issues none."""
+    """Part of a trust domain's plan for tokens; `verdict` is None if the domain issues none.
+
+    `creates_key` is whether a key is about to be created, which the API server does not refuse.
+    """
 
     verdict: Verdict | None
     steps: tuple[Step, ...] = ()
+    creates_key: bool = False
     rotation: Handover = IDLE
     keys: tuple[TokenKeyStatus, ...] = ()
     dues: tuple[datetime, ...] = ()
@@ -63,20 +68,29 @@ def plan_tokens(domain: TrustDomain, world: World, moment: Moment) -> Tokens:
     seen = world.foreign.get(("Secret", ref))
     if known is None and not (seen is not None and now < seen + FOREIGN_RETRY):
         steps = (CreateTokenKey(_secret(domain, ref, now)), *leaf.steps)
-        return Tokens(_coming(domain, world, ref), steps, rotation, domain.status.token_keys, dues)
+        return Tokens(
+            _coming(domain, world, ref),
+            steps,
+            creates_key=world.write_fault("Secret", ref) is None,
+            rotation=rotation,
+            keys=domain.status.token_keys,
+            dues=dues,
+        )
     if known is None or not is_child(known, domain):
         message = (
             f"Secret {ref} is not managed by Troth, so it was not changed; rename it or delete it"
         )
         verdict = verdicts.false(TYPE, "Conflict", message)
-        return Tokens(verdict, leaf.steps, rotation, domain.status.token_keys, dues)
+        return Tokens(
+            verdict, leaf.steps, rotation=rotation, keys=domain.status.token_keys, dues=dues
+        )
     propagates = first_key_wait(domain, known, world, moment) > timedelta(0)
     return Tokens(
         _verdict(known, world, leaf.verdict, now, propagates=propagates),
-        (*_own_steps(domain, known, world, rotation), *leaf.steps),
-        rotation,
-        tuple(_statuses(known)),
-        dues,
+        (*_own_steps(domain, known, world, rotation, moment), *leaf.steps),
+        rotation=rotation,
+        keys=tuple(_statuses(known)),
+        dues=dues,
     )
 
 
@@ -90,7 +104,7 @@ def removals(domain: str, world: World) -> Iterator[Step]:
 
 
 def _own_steps(
-    domain: TrustDomain, known: TokensSecret, world: World, rotation: Handover
+    domain: TrustDomain, known: TokensSecret, world: World, rotation: Handover, moment: Moment
 ) -> Iterator[Step]:
     """Yield the next step on the Secret with the keys.
 
@@ -102,6 +116,8 @@ def _own_steps(
         yield UpdateIssuer(known.ref, known.uid, known.resource_version, {BUNDLE: bundle})
     elif rotation.step is not None:
         yield rotation.step
+    elif (tidying := tidy_keys(domain, world, moment)) is not None:
+        yield tidying
 
 
 def _coming(domain: TrustDomain, world: World, ref: Ref) -> Verdict:

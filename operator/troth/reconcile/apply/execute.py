@@ -14,6 +14,7 @@ from troth.planning.steps.authorities import (
     CreateRoot,
     DropSlots,
     PrepareRoot,
+    UpdateRetired,
 )
 from troth.planning.steps.broker_credentials import ChangeCredential
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
@@ -40,6 +41,7 @@ from troth.reconcile.apply.writer import NOT_FOUND, Writer
 from troth.reconcile.loop.clock import Clock
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
+from troth.resources.reported import REPORTED
 from troth.world.facts.broker import KeptLedger
 from troth.world.facts.objects import Manifest
 from troth.world.keys import Key, Keys
@@ -56,6 +58,7 @@ STEP_HANDLERS: dict[type[WriteStep], Callable[[Context, Any], Awaitable[Keys]]] 
     CopyAuthority: authorities.copy_authority,
     ActivateRoot: authorities.activate_root,
     DropSlots: authorities.drop_slots,
+    UpdateRetired: authorities.update_retired,
     CreateTokenKey: signing_keys.create_token_key,
     PrepareTokenKey: signing_keys.prepare_token_key,
     ActivateTokenKey: signing_keys.activate_token_key,
@@ -134,14 +137,16 @@ class Executor:
         finally:
             del self._writing[plan.key]
         affected = self._context.writer.observe(answer)
-        stored = {"status": self._stored_status(plan.key, answer)}
-        self.alterations.note(status_of(plan.key), {"status": after}, stored)
+        stored = _without_empty_lists(answer.get("status") or {})
+        if stored != after:  # as it seldom is
+            stored = self._stored_status(plan.key, answer)
+        self.alterations.note(status_of(plan.key), {"status": after}, {"status": stored})
         if self.alterations.of(status_of(plan.key)):
             return affected | {plan.key}
         overtaken = answer["metadata"].get("generation") != plan.status.get("observedGeneration")
         return affected if overtaken else affected - {plan.key}
 
-    def _stored_status(self, key: Key, answer: Manifest) -> Mapping[str, Any]:
+    def _stored_status(self, key: Key, answer: Manifest) -> dict[str, Any]:
         """Return the status in an answer as planning reads it, with its defaults."""
         resource = declared(key, self._context.world)
         status = answer.get("status") or {} if resource is None else resource.status.manifest()
@@ -154,7 +159,11 @@ class Executor:
         """
         key = Key(manifest["kind"], Ref.of(manifest))
         written = self._writing.get(key)
-        observed = manifest.get("status") or {}
+        observed = {
+            name: value
+            for name, value in (manifest.get("status") or {}).items()
+            if name not in REPORTED
+        }
         if written is None or _without_empty_lists(observed) != _without_empty_lists(written):
             return set()
         unchanged = manifest["metadata"].get("generation") == written.get("observedGeneration")
@@ -172,7 +181,7 @@ def changes_status(plan: Plan) -> bool:
 def _without_empty_lists(status: Mapping[str, Any]) -> dict[str, Any]:
     """Return a status without empty lists, which are equivalent to absent ones."""
     return {
-        name: _without_empty_lists(value) if isinstance(value, Mapping) else value
+        name: _without_empty_lists(value) if isinstance(value, dict) else value
         for name, value in status.items()
         if value != []
     }

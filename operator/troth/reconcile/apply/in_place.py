@@ -17,7 +17,7 @@ from troth.planning.steps.webhooks import CompileEndpoint
 from troth.reconcile.apply.served import Served
 from troth.resources.references import Ref
 from troth.world.facts.objects import canonical
-from troth.world.keys import ISSUER_VIEW, Key
+from troth.world.keys import ISSUER_VIEW, Key, Keys
 from troth.world.observation.objects import BUNDLE, VIEW
 from troth.world.world import World
 
@@ -39,11 +39,11 @@ class InPlace:
         before = digests.get(step.target) if uid == plan.uid else None
         match step:
             case Apply():
-                return before == _digest(step.manifest)
+                return before is not None and before == _digest(step.manifest)
             case CompileEndpoint():
-                return before == _compiled(step)
+                return before is not None and before == _compiled(step)
             case UpdatePublic():
-                return before == _digest(step.manifest["stringData"])
+                return before is not None and before == _digest(step.manifest["stringData"])
             case UpdateIssuer():
                 return self._served.was_changed(step)
             case _:
@@ -57,6 +57,18 @@ class InPlace:
     def forget_secret(self, ref: Ref) -> None:
         """Forget the digests of an issuer's Secret that no longer exists."""
         self._served.forget(ref)
+
+    @property
+    def keys(self) -> Keys:
+        """Resources of which a digest is known."""
+        return set(self._digests)
+
+    def forget(self, key: Key) -> None:
+        """Forget the digests of a resource and of its Secret as an issuer."""
+        self._digests.pop(key, None)
+        secret = self._world.tokens.named(key.ref.name) if key.kind == "TrustDomain" else None
+        if secret is not None:
+            self._served.forget(secret.ref)
 
     def remember(self, plan: Plan) -> None:
         """Record what a plan asks for, once it is in place."""

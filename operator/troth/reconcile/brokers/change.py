@@ -10,7 +10,8 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Observed, Place, Rule
 from troth.world.facts.broker import Ledger
-from troth.world.index.brokers import credential_ref, identity_of
+from troth.world.index.broker_keys import identity_of
+from troth.world.index.brokers import credential_ref
 
 TRIED = 20
 """Maximum number of revoked credentials of one change that are tested by a login."""

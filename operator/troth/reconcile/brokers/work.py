@@ -13,7 +13,10 @@ from typing import Any, Protocol
 
 import structlog
 
+from troth.brokers.clients import Clients
 from troth.brokers.errors import BrokerError
+from troth.brokers.exposure import nothing_shown
+from troth.brokers.protocol import Driver
 from troth.cluster.errors import ApiError
 from troth.planning.steps.brokers import ChangeAdminCredential, ChangeBroker, ObserveBroker
 from troth.planning.steps.step import BackgroundStep
@@ -30,14 +33,15 @@ from troth.reconcile.brokers.faults import StalePlan, fault_of, taken
 from troth.reconcile.events.notice import REPAIRED, Notice
 from troth.reconcile.loop.clock import Clock
 from troth.reconcile.loop.instrumentation import Instrumentation, count_changes
-from troth.reconcile.loop.lease_fence import LeaderFence, LeaseLost, leading, require_lease
+from troth.reconcile.loop.lease_fence import Fence, LeaseLost, leading, require_lease
 from troth.reconcile.loop.readiness import log_fields
 from troth.reconcile.loop.tracing import broker_span, note_refused
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Observed
-from troth.world.facts.broker import Ledger
+from troth.world.facts.broker import Exposed, Ledger
 from troth.world.facts.objects import Fault, Manifest
+from troth.world.index.guarded_policies import groups_at, guarded_groups
 from troth.world.keys import Key, Keys, broker_key
 from troth.world.observation.ledger import ledger_manifest
 from troth.world.outcomes.brokers import (
@@ -52,6 +56,10 @@ from troth.world.world import World
 
 PATIENCE = 60.0
 """Timeout in seconds for one observation or change; each call to a broker has a shorter one."""
+CLIENTS_PATIENCE = 20.0
+"""Timeout in seconds for looking at the clients of a broker, within that of its observation."""
+EXPOSURE_PATIENCE = 10.0
+"""The same for looking at its security."""
 log = structlog.get_logger()
 
 
@@ -64,7 +72,7 @@ class Surroundings:
     """
 
     reads: Secrets
-    leader_fence: LeaderFence
+    leader_fence: Fence
     credentials: Credentials
     keep: Callable[[MessageBroker, Manifest], Awaitable[None]]
     concern: Callable[[Keys], None]
@@ -78,8 +86,8 @@ class Background(Protocol):
     def begin(self, step: BackgroundStep) -> None:
         """Begin a step. The world records at once that it is in progress, and its outcome later."""
 
-    def gone(self, broker: Ref) -> None:
-        """Close the connection to a broker that is no longer declared."""
+    def disconnect(self, broker: Ref) -> None:
+        """Close the connection to a broker, after the operation in progress there."""
 
     async def close(self) -> None:
         """Cancel the work in progress."""
@@ -96,6 +104,8 @@ class BrokerWork:
         self._connections = Connections(surroundings.reads, self._permit)
         self._changes = Changes(surroundings.credentials)
         self._tasks: dict[Ref, asyncio.Task[None]] = {}
+        self._leaving: set[Ref] = set()
+        """Brokers whose connections are closed after the operation in progress."""
         self._admins = AdminCredentials(
             secrets=surroundings.reads,
             connections=self._connections,
@@ -114,9 +124,11 @@ class BrokerWork:
         task = asyncio.create_task(self._carry_out(step), name=f"broker {step.broker}")
         self._tasks[step.broker] = task
 
-    def gone(self, broker: Ref) -> None:
-        """Close the connection to a broker that is no longer declared."""
-        if broker not in self._tasks:
+    def disconnect(self, broker: Ref) -> None:
+        """Close the connection to a broker, after the operation in progress there."""
+        if broker in self._tasks:
+            self._leaving.add(broker)
+        else:
             ending = asyncio.create_task(self._end(broker), name=f"end of broker {broker}")
             self._tasks[broker] = ending
 
@@ -125,6 +137,7 @@ class BrokerWork:
             await self._connections.end(broker)
         finally:
             del self._tasks[broker]
+            self._leaving.discard(broker)
             self._around.concern({broker_key(broker)})
 
     @property
@@ -163,7 +176,8 @@ class BrokerWork:
         finally:
             del self._tasks[ref]
             affected |= self._world.observe_outcome(WorkEnded(ref))
-            if self._world.brokers.declared(ref) is None:  # deleted meanwhile
+            if ref in self._leaving or self._world.brokers.declared(ref) is None:
+                self._leaving.discard(ref)
                 await self._connections.end(ref)
             self._around.concern(affected)
 
@@ -187,6 +201,8 @@ class BrokerWork:
         """Observe a broker; raises `StalePlan` if its declaration changes meanwhile."""
         connected = await self._connections.renewed(broker)
         observed = await connected.adapter.observe()
+        clients = await self._clients(broker, connected.adapter)
+        exposed = await self._exposed(broker, connected.adapter)
         declared = self._world.brokers.declared(broker.ref)
         if declared is None or not _same(declared, broker):  # may have observed another broker
             raise StalePlan
@@ -197,8 +213,41 @@ class BrokerWork:
                 connected.authorities,
                 connected.shown,
                 self._clock.uptime(),
+                clients,
+                exposed,
             )
         )
+
+    async def _clients(self, broker: MessageBroker, adapter: Driver) -> Clients | Fault | None:
+        """Return the clients of a broker, or why it does not show them.
+
+        None if no policy there depends on them. Nothing else depends on them, so a broker that does
+        not show them is administered as before.
+        """
+        groups = guarded_groups(self._world.brokers, broker.ref)
+        if groups is None:
+            return None
+        try:
+            async with asyncio.timeout(CLIENTS_PATIENCE):
+                return await adapter.clients(groups)
+        except (BrokerError, TimeoutError) as error:
+            fault = fault_of(error, broker.ref)
+            log.info("clients of a broker not shown", broker=str(broker.ref), reason=fault.reason)
+            return fault
+
+    async def _exposed(self, broker: MessageBroker, adapter: Driver) -> Exposed:
+        """Return what a broker shows of its security; a failure is part of it.
+
+        No grant depends on it, so a broker that shows nothing is administered as before.
+        """
+        try:
+            async with asyncio.timeout(EXPOSURE_PATIENCE):
+                found = await adapter.exposure(groups_at(self._world.brokers, broker.ref))
+        except (BrokerError, TimeoutError) as error:
+            fault = fault_of(error, broker.ref)
+            log.info("security of a broker not shown", broker=str(broker.ref), reason=fault.reason)
+            found = nothing_shown(fault.message)
+        return Exposed(found, self._clock.now().replace(microsecond=0))
 
     # Admin credential
 

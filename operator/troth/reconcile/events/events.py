@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from troth.pki.certificates.leaf import short
+from troth.planning.grants.edges_validated import EDGES_VALIDATED
 from troth.planning.plan import Plan
 from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
@@ -23,8 +24,8 @@ from troth.world.facts.objects import Manifest
 from troth.world.keys import status_key
 from troth.world.world import World
 
-NOTE_LIMIT = 1000
-"""Maximum length of an Event's note in characters, below the API server's limit of 1 KiB."""
+NOTE_LIMIT = 1024
+"""Maximum length of an Event's note in bytes, the API server's limit."""
 
 ENDING = {
     "GatewayTrusted": "GatewayTrustEnding",
@@ -46,6 +47,8 @@ def transitions(plan: Plan) -> Iterator[Notice]:
     """
     before, after = plan.previous_status or {}, plan.status or {}
     yield from _readiness(_by_type(before), _by_type(after))
+    if before:
+        yield from _edges(_by_type(before).get(EDGES_VALIDATED), _by_type(after))
     for told in ROTATING.get(plan.key.kind, ()):
         yield from told(before, after)
 
@@ -65,6 +68,18 @@ def _readiness(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[
         trust, trusted = after.get(type_), before.get(type_)
         if trust and trust["reason"] == ending and trust != trusted:
             yield Notice(ending, trust["message"], "Warning")
+
+
+def _edges(was: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Iterator[Notice]:
+    """Yield a notice if a policy's clients are seen without the guard, or no longer are."""
+    now = after.get(EDGES_VALIDATED)
+    if now is None:
+        return
+    known = (was["status"], was["reason"]) if was is not None else None
+    if now["status"] == Truth.FALSE and (now["status"], now["reason"]) != known:
+        yield Notice(now["reason"], now["message"], "Warning")
+    elif now["status"] == Truth.TRUE and known is not None and known[0] == Truth.FALSE:
+        yield Notice(now["reason"], now["message"])
 
 
 def repair(step: Step, plan: Plan) -> Notice | None:
@@ -132,7 +147,7 @@ def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:
         "eventTime": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "regarding": regarding,
         "reason": notice.reason,
-        "note": notice.note[:NOTE_LIMIT],
+        "note": notice.note.encode()[:NOTE_LIMIT].decode(errors="ignore"),
         "type": notice.type,
         "action": "Reconcile",
         "reportingController": "troth.dev/operator",

@@ -16,7 +16,7 @@ import structlog
 
 from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
-from troth.reconcile.loop.lease_fence import LeaderFence
+from troth.reconcile.loop.lease_fence import LeaderFence, write_under
 from troth.world.facts.objects import Manifest
 from troth.world.origin import origin
 
@@ -94,6 +94,7 @@ class EventRecorder:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _post_all(self) -> None:
+        write_under(self._leader_fence)  # not that of the key with the first Event
         try:
             while self._waiting:
                 await self._leader_fence.gained()
@@ -105,6 +106,9 @@ class EventRecorder:
         try:
             await self._create(event)
         except ApiError as error:
+            if self._leader_fence.remaining <= 0:  # it was not sent, and waits for the next lease
+                self._waiting.appendleft(event)
+                return
             # no Event can be created in a terminating namespace; the log keeps it
             _lost(event, logged(error))
         except Exception as error:  # noqa: BLE001 - one Event must not stop the others

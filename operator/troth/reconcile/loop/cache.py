@@ -9,8 +9,12 @@ from troth.cluster.api import Selection
 from troth.reconcile.loop.engine import Engine
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
+from troth.world.outcomes.reviews import ReviewsRead
 from troth.world.versions import Version
 from troth.world.world import Difference
+
+REVIEWS = "DeadLetterReview"
+"""Kind that the operator reads if it can. Without it, it grants no redrive and does all else."""
 
 
 class Cache:
@@ -19,6 +23,7 @@ class Cache:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._world = engine.world
+        self._listed: set[Selection] = set()
 
     def observe(self, manifest: Manifest) -> None:
         """Take in the current state of an object."""
@@ -39,6 +44,24 @@ class Cache:
     def listed(self, selection: Selection, version: int) -> None:
         """Take in that a list at a resource version is completely observed."""
         self._world.note_list(selection, version)
+        if selection.kind == REVIEWS:
+            self._listed.add(selection)
+            self._note_reviews(selection, hidden=False)
+
+    def denied(self, selection: Selection) -> bool:
+        """Take in that the reviews of a selection cannot be listed or watched.
+
+        Return whether they cannot even be listed. If they can, each list shows their current state.
+        """
+        if selection in self._listed:
+            self._listed.discard(selection)
+            return False
+        self._note_reviews(selection, hidden=True)
+        return True
+
+    def _note_reviews(self, selection: Selection, *, hidden: bool) -> None:
+        outcome = ReviewsRead(selection.namespace, hidden=hidden)
+        self._engine.queue.add(self._world.observe_outcome(outcome))
 
     def difference(
         self, selection: Selection, ref: Ref, listed: Version | None, version: int

@@ -6,50 +6,52 @@ actual state and not the intended one. If the second plan still has steps, the k
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol
 
 import structlog
 
 from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
 from troth.pki.errors import PKIError
-from troth.planning.faults import failed_plan
 from troth.planning.plan import Plan
 from troth.planning.planner import plan as make_plan
+from troth.planning.planner import plan_after_failure
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.step import BackgroundStep, Step, Target
-from troth.reconcile.apply.execute import Executor, changes_status
+from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.in_place import InPlace
 from troth.reconcile.apply.keys.key_maker import KeyMaker, KeyNotReady
 from troth.reconcile.apply.keys.keyring import Keyring
-from troth.reconcile.apply.refusals.refusals import PASSING, LastingConflict, Refusals, StepFailed
+from troth.reconcile.apply.refusals.refusals import LastingConflict, Refusals, StepFailed
 from troth.reconcile.apply.repairs.repairs import Repairs
 from troth.reconcile.apply.secrets.credential_secrets import CredentialError
-from troth.reconcile.apply.writer import TryAgain, Writes
-from troth.reconcile.brokers.admins import Secrets
+from troth.reconcile.apply.writer import TryAgain
 from troth.reconcile.brokers.faults import StalePlan
+from troth.reconcile.brokers.observer import BrokerObserver
 from troth.reconcile.brokers.work import Background, BrokerWork, Surroundings
-from troth.reconcile.events.events import event, has_new_leaf, relabelled, repair, transitions
-from troth.reconcile.events.notice import REPAIRED, Notice
+from troth.reconcile.events.events import has_new_leaf, relabelled, repair
+from troth.reconcile.events.notice import Notice
 from troth.reconcile.events.recorder import EventRecorder
 from troth.reconcile.loop import tracing
 from troth.reconcile.loop.clock import Clock, Moments
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.intake import take_in, warn_if_unreadable
-from troth.reconcile.loop.lease_fence import LeaderFence, LeaseLost, leading
+from troth.reconcile.loop.lease_fence import Fence, LeaderFence, LeaseLost, leading
 from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.loop.readiness import Faults, log_fields, with_refusals
-from troth.reconcile.loop.stall_delay import StallDelay
-from troth.reconcile.loop.status_debounce import StatusDebounce
+from troth.reconcile.loop.server import Server
+from troth.reconcile.loop.sharding import Sharding
+from troth.reconcile.loop.statuses.debounce import StatusDebounce
+from troth.reconcile.loop.statuses.reporting import Reporter
+from troth.reconcile.loop.statuses.stall_delay import StallDelay
 from troth.reconcile.loop.step_run import StepRun, awaits_key
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.watched import EVERYWHERE, Watched
-from troth.world.facts.objects import FIGHTING, Manifest
+from troth.world.facts.objects import Manifest
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, broker_key, status_key
 from troth.world.outcomes.writes import NarrowingUnapplied
@@ -65,13 +67,6 @@ PASSES = 4
 log = structlog.get_logger()
 
 
-class Server(Writes, Secrets, Protocol):
-    """API server methods that the engine needs."""
-
-    async def create(self, manifest: Manifest) -> Manifest:
-        """Create an object. The engine creates only Events."""
-
-
 class Engine:
     """Reconciles the cluster with the declared resources. It is the sink of the informers."""
 
@@ -82,6 +77,7 @@ class Engine:
         *,
         clock: Clock,
         leader_fence: LeaderFence,
+        shard_fences: Sequence[Fence] = (),
         instance: str = "troth",
         instrumentation: Instrumentation | None = None,
         rollouts: bool = False,
@@ -92,41 +88,48 @@ class Engine:
         self.world = World(own_namespace, Registry(watched), Workloads(enabled=rollouts))
         self._instrumentation = instrumentation or Instrumentation()
         self._tracer = self._instrumentation.tracer
-        self.queue = WorkQueue(clock, self._instrumentation.waited)
+        self.sharding = Sharding(leader_fence, shard_fences)
+        self.queue = WorkQueue(clock, self._instrumentation.waited, self.sharding.takes)
         self._keyring = Keyring(own_namespace)
-        self._server = server
         self._clock = clock
         self._moments = Moments(clock)
         self._leader_fence = leader_fence
-        self._instance = instance
-        self._key_maker = KeyMaker(self.queue.add)
-        take = self._key_maker.take
-        self._executor = Executor(server, self.world, self._keyring, clock, private_key=take)
-        self.background: Background = BrokerWork(
-            self.world,
-            clock,
-            Surroundings(
-                reads=server,
-                leader_fence=leader_fence,
-                credentials=self._keyring,
-                keep=self._keep_ledger,
-                concern=self.queue.add,
-                record_event=self._record_for,
-                instrumentation=self._instrumentation,
-            ),
+        self.key_maker = KeyMaker(self.queue.add)
+        self._executor = Executor(server, self.world, self._keyring, clock, self.key_maker.take)
+        surroundings = Surroundings(
+            reads=server,
+            leader_fence=self.sharding.central,
+            credentials=self._keyring,
+            keep=self._keep_ledger,
+            concern=self.queue.add,
+            record_event=self._record_for,
+            instrumentation=self._instrumentation,
         )
+        self.background: Background = BrokerWork(self.world, clock, surroundings)
+        self.observer = BrokerObserver(self.world, clock, surroundings, leader_fence)
         self.refusals = Refusals(self.world, clock)
         self.repairs = Repairs(self.world, clock, self._executor.alterations)
         self.faults = Faults()
-        self._in_place = InPlace(self.world)
+        self.in_place = InPlace(self.world)
         self.event_recorder = EventRecorder(server.create, leader_fence)
-        self._status_debounce = status_debounce or StatusDebounce()
-        self._stall_delay = stall_delay or StallDelay()
+        self._reporter = Reporter(
+            self._executor,
+            self.event_recorder,
+            self.queue,
+            clock=clock,
+            refusals=self.refusals,
+            repairs=self.repairs,
+            instance=instance,
+            instrumentation=self._instrumentation,
+            status_debounce=status_debounce or StatusDebounce(),
+            stall_delay=stall_delay or StallDelay(),
+        )
 
     async def close(self) -> None:
         """Cancel the work outside the reconcile loop."""
         await self.background.close()
-        await self._key_maker.close()
+        await self.observer.close()
+        await self.key_maker.close()
         await self.event_recorder.close()
 
     @property
@@ -140,7 +143,8 @@ class Engine:
         """Take in the current state of an object, and queue the affected keys."""
         self.repairs.observe(manifest)
         affected = take_in(manifest, self.world, self._keyring, self.uptime)
-        self.queue.add(affected - self._executor.echoes(manifest))
+        changed = Key(manifest["kind"], Ref.of(manifest))
+        self.queue.add(affected - self._executor.echoes(manifest), changed)
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object did not exist at a resource version."""
@@ -149,9 +153,10 @@ class Engine:
         warn_if_unreadable(self.world, kind, ref)
         if kind == "Secret" and not self.world.knows(kind, ref):
             self._keyring.forget(ref)
-            self._in_place.forget_secret(ref)
+            self.in_place.forget_secret(ref)
         if kind == "MessageBroker" and self.world.brokers.declared(ref) is None:
-            self.background.gone(ref)
+            self.background.disconnect(ref)
+            self.observer.disconnect(ref)
 
     # Work
 
@@ -162,26 +167,33 @@ class Engine:
                 await self._leader_fence.gained()
                 self.queue.count_waits_from_now()
             key = await self.queue.get()
-            with tracing.reconcile_span(self._tracer, key):
-                await self._visit(key)
+            if self.sharding.only_observes(key):
+                self.queue.done(key, self.observer.visit(key))
+            else:
+                with tracing.reconcile_span(self._tracer, key):
+                    await self._visit(key)
+            # Neither a key nor a visit that writes nothing waits for anything, and after a restart
+            # there are thousands. Leases and probes come between them.
+            await asyncio.sleep(0)
 
     async def _visit(self, key: Key) -> None:
         started = time.perf_counter()
         outcome = "error"
         settled: Plan | None = None
         try:
-            async with leading(self._leader_fence):
+            async with leading(self.sharding.fence_of(key)):
                 settled = await self._reconcile(key)
             outcome = "settled" if settled is not None else "again"
             if settled is None:
                 self.queue.retry(key)
-            elif key in self._key_maker:
+            elif key in self.key_maker:
                 self.queue.hold(key, settled.due)
             else:
                 self.queue.done(key, settled.due)
         except LeaseLost:  # no fault of the key, which continues with the next lease
             outcome = "not leading"
             self.queue.put_back(key)
+            await asyncio.sleep(0)  # a lease that ends is reported by another task
         except ApiError as error:
             log.warning("write failed", key=str(key), **logged(error))
             self.queue.retry(key)
@@ -221,22 +233,22 @@ class Engine:
             if run.progressed and not failed:
                 self.queue.got_on(key)
             if run.overtaken:
-                self._record(plan, notices)
+                self._reporter.record(plan, notices)
                 return None
         else:  # the last steps may be in place by now, or undone each time
             plan = self._plan(key)
             steps = plan.pending(self.world)
             if self._settle(plan, steps):
                 plan = self._plan(key)
-        self._in_place.remember(plan)
+        self.in_place.remember(plan)
         unchecked = key.kind == ISSUER_VIEW and plan.due is not None
         if (errors or not unchecked) and self.faults.note(key, errors):
             self.queue.add({status_key(key)} - {key})
         waiting = {step.target: step.algorithm for step in steps if awaits_key(step, waiting)}
         if self._request_keys(key, waiting) and not errors and not failed:
-            self._record(plan, notices)
+            self._reporter.record(plan, notices)
             return plan.by(self._clock.now(), KEY_WAIT.total_seconds())
-        plan = await self._report(plan, notices)
+        plan = await self._reporter.report(plan, notices)
         left = plan.pending(self.world) if steps else []
         left = [step for step in left if not awaits_key(step, waiting)]
         waits = [self.repairs.wait(key, step) for step in left]
@@ -259,8 +271,8 @@ class Engine:
     def _request_keys(self, key: Key, waiting: Mapping[Target, KeyAlgorithm]) -> bool:
         """Request the private keys that steps wait for; return whether a request is new."""
         if not waiting:
-            self._key_maker.withdraw(key)
-        new = [self._key_maker.request(key, target, each) for target, each in waiting.items()]
+            self.key_maker.withdraw(key)
+        new = [self.key_maker.request(key, target, each) for target, each in waiting.items()]
         return any(new)
 
     async def _carry_out_all(self, steps: list[Step], plan: Plan, notices: list[Notice]) -> StepRun:
@@ -293,7 +305,7 @@ class Engine:
 
     async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
         notice = repair(step, plan)
-        if notice and not self._in_place.was_changed(step, plan):
+        if notice and not self.in_place.was_changed(step, plan):
             notice = None
         if isinstance(step, BackgroundStep):
             self.background.begin(step)
@@ -306,7 +318,7 @@ class Engine:
             self.queue.add({status_key(plan.key)} - {plan.key})
         if isinstance(step, IssueLeaf) and notice and not has_new_leaf(step, plan, self.world):
             notice = relabelled(step)
-        self._in_place.carried_out(step)
+        self.in_place.carried_out(step)
         self.queue.add(affected - {plan.key})
         log.info("step", key=str(plan.key), step=type(step).__name__)
         return [notice] if notice else []
@@ -334,51 +346,12 @@ class Engine:
         """Report an exception that ended a reconcile in the status of the resource."""
         self.faults.note(key, (error,))
         self.queue.add({status_key(key)} - {key})
-        plan = failed_plan(key, self.world, error, self._clock.now())
         try:
-            async with leading(self._leader_fence):
-                await self._report(plan, [])
+            plan = plan_after_failure(key, self.world, error, self._clock.now())
+            async with leading(self.sharding.fence_of(key)):
+                await self._reporter.report(plan, [])
         except Exception as another:  # noqa: BLE001 - the log and a metric report it
             log.error("status not written", key=str(key), **log_fields(another))  # noqa: TRY400
-
-    async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
-        """Write a changed status and post Events for transitions; return the plan to requeue by.
-
-        An Event says at once what the status says of a stalled resource only later.
-        """
-        now, uptime = self._clock.now(), self._clock.uptime()
-        changes = transitions(plan)
-        plan, stalls_in = self._stall_delay.apply(plan, now, uptime)
-        if stalls_in is not None:
-            plan = plan.by(now, stalls_in)
-        changed = changes_status(plan)
-        wait = self._status_debounce.wait(plan, uptime, rush=self.queue.rushed, changed=changed)
-        if not wait and changed:
-            wait = self.repairs.status_wait(plan)
-        if wait:
-            plan = plan.by(now, wait)
-        elif plan.status is not None and changed:
-            notices = [*notices, *changes]
-            await self._write_status(plan)
-        else:
-            self.refusals.note_status(plan.key, None)  # the resource may be gone
-        self._record(plan, notices)
-        return plan
-
-    async def _write_status(self, plan: Plan) -> None:
-        """Write a status. An Event reports a status write that is refused."""
-        try:
-            with tracing.status_span(self._tracer, plan):
-                self.queue.add(await self._executor.status(plan))
-        except ApiError as error:
-            if error.status in PASSING:
-                raise
-            if sentence := self.refusals.note_status(plan.key, error):
-                self._record(plan, [Notice("StatusRefused", sentence, "Warning")])
-            raise
-        self.refusals.note_status(plan.key, None)
-        if sentence := self.repairs.status_written(plan):
-            self._record(plan, [Notice(FIGHTING, sentence, "Warning")])
 
     async def _keep_ledger(self, broker: MessageBroker, manifest: Manifest) -> None:
         """Write a broker's ledger. Raises `StalePlan` if the ledger is not the known one."""
@@ -390,11 +363,4 @@ class Engine:
         self.queue.add(affected - {broker_key(broker.ref)})
 
     async def _record_for(self, key: Key, uid: str, notice: Notice) -> None:
-        self._record(Plan(key, uid), [notice])
-
-    def _record(self, plan: Plan, notices: list[Notice]) -> None:
-        """Post an Event for each notice."""
-        for notice in notices:
-            if notice.reason == REPAIRED:
-                self._instrumentation.restored(plan.key.kind)
-            self.event_recorder.record(event(plan, notice, self._instance, self._clock.now()))
+        self._reporter.record(Plan(key, uid), [notice])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from troth.cluster.api import Selection
+from troth.reconcile.loop.cache import REVIEWS
 from troth.resources.kinds import KINDS as DECLARED
 from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.world.facts.objects import MANAGED_BY
@@ -46,6 +47,7 @@ def _in_namespace(namespace: str, own_namespace: str, *, rollouts: bool) -> Iter
     """Yield the selections of the objects of a namespace, or of all if it is empty."""
     labelled = selectors()
     yield from (Selection(kind.name, namespace) for kind in DECLARED if kind.namespaced)
+    yield Selection(REVIEWS, namespace)
     yield Selection("Service", namespace)
     if namespace != own_namespace:
         fields = "" if namespace else f"metadata.namespace!={own_namespace}"

@@ -9,10 +9,11 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 
-from troth.cluster.informer import Backoff
+from troth.cluster.watching.backoff import Backoff
 from troth.reconcile.loop.clock import Clock
 from troth.world.keys import ISSUER_VIEW, Key
 
@@ -36,11 +37,18 @@ class WorkQueue:
     """Hands out keys to workers. Use it from one event loop only."""
 
     def __init__(
-        self, clock: Clock, on_taken: Callable[[str, float], None] = lambda _kind, _waited: None
+        self,
+        clock: Clock,
+        on_taken: Callable[[str, float], None] = lambda _kind, _waited: None,
+        takes: Callable[[Key], bool] = lambda _: True,
     ) -> None:
-        """`on_taken` gets the kind of each key that a worker takes, and the seconds it waited."""
+        """`on_taken` gets the kind of each key that a worker takes, and the seconds it waited.
+
+        `takes` returns whether workers take a key. One that they do not take is put aside.
+        """
         self._clock = clock
         self._on_taken = on_taken
+        self._takes = takes
         self._ready: asyncio.PriorityQueue[tuple[bool, int, Key]] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
         self._waiting: dict[Key, float] = {}
@@ -48,6 +56,7 @@ class WorkQueue:
         self._taken_from = 0.0
         """Uptime from which workers take keys: before that, this replica was a standby."""
         self._working: set[Key] = set()
+        self._aside: set[Key] = set()
         self._held: set[Key] = set()
         self._again: set[Key] = set()
         self._backoffs: dict[Key, Backoff] = {}
@@ -60,6 +69,11 @@ class WorkQueue:
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._working) + len(self._held)
+
+    @property
+    def working(self) -> AbstractSet[Key]:
+        """Keys that workers have taken."""
+        return self._working
 
     @property
     def rushed(self) -> bool:
@@ -81,17 +95,18 @@ class WorkQueue:
             self._released.clear()
             await self._released.wait()
 
-    def add(self, keys: Iterable[Key]) -> None:
+    def add(self, keys: Iterable[Key], changed: Key | None = None) -> None:
         """Queue keys as soon as possible.
 
         Of the keys added together, brokers come first, because the others depend on their outcome.
-        Webhook endpoints come last, because they depend on their targets.
+        Webhook endpoints come last, because they depend on their targets. `changed` is the key of
+        the object that changed, which comes before its peers: its own objects are to follow first.
         """
-        for key in sorted(keys, key=_turn):
+        for key in sorted(keys, key=lambda each: (_turn(each), each != changed)):
             self._held.discard(key)
             if key in self._working:
                 self._again.add(key)
-            elif key not in self._waiting:
+            elif key not in self._waiting and key not in self._aside:
                 self._waiting[key] = self._clock.uptime()
                 later = key.kind != ISSUER_VIEW
                 self._ready.put_nowait((later, next(self._numbers), key))
@@ -101,13 +116,22 @@ class WorkQueue:
 
         The worker must answer with `done`, `hold`, `retry` or `put_back`.
         """
-        _, _, key = await self._ready.get()
+        while not self._takes(key := (await self._ready.get())[-1]):
+            del self._waiting[key]
+            self._aside.add(key)
+            self._released.set()
         self._working.add(key)
         self._on_taken(key.kind, self._waited(self._waiting.pop(key)))
         retry = self._retries.pop(key, None)
         if retry is not None:
             retry.cancel()
         return key
+
+    def resume(self) -> None:
+        """Queue the keys that were put aside and that workers take now."""
+        taken = set(filter(self._takes, self._aside))
+        self._aside -= taken
+        self.add(taken)
 
     def caught_up(self, key: Key) -> None:
         """Record that the worker has seen every change that the key was queued for so far."""

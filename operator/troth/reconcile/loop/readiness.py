@@ -16,7 +16,7 @@ from troth.reconcile.apply.refusals.refusals import Refusals
 from troth.reconcile.apply.repairs.repairs import Repairs
 from troth.resources.conditions import Truth, Verdict
 from troth.world.facts.objects import FIGHTING
-from troth.world.keys import Key, view_key
+from troth.world.keys import Key, Keys, view_key
 
 FRAMES = 4
 """Number of traceback frames that are logged, innermost last."""
@@ -38,6 +38,11 @@ class Faults:
         if errors:
             self._sentences[key] = faults.sentence(errors[0])
         return known != self.of(key)
+
+    @property
+    def keys(self) -> Keys:
+        """Resources whose last reconcile raised an error."""
+        return set(self._sentences)
 
     def of(self, key: Key) -> str:
         """Return the sentence about the last reconcile's first error, or "" if there was none."""

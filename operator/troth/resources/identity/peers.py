@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from troth.resources.references import Reference
+from troth.resources.references import SharedReference
 from troth.resources.schema.lists import SET
 from troth.resources.schema.model import Model, exactly_one
 from troth.resources.schema.rules import Rule
@@ -96,7 +96,7 @@ class Accepts(Model):
         ),
     )
 
-    from_: Reference | None = None
+    from_: SharedReference | None = None
     """ServiceIdentity of the caller."""
     unverified: Unverified | None = None
     """Caller without an identity."""
@@ -131,18 +131,18 @@ class Calls(Model):
             message="set exactly one of to (a ServiceIdentity), external and kubernetesAPI",
         ),
         Rule(
-            cel="has(self.to) == (has(self.ports) && size(self.ports) > 0)",
+            cel="has(self.to) == (self.?ports.orValue([]).size() > 0)",
             message="set ports, the names of the callee's ports, if and only if to is set",
             holds=lambda it: (it.to is not None) == bool(it.ports),
         ),
         Rule(
-            cel="has(self.to) || !has(self.scopes) || size(self.scopes) == 0",
+            cel="!has(self.scopes) || has(self.to) || size(self.scopes) == 0",
             message="remove scopes; only calls with to have them",
             holds=lambda it: it.to is not None or not it.scopes,
         ),
     )
 
-    to: Reference | None = None
+    to: SharedReference | None = None
     """ServiceIdentity of the callee."""
     ports: Annotated[tuple[PortName, ...], Field(max_length=16), SET] = ()
     """Names of the callee's ports."""

@@ -22,6 +22,7 @@ from troth.resources.schema.scalars import (
     Scope,
     unique_by,
 )
+from troth.resources.schema.sharing import shared
 from troth.resources.selectors import LabelSelector
 
 
@@ -55,7 +56,6 @@ class Workload(Model):
         tuple[Port, ...],
         Field(max_length=16),
         BY_NAME,
-        unique_by("x.name", lambda port: port.name, "give every port a unique name"),
         unique_by(
             "[string(x.port), x.protocol]",
             lambda port: (port.port, port.protocol),
@@ -161,12 +161,21 @@ def _cel_declared(ports: str) -> str:
     return f"{ports}.all(p, has(self.workload.ports) && self.workload.ports.exists(q, q.name == p))"
 
 
+# For each field of an object that an expression reads, the API server copies the schemas of all
+# fields of that object, and it evaluates all rules at each write of the status, too. So the rule
+# asks once, and not for each caller, whether there are ports. A caller names at least one.
+_CEL_ACCEPTED_DECLARED = (
+    "has(self.workload.ports) ? self.accepts.all(a, a.ports.all(p, "
+    "self.workload.ports.exists(q, q.name == p))) : size(self.accepts) == 0"
+)
+
+
 class ServiceIdentitySpec(Model):
     """Desired state of an identity."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel=f"(!has(self.accepts) || self.accepts.all(a, {_cel_declared('a.ports')})) && "
+            cel=f"(!has(self.accepts) || ({_CEL_ACCEPTED_DECLARED})) && "
             "(!has(self.exceptions) || ("
             f"(!has(self.exceptions.probes) || {_cel_declared('self.exceptions.probes')}) && "
             f"(!has(self.exceptions.metrics) || {_cel_declared('self.exceptions.metrics')})))",
@@ -226,11 +235,17 @@ class ServiceIdentitySpec(Model):
 
     workload: Workload
     """Pods that have the identity."""
-    authentication: Authentication
+    authentication: Annotated[Authentication, shared()]
     """Authentication of the workload. Set exactly one field."""
-    accepts: Annotated[tuple[Accepts, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    accepts: Annotated[
+        tuple[Annotated[Accepts, shared()], ...],
+        Field(max_length=64, json_schema_extra=ATOMIC),
+    ] = ()
     """Callers that may call the workload, and on which ports. All others are denied."""
-    calls: Annotated[tuple[Calls, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    calls: Annotated[
+        tuple[Annotated[Calls, shared()], ...],
+        Field(max_length=64, json_schema_extra=ATOMIC),
+    ] = ()
     """Destinations that the workload calls. It can reach no others."""
     publishes: Annotated[tuple[TopicUse, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """Policies under which the workload publishes messages. A policy that is not listed grants it
@@ -238,6 +253,9 @@ class ServiceIdentitySpec(Model):
     consumes: Annotated[tuple[TopicUse, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """Policies under which the workload consumes messages, and publishes those that it could not
     consume to the dead-letter topic."""
+    reviews: Annotated[tuple[TopicUse, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """Policies whose dead letters the workload reviews, as `troth review` does. A policy must name
+    it as deadLetter.reviewer."""
     exceptions: Exceptions = Exceptions()
     """Ports that are open to probes and metrics."""
     requires: Requires = Requires()

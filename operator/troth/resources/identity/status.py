@@ -6,10 +6,12 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from troth.resources.conditions import Conditions
+from troth.resources.reported import Findings, Proofs, Traffic
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.schema.lists import ATOMIC, keyed_by
 from troth.resources.schema.model import Observed
 from troth.resources.schema.scalars import Time
+from troth.resources.schema.sharing import shared
 
 MOST_BROKERS = 64
 
@@ -111,8 +113,15 @@ class ServiceIdentityStatus(Observed):
     """SPIFFE ID of the workload."""
     certificate: CertificateStatus | None = None
     """Certificate in the Secret."""
-    edges: Annotated[tuple[EdgeStatus, ...], Field(max_length=1024, json_schema_extra=ATOMIC)] = ()
+    edges: Annotated[
+        tuple[Annotated[EdgeStatus, shared()], ...],
+        Field(max_length=1024, json_schema_extra=ATOMIC),
+    ] = ()
     """Declared edges with peers, and their states."""
+    unlisted_edges: Annotated[int, Field(ge=0)] | None = None
+    """Number of edges that `edges` does not list. It lists at most 1024 entries, and at most 64 of
+    edges that only peers declare and that wait for this identity. `troth status sid/NAME` also
+    shows edges that only the statuses of peers list. Absent if all are listed."""
     brokers: Annotated[
         tuple[BrokerCredentialStatus, ...],
         Field(max_length=MOST_BROKERS, json_schema_extra=ATOMIC),
@@ -128,8 +137,15 @@ class ServiceIdentityStatus(Observed):
     ] = ()
     """Names that belong to the identity. An identity that declares one of them later has a
     conflict."""
+    findings: Findings = ()
+    """Findings of the auditor about the resource, at most the first 32."""
+    traffic: Traffic = ()
+    """Connections that the auditor saw with peers, at most 64, those that would be denied first."""
+    proofs: Proofs = ()
+    """Results of `troth prove` for the edges of the identity."""
     conditions: Conditions = ()
     """Conditions of the identity: Ready, CertificateIssued, NetworkEnforced, PeersAgree,
     Reconciling and Stalled. RolledOut if onRotation is declared, TokensAccepted if tokens are,
     GatewayTrusted if gatewayOnly is, PeersVerified if unverified peers are, WebhooksSigned if
-    servesWebhooks is, and CredentialsIssued if brokers are used."""
+    servesWebhooks is, CredentialsIssued if brokers are used, and SchemasWritten if the schemas of
+    messages do not fit into the Secret."""

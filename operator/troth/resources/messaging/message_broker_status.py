@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from troth.resources.conditions import Conditions
+from troth.resources.messaging.observed_broker import ObservedBroker
+from troth.resources.reported import Findings
 from troth.resources.schema.model import Observed
 
 
@@ -24,6 +26,11 @@ class MessageBrokerStatus(Observed):
     Enforce."""
     surplus_grants: Annotated[int, Field(ge=0)] | None = None
     """Number of Troth's rules at the broker that are no longer declared."""
+    observed: ObservedBroker | None = None
+    """What the broker shows of its security: listeners, super users, clients, and rights of foreign
+    principals."""
+    findings: Findings = ()
+    """Findings of the auditor about the resource, at most the first 32."""
     conditions: Conditions = ()
     """Conditions of the broker: Ready, Reachable, InSync, NetworkEnforced, Braked, Reconciling and
     Stalled."""

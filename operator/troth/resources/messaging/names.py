@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
+from troth.resources.schema.rules import Rule
 from troth.resources.schema.scalars import DNS_LABEL, PORT, matching
 
 NAME_LIMIT = 249
@@ -64,6 +65,16 @@ VirtualHost = Annotated[
     str,
     StringConstraints(min_length=1, max_length=NAME_LIMIT),
     matching("^[A-Za-z0-9._:/-]*$", f"write a virtual host as {_WORDS}, such as /"),
+]
+TenantName = Annotated[
+    str,
+    # what a token may hold as a tenant (`troth.pki.tokens.signing.is_text`)
+    StringConstraints(min_length=1, max_length=256),
+    Rule(
+        cel=r"self.matches('^[\\p{L}\\p{M}\\p{N}\\p{P}\\p{S} ]*$')",
+        message="write a tenant in printable characters, without line breaks, such as acme",
+        holds=str.isprintable,
+    ),
 ]
 AccountKey = Annotated[
     str,

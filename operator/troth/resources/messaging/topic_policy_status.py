@@ -6,8 +6,10 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from troth.resources.conditions import Conditions
-from troth.resources.schema.lists import ATOMIC
+from troth.resources.reported import Findings
+from troth.resources.schema.lists import ATOMIC, keyed_by
 from troth.resources.schema.model import Observed
+from troth.resources.schema.scalars import Time
 
 
 class Action(StrEnum):
@@ -15,6 +17,7 @@ class Action(StrEnum):
 
     PUBLISH = "Publish"
     CONSUME = "Consume"
+    REVIEW = "Review"
 
 
 class GrantState(StrEnum):
@@ -26,6 +29,14 @@ class GrantState(StrEnum):
     AWAITING_IDENTITY = "AwaitingIdentity"
     REFUSED = "Refused"
     SUSPENDED = "Suspended"
+    INACTIVE = "Inactive"
+
+
+class EnforcedBy(StrEnum):
+    """Program that enforces what a policy says of a consumer's messages."""
+
+    BROKER = "Broker"
+    EDGE = "Edge"
 
 
 class GrantStatus(Observed):
@@ -36,18 +47,49 @@ class GrantStatus(Observed):
     action: Action
     """Action that the identity may take."""
     topic: Annotated[str, StringConstraints(max_length=256)] | None = None
-    """Topic of deadLetter, if the grant is on it and not on the policy's own topic."""
+    """Topic of deadLetter or a retry topic, if the grant is on it and not on the policy's own
+    topic."""
     group: Annotated[str, StringConstraints(max_length=256)] | None = None
     """Group with which the identity consumes."""
     state: GrantState
     """State of the grant. InSync: the broker has it. Live: all sides agree, and the broker is not
     known to have it yet. AwaitingPolicy or AwaitingIdentity: that side does not name the other.
     Refused: declared, but not allowed. Suspended: rules at the broker stay and none are added until
-    a conflict is resolved."""
+    a conflict is resolved. Inactive: it exists only while an approved review needs it."""
     reason: Annotated[str, StringConstraints(max_length=64)] | None = None
     """CamelCase reason why the grant is not live."""
     message: Annotated[str, StringConstraints(max_length=1024)] | None = None
     """Change that is needed for the grant to become live."""
+    enforcement: EnforcedBy | None = None
+    """Where the policy is enforced for this consumer, if the policy has a context or a schema.
+    Broker: the broker enforces who may consume, and nothing is known to check the messages. Edge:
+    every connected client of the consumer also names Troth's guard for events."""
+
+
+class ReasonCount(Observed):
+    """Number of dead letters with one reason."""
+
+    reason: Annotated[str, StringConstraints(max_length=64)]
+    """Reason of the rejection."""
+    count: Annotated[int, Field(ge=0)]
+    """Number of dead letters."""
+
+
+class DeadLetterCounts(Observed):
+    """Dead letters of a policy that await a decision."""
+
+    pending: Annotated[int, Field(ge=0)]
+    """Number of dead letters without a decision."""
+    quarantined: Annotated[int, Field(ge=0)] = 0
+    """Number of dead letters that are set aside."""
+    oldest: Time | None = None
+    """Time of the oldest one without a decision."""
+    reasons: Annotated[
+        tuple[ReasonCount, ...], Field(max_length=32, json_schema_extra=keyed_by("reason"))
+    ] = ()
+    """Numbers of those without a decision, by reason."""
+    unreadable: Annotated[int, Field(ge=0)] = 0
+    """Number of messages on the dead-letter topic that are no valid dead letter."""
 
 
 class TopicPolicyStatus(Observed):
@@ -57,6 +99,10 @@ class TopicPolicyStatus(Observed):
     """Generation of the spec that Troth last reconciled, -1 before the first time."""
     grants: Annotated[tuple[GrantStatus, ...], Field(max_length=512, json_schema_extra=ATOMIC)] = ()
     """Grants that the policy or an identity declares, and their states."""
+    dead_letters: Annotated[DeadLetterCounts | None, Field(exclude=True)] = None
+    """Dead letters that await a decision. `troth review` writes it."""
+    findings: Findings = ()
+    """Findings of the auditor about the resource, at most the first 32."""
     conditions: Conditions = ()
     """Conditions of the policy: Ready, GrantsInSync, Exclusive, SchemaValid, PeersAgree,
-    RetentionAllowed, Reconciling and Stalled."""
+    EdgesValidated, RetentionAllowed, Reconciling and Stalled."""

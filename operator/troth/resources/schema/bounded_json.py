@@ -24,3 +24,8 @@ def read_json(text: str | bytes, longest: int = LONGEST) -> Any:  # noqa: ANN401
 def objects_in(part: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON is anything
     """Return the objects in a list, without its other items; empty if `part` is no list."""
     return [each for each in part if isinstance(each, dict)] if isinstance(part, list) else []
+
+
+def texts_in(part: object) -> list[str]:
+    """Return the strings in a list, without its other items; empty if `part` is no list."""
+    return [each for each in part if isinstance(each, str)] if isinstance(part, list) else []

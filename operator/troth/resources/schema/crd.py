@@ -66,7 +66,7 @@ def custom_resource_definition(kind: Kind) -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": root_schema(kind.model)},
-                    "subresources": {"status": {}},
+                    **({"subresources": {"status": {}}} if has_status(kind.model) else {}),
                     "additionalPrinterColumns": [
                         column.as_printer_column() for column in kind.columns
                     ],
@@ -83,9 +83,12 @@ def root_schema(model: type[Resource]) -> Schema:
     )
     definitions = generated.pop("$defs", {})
     properties = {
-        part: structural(generated["properties"][part], definitions) for part in ("spec", "status")
+        part: structural(generated["properties"][part], definitions)
+        for part in ("spec", "status")
+        if part in model.model_fields
     }
-    properties["status"]["default"] = {"observedGeneration": UNOBSERVED}
+    if has_status(model):
+        properties["status"]["default"] = {"observedGeneration": UNOBSERVED}
     return {
         "type": "object",
         "description": _sentence(model.__doc__ or ""),
@@ -96,8 +99,13 @@ def root_schema(model: type[Resource]) -> Schema:
             "metadata": {"type": "object"},
             **properties,
         },
-        VALIDATIONS: [rule.as_validation() for rule in model.rules],
+        **({VALIDATIONS: [rule.as_validation() for rule in model.rules]} if model.rules else {}),
     }
+
+
+def has_status(model: type[Resource]) -> bool:
+    """Return whether a resource has a status."""
+    return "status" in model.model_fields
 
 
 def structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:

@@ -9,12 +9,14 @@ from pydantic_core import CoreSchema
 
 from troth.resources.schema.docstrings import attribute_docstrings
 from troth.resources.schema.rules import VALIDATIONS, Immutable, Rule
+from troth.resources.schema.sharing import share_names
 
-# names with acronyms, as Kubernetes spells them, and names that are reserved in Python
+# names with acronyms, as Kubernetes spells them, and names that are reserved in Python or here
 _SPELLED = {
     "from_": "from",
     "kubernetes_api": "kubernetesAPI",
     "public_url": "publicURL",
+    "rules_": "rules",
     "schema_": "schema",
     "spiffe_id": "spiffeID",
     "topic_arns": "topicARNs",
@@ -61,6 +63,7 @@ class Model(BaseModel):
     def _obey_rules(self) -> Self:
         for rule in type(self).rules:
             rule.check(self)
+        share_names(self)
         return self
 
     @classmethod

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from ipaddress import IPv6Network, ip_network
 from typing import Annotated, Any
 
@@ -58,6 +59,7 @@ def format_duration(length: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
+@lru_cache(maxsize=256)  # the conditions of a status have few different times
 def format_time(moment: datetime) -> str:
     """Return `moment` in the form of Kubernetes: RFC 3339, UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -98,8 +100,15 @@ _DATE = (
 )
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
 _OFFSET = "(Z|[-+]([01][0-9]|2[0-3]):[0-5][0-9])"
+
+
+def is_moment(field: str) -> str:
+    """Return the CEL expression that checks that a string field is a time."""
+    return f"{field}.matches('^{_DATE}T{_CLOCK}{_OFFSET}$')".replace("\\.", "\\\\.")
+
+
 MOMENT_RULE = Rule(
-    cel=f"self.matches('^{_DATE}T{_CLOCK}{_OFFSET}$')".replace("\\.", "\\\\."),
+    cel=is_moment("self"),
     message="write an RFC 3339 time in this century, such as 2026-11-24T12:00:00Z",
     holds=lambda _: True,  # parse_moment has rejected every other text
 )

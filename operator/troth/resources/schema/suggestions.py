@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.kinds import EVERY_KIND_BY_NAME
 from troth.resources.schema.crd import Schema, root_schema
 from troth.resources.schema.sentences import nearest
 
@@ -29,7 +29,7 @@ def field_meant(kind: str, steps: Sequence[str | int]) -> str:
 
 @cache
 def _schema(kind: str) -> Schema:
-    schema = root_schema(KIND_BY_NAME[kind].model)
+    schema = root_schema(EVERY_KIND_BY_NAME[kind].model)
     fields = {name: part for name, part in schema["properties"].items() if name != "status"}
     metadata = {"type": "object", "properties": {name: {} for name in _METADATA}}
     return {"properties": {**fields, "metadata": metadata}}

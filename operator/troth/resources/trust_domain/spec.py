@@ -28,6 +28,7 @@ from troth.resources.schema.scalars import (
     is_duration,
 )
 from troth.resources.selectors import LabelSelector
+from troth.resources.trust_domain.proving import Proving
 from troth.resources.trust_domain.status import SPEC_LIMIT, Isolation, TrustDomainStatus
 
 _SERVICE_NAME = "[a-z]([-a-z0-9]{0,54}[a-z0-9])?"
@@ -216,6 +217,9 @@ class TrustDomainSpec(Model):
     knew this field keeps Workload until it says otherwise."""
     network: Network = Network()
     """Network access of every workload, in addition to its declared peers."""
+    proving: Proving | None = None
+    """Schedule of the probes that prove the edges of the domain's identities. Without it, only
+    `troth prove` on request makes probes."""
 
 
 class TrustDomain(Resource):

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from troth.resources.conditions import Conditions
+from troth.resources.reported import Findings
 from troth.resources.rotation.blockers import Blockers
 from troth.resources.schema.lists import keyed_by
 from troth.resources.schema.model import Observed
@@ -83,6 +84,16 @@ class TokenKeyStatus(Observed):
     published."""
 
 
+class RetiredStatus(Observed):
+    """Retired root or token key that still verifies events."""
+
+    fingerprint: Annotated[str, StringConstraints(max_length=64)]
+    """First 16 hexadecimal digits of its fingerprint, as while it was in use."""
+    retired_at: Time
+    """Time at which it left the trust bundle. It verifies events until the longest maxAge of a
+    TopicPolicy in the trust domain has passed since then, at least 168h."""
+
+
 class TrustDomainStatus(Observed):
     """Observed state of a trust domain."""
 
@@ -105,8 +116,21 @@ class TrustDomainStatus(Observed):
         Field(max_length=8, json_schema_extra=keyed_by("fingerprint")),
     ] = ()
     """Keys in use that sign tokens."""
+    retired_authorities: Annotated[
+        tuple[RetiredStatus, ...],
+        Field(max_length=64, json_schema_extra=keyed_by("fingerprint")),
+    ] = ()
+    """Retired roots or intermediates that still verify events. If one is compromised, declare its
+    fingerprint in a CredentialRotation."""
+    retired_token_keys: Annotated[
+        tuple[RetiredStatus, ...],
+        Field(max_length=128, json_schema_extra=keyed_by("fingerprint")),
+    ] = ()
+    """Retired token keys that still verify the tokens in events."""
     token_rotation: TokenRotationStatus = TokenRotationStatus()
     """Rotation of the key that signs tokens."""
+    findings: Findings = ()
+    """Findings of the auditor about the resource, at most the first 32."""
     conditions: Conditions = ()
     """Conditions of the domain: Ready, AuthorityReady, BundleDistributed, Reconciling and Stalled.
     TokensReady if the domain issues tokens, NamespacesIsolated if it isolates namespaces."""

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from troth.resources.conditions import Conditions
+from troth.resources.reported import Findings
 from troth.resources.schema.lists import keyed_by
 from troth.resources.schema.model import Observed
 from troth.resources.schema.scalars import Time
@@ -53,6 +54,8 @@ class WebhookEndpointStatus(Observed):
     residual_replay: Annotated[str, StringConstraints(max_length=512)] = ""
     """Possible replay of a recorded delivery after the replay window: none, or a sentence for
     schemes that sign no timestamp."""
+    findings: Findings = ()
+    """Findings of the auditor about the resource, at most the first 32."""
     conditions: Conditions = ()
     """Conditions of the endpoint: Ready, SecretAvailable, GatewayConfigured, TargetReachable,
     Reconciling and Stalled. UnsignedAccepted if acceptUnsigned is declared."""

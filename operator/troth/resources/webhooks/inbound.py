@@ -90,7 +90,8 @@ class Limits(Model):
     requests_per_second: Annotated[
         int, Field(ge=1, le=100_000, strict=True), BeforeValidator(whole)
     ] = 50
-    """Maximum number of verified deliveries a second at each replica of the gateway. Default 50."""
+    """Maximum number of verified deliveries a second at each replica of the gateway, divided among
+    its workers. A burst may have as many, and at least one at each worker. Default 50."""
 
     @property
     def bytes(self) -> int:

@@ -3,50 +3,33 @@
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker, Place
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
+from troth.trust.declarations.grant_entries import GrantEntry, entries_of
 from troth.trust.declarations.multimap import Multimap
-from troth.trust.grants import Action, Topic
+from troth.trust.declarations.reviews import Reviews
+from troth.trust.declarations.topic_index import TopicIndex
+from troth.trust.grants import Topic
 
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """Policies that an identity lists under `publishes` and `consumes`."""
+    """Policies that an identity lists under `publishes`, `consumes` and `reviews`."""
 
     publishes: frozenset[Ref] = frozenset()
     consumes: frozenset[Ref] = frozenset()
+    reviews: frozenset[Ref] = frozenset()
+
+    @property
+    def policies(self) -> frozenset[Ref]:
+        """Every policy that the identity names."""
+        return self.publishes | self.consumes | self.reviews
 
 
 NOTHING = Uses()
-
-
-class GrantEntry(NamedTuple):
-    """Grant that one entry of a policy declares: an action of an identity, with or without a group.
-
-    `dead_letter` is whether it is for publishing to the policy's dead-letter topic, as consumers
-    do.
-    """
-
-    identity: Ref
-    action: Action
-    group: str = ""
-    dead_letter: bool = False
-
-
-def entries_of(policy: TopicPolicy) -> frozenset[GrantEntry]:
-    """Return every grant that a policy declares."""
-    here, spec = policy.ref.namespace, policy.spec
-    entries = {GrantEntry(each.identity.seen_from(here), Action.PUBLISH) for each in spec.producers}
-    for consumer in spec.consumers:
-        identity = consumer.identity.seen_from(here)
-        entries.add(GrantEntry(identity, Action.CONSUME, consumer.group or ""))
-        if spec.dead_letter is not None:
-            entries.add(GrantEntry(identity, Action.PUBLISH, dead_letter=True))
-    return frozenset(entries)
 
 
 def uses_of(identity: ServiceIdentity) -> Uses:
@@ -55,6 +38,7 @@ def uses_of(identity: ServiceIdentity) -> Uses:
     return Uses(
         frozenset(each.policy.seen_from(here) for each in spec.publishes),
         frozenset(each.policy.seen_from(here) for each in spec.consumes),
+        frozenset(each.policy.seen_from(here) for each in spec.reviews),
     )
 
 
@@ -71,10 +55,14 @@ class Messaging:
         self._users = Multimap[Ref, Ref]()
         self._asking = Multimap[Ref, Ref]()
         self._at: dict[Ref, Multimap[str, Ref]] = {}
-        self._by_group = Multimap[tuple[Ref, str], tuple[Ref, Ref]]()
+        self._by_group = Multimap[tuple[Ref, str], tuple[Ref, GrantEntry]]()
+        self._by_stream = Multimap[tuple[Ref, str], Ref]()
+        self._by_topic = TopicIndex()
+        self._by_retry = TopicIndex()
         self._by_schema = Multimap[Ref, Ref]()
         self._in_place = Multimap[Place, Ref]()
         self._by_admin = Multimap[Ref, Ref]()
+        self.reviews = Reviews()
 
     # Changes
 
@@ -108,8 +96,14 @@ class Messaging:
         self._at.setdefault(policy.broker, Multimap()).add(policy.spec.environment, policy.ref)
         if policy.schema_map is not None:
             self._by_schema.add(policy.schema_map, policy.ref)
+        for stream in streams_of(policy):
+            self._by_stream.add((policy.broker, stream), policy.ref)
+        for topic in topics_of(policy):
+            self._by_topic.add(policy.broker, topic, policy.ref)
+        for topic in retry_topics_of(policy):
+            self._by_retry.add(policy.broker, topic, policy.ref)
         for each in self._asked[policy.ref]:
-            self._by_group.add((policy.broker, each.group), (policy.ref, each.identity))
+            self._by_group.add((policy.broker, each.group), (policy.ref, each))
             self._asking.add(each.identity, policy.ref)
 
     def refuse_policy(self, ref: Ref, sentence: str) -> None:
@@ -122,8 +116,14 @@ class Messaging:
         self.invalid_policies.pop(ref, None)
         before = self.policies.pop(ref, None)
         if before is not None:
+            for stream in streams_of(before):
+                self._by_stream.discard((before.broker, stream), ref)
+            for topic in topics_of(before):
+                self._by_topic.discard(before.broker, topic, ref)
+            for topic in retry_topics_of(before):
+                self._by_retry.discard(before.broker, topic, ref)
             for each in self._asked.pop(ref):
-                self._by_group.discard((before.broker, each.group), (ref, each.identity))
+                self._by_group.discard((before.broker, each.group), (ref, each))
                 self._asking.discard(each.identity, ref)
             at = self._at[before.broker]
             at.discard(before.spec.environment, ref)
@@ -135,11 +135,11 @@ class Messaging:
     def put_uses(self, identity: Ref, uses: Uses) -> None:
         """Set the policies that an identity names; `Uses()` if it names none or was deleted."""
         before = self._uses.pop(identity, NOTHING)
-        for policy in before.publishes | before.consumes:
+        for policy in before.policies:
             self._users.discard(policy, identity)
         if uses != NOTHING:
             self._uses[identity] = uses
-        for policy in uses.publishes | uses.consumes:
+        for policy in uses.policies:
             self._users.add(policy, identity)
 
     # Queries
@@ -173,9 +173,21 @@ class Messaging:
         """Return the policies whose schema is in a ConfigMap, which need not exist."""
         return frozenset(self._by_schema.of(config_map))
 
-    def by_group(self, broker: Ref, group: str) -> frozenset[tuple[Ref, Ref]]:
-        """Return the (policy, identity) pairs that consume with a group at a broker."""
+    def by_group(self, broker: Ref, group: str) -> frozenset[tuple[Ref, GrantEntry]]:
+        """Return the grants to consume with a group at a broker, each with its policy."""
         return frozenset(self._by_group.of((broker, group)))
+
+    def by_stream(self, broker: Ref, stream: str) -> frozenset[Ref]:
+        """Return the policies that name a stream at a broker."""
+        return frozenset(self._by_stream.of((broker, stream)))
+
+    def by_topic(self, broker: Ref, topic: Topic) -> frozenset[Ref]:
+        """Return the policies of a broker that grant anything on a topic, or on a part of it."""
+        return self._by_topic.meeting(broker, topic)
+
+    def by_retry_topic(self, broker: Ref, topic: Topic) -> frozenset[Ref]:
+        """Return the policies of a broker with a retry topic that a topic includes."""
+        return self._by_retry.meeting(broker, topic)
 
     def elsewhere(self, broker: Ref, environment: str) -> Iterator[TopicPolicy]:
         """Yield the policies of a broker that declare another environment."""
@@ -207,10 +219,39 @@ def topic_of(policy: TopicPolicy) -> Topic:
     return Topic(named.prefix, prefix=True)
 
 
+def topic_for(policy: TopicPolicy, entry: GrantEntry) -> Topic | None:
+    """Return the topic of a grant, None if the policy does not declare one for its purpose."""
+    if entry.topic:
+        return Topic(entry.topic)
+    return topic_of(policy) if entry.purpose.may_be_on_own_topic else None
+
+
+def stream_for(policy: TopicPolicy, entry: GrantEntry) -> str:
+    """Return the stream of the topic of a grant, "" if there is none or the grant needs none."""
+    if entry.topic or not entry.purpose.may_be_on_own_topic:
+        return entry.stream
+    return policy.spec.topic.stream or ""
+
+
 def topics_of(policy: TopicPolicy) -> tuple[Topic, ...]:
     """Return every topic on which a policy grants anything."""
     dead_letter = policy.spec.dead_letter
-    return (topic_of(policy), *([Topic(dead_letter.topic)] if dead_letter else []))
+    letters = [] if dead_letter is None else [Topic(dead_letter.topic)]
+    return (topic_of(policy), *letters, *retry_topics_of(policy))
+
+
+def retry_topics_of(policy: TopicPolicy) -> tuple[Topic, ...]:
+    """Return the retry topics of all consumers of a policy, sorted."""
+    retries = {each.retry.topic for each in policy.spec.consumers if each.retry is not None}
+    return tuple(map(Topic, sorted(retries)))
+
+
+def streams_of(policy: TopicPolicy) -> frozenset[str]:
+    """Return every stream that a policy names."""
+    spec = policy.spec
+    named = [spec.topic.stream, spec.dead_letter.stream if spec.dead_letter is not None else None]
+    named += [each.retry.stream for each in spec.consumers if each.retry is not None]
+    return frozenset(filter(None, named))
 
 
 def meet(first: Topic, second: Topic) -> bool:
@@ -218,18 +259,24 @@ def meet(first: Topic, second: Topic) -> bool:
     return _includes(first, second) or _includes(second, first)
 
 
-def share_group(first: TopicPolicy, second: TopicPolicy, *, spans_topics: bool) -> bool:
-    """Return whether consumers of two policies are in one group if they name the same one.
+def share_group(
+    first: tuple[TopicPolicy, GrantEntry],
+    second: tuple[TopicPolicy, GrantEntry],
+    *,
+    spans_topics: bool,
+) -> bool:
+    """Return whether two consumers are in one group if they name the same one.
 
     A durable consumer belongs to its stream. A queue group belongs to its topics, unless the groups
     of the broker type span topics.
     """
     if spans_topics:
         return True
-    streams = first.spec.topic.stream, second.spec.topic.stream
+    streams = stream_for(*first), stream_for(*second)
     if any(streams):
         return streams[0] == streams[1]
-    return meet(topic_of(first), topic_of(second))
+    topics = topic_for(*first), topic_for(*second)
+    return topics[0] is not None and topics[1] is not None and meet(topics[0], topics[1])
 
 
 def _includes(outer: Topic, inner: Topic) -> bool:

@@ -50,6 +50,12 @@ class Narrowing:
             every_callee=every_callee,
         )
 
+    def without(self, other: "Narrowing") -> Self:
+        """Return this narrowing without the single peers that another one names."""
+        return replace(
+            self, callers=self.callers - other.callers, callees=self.callees - other.callees
+        )
+
     def joined(self, other: "Narrowing") -> Self:
         """Return the union of this narrowing and another one."""
         return replace(

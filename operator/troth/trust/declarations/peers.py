@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from troth.resources.identity.spec import ServiceIdentity
@@ -28,8 +29,14 @@ def _by_peer(
     for reference, named in declared:
         if reference is not None:
             peer = reference.seen_from(identity.ref.namespace)
-            ports[peer] = ports.get(peer, frozenset()).union(named)
+            ports[peer] = _port_names((*ports.get(peer, ()), *named))
     return ports
+
+
+# Peers mostly have the same few ports, and a set takes 200 bytes.
+@lru_cache(maxsize=1024)
+def _port_names(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +45,20 @@ class Declared:
 
     accepts: Ports
     calls: Ports
-    names: frozenset[Ref]
+    gateway: Ref | None = None
 
     @classmethod
     def by(cls, identity: ServiceIdentity) -> Self:
         """Return the declared peers of an identity."""
-        accepts, calls = accepted(identity), called(identity)
         trust = identity.spec.authentication.gateway_only
-        gateways = {trust.gateway.seen_from(identity.ref.namespace)} if trust else set()
-        return cls(accepts, calls, frozenset(gateways.union(accepts, calls)))
+        gateway = trust.gateway.seen_from(identity.ref.namespace) if trust else None
+        return cls(accepted(identity), called(identity), gateway)
+
+    @property
+    def names(self) -> frozenset[Ref]:
+        """All declared peers."""
+        gateways = () if self.gateway is None else (self.gateway,)
+        return frozenset((*self.accepts, *self.calls, *gateways))
 
 
-NO_PEERS = Declared({}, {}, frozenset())
+NO_PEERS = Declared({}, {})

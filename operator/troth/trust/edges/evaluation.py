@@ -229,12 +229,16 @@ def documents_narrowed(candidate: EdgeCandidate) -> EdgeObstacle | None:
         inbound = reason == CALLEE_NOT_NARROWED
         narrowing = candidate.registry.unapplied.get(ref)
         if narrowing is not None and narrowing.closes(peer, inbound=inbound):
-            message = (
-                f"the identity.json of ServiceIdentity {ref} still grants more than is declared "
-                "and cannot be written, so the edge is closed; see its Ready condition"
-            )
-            return EdgeObstacle(EdgeState.REFUSED, reason, message)
+            return EdgeObstacle(EdgeState.REFUSED, reason, not_narrowed(ref))
     return None
+
+
+def not_narrowed(ref: Ref) -> str:
+    """Return the message of an edge that the document of an identity closes."""
+    return (
+        f"the identity.json of ServiceIdentity {ref} still grants more than is declared and "
+        "cannot be written, so the edge is closed; see its Ready condition"
+    )
 
 
 # Refusals come before suspensions, so a refused edge closes even if something else is unsettled.
@@ -324,6 +328,26 @@ def edges_from(
     }
     candidates = [EdgeCandidate(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
     return tuple(map(evaluation, candidates))
+
+
+def consented_from(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, ...]:
+    """Return every edge from an identity to which both sides consent, or may consent, sorted.
+
+    Each is `Live` or `Suspended`, whatever else closes it. The caller's consent may be a route of a
+    gateway, or unnecessary.
+    """
+
+    def judged(candidate: EdgeCandidate) -> Edge:
+        try:
+            checks = peers_exist, callee_accepts, caller_calls
+            obstacle = next(filter(None, (check(candidate) for check in checks)), None)
+            state = obstacle.state if obstacle else EdgeState.LIVE
+        except Exception:  # noqa: BLE001 - what cannot be judged may be open
+            state = EdgeState.SUSPENDED
+        return Edge(candidate.caller, candidate.callee, candidate.port, state)
+
+    found = edges_from(registry, ref, now, evaluation=judged)
+    return tuple(each for each in found if each.state in {EdgeState.LIVE, EdgeState.SUSPENDED})
 
 
 def all_edges(registry: Registry, now: datetime) -> tuple[Edge, ...]:

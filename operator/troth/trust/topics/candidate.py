@@ -6,7 +6,8 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import GrantEntry, Messaging, topic_of
+from troth.trust.declarations.grant_entries import GrantEntry, Purpose
+from troth.trust.declarations.messaging import Messaging, Uses, stream_for, topic_for
 from troth.trust.declarations.registry import Registry
 from troth.trust.grants import Grant, Topic
 from troth.trust.selectors import matches
@@ -50,7 +51,13 @@ class GrantCandidate:
     def topic(self) -> Topic | None:
         """Topic of the grant, None if the policy does not exist or is unreadable."""
         policy = self.declared
-        return None if policy is None else _topic(policy, self.entry)
+        return None if policy is None else topic_for(policy, self.entry)
+
+    @property
+    def stream(self) -> str:
+        """Stream of the topic, "" if there is none or the grant needs none."""
+        policy = self.declared
+        return "" if policy is None else stream_for(policy, self.entry)
 
     @property
     def grant(self) -> Grant | None:
@@ -63,24 +70,30 @@ class GrantCandidate:
     @property
     def consents(self) -> str:
         """List in which the identity names the policy."""
-        consumes = self.entry.dead_letter or self.entry.action is Action.CONSUME
-        return "consumes" if consumes else "publishes"
+        return consent_to(self.entry)
+
+
+def consent_to(entry: GrantEntry) -> str:
+    """Return the list in which an identity must name the policy of a grant."""
+    if entry.purpose.is_of_reviewer:
+        return "reviews"
+    publishes = entry.purpose is Purpose.MESSAGES and entry.action is Action.PUBLISH
+    return "publishes" if publishes else "consumes"
+
+
+def consented(uses: Uses, entry: GrantEntry) -> frozenset[Ref]:
+    """Return the policies to whose grants of this purpose an identity consents."""
+    by_list = {"publishes": uses.publishes, "consumes": uses.consumes, "reviews": uses.reviews}
+    return by_list[consent_to(entry)]
 
 
 def grant_of(policy: TopicPolicy, broker: MessageBroker, entry: GrantEntry) -> Grant | None:
     """Return the grant at a broker for an entry of a policy, None if it has no topic."""
-    topic = _topic(policy, entry)
+    topic = topic_for(policy, entry)
     if topic is None:
         return None
-    stream = "" if entry.dead_letter else policy.spec.topic.stream or ""
-    return Grant(principal_of(broker, entry.identity), entry.action, topic, entry.group, stream)
-
-
-def _topic(policy: TopicPolicy, entry: GrantEntry) -> Topic | None:
-    if not entry.dead_letter:
-        return topic_of(policy)
-    dead_letter = policy.spec.dead_letter
-    return None if dead_letter is None else Topic(dead_letter.topic)
+    principal = principal_of(broker, entry.identity)
+    return Grant(principal, entry.action, topic, entry.group, stream_for(policy, entry))
 
 
 def principal_of(broker: MessageBroker, identity: Ref) -> str:

@@ -5,14 +5,22 @@ state of the grant, and names the reason. The sides are the broker's owner (envi
 owned prefixes), the policy and the identity.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
-from troth.resources.messaging.topic_policy_status import GrantState
+from troth.resources.messaging.topic_policy_status import Action, GrantState
+from troth.trust.declarations.grant_entries import Purpose
 from troth.trust.declarations.messaging import meet, topics_of
-from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, admits, both_sides
+from troth.trust.topics.candidate import (
+    GrantCandidate,
+    GrantObstacle,
+    admits,
+    both_sides,
+    consented,
+)
 from troth.trust.topics.groups import (
     account_is_its_own,
     consumer_has_stream,
@@ -21,6 +29,13 @@ from troth.trust.topics.groups import (
     group_is_owned,
     stream_is_known,
     stream_is_owned,
+)
+from troth.trust.topics.retries import retry_has_stream, retry_topic_is_its_own
+from troth.trust.topics.reviewing import (
+    letters_have_own_stream,
+    redrive_is_approved,
+    reviewer_has_no_other_role,
+    reviewer_has_stream,
 )
 
 BROKER_MISSING = "BrokerMissing"
@@ -49,8 +64,12 @@ def policy_names_identity(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the policy names the identity and the requested group."""
     if candidate.entry in candidate.messaging.entries(candidate.policy):
         return None
-    role = "producers" if candidate.consents == "publishes" else "consumers"
-    message = f"{candidate.policy} does not name {candidate.identity}; add it to its {role}"
+    how = {
+        "publishes": "add it to its producers",
+        "consumes": "add it to its consumers",
+        "reviews": "set its deadLetter.reviewer",
+    }[candidate.consents]
+    message = f"{candidate.policy} does not name {candidate.identity}; {how}"
     return GrantObstacle(GrantState.AWAITING_POLICY, "IdentityNotNamed", message)
 
 
@@ -72,9 +91,7 @@ def identity_names_policy(candidate: GrantCandidate) -> GrantObstacle | None:
     identity = candidate.identity
     if identity in candidate.registry.invalid_identities:
         return None
-    uses = candidate.messaging.uses(identity)
-    named = uses.consumes if candidate.consents == "consumes" else uses.publishes
-    if candidate.policy in named:
+    if candidate.policy in consented(candidate.messaging.uses(identity), candidate.entry):
         return None
     message = f"{identity} does not name {candidate.policy}; add it to its {candidate.consents}"
     return GrantObstacle(GrantState.AWAITING_IDENTITY, "PolicyNotNamed", message)
@@ -243,6 +260,51 @@ def environment_undisputed(candidate: GrantCandidate) -> GrantObstacle | None:
     return None
 
 
+# Redrives
+
+
+def redrive_has_one_receiver(candidate: GrantCandidate) -> GrantObstacle | None:
+    """Check that messages on the policy's own topic reach one consumer only.
+
+    With several consumers, the others would receive again what only one of them rejected.
+    """
+    if candidate.entry.purpose is not Purpose.REDRIVE or candidate.entry.topic:
+        return None
+    if sum(obstacle_to(each) is None for each in _beside(candidate, Purpose.MESSAGES)) <= 1:
+        return None
+    message = (
+        f"several consumers receive the topic of TopicPolicy {candidate.policy}; set "
+        "consumers[].retry for each whose messages are to be delivered again"
+    )
+    return GrantObstacle(GrantState.INACTIVE, "RetryTopicMissing", message)
+
+
+def retry_topic_is_received(candidate: GrantCandidate) -> GrantObstacle | None:
+    """Check that the consumer of a retry topic may read it.
+
+    A message that nobody receives would be lost, and its review would count it as redriven.
+    """
+    topic = candidate.entry.topic
+    if candidate.entry.purpose is not Purpose.REDRIVE or not topic:
+        return None
+    for each in _beside(candidate, Purpose.RETRY):
+        obstacle = obstacle_to(each) if each.entry.topic == topic else None
+        if obstacle is not None:
+            message = (
+                f"{each.identity} has no grant to consume {topic}, so messages there would be "
+                f"lost ({obstacle.reason}: {obstacle.message})"
+            )
+            return GrantObstacle(GrantState.INACTIVE, "RetryTopicNotReceived", message)
+    return None
+
+
+def _beside(candidate: GrantCandidate, purpose: Purpose) -> Iterator[GrantCandidate]:
+    """Yield the grants to consume of the same policy for a purpose, sorted."""
+    for each in sorted(candidate.messaging.entries(candidate.policy)):
+        if (each.action, each.purpose) == (Action.CONSUME, purpose):
+            yield replace(candidate, entry=each)
+
+
 # Refusals come before suspensions, so a refused grant ends even if something else is unsettled.
 CHECKS: tuple[Check, ...] = (
     policy_exists,
@@ -258,14 +320,22 @@ CHECKS: tuple[Check, ...] = (
     stream_is_known,
     stream_is_owned,
     consumer_has_stream,
+    retry_has_stream,
     group_fits,
     group_is_owned,
     identity_has_certificate,
+    reviewer_has_stream,
+    reviewer_has_no_other_role,
+    redrive_has_one_receiver,
+    retry_topic_is_received,
+    redrive_is_approved,
     governance_settled,
     identity_is_readable,
     nobody_shares,
     principals_are_its_own,
     group_is_its_own,
+    letters_have_own_stream,
+    retry_topic_is_its_own,
     account_is_its_own,
     environment_undisputed,
 )

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import GrantEntry, Messaging
+from troth.trust.declarations.grant_entries import GrantEntry, review_entry
+from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
 from troth.trust.grants import Grant
-from troth.trust.topics.candidate import GrantCandidate, GrantObstacle
+from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, consented
 from troth.trust.topics.checks import OF_ALL, obstacle_to
 
 
@@ -47,13 +48,18 @@ def _alone(
     messaging: Messaging, policy: Ref, identity: Ref, entries: frozenset[GrantEntry]
 ) -> Iterator[GrantEntry]:
     """Yield the grants for which an identity names a policy that does not name the identity."""
-    uses = messaging.uses(identity)
-    for action, policies in ((Action.PUBLISH, uses.publishes), (Action.CONSUME, uses.consumes)):
-        if policy in policies and not any(
-            (each.identity, each.action, each.dead_letter) == (identity, action, False)
+    uses, declared = messaging.uses(identity), messaging.policies.get(policy)
+    letters = None if declared is None else declared.spec.dead_letter
+    for entry in (
+        GrantEntry(identity, Action.PUBLISH),
+        GrantEntry(identity, Action.CONSUME),
+        review_entry(identity, letters),
+    ):
+        if policy in consented(uses, entry) and not any(
+            (each.identity, each.action, each.purpose) == (identity, entry.action, entry.purpose)
             for each in entries
         ):
-            yield GrantEntry(identity, action)
+            yield entry
 
 
 class GrantCache:
@@ -75,16 +81,10 @@ class GrantCache:
             known = self._known[policy] = grants_of(self._registry, self._messaging, policy)
         return known
 
-    def publishing(self, policy: Ref) -> Iterator[TopicGrant]:
-        """Yield every grant to publish to a policy's own topic, sorted."""
-        for each in self.of(policy):
-            if each.entry.action is Action.PUBLISH and not each.entry.dead_letter:
-                yield each
-
     def for_identity(self, identity: Ref) -> tuple[TopicGrant, ...]:
         """Return every grant of an identity, by any policy, sorted."""
         uses = self._messaging.uses(identity)
-        policies = uses.publishes | uses.consumes | self._messaging.asking(identity)
+        policies = uses.policies | self._messaging.asking(identity)
         return tuple(
             each
             for policy in sorted(policies)

@@ -13,26 +13,36 @@ from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, admits, 
 def stream_is_known(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that only a policy at a broker with streams names one."""
     policy, broker = both_sides(candidate)
-    if policy.spec.topic.stream is None or broker.spec.described.has_streams:
+    named = _named_streams(candidate)
+    if not named or broker.spec.described.has_streams:
         return None
+    field = "topic.stream" if policy.spec.topic.stream is not None else f"the stream {named[0]}"
     message = (
-        f"TopicPolicy {candidate.policy} sets topic.stream, but MessageBroker {broker.ref} has no "
+        f"TopicPolicy {candidate.policy} sets {field}, but MessageBroker {broker.ref} has no "
         "streams; remove it"
     )
     return GrantObstacle(GrantState.REFUSED, "StreamNotKnown", message)
 
 
 def stream_is_owned(candidate: GrantCandidate) -> GrantObstacle | None:
-    """Check that the broker owns the stream that the policy names."""
-    policy, broker = both_sides(candidate)
-    stream = policy.spec.topic.stream
-    if stream is None or stream in broker.spec.owns.streams:
+    """Check that the broker owns the streams that the policy names for its topic and the grant."""
+    _, broker = both_sides(candidate)
+    foreign = [each for each in _named_streams(candidate) if each not in broker.spec.owns.streams]
+    if not foreign:
         return None
+    stream = foreign[0]
     message = (
         f"MessageBroker {broker.ref} does not own stream {stream}; add it to its owns.streams, or "
         "name another stream"
     )
     return GrantObstacle(GrantState.REFUSED, "StreamNotOwned", message)
+
+
+def _named_streams(candidate: GrantCandidate) -> list[str]:
+    """Return the stream of the policy's own topic, and that of the grant's topic."""
+    policy, _ = both_sides(candidate)
+    named = (policy.spec.topic.stream, candidate.stream)
+    return [each for each in dict.fromkeys(named) if each]
 
 
 def consumer_has_stream(candidate: GrantCandidate) -> GrantObstacle | None:
@@ -41,14 +51,14 @@ def consumer_has_stream(candidate: GrantCandidate) -> GrantObstacle | None:
     JetStream sends a consumer's messages to whatever subject the consumer asks for. Where nobody
     subscribes to a topic itself, they reach nobody.
     """
-    policy, broker = both_sides(candidate)
+    _, broker = both_sides(candidate)
     owning = broker.spec.described.has_streams and bool(broker.spec.owns.streams)
-    stored = policy.spec.topic.stream is not None
-    if candidate.entry.action is not Action.CONSUME or stored or not owning:
+    if candidate.entry.action is not Action.CONSUME or candidate.stream or not owning:
         return None
+    field = "topic.stream" if not candidate.entry.topic else "the stream of its retry topic"
     message = (
         f"MessageBroker {broker.ref} owns streams, whose consumers could have messages sent to "
-        f"{candidate.identity}; set topic.stream in TopicPolicy {candidate.policy}, or use a "
+        f"{candidate.identity}; set {field} in TopicPolicy {candidate.policy}, or use a "
         "MessageBroker whose account has no streams"
     )
     return GrantObstacle(GrantState.REFUSED, "StreamMissing", message)
@@ -58,10 +68,11 @@ def group_fits(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that a consumer has a group if the broker requires one, and none if it has none."""
     if candidate.entry.action is not Action.CONSUME:
         return None
-    policy, broker = both_sides(candidate)
+    _, broker = both_sides(candidate)
     groups = broker.spec.described.groups
-    stored = policy.spec.topic.stream is not None  # a stream is read by a durable consumer
-    if not candidate.entry.group and (stored or groups is Groups.REQUIRED):
+    # a stream is read by a durable consumer
+    required = bool(candidate.stream) or groups is Groups.REQUIRED
+    if not candidate.entry.group and required:
         message = (
             f"{candidate.identity} has no group among the consumers of TopicPolicy "
             f"{candidate.policy}, but MessageBroker {broker.ref} requires one; add a group"
@@ -102,14 +113,19 @@ def group_is_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
     for other in candidate.messaging.found_at(broker.spec.topic_places):
         if group in broker.spec.owns.shared_groups and group in other.spec.owns.shared_groups:
             continue
-        for theirs, identity in sorted(candidate.messaging.by_group(other.ref, group)):
+        for theirs, entry in sorted(candidate.messaging.by_group(other.ref, group)):
             if (
-                identity != candidate.identity
+                entry.identity != candidate.identity
                 and admits(other, theirs.namespace, candidate.registry)
-                and share_group(policy, candidate.messaging.policies[theirs], spans_topics=spans)
+                and share_group(
+                    (policy, candidate.entry),
+                    (candidate.messaging.policies[theirs], entry),
+                    spans_topics=spans,
+                )
             ):
                 message = (
-                    f"{candidate.identity} and {identity} consume with the same group, {group}, "
+                    f"{candidate.identity} and {entry.identity} consume with the same group, "
+                    f"{group}, "
                     "so each could take the other's messages; give each its own group, or add it "
                     f"to owns.sharedGroups of MessageBroker {broker.ref}"
                 )
@@ -120,7 +136,7 @@ def group_is_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
 def account_is_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that brokers with the same topics agree whether consumers use streams."""
     _, broker = both_sides(candidate)
-    if candidate.entry.action is not Action.CONSUME or not broker.spec.described.has_streams:
+    if candidate.entry.action is Action.PUBLISH or not broker.spec.described.has_streams:
         return None
     for other in candidate.messaging.found_at(broker.spec.topic_places):
         if bool(other.spec.owns.streams) != bool(broker.spec.owns.streams):

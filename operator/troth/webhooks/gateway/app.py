@@ -11,11 +11,17 @@ import asyncio
 import time
 import traceback
 from collections.abc import Callable
-from os import urandom
 
 import structlog
 
+from troth.pki.encodings.random_uuid import random_uuid
 from troth.pki.tokens.webhook import Signer
+from troth.replay.store import (
+    Claimed,
+    Repeated,
+    Store,
+    StoreUnavailableError,
+)
 from troth.serving.tracing import Tracer
 from troth.webhooks.gateway.answers import Answered, GoneError, RefusalError
 from troth.webhooks.gateway.certificates import Certificates, CertificateUnavailableError
@@ -31,13 +37,7 @@ from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.decisions import Decision, Decisions
 from troth.webhooks.gateway.forwarding.forward import Accepted, Forwarder, TargetSender
 from troth.webhooks.gateway.replay.commit import RetryingStore
-from troth.webhooks.gateway.replay.store import (
-    Claimed,
-    Repeated,
-    Store,
-    StoreUnavailableError,
-    replay_key,
-)
+from troth.webhooks.gateway.replay.key import replay_key
 from troth.webhooks.gateway.routes import Routes, Served
 from troth.webhooks.gateway.tracing import delivery_span, verification_span
 from troth.webhooks.gateway.verification import Verifier
@@ -65,12 +65,14 @@ class Gateway:
         proxies: Proxies = _NO_PROXIES,
         certificates: Certificates | None = None,
         tracer: Tracer | None = None,
+        workers: int = 1,
     ) -> None:
         """Set up the gateway.
 
         `signer` returns the signer of tokens, or None if there is no key; then the gateway accepts
         no delivery. `clock` is in seconds since the epoch. `certificates` fetches the certificates
-        of SNS. `tracer` makes the spans of deliveries, None for none.
+        of SNS. `tracer` makes the spans of deliveries, None for none. `workers`
+        processes divide the limits of this gateway.
         """
         self._routes = routes
         self._store = RetryingStore(store)
@@ -80,7 +82,7 @@ class Gateway:
         self._clock = clock
         self._proxies = proxies
         self._certificates = certificates or Certificates()
-        self._verifier = Verifier()
+        self._verifier = Verifier(workers)
         self._tracer = tracer
 
     async def close(self) -> None:
@@ -130,7 +132,7 @@ class Gateway:
         if served is None:
             raise RefusalError(404, "unknown-path")
         endpoint = served.endpoint
-        decision.endpoint, decision.scheme = endpoint.endpoint, endpoint.signing.name
+        decision.endpoint, decision.scheme = endpoint.endpoint, endpoint.signing.name.value
         decision.workflow = endpoint.target.workflow if endpoint.target else ""
         delivery: Delivery | None = None
         try:
@@ -204,7 +206,7 @@ class Gateway:
                 served.bucket.give_back()
         if claim is None:
             return Answered(200, "done-already")
-        decision.txn = new_transaction()
+        decision.txn = random_uuid()
         accepted = Accepted(served.endpoint, target, delivery, verified, decision.txn, signer)
         return await self._forwarder(accepted, claim, decision)
 
@@ -228,13 +230,6 @@ class Gateway:
         assert isinstance(found, Claimed)
         decision.replay = "new"
         return found
-
-
-def new_transaction() -> str:
-    """Return a random UUID (RFC 9562, section 5.4); `uuid.uuid4` takes three times as long."""
-    digits = urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _fault(error: Exception, decision: Decision) -> dict[str, str]:

@@ -4,12 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from troth.pki.tokens.signing import is_text
-from troth.serving.logs import escaped
+from troth.serving.logs import RequestLog, escaped
 from troth.serving.request_metrics import BUCKETS, RequestMetrics
 
 _BUCKETS = (*BUCKETS, 10, 25)
@@ -75,6 +76,7 @@ class Decisions:
             registry=self.registry,
         )
         self._metrics = RequestMetrics(deliveries, seconds)
+        self._deliveries = RequestLog("delivery")
         self._log = structlog.get_logger().bind()
 
     def record(self, decision: Decision, seconds: float) -> None:
@@ -91,26 +93,8 @@ class Decisions:
         pending, self._pending = self._pending, []
         for decision, seconds in pending:
             self._metrics.observe(seconds, decision.endpoint, str(decision.status), decision.reason)
-            if decision.endpoint:  # a scan for endpoints must not fill the log
-                self._write(decision, seconds)
-
-    def _write(self, decision: Decision, seconds: float) -> None:
-        self._log.info(
-            "delivery",
-            delivery_id=_shown(decision.delivery_id),
-            claimed_id=escaped(decision.claimed_id),
-            endpoint=decision.endpoint,
-            scheme=decision.scheme,
-            key_id=decision.key_id,
-            verification=decision.verification,
-            reason=decision.reason,
-            replay=decision.replay,
-            workflow=decision.workflow,
-            target_status=decision.target_status,
-            status=decision.status,
-            duration_ms=round(seconds * 1000, 3),
-            txn=decision.txn,
-        )
+        # a scan for endpoints must not fill the log
+        self._deliveries.write(_entry(*each) for each in pending if each[0].endpoint)
 
     def warn(self, event: str, why: str) -> None:
         """Log an event that many deliveries have in common, at most once in `SELDOM` seconds."""
@@ -122,6 +106,24 @@ class Decisions:
     def forget(self, endpoint: str) -> None:
         """Drop the samples of a deleted endpoint: many of them must not fill the memory."""
         self._metrics.forget(endpoint)
+
+
+def _entry(decision: Decision, seconds: float) -> dict[str, Any]:
+    return {
+        "delivery_id": _shown(decision.delivery_id),
+        "claimed_id": escaped(decision.claimed_id),
+        "endpoint": decision.endpoint,
+        "scheme": decision.scheme,
+        "key_id": decision.key_id,
+        "verification": decision.verification,
+        "reason": decision.reason,
+        "replay": decision.replay,
+        "workflow": decision.workflow,
+        "target_status": decision.target_status,
+        "status": decision.status,
+        "duration_ms": round(seconds * 1000, 3),
+        "txn": decision.txn,
+    }
 
 
 def _shown(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Rate limit of an endpoint: deliveries per second, with a burst of the same size.
+"""Rate limit of an endpoint: deliveries per second, with a burst of the same size, at least one.
 
 Only verified and new deliveries count. Otherwise anybody who knows the URL, or has a copy of one
 delivery, could use up the sender's share.
@@ -11,18 +11,18 @@ from collections.abc import Callable
 class Bucket:
     """Token bucket (RFC 2697, with a single rate), full at the beginning."""
 
-    __slots__ = ("_clock", "_filled", "_level", "rate")
+    __slots__ = ("_clock", "_filled", "_level", "_most", "rate")
 
-    def __init__(self, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate = rate
         self._clock = clock
-        self._level = float(rate)
+        self._level = self._most = max(float(rate), 1.0)
         self._filled = clock()
 
     def take(self) -> bool:
         """Take one token, and return whether there was one."""
         now = self._clock()
-        self._level = min(float(self.rate), self._level + (now - self._filled) * self.rate)
+        self._level = min(self._most, self._level + (now - self._filled) * self.rate)
         self._filled = now
         if self._level < 1:
             return False
@@ -31,4 +31,4 @@ class Bucket:
 
     def give_back(self) -> None:
         """Return one token, for a delivery that is not forwarded."""
-        self._level = min(float(self.rate), self._level + 1)
+        self._level = min(self._most, self._level + 1)

@@ -38,8 +38,10 @@ class Served:
     """Maximum size of a body in bytes, even if the document allows more than the scheme."""
 
 
-def served(data: Mapping[str, bytes]) -> Served:
+def served(data: Mapping[str, bytes], workers: int = 1) -> Served:
     """Return the endpoint of a Secret's (decoded) data; raises `EndpointError`.
+
+    Each of several workers has its share of the rate limit.
 
     A partly readable endpoint is not served: without an unreadable key, it would reject senders
     that its status lists.
@@ -67,7 +69,7 @@ def served(data: Mapping[str, bytes]) -> Served:
         scheme,
         keys,
         Admission(endpoint.source),
-        Bucket(endpoint.limits.requests_per_second),
+        Bucket(endpoint.limits.requests_per_second / workers),
         min(endpoint.limits.body, _largest(endpoint.signing.name)),
     )
 

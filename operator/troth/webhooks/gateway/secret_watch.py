@@ -38,12 +38,14 @@ class EndpointWatch(SecretWatch):
         gateway: str,
         routes: Routes,
         on_deleted: Callable[[str], None] = lambda _: None,
+        workers: int = 1,
     ) -> None:
         """`on_deleted` is called with each deleted endpoint, as `<namespace>/<name>`."""
         self.unreadable: set[str] = set()
         """Names of the Secrets whose newest version is unreadable."""
         self._routes = routes
         self._on_deleted = on_deleted
+        self._workers = workers
         self._key = SigningKey()
         self._key_ref = Ref(namespace, f"{gateway}-webhook-signing")
         # the operator sees and deletes only what it manages, so nothing else may be in effect
@@ -65,7 +67,7 @@ class EndpointWatch(SecretWatch):
             log.info("signing key read", version=version, kid=self._key.kid)
         else:
             data = _data(manifest, _of_endpoint(manifest))
-            self._routes.put(ref.name, _named(ref.name, served(data)))
+            self._routes.put(ref.name, _named(ref.name, served(data, self._workers)))
             log.info("endpoint read", secret=ref.name, version=version)
         self.unreadable.discard(ref.name)
 

@@ -38,6 +38,7 @@ class Server(HTTPServer):
         proxies: Proxies | None = None,
         on_refused: Refused = lambda _: None,
         lifetime: float = LIFETIME,
+        workers: int = 1,
     ) -> None:
         senders = Senders(proxies or Proxies())
         super().__init__(
@@ -50,6 +51,7 @@ class Server(HTTPServer):
             last_requests=LAST_ONES,
             lifetime=lifetime,
             on_refused=on_refused,
+            workers=workers,
         )
 
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from troth.serving.connection import LARGEST_BODY
 from troth.webhooks.gateway.answers import RefusalError
 from troth.webhooks.gateway.routes import Served
 from troth.webhooks.schemes.delivery import Delivery
@@ -18,14 +19,17 @@ INLINE = 16 * 1024
 as long as handing it to a thread and back.
 """
 MOST_WAITING = 64 * 1024 * 1024
-"""Maximum size in bytes of all bodies that wait for a thread or are in one."""
+"""Maximum size in bytes of all bodies that wait for a thread or are in one. Workers divide it, down
+to `LARGEST_BODY` each."""
 _THREADS = 2
 
 
 class Verifier:
     """Verifies the deliveries of one gateway."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
+        """`workers` processes divide the total size of waiting bodies."""
+        self._most = max(MOST_WAITING // workers, LARGEST_BODY)
         self.waiting = 0
         """Size in bytes of the bodies that wait for a thread or are in one."""
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="verification")
@@ -41,7 +45,7 @@ class Verifier:
         size = len(delivery.body)
         if size <= INLINE:
             return verify(delivery, keys, now, tolerance)
-        if self.waiting + size > MOST_WAITING:
+        if self.waiting + size > self._most:
             raise RefusalError(503, "busy", retry=True)
         self.waiting += size
         loop = asyncio.get_running_loop()

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from troth.resources.messaging.observed_broker import Exposure
 from troth.resources.references import Ref
 from troth.trust.grants import Observed, Place, Rule, Slot
+from troth.world.facts.clients import SeenClients
 from troth.world.facts.objects import Fact, Fault
 
 NEVER = float("-inf")
@@ -134,6 +136,14 @@ class CredentialSecret(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class Exposed:
+    """What a broker showed of its security at a time."""
+
+    exposure: Exposure
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerObservation:
     """Observation of a broker, and the result of the last attempt to change it.
 
@@ -145,6 +155,8 @@ class BrokerObservation:
     failure, and `failures` are the changes that the broker rejected. `authorities` are the PEM
     roots of the servers' certificates, empty for the roots of the system. `admin` is the credential
     of the observation. `admin_fault` is why it could not be replaced at `admin_tried_at`.
+    `clients` are the connected clients, None if they have not been observed. `exposed` is what the
+    broker showed of its security, None before that.
     """
 
     busy: bool = False
@@ -160,6 +172,8 @@ class BrokerObservation:
     admin: AdminShown | None = None
     admin_fault: Fault | None = None
     admin_tried_at: float = NEVER
+    clients: SeenClients | None = None
+    exposed: Exposed | None = None
 
     def to_observe_again(self) -> "BrokerObservation":
         """Return the same, to be observed again at once."""

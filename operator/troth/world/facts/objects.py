@@ -44,6 +44,8 @@ those end in `POLICY_SUFFIX`, and a broker's in `BROKER_POLICY_SUFFIX`."""
 TRUST_RECORD_SUFFIX = "-gateway-trust"
 """Suffix of the name of the ConfigMap that records an identity's gateway-only trust."""
 TRUST_RECORD_KEY = "firstAccepted"
+SCHEMAS_SUFFIX = "-schemas"
+"""Suffix of the name of the ConfigMap with schemas that do not fit into an identity's Secret."""
 
 UNREADABLE = "troth.dev/unreadable"
 """Member that Troth's client adds to an object that it cannot read completely; its value says why.
@@ -76,7 +78,7 @@ class Fact:
     uid: str
     resource_version: str
     labels: Mapping[str, str]
-    owner_uids: frozenset[str]
+    owner_uids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +104,21 @@ class IdentitySecret(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class RetiredRoot:
+    """CA that was retired in a normal rotation: its fingerprint, its anchors as PEM, and when."""
+
+    fingerprint: str
+    retired_at: datetime
+    anchors: tuple[bytes, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class AuthoritySecret(Fact):
     """Secret of a CA: its certificates as written, and what is wrong with its key.
 
     `prepared` is the next CA and `retiring` the previous one, empty if there is none. `roots` and
     the similar fields are their anchors, None for a root of Troth's own, which is its own anchor.
+    `retired` are the earlier ones, which verify events only, None if their records are unreadable.
     `active_since` and `prepared_since` are the times since which the certificates are known, in
     seconds of this process's uptime.
     """
@@ -119,6 +131,7 @@ class AuthoritySecret(Fact):
     prepared_fault: Fault | None = None
     retiring: bytes = field(default=b"", repr=False)
     retiring_roots: bytes | None = field(default=None, repr=False)
+    retired: tuple[RetiredRoot, ...] | None = ()
     active_since: float = 0.0
     prepared_since: float = 0.0
 
@@ -174,6 +187,19 @@ class TokenKey:
 
 
 @dataclass(frozen=True, slots=True)
+class RetiredKey:
+    """Token key that was retired in a normal rotation, and when."""
+
+    key: TokenKey
+    retired_at: datetime
+
+    @property
+    def fingerprint(self) -> str:
+        """The key's fingerprint."""
+        return self.key.fingerprint
+
+
+@dataclass(frozen=True, slots=True)
 class SigningSecret(Fact):
     """Secret with keys that sign tokens, as their public parts.
 
@@ -203,13 +229,15 @@ class TokensSecret(SigningSecret):
 
     `view` and `bundle` are as written, empty if absent. `replaced_at` is the time at which it
     replaced a lost Secret, None if it did not or if this is unknown. `narrowed` is whether the view
-    is incomplete, for lack of space.
+    is incomplete, for lack of space. `retired` are earlier keys, which verify events only, None if
+    their records are unreadable.
     """
 
     view: bytes = field(repr=False)
     bundle: bytes = field(repr=False)
     replaced_at: datetime | None = None
     narrowed: bool = False
+    retired: tuple[RetiredKey, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True)

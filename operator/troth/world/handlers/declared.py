@@ -1,5 +1,6 @@
 """Handlers of brokers, topic policies, rotations and webhook endpoints."""
 
+from troth.resources.messaging.event_age import DEFAULT_AGE, event_age, namespaces_of
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.metadata import is_terminating
@@ -38,6 +39,7 @@ def _pods_of_broker(world: WorldState, ref: Ref) -> tuple[bool, bool]:
 def take_topic_policy(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a TopicPolicy; return the affected keys."""
     before = world.brokers.messaging.policies.get(change.ref)
+    some_unreadable = bool(world.brokers.messaging.invalid_policies)
     after, fault = parsed(change.manifest, TopicPolicy)
     world.note_unreadable(policy_key(change.ref), change.manifest, fault)
     if after is None:
@@ -46,7 +48,22 @@ def take_topic_policy(world: WorldState, change: Change) -> Keys:
     declared = world.brokers.messaging.policies.get(change.ref)
     if before is None or declared is None or before.spec != declared.spec:
         world.grants.forget([change.ref])
+        affected |= _keeping_events_of(world, before, declared)
+    if bool(world.brokers.messaging.invalid_policies) != some_unreadable:
+        # An unreadable policy may be of any trust domain.
+        affected |= set(map(domain_key, world.registry.domains))
     return {policy_key(change.ref)} | affected
+
+
+def _keeping_events_of(world: WorldState, *policies: TopicPolicy | None) -> Keys:
+    """Return the trust domains whose retired roots must verify events of these policies."""
+    return {
+        domain_key(claim.metadata.name)
+        for policy in policies
+        if policy is not None and event_age(policy) > DEFAULT_AGE
+        for namespace in namespaces_of(policy)
+        for claim in world.registry.governance(namespace).claims
+    }
 
 
 def take_rotation(world: WorldState, change: Change) -> Keys:

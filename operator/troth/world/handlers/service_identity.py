@@ -1,13 +1,9 @@
 """Handler of ServiceIdentities."""
 
-from collections.abc import Iterator
-
 from troth.resources.identity.spec import ServiceIdentity
-from troth.resources.identity.status import Direction
 from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.trust.declarations.narrowing import Narrowing
-from troth.trust.edges.evaluation import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED
 from troth.world.change import Change
 from troth.world.facts.objects import Unreadable
 from troth.world.handlers.webhook_endpoint import gateways_of
@@ -19,6 +15,7 @@ from troth.world.invalidation import (
     differs_only_in_peers,
 )
 from troth.world.keys import Keys, domain_key, identity_key
+from troth.world.observation.narrowing import reported_narrowing
 from troth.world.observation.resources import accepted_claims, parsed, says_terminating
 from troth.world.state import WorldState
 
@@ -101,25 +98,10 @@ def _hold_closed(
     an edge closed only for that long. If the status no longer reports it, the leader has written
     the document. Return the affected keys.
     """
-    reported = _reported_narrowing(after)
-    reported_before = _reported_narrowing(before) if before is not None else Narrowing()
+    reported = reported_narrowing(after)
+    reported_before = reported_narrowing(before) if before is not None else Narrowing()
     over = reported_before and not reported
-    known = world.registry.unapplied.get(ref, Narrowing())
+    known = world.registry.unapplied.get(ref, Narrowing()).without(reported_before)
     if not world.registry.note_unapplied(ref, None if over else known.joined(reported)):
         return set()
     return {identity_key(peer) for peer in world.registry.neighbours(ref)}
-
-
-def _reported_narrowing(identity: ServiceIdentity) -> Narrowing:
-    """Return the edges that a status reports as closed until the document is narrowed."""
-    return Narrowing(
-        callers=frozenset(_closed(identity, Direction.INBOUND, CALLEE_NOT_NARROWED)),
-        callees=frozenset(_closed(identity, Direction.OUTBOUND, CALLER_NOT_NARROWED)),
-    )
-
-
-def _closed(identity: ServiceIdentity, direction: Direction, reason: str) -> Iterator[Ref]:
-    for edge in identity.status.edges:
-        if (edge.direction, edge.reason) == (direction, reason):
-            namespace, _, name = edge.peer.partition("/")
-            yield Ref(namespace, name)

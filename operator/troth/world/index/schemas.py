@@ -1,8 +1,8 @@
-"""Index of the ConfigMaps with JSON Schemas of messages."""
+"""Index of the ConfigMaps with schemas of messages."""
 
 from collections.abc import Mapping
 
-from troth.resources.messaging.json_schema import MOST_BYTES
+from troth.resources.messaging.schemas.schema_text import MOST_BYTES
 from troth.resources.references import Ref
 from troth.trust.declarations.messaging import Messaging
 from troth.world.facts.objects import Manifest
@@ -13,7 +13,8 @@ from troth.world.watch_class import SCHEMA
 class Schemas:
     """Schemas in labelled ConfigMaps, by ConfigMap and key.
 
-    None replaces a text that is longer than a schema may be.
+    None replaces a text that is longer than a schema may be. A value of `binaryData` is its base64,
+    the form in which a schema has a Protobuf descriptor set.
     """
 
     def __init__(self) -> None:
@@ -30,7 +31,8 @@ class Schemas:
         if manifest is not None and SCHEMA in labels:
             self.by_ref[ref] = {
                 key: text if len(text.encode("utf-8", "surrogatepass")) <= MOST_BYTES else None
-                for key, text in (manifest.get("data") or {}).items()
+                for field in ("data", "binaryData")
+                for key, text in (manifest.get(field) or {}).items()
             }
         if before == self.by_ref.get(ref):
             return set()

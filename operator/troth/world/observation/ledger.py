@@ -139,7 +139,7 @@ def kept_ledger(manifest: Manifest, known: Packed | None = None) -> KeptLedger:
         uid=metadata.get("uid", ""),
         resource_version=metadata.get("resourceVersion", ""),
         labels=metadata.get("labels") or {},
-        owner_uids=frozenset(),
+        owner_uids=(),
         ledger=ledger,
         fault=fault,
     )

@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.certificates.authorities import Authority, load_authority
-from troth.pki.certificates.leaf import Leaf, parse_leaf
+from troth.pki.certificates.leaf import Leaf, leaf_of
 from troth.pki.encodings.pem import MAX_CHAIN_BYTES
 from troth.pki.errors import PKIError
 from troth.resources.references import Ref
@@ -33,6 +34,7 @@ from troth.world.facts.objects import (
     TokensSecret,
     canonical,
 )
+from troth.world.observation.retired import MOST_BYTES, RETIRED, read_keys, read_roots
 from troth.world.observation.secret_data import SecretData
 from troth.world.observation.signing_keys import ISSUERS, signing_keys
 
@@ -52,6 +54,8 @@ which ConfigMaps have too.
 """
 NEVER = "never"
 """Value of the annotation `REPLACED_AT` of a Secret of which nothing was replaced yet."""
+MOST_SHARED = 1 << 14
+"""Size in bytes from which a public value is not shared among Secrets."""
 AFTER_ALL = datetime.max.replace(tzinfo=UTC)
 
 
@@ -74,14 +78,20 @@ def identity_secret(secret: Manifest, data: SecretData | None = None) -> Identit
         **fact_of(secret),
         leaf=leaf,
         fault=fault,
-        public={
-            key: value.decode("utf-8", "replace")
-            for key, value in public.items()
-            if value is not None
-        },
+        public={key: _text(value) for key, value in public.items() if value is not None},
         keystore_intact=made_for is not None and made_for == keystore_digest(_keystores(data)),
         replaced_at=_replaced_at(annotations.get(REPLACED_AT)),
     )
+
+
+def _text(value: bytes) -> str:
+    return _shared_text(value) if len(value) < MOST_SHARED else value.decode("utf-8", "replace")
+
+
+# The identities of a trust domain have the same roots.
+@lru_cache(maxsize=128)
+def _shared_text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
 
 
 def _replaced_at(text: str | None) -> datetime | None:
@@ -113,7 +123,7 @@ def keystore_digest(data: Mapping[str, bytes]) -> str:
 def _leaf(data: SecretData) -> tuple[Leaf | None, Fault | None]:
     """Return the leaf, if certificate and key exist and match."""
     try:
-        leaf = parse_leaf(data.value(LEAF, MAX_CHAIN_BYTES))
+        leaf = leaf_of(data.chain(LEAF))
     except PKIError as error:
         return None, Fault(error.reason, str(error))
     return leaf, data.key_fault(LEAF, KEY)
@@ -133,6 +143,7 @@ def authority_secret(secret: Manifest, data: SecretData | None = None) -> Author
         prepared_fault=data.key_fault(NEXT_LEAF, NEXT_KEY) if prepared else None,
         retiring=data.value(RETIRING, MAX_CHAIN_BYTES),
         retiring_roots=data.get(RETIRING_ROOTS, MAX_CHAIN_BYTES),
+        retired=read_roots(data.value(RETIRED, MOST_BYTES)),
     )
 
 
@@ -177,6 +188,7 @@ def tokens_secret(secret: Manifest) -> TokensSecret:
         bundle=data.value(BUNDLE),
         replaced_at=replaced if replaced != AFTER_ALL else None,
         narrowed=data.value(VIEW_STATE, len(NARROWED)) == NARROWED,
+        retired=read_keys(data.value(RETIRED, MOST_BYTES)),
     )
 
 
@@ -250,7 +262,7 @@ def fact_of(manifest: Manifest) -> dict[str, Any]:
         "uid": metadata.get("uid", ""),
         "resource_version": metadata.get("resourceVersion", ""),
         "labels": metadata.get("labels") or {},
-        "owner_uids": frozenset(
+        "owner_uids": tuple(
             owner["uid"] for owner in metadata.get("ownerReferences") or [] if "uid" in owner
         ),
     }

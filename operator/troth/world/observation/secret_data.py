@@ -8,6 +8,8 @@ import base64
 import binascii
 from collections.abc import Iterator, Mapping
 
+from cryptography import x509
+
 from troth.pki.encodings.pem import MAX_CHAIN_BYTES, read_certificates
 from troth.pki.errors import PKIError
 from troth.pki.keys.parsing import LONGEST as LONGEST_KEY
@@ -19,11 +21,12 @@ MOST_ENTRIES = 32
 
 
 class SecretData:
-    """Data of one version of a Secret. Each value is decoded, and each key parsed, at most once."""
+    """Data of one version of a Secret. Each part of it is decoded and parsed at most once."""
 
     def __init__(self, secret: Manifest) -> None:
         self._encoded: Mapping[str, str] = secret.get("data") or {}
         self._decoded: dict[tuple[str, int | None], bytes | None] = {}
+        self._chains: dict[str, list[x509.Certificate]] = {}
         self._key_faults: dict[tuple[str, str], Fault | None] = {}
 
     def __len__(self) -> int:
@@ -64,6 +67,16 @@ class SecretData:
             if value is not None:
                 yield name, value
 
+    def chain(self, name: str) -> list[x509.Certificate]:
+        """Return the certificates of a value that holds nothing else.
+
+        Raises `CertificateError` as `read_certificates` does.
+        """
+        if name not in self._chains:
+            pem = self.value(name, MAX_CHAIN_BYTES)
+            self._chains[name] = read_certificates(pem, name, most=MAX_CHAIN_BYTES)
+        return self._chains[name]
+
     def key_fault(self, certificates: str, key: str) -> Fault | None:
         """Return what is wrong with a private key, which must be that of the first certificate.
 
@@ -76,9 +89,11 @@ class SecretData:
 
     def _check_key(self, certificates: str, key: str) -> Fault | None:
         try:
-            chain = self.value(certificates, MAX_CHAIN_BYTES)
-            first = read_certificates(chain, certificates, comments=True, most=MAX_CHAIN_BYTES)[0]
-            if same_key(first, load_private_key(self.value(key, LONGEST_KEY))):
+            pem = self.value(certificates, MAX_CHAIN_BYTES)
+            chain = self._chains.get(certificates) or read_certificates(
+                pem, certificates, comments=True, most=MAX_CHAIN_BYTES
+            )
+            if same_key(chain[0], load_private_key(self.value(key, LONGEST_KEY))):
                 return None
         except PKIError as error:
             return Fault(error.reason, str(error))

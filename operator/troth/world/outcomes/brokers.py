@@ -6,10 +6,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from troth.brokers.clients import Clients
 from troth.resources.references import Ref
 from troth.trust.grants import Observed, Place, Rule
-from troth.world.facts.broker import AdminShown, BrokerObservation
+from troth.world.facts.broker import AdminShown, BrokerObservation, Exposed
+from troth.world.facts.clients import seen_clients
 from troth.world.facts.objects import Fault
+from troth.world.index.guarded_policies import concerned_by_clients
 from troth.world.keys import Keys, broker_key, policy_key
 from troth.world.state import WorldState
 
@@ -25,6 +28,20 @@ class WorkBegun:
         look = world.brokers.observation(self.broker)
         world.brokers.note_observation(self.broker, replace(look, busy=True))
         return set()
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerTakenOver:
+    """This process changes a broker from now on, which another replica did before."""
+
+    broker: Ref
+
+    def take(self, world: WorldState) -> Keys:
+        """Have the broker observed first, as after a restart."""
+        look = world.brokers.observation(self.broker).to_observe_again()
+        begun = replace(look, failures={}, admin_fault=None)
+        world.brokers.note_observation(self.broker, begun)
+        return {broker_key(self.broker)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +66,9 @@ class WorkEnded:
 class BrokerObserved:
     """A broker was observed with the admin credential `admin`.
 
-    `authorities` are the PEM roots of its servers' certificates, empty for the system's.
+    `authorities` are the PEM roots of its servers' certificates, empty for the system's. `clients`
+    are its connected clients, or why it does not show them, and None if nothing depends on them.
+    `exposed` is what it showed of its security, None if nobody asked for it.
     """
 
     broker: Ref
@@ -57,6 +76,8 @@ class BrokerObserved:
     authorities: str
     admin: AdminShown
     uptime: float
+    clients: Clients | Fault | None = None
+    exposed: Exposed | None = None
 
     def take(self, world: WorldState) -> Keys:
         """Record the observation; return the keys that the differences affect."""
@@ -75,11 +96,15 @@ class BrokerObserved:
             fault=None,
             authorities=self.authorities,
             admin=_dated(self.admin, before.admin, self.uptime),
+            clients=seen_clients(self.clients, before.clients, self.uptime),
+            exposed=self.exposed,
         )
         brokers.note_observation(self.broker, look)
         if before.authorities != self.authorities:
             return brokers.concerned_by_state(self.broker)
-        return _concerned(world, self.broker, before, look)
+        return _concerned(world, self.broker, before, look) | concerned_by_clients(
+            brokers, self.broker, before.clients, look.clients
+        )
 
 
 @dataclass(frozen=True, slots=True)

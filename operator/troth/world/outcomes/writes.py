@@ -7,6 +7,7 @@ from troth.resources.references import Ref
 from troth.trust.declarations.narrowing import Narrowing
 from troth.world.invalidation import invalidate
 from troth.world.keys import Keys, identity_key
+from troth.world.observation.narrowing import reported_narrowing
 from troth.world.state import WorldState
 
 
@@ -109,6 +110,19 @@ class NarrowingUnapplied:
         neighbours = world.registry.neighbours(self.identity)
         affected = {identity_key(each) for each in (self.identity, *neighbours)}
         return invalidate(world, "ServiceIdentity", self.identity, affected, redeclared=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedElsewhere:
+    """Another replica plans an identity from now on, so what its status reports holds."""
+
+    identity: Ref
+
+    def take(self, world: WorldState) -> Keys:
+        """Replace what this process found of the identity's document; return the affected keys."""
+        known = world.registry.claimants.get(self.identity)
+        reported = reported_narrowing(known) if known is not None else None
+        return NarrowingUnapplied(self.identity, reported).take(world)
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,7 @@ def declared(stage: Stage) -> dict[str, Manifest]:
 
 
 @pytest.mark.parametrize("name", NEWER if THOROUGH else ["required field"])
+@pytest.mark.long
 async def test_resource_of_a_newer_version_is_suspended_alone(isolated: Stage, name: str) -> None:
     stage = isolated
     changes = {kind: NEWER[name][kind] for kind in NEWER[name] if THOROUGH or kind in FEW}

@@ -149,6 +149,7 @@ def points(deletion: Deletion) -> Iterator[CrashPoint]:
 
 
 @pytest.mark.parametrize("name", ROUNDS if THOROUGH else ["everything"])
+@pytest.mark.long
 async def test_deletion_before_the_answer_ends_as_declared(
     stage: Stage, tmp_path: Path, name: str
 ) -> None:

@@ -28,7 +28,7 @@ from tests.cluster.faults.deletions.cache import is_in_step
 from tests.cluster.person import LONG, until
 from tests.cluster.stage import DOMAIN, IDENTITY, READS, WATCHES, Copy, Stage, staged
 from troth.cluster.api import PAGE
-from troth.cluster.lease import Timing
+from troth.cluster.leases.lease import Timing
 from troth.reconcile.operator import LEASE, Settings
 from troth.resources.references import Ref
 
@@ -184,6 +184,7 @@ async def authorities(stage: Stage) -> list[str]:
     return [authority["fingerprint"] for authority in status["authorities"]]
 
 
+@pytest.mark.long
 async def test_distant_api_server_costs_no_more_requests(crowd: Stage, tmp_path: Path) -> None:
     stage = crowd
     await each(stage.namespace() for _ in range(NAMESPACES - len(stage.namespaces)))
@@ -233,6 +234,7 @@ async def test_distant_api_server_costs_no_more_requests(crowd: Stage, tmp_path:
         cost(stage)
 
 
+@pytest.mark.long
 async def test_namespaces_deleted_during_a_distant_rotation_delay_nothing(
     crowd: Stage, tmp_path: Path
 ) -> None:

@@ -8,6 +8,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 
+import pytest
+
 from tests import builders
 from tests.builders import stamp
 from tests.cluster.crashes.test_crash_points import THOROUGH
@@ -94,11 +96,12 @@ async def rotate_root(stage: Stage) -> None:
     raise AssertionError("the root is not replaced")
 
 
+@pytest.mark.long
 async def test_rsa_keys_of_a_fleet_delay_no_other_change(stage: Stage) -> None:
     await stage.domain()
     copy = await stage.run()
     counted = Counted()
-    copy.operator.engine._key_maker._generate = counted.generate
+    copy.operator.engine.key_maker._generate = counted.generate
     kubeconfig, person = stage.sandbox.kubeconfig, stage.person
     async with (
         Witness(kubeconfig, "Secret", stage.shop) as secrets,

@@ -24,7 +24,7 @@ from troth.planning.owned_objects import policy_ref
 THOROUGH = settings.get_current_profile_name() == "thorough"
 SEEDS = range(20 if THOROUGH else 1)
 IDENTITIES = 40 if THOROUGH else 8
-SHORTEST, LONGEST = 3_000, 400_000
+SHORTEST, LONGEST = 3_000, 100_000
 """Bytes of a connection. The TLS handshake takes some 3,000, and a Secret some 8,000."""
 WRITES = 3
 """Writes that an identity costs: its Secret, its NetworkPolicy and its status."""

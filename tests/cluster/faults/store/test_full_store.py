@@ -64,6 +64,7 @@ async def pair(stage: Stage, number: int) -> tuple[Ref, Ref]:
     return callee, caller
 
 
+@pytest.mark.long
 async def test_operator_waits_for_room_and_says_so(lonely_stage: Stage) -> None:
     stage = lonely_stage
     domain = await stage.domain()

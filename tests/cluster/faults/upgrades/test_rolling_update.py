@@ -40,6 +40,7 @@ async def leader_of(replicas: list[Process]) -> Process:
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.long
 async def test_replicas_killed_during_a_rolling_update_complete_the_rotation(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:

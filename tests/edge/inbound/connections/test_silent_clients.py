@@ -141,30 +141,39 @@ async def gone(writer: asyncio.StreamWriter) -> None:
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
 
 
+async def kept_open(port: int) -> tuple[asyncio.StreamReader, Any]:
+    """Return a connection on which one request has been answered."""
+    reader, writer = await established(port, GET + b"\r\n")
+    assert b"200 OK" in await reader.readuntil(b"\r\n\r\n0")
+    return reader, writer
+
+
 @BOTH
 @pytest.mark.parametrize("said", [b"", b"GET", GET], ids=["nothing", "half a line", "half a head"])
+@pytest.mark.usefixtures("patient")
 async def test_slow_head_times_out(
     serving: Any, monkeypatch: pytest.MonkeyPatch, http: str, said: bytes
 ) -> None:
-    monkeypatch.setattr(timed, "REQUEST_WITHIN", 0.3)
     with serving(http=http) as port:
-        reader, writer = await established(port, said)
-        assert await ended(reader)
-        reader, writer = await established(port, GET + b"\r\n")
-        assert b"200 OK" in await reader.readuntil(b"\r\n\r\n0")
+        reader, writer = await kept_open(port)
+        monkeypatch.setattr(timed, "REQUEST_WITHIN", 0.3)
         writer.write(GET)
+        assert await ended(reader)
+        await gone(writer)
+        reader, writer = await established(port, said)
         assert await ended(reader)
         await gone(writer)
 
 
 @BOTH
+@pytest.mark.usefixtures("patient")
 async def test_body_may_take_longer_than_a_head(
     serving: Any, monkeypatch: pytest.MonkeyPatch, http: str
 ) -> None:
-    monkeypatch.setattr(timed, "REQUEST_WITHIN", 0.2)
     with serving(http=http) as port:
-        head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
-        reader, writer = await established(port, head)
+        reader, writer = await kept_open(port)
+        monkeypatch.setattr(timed, "REQUEST_WITHIN", 0.2)
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n")
         for _ in range(6):
             await asyncio.sleep(0.2)
             writer.write(b"x")

@@ -17,6 +17,8 @@ from tests.webhooks.gateway.running import RunningGateway, Sender, head_of, runn
 from troth.edge.inbound.asgi import Receive, Scope, Send
 from troth.webhooks.schemes.delivery import Delivery
 
+POST = b"POST /shop/orders HTTP/1.1"
+
 
 @dataclass
 class Stage:
@@ -178,7 +180,7 @@ async def answers_of_bare(port: int, *parts: bytes) -> str:
 
 async def _answered_meanwhile(reader: asyncio.StreamReader, port: int) -> bytes:
     for _ in range(2):
-        assert (await send_parts(port, delivery())).status == 200
+        assert (await send_parts(port, delivery(POST, b"Connection: close"))).status == 200
     try:
         async with asyncio.timeout(0.01):
             return await reader.read(65536)

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.webhooks.gateway.attacks.observing import Attack, Stage, answers_of_bare, observed
+from tests.webhooks.gateway.attacks.observing import (
+    POST,
+    Attack,
+    Stage,
+    answers_of_bare,
+    observed,
+)
 from tests.webhooks.gateway.attacks.scene import (
     BODY,
     MOST_BODY,
@@ -21,7 +27,6 @@ from tests.webhooks.gateway.attacks.scene import (
 from tests.webhooks.gateway.attacks.wire import chunked, head
 from troth.edge.inbound.connections import timed
 
-POST = b"POST /shop/orders HTTP/1.1"
 CHUNKED = b"Transfer-Encoding: chunked"
 LENGTH = b"Content-Length: %d" % len(BODY)
 TITLES = ("on a delivery that is signed", "uvicorn by itself", "the gateway", "reason", "reached")

@@ -20,12 +20,12 @@ from tests.webhooks.gateway.attacks.wire import Answers, chunked, eventually, he
 from troth.documents.webhook_endpoint import DOCUMENT, KEY_PREFIX, Target
 from troth.edge.inbound.asgi import Application
 from troth.pki.tokens.webhook import Signer
+from troth.replay.memory import Memory
 from troth.serving.connection import Connection
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.decisions import Decisions
 from troth.webhooks.gateway.forwarding.client import Answer
-from troth.webhooks.gateway.replay.memory import Memory
 from troth.webhooks.gateway.routes import Routes, served
 from troth.webhooks.gateway.serving import Server
 

@@ -15,6 +15,7 @@ from troth.edge.inbound.asgi import Scope as AsgiScope
 from troth.edge.inbound.connections import handshakes, timed
 from troth.edge.inbound.connections.limits import ConnectionLimits
 from troth.serving import connection as connections
+from troth.serving import http_server
 
 POST = b"POST /shop/orders HTTP/1.1"
 WHOLE = delivery()
@@ -178,7 +179,8 @@ async def test_request_without_free_connection_is_asked_to_retry(
 async def test_total_size_of_partial_bodies_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "MOST_BODIES", 200_000)
+    for each in ("MOST_BODIES", "LARGEST_BODY"):
+        monkeypatch.setattr(http_server, each, 200_000)
     async with gateway() as scene:
         part = head(POST, *signed(), b"Content-Length: 50001") + b"x" * 50_000
         held, under_way = [], scene.server._admitting.open_requests

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tests.edge import shop
 from tests.edge.loopback import Reply, Way
+from tests.patience import PATIENCE
 from tests.webhooks.gateway.running import (
     LEDGER,
     STRANGER,
@@ -21,9 +23,9 @@ from tests.webhooks.gateway.running import (
 )
 from tests.webhooks.gateway.test_app import last_log_line
 from troth.documents.webhook_endpoint import Target
-from troth.webhooks.gateway.forwarding import client as delivering
+from troth.replay.memory import Memory
+from troth.webhooks.gateway.forwarding import pool
 from troth.webhooks.gateway.forwarding.client import Answer, TargetClient, TargetUnavailableError
-from troth.webhooks.gateway.replay.memory import Memory
 
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.e30.AAAA"
 
@@ -144,7 +146,6 @@ async def test_other_identity_at_the_targets_address_gets_nothing(tmp_path: Path
 
 
 async def test_server_with_other_roots_gets_nothing(tmp_path: Path) -> None:
-    from tests.edge import shop
     from tests.edge.loopback import serving
     from tests.pki import builders as pki
 
@@ -228,7 +229,6 @@ async def test_connection_is_reused(tmp_path: Path) -> None:
 
 async def test_client_never_sends_a_delivery_twice(tmp_path: Path) -> None:
     """A connection that ends with the request on it, as a server's that was just closing."""
-    from tests.edge import shop
 
     taken = 0
 
@@ -250,7 +250,6 @@ async def test_client_never_sends_a_delivery_twice(tmp_path: Path) -> None:
 
 
 async def test_answer_counts_although_its_body_never_ends(tmp_path: Path) -> None:
-    from tests.edge import shop
 
     async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
@@ -271,7 +270,7 @@ async def test_answer_counts_although_its_body_never_ends(tmp_path: Path) -> Non
 async def test_target_that_accepts_no_connection_has_got_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivering, "CONNECT_WITHIN", 0.3)
+    monkeypatch.setattr(pool, "CONNECT_WITHIN", 0.3)
     way = Way(0)
     way.open()
     port = int(way.url.rpartition(":")[2])
@@ -280,3 +279,107 @@ async def test_target_that_accepts_no_connection_has_got_nothing(
     error = await refused(deliver, towards(port))
     assert (error.reason, error.may_have_acted) == ("unreachable", False)
     way.close()
+
+
+async def test_slow_target_uses_a_bounded_number_of_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "CONNECT_WITHIN", 0.5)
+    with ledger(tmp_path) as behind:
+        deliver = TargetClient(write_identity(tmp_path), most_to_one=2)
+        to = towards(behind.server.port)
+        behind.gate.clear()
+        held = [asyncio.create_task(deliver(to, b"{}", {}, TOKEN)) for _ in range(2)]
+        await until(lambda: len(behind.seen) == 2)
+        with pytest.raises(TargetUnavailableError) as caught:
+            await deliver(to, b"{}", {}, TOKEN)
+        assert (caught.value.reason, caught.value.may_have_acted) == ("unreachable", False)
+        monkeypatch.setattr(pool, "CONNECT_WITHIN", PATIENCE)
+        waiting = [asyncio.create_task(deliver(to, b"{}", {}, TOKEN)) for _ in range(4)]
+        await asyncio.sleep(0)
+        behind.gate.set()
+        assert await asyncio.gather(*held, *waiting) == [Answer(204)] * 6
+        assert behind.server.connections == 2
+        await deliver.close()
+
+
+async def test_idle_connection_is_not_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "IDLE", 0.0)
+    with ledger(tmp_path) as behind:
+        deliver = TargetClient(write_identity(tmp_path))
+        for _ in range(2):
+            assert await deliver(towards(behind.server.port), b"{}", {}, TOKEN) == Answer(204)
+        assert [each.connection for each in behind.seen] == [1, 2]
+        await deliver.close()
+
+
+@pytest.mark.parametrize("value", ["a\r\nTxn-Token: b", "a\nb", "a\rb", "a\n\rb", "naïve"])
+async def test_header_that_is_not_one_line_is_not_sent(tmp_path: Path, value: str) -> None:
+    with ledger(tmp_path) as behind:
+        deliver = TargetClient(write_identity(tmp_path))
+        with pytest.raises(TargetUnavailableError) as caught:
+            await deliver(towards(behind.server.port), b"{}", {"X": value}, TOKEN)
+        await deliver.close()
+        assert (caught.value.reason, caught.value.may_have_acted) == ("misconfigured", False)
+        assert behind.server.handshakes == 0
+
+
+async def test_token_that_is_none_is_not_sent(tmp_path: Path) -> None:
+    with ledger(tmp_path) as behind:
+        deliver = TargetClient(write_identity(tmp_path))
+        with pytest.raises(TargetUnavailableError):
+            await deliver(towards(behind.server.port), b"{}", {}, "none")
+        await deliver.close()
+        assert behind.server.handshakes == 0
+
+
+async def test_redirect_to_an_invalid_url_is_refused(tmp_path: Path) -> None:
+    with ledger(tmp_path) as behind:
+        behind.replies.append(Reply(302, (("Location", "https://a b/"),), b""))
+        error = await refused(TargetClient(write_identity(tmp_path)), towards(behind.server.port))
+        assert (error.reason, error.may_have_acted) == ("redirect", False)
+
+
+# A target that also requires an access token of the gateway
+
+
+def to_ledger(here: shop.Shop) -> Target:
+    named = {"callee": "finance/ledger", "spiffeID": shop.LEDGER, "path": "/"}
+    return towards(here.ledger.port, **named)
+
+
+async def test_invalid_access_token_is_replaced_once(tmp_path: Path) -> None:
+    with shop.opened(tmp_path) as here:
+        deliver = TargetClient(here.identity())
+        replies = [Reply(401, (shop.INVALID,)), Reply(204, (), b""), Reply(401)]
+        here.ledger.respond = lambda _: replies.pop(0)
+        assert await deliver(to_ledger(here), b"{}", {}, TOKEN) == Answer(204)
+        assert await deliver(to_ledger(here), b"{}", {}, TOKEN) == Answer(401)
+        await deliver.close()
+    first, second, third = [seen.token for seen in here.ledger.seen]
+    assert first != second == third
+    assert {seen.body for seen in here.ledger.seen} == {b"{}"}
+    assert {seen.headers["Txn-Token"] for seen in here.ledger.seen} == {TOKEN}
+
+
+async def test_target_gets_nothing_without_an_access_token(tmp_path: Path) -> None:
+    with shop.opened(tmp_path) as here:
+        here.way.close()
+        error = await refused(TargetClient(here.identity()), to_ledger(here))
+        assert (error.reason, error.may_have_acted) == ("no-token", False)
+        assert here.ledger.seen == []
+
+
+async def test_connections_are_not_shared_between_certificates(tmp_path: Path) -> None:
+    with shop.opened(tmp_path) as here:
+        deliver = TargetClient(here.identity())
+        for _ in range(2):
+            for _ in range(2):
+                assert await deliver(to_ledger(here), b"{}", {}, TOKEN) == Answer(200)
+            here.rotate()
+        await deliver.close()
+        assert [seen.connection for seen in here.ledger.seen] == [1, 1, 2, 2]
+        peers = [seen.thumbprint for seen in here.ledger.seen]
+        assert len(set(peers)) == 2

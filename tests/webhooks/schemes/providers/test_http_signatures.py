@@ -37,6 +37,7 @@ from tests.webhooks.schemes.deliveries import (
 )
 from troth.webhooks.schemes.delivery import Delivery, Reason
 from troth.webhooks.schemes.fields.addresses import Address
+from troth.webhooks.schemes.providers.http_signatures import structured
 from troth.webhooks.schemes.providers.http_signatures.scheme import HTTPSignatures
 from troth.webhooks.schemes.providers.http_signatures.signature_base import signature_base
 from troth.webhooks.schemes.providers.http_signatures.structured import read_signatures
@@ -685,3 +686,9 @@ def test_repr_never_has_a_key(text: Callable[[], bytes]) -> None:
     shown = repr(SCHEME.key("k", text()))
     assert base64.b64encode(bytes(range(32))).decode() not in shown
     assert "material" not in shown
+
+
+def test_string_that_does_not_end_is_one_string() -> None:
+    """If each quote were tried as a beginning, the time would be quadratic."""
+    text = '"' + '\\"' * 50
+    assert structured._STRING.findall(f"sig1={text}") == [text]

@@ -1,9 +1,9 @@
 """Bounds on the connections of one server, and the connections in one stage."""
 
 from collections.abc import Callable, Collection, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T", bound=Hashable)
 
@@ -38,6 +38,16 @@ class ConnectionLimits:
     handshakes: int = 512
     per_peer: int | None = None
     peer: Callable[[str], Hashable | None] = peer_address
+
+    def shared_by(self, processes: int) -> Self:
+        """Return the limits of each of several processes, which together keep these."""
+        per_peer = None if self.per_peer is None else max(self.per_peer // processes, 1)
+        return replace(
+            self,
+            connections=max(self.connections // processes, 1),
+            handshakes=max(self.handshakes // processes, 1),
+            per_peer=per_peer,
+        )
 
 
 class Stage(Generic[T]):

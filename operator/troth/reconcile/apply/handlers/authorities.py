@@ -1,6 +1,7 @@
 """Handlers that create a trust domain's CA, and that rotate it."""
 
 import asyncio
+import base64
 
 from troth.planning.steps.authorities import (
     ActivateRoot,
@@ -9,6 +10,7 @@ from troth.planning.steps.authorities import (
     CreateRoot,
     DropSlots,
     PrepareRoot,
+    UpdateRetired,
 )
 from troth.reconcile.apply.context import Context
 from troth.reconcile.apply.keys.key_material import (
@@ -19,6 +21,7 @@ from troth.reconcile.apply.keys.key_material import (
 )
 from troth.reconcile.apply.secrets.secret_patches import drops, merge_data, unchanged
 from troth.world.keys import Keys
+from troth.world.observation.retired import RETIRED
 
 
 async def create_root(context: Context, step: CreateRoot) -> Keys:
@@ -58,3 +61,12 @@ async def activate_root(context: Context, step: ActivateRoot) -> Keys:
 async def drop_slots(context: Context, step: DropSlots) -> Keys:
     """Remove keys of the Secret of a CA or an issuer."""
     return await context.writer.patch_secret(step.ref, [*unchanged(step), *drops(step.slots)])
+
+
+async def update_retired(context: Context, step: UpdateRetired) -> Keys:
+    """Write the records of retired roots or keys, and remove their slots in the same write."""
+    operations = [*unchanged(step), *drops(step.slots)]
+    if step.records:
+        value = base64.b64encode(step.records).decode()
+        operations.append({"op": "add", "path": f"/data/{RETIRED}", "value": value})
+    return await context.writer.patch_secret(step.ref, operations)

@@ -73,6 +73,11 @@ class KeyMaker:
         """Return whether a resource has requested a key that it has not taken."""
         return resource in self._targets
 
+    @property
+    def resources(self) -> Keys:
+        """Resources that have requested a key that they have not taken."""
+        return set(self._targets)
+
     def take(self, target: Target, algorithm: KeyAlgorithm) -> PrivateKey:
         """Return a new private key for a Secret.
 

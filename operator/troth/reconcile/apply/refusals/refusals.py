@@ -13,7 +13,7 @@ from troth.planning.steps.step import Step, Target
 from troth.reconcile.apply.refusals.refusal_text import essence, sentence
 from troth.reconcile.apply.writer import CONFLICT
 from troth.reconcile.loop.clock import Clock
-from troth.world.keys import Key
+from troth.world.keys import Key, Keys
 from troth.world.outcomes.writes import RefusalOver, WriteRefused
 from troth.world.world import World
 
@@ -93,6 +93,16 @@ class Refusals:
         if not self._conflicts.get(key):
             self._conflicts.pop(key, None)
         return bool(over)
+
+    @property
+    def keys(self) -> Keys:
+        """Resources with a refusal or a conflict."""
+        return {*self._refused, *self._conflicts, *self._statuses}
+
+    def forget(self, key: Key) -> None:
+        """Forget the refusals of a resource that another replica plans from now on."""
+        self.settle(key, ())
+        self._statuses.pop(key, None)
 
     def of(self, key: Key) -> str:
         """Return why a resource is not Ready because of a refusal, "" if it may be Ready."""

@@ -4,7 +4,7 @@ A mutating admission policy or webhook has changed them in Troth's own write, or
 know them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from troth.planning.steps.step import Target
@@ -76,13 +76,15 @@ def _altered(path: str, sent: Manifest, stored: Manifest, *parts: str) -> Iterat
 
 def _holds(sent: Any, stored: Any, *, exact: bool = False) -> bool:  # noqa: ANN401 - any JSON value
     """Return whether a stored value has everything of the sent one, and with `exact` no more."""
+    if sent == stored:  # the usual case, compared without a call for each value
+        return True
     if sent in _EMPTY or stored in _EMPTY:
         return sent in _EMPTY and stored in _EMPTY
-    if isinstance(sent, Mapping) and isinstance(stored, Mapping):
+    if isinstance(sent, dict) and isinstance(stored, dict):
         names = sent.keys() | (stored.keys() if exact else set())
         return all(_holds(sent.get(name), stored.get(name), exact=exact) for name in names)
     if isinstance(sent, list) and isinstance(stored, list):
         return len(sent) == len(stored) and all(
             _holds(one, other, exact=exact) for one, other in zip(sent, stored, strict=True)
         )
-    return bool(sent == stored)
+    return False

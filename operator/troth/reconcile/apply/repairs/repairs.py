@@ -22,7 +22,7 @@ from troth.reconcile.loop.clock import Clock
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.index.workloads import KINDS
-from troth.world.keys import Key
+from troth.world.keys import Key, Keys
 from troth.world.outcomes.writes import ContestOver, ObjectContested
 from troth.world.versions import Version
 from troth.world.world import World
@@ -145,6 +145,18 @@ class Repairs:
                 del known[target]
                 changed |= self._end(target)
         return changed
+
+    @property
+    def keys(self) -> Keys:
+        """Resources for which objects were written lately."""
+        return set(self._uids)
+
+    def forget_writes(self, key: Key) -> bool:
+        """Forget the writes for a resource; return whether that ends a contest."""
+        self._uids.pop(key, None)
+        known = self._histories.pop(key, {})
+        ended = [self._end(target) for target, history in known.items() if history.contested]
+        return any(ended)
 
     def wait(self, key: Key, step: Step) -> float:
         """Return for how many seconds a step must wait, 0 if it may be carried out."""
@@ -275,10 +287,7 @@ class Repairs:
         """Forget writes for another resource of a plan's name; return whether that is news."""
         if self._uids.get(plan.key, plan.uid) == plan.uid:
             return False
-        del self._uids[plan.key]
-        known = self._histories.pop(plan.key, {})
-        ended = [self._end(target) for target, history in known.items() if history.contested]
-        return any(ended)
+        return self.forget_writes(plan.key)
 
     def _end(self, target: Target) -> bool:
         """Record that a contest is over; return whether that is news."""

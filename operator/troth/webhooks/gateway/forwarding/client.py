@@ -6,48 +6,39 @@ callees in the gateway's `identity.json`.
 """
 
 import asyncio
+import ssl
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from socket import AF_UNSPEC, AddressFamily
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
+from functools import partial
+from http import HTTPStatus
 
 from troth.documents.webhook_endpoint import Target
 from troth.edge.identity.files import Identity, IdentityError
-from troth.edge.outbound.aiohttp import Middleware
-from troth.edge.outbound.calls import Hidden
+from troth.edge.identity.snapshot import Snapshot
+from troth.edge.outbound.aiohttp import post_to_issuer
+from troth.edge.outbound.calls import Calls
+from troth.edge.outbound.driving import Async
 from troth.edge.outbound.failures import (
     NoIssuerError,
     RedirectRefusedError,
     TokenUnavailableError,
     UnknownCalleeError,
 )
+from troth.edge.outbound.flows import Ready
 from troth.edge.outbound.servers import WrongServerError
 from troth.edge.outbound.transactions import TXN_TOKEN
-from troth.pki.spiffe import SPIFFEID
+from troth.pki.spiffe import trust_domain_of
+from troth.webhooks.gateway.forwarding.addresses import Addresses
+from troth.webhooks.gateway.forwarding.connection import Head, NoAnswerError
+from troth.webhooks.gateway.forwarding.pool import MOST_TO_ONE, Pool
 
 WITHIN = 20.0
 """Time in seconds for a target to answer a delivery."""
-CONNECT_WITHIN = 3.0
-"""Time in seconds to get a connection, including the wait for a free one."""
-_IDLE = 1.5
-"""Time in seconds for which an idle connection is kept. Servers close idle connections too,
-gunicorn after two seconds, and a delivery that is sent at that moment may or may not have been
-read.
-"""
-_MOST_TO_ONE = 64
-"""Maximum number of connections to one target, so that a slow one does not affect others."""
 _MOST_TARGETS = 4096
-_MOST_ANSWER = 64 * 1024
-"""Maximum size in bytes of an answer's body that is read and dropped to keep the connection."""
-_REST_WITHIN = 1.0
-"""Time in seconds to read that body."""
+_HTTPS = 443
 
 USER_AGENT = "troth-gateway"
-_OURS = frozenset({"Accept", "Accept-Encoding", "Content-Type", "User-Agent"})
 
 
 class TargetUnavailableError(Exception):
@@ -71,6 +62,15 @@ class Answer:
     status: int
 
 
+@dataclass(slots=True)
+class _Way:
+    """The connections to a target by generation, and the files that were found to name it."""
+
+    calls: Calls[Pool]
+    driver: Async[Pool]
+    checked: tuple[Snapshot, str] | None = None
+
+
 class TargetClient:
     """Sends deliveries to targets. It belongs to the event loop that uses it first."""
 
@@ -80,42 +80,39 @@ class TargetClient:
         *,
         resolve: Mapping[tuple[str, int], tuple[str, int]] | None = None,
         within: float = WITHIN,
+        most_to_one: int = MOST_TO_ONE,
     ) -> None:
         """`resolve` maps hosts and ports to those to use instead of DNS; checked names stay."""
         self.within = within
+        self._most_to_one = most_to_one
         self._identity = identity
         self._resolve = dict(resolve or {})
-        self._session: aiohttp.ClientSession | None = None
-        self._ways: OrderedDict[tuple[str, str, int], Middleware] = OrderedDict()
+        self._addresses = Addresses()
+        self._ways: OrderedDict[tuple[str, str, int], _Way] = OrderedDict()
 
     async def __call__(
         self, target: Target, body: bytes, headers: Mapping[str, str], token: str
     ) -> Answer:
-        """Send a delivery exactly once; raises `TargetUnavailableError`.
+        """Send a delivery once; raises `TargetUnavailableError`.
 
         The request has only these `headers`, the token, a User-Agent, and what HTTP needs. It is
-        never sent again, whatever happens to the connection.
+        sent once more only if the target answers that the access token is invalid, and never
+        because of the connection. Nothing is sent after `within`.
         """
-        self._check(target)
-        url = URL(f"https://{target.host}:{target.port}{target.path}", encoded=True)
-        sent = {**headers, "User-Agent": USER_AGENT, TXN_TOKEN: Hidden(token)}
+        due = asyncio.get_running_loop().time() + self.within
         try:
-            async with (
-                asyncio.timeout(self.within) as limit,
-                self._sessions().post(
-                    url,
-                    data=body,
-                    headers=sent,
-                    skip_auto_headers=_OURS,
-                    allow_redirects=False,
-                    middlewares=(self._way(target),),
-                ) as response,
-            ):
-                limit.reschedule(None)  # the answer is there
-                await _read_away(response)
-                return Answer(response.status)
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
-            raise _unavailable(error) from None
+            way = self._way(target)
+            self._check(way, target)
+            sent = {**headers, "User-Agent": USER_AGENT, TXN_TOKEN: token}
+            return Answer(await _deliver(way, target, sent, body, due))
+        except NoAnswerError as error:
+            raise TargetUnavailableError(error.reason, may_have_acted=True) from None
+        except ssl.SSLCertVerificationError as error:
+            wrong = isinstance(error, WrongServerError)
+            raise TargetUnavailableError("another-identity" if wrong else "not-trusted") from None
+        except OSError:  # TimeoutError is one
+            is_late = asyncio.get_running_loop().time() >= due
+            raise TargetUnavailableError("too-slow" if is_late else "unreachable") from None
         except (IdentityError, UnknownCalleeError):
             raise TargetUnavailableError("no-identity") from None
         except (NoIssuerError, TokenUnavailableError):
@@ -127,11 +124,12 @@ class TargetClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        ways = list(self._ways.values())
+        self._ways.clear()
+        for way in ways:
+            await way.driver.close()
 
-    def _check(self, target: Target) -> None:
+    def _check(self, way: _Way, target: Target) -> None:
         """Raise an error unless the gateway's own files name this target with this SPIFFE ID.
 
         Endpoint and identity are written separately, and either may be older. A callee in another
@@ -141,82 +139,91 @@ class TargetClient:
             snapshot = self._identity.current
         except IdentityError:
             raise TargetUnavailableError("no-identity") from None
+        checked = way.checked
+        if checked is not None and checked[0] is snapshot and checked[1] == target.spiffe_id:
+            return
         found = (each for each in snapshot.document.calls if each.name == target.callee)
         called = next(found, None)
         if called is None or called.spiffe_id != target.spiffe_id:
             raise TargetUnavailableError("not-called")
-        if SPIFFEID.parse(target.spiffe_id).trust_domain != snapshot.trust_domain:
+        if trust_domain_of(target.spiffe_id) != snapshot.trust_domain:
             raise TargetUnavailableError("foreign")
+        way.checked = snapshot, target.spiffe_id
 
-    def _way(self, target: Target) -> Middleware:
-        """Return the middleware that sends to a target with the gateway's identity."""
+    def _way(self, target: Target) -> _Way:
+        """Return the way to a target, with the gateway's identity."""
         key = target.callee, target.host, target.port
         way = self._ways.get(key)
         if way is None:
-            origin = f"https://{target.host}:{target.port}"
-            way = self._ways[key] = Middleware(self._identity, {origin: target.callee})
+            place = target.host, target.port
+            address = self._resolve.get(place, place)
+            connect = partial(
+                Pool,
+                host=target.host,
+                address=address,
+                addresses=self._addresses,
+                most=self._most_to_one,
+            )
+            calls = Calls(self._identity, {_origin(target): target.callee}, connect)
+            way = self._ways[key] = _Way(calls, Async(calls, post_to_issuer, _close))
             if len(self._ways) > _MOST_TARGETS:
-                self._ways.popitem(last=False)
+                self._ways.popitem(last=False)  # its connections end when they are idle
         return way
 
-    def _sessions(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0,
-                    limit_per_host=_MOST_TO_ONE,
-                    keepalive_timeout=_IDLE,
-                    resolver=_Resolver(self._resolve) if self._resolve else None,
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_WITHIN),
-                auto_decompress=False,
-            )
-        return self._session
 
-
-async def _read_away(response: aiohttp.ClientResponse) -> None:
-    """Read an answer's body so that its connection can be reused; failures do not matter."""
-    left = _MOST_ANSWER
+async def _deliver(
+    way: _Way, target: Target, headers: Mapping[str, str], body: bytes, due: float
+) -> int:
+    """Return the status of the target's answer."""
+    ready = await way.driver.begin(target.callee)
     try:
-        async with asyncio.timeout(_REST_WITHIN):
-            while left > 0 and (part := await response.content.readany()):
-                left -= len(part)
-    except (aiohttp.ClientError, OSError):  # TimeoutError is one
-        response.close()
+        request = _request(target, ready, headers, body)
+        head = await _exchange(way.driver, ready, request, due)
+        if head.status == HTTPStatus.UNAUTHORIZED:
+            async with asyncio.timeout_at(due):
+                again = await way.driver.again(ready, head.values(b"www-authenticate"))
+            if again is not None:
+                request = _request(target, again, headers, body)
+                head = await _exchange(way.driver, again, request, due)
+        location = next(iter(head.values(b"location")), None)
+        url = f"{_origin(target)}{target.path}"
+        way.calls.check_redirect(target.callee, url, head.status, location)
+        return head.status
+    finally:
+        await way.driver.end(ready)
 
 
-def _unavailable(error: Exception) -> TargetUnavailableError:
-    """Return the error for one of aiohttp's, and whether anything may have been sent before it.
-
-    Before there is a verified connection nothing was sent. After that, a request that was not read
-    cannot be distinguished from one whose answer was lost.
-    """
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        wrong = isinstance(error.certificate_error, WrongServerError)
-        return TargetUnavailableError("another-identity" if wrong else "not-trusted")
-    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
-        return TargetUnavailableError("unreachable")
-    if isinstance(error, TimeoutError):
-        return TargetUnavailableError("too-slow", may_have_acted=True)
-    return TargetUnavailableError("answer-lost", may_have_acted=True)
+async def _exchange(driver: Async[Pool], ready: Ready[Pool], request: bytes, due: float) -> Head:
+    pool = driver.connection(ready)
+    connection = await pool.take(due)
+    try:
+        if asyncio.get_running_loop().time() >= due:  # the claim might lapse before the answer
+            raise TimeoutError
+        return await connection.exchange(request, due)
+    finally:
+        await pool.give_back(connection)
 
 
-class _Resolver(AbstractResolver):
-    """Resolves some hosts and ports from a table, all others with DNS."""
+def _request(target: Target, ready: Ready[Pool], headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return a request; raises `ValueError` for a header that is not one line of ASCII."""
+    host = target.host if target.port == _HTTPS else f"{target.host}:{target.port}"
+    sent = {**headers, **ready.call.headers(headers.get, ready.token)}
+    lines = [
+        f"POST {target.path} HTTP/1.1",
+        f"Host: {host}",
+        *[f"{name}: {value}" for name, value in sent.items()],
+        f"Content-Length: {len(body)}",
+        "\r\n",
+    ]
+    head = "\r\n".join(lines).encode("ascii")
+    if not head.count(b"\r") == head.count(b"\n") == len(lines):
+        raise ValueError("a header has a line break")
+    return head + body
 
-    def __init__(self, table: Mapping[tuple[str, int], tuple[str, int]]) -> None:
-        self._table = table
-        self._others = aiohttp.DefaultResolver()
 
-    async def resolve(
-        self, host: str, port: int = 0, family: AddressFamily = AF_UNSPEC
-    ) -> list[ResolveResult]:
-        found = self._table.get((host, port))
-        if found is None:
-            return await self._others.resolve(host, port, family)
-        results = await self._others.resolve(found[0], found[1], family)
-        return [{**each, "hostname": host} for each in results]
+def _origin(target: Target) -> str:
+    return f"https://{target.host}:{target.port}"
 
-    async def close(self) -> None:
-        await self._others.close()
+
+async def _close(pool: Pool) -> None:
+    pool.close()

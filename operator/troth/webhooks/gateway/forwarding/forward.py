@@ -19,12 +19,13 @@ from typing import Protocol
 from troth.documents.webhook_endpoint import Endpoint, Target
 from troth.pki.tokens.signing import is_text
 from troth.pki.tokens.webhook import Signer, VerifiedDelivery
+from troth.replay.store import Claimed, Store
 from troth.serving.tracing import Tracer
 from troth.webhooks.gateway.answers import Answered
 from troth.webhooks.gateway.connection.body import forwarded_headers
 from troth.webhooks.gateway.decisions import Decision
 from troth.webhooks.gateway.forwarding.client import Answer, TargetUnavailableError
-from troth.webhooks.gateway.replay.store import CLOCK_SKEW, Claimed, Store
+from troth.webhooks.gateway.replay.key import CLOCK_SKEW
 from troth.webhooks.gateway.tracing import forwarding_span
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.registry import event_headers
@@ -66,7 +67,7 @@ class Accepted:
         said = VerifiedDelivery(
             endpoint=self.endpoint.endpoint,
             workflow=self.target.workflow,
-            scheme=self.endpoint.signing.name,
+            scheme=self.endpoint.signing.name.value,
             key_id=self.verified.key_id,
             body_sha256=sha256(self.delivery.body).digest(),
             delivery_id=identifier if is_text(identifier) else None,

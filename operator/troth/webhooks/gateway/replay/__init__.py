@@ -1,1 +1,1 @@
-"""Replay protection: the store, in memory or in Valkey."""
+"""Replay protection of deliveries: their key in the store, and marks that the store gets later."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import structlog
 
-from troth.webhooks.gateway.replay.store import Claimed, Repeated, Store, StoreUnavailableError
+from troth.replay.store import Claimed, Repeated, Store, StoreUnavailableError
 
 EVERY = 0.25
 """Time in seconds between two attempts to make pending marks."""
@@ -28,7 +28,7 @@ class RetryingStore:
     def __init__(self, store: Store, most: int = MOST) -> None:
         self._store = store
         self._most = most
-        self._pending: dict[bytes, tuple[Claimed, float]] = {}
+        self._pending: dict[bytes, tuple[Claimed, float, bytes]] = {}
         self._flushing: asyncio.Task[None] | None = None
 
     @property
@@ -49,18 +49,24 @@ class RetryingStore:
             return Repeated.DONE
         return found
 
-    async def done(self, claim: Claimed, window: float) -> None:
+    async def done(self, claim: Claimed, window: float, value: bytes = b"") -> None:
         """Mark a delivery as accepted, now or once the store is available."""
         # Pending first, so that a claim in the meantime sees the mark.
-        self._pending[claim.key] = claim, window
+        self._pending[claim.key] = claim, window, value
         try:
-            await self._store.done(claim, window)
+            await self._store.done(claim, window, value)
         except StoreUnavailableError as error:
             if self._flushing is None or self._flushing.done():
                 log.warning("accepted deliveries not recorded yet", why=str(error))
                 self._flushing = asyncio.create_task(self._flush())
         else:
             self._pending.pop(claim.key, None)
+
+    async def value(self, key: bytes) -> bytes | None:
+        """Return the value of a mark, also of a pending one; raises `StoreUnavailableError`."""
+        if key in self._pending:
+            return self._pending[key][2]
+        return await self._store.value(key)
 
     async def release(self, claim: Claimed) -> None:
         """Release a claim; if the store is unavailable, its lease ends it."""
@@ -88,6 +94,6 @@ class RetryingStore:
 
     async def _flush_once(self) -> None:
         with suppress(StoreUnavailableError):
-            for key, (claim, window) in list(self._pending.items()):
-                await self._store.done(claim, window)
+            for key, (claim, window, value) in list(self._pending.items()):
+                await self._store.done(claim, window, value)
                 self._pending.pop(key, None)

@@ -25,7 +25,9 @@ _MOST_COMPONENTS = 64
 _MOST_DIGESTS = 16
 _MOST_PARTS = 160
 """Maximum number of items and parameters in a field, which takes a millisecond to parse."""
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # RFC 9651, section 3.3.3
+# RFC 9651, section 3.3.3. A string that does not end goes on to the end of the text: otherwise each
+# quote in it would be tried as a beginning.
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?')
 _COMMA = re.compile(r"[ \t]*,[ \t]*")
 
 

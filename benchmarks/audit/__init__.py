@@ -1,0 +1,1 @@
+"""What an audit costs: CPU and memory for a large cluster."""

@@ -1,0 +1,1 @@
+"""Time that a person waits for the `troth` command."""

@@ -1,0 +1,1 @@
+"""Benchmarks of reviews of dead letters."""

@@ -1,0 +1,1 @@
+"""Gateway and issuer with several worker processes."""

@@ -1,0 +1,1 @@
+"""What brokers show of themselves, as rules read it."""

@@ -1,0 +1,1 @@
+"""Drafts of ServiceIdentities and their edges from what a cluster shows."""

@@ -1,0 +1,1 @@
+"""Who can reach a workload from outside and inside the cluster, and what a gateway adds."""

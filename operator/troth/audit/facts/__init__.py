@@ -1,0 +1,1 @@
+"""Typed facts of objects, as rules read them."""

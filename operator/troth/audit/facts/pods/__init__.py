@@ -1,0 +1,1 @@
+"""Pods, and the workloads that run them."""

@@ -1,0 +1,1 @@
+"""What NetworkPolicies allow: between which pods and addresses, and on which ports."""

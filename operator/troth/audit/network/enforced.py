@@ -1,0 +1,26 @@
+"""The NetworkPolicy that Troth writes for an identity with `enforcement: Enforce`."""
+
+from datetime import timedelta
+from typing import Any
+
+from troth.audit.scene import Scene
+from troth.planning.faults import Isolation
+from troth.planning.identity.situation import situation_of
+from troth.planning.identity.view import gather
+from troth.planning.moment import Moment
+from troth.planning.network.compiler import compile_policy
+from troth.planning.network.unsettled import unsettled_policy
+from troth.resources.identity.spec import ServiceIdentity
+
+
+def enforced_spec(scene: Scene, identity: ServiceIdentity) -> dict[str, Any] | None:
+    """Return the spec of an identity's first NetworkPolicy with enforcement, None without one."""
+    moment = Moment(scene.now, uptime=0.0, set_forward=timedelta(0))
+    isolation = Isolation()
+    view = gather(identity, scene.world, moment, isolation)
+    situation = situation_of(view, scene.world)
+    if isolation.errors or not situation.claims:
+        return None
+    if not situation.settled:
+        return unsettled_policy(view, situation, scene.world)[0].spec
+    return compile_policy(situation).spec

@@ -1,0 +1,1 @@
+"""Rules about message brokers: who may do what there, and how clients connect."""

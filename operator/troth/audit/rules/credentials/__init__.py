@@ -1,0 +1,1 @@
+"""Rules about credentials and who uses them."""

@@ -1,0 +1,1 @@
+"""Rules about exceptions from what Troth enforces, and how long they stand."""

@@ -1,0 +1,1 @@
+"""Rules about identity headers, scopes and the gateways in front of services."""

@@ -1,0 +1,1 @@
+"""Rules about the identities of workloads."""

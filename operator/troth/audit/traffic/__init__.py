@@ -1,0 +1,1 @@
+"""Traffic: what observers of connections print, and whose connections they are."""

@@ -1,0 +1,1 @@
+"""`troth agent`: the observer of a node's connections."""

@@ -1,0 +1,1 @@
+"""`troth audit-log`: verify the log of reviews."""

@@ -1,0 +1,1 @@
+"""`troth deadletters`: dead letters of a policy, and reviews of them."""

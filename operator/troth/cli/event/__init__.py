@@ -1,0 +1,1 @@
+"""`troth event`: seal an event, open it, explain its verdict, and show the events of a topic."""

@@ -1,0 +1,1 @@
+"""`troth learn`: drafts of identities from what a cluster shows."""

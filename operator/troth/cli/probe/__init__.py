@@ -1,0 +1,1 @@
+"""`troth probe`: what a probe pod of `troth prove` runs."""

@@ -1,0 +1,1 @@
+"""`troth review`: the worker that carries out reviews of dead letters."""

@@ -1,0 +1,1 @@
+"""Clients of brokers that the operator and the edge share."""

@@ -1,0 +1,1 @@
+"""Leader election with a Lease, of one replica or of several that share its shards."""

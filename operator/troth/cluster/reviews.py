@@ -1,0 +1,109 @@
+"""Reviews: requests that the API server answers at once and does not store.
+
+Callers of a service must not cause load on the API server, so the number of concurrent reviews is
+limited, and positive answers are cached briefly.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
+
+from troth.cluster.denials import logged
+from troth.cluster.errors import ApiError
+
+TIMEOUT = 3.0
+"""Maximum seconds for which a caller waits for the API server."""
+REMEMBERED_FOR = 5.0
+"""Seconds for which a positive answer is cached. The API server itself caches for ten more seconds.
+Both together limit how long a token of a deleted user still works.
+"""
+REMEMBERED = 4096
+AT_ONCE = 32
+"""Maximum number of concurrent reviews; further callers must retry."""
+
+log = structlog.get_logger()
+
+Manifest = dict[str, Any]
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class ReviewServer(Protocol):
+    """API server method that a review needs."""
+
+    def create(self, manifest: Manifest) -> Awaitable[Manifest]:
+        """Create an object, and return the API server's answer."""
+
+
+class UnreviewedError(Exception):
+    """The API server did not decide; the caller may try again."""
+
+
+class TooManyReviewsError(UnreviewedError):
+    """Too many reviews are running."""
+
+
+class Reviews:
+    """Sends the reviews of one service, a limited number at once and each for a limited time."""
+
+    def __init__(
+        self,
+        server: ReviewServer,
+        failure: str,
+        *,
+        timeout: float = TIMEOUT,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        """`failure` is logged for a review without an answer, such as `token review failed`."""
+        self._server = server
+        self._at_once = at_once
+        self._failure = failure
+        self._timeout = timeout
+        self._running = 0
+
+    async def review(self, manifest: Manifest) -> Manifest:
+        """Return the answer to a review; raises `UnreviewedError` without one."""
+        if self._running >= self._at_once:
+            raise TooManyReviewsError
+        self._running += 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._server.create(manifest)
+        except TimeoutError:
+            log.warning(self._failure, reason="Timeout", seconds=self._timeout)
+        except ApiError as error:
+            log.warning(self._failure, **logged(error))
+        finally:
+            self._running -= 1
+        raise UnreviewedError
+
+
+class BriefCache(Generic[K, V]):
+    """Positive answers, each until its end. The oldest are dropped if there are too many."""
+
+    def __init__(self, uptime: Callable[[], float], *, most: int = REMEMBERED) -> None:
+        """`uptime` returns seconds since any moment."""
+        self._uptime = uptime
+        self._most = most
+        self._known: OrderedDict[K, tuple[V, float]] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        """Return a value that has not ended."""
+        known = self._known.get(key)
+        return known[0] if known is not None and known[1] > self._uptime() else None
+
+    def put(self, key: K, value: V, end: float) -> None:
+        """Keep a value until `end`, in seconds of `uptime`."""
+        self._known[key] = value, end
+        self._known.move_to_end(key)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)

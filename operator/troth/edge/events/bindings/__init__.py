@@ -1,0 +1,1 @@
+"""Bindings of CloudEvents to brokers, in binary content mode: from and to a message's headers."""

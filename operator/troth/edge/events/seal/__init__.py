@@ -1,0 +1,1 @@
+"""The seal of an event: its envelope, the signature, and the certificates that vouch for it."""

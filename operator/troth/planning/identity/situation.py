@@ -1,0 +1,42 @@
+"""The inputs of the NetworkPolicy compiler, from the inputs of an identity's plan."""
+
+from troth.planning.identity.view import View
+from troth.planning.network.external_peers import pods_in
+from troth.planning.network.situation import NetworkClaim, Situation
+from troth.planning.trust_domain.issuers import issuer_pods
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.world.facts.objects import Fault, Manifest
+from troth.world.world import World
+
+
+def situation_of(view: View, world: World) -> Situation:
+    """Return the inputs of the NetworkPolicy compiler for an identity."""
+    return Situation(
+        identity=view.identity,
+        edges=view.edges,
+        peers=world.registry.identities,
+        claims=tuple(
+            NetworkClaim(each.spec.network, _issuers_pods(each, world))
+            for each in view.governance.claims
+        ),
+        settled=unsettled(view) is None,
+        api_endpoints=world.api_endpoints,
+        existing=view.policy,
+        reach=view.reach,
+        now=view.moment.now,
+    )
+
+
+def _issuers_pods(domain: TrustDomain, world: World) -> Manifest | None:
+    """Return the NetworkPolicy peer of a trust domain's issuer, None without an issuer."""
+    pods = issuer_pods(domain)
+    return pods_in(world.own_namespace, pods) if pods is not None else None
+
+
+def unsettled(view: View) -> Fault | None:
+    """Return why nothing may open, None if the identity is settled. Revoked edges still close."""
+    if view.domain is None:
+        return Fault(view.governance.reason, view.governance.message)
+    if view.shared is not None:
+        return Fault("SharedIdentity", view.shared.message)
+    return None

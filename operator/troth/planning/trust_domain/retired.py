@@ -1,0 +1,221 @@
+"""Retired roots and token keys that still verify events, because messages outlive them.
+
+A normal retirement moves the root or key into the records of the Secret of its successor, in one
+write. A compromised one is never recorded, and a record that is declared compromised later is
+removed. The trust bundle for events has each record until the longest `maxAge` has passed since its
+retirement. The Secret keeps it for the longest age that a policy can set, so that a policy that is
+unreadable, or deleted and created again, loses nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from troth.planning.moment import Moment
+from troth.planning.owned_objects import is_child
+from troth.planning.steps.authorities import UpdateRetired
+from troth.planning.trust_domain.rotations import is_compromised
+from troth.resources.messaging.event_age import (
+    DEFAULT_AGE,
+    LONGEST_AGE,
+    event_age,
+    namespaces_of,
+)
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.world.facts.objects import (
+    AuthoritySecret,
+    KnownAuthority,
+    RetiredKey,
+    RetiredRoot,
+    TokensSecret,
+)
+from troth.world.observation.retired import (
+    MOST_ENTRY_BYTES,
+    MOST_KEYS,
+    MOST_ROOTS,
+    RETIRED,
+    entry_size,
+    keys_document,
+    roots_document,
+)
+from troth.world.observation.signing_keys import ISSUERS
+from troth.world.world import World
+
+R = TypeVar("R", RetiredRoot, RetiredKey)
+
+
+def events_age(domain: TrustDomain, world: World) -> timedelta:
+    """Return the maximum age of events that workloads of a trust domain produce or consume.
+
+    An unreadable policy may have any age, and any producers and consumers. Its grants stay.
+    """
+    if world.brokers.messaging.invalid_policies:
+        return LONGEST_AGE
+    ages = (
+        event_age(policy)
+        for policy in world.brokers.messaging.policies.values()
+        if any(
+            world.registry.governance(namespace).domain is domain
+            for namespace in namespaces_of(policy)
+        )
+    )
+    return max((DEFAULT_AGE, *ages))
+
+
+def roots_for_events(domain: TrustDomain, world: World, moment: Moment) -> tuple[RetiredRoot, ...]:
+    """Return the retired roots of a trust domain that verify events, oldest first."""
+    known = _own_authority(domain, world)
+    records = known.secret.retired if known is not None else ()
+    return _verifying(_kept(records or (), domain, world, moment), domain, world, moment)
+
+
+def keys_for_events(domain: TrustDomain, world: World, moment: Moment) -> tuple[RetiredKey, ...]:
+    """Return the retired token keys of a trust domain that verify events, oldest first."""
+    known = _own_tokens(domain, world)
+    records = known.retired if known is not None else ()
+    return _verifying(_kept(records or (), domain, world, moment), domain, world, moment)
+
+
+def is_full(domain: TrustDomain, world: World, moment: Moment) -> bool:
+    """Return whether there is no room for one more record beside those that verify events."""
+    authority, tokens = _own_authority(domain, world), _own_tokens(domain, world)
+    roots = roots_for_events(domain, world, moment)
+    keys = keys_for_events(domain, world, moment)
+    return (authority is not None and _leaves_no_room(roots, authority.secret.retired)) or (
+        tokens is not None and _leaves_no_room(keys, tokens.retired)
+    )
+
+
+def _leaves_no_room(verifying: tuple[R, ...], stored: tuple[R, ...] | None) -> bool:
+    if not verifying or stored is None or len(verifying) < len(stored):
+        return False  # the oldest ones are not needed any more
+    most = MOST_ROOTS if isinstance(verifying[-1], RetiredRoot) else MOST_KEYS
+    size = sum(map(entry_size, verifying))
+    return len(verifying) >= most or size + entry_size(verifying[-1]) > MOST_ENTRY_BYTES
+
+
+def ends(domain: TrustDomain, world: World, moment: Moment) -> Iterator[datetime]:
+    """Yield when each record leaves the trust bundle for events, and when it leaves its Secret."""
+    authority, tokens = _own_authority(domain, world), _own_tokens(domain, world)
+    records: tuple[RetiredRoot | RetiredKey, ...] = (
+        *((authority.secret.retired if authority is not None else ()) or ()),
+        *((tokens.retired if tokens is not None else ()) or ()),
+    )
+    if records:
+        for age in (events_age(domain, world), LONGEST_AGE):
+            yield from (moment.over_at(each.retired_at + age) for each in records)
+
+
+# The steps
+
+
+def retire_root(
+    domain: TrustDomain,
+    known: KnownAuthority,
+    slots: tuple[str, ...],
+    world: World,
+    moment: Moment,
+) -> UpdateRetired:
+    """Return the step that removes the retiring CA, and records it unless it is compromised."""
+    retiring = known.retiring
+    assert retiring is not None
+    added = RetiredRoot(retiring.fingerprint, moment.now, retiring.anchors)
+    secret = known.secret
+    return _root_step(secret, slots, _kept((*(secret.retired or ()), added), domain, world, moment))
+
+
+def retire_key(
+    domain: TrustDomain,
+    known: TokensSecret,
+    world: World,
+    moment: Moment,
+) -> UpdateRetired:
+    """Return the step that removes the retiring key, and records it unless it is compromised."""
+    assert known.retiring is not None
+    records = (*(known.retired or ()), RetiredKey(known.retiring, moment.now))
+    return _key_step(known, (ISSUERS.retiring,), _kept(records, domain, world, moment))
+
+
+def tidy_roots(domain: TrustDomain, world: World, moment: Moment) -> UpdateRetired | None:
+    """Return the step that removes records of roots that must not stay, None without any."""
+    known = _own_authority(domain, world)
+    if known is None:
+        return None
+    kept = _kept(known.secret.retired or (), domain, world, moment)
+    return _root_step(known.secret, (), kept) if kept != known.secret.retired else None
+
+
+def tidy_keys(domain: TrustDomain, world: World, moment: Moment) -> UpdateRetired | None:
+    """Return the step that removes records of keys that must not stay, None without any."""
+    known = _own_tokens(domain, world)
+    if known is None:
+        return None
+    kept = _kept(known.retired or (), domain, world, moment)
+    return _key_step(known, (), kept) if kept != known.retired else None
+
+
+def _root_step(
+    secret: AuthoritySecret, slots: tuple[str, ...], kept: tuple[RetiredRoot, ...]
+) -> UpdateRetired:
+    dropped = (*slots, *_unneeded(secret.retired, kept))
+    place = secret.ref, secret.uid, secret.resource_version
+    return UpdateRetired(*place, dropped, roots_document(kept))
+
+
+def _key_step(
+    secret: TokensSecret, slots: tuple[str, ...], kept: tuple[RetiredKey, ...]
+) -> UpdateRetired:
+    dropped = (*slots, *_unneeded(secret.retired, kept))
+    place = secret.ref, secret.uid, secret.resource_version
+    return UpdateRetired(*place, dropped, keys_document(kept))
+
+
+def _unneeded(before: tuple[R, ...] | None, kept: tuple[R, ...]) -> tuple[str, ...]:
+    """Return the name of the records if they exist and none of them is kept."""
+    return (RETIRED,) if before != () and not kept else ()
+
+
+# The records
+
+
+def _kept(records: Iterable[R], domain: TrustDomain, world: World, moment: Moment) -> tuple[R, ...]:
+    """Return the records to keep, oldest first: the last of each root or key, within the limits.
+
+    If there are too many, the oldest are dropped: their events are the first to expire.
+    """
+    last: dict[str, R] = {}
+    for each in sorted(records, key=lambda each: each.retired_at):
+        last.pop(each.fingerprint, None)
+        last[each.fingerprint] = each
+    kept: list[R] = []
+    room = MOST_ENTRY_BYTES
+    for each in reversed(last.values()):
+        over = moment.now >= moment.over_at(each.retired_at + LONGEST_AGE)
+        if over or is_compromised(each.fingerprint, domain, world):
+            continue
+        room -= entry_size(each)
+        if room < 0 or len(kept) == (MOST_ROOTS if isinstance(each, RetiredRoot) else MOST_KEYS):
+            break
+        kept.append(each)
+    return tuple(reversed(kept))
+
+
+def _verifying(
+    kept: tuple[R, ...], domain: TrustDomain, world: World, moment: Moment
+) -> tuple[R, ...]:
+    if not kept:  # the usual case costs nothing
+        return ()
+    age = events_age(domain, world)
+    return tuple(each for each in kept if moment.now < moment.over_at(each.retired_at + age))
+
+
+def _own_authority(domain: TrustDomain, world: World) -> KnownAuthority | None:
+    known = world.authorities.of(domain)
+    return known if known is not None and is_child(known.secret, domain) else None
+
+
+def _own_tokens(domain: TrustDomain, world: World) -> TokensSecret | None:
+    known = world.tokens.of(domain)
+    if domain.spec.tokens is None or known is None or not is_child(known, domain):
+        return None
+    return known

@@ -1,0 +1,1 @@
+"""Which statuses and Events a reconcile writes, and when."""

@@ -1,0 +1,1 @@
+"""Models about findings: exceptions from rules."""

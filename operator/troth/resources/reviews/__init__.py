@@ -1,0 +1,1 @@
+"""Reviews of dead letters."""

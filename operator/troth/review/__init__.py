@@ -1,0 +1,1 @@
+"""The worker that carries out reviews of dead letters, `troth review`."""

@@ -1,0 +1,1 @@
+"""The worker's list API: dead letters for people, authorised by the API server."""

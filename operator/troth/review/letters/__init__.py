@@ -1,0 +1,1 @@
+"""Dead letters as the worker knows them, and what is decided about them. Pure."""

@@ -1,0 +1,1 @@
+"""What the worker reads and writes at the API server."""

@@ -1,0 +1,1 @@
+"""Carrying out one review: what is delivered, recorded and counted."""

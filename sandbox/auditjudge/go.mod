@@ -1,0 +1,3 @@
+module troth.dev/sandbox/auditjudge
+
+go 1.26

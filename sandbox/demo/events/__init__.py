@@ -1,0 +1,1 @@
+"""Events: sealed messages, and the consumer that rejects all others."""

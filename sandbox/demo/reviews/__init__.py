@@ -1,0 +1,1 @@
+"""Reviews: dead letters are delivered again only with a second person's approval."""
