@@ -21,13 +21,10 @@ from cryptography import x509
 from troth.edge.identity.files import Identity
 from troth.edge.identity.peer_chain import presented_chain
 from troth.edge.inbound.asgi import Application, Receive, Scope, Send
+from troth.edge.inbound.connections import timed
 from troth.edge.inbound.connections.handshakes import Handshakes
 from troth.edge.inbound.connections.limits import ConnectionLimits
-from troth.edge.inbound.connections.timed import (
-    REQUEST_WITHIN,
-    ConnectionGuard,
-    TimedConnection,
-)
+from troth.edge.inbound.connections.timed import ConnectionGuard, TimedConnection
 from troth.pki.encodings.pem import UNREADABLE
 
 _VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
@@ -117,7 +114,7 @@ class _Guarded(TimedConnection):
     timeout_keep_alive: float
 
     def _head_begins(self) -> None:
-        self.is_partial, self.due = True, self.loop.time() + REQUEST_WITHIN
+        self.is_partial, self.due = True, self.loop.time() + timed.REQUEST_WITHIN
 
     def _head_ends(self) -> None:
         self.is_partial, self.due = False, math.inf
@@ -126,7 +123,7 @@ class _Guarded(TimedConnection):
         """Let uvicorn close an idle connection; empty lines do not keep it open for longer."""
         super().on_response_complete()
         if self.is_idle:
-            self.due = self.loop.time() + self.timeout_keep_alive + REQUEST_WITHIN
+            self.due = self.loop.time() + self.timeout_keep_alive + timed.REQUEST_WITHIN
 
     def handle_websocket_upgrade(self, *event: Any) -> None:  # noqa: ANN401 - differs by class
         """Leave the connection to the protocol of WebSockets."""
