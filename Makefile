@@ -5,17 +5,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-# Most tests wait for servers: a machine with two cores keeps up with four workers.
-WORKERS ?= 4
-PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
-# Packages whose tests need programs that `sandbox build` makes.
-BUILT := benchmarks brokers campaign chart cluster gitops guides judges packaging reconcile sandbox truth
-
 IMAGE ?= troth:dev
 ENGINE ?= $(firstword $(foreach each,docker podman buildah,$(if $(shell command -v $(each)),$(each))))
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: help demo test campaign check crds docs image bench clean
+.PHONY: help demo test test-all campaign check crds docs image bench hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile
@@ -26,22 +20,19 @@ NAMED := $(if $(filter command,$(firstword $(origin KUBECONFIG))),--kubeconfig "
 demo: $(READY) ## run the demo; KUBECONFIG=path: on that cluster; ACTS="calls tokens"; BROKER=kafka
 	$(BIN)/python -m sandbox.demo $(NAMED) $(ACTS)
 
-# While the programs of the sandbox are built, which takes long once, tests run that need none.
-test: check ## run the checks, then all tests; ONLY=edge: those in tests/edge
-ifdef ONLY
-	$(PYTEST) $(addprefix tests/,$(ONLY))
-else
-	$(BIN)/python -m sandbox build & build=$$!; \
-	$(PYTEST) $(BUILT:%=--ignore=tests/%); others=$$?; \
-	wait $$build && $(PYTEST) $(BUILT:%=tests/%) && exit $$others
-endif
+test: $(READY) ## run the checks, then the tests that decide about a change; ONLY=edge: those in tests/edge
+	$(BIN)/python -m tests.gate gate $(ONLY)
+
+test-all: $(READY) ## run the checks, then every test, which takes more than an hour; ONLY as above
+	$(BIN)/python -m tests.gate all $(ONLY)
 
 campaign: $(READY) ## run the random and crash tests for hours
 	$(BIN)/python -m sandbox build
-	HYPOTHESIS_PROFILE=thorough $(PYTEST) --timeout=0 --override-ini session_timeout= \
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest --numprocesses 4 --dist loadfile --timeout=0 \
 		tests/campaign tests/cluster/crashes tests/cluster/faults
 
 check: $(READY) ## check style, types, import layers, generated files and the package
+	@$(BIN)/python -m tests.gate age
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -67,11 +58,17 @@ image: ## build the image with docker, podman or buildah; IMAGE=registry.example
 bench: $(READY) ## run the benchmarks, each against a floor of the same run
 	$(BIN)/python -m benchmarks
 
+hooks: ## warn before a push of a commit that .ci/as-ci has not tried
+	install -m 755 .ci/hooks/pre-push "$$(git rev-parse --git-path hooks)/pre-push"
+
 clean: ## remove generated files
 	rm -rf .venv build dist site operator/*.egg-info .*_cache .hypothesis
 
+# pip asks the package index; its second try may be lucky.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) pip setuptools || $(INSTALL) pip setuptools
+	$(INSTALL) --no-build-isolation --editable '.[dev]' || $(INSTALL) --no-build-isolation --editable '.[dev]'
 	touch $@
