@@ -5,15 +5,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-# Most tests wait for servers: a machine with two cores keeps up with four workers.
-WORKERS ?= 4
-PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
-SELECT := -m "not long"
-# Packages whose tests need programs that `sandbox build` makes. Each worker of the first keeps one
-# control plane until its end, which takes a fifth of a core even if nobody uses it.
-PLANES := chart cluster guides
-BUILT := benchmarks brokers campaign gitops judges packaging reconcile review sandbox truth
-
 # Seconds for which a campaign fuzzes the opening of events.
 FUZZ ?= 3600
 
@@ -21,7 +12,7 @@ IMAGE ?= troth:dev
 ENGINE ?= $(firstword $(foreach each,docker podman buildah,$(if $(shell command -v $(each)),$(each))))
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: help demo test test-all campaign check crds docs image bench bench-all clean
+.PHONY: help demo test test-all campaign check crds docs image bench bench-all hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile
@@ -32,31 +23,20 @@ NAMED := $(if $(filter command,$(firstword $(origin KUBECONFIG))),--kubeconfig "
 demo: $(READY) ## run the demo; KUBECONFIG=path: on that cluster; ACTS="calls tokens"; BROKER=kafka
 	$(BIN)/python -m sandbox.demo $(NAMED) $(ACTS)
 
-# While the programs of the sandbox are built, which takes long once, tests run that need none. The
-# end repeats what failed, because the progress of a later run of pytest hides it.
-test: check ## run the checks, then the tests; ONLY=edge: those in tests/edge
-ifdef ONLY
-	$(PYTEST) $(SELECT) $(addprefix tests/,$(ONLY))
-else
-	export TEST_FAILURES=$(CURDIR)/.pytest_cache/failures; \
-	mkdir -p .pytest_cache; : > $$TEST_FAILURES; trap 'cat $$TEST_FAILURES' EXIT; \
-	$(BIN)/python -m sandbox build & build=$$!; \
-	$(PYTEST) $(SELECT) $(PLANES:%=--ignore=tests/%) $(BUILT:%=--ignore=tests/%); others=$$?; \
-	wait $$build || exit; \
-	$(PYTEST) $(SELECT) $(PLANES:%=tests/%); planes=$$?; \
-	$(PYTEST) $(SELECT) $(BUILT:%=tests/%) && exit $$((others + planes))
-endif
+test: $(READY) ## run the checks, then the tests that decide about a change; ONLY=edge: those in tests/edge
+	$(BIN)/python -m tests.gate gate $(ONLY)
 
-test-all: SELECT := --override-ini session_timeout=
-test-all: test ## run the checks, then all tests, which takes more than an hour
+test-all: $(READY) ## run the checks, then every test, which takes more than an hour; ONLY as above
+	$(BIN)/python -m tests.gate all $(ONLY)
 
 campaign: $(READY) ## run the random and crash tests for hours; FUZZ=600: seconds of the fuzzer
 	$(BIN)/python -m sandbox build
-	HYPOTHESIS_PROFILE=thorough $(PYTEST) --timeout=0 --override-ini session_timeout= \
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest --numprocesses 4 --dist loadfile --timeout=0 \
 		tests/campaign tests/cluster/crashes tests/cluster/faults tests/edge/events/fuzz
 	$(BIN)/python -m tests.edge.events.fuzz all -max_len=16384 -max_total_time=$(FUZZ)
 
 check: $(READY) ## check style, types, import layers, generated files and the package
+	@$(BIN)/python -m tests.gate age
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -86,11 +66,17 @@ bench: $(READY) ## measure the main figures in ten minutes, each beside a floor;
 bench-all: $(READY) ## run every benchmark at full size, for hours; JSON=results.json
 	$(BIN)/python -m benchmarks $(if $(JSON),--json $(JSON))
 
+hooks: ## warn before a push of a commit that .ci/as-ci has not tried
+	install -m 755 .ci/hooks/pre-push "$$(git rev-parse --git-path hooks)/pre-push"
+
 clean: ## remove generated files
 	rm -rf .venv build dist site operator/*.egg-info .*_cache .hypothesis
 
+# pip asks the package index; its second try may be lucky.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) pip setuptools || $(INSTALL) pip setuptools
+	$(INSTALL) --no-build-isolation --editable '.[dev]' || $(INSTALL) --no-build-isolation --editable '.[dev]'
 	touch $@

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from sandbox import ensure
+from tests.gate.sizes import Size, files_below
 from tests.packaging.distributions import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -52,14 +53,13 @@ def test_checkout_leaves_no_credentials(path: Path) -> None:
 
 
 def test_every_folder_of_tests_without_servers_runs_on_every_python() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    servers = [
-        re.search(rf"^{each} := (.*)$", makefile, re.MULTILINE) for each in ("PLANES", "BUILT")
-    ]
-    built = {name for each in servers if each for name in each[1].split()}
-    tests = ROOT / "tests"
-    folders = {path.relative_to(tests).parts[0] for path in tests.glob("*/**/test_*.py")}
-    assert _tested("python") == folders - built
+    others = {size: _folders(size) for size in (*Size, None)}
+    small = others.pop(Size.SMALL)
+    assert _tested("python") == small - others[Size.MEDIUM]
+
+
+def _folders(size: Size | None) -> set[str]:
+    return {file.partition("/")[0] for file in files_below()[size]}
 
 
 def test_oldest_kubernetes_of_the_chart_is_tested() -> None:

@@ -226,18 +226,20 @@ def assert_gateway_accepts_only_signed_deliveries(output: str) -> None:
     assert json.loads(new[1])["key_id"] == "k2"
 
 
+PHASES = ("before", "Distributing", "Reissuing", "Retiring", "afterwards")
+
+
 def assert_no_call_fails_while_the_root_is_replaced(output: str) -> None:
     title = "Rotation: a root is replaced"
     lines = part(output, title)
-    phases = ("before", "Distributing", "Reissuing", "Retiring", "afterwards")
-    counts = [
-        int(count)
-        for phase in phases
-        for line in lines
-        for count in re.findall(rf"^✓ {phase} +(\d+) handshakes, 0 failed ", line)
-    ]
-    assert len(counts) == len(phases)
-    assert all(counts)
+    row = re.compile(r"^(.) (\w+) +(\d+) handshakes, (\d+) failed ")
+    found = [match.groups() for match in map(row.match, lines) if match]
+    seen = [phase for _, phase, _, _ in found]
+    # the demo shows a phase when it observes it; the operator may pass a short one unobserved
+    assert seen == [phase for phase in PHASES if phase in seen]
+    assert {"before", "Distributing", "afterwards"} <= set(seen)
+    assert all(mark == "✓" and failed == "0" and int(calls) for mark, _, calls, failed in found)
+    counts = [int(calls) for _, _, calls, _ in found]
     after = lines.index(next(line for line in lines if line.startswith("✓ Distributing")))
     assert "The operator is killed" in lines[after + 1]
     assert_rows(

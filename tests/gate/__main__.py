@@ -1,0 +1,62 @@
+"""The command behind `make test` and `make test-all`: `python -m tests.gate gate`."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from tests.gate import quarantine
+from tests.gate.parts import BUDGET, Part, Tier, parts_of
+from tests.gate.running import run
+from tests.gate.sizes import ROOT
+from tests.gate.summary import LAST_WHOLE_RUN, age_of_last_whole_run, closing_lines, summary
+
+REPORTS = ROOT / "build" / "tests"
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def gate(only: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Run the checks and the tests whose result depends on the commit alone."""
+    deselected = tuple(f"--deselect={each.test}" for each in quarantine.entries())
+    parts = [_with(part, deselected) for part in parts_of(Tier.GATE, tuple(only or ()))]
+    _run(Tier.GATE, tuple(parts), strict=False)
+
+
+@app.command("all")
+def every_test(only: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Run the checks and every test, with random examples; a flaky test fails the run."""
+    _run(Tier.ALL, parts_of(Tier.ALL, tuple(only or ())), strict=True, is_whole=not only)
+
+
+@app.command()
+def age() -> None:
+    """Print the result of the last recorded whole run, and the tests in quarantine."""
+    today = datetime.now(UTC).date()
+    print("\n".join([*age_of_last_whole_run(), *quarantine.overdue(today)]))
+
+
+def _run(tier: Tier, parts: tuple[Part, ...], *, strict: bool, is_whole: bool = False) -> None:
+    outcome = run(parts, REPORTS, BUDGET[tier])
+    code = outcome.exit_code(strict=strict)
+    if strict and (late := quarantine.overdue(datetime.now(UTC).date())):
+        print(*late, sep="\n")
+        code = 1
+    found = summary(tier, outcome)
+    text = json.dumps(found, indent=1) + "\n"
+    (REPORTS / "summary.json").write_text(text)
+    if is_whole:
+        LAST_WHOLE_RUN.write_text(text)
+    print("", *closing_lines(found), sep="\n", flush=True)
+    raise typer.Exit(code)
+
+
+def _with(part: Part, options: tuple[str, ...]) -> Part:
+    return replace(part, command=(*part.command, *options)) if part.is_pytest else part
+
+
+if __name__ == "__main__":
+    app()

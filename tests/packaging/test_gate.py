@@ -1,0 +1,192 @@
+"""The gate fails for a faulty test, and names a flaky one."""
+
+import json
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tests.gate import quarantine, running, summary
+from tests.gate.parts import Part, Tier, parts_of
+from tests.gate.record import FAILURES
+from tests.gate.running import Outcome, run
+from tests.gate.sizes import ROOT
+
+PASSING = "def test_passes(): pass\n"
+FAULTY = "def test_fails(): assert 1 == 2\n"
+FLAKY = """
+import pathlib
+def test_fails_once(tmp_path_factory):
+    tried = pathlib.Path(__file__).with_suffix(".tried")
+    if not tried.exists():
+        tried.touch()
+        raise RuntimeError("the first time")
+"""
+POLLUTED = """
+import builtins
+def test_pollutes(): builtins.polluted = True
+def test_fails_after_it(): assert not hasattr(builtins, "polluted")
+"""
+ERROR = """
+import pytest
+@pytest.fixture
+def broken():
+    yield
+    raise OSError("at its end")
+def test_passes_until_its_end(broken): pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "QUIET_SECONDS", 0.0)
+
+
+def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *options: str, **files: str) -> Outcome:
+    """Run the gate on test files of these contents."""
+    for name, text in files.items():
+        (tmp_path / f"test_{name}.py").write_text(text)
+    (tmp_path / "pytest.ini").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p tests.gate.record -p no:asyncio")
+    command = (sys.executable, "-m", "pytest", "-q", *options)
+    return run((Part("toy", command, 2, is_pytest=True),), tmp_path / "reports", 4)
+
+
+SPREAD = pytest.mark.parametrize("workers", ["-n0", "-n2"])
+
+
+@SPREAD
+def test_run_without_failures_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    outcome = tried(tmp_path, monkeypatch, workers, one=PASSING, two=PASSING)
+    assert (outcome.passed, outcome.errors, outcome.failures, outcome.flaky) == (2, [], {}, {})
+    assert outcome.exit_code(strict=True) == 0
+
+
+@SPREAD
+def test_faulty_test_fails_twice_and_fails_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    outcome = tried(tmp_path, monkeypatch, workers, one=PASSING, two=FAULTY)
+    assert list(outcome.failures) == ["test_two.py::test_fails"]
+    assert outcome.exit_code(strict=False) == 1
+    assert [each.name for each in outcome.results] == ["toy", "retry"]
+    lines = (tmp_path / "reports" / FAILURES).read_text().splitlines()
+    assert lines == ["FAILED test_two.py::test_fails: assert 1 == 2"] * 2
+
+
+@SPREAD
+def test_flaky_test_passes_the_gate_by_name_and_fails_a_strict_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    outcome = tried(tmp_path, monkeypatch, workers, one=PASSING, two=FLAKY)
+    assert "the first time" in outcome.flaky["test_two.py::test_fails_once"]
+    assert outcome.failures == {}
+    assert (outcome.exit_code(strict=False), outcome.exit_code(strict=True)) == (0, 1)
+    found = summary.summary(Tier.GATE, outcome)
+    lines = summary.closing_lines(json.loads(json.dumps(found)))
+    assert "FLAKY test_two.py::test_fails_once: RuntimeError: the first time" in lines
+    assert lines[-1] == "1 passed, 0 failed, 0 skipped"
+
+
+def test_failure_is_tried_again_without_the_tests_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = tried(tmp_path, monkeypatch, "-n0", one=POLLUTED)
+    assert list(outcome.flaky) == ["test_one.py::test_fails_after_it"]
+
+
+def test_error_after_a_test_fails_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = tried(tmp_path, monkeypatch, "-n0", one=ERROR)
+    assert list(outcome.failures) == ["test_one.py::test_passes_until_its_end"]
+
+
+def test_many_failures_are_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {f"n{number}": FLAKY for number in range(running.MAX_FILES + 1)}
+    outcome = tried(tmp_path, monkeypatch, "-n0", **files)
+    assert len(outcome.failures) == len(files)
+    assert outcome.exit_code(strict=False) == 1
+
+
+KILLED = """
+import os
+def test_kills(): os.kill({process}, 9)
+"""
+ENDED_EARLY = f"def test_fails_at_once(): assert False\n{FLAKY}"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "error"),
+    [
+        ("raise OSError\n", ("-n0",), "pytest could not collect test_one.py"),
+        ("raise OSError\n", ("-n2",), "pytest could not collect test_one.py"),
+        (PASSING, ("--no-such-option",), "pytest ended with exit code 4"),
+        (ENDED_EARLY, ("-x",), "1 tests did not run, such as test_one.py::test_fails_once"),
+    ],
+    ids=["import", "import by workers", "usage", "ended early"],
+)
+def test_incomplete_run_fails_the_gate(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    options: tuple[str, ...],
+    error: str,
+) -> None:
+    outcome = tried(tmp_path, monkeypatch, *options, one=text)
+    assert outcome.errors == [f"toy: {error}"]
+    assert outcome.exit_code(strict=False) == 1
+
+
+@pytest.mark.parametrize(("workers", "process"), [("-n0", "os.getpid()"), ("-n2", "os.getppid()")])
+def test_killed_run_fails_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str, process: str
+) -> None:
+    outcome = tried(tmp_path, monkeypatch, workers, one=KILLED.format(process=process))
+    assert outcome.errors == ["toy: pytest ended with exit code -9"]
+
+
+def test_run_without_a_test_fails_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tried(tmp_path, monkeypatch, "-n0", one="").errors == ["no test ran"]
+
+
+def test_time_limit_fails_the_part_and_ends_its_processes(tmp_path: Path) -> None:
+    part = Part("slow", (sys.executable, "-c", "import time; time.sleep(100)"), 1)
+    outcome = run((part,), tmp_path, 0.02)
+    assert outcome.errors == ["slow: reached its time limit"]
+
+
+def test_nothing_runs_after_a_check_that_failed(tmp_path: Path) -> None:
+    check = Part("check", ("false",), 1, is_required=True)
+    outcome = run((check, Part("tests", ("true",), 1)), tmp_path, 1)
+    assert outcome.errors == ["check: exit code 1"]
+    assert len(outcome.results) == 1
+
+
+def test_choice_of_folders_runs_only_the_parts_that_it_needs() -> None:
+    names = [part.name for part in parts_of(Tier.GATE)]
+    assert names == ["check", "small", "build", "medium"]
+    names = [part.name for part in parts_of(Tier.GATE, ("edge",))]
+    assert names == ["check", "small"]
+    with pytest.raises(ValueError, match="tests/nothing does not exist"):
+        parts_of(Tier.GATE, ("nothing",))
+
+
+@pytest.mark.parametrize(
+    ("until", "cause", "is_valid"),
+    [("2026-12-15", "a race", True), ("2026-12-16", "a race", False), ("2026-12-15", "", False)],
+)
+def test_quarantine_ends_within_14_days_and_has_a_cause(
+    tmp_path: Path, until: str, cause: str, *, is_valid: bool
+) -> None:
+    file = tmp_path / "quarantine.toml"
+    file.write_text(f'["t.py::test"]\nsince = 2026-12-01\nuntil = {until}\ncause = "{cause}"\n')
+    if not is_valid:
+        with pytest.raises(ValueError, match="needs a cause, and an end within 14 days"):
+            quarantine.entries(file)
+        return
+    assert quarantine.overdue(date(2026, 12, 15), file) == []
+    assert "its quarantine ended" in quarantine.overdue(date(2026, 12, 16), file)[0]
