@@ -1,15 +1,12 @@
-"""Hypothesis profiles, and checks that a test leaves nothing to the next one.
+"""Hypothesis profiles, and what each test restores.
 
 `gate`, the default, has the same examples in each run. `random` and `thorough` search for others;
 a test pins one that failed with `@example`.
 """
 
 import os
-import random
 import signal
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +32,7 @@ pytest_plugins = (
     "tests.brokers.kafka.serving",
     "tests.brokers.nats.serving",
     "tests.connections",
+    "tests.gate.isolation",
     "tests.gate.record",
     "tests.gate.sizes",
     "tests.ordering",
@@ -59,31 +57,6 @@ settings.register_profile(
 )
 settings.register_profile("thorough", deadline=None, max_examples=500, suppress_health_check=_CALM)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
-
-_SHARED_THREADS = ("pytest_timeout", "execnet")
-"""Beginnings of the names of threads that outlive a test."""
-_THREAD_SECONDS = 30.0
-
-
-@pytest.fixture(autouse=True)
-def left_threads() -> Iterator[None]:
-    """Fail the test that leaves a thread behind.
-
-    Such a thread uses what a later test uses too, for example the global random generator.
-    """
-    before = set(threading.enumerate())
-    yield
-    deadline = time.monotonic() + _THREAD_SECONDS
-    for thread in set(threading.enumerate()) - before:
-        if not thread.name.startswith(_SHARED_THREADS):
-            thread.join(max(0.0, deadline - time.monotonic()))
-            assert not thread.is_alive(), f"the test left the thread {thread.name!r} running"
-
-
-@pytest.fixture(autouse=True)
-def seeded(request: pytest.FixtureRequest) -> None:
-    """Seed the global random generator, so that jitter does not differ from run to run."""
-    random.seed(request.node.nodeid)
 
 
 @pytest.fixture(autouse=True)

@@ -36,6 +36,18 @@ def broken():
     raise OSError("at its end")
 def test_passes_until_its_end(broken): pass
 """
+LEAVING = """
+import threading
+def test_leaves_a_thread():
+    threading.Thread(target=threading.Event().wait, name="left", daemon=True).start()
+def test_after_it(): pass
+"""
+SEEDED = """
+import random
+import pytest
+@pytest.mark.parametrize("number", range(2))
+def test_draws(number): print("drew", random.random())
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +62,9 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *options: str, **file
     (tmp_path / "pytest.ini").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p tests.gate.record -p no:asyncio")
+    monkeypatch.setenv(
+        "PYTEST_ADDOPTS", "-p tests.gate.record -p tests.gate.isolation -p no:asyncio"
+    )
     command = (sys.executable, "-m", "pytest", "-q", *options)
     return run((Part("toy", command, 2, is_pytest=True),), tmp_path / "reports", 4)
 
@@ -103,6 +117,25 @@ def test_failure_is_tried_again_without_the_tests_before_it(
 def test_error_after_a_test_fails_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = tried(tmp_path, monkeypatch, "-n0", one=ERROR)
     assert list(outcome.failures) == ["test_one.py::test_passes_until_its_end"]
+
+
+def test_thread_fails_the_test_that_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = "import tests.gate.isolation\ntests.gate.isolation.PATIENCE = 0.1\n"
+    outcome = tried(tmp_path, monkeypatch, "-n0", one=seconds + LEAVING)
+    (error,) = outcome.failures.values()
+    assert "the test left the thread 'left' running" in error
+
+
+def test_random_numbers_of_a_test_are_the_same_in_each_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        tried(tmp_path, monkeypatch, "-n0", "-s", one=SEEDED)
+    drawn = [line for line in capfd.readouterr().out.splitlines() if "drew" in line]
+    assert len(drawn) == 4
+    assert len(set(drawn)) == 2
 
 
 def test_many_failures_are_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
