@@ -107,7 +107,7 @@ def build(
 ) -> None:
     """Build what the sandbox needs and is not there yet, and say where it is."""
     of_java = (*tools.JAVA_PROGRAMS, tools.KAFKA)
-    known = ("kubectl", *tools.PROGRAMS, *of_java)
+    known = ("kubectl", *tools.PROGRAMS, *of_java, *tools.MODULE_FILES)
     useful = {program for tier in Tier if not unavailable(tier) for program in tier.programs}
     useless = set(Tier.NODE.programs) - useful
     without_java = java.missing()

@@ -5,13 +5,18 @@ import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sandbox import java
 from tests.gate.sizes import ROOT, Size, files_below, size_of
 
 PROGRAMS = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "helm"),
-    *("actionlint", "promtool", "svid-judge", "token-judge", "nimbus-judge", "kafka"),
+    *("actionlint", "promtool", "svid-judge", "token-judge", "event-judge", "audit-judge"),
+    *("openreports-crds.yaml", "wgpolicy-crds.yaml", "sarif-schema.go"),
 )
-"""Programs that tests of size `medium` use."""
+"""Programs and files that tests of size `medium` use."""
+
+OF_JAVA = ("kafka", "nimbus-judge")
+"""More of them; without Java, the tests that use them are skipped."""
 SHORT = ("-m", "not long")
 """Options of pytest that leave out long tests in files of other tests."""
 
@@ -53,7 +58,7 @@ def parts_of(tier: Tier, only: tuple[str, ...] = ()) -> tuple[Part, ...]:
         parts = (
             check,
             _tests("small", [Size.SMALL], 2, 25, only),
-            _build(40, *PROGRAMS),
+            _build(40, *PROGRAMS, *(() if java.missing() else OF_JAVA)),
             _tests("medium", [Size.MEDIUM], 3, 35, only),
         )
         unneeded = {size for size in Size if size not in sizes}

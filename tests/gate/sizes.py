@@ -37,7 +37,7 @@ SIZES = {
         planning reconcile replay resources review serving trust webhooks website world
     """,
     Size.MEDIUM: """
-        benchmarks/test_brokers.py brokers chart judges packaging
+        audit/reports/test_sarif.py benchmarks/test_brokers.py brokers chart judges packaging
         cluster/auditor/test_auditor.py cluster/brokers/test_kafka.py
         cluster/brokers/test_user_changes.py cluster/findings cluster/reviews/test_agreement.py
         cluster/reviews/test_four_eyes.py cluster/test_atomic_conditions.py

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.gate import quarantine
-from tests.gate.parts import PROGRAMS
+from tests.gate.parts import OF_JAVA, PROGRAMS
 from tests.gate.sizes import ROOT, SIZES, Size, files_below
 
 ENSURED = re.compile(r'ensure\("([a-z-]+)"\)')
@@ -31,7 +31,7 @@ def test_gate_builds_the_programs_that_its_tests_name() -> None:
         for file in files_below()[Size.MEDIUM]
         for program in ENSURED.findall((ROOT / "tests" / file).read_text())
     }
-    assert named <= {*PROGRAMS, "kubectl"}
+    assert named <= {*PROGRAMS, *OF_JAVA, "kubectl"}
 
 
 def test_quarantine_is_valid_and_names_tests() -> None:
