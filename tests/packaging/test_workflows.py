@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sandbox import ensure
-from tests.gate.sizes import Size, files_below
+from tests.gate.sizes import Size
 from tests.packaging.distributions import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -52,14 +52,9 @@ def test_checkout_leaves_no_credentials(path: Path) -> None:
             assert step["with"] == {"persist-credentials": False}
 
 
-def test_every_folder_of_tests_without_servers_runs_on_every_python() -> None:
-    others = {size: _folders(size) for size in (*Size, None)}
-    small = others.pop(Size.SMALL)
-    assert _tested("python") == small - others[Size.MEDIUM]
-
-
-def _folders(size: Size | None) -> set[str]:
-    return {file.partition("/")[0] for file in files_below()[size]}
+def test_small_tests_run_on_every_python_and_the_gate_on_kubernetes() -> None:
+    assert f"--sizes={Size.SMALL}" in _commands("python")[-1]
+    assert "make test" in _commands("kubernetes")
 
 
 def test_oldest_kubernetes_of_the_chart_is_tested() -> None:
@@ -88,11 +83,10 @@ def test_form_of_an_issue_has_what_github_needs(form: str) -> None:
     assert all(each["attributes"]["label"] for each in inputs)
 
 
-def _tested(job: str) -> set[str]:
-    """Return the folders of tests that a job runs."""
+def _commands(job: str) -> list[str]:
+    """Return the commands that a job of the workflow of tests runs."""
     steps = _workflow(ROOT / ".github" / "workflows" / "test.yml")["jobs"][job]["steps"]
-    (only,) = (re.findall(r'ONLY="([^"]*)"', step.get("run", "")) for step in steps[-1:])
-    return set(only[0].split())
+    return [step["run"] for step in steps if "run" in step]
 
 
 def _steps(path: Path) -> list[dict[str, Any]]:
