@@ -38,7 +38,7 @@ SIZES = {
     """,
     Size.MEDIUM: """
         benchmarks/test_brokers.py brokers chart judges packaging
-        cluster/brokers/test_kafka.py cluster/brokers/test_user_changes.py cluster/test_budgets.py
+        cluster/brokers/test_user_changes.py cluster/test_budgets.py
         cluster/test_chart.py cluster/test_children.py cluster/test_conflicts.py
         cluster/test_crds.py cluster/test_expiry.py cluster/test_first_apply.py
         cluster/test_gateway.py cluster/test_messaging.py cluster/test_missing_rights.py
