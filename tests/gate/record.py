@@ -17,7 +17,7 @@ import pytest
 VARIABLE = "TEST_RECORD"
 FAILURES = "failures.txt"
 """File beside the record with one line for each failure, written when it happens."""
-MAX_LINE = 240
+MAX_LINE = 160
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class _Recorder:
         self._file.write_text(json.dumps(asdict(record), indent=1))
 
     def _say(self, report: pytest.CollectReport | pytest.TestReport) -> None:
-        line = f"FAILED {report.nodeid}: {first_line(report.longreprtext)}"[:MAX_LINE]
+        line = f"FAILED {report.nodeid}: {first_line(report.longreprtext)}"
         terminal: Any = self._config.pluginmanager.get_plugin("terminalreporter")
         if terminal:
             terminal.ensure_newline()
@@ -103,9 +103,10 @@ class _Recorder:
 
 
 def first_line(traceback: str) -> str:
-    """Return the first line of the error that a traceback ends with."""
+    """Return the first line of the error that a traceback ends with, cut to `MAX_LINE`."""
     errors = [line[1:].strip() for line in traceback.splitlines() if line.startswith("E ")]
-    return errors[0] if errors else (traceback.strip().splitlines() or ["no traceback"])[-1]
+    lines = errors[:1] or traceback.strip().splitlines()[-1:] or ["no traceback"]
+    return lines[0][:MAX_LINE]
 
 
 def _folder(nodeid: str) -> str:

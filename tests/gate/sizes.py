@@ -38,7 +38,7 @@ SIZES = {
     """,
     Size.MEDIUM: """
         audit/reports/test_sarif.py benchmarks/test_brokers.py brokers chart judges packaging
-        cluster/auditor/test_auditor.py cluster/brokers/test_kafka.py
+        cluster/auditor/test_auditor.py
         cluster/brokers/test_user_changes.py cluster/findings cluster/reviews/test_agreement.py
         cluster/reviews/test_four_eyes.py cluster/test_atomic_conditions.py
         cluster/test_audit_command.py cluster/test_budgets.py cluster/test_chart.py

@@ -27,6 +27,7 @@ async def test_password_is_valid_for_declared_access_until_it_is_rotated(
     await person.put(*market.accounts(kafka_server))
     await person.ready(BROKER, market.log)
     await person.ready(POLICY, market.bills)
+    await person.ready(IDENTITY, market.billing)  # the policy is ready without a producer too
     old = await market.data(market.billing, market.log)
     assert await publish(kafka_server, old, mine) == DONE
     assert await publish(kafka_server, old, others) in DENIED
