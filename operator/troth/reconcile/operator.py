@@ -19,7 +19,8 @@ from troth.cluster.denials import FORBIDDEN, logged
 from troth.cluster.errors import ApiError, StoreRestored
 from troth.cluster.leases.lease import Leadership, Timing
 from troth.cluster.leases.shard_lease import ShardFence, ShardLeadership
-from troth.cluster.watching.informer import GONE, Informer
+from troth.cluster.watching.informer import GONE, SILENCE, Informer
+from troth.cluster.watching.pace import Pace
 from troth.cluster.watching.resync import INTERVAL, Resync
 from troth.reconcile.loop.cache import REVIEWS, Cache
 from troth.reconcile.loop.clock import Clock, SystemClock
@@ -38,6 +39,11 @@ LEASE = "troth-operator"
 WORKERS = 8
 BARRIER_POLL = 0.02
 """Time in seconds between two checks at startup whether every cache has synced."""
+UNREAD_AFTER = 2 * SILENCE
+"""Time in seconds without a read after which a selection counts as unread.
+
+A watch that hangs is found after `SILENCE`, and the next one is opened within a minute.
+"""
 UNREADABLE = (FORBIDDEN, NOT_FOUND)
 """Statuses with which the API server says that it serves no such kind, or forbids it."""
 
@@ -98,6 +104,7 @@ class Operator:
         )
         self.crds = CRDCheck(server)
         self._cache = cache = Cache(self.engine)
+        pace = Pace()
         self.informers = [
             Informer(
                 server,
@@ -107,6 +114,7 @@ class Operator:
                 list_after=(GONE, *UNREADABLE) if selection.kind == REVIEWS else (GONE,),
                 may_continue=self.crds.confirm,
                 on_restored=self._restored.set,
+                pace=pace,
             )
             for selection in selections(
                 settings.own_namespace, rollouts=settings.rollouts, watched=watched
@@ -156,23 +164,39 @@ class Operator:
 
     @property
     def ready(self) -> bool:
-        """Whether every cache has synced, so that the world is complete.
+        """Whether every cache has synced, so that the world is complete, and is kept in step.
+
+        A cache is in step if a watch has been established, and no read is older than
+        `UNREAD_AFTER`.
+        """
+        return self._knows_namespaces and all(
+            each.synced.is_set() and each.established.is_set() and each.age <= UNREAD_AFTER
+            for each in self.required
+        )
+
+    @property
+    def _knows_namespaces(self) -> bool:
+        synced = [each.selection for each in self.informers if each.synced.is_set()]
+        return any(each.kind == "Namespace" for each in synced)
+
+    @property
+    def required(self) -> list[Informer]:
+        """Informers without which the world is incomplete.
 
         A namespace that does not exist has no objects, and one that is being deleted opens none.
-        Neither is waited for: its Role was deleted with it, so it cannot be listed, and one
+        Neither is required: its Role was deleted with it, so it cannot be listed, and one
         namespace must not keep Troth from all others. DeadLetterReviews that the API server does
-        not serve or forbids are not waited for either.
+        not serve or forbids are not required either.
         """
-        synced = [each.selection for each in self.informers if each.synced.is_set()]
-        if not any(each.kind == "Namespace" for each in synced):
-            return False
-        world = self.engine.world
-        existing = world.registry.namespaces.keys() - world.terminating
-        gone = self._settings.namespaces - {self._settings.own_namespace} - existing
-        return all(
-            each.synced.is_set() or each.selection.namespace in gone or self._is_denied(each)
+        world, gone = self.engine.world, frozenset[str]()
+        if self._knows_namespaces:
+            existing = world.registry.namespaces.keys() - world.terminating
+            gone = self._settings.namespaces - {self._settings.own_namespace} - existing
+        return [
+            each
             for each in self.informers
-        )
+            if each.selection.namespace not in gone and not self._is_denied(each)
+        ]
 
     def _is_denied(self, informer: Informer) -> bool:
         """Return whether an informer is of reviews and was told that it cannot read them."""
