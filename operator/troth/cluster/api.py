@@ -1,5 +1,6 @@
 """API client on raw dicts: paged lists, watches, and the few kinds of write that Troth needs."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -80,6 +81,8 @@ class ApiServer:
         self._page = page
         self.fence = WriteFence()
         self.clock = clock or ServerClock()
+        self.answered_at = 0.0
+        """Time of the last answer on the event loop's clock, whatever it says."""
         self._throttled = ThrottledResources()
         config.trace_configs = [self.fence.tracing()]
         self._connection = Connection(config)
@@ -362,7 +365,7 @@ class ApiServer:
             response = await self._connection.send(
                 method, path, query=query, headers=headers, body=body, timeout=timeout, pool=pool
             )
-            outcome = str(response.status)
+            outcome, self.answered_at = str(response.status), asyncio.get_running_loop().time()
             self.clock.compare(response.headers.get("Date", ""), sent_at, self.clock.now())
             if response.status not in SUCCESS:
                 refusal = error_from(response.status, await response.read())

@@ -19,12 +19,13 @@ from troth.cluster.denials import FORBIDDEN, logged
 from troth.cluster.errors import ApiError, StoreRestored
 from troth.cluster.leases.lease import Leadership, Timing
 from troth.cluster.leases.shard_lease import ShardFence, ShardLeadership
-from troth.cluster.watching.informer import GONE, SILENCE, Informer
+from troth.cluster.watching.informer import GONE, Informer
 from troth.cluster.watching.pace import Pace
 from troth.cluster.watching.resync import INTERVAL, Resync
 from troth.reconcile.loop.cache import REVIEWS, Cache
 from troth.reconcile.loop.clock import Clock, SystemClock
 from troth.reconcile.loop.engine import Engine
+from troth.reconcile.loop.freshness import UNREAD_AFTER, Freshness
 from troth.reconcile.loop.handover import is_idle, take_shards
 from troth.reconcile.loop.informers import selections
 from troth.reconcile.loop.instrumentation import Instrumentation
@@ -39,11 +40,6 @@ LEASE = "troth-operator"
 WORKERS = 8
 BARRIER_POLL = 0.02
 """Time in seconds between two checks at startup whether every cache has synced."""
-UNREAD_AFTER = 2 * SILENCE
-"""Time in seconds without a read after which a selection counts as unread.
-
-A watch that hangs is found after `SILENCE`, and the next one is opened within a minute.
-"""
 UNREADABLE = (FORBIDDEN, NOT_FOUND)
 """Statuses with which the API server says that it serves no such kind, or forbids it."""
 
@@ -66,6 +62,8 @@ class Settings:
     """Namespaces that Troth watches besides its own; if empty, it watches all."""
     resync: float = INTERVAL
     """Mean number of seconds between two comparisons of a selection with the API server."""
+    unread_after: float = UNREAD_AFTER
+    """Number of seconds without a read after which a selection counts as unread."""
 
 
 class Operator:
@@ -120,6 +118,12 @@ class Operator:
                 settings.own_namespace, rollouts=settings.rollouts, watched=watched
             )
         ]
+        self._freshness = Freshness(
+            lambda: self.required,
+            lambda: server.answered_at,
+            cache.note_unread,
+            settings.unread_after,
+        )
         self.resyncs = [
             Resync(
                 server,
@@ -166,13 +170,15 @@ class Operator:
     def ready(self) -> bool:
         """Whether every cache has synced, so that the world is complete, and is kept in step.
 
-        A cache is in step if a watch has been established, and no read is older than
-        `UNREAD_AFTER`.
+        A cache is in step if a watch has been established, and its selection is not unread.
         """
         return self._knows_namespaces and all(
-            each.synced.is_set() and each.established.is_set() and each.age <= UNREAD_AFTER
+            each.synced.is_set() and each.established.is_set() and self._is_young(each)
             for each in self.required
         )
+
+    def _is_young(self, informer: Informer) -> bool:
+        return informer.age <= self._settings.unread_after
 
     @property
     def _knows_namespaces(self) -> bool:
@@ -271,6 +277,7 @@ class Operator:
             self.engine.queue.add(self.engine.world.brokers.everything())
             self.engine.queue.add(self.engine.world.webhooks.everything())
             self.leadership.join()
+            tasks.create_task(self._freshness.run())
             tasks.create_task(self.engine.queue.run_due())
             for resync in self.resyncs:
                 tasks.create_task(resync.run())
