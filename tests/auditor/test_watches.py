@@ -38,8 +38,11 @@ class Cluster:
             raise self.failing[selection.kind]
         yield {"metadata": {"resourceVersion": "7"}, "items": []}
 
-    async def watch(self, _: Selection, version: str, silence: float) -> AsyncIterator[Manifest]:
+    async def watch(
+        self, _: Selection, version: str, silence: float, on_open: Callable[[], None]
+    ) -> AsyncIterator[Manifest]:
         assert version
+        on_open()
         await asyncio.sleep(silence)
         yield {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "7"}}}
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from tests.builders import Manifest
@@ -53,11 +53,16 @@ class Listing:
         yield {"items": items, "metadata": {"resourceVersion": str(self.version)}}
 
     async def watch(
-        self, selection: Selection, resource_version: str, silence: float
+        self,
+        selection: Selection,
+        resource_version: str,
+        silence: float,
+        on_open: Callable[[], None],
     ) -> AsyncIterator[Manifest]:
         assert selection.kind
         assert resource_version
         assert silence
+        on_open()
         while True:
             event = await self.told.get()
             if isinstance(event, ApiError):

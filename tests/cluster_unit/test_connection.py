@@ -12,7 +12,7 @@ from aiohttp import web
 from kubernetes.aio.client import Configuration
 
 from sandbox.certificates import Authority
-from troth.cluster.api import ApiServer
+from troth.cluster.api import ApiServer, Selection
 from troth.cluster.connection.client import Connection
 from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
@@ -123,3 +123,39 @@ async def test_token_is_read_again_for_each_request() -> None:
         *("Bearer first", "Bearer second", "Bearer third")
     ]
     assert {each.headers["User-Agent"] for each in served.requests} == {"troth"}
+
+
+async def test_watches_use_up_no_connection_of_other_requests_or_of_the_lease() -> None:
+    ended, held = asyncio.Event(), 0
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal held
+        if not request.query.get("watch") and "slow" not in request.path:
+            return web.json_response({"metadata": {"name": "payments"}})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        held += 1
+        await ended.wait()
+        return response
+
+    async with serving(answer) as url:
+        config = Configuration(host=url)
+        config.connection_pool_maxsize = 2
+        opened: list[int] = []
+
+        async def watch(api: ApiServer) -> None:
+            async for _ in api.watch(Selection("Secret"), "1", 60.0, lambda: opened.append(1)):
+                pass
+
+        async with ApiServer(config) as api:
+            tasks: list[asyncio.Task[Any]] = [asyncio.create_task(watch(api)) for _ in range(8)]
+            while len(opened) < len(tasks):  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
+            await api.get("Secret", SECRET)
+            slow = Ref("shop", "slow")
+            tasks += [asyncio.create_task(api.get("Secret", slow)) for _ in range(2)]
+            while held < len(tasks):  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
+            await api.get("Lease", Ref("troth-system", "troth-operator"))
+            ended.set()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -85,12 +85,17 @@ class Watched:
             yield {"items": part, "metadata": {"resourceVersion": version}}
 
     async def watch(
-        self, selection: Selection, resource_version: str, silence: float
+        self,
+        selection: Selection,
+        resource_version: str,
+        silence: float,
+        on_open: Callable[[], None],
     ) -> AsyncIterator[Manifest]:
         assert selection.kind == "Namespace"
         assert silence > 60, "bookmarks come once a minute"
         self.watches.append(resource_version)
         self.fail()
+        on_open()
         seen = int(resource_version)
         while True:
             if seen < self.compacted:
@@ -507,11 +512,14 @@ def test_unidentifiable_event_causes_a_list(event: Manifest) -> None:
         original = it.server.watch
 
         async def watch(
-            selection: Selection, resource_version: str, silence: float
+            selection: Selection,
+            resource_version: str,
+            silence: float,
+            on_open: Callable[[], None],
         ) -> AsyncIterator[Manifest]:
             if it.server.lists == 1:
                 yield copy.deepcopy(event)
-            async for each in original(selection, resource_version, silence):
+            async for each in original(selection, resource_version, silence, on_open):
                 yield each
 
         it.server.watch = watch  # type: ignore[method-assign]
@@ -607,6 +615,89 @@ def test_unexpected_error_backs_off() -> None:
         await settle()
         assert not task.done()
         assert it.agrees()
+        task.cancel()
+
+    run(story())
+
+
+def test_established_watch_that_stays_quiet_is_young() -> None:
+    async def story() -> None:
+        it = scene("a")
+        assert it.informer.age == 0.0
+        task = asyncio.create_task(it.informer.run())
+        await it.informer.established.wait()
+        await asyncio.sleep(100)
+        assert it.informer.age >= 100  # no bookmark comes from this server
+        it.server.put("b")
+        await asyncio.sleep(1)
+        assert it.informer.age <= 1
+        for _ in range(20):  # a proxy that ends every watch before its first bookmark
+            await asyncio.sleep(30)
+            it.server.cut = True
+            it.server.changed.set()
+            await asyncio.sleep(0.01)
+            it.server.cut = False
+        assert it.informer.age <= 60
+        task.cancel()
+
+    run(story())
+
+
+@pytest.mark.parametrize("status", [403, 500, 0])
+def test_rejected_watch_ages(status: int) -> None:
+    async def story() -> None:
+        it = scene("a")
+        it.server.faults = [None, *[ApiError(status, "Forbidden", "")] * 100]
+        task = asyncio.create_task(it.informer.run())
+        await it.informer.synced.wait()
+        await asyncio.sleep(600)
+        assert not it.informer.established.is_set()
+        assert it.informer.age >= 600
+        it.server.faults = []
+        await asyncio.sleep(60)
+        assert it.informer.established.is_set()
+        assert it.informer.age <= 60
+        task.cancel()
+
+    run(story())
+
+
+def test_list_that_fails_at_its_second_page_ages() -> None:
+    async def story() -> None:
+        it = scene("a", "b", "c")
+        task = asyncio.create_task(it.informer.run())
+        await it.informer.synced.wait()
+        it.server.faults = [ApiError(410, "Expired", ""), *[None, ApiError(500, "", "")] * 100]
+        it.server.changed.set()
+        await asyncio.sleep(600)
+        assert it.informer.age >= 600
+        task.cancel()
+
+    run(story())
+
+
+def test_attempt_to_watch_that_hangs_does_not_reset_the_backoff() -> None:
+    async def story() -> None:
+        it = scene("a")
+        original, attempts = it.server.watch, 0
+
+        async def watch(
+            selection: Selection,
+            resource_version: str,
+            silence: float,
+            on_open: Callable[[], None],
+        ) -> AsyncIterator[Manifest]:
+            nonlocal attempts
+            attempts += 1
+            await asyncio.sleep(11)
+            it.server.faults = [ApiError(0, "ConnectionTimeoutError", "")]
+            async for each in original(selection, resource_version, silence, on_open):
+                yield each
+
+        it.server.watch = watch  # type: ignore[method-assign]
+        task = asyncio.create_task(it.informer.run())
+        await asyncio.sleep(600)
+        assert attempts < 24
         task.cancel()
 
     run(story())

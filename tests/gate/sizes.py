@@ -45,7 +45,8 @@ SIZES = {
         cluster/test_children.py cluster/test_conflicts.py cluster/test_crds.py
         cluster/test_expiry.py cluster/test_first_apply.py cluster/test_gateway.py
         cluster/test_messaging.py cluster/test_missing_rights.py cluster/test_narrowing.py
-        cluster/test_references.py cluster/test_schema_files.py cluster/test_status.py
+        cluster/test_references.py cluster/test_schema_files.py cluster/test_some_namespaces.py
+        cluster/test_status.py
         cluster/test_terminating.py cluster/test_tokens.py cluster/test_used_rights.py
         cluster/test_webhook_crd.py cluster/webhooks/test_life.py
         guides/test_operations.py reconcile/brokers/kafka reconcile/brokers/test_crashes.py

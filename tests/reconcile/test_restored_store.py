@@ -65,6 +65,7 @@ def test_restored_store_ends_everything_known() -> None:
             it.engine.observe(namespace("shop"))
             for informer in it.informers:
                 informer.synced.set()
+                informer.established.set()
             assert it.ready
             async with asyncio.TaskGroup() as tasks:  # fails while its end is awaited
                 tasks.create_task(fail())

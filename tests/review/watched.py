@@ -1,7 +1,7 @@
 """An API server in memory that informers list and watch."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from copy import deepcopy
 from typing import Any, cast
 
@@ -48,7 +48,10 @@ class WatchedServer(Server):
         found = [each for (kind, _), each in self.objects.items() if kind == selection.kind]
         yield {"items": deepcopy(found), "metadata": {"resourceVersion": str(self._version)}}
 
-    async def watch(self, selection: Selection, version: str, _: float) -> AsyncIterator[Manifest]:
+    async def watch(
+        self, selection: Selection, version: str, _: float, on_open: Callable[[], None]
+    ) -> AsyncIterator[Manifest]:
+        on_open()
         seen = int(version)
         while True:
             changed = self._history.changed

@@ -18,7 +18,7 @@ from tests.strategies import DOMAINS, NAMESPACES, fewer, half, often, sometimes
 from tests.trust.topics import test_evaluation as declared
 from tests.trust.topics.test_evaluation import BROKERS, POLICIES, DeclaredEntry, wishes
 from tests.world.broker_changes import some_ledger, some_outcome, took
-from tests.world.test_invalidation import broken, tampered
+from tests.world.test_invalidation import broken, some_read, tampered
 from tests.world.watching import Watch
 from troth.planning.steps.step import BackgroundStep
 from troth.resources.messaging.message_broker import MessageBroker
@@ -229,7 +229,7 @@ SPOILT = (
 )
 CHANGES = (
     *("put", "put", "put", "spoil", "spoil", "drop", "drop", "visit", "visit", "hand"),
-    *("ledger", "ledger", "work", "work", "work", "hide"),
+    *("ledger", "ledger", "work", "work", "work", "hide", "unread"),
 )
 
 
@@ -253,6 +253,9 @@ def _change(watch: Watch, agreed: list[DeclaredEntry], data: st.DataObject) -> N
             namespace = data.draw(st.sampled_from(("", *NAMESPACES)))
             outcome = ReviewsRead(namespace, hidden=data.draw(half))
             watch(f"{outcome}", cluster.world.observe_outcome, outcome)
+        case "unread":
+            read = data.draw(some_read())
+            watch(f"{read}", cluster.world.observe_outcome, read)
         case "ledger":
             _keep_ledger(watch, data)
         case "work":

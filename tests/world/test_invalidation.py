@@ -31,9 +31,11 @@ from troth.planning.plan import Plan
 from troth.planning.planner import plan
 from troth.planning.steps.step import Step
 from troth.resources.references import Ref
+from troth.trust.declarations.unread import CONSENTING
 from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import Key, Keys, domain_key, identity_key, view_key
+from troth.world.outcomes.selections import SelectionRead
 
 PLACES = [Ref(namespace, name) for namespace in (*NAMESPACES, OWN) for name in NAMES]
 HELD = ("TrustDomain", "ServiceIdentity", "CredentialRotation", "WebhookEndpoint")
@@ -146,6 +148,13 @@ def some_endpoint(draw: st.DrawFn) -> Manifest:
     return broken(wished[0]) if draw(sometimes) else wished[0]
 
 
+@st.composite
+def some_read(draw: st.DrawFn) -> SelectionRead:
+    """Draw any outcome of reading a part of the declarations."""
+    namespace = draw(st.sampled_from(("", *NAMESPACES, OWN)))
+    return SelectionRead(draw(st.sampled_from(sorted(CONSENTING))), namespace, draw(half))
+
+
 declarations = st.one_of(
     some_rotation(),
     some_endpoint(),
@@ -205,7 +214,10 @@ def test_every_key_whose_plan_changes_is_affected(
     for _ in range(data.draw(st.integers(1, 14))):
         what = data.draw(
             st.sampled_from(
-                ("visit", "visit", "visit", "put", "edit", "edit", "drop", "delete", "hand")
+                (
+                    *("visit", "visit", "visit", "put", "edit", "edit", "drop", "delete", "hand"),
+                    "unread",
+                )
             )
         )
         match what:
@@ -216,16 +228,19 @@ def test_every_key_whose_plan_changes_is_affected(
             case "put":
                 manifest = data.draw(declarations)
                 watch(f"put {_name(manifest)}", cluster.put, manifest)
-            case "edit":
-                _edit(watch, data)
             case "drop":
                 place = data.draw(st.sampled_from(sorted(cluster.objects)))
                 watch(f"drop {place}", cluster.drop, *place)
-            case "delete":
-                _delete(watch, data)
             case _:
-                _touch(watch, data)
+                others = {"edit": _edit, "delete": _delete, "unread": _read, "hand": _touch}
+                others[what](watch, data)
     watch.assert_like_afresh()
+
+
+def _read(watch: Watch, data: st.DataObject) -> None:
+    """Let a part of the declarations become unread, or be read again."""
+    outcome = data.draw(some_read())
+    watch(f"{outcome}", watch.cluster.world.observe_outcome, outcome)
 
 
 def _delete(watch: Watch, data: st.DataObject) -> None:

@@ -17,7 +17,7 @@ from troth.resources.kinds import KINDS
 from troth.resources.references import Ref
 from troth.world import outcomes
 from troth.world.keys import ISSUER_VIEW, Key
-from troth.world.outcomes import brokers, reviews, writes
+from troth.world.outcomes import brokers, reviews, selections, writes
 from troth.world.shards import BY_NAMESPACE, CENTRAL, shard_of, shard_of_namespace
 
 NAMESPACES = [f"team-{number}" for number in range(4000)]
@@ -93,6 +93,9 @@ OUTCOMES: dict[type, Knowledge] = {
     brokers.BrokerChanged: CHANGING,
     brokers.AdminCredentialChanged: CHANGING,
     reviews.ReviewsRead: Knowledge(EVERY, EVERY, carried="each replica lists reviews itself"),
+    selections.SelectionRead: Knowledge(
+        EVERY, EVERY, carried="each replica lists and watches itself"
+    ),
     writes.WriteRefused: OF_A_WRITE,
     writes.RefusalOver: OF_A_WRITE,
     writes.ObjectContested: OF_A_WRITE,
@@ -125,13 +128,13 @@ RECORDS: dict[str, tuple[type, ...]] = {
 def test_each_outcome_says_who_reads_it() -> None:
     found = {
         each
-        for module in (brokers, reviews, writes)
+        for module in (brokers, reviews, selections, writes)
         for _, each in inspect.getmembers(module, inspect.isclass)
         if each.__module__ == module.__name__
     }
     files = Path(outcomes.__file__).parent.glob("*.py")
     modules = {each.stem for each in files} - {"__init__", "outcome"}
-    assert modules == {"brokers", "reviews", "writes"}, "another module has outcomes"
+    assert modules == {"brokers", "reviews", "selections", "writes"}, "another module has outcomes"
     assert found == set(OUTCOMES)
 
 

@@ -68,5 +68,6 @@ class Watch:
         for broker in (*known.brokers.messaging.brokers, *known.brokers.leaving_brokers):
             world.brokers.note_observation(broker, known.brokers.observation(broker))
         world.brokers.messaging.reviews.hidden = known.brokers.messaging.reviews.hidden
+        world.registry.unread = known.registry.unread
         world.tokens.view_written.update(known.tokens.view_written)
         return world

@@ -1,16 +1,17 @@
 """API client on raw dicts: paged lists, watches, and the few kinds of write that Troth needs."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal, Self
 
 import aiohttp
 
-from troth.cluster.connection.client import Connection
+from troth.cluster.connection.client import Connection, pool_of
 from troth.cluster.connection.library import Configuration
 from troth.cluster.connection.restraint import ThrottledResources, WriteFence
 from troth.cluster.errors import ApiError, error_from, error_from_event
+from troth.cluster.field_selectors import requirements
 from troth.cluster.resources import resource_of
 from troth.cluster.server_clock import ServerClock
 from troth.cluster.watching.decoder import decode, lines, read_event, read_object, read_page
@@ -58,18 +59,9 @@ class Selection:
             return False
         found = {"metadata.namespace": ref.namespace, "metadata.name": ref.name}
         return all(
-            (found[field] != value) is differs for field, value, differs in _required(self.fields)
+            (found[field] != value) is differs
+            for field, value, differs in requirements(self.fields)
         )
-
-
-@lru_cache
-def _required(fields: str) -> tuple[tuple[str, str, bool], ...]:
-    """Return the requirements of a field selector: field, value, and whether it must differ."""
-    parts = (each.partition("!=") for each in filter(None, fields.split(",")))
-    return tuple(
-        (field, value, True) if operator else (field.split("=")[0], field.split("=")[1], False)
-        for field, operator, value in parts
-    )
 
 
 class ApiServer:
@@ -89,6 +81,8 @@ class ApiServer:
         self._page = page
         self.fence = WriteFence()
         self.clock = clock or ServerClock()
+        self.answered_at = 0.0
+        """Time of the last answer on the event loop's clock, whatever it says."""
         self._throttled = ThrottledResources()
         config.trace_configs = [self.fence.tracing()]
         self._connection = Connection(config)
@@ -127,13 +121,17 @@ class ApiServer:
                 return
 
     async def watch(
-        self, selection: Selection, resource_version: str, silence: float
+        self,
+        selection: Selection,
+        resource_version: str,
+        silence: float,
+        on_open: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Manifest]:
         """Yield watch events after a resource version until the server ends the stream.
 
         `silence` is the time in seconds without a byte after which the stream counts as dead; the
-        server sends a bookmark about once a minute. Raises `ApiError`, also for an ERROR event,
-        whose code it has.
+        server sends a bookmark about once a minute. `on_open` is called once the server has
+        accepted the watch. Raises `ApiError`, also for an ERROR event, whose code it has.
         """
         # the server's own default ends a watch after 30 to 60 minutes
         response = await self._request(
@@ -150,6 +148,7 @@ class ApiServer:
             accept=_METADATA_ONLY if selection.metadata_only else _JSON,
             timeout=aiohttp.ClientTimeout(total=None, connect=30, sock_read=silence),
         )
+        on_open()
         try:
             async for line in lines(response.content.iter_any()):
                 event = await decode(line, read_event)
@@ -359,13 +358,14 @@ class ApiServer:
         timeout: aiohttp.ClientTimeout = REQUEST_TIMEOUT,  # noqa: ASYNC109 - aiohttp's
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": accept, "Content-Type": content_type}
+        pool = pool_of(verb, resource)
         self._throttled.check(resource)
         outcome, sent_at = "unknown", self.clock.now()
         try:
             response = await self._connection.send(
-                method, path, query=query, headers=headers, body=body, timeout=timeout
+                method, path, query=query, headers=headers, body=body, timeout=timeout, pool=pool
             )
-            outcome = str(response.status)
+            outcome, self.answered_at = str(response.status), asyncio.get_running_loop().time()
             self.clock.compare(response.headers.get("Date", ""), sent_at, self.clock.now())
             if response.status not in SUCCESS:
                 refusal = error_from(response.status, await response.read())

@@ -20,10 +20,12 @@ from troth.cluster.errors import ApiError, StoreRestored
 from troth.cluster.leases.lease import Leadership, Timing
 from troth.cluster.leases.shard_lease import ShardFence, ShardLeadership
 from troth.cluster.watching.informer import GONE, Informer
+from troth.cluster.watching.pace import Pace
 from troth.cluster.watching.resync import INTERVAL, Resync
 from troth.reconcile.loop.cache import REVIEWS, Cache
 from troth.reconcile.loop.clock import Clock, SystemClock
 from troth.reconcile.loop.engine import Engine
+from troth.reconcile.loop.freshness import UNREAD_AFTER, Freshness
 from troth.reconcile.loop.handover import is_idle, take_shards
 from troth.reconcile.loop.informers import selections
 from troth.reconcile.loop.instrumentation import Instrumentation
@@ -60,6 +62,8 @@ class Settings:
     """Namespaces that Troth watches besides its own; if empty, it watches all."""
     resync: float = INTERVAL
     """Mean number of seconds between two comparisons of a selection with the API server."""
+    unread_after: float = UNREAD_AFTER
+    """Number of seconds without a read after which a selection counts as unread."""
 
 
 class Operator:
@@ -98,6 +102,7 @@ class Operator:
         )
         self.crds = CRDCheck(server)
         self._cache = cache = Cache(self.engine)
+        pace = Pace()
         self.informers = [
             Informer(
                 server,
@@ -107,11 +112,18 @@ class Operator:
                 list_after=(GONE, *UNREADABLE) if selection.kind == REVIEWS else (GONE,),
                 may_continue=self.crds.confirm,
                 on_restored=self._restored.set,
+                pace=pace,
             )
             for selection in selections(
                 settings.own_namespace, rollouts=settings.rollouts, watched=watched
             )
         ]
+        self._freshness = Freshness(
+            lambda: self.required,
+            lambda: server.answered_at,
+            cache.note_unread,
+            settings.unread_after,
+        )
         self.resyncs = [
             Resync(
                 server,
@@ -156,23 +168,41 @@ class Operator:
 
     @property
     def ready(self) -> bool:
-        """Whether every cache has synced, so that the world is complete.
+        """Whether every cache has synced, so that the world is complete, and is kept in step.
+
+        A cache is in step if a watch has been established, and its selection is not unread.
+        """
+        return self._knows_namespaces and all(
+            each.synced.is_set() and each.established.is_set() and self._is_young(each)
+            for each in self.required
+        )
+
+    def _is_young(self, informer: Informer) -> bool:
+        return informer.age <= self._settings.unread_after
+
+    @property
+    def _knows_namespaces(self) -> bool:
+        synced = [each.selection for each in self.informers if each.synced.is_set()]
+        return any(each.kind == "Namespace" for each in synced)
+
+    @property
+    def required(self) -> list[Informer]:
+        """Informers without which the world is incomplete.
 
         A namespace that does not exist has no objects, and one that is being deleted opens none.
-        Neither is waited for: its Role was deleted with it, so it cannot be listed, and one
+        Neither is required: its Role was deleted with it, so it cannot be listed, and one
         namespace must not keep Troth from all others. DeadLetterReviews that the API server does
-        not serve or forbids are not waited for either.
+        not serve or forbids are not required either.
         """
-        synced = [each.selection for each in self.informers if each.synced.is_set()]
-        if not any(each.kind == "Namespace" for each in synced):
-            return False
-        world = self.engine.world
-        existing = world.registry.namespaces.keys() - world.terminating
-        gone = self._settings.namespaces - {self._settings.own_namespace} - existing
-        return all(
-            each.synced.is_set() or each.selection.namespace in gone or self._is_denied(each)
+        world, gone = self.engine.world, frozenset[str]()
+        if self._knows_namespaces:
+            existing = world.registry.namespaces.keys() - world.terminating
+            gone = self._settings.namespaces - {self._settings.own_namespace} - existing
+        return [
+            each
             for each in self.informers
-        )
+            if each.selection.namespace not in gone and not self._is_denied(each)
+        ]
 
     def _is_denied(self, informer: Informer) -> bool:
         """Return whether an informer is of reviews and was told that it cannot read them."""
@@ -247,6 +277,7 @@ class Operator:
             self.engine.queue.add(self.engine.world.brokers.everything())
             self.engine.queue.add(self.engine.world.webhooks.everything())
             self.leadership.join()
+            tasks.create_task(self._freshness.run())
             tasks.create_task(self.engine.queue.run_due())
             for resync in self.resyncs:
                 tasks.create_task(resync.run())

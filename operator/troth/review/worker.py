@@ -20,6 +20,7 @@ from troth.cluster.errors import ApiError, StoreRestored
 from troth.cluster.leases.lease import Leadership, Timing
 from troth.cluster.watching.backoff import Backoff
 from troth.cluster.watching.informer import Informer
+from troth.cluster.watching.pace import Pace
 from troth.edge.events.rejection import Rejection
 from troth.edge.identity.document import Messages
 from troth.edge.identity.files import Identity
@@ -147,7 +148,11 @@ class Worker:
 
     async def run(self) -> None:
         """Work until cancelled; then end running reviews between two batches."""
-        informers = [Informer(self._server, each, self.cache, _failed) for each in self._selections]
+        pace = Pace()
+        informers = [
+            Informer(self._server, each, self.cache, _failed, pace=pace)
+            for each in self._selections
+        ]
         async with asyncio.TaskGroup() as tasks:
             for informer in informers:
                 tasks.create_task(informer.run())

@@ -5,6 +5,7 @@ from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.peers import Declared, Ports
 from troth.trust.declarations.registry import Registry
+from troth.world.index.rotations import rotation_key
 from troth.world.keys import Keys, domain_key, identity_key, policy_key, view_key
 from troth.world.state import WorldState
 
@@ -123,6 +124,20 @@ def affected_views(registry: Registry, affected: Keys) -> Keys:
 
 def _changed(before: Ports, after: Ports) -> set[Ref]:
     return {peer for peer in {*before, *after} if before.get(peer) != after.get(peer)}
+
+
+def everything(world: WorldState) -> Keys:
+    """Return the key of every known resource."""
+    declared = world.registry
+    return {
+        *map(identity_key, (*declared.identities, *declared.invalid_identities)),
+        *map(domain_key, (*declared.domains, *declared.invalid_domains)),
+        *map(view_key, (*declared.domains, *declared.invalid_domains)),
+        *map(rotation_key, world.rotations.by_ref),
+        *world.brokers.everything(),
+        *world.webhooks.everything(),
+        *world.unreadable,
+    }
 
 
 def invalidate(world: WorldState, kind: str, ref: Ref, affected: Keys, *, redeclared: bool) -> Keys:

@@ -32,10 +32,9 @@ from troth.world.handlers.review import take_review
 from troth.world.handlers.secret import take_given, take_secret
 from troth.world.handlers.service_identity import take_identity
 from troth.world.handlers.trust_domain import take_domain
-from troth.world.index.rotations import rotation_key
 from troth.world.index.workloads import BUDGET, KINDS
-from troth.world.invalidation import invalidate
-from troth.world.keys import Key, Keys, domain_key, identity_key, view_key
+from troth.world.invalidation import everything, invalidate
+from troth.world.keys import Key, Keys, view_key
 from troth.world.origin import origin
 from troth.world.outcomes.outcome import Outcome
 from troth.world.quarantine import quarantined, withdraw
@@ -233,16 +232,7 @@ class World(WorldState):
 
     def everything(self) -> Keys:
         """Return the key of every known resource."""
-        declared = self.registry
-        return {
-            *map(identity_key, (*declared.identities, *declared.invalid_identities)),
-            *map(domain_key, (*declared.domains, *declared.invalid_domains)),
-            *map(view_key, (*declared.domains, *declared.invalid_domains)),
-            *map(rotation_key, self.rotations.by_ref),
-            *self.brokers.everything(),
-            *self.webhooks.everything(),
-            *self.unreadable,
-        }
+        return everything(self)
 
     def _taken(self, change: Change) -> Keys:
         """Take in an object, None if it was deleted; quarantine it if it is unreadable."""

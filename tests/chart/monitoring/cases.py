@@ -179,6 +179,16 @@ CASES: dict[str, tuple[Case, ...]] = {
             {"kind": "Service"},
         ),
     ),
+    "TrothWatchFailing": (
+        Case(
+            replicas("troth_watch_age_seconds", "0+60x30", kind="ServiceIdentity", namespace="shop")
+            | replicas("troth_watch_age_seconds", "60x30", kind="Secret", namespace="shop"),
+            6,
+            8,
+            "8m 0s",
+            {"kind": "ServiceIdentity", "namespace": "shop"},
+        ),
+    ),
     "TrothCRDOutdated": (
         Case(
             replicas("troth_crd_fields_missing", "3x9", crd="topicpolicies.troth.dev"),
@@ -511,6 +521,7 @@ HEALTHY: Series = {
     **series("troth_queue_oldest_wait_seconds", "0 3 0 1x200", pod="a"),
     **buckets("troth_queue_wait_seconds", "0+9x200", "0+9x200", "0.5", kind="TrustDomain"),
     **replicas("troth_identities_not_narrowed", "0x200"),
+    **replicas("troth_watch_age_seconds", "0 60 20 150x197", kind="Secret", namespace=""),
     **series("troth_drift_restored_total", "0+0.05x200", kind="TopicPolicy", pod="a"),
     **series("troth_store_restores_total", "0x200", pod="a"),
     **series("troth_cache_inconsistencies_total", "0x200", kind="Secret", difference="Ghost"),

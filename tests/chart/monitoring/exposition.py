@@ -14,6 +14,7 @@ from troth.audit.registry import RULES
 from troth.auditor.metrics import Metrics as AuditMetrics
 from troth.cli.gateway.process import Options, Parts
 from troth.cli.run.metrics import Metrics
+from troth.cluster.api import Selection
 from troth.issuer.decisions import Decisions
 from troth.reconcile.operator import Operator
 from troth.review.api.metrics import Calls
@@ -60,6 +61,7 @@ async def registries() -> AsyncIterator[tuple[CollectorRegistry, ...]]:
             shard_fences=(SimpleNamespace(shard=0, remaining=7.0, shares_lease=True),),
             crds=SimpleNamespace(lacking={}),
             clock_skew=0.0,
+            required=[SimpleNamespace(selection=Selection("ServiceIdentity"), age=7.0)],
         )
         metrics.read_from(cast("Operator", operator))
         for registry in found:

@@ -29,6 +29,7 @@ from tests.messaging import broker
 from tests.reconcile.serving import Running, Server, running
 from troth.cli.run.broker_metrics import broker_metrics
 from troth.cli.run.metrics import Metrics
+from troth.cluster.api import Selection
 from troth.cluster.errors import ApiError
 from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
 from troth.reconcile.brokers.work import BrokerWork
@@ -88,6 +89,7 @@ async def scraped(
             shard_fences=fences,
             crds=SimpleNamespace(lacking={}),
             clock_skew=0.0,
+            required=[SimpleNamespace(selection=Selection("ServiceIdentity"), age=7.0)],
         )
         metrics.read_from(cast("Operator", operator))
         yield Scraped(it, metrics)
@@ -116,6 +118,11 @@ async def test_shards_have_a_leader_only_on_replicas_that_share_the_lease() -> N
     )
     async with scraped(fences=fences) as seen:
         assert seen.samples("troth_leader") == {("0",): 1, ("1",): 0}
+
+
+async def test_each_watch_has_its_age() -> None:
+    async with scraped() as seen:
+        assert seen.samples("troth_watch_age_seconds") == {("ServiceIdentity", ""): 7.0}
 
 
 async def test_authority_has_its_expiry_and_its_state() -> None:

@@ -64,9 +64,11 @@ def run(  # noqa: PLR0917 - typer's options
         from troth.cli.run.shell import Options, Shell  # noqa: PLC0415
         from troth.cli.tracing import tracing  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
+        from troth.serving.open_files import raise_open_files  # noqa: PLC0415
 
     host, port = listen_address(listen)
     configure(LogFormat(log_format), log_level, direct=True)
+    raise_open_files()
     options = Options(
         kubeconfig=kubeconfig,
         context=context,

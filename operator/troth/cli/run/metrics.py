@@ -159,6 +159,7 @@ class _WorldCollector(Collector):
             "Time for which the resource that waits longest has waited; 0 on a standby.",
             engine.queue.oldest_wait if leadership.acting else 0,
         )
+        yield self._watches()
         yield self._crds()
         yield self._resources()
         yield self._unreadable()
@@ -183,6 +184,18 @@ class _WorldCollector(Collector):
                 family.add_metric((str(fence.shard),), fence.remaining > 0)
         if not self._operator.shard_fences:
             family.add_metric((), self._operator.leadership.acting)
+        return family
+
+    def _watches(self) -> Metric:
+        family = GaugeMetricFamily(
+            "troth_watch_age_seconds",
+            "Time since this replica last read the objects of a kind, by a list or a watch. The "
+            "namespace is empty for those of all namespaces.",
+            labels=("kind", "namespace"),
+        )
+        for informer in self._operator.required:
+            selection = informer.selection
+            family.add_metric((selection.watch_class, selection.namespace), informer.age)
         return family
 
     def _crds(self) -> Metric:

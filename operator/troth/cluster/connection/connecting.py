@@ -13,6 +13,9 @@ from troth.cluster.connection.library import (
     load_kube_config,
 )
 
+CONNECTIONS = 64
+"""Maximum number of requests at once, apart from watches and from those of the Lease."""
+
 
 async def configuration(kubeconfig: str | None, context: str | None = None) -> Configuration:
     """Return the configuration from a kubeconfig, or from inside a pod.
@@ -21,8 +24,7 @@ async def configuration(kubeconfig: str | None, context: str | None = None) -> C
     the kubelet replaces it. Outside a pod it is the one that kubectl uses.
     """
     config = Configuration()
-    # every watch holds a connection, and other requests must not wait for one
-    config.connection_pool_maxsize = 64
+    config.connection_pool_maxsize = CONNECTIONS
     # otherwise aiohttp reads the proxy settings and a .netrc for every request
     config.client_session_kwargs = {"trust_env": False}
     if kubeconfig is None and in_a_pod():

@@ -22,6 +22,7 @@ from typing import Any, NoReturn, Protocol, TypeGuard
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
 from troth.cluster.watching.backoff import Backoff
+from troth.cluster.watching.pace import Pace
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.origin import origin
@@ -35,6 +36,8 @@ OLD_LISTS = 3
 """Number of old lists in a row after which the API server's store counts as restored."""
 LASTING = 10.0
 """Time in seconds after which a watch counts as a success even without events."""
+CATCH_UP = 5.0
+"""Time in seconds after which a quiet watch has delivered what happened before it was opened."""
 
 
 class Sink(Protocol):
@@ -92,15 +95,24 @@ class Informer:
         list_after: Collection[int] = (GONE,),
         may_continue: Callable[[Selection], Awaitable[None]] = _always,
         on_restored: Callable[[], None] = lambda: None,
+        pace: Pace | None = None,
     ) -> None:
         """`list_after` are the statuses after which a watch does not resume and a list is made.
 
         `may_continue` is called before each read that follows an ended watch or an error.
 
         `on_restored` is called if the API server's store went back in time.
+
+        `pace` is shared with the other informers of the process.
         """
         self.selection = selection
         self.synced = asyncio.Event()
+        self.established = asyncio.Event()
+        """Set once the API server has accepted a watch."""
+        self._pace = pace or Pace()
+        self._read_at: float | None = None
+        self._opened_at: float | None = None
+        """Time at which the API server accepted the current watch, None without one."""
         self._server = server
         self._sink = sink
         self._on_failure = on_failure
@@ -116,16 +128,47 @@ class Informer:
         """Resource version up to which everything was observed; 0 while a list is in progress."""
         return int(self._version or 0)
 
+    @property
+    def age(self) -> float:
+        """Seconds since the selection was last read, or since the informer began.
+
+        A complete list, an event and a bookmark are reads. A watch that stays open and quiet for
+        `CATCH_UP` seconds proves that nothing had happened until it was opened.
+        """
+        if self._read_at is None:
+            return 0.0
+        self._note_quiet_watch()
+        return asyncio.get_running_loop().time() - self._read_at
+
+    def _was_read(self) -> None:
+        self._read_at = asyncio.get_running_loop().time()
+
+    def _note_quiet_watch(self) -> None:
+        if self._read_at is not None and self._opened_at is not None and self._open_for >= CATCH_UP:
+            self._read_at = max(self._read_at, self._opened_at)
+
+    @property
+    def _open_for(self) -> float:
+        """Seconds for which the current watch has been open, 0 without one."""
+        opened = self._opened_at
+        return 0.0 if opened is None else asyncio.get_running_loop().time() - opened
+
     async def run(self) -> None:
         """List and watch until cancelled. After every error, back off and continue.
 
         After an error that is not the API server's it is unknown what was missed, so list again.
         Raises only what `may_continue` raises.
         """
+        self._was_read()
+        may_continue: Callable[[Selection], Awaitable[None]] = _always
         while True:
+            await self._pace.turn()
+            await may_continue(self.selection)
+            may_continue = self._may_continue
             try:
                 if not self._version:
-                    await self._list()
+                    async with self._pace.listing:
+                        await self._list()
                 await self._watch()
             except ApiError as error:
                 if error.status in self._list_after:
@@ -137,7 +180,6 @@ class Informer:
                 self._on_failure(self.selection, ApiError(0, origin(error), ""))
             # also after an end without an error, in case a server ends every watch immediately
             await asyncio.sleep(self._backoff.next())
-            await self._may_continue(self.selection)
 
     async def _list(self) -> None:
         seen: set[Ref] = set()
@@ -163,6 +205,7 @@ class Informer:
             await self._forget_unlisted(seen, int(version))
         self._old_lists = 0
         self._reach(version)
+        self._was_read()
         self.synced.set()
 
     def _reject_list(self) -> NoReturn:
@@ -191,17 +234,23 @@ class Informer:
             await time_slice.yield_if_over()  # deleting a large namespace must not starve the lease
 
     async def _watch(self) -> None:
-        now = asyncio.get_running_loop().time
-        began = now()
         time_slice = TimeSlice()
         try:
-            async for event in self._server.watch(self.selection, self._version, SILENCE):
+            events = self._server.watch(self.selection, self._version, SILENCE, self._opened)
+            async for event in events:
                 self._take(event)
+                self._was_read()
                 self._backoff.reset()
                 await time_slice.yield_if_over()
         finally:
-            if now() - began > LASTING:
+            if self._open_for > LASTING:
                 self._backoff.reset()
+            self._note_quiet_watch()
+            self._opened_at = None
+
+    def _opened(self) -> None:
+        self._opened_at = asyncio.get_running_loop().time()
+        self.established.set()
 
     def _take(self, event: Manifest) -> None:
         type_, manifest = event.get("type"), event.get("object")

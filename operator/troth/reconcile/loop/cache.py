@@ -10,6 +10,7 @@ from troth.reconcile.loop.engine import Engine
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.outcomes.reviews import ReviewsRead
+from troth.world.outcomes.selections import SelectionRead
 from troth.world.versions import Version
 from troth.world.world import Difference
 
@@ -61,6 +62,11 @@ class Cache:
 
     def _note_reviews(self, selection: Selection, *, hidden: bool) -> None:
         outcome = ReviewsRead(selection.namespace, hidden=hidden)
+        self._engine.queue.add(self._world.observe_outcome(outcome))
+
+    def note_unread(self, selection: Selection, unread: bool) -> None:  # noqa: FBT001 - a callback
+        """Take in that a selection was not read for too long, or is read again."""
+        outcome = SelectionRead(selection.kind, selection.namespace, unread)
         self._engine.queue.add(self._world.observe_outcome(outcome))
 
     def difference(

@@ -20,6 +20,7 @@ from troth.trust.declarations.sharing import (
     shared_with,
     shared_with_many,
 )
+from troth.trust.declarations.unread import Part, Unread
 from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.trust.declarations.webhooks import Webhooks
 from troth.trust.selectors import matches
@@ -71,6 +72,7 @@ class Registry:
         self.invalid_identities: dict[Ref, str] = {}
         self.unconfined_domains: frozenset[str] = frozenset()
         """Trust domains whose root is not confined, by its certificate, to their own identities."""
+        self.unread = Unread()
         self.webhooks = Webhooks()
         self.claims = Claims()
         """Audiences and DNS names that identities claim. One that becomes unreadable or is being
@@ -230,6 +232,12 @@ class Registry:
         else:
             del self.unapplied[ref]
         return True
+
+    def note_unread(self, part: Part, *, unread: bool) -> bool:
+        """Set whether a part of the declarations is unread; return whether that changed."""
+        changed = self.unread.note(part, unread=unread)
+        self.revision += changed
+        return changed
 
     def note_trust_record(self, ref: Ref, since: datetime | None) -> bool:
         """Set when the gateway-only trust of an identity was first accepted; None for never.

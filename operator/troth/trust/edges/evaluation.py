@@ -14,6 +14,7 @@ from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import Consent, TrustDomain
 from troth.trust.declarations.governance import Governance, lists
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.unread import UNREAD
 from troth.trust.edges.candidate import Check, EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.edges.deliveries import (
     delivered_by,
@@ -207,6 +208,18 @@ def audience_is_its_own(candidate: EdgeCandidate) -> EdgeObstacle | None:
     return EdgeObstacle(EdgeState.REFUSED, "Conflict", message)
 
 
+def declarations_read(candidate: EdgeCandidate) -> EdgeObstacle | None:
+    """Check that everything that declares the edge was read lately. Otherwise suspend it."""
+    identity = candidate.caller_identity
+    assert identity is not None
+    why = candidate.registry.unread.about_edge(
+        candidate.caller.namespace,
+        candidate.callee.namespace,
+        delivers=identity.spec.serves_webhooks is not None,
+    )
+    return EdgeObstacle(EdgeState.SUSPENDED, UNREAD, why) if why else None
+
+
 def nobody_shares(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that neither side shares its ServiceAccount or its pods with another identity."""
     for ref in (candidate.caller, candidate.callee):
@@ -252,6 +265,7 @@ CHECKS: tuple[Check, ...] = (
     domains_federate,
     tokens_are_issued,
     audience_is_its_own,
+    declarations_read,
     nobody_shares,
     documents_narrowed,
 )

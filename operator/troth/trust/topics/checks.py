@@ -14,6 +14,7 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.trust.declarations.grant_entries import Purpose
 from troth.trust.declarations.messaging import meet, topics_of
+from troth.trust.declarations.unread import UNREAD
 from troth.trust.topics.candidate import (
     GrantCandidate,
     GrantObstacle,
@@ -210,6 +211,15 @@ def governance_settled(candidate: GrantCandidate) -> GrantObstacle | None:
     return None
 
 
+def declarations_read(candidate: GrantCandidate) -> GrantObstacle | None:
+    """Check that everything that declares the grant was read lately. Otherwise suspend it."""
+    _, broker = both_sides(candidate)
+    why = candidate.registry.unread.about_grant(
+        candidate.policy.namespace, candidate.identity.namespace, broker.ref.namespace
+    )
+    return GrantObstacle(GrantState.SUSPENDED, UNREAD, why) if why else None
+
+
 def identity_is_readable(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the identity is readable. An unreadable one suspends the grant."""
     if candidate.identity not in candidate.registry.invalid_identities:
@@ -330,6 +340,7 @@ CHECKS: tuple[Check, ...] = (
     retry_topic_is_received,
     redrive_is_approved,
     governance_settled,
+    declarations_read,
     identity_is_readable,
     nobody_shares,
     principals_are_its_own,
