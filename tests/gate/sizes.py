@@ -28,7 +28,7 @@ class Size(StrEnum):
     """Assertions about the whole machine, or heavy: one file at a time, on a quiet machine."""
 
 
-TIMEOUTS = {Size.SMALL: 120, Size.MEDIUM: 300, Size.LARGE: 600, Size.ALONE: 900}
+TIMEOUTS = {Size.SMALL: 300, Size.MEDIUM: 300, Size.LARGE: 600, Size.ALONE: 900}
 """Seconds that one test may take, with the fixtures that it is the first to use."""
 
 SIZES = {
