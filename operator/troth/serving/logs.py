@@ -52,7 +52,7 @@ def _without_texts(_: Any, __: str, event: structlog.types.EventDict) -> structl
     info = event.pop("exc_info", None)
     record = event.get("_record")
     if record is not None and record.name == "asyncio":
-        event |= _without_values(event["event"])
+        event.update(_without_values(event["event"]))
     if not info:
         return event
     error = (
