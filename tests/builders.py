@@ -35,6 +35,7 @@ from troth.reconcile.apply.keys.key_material import (
     public_data,
     root_secret,
     token_key_secret,
+    truststore_data,
 )
 from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.secrets.credential_secrets import credential_secret
@@ -45,7 +46,13 @@ from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations.registry import Registry
-from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME, RESTARTED_WITH
+from troth.world.facts.objects import (
+    KEYSTORE_DIGEST,
+    MANAGED_BY,
+    OWNER_KIND,
+    OWNER_NAME,
+    RESTARTED_WITH,
+)
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import (
     Key,
@@ -57,6 +64,7 @@ from troth.world.keys import (
     view_key,
     webhook_key,
 )
+from troth.world.observation.objects import decoded
 from troth.world.observation.retired import RETIRED
 from troth.world.outcomes.writes import IssuerViewWritten
 from troth.world.watch_class import watch_class_of
@@ -572,6 +580,11 @@ class Cluster:
         annotations = step.manifest["metadata"].get("annotations", {})
         existing = before["metadata"].get("annotations") or {}
         before["metadata"]["annotations"] = {**existing, **annotations}
+        if step.truststore:
+            assert before["metadata"]["resourceVersion"] == step.over
+            truststore, digest = truststore_data(step, decoded(before))
+            before["data"] |= truststore
+            before["metadata"]["annotations"][KEYSTORE_DIGEST] = digest
         before["data"] |= public_data(step.manifest)
         for name in step.drops:
             before["data"].pop(name, None)

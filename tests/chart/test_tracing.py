@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from tests.chart.rendering import EVERYTHING_ON, GATEWAY_NAMESPACE, Manifest, one, rendered
+from tests.chart.rendering import (
+    EVERYTHING_ON,
+    GATEWAY_NAMESPACE,
+    Manifest,
+    one,
+    rendered,
+    template,
+)
 
 COLLECTOR = {"namespaceSelector": {"matchLabels": {"team": "observability"}}}
 OFF = (*EVERYTHING_ON, "tracing.enabled=false")
@@ -70,3 +77,12 @@ def test_network_policies_allow_the_collector_and_its_name(program: str, *, brok
     assert [rule["ports"][0]["port"] for rule in egress].count(53) == 1
     without = one(rendered(*OFF), "NetworkPolicy", program)["spec"]["egress"]
     assert {"to": [COLLECTOR], "ports": ports} not in without
+
+
+@pytest.mark.parametrize("policies", [True, False])
+def test_policies_that_would_deny_the_collector_are_rejected(*, policies: bool) -> None:
+    on = ("tracing.enabled=true", "tracing.endpoint=http://collector:4318")
+    cidrs = ("networkPolicy.enabled=true", "networkPolicy.apiServer.cidrs={192.0.2.1/32}")
+    done = template(*on, *(cidrs if policies else ()))
+    assert (done.returncode != 0) is policies
+    assert ("name the pods of your collector under tracing.to" in done.stderr) is policies

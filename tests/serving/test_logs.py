@@ -42,6 +42,63 @@ def test_traceback_names_the_place_and_no_value(log_format: LogFormat, way: str)
     assert "correct-horse-battery" not in log
 
 
+BACKGROUND = """
+import asyncio, logging, sys
+from troth.serving.logs import LogFormat, configure
+
+configure(LogFormat(sys.argv[1]), "debug", direct=sys.argv[2] == "direct")
+SECRET = "-".join(["correct", "horse", "battery"])
+
+class Held:
+    def __repr__(self):
+        return SECRET
+
+async def fetch():
+    try:
+        raise ValueError(SECRET)
+    except ValueError as error:
+        raise KeyError(SECRET) from error
+
+def called_back(held):
+    raise OSError(SECRET)
+
+async def main():
+    asyncio.create_task(fetch())
+    asyncio.get_running_loop().call_soon(called_back, Held())
+    await asyncio.sleep(0.01)
+    kopf = logging.getLogger("kopf.activities.startup")
+    try:
+        await fetch()
+    except KeyError as error:
+        kopf.exception(f"Stop-flag checker has failed: {error}")
+        kopf.exception(f"Throttling for 1 seconds due to an unexpected error: {error!r}")
+        kopf.error("one of several", exc_info=ExceptionGroup(SECRET, [error, ValueError(SECRET)]))
+        kopf.error("%d", SECRET)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("way", ["direct", "by the standard library"])
+@pytest.mark.parametrize("log_format", LogFormat)
+def test_no_line_of_a_library_has_the_text_of_an_exception(log_format: LogFormat, way: str) -> None:
+    command = [sys.executable, "-c", BACKGROUND, log_format.value, way]
+    log = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert "correct-horse-battery" not in log
+    for told in (
+        "Task exception was never retrieved",
+        "Exception in callback called_back",
+        "Stop-flag checker has failed: KeyError",
+        "due to an unexpected error: KeyError",
+        "one of several",
+    ):
+        assert told in log
+    assert "OSError" in log
+    assert re.search(r"ValueError in <string>:\d+", log)
+    assert re.search(r"coroutine.{1,20}fetch", log)
+    assert re.search(r"<string>:\d+ fetch", log)
+
+
 REQUESTS = """
 import sys
 import structlog

@@ -1,6 +1,7 @@
 """The `troth` command, which kubectl also runs as `kubectl troth`."""
 
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -8,6 +9,7 @@ import typer
 
 from troth.cli.exit_codes import ExitCode
 from troth.cli.lazy_group import Entry, LazyGroup
+from troth.world.origin import origin
 
 PLUGIN = "kubectl-troth"
 """Name of the command as a plugin of kubectl."""
@@ -161,8 +163,15 @@ def _report(error: Exception) -> ExitCode:
     return report(error)
 
 
+def _report_unraised(failed: "sys.UnraisableHookArgs | threading.ExceptHookArgs") -> None:
+    """Print where an exception was raised that no code can catch, without its text."""
+    if failed.exc_value is not None:
+        print(f"error in the background: {origin(failed.exc_value)}", file=sys.stderr)  # noqa: T201
+
+
 def main() -> NoReturn:
     """Run the command and end with an `ExitCode`; no error is printed as a traceback."""
+    sys.unraisablehook = threading.excepthook = _report_unraised
     plugin = Path(sys.argv[0]).stem == PLUGIN
     try:
         app(prog_name="kubectl troth" if plugin else "troth", complete_var="_TROTH_COMPLETE")

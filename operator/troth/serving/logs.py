@@ -1,6 +1,7 @@
 """Logging with structlog, for a console or as JSON lines."""
 
 import logging
+import re
 import select
 import sys
 import time
@@ -12,6 +13,8 @@ from typing import Any
 
 import structlog
 from pydantic_core import to_json
+
+from troth.world.origin import chain, log_fields
 
 
 class LogFormat(StrEnum):
@@ -35,15 +38,50 @@ def escaped(text: str) -> str:
     return plain if len(text) <= LONGEST else f"{plain}..."
 
 
-# structlog's default traces show values of variables, which may be keys
-_TRACE = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+_CALL = re.compile(r"\(.*", re.DOTALL)
+_COROUTINE = re.compile(
+    r"^(?:future|task): <Task \w+ name='[^']*' coro=<([\w.<>]+)\(", re.MULTILINE
+)
+
+
+def _without_texts(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:  # noqa: ANN401
+    """Replace an event's exception with its type and place: its text may quote a Secret.
+
+    Libraries quote that text in their messages too, and asyncio the arguments of callbacks.
+    """
+    info = event.pop("exc_info", None)
+    record = event.get("_record")
+    if record is not None and record.name == "asyncio":
+        event.update(_without_values(event["event"]))
+    if not info:
+        return event
+    error = (
+        info if isinstance(info, BaseException) else (sys.exc_info() if info is True else info)[1]
+    )
+    if error is None:
+        return event
+    if record is not None:
+        for each in chain(error):
+            for text in filter(None, (repr(each), str(each))):
+                event["event"] = event["event"].replace(text, type(each).__name__)
+    return {
+        **event,
+        **{name: each for name, each in log_fields(error).items() if name not in event},
+    }
+
+
+def _without_values(message: str) -> dict[str, str]:
+    """Return a message of asyncio without the values that follow it, and the coroutine it names."""
+    coroutine = _COROUTINE.search(message)
+    plain = _CALL.sub("", message.partition("\n")[0])
+    return {"event": plain} | ({"coroutine": coroutine[1]} if coroutine else {})
 
 
 def _whole_line(_: Any, level: str, event: structlog.types.EventDict) -> str:  # noqa: ANN401
     """Return an event as JSON in one step, which is faster than a chain of processors."""
     event["level"], event["timestamp"] = level, _moment()
     if "exc_info" in event:
-        event = structlog.processors.ExceptionRenderer(_TRACE)(_, level, event)
+        event = _without_texts(_, level, event)
     return _json(event)
 
 
@@ -111,15 +149,13 @@ def configure(log_format: LogFormat, level: str, *, direct: bool = False) -> Non
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_texts,
     ]
     renderer: structlog.types.Processor
     if log_format is LogFormat.JSON:
         renderer = structlog.processors.JSONRenderer(_json)
-        shared.append(structlog.processors.ExceptionRenderer(_TRACE))
     else:
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     if direct:
         structlog.configure(
             processors=[_whole_line] if log_format is LogFormat.JSON else [*shared, renderer],
@@ -144,5 +180,6 @@ def configure(log_format: LogFormat, level: str, *, direct: bool = False) -> Non
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    logging.raiseExceptions = False  # otherwise a record that cannot be formatted is printed whole
     logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

@@ -45,7 +45,6 @@ def good() -> LeafCandidate:
         ),
         algorithm=KeyAlgorithm.ECDSA_P256,
         keystore=False,
-        roots=secret.public["ca.crt"],
         uid=cluster.world.registry.identities[Ref("shop", "payments")].metadata.uid,
         now=NOW,
     )

@@ -17,6 +17,7 @@ from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from tests.reconcile.serving import Running, Server, running
 from troth.cluster.errors import ApiError
+from troth.pki.bundles.keystores import keystore_matches, truststore_fingerprints
 from troth.pki.keys.parsing import PrivateKey
 from troth.planning.certificates.anchors import roots_in
 from troth.reconcile.apply.repairs.repairs import FREE, MOST, QUIET
@@ -260,19 +261,93 @@ async def test_root_is_removed_before_the_key_exists() -> None:
         assert len(trusted(server)) == 1
 
 
-async def test_root_of_a_keystore_is_removed_with_its_new_leaf() -> None:
-    """Until then `ca.crt` says what the truststore beside it holds."""
-    keystore = {"mtls": RSA["mtls"] | {"keystores": ["PKCS12"]}}
-    async with gated(*PARTNERS, identity("slow", authentication=keystore)) as (it, server, gate):
+def keystores(algorithm: str = "RSA-4096", **changes: Any) -> Manifest:
+    mtls = {"keyAlgorithm": algorithm, "keystores": ["PKCS12"], **changes}
+    return identity("slow", authentication={"mtls": mtls})
+
+
+def in_truststore(server: Server) -> frozenset[str] | None:
+    """Return the roots that a Java program trusts."""
+    data = {name: base64.b64decode(it) for name, it in server.objects[SECRET]["data"].items()}
+    assert keystore_matches(
+        data["keystore.p12"], data["keystore-password"].decode(), data["tls.crt"]
+    )
+    return truststore_fingerprints(data["truststore.p12"], data["keystore-password"].decode())
+
+
+async def test_root_is_removed_from_a_truststore_before_the_key_exists() -> None:
+    async with gated(*PARTNERS, keystores()) as (it, server, gate):
         gate.open.set()
         await it.settle()
+        both, old = trusted(server), leaf(server)
+        assert in_truststore(server) == both
+        assert len(both) == 2
         gate.open.clear()
-        it.engine.observe(server.put(domain()))
+        it.engine.observe(server.put(keystores(lifetime="12h")))
         await until(lambda: bool(it.engine.key_maker._requests))
-        assert len(trusted(server)) == 2
+        it.engine.observe(server.put(domain()))
+        await until(lambda: len(trusted(server)) == 1)
+        assert in_truststore(server) == trusted(server)
+        assert leaf(server) == old
         gate.open.set()
         await it.settle()
-        assert len(trusted(server)) == 1
+        assert leaf(server) != old
+        assert in_truststore(server) == trusted(server) < both
+        assert "Repaired" not in server.reasons()
+
+
+@pytest.mark.parametrize("algorithm", ["RSA-4096", "ECDSA-P256"])
+async def test_changed_roots_reach_a_truststore_without_a_new_leaf(algorithm: str) -> None:
+    async with gated(*PARTNERS, keystores(algorithm)) as (it, server, gate):
+        gate.open.set()
+        await it.settle()
+        old, generated = leaf(server), gate.generated
+        for declared, count in ((domain(), 1), (PARTNERS[0], 2)):
+            server.log.clear()
+            await it.put(declared)
+            assert in_truststore(server) == trusted(server)
+            assert len(trusted(server)) == count
+            assert server.log.count(SECRET) == 1
+        assert (leaf(server), gate.generated) == (old, generated)
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+
+
+async def test_truststore_that_was_changed_is_replaced_with_its_leaf() -> None:
+    """Its digest is not renewed by a change of the roots, because the file may hold anything."""
+    async with gated(*PARTNERS, keystores()) as (it, server, gate):
+        gate.open.set()
+        await it.settle()
+        old = leaf(server)
+        gate.open.clear()
+        forged = copy.deepcopy(server.objects[SECRET])
+        forged["data"]["truststore.p12"] = base64.b64encode(b"anything").decode()
+        it.engine.observe(server.put(forged))
+        it.engine.observe(server.put(domain()))
+        await until(lambda: len(trusted(server)) == 1)
+        await until(lambda: bool(it.engine.key_maker._requests))
+        assert server.objects[SECRET]["data"]["truststore.p12"] == forged["data"]["truststore.p12"]
+        gate.open.set()
+        await it.settle()
+        assert leaf(server) != old
+        assert in_truststore(server) == trusted(server)
+
+
+async def test_secret_that_changes_before_its_truststore_is_written_is_planned_again() -> None:
+    async with gated(*PARTNERS, keystores()) as (it, server, gate):
+        gate.open.set()
+        await it.settle()
+        read = server.get
+
+        async def changed_first(kind: str, ref: Ref) -> Manifest:
+            server.get = read  # type: ignore[method-assign]
+            it.engine.observe(server.put(copy.deepcopy(server.objects[kind, ref])))
+            return await read(kind, ref)
+
+        server.get = changed_first  # type: ignore[method-assign]
+        await it.put(domain())
+        assert server.get == read
+        await until(lambda: len(trusted(server)) == 1)
+        assert in_truststore(server) == trusted(server)
 
 
 async def test_document_beside_an_unreadable_leaf_is_narrowed_before_the_key_exists() -> None:

@@ -93,6 +93,13 @@ def restore(
         ),
     ],
     *,
+    own_namespace: Annotated[
+        str | None,
+        typer.Option(
+            help="Namespace that Troth runs in. A Lease in any other namespace then does not count "
+            "as an operator that leads."
+        ),
+    ] = None,
     output: OutputOption = Output.TEXT,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
@@ -107,7 +114,7 @@ def restore(
     from troth.cli.backup.restoring import restored  # noqa: PLC0415
 
     manifests = read(files)
-    report = asyncio.run(restored(manifests, kubeconfig, context))
+    report = asyncio.run(restored(manifests, kubeconfig, context, own_namespace))
     if output is Output.TEXT:
         shown = console(wrap=False)
         for line in report.findings:

@@ -35,28 +35,39 @@ class Report:
 
 
 async def restored(
-    manifests: list[Manifest], kubeconfig: Path | None, context: str | None
+    manifests: list[Manifest],
+    kubeconfig: Path | None,
+    context: str | None,
+    own_namespace: str | None = None,
 ) -> Report:
-    """Restore objects; raises `FaultyManifests` at the first that the API server rejects."""
+    """Restore objects; raises `FaultyManifests` at the first that the API server rejects.
+
+    `own_namespace` is Troth's, None if the user has not named it.
+    """
     async with connected(kubeconfig, context) as server:
         live = {place_of(each): each async for each in stored(server)}
         live |= {place_of(each): each for each in await server.listed("Namespace")}
-        await _refuse_leader(server)
+        await _refuse_leader(server, own_namespace)
         restoring = _Restore(server, live)
         for each in in_order(manifests):
             await restoring.put(each)
     return restoring.report
 
 
-async def _refuse_leader(server: PersonalServer) -> None:
-    """Raise `FaultyManifests` if an operator leads: it would create roots and keys meanwhile."""
-    for lease in await server.listed("Lease", fields=f"metadata.name={LEASE}"):
+async def _refuse_leader(server: PersonalServer, own_namespace: str | None) -> None:
+    """Raise `FaultyManifests` if an operator leads: it would create roots and keys meanwhile.
+
+    A user of any namespace can create a Lease of that name, so only the one in Troth's namespace
+    counts if the namespace is known.
+    """
+    for lease in await server.listed("Lease", own_namespace or "", fields=f"metadata.name={LEASE}"):
         if holder := (lease.get("spec") or {}).get("holderIdentity"):
             namespace = lease["metadata"]["namespace"]
             sentence = (
                 f"the operator {holder} leads, and would create what is about to be restored; "
                 f"scale its Deployment in the namespace {namespace} to 0 (if no operator runs, "
-                "delete the Lease)"
+                "delete the Lease; if Troth runs in another namespace, name that one with "
+                "--own-namespace)"
             )
             raise FaultyManifests([ManifestFault("", f"Lease {namespace}/{LEASE}", "", sentence)])
 
@@ -98,9 +109,9 @@ class _Restore:
         made = await self._server.create({**bare, "metadata": metadata})
         made = {**made, "kind": manifest["kind"]}
         self._live[place_of(manifest)] = made
-        await self._put_status(manifest, made)
+        made = await self._put_status(manifest, made)
         if managers:
-            patch = {"metadata": {"uid": made["metadata"]["uid"], "managedFields": managers}}
+            patch = {"metadata": {**_unchanged(made), "managedFields": managers}}
             await self._server.merge_patch(*place_of(manifest), patch)
         self.report.created += 1
 
@@ -110,10 +121,12 @@ class _Restore:
             await self._put_status(manifest, found)
         self.report.kept += 1
 
-    async def _put_status(self, manifest: Manifest, made: Manifest) -> None:
+    async def _put_status(self, manifest: Manifest, made: Manifest) -> Manifest:
+        """Write the status of an object that is still as it was read; return the object."""
         if status := manifest.get("status"):
-            patch = {"metadata": {"uid": made["metadata"]["uid"]}, "status": status}
-            await self._server.merge_patch(*place_of(manifest), patch, "status")
+            patch = {"metadata": _unchanged(made), "status": status}
+            return await self._server.merge_patch(*place_of(manifest), patch, "status")
+        return made
 
     async def _keep_age(self, manifest: Manifest) -> None:
         """Wait until the next second if the older of two TrustDomains has their domain."""
@@ -138,7 +151,7 @@ class _Restore:
             self._find(manifest, "exists with other content, and was not changed")
         else:
             if not _uids(owners) <= _uids(found["metadata"].get("ownerReferences") or []):
-                wanted["metadata"]["uid"] = found["metadata"]["uid"]
+                wanted["metadata"] |= _unchanged(found)
                 await self._server.apply(wanted)
             self.report.kept += 1
 
@@ -177,6 +190,11 @@ def refusal(kind: str, error: ApiError) -> str:
         )
     said = f"the API server answered {error}"
     return f"{said}: {error.line}" if kind != "Secret" and error.line else said
+
+
+def _unchanged(found: Manifest) -> Manifest:
+    """Return the metadata by which the API server rejects a write if the object has changed."""
+    return {name: found["metadata"][name] for name in ("uid", "resourceVersion")}
 
 
 def _uids(owners: list[Manifest]) -> set[str]:

@@ -6,7 +6,6 @@ The reason for separate informers is in docs/decisions/0002-own-informers.md.
 import asyncio
 import socket
 import uuid
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,43 +57,42 @@ class Shell:
         self._tracer = tracer
         self._instance = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._stop = asyncio.Event()
-        self._stack = AsyncExitStack()
         self._task: asyncio.Task[None] | None = None
         self.failed = False
 
     async def run(self) -> None:
         """Run until a signal, or until the operator fails.
 
-        Raises `FaultyManifests` without a usable kubeconfig, because kopf would retry forever.
+        All that can fail at start is outside of kopf, which would try it again in this process: a
+        second operator would then lead beside the first. Raises `FaultyManifests` without a usable
+        kubeconfig, and `OSError` if the health endpoints cannot listen.
         """
-        await self._configuration()
-        registry = kopf.OperatorRegistry()
-        kopf.on.startup(registry=registry)(self._startup)
-        kopf.on.login(registry=registry)(self._login)
-        kopf.on.cleanup(registry=registry)(self._cleanup)
-        # Without an identity, kopf looks up the user name, which a container's user lacks. The type
-        # of an identity is private to kopf.
-        identity: Any = self._instance
-        await kopf.operator(
-            registry=registry,
-            standalone=True,
-            clusterwide=True,
-            identity=identity,
-            stop_flag=self._stop,
-        )
+        options, metrics = self._options, Metrics()
+        server = ApiServer(await self._configuration(), metrics.request, ServerClock(log_change))
+        async with server:
+            operator = self._operator(server, metrics)
+            metrics.read_from(operator)
+            async with health_server(
+                options.host,
+                options.port,
+                ready=lambda: operator.ready,
+                alive=lambda: self._task is None or not self._task.done(),
+                registry=metrics.registry,
+            ):
+                log.info(
+                    "started",
+                    namespace=options.namespace,
+                    listen=f"{options.host}:{options.port}",
+                    watches=sorted(options.namespaces) or "all namespaces",
+                )
+                await self._run_in_kopf(operator)
 
     async def _configuration(self) -> Configuration:
         return await reach(self._options.kubeconfig, self._options.context)
 
-    async def _startup(self, settings: kopf.OperatorSettings, **_: Any) -> None:  # noqa: ANN401
-        settings.scanning.disabled = True
-        settings.posting.enabled = False
-        settings.peering.standalone = True
-        options, metrics = self._options, Metrics()
-        server = await self._stack.enter_async_context(
-            ApiServer(await self._configuration(), metrics.request, ServerClock(log_change))
-        )
-        operator = Operator(
+    def _operator(self, server: ApiServer, metrics: Metrics) -> Operator:
+        options = self._options
+        return Operator(
             server,
             Settings(
                 own_namespace=options.namespace,
@@ -111,23 +109,28 @@ class Shell:
             ),
             instrumentation=metrics.instrumentation(self._tracer),
         )
-        metrics.read_from(operator)
-        self._task = asyncio.create_task(operator.run(), name="operator")
-        self._task.add_done_callback(self._ended)
-        await self._stack.enter_async_context(
-            health_server(
-                options.host,
-                options.port,
-                ready=lambda: operator.ready,
-                alive=lambda: self._task is not None and not self._task.done(),
-                registry=metrics.registry,
-            )
-        )
-        log.info(
-            "started",
-            namespace=options.namespace,
-            listen=f"{options.host}:{options.port}",
-            watches=sorted(options.namespaces) or "all namespaces",
+
+    async def _run_in_kopf(self, operator: Operator) -> None:
+        async def start(settings: kopf.OperatorSettings, **_: Any) -> None:  # noqa: ANN401
+            settings.scanning.disabled = True
+            settings.posting.enabled = False
+            settings.peering.standalone = True
+            self._task = asyncio.create_task(operator.run(), name="operator")
+            self._task.add_done_callback(self._ended)
+
+        registry = kopf.OperatorRegistry()
+        kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(start)
+        kopf.on.login(registry=registry)(self._login)
+        kopf.on.cleanup(registry=registry)(self._cleanup)
+        # Without an identity, kopf looks up the user name, which a container's user lacks. The type
+        # of an identity is private to kopf.
+        identity: Any = self._instance
+        await kopf.operator(
+            registry=registry,
+            standalone=True,
+            clusterwide=True,
+            identity=identity,
+            stop_flag=self._stop,
         )
 
     async def _login(self, **_: Any) -> kopf.ConnectionInfo:  # noqa: ANN401
@@ -147,7 +150,6 @@ class Shell:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        await self._stack.aclose()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():

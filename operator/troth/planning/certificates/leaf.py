@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from troth.documents.secret_keys import ROOTS
 from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.issuing import LeafProfile
 from troth.pki.certificates.leaf import Leaf, renewal_due, renewal_spread
@@ -28,10 +27,10 @@ class LeafCandidate:
     """All inputs of the decision whether a new leaf is needed.
 
     `signed` is whether an authority of the trust domain signed the leaf, which its key identifier
-    alone does not prove. `roots` is the bundle that a truststore must hold. `uid` is the identity's
-    UID, and spreads the renewals of a fleet. `retiring` is the key identifier of a root that is
-    being replaced. `in_turn` says whether it is this leaf's turn to be reissued from the new root.
-    `rotations` are the CredentialRotations that apply to the identity.
+    alone does not prove. `uid` is the identity's UID, and spreads the renewals of a fleet.
+    `retiring` is the key identifier of a root that is being replaced. `in_turn` says whether it is
+    this leaf's turn to be reissued from the new root. `rotations` are the CredentialRotations that
+    apply to the identity.
     """
 
     secret: IdentitySecret | None
@@ -40,7 +39,6 @@ class LeafCandidate:
     profile: LeafProfile
     algorithm: KeyAlgorithm
     keystore: bool
-    roots: str
     uid: str
     now: datetime
     retiring: str = ""
@@ -144,12 +142,9 @@ def no_rotation_requested(candidate: LeafCandidate) -> Fault | None:
 
 
 def keystore_current(candidate: LeafCandidate) -> Fault | None:
-    """Check that a declared keystore holds this leaf, and its truststore the current roots."""
-    secret = _secret(candidate)
-    if candidate.keystore and not (
-        secret.keystore_intact and secret.public.get(ROOTS) == candidate.roots
-    ):
-        return Fault("KeystoreStale", "the keystore does not hold the current leaf and roots")
+    """Check that a declared keystore holds this leaf, and its truststore the roots beside it."""
+    if candidate.keystore and not _secret(candidate).keystore_intact:
+        return Fault("KeystoreStale", "the keystores do not hold the leaf and roots of the Secret")
     return None
 
 

@@ -9,7 +9,7 @@ from troth.pki.certificates.issuing import LeafProfile
 from troth.pki.certificates.subjects import Subject
 from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
-from troth.planning.certificates.anchors import bundle_text, roots_in
+from troth.planning.certificates.anchors import roots_in
 from troth.planning.certificates.leaf import LeafCandidate, lifetime_fault, why_issue
 from troth.planning.identity.claims import dns_name_fault
 from troth.planning.identity.document import current_document
@@ -115,10 +115,9 @@ def _plan_certificate(view: View, world: World, type_: str) -> Layer:
         verdict = unwritten(type_, view.secret_fault) or ISSUING
         # narrow now: neither a slow key nor a certificate that cannot be issued must delay it
         slow = question.algorithm in SLOW
-        # a truststore keeps its roots until the leaf is issued, and a fast leaf is issued at once
-        kept = question.keystore or not slow
         waits = slow or view.secret_fault is not None
-        first = _document_alone(view, world, verdict, keep_roots=kept).steps if waits else ()
+        # a fast leaf brings the roots at once
+        first = _document_alone(view, world, verdict, keep_roots=not slow).steps if waits else ()
         # the leaf must be planned again after this write, which changes the Secret's version
         steps = first if first and view.secret_fault is None else (*first, step)
         narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
@@ -216,21 +215,29 @@ def _closed_by_own(edge: Edge, view: View) -> bool:
 
 
 def _update(view: View, secret: IdentitySecret, manifest: Manifest) -> tuple[UpdatePublic, ...]:
-    """Return the update of a Secret's public part, none if it is current."""
-    return public_update(secret, manifest, view.kept_from(secret))
+    """Return the update of a Secret's public part, none if it is current.
+
+    A declared truststore gets the same roots. If it is not intact, only a new leaf restores it.
+    """
+    keystores = view.certificate is not None and view.certificate.keystores
+    same_roots = secret.public.get(ROOTS) == manifest["stringData"].get(ROOTS)
+    if not keystores or not secret.keystore_intact or same_roots:
+        return public_update(secret, manifest, view.kept_from(secret))
+    return public_update(secret, manifest, secret.resource_version, view.anchors)
 
 
 def public_update(
-    secret: IdentitySecret, manifest: Manifest, over: str
+    secret: IdentitySecret, manifest: Manifest, over: str, truststore: tuple[bytes, ...] = ()
 ) -> tuple[UpdatePublic, ...]:
     """Return the update of a Secret to the public part in `manifest`, none if it is current.
 
-    `over` is the resource version that the update requires, empty for any.
+    `over` is the resource version that the update requires, empty for any. `truststore` is as in
+    `UpdatePublic`.
     """
     if not _stale(secret, manifest):
         return ()
     drops = tuple(sorted(secret.public.keys() - manifest["stringData"].keys()))
-    return (UpdatePublic(manifest, secret.uid, over, drops),)
+    return (UpdatePublic(manifest, secret.uid, over, drops, truststore),)
 
 
 def _is_first(view: View) -> bool:
@@ -321,7 +328,6 @@ def _question(
         ),
         algorithm=declared.key_algorithm,
         keystore=bool(declared.keystores),
-        roots=bundle_text(view.anchors),
         uid=view.identity.metadata.uid,
         now=view.moment.now,
         retiring=known.retiring.subject_key_id if known and known.retiring else "",

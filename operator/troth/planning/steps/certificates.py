@@ -37,9 +37,12 @@ class IssueLeaf(ManifestStep):
 class UpdatePublic(ManifestStep):
     """Write the public part of a Secret; its key and certificate stay.
 
-    `over` is as in `Apply`. `drops` are the keys of the public part to remove.
+    `over` is as in `Apply`. `drops` are the keys of the public part to remove. `truststore` are the
+    roots (PEM) for the truststore, which changes with them; empty if it stays. With it, `over` is
+    the version of a Secret whose keystores are intact.
     """
 
     uid: str
     over: str = ""
     drops: tuple[str, ...] = ()
+    truststore: tuple[bytes, ...] = ()

@@ -52,7 +52,6 @@ def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
         ),
         algorithm=KeyAlgorithm.ECDSA_P256,
         keystore=False,
-        roots=bundle_text(known.anchors),
         uid=domain.metadata.uid,
         now=now,
     )
@@ -77,7 +76,8 @@ def issuer_leaf_due(domain: TrustDomain, world: World, now: datetime) -> datetim
 def _steps(
     question: LeafCandidate, domain: TrustDomain, world: World, anchors: tuple[bytes, ...]
 ) -> tuple[Step, ...]:
-    manifest = _manifest(domain, world, question.roots)
+    roots = bundle_text(anchors)
+    manifest = _manifest(domain, world, roots)
     secret, fault = question.secret, why_issue(question)
     if fault is not None:
         return (
@@ -98,7 +98,7 @@ def _steps(
         )
     assert secret is not None
     labels = manifest["metadata"]["labels"].items()
-    if secret.public.get(ROOTS) == question.roots and labels <= dict(secret.labels).items():
+    if secret.public.get(ROOTS) == roots and labels <= dict(secret.labels).items():
         return ()
     return (UpdatePublic(manifest, secret.uid),)
 

@@ -34,7 +34,6 @@ from troth.reconcile.events.notice import REPAIRED, Notice
 from troth.reconcile.loop.clock import Clock
 from troth.reconcile.loop.instrumentation import Instrumentation, count_changes
 from troth.reconcile.loop.lease_fence import Fence, LeaseLost, leading, require_lease
-from troth.reconcile.loop.readiness import log_fields
 from troth.reconcile.loop.tracing import broker_span, note_refused
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -44,6 +43,7 @@ from troth.world.facts.objects import Fault, Manifest
 from troth.world.index.guarded_policies import groups_at, guarded_groups
 from troth.world.keys import Key, Keys, broker_key
 from troth.world.observation.ledger import ledger_manifest
+from troth.world.origin import log_fields
 from troth.world.outcomes.brokers import (
     AdminCredentialChanged,
     BrokerChanged,

@@ -39,7 +39,7 @@ from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.intake import take_in, warn_if_unreadable
 from troth.reconcile.loop.lease_fence import Fence, LeaderFence, LeaseLost, leading
 from troth.reconcile.loop.queue import WorkQueue
-from troth.reconcile.loop.readiness import Faults, log_fields, with_refusals
+from troth.reconcile.loop.readiness import Faults, with_refusals
 from troth.reconcile.loop.server import Server
 from troth.reconcile.loop.sharding import Sharding
 from troth.reconcile.loop.statuses.debounce import StatusDebounce
@@ -54,6 +54,7 @@ from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.world.facts.objects import Manifest
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, broker_key, status_key
+from troth.world.origin import log_fields
 from troth.world.outcomes.writes import NarrowingUnapplied
 from troth.world.world import World
 

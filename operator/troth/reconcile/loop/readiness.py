@@ -1,6 +1,5 @@
 """Reasons outside its plan why a resource is not Ready."""
 
-import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,9 +16,7 @@ from troth.reconcile.apply.repairs.repairs import Repairs
 from troth.resources.conditions import Truth, Verdict
 from troth.world.facts.objects import FIGHTING
 from troth.world.keys import Key, Keys, view_key
-
-FRAMES = 4
-"""Number of traceback frames that are logged, innermost last."""
+from troth.world.origin import log_fields
 
 log = structlog.get_logger()
 
@@ -51,18 +48,6 @@ class Faults:
     def count(self) -> Counter[str]:
         """Return the number of resources of each kind that cannot be reconciled."""
         return Counter(key.kind for key in self._sentences)
-
-
-def log_fields(error: BaseException) -> dict[str, Any]:
-    """Return the log fields of an exception: its type and where it was raised.
-
-    The text is left out, because it may quote the content of a Secret.
-    """
-    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
-    return {
-        "error": type(error).__name__,
-        "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-    }
 
 
 def with_refusals(

@@ -104,6 +104,45 @@ def test_reason_that_returns_starts_the_delay_again() -> None:
     assert delay.apply(plan(status()), NOW, 5.0 + DELAY)[1] == DELAY
 
 
+TURN = 4.0
+"""Seconds for which each of two reasons that take turns is reported."""
+
+
+@pytest.mark.parametrize("other", ["ServiceMissing", "Coming"])
+def test_reason_that_takes_turns_with_another_stalls(other: str) -> None:
+    delay, before, uptime = StallDelay(), status("Coming"), 5.0
+    told = []
+    for reason in ("NoTrustDomain", other) * 3:
+        now_told, _ = delay.apply(plan(status(reason), before), NOW, uptime)
+        before, uptime = dict(now_told.status or {}), uptime + TURN
+        told.append((reason, flags(before)["Stalled"][0]))
+    stalled = [uptime for uptime, each in enumerate(told) if each == ("NoTrustDomain", "True")]
+    assert stalled == [4], "after 16 seconds; its first two turns were too early"
+
+
+def test_reason_that_returns_late_starts_the_delay_again() -> None:
+    delay = StallDelay()
+    delay.apply(plan(status()), NOW, 5.0)
+    delay.apply(plan(status("ServiceMissing")), NOW, 6.0)
+    assert delay.apply(plan(status()), NOW, 6.0 + DELAY)[1] == DELAY
+
+
+def test_reported_stall_that_returns_soon_is_not_taken_back_again() -> None:
+    delay = StallDelay()
+    delay.apply(plan(status(), status()), NOW, 5.0)
+    coming, _ = delay.apply(plan(status("ServiceMissing"), status()), NOW, 6.0)
+    back, left = delay.apply(plan(status(), coming.status), NOW, 7.0)
+    assert (flags(back.status), left) == (STUCK, None)
+
+
+@pytest.mark.parametrize("reason", ["", "InvalidSpec", "Coming", "NoTrustDomain"])
+def test_nothing_is_kept_of_an_object_that_is_gone(reason: str) -> None:
+    delay = StallDelay()
+    delay.apply(plan(status(reason)), NOW, 5.0)
+    delay.apply(plan(None), NOW, 6.0)
+    assert not delay._lasting
+
+
 def test_restart_does_not_take_a_stall_back() -> None:
     told = plan(status(), status())
     assert StallDelay().apply(told, NOW, 0.0) == (told, None)

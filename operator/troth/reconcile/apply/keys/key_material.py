@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -14,7 +15,7 @@ from troth.pki.encodings.pem import write_certificates
 from troth.pki.keys.parsing import PrivateKey
 from troth.pki.keys.private import generate_key, private_key_pem
 from troth.planning.steps.authorities import AdoptAuthority, CreateRoot, PrepareRoot
-from troth.planning.steps.certificates import IssueLeaf
+from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.signing_keys import (
     ActivateTokenKey,
     CreateTokenKey,
@@ -132,6 +133,17 @@ def leaf_secret(
     digest = {KEYSTORE_DIGEST: keystore_digest(data | {ROOTS: roots})}
     metadata = {**metadata, "annotations": {**metadata["annotations"], **digest}}
     return _with_data({**step.manifest, "metadata": metadata}, data)
+
+
+def truststore_data(step: UpdatePublic, data: Mapping[str, bytes]) -> tuple[dict[str, str], str]:
+    """Return the truststore of a Secret, as the API server stores it, and the keystores' digest.
+
+    `data` is the Secret's, whose keystores are intact. Their password stays.
+    """
+    truststore = pkcs12_truststore(step.truststore, data[PASSWORD].decode())
+    roots = step.manifest["stringData"][ROOTS].encode()
+    digest = keystore_digest({**data, TRUSTSTORE: truststore, ROOTS: roots})
+    return {TRUSTSTORE: _encoded(truststore)}, digest
 
 
 def public_data(manifest: Manifest) -> dict[str, str]:
