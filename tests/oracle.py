@@ -177,12 +177,10 @@ class Declared:
         )
 
     def together(self, here: str, there: str) -> bool:
-        """Return whether the trust domains of two namespaces allow calls between them."""
-        first, second = self.governor(here), self.governor(there)
-        return (
-            first is not None
-            and second is not None
-            and (first == second or self._let_together(first, second))
+        """Return whether trust domains that may govern two namespaces allow calls between them."""
+        return any(
+            first == second or self._let_together(first, second)
+            for first, second in product(self.governors(here), self.governors(there))
         )
 
     def consented(self, caller: Place, callee: Place, port: str) -> bool:

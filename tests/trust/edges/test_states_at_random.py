@@ -113,7 +113,7 @@ def conflicts(draw: st.DrawFn) -> list[Manifest]:
         callees = [
             second for first, second in edges if (first, second) in called and first == place
         ]
-        if callers and draw(half):
+        if draw(half) and callers:
             days = draw(st.sampled_from((1, -1, 91)))
             (gateway, *_), callees = callers, []
             until = NOW + timedelta(days=days)
