@@ -56,6 +56,8 @@ class Declared:
 
     labels: ClassVar[list[dict[str, str]]] = LABELS
     domains: dict[str, Manifest]
+    leaving: frozenset[str]
+    """Domains that are being deleted."""
     namespaces: dict[str, dict[str, str]]
     identities: dict[Place, Manifest]
     endpoints: list[tuple[str, int]]
@@ -78,6 +80,11 @@ class Declared:
     ) -> "Declared":
         return cls(
             domains={m["metadata"]["name"]: m["spec"] for m in manifests if _is(m, "TrustDomain")},
+            leaving=frozenset(
+                m["metadata"]["name"]
+                for m in manifests
+                if _is(m, "TrustDomain") and "deletionTimestamp" in m["metadata"]
+            ),
             namespaces={
                 m["metadata"]["name"]: m["metadata"]["labels"]
                 for m in manifests
@@ -107,7 +114,17 @@ class Declared:
 
     def governor(self, namespace: str) -> str | None:
         claims = self.claims(namespace)
-        return claims[0] if len(claims) == 1 else None
+        return claims[0] if len(claims) == 1 and claims[0] not in self.leaving else None
+
+    def governors(self, namespace: str) -> list[str]:
+        """Return the domains that may govern a namespace, which are several during a conflict.
+
+        One that is being deleted never governs again.
+        """
+        if not self.suspended_too:
+            governor = self.governor(namespace)
+            return [governor] if governor is not None else []
+        return [name for name in self.claims(namespace) if name not in self.leaving]
 
     @once
     def claims(self, namespace: str) -> list[str]:
@@ -140,34 +157,34 @@ class Declared:
 
     @once
     def live(self, caller: Place, callee: Place, port: str) -> bool:
-        if not self.consented(caller, callee, port):
-            return False
-        if self.suspended_too and (self._torn(caller) or self._torn(callee)):
-            return True
-        first, second = self.governor(caller[0]), self.governor(callee[0])
+        """Return whether the edge is live: one domain that may govern each side permits it."""
         return (
-            first is not None
-            and second is not None
-            and self.together(caller[0], callee[0])
+            self.consented(caller, callee, port)
+            and (self.suspended_too or not (self.shared(caller) or self.shared(callee)))
+            and any(
+                self._permit(caller, callee, port, first, second)
+                for first, second in product(self.governors(caller[0]), self.governors(callee[0]))
+            )
+        )
+
+    def _permit(self, caller: Place, callee: Place, port: str, first: str, second: str) -> bool:
+        """Return whether the edge is allowed if these domains govern caller and callee."""
+        return (
+            (first == second or self._let_together(first, second))
+            and (self._asked(caller, callee, port) or self._callee_decides(first, second))
             and self.tokens_issued(callee, first, second)
             and self.audience_is_its_own(callee, second)
-            and (self.suspended_too or not (self.shared(caller) or self.shared(callee)))
         )
 
     def together(self, here: str, there: str) -> bool:
-        """Return whether the trust domains of two namespaces allow calls between them."""
-        first, second = self.governor(here), self.governor(there)
-        return (
-            first is not None
-            and second is not None
-            and (first == second or self._let_together(first, second))
+        """Return whether trust domains that may govern two namespaces allow calls between them."""
+        return any(
+            first == second or self._let_together(first, second)
+            for first, second in product(self.governors(here), self.governors(there))
         )
 
-    def _torn(self, place: Place) -> bool:
-        """Return whether two domains claim the namespace."""
-        return len(self.claims(place[0])) > 1
-
     def consented(self, caller: Place, callee: Place, port: str) -> bool:
+        """Return whether both sides declare the edge, or the callee alone where that may do."""
         if caller not in self.identities or callee not in self.identities:
             return False
         spec = self.identities[callee]
@@ -177,18 +194,18 @@ class Declared:
                 _means(entry.get("from"), callee[0]) == caller and port in entry["ports"]
                 for entry in spec["accepts"]
             )
-            and self._agreed(caller, callee, port)
+            and (self._asked(caller, callee, port) or not self._serves_webhooks(caller))
             and "gatewayOnly" not in self.identities[caller]["authentication"]
             and self.trusted(spec)
         )
 
-    def _agreed(self, caller: Place, callee: Place, port: str) -> bool:
+    def _asked(self, caller: Place, callee: Place, port: str) -> bool:
         """The caller's consent; for a gateway that serves webhooks, an endpoint may give it."""
         if self._called(caller, callee, port):
             return True
-        served = self.identities[caller].get("servesWebhooks")
-        if served is None:
-            return self._callee_decides(caller, callee)
+        if not self._serves_webhooks(caller):
+            return False
+        served = self.identities[caller]["servesWebhooks"]
         labels = self.namespaces.get(callee[0])
         return (
             labels is not None
@@ -217,12 +234,12 @@ class Declared:
             for entry in self.identities[caller]["calls"]
         )
 
-    def _callee_decides(self, caller: Place, callee: Place) -> bool:
-        """Both domains require the callee's consent alone; one of several claimants is enough."""
-        return all(
-            any(self.domains[name].get("consent") == "Callee" for name in self.claims(place[0]))
-            for place in (caller, callee)
-        )
+    def _serves_webhooks(self, caller: Place) -> bool:
+        return self.identities[caller].get("servesWebhooks") is not None
+
+    def _callee_decides(self, first: str, second: str) -> bool:
+        """Return whether both domains require the callee's consent alone."""
+        return all(self.domains[name].get("consent") == "Callee" for name in (first, second))
 
     def trusted(self, spec: Manifest) -> bool:
         """GatewayOnly "at most 90 days ahead", "when it expires it fails closed"."""
@@ -259,7 +276,7 @@ class Declared:
         if self.domains[first]["domain"] == self.domains[second]["domain"]:
             return False
         return all(
-            {"name": there} in self.domains[here]["federatesWith"]
+            {"name": there} in self.domains[here].get("federatesWith", [])
             for here, there in ((first, second), (second, first))
         )
 

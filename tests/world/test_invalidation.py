@@ -78,6 +78,8 @@ def some_domain(draw: st.DrawFn) -> Manifest:
     if draw(sometimes):
         given_ca = {"secretRef": {"name": draw(st.sampled_from(("ca", "red-authority")))}}
         chosen["spec"]["authority"] = given_ca
+    if draw(half):
+        chosen["spec"]["isolation"] = "Namespace"
     return broken(chosen) if draw(sometimes) else chosen
 
 

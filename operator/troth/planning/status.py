@@ -124,12 +124,18 @@ def conditions(
 
 
 def terminating_plan(
-    gone: Plan, resource: Resource, status: Status, consequence: str, now: datetime
+    gone: Plan,
+    resource: Resource,
+    status: Status,
+    consequence: str,
+    now: datetime,
+    *,
+    further: tuple[Verdict, ...] = (),
 ) -> Plan:
     """Return the plan of a resource that is being deleted.
 
     It has the steps of `gone`, the plan of a deleted resource, and a status that reports the
-    deletion.
+    deletion and `further` conditions.
     """
     summary = summed_up([termination(resource, consequence)], frozenset({TERMINATING}))
     previous = status.manifest()
@@ -139,7 +145,7 @@ def terminating_plan(
         status=previous
         | {
             "observedGeneration": resource.metadata.generation,
-            "conditions": conditions(resource, status.conditions, summary, now),
+            "conditions": conditions(resource, status.conditions, (*summary, *further), now),
         },
         previous_status=previous,
     )

@@ -53,6 +53,11 @@ def _federating(registry: Registry, domain: TrustDomain) -> list[TrustDomain]:
     return [registry.domains[name] for name in named | naming if name in registry.domains]
 
 
+def claiming(registry: Registry, namespace: str) -> Keys:
+    """Return the trust domains that select a namespace, whether one governs it or not."""
+    return {domain_key(claim.metadata.name) for claim in registry.governance(namespace).claims}
+
+
 def around_namespaces(registry: Registry, namespaces: set[str]) -> Keys:
     """Return the identities in namespaces, and their peers."""
     inside = {ref for namespace in namespaces for ref in registry.claimants_in(namespace)}

@@ -6,6 +6,7 @@ from troth.trust.declarations.registry import Registry
 from troth.world.facts.objects import (
     BROKER_POLICY_SUFFIX,
     DENY_SUFFIX,
+    ISOLATION_POLICY,
     OWNER_KIND,
     OWNER_NAME,
     POLICY_SUFFIX,
@@ -14,6 +15,7 @@ from troth.world.facts.objects import (
     Fact,
 )
 from troth.world.keys import Keys, broker_key, domain_key, identity_key
+from troth.world.state import WorldState
 
 
 def named_after(ref: Ref, registry: Registry, messaging: Messaging) -> Keys:
@@ -54,3 +56,12 @@ def owner_of(fact: Fact | None) -> Keys:
             return {broker_key(Ref(fact.ref.namespace, name))}
         case _:
             return set()
+
+
+def owners_in(namespace: str, world: WorldState) -> Keys:
+    """Return the owners of the bundles and the isolation of a namespace, who may now remove them.
+
+    They need not select it any more. While it is in conflict, they remove nothing there.
+    """
+    owners = owner_of(world.policies.get(Ref(namespace, ISOLATION_POLICY)))
+    return owners.union(*(owner_of(world.bundles[each]) for each in world.bundles_in.of(namespace)))

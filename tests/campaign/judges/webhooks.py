@@ -133,8 +133,11 @@ class Hooks:
 
         The gateway's document then stays as it is, except for removed keys.
         """
-        ends = (self.gateway(ref)[0], ref.namespace) if self._asked(ref) else ()
-        return any(len(self.view.claims(end)) > 1 for end in ends)
+        if not self._asked(ref):
+            return False
+        ends = (self.gateway(ref)[0], ref.namespace)
+        in_conflict = any(len(self.view.claims(end)) > 1 for end in ends)
+        return in_conflict and replace(self.view, suspended_too=True).together(*ends)
 
     def place(self, ref: Ref) -> Place:
         """Return the place of the endpoint's compiled Secret."""

@@ -1,5 +1,6 @@
 """Isolated namespaces: pods without an identity reach the resolver alone."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -245,6 +246,115 @@ def test_isolation_ends_with_the_governance(how: str) -> None:
     there = it.objects.get(PLACE)
     owner = there and there["metadata"]["labels"][OWNER_NAME]
     assert owner == ("other" if how == "moved" else None)
+
+
+# A domain that is being deleted
+
+
+def held(cluster: Cluster, name: str = "production") -> Cluster:
+    """Delete a domain that another program's finalizer holds."""
+    place = "TrustDomain", Ref("", name)
+    stored = copy.deepcopy(cluster.objects[place])
+    stored["metadata"]["finalizers"] = ["example.com/hold"]
+    cluster.put(stored)
+    cluster.delete(*place)
+    return cluster.settle()
+
+
+def test_isolation_lasts_until_a_deleted_domain_is_gone() -> None:
+    """A deletionTimestamp alone opens nothing."""
+    it = held(cluster(*PAIR))
+    assert it.condition(PRODUCTION, "Ready")["reason"] == "Terminating"
+    assert condition(it) == ("True", "Isolated")
+    assert not network(it).lets(pod("web", 1), pod("stray", 2), 8443, "TCP")
+    it.drop("TrustDomain", Ref("", "production"))
+    it.visit(PRODUCTION)
+    assert PLACE not in it.settle().objects
+
+
+@pytest.mark.parametrize("how", ["deleted", "opened"])
+def test_isolation_of_a_deleted_domain_is_restored(how: str) -> None:
+    it = held(cluster(*PAIR))
+    before = it.objects[PLACE]
+    if how == "deleted":
+        assert PRODUCTION in it.drop(*PLACE)
+    else:
+        assert PRODUCTION in it.put({**before, "spec": {**before["spec"], "ingress": [{}]}})
+    assert it.settle().objects[PLACE]["spec"] == before["spec"]
+
+
+def test_conflict_over_the_isolation_of_a_deleted_domain_is_tried_again() -> None:
+    it = held(cluster(*PAIR))
+    it.drop(*PLACE)
+    it.world.observe_outcome(ForeignFound(*PLACE, it.now))
+    assert condition(it) == ("False", "Conflict")
+    assert it.plan(PRODUCTION).due is not None
+
+
+def test_namespace_that_leaves_a_deleted_domain_is_no_longer_isolated() -> None:
+    it = held(cluster(*PAIR))
+    it.put(namespace("shop"))
+    assert PLACE not in it.settle().objects
+
+
+def test_successor_isolates_once_the_deleted_domain_is_gone() -> None:
+    it = held(cluster(*PAIR))
+    it.put({**isolated(), "metadata": {"name": "successor"}})
+    assert it.settle().objects[PLACE]["metadata"]["labels"][OWNER_NAME] == "production"
+    it.drop("TrustDomain", Ref("", "production"))
+    it.visit(PRODUCTION)
+    it.settle()
+    assert it.objects[PLACE]["metadata"]["labels"][OWNER_NAME] == "successor"
+
+
+def test_domain_removes_what_it_left_in_a_namespace_once_that_is_settled() -> None:
+    """It no longer selects the namespace, so nothing else affects it."""
+    either = {"matchExpressions": [{"key": "domain", "operator": "Exists"}]}
+    it = cluster(*PAIR)
+    for name in ("one", "two"):
+        rival = isolated(
+            domain=f"{name}.example", namespaceSelector=either, environment="production"
+        )
+        it.put({**rival, "metadata": {"name": name}})
+    it.put(isolated(namespaceSelector={"matchLabels": {"domain": "elsewhere"}}))
+    assert it.settle().objects[PLACE]["metadata"]["labels"][OWNER_NAME] == "production"
+    narrowed = isolated(domain="two.example", namespaceSelector={"matchLabels": {"domain": "two"}})
+    assert PRODUCTION in it.put({**narrowed, "metadata": {"name": "two"}})
+    assert it.settle().objects[PLACE]["metadata"]["labels"][OWNER_NAME] == "one"
+
+
+# Resolvers
+
+
+OTHER_DNS = {"namespace": "dns", "podSelector": {"matchLabels": {"app": "coredns"}}, "port": 53}
+
+
+def test_resolver_of_another_domain_is_not_isolated() -> None:
+    """Else its pods could neither be asked nor ask others."""
+    spaces = [namespace("dns", domain="production"), namespace("web", domain="other")]
+    it = cluster(*PAIR, *spaces)
+    resolver = "NetworkPolicy", Ref("dns", "troth-isolation")
+    assert resolver in it.objects
+    other = {**isolated(network={"dns": OTHER_DNS}), "metadata": {"name": "other"}}
+    other["spec"]["domain"] = "other.example"
+    other["spec"]["namespaceSelector"] = {"matchLabels": {"domain": "other"}}
+    assert PRODUCTION in it.put(other)
+    assert resolver not in it.settle().objects
+    assert PLACE in it.objects
+    assert condition(it) == ("True", "IsolatedWithExceptions")
+    assert it.condition(PRODUCTION, "NamespacesIsolated")["message"] == (
+        "namespace dns has the resolver of TrustDomain other, so pods without an identity are open "
+        "there; correct its network.dns, or run the resolver in a namespace that no TrustDomain "
+        "selects"
+    )
+    moved = copy.deepcopy(other)
+    moved["spec"]["network"] = {}
+    assert PRODUCTION in it.put(moved)
+    assert resolver in it.settle().objects
+    assert PRODUCTION in it.put(other)
+    assert resolver not in it.settle().objects
+    assert PRODUCTION in it.drop("TrustDomain", Ref("", "other"))
+    assert resolver in it.settle().objects
 
 
 def test_drift_of_the_isolation_is_restored() -> None:

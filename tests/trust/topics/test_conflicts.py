@@ -193,6 +193,16 @@ def test_refused_grant_ends_even_if_something_else_is_unsettled() -> None:
     assert verdict(PUBLISH, *SHOP, *BOTH, twin, closed, POLICY)[0] is GrantState.REFUSED
 
 
+def test_grant_for_an_environment_of_no_possible_domain_ends_during_a_conflict() -> None:
+    selected = domain()["spec"]["namespaceSelector"]
+    overlap = domain("rival", namespaceSelector=selected)
+    usual = [*SHOP, overlap, *BOTH, broker(), POLICY]
+    assert verdict(PUBLISH, *usual)[0] is GrantState.SUSPENDED
+    moved = domain(environment="lab")
+    found = verdict(PUBLISH, *usual, moved)
+    assert found == (GrantState.REFUSED, "EnvironmentNotOfNamespace")
+
+
 # What cannot be read
 
 

@@ -7,12 +7,13 @@ but the cluster's resolver.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from troth.planning import status as verdicts
 from troth.planning.moment import Moment
 from troth.planning.network.external_peers import pods_in
 from troth.planning.network.rules import listed, spec_of
-from troth.planning.owned_objects import differs, policy_manifest, taken
+from troth.planning.owned_objects import FOREIGN_RETRY, differs, policy_manifest, taken
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
@@ -58,13 +59,14 @@ def isolation_of(domain: TrustDomain) -> Isolation:
 def plan_isolation(domain: TrustDomain, world: World, moment: Moment) -> IsolationLayer:
     """Return the steps and the condition of a domain's isolation.
 
-    While an identity or a broker of a namespace cannot be read, no isolation begins there.
+    It lasts until a domain that is being deleted is gone. While an identity or a broker of a
+    namespace cannot be read, no isolation begins there.
     """
-    name = domain.metadata.name
+    name, registry = domain.metadata.name, world.registry
     if isolation_of(domain) is Isolation.WORKLOAD:
         return IsolationLayer(tuple(removals(name, world)), None)
     exceptions, spec = _exceptions(domain, world), _spec(domain)
-    governed = {*world.registry.governed_by(name)} - world.terminating
+    governed = {*registry.governed_by(name), *registry.left_by(name)} - world.terminating
     isolated = governed - exceptions.keys()
     steps: list[Step] = []
     faults: list[Verdict] = []
@@ -91,9 +93,9 @@ def plan_isolation(domain: TrustDomain, world: World, moment: Moment) -> Isolati
 def _exceptions(domain: TrustDomain, world: World) -> dict[str, str]:
     """Return the namespaces that are not isolated, with the reasons that a person can remove.
 
-    The policy would deny pods that no policy of Troth admits: those of Troth itself, of the
-    resolver, of identities in Observe mode, and of brokers, whose own calls nobody declares. An
-    unreadable identity or broker may be one of these, so no isolation begins beside it.
+    The policy would deny pods that no policy of Troth admits: those of Troth itself, of resolvers,
+    of identities in Observe mode, and of brokers, whose own calls nobody declares. An unreadable
+    identity or broker may be one of these, so no isolation begins beside it.
     """
     unreadable = (
         "namespace {} is not isolated because {} cannot be read, so pods without an identity are "
@@ -102,6 +104,11 @@ def _exceptions(domain: TrustDomain, world: World) -> dict[str, str]:
     observed = (
         "has an identity in Observe mode, so pods without an identity are open there; set "
         "enforcement: Enforce on its ServiceIdentities"
+    )
+    resolving = (
+        "namespace {} has the resolver of TrustDomain {}, so pods without an identity are open "
+        "there; correct its network.dns, or run the resolver in a namespace that no TrustDomain "
+        "selects"
     )
     of_broker = (
         "has pods of a MessageBroker, so pods without an identity are open there; run the broker "
@@ -112,7 +119,10 @@ def _exceptions(domain: TrustDomain, world: World) -> dict[str, str]:
         *world.brokers.leaving_brokers.values(),
     )
     with_pods = {each.ref.namespace for each in brokers if each.spec.workload is not None}
+    others = sorted(world.registry.domains.items(), reverse=True)
+    resolvers = {each.spec.network.dns.namespace: other for other, each in others}
     return {
+        **{space: resolving.format(space, other) for space, other in resolvers.items()},
         **{space: unreadable.format(space, each) for space, each in _not_begun(world).items()},
         **{space: f"namespace {space} {of_broker}" for space in with_pods},
         **{space: f"namespace {space} {observed}" for space in world.registry.observing()},
@@ -134,6 +144,13 @@ def _not_begun(world: World) -> dict[str, str]:
         if Ref(key.ref.namespace, ISOLATION_POLICY) not in world.policies:
             found.setdefault(key.ref.namespace, str(key))
     return found
+
+
+def isolation_dues(world: World) -> Iterator[datetime]:
+    """Yield when an isolation is tried again whose name another program's policy had."""
+    for (kind, ref), seen in world.foreign.items():
+        if kind == "NetworkPolicy" and ref.name == ISOLATION_POLICY:
+            yield seen + FOREIGN_RETRY
 
 
 def removals(name: str, world: World) -> Iterator[Remove]:

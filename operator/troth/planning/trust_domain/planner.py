@@ -42,7 +42,6 @@ from troth.resources.trust_domain.status import (
 )
 from troth.trust.edges.federation import UNCONFINED, unconfined_message
 from troth.world.facts.objects import (
-    ISOLATION_POLICY,
     Content,
     Fault,
     KnownAuthority,
@@ -71,7 +70,8 @@ def plan_trust_domain(key: Key, world: World, moment: Moment) -> Plan:
     """Return the plan of a trust domain.
 
     The plan of a deleted domain removes its bundles, its issuer's Secrets, and the copy of a given
-    CA's key. The Secret of a root of Troth's own stays, because a deleted key cannot be recovered.
+    CA's key. Its isolation stays until it is gone. The Secret of a root of Troth's own stays,
+    because a deleted key cannot be recovered.
     An unreadable domain is reported, and its last readable spec stays in force.
     """
     now = moment.now
@@ -96,14 +96,12 @@ def _plan_readable(key: Key, domain: TrustDomain | None, world: World, moment: M
     """Return the plan of a domain's spec, or of its last readable one; None if it is deleted."""
     now = moment.now
     if domain is None or is_terminating(domain):
-        bundled = _removals(world.bundles_of(key.ref.name))
-        isolating = isolation.removals(key.ref.name, world)
-        copied = copy_removals(key.ref.name, world)
-        issuing = removals(key.ref.name, world)
-        gone = Plan(key, "", steps=(*bundled, *isolating, *issuing, *copied))
+        name = key.ref.name
+        bundled, copied = _removals(world.bundles_of(name)), copy_removals(name, world)
+        gone = (*bundled, *removals(name, world), *copied)
         if domain is None:
-            return gone
-        return verdicts.terminating_plan(gone, domain, domain.status, TERMINATES, now)
+            return Plan(key, "", steps=(*gone, *isolation.removals(name, world)))
+        return _plan_terminating(Plan(key, "", steps=gone), domain, world, moment)
     authority = plan_authority(domain, world, now)
     tokens = plan_tokens(domain, world, moment)
     bundles = _plan_bundles(domain, world, moment, tokens)
@@ -132,6 +130,18 @@ def _plan_readable(key: Key, domain: TrustDomain | None, world: World, moment: M
         previous_status=domain.status.manifest(),
         due=min((due for due in dues if due > now), default=None),
     )
+
+
+def _plan_terminating(gone: Plan, domain: TrustDomain, world: World, moment: Moment) -> Plan:
+    """Return the plan of a domain that is being deleted: it opens nothing, and still isolates."""
+    isolated, now = isolation.plan_isolation(domain, world, moment), moment.now
+    plan = replace(
+        gone,
+        steps=(*gone.steps, *isolated.steps),
+        due=min((due for due in isolation.isolation_dues(world) if due > now), default=None),
+    )
+    further = (isolated.verdict,) if isolated.verdict is not None else ()
+    return verdicts.terminating_plan(plan, domain, domain.status, TERMINATES, now, further=further)
 
 
 # The bundles
@@ -307,7 +317,7 @@ def _dues(
         yield given.authority.not_before
     if rotation.wait is not None:
         yield now + rotation.wait
+    yield from isolation.isolation_dues(world)
     for (kind, ref), seen in world.foreign.items():
-        isolating = kind == "NetworkPolicy" and ref.name == ISOLATION_POLICY
-        if isolating or kind == "ConfigMap" or ref == world.authorities.ref(domain):
+        if kind == "ConfigMap" or ref == world.authorities.ref(domain):
             yield seen + FOREIGN_RETRY

@@ -231,7 +231,7 @@ def plan_reach(view: WebhookView, *, at_gateway: bool) -> Reached:
     """
     fault = first_fault(view, CONSENT_CHECKS)
     if fault is not None:
-        if view.target_unread or view.edge.state is EdgeState.SUSPENDED:
+        if view.edge.state is EdgeState.SUSPENDED:
             return Reached(current_target(view), fault, current_listed(view))
         return Reached(None, fault)
     propagation = plan_propagation(view) if at_gateway else Propagation()

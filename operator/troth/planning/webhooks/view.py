@@ -17,7 +17,8 @@ from troth.resources.webhooks.schemes import CHOSEN_BY_RECEIVER, SchemeName
 from troth.trust.declarations.watched import Watched
 from troth.trust.edges.candidate import EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.edges.deliveries import serves
-from troth.trust.edges.evaluation import Edge, evaluate, kept_apart
+from troth.trust.edges.domains import kept_apart
+from troth.trust.edges.evaluation import Edge, evaluate
 from troth.world.facts.objects import Fact, Fault, IdentitySecret, Service, TokenKey
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.keys import webhook_key

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from troth.resources.metadata import is_terminating
 from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.watched import NOT_WATCHED, not_watched
@@ -44,6 +45,18 @@ class Governance:
     claims: tuple[TrustDomain, ...] = ()
     unread: bool = False
 
+    @property
+    def possible(self) -> tuple[TrustDomain, ...] | None:
+        """Trust domains of which one governs the namespace once it is settled, None if any may.
+
+        A domain that is being deleted never governs again.
+        """
+        if self.domain is not None:
+            return (self.domain,)
+        if self.settled:
+            return ()
+        return None if self.unread else _staying(self.claims)
+
 
 def govern(
     namespace: str,
@@ -70,6 +83,8 @@ def govern(
     selecting = sorted(
         name for name, each in unread.items() if each.selector and matches(each.selector, labels)
     )
+    if claims and not selecting and not _staying(claims):
+        return _terminating(namespace, claims)
     if len(claims) + bool(claims and selecting) > 1:
         names = sorted([*(domain.metadata.name for domain in claims), *selecting])
         return Governance(
@@ -99,16 +114,29 @@ def govern(
             f"no TrustDomain selects namespace {namespace}; label the namespace so that a "
             "namespaceSelector selects it",
         )
-    domain = claims[0]
-    if domain.metadata.deletion_timestamp is not None:
-        return Governance(
-            None,
-            "TrustDomainTerminating",
-            f"TrustDomain {domain.metadata.name} is being deleted and no longer governs "
-            f"namespace {namespace}; label the namespace so that another TrustDomain selects it",
-            claims=claims,
+    return Governance(claims[0], "Governed", "", claims=claims)
+
+
+def _staying(claims: Iterable[TrustDomain]) -> tuple[TrustDomain, ...]:
+    return tuple(each for each in claims if not is_terminating(each))
+
+
+def _terminating(namespace: str, claims: tuple[TrustDomain, ...]) -> Governance:
+    """Return the governance of a namespace that only deleted domains select.
+
+    No outcome makes one of them govern again, so a conflict between them suspends nothing.
+    """
+    names = _listed([each.metadata.name for each in claims])
+    message = (
+        f"TrustDomain {names} is being deleted and no longer governs namespace {namespace}; label "
+        "the namespace so that another TrustDomain selects it"
+    )
+    if len(claims) > 1:
+        message = (
+            f"TrustDomains {names} are being deleted and no longer govern namespace {namespace}; "
+            "label the namespace so that another TrustDomain selects it"
         )
-    return Governance(domain, "Governed", "", claims=claims)
+    return Governance(None, "TrustDomainTerminating", message, claims=claims)
 
 
 def taken_by(

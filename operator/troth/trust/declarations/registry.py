@@ -35,12 +35,14 @@ def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
 
 @dataclass(slots=True)
 class _Territories:
-    """Namespaces by trust domain: those it governs, and the first that another selects too.
+    """Namespaces by trust domain: those it governs, those it governed until its deletion began, and
+    the first that another selects too.
 
     A trust domain's plan needs them several times, so they are collected once.
     """
 
     governed: dict[str, list[str]] = field(default_factory=dict)
+    left: dict[str, list[str]] = field(default_factory=dict)
     contested: dict[str, str] = field(default_factory=dict)
 
 
@@ -344,6 +346,10 @@ class Registry:
         """Return the namespaces that a trust domain governs, sorted."""
         return tuple(self._territories().governed.get(domain, ()))
 
+    def left_by(self, domain: str) -> tuple[str, ...]:
+        """Return the namespaces that only a trust domain selects that is being deleted, sorted."""
+        return tuple(self._territories().left.get(domain, ()))
+
     def contested(self, domain: str) -> str | None:
         """Return the first namespace that a trust domain and another one select, None for none."""
         return self._territories().contested.get(domain)
@@ -356,6 +362,9 @@ class Registry:
                 if governance.domain is not None:
                     name = governance.domain.metadata.name
                     found.governed.setdefault(name, []).append(namespace)
+                elif governance.settled:  # every claim is of a domain that is being deleted
+                    for claim in governance.claims:
+                        found.left.setdefault(claim.metadata.name, []).append(namespace)
                 elif len(governance.claims) > 1:
                     for claim in governance.claims:
                         found.contested.setdefault(claim.metadata.name, namespace)

@@ -1,8 +1,9 @@
 """Input and result of the checks that decide whether an edge is live."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 
 from troth.resources.identity.spec import Port, ServiceIdentity
 from troth.resources.identity.status import EdgeState
@@ -10,6 +11,9 @@ from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import Governance
 from troth.trust.declarations.registry import Registry
+
+Domains = tuple[TrustDomain, TrustDomain]
+"""Trust domains of the caller and the callee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,34 @@ class EdgeCandidate:
         return govern(self.caller.namespace), govern(self.callee.namespace)
 
     @property
-    def domains(self) -> tuple[TrustDomain | None, TrustDomain | None]:
-        """Trust domains of the caller and the callee."""
-        first, second = self.governances
-        return first.domain, second.domain
+    def possible_domains(self) -> Iterable[Domains] | None:
+        """Trust domains that may govern caller and callee, None if any may.
+
+        There is one pair if both namespaces are governed, and several during a conflict.
+        """
+        first, second = (each.possible for each in self.governances)
+        return None if first is None or second is None else product(first, second)
+
+    @property
+    def is_called(self) -> bool:
+        """Whether the caller itself declares the call."""
+        calls = self.registry.declared(self.caller).calls
+        return self.port in calls.get(self.callee, ())
 
 
 Check = Callable[[EdgeCandidate], EdgeObstacle | None]
+"""Check of an edge. It passes if what it needs to know is unknown, which another check reports."""
+
+
+def deciding_obstacle(candidate: EdgeCandidate, checks: Iterable[Check]) -> EdgeObstacle | None:
+    """Return the first obstacle that closes the edge, else the first that suspends it."""
+    suspending: EdgeObstacle | None = None
+    for check in checks:
+        obstacle = check(candidate)
+        if obstacle is not None and obstacle.state is not EdgeState.SUSPENDED:
+            return obstacle
+        suspending = suspending or obstacle
+    return suspending
 
 
 def find_port(identity: ServiceIdentity, name: str) -> Port | None:

@@ -73,8 +73,7 @@ def gateway_delivers(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that a served endpoint declares the call, to a port that is only for webhooks."""
     registry, caller, callee = candidate.registry, candidate.caller, candidate.callee
     identity = candidate.callee_identity
-    assert identity is not None
-    if identity.spec.authentication.certificate is None:
+    if identity is not None and identity.spec.authentication.certificate is None:
         message = f"{callee} is gatewayOnly and cannot verify a delivery; use mtls or token there"
         return EdgeObstacle(EdgeState.REFUSED, "TargetHasNoCertificate", message)
     if not serves(registry, caller, callee.namespace):
@@ -91,7 +90,7 @@ def gateway_delivers(candidate: EdgeCandidate) -> EdgeObstacle | None:
             f"in namespace {callee.namespace}, or remove the entry"
         )
         return EdgeObstacle(EdgeState.AWAITING_CALLER, "NotCalled", message)
-    if _port_shared(identity, candidate):
+    if identity is not None and _port_shared(identity, candidate):
         message = (
             f"{callee} accepts other callers than {caller} on {candidate.port}; give webhooks a "
             "port of their own"

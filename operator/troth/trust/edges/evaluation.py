@@ -1,7 +1,7 @@
 """Edges: one caller, one callee, one port, and whether both sides consent.
 
-Each check is a small pure function of one frozen input. The first check that fails decides the
-state of the edge, and names the reason.
+Each check is a small pure function of one frozen input. The first that closes the edge decides its
+state and reason, else the first that suspends it.
 """
 
 from collections.abc import Callable
@@ -11,20 +11,23 @@ from datetime import datetime
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.resources.trust_domain.spec import Consent, TrustDomain
-from troth.trust.declarations.governance import Governance, lists
 from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.unread import UNREAD
-from troth.trust.edges.candidate import Check, EdgeCandidate, EdgeObstacle, find_port
+from troth.trust.edges.candidate import (
+    Check,
+    EdgeCandidate,
+    EdgeObstacle,
+    deciding_obstacle,
+    find_port,
+)
 from troth.trust.edges.deliveries import (
     delivered_by,
     delivered_to,
     gateway_delivers,
     how_to_accept,
 )
-from troth.trust.edges.federation import UNCONFINED, unconfined_message
+from troth.trust.edges.domains import both_governed, callee_may_decide, domains_permit
 from troth.trust.edges.gateway_trust import gateway_trust_holds
-from troth.trust.edges.names import audience_holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +43,36 @@ class Edge:
 
 
 def peers_exist(candidate: EdgeCandidate) -> EdgeObstacle | None:
-    """Check that both identities exist. An unreadable one suspends the edge."""
+    """Check that both identities exist, readable or not."""
+    registry = candidate.registry
     for ref, state in (
         (candidate.caller, EdgeState.AWAITING_CALLER),
         (candidate.callee, EdgeState.AWAITING_CALLEE),
     ):
+        if ref in registry.terminating_identities:
+            message = f"ServiceIdentity {ref} is being deleted; remove the entry"
+            return EdgeObstacle(state, "PeerTerminating", message)
+        if ref not in registry.identities and ref not in registry.invalid_identities:
+            advice = "create it or remove the entry"
+            message = registry.watched.missing(ServiceIdentity, ref, advice)
+            return EdgeObstacle(state, "PeerMissing", message)
+    return None
+
+
+def peers_readable(candidate: EdgeCandidate) -> EdgeObstacle | None:
+    """Check that both identities are readable. An unreadable one suspends the edge."""
+    for ref in (candidate.caller, candidate.callee):
         if ref in candidate.registry.invalid_identities:
             message = f"ServiceIdentity {ref} cannot be read; correct it"
             return EdgeObstacle(EdgeState.SUSPENDED, "PeerInvalid", message)
-        if ref in candidate.registry.terminating_identities:
-            message = f"ServiceIdentity {ref} is being deleted; remove the entry"
-            return EdgeObstacle(state, "PeerTerminating", message)
-        if ref not in candidate.registry.identities:
-            advice = "create it or remove the entry"
-            message = candidate.registry.watched.missing(ServiceIdentity, ref, advice)
-            return EdgeObstacle(state, "PeerMissing", message)
     return None
 
 
 def callee_accepts(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that the callee declares the port and accepts the caller on it."""
-    callee, port = candidate.callee, candidate.port
-    identity = candidate.callee_identity
-    assert identity is not None
+    callee, port, identity = candidate.callee, candidate.port, candidate.callee_identity
+    if identity is None:
+        return None
     if find_port(identity, port) is None:
         message = f"{callee} declares no port {port}; correct the name or add it to workload.ports"
         return EdgeObstacle(EdgeState.AWAITING_CALLEE, "PortUndeclared", message)
@@ -75,97 +85,22 @@ def callee_accepts(candidate: EdgeCandidate) -> EdgeObstacle | None:
 
 
 def caller_calls(candidate: EdgeCandidate) -> EdgeObstacle | None:
-    """Check that the caller declares the call, unless both domains require only the callee's
-    consent.
+    """Check that the caller declares the call, unless the callee's consent may be enough.
 
     The caller's side of a gateway's delivery is always required: an endpoint declares it.
     """
     identity = candidate.caller_identity
-    assert identity is not None
-    called = candidate.registry.declared(candidate.caller).calls
-    if candidate.port in called.get(candidate.callee, ()):
+    if identity is None or candidate.is_called:
         return None
     if identity.spec.serves_webhooks is not None:
         return gateway_delivers(candidate)
-    if all(domain and domain.spec.consent is Consent.CALLEE for domain in candidate.domains):
-        return None
-    if all(map(_might_go_without, candidate.governances)):
-        unsettled = next(each for each in candidate.governances if not each.settled)
-        return EdgeObstacle(EdgeState.SUSPENDED, unsettled.reason, unsettled.message)
-    message = f"{candidate.caller} does not call {candidate.callee} on {candidate.port}; add it to "
-    return EdgeObstacle(EdgeState.AWAITING_CALLER, "NotCalled", message + "its calls")
-
-
-def _might_go_without(governance: Governance) -> bool:
-    """Return whether a domain that claims the namespace requires only the callee's consent.
-
-    An unreadable domain counts, because it may be one.
-    """
-    return governance.unread or any(
-        claim.spec.consent is Consent.CALLEE for claim in governance.claims
-    )
-
-
-def both_governed(candidate: EdgeCandidate) -> EdgeObstacle | None:
-    """Check that each namespace belongs to exactly one trust domain."""
-    for governance in candidate.governances:
-        if governance.domain is None:
-            state = EdgeState.REFUSED if governance.settled else EdgeState.SUSPENDED
-            return EdgeObstacle(state, governance.reason, governance.message)
-    return None
-
-
-def domains_federate(candidate: EdgeCandidate) -> EdgeObstacle | None:
-    """Check that peers of two trust domains are in domains that federate with each other."""
-    first, second = candidate.domains
-    assert first is not None
-    assert second is not None
-    if first.metadata.name == second.metadata.name:
-        return None
-    if first.spec.domain == second.spec.domain:
-        names = " and ".join(sorted((first.metadata.name, second.metadata.name)))
-        message = (
-            f"TrustDomains {names} have the same SPIFFE trust domain {first.spec.domain} and "
-            "cannot federate; delete the one whose AuthorityReady is Conflict and create it with "
-            "another spec.domain"
-        )
-        return EdgeObstacle(EdgeState.REFUSED, "NotFederated", message)
-    for here, there in ((first, second), (second, first)):
-        mine, theirs = here.metadata.name, there.metadata.name
-        allowed = {here.spec.environment, *here.spec.allow_environments}
-        if there.spec.environment not in allowed:
-            message = (
-                f"TrustDomain {mine} does not allow the environment {there.spec.environment}; "
-                "edges between environments need allowEnvironments in both TrustDomains"
-            )
-            return EdgeObstacle(EdgeState.REFUSED, "EnvironmentNotAllowed", message)
-        if not lists(here, there):
-            message = f"TrustDomain {mine} does not list {theirs} under federatesWith; add it there"
-            return EdgeObstacle(EdgeState.REFUSED, "NotFederated", message)
-    return _roots_confined(candidate.registry, first, second)
-
-
-def _roots_confined(
-    registry: Registry, first: TrustDomain, second: TrustDomain
-) -> EdgeObstacle | None:
-    """Check that both roots are confined, because each side must trust the other's root."""
-    for here, there in ((first, second), (second, first)):
-        if there.metadata.name in registry.unconfined_domains:
-            message = unconfined_message(there, f"by TrustDomain {here.metadata.name}")
-            return EdgeObstacle(EdgeState.REFUSED, UNCONFINED, message)
-    return None
-
-
-def kept_apart(candidate: EdgeCandidate) -> EdgeObstacle | None:
-    """Return why no call between the two can be live, whatever anybody declares about it."""
-    return both_governed(candidate) or domains_federate(candidate)
+    return callee_may_decide(candidate)
 
 
 def caller_has_certificate(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that the caller has a certificate to present."""
     identity = candidate.caller_identity
-    assert identity is not None
-    if identity.spec.authentication.gateway_only is None:
+    if identity is None or identity.spec.authentication.gateway_only is None:
         return None
     message = (
         f"{candidate.caller} is gatewayOnly and has no identity to present; use mtls or token there"
@@ -173,49 +108,13 @@ def caller_has_certificate(candidate: EdgeCandidate) -> EdgeObstacle | None:
     return EdgeObstacle(EdgeState.REFUSED, "CallerHasNoCertificate", message)
 
 
-def tokens_are_issued(candidate: EdgeCandidate) -> EdgeObstacle | None:
-    """Check that the caller can get tokens if the callee requires them.
-
-    The callee's trust domain must issue tokens, and so must the caller's, which issues them to the
-    caller.
-    """
-    identity = candidate.callee_identity
-    assert identity is not None
-    if identity.spec.authentication.token is None:
-        return None
-    for domain in candidate.domains:
-        assert domain is not None
-        if domain.spec.tokens is None:
-            message = (
-                f"{candidate.callee} requires tokens, but TrustDomain {domain.metadata.name} "
-                "issues none; add tokens: {} to it"
-            )
-            return EdgeObstacle(EdgeState.REFUSED, "TokensNotEnabled", message)
-    return None
-
-
-def audience_is_its_own(candidate: EdgeCandidate) -> EdgeObstacle | None:
-    """Check that no other callee of the callee's possible callers has its audience before it."""
-    identity, (_, domain) = candidate.callee_identity, candidate.domains
-    assert identity is not None
-    assert domain is not None
-    if audience_holder(identity, domain, candidate.registry) is None:
-        return None
-    message = (
-        f"the audience of {candidate.callee} belongs to an identity that claimed it first; see "
-        f"TokensAccepted of ServiceIdentity {candidate.callee}"
-    )
-    return EdgeObstacle(EdgeState.REFUSED, "Conflict", message)
-
-
 def declarations_read(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that everything that declares the edge was read lately. Otherwise suspend it."""
-    identity = candidate.caller_identity
-    assert identity is not None
+    caller = candidate.caller_identity
     why = candidate.registry.unread.about_edge(
         candidate.caller.namespace,
         candidate.callee.namespace,
-        delivers=identity.spec.serves_webhooks is not None,
+        delivers=caller is not None and caller.spec.serves_webhooks is not None,
     )
     return EdgeObstacle(EdgeState.SUSPENDED, UNREAD, why) if why else None
 
@@ -223,7 +122,8 @@ def declarations_read(candidate: EdgeCandidate) -> EdgeObstacle | None:
 def nobody_shares(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that neither side shares its ServiceAccount or its pods with another identity."""
     for ref in (candidate.caller, candidate.callee):
-        shared = candidate.registry.shared_identity(ref)
+        readable = ref in candidate.registry.identities
+        shared = candidate.registry.shared_identity(ref) if readable else None
         if shared is not None:
             return EdgeObstacle(EdgeState.SUSPENDED, "SharedIdentity", shared.message)
     return None
@@ -254,39 +154,30 @@ def not_narrowed(ref: Ref) -> str:
     )
 
 
-# Refusals come before suspensions, so a refused edge closes even if something else is unsettled.
 CHECKS: tuple[Check, ...] = (
     peers_exist,
+    peers_readable,
     callee_accepts,
     caller_calls,
     caller_has_certificate,
     gateway_trust_holds,
     both_governed,
-    domains_federate,
-    tokens_are_issued,
-    audience_is_its_own,
+    domains_permit,
     declarations_read,
     nobody_shares,
     documents_narrowed,
 )
+"""Checks in the order in which their reasons count. What closes an edge counts before all that
+suspends it, so a refused edge closes even if something else is unsettled."""
 
 
 def evaluate(candidate: EdgeCandidate) -> Edge:
     """Return the edge with its state."""
-    for check in CHECKS:
-        obstacle = check(candidate)
-        if obstacle is not None:
-            if obstacle.state is EdgeState.SUSPENDED:  # which would keep open ports open
-                obstacle = documents_narrowed(candidate) or obstacle
-            return Edge(
-                candidate.caller,
-                candidate.callee,
-                candidate.port,
-                obstacle.state,
-                obstacle.reason,
-                obstacle.message,
-            )
-    return Edge(candidate.caller, candidate.callee, candidate.port, EdgeState.LIVE)
+    edge = candidate.caller, candidate.callee, candidate.port
+    obstacle = deciding_obstacle(candidate, CHECKS)
+    if obstacle is None:
+        return Edge(*edge, EdgeState.LIVE)
+    return Edge(*edge, obstacle.state, obstacle.reason, obstacle.message)
 
 
 Evaluate = Callable[[EdgeCandidate], Edge]
@@ -319,7 +210,8 @@ def edges_of(
         inbound |= {(peer, port) for port in theirs.calls.get(ref, ())}
     inbound |= {(route.gateway, route.port) for route in delivered_to(registry, ref)}
     candidates = [EdgeCandidate(registry, peer, ref, port, now) for peer, port in sorted(inbound)]
-    return (*map(evaluation, candidates), *edges_from(registry, ref, now, evaluation=evaluation))
+    outbound = edges_from(registry, ref, now, evaluation=evaluation)
+    return (*(evaluation(each) for each in candidates), *outbound)
 
 
 def edges_from(
@@ -341,7 +233,8 @@ def edges_from(
         (route.target, route.port) for route in delivered_by(registry, ref) if among(route.target)
     }
     candidates = [EdgeCandidate(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
-    return tuple(map(evaluation, candidates))
+    # `map` would end without an error if an evaluation raised StopIteration
+    return tuple(evaluation(each) for each in candidates)
 
 
 def consented_from(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, ...]:
@@ -353,8 +246,8 @@ def consented_from(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, .
 
     def judged(candidate: EdgeCandidate) -> Edge:
         try:
-            checks = peers_exist, callee_accepts, caller_calls
-            obstacle = next(filter(None, (check(candidate) for check in checks)), None)
+            checks = peers_exist, peers_readable, callee_accepts, caller_calls
+            obstacle = deciding_obstacle(candidate, checks)
             state = obstacle.state if obstacle else EdgeState.LIVE
         except Exception:  # noqa: BLE001 - what cannot be judged may be open
             state = EdgeState.SUSPENDED

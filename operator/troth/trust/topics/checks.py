@@ -111,15 +111,19 @@ def namespaces_governed(candidate: GrantCandidate) -> GrantObstacle | None:
 
 
 def namespaces_in_environment(candidate: GrantCandidate) -> GrantObstacle | None:
-    """Check that the trust domains of policy and identity have the policy's environment."""
+    """Check that the trust domains of policy and identity have the policy's environment.
+
+    During a conflict over a namespace, one of those that may govern it must have it.
+    """
     policy = candidate.declared
     assert policy is not None
     for namespace in (candidate.policy.namespace, candidate.identity.namespace):
-        domain = candidate.registry.governance(namespace).domain
-        if domain is not None and domain.spec.environment != policy.spec.environment:
+        possible = candidate.registry.governance(namespace).possible or ()
+        environments = [each.spec.environment for each in possible]
+        if environments and policy.spec.environment not in environments:
             message = (
                 f"TopicPolicy {candidate.policy} is for environment {policy.spec.environment}, "
-                f"but namespace {namespace} belongs to {domain.spec.environment}; messages never "
+                f"but namespace {namespace} belongs to {environments[0]}; messages never "
                 "cross environments, so use the same environment for both"
             )
             return GrantObstacle(GrantState.REFUSED, "EnvironmentNotOfNamespace", message)

@@ -11,6 +11,7 @@ from troth.world.change import Change
 from troth.world.facts.objects import Unreadable
 from troth.world.handlers.webhook_endpoint import take_webhook
 from troth.world.index.rotations import rotation_key, target_key
+from troth.world.invalidation import claiming
 from troth.world.keys import Keys, broker_key, domain_key, policy_key, webhook_key
 from troth.world.observation.resources import parsed, says_terminating
 from troth.world.state import WorldState
@@ -25,8 +26,7 @@ def take_broker(world: WorldState, change: Change) -> Keys:
         world.memo.forget(change.ref)
     affected = {broker_key(change.ref)} | world.brokers.take_broker(change.ref, after, fault)
     if _pods_of_broker(world, change.ref) != before:  # its namespace is not isolated
-        claims = world.registry.governance(change.ref.namespace).claims
-        affected |= {domain_key(claim.metadata.name) for claim in claims}
+        affected |= claiming(world.registry, change.ref.namespace)
     return affected
 
 
@@ -58,11 +58,11 @@ def take_topic_policy(world: WorldState, change: Change) -> Keys:
 def _keeping_events_of(world: WorldState, *policies: TopicPolicy | None) -> Keys:
     """Return the trust domains whose retired roots must verify events of these policies."""
     return {
-        domain_key(claim.metadata.name)
+        key
         for policy in policies
         if policy is not None and event_age(policy) > DEFAULT_AGE
         for namespace in namespaces_of(policy)
-        for claim in world.registry.governance(namespace).claims
+        for key in claiming(world.registry, namespace)
     }
 
 

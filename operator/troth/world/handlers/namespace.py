@@ -5,7 +5,7 @@ from troth.world.change import Change
 from troth.world.index.retained import around_retained_in
 from troth.world.invalidation import around_claims, around_namespaces
 from troth.world.keys import Keys, domain_key
-from troth.world.owners import owner_of
+from troth.world.owners import owners_in
 from troth.world.state import WorldState
 
 
@@ -31,9 +31,7 @@ def take_namespace(world: WorldState, change: Change) -> Keys:
         for labels in (before, after)
         if labels is not None and matches(domain.spec.namespace_selector, labels)
     }
-    for bundle in world.bundles_in.of(name):  # the owner of a bundle here may now remove it
-        claiming |= owner_of(world.bundles[bundle])
-    affected = around_namespaces(world.registry, {name}) | claiming
+    affected = around_namespaces(world.registry, {name}) | claiming | owners_in(name, world)
     if before is None or after is None:  # a short DNS name may now be that of a Service here
         affected |= around_claims(registry, registry.claims.meaning(name))
     affected |= world.webhooks.around_namespace(name) | world.rotating(name)

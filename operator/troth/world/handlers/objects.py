@@ -5,6 +5,7 @@ from troth.world.change import Change
 from troth.world.facts.objects import ISOLATION_POLICY, TRUST_RECORD_SUFFIX, Content
 from troth.world.handlers.written import take_written
 from troth.world.index.services import reaches
+from troth.world.invalidation import claiming
 from troth.world.keys import Keys, domain_key, identity_key
 from troth.world.observation import objects as observe
 from troth.world.observation.ledger import broker_of
@@ -78,9 +79,8 @@ def take_network_policy(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a NetworkPolicy; return the affected keys."""
     after = observe.network_policy(change.manifest) if change.manifest else None
     affected = take_written(world, world.policies, change.ref, after, change.uptime)
-    governor = world.registry.governance(change.ref.namespace).domain
-    if change.ref.name == ISOLATION_POLICY and governor is not None:
-        affected |= {domain_key(governor.metadata.name)}
+    if change.ref.name == ISOLATION_POLICY:  # a domain that is being deleted isolates it too
+        affected |= claiming(world.registry, change.ref.namespace)
     return affected
 
 

@@ -12,9 +12,10 @@ from troth.world.invalidation import (
     around_identity,
     changed_peers,
     changed_scopes,
+    claiming,
     differs_only_in_peers,
 )
-from troth.world.keys import Keys, domain_key, identity_key
+from troth.world.keys import Keys, identity_key
 from troth.world.observation.narrowing import reported_narrowing
 from troth.world.observation.resources import accepted_claims, parsed, says_terminating
 from troth.world.state import WorldState
@@ -27,8 +28,7 @@ def take_identity(world: WorldState, change: Change) -> Keys:
     unisolated = _keeps_unisolated(world, ref)
     affected = _take(world, change)
     if unisolated != _keeps_unisolated(world, ref):
-        governance = world.registry.governance(ref.namespace)
-        affected |= {domain_key(claim.metadata.name) for claim in governance.claims}
+        affected |= claiming(world.registry, ref.namespace)
     if claims.of(ref) != before:
         affected |= around_claims(world.registry, rivals | claims.rivals(ref))
     return affected

@@ -3,10 +3,11 @@
 from troth.resources.metadata import is_terminating
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.change import Change
-from troth.world.invalidation import around_domain, same_spiffe_domain
+from troth.world.invalidation import around_domain, claiming, same_spiffe_domain
 from troth.world.keys import Keys, domain_key, identity_key, view_key
 from troth.world.observation.confinement import note_confinement
 from troth.world.observation.resources import earlier_domain, parsed, readable_parts
+from troth.world.owners import owners_in
 from troth.world.state import WorldState
 
 
@@ -40,6 +41,10 @@ def take_domain(world: WorldState, change: Change) -> Keys:
         affected |= {domain_key(name) for name in registry.domains}
     else:
         affected |= around_domain(world.registry, after)
+    for each in filter(None, (before, after)):  # a domain does not isolate another one's resolver
+        affected |= claiming(registry, each.spec.network.dns.namespace)
+        for namespace in registry.claimed_by(each):
+            affected |= owners_in(namespace, world)
     return affected | {key, view_key(change.ref.name)}
 
 
