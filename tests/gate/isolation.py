@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures.thread import _threads_queues
 
 import pytest
 
@@ -21,13 +22,20 @@ def left_threads() -> Iterator[None]:
     """
     before = set(threading.enumerate())
     yield
+    left = [each for each in threading.enumerate() if each not in before and not _stays(each)]
     deadline = time.monotonic() + PATIENCE
-    for thread in set(threading.enumerate()) - before:
-        # one of a library in C, such as librdkafka, is a dummy here, and nobody can wait for it
-        is_dummy = isinstance(thread, threading._DummyThread)
-        if not is_dummy and not thread.name.startswith(_SHARED_THREADS):
-            thread.join(max(0.0, deadline - time.monotonic()))
-            assert not thread.is_alive(), f"the test left the thread {thread.name!r} running"
+    for thread in left:
+        thread.join(max(0.0, deadline - time.monotonic()))
+        assert not thread.is_alive(), f"the test left the thread {thread.name!r} running"
+
+
+def _stays(thread: threading.Thread) -> bool:
+    """Return whether a thread may outlive a test: that of pytest, of a pool, or of a library in C.
+
+    A pool's thread waits for work and ends with the pool. Nobody can wait for one of librdkafka.
+    """
+    is_foreign = isinstance(thread, threading._DummyThread)
+    return is_foreign or thread in _threads_queues or thread.name.startswith(_SHARED_THREADS)
 
 
 @pytest.fixture(autouse=True)
