@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.edge.inbound.test_identity_headers import application_gets
-from troth.edge.inbound.identity_headers import ANYWHERE, BEGINNINGS, HARMLESS, WORDS
+from troth.edge.inbound.identity_headers import (
+    ANYWHERE,
+    BEGINNINGS,
+    HARMLESS,
+    HARMLESS_X,
+    WORDS,
+)
 
 PAGE = Path(__file__).parents[2] / "docs/reference/identity-headers.md"
 TEXT = PAGE.read_text()
@@ -17,7 +23,8 @@ TEXT = PAGE.read_text()
     [
         ("**contains** one of", "- or has a word", ANYWHERE),
         ("also after an `x`:", "- or **has the word**", BEGINNINGS),
-        ("- or **has the word**", "Among them", WORDS),
+        ("- or **has the word**", "- or **begins with `X-`**", WORDS),
+        ("**harmless**:", "Everything else", HARMLESS_X),
         ("**kept**:", "Cookies", HARMLESS),
     ],
 )

@@ -21,6 +21,7 @@ from troth.cli.main import app as command
 from troth.documents.webhook_endpoint import Described, Signing
 from troth.edge.inbound import refusal
 from troth.edge.inbound.connections import timed
+from troth.edge.inbound.connections.heads import MAX_HEAD, MAX_HEADERS
 from troth.planning.identity import webhook_signing
 from troth.planning.webhooks import keys as webhook_keys
 from troth.planning.webhooks import planner as webhook_endpoint
@@ -32,7 +33,6 @@ from troth.replay import memory, url_file
 from troth.resources.manifests import parse_resource
 from troth.resources.webhooks.endpoint_status import MOST_KEYS
 from troth.resources.webhooks.schemes import ISSUED_BY_SENDER, SchemeName
-from troth.serving import connection as connections
 from troth.serving import loop_stalls
 from troth.webhooks.gateway import app
 from troth.webhooks.gateway.connection import body as reading
@@ -247,7 +247,7 @@ def test_metrics_are_the_gateways() -> None:
         f"{MOST_SIGNATURES + 1} signatures",
         f"at most {memory.MOST:,} deliveries",
         f"whole within {timed.REQUEST_WITHIN:.0f} s",
-        f"at most {connections.MOST_HEAD // 1024} KiB and {connections.MOST_HEADERS} headers",
+        f"at most {MAX_HEAD // 1024} KiB and {MAX_HEADERS} headers",
         f"`too-slow` ({delivering.WITHIN:.0f} s)",
         f"{GIVEN_LABEL}=true",
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 from troth.cli.exit_codes import ExitCode
 from troth.cli.output import console
 from troth.cli.quoting import quoted
-from troth.resources.faults import FaultyManifests
+from troth.resources.faults import FaultyManifests, place_in
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -17,7 +17,7 @@ def report(error: Exception) -> ExitCode:
         case FaultyManifests():
             lines, code = [fault.with_value() for fault in error.faults], ExitCode.UNUSABLE_INPUT
         case OSError() if error.strerror:
-            place = f"{error.filename}: " if error.filename is not None else ""
+            place = f"{place_in(str(error.filename), 0)}: " if error.filename is not None else ""
             lines, code = [f"{place}{error.strerror}"], ExitCode.UNUSABLE_INPUT
         case _:
             lines, code = [internal_error(error)], ExitCode.INTERNAL_ERROR

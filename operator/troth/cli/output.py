@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from troth.resources.manifests import dump
+from troth.resources.quoting import COMMAND
 
 WIDTH = 100
 """Width of reports that wrap, in columns."""
@@ -41,7 +42,8 @@ def structured(document: dict[str, Any], output: StrEnum) -> str:
     """
     if output.value == Output.YAML.value:
         return dump(document, ascii=True)
-    return f"{json.dumps(document, indent=2)}\n"
+    # in JSON, `#` and `[` stand beside one another only in text
+    return json.dumps(document, indent=2).replace(COMMAND, "##\\u005b") + "\n"
 
 
 def console(*, errors: bool = False, wrap: bool = True) -> Console:

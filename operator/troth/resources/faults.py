@@ -7,12 +7,17 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from troth.resources.schema.sentences import nearest, sentence
+from troth.resources.schema.sentences import nearest
+from troth.resources.schema.sentences import sentence as sentence_of
 
 Step = str | int
 """Step of a path into a manifest: the name of a field, or the position of an item from 0."""
 
 LONGEST_VALUE = 64
+MAX_STEP, MAX_PATH = 320, 1024
+"""Maximum length in characters of a step in a path, and of a path. A valid key has at most 317."""
+MAX_FAULTS = 100
+"""Maximum number of faults that are reported of one object."""
 _SECRET = re.compile(r"secret|password|credential|private", re.IGNORECASE)
 _HIDDEN = re.compile(r"eyJ|-----BEGIN|://[^/]*@|^whsec_|^sk_")
 
@@ -63,14 +68,17 @@ class FaultyManifests(Exception):  # noqa: N818 - the name states the fault
 
 
 def faults_of(error: ValidationError, source: str, subject: str) -> list[ManifestFault]:
-    """Return pydantic's errors as faults, in Troth's words."""
+    """Return pydantic's errors as faults, in Troth's words: the first, and how many are left.
+
+    Finding what was meant by each takes time, and who writes a manifest chooses their number.
+    """
     faults = []
-    for detail in error.errors(include_url=False):
+    for detail in error.errors(include_url=False)[:MAX_FAULTS]:
         steps = tuple(detail["loc"])
         given = detail["input"]
         unknown = detail["type"] == "extra_forbidden"
         missing = detail["type"] == "missing"
-        told = sentence(detail)
+        told = sentence_of(detail)
         if detail["type"] in ("enum", "literal_error") and isinstance(given, str):
             told = _with_nearest(told, given, detail["ctx"]["expected"])
         faults.append(
@@ -84,6 +92,10 @@ def faults_of(error: ValidationError, source: str, subject: str) -> list[Manifes
                 steps=steps,
             )
         )
+    left = error.error_count() - len(faults)
+    if left:
+        sentence = f"has {left} more faults; correct the others first"
+        faults.append(ManifestFault(source, subject, "", sentence))
     return faults
 
 
@@ -93,16 +105,28 @@ def _with_nearest(told: str, given: str, expected: str) -> str:
 
 
 def place_in(source: str, line: int) -> str:
-    """Return a place as compilers print it: `source:line`, without a line if that is 0."""
-    return f"{source}:{line}" if source and line else source
+    """Return a place as compilers print it: `source:line`, without a line if that is 0.
+
+    A line that begins with `::` is a command for a runner of GitHub Actions, and a pull request
+    chooses the names of files.
+    """
+    place = f"./{source}" if source.lstrip().startswith("::") else source
+    return f"{place}:{line}" if source and line else place
 
 
 def path(steps: Iterable[Step]) -> str:
-    """Return a path as text, such as `spec.accepts[0].ports`."""
+    """Return a path as text, such as `spec.accepts[0].ports`. A long one is shortened."""
     text = ""
     for step in steps:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+        text += f"[{step}]" if isinstance(step, int) else f".{short(step)}"
+        if len(text) > MAX_PATH:
+            return f"{text[1:MAX_PATH]}…"
     return text.removeprefix(".")
+
+
+def short(step: str) -> str:
+    """Return the name of a field or a key, shortened if no object of Kubernetes can have it."""
+    return step if len(step) <= MAX_STEP else f"{step[: MAX_STEP - 1]}…"
 
 
 def shown(value: object, steps: Sequence[Step]) -> str:

@@ -10,16 +10,22 @@ import re
 _TOKEN = re.compile(
     r"(?<![\w-])(?P<before>(?:(?!eyJ)[\w-])*+)eyJ[\w-]{8,}+(?:\.[\w-]*+){2,4}+", re.ASCII
 )
+# Commands for a runner of GitHub Actions, which executes them in all that a step prints: one form
+# anywhere in a line, the other at its beginning, and reports wrap lines. No IPv6 address is a word.
+COMMAND = "##["
+_COMMAND_WORD = re.compile(r"(?<!\S)::(?=[a-f-]*[g-z])", re.IGNORECASE)
 _NOT_SHOWN = r"\g<before>(token redacted)"
 
 
 def quoted(value: object) -> str:
     """Return a value as one line: text as it is, anything else as JSON, tokens redacted.
 
-    Characters that are not printable are escaped, including those that change text direction.
+    Characters that are not printable are escaped, including those that change text direction, and
+    what runners of GitHub Actions read as a command.
     """
     clean = without_tokens(value)
     text = clean if isinstance(clean, str) else json.dumps(clean, ensure_ascii=False)
+    text = _COMMAND_WORD.sub(r"\\x3a:", text.replace(COMMAND, r"##\x5b"))
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else _escaped(each) for each in text)

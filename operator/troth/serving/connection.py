@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 from troth.edge.frameworks import uvicorn as edge
 from troth.edge.inbound.asgi import Application, Message, Receive, Scope, Send
 from troth.edge.inbound.connections import handshakes, timed
+from troth.edge.inbound.connections.heads import MAX_HEAD, MAX_HEADERS
 from troth.edge.inbound.connections.timed import ConnectionGuard
 
 IDLE = 30.0
@@ -33,10 +34,6 @@ LAST_CALL = 2.0
 request may already be on its way."""
 RETRY_AFTER = 10
 """Value of `Retry-After` in seconds; most clients have their own schedule."""
-MOST_HEAD = 32 * 1024
-"""Maximum size in bytes of the request line and headers, and of the framing of a chunked body in
-excess of the size of the body."""
-MOST_HEADERS = 100
 MOST_BODIES = 64 * 1024 * 1024
 """Maximum size in bytes of all incomplete bodies of all connections of a process together, none of
 which is verified yet. Workers divide it, down to `LARGEST_BODY` each."""
@@ -159,7 +156,8 @@ class Connection(timed.TimedConnection, _Base):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._refuse(*self._why)
         else:
-            if self._received > MOST_HEAD + 2 * self._body:
+            # also bounds the framing of a chunked body
+            if self._received > MAX_HEAD + 2 * self._body:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
 
     def _is_answering(self) -> bool:
@@ -251,9 +249,9 @@ class Connection(timed.TimedConnection, _Base):
             return HTTPStatus.BAD_REQUEST, "upgrade"
         if url[:1] != b"/" or b"#" in url:
             return HTTPStatus.BAD_REQUEST, "target"
-        if len(self.headers) > MOST_HEADERS:
+        if len(self.headers) > MAX_HEADERS:
             return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-headers"
-        if head.find(b"\r\n\r\n", len(line) - 2) + 4 > MOST_HEAD:
+        if head.find(b"\r\n\r\n", len(line) - 2) + 4 > MAX_HEAD:
             return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large"
         return _framing_fault(self._checked_headers)
 

@@ -418,7 +418,7 @@ def test_place_without_a_line_is_the_file_alone(
     page = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(files, "LIMIT", 3)
+    monkeypatch.setattr(files, "MAX_BYTES", 3)
     form = ("--format", "github", "--summary")
     ended = troth("check", "-f", "gone\n.yaml", "-f", "-", *form, given=b"a: 1")
     assert ended.code == 2

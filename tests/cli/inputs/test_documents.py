@@ -84,7 +84,7 @@ def test_unreadable_text_is_reported_with_its_line(text: str, told: str) -> None
 def test_aliases_that_expand_to_a_large_document_are_rejected() -> None:
     layers = "\n".join(f"a{n}: &a{n} [{', '.join(9 * [f'*a{n - 1}'])}]" for n in range(1, 20))
     (complaint,) = complaints(f"kind: X\na0: &a0 [x]\n{layers}")
-    assert "larger than 500000 values, aliases included; split the file" in complaint
+    assert "larger than 200000 values, aliases included; split the file" in complaint
 
 
 def test_merged_keys_are_no_duplicates() -> None:

@@ -1,11 +1,15 @@
 """Identity headers in any spelling do not reach the application."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from troth.edge.inbound.identity_headers import BEGINNINGS, WORDS
+from troth.edge.inbound.identity_headers import BEGINNINGS, HARMLESS_X, WORDS
 from troth.edge.inbound.presented import Stripping
+from troth.resources.webhooks.schemes import SchemeName
+from troth.webhooks.schemes.registry import event_headers
 
 
 def listed(names: str) -> list[str]:
@@ -37,6 +41,11 @@ IDENTITY = listed(
     OAM_REMOTE_USER X-Jwt-Payload X-Spiffe-Id l5d-client-id X-Istio-Attributes
     dapr-caller-app-id X-Service-Name X-Workload X-Caller X-Peer baggage uberctx-tenant
     Proxy-Authorization Txn-Token Unverified-X-Roles
+    X-On-Behalf-Of X-Act-As X-Run-As X-Sudo X-Operator X-Staff X-Realm X-Acl X-Access-Level
+    X-Rights X-Grants X-Company X-Project X-Access-Token X-Id-Token X-Msisdn X-Acting-For
+    X-HTTP-Method-Override X-HTTP-Method X-Method-Override X-Accel-Mapping X-Sendfile-Type
+    X-Datadog-Tags X-Controller X-Device-Memory X-Shipping-Method X-GitHub-Delivery
+    On-Behalf-Of Sudo Acl Realm Operator-Id Staff Rights Grants
     """
 )
 OTHERS = listed(
@@ -49,11 +58,10 @@ OTHERS = listed(
     Sec-WebSocket-Version Sec-WebSocket-Protocol Signature Signature-Input TE Service-Worker
     Trailer Transfer-Encoding Upgrade Upgrade-Insecure-Requests User-Agent Via
     Access-Control-Request-Headers Access-Control-Request-Method X-Api-Key X-CSRF-Token
-    X-XSRF-TOKEN X-Requested-With X-Request-Id X-Correlation-Id X-HTTP-Method-Override
-    X-Amzn-Trace-Id X-Amz-Date X-Cloud-Trace-Context traceparent tracestate X-B3-TraceId
-    X-Datadog-Trace-Id sentry-trace grpc-timeout X-GitHub-Event X-GitHub-Delivery
-    X-Gitlab-Event X-Event-Key X-Shopify-Topic webhook-id webhook-timestamp Stripe-Signature
-    CF-Ray X-Controller X-Device-Memory X-Shipping-Method
+    X-CSRFToken X-XSRF-TOKEN X-Requested-With X-Request-Id X-Correlation-Id X-Amzn-Trace-Id
+    X-Amz-Date X-Cloud-Trace-Context traceparent tracestate X-B3-TraceId X-Datadog-Trace-Id
+    X-Api-Version X-Idempotency-Key sentry-trace grpc-timeout X-GitHub-Event X-Gitlab-Event
+    X-Event-Key X-Shopify-Topic webhook-id webhook-timestamp Stripe-Signature CF-Ray
     """
 )
 
@@ -94,7 +102,25 @@ def test_any_header_with_a_word_of_the_list_is_stripped(beginning: str, rest: st
 @pytest.mark.parametrize("word", WORDS)
 def test_short_word_counts_only_as_a_whole(word: str) -> None:
     assert application_gets(f"x-{word}") == application_gets(f"x-{word}-id") == []
-    assert application_gets(f"x-{word}q") == [f"x-{word}q"]
+    assert application_gets(f"acme-{word}") == []
+    assert application_gets(f"acme-{word}q") == [f"acme-{word}q"]
+
+
+@given(st.from_regex(r"[xX][-_.][A-Za-z0-9]{1,12}([-_][A-Za-z0-9]{1,8}){0,2}", fullmatch=True))
+def test_header_with_x_is_stripped_unless_it_is_listed_as_harmless(name: str) -> None:
+    plain = "-".join(re.findall("[a-z0-9]+", name.lower()))
+    assert application_gets(name) == ([name] if plain in HARMLESS_X else [])
+
+
+def test_event_headers_that_the_gateway_forwards_are_harmless() -> None:
+    forwarded = {name.decode() for scheme in SchemeName for name in event_headers(scheme)}
+    assert forwarded
+    assert forwarded <= set(HARMLESS_X)
+
+
+def test_application_can_allow_a_header_of_its_own() -> None:
+    name = "X-Shipping-Method"
+    assert application_gets(name, allow=(name,)) == ["unverified-x-shipping-method"]
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -19,12 +19,11 @@ from tests.webhooks.gateway.running import SECRET, endpoint, target
 from troth.documents.gateway_report import member, parse_member
 from troth.documents.webhook_endpoint import ClientCertificate, EndpointError, parse_endpoint
 from troth.edge.frameworks.uvicorn import _name as client_name
+from troth.edge.inbound.connections.heads import MAX_HEAD, MAX_HEADERS
 from troth.pki.tokens.webhook import Signer, TokenError, VerifiedDelivery, verify_webhook_token
 from troth.webhooks.gateway.answers import RefusalError
 from troth.webhooks.gateway.certificates import is_public
 from troth.webhooks.gateway.connection.body import (
-    MOST_HEADER_BYTES,
-    MOST_HEADERS,
     as_delivery,
     forwarded_headers,
     read_head,
@@ -57,8 +56,8 @@ def head(data: bytes) -> None:
         return
     there = dict(read)
     names = [name for name, _ in read]
-    assert len(read) <= MOST_HEADERS
-    assert sum(len(name) + len(value) for name, value in read) <= MOST_HEADER_BYTES
+    assert len(read) <= MAX_HEADERS
+    assert sum(len(name) + len(value) for name, value in read) <= MAX_HEAD
     assert names.count(b"host") == 1
     assert there[b"host"]
     assert not {b"content-length", b"transfer-encoding"} <= there.keys()

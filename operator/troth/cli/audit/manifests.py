@@ -6,7 +6,7 @@ from pathlib import Path
 
 from troth.audit.finding import Object
 from troth.cli.audit.places import steps_of
-from troth.cli.inputs.documents import Document, read_stream
+from troth.cli.inputs.documents import Document, ValueCount, read_stream
 from troth.cli.inputs.files import read_files
 from troth.cli.inputs.sources import faults_of_metadata, namespace_metadata
 from troth.cluster.resources import AUDITED, RESOURCES, resource_of
@@ -51,13 +51,13 @@ def collect(files: Iterable[Path], namespace: str) -> Manifests:
     `namespace` is that of an object which names none. Objects of kinds that no rule reads are left
     out, with their faults.
     """
-    found = Manifests()
+    found, count = Manifests(), ValueCount()
     for source, text in read_files(files):
         found.files += 1
         if isinstance(text, ManifestFault):
             found.faults.append(text)
             continue
-        documents, faults = read_stream(text, source)
+        documents, faults = read_stream(text, source, count)
         found.faults += faults
         for document in documents:
             _add(document, namespace, found)

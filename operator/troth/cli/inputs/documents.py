@@ -3,20 +3,22 @@
 Nothing in a stream raises an exception: each document that cannot be read becomes a fault.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import yaml
 
-from troth.resources.faults import ManifestFault, Step, path
+from troth.resources.faults import ManifestFault, Step, path, short
 from troth.resources.manifests import Manifest, ManifestLoader, problem_of
 
-UNREADABLE = frozenset({"NotReadable", "NotText", "NotYAML", "NotAnObject"})
-"""Codes of faults because of which an input is no Kubernetes object at all."""
+UNREADABLE = frozenset({"NotReadable", "NotText", "NotYAML", "NotAnObject", "TooManyFaults"})
+"""Codes of faults because of which an input, or the rest of it, was not read."""
 
-DEEPEST, MOST_NODES = 100, 500_000
+DEEPEST, MAX_DOCUMENT_VALUES = 100, 200_000
 """Bounds of one document. An alias counts as often as it is used, so a small text cannot expand
 into a large document."""
+MAX_VALUES = 500_000
+"""Maximum number of values in all files of one input."""
 
 _MERGE = "tag:yaml.org,2002:merge"
 _TYPES = {
@@ -52,12 +54,28 @@ class Document:
         return int(line) + 1
 
 
-def read_stream(text: str, source: str) -> tuple[list[Document], list[ManifestFault]]:
-    """Return the objects of a YAML stream and its faults. A List is replaced by its items."""
+@dataclass(slots=True)
+class ValueCount:
+    """Number of values that have been read of the files of one input."""
+
+    values: int = 0
+
+
+def read_stream(
+    text: str, source: str, count: ValueCount | None = None
+) -> tuple[list[Document], list[ManifestFault]]:
+    """Return the objects of a YAML stream and its faults. A List is replaced by its items.
+
+    `count` is what the files of one input have in common. The file that exceeds `MAX_VALUES` has a
+    fault, and nothing of the files after it is returned.
+    """
     documents: list[Document] = []
     faults: list[ManifestFault] = []
+    count = ValueCount() if count is None else count
+    if count.values > MAX_VALUES:
+        return documents, faults
     try:
-        loader = ManifestLoader(text)
+        loader = _BoundedLoader(text, count)
         position = 0
         while loader.check_node():
             position += 1
@@ -68,9 +86,48 @@ def read_stream(text: str, source: str) -> tuple[list[Document], list[ManifestFa
                 documents += _objects(loader, node, source, position)
             except _UnreadableError as error:
                 faults.append(error.fault)
+    except _TooLargeError as error:
+        fault = ManifestFault(source, "", "", str(error), code="NotYAML", line=error.line)
+        faults.append(fault)
     except _ERRORS as error:
         faults.append(_not_yaml(error, text, source))
     return documents, faults
+
+
+class _TooLargeError(Exception):
+    def __init__(self, sentence: str, line: int) -> None:
+        super().__init__(sentence)
+        self.line = line
+
+
+class _BoundedLoader(ManifestLoader):
+    """Stops at the first value in excess, before it exists in memory."""
+
+    def __init__(self, text: str, count: ValueCount) -> None:
+        super().__init__(text)
+        self._count = count
+        self._left = 0
+
+    def compose_document(self) -> yaml.Node | None:
+        self._left = MAX_DOCUMENT_VALUES
+        return super().compose_document()
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._left -= 1
+        self._count.values += 1
+        if self._count.values > MAX_VALUES:
+            sentence = f"more than {MAX_VALUES} values in all files together; name fewer files"
+            raise _TooLargeError(sentence, self._line())
+        if self._left < 0:
+            raise _TooLargeError(_too_large_document(), self._line())
+        return super().compose_node(parent, index)
+
+    def _line(self) -> int:
+        return int(self.peek_event().start_mark.line) + 1  # type: ignore[no-untyped-call]
+
+
+def _too_large_document() -> str:
+    return f"larger than {MAX_DOCUMENT_VALUES} values, aliases included; split the file"
 
 
 class _UnreadableError(Exception):
@@ -111,8 +168,11 @@ def _unpacked(
     node: yaml.Node,
     source: str,
     position: int,
-    faults: tuple[ManifestFault, ...],
+    faults: Sequence[ManifestFault],
+    *,
+    above: tuple[Step, ...] = (),
 ) -> Iterator[Document]:
+    """Yield an object, or the items of a List. `above` are the steps to it in the document."""
     kind = content.get("kind") if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(kind, str):
         sentence = "not a Kubernetes object; give it apiVersion, kind and metadata"
@@ -127,12 +187,24 @@ def _unpacked(
         raise _UnreadableError(fault)
     _, items = _below(node, "items")
     if kind.endswith("List") and isinstance(items, yaml.SequenceNode):
+        inside = (*above, "items")
+        of_item = _by_item(faults, inside)
         for number, (item, below) in enumerate(zip(content["items"], items.value, strict=True)):
-            inside = ("items", number)
-            mine = tuple(each for each in faults if each.steps[:2] == inside)
-            yield from _unpacked(item, below, source, position, mine)
+            mine = of_item.get(number, ())
+            yield from _unpacked(item, below, source, position, mine, above=(*inside, number))
         return
-    yield Document(content, source, node, faults)
+    yield Document(content, source, node, tuple(faults))
+
+
+def _by_item(
+    faults: Iterable[ManifestFault], inside: tuple[Step, ...]
+) -> dict[Step, list[ManifestFault]]:
+    """Return the faults within a list by the position of the item."""
+    found: dict[Step, list[ManifestFault]] = {}
+    for fault in faults:
+        if len(fault.steps) > len(inside) and fault.steps[: len(inside)] == inside:
+            found.setdefault(fault.steps[len(inside)], []).append(fault)
+    return found
 
 
 class _Walk:
@@ -140,7 +212,7 @@ class _Walk:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._left = MOST_NODES
+        self._left = MAX_DOCUMENT_VALUES
 
     def faults(self, node: yaml.Node, steps: tuple[Step, ...] = ()) -> Iterator[ManifestFault]:
         """Yield the faults of a node and of those below it."""
@@ -148,7 +220,7 @@ class _Walk:
         if len(steps) > DEEPEST or self._left < 0:
             sentence = f"nested deeper than {DEEPEST} levels"
             if self._left < 0:
-                sentence = f"larger than {MOST_NODES} values, aliases included; split the file"
+                sentence = _too_large_document()
             yield self._fault(node, (), sentence, "NotYAML")
             return
         if node.tag not in _TYPES:
@@ -187,7 +259,8 @@ class _Walk:
             line = key.start_mark.line + 1
             if key.tag not in (_MERGE, "tag:yaml.org,2002:str"):
                 kind = _TYPES.get(key.tag, "other")
-                sentence = f"the key {name!r} reads as {kind}, not as text; put it in quotes"
+                quoted = repr(short(name))
+                sentence = f"the key {quoted} reads as {kind}, not as text; put it in quotes"
                 yield self._fault(key, (*steps, name), sentence, "KeyNotText")
             elif name in first and key.tag != _MERGE:
                 sentence = f"duplicate key; it is also in line {first[name]}; keep one of the two"

@@ -1,6 +1,11 @@
-"""Reads the text of manifest files, folders and standard input."""
+"""Reads the text of manifest files, folders and standard input.
+
+Whoever may propose a change to a repository chooses the content of its folders, links and special
+files included.
+"""
 
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,8 +13,8 @@ from pathlib import Path
 from troth.resources.faults import ManifestFault
 
 STDIN = Path("-")
-LIMIT = 64 * 1024 * 1024
-"""Largest input in bytes."""
+MAX_BYTES = 32 * 1024 * 1024
+"""Maximum size in bytes of all files of one input."""
 _SUFFIXES = (".yaml", ".yml", ".json")
 _NOT_OBJECTS = frozenset({"kustomization.yaml", "kustomization.yml"})
 """Files that Kustomize reads and nobody applies."""
@@ -19,32 +24,83 @@ def read_files(paths: Iterable[Path]) -> Iterator[tuple[str, str | ManifestFault
     """Yield the name and the text of each file, or the fault because of which it has none.
 
     `-` is standard input. A folder is read recursively: its YAML and JSON files, without hidden
-    files and folders. A file that is named twice is read once.
+    files and folders. A file that is named twice is read once. Only regular files are read, and no
+    link that leads out of a named folder, or out of the working folder for paths below it. The file
+    that exceeds `MAX_BYTES` is the last.
     """
+    left = MAX_BYTES
+    for name, file in _inputs(paths):
+        if isinstance(file, ManifestFault):
+            yield name, file
+            continue
+        try:
+            raw = _content(file, left + 1)
+        except (OSError, ValueError) as error:
+            yield name, _unreadable(name, error)
+            continue
+        left -= len(raw)
+        if left < 0:
+            size = f"{MAX_BYTES // 1024**2} MiB"
+            sentence = (
+                f"makes the input larger than {size}, with the files before it; name fewer files"
+            )
+            yield name, ManifestFault(name, "", "", sentence, code="NotReadable")
+            return
+        yield name, _decoded(raw, name)
+
+
+def _inputs(paths: Iterable[Path]) -> Iterator[tuple[str, str | ManifestFault]]:
+    """Yield the name of each file, and the path of its content or why it is not read."""
     seen: set[str] = set()
     for path in paths:
         if path == STDIN:
             if "-" not in seen:
-                yield "<stdin>", _decoded(sys.stdin.buffer.read(LIMIT + 1), "<stdin>")
+                yield "<stdin>", "-"
             seen.add("-")
             continue
         try:
-            files = list(_files(path))
+            boundary = _boundary(path)
+            files = list(_files(path, boundary))
         except (OSError, ValueError) as error:
-            yield str(path), _unreadable(path, error)
+            yield str(path), _unreadable(str(path), error)
             continue
+        if path.is_dir():
+            boundary = os.path.realpath(path)
         for file in files:
             real = os.path.realpath(file)
-            if real not in seen:
+            if real in seen:
+                continue
+            try:
+                _check_within(real, boundary, "file")
+            except ValueError as error:
+                yield str(file), _unreadable(str(file), error)
+            else:
                 seen.add(real)
-                yield str(file), _read(file)
+                yield str(file), real
 
 
-def _files(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
-        path.stat()  # raises the error that says why it cannot be read
+def _boundary(path: Path) -> str:
+    """Return the folder out of which no link of a named path may lead.
+
+    It is the working folder for what is named below it, otherwise the folder that has the path.
+    """
+    named, working = os.path.abspath(path), os.getcwd()  # noqa: PTH100, PTH109 - links as named
+    below = Path(named).is_relative_to(working)
+    return os.path.realpath(working if below else os.path.dirname(named))  # noqa: PTH120
+
+
+def _check_within(real: str, boundary: str, noun: str) -> None:
+    if not Path(real).is_relative_to(boundary):
+        raise ValueError(f"links to a {noun} outside {boundary}; name that {noun}, or copy it")
+
+
+def _files(path: Path, boundary: str) -> Iterator[Path]:
+    mode = path.stat().st_mode  # raises the error that says why it cannot be read
+    if not stat.S_ISDIR(mode):
+        _check_regular(mode)
         yield path
         return
+    _check_within(os.path.realpath(path), boundary, "folder")
     found = False
     for folder, folders, names in os.walk(path, onerror=_raise):
         folders[:] = sorted(each for each in folders if not each.startswith("."))
@@ -61,18 +117,24 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _read(file: Path) -> str | ManifestFault:
-    try:
-        with file.open("rb") as opened:
-            return _decoded(opened.read(LIMIT + 1), str(file))
-    except (OSError, ValueError) as error:
-        return _unreadable(file, error)
+def _content(path: str, most: int) -> bytes:
+    """Return at most `most` bytes of a regular file, or of standard input."""
+    if path == "-":
+        return sys.stdin.buffer.read(most)
+    # without waiting for a process that writes to a named pipe
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+        _check_regular(os.fstat(file.fileno()).st_mode)
+        return file.read(most)
+
+
+def _check_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise ValueError(
+            "not a regular file; write its content to a file, or to standard input with -f -"
+        )
 
 
 def _decoded(raw: bytes, source: str) -> str | ManifestFault:
-    if len(raw) > LIMIT:
-        sentence = f"larger than {LIMIT // 1024**2} MiB; split it"
-        return ManifestFault(source, "", "", sentence, code="NotReadable")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -81,12 +143,12 @@ def _decoded(raw: bytes, source: str) -> str | ManifestFault:
         return ManifestFault(source, "", "", sentence, code="NotText", line=line)
 
 
-def _unreadable(path: Path, error: Exception) -> ManifestFault:
+def _unreadable(path: str, error: Exception) -> ManifestFault:
     if isinstance(error, FileNotFoundError):
         sentence = "no such file or folder"
     elif isinstance(error, OSError):
         sentence = f"cannot be read: {(error.strerror or type(error).__name__).lower()}"
     else:
         sentence = str(error)
-    name = str(path).encode("utf-8", "backslashreplace").decode()
+    name = path.encode("utf-8", "backslashreplace").decode()
     return ManifestFault(name, "", "", sentence, code="NotReadable")

@@ -3,14 +3,16 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from troth.cli.inputs.documents import Document, read_stream
+from troth.cli.inputs.documents import Document, ValueCount, read_stream
 from troth.cli.inputs.files import read_files
 from troth.planning.network.external_peers import NAMESPACE_NAME
+from troth.resources.faults import MAX_FAULTS as MAX_FAULTS_OF_OBJECT
 from troth.resources.faults import FaultyManifests, ManifestFault, Step, path, place_in, shown
 from troth.resources.kinds import EVERY_KIND_BY_NAME
 from troth.resources.manifests import (
@@ -31,6 +33,9 @@ CORE = ("Namespace", "Service", "Secret", "ConfigMap")
 INITIAL_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 ALIKE = 0.6
 """Similarity from which an API group is a misspelled one of Troth's."""
+
+MAX_FAULTS = 1000
+"""Number of faults of an input after which the rest of it is not read."""
 
 Files = Annotated[
     list[Path] | None,
@@ -96,14 +101,18 @@ def read(files: Iterable[Path], namespace: str = "default") -> Manifests:
 
 def collect(files: Iterable[Path], namespace: str = "default") -> Manifests:
     """Return what `read` does, with the faults instead of raising them."""
-    found = Manifests()
+    found, count = Manifests(), ValueCount()
     for source, text in read_files(files):
         found.files += 1
         if isinstance(text, ManifestFault):
             found.faults.append(text)
             continue
-        documents, faults = read_stream(text, source)
+        documents, faults = read_stream(text, source, count)
         for document in documents:
+            if len(found.faults) > MAX_FAULTS:
+                sentence = f"more than {MAX_FAULTS} faults; correct these, then check again"
+                found.faults.append(ManifestFault(source, "", "", sentence, code="TooManyFaults"))
+                return found
             _add(document, namespace, found)
         found.faults += faults
     return found
@@ -118,8 +127,9 @@ def _add(document: Document, namespace: str, found: Manifests) -> None:
         return
     if not is_ours(manifest) and manifest["kind"] not in CORE:
         return
-    faults = [replace(each, subject=describe(manifest)) for each in document.faults]
-    metadata = list(faults_of_metadata(manifest))
+    subject = describe(manifest)
+    faults = [replace(each, subject=subject) for each in document.faults[:MAX_FAULTS]]
+    metadata = list(islice(faults_of_metadata(manifest), MAX_FAULTS_OF_OBJECT))
     if is_ours(manifest) and not metadata:
         try:
             parse_resource(manifest)

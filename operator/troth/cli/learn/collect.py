@@ -19,7 +19,7 @@ from troth.audit.traffic.agent_lines import (
     read_agent_lines,
 )
 from troth.cli.inputs.access import FORBIDDEN, NOT_FOUND, PersonalServer, refusal
-from troth.cli.inputs.documents import read_stream
+from troth.cli.inputs.documents import ValueCount, read_stream
 from troth.cli.inputs.files import read_files
 from troth.cluster.api import Selection
 from troth.cluster.errors import ApiError
@@ -140,11 +140,12 @@ def read_manifests(files: Iterable[Path], namespace: str, scene: Scene) -> None:
     `namespace` is that of an object which names none.
     """
     faults: list[ManifestFault] = []
+    count = ValueCount()
     for source, text in read_files(files):
         if isinstance(text, ManifestFault):
             faults.append(text)
             continue
-        documents, more = read_stream(text, source)
+        documents, more = read_stream(text, source, count)
         faults += more
         for document in documents:
             try:

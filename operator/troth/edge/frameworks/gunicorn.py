@@ -9,7 +9,8 @@ In gunicorn's configuration file:
 
 The workers add the client's certificates and the unmodified headers to the WSGI environment, where
 `troth.edge.inbound.wsgi` reads them. They close connections whose handshake or head does not arrive
-in time, because each occupies a thread.
+in time, because each occupies a thread. They reject a head that is too large (`heads`); gunicorn
+bounds what it keeps of one by the number of headers and the size of each.
 """
 
 import socket
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.http.message import Request
 from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import ThreadWorker
@@ -27,6 +29,7 @@ from gunicorn.workers.sync import SyncWorker
 from troth.edge.identity.files import Identity
 from troth.edge.identity.peer_chain import presented_chain
 from troth.edge.inbound.connections.deadlines import Deadlines
+from troth.edge.inbound.connections.heads import MAX_HEAD, MAX_HEADERS, is_too_large
 from troth.edge.inbound.wsgi import CHAIN_KEY, HEADERS_KEY, Application, Environ, StartResponse
 
 # gunicorn replaces a class whose name ends in SyncWorker by its own threaded worker if threads > 1,
@@ -44,8 +47,15 @@ def settings(identity: Identity, worker: str = "gthread") -> dict[str, Any]:
         # no header of a peer changes the scheme or the path of a request
         "forwarded_allow_ips": "",
         "forwarder_headers": "",
+        "limit_request_fields": MAX_HEADERS,
         "worker_class": f"{__name__}.{_NAMES[worker]}",
     }
+
+
+def check_head(request: Request) -> None:
+    """Raise gunicorn's error for a head that is too large, which it answers with status 431."""
+    if is_too_large(request.method, request.uri, request.headers):
+        raise LimitRequestHeaders(f"more than {MAX_HEAD} bytes or {MAX_HEADERS} headers")
 
 
 class _Contexts:
@@ -97,6 +107,7 @@ class _TLSWorker(Worker):
     @contextmanager
     def _recorded(self, request: Request) -> Iterator[None]:
         self._deadlines.end(self._request.deadline)
+        check_head(request)
         self._request.headers = list(request.headers)
         try:
             yield

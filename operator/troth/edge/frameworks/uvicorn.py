@@ -10,6 +10,7 @@ import asyncio
 import math
 import ssl
 from functools import cache, lru_cache
+from http import HTTPStatus
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
@@ -21,8 +22,9 @@ from cryptography import x509
 from troth.edge.identity.files import Identity
 from troth.edge.identity.peer_chain import presented_chain
 from troth.edge.inbound.asgi import Application, Receive, Scope, Send
-from troth.edge.inbound.connections import timed
+from troth.edge.inbound.connections import handshakes, timed
 from troth.edge.inbound.connections.handshakes import Handshakes
+from troth.edge.inbound.connections.heads import MAX_HEAD, is_too_large
 from troth.edge.inbound.connections.limits import ConnectionLimits
 from troth.edge.inbound.connections.timed import ConnectionGuard, TimedConnection
 from troth.pki.encodings.pem import UNREADABLE
@@ -32,6 +34,12 @@ _IMPLEMENTATIONS = {
     "h11": ("uvicorn.protocols.http.h11_impl", "H11Protocol"),
     "httptools": ("uvicorn.protocols.http.httptools_impl", "HttpToolsProtocol"),
 }
+
+_TOO_LARGE_STATUS = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+_TOO_LARGE = (
+    f"HTTP/1.1 {_TOO_LARGE_STATUS.value} {_TOO_LARGE_STATUS.phrase}\r\n"
+    "Content-Length: 0\r\nConnection: close\r\n\r\n"
+).encode()
 
 
 class Config(uvicorn.Config):
@@ -79,7 +87,8 @@ def config(
     """Return the configuration of a server that presents an identity and follows its files.
 
     `limits` bound its connections. A handshake, and the head of a request, must arrive within
-    seconds (`handshakes`, `timed`). `settings` are uvicorn's own, and uvicorn reads no
+    seconds (`handshakes`, `timed`), and a head has a maximum size (`heads`), which replaces
+    uvicorn's `h11_max_incomplete_event_size`. `settings` are uvicorn's own, and uvicorn reads no
     `X-Forwarded-…` headers unless they have `proxy_headers`. `http` may be `"h11"` or
     `"httptools"` and defaults to uvicorn's choice. The event loop is asyncio's, because uvloop's
     connections do not work with `handshakes`. The server raises `IdentityError` when it starts
@@ -109,15 +118,44 @@ def protocol(implementation: str = "auto") -> type[asyncio.Protocol]:
 
 
 class _Guarded(TimedConnection):
-    """Connection on which a head must arrive in time; the application reads bodies at its pace."""
+    """Connection on which a head must be small and arrive in time.
+
+    The application reads bodies at its pace. After a rejection, nothing more is read.
+    """
 
     timeout_keep_alive: float
+    has_large_head = False
+    _is_refused = False
 
     def _head_begins(self) -> None:
         self.is_partial, self.due = True, self.loop.time() + timed.REQUEST_WITHIN
 
     def _head_ends(self) -> None:
         self.is_partial, self.due = False, math.inf
+
+    def data_received(self, data: bytes) -> None:
+        """Parse input, unless the connection is closing."""
+        if not self._is_refused:
+            super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """Reject a request that the parser rejects."""
+        if self.has_large_head:
+            self._refuse_head()
+        else:
+            self._is_refused = True
+            super().send_400_response(msg)
+
+    def _refuse_head(self) -> None:
+        """Reject a head that is too large; abort if an earlier request is not answered yet."""
+        self._is_refused = True
+        self.guard.on_refused("head-too-large")
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()
+            return
+        self.due = self.loop.time() + handshakes.LINGER
+        self.transport.write(_TOO_LARGE)
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         """Let uvicorn close an idle connection; empty lines do not keep it open for longer."""
@@ -133,25 +171,89 @@ class _Guarded(TimedConnection):
 
 
 class _HttpTools(_Guarded):
+    """llhttp has no bounds, and uvicorn adds trailers to the headers: both are done here."""
+
+    parser: Any
+    url: bytes
+    headers: list[tuple[bytes, bytes]]
+    _unparsed = 0
+    """Bytes that have arrived of a head, of trailers, or of the line that begins a chunk."""
+
+    def data_received(self, data: bytes) -> None:
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._unparsed > MAX_HEAD and not self._is_refused:
+            self._refuse_head()
+
     def on_message_begin(self) -> None:
         self._head_begins()
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        is_trailer = not self.is_partial
+        if not is_trailer:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        self._unparsed = 0
         self._head_ends()
+        if is_too_large(self.parser.get_method(), self.url, self.headers):
+            self.has_large_head = True
+            raise ValueError("the head is too large")  # stops the parser; it does not propagate
         super().on_headers_complete()
+
+    def on_chunk_header(self) -> None:
+        self._unparsed = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unparsed = 0
+        super().on_message_complete()
 
 
 class _H11(_Guarded):
-    conn: h11.Connection
+    conn: "_H11Connection"
+
+    def __init__(self, **state: Any) -> None:  # noqa: ANN401 - uvicorn's
+        super().__init__(**state)
+        self.conn = _H11Connection(h11.SERVER, MAX_HEAD)
+
+    @property
+    def has_large_head(self) -> bool:  # type: ignore[override]
+        """Whether the parser has rejected a head because of its size."""
+        return self.conn.has_large_head
 
     def handle_events(self) -> None:
         super().handle_events()
+        if self._is_refused:
+            return
         head_is_due = self.conn.their_state is h11.IDLE
         if not head_is_due:
             self._head_ends()
         elif self.conn.trailing_data[0] and not self.is_partial:
             self._head_begins()
+
+
+class _H11Connection(h11.Connection):
+    """h11 bounds a head only while it is incomplete."""
+
+    has_large_head = False
+
+    def next_event(self) -> Any:  # noqa: ANN401 - h11's events
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            self.has_large_head = error.error_status_hint == _TOO_LARGE_STATUS
+            raise
+        if isinstance(event, h11.Request) and is_too_large(
+            event.method, event.target, list(event.headers)
+        ):
+            self.has_large_head = True
+            raise h11.RemoteProtocolError("the head is too large", _TOO_LARGE_STATUS)
+        return event
 
 
 class _PassesTLS(asyncio.Protocol):

@@ -221,3 +221,15 @@ async def test_half_a_head_does_not_occupy_a_thread_of_gunicorn(
         for each in await asyncio.gather(*held, return_exceptions=True):
             if not isinstance(each, BaseException):
                 await gone(each[1])
+
+
+@pytest.mark.parametrize("worker", ["sync", "gthread"])
+async def test_head_that_is_too_large_is_rejected_by_gunicorn(
+    identity: Identity, tmp_path: Path, worker: str
+) -> None:
+    del identity
+    with gunicorn_serving(tmp_path / "mounts", worker) as port:
+        fields = [(f"X-{number}", "x" * 8000) for number in range(5)]
+        for count, status in ((3, 200), (5, 431)):
+            answer = await asyncio.to_thread(once, port, tmp_path, HERE, "/charge", *fields[:count])
+            assert answer.status == status

@@ -7,7 +7,7 @@ import pytest
 
 from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, signed
 from tests.webhooks.gateway.attacks.wire import head
-from troth.serving.connection import MOST_HEAD, MOST_HEADERS
+from troth.edge.inbound.connections.heads import MAX_HEAD, MAX_HEADERS
 
 POST = b"POST /shop/orders HTTP/1.1"
 
@@ -170,9 +170,9 @@ def padded(size: int, name: bytes = b"X") -> bytes:
 
 
 async def test_head_size_is_bounded(scene: Scene) -> None:
-    assert (await scene.hears(padded(MOST_HEAD))).status == 200
+    assert (await scene.hears(padded(MAX_HEAD))).status == 200
     scene.target.received.clear()
-    assert await scene.refuses(padded(MOST_HEAD + 1)) == 431
+    assert await scene.refuses(padded(MAX_HEAD + 1)) == 431
     assert await scene.refuses(padded(200_000)) == 431
     assert await scene.refuses(padded(1_000_000)) == 431
 
@@ -182,7 +182,7 @@ async def test_endless_head_is_not_kept(scene: Scene) -> None:
     assert await scene.refuses(*parts) == 431
 
 
-@pytest.mark.parametrize("size", [MOST_HEAD, 100_000])
+@pytest.mark.parametrize("size", [MAX_HEAD, 100_000])
 async def test_request_line_is_bounded(scene: Scene, size: int) -> None:
     assert await scene.refuses(to(b"/shop/orders?" + b"x" * size)) in {400, 431}
 
@@ -192,13 +192,13 @@ async def test_header_name_is_bounded(scene: Scene) -> None:
     assert await scene.refuses(message) == 431
 
 
-@pytest.mark.parametrize("count", [MOST_HEADERS + 1, 300, 5_000])
+@pytest.mark.parametrize("count", [MAX_HEADERS + 1, 300, 5_000])
 async def test_number_of_headers_is_bounded(scene: Scene, count: int) -> None:
     ours = len(signed()) + len([b"Host", b"Content-Length"])
     many = [b"X-%d: y" % number for number in range(count - ours)]
     assert await scene.refuses(delivery(POST, *many)) == 431
     assert scene.refused == ["too-many-headers"]
-    enough = [b"X-%d: y" % number for number in range(MOST_HEADERS - ours)]
+    enough = [b"X-%d: y" % number for number in range(MAX_HEADERS - ours)]
     assert (await scene.hears(delivery(POST, *enough))).status == 200
 
 

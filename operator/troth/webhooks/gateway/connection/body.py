@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import cache
 from typing import Any
 
+from troth.edge.inbound.connections.heads import MAX_HEAD, MAX_HEADERS
 from troth.webhooks.gateway.answers import GoneError, RefusalError
 from troth.webhooks.schemes.delivery import Delivery
 
@@ -19,8 +20,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-MOST_HEADERS = 100
-MOST_HEADER_BYTES = 32 * 1024
 _LONGEST_PASSED_ON = 256
 _LENGTH = re.compile(rb"[0-9]{1,15}")  # RFC 9110, section 8.6, of bounded length
 _ONCE = frozenset(
@@ -41,7 +40,7 @@ def read_head(scope: Mapping[str, Any], most: int) -> Headers:
     its own list.
     """
     headers: Headers = tuple(scope["headers"])
-    if len(headers) > MOST_HEADERS:
+    if len(headers) > MAX_HEADERS:
         raise RefusalError(431, "too-many-headers")
     once: dict[bytes, bytes] = {}
     size, repeated = 0, False
@@ -50,7 +49,7 @@ def read_head(scope: Mapping[str, Any], most: int) -> Headers:
         if name in _ONCE:
             repeated |= name in once
             once[name] = value
-    if size > MOST_HEADER_BYTES:
+    if size > MAX_HEAD:
         raise RefusalError(431, "headers-too-long")
     if repeated:
         raise RefusalError(400, "header-repeated")
