@@ -272,7 +272,7 @@ def test_everything_of_the_shop_is_ready() -> None:
         assert not steps
 
 
-@more(4)
+@more(2)
 @given(st.lists(declared(), min_size=1, max_size=4))
 def test_no_foreign_declaration_changes_a_condition_of_mine(foreign: list[Manifest]) -> None:
     cluster = again()

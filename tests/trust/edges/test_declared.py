@@ -62,6 +62,20 @@ def test_accepted_caller_has_an_edge_for_each_accepted_port_alone() -> None:
     assert len(candidates) == 3
 
 
+def test_callee_that_is_not_called_is_one_candidate_whatever_it_accepts() -> None:
+    ports = MANY[:16]
+    stranger = identity(
+        "stranger",
+        "tenant",
+        ports=[(port, number) for number, port in enumerate(ports, 8000)],
+        accepts=[accept("payments", *ports, namespace="shop")],
+    )
+    candidates, (edge,) = judged(Ref("shop", "payments"), identity(), stranger)
+    assert len(candidates) == 1
+    assert (edge.state, edge.reason) == (EdgeState.AWAITING_CALLER, "NotCalled")
+    assert edge.ports == set(ports)
+
+
 def one_by_one(edges: Iterable[Edge]) -> set[tuple[object, ...]]:
     return {
         (edge.caller, edge.callee, port, edge.state, edge.reason)

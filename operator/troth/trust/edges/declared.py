@@ -1,6 +1,6 @@
 """Declared edges of an identity, each with its state."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -87,41 +87,53 @@ def _add(peers: dict[Ref, frozenset[str]], peer: Ref, ports: frozenset[str] | No
 
 def _between(
     pair: EdgeCandidate, ports: frozenset[str], evaluation: Evaluate, *, by_port: bool
-) -> Iterator[Edge]:
-    """Yield the edges of a pair, which has no port, sorted by their first ports.
+) -> list[Edge]:
+    """Return the edges of a pair, which has no port, sorted by their first ports.
 
-    Without the callee's consent, a caller can name a thousand ports of anybody.
+    Without the other side's consent, anybody can name a thousand ports of anybody.
     """
-    together = [] if by_port else _unaccepted(pair, ports)
-    alone = () if together == [ports] else ports.difference(*together)
-    first = {min(each): each for each in together}
-    for port in sorted((*alone, *first)):
-        edge = evaluation(replace(pair, port=port))
-        yield replace(edge, together=first[port]) if port in first else edge
+    groups = [] if by_port else [each for each in _one_sided(pair, ports) if len(each) > 1]
+    alone = set() if groups == [ports] else set(ports.difference(*groups))
+    edges = []
+    for group in groups:
+        edge = evaluation(replace(pair, port=min(group)))
+        if edge.state in _BY_PORT:
+            alone |= group - {edge.port}
+        else:
+            edge = replace(edge, together=group)
+        edges.append(edge)
+    edges += [evaluation(replace(pair, port=port)) for port in alone]
+    return sorted(edges, key=lambda edge: edge.port)
 
 
-def _unaccepted(pair: EdgeCandidate, ports: frozenset[str]) -> list[frozenset[str]]:
-    """Return the ports on which the callee does not accept the caller, those of one state together.
+_BY_PORT = frozenset({EdgeState.LIVE, EdgeState.SUSPENDED})
+"""States of edges that open ports, or keep them open."""
 
-    They differ by whether the callee declares them, and whether the caller itself calls them. Ports
-    of an unreadable callee are suspended, each by itself.
+
+def _one_sided(pair: EdgeCandidate, ports: frozenset[str]) -> list[frozenset[str]]:
+    """Return the ports that only one side declares, those of one state together.
+
+    Checks depend on a port only by whether the callee declares and accepts it, and whether the
+    caller calls it, which endpoints may do for a gateway. Ports of an unreadable side are
+    suspended, each by itself.
     """
     registry, caller, callee = pair.registry, pair.caller, pair.callee
-    if callee in registry.invalid_identities:
+    if not registry.invalid_identities.keys().isdisjoint((caller, callee)):
         return []
-    accepted = registry.declared(callee).accepts.get(caller)
-    unaccepted = ports if accepted is None else ports - accepted
+    accepted = registry.declared(callee).accepts.get(caller, frozenset())
     called = registry.declared(caller).calls.get(callee, frozenset())
     # mostly the same set, and a caller may name a thousand ports
+    unaccepted = ports - accepted if accepted else ports
     parts = [unaccepted] if unaccepted is called else [unaccepted & called, unaccepted - called]
-    identity = pair.callee_identity
-    known = frozenset(() if identity is None else (p.name for p in identity.spec.workload.ports))
-    groups = (
+    first, second = pair.caller_identity, pair.callee_identity
+    known = frozenset(() if second is None else (p.name for p in second.spec.workload.ports))
+    groups = [
         each
         for part in parts
         for each in ((part,) if known.isdisjoint(part) else (part & known, part - known))
-    )
-    return [each for each in groups if len(each) > 1]
+    ]
+    delivers = first is not None and first.spec.serves_webhooks is not None
+    return groups if delivers else [*groups, accepted & ports - called]
 
 
 def consented_from(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, ...]:

@@ -25,8 +25,8 @@ from troth.trust.edges.names import audience_holder
 class Edge:
     """Declared edge between two identities on one port of the callee.
 
-    An edge that the callee does not accept stands for all such ports of the pair: `together`, of
-    which `port` is the first.
+    An edge that only one side declares stands for all such ports of the pair: `together`, of which
+    `port` is the first.
     """
 
     caller: Ref
