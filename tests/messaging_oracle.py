@@ -6,7 +6,7 @@ whether an identity may publish to one topic, or consume it in one group.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.networkpolicy import selects
 from tests.oracle import Declared, place_of
@@ -38,6 +38,24 @@ class Operation:
     stream: str = ""
 
 
+class Wanted(NamedTuple):
+    """Right that a policy declares for an identity, whether or not anything refuses it."""
+
+    action: str
+    identity: Place
+    group: str
+    channel: Manifest
+    """Topic, and the stream that the right is for."""
+    stored: str
+    """Stream of the messages, "" if none is named."""
+    role: str
+
+
+def named(channel: Manifest) -> str:
+    """A topic as claims have it."""
+    return str(channel["name"]) if "name" in channel else f"{channel['prefix']}*"
+
+
 @dataclass
 class Brokers:
     """Everything declared, by kind."""
@@ -47,6 +65,8 @@ class Brokers:
     policies: dict[Place, Manifest]
     reviews: dict[Place, Manifest]
     uses: Uses
+    ages: dict[Place, tuple[str, list[Manifest]]]
+    """When each policy was created, and which of its claims were accepted."""
 
     @classmethod
     def by(cls, declared: Declared, manifests: list[Manifest], uses: Uses) -> "Brokers":
@@ -56,6 +76,14 @@ class Brokers:
             {place_of(m): m["spec"] for m in manifests if m["kind"] == "TopicPolicy"},
             {place_of(m): m for m in manifests if m["kind"] == "DeadLetterReview"},
             uses,
+            {
+                place_of(m): (
+                    m["metadata"].get("creationTimestamp", "~"),
+                    m.get("status", {}).get("claims", []),
+                )
+                for m in manifests
+                if m["kind"] == "TopicPolicy"
+            },
         )
 
     def permits(self, tried: Operation) -> bool:
@@ -119,7 +147,7 @@ class Brokers:
         return is_channel(own, tried.topic, tried.stream) and self._receives(place, tried, own)
 
     def _receives_retry(self, place: Place, tried: Operation) -> bool:
-        """From a retry topic of no other policy, in a stream where the dead letters are in one."""
+        """From the consumer's retry topic, in a stream where the dead letters are in one."""
         retry = self._retries(place).get((tried.identity, tried.group))
         if retry is None:
             return False
@@ -129,12 +157,7 @@ class Brokers:
         return (
             is_channel(channel, tried.topic, tried.stream)
             and ("stream" in retry or "stream" not in letters or not at_nats)
-            and self._receives(place, tried, channel)
-            and not any(
-                have_common(channel, claim)
-                for other in self._beside(place, tried.broker)
-                for claim in self._claims(other)
-            )
+            and self._receives(place, tried, channel, role="retry")
         )
 
     def _retry_received(self, place: Place, tried: Operation, consumer: tuple[Place, str]) -> bool:
@@ -145,13 +168,84 @@ class Brokers:
         return self._receives_retry(place, attempt)
 
     def _beside(self, place: Place, broker: Place) -> Iterator[Place]:
-        """The other admitted policies at the servers of a broker."""
+        """The other policies at the servers of a broker."""
         for other, spec in self.policies.items():
             theirs = self.brokers.get(means(spec["brokerRef"], other[0]))
-            if other != place and theirs is not None:
-                same = share_topics(self.brokers[broker], theirs)
-                if same and self._admitted(other[0], theirs):
-                    yield other
+            if other != place and theirs is not None and share_topics(self.brokers[broker], theirs):
+                yield other
+
+    # "The older of two claims stands", and a claim is what nothing refuses
+
+    def _older(self, other: Place, place: Place, kind: str, theirs: str, mine: str) -> bool:
+        return self._age(other, kind, theirs) < self._age(place, kind, mine)
+
+    def _age(self, place: Place, kind: str, name: str) -> tuple[str, str, Place]:
+        """When a policy had a name accepted, when it was created, and its own name."""
+        created, claims = self.ages[place]
+        at = "/".join(means(self.policies[place]["brokerRef"], place[0]))
+        mine = {"kind": kind, "name": name, "broker": at}
+        since = [each["since"] for each in claims if mine.items() <= each.items()]
+        return min(since, default="~"), created, place
+
+    def _wanted(self, place: Place) -> Iterator[Wanted]:
+        spec, here = self.policies[place], place[0]
+        own, letters = spec["topic"], spec.get("deadLetter")
+        stream = own.get("stream", "")
+        for identity in named_in(spec["producers"], here):
+            yield Wanted("Publish", identity, "", own, stream, "producer")
+        for identity, group in self._consumers(place):
+            yield Wanted("Consume", identity, group, own, stream, "consumer")
+            if letters is not None:
+                yield self._letters("Publish", identity, letters, "consumer")
+            retry = self._retries(place).get((identity, group))
+            if retry is not None:
+                stored = retry.get("stream", "")
+                yield Wanted("Consume", identity, group, channel_of(retry), stored, "retry")
+        if letters is None or "reviewer" not in letters:
+            return
+        who = means(letters["reviewer"], here)
+        read = self._letters("Review", who, letters, "reviewer")
+        yield read._replace(channel=channel_of(letters))
+        yield self._letters("Publish", who, letters, "reviewer")
+        for consumer in self._consumers(place):
+            retry = self._retries(place).get(consumer)
+            if retry is None:
+                yield Wanted("Publish", who, "", own, stream, "reviewer")
+            else:
+                again = {"name": retry["topic"]}
+                yield Wanted("Publish", who, "", again, retry.get("stream", ""), "reviewer")
+
+    @staticmethod
+    def _letters(action: str, identity: Place, letters: Manifest, role: str) -> Wanted:
+        channel, stored = {"name": letters["topic"]}, letters.get("stream", "")
+        return Wanted(action, identity, "", channel, stored, role)
+
+    def _claimed(self, place: Place) -> list[Wanted]:
+        return [each for each in self._wanted(place) if not self._refused(place, each)]
+
+    def _refused(self, place: Place, wanted: Wanted) -> bool:
+        """Whether a right is refused by its own policy, identity and broker."""
+        spec = self.policies[place]
+        at = means(spec["brokerRef"], place[0])
+        broker, letters = self.brokers[at], spec.get("deadLetter", {})
+        tried = Operation(at, wanted.identity, wanted.action, "", wanted.group)
+        number = {"producer": 0, "consumer": 1, "retry": 1, "reviewer": 2}[wanted.role]
+        if not self._consents(place, tried, number):
+            return True
+        if not self._fits_owner(place, tried, wanted.channel):
+            return True
+        if wanted.role == "reviewer" and not self._is_reviewer(place, tried):
+            return True
+        unstored = "nats" in broker and "stream" not in wanted.channel
+        if wanted.action == "Review":
+            return unstored
+        if wanted.action != "Consume":
+            return False
+        lost = wanted.role == "retry" and "stream" in letters
+        beside_streams = bool(broker["owns"].get("streams"))
+        return (unstored and (lost or beside_streams)) or not (
+            self._group_fits(tried, wanted.channel) and self._group_owned(tried)
+        )
 
     def _claims(self, place: Place) -> list[Manifest]:
         """Every topic of a policy."""
@@ -160,16 +254,18 @@ class Brokers:
         retries = [channel_of(each["retry"]) for each in spec["consumers"] if "retry" in each]
         return [spec["topic"], *letters, *retries]
 
-    def _receives(self, place: Place, tried: Operation, channel: Manifest) -> bool:
+    def _receives(
+        self, place: Place, tried: Operation, channel: Manifest, role: str = "consumer"
+    ) -> bool:
         """Whether one of the policy's consumers receives a topic of the policy."""
         return (
             (tried.identity, tried.group) in self._consumers(place)
             and self._consents(place, tried, 1)
             and self._group_fits(tried, channel)
             and self._group_owned(tried)
-            and not self._group_shared(tried, channel)
+            and not self._group_shared(place, tried, channel)
             and self._account_fits(tried, channel)
-            and self._allowed(place, tried, channel)
+            and self._allowed(place, tried, channel, role)
         )
 
     def _reads_letters(self, place: Place, tried: Operation) -> bool:
@@ -183,7 +279,6 @@ class Brokers:
             and self._is_reviewer(place, tried)
             and ("nats" not in self.brokers.get(tried.broker, {}) or tried.stream != "")
             and self._account_fits(tried, channel)
-            and self._stream_is_reviewed(tried)
             and self._allowed(place, tried, channel)
         )
 
@@ -260,24 +355,62 @@ class Brokers:
                 found.setdefault(consumer, each["retry"])
         return found
 
-    def _stream_is_reviewed(self, tried: Operation) -> bool:
-        mine = self.brokers.get(tried.broker, {})
-        for place, spec in self.policies.items():
-            theirs = self.brokers.get(means(spec["brokerRef"], place[0]))
-            if theirs is None or not tried.stream or not share_topics(mine, theirs):
-                continue
-            stored = {spec["topic"].get("stream")}
-            stored |= {each.get("retry", {}).get("stream") for each in spec["consumers"]}
-            letters = spec.get("deadLetter", {})
-            reviewer = letters.get("reviewer")
-            foreign = reviewer is None or means(reviewer, place[0]) != tried.identity
-            stored |= {letters.get("stream")} if foreign else set()
-            if tried.stream in stored and self._admitted(place[0], theirs):
-                return False
-        return True
+    def _only_reviewed(self, place: Place, stream: str, reviewer: Place) -> bool:
+        """Whether a policy has nothing in a stream but dead letters for this reviewer."""
+        spec = self.policies[place]
+        letters = spec.get("deadLetter", {})
+        stored = {spec["topic"].get("stream")}
+        stored |= {each.get("retry", {}).get("stream") for each in spec["consumers"]}
+        named = letters.get("reviewer")
+        return stream not in stored and named is not None and means(named, place[0]) == reviewer
 
-    def _allowed(self, place: Place, tried: Operation, topic: Manifest) -> bool:
-        """The broker's owner, both namespaces and the identity itself must allow the operation."""
+    def _allowed(self, place: Place, tried: Operation, topic: Manifest, role: str = "") -> bool:
+        """The owner allows it, nothing is unsettled, and no older claim is in its way."""
+        stored = self._stored(place, topic)
+        mine = Wanted(tried.action, tried.identity, tried.group, topic, stored, role)
+        return (
+            self._fits_owner(place, tried, topic)
+            and self.declared.governor(place[0]) is not None
+            and self.declared.governor(tried.identity[0]) is not None
+            and not self.declared.shared(tried.identity)
+            and not self._principal_shared(tried.broker)
+            and not any(
+                self._in_the_way(other, theirs, place, mine)
+                for other in self._beside(place, tried.broker)
+                for theirs in self._claimed(other)
+            )
+        )
+
+    def _in_the_way(self, other: Place, theirs: Wanted, place: Place, mine: Wanted) -> bool:
+        """Whether a right of another policy is older, and its topic or stream is not for both."""
+        one, two = named(theirs.channel), named(mine.channel)
+        differ = self.policies[other]["environment"] != self.policies[place]["environment"]
+        alone = "retry" in (mine.role, theirs.role)
+        if (
+            have_common(theirs.channel, mine.channel)
+            and (differ or alone)
+            and self._older(other, place, "Topic", one, two)
+        ):
+            return True
+        stream = theirs.stored
+        if not stream or stream != mine.stored:
+            return False
+        reads = mine.action == "Review" and not self._only_reviewed(other, stream, mine.identity)
+        is_read = theirs.action == "Review" and not self._only_reviewed(
+            place, stream, theirs.identity
+        )
+        return (reads or is_read) and self._older(other, place, "Stream", stream, stream)
+
+    def _stored(self, place: Place, topic: Manifest) -> str:
+        """The stream of a topic of a policy."""
+        spec = self.policies[place]
+        channels = [spec["topic"]]
+        channels += [channel_of(spec["deadLetter"])] if "deadLetter" in spec else []
+        channels += [channel_of(each["retry"]) for each in spec["consumers"] if "retry" in each]
+        return next(str(each.get("stream", "")) for each in channels if named(each) == named(topic))
+
+    def _fits_owner(self, place: Place, tried: Operation, topic: Manifest) -> bool:
+        """The broker's owner and both namespaces must allow the operation."""
         spec, broker = self.policies[place], self.brokers.get(tried.broker)
         return (
             broker is not None
@@ -297,19 +430,15 @@ class Brokers:
                 or ("nats" in broker and named["stream"] in broker["owns"].get("streams", []))
                 for named in (spec["topic"], topic)
             )
-            and not self.declared.shared(tried.identity)
             and self._provable(tried.identity, broker)
-            and not self._principal_shared(tried.broker)
-            and not self._disputed(place, topic, tried.broker)
         )
 
     def _at_home(self, namespace: str, policy: Manifest, broker: Manifest) -> bool:
-        """The namespace must be of the environment, and the broker must admit it."""
-        governor = self.declared.governor(namespace)
-        return (
-            governor is not None
-            and self.declared.domains[governor]["environment"] == policy["environment"]
-            and self._admitted(namespace, broker)
+        """The namespace must be of the environment, or in dispute, and the broker must admit it."""
+        claims = self.declared.claims(namespace)
+        environments = {self.declared.domains[each]["environment"] for each in claims}
+        return (len(claims) > 1 or environments == {policy["environment"]}) and self._admitted(
+            namespace, broker
         )
 
     def _admitted(self, namespace: str, broker: Manifest) -> bool:
@@ -329,33 +458,29 @@ class Brokers:
         owned = self.brokers.get(tried.broker, {}).get("owns", {}).get("groupPrefixes", [])
         return not tried.group or any(tried.group.startswith(each) for each in owned)
 
-    def _group_shared(self, tried: Operation, channel: Manifest) -> bool:
-        """One identity per group, unless both owners say that it is shared.
+    def _group_shared(self, place: Place, tried: Operation, channel: Manifest) -> bool:
+        """One identity per group, the older one, unless both owners say that it is shared.
 
         Groups of Kafka belong to the whole cluster, durables to a stream, queues to their topics.
         """
-        mine = self.brokers.get(tried.broker, {})
+        if not tried.group:
+            return False
+        mine, group = self.brokers[tried.broker], tried.group
         return any(
-            tried.group
-            and each.get("group", "") == tried.group
-            and means(each["identity"], place[0]) != tried.identity
-            and not all(tried.group in b["owns"].get("sharedGroups", []) for b in (mine, theirs))
+            theirs.group == group
+            and theirs.identity != tried.identity
+            and not all(group in b["owns"].get("sharedGroups", []) for b in (mine, there))
             and (
                 "kafka" in mine
-                or any(
-                    read.get("stream") == channel.get("stream")
-                    and ("stream" in read or have_common(read, channel))
-                    for read in (
-                        spec["topic"],
-                        *([channel_of(each["retry"])] if "retry" in each else []),
-                    )
+                or (
+                    theirs.channel.get("stream") == channel.get("stream")
+                    and ("stream" in channel or have_common(theirs.channel, channel))
                 )
             )
-            for place, spec in self.policies.items()
-            for each in spec["consumers"]
-            if (theirs := self.brokers.get(means(spec["brokerRef"], place[0]))) is not None
-            and share_topics(mine, theirs)
-            and self._admitted(place[0], theirs)
+            and (other == place or self._older(other, place, "Group", group, group))
+            for other in (place, *self._beside(place, tried.broker))
+            for there in (self.brokers[means(self.policies[other]["brokerRef"], other[0])],)
+            for theirs in self._claimed(other)
         )
 
     def _account_fits(self, tried: Operation, channel: Manifest) -> bool:
@@ -389,12 +514,3 @@ class Brokers:
             ):
                 return True
         return False
-
-    def _disputed(self, place: Place, topic: Manifest, broker: Place) -> bool:
-        """An admitted policy claims a common topic for another environment."""
-        environment = self.policies[place]["environment"]
-        return any(
-            self.policies[other]["environment"] != environment and have_common(topic, claim)
-            for other in self._beside(place, broker)
-            for claim in self._claims(other)
-        )

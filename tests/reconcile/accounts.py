@@ -27,7 +27,7 @@ from troth.pki.keys.private import algorithm_of
 from troth.planning.brokers.finalizer import FINALIZER
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.schema.model import Model
-from troth.trust.edges.evaluation import all_edges
+from troth.trust.edges.declared import all_edges
 from troth.world.facts.objects import (
     KEYSTORE_DIGEST,
     MANAGED_BY,

@@ -16,7 +16,8 @@ from troth.resources.identity.status import EdgeState
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
-from troth.trust.edges.evaluation import Edge, all_edges
+from troth.trust.edges.declared import all_edges
+from troth.trust.edges.evaluation import Edge
 
 
 class Format(StrEnum):

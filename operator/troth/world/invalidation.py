@@ -68,13 +68,30 @@ def around_namespaces(registry: Registry, namespaces: set[str]) -> Keys:
     return {identity_key(ref) for ref in inside | outside}
 
 
-def around_identity(registry: Registry, identity: ServiceIdentity) -> Keys:
-    """Return the peers of an identity, and those that depend on its claims, with their peers."""
+def around_identity(registry: Registry, identity: ServiceIdentity, *, stays: bool) -> Keys:
+    """Return the peers of an identity, and those that depend on its claims, with their peers.
+
+    If the identity `stays`, with its ports, those to whose edges nobody consents are left out.
+    Anybody may declare such edges, and nothing else of the two sides decides about them.
+    """
     colliding = registry.affected_by_sharing(identity)
-    affected = set(colliding) | registry.neighbours(identity.ref)
+    peers = _consented if stays else Registry.neighbours
+    affected = set(colliding) | peers(registry, identity.ref)
     for other in colliding:
-        affected |= registry.neighbours(other)
+        affected |= _consented(registry, other)
     return {identity_key(ref) for ref in affected}
+
+
+def _consented(registry: Registry, ref: Ref) -> frozenset[Ref]:
+    """Return the neighbours of an identity with an edge that its callee accepts, or may accept."""
+    mine, beside = registry.declared(ref), registry.webhooks.beside(ref)
+    accepted = {*mine.accepts, *beside, mine.gateway}
+
+    def accepts(peer: Ref) -> bool:
+        theirs = registry.declared(peer)
+        return ref in theirs.accepts or ref == theirs.gateway
+
+    return frozenset(peer for peer in registry.neighbours(ref) if peer in accepted or accepts(peer))
 
 
 def around_claims(registry: Registry, rivals: frozenset[Ref]) -> Keys:

@@ -8,7 +8,7 @@ from tests.builders import OWN, Manifest
 from tests.campaign.broker import PREFIX, ModelBroker
 from tests.campaign.judges.declared import View, view_of
 from tests.campaign.stages.stage import Stage
-from tests.messaging_oracle import Brokers, Operation, Uses
+from tests.messaging_oracle import Brokers, Operation, Uses, Wanted
 from troth.planning.brokers.finalizer import PATIENCE
 from troth.reconcile.rehearsal import Place as Object
 from troth.resources.references import Ref
@@ -31,10 +31,10 @@ Identity = tuple[str, str]
 class Lenient(Brokers):
     """Oracle of what may stay: a suspended grant is not revoked."""
 
-    def _group_shared(self, tried: Operation, policy: Manifest) -> bool:  # noqa: ARG002
+    def _group_shared(self, place: Identity, tried: Operation, channel: Manifest) -> bool:  # noqa: ARG002
         return False
 
-    def _disputed(self, place: Identity, topic: Manifest, broker: Identity) -> bool:  # noqa: ARG002
+    def _in_the_way(self, other: Identity, theirs: Wanted, place: Identity, mine: Wanted) -> bool:  # noqa: ARG002
         return False
 
 

@@ -19,7 +19,7 @@ from tests.broker_builders import (
     sync_broker,
 )
 from tests.broker_plans import plan_with_inputs
-from tests.builders import Cluster, Manifest
+from tests.builders import DAY, HOUR, NOW, Cluster, Manifest, identity, stamp
 from tests.changed_manifests import changed
 from tests.messaging import NATS, broker, consumer, policy, producer, review
 from tests.planning.grants.test_topic_policy import KEY, entries, verdicts
@@ -181,18 +181,54 @@ def test_redrive_in_a_ledger_of_an_earlier_operator_is_removed() -> None:
     assert REDRIVE not in sync_broker(cluster).rules
 
 
-@pytest.mark.parametrize(
-    "rival",
-    [policy("rival", topic={"name": RETRY}), policy("rival", topic={"prefix": "prod.orders.v1.r"})],
-    ids=["its topic", "its prefix"],
-)
-def test_retry_topic_is_checked_again_when_another_policy_comes_and_goes(rival: Manifest) -> None:
-    cluster = reviewed(review())
-    assert REDRIVE in ledger_of(cluster).rules
-    assert {broker_key(MAIN), KEY} <= cluster.put(rival)
+RIVALS = {"its topic": {"name": RETRY}, "its prefix": {"prefix": "prod.orders.v1.r"}}
+
+
+@pytest.mark.parametrize("topic", RIVALS.values(), ids=list(RIVALS))
+def test_retry_topic_is_checked_again_when_an_older_claim_comes_and_goes(topic: Manifest) -> None:
+    cluster, named = reviewed(review()), topic.get("name") or f"{topic['prefix']}*"
+    claim = {"kind": "Topic", "name": named, "broker": str(MAIN), "since": stamp(NOW - DAY)}
+    rival = policy("rival", topic=topic, producers=[producer("guest")])
+    guest = identity("guest", publishes=[{"policy": {"name": "rival"}}])
+    around = {broker_key(MAIN), KEY}
+    cluster.put(rival | {"status": {"claims": [claim]}})
+    assert REDRIVE in sync_broker(cluster).rules, "nobody consents to it"
+    assert around <= cluster.put(guest)
     assert REDRIVE not in sync_broker(cluster).rules
-    assert {broker_key(MAIN), KEY} <= cluster.drop("TopicPolicy", Ref("shop", "rival"))
+    assert around <= cluster.drop("ServiceIdentity", Ref("shop", "guest"))
     assert REDRIVE in sync_broker(cluster).rules
+    cluster.put(guest)
+    assert around <= cluster.put(rival | {"status": {"claims": []}})
+    assert REDRIVE in sync_broker(cluster).rules, "now its claim is the newer one"
+    assert around <= cluster.put(rival | {"status": {"claims": [claim]}})
+    assert around <= cluster.drop("TopicPolicy", Ref("shop", "rival"))
+    assert REDRIVE in sync_broker(cluster).rules
+
+
+def test_accepted_claims_are_in_the_status_until_their_grants_are_refused() -> None:
+    cluster = reviewed()
+    status = cluster.objects["TopicPolicy", ORDERS]["status"]["claims"]
+    assert [(each["kind"], each["name"]) for each in status] == [
+        ("Group", "fulfilment"),
+        ("Topic", "prod.orders.v1"),
+        ("Topic", LETTERS),
+        ("Topic", RETRY),
+    ]
+    assert {each["since"] for each in status} == {stamp(NOW)}
+    cluster.now += HOUR
+    assert cluster.plan(KEY).status == cluster.objects["TopicPolicy", ORDERS]["status"]
+    cluster.put(identity("twin", account="fulfilment"))  # suspends, and takes nothing
+    assert claimed(cluster) == status
+    cluster.drop("ServiceIdentity", Ref("shop", "twin"))
+    cluster.drop("ServiceIdentity", FULFILMENT)
+    assert [each["name"] for each in claimed(cluster)] == ["prod.orders.v1", LETTERS, RETRY]
+
+
+def claimed(cluster: Cluster) -> list[Manifest]:
+    status = cluster.plan(KEY).status
+    assert status is not None
+    found: list[Manifest] = status["claims"]
+    return found
 
 
 def test_reviewer_is_checked_again_when_another_policy_lets_it_publish() -> None:

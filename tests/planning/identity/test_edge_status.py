@@ -1,5 +1,6 @@
 """Edges in the status of an identity: which have an entry, and which a narrowing closes."""
 
+import json
 from typing import Any
 
 import pytest
@@ -20,16 +21,23 @@ from tests.builders import (
 )
 from tests.planning.test_status import edges
 from tests.webhook_builders import endpoint
-from troth.planning.identity import edge_status
+from troth.planning.faults import Isolation
+from troth.planning.identity import edge_status, view
 from troth.planning.identity.edge_status import (
     AWAITED_LIMIT,
     EDGE_LIMIT,
+    FOREIGN_BYTES,
+    MESSAGE_LIMIT,
+    PORT_LIMIT,
+    UNLISTED_LIMIT,
     edge_statuses,
     with_closed_edges,
 )
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.trust.declarations.narrowing import Narrowing
+from troth.trust.edges import evaluation as evaluated
+from troth.trust.edges.candidate import EdgeCandidate
 from troth.trust.edges.evaluation import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED, Edge
 
 WEB = Ref("shop", "web")
@@ -78,7 +86,7 @@ def test_edges_that_may_be_open_or_a_narrowing_closes_are_listed_whoever_declare
     awaited = [Edge(peer, mine.ref, "https", EdgeState.AWAITING_CALLEE) for peer in peers]
     closed = [Edge(mine.ref, p, "https", EdgeState.REFUSED, CALLER_NOT_NARROWED) for p in peers]
     opened = [Edge(mine.ref, p, "http", state) for p in peers for state in states]
-    entries, count = edge_statuses(mine, (*awaited, *closed, *opened), NOW)
+    entries, count = edge_statuses(mine, (*awaited, *closed, *opened), NOW, Isolation())
     assert len(entries) == len(closed) + len(opened) + AWAITED_LIMIT
     assert count == len(awaited) - AWAITED_LIMIT
 
@@ -88,10 +96,35 @@ def test_edges_in_a_status_are_bounded_and_those_that_are_read_again_come_first(
     peers = [Ref("shop", f"peer-{number}") for number in range(EDGE_LIMIT)]
     awaited = [Edge(peer, mine.ref, "https", EdgeState.AWAITING_CALLEE) for peer in peers]
     closed = [Edge(mine.ref, p, "https", EdgeState.REFUSED, CALLER_NOT_NARROWED) for p in peers]
-    entries, count = edge_statuses(mine, (*awaited, *closed), NOW)
+    entries, count = edge_statuses(mine, (*awaited, *closed), NOW, Isolation())
     assert {entry.reason for entry in entries} == {CALLER_NOT_NARROWED}
     assert len(entries) == EDGE_LIMIT
     assert count == len(awaited)
+
+
+def test_edges_that_others_declare_are_bounded_in_bytes() -> None:
+    """A callee's consent alone can open an edge, or be refused, and then others declare it."""
+    mine = builders.parsed_identity(identity())
+    peers = [Ref("n" * 63, f"{number:063}") for number in range(EDGE_LIMIT)]
+    refused = [
+        Edge(mine.ref, p, "https", EdgeState.REFUSED, "NotFederated", "x" * MESSAGE_LIMIT)
+        for p in peers
+    ]
+    entries, count = edge_statuses(mine, tuple(refused), NOW, Isolation())
+    size = len(json.dumps([each.manifest() for each in entries]))
+    assert 0.9 * FOREIGN_BYTES < size < FOREIGN_BYTES
+    assert len(entries) + count == len(refused)
+
+
+def test_crowd_changes_no_status_beyond_a_number() -> None:
+    mine = builders.parsed_identity(identity())
+
+    def counted(number: int) -> tuple[Any, int]:
+        peers = [Ref("tenant", f"peer-{each:06}") for each in range(number)]
+        edges = [Edge(peer, mine.ref, "https", EdgeState.AWAITING_CALLEE) for peer in peers]
+        return edge_statuses(mine, tuple(edges), NOW, Isolation())
+
+    assert counted(AWAITED_LIMIT + UNLISTED_LIMIT) == counted(AWAITED_LIMIT + UNLISTED_LIMIT + 1)
 
 
 def test_open_edges_beyond_the_limit_are_counted_and_displace_no_narrowing() -> None:
@@ -99,9 +132,63 @@ def test_open_edges_beyond_the_limit_are_counted_and_displace_no_narrowing() -> 
     peers = [Ref("shop", f"peer-{number}") for number in range(EDGE_LIMIT)]
     opened = [Edge(mine.ref, p, "https", EdgeState.LIVE) for p in peers]
     closed = Edge(mine.ref, WEB, "https", EdgeState.REFUSED, CALLER_NOT_NARROWED)
-    entries, count = edge_statuses(mine, (*opened, closed), NOW)
+    entries, count = edge_statuses(mine, (*opened, closed), NOW, Isolation())
     assert entries[0].peer == str(WEB)
     assert (len(entries), count) == (EDGE_LIMIT, 1)
+
+
+MANY = [f"p{number}" for number in range(PORT_LIMIT + 16)]
+"""More ports than an entry lists. One entry of `calls` has at most 16."""
+
+
+def call_many(name: str, namespace: str | None = None) -> list[Manifest]:
+    return [call(name, *MANY[at : at + 16], namespace=namespace) for at in range(0, len(MANY), 16)]
+
+
+def test_foreign_identity_cannot_break_a_status_with_ports() -> None:
+    before = shop(identity(ports=["https"])).settle()
+    after = shop(
+        identity(ports=["https"]),
+        identity("stranger", "tenant", calls=call_many("payments", "shop")),
+    ).settle()
+    for type_ in ("Ready", "NetworkEnforced", "PeersAgree", "Stalled"):
+        assert after.condition(key_of(), type_) == before.condition(key_of(), type_)
+    (listed,) = edges(after)
+    assert (listed["peer"], len(listed["ports"])) == ("tenant/stranger", PORT_LIMIT)
+    assert unlisted(after) == len(MANY) - PORT_LIMIT
+
+
+def test_identity_may_call_more_ports_of_a_callee_than_an_entry_lists() -> None:
+    cluster = shop(identity(calls=call_many("ledger"))).settle()
+    assert cluster.condition(key_of(), "Ready")["status"] == "True"
+    assert unlisted(cluster) == len(MANY) - PORT_LIMIT
+
+
+def test_endpoints_of_a_tenant_cannot_break_the_status_of_a_gateway() -> None:
+    served: Manifest = {"allowedNamespaces": {"matchLabels": {"domain": "production"}}}
+    place: Manifest = {"identity": {"name": "target"}, "path": "/events", "workflow": "settle"}
+    hooks = [
+        endpoint(
+            f"hook-{port}",
+            "tenant",
+            gateway={"name": "gateway", "namespace": "shop"},
+            target={**place, "port": port},
+        )
+        for port in MANY
+    ]
+    tenant = namespace("tenant", domain="production"), identity("target", "tenant")
+    plan = shop(*tenant, identity("gateway", servesWebhooks=served), *hooks).plan(key_of("gateway"))
+    assert not plan.errors
+    assert plan.status is not None
+    (listed,) = plan.status["edges"]
+    assert (listed["peer"], len(listed["ports"])) == ("tenant/target", PORT_LIMIT)
+
+
+def test_long_message_is_cut() -> None:
+    mine = builders.parsed_identity(identity(calls=[call("web")]))
+    edge = Edge(mine.ref, WEB, "https", EdgeState.REFUSED, "NotFederated", "x" * 2000)
+    (entry,), _ = edge_statuses(mine, (edge,), NOW, Isolation())
+    assert entry.message == "x" * MESSAGE_LIMIT
 
 
 # Edges that a narrowing closes, if planning fails
@@ -232,3 +319,38 @@ def test_ports_of_one_peer_in_one_state_share_an_entry() -> None:
     )
     (edge,) = edges(cluster)
     assert (edge["ports"], edge["state"]) == (["http", "https"], "Live")
+
+
+# Errors
+
+
+@pytest.mark.faulty
+@pytest.mark.parametrize("part", ["_foreign", "evaluate"])
+def test_error_about_a_foreign_declaration_changes_no_condition(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> Any:
+        raise ValueError
+
+    mine = identity(ports=["https"], accepts=[accept("web")])
+    web = identity("web", calls=[call("payments")])
+    stranger = identity("stranger", "tenant", calls=[call("payments", namespace="shop")])
+    cluster = shop(mine, web, stranger).settle()
+    before = cluster.plan(key_of())
+    assert before.status is not None
+    if part == "evaluate":
+        evaluate = evaluated.evaluate
+
+        def evaluation(candidate: EdgeCandidate) -> Edge:
+            return failing() if candidate.caller.namespace == "tenant" else evaluate(candidate)
+
+        monkeypatch.setattr(view, "evaluate", evaluation)
+        monkeypatch.setattr(evaluated, "evaluate", evaluation)
+    else:
+        monkeypatch.setattr(edge_status, part, failing)
+    after = cluster.plan(key_of())
+    assert after.status is not None
+    assert after.status["conditions"] == before.status["conditions"]
+    assert after.status["edges"][0] == before.status["edges"][0]
+    assert len(after.errors) == 1
+    assert not after.pending(cluster.world)

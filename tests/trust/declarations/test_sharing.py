@@ -17,7 +17,7 @@ from troth.planning.planner import plan
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.sharing import MOST_NAMED, WorkloadClaims
-from troth.trust.edges.evaluation import all_edges
+from troth.trust.edges.declared import all_edges
 from troth.world.keys import Keys, identity_key
 from troth.world.world import World
 

@@ -23,7 +23,7 @@ from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations.registry import Registry
-from troth.trust.edges.evaluation import all_edges, edges_from, edges_of
+from troth.trust.edges.declared import all_edges, edges_from, edges_of
 
 AT_GATEWAY = Ref(GATEWAY, GATEWAY)
 TARGET = Ref("shop", "payments")

@@ -20,7 +20,7 @@ from tests.builders import (
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
-from troth.trust.edges.evaluation import all_edges, edges_of
+from troth.trust.edges.declared import all_edges, edges_of
 
 PAYMENTS = identity("payments", ports=["https"], accepts=[accept("checkout")])
 CHECKOUT = identity("checkout", calls=[call("payments")])

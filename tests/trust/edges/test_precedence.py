@@ -24,7 +24,8 @@ from tests.builders import Cluster as Stage
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
-from troth.trust.edges.evaluation import Edge, all_edges, consented_from, edges_of
+from troth.trust.edges.declared import all_edges, consented_from, edges_of
+from troth.trust.edges.evaluation import Edge
 
 WEB, PAY = Ref("s", "web"), Ref("e", "pay")
 CALLER = identity("web", "s", calls=[call("pay", namespace="e")])

@@ -25,7 +25,8 @@ from tests.strategies import DOMAINS, clusters, half, more, often, sometimes, su
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
-from troth.trust.edges.evaluation import Edge, all_edges, edges_of
+from troth.trust.edges.declared import all_edges, edges_of
+from troth.trust.edges.evaluation import Edge
 
 
 def deleted(manifests: list[Manifest], leaving: list[str]) -> list[Manifest]:
@@ -147,6 +148,14 @@ def test_every_edge_has_the_state_of_its_own_declarations(
     ways = [(edge.caller, edge.callee, edge.port) for edge in edges]
     assert declared_ways(stored) <= set(ways)
     for ref in known.identities:
-        own = [way for way in ways if ref in way[:2]]
-        mine = edges_of(known, ref, NOW)
-        assert sorted(own) == sorted({(each.caller, each.callee, each.port) for each in mine})
+        own = {
+            (edge.caller, edge.callee, edge.port): edge.state
+            for edge in edges
+            if ref in {edge.caller, edge.callee}
+        }
+        # ports that stand together have the state that each would have by itself
+        assert own == {
+            (each.caller, each.callee, port): each.state
+            for each in edges_of(known, ref, NOW)
+            for port in each.ports
+        }

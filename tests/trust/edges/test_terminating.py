@@ -17,7 +17,8 @@ from tests.builders import (
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
-from troth.trust.edges.evaluation import Edge, edges_of
+from troth.trust.edges.declared import edges_of
+from troth.trust.edges.evaluation import Edge
 
 SHOP = namespace("shop", domain="production")
 PAYMENTS, CHECKOUT = Ref("shop", "payments"), Ref("shop", "checkout")

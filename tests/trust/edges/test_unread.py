@@ -6,7 +6,8 @@ from tests.builders import NOW, accept, call, domain, identity, namespace, regis
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.trust.declarations.unread import CONSENTING, UNREAD, Part
-from troth.trust.edges.evaluation import Edge, edges_of
+from troth.trust.edges.declared import edges_of
+from troth.trust.edges.evaluation import Edge
 
 CALLEE = Ref("shop", "payments")
 MANIFESTS = (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests import builders
-from tests.builders import Manifest, domain, identity, namespace
+from tests.builders import NOW, Manifest, domain, identity, namespace, stamp
 from tests.changed_manifests import changed
 from tests.messaging import (
     KAFKA,
@@ -14,18 +14,22 @@ from tests.messaging import (
     consumer,
     messaging,
     policy,
+    producer,
 )
 from tests.trust.topics.topic_scene import (
     BOTH,
     CHECKOUT,
     CONSUME,
     FULFILMENT,
+    GUEST,
     ORDERS,
     POLICY,
     PUBLISH,
     SHOP,
     USES,
+    agreed,
     grants_by_entry,
+    older,
     verdict,
 )
 from troth.resources.messaging.topic_policy_status import Action, GrantState
@@ -84,24 +88,27 @@ def test_identity_cannot_join_the_group_of_another(
 ) -> None:
     """In a group of Kafka one member decides what each is given, whatever it may read itself."""
     lab, closed = namespace("lab", domain="production"), namespace("closed", domain="none")
-    intruder = policy(
-        "intruder",
-        namespace_,
-        topic={"name": "prod.lab"},
-        consumers=[consumer("guest", group)],
+    intruder = older(
+        policy(
+            "intruder",
+            namespace_,
+            topic={"name": "prod.lab"},
+            consumers=[consumer(GUEST, group)],
+        )
     )
     declared = [*SHOP, *BOTH, lab, closed, broker(described=described), POLICY]
-    grant = grants_by_entry(*declared, intruder)[CONSUME]
+    declared.append(identity(GUEST, namespace_))
+    grant = grants_by_entry(*declared, intruder, uses=agreed(intruder))[CONSUME]
     assert grant.state is state
     assert grant.reason == ("GroupShared" if state is GrantState.SUSPENDED else "")
-    about = messaging(*declared, intruder, uses=USES)
+    about = messaging(*declared, intruder, uses=agreed(intruder))
     about.drop_policy(Ref(namespace_, "intruder"))
     assert grants_by_entry(*declared, about=about)[CONSUME].state is GrantState.LIVE
 
 
-def streaming(name: str, topic: str, stream: str, group: str, who: str = "guest") -> Manifest:
+def streaming(name: str, topic: str, stream: str, group: str) -> Manifest:
     stored = {"name": topic} | ({"stream": stream} if stream else {})
-    return policy(name, "lab", topic=stored, consumers=[consumer(who, group)])
+    return older(policy(name, "lab", topic=stored, consumers=[consumer(GUEST, group)]))
 
 
 @pytest.mark.parametrize(
@@ -124,8 +131,9 @@ def test_durable_belongs_to_its_stream_and_a_queue_group_to_its_topic(
     there = broker(
         described=NATS, more={"streams": ["A", "B"] if stream else [], "sharedGroups": shared}
     )
-    lab = namespace("lab", domain="production")
-    grant = grants_by_entry(*SHOP, *BOTH, lab, there, mine, intruder)[CONSUME]
+    lab = [namespace("lab", domain="production"), identity(GUEST, "lab")]
+    uses = agreed(intruder)
+    grant = grants_by_entry(*SHOP, *BOTH, *lab, there, mine, intruder, uses=uses)[CONSUME]
     assert grant.state is state
     assert grant.reason == ("GroupShared" if state is GrantState.SUSPENDED else "")
 
@@ -133,13 +141,14 @@ def test_durable_belongs_to_its_stream_and_a_queue_group_to_its_topic(
 def test_group_is_shared_only_if_each_owner_shares_it() -> None:
     mine = broker(more={"sharedGroups": ["fulfilment"]})
     second = broker("second", principals="second-", groups=["fulfilment"])
-    lab = namespace("lab", domain="production")
-    consumers = [consumer("guest", "fulfilment")]
-    theirs = policy("a", "lab", at=("messaging", "second"), consumers=consumers)
-    declared = [*SHOP, *BOTH, lab, mine, POLICY, theirs]
-    assert verdict(CONSUME, *declared, second) == (GrantState.SUSPENDED, "GroupShared")
+    lab = [namespace("lab", domain="production"), identity(GUEST, "lab")]
+    consumers = [consumer(GUEST, "fulfilment")]
+    theirs = older(policy("a", "lab", at=("messaging", "second"), consumers=consumers))
+    declared, uses = [*SHOP, *BOTH, *lab, mine, POLICY, theirs], agreed(theirs)
+    suspended = GrantState.SUSPENDED, "GroupShared"
+    assert verdict(CONSUME, *declared, second, uses=uses) == suspended
     both = changed(second, "spec.owns.sharedGroups", ["fulfilment"])
-    assert verdict(CONSUME, *declared, both) == (GrantState.LIVE, "")
+    assert verdict(CONSUME, *declared, both, uses=uses) == (GrantState.LIVE, "")
 
 
 def test_brokers_of_one_account_agree_whether_consumers_use_streams() -> None:
@@ -158,33 +167,170 @@ RIVALS = {
     "a prefix of it": ({"topic": {"prefix": "prod.or"}}, True),
     "by its dead letters": ({"deadLetter": {"topic": "prod.orders.v1"}}, True),
     "the same topic for the same environment": (
-        {"topic": {"name": "prod.orders.v1"}, "environment": "production"},
+        {
+            "topic": {"name": "prod.orders.v1"},
+            "environment": "production",
+            "at": ("messaging", "main"),
+        },
         False,
     ),
     "another topic": ({"topic": {"name": "prod.orders.v2"}}, False),
 }
+STAGE = [
+    domain("staging", environment="staging"),
+    namespace("stage", domain="staging"),
+    identity(GUEST, "stage"),
+    broker(
+        "staging",
+        environment="staging",
+        principals="staging-",
+        allowedNamespaces={"matchLabels": {"domain": "staging"}},
+    ),
+]
+"""A namespace of another environment, and its broker at the same servers."""
+
+
+def staged(**spec: Any) -> Manifest:
+    """Return an older policy of the other environment, whose guest does everything."""
+    usual: dict[str, Any] = {
+        "topic": {"name": "prod.elsewhere"},
+        "environment": "staging",
+        "at": ("messaging", "staging"),
+        "producers": [producer(GUEST)],
+        "consumers": [consumer(GUEST, "other")],
+    }
+    return older(policy("rival", "stage", **usual | spec))
 
 
 @pytest.mark.parametrize(("spec", "disputed"), RIVALS.values(), ids=list(RIVALS))
 def test_disputed_topic_is_granted_to_nobody_new(spec: Manifest, *, disputed: bool) -> None:
-    usual: dict[str, Any] = {"topic": {"name": "stage.x"}, "environment": "staging"}
-    rival = policy("rival", **usual | spec)
-    grant = grants_by_entry(*SHOP, *BOTH, broker(), POLICY, rival)[PUBLISH]
+    rival = staged(**spec)
+    declared = [*SHOP, *STAGE, *BOTH, broker(), POLICY, rival]
+    grant = grants_by_entry(*declared, uses=agreed(rival))[PUBLISH]
     assert grant.state is (GrantState.SUSPENDED if disputed else GrantState.LIVE)
     assert grant.grant is not None
-    assert ("TopicPolicy shop/rival claims prod.orders.v1" in grant.message) == disputed
+    assert ("TopicPolicy stage/rival claims prod.orders.v1" in grant.message) == disputed
 
 
 def test_dispute_affects_exactly_the_brokers_with_the_same_server() -> None:
-    staging = broker("staging", environment="staging", principals="staging-")
-    rival = policy("rival", "lab", at=("messaging", "staging"), environment="staging")
-    lab = namespace("lab", domain="production")
-    declared = [*SHOP, *BOTH, broker(), POLICY, rival, lab]
-    assert verdict(PUBLISH, *declared, staging)[1] == "EnvironmentDisputed"
+    rival = staged(topic={"name": "prod.orders.v1"})
+    *stage, staging = STAGE
+    declared, uses = [*SHOP, *stage, *BOTH, broker(), POLICY, rival], agreed(rival)
+    assert verdict(PUBLISH, *declared, staging, uses=uses)[1] == "EnvironmentDisputed"
     other = changed(staging, "spec.kafka.bootstrapServers", ["elsewhere:9093"])
-    assert verdict(PUBLISH, *declared, other) == (GrantState.LIVE, "")
+    assert verdict(PUBLISH, *declared, other, uses=uses) == (GrantState.LIVE, "")
     closed = changed(staging, "spec.allowedNamespaces", {"matchLabels": {"domain": "none"}})
-    assert verdict(PUBLISH, *declared, closed) == (GrantState.LIVE, "")
+    assert verdict(PUBLISH, *declared, closed, uses=uses) == (GrantState.LIVE, "")
+
+
+# Which claims count
+
+INTRUDER = policy(
+    "intruder",
+    "lab",
+    topic={"name": "prod.lab"},
+    consumers=[consumer(GUEST, "fulfilment")],
+)
+LAB = [namespace("lab", domain="production"), identity(GUEST, "lab")]
+DISPUTE = staged(topic={"name": "prod.orders.v1"})
+REFUSED: dict[str, tuple[list[Manifest], Manifest, Any]] = {
+    "group: the identity does not exist": (LAB[:1], older(INTRUDER), agreed(INTRUDER)),
+    "group: the identity does not consent": (LAB, older(INTRUDER), USES),
+    "group: the topic is not owned": (
+        LAB,
+        changed(older(INTRUDER), "spec.topic.name", "lab.x"),
+        agreed(INTRUDER),
+    ),
+    "environment: nobody consents": (STAGE, DISPUTE, USES),
+    "environment: not that of the broker": (
+        STAGE,
+        changed(DISPUTE, "spec.brokerRef.name", "main"),
+        agreed(DISPUTE),
+    ),
+    "environment: not that of the namespace": (
+        [*STAGE, *LAB],
+        changed(DISPUTE, "metadata.namespace", "lab"),
+        agreed(changed(DISPUTE, "metadata.namespace", "lab")),
+    ),
+    "environment: only by dead letters, of no consumer": (
+        STAGE,
+        staged(deadLetter={"topic": "prod.orders.v1"}, consumers=[]),
+        agreed(DISPUTE),
+    ),
+}
+
+
+@pytest.mark.parametrize(("beside", "rival", "uses"), REFUSED.values(), ids=list(REFUSED))
+def test_policy_that_is_granted_nothing_suspends_nobody(
+    beside: list[Manifest], rival: Manifest, uses: Any
+) -> None:
+    declared = [*SHOP, *BOTH, broker(), POLICY, *beside, rival]
+    grants = grants_by_entry(*declared, uses=uses)
+    assert grants[PUBLISH].state is grants[CONSUME].state is GrantState.LIVE
+
+
+def accepted(manifest: Manifest, kind: str, name: str, at: str = "main") -> Manifest:
+    """Return a policy that Troth accepted with a name."""
+    claim = {"kind": kind, "name": name, "broker": f"messaging/{at}", "since": stamp(NOW)}
+    return {**manifest, "status": {"claims": [claim]}}
+
+
+@pytest.mark.parametrize("first", ["mine", "theirs"])
+@pytest.mark.parametrize("by", ["acceptance", "creation"])
+def test_older_claim_to_a_group_stands(first: str, by: str) -> None:
+    mine, theirs = POLICY, INTRUDER
+    if by == "acceptance":  # which goes before an earlier creation
+        mine = accepted(mine, "Group", "fulfilment") if first == "mine" else older(mine)
+        theirs = accepted(theirs, "Group", "fulfilment") if first == "theirs" else older(theirs)
+    else:
+        mine, theirs = (older(mine), theirs) if first == "mine" else (mine, older(theirs))
+    declared, uses = [*SHOP, *BOTH, *LAB, broker(), mine, theirs], agreed(INTRUDER)
+    states = [
+        grants_by_entry(*declared, uses=uses)[CONSUME].state,
+        grants_by_entry(*declared, uses=uses, of=Ref("lab", "intruder"))[
+            GrantEntry(Ref("lab", GUEST), Action.CONSUME, "fulfilment")
+        ].state,
+    ]
+    expected = [GrantState.LIVE, GrantState.SUSPENDED]
+    assert states == (expected if first == "mine" else expected[::-1])
+
+
+@pytest.mark.parametrize("first", ["mine", "theirs"])
+def test_older_claim_to_a_topic_stands(first: str) -> None:
+    rival = staged(topic={"prefix": "prod."})
+    mine, theirs = POLICY, accepted(rival, "Topic", "prod.*", "staging")
+    if first == "mine":
+        mine, theirs = accepted(POLICY, "Topic", "prod.orders.v1"), rival
+    declared, uses = [*SHOP, *BOTH, *STAGE, broker(), mine, theirs], agreed(rival)
+    guest = GrantEntry(Ref("stage", GUEST), Action.PUBLISH)
+    states = [
+        grants_by_entry(*declared, uses=uses)[PUBLISH].state,
+        grants_by_entry(*declared, uses=uses, of=Ref("stage", "rival"))[guest].state,
+    ]
+    expected = [GrantState.LIVE, GrantState.SUSPENDED]
+    assert states == (expected if first == "mine" else expected[::-1])
+
+
+def test_claim_accepted_for_another_name_or_at_another_broker_has_no_age() -> None:
+    declared, uses = [*SHOP, *BOTH, *LAB, broker(), older(POLICY)], agreed(INTRUDER)
+    for other in (
+        accepted(INTRUDER, "Group", "other"),
+        accepted(INTRUDER, "Topic", "fulfilment"),
+        accepted(INTRUDER, "Group", "fulfilment", "second"),
+    ):
+        assert verdict(CONSUME, *declared, other, uses=uses) == (GrantState.LIVE, "")
+
+
+def test_two_consumers_of_one_policy_in_one_group_are_both_suspended() -> None:
+    twice = changed(
+        POLICY, "spec.consumers", [consumer(each, "fulfilment") for each in ("fulfilment", "guest")]
+    )
+    uses = {**USES, ("shop", GUEST): ([], [ORDERS])}
+    grants = grants_by_entry(
+        *SHOP, *BOTH, identity(GUEST), broker(), accepted(twice, "Group", "fulfilment"), uses=uses
+    )
+    consuming = [each for each in grants.values() if each.entry.action is Action.CONSUME]
+    assert [each.reason for each in consuming] == ["GroupShared"] * 2
 
 
 def test_refused_grant_ends_even_if_something_else_is_unsettled() -> None:
@@ -248,11 +394,15 @@ def test_unreadable_identity_may_use_any_unreadable_policy() -> None:
 
 def test_dropped_or_replaced_resources_leave_no_index_entries() -> None:
     manifests = [*SHOP, *BOTH, broker(), POLICY]
-    about = messaging(*manifests, uses=USES)
-    rival = messaging(policy("rival", environment="staging")).policies[Ref("shop", "rival")]
+    manifests += STAGE
+    declared = staged(topic={"name": "prod.orders.v1"})
+    about = messaging(*manifests, uses=agreed(declared))
+    rival = messaging(declared).policies[Ref("stage", "rival")]
     about.put_policy(rival)
     assert verdict(PUBLISH, *manifests, about=about)[1] == "EnvironmentDisputed"
     about.drop_policy(rival.ref)
+    about.put_uses(Ref("stage", GUEST), Uses())
+    about.drop_broker(Ref("messaging", "staging"))
     assert verdict(PUBLISH, *manifests, about=about) == (GrantState.LIVE, "")
     second = messaging(broker("second")).brokers[Ref("messaging", "second")]
     about.put_broker(second)

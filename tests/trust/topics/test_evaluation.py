@@ -181,7 +181,7 @@ def policies(draw: st.DrawFn, place: Place, declared: list[DeclaredEntry]) -> Ma
         if draw(half):
             streams = [{}, {}, {"stream": "S"}]
             each["retry"] = {"topic": retry} | draw(st.sampled_from(streams))
-    return policy(
+    made = policy(
         place[1],
         place[0],
         topic=topic,
@@ -190,6 +190,33 @@ def policies(draw: st.DrawFn, place: Place, declared: list[DeclaredEntry]) -> Ma
         at=("east", "main" if draw(often) else "other"),
         **spec,
     )
+    if draw(half):
+        made["metadata"]["creationTimestamp"] = builders.stamp(draw(times))
+    if draw(half):
+        made["status"] = {"claims": draw(st.lists(claims(made), max_size=3))}
+    return made
+
+
+times = st.sampled_from((NOW - builders.DAY, NOW - builders.HOUR))
+
+
+@st.composite
+def claims(draw: st.DrawFn, made: Manifest) -> Manifest:
+    """A claim that was accepted, of a name that the policy has or had."""
+    spec = made["spec"]
+    topic = spec["topic"]
+    names = {
+        "Topic": (topic.get("name") or f"{topic['prefix']}*", *DEAD, *RETRIES),
+        "Group": GROUPS[1:],
+        "Stream": STREAMS[1:],
+    }
+    kind = draw(st.sampled_from(sorted(names)))
+    return {
+        "kind": kind,
+        "name": draw(st.sampled_from(names[kind])),
+        "broker": f"east/{spec['brokerRef']['name'] if draw(often) else 'other'}",
+        "since": builders.stamp(draw(times)),
+    }
 
 
 @st.composite

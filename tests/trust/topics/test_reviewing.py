@@ -5,10 +5,20 @@ from typing import Any
 import pytest
 
 from tests.broker_builders import reviewed_orders, reviewer
-from tests.builders import Manifest, namespace
+from tests.builders import Manifest, identity, namespace
 from tests.changed_manifests import GONE, changed
 from tests.messaging import NATS, broker, consumer, messaging, policy, producer, review
-from tests.trust.topics.topic_scene import BOTH, FULFILMENT, ORDERS, SHOP, USES, grants_by_entry
+from tests.trust.topics.topic_scene import (
+    BOTH,
+    FULFILMENT,
+    GUEST,
+    ORDERS,
+    SHOP,
+    USES,
+    agreed,
+    grants_by_entry,
+    older,
+)
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
 from troth.trust.declarations.grant_entries import GrantEntry, Purpose
@@ -25,10 +35,10 @@ RETRYING: Manifest = consumer("fulfilment", "fulfilment") | {"retry": {"topic": 
 USED: dict[tuple[str, str], tuple[list[Any], ...]] = {**USES, REVIEWER: ([], [], [ORDERS])}
 
 
-def found(*manifests: Manifest, uses: Any = None) -> dict[GrantEntry, TopicGrant]:
-    """Return the grants of the policy `orders` with a reviewer; later manifests replace earlier."""
+def found(*manifests: Manifest, uses: Any = None, of: Ref = ORDERS) -> dict[GrantEntry, TopicGrant]:
+    """Return the grants of a policy beside a reviewer; later manifests replace earlier."""
     everything = [*SHOP, *BOTH, broker(), reviewed_orders(), reviewer(), *manifests]
-    return grants_by_entry(*everything, uses=USED if uses is None else uses)
+    return grants_by_entry(*everything, uses=USED if uses is None else uses, of=of)
 
 
 def state(grant: TopicGrant) -> tuple[GrantState, str]:
@@ -165,46 +175,87 @@ def test_nothing_is_redriven_to_a_retry_topic_that_the_consumer_may_not_read() -
 RETRY_ENTRY = GrantEntry(FULFILMENT, Action.CONSUME, "fulfilment", Purpose.RETRY, RETRY)
 
 
-@pytest.mark.parametrize(
-    "rival",
-    [
-        policy("rival", topic={"name": RETRY}),
-        policy("rival", topic={"prefix": "prod.orders.v1.re"}),
-        policy("rival", topic={"name": "prod.rival"}, deadLetter={"topic": RETRY}),
-        policy("rival", topic={"name": "prod.rival"}, consumers=[RETRYING]),
-        policy("rival", namespace="other", topic={"name": RETRY}),
-    ],
-    ids=["its topic", "its prefix", "its dead letters", "its retry topic", "of another namespace"],
-)
-def test_retry_topic_that_another_policy_has_too_is_suspended(rival: Manifest) -> None:
-    mine = reviewed_orders(consumers=[RETRYING])
-    other = namespace("other", domain="production")
-    grants = found(mine, rival, other, review())
+def rival_policy(namespace: str = "shop", **spec: Any) -> Manifest:
+    """Return another policy, by default with a guest as its producer and consumer."""
+    usual: dict[str, Any] = {
+        "topic": {"name": "prod.rival"},
+        "producers": [producer(GUEST)],
+        "consumers": [consumer(GUEST, "packing")],
+    }
+    return policy("rival", namespace, **usual | spec)
+
+
+RIVALS = {
+    "its topic": rival_policy(topic={"name": RETRY}),
+    "its prefix": rival_policy(topic={"prefix": "prod.orders.v1.re"}),
+    "its dead letters": rival_policy(deadLetter={"topic": RETRY}),
+    "its retry topic": rival_policy(consumers=[consumer(GUEST, "g") | {"retry": {"topic": RETRY}}]),
+    "of another namespace": rival_policy("other", topic={"name": RETRY}),
+}
+"""Other policies with a right on the retry topic of `orders`."""
+
+
+def contested(mine: Manifest, rival: Manifest, of: Ref = ORDERS) -> dict[GrantEntry, TopicGrant]:
+    there = rival["metadata"]["namespace"]
+    guests = [namespace("other", domain="production"), identity(GUEST, there)]
+    everything = [*SHOP, *BOTH, broker(), mine, reviewer(), rival, *guests, review()]
+    return grants_by_entry(*everything, uses=agreed(rival, USED), of=of)
+
+
+@pytest.mark.parametrize("rival", RIVALS.values(), ids=list(RIVALS))
+def test_retry_topic_that_an_older_policy_has_too_is_suspended(rival: Manifest) -> None:
+    grants = contested(reviewed_orders(consumers=[RETRYING]), older(rival))
     assert state(grants[RETRY_ENTRY]) == (GrantState.SUSPENDED, "RetryTopicShared")
     assert f"TopicPolicy {Ref.of(rival)}" in grants[RETRY_ENTRY].message
     assert state(grants[REDRIVE_RETRY]) == (GrantState.INACTIVE, "RetryTopicNotReceived")
     assert "RetryTopicShared" in grants[REDRIVE_RETRY].message
 
 
+@pytest.mark.parametrize("rival", RIVALS.values(), ids=list(RIVALS))
+def test_newer_policy_is_granted_nothing_on_a_retry_topic(rival: Manifest) -> None:
+    mine = older(reviewed_orders(consumers=[RETRYING]))
+    grants = contested(mine, rival)
+    assert grants[RETRY_ENTRY].state is grants[REDRIVE_RETRY].state is GrantState.LIVE
+    theirs = contested(mine, rival, Ref.of(rival)).values()
+    named = [each for each in theirs if each.state is not GrantState.AWAITING_POLICY]
+    meeting = [each for each in named if each.grant and meets_retry_topic(each.grant.topic)]
+    assert {state(each) for each in meeting} == {(GrantState.SUSPENDED, "RetryTopicShared")}
+
+
+def meets_retry_topic(topic: Topic) -> bool:
+    return RETRY.startswith(topic.name) if topic.prefix else topic.name == RETRY
+
+
+@pytest.mark.parametrize("rival", RIVALS.values(), ids=list(RIVALS))
+def test_policy_that_is_granted_nothing_suspends_no_retry_topic(rival: Manifest) -> None:
+    other = namespace("other", domain="production")
+    grants = found(reviewed_orders(consumers=[RETRYING]), older(rival), other, review())
+    assert grants[RETRY_ENTRY].state is grants[REDRIVE_RETRY].state is GrantState.LIVE
+
+
 @pytest.mark.parametrize(
     "rival",
     [
-        policy("rival", topic={"name": RETRY + ".more"}),
-        policy("rival", topic={"name": RETRY}, at=("messaging", "elsewhere")),
-        policy("rival", namespace="other", topic={"name": RETRY}),
+        rival_policy(topic={"name": RETRY + ".more"}),
+        rival_policy(topic={"name": RETRY}, at=("messaging", "elsewhere")),
+        rival_policy("other", topic={"name": RETRY}),
     ],
     ids=["another topic", "at another broker", "of a namespace that the broker does not admit"],
 )
 def test_retry_topic_of_one_policy_is_live(rival: Manifest) -> None:
-    grants = found(reviewed_orders(consumers=[RETRYING]), rival, review())
+    guest, uses = identity(GUEST, rival["metadata"]["namespace"]), agreed(rival, USED)
+    mine = reviewed_orders(consumers=[RETRYING])
+    grants = found(mine, older(rival), guest, review(), uses=uses)
     assert grants[RETRY_ENTRY].state is GrantState.LIVE
     assert grants[REDRIVE_RETRY].state is GrantState.LIVE
 
 
 def test_retry_topic_is_live_again_after_the_other_policy_is_gone() -> None:
-    rival = policy("rival", topic={"prefix": "prod.orders.v1.re"})
+    rival = older(rival_policy(topic={"prefix": "prod.orders.v1.re"}))
     manifests = [*SHOP, *BOTH, broker(), reviewed_orders(consumers=[RETRYING]), reviewer(), rival]
-    declared = messaging(*manifests, uses=USED)
+    manifests.append(identity(GUEST))
+    declared = messaging(*manifests, uses=agreed(rival, USED))
+    assert grants_by_entry(*manifests, about=declared)[RETRY_ENTRY].reason == "RetryTopicShared"
     declared.drop_policy(Ref("shop", "rival"))
     assert grants_by_entry(*manifests, about=declared)[RETRY_ENTRY].state is GrantState.LIVE
 
@@ -216,9 +267,9 @@ def test_retry_topic_is_live_again_after_the_other_policy_is_gone() -> None:
 )
 def test_producer_of_another_policy_of_the_topic_cannot_review(topic: dict[str, str]) -> None:
     second = policy("second", topic=topic, producers=[producer("reviewer")])
-    agreed = {**USED, REVIEWER: ([Ref("shop", "second")], [], [ORDERS])}
+    consenting = {**USED, REVIEWER: ([Ref("shop", "second")], [], [ORDERS])}
     mine = reviewed_orders(consumers=[RETRYING])
-    grants = found(mine, second, review(), uses=agreed)
+    grants = found(mine, second, review(), uses=consenting)
     for entry in (READ, RECORD, REDRIVE_RETRY):
         assert state(grants[entry])[1] in {"DutiesNotSeparate", "RetryTopicNotReceived"}
     assert state(grants[READ]) == (GrantState.REFUSED, "DutiesNotSeparate")
@@ -229,8 +280,8 @@ def test_producer_of_another_policy_of_the_topic_cannot_review(topic: dict[str, 
 
 def test_reviewer_may_be_a_producer_of_another_topic() -> None:
     second = policy("second", topic={"name": "prod.second"}, producers=[producer("reviewer")])
-    agreed = {**USED, REVIEWER: ([Ref("shop", "second")], [], [ORDERS])}
-    assert found(second, review(), uses=agreed)[READ].state is GrantState.LIVE
+    consenting = {**USED, REVIEWER: ([Ref("shop", "second")], [], [ORDERS])}
+    assert found(second, review(), uses=consenting)[READ].state is GrantState.LIVE
 
 
 # Streams
@@ -242,9 +293,9 @@ STORED: dict[str, Any] = {
 READ_STREAM = READ._replace(stream="DLQ")
 
 
-def nats(*manifests: Manifest, uses: Any = None) -> dict[GrantEntry, TopicGrant]:
+def nats(*manifests: Manifest, uses: Any = None, of: Ref = ORDERS) -> dict[GrantEntry, TopicGrant]:
     owned = broker(described=NATS, more={"streams": ["ORDERS", "DLQ", "RETRY"]})
-    return found(owned, *(manifests or (reviewed_orders(**STORED),)), uses=uses)
+    return found(owned, *(manifests or (reviewed_orders(**STORED),)), uses=uses, of=of)
 
 
 def test_reviewer_reads_the_stream_of_the_dead_letters() -> None:
@@ -271,34 +322,42 @@ def test_stream_of_dead_letters_must_be_owned_and_known_to_the_broker() -> None:
     assert state(found(at_kafka)[READ_STREAM]) == (GrantState.REFUSED, "StreamNotKnown")
 
 
-@pytest.mark.parametrize(
-    "rival",
-    [
-        policy("rival", topic={"name": "prod.rival", "stream": "DLQ"}),
-        policy(
-            "rival",
-            topic={"name": "prod.rival", "stream": "ORDERS"},
-            consumers=[
-                consumer("fulfilment", "g") | {"retry": {"topic": "prod.again", "stream": "DLQ"}}
-            ],
-        ),
-        policy(
-            "rival",
-            topic={"name": "prod.rival", "stream": "ORDERS"},
-            deadLetter={"topic": "prod.rival.dlq", "stream": "DLQ", "reviewer": {"name": "other"}},
-        ),
-        policy(
-            "rival",
-            topic={"name": "prod.rival", "stream": "ORDERS"},
-            deadLetter={"topic": "prod.rival.dlq", "stream": "DLQ"},
-        ),
-    ],
-    ids=["messages", "retries", "letters of another reviewer", "letters of no reviewer"],
-)
+STORED_TOPIC = {"name": "prod.rival", "stream": "ORDERS"}
+IN_STREAM = {
+    "messages": rival_policy(topic={"name": "prod.rival", "stream": "DLQ"}),
+    "retries": rival_policy(
+        topic=STORED_TOPIC,
+        consumers=[consumer(GUEST, "g") | {"retry": {"topic": "prod.again", "stream": "DLQ"}}],
+    ),
+    "letters of another reviewer": rival_policy(
+        topic=STORED_TOPIC,
+        deadLetter={"topic": "prod.rival.dlq", "stream": "DLQ", "reviewer": {"name": "other"}},
+    ),
+    "letters of no reviewer": rival_policy(
+        topic=STORED_TOPIC, deadLetter={"topic": "prod.rival.dlq", "stream": "DLQ"}
+    ),
+}
+"""Other policies with messages in the stream of the dead letters of `orders`."""
+
+
+@pytest.mark.parametrize("rival", IN_STREAM.values(), ids=list(IN_STREAM))
 def test_stream_with_messages_that_are_not_reviewed_suspends_the_reviewer(rival: Manifest) -> None:
-    grant = nats(reviewed_orders(**STORED), rival)[READ_STREAM]
+    mine, guest, uses = reviewed_orders(**STORED), identity(GUEST), agreed(rival, USED)
+    grant = nats(mine, older(rival), guest, uses=uses)[READ_STREAM]
     assert state(grant) == (GrantState.SUSPENDED, "StreamShared")
     assert "TopicPolicy shop/rival" in grant.message
+    assert nats(mine, older(rival), guest)[READ_STREAM].state is GrantState.LIVE
+
+
+@pytest.mark.parametrize("rival", IN_STREAM.values(), ids=list(IN_STREAM))
+def test_newer_policy_stores_nothing_in_a_stream_that_is_reviewed(rival: Manifest) -> None:
+    declared = [older(reviewed_orders(**STORED)), rival, identity(GUEST)]
+    uses = agreed(rival, USED)
+    assert nats(*declared, uses=uses)[READ_STREAM].state is GrantState.LIVE
+    theirs = nats(*declared, uses=uses, of=Ref.of(rival)).values()
+    shared = [each for each in theirs if each.reason == "StreamShared"]
+    assert shared
+    assert "as the reviewer of TopicPolicy shop/orders" in shared[0].message
 
 
 def test_one_reviewer_may_have_the_dead_letters_of_several_policies_in_one_stream() -> None:
@@ -312,17 +371,16 @@ def test_one_reviewer_may_have_the_dead_letters_of_several_policies_in_one_strea
 
 def test_durable_consumer_of_a_retry_stream_belongs_to_one_identity() -> None:
     retrying = changed(RETRYING, "retry.stream", "RETRY")
-    rival = policy(
-        "rival",
-        topic={"name": "prod.rival", "stream": "RETRY"},
-        consumers=[consumer("checkout", "fulfilment")],
+    rival = rival_policy(
+        topic={"name": "prod.rival", "stream": "RETRY"}, consumers=[consumer(GUEST, "fulfilment")]
     )
     entry = GrantEntry(
         *(FULFILMENT, Action.CONSUME, "fulfilment", Purpose.RETRY, RETRY), stream="RETRY"
     )
     mine = reviewed_orders(**STORED | {"consumers": [retrying]})
     assert nats(mine)[entry].state is GrantState.LIVE
-    assert state(nats(mine, rival)[entry]) == (GrantState.SUSPENDED, "GroupShared")
+    grants = nats(mine, older(rival), identity(GUEST), uses=agreed(rival, USED))
+    assert state(grants[entry]) == (GrantState.SUSPENDED, "GroupShared")
 
 
 @pytest.mark.parametrize(

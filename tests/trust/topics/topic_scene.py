@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests import builders
-from tests.builders import Manifest, domain, identity, namespace
+from tests.builders import NOW, Manifest, domain, identity, namespace, stamp
 from tests.messaging import (
     consumer,
     messaging,
@@ -30,6 +30,23 @@ USES: dict[tuple[str, str], tuple[list[Any], list[Any]]] = {
     CHECKOUT: ([ORDERS], []),
     FULFILMENT: ([], [ORDERS]),
 }
+GUEST = "guest"
+"""Name of the identity that a rival policy names, in the policy's own namespace."""
+
+
+def older(manifest: Manifest) -> Manifest:
+    """Return a resource that was created before all others, whose times are unknown."""
+    created = {"creationTimestamp": stamp(NOW)}
+    return {**manifest, "metadata": manifest["metadata"] | created}
+
+
+def agreed(rival: Manifest, uses: Any = None) -> dict[tuple[str, str], tuple[list[Any], ...]]:
+    """Return the uses of the shop and of a guest that consents to every grant of a rival policy."""
+    place = Ref.of(rival)
+    guest = (place.namespace, GUEST)
+    return {**(USES if uses is None else uses), guest: ([place], [place], [place])}
+
+
 PUBLISH = GrantEntry(CHECKOUT, Action.PUBLISH)
 CONSUME = GrantEntry(FULFILMENT, Action.CONSUME, "fulfilment")
 DEAD_LETTER = GrantEntry(

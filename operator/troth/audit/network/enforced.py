@@ -17,7 +17,7 @@ def enforced_spec(scene: Scene, identity: ServiceIdentity) -> dict[str, Any] | N
     """Return the spec of an identity's first NetworkPolicy with enforcement, None without one."""
     moment = Moment(scene.now, uptime=0.0, set_forward=timedelta(0))
     isolation = Isolation()
-    view = gather(identity, scene.world, moment, isolation)
+    view = gather(identity, scene.world, moment, isolation, Isolation())
     situation = situation_of(view, scene.world)
     if isolation.errors or not situation.claims:
         return None

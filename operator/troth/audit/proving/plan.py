@@ -21,7 +21,8 @@ from troth.resources.references import Ref
 from troth.resources.reported import MOST_PROOFS, Expectation, Layer
 from troth.resources.selectors import LabelSelector
 from troth.trust.declarations.registry import Registry
-from troth.trust.edges.evaluation import Edge, all_edges
+from troth.trust.edges.declared import all_edges
+from troth.trust.edges.evaluation import Edge
 
 PATH = "troth.dev/probe-path"
 """Annotation of a ServiceIdentity with the path that probes request."""

@@ -15,7 +15,8 @@ from troth.resources.faults import ManifestFault
 from troth.resources.kinds import KIND_BY_NAME, UNPLANNED
 from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
-from troth.trust.edges.evaluation import Edge, all_edges
+from troth.trust.edges.declared import all_edges
+from troth.trust.edges.evaluation import Edge
 from troth.world.watch_class import SCHEMA
 from troth.world.world import World
 

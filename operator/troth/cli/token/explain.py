@@ -13,7 +13,8 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
-from troth.trust.edges.evaluation import Edge, edges_of
+from troth.trust.edges.declared import edges_of
+from troth.trust.edges.evaluation import Edge
 from troth.trust.edges.scopes import Entry, Scopes, scopes_between
 from troth.world.world import World
 
@@ -59,7 +60,7 @@ def explain(world: World, caller: Ref, callee: Ref, now: datetime) -> Explanatio
     registry = world.registry
     edges = tuple(
         edge
-        for edge in edges_of(registry, caller, now)
+        for edge in edges_of(registry, caller, now, by_port=True)
         if (edge.caller, edge.callee) == (caller, callee)
     )
     first, second = (registry.identities.get(ref) for ref in (caller, callee))

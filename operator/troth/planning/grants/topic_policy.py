@@ -25,9 +25,16 @@ from troth.planning.plan import Plan
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
-from troth.resources.messaging.topic_policy_status import GrantState, GrantStatus, TopicPolicyStatus
-from troth.trust.topics.checks import BROKER_MISSING
+from troth.resources.messaging.topic_policy_status import (
+    CLAIM_LIMIT,
+    GrantState,
+    GrantStatus,
+    PolicyClaim,
+    TopicPolicyStatus,
+)
+from troth.trust.topics.claims import accepted_since, as_status, claims_of
 from troth.trust.topics.evaluation import TopicGrant, obstacle_to_all
+from troth.trust.topics.refusals import BROKER_MISSING
 from troth.world.facts.objects import Unreadable
 from troth.world.keys import Key
 from troth.world.world import World
@@ -36,6 +43,8 @@ ON_ITS_WAY = frozenset(
     {"AwaitingBroker", "AwaitingCredential", "BrokerUnreachable", "NotSeenYet", "WriteRefused"}
 )
 """Reasons that end without a change of the policy by a person."""
+_KEPT = frozenset({GrantState.SUSPENDED, GrantState.INACTIVE})
+"""States of a grant that is not live and has passed all checks that could refuse it."""
 PASSING = frozenset({"AwaitingBroker", "AwaitingCredential"})
 """Reasons that end within moments if nothing fails."""
 
@@ -69,6 +78,7 @@ def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
     status = TopicPolicyStatus(
         observed_generation=policy.metadata.generation,
         grants=(*own, *others)[:GRANT_LIMIT],
+        claims=_claims(policy, grants, now),
     ).manifest()
     status["conditions"] = verdicts.conditions(
         policy,
@@ -85,6 +95,23 @@ def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
         due=edges.due,
         passing=verdicts.waits_for(summary, PASSING),
     )
+
+
+def _claims(
+    policy: TopicPolicy, grants: Iterable[TopicGrant], now: datetime
+) -> tuple[PolicyClaim, ...]:
+    """Return the claims of grants that are live, and those accepted before that still stand.
+
+    A claim ends if its grant is refused, because what the broker has for it then ends too.
+    """
+    since = accepted_since(policy)
+    claims = {
+        claim: since.get(claim, now)
+        for each in grants
+        for claim in claims_of(policy, each.entry)
+        if each.state is GrantState.LIVE or (each.state in _KEPT and claim in since)
+    }
+    return tuple(as_status(policy, each, claims[each]) for each in sorted(claims))[:CLAIM_LIMIT]
 
 
 def _held(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -> tuple[Step, ...]:

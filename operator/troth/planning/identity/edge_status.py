@@ -17,11 +17,11 @@ from troth.resources.references import Ref
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import accepted, called
 from troth.trust.declarations.registry import Registry
+from troth.trust.edges.declared import consented_from
 from troth.trust.edges.evaluation import (
     CALLEE_NOT_NARROWED,
     CALLER_NOT_NARROWED,
     Edge,
-    consented_from,
     not_narrowed,
 )
 from troth.trust.topics.evaluation import TopicGrant
@@ -32,6 +32,13 @@ AWAITED_LIMIT = 64
 """Maximum entries of edges that only peers declare. Other namespaces can declare any number."""
 PORT_LIMIT = 64
 """Maximum ports of an entry."""
+MESSAGE_LIMIT = 1024
+"""Maximum characters of an entry's message."""
+FOREIGN_BYTES = 256 * 1024
+"""Maximum size of all entries of edges that only peers declare."""
+UNLISTED_LIMIT = 4096
+"""Maximum number of edges without an entry that is counted. Beyond it, a new one of a peer changes
+nothing in the status."""
 _AWAITED = frozenset(
     {
         (Direction.INBOUND, EdgeState.AWAITING_CALLEE),
@@ -49,25 +56,59 @@ class ListedEdges(NamedTuple):
     unlisted: int
 
 
-def edge_statuses(identity: ServiceIdentity, edges: tuple[Edge, ...], now: datetime) -> ListedEdges:
+def edge_statuses(
+    identity: ServiceIdentity, edges: tuple[Edge, ...], now: datetime, foreign: Isolation
+) -> ListedEdges:
     """Return the status entries: the identity's own declarations first, then those of others.
 
-    Troth reads edges again that may be open, or that a narrowing closes. Up to the limit, each of
-    these has an entry, and of those that others declare, edges that a narrowing closes come first.
+    Entries of others are built in `foreign`, apart from its own. Troth reads edges again that may
+    be open, or that a narrowing closes. Up to the limits, each of these has an entry, and of those
+    that others declare, edges that a narrowing closes come first.
     """
-    mine: list[EdgeStatus] = []
-    theirs: list[EdgeStatus] = []
-    awaited: list[EdgeStatus] = []
-    for entry, declared in _grouped(identity, edges):
-        if declared:
-            mine.append(entry)
+    declares = _declares(identity)
+    mine = [edge for edge in edges if declares(edge)]
+    theirs = [edge for edge in edges if not declares(edge)]
+    own, cut = _entries_of(identity, mine)
+    own = [*own, *_unverified(identity, now)]
+    others, unlisted = foreign.run(
+        lambda: _foreign(identity, theirs, EDGE_LIMIT - len(own)), lambda _: ([], len(theirs))
+    )
+    entries = (*own[:EDGE_LIMIT], *others)
+    left = cut + _ports_of(own[EDGE_LIMIT:]) + unlisted
+    return ListedEdges(entries, min(left, UNLISTED_LIMIT))
+
+
+def _foreign(
+    identity: ServiceIdentity, edges: list[Edge], room: int
+) -> tuple[list[EdgeStatus], int]:
+    """Return the entries of edges that only others declare, and the number of edges without one.
+
+    Other namespaces can declare any number of them, so entries, ports and bytes are limited.
+    """
+    me = identity.ref
+    awaited = [each for each in edges if (_direction(me, each), each.state) in _AWAITED]
+    others = [each for each in edges if (_direction(me, each), each.state) not in _AWAITED]
+    others.sort(key=lambda edge: edge.reason not in _NOT_NARROWED)
+    entries, cut = _entries_of(identity, others)
+    # of a crowd, only those with an entry are read
+    waiting = list(_grouped(identity, awaited).items())
+    more, left = _as_entries(waiting[:AWAITED_LIMIT])
+    unlisted = cut + left + sum(_count(group) for _, group in waiting[AWAITED_LIMIT:])
+    listed: list[EdgeStatus] = []
+    used = 0
+    for entry in (*entries, *more):
+        used += _size(entry)
+        if len(listed) < room and used <= FOREIGN_BYTES:
+            listed.append(entry)
         else:
-            waits = (entry.direction, entry.state) in _AWAITED
-            (awaited if waits else theirs).append(entry)
-    theirs.sort(key=lambda entry: entry.reason not in _NOT_NARROWED)
-    listed = (*mine, *_unverified(identity, now), *theirs, *awaited[:AWAITED_LIMIT])
-    left = (*listed[EDGE_LIMIT:], *awaited[AWAITED_LIMIT:])
-    return ListedEdges(listed[:EDGE_LIMIT], _ports_of(left))
+            unlisted += len(entry.ports)
+    return listed, unlisted
+
+
+def _size(entry: EdgeStatus) -> int:
+    """Return about how many bytes an entry has in a status."""
+    named = len(entry.peer) + len(entry.reason or "") + len(entry.message or "")
+    return 96 + named + sum(len(port) + 3 for port in entry.ports)
 
 
 def with_closed_edges(
@@ -131,7 +172,7 @@ def _closed(
     )
     cut = [each for each in entries[EDGE_LIMIT:] if _side(each) in listed]
     edges = [closed(each).manifest() for each in entries[:EDGE_LIMIT]]
-    unlisted = (identity.status.unlisted_edges or 0) + _ports_of(cut)
+    unlisted = min((identity.status.unlisted_edges or 0) + _ports_of(cut), UNLISTED_LIMIT)
     return ({"edges": edges} if edges else {}) | ({"unlistedEdges": unlisted} if cut else {})
 
 
@@ -149,28 +190,47 @@ def _ports_of(entries: Iterable[EdgeStatus]) -> int:
     return sum(len(entry.ports) for entry in entries)
 
 
-def _grouped(
-    identity: ServiceIdentity, edges: tuple[Edge, ...]
-) -> Iterator[tuple[EdgeStatus, bool]]:
-    me, declares = identity.ref, _declares(identity)
-    groups: dict[tuple[Ref, Direction, EdgeState, str, bool], list[Edge]] = {}
+_Group = tuple[Ref, Direction, EdgeState, str]
+"""Peer, direction, state and reason, which the edges of an entry have in common."""
+
+
+def _grouped(identity: ServiceIdentity, edges: Iterable[Edge]) -> dict[_Group, list[Edge]]:
+    groups: dict[_Group, list[Edge]] = {}
     for edge in edges:
-        inbound = edge.callee == me
-        peer, direction = (
-            (edge.caller, Direction.INBOUND) if inbound else (edge.callee, Direction.OUTBOUND)
-        )
-        key = (peer, direction, edge.state, edge.reason, declares(edge))
-        groups.setdefault(key, []).append(edge)
-    for (peer, direction, state, reason, declared), group in groups.items():
+        direction = _direction(identity.ref, edge)
+        peer = edge.caller if direction is Direction.INBOUND else edge.callee
+        groups.setdefault((peer, direction, edge.state, edge.reason), []).append(edge)
+    return groups
+
+
+def _direction(me: Ref, edge: Edge) -> Direction:
+    return Direction.INBOUND if edge.callee == me else Direction.OUTBOUND
+
+
+def _count(group: Iterable[Edge]) -> int:
+    return sum(len(edge.ports) for edge in group)
+
+
+def _entries_of(identity: ServiceIdentity, edges: Iterable[Edge]) -> tuple[list[EdgeStatus], int]:
+    """Return the entries of edges, and the number of edges that they do not list."""
+    return _as_entries(_grouped(identity, edges).items())
+
+
+def _as_entries(groups: Iterable[tuple[_Group, list[Edge]]]) -> tuple[list[EdgeStatus], int]:
+    entries, cut = [], 0
+    for (peer, direction, state, reason), group in groups:
+        ports = [port for edge in group for port in sorted(edge.ports)]
+        cut += len(ports[PORT_LIMIT:])
         entry = EdgeStatus(
             peer=str(peer),
             direction=direction,
-            ports=tuple(edge.port for edge in group),
+            ports=tuple(ports[:PORT_LIMIT]),
             state=state,
             reason=reason or None,
-            message=group[0].message or None,
+            message=group[0].message[:MESSAGE_LIMIT] or None,
         )
-        yield entry, declared
+        entries.append(entry)
+    return entries, cut
 
 
 def _declares(identity: ServiceIdentity) -> Callable[[Edge], bool]:
@@ -197,7 +257,7 @@ def _unverified(identity: ServiceIdentity, now: datetime) -> Iterator[EdgeStatus
                 ports=each.ports,
                 state=EdgeState.LIVE if fault is None else EdgeState.REFUSED,
                 reason=fault or "Unverified",
-                message=message[:1024],
+                message=message[:MESSAGE_LIMIT],
             )
 
 

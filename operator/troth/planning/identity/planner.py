@@ -84,8 +84,8 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
         return Plan(key, identity.metadata.uid if identity else "")
     if is_terminating(identity):
         return plan_terminating_identity(key, identity, world, now)
-    isolation = Isolation()
-    view = gather(identity, world, moment, isolation)
+    isolation, foreign = Isolation(), Isolation()
+    view = gather(identity, world, moment, isolation, foreign)
     trust = isolation.run(partial(plan_gateway_trust, view, world), partial(unplanned_trust, view))
     view = replace(view, edges=trust.edges(view))
     certificate = certificate_layer(view, world, isolation)
@@ -134,7 +134,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     at_brokers = identity.status.brokers if isolation.errors else brokers.statuses
     conditions = (*summary, *judged, *agreed, *rolled_out)
     status = isolation.run(
-        lambda: _status(view, world, conditions, certificate.leaf, at_brokers),
+        lambda: _status(view, world, conditions, certificate.leaf, at_brokers, foreign=foreign),
         lambda error: faults.not_ready(
             with_closed_edges(before, identity, unapplied, world.registry, now),
             before,
@@ -160,7 +160,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
         due=min((due for due in dues if due > now), default=None),
         passing=verdicts.waits_for(summary, PASSING) and _all_may_answer(brokers, world),
         unapplied=unapplied,
-        errors=tuple(isolation.errors),
+        errors=(*isolation.errors, *foreign.errors[:1]),
     )
 
 
@@ -285,9 +285,11 @@ def _status(
     judged: Iterable[Verdict],
     leaf: Leaf | None,
     brokers: tuple[BrokerCredentialStatus, ...],
+    *,
+    foreign: Isolation,
 ) -> dict[str, object]:
     identity, domain = view.identity, view.domain
-    edges = edge_statuses(identity, view.edges, view.moment.now)
+    edges = edge_statuses(identity, view.edges, view.moment.now, foreign)
     status = ServiceIdentityStatus(
         observed_generation=identity.metadata.generation,
         spiffe_id=None

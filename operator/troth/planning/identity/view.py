@@ -29,8 +29,10 @@ from troth.trust.declarations.governance import Governance
 from troth.trust.declarations.grant_entries import Purpose
 from troth.trust.declarations.narrowing import NOTHING, Narrowing
 from troth.trust.declarations.sharing import SharedIdentity
+from troth.trust.edges.candidate import EdgeCandidate
+from troth.trust.edges.declared import edges_of
 from troth.trust.edges.deliveries import accepted_gateways
-from troth.trust.edges.evaluation import Edge, edges_of, evaluate_or_refuse
+from troth.trust.edges.evaluation import Edge, Evaluate, evaluate, evaluate_or_refuse
 from troth.trust.edges.gateway_trust import first_accepted, trust_ends
 from troth.trust.grants import Action
 from troth.trust.topics.evaluation import TopicGrant
@@ -97,11 +99,17 @@ class View:
         return child.resource_version if child is not None and kept else ""
 
 
-def gather(identity: ServiceIdentity, world: World, moment: Moment, isolation: Isolation) -> View:
+def gather(
+    identity: ServiceIdentity,
+    world: World,
+    moment: Moment,
+    isolation: Isolation,
+    foreign: Isolation,
+) -> View:
     """Return the inputs of an identity's plan.
 
     If reading a part raises an exception, the view has the value that opens least, and no
-    certificate may be issued from it.
+    certificate may be issued from it. Edges that only peers declare are judged in `foreign`.
     """
     ref, run = identity.ref, isolation.run
     governance = run(
@@ -111,7 +119,7 @@ def gather(identity: ServiceIdentity, world: World, moment: Moment, isolation: I
     domain = governance.domain
     secret, policy = secret_ref(ref), policy_ref(ref)
     edges = run(
-        lambda: edges_of(world.registry, ref, moment.now),
+        lambda: edges_of(world.registry, ref, moment.now, _evaluation(ref, world, foreign)),
         lambda _: edges_of(world.registry, ref, moment.now, evaluate_or_refuse),
     )
     known = run(lambda: world.authorities.of(domain) if domain else None, lambda _: None)
@@ -143,6 +151,25 @@ def gather(identity: ServiceIdentity, world: World, moment: Moment, isolation: I
         rotations=world.rotations.of(identity_key(ref)),
         moment=moment,
     )
+
+
+def _evaluation(ref: Ref, world: World, foreign: Isolation) -> Evaluate:
+    """Return the evaluation of an identity's edges, with those that only peers declare apart.
+
+    An error of these refuses the one edge and is no fault of the identity.
+    """
+    mine = world.registry.declared(ref)
+
+    def evaluation(candidate: EdgeCandidate) -> Edge:
+        inbound = candidate.callee == ref
+        peers, peer = (
+            (mine.accepts, candidate.caller) if inbound else (mine.calls, candidate.callee)
+        )
+        if candidate.port in peers.get(peer, ()):
+            return evaluate(candidate)
+        return foreign.run(lambda: evaluate(candidate), lambda _: evaluate_or_refuse(candidate))
+
+    return evaluation
 
 
 def _keeps_schemas(ref: Ref, world: World) -> bool:

@@ -222,7 +222,7 @@ def _of_service_identity(key: Key, world: World, moment: Moment) -> Progress:
     """
     identity = world.registry.identities[key.ref]
     isolation = Isolation()
-    view = gather(identity, world, moment, isolation)
+    view = gather(identity, world, moment, isolation, Isolation())
     for error in isolation.errors:
         raise error
     at_brokers = tuple(map(_at_broker, plan_broker_credentials(view, world).states))

@@ -14,7 +14,7 @@ from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.registry import Registry
-from troth.trust.edges.evaluation import edges_from
+from troth.trust.edges.declared import edges_from
 from troth.trust.edges.scopes import scopes_between
 from troth.world.world import World
 

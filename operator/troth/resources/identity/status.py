@@ -119,9 +119,10 @@ class ServiceIdentityStatus(Observed):
     ] = ()
     """Declared edges with peers, and their states."""
     unlisted_edges: Annotated[int, Field(ge=0)] | None = None
-    """Number of edges that `edges` does not list. It lists at most 1024 entries, and at most 64 of
-    edges that only peers declare and that wait for this identity. `troth status sid/NAME` also
-    shows edges that only the statuses of peers list. Absent if all are listed."""
+    """Number of edges that `edges` does not list, at most 4096. It lists at most 1024 entries of 64
+    ports each. Edges that only peers declare have at most 256 KiB of them, and those that wait for
+    this identity at most 64 entries. `troth status sid/NAME` also shows edges that only the
+    statuses of peers list. Absent if all are listed."""
     brokers: Annotated[
         tuple[BrokerCredentialStatus, ...],
         Field(max_length=MOST_BROKERS, json_schema_extra=ATOMIC),

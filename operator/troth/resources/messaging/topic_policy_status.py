@@ -11,6 +11,9 @@ from troth.resources.schema.lists import ATOMIC, keyed_by
 from troth.resources.schema.model import Observed
 from troth.resources.schema.scalars import Time
 
+CLAIM_LIMIT = 256
+"""Maximum number of claims in a status: more than a policy can have."""
+
 
 class Action(StrEnum):
     """Action of a principal on messages."""
@@ -66,6 +69,29 @@ class GrantStatus(Observed):
     every connected client of the consumer also names Troth's guard for events."""
 
 
+class PolicyClaimKind(StrEnum):
+    """Kind of a name at a broker that grants of one policy have for themselves."""
+
+    GROUP = "Group"
+    STREAM = "Stream"
+    TOPIC = "Topic"
+
+
+class PolicyClaim(Observed):
+    """Name at a broker that belongs to the policy."""
+
+    kind: PolicyClaimKind
+    """Kind of the name. Group: only its consumers use the group. Stream: a stream of its messages,
+    which no reviewer of other messages reads. Topic: the environment of the topic is that of the
+    policy, and a retry topic has one consumer."""
+    name: Annotated[str, StringConstraints(max_length=256)]
+    """Group, stream or topic. A prefix of topics ends with `*`."""
+    broker: Annotated[str, StringConstraints(max_length=320)]
+    """MessageBroker as namespace/name."""
+    since: Time
+    """Time at which Troth first accepted the claim. The oldest claim stands."""
+
+
 class ReasonCount(Observed):
     """Number of dead letters with one reason."""
 
@@ -99,6 +125,12 @@ class TopicPolicyStatus(Observed):
     """Generation of the spec that Troth last reconciled, -1 before the first time."""
     grants: Annotated[tuple[GrantStatus, ...], Field(max_length=512, json_schema_extra=ATOMIC)] = ()
     """Grants that the policy or an identity declares, and their states."""
+    claims: Annotated[
+        tuple[PolicyClaim, ...],
+        Field(max_length=CLAIM_LIMIT, json_schema_extra=ATOMIC),
+    ] = ()
+    """Names at the broker that belong to the policy, because a grant of it was live with them. A
+    policy that claims one of them later is suspended. At most the first 256."""
     dead_letters: Annotated[DeadLetterCounts | None, Field(exclude=True)] = None
     """Dead letters that await a decision. `troth review` writes it."""
     findings: Findings = ()

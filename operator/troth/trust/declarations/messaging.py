@@ -1,6 +1,6 @@
 """Index of the declared brokers and policies, so that every query is a lookup."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -188,12 +188,6 @@ class Messaging:
     def by_retry_topic(self, broker: Ref, topic: Topic) -> frozenset[Ref]:
         """Return the policies of a broker with a retry topic that a topic includes."""
         return self._by_retry.meeting(broker, topic)
-
-    def elsewhere(self, broker: Ref, environment: str) -> Iterator[TopicPolicy]:
-        """Yield the policies of a broker that declare another environment."""
-        for declared, policies in self._policies_at(broker):
-            if declared != environment:
-                yield from (self.policies[policy] for policy in sorted(policies))
 
     def beside(self, broker: MessageBroker) -> list[Ref]:
         """Return the other brokers with the same admin Secret, sorted."""

@@ -5,13 +5,12 @@ state and reason, else the first that suspends it.
 """
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import datetime
 
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.unread import UNREAD
 from troth.trust.edges.candidate import (
     Check,
@@ -20,19 +19,18 @@ from troth.trust.edges.candidate import (
     deciding_obstacle,
     find_port,
 )
-from troth.trust.edges.deliveries import (
-    delivered_by,
-    delivered_to,
-    gateway_delivers,
-    how_to_accept,
-)
+from troth.trust.edges.deliveries import gateway_delivers, how_to_accept
 from troth.trust.edges.domains import both_governed, callee_may_decide, domains_permit
 from troth.trust.edges.gateway_trust import gateway_trust_holds
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Declared edge between two identities on one port of the callee."""
+    """Declared edge between two identities on one port of the callee.
+
+    An edge that only one side declares stands for all such ports of the pair: `together`, of which
+    `port` is the first.
+    """
 
     caller: Ref
     callee: Ref
@@ -40,6 +38,12 @@ class Edge:
     state: EdgeState
     reason: str = ""
     message: str = ""
+    together: AbstractSet[str] = frozenset()
+
+    @property
+    def ports(self) -> AbstractSet[str]:
+        """Every port of the edge."""
+        return self.together or frozenset((self.port,))
 
 
 def peers_exist(candidate: EdgeCandidate) -> EdgeObstacle | None:
@@ -194,74 +198,3 @@ def evaluate_or_refuse(candidate: EdgeCandidate) -> Edge:
         )
         edge = candidate.caller, candidate.callee, candidate.port
         return Edge(*edge, EdgeState.REFUSED, "InternalError", message)
-
-
-def edges_of(
-    registry: Registry, ref: Ref, now: datetime, evaluation: Evaluate = evaluate
-) -> tuple[Edge, ...]:
-    """Return every edge of an identity, inbound before outbound, sorted.
-
-    An edge that only one side declares is included, so that both can report the missing side.
-    """
-    mine = registry.declared(ref)
-    inbound = {(peer, port) for peer, ports in mine.accepts.items() for port in ports}
-    for peer in registry.naming(ref):
-        theirs = registry.declared(peer)
-        inbound |= {(peer, port) for port in theirs.calls.get(ref, ())}
-    inbound |= {(route.gateway, route.port) for route in delivered_to(registry, ref)}
-    candidates = [EdgeCandidate(registry, peer, ref, port, now) for peer, port in sorted(inbound)]
-    outbound = edges_from(registry, ref, now, evaluation=evaluation)
-    return (*(evaluation(each) for each in candidates), *outbound)
-
-
-def edges_from(
-    registry: Registry,
-    ref: Ref,
-    now: datetime,
-    among: Callable[[Ref], bool] = lambda _: True,
-    evaluation: Evaluate = evaluate,
-) -> tuple[Edge, ...]:
-    """Return every edge from an identity to one `among` others, sorted.
-
-    An edge that only one side declares is included.
-    """
-    calls = registry.declared(ref).calls
-    outbound = {(peer, port) for peer, ports in calls.items() if among(peer) for port in ports}
-    for peer in filter(among, registry.naming(ref)):
-        outbound |= {(peer, port) for port in registry.declared(peer).accepts.get(ref, ())}
-    outbound |= {
-        (route.target, route.port) for route in delivered_by(registry, ref) if among(route.target)
-    }
-    candidates = [EdgeCandidate(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
-    # `map` would end without an error if an evaluation raised StopIteration
-    return tuple(evaluation(each) for each in candidates)
-
-
-def consented_from(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, ...]:
-    """Return every edge from an identity to which both sides consent, or may consent, sorted.
-
-    Each is `Live` or `Suspended`, whatever else closes it. The caller's consent may be a route of a
-    gateway, or unnecessary.
-    """
-
-    def judged(candidate: EdgeCandidate) -> Edge:
-        try:
-            checks = peers_exist, peers_readable, callee_accepts, caller_calls
-            obstacle = deciding_obstacle(candidate, checks)
-            state = obstacle.state if obstacle else EdgeState.LIVE
-        except Exception:  # noqa: BLE001 - what cannot be judged may be open
-            state = EdgeState.SUSPENDED
-        return Edge(candidate.caller, candidate.callee, candidate.port, state)
-
-    found = edges_from(registry, ref, now, evaluation=judged)
-    return tuple(each for each in found if each.state in {EdgeState.LIVE, EdgeState.SUSPENDED})
-
-
-def all_edges(registry: Registry, now: datetime) -> tuple[Edge, ...]:
-    """Return every declared edge once, sorted."""
-    edges = {
-        (edge.caller, edge.callee, edge.port): edge
-        for ref in registry.identities
-        for edge in edges_of(registry, ref, now)
-    }
-    return tuple(edges[key] for key in sorted(edges))

@@ -1,5 +1,6 @@
 """Input and result of the checks that decide whether a grant at a broker is live."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from troth.resources.messaging.message_broker import MessageBroker
@@ -71,6 +72,9 @@ class GrantCandidate:
     def consents(self) -> str:
         """List in which the identity names the policy."""
         return consent_to(self.entry)
+
+
+Check = Callable[[GrantCandidate], GrantObstacle | None]
 
 
 def consent_to(entry: GrantEntry) -> str:

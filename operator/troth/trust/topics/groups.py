@@ -6,8 +6,7 @@ shares it. A member of a group takes messages that the others do not receive the
 
 from troth.resources.messaging.brokers.description import Groups
 from troth.resources.messaging.topic_policy_status import Action, GrantState
-from troth.trust.declarations.messaging import share_group
-from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, admits, both_sides
+from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, both_sides
 
 
 def stream_is_known(candidate: GrantCandidate) -> GrantObstacle | None:
@@ -99,38 +98,6 @@ def group_is_owned(candidate: GrantCandidate) -> GrantObstacle | None:
         "owns.groupPrefixes"
     )
     return GrantObstacle(GrantState.REFUSED, "GroupNotOwned", message)
-
-
-def group_is_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
-    """Check that no other identity consumes with the same group, unless all owners share it.
-
-    This applies only where such an identity would affect the messages that this one receives.
-    """
-    policy, broker = both_sides(candidate)
-    group, spans = candidate.entry.group, broker.spec.described.groups_span_topics
-    if not group:
-        return None
-    for other in candidate.messaging.found_at(broker.spec.topic_places):
-        if group in broker.spec.owns.shared_groups and group in other.spec.owns.shared_groups:
-            continue
-        for theirs, entry in sorted(candidate.messaging.by_group(other.ref, group)):
-            if (
-                entry.identity != candidate.identity
-                and admits(other, theirs.namespace, candidate.registry)
-                and share_group(
-                    (policy, candidate.entry),
-                    (candidate.messaging.policies[theirs], entry),
-                    spans_topics=spans,
-                )
-            ):
-                message = (
-                    f"{candidate.identity} and {entry.identity} consume with the same group, "
-                    f"{group}, "
-                    "so each could take the other's messages; give each its own group, or add it "
-                    f"to owns.sharedGroups of MessageBroker {broker.ref}"
-                )
-                return GrantObstacle(GrantState.SUSPENDED, "GroupShared", message)
-    return None
 
 
 def account_is_its_own(candidate: GrantCandidate) -> GrantObstacle | None:

@@ -2,7 +2,7 @@
 
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.trust.declarations.grant_entries import Purpose
-from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, admits, both_sides
+from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, both_sides
 
 
 def retry_has_stream(candidate: GrantCandidate) -> GrantObstacle | None:
@@ -22,25 +22,3 @@ def retry_has_stream(candidate: GrantCandidate) -> GrantObstacle | None:
         f"published again on {candidate.entry.topic}; set the stream of this retry topic"
     )
     return GrantObstacle(GrantState.REFUSED, "StreamMissing", message)
-
-
-def retry_topic_is_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
-    """Check that no other admitted policy grants anything on the retry topic.
-
-    Its producers could publish there, and its consumers would receive what is for one consumer.
-    """
-    topic = candidate.topic
-    if candidate.entry.purpose is not Purpose.RETRY or topic is None:
-        return None
-    _, broker = both_sides(candidate)
-    messaging = candidate.messaging
-    for other in messaging.found_at(broker.spec.topic_places):
-        for rival in sorted(messaging.by_topic(other.ref, topic) - {candidate.policy}):
-            if admits(other, rival.namespace, candidate.registry):
-                message = (
-                    f"TopicPolicy {rival} also grants rights on {topic.name}, the retry topic of "
-                    f"{candidate.identity} alone; use another consumers[].retry.topic in "
-                    f"TopicPolicy {candidate.policy}"
-                )
-                return GrantObstacle(GrantState.SUSPENDED, "RetryTopicShared", message)
-    return None

@@ -1,6 +1,5 @@
 """Checks of the grants of a policy's reviewer, the worker that carries out reviews."""
 
-from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
 from troth.trust.declarations.grant_entries import Purpose
@@ -8,7 +7,6 @@ from troth.trust.declarations.messaging import meet, retry_topics_of, topic_for,
 from troth.trust.topics.candidate import (
     GrantCandidate,
     GrantObstacle,
-    admits,
     both_sides,
     consented,
 )
@@ -98,35 +96,3 @@ def redrive_is_approved(candidate: GrantCandidate) -> GrantObstacle | None:
         return GrantObstacle(GrantState.INACTIVE, "ReviewsNotReadable", message)
     message = f"no approved DeadLetterReview of TopicPolicy {candidate.policy} redrives messages"
     return GrantObstacle(GrantState.INACTIVE, "NoApprovedReview", message)
-
-
-def letters_have_own_stream(candidate: GrantCandidate) -> GrantObstacle | None:
-    """Check that the stream of the dead letters stores nothing that the identity does not review.
-
-    Who may read any message of a stream may read all of it.
-    """
-    if candidate.entry.purpose is not Purpose.REVIEW or not candidate.stream:
-        return None
-    _, broker = both_sides(candidate)
-    messaging, stream = candidate.messaging, candidate.stream
-    for other in messaging.found_at(broker.spec.topic_places):
-        for ref in sorted(messaging.by_stream(other.ref, stream)):
-            theirs = messaging.policies[ref]
-            admitted = admits(other, ref.namespace, candidate.registry)
-            if admitted and not _only_reviewed(theirs, stream, candidate.identity):
-                message = (
-                    f"stream {stream} also stores messages of TopicPolicy {ref} that "
-                    f"{candidate.identity} does not review, and a reviewer reads all of a stream; "
-                    f"set another deadLetter.stream in TopicPolicy {candidate.policy}"
-                )
-                return GrantObstacle(GrantState.SUSPENDED, "StreamShared", message)
-    return None
-
-
-def _only_reviewed(policy: TopicPolicy, stream: str, reviewer: Ref) -> bool:
-    """Return whether a policy has only dead letters in a stream, for this reviewer alone."""
-    spec, letters = policy.spec, policy.spec.dead_letter
-    retries = (each.retry.stream for each in spec.consumers if each.retry is not None)
-    if stream in (spec.topic.stream, *retries) or letters is None or letters.reviewer is None:
-        return False
-    return letters.reviewer.seen_from(policy.ref.namespace) == reviewer

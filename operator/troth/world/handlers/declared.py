@@ -3,6 +3,7 @@
 from troth.resources.messaging.event_age import DEFAULT_AGE, event_age, namespaces_of
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.messaging.topic_policy_status import PolicyClaim
 from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
@@ -46,13 +47,19 @@ def take_topic_policy(world: WorldState, change: Change) -> Keys:
         world.memo.forget(change.ref)
     affected = world.brokers.take_policy(change.ref, after, fault)
     declared = world.brokers.messaging.policies.get(change.ref)
-    if before is None or declared is None or before.spec != declared.spec:
+    redeclared = before is None or declared is None or before.spec != declared.spec
+    if redeclared or _claims(before) != _claims(declared):
         world.grants.forget([change.ref])
+    if redeclared:
         affected |= _keeping_events_of(world, before, declared)
     if bool(world.brokers.messaging.invalid_policies) != some_unreadable:
         # An unreadable policy may be of any trust domain.
         affected |= set(map(domain_key, world.registry.domains))
     return {policy_key(change.ref)} | affected
+
+
+def _claims(policy: TopicPolicy | None) -> tuple[PolicyClaim, ...]:
+    return () if policy is None else policy.status.claims
 
 
 def _keeping_events_of(world: WorldState, *policies: TopicPolicy | None) -> Keys:

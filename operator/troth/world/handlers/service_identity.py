@@ -58,7 +58,8 @@ def _take(world: WorldState, change: Change) -> Keys:
             registry.put_identity(after)
             peers = changed_peers(declared, registry.declared(ref))
             return {key} | held | peers | changed_scopes(before, after) | gateways_of(registry, ref)
-    affected = around_identity(world.registry, before) if before else set()
+    stays = not terminating and _stays(before, after)
+    affected = around_identity(registry, before, stays=stays) if before else set()
     affected |= world.brokers.take_identity(
         ref,
         None if terminating else after,
@@ -69,18 +70,30 @@ def _take(world: WorldState, change: Change) -> Keys:
         affected |= world.rotating(ref.namespace)
     if after is not None:
         registry.put_identity(after)
-        affected |= around_identity(world.registry, after)
+        affected |= around_identity(registry, after, stays=stays)
     elif manifest is None or terminating:  # an identity that is being deleted has no edges
         registry.drop_identity(ref)
     else:
         registry.refuse_identity(ref, fault, accepted_claims(manifest))
     if manifest is not None and after is None:
         world.unreadable[key] = Unreadable(manifest, fault)
-    # an unreadable identity has no declared peers, but endpoints lead to it or through it
-    affected |= {identity_key(other) for other in registry.neighbours(ref)}
+    if stays:
+        affected |= changed_peers(declared, registry.declared(ref))
+    else:  # an unreadable identity has no declared peers, but endpoints lead to it or through it
+        affected |= {identity_key(other) for other in registry.neighbours(ref)}
     colliding = (each.ref for each in affected if each.kind == "ServiceIdentity")
     unread = (each for each in registry.invalid_identities if each.namespace == ref.namespace)
     return affected | {key} | held | world.brokers.around_identities({*colliding, *unread})
+
+
+def _stays(before: ServiceIdentity | None, after: ServiceIdentity | None) -> bool:
+    """Return whether an identity goes on to exist with the same ports."""
+    return (
+        before is not None
+        and after is not None
+        and not is_terminating(before)
+        and before.spec.workload.ports == after.spec.workload.ports
+    )
 
 
 def _is_waited_for(identity: ServiceIdentity) -> bool:

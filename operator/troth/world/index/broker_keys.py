@@ -6,7 +6,7 @@ from functools import lru_cache
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.trust.declarations.grant_entries import entries_of
-from troth.trust.declarations.messaging import streams_of, topics_of
+from troth.trust.declarations.messaging import retry_topics_of, streams_of, topics_of
 from troth.trust.grants import Action
 from troth.trust.topics.candidate import principal_of
 from troth.world.facts.objects import OWNER_NAME
@@ -103,10 +103,42 @@ class BrokerKeys(BrokerState):
         return {*map(policy_key, policies), *leaving, *self._named_by(policies)}
 
     def around_policies(self, policies: Collection[Ref]) -> Keys:
-        """Return policies with their brokers, consumers and reviewers."""
-        found = (self.messaging.policies.get(policy) for policy in policies)
+        """Return policies with their brokers, consumers and reviewers, and all about their rivals.
+
+        Whether a grant stands depends on whether those of its rivals are refused.
+        """
+        rivals = {rival for policy in policies for rival in self._rivals(policy)}
+        affected = {*policies, *rivals}
+        found = (self.messaging.policies.get(policy) for policy in affected)
         brokers = {broker_key(policy.broker) for policy in found if policy is not None}
-        return {*map(policy_key, policies), *brokers, *self._reading(policies)}
+        keys = {*map(policy_key, affected), *brokers, *self._reading(affected)}
+        return keys | self._named_by(rivals)
+
+    def _rivals(self, ref: Ref) -> set[Ref]:
+        """Return the other policies that may have a claim in common with a policy."""
+        declared = self.messaging
+        policy = declared.policies.get(ref)
+        broker = declared.brokers.get(policy.broker) if policy is not None else None
+        if policy is None or broker is None:
+            return set()
+        groups = {each.group for each in declared.entries(ref) if each.group}
+        streams, topics, retries = streams_of(policy), topics_of(policy), retry_topics_of(policy)
+        rivals: set[Ref] = set()
+        for other in declared.found_at(broker.spec.topic_places):
+            for group in groups:
+                rivals |= {found for found, _ in declared.by_group(other.ref, group)}
+            for stream in streams:
+                rivals |= declared.by_stream(other.ref, stream)
+            for topic in retries:
+                rivals |= declared.by_topic(other.ref, topic)
+            for topic in topics:
+                rivals |= declared.by_retry_topic(other.ref, topic)
+                rivals |= {
+                    found
+                    for found in declared.by_topic(other.ref, topic)
+                    if declared.policies[found].spec.environment != policy.spec.environment
+                }
+        return rivals - {ref}
 
     def _holding(self, broker: Ref) -> Keys:
         """Return the identities with a Secret that may be for a broker, judged by its name."""
@@ -161,25 +193,11 @@ class BrokerKeys(BrokerState):
         policy = declared.policies.get(ref)
         if policy is None:
             return affected
-        affected.add(broker_key(policy.broker))
-        broker = declared.brokers.get(policy.broker)
-        beside = declared.found_at(broker.spec.topic_places) if broker is not None else []
         # a reviewer of one policy may be a producer of another
         entries = declared.entries(ref)
         others = {each.identity for each in entries if not each.purpose.is_of_reviewer}
-        rivals = {each for other in others for each in declared.uses(other).reviews}
-        groups = {each.group for each in entries if each.group}
-        streams = streams_of(policy)
-        for other in beside:
-            rivals |= {each.ref for each in declared.elsewhere(other.ref, policy.spec.environment)}
-            for group in groups:
-                rivals |= {found for found, _ in declared.by_group(other.ref, group)}
-            for stream in streams:
-                rivals |= declared.by_stream(other.ref, stream)
-            for topic in topics_of(policy):
-                rivals |= declared.by_retry_topic(other.ref, topic)
-        rivals.discard(ref)
-        return affected | self.around_policies(rivals) | self._named_by(rivals)
+        reviewed = {each for other in others for each in declared.uses(other).reviews}
+        return affected | self.around_policies({ref, *reviewed}) | self._named_by(reviewed)
 
     def _all_brokers(self) -> Keys:
         return {broker_key(ref) for ref in (*self.messaging.brokers, *self.leaving_brokers)}

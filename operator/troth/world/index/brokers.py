@@ -77,8 +77,12 @@ class Brokers(BrokerKeys):
         left = self.leaving_policies.pop(ref, None)
         if after is not None and before is not None and _same(before, after):
             declared.policies[ref] = after
-            held = before.metadata.finalizers != after.metadata.finalizers
-            return {policy_key(ref)} | ({broker_key(after.broker)} if held else set())
+            affected = {policy_key(ref)}
+            if before.metadata.finalizers != after.metadata.finalizers:
+                affected.add(broker_key(after.broker))
+            if before.status.claims != after.status.claims and self._rivals(ref):
+                affected |= self._around_policy(ref)
+            return affected
         affected = self._around_policy(ref) | self._around_leaving(left)
         if fault or ref in declared.invalid_policies:  # it may belong to any broker
             affected |= self._all_brokers()

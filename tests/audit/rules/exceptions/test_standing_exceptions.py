@@ -25,7 +25,7 @@ from troth.audit.registry import RULE_BY_ID
 from troth.audit.scene import scene_of
 from troth.resources.references import Ref
 from troth.resources.reported import Severity
-from troth.trust.edges.evaluation import edges_of
+from troth.trust.edges.declared import edges_of
 
 INGRESS = identity("ingress")
 EVERY_NAMESPACE = {
