@@ -56,7 +56,8 @@ SIZES = {
         benchmarks/test_simulation.py benchmarks/test_workers.py
         brokers/kafka/test_event_crashes.py brokers/kafka/test_outages.py campaign
         cli/check/test_integrations.py cli/test_daemons.py cli/test_habits.py cluster
-        edge/events/fuzz edge/inbound/connections/test_silent_clients.py gitops
+        edge/events/fuzz edge/inbound/connections/test_silent_clients.py
+        edge/outbound/test_servers.py gitops
         issuer/test_serving.py issuer/test_workers.py packaging/test_distribution.py
         reconcile/brokers/kafka/test_attacks.py reconcile/brokers/kafka/test_outages.py
         reconcile/test_clock_jumps.py review/kafka/test_kills.py review/kafka/test_outages.py
