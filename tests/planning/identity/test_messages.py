@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DAY, NOW, Cluster, Manifest, accept, gateway_only, identity, shop
+from tests.builders import (
+    DAY,
+    NOW,
+    Cluster,
+    Manifest,
+    accept,
+    domain,
+    gateway_only,
+    identity,
+    namespace,
+    shop,
+    stamp,
+)
 from tests.messaging import NATS, broker, consumer, policy, producer
 from troth.edge.identity.document import parse_document
 from troth.planning.steps.certificates import UpdatePublic
@@ -186,8 +198,39 @@ def test_producer_without_a_certificate_is_not_listed() -> None:
 
 
 def in_dispute() -> Manifest:
-    """Return a policy that claims the topic for another environment, which suspends the grants."""
-    return policy("rival", environment="staging")
+    """Return a broker with the same servers and principals, which suspends the grants."""
+    return broker("rival")
+
+
+def disputed_dead_letters() -> list[Manifest]:
+    """Return an older policy of another environment that claims the topic of dead letters."""
+    place = {"name": "rival"}
+    rival = policy(
+        "rival",
+        "stage",
+        environment="staging",
+        at=("messaging", "staging"),
+        topic={"name": "prod.orders.v1.dlq"},
+        producers=[producer("guest")],
+    )
+    claim = {
+        "kind": "Topic",
+        "name": "prod.orders.v1.dlq",
+        "broker": "messaging/staging",
+        "since": stamp(NOW - DAY),
+    }
+    return [
+        domain("staging", environment="staging"),
+        namespace("stage", domain="staging"),
+        identity("guest", "stage", publishes=[{"policy": place}]),
+        broker(
+            "staging",
+            environment="staging",
+            principals="staging-",
+            allowedNamespaces={"matchLabels": {"domain": "staging"}},
+        ),
+        {**rival, "status": {"claims": [claim]}},
+    ]
 
 
 def unreadable() -> Manifest:
@@ -201,7 +244,6 @@ def test_suspended_grant_stays_and_nothing_new_is_added(name: str) -> None:
     cluster.put(in_dispute())
     assert entries_of(cluster, name) == before
     cluster.put(policy(**ORDERS | {"topic": {"name": "prod.orders.v2"}}))
-    cluster.put(policy("rival", environment="staging", topic={"name": "prod.orders.v2"}))
     assert entries_of(cluster, name) == []
     assert entries_of(stage(in_dispute()), name) == []
 
@@ -263,10 +305,11 @@ def test_dead_letter_topic_that_the_broker_lost_is_removed() -> None:
 def test_suspended_dead_letter_is_kept_only_if_it_was_listed() -> None:
     cluster = stage()
     before = entries_of(cluster, "fulfilment")
-    rival = policy("rival", environment="staging", topic={"name": "prod.orders.v1.dlq"})
-    cluster.put(rival)
+    rivals = disputed_dead_letters()
+    for each in rivals:
+        cluster.put(each)
     assert entries_of(cluster, "fulfilment") == before
-    (entry,) = entries_of(stage(rival), "fulfilment")
+    (entry,) = entries_of(stage(*rivals), "fulfilment")
     assert "deadLetter" not in entry
     assert entry["topic"] == "prod.orders.v1"
 
