@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tests.builders import Manifest, reference
+from tests.builders import DAY, NOW, Manifest, domain, identity, namespace, reference, stamp
 from tests.changed_manifests import GONE
 from tests.descriptor_sets import ORDER, descriptor_set
 from troth.resources.kinds import KIND_BY_NAME
@@ -155,9 +155,9 @@ def messaging(
         if manifest["kind"] == "DeadLetterReview":
             found = DeadLetterReview.parse(manifest)
             declared.reviews.put(found.ref, open_redrive(found))
-    for identity, lists in (uses or {}).items():
+    for place, lists in (uses or {}).items():
         named = (frozenset(Ref(*each) for each in listed) for listed in lists)
-        declared.put_uses(Ref(*identity), Uses(*named))
+        declared.put_uses(Ref(*place), Uses(*named))
     return declared
 
 
@@ -450,3 +450,36 @@ def in_state(grants: Iterable[TopicGrant], state: GrantState) -> frozenset[Grant
     return frozenset(
         each.grant for each in grants if each.state is state and each.grant is not None
     )
+
+
+def older_claim(topic: str) -> list[Manifest]:
+    """Return a policy of another environment that claims a topic at the same servers for longer.
+
+    The objects around it let it stand, so the claim suspends grants on the topic of others.
+    """
+    rival = policy(
+        "rival",
+        "stage",
+        environment="staging",
+        at=("messaging", "staging"),
+        topic={"name": topic},
+        producers=[producer("guest")],
+    )
+    claim = {
+        "kind": "Topic",
+        "name": topic,
+        "broker": "messaging/staging",
+        "since": stamp(NOW - DAY),
+    }
+    return [
+        domain("staging", environment="staging"),
+        namespace("stage", domain="staging"),
+        identity("guest", "stage", publishes=[{"policy": {"name": "rival"}}]),
+        broker(
+            "staging",
+            environment="staging",
+            principals="staging-",
+            allowedNamespaces={"matchLabels": {"domain": "staging"}},
+        ),
+        {**rival, "status": {"claims": [claim]}},
+    ]

@@ -37,8 +37,9 @@ def test_edge_affects_both_sides_and_workload_affects_all_peers(
     ports = [("https", 8443), ("grpc", 9443)]
     declared: dict[str, Any] = {"ports": ports, "accepts": [accept("web")], "calls": [call("db")]}
     world = World(OWN)
-    for other in ("web", "db", "app"):
-        world.observe(versioned(identity(other), 2), uptime=0.0)
+    called = identity("db", ports=["https"], accepts=[accept("payments")])
+    for other in (identity("web"), called, identity("app")):
+        world.observe(versioned(other, 2), uptime=0.0)
     world.observe(versioned(identity(**declared), 3), uptime=0.0)
     assert world.observe(versioned(identity(**declared | changed), 4), uptime=0.0) == {
         key_of(name) for name in ("payments", *told)

@@ -6,20 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import (
-    DAY,
-    NOW,
-    Cluster,
-    Manifest,
-    accept,
-    domain,
-    gateway_only,
-    identity,
-    namespace,
-    shop,
-    stamp,
-)
-from tests.messaging import NATS, broker, consumer, policy, producer
+from tests.builders import DAY, NOW, Cluster, Manifest, accept, gateway_only, identity, shop
+from tests.messaging import NATS, broker, consumer, older_claim, policy, producer
 from troth.edge.identity.document import parse_document
 from troth.planning.steps.certificates import UpdatePublic
 from troth.resources.references import Ref
@@ -202,37 +190,6 @@ def in_dispute() -> Manifest:
     return broker("rival")
 
 
-def disputed_dead_letters() -> list[Manifest]:
-    """Return an older policy of another environment that claims the topic of dead letters."""
-    place = {"name": "rival"}
-    rival = policy(
-        "rival",
-        "stage",
-        environment="staging",
-        at=("messaging", "staging"),
-        topic={"name": "prod.orders.v1.dlq"},
-        producers=[producer("guest")],
-    )
-    claim = {
-        "kind": "Topic",
-        "name": "prod.orders.v1.dlq",
-        "broker": "messaging/staging",
-        "since": stamp(NOW - DAY),
-    }
-    return [
-        domain("staging", environment="staging"),
-        namespace("stage", domain="staging"),
-        identity("guest", "stage", publishes=[{"policy": place}]),
-        broker(
-            "staging",
-            environment="staging",
-            principals="staging-",
-            allowedNamespaces={"matchLabels": {"domain": "staging"}},
-        ),
-        {**rival, "status": {"claims": [claim]}},
-    ]
-
-
 def unreadable() -> Manifest:
     return policy(**ORDERS | {"topic": {"name": "*"}})
 
@@ -305,7 +262,7 @@ def test_dead_letter_topic_that_the_broker_lost_is_removed() -> None:
 def test_suspended_dead_letter_is_kept_only_if_it_was_listed() -> None:
     cluster = stage()
     before = entries_of(cluster, "fulfilment")
-    rivals = disputed_dead_letters()
+    rivals = older_claim("prod.orders.v1.dlq")
     for each in rivals:
         cluster.put(each)
     assert entries_of(cluster, "fulfilment") == before

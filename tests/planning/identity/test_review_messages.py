@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.builders import Cluster, Manifest, domain, identity, shop
 from tests.changed_manifests import GONE, changed
-from tests.messaging import NATS, broker, consumer, policy, producer
+from tests.messaging import NATS, broker, consumer, older_claim, policy, producer
 from tests.planning.identity.test_messages import (
     CHECKOUT,
     ORDERS,
@@ -160,10 +160,11 @@ def test_reviewer_knows_that_a_consumer_may_not_read_its_retry_topic() -> None:
 def test_suspended_retry_topic_stays_for_the_reviewer_only_if_it_was_listed() -> None:
     cluster = stage()
     before = only_entry(cluster, "reviewer")["consumers"]
-    rival = policy("rival", environment="staging", topic={"name": RETRY["topic"]})
-    cluster.put(rival)
+    rivals = older_claim(RETRY["topic"])
+    for each in rivals:
+        cluster.put(each)
     assert only_entry(cluster, "reviewer")["consumers"] == before
-    (missing,) = only_entry(stage(rival), "reviewer")["consumers"]
+    (missing,) = only_entry(stage(*rivals), "reviewer")["consumers"]
     assert missing == {"spiffeIDs": [FULFILMENT], "group": "fulfilment", "retryMissing": True}
 
 
@@ -206,16 +207,18 @@ def test_consumer_that_withdraws_is_removed_while_the_policy_is_unreadable() -> 
 def test_suspended_review_is_kept_only_for_the_letters_that_were_listed() -> None:
     cluster = stage()
     before = entries_of(cluster, "reviewer")
-    rival = policy("rival", environment="staging", topic={"name": LETTERS})
-    cluster.put(rival)
+    rivals = older_claim(LETTERS)
+    for each in rivals:
+        cluster.put(each)
     assert entries_of(cluster, "reviewer") == before
-    assert entries_of(stage(rival), "reviewer") == []
+    assert entries_of(stage(*rivals), "reviewer") == []
 
 
 def test_suspended_review_does_not_move_to_other_letters() -> None:
     cluster = stage()
     assert entries_of(cluster, "reviewer")
-    cluster.put(policy("rival", environment="staging", topic={"name": "prod.other.dlq"}))
+    for each in older_claim("prod.other.dlq"):
+        cluster.put(each)
     letters = REVIEWED["deadLetter"] | {"topic": "prod.other.dlq"}
     cluster.put(policy(**REVIEWED | {"deadLetter": letters}))
     assert entries_of(cluster, "reviewer") == []
