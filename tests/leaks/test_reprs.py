@@ -55,6 +55,7 @@ PUBLIC = {
         "certificates, written again from what was parsed"
     ),
     "troth.planning.steps.certificates.IssueLeaf": "roots",
+    "troth.planning.steps.certificates.UpdatePublic": "roots",
     "troth.planning.network.situation.NetworkClaim": "labels of the issuer's pods",
     "troth.planning.network.compiler.Compiled": "the spec of a NetworkPolicy",
     "troth.planning.network.live_peers.PeerRule": "labels of a peer's pods",

@@ -9,7 +9,7 @@ from nats.js.api import ConsumerConfig
 
 from tests.broker_builders import orders, publisher, subscriber
 from tests.brokers.nats.stage import Ears, Stage, sent
-from tests.builders import Manifest, namespace
+from tests.builders import NOW, Manifest, namespace, stamp
 from tests.messaging import consumer, policy
 from tests.patience import PATIENCE
 from tests.reconcile.brokers.at_work import AtWork, at_work, market
@@ -39,8 +39,9 @@ def attacked(
 
 
 def stored(**spec: Any) -> Manifest:
-    """Return the policy of the shop, whose messages a stream keeps."""
-    return orders(topic={"name": TOPIC, "stream": STREAM}, **spec)
+    """Return the policy of the shop, whose messages a stream keeps, older than the team's."""
+    made = orders(topic={"name": TOPIC, "stream": STREAM}, **spec)
+    return {**made, "metadata": made["metadata"] | {"creationTimestamp": stamp(NOW)}}
 
 
 async def keep_orders(nats: Stage) -> Client:
