@@ -1,6 +1,6 @@
 """Documents of a probe pod: the instructions from `troth prove`, and the pod's report.
 
-The report is one line of the pod's log. Whoever may change pods in its namespace can write that
+The report is one line of the pod's log. A user who may change pods in its namespace can write that
 log, so it is parsed strictly: it has no free text, and a report that is not exactly as expected
 counts as none.
 """

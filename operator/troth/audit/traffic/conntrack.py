@@ -56,7 +56,7 @@ def connection(line: str) -> Connection | None:
     one of a host with itself, which no policy affects.
 
     A connection is established if both sides confirmed it. UDP has no such state, so one packet
-    that was let through is enough. Raises `MalformedLineError`.
+    that was allowed is enough. Raises `MalformedLineError`.
     """
     if len(line) > LONGEST_LINE:
         raise MalformedLineError("too long")

@@ -10,7 +10,7 @@ from troth.audit.traffic.conntrack import Connection
 MOST_PAIRS = 20_000
 """Most pairs that are remembered; the one that was seen least recently is dropped first."""
 MOST_CONNECTIONS = 100_000
-"""Most connections of one look that are told apart from those of the next."""
+"""Maximum number of connections of one look that are compared with those of the next."""
 
 
 class Pair(NamedTuple):

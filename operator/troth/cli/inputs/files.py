@@ -1,7 +1,7 @@
 """Reads the text of manifest files, folders and standard input.
 
-Whoever may propose a change to a repository chooses the content of its folders, links and special
-files included.
+A user who may propose a change to a repository chooses the content of its folders, links and
+special files included.
 """
 
 import os

@@ -33,7 +33,7 @@ class Proxy:
 def proxies(containers: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[Proxy]:
     """Yield the proxies among containers, given with their places.
 
-    A proxy that is told to pass no header about users is none.
+    A proxy whose configuration passes no header about users is not one.
     """
     for where, each in containers:
         if _IMAGE not in text(each, "image")[:512]:

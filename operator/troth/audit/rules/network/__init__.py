@@ -1,1 +1,1 @@
-"""Rules about what the network lets through besides what Troth opens."""
+"""Rules about connections that the network allows in addition to those that Troth opens."""

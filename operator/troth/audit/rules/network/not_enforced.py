@@ -39,7 +39,7 @@ def _find(scene: Scene, _: str) -> Iterator[Finding]:
 
 
 def _passed(identity: ServiceIdentity) -> list[Proof]:
-    """Return the probes of pairs without an edge that the network let through."""
+    """Return the probes of pairs without an edge that the network allowed."""
     if identity.spec.enforcement is not Enforcement.ENFORCE:
         return []
     return [
