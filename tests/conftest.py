@@ -35,6 +35,7 @@ pytest_plugins = (
     "tests.gate.isolation",
     "tests.gate.record",
     "tests.gate.sizes",
+    "tests.gate.quarantine",  # imports the former
     "tests.ordering",
     "tests.replay.serving",
 )

@@ -1,7 +1,6 @@
 """The command behind `make test` and `make test-all`: `python -m tests.gate gate`."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -21,15 +20,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def gate(only: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Run the checks and the tests whose result depends on the commit alone."""
-    deselected = tuple(f"--deselect={each.test}" for each in quarantine.entries())
-    parts = [_with(part, deselected) for part in parts_of(Tier.GATE, tuple(only or ()))]
-    _run(Tier.GATE, tuple(parts), strict=False)
+    _run(Tier.GATE, _parts(Tier.GATE, only), strict=False)
 
 
 @app.command("all")
 def every_test(only: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Run the checks and every test, with random examples; a flaky test fails the run."""
-    _run(Tier.ALL, parts_of(Tier.ALL, tuple(only or ())), strict=True, is_whole=not only)
+    _run(Tier.ALL, _parts(Tier.ALL, only), strict=True, is_whole=not only)
 
 
 @app.command()
@@ -54,8 +51,11 @@ def _run(tier: Tier, parts: tuple[Part, ...], *, strict: bool, is_whole: bool = 
     raise typer.Exit(code)
 
 
-def _with(part: Part, options: tuple[str, ...]) -> Part:
-    return replace(part, command=(*part.command, *options)) if part.is_pytest else part
+def _parts(tier: Tier, only: list[str] | None) -> tuple[Part, ...]:
+    try:
+        return parts_of(tier, tuple(only or ()))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ PROGRAMS = (
 
 OF_JAVA = ("kafka", "nimbus-judge")
 """More of them; without Java, the tests that use them are skipped."""
-SHORT = ("-m", "not long")
-"""Options of pytest that leave out long tests in files of other tests."""
+
+SHORT = ("-m", "not long", "--without-quarantined")
+"""Options of pytest that leave out long tests in files of other tests, and those in quarantine."""
 
 
 class Tier(StrEnum):
@@ -48,30 +49,36 @@ BUDGET = {Tier.GATE: 76, Tier.ALL: 240}
 def parts_of(tier: Tier, only: tuple[str, ...] = ()) -> tuple[Part, ...]:
     """Return the parts of a tier that have tests; `only` chooses folders and files below `tests`.
 
-    Raises `ValueError` if `only` names a path that does not exist.
+    Raises `ValueError` if `only` names a path that does not exist, or no test of the tier.
     """
     if missing := [each for each in only if not (ROOT / "tests" / each).exists()]:
-        raise ValueError(f"tests/{missing[0]} does not exist")
+        raise ValueError(f"tests/{missing[0]} does not exist; name a folder or file below tests")
     sizes = files_below(only).keys()
     check = Part("check", ("make", "--no-print-directory", "check"), 15, is_required=True)
-    if tier is Tier.GATE:
-        parts = (
-            check,
-            _tests("small", [Size.SMALL], 2, 25, only),
-            _build(40, *PROGRAMS, *(() if java.missing() else OF_JAVA)),
-            _tests("medium", [Size.MEDIUM], 3, 35, only),
-        )
-        unneeded = {size for size in Size if size not in sizes}
-        unneeded_parts = unneeded | ({"build"} if Size.MEDIUM in unneeded else set())
-        return tuple(part for part in parts if part.name not in unneeded_parts)
+    build = _build(90)
     random = {"HYPOTHESIS_PROFILE": "random"}
-    return (
-        check,
-        _build(90),
-        _tests("small", [Size.SMALL], 2, 40, only, random),
-        _tests("servers", [Size.MEDIUM, Size.LARGE], 4, 150, only, random),
-        _tests("alone", [Size.ALONE], 0, 75, only, random),
-    )
+    tests = {
+        "small": ([Size.SMALL], 2, 40, random),
+        "servers": ([Size.MEDIUM, Size.LARGE], 4, 150, random),
+        "alone": ([Size.ALONE], 0, 75, random),
+    }
+    options: tuple[str, ...] = ()
+    if tier is Tier.GATE:
+        build = _build(40, *PROGRAMS, *(() if java.missing() else OF_JAVA))
+        tests = {"small": ([Size.SMALL], 2, 25, {}), "medium": ([Size.MEDIUM], 3, 35, {})}
+        options = SHORT
+    parts = {
+        name: _tests(name, *columns, only, options)
+        for name, columns in tests.items()
+        if not sizes.isdisjoint(columns[0])
+    }
+    if not parts:
+        raise ValueError(
+            f"no test in {' '.join(only)} has a size that this runs; use make test-all"
+        )
+    small = [part for name, part in parts.items() if name == "small"]
+    others = [part for name, part in parts.items() if name != "small"]
+    return (check, *small, *([build, *others] if others else []))
 
 
 def _build(minutes: int, *programs: str) -> Part:
@@ -83,9 +90,9 @@ def _tests(  # noqa: PLR0917 - the columns of a table
     sizes: list[Size],
     workers: int,
     minutes: int,
+    environment: dict[str, str],
     only: tuple[str, ...],
-    environment: dict[str, str] | None = None,
-    options: tuple[str, ...] = (),
+    options: tuple[str, ...],
 ) -> Part:
     workers = int(os.environ.get("WORKERS", workers)) if workers else 0
     spread = ("--dist=loadfile", "--no-loadscope-reorder") if workers else ()
@@ -100,7 +107,7 @@ def _tests(  # noqa: PLR0917 - the columns of a table
         f"--override-ini=session_timeout={(minutes - 1) * 60}",
         *(f"tests/{each}" for each in chosen),
     )
-    return Part(name, command, minutes, environment or {}, is_pytest=True)
+    return Part(name, command, minutes, environment, is_pytest=True)
 
 
 def pytest_command() -> tuple[str, ...]:

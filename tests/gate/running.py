@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.gate.parts import Part, pytest_command
 from tests.gate.record import FAILURES, VARIABLE, Record
 
-PASSED, FAILED, NO_TESTS = 0, 1, 5  # exit codes of pytest
+PASSED, FAILED = 0, 1  # exit codes of pytest
 MAX_FILES, MAX_TESTS = 5, 20
 """More failures than these are not tried again: they are a fault and not a coincidence."""
 RETRY_MINUTES = 15
@@ -27,6 +27,8 @@ class Result:
     seconds: float
     error: str = ""
     """Why the part failed, apart from its tests."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Environment of the part, with which its failures are tried again."""
     record: Record = field(default_factory=Record)
 
 
@@ -43,12 +45,7 @@ class Outcome:
     @property
     def errors(self) -> list[str]:
         """Failures that are not those of tests."""
-        errors = [f"{each.name}: {each.error}" for each in self.results if each.error]
-        return errors if errors or self._collected else ["no test ran"]
-
-    @property
-    def _collected(self) -> int:
-        return sum(each.record.collected for each in self.results)
+        return [f"{each.name}: {each.error}" for each in self.results if each.error]
 
     @property
     def passed(self) -> int:
@@ -87,7 +84,7 @@ def _part(part: Part, reports: Path, end: float) -> Result:
     file = reports / f"{part.name}.json"
     began = time.monotonic()
     code = _call(part.command, part.environment | {VARIABLE: str(file)}, part.minutes * 60, end)
-    result = Result(part.name, time.monotonic() - began)
+    result = Result(part.name, time.monotonic() - began, environment=part.environment)
     if code is None:
         result.error = "reached its time limit"
     elif not part.is_pytest:
@@ -103,7 +100,9 @@ def _incomplete(code: int, record: Record | None) -> str:
     """Return why a run of pytest does not say that every test but the failed ones passed."""
     if record is not None and record.uncollected:
         return f"pytest could not collect {', '.join(record.uncollected)}"
-    if code not in {PASSED, FAILED, NO_TESTS}:
+    if record is not None and record.collected == 0:
+        return f"no test ran, and pytest ended with exit code {code}"
+    if code not in {PASSED, FAILED}:
         return f"pytest ended with exit code {code}"
     if record is None:
         return "pytest wrote no record"
@@ -117,22 +116,22 @@ def _incomplete(code: int, record: Record | None) -> str:
 def _try_again(outcome: Outcome, reports: Path, end: float) -> None:
     """Run each failed test alone in a new process; it is flaky if it passes."""
     failures = {
-        test: traceback
+        test: (traceback, result.environment)
         for result in outcome.results
         for test, traceback in result.record.failures.items()
     }
     files = {test.partition("::")[0] for test in failures}
     if not failures or len(files) > MAX_FILES or len(failures) > MAX_TESTS:
-        outcome.failures = failures
+        outcome.failures = {test: traceback for test, (traceback, _) in failures.items()}
         return
     print(f"== retry: {len(failures)} tests, each alone", flush=True)
     began = time.monotonic()
     _wait_for_rest()
     end = min(end, time.monotonic() + RETRY_MINUTES * 60)
-    for number, (test, traceback) in enumerate(failures.items()):
+    for number, (test, (traceback, environment)) in enumerate(failures.items()):
         file = reports / f"retry-{number}.json"
         command = (*pytest_command(), "--numprocesses=0", test)
-        code = _call(command, {VARIABLE: str(file)}, RETRY_MINUTES * 60, end)
+        code = _call(command, environment | {VARIABLE: str(file)}, RETRY_MINUTES * 60, end)
         record = Record.read(file)
         passes = code == PASSED and record is not None and record.passed == 1
         (outcome.flaky if passes else outcome.failures)[test] = traceback

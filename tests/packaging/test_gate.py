@@ -183,7 +183,25 @@ def test_killed_run_fails_the_gate(
 
 
 def test_run_without_a_test_fails_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tried(tmp_path, monkeypatch, "-n0", one="").errors == ["no test ran"]
+    """Also if another part has tests: a typo in its options could leave it without any."""
+    errors = tried(tmp_path, monkeypatch, "-n0", one="").errors
+    assert errors == ["toy: no test ran, and pytest ended with exit code 5"]
+
+
+def test_failure_is_tried_again_with_the_environment_of_its_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise an example that only the random profile draws would count as flaky."""
+    (tmp_path / "test_one.py").write_text(
+        'import os\ndef test_fails(): assert not os.getenv("ONLY_HERE")\n'
+    )
+    (tmp_path / "pytest.ini").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p tests.gate.record -p no:asyncio")
+    part = Part("toy", (sys.executable, "-m", "pytest"), 2, {"ONLY_HERE": "1"}, is_pytest=True)
+    outcome = run((part,), tmp_path / "reports", 4)
+    assert (list(outcome.failures), outcome.flaky) == (["test_one.py::test_fails"], {})
 
 
 def test_time_limit_fails_the_part_and_ends_its_processes(tmp_path: Path) -> None:
@@ -206,6 +224,19 @@ def test_choice_of_folders_runs_only_the_parts_that_it_needs() -> None:
     assert names == ["check", "small"]
     with pytest.raises(ValueError, match="tests/nothing does not exist"):
         parts_of(Tier.GATE, ("nothing",))
+    with pytest.raises(ValueError, match="no test in truth has a size that this runs"):
+        parts_of(Tier.GATE, ("truth",))
+    assert [part.name for part in parts_of(Tier.ALL)] == [
+        *("check", "small", "build", "servers", "alone")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("test", "is_quarantined"),
+    [("t.py::test_a", True), ("t.py::test_a[x]", True), ("t.py::test_ab", False)],
+)
+def test_quarantine_of_a_test_leaves_longer_names(test: str, *, is_quarantined: bool) -> None:
+    assert quarantine.is_in(test, "t.py::test_a") is is_quarantined
 
 
 @pytest.mark.parametrize(
