@@ -19,15 +19,19 @@ from troth.cluster.connection.connecting import CONNECTIONS
 from troth.cluster.connection.library import Configuration
 from troth.cluster.leases.lease import Timing
 from troth.cluster.watching.pace import LISTS
+from troth.planning.owned_objects import secret_ref
 from troth.reconcile.loop.freshness import UNREAD_AFTER
 from troth.reconcile.operator import Operator, Settings
 from troth.resources.references import Ref
+from troth.trust.declarations.unlisted import UNLISTED
 from troth.trust.declarations.unread import UNREAD
 
 NAMESPACES = frozenset(f"shop-{number}" for number in range(50))
+LIVE = "True", "AllLive"
 IDENTITY = Ref("shop-49", "payments")
 TIMING = Timing(duration=60.0, renew_every=0.5, margin=20.0)
 """Long, because the machine may be busy."""
+PAIR = Ref("shop-0", "web"), Ref("shop-1", "payments")
 QUICK = 10.0
 """Seconds after which a selection counts as unread."""
 
@@ -122,6 +126,32 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+def declare(cluster: Cluster, caller: Ref, callee: Ref) -> None:
+    """Declare a trust domain, two namespaces, and a caller and a callee that consent."""
+    cluster.store.put(domain())
+    for each in (caller, callee):
+        cluster.store.put(namespace(each.namespace, domain="production"))
+    cluster.store.put(
+        identity(
+            caller.name, caller.namespace, calls=[call(callee.name, namespace=callee.namespace)]
+        )
+    )
+    cluster.store.put(
+        identity(
+            callee.name,
+            callee.namespace,
+            ports=["https"],
+            accepts=[accept(caller.name, namespace=caller.namespace)],
+        )
+    )
+
+
+def inside(namespace: str, plural: str = "") -> Callable[[web.Request], bool]:
+    """Return whether a request is in a namespace, for a kind if one is given."""
+    place = f"/namespaces/{namespace}/{plural}"
+    return lambda request: place in request.path
+
+
 @pytest.fixture
 async def cluster() -> Cluster:
     return Cluster()
@@ -155,23 +185,8 @@ async def test_edge_is_suspended_while_its_declarations_are_forbidden(
     cluster: Cluster, plural: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "BOOKMARK_SECONDS", 1.0)
-    caller, callee = Ref("shop-0", "web"), Ref("shop-1", "payments")
-    cluster.store.put(domain())
-    for each in (caller, callee):
-        cluster.store.put(namespace(each.namespace, domain="production"))
-    cluster.store.put(
-        identity(
-            caller.name, caller.namespace, calls=[call(callee.name, namespace=callee.namespace)]
-        )
-    )
-    cluster.store.put(
-        identity(
-            callee.name,
-            callee.namespace,
-            ports=["https"],
-            accepts=[accept(caller.name, namespace=caller.namespace)],
-        )
-    )
+    caller, callee = PAIR
+    declare(cluster, caller, callee)
     async with running(cluster, frozenset(), unread_after=QUICK) as operator:
         await until(lambda: cluster.condition(callee, "PeersAgree") == ("True", "AllLive"))
         await cluster.forbid(plural)
@@ -181,3 +196,20 @@ async def test_edge_is_suspended_while_its_declarations_are_forbidden(
         cluster.rejects = lambda _: False
         await until(lambda: cluster.condition(callee, "PeersAgree") == ("True", "AllLive"))
         await until(lambda: operator.ready)
+
+
+async def test_namespace_without_rights_is_suspended_and_the_others_go_on(cluster: Cluster) -> None:
+    caller, callee = PAIR
+    declare(cluster, caller, callee)
+    alone = Ref(caller.namespace, "alone")
+    cluster.store.put(identity(alone.name, alone.namespace))
+    cluster.rejects = inside(callee.namespace)
+    async with running(cluster, frozenset({caller.namespace, callee.namespace})) as operator:
+        await until(lambda: operator.ready and operator.leadership.acting)
+        await until(lambda: cluster.condition(caller, "PeersAgree") == ("False", UNLISTED))
+        await until(lambda: cluster.condition(alone, "Ready")[0] == "True")
+        assert cluster.condition(callee, "PeersAgree") == ("", "")
+        assert ("Secret", secret_ref(callee)) not in cluster.store.objects
+        cluster.rejects = lambda _: False
+        for each in PAIR:
+            await until(lambda each=each: cluster.condition(each, "PeersAgree") == LIVE)

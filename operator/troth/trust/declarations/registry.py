@@ -2,7 +2,6 @@
 
 from collections import ChainMap
 from collections.abc import KeysView, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from troth.resources.identity.spec import Enforcement, ServiceIdentity
@@ -10,7 +9,13 @@ from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations.claims import Claim, Claims, Rank
-from troth.trust.declarations.governance import NOTHING_READ, Governance, UnreadDomain, govern
+from troth.trust.declarations.governance import (
+    NOTHING_READ,
+    Governance,
+    UnreadDomain,
+    govern,
+    without_list,
+)
 from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import NO_PEERS, Declared
@@ -20,6 +25,8 @@ from troth.trust.declarations.sharing import (
     shared_with,
     shared_with_many,
 )
+from troth.trust.declarations.territories import Territories, territories_of
+from troth.trust.declarations.unlisted import Unlisted
 from troth.trust.declarations.unread import Part, Unread
 from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.trust.declarations.webhooks import Webhooks
@@ -31,19 +38,6 @@ def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
     declared, here = identity.spec.on_rotation, identity.ref.namespace
     named = declared.restart if declared else ()
     return tuple((each.kind.value, Ref(here, each.name)) for each in named)
-
-
-@dataclass(slots=True)
-class _Territories:
-    """Namespaces by trust domain: those it governs, those it governed until its deletion began, and
-    the first that another selects too.
-
-    A trust domain's plan needs them several times, so they are collected once.
-    """
-
-    governed: dict[str, list[str]] = field(default_factory=dict)
-    left: dict[str, list[str]] = field(default_factory=dict)
-    contested: dict[str, str] = field(default_factory=dict)
 
 
 class Registry:
@@ -75,6 +69,7 @@ class Registry:
         self.unconfined_domains: frozenset[str] = frozenset()
         """Trust domains whose root is not confined, by its certificate, to their own identities."""
         self.unread = Unread()
+        self.unlisted = Unlisted()
         self.webhooks = Webhooks()
         self.claims = Claims()
         """Audiences and DNS names that identities claim. One that becomes unreadable or is being
@@ -96,7 +91,7 @@ class Registry:
         self._restarting = Multimap[tuple[str, Ref], Ref]()
         self._restarting_in = Multimap[str, Ref]()
         self._governance: dict[str, Governance] = {}
-        self._known_territories: _Territories | None = None
+        self._known_territories: Territories | None = None
         self._shared: dict[Ref, SharedIdentity | None] = {}
 
     # Changes
@@ -241,6 +236,13 @@ class Registry:
         self.revision += changed
         return changed
 
+    def note_listed(self, namespace: str) -> bool:
+        """Take in that a namespace's objects are known; return whether they were not before."""
+        changed = self.unlisted.note_listed(namespace)
+        if changed:
+            self._domains_changed()
+        return changed
+
     def note_trust_record(self, ref: Ref, since: datetime | None) -> bool:
         """Set when the gateway-only trust of an identity was first accepted; None for never.
 
@@ -285,6 +287,20 @@ class Registry:
     def naming(self, ref: Ref) -> frozenset[Ref]:
         """Return the identities that name this one, which need not exist."""
         return frozenset(self._naming.of(ref))
+
+    def is_unreadable(self, ref: Ref) -> bool:
+        """Return whether an identity exists, or may exist, of which Troth cannot read the spec."""
+        unknown = ref.namespace in self.unlisted and ref not in self.claimants
+        return unknown or ref in self.invalid_identities
+
+    def unreadable(self) -> frozenset[Ref]:
+        """Return the identities that cannot be read, with those that only others name."""
+        named = self._naming.keys() if self.unlisted_ones() else ()
+        return frozenset({*self.invalid_identities, *filter(self.is_unreadable, named)})
+
+    def unlisted_ones(self) -> list[str]:
+        """Return the existing namespaces whose objects are not listed, sorted."""
+        return [each for each in self.unlisted if each in self.namespaces]
 
     def neighbours(self, ref: Ref) -> frozenset[Ref]:
         """Return the identities that share a declared edge with this one, on whichever side."""
@@ -354,20 +370,9 @@ class Registry:
         """Return the first namespace that a trust domain and another one select, None for none."""
         return self._territories().contested.get(domain)
 
-    def _territories(self) -> _Territories:
+    def _territories(self) -> Territories:
         if self._known_territories is None:
-            found = self._known_territories = _Territories()
-            for namespace in sorted(self.namespaces):
-                governance = self.governance(namespace)
-                if governance.domain is not None:
-                    name = governance.domain.metadata.name
-                    found.governed.setdefault(name, []).append(namespace)
-                elif governance.settled:  # every claim is of a domain that is being deleted
-                    for claim in governance.claims:
-                        found.left.setdefault(claim.metadata.name, []).append(namespace)
-                elif len(governance.claims) > 1:
-                    for claim in governance.claims:
-                        found.contested.setdefault(claim.metadata.name, namespace)
+            self._known_territories = territories_of(self.namespaces, self.governance)
         return self._known_territories
 
     def claimed_by(self, domain: TrustDomain) -> list[str]:
@@ -381,6 +386,8 @@ class Registry:
         if known is None:
             labels, watched = self.namespaces.get(namespace), namespace in self.watched
             known = govern(namespace, labels, self.domains, self.unread_domains, watched=watched)
+            if namespace in self.unlisted:
+                known = without_list(namespace, known)
             if labels is not None:  # a name that is gone would stay in the cache
                 self._governance[namespace] = known
         return known
