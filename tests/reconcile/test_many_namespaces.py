@@ -211,5 +211,33 @@ async def test_namespace_without_rights_is_suspended_and_the_others_go_on(cluste
         assert cluster.condition(callee, "PeersAgree") == ("", "")
         assert ("Secret", secret_ref(callee)) not in cluster.store.objects
         cluster.rejects = lambda _: False
-        for each in PAIR:
-            await until(lambda each=each: cluster.condition(each, "PeersAgree") == LIVE)
+        await until(lambda: all(cluster.condition(each, "PeersAgree") == LIVE for each in PAIR))
+
+
+async def test_namespace_that_appears_is_planned_after_its_caches_have_synced(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "BOOKMARK_SECONDS", 1.0)
+    new, other = Ref("new", "payments"), Ref("shop-0", "other")
+
+    def written() -> set[str]:
+        found = {kind for kind, ref in cluster.store.objects if ref.namespace == new.namespace}
+        return found - {"ServiceIdentity"}
+
+    cluster.store.put(domain())
+    cluster.rejects = inside(new.namespace, "services")
+    async with running(cluster, frozenset({new.namespace, other.namespace})) as operator:
+        await until(lambda: operator.ready and operator.leadership.acting)
+        cluster.store.put(namespace(new.namespace, domain="production"))
+        cluster.store.put(identity(new.name, new.namespace))
+        known = operator.engine.world.registry.identities
+        await until(lambda: new in known)
+        cluster.store.put(namespace(other.namespace, domain="production"))
+        cluster.store.put(identity(other.name, other.namespace))
+        await until(lambda: cluster.condition(other, "Ready")[0] == "True")
+        assert operator.ready
+        assert cluster.condition(new, "Ready") == ("", "")
+        assert written() == set()
+        cluster.rejects = lambda _: False
+        await until(lambda: cluster.condition(new, "Ready")[0] == "True")
+        assert written() >= {"ConfigMap", "Secret", "NetworkPolicy"}

@@ -20,6 +20,9 @@ def take_namespace(world: WorldState, change: Change) -> Keys:
         after = None
     else:
         after = change.manifest["metadata"].get("labels") or {}
+        if before is None:
+            version = int(change.manifest["metadata"]["resourceVersion"])
+            registry.unlisted.note_created(name, version)
         registry.put_namespace(name, after)
         if change.manifest["metadata"].get("deletionTimestamp"):
             world.terminating.add(name)
