@@ -2,7 +2,6 @@
 
 from collections import ChainMap
 from collections.abc import KeysView, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from troth.resources.identity.spec import Enforcement, ServiceIdentity
@@ -20,6 +19,7 @@ from troth.trust.declarations.sharing import (
     shared_with,
     shared_with_many,
 )
+from troth.trust.declarations.territories import Territories, territories
 from troth.trust.declarations.unread import Part, Unread
 from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.trust.declarations.webhooks import Webhooks
@@ -31,19 +31,6 @@ def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
     declared, here = identity.spec.on_rotation, identity.ref.namespace
     named = declared.restart if declared else ()
     return tuple((each.kind.value, Ref(here, each.name)) for each in named)
-
-
-@dataclass(slots=True)
-class _Territories:
-    """Namespaces by trust domain: those it governs, those it governed until its deletion began, and
-    the first that another selects too.
-
-    A trust domain's plan needs them several times, so they are collected once.
-    """
-
-    governed: dict[str, list[str]] = field(default_factory=dict)
-    left: dict[str, list[str]] = field(default_factory=dict)
-    contested: dict[str, str] = field(default_factory=dict)
 
 
 class Registry:
@@ -96,7 +83,7 @@ class Registry:
         self._restarting = Multimap[tuple[str, Ref], Ref]()
         self._restarting_in = Multimap[str, Ref]()
         self._governance: dict[str, Governance] = {}
-        self._known_territories: _Territories | None = None
+        self._known_territories: Territories | None = None
         self._shared: dict[Ref, SharedIdentity | None] = {}
 
     # Changes
@@ -354,20 +341,10 @@ class Registry:
         """Return the first namespace that a trust domain and another one select, None for none."""
         return self._territories().contested.get(domain)
 
-    def _territories(self) -> _Territories:
+    def _territories(self) -> Territories:
+        """Return the namespaces by trust domain, which a domain's plan needs several times."""
         if self._known_territories is None:
-            found = self._known_territories = _Territories()
-            for namespace in sorted(self.namespaces):
-                governance = self.governance(namespace)
-                if governance.domain is not None:
-                    name = governance.domain.metadata.name
-                    found.governed.setdefault(name, []).append(namespace)
-                elif governance.settled:  # every claim is of a domain that is being deleted
-                    for claim in governance.claims:
-                        found.left.setdefault(claim.metadata.name, []).append(namespace)
-                elif len(governance.claims) > 1:
-                    for claim in governance.claims:
-                        found.contested.setdefault(claim.metadata.name, namespace)
+            self._known_territories = territories(self.namespaces, self.governance)
         return self._known_territories
 
     def claimed_by(self, domain: TrustDomain) -> list[str]:
