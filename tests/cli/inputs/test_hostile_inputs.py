@@ -112,14 +112,15 @@ def test_item_of_a_list_in_a_list_has_its_own_faults() -> None:
     assert [(each.manifest["kind"], len(each.faults)) for each in read] == [("A", 0), ("B", 1)]
 
 
-def test_number_of_faults_of_an_object_is_bounded() -> None:
+@pytest.mark.parametrize(("left", "more"), [(1, "1 more fault"), (900, "900 more faults")])
+def test_number_of_faults_of_an_object_is_bounded(left: int, more: str) -> None:
     manifest = identity("payments")
-    manifest["spec"] |= {f"unknown{number}": 1 for number in range(1000)}
+    manifest["spec"] |= {f"unknown{number}": 1 for number in range(MAX_FAULTS + left)}
     with pytest.raises(FaultyManifests) as raised:
         parse_resource(manifest)
     assert len(raised.value.faults) == MAX_FAULTS + 1
     assert str(raised.value.faults[-1]) == (
-        "ServiceIdentity shop/payments: has 900 more faults; correct the others first"
+        f"ServiceIdentity shop/payments: has {more}; correct the others first"
     )
 
 
@@ -139,6 +140,7 @@ def test_number_of_faults_of_an_input_is_bounded(folder: Path) -> None:
 def test_path_of_a_fault_is_bounded() -> None:
     assert path(("spec", "labels", 3, "a.b/c")) == "spec.labels[3].a.b/c"
     assert len(path(("x" * 100_000,) * 100)) <= 1024
+    assert path((0, *("x" * 100_000,) * 100)).startswith("[0].xxx")
 
 
 # Files
