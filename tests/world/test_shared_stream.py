@@ -4,8 +4,11 @@ import pytest
 
 from tests.builders import NOW, Cluster, Manifest, domain, identity, namespace, stamp
 from tests.messaging import NATS, broker, policy, producer
+from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
+from troth.trust.declarations.claims import Rank
 from troth.trust.topics import rivals
+from troth.trust.topics.claims import may_stand_before
 from troth.trust.topics.evaluation import grants_of
 from troth.world.keys import identity_key, policy_key
 
@@ -69,12 +72,12 @@ def test_grants_in_a_stream_are_not_compared_with_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read: list[str] = []
-    ranked = rivals.may_stand_before
-    monkeypatch.setattr(
-        rivals,
-        "may_stand_before",
-        lambda theirs, mine: read.append(theirs.metadata.name) or ranked(theirs, mine),
-    )
+
+    def noted(theirs: TopicPolicy, mine: Rank) -> bool:
+        read.append(theirs.metadata.name)
+        return may_stand_before(theirs, mine)
+
+    monkeypatch.setattr(rivals, "may_stand_before", noted)
     world = cluster(REVIEWED).world
     newest = Ref("shop", f"topic-{NUMBER - 1}")
     grants_of(world.registry, world.brokers.messaging, newest)
