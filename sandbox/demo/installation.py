@@ -68,8 +68,7 @@ def apply(sandbox: Sandbox, *manifests: Manifest) -> None:
 def apply_crds(sandbox: Sandbox, *manifests: Manifest) -> None:
     """Apply CRDs server-side; return once the API server serves them."""
     sandbox.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(manifests))
-    names = [f"crd/{each['metadata']['name']}" for each in manifests]
-    sandbox.kubectl("wait", "--for=condition=Established", *names, "--timeout=60s")
+    sandbox.await_crds(*(each["metadata"]["name"] for each in manifests))
 
 
 def words(crds: int) -> str:
