@@ -284,7 +284,7 @@ async def test_review_worker_uses_each_of_its_rights(
             try:
                 await _reviewed(stage, orders)
                 access = Access(server)
-                user = await access.user(await person.token(account))
+                user = await access.user(await person.token(account), "")
                 with pytest.raises(ProblemError, match="cannot list"):
                     await access.check(user, orders, Verb.LIST)
                 await person.sees("TopicPolicy", orders, lambda each: each.get("status"))

@@ -170,6 +170,15 @@ CASES: dict[str, tuple[Case, ...]] = {
     "TrothIdentitiesNotNarrowed": (
         Case(replicas("troth_identities_not_narrowed", "1x9"), 4, 6, "1"),
     ),
+    "TrothDocumentNearlyFull": (
+        Case(
+            replicas("troth_document_fill_ratio", "0.9x60", document="ledger", **MAIN),
+            14,
+            16,
+            "90%",
+            {"document": "ledger", **MAIN},
+        ),
+    ),
     "TrothUnreadableObjects": (
         Case(
             replicas("troth_unreadable_objects", "1x30", kind="Service"),

@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from troth.cli.run.broker_metrics import PLACE, broker_metrics
+from troth.cli.run.document_metrics import document_metrics
 from troth.pki.certificates.leaf import short
 from troth.reconcile.loop.informers import selections
 from troth.reconcile.loop.instrumentation import BrokerChange, Instrumentation
@@ -171,6 +172,7 @@ class _WorldCollector(Collector):
         yield self._rotations()
         yield self._unverified()
         yield from broker_metrics(engine.world.brokers, engine.uptime)
+        yield from document_metrics(engine.world)
 
     def _leader(self) -> Metric:
         """Return whether this replica leads; with several shards, one sample for each."""

@@ -1,6 +1,6 @@
 """The plan of a `ServiceIdentity`: its Secrets, NetworkPolicy, restarts and status."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +13,7 @@ from troth.planning.brokers.credentials import ON_ITS_WAY as COMING
 from troth.planning.brokers.credentials import BrokerLayer
 from troth.planning.certificates.leaf import leaf_due
 from troth.planning.faults import Isolation
-from troth.planning.identity.claims import accepted_claims, audience_fault
+from troth.planning.identity.claims import accepted_claims
 from troth.planning.identity.edge_status import edge_statuses, peers_agree, with_closed_edges
 from troth.planning.identity.exceptions import (
     exception_dues,
@@ -35,6 +35,7 @@ from troth.planning.identity.restarts import Rollout, plan_rollout
 from troth.planning.identity.secret_manifest import without_growth
 from troth.planning.identity.situation import situation_of, unsettled
 from troth.planning.identity.terminating import plan_terminating_identity
+from troth.planning.identity.token_verdicts import tokens_verdicts
 from troth.planning.identity.view import Layer, View, conflict, gather, removal, unwritten
 from troth.planning.identity.webhook_signing import COMING as SIGNING_COMES
 from troth.planning.moment import Moment
@@ -102,7 +103,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
         network.verdict,
         *unplanned,
         *brokers.verdicts,
-        *isolation.run(lambda: [*trust.verdicts, *_tokens_verdict(view, world)], lambda _: []),
+        *isolation.run(lambda: [*trust.verdicts, *tokens_verdicts(view, world)], lambda _: []),
         *signing.verdicts,
         *schemas.verdicts,
     ]
@@ -257,26 +258,6 @@ def _turn(view: View, rollout: Rollout | None) -> Iterable[datetime]:
 
 def _renewal(view: View, leaf: Leaf) -> datetime:
     return leaf_due(leaf, view.identity.metadata.uid, view.rotations, view.moment.now)
-
-
-def _tokens_verdict(view: View, world: World) -> Iterator[Verdict]:
-    """Yield whether callers can get tokens, if the identity requires them."""
-    type_, domain = "TokensAccepted", view.domain
-    if view.identity.spec.authentication.token is None:
-        return
-    if domain is None:
-        yield verdicts.false(type_, view.governance.reason, view.governance.message)
-    elif domain.spec.tokens is None:
-        message = (
-            f"TrustDomain {domain.metadata.name} issues no tokens, so no caller can get one; add "
-            "tokens: {} to it"
-        )
-        yield verdicts.false(type_, "TokensNotEnabled", message)
-    elif fault := audience_fault(view.identity, domain, world.registry):
-        yield verdicts.false(type_, fault.reason, fault.message)
-    else:
-        message = f"tokens of TrustDomain {domain.metadata.name} are accepted"
-        yield verdicts.true(type_, "Accepted", message)
 
 
 def _status(

@@ -147,6 +147,6 @@ class ServiceIdentityStatus(Observed):
     conditions: Conditions = ()
     """Conditions of the identity: Ready, CertificateIssued, NetworkEnforced, PeersAgree,
     Reconciling and Stalled. RolledOut if onRotation is declared, TokensAccepted if tokens are,
-    GatewayTrusted if gatewayOnly is, PeersVerified if unverified peers are, WebhooksSigned if
-    servesWebhooks is, CredentialsIssued if brokers are used, and SchemasWritten if the schemas of
-    messages do not fit into the Secret."""
+    TokensIssued if the issuer has no room for its tokens, GatewayTrusted if gatewayOnly is,
+    PeersVerified if unverified peers are, WebhooksSigned if servesWebhooks is, CredentialsIssued if
+    brokers are used, and SchemasWritten if the schemas of messages do not fit into the Secret."""

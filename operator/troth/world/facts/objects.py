@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
@@ -223,20 +223,29 @@ class SigningSecret(Fact):
         return tuple(each for each in (self.active, self.prepared, self.retiring) if each)
 
 
+class Cutoff(NamedTuple):
+    """Place of an identity among those of its namespace, oldest first."""
+
+    created: datetime
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class TokensSecret(SigningSecret):
     """Secret of a token issuer: the public parts of its keys, and its configuration.
 
     `view` and `bundle` are as written, empty if absent. `replaced_at` is the time at which it
     replaced a lost Secret, None if it did not or if this is unknown. `narrowed` is whether the view
-    is incomplete, for lack of space. `retired` are earlier keys, which verify events only, None if
-    their records are unreadable.
+    is incomplete, for lack of space, and `cutoffs` are the oldest identities without a part in it,
+    by namespace; later ones of the namespace have none either. `retired` are earlier keys, which
+    verify events only, None if their records are unreadable.
     """
 
     view: bytes = field(repr=False)
     bundle: bytes = field(repr=False)
     replaced_at: datetime | None = None
     narrowed: bool = False
+    cutoffs: Mapping[str, Cutoff] = field(default_factory=dict)
     retired: tuple[RetiredKey, ...] | None = ()
 
 

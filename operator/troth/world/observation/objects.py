@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json, to_json
 
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.certificates.authorities import Authority, load_authority
@@ -14,7 +14,7 @@ from troth.pki.certificates.leaf import Leaf, leaf_of
 from troth.pki.encodings.pem import MAX_CHAIN_BYTES
 from troth.pki.errors import PKIError
 from troth.resources.references import Ref
-from troth.resources.schema.scalars import parse_moment
+from troth.resources.schema.scalars import format_time, parse_moment
 from troth.trust.edges.gateway_trust import UNREADABLE
 from troth.world.facts.objects import (
     KEYSTORE_DIGEST,
@@ -24,6 +24,7 @@ from troth.world.facts.objects import (
     TRUST_RECORD_KEY,
     AuthoritySecret,
     Content,
+    Cutoff,
     Endpoint,
     Fault,
     IdentitySecret,
@@ -46,12 +47,14 @@ _DIGESTED = (KEYSTORE, TRUSTSTORE, PASSWORD, LEAF, ROOTS)
 NEXT_LEAF, NEXT_KEY, NEXT_ROOTS = "next.crt", "next.key", "next-ca.crt"
 RETIRING, RETIRING_ROOTS = "retiring.crt", "retiring-ca.crt"
 """Names in an authority's Secret: the next CA with its key, and the previous CA's certificates."""
-VIEW, VIEW_STATE = "view.json.gz", "view.state"
+VIEW, VIEW_STATE, VIEW_CUTOFFS = "view.json.gz", "view.state", "view.cutoffs.json"
 BUNDLE, BUNDLE_MAP = "bundle.json", "bundle-map.json"
 WHOLE, NARROWED = b"whole", b"narrowed"
-"""Names in an issuer's Secret besides its keys: the view, whether it is complete, and the bundle,
-which ConfigMaps have too.
+"""Names in an issuer's Secret besides its keys: the view, whether it is complete, the oldest
+identity of each namespace that has no part in it, and the bundle, which ConfigMaps have too.
 """
+MOST_CUTOFFS = 64 * 1024
+"""Maximum size of `VIEW_CUTOFFS` in bytes."""
 NEVER = "never"
 """Value of the annotation `REPLACED_AT` of a Secret of which nothing was replaced yet."""
 MOST_SHARED = 1 << 14
@@ -188,8 +191,34 @@ def tokens_secret(secret: Manifest) -> TokensSecret:
         bundle=data.value(BUNDLE),
         replaced_at=replaced if replaced != AFTER_ALL else None,
         narrowed=data.value(VIEW_STATE, len(NARROWED)) == NARROWED,
+        cutoffs=read_cutoffs(data.value(VIEW_CUTOFFS, MOST_CUTOFFS)),
         retired=read_keys(data.value(RETIRED, MOST_BYTES)),
     )
+
+
+def write_cutoffs(cutoffs: Mapping[str, Cutoff]) -> bytes:
+    """Return the cutoffs of a view as JSON, without those that have no room."""
+    rows: list[list[str]] = []
+    size = 2
+    for namespace, cutoff in sorted(cutoffs.items()):
+        row = [namespace, format_time(cutoff.created), cutoff.name]
+        size += len(to_json(row)) + 1
+        if size > MOST_CUTOFFS:
+            break
+        rows.append(row)
+    return to_json(rows)
+
+
+def read_cutoffs(text: bytes) -> dict[str, Cutoff]:
+    """Return the cutoffs of a view, none if they are unreadable."""
+    try:
+        rows = from_json(text) if text else []
+        return {
+            str(namespace): Cutoff(parse_moment(created), str(name))
+            for namespace, created, name in rows
+        }
+    except (ValueError, TypeError):
+        return {}
 
 
 def network_policy(policy: Manifest) -> Content:
