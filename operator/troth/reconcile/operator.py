@@ -80,6 +80,7 @@ class Operator:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._instrumentation = instrumentation or Instrumentation()
+        server.clock.elects = True
         server.fence.may_write = lambda: may_write(self.leadership)
         self._know_nothing()
 

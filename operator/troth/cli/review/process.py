@@ -127,6 +127,7 @@ class Parts:
             admission_policy=options.admission_policy,
             namespaces=options.namespaces,
         )
+        api.clock.elects = True
         self._leadership = Leadership(
             api,
             Ref(options.namespace, LEASE),
