@@ -133,7 +133,7 @@ class Parts:
             Ref(options.namespace, LEASE),
             settings.instance,
             settings.timing,
-            clock_agrees=lambda: api.clock.agrees,
+            may_lead=lambda: api.clock.agrees,
         )
         sinks: list[Sink] = [LineSink(sys.stdout.buffer)]
         self._topic: AuditTopic | None = None
