@@ -34,7 +34,7 @@ SETTINGS = (
     rf"gateway.namespaceLabels.troth\.dev/environment={DOMAIN}",
 )
 RIGHTS = (
-    *("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
+    *("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Lease"),
     *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
 )
 WITHOUT_PODS = ("crds.upgrade=false", "rbac.userRoles=false", "admissionPolicy.enabled=false")

@@ -151,6 +151,11 @@ class _WorldCollector(Collector):
             self._operator.clock_skew,
         )
         yield GaugeMetricFamily(
+            "troth_claim_held_by_other",
+            "1 if an operator in another namespace has the claim of the cluster.",
+            self._operator.claim.holder != "" and not self._operator.claim.is_own,
+        )
+        yield GaugeMetricFamily(
             "troth_queue_depth",
             "Resources that wait for a reconcile or are being reconciled.",
             len(engine.queue),
