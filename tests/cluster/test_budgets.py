@@ -41,8 +41,7 @@ async def test_new_identity_costs_no_read_and_three_writes(stage: Stage, isolati
     assert stage.requests.events == 0
 
 
-async def test_new_gateway_only_identity_costs_no_read_and_four_writes(stage: Stage) -> None:
-    """The policy opens after the record of the trust is written."""
+async def test_new_gateway_only_identity_costs_no_read_and_three_writes(stage: Stage) -> None:
     domain = await stage.domain()
     await stage.run()
     await stage.person.ready(DOMAIN, domain)
@@ -54,7 +53,7 @@ async def test_new_gateway_only_identity_costs_no_read_and_four_writes(stage: St
     await stage.settled()
     assert stage.requests.reads == NOTHING
     assert stage.requests.writes == Counter(
-        {"configmaps": 1, "networkpolicies": 2, "serviceidentities": 1}
+        {"configmaps": 1, "networkpolicies": 1, "serviceidentities": 1}
     )
 
 
