@@ -289,6 +289,7 @@ class Operator:
             # down
             registry = self.engine.world.registry
             self.engine.queue.add(identity_key(ref) for ref in registry.claimants)
+            self.engine.queue.add(identity_key(ref) for ref in registry.trust_records)
             self.engine.queue.add(domain_key(name) for name in registry.domains)
             self.engine.queue.add(view_key(name) for name in registry.domains)
             self.engine.queue.add(self.engine.world.brokers.everything())

@@ -20,6 +20,7 @@ from troth.trust.declarations.sharing import (
     shared_with_many,
 )
 from troth.trust.declarations.territories import Territories, territories
+from troth.trust.declarations.trust_records import TrustRecords
 from troth.trust.declarations.unread import Part, Unread
 from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.trust.declarations.webhooks import Webhooks
@@ -69,10 +70,7 @@ class Registry:
         """
         self.unapplied: dict[Ref, Narrowing] = {}
         """Narrowings of documents that cannot be written; the edges that they cover are closed."""
-        self.trust_records: dict[Ref, datetime] = {}
-        """Time at which the gateway-only trust of an identity name was first accepted, which
-        outlives the identity.
-        """
+        self.trust_records = TrustRecords()
         self._in_namespace = Multimap[str, Ref]()
         self._workload_claims: dict[str, WorkloadClaims] = {}
         self._declared: dict[Ref, Declared] = {}
@@ -228,16 +226,11 @@ class Registry:
         self.revision += changed
         return changed
 
-    def note_trust_record(self, ref: Ref, since: datetime | None) -> bool:
-        """Set when the gateway-only trust of an identity was first accepted; None for never.
-
-        Return whether it changed.
-        """
-        before = self.trust_records.pop(ref, None)
-        if since is not None:
-            self.trust_records[ref] = since
-        self.revision += before != since
-        return before != since
+    def note_trust_record(self, ref: Ref, since: datetime | None, *, former: bool) -> bool:
+        """Set the time in a record of gateway-only trust; return whether it changed."""
+        changed = self.trust_records.note(ref, since, former=former)
+        self.revision += changed
+        return changed
 
     def put_webhook(self, endpoint: WebhookEndpoint) -> None:
         """Add or replace a WebhookEndpoint."""

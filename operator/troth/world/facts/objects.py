@@ -41,9 +41,8 @@ BROKER_POLICY_SUFFIX = "-troth-broker"
 ISOLATION_POLICY = "troth-isolation"
 """Name of the NetworkPolicy that isolates a namespace. No identity's policy has this name, because
 those end in `POLICY_SUFFIX`, and a broker's in `BROKER_POLICY_SUFFIX`."""
-TRUST_RECORD_SUFFIX = "-gateway-trust"
-"""Suffix of the name of the ConfigMap that records an identity's gateway-only trust."""
 TRUST_RECORD_KEY = "firstAccepted"
+"""Key of the ConfigMap that records when an identity's gateway-only trust was first accepted."""
 SCHEMAS_SUFFIX = "-schemas"
 """Suffix of the name of the ConfigMap with schemas that do not fit into an identity's Secret."""
 

@@ -15,7 +15,7 @@ from troth.pki.encodings.pem import MAX_CHAIN_BYTES
 from troth.pki.errors import PKIError
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time, parse_moment
-from troth.trust.edges.gateway_trust import UNREADABLE
+from troth.trust.declarations.trust_records import UNREADABLE
 from troth.world.facts.objects import (
     KEYSTORE_DIGEST,
     LIVE_PEERS,
