@@ -20,6 +20,7 @@ from tests.builders import (
     unverified,
 )
 from troth.planning.identity import exceptions
+from troth.planning.steps.objects import Apply
 from troth.resources.references import Ref
 from troth.world.outcomes.writes import ForeignFound
 
@@ -174,8 +175,10 @@ def test_nobody_is_accepted_if_the_record_cannot_be_written() -> None:
 def test_nobody_is_accepted_before_the_record_is_written() -> None:
     it = shop(legacy(), gateway())
     first = it.plan(key_of())
+    _, policy = first.steps
     assert [step.target for step in first.steps] == [RECORD, POLICY]
-    assert not first.steps[1].manifest["spec"].get("ingress")
+    assert isinstance(policy, Apply)
+    assert not policy.manifest["spec"].get("ingress")
     it.settle()
     assert is_open(it)
 

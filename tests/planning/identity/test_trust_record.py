@@ -17,7 +17,7 @@ from tests.planning.identity.test_exceptions import (
     trusted,
 )
 from troth.planning.identity.trust_record import RETENTION
-from troth.planning.steps.objects import Remove
+from troth.planning.steps.objects import Apply, Remove
 from troth.resources.identity.authentication import GATEWAY_TRUST_CEILING
 from troth.resources.references import Ref
 from troth.trust.declarations.trust_records import MOST_RECORDS
@@ -140,7 +140,9 @@ def test_former_record_is_removed_only_after_the_new_one_is_written() -> None:
 
 def test_trust_of_a_former_record_stays_open_while_it_is_moved() -> None:
     it = shop(former(), legacy(), gateway())
-    assert it.plan(key_of()).steps[1].manifest["spec"]["ingress"]
+    _, policy = it.plan(key_of()).steps
+    assert isinstance(policy, Apply)
+    assert policy.manifest["spec"]["ingress"]
 
 
 @pytest.mark.parametrize("state", ["deleted", "terminating", "unreadable", "mtls"])
