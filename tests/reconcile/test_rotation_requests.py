@@ -130,7 +130,7 @@ async def test_compromised_root_is_dropped_at_once_and_blockers_are_named() -> N
         await it.user_puts(of_root(compromised=first))
         assert it.active != first
         assert len(it.status["authorities"]) == 1
-        assert {"tls.crt", "tls.key"} == slots(it)
+        assert {"tls.crt", "tls.key", "plain.crt"} == slots(it)
         (old,) = before & leaves(it)  # the one whose write is refused
         assert it.phase == "Reissuing"
         (blocker,) = it.blockers
@@ -321,7 +321,7 @@ async def test_switch_from_own_root_to_given_ca_and_back_rejects_no_peer() -> No
         await it.user_puts(next(iter(declarations())))
         await it.live(20 * MINUTE)
         assert it.phases == [*WHOLE, *WHOLE[1:]]
-        assert slots(it) == {"tls.crt", "tls.key", "retired.json"}
+        assert slots(it) == {"tls.crt", "tls.key", "plain.crt", "retired.json"}
         assert it.broken == []
 
 

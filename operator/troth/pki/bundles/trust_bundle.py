@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from cryptography import x509
 
+from troth.pki.certificates.pairs import root_id
 from troth.pki.encodings.pem import fingerprint, read_certificates, write_certificates
 
 
@@ -24,6 +25,14 @@ def parse_bundle(text: str) -> tuple[str, ...]:
     """
     found = read_certificates(text.encode(), "the bundle")
     return tuple(fingerprint(certificate) for certificate in found)
+
+
+def parse_root_ids(text: str) -> frozenset[str]:
+    """Return the roots of a bundle as `root_id`, as which two certificates of one root are one.
+
+    Raises `CertificateError` as `parse_bundle` does.
+    """
+    return frozenset(map(root_id, read_certificates(text.encode(), "the bundle")))
 
 
 def distinct(anchors: Iterable[bytes]) -> list[x509.Certificate]:

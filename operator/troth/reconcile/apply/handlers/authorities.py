@@ -5,6 +5,7 @@ import base64
 
 from troth.planning.steps.authorities import (
     ActivateRoot,
+    AddPlain,
     AdoptAuthority,
     CopyAuthority,
     CreateRoot,
@@ -17,6 +18,7 @@ from troth.reconcile.apply.keys.key_material import (
     adopted_secret,
     next_given,
     next_root,
+    plain_root,
     root_secret,
 )
 from troth.reconcile.apply.secrets.secret_patches import drops, merge_data, unchanged
@@ -34,6 +36,13 @@ async def adopt_authority(context: Context, step: AdoptAuthority) -> Keys:
     """Copy the given CA into a new Secret."""
     signer = context.signer(step.source, step.trust_domain, step.authority)
     return await context.writer.put(adopted_secret(step, signer), "")
+
+
+async def add_plain(context: Context, step: AddPlain) -> Keys:
+    """Add the plain certificate of the active root to its Secret."""
+    signer = context.signer(step.ref, step.trust_domain, step.authority)
+    data = await asyncio.to_thread(plain_root, signer)
+    return await context.writer.patch_secret(step.ref, merge_data(step, data))
 
 
 async def prepare_root(context: Context, step: PrepareRoot) -> Keys:
