@@ -8,7 +8,7 @@ docs/decisions/0110-two-certificates-of-each-root.md.
 from collections.abc import Iterator
 from functools import lru_cache
 
-from troth.pki.bundles.trust_bundle import bundle_pem, parse_root_ids
+from troth.pki.bundles.trust_bundle import bundle_pem, parse_bundle, parse_root_ids
 from troth.pki.certificates.authorities import Authority
 from troth.pki.errors import PKIError
 from troth.resources.trust_domain.spec import TrustDomain
@@ -45,6 +45,15 @@ def own_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
 def bundle_text(anchors: tuple[bytes, ...]) -> str:
     """Return anchors as a PEM bundle. Cached, because all identities of a domain share it."""
     return bundle_pem(anchors)
+
+
+@lru_cache(maxsize=256)
+def fingerprints_in(bundle: str) -> frozenset[str]:
+    """Return the fingerprints of a bundle's certificates, none if the bundle cannot be read."""
+    try:
+        return frozenset(parse_bundle(bundle))
+    except PKIError:
+        return frozenset()
 
 
 @lru_cache(maxsize=256)

@@ -7,14 +7,11 @@ survives a restart of the operator. See docs/decisions/0010-restarts-from-eviden
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from troth.documents.secret_keys import ROOTS
-from troth.pki.bundles.trust_bundle import parse_bundle
 from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.leaf import short
-from troth.pki.errors import PKIError
-from troth.planning.certificates.anchors import bundle_text, trusting
+from troth.planning.certificates.anchors import bundle_text, fingerprints_in, trusting
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child, secret_ref
 from troth.resources.identity.spec import ServiceIdentity
@@ -137,13 +134,8 @@ def _concerned(
                 yield identity, secret
 
 
-@lru_cache(maxsize=256)
 def _short_in(bundle: str) -> frozenset[str]:
-    """Return the fingerprints of a bundle's certificates, none if it cannot be read."""
-    try:
-        return frozenset(map(short, parse_bundle(bundle)))
-    except PKIError:
-        return frozenset()
+    return frozenset(map(short, fingerprints_in(bundle)))
 
 
 def _short_of(root: Authority) -> frozenset[str]:

@@ -26,7 +26,7 @@ from troth.planning.steps.authorities import (
 from troth.planning.trust_domain.issuers import issuer_secret
 from troth.planning.trust_domain.retired import retire_root
 from troth.planning.trust_domain.root_readers import held_secrets, readers_of
-from troth.planning.trust_domain.rotations import is_compromised, rotations_of
+from troth.planning.trust_domain.rotations import is_root_compromised, rotations_of
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import RotationPhase
@@ -172,7 +172,7 @@ class _Root:
         return given.authority if given.authority.valid_at(self.moment.now) else None
 
     def _compromised(self, authority: Authority) -> bool:
-        return is_compromised(authority.fingerprint, self.domain, self.world)
+        return is_root_compromised(authority, self.domain, self.world)
 
     # The evidence
 
