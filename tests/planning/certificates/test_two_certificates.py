@@ -20,13 +20,14 @@ from tests.builders import (
     root,
     secret,
 )
-from tests.pki.builders import by_hand, permitting, uri
+from tests.pki.builders import YEAR, by_hand, permitting, uri
 from troth.documents.secret_keys import ROOTS
 from troth.pki.bundles.keystores import truststore_fingerprints
 from troth.pki.bundles.spiffe_bundle import parse_bundle_map, parse_spiffe_bundle
 from troth.pki.bundles.trust_bundle import bundle_pem
 from troth.pki.certificates.pairs import plain_certificate
 from troth.pki.encodings.pem import fingerprint, read_certificates
+from troth.planning.certificates.anchors import roots_in
 from troth.planning.identity.narrowing import Peering, pending_narrowing
 from troth.planning.steps.authorities import AddPlain
 from troth.planning.steps.certificates import IssueLeaf
@@ -180,6 +181,12 @@ def test_other_certificate_of_a_root_is_no_narrowing() -> None:
     nobody = Peering(Ref("shop", "payments"), (), {})
     for current, declared in ((one, other), (other, one)):
         assert pending_narrowing({ROOTS: current}, {ROOTS: declared}, nobody) == Narrowing()
+
+
+def test_renewed_certificate_of_a_root_is_another_root_to_wait_for() -> None:
+    """The owner of a CA renews it with the same key: a reader of the old one must get the new."""
+    old, renewed = by_hand("root"), by_hand("root", lifetime=2 * YEAR)
+    assert not roots_in(bundle_pem([old.pem])) & roots_in(bundle_pem([renewed.pem]))
 
 
 def test_root_with_the_key_of_the_own_one_is_not_added_to_a_store() -> None:

@@ -78,8 +78,18 @@ def check_constraints_agree(anchors: Iterable[x509.Certificate]) -> None:
 
 
 def root_id(certificate: x509.Certificate) -> str:
-    """Return what the certificates of one root share: the SHA-256 of its name and key."""
+    """Return what all certificates of one root share: the SHA-256 of its name and key."""
     return sha256(b"".join(_identity(certificate))).hexdigest()
+
+
+def pair_id(certificate: x509.Certificate) -> str:
+    """Return what the plain and the confined certificate of a root share.
+
+    A renewed certificate of the same root has another validity, so it is of another pair: a
+    verifier that lacks it rejects every leaf once the old one expires.
+    """
+    begins, ends = _period(certificate)
+    return f"{root_id(certificate)} {begins.isoformat()} {ends.isoformat()}"
 
 
 def _identity(certificate: x509.Certificate) -> tuple[bytes, bytes]:

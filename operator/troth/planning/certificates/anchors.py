@@ -8,7 +8,7 @@ docs/decisions/0110-two-certificates-of-each-root.md.
 from collections.abc import Iterator
 from functools import lru_cache
 
-from troth.pki.bundles.trust_bundle import bundle_pem, parse_bundle, parse_root_ids
+from troth.pki.bundles.trust_bundle import bundle_pem, parse_bundle, parse_pairs, without_roots
 from troth.pki.certificates.authorities import Authority
 from troth.pki.errors import PKIError
 from troth.resources.trust_domain.spec import TrustDomain
@@ -27,9 +27,13 @@ def trusted_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
     own = own_anchors(domain, world)
     if not own:
         return ()
-    known = roots_in(bundle_text(own))
     foreign = (anchor for other in federated(domain, world) for anchor in confined(other, world))
-    return (*own, *(each for each in foreign if not roots_in(each.decode("ascii")) <= known))
+    return _joined(own, tuple(foreign))
+
+
+@lru_cache(maxsize=256)
+def _joined(own: tuple[bytes, ...], foreign: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return (*own, *without_roots(foreign, own))
 
 
 def own_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
@@ -63,7 +67,7 @@ def roots_in(bundle: str) -> frozenset[str]:
     The two certificates of a root are one root, because a leaf is valid below either.
     """
     try:
-        return parse_root_ids(bundle)
+        return parse_pairs(bundle)
     except PKIError:
         return frozenset()
 
