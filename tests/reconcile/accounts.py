@@ -67,7 +67,10 @@ TIMES = {
 OURS = {"TrustDomain", "ServiceIdentity", "CredentialRotation", "MessageBroker", "TopicPolicy"}
 WEBHOOKS = {webhook_signing.TYPE, COMPILED_TYPE, GENERATED_TYPE}
 FILES = {
-    "authority": (LEAF, observe.NEXT_LEAF, observe.RETIRING),
+    "authority": (
+        *(LEAF, observe.NEXT_LEAF, observe.RETIRING),
+        *(observe.PLAIN, observe.NEXT_PLAIN, observe.RETIRING_PLAIN),
+    ),
     "certificate": (LEAF,),
 }
 

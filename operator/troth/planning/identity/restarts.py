@@ -73,9 +73,8 @@ def _obstacle(view: View, world: World) -> Verdict | None:
 def _next(view: View, secret: IdentitySecret, world: World) -> Rollout:
     """Return the next restart, or what it waits for."""
     assert view.domain is not None
-    propagation = view.domain.spec.bundle.propagation
     found = [
-        (workload, lack_of(workload, secret, propagation))
+        (workload, lack_of(workload, secret, view.domain, world))
         for workload in restartable(view.identity, world)
     ]
     in_motion = next((each for each, lack in found if not lack and not each.complete), None)

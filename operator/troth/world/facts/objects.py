@@ -84,7 +84,8 @@ class Fact:
 class IdentitySecret(Fact):
     """Secret of an identity: its leaf, what is wrong with it, and its other public content.
 
-    `keystore_intact` is whether it has keystores that were made for this leaf and these roots.
+    `keystore_intact` is whether it has keystores that were made for this leaf and these roots, and
+    `truststore_mixed` whether an older version made them, which put federated roots there.
     `roots_since` and `leaf_since` are the times since which its roots and its leaf are known to be
     the same. `webhooks_since` and `webhook_keys_since` are those of each delivery from a gateway
     and of each gateway key by ID. All are in seconds of this process's uptime. `replaced_at` is the
@@ -95,6 +96,7 @@ class IdentitySecret(Fact):
     fault: Fault | None
     public: Mapping[str, str] = field(repr=False)
     keystore_intact: bool
+    truststore_mixed: bool = False
     replaced_at: datetime | None = None
     roots_since: float = 0.0
     leaf_since: float = 0.0
@@ -117,6 +119,7 @@ class AuthoritySecret(Fact):
 
     `prepared` is the next CA and `retiring` the previous one, empty if there is none. `roots` and
     the similar fields are their anchors, None for a root of Troth's own, which is its own anchor.
+    `plain` and the similar fields are the plain certificate of such a root, empty if there is none.
     `retired` are the earlier ones, which verify events only, None if their records are unreadable.
     `active_since` and `prepared_since` are the times since which the certificates are known, in
     seconds of this process's uptime.
@@ -130,6 +133,9 @@ class AuthoritySecret(Fact):
     prepared_fault: Fault | None = None
     retiring: bytes = field(default=b"", repr=False)
     retiring_roots: bytes | None = field(default=None, repr=False)
+    plain: bytes = field(default=b"", repr=False)
+    prepared_plain: bytes = field(default=b"", repr=False)
+    retiring_plain: bytes = field(default=b"", repr=False)
     retired: tuple[RetiredRoot, ...] | None = ()
     active_since: float = 0.0
     prepared_since: float = 0.0
@@ -155,7 +161,7 @@ class KnownAuthority:
 
     @property
     def anchors(self) -> tuple[bytes, ...]:
-        """All roots to trust, as PEM; none while the authority is unusable."""
+        """Roots that the trust domain itself trusts, as PEM; none without a usable authority."""
         if self.authority is None:
             return ()
         return tuple(anchor for slot in self.slots for anchor in slot.anchors)

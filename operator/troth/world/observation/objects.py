@@ -46,7 +46,12 @@ PUBLIC = (ROOTS, PEERS, WEBHOOK_KEYS)
 _DIGESTED = (KEYSTORE, TRUSTSTORE, PASSWORD, LEAF, ROOTS)
 NEXT_LEAF, NEXT_KEY, NEXT_ROOTS = "next.crt", "next.key", "next-ca.crt"
 RETIRING, RETIRING_ROOTS = "retiring.crt", "retiring-ca.crt"
-"""Names in an authority's Secret: the next CA with its key, and the previous CA's certificates."""
+PLAIN, NEXT_PLAIN, RETIRING_PLAIN = "plain.crt", "next-plain.crt", "retiring-plain.crt"
+"""Names in an authority's Secret: the next CA with its key, the previous CA's certificates, and the
+plain certificates of roots of Troth's own.
+"""
+OWN_ROOTS = "own-roots:"
+"""Prefix of the keystores' digest if the truststore has the roots of its own trust domain only."""
 VIEW, VIEW_STATE, VIEW_CUTOFFS = "view.json.gz", "view.state", "view.cutoffs.json"
 BUNDLE, BUNDLE_MAP = "bundle.json", "bundle-map.json"
 WHOLE, NARROWED = b"whole", b"narrowed"
@@ -77,12 +82,14 @@ def identity_secret(secret: Manifest, data: SecretData | None = None) -> Identit
     annotations = secret["metadata"].get("annotations") or {}
     public = {key: data.get(key) for key in PUBLIC}
     made_for = annotations.get(KEYSTORE_DIGEST)
+    digest = keystore_digest(_keystores(data)) if made_for is not None else ""
     return IdentitySecret(
         **fact_of(secret),
         leaf=leaf,
         fault=fault,
         public={key: _text(value) for key, value in public.items() if value is not None},
-        keystore_intact=made_for is not None and made_for == keystore_digest(_keystores(data)),
+        keystore_intact=made_for in (digest, digest.removeprefix(OWN_ROOTS)),
+        truststore_mixed=made_for == digest.removeprefix(OWN_ROOTS),
         replaced_at=_replaced_at(annotations.get(REPLACED_AT)),
     )
 
@@ -115,12 +122,12 @@ def keystore_digest(data: Mapping[str, bytes]) -> str:
     """Return the SHA-256 of a Secret's keystores and of what they were made from.
 
     It is compared instead of opening them, because the writer of a file determines how long that
-    takes.
+    takes. Older versions wrote it without `OWN_ROOTS`.
     """
     digest = hashlib.sha256()
     for key in _DIGESTED:
         digest.update(hashlib.sha256(data.get(key, b"")).digest())
-    return digest.hexdigest()
+    return OWN_ROOTS + digest.hexdigest()
 
 
 def _leaf(data: SecretData) -> tuple[Leaf | None, Fault | None]:
@@ -146,14 +153,27 @@ def authority_secret(secret: Manifest, data: SecretData | None = None) -> Author
         prepared_fault=data.key_fault(NEXT_LEAF, NEXT_KEY) if prepared else None,
         retiring=data.value(RETIRING, MAX_CHAIN_BYTES),
         retiring_roots=data.get(RETIRING_ROOTS, MAX_CHAIN_BYTES),
+        plain=data.value(PLAIN, MAX_CHAIN_BYTES),
+        prepared_plain=data.value(NEXT_PLAIN, MAX_CHAIN_BYTES),
+        retiring_plain=data.value(RETIRING_PLAIN, MAX_CHAIN_BYTES),
         retired=read_roots(data.value(RETIRED, MOST_BYTES)),
     )
 
 
 def known_authority(secret: AuthoritySecret, trust_domain: str) -> KnownAuthority:
-    """Return a CA's Secret as the authority of a trust domain."""
+    """Return a CA's Secret as the authority of a trust domain.
+
+    A CA that a user provides has no plain certificate, neither in its Secret nor in Troth's copy,
+    which has anchors.
+    """
     try:
-        authority = load_authority(secret.certificates, None, secret.roots, trust_domain)
+        authority = load_authority(
+            secret.certificates,
+            None,
+            secret.roots,
+            trust_domain,
+            secret.plain if secret.roots is None else b"",
+        )
     except PKIError as error:
         return KnownAuthority(secret, None, Fault(error.reason, str(error)))
     if secret.key_fault is not None:
@@ -164,17 +184,21 @@ def known_authority(secret: AuthoritySecret, trust_domain: str) -> KnownAuthorit
         None,
         prepared=None
         if secret.prepared_fault
-        else _slot(secret.prepared, secret.prepared_roots, trust_domain),
-        retiring=_slot(secret.retiring, secret.retiring_roots, trust_domain),
+        else _slot(secret.prepared, secret.prepared_roots, secret.prepared_plain, trust_domain),
+        retiring=_slot(secret.retiring, secret.retiring_roots, secret.retiring_plain, trust_domain),
     )
 
 
-def _slot(certificates: bytes, roots: bytes | None, trust_domain: str) -> Authority | None:
+def _slot(
+    certificates: bytes, roots: bytes | None, plain: bytes, trust_domain: str
+) -> Authority | None:
     """Return the next or previous authority, None if there is none that is usable."""
     if not certificates:
         return None
     try:
-        return load_authority(certificates, None, roots, trust_domain)
+        return load_authority(
+            certificates, None, roots, trust_domain, plain if roots is None else b""
+        )
     except PKIError:
         return None
 

@@ -6,6 +6,7 @@ import base64
 from troth.cluster.errors import ApiError
 from troth.planning.steps.authorities import (
     ActivateRoot,
+    AddPlain,
     AdoptAuthority,
     CopyAuthority,
     CreateRoot,
@@ -19,6 +20,7 @@ from troth.reconcile.apply.keys.key_material import (
     adopted_secret,
     next_given,
     next_root,
+    plain_root,
     root_secret,
 )
 from troth.reconcile.apply.secrets.secret_patches import drops, merge_data, unchanged
@@ -70,6 +72,13 @@ async def _require_none(context: Context, other: TrustDomain) -> None:
     labels = found["metadata"].get("labels") or {}
     if labels.get(OWNER_NAME) == other.metadata.name:
         raise TryAgain
+
+
+async def add_plain(context: Context, step: AddPlain) -> Keys:
+    """Add the plain certificate of the active root to its Secret."""
+    signer = context.signer(step.ref, step.trust_domain, step.authority)
+    data = await asyncio.to_thread(plain_root, signer)
+    return await context.writer.patch_secret(step.ref, merge_data(step, data))
 
 
 async def prepare_root(context: Context, step: PrepareRoot) -> Keys:
