@@ -146,8 +146,8 @@ def test_number_of_faults_of_documents_and_files_is_bounded(
     for number in range(4):
         (folder / f"{number}.yaml").write_text("1\n---\n" * (documents.MAX_FAULTS // 2 - 1))
     (folder / "4.yaml").write_text("1\n---\n" * 3 * documents.MAX_FAULTS)
-    for files in ([folder], [folder / "4.yaml"]):
-        faults = collect(files).faults
+    for named in ([folder], [folder / "4.yaml"]):
+        faults = collect(named).faults
         assert documents.MAX_FAULTS < len(faults) <= 2 * documents.MAX_FAULTS
         assert faults[-1].code == "TooManyFaults"
 
