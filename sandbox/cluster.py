@@ -5,10 +5,11 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sandbox import tools
 from sandbox.control_plane import GRACE_SECONDS, ControlPlane
@@ -96,6 +97,24 @@ class Sandbox:
         """
         return self._command("kubectl", arguments, stdin)
 
+    def await_crds(self, *chosen: str, within: float = 60.0) -> None:
+        """Return once the API server serves CRDs: those that kubectl selects by `chosen`, or all.
+
+        `kubectl wait` fails while the API server has set no condition of a new CRD yet. `within` is
+        a number of seconds, after which this raises `SandboxError`.
+        """
+        deadline = time.monotonic() + within
+        while True:
+            found = json.loads(self.kubectl("get", "crd", *chosen, "-o", "json"))
+            crds = found.get("items", [found])
+            if crds and all(is_established(each) for each in crds):
+                return
+            if time.monotonic() > deadline:
+                left = [each["metadata"]["name"] for each in crds if not is_established(each)]
+                missing = ", ".join(left) or "any CRD"
+                raise SandboxError(f"the API server does not serve {missing} after {within:.0f} s")
+            time.sleep(0.1)
+
     def helm(self, *arguments: str, stdin: str | None = None) -> str:
         """Run helm as the administrator and return its output.
 
@@ -180,6 +199,12 @@ class Sandbox:
             shown = shlex.join([program, *arguments])
             raise CommandError(shown, done.returncode, done.stderr)
         return done.stdout
+
+
+def is_established(crd: Mapping[str, Any]) -> bool:
+    """Return whether the API server serves a CRD, which at first has null as its conditions."""
+    conditions = (crd.get("status") or {}).get("conditions") or ()
+    return any((each["type"], each["status"]) == ("Established", "True") for each in conditions)
 
 
 def named_kubeconfig() -> Path | None:

@@ -16,12 +16,14 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from troth.pki.certificates.issuing import create_root
+from troth.pki.certificates.pairs import plain_certificate
+from troth.pki.encodings.pem import read_certificates
 from troth.pki.keys.jwk import public_jwk
 from troth.pki.keys.private import generate_key, load_private_key, private_key_pem
 from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.planner import PLANNERS, plan
-from troth.planning.steps.authorities import AdoptAuthority, CreateRoot, UpdateRetired
+from troth.planning.steps.authorities import AddPlain, AdoptAuthority, CreateRoot, UpdateRetired
 from troth.planning.steps.broker_credentials import ChangeCredential
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.objects import Apply, Remove, Restart, SetFinalizers
@@ -32,6 +34,7 @@ from troth.reconcile.apply.keys.key_material import (
     adopted_secret,
     issuer_data,
     leaf_secret,
+    plain_root,
     public_data,
     root_secret,
     token_key_secret,
@@ -276,13 +279,26 @@ def root(trust_domain: str, which: str = "first", *, constrained: bool = True) -
     return certificate, private_key_pem(key).decode()
 
 
+@cache
+def plain(trust_domain: str, which: str) -> bytes:
+    """Return the plain certificate of a root, the same for the whole run."""
+    certificate, key = root(trust_domain, which, constrained=True)
+    (confined,) = read_certificates(certificate, "the root")
+    return plain_certificate(confined, load_private_key(key.encode()))
+
+
 def authority_secret(
-    name: str = "production", which: str = "first", *, constrained: bool = True
+    name: str = "production", which: str = "first", *, constrained: bool = True, old: bool = False
 ) -> Manifest:
-    """Return the Secret of a root that Troth created earlier for a domain of this name."""
+    """Return the Secret of a root that Troth created earlier for a domain of this name.
+
+    An `old` one has no plain certificate, as of a version that did not create it.
+    """
     certificate, key = root(f"{name}.example", which, constrained=constrained)
-    made = secret(f"{name}-authority", tls_crt=certificate, tls_key=key.encode())
-    return owned(made, "TrustDomain", name)
+    data = {"tls_crt": certificate, "tls_key": key.encode()}
+    if constrained and not old:
+        data["plain_crt"] = plain(f"{name}.example", which)
+    return owned(secret(f"{name}-authority", OWN, **data), "TrustDomain", name)
 
 
 @cache
@@ -469,12 +485,27 @@ class Cluster:
                 assert signer is not None
                 assert signer.authority.fingerprint == step.authority
                 return self.put(adopted_secret(step, signer))
-            case SetFinalizers():
-                return self._set_finalizers(step)
             case ChangeCredential() | ChangeWebhookKeys() | CompileEndpoint():
                 return self._keep_secret(step)
             case _:
+                return self._carry_out_in_place(step)
+
+    def _carry_out_in_place(self, step: Step) -> Keys:
+        match step:
+            case SetFinalizers():
+                return self._set_finalizers(step)
+            case AddPlain():
+                return self._add_plain(step)
+            case _:
                 return self._serve_issuer(step)
+
+    def _add_plain(self, step: AddPlain) -> Keys:
+        stored = copy.deepcopy(self.objects["Secret", step.ref])
+        assert stored["metadata"]["resourceVersion"] == step.resource_version
+        signer = self.keyring.signer(step.ref, step.trust_domain)
+        assert signer is not None
+        assert signer.authority.fingerprint == step.authority
+        return self.put({**stored, "data": stored["data"] | plain_root(signer)})
 
     def _change_credential(self, step: ChangeCredential) -> Keys:
         before = self.keyring.credential_data(step)

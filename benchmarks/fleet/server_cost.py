@@ -235,7 +235,7 @@ def _posted(template: Template, kind: str, named: str) -> Write:
 def _measured(sandbox: Sandbox, rounds: int, writes: int) -> list[Figure]:
     crd = yaml.safe_load(CRD.read_text())
     apply(sandbox, [*_fleet(), *(variant(each, crd) for each in (*SCHEMAS, *KEPT))])
-    sandbox.kubectl("wait", "--for=condition=Established", "crd", "--all")
+    sandbox.await_crds()
     spent = asyncio.run(_spent(sandbox, rounds, writes))
     return [*_figures(spent)]
 

@@ -32,7 +32,7 @@ def make_known(sandbox: Sandbox) -> None:
     for shared in ("shortNames", "categories"):
         del definition["spec"]["names"][shared]
     sandbox.kubectl("apply", "-f", "-", stdin=json.dumps(definition))
-    sandbox.kubectl("wait", "--for=condition=Established", "crd", f"{plural}.{GROUP}")
+    sandbox.await_crds(f"{plural}.{GROUP}")
 
 
 async def give_birth(bare: Bare, pairs: Sequence[Pair]) -> None:

@@ -23,7 +23,7 @@ def control_plane(
         for namespace in (SYSTEM, *namespaces):
             sandbox.kubectl("create", "namespace", namespace)
         sandbox.kubectl("apply", "-f", "crds")
-        sandbox.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        sandbox.await_crds()
         yield sandbox
 
 

@@ -9,6 +9,7 @@ configuration, and logs nothing.
 import asyncio
 import json
 import sys
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ SECRET, KEY, ANSWER = "secret.json", "token.key", "answer.json"
 class NoApiServer:
     """An API server that is not used."""
 
-    async def account(self, token: str, audience: str) -> Account:
+    async def account(self, token: str, audience: str, peer: Hashable) -> Account:
         """Raise an error."""
-        del token, audience
+        del token, audience, peer
         raise unavailable("there is no API server here")
 
 

@@ -286,6 +286,7 @@ class KafkaServer:
             # nothing.
             "controller.quorum.append.linger.ms": 0,
             "group.initial.rebalance.delay.ms": 0,
+            "log.cleaner.dedupe.buffer.size": 4 * 1024 * 1024,  # 128 MiB would be half of the heap
             "broker.session.timeout.ms": 3000,  # minimum time before a crashed broker rejoins
             "broker.heartbeat.interval.ms": 500,
             "offsets.topic.num.partitions": 1,

@@ -34,7 +34,7 @@ SETTINGS = (
     rf"gateway.namespaceLabels.troth\.dev/environment={DOMAIN}",
 )
 RIGHTS = (
-    *("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
+    *("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Lease"),
     *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
 )
 WITHOUT_PODS = ("crds.upgrade=false", "rbac.userRoles=false", "admissionPolicy.enabled=false")
@@ -68,8 +68,7 @@ def apply(sandbox: Sandbox, *manifests: Manifest) -> None:
 def apply_crds(sandbox: Sandbox, *manifests: Manifest) -> None:
     """Apply CRDs server-side; return once the API server serves them."""
     sandbox.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(manifests))
-    names = [f"crd/{each['metadata']['name']}" for each in manifests]
-    sandbox.kubectl("wait", "--for=condition=Established", *names, "--timeout=60s")
+    sandbox.await_crds(*(each["metadata"]["name"] for each in manifests))
 
 
 def words(crds: int) -> str:

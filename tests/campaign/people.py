@@ -17,7 +17,8 @@ from tests.strategies import NAMESPACES
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
-from troth.world.facts.objects import MANAGED_BY, TRUST_RECORD_SUFFIX
+from troth.trust.declarations.trust_records import RECORD_PREFIX
+from troth.world.facts.objects import MANAGED_BY
 from troth.world.observation.objects import PEERS
 
 DOMAINS = ("red", "blue")
@@ -162,7 +163,7 @@ class PeopleMachine(Machine[S]):
         A record of gateway-only trust that was tampered with may close its identity, and the oracle
         knows of none. tests/planning/identity/test_exceptions.py has those cases.
         """
-        if child["metadata"]["name"].endswith(TRUST_RECORD_SUFFIX):
+        if child["metadata"]["name"].startswith(RECORD_PREFIX):
             return (without(ROOTS),)
         return TAMPERING[child["kind"]]
 

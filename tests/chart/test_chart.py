@@ -16,6 +16,7 @@ from tests.chart.rendering import (
     rendered,
     template,
 )
+from troth.cluster.leases.claim import CLAIM
 from troth.planning.network import broker_policy as broker_network
 from troth.resources.kinds import EVERY_KIND
 
@@ -120,9 +121,17 @@ def test_operator_has_exactly_these_rights() -> None:
         _rule("coordination.k8s.io", "leases", "create"),
         {**lease, "resourceNames": ["troth-operator"]},
     ]
+    claim = _rule("coordination.k8s.io", "leases", "get update")
+    assert one(manifests, "Role", "troth-claim")["rules"] == [
+        _rule("coordination.k8s.io", "leases", "create"),
+        {**claim, "resourceNames": [CLAIM.name]},
+    ]
+    assert one(manifests, "Role", "troth-claim")["metadata"]["namespace"] == CLAIM.namespace
+    assert one(manifests, "Lease", CLAIM.name)["metadata"]["namespace"] == CLAIM.namespace
     bindings = [each for each in manifests if each["kind"].endswith("RoleBinding")]
     assert {(each["roleRef"]["kind"], each["roleRef"]["name"]) for each in bindings} == {
         ("ClusterRole", "troth"),
+        ("Role", "troth-claim"),
         ("Role", "troth-endpoints"),
         ("Role", "troth-lease"),
     }
@@ -168,7 +177,8 @@ def test_no_role_has_a_wildcard() -> None:
     assert roles
     for role in roles:
         for rule in role["rules"]:
-            assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            named = (value for values in rule.values() for value in values)
+            assert not [value for value in named if "*" in value]
 
 
 def test_editors_may_write_resources_of_services_only() -> None:

@@ -72,7 +72,11 @@ def test_issuer_may_read_one_secret_and_review_tokens() -> None:
             "apiGroups": ["authentication.k8s.io"],
             "resources": ["tokenreviews"],
             "verbs": ["create"],
-        }
+        },
+        {
+            "nonResourceURLs": ["/.well-known/openid-configuration", "/openid/v1/jwks"],
+            "verbs": ["get"],
+        },
     ]
     accounts = [
         {"kind": "ServiceAccount", "name": f"troth-issuer-{domain}", "namespace": NAMESPACE}

@@ -28,7 +28,8 @@ CREATED, FORBIDDEN = 201, 403
 class Right(NamedTuple):
     """One verb on one resource, everywhere if `namespace` is empty, on one object if it has a name.
 
-    `resource` has the group and the subresource: `messagebrokers.troth.dev/status`.
+    `resource` has the group and the subresource, such as `messagebrokers.troth.dev/status`, or is
+    the path of a document.
     """
 
     user: str
@@ -81,6 +82,9 @@ class Audit:
                 yield right, status
                 if right.verb == "patch" and status == CREATED:
                     yield right._replace(verb="create", name=""), status
+            else:
+                path = event["requestURI"].partition("?")[0]
+                yield Right(event["user"]["username"], event["verb"], path), status
 
 
 def _user(account: Ref) -> str:
@@ -118,7 +122,9 @@ def granted(manifests: Iterable[Manifest]) -> Iterator[Right]:
 
 
 def _of_rule(user: str, rule: Manifest, namespace: str) -> Iterator[Right]:
-    for group in rule["apiGroups"]:
+    for path in rule.get("nonResourceURLs", ()):
+        yield from (Right(user, verb, path) for verb in rule["verbs"])
+    for group in rule.get("apiGroups", ()):
         for described in rule["resources"]:
             resource, _, subresource = described.partition("/")
             for verb in rule["verbs"]:

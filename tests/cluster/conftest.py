@@ -58,10 +58,7 @@ def with_crds(sandbox: Sandbox) -> Sandbox:
 
 def await_crds(sandbox: Sandbox) -> None:
     """Wait until the API server serves Troth's kinds, those that it has, also to watches."""
-    sandbox.kubectl(
-        *("wait", "--for=condition=Established", f"--timeout={PATIENCE:.0f}s"),
-        *("crd", "-l", "app.kubernetes.io/name=troth"),
-    )
+    sandbox.await_crds("-l", "app.kubernetes.io/name=troth", within=PATIENCE)
     address, context = reached_by(sandbox.kubeconfig)
     deadline = time.monotonic() + PATIENCE
     for kind in EVERY_KIND:

@@ -26,6 +26,7 @@ from tests.cluster.person import LONG, Manifest, Person, until
 from troth.cluster.api import ApiServer
 from troth.cluster.connection.connecting import configuration
 from troth.cluster.errors import ApiError
+from troth.cluster.leases.claim import CLAIM
 from troth.cluster.leases.lease import Timing
 from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.reconcile.brokers.work import BrokerWork
@@ -376,6 +377,7 @@ async def staged(sandbox: Sandbox, *, rollouts: bool = False) -> AsyncIterator[S
         try:
             await person.put(builders.namespace(stage.own))
             await stage.install()
+            await person.edit("Lease", CLAIM, {"spec": {"holderIdentity": stage.own}})
             await stage.kubeconfig_of(Ref(stage.own, stage.own))
             await stage.namespace()
             yield stage

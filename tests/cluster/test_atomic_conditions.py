@@ -56,7 +56,7 @@ TWICE = [condition("Ready", "True"), condition("Ready", "False")]
 def before_the_upgrade(sandbox: Sandbox) -> Iterator[Sandbox]:
     try:
         sandbox.kubectl("apply", "-f", "-", stdin=crd(BEFORE))
-        sandbox.kubectl("wait", "--for=condition=Established", "crd", NAME)
+        sandbox.await_crds(NAME, within=PATIENCE)
         yield sandbox
     finally:
         sandbox.kubectl("delete", "crd", NAME, "--ignore-not-found")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from sandbox.faults import FaultyPath
@@ -23,6 +24,7 @@ from tests.issuer import builders
 from tests.issuer.builders import CHECKOUT, DOMAIN, ISSUER, PAYMENTS, mandate, secret_data
 from tests.issuer.running import caller, claims
 from tests.patience import PATIENCE
+from tests.pki.account_tokens import signed
 from troth.pki.tokens.checks import verify_access_token
 from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
@@ -303,6 +305,43 @@ async def test_service_account_token_is_accepted_after_a_token_review(
         assert refusal["error"] == "invalid_grant"
     assert good not in issuer.output
     assert good.split(".")[2] not in issuer.output
+
+
+async def test_forged_token_causes_no_token_review(setting: Setting, tmp_path: Path) -> None:
+    await setting.write()
+    shop, kubectl_ = setting.stage.shop, setting.stage.sandbox.kubectl
+    kubectl_("create", "serviceaccount", "checkout", "-n", shop)
+    place = ("checkout", "-n", shop, "--audience", ISSUER)
+    good = kubectl_("create", "token", *place).strip()
+    kid = jwt.get_unverified_header(good)["kid"]
+    said = claims(good)
+    head, body, _ = good.split(".")
+    _, another, signature = kubectl_("create", "token", *place).strip().split(".")
+    forged = [
+        signed(said, "another", kid),
+        signed(said, "another"),
+        signed(said, "another", kid, "ES256"),
+        f"{head}.{body}.",
+        f"{head}.{body}.{signature}",
+        f"{head}.{another}x.{signature}",
+    ]
+    async with FaultyPath(setting.kubeconfig, tmp_path / "path") as path:
+        setting.kubeconfig = path.kubeconfig
+        issuer = setting.issuer()
+        await issuer.ready()
+
+        def reviews() -> int:
+            return sum(call.resource == "tokenreviews" for call in path.asked)
+
+        async with issuer.caller() as anybody:
+            for token in forged:
+                assert (await anybody.exchange(token, PAYMENTS))["error"] == "invalid_grant"
+            assert reviews() == 0
+            # the review identifies the account, which has no declared edge here
+            assert (await anybody.exchange(good, PAYMENTS))["error"] == "unauthorized_client"
+            assert reviews() == 1
+        assert "troth_issuer_cluster_keys_readable 1.0" in await issuer.health("metrics")
+        issuer.kill()
 
 
 # Outages

@@ -37,6 +37,7 @@ from tests.webhook_builders import ONE, endpoint, issued
 from troth.cli.review.process import AUDIT_LOG
 from troth.cluster.api import ApiServer
 from troth.cluster.connection.connecting import configuration
+from troth.cluster.leases.claim import CLAIM
 from troth.planning.owned_objects import broker_policy_ref, policy_ref, secret_ref
 from troth.reconcile.operator import LEASE
 from troth.resources.references import Ref
@@ -90,6 +91,7 @@ async def test_operator_uses_each_of_its_rights(stage: Stage, audit: Audit, nats
     await _restore_and_remove(stage)
     await stage.settled()
     await _share_the_lease(stage)
+    await _claim_again(stage)
     assert audit.unused(stage.installed, Ref(stage.own, stage.own)) == []
 
 
@@ -102,6 +104,20 @@ async def _share_the_lease(stage: Stage) -> None:
     await stage.person.sees(
         "Lease", lease, lambda each: each["spec"]["renewTime"] > acquired["spec"]["renewTime"]
     )
+
+
+async def _claim_again(stage: Stage) -> None:
+    """Let the operator take the claim of the cluster from nobody, and create its Lease."""
+
+    async def taken() -> None:
+        await stage.person.sees(
+            "Lease", CLAIM, lambda each: each["spec"].get("holderIdentity") == stage.own
+        )
+
+    await stage.person.edit("Lease", CLAIM, {"spec": {"holderIdentity": None}})
+    await taken()
+    await stage.person.delete("Lease", CLAIM)
+    await taken()
 
 
 async def _restart_workloads(stage: Stage) -> None:
@@ -203,7 +219,8 @@ async def test_operator_of_some_namespaces_requests_nothing_of_others(
     for kind in ("Secret", "NetworkPolicy"):
         assert await person.all(kind, other) == []
     used = audit.used(Ref(stage.own, stage.own))
-    elsewhere = {each for each in used if each.namespace not in (stage.shop, stage.own, "default")}
+    known = (stage.shop, stage.own, "default", CLAIM.namespace)
+    elsewhere = {each for each in used if each.namespace not in known}
     assert {each.resource.split("/")[0] for each in elsewhere} == {
         *("trustdomains.troth.dev", "namespaces"),
         "customresourcedefinitions.apiextensions.k8s.io",
@@ -284,7 +301,7 @@ async def test_review_worker_uses_each_of_its_rights(
             try:
                 await _reviewed(stage, orders)
                 access = Access(server)
-                user = await access.user(await person.token(account))
+                user = await access.user(await person.token(account), "")
                 with pytest.raises(ProblemError, match="cannot list"):
                     await access.check(user, orders, Verb.LIST)
                 await person.sees("TopicPolicy", orders, lambda each: each.get("status"))

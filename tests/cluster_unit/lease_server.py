@@ -41,11 +41,12 @@ class LeaseServer:
 
     fates: Iterator[Fate] = field(default_factory=lambda: itertools.repeat(Fate()))
     record: Record = field(default_factory=Record)
+    ref: Ref = REF
     full: bool = False
     """Whether etcd rejects writes because it is full."""
 
     async def get(self, kind: str, ref: Ref) -> Manifest:
-        assert (kind, ref) == ("Lease", REF)
+        assert (kind, ref) == ("Lease", self.ref)
         return await self._ask(self._read)
 
     async def create(self, manifest: Manifest) -> Manifest:
@@ -69,7 +70,7 @@ class LeaseServer:
         return answer
 
     async def merge_patch(self, kind: str, ref: Ref, patch: Manifest) -> Manifest:
-        assert (kind, ref) == ("Lease", REF)
+        assert (kind, ref) == ("Lease", self.ref)
         return await self._ask(lambda: self._patched(patch))
 
     def _patched(self, patch: Manifest) -> Manifest:

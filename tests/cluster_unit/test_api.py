@@ -26,11 +26,15 @@ class Served:
 
     def __init__(self) -> None:
         self.requests: list[web.Request] = []
+        self.ports: list[tuple[str, int]] = []
+        """Path of each request, and the client's port of its connection."""
         self.answer: dict[str, Any] = {"body": b"{}"}
 
     async def take(self, request: web.Request) -> web.Response:
         await request.read()
         self.requests.append(request)
+        assert request.transport is not None
+        self.ports.append((request.path, request.transport.get_extra_info("peername")[1]))
         return web.Response(**self.answer)
 
 
@@ -151,3 +155,31 @@ async def test_clock_is_compared_with_each_answer(minutes: int) -> None:
             await api.get("Secret", REF)
     assert not clock.agrees
     assert (clock.ahead > timedelta(0)) == (minutes > 0)
+
+
+async def test_process_that_elects_compares_answers_about_the_lease_alone() -> None:
+    served = Served()
+    clock = ServerClock(now=lambda: datetime.now(UTC) + timedelta(minutes=10))
+    clock.elects = True
+    async with connected(served, clock) as api:
+        await api.get("Secret", REF)
+        assert clock.agrees
+        await api.get("Lease", REF)
+        assert not clock.agrees
+
+
+async def test_request_for_the_lease_uses_a_new_connection_while_the_clock_is_in_doubt() -> None:
+    """A connection that is kept would reach the same API server again."""
+    served = Served()
+    minutes = [0]
+    clock = ServerClock(now=lambda: datetime.now(UTC) + timedelta(minutes=minutes[0]))
+    async with connected(served, clock) as api:
+        for minutes[0] in (0, 0, 10, 10, 10, 0, 0, 0):
+            await api.get("Lease", REF)
+            await api.get("Secret", REF)
+    leases, secrets = (
+        [port for path, port in served.ports if resource in path]
+        for resource in ("leases", "secrets")
+    )
+    assert [leases.count(each) for each in dict.fromkeys(leases)] == [4, 1, 1, 2]
+    assert len(set(secrets)) == 1

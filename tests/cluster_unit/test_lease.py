@@ -25,11 +25,11 @@ def candidate(
     server: LeaseServer,
     name: str,
     timing: Timing = SAFE,
-    clock_agrees: Callable[[], bool] = lambda: True,
+    may_lead: Callable[[], bool] = lambda: True,
 ) -> Leadership:
     monotonic = asyncio.get_running_loop().time
     api = cast("ApiServer", server)
-    return Leadership(api, REF, name, timing, monotonic, clock_agrees=clock_agrees)
+    return Leadership(api, REF, name, timing, monotonic, may_lead=may_lead)
 
 
 @dataclass
@@ -560,7 +560,7 @@ def test_lost_request_does_not_end_the_election() -> None:
 def test_replica_with_a_wrong_clock_neither_makes_nor_acquires_the_lease() -> None:
     async def story() -> None:
         server = LeaseServer()
-        wrong = candidate(server, "wrong", clock_agrees=lambda: False)
+        wrong = candidate(server, "wrong", may_lead=lambda: False)
         running = asyncio.create_task(wrong.run())
         await asyncio.sleep(3 * SAFE.duration)
         assert server.record.writes == 0
@@ -577,7 +577,7 @@ def test_replica_with_a_wrong_clock_neither_makes_nor_acquires_the_lease() -> No
 def test_holder_whose_clock_becomes_wrong_stops_at_once_and_another_takes_over() -> None:
     async def story() -> None:
         server, right = LeaseServer(), [True]
-        first = candidate(server, "first", clock_agrees=lambda: right[0])
+        first = candidate(server, "first", may_lead=lambda: right[0])
         second = candidate(server, "second")
         with capture_logs() as logs:
             running = [asyncio.create_task(first.run())]

@@ -68,7 +68,7 @@ class Cluster:
         name: str,
         shards: int = SHARDS,
         fates: list[Fate] | None = None,
-        clock_agrees: Callable[[], bool] = lambda: True,
+        may_lead: Callable[[], bool] = lambda: True,
         timing: Timing = SAFE,
     ) -> Replica:
         server = LeaseServer(itertools.chain(fates or (), itertools.repeat(Fate())), self.record)
@@ -81,7 +81,7 @@ class Cluster:
             timing,
             asyncio.get_running_loop().time,
             shards=shards,
-            clock_agrees=clock_agrees,
+            may_lead=may_lead,
             is_idle=lambda shard: shard not in busy,
             on_change=reported.append,
         )
@@ -387,7 +387,7 @@ def test_renewal_is_one_request_every_two_seconds() -> None:
 def test_replica_whose_clock_becomes_wrong_stops_at_once() -> None:
     async def test(cluster: Cluster) -> None:
         right = [True]
-        one = cluster.replica("one", clock_agrees=lambda: right[0])
+        one = cluster.replica("one", may_lead=lambda: right[0])
         other = cluster.replica("other")
         for each in (one, other):
             each.start()

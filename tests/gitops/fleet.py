@@ -146,7 +146,7 @@ def fleet() -> Iterator[Fleet]:
             tether.directory.mkdir()
             for file in flux.crds():
                 cluster.kubectl("apply", "--server-side", "-f", str(file))
-            cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+            cluster.await_crds()
             cluster.kubectl("create", "namespace", flux.NAMESPACE)
             flux.start(tether, cluster.kubeconfig)
             repository = Repository(directory)

@@ -6,7 +6,7 @@ import base64
 import copy
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import cache
 from typing import Any
 
@@ -145,8 +145,8 @@ def svid(spiffe_id: str = CHECKOUT, *dns_names: str, which: str = "root", **opti
 class NoAccounts:
     """API server that identifies no token."""
 
-    async def account(self, token: str, audience: str) -> Account:
-        del token, audience
+    async def account(self, token: str, audience: str, peer: Hashable) -> Account:
+        del token, audience, peer
         raise unavailable("nobody is asked here")
 
 
@@ -157,7 +157,8 @@ class KnownAccounts:
         self.accounts = accounts
         self.asked: list[tuple[str, str]] = []
 
-    async def account(self, token: str, audience: str) -> Account:
+    async def account(self, token: str, audience: str, peer: Hashable) -> Account:
+        del peer
         self.asked.append((token, audience))
         return Account(*self.accounts[token])
 

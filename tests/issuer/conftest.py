@@ -4,12 +4,12 @@ import pytest
 import structlog
 
 from troth.cluster import reviews
-from troth.issuer import secret_watch, tls
+from troth.issuer import cluster_keys, secret_watch, tls
 from troth.serving import tls_files
 
 
 @pytest.fixture(autouse=True)
 def fresh_loggers(monkeypatch: pytest.MonkeyPatch) -> None:
     structlog.reset_defaults()
-    for module in (secret_watch, reviews, tls, tls_files):
+    for module in (cluster_keys, secret_watch, reviews, tls, tls_files):
         monkeypatch.setattr(module, "log", structlog.get_logger())

@@ -2,7 +2,7 @@
 
 import json
 import operator
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -240,9 +240,9 @@ async def test_edge_closed_during_the_token_review_gives_no_token() -> None:
     held: list[Mandate] = [mandate()]
 
     class Slow(KnownAccounts):
-        async def account(self, token: str, audience: str) -> Account:
+        async def account(self, token: str, audience: str, peer: Hashable) -> Account:
             held[0] = mandate(without_edge())
-            return await super().account(token, audience)
+            return await super().account(token, audience, peer)
 
     slow = Slow(**{"a.b.c": ("shop", "checkout")})
     application = app(lambda: held[0], slow, Decisions())

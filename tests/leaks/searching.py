@@ -23,6 +23,7 @@ from troth.world.observation.retired import RETIRED
 FOR_EVERYBODY = {
     *("tls.crt", "ca.crt", "identity.json"),
     *("next.crt", "next-ca.crt", "retiring.crt", "retiring-ca.crt"),
+    *("plain.crt", "next-plain.crt", "retiring-plain.crt"),
     *("retiring.jwk", RETIRED, "bundle.json", VIEW, VIEW_STATE, "current.made", "next.made"),
     *public_keys(),
     *(DOCUMENT, WEBHOOK_KEYS, "key.made"),

@@ -27,12 +27,12 @@ from troth.pki.keys.private import algorithm_of
 from troth.planning.brokers.finalizer import FINALIZER
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.schema.model import Model
+from troth.trust.declarations.trust_records import RECORD_PREFIX
 from troth.trust.edges.declared import all_edges
 from troth.world.facts.objects import (
     KEYSTORE_DIGEST,
     MANAGED_BY,
     REPLACED_AT,
-    TRUST_RECORD_SUFFIX,
 )
 from troth.world.index import webhook_signing
 from troth.world.observation import objects as observe
@@ -67,7 +67,10 @@ TIMES = {
 OURS = {"TrustDomain", "ServiceIdentity", "CredentialRotation", "MessageBroker", "TopicPolicy"}
 WEBHOOKS = {webhook_signing.TYPE, COMPILED_TYPE, GENERATED_TYPE}
 FILES = {
-    "authority": (LEAF, observe.NEXT_LEAF, observe.RETIRING),
+    "authority": (
+        *(LEAF, observe.NEXT_LEAF, observe.RETIRING),
+        *(observe.PLAIN, observe.NEXT_PLAIN, observe.RETIRING_PLAIN),
+    ),
     "certificate": (LEAF,),
 }
 
@@ -101,7 +104,7 @@ def _parts(it: Running, *, times: bool) -> Iterator[tuple[Part, Any]]:
             for each in manifest.get("status", {}).get("conditions", []):
                 if each["type"] == "Braked":
                     yield ("brake", where), each["status"]
-        elif kind == "ConfigMap" and where.endswith(TRUST_RECORD_SUFFIX):
+        elif kind == "ConfigMap" and ref.name.startswith(RECORD_PREFIX):
             yield ("trust record", f"{kind} {where}"), (_marks(manifest), manifest["data"])
         elif _labels(manifest).get(MANAGED_BY) == "troth":
             yield ("marks", f"{kind} {where}"), _marks(manifest)

@@ -12,6 +12,7 @@ from tests.builders import OWN, namespace
 from troth.cluster.api import ApiServer
 from troth.cluster.crds import CRDCheck
 from troth.cluster.errors import StoreRestored
+from troth.cluster.leases.claim import Claim
 from troth.cluster.leases.lease import Leadership
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.operator import Operator, Settings
@@ -29,11 +30,13 @@ class Scripted(Operator):
 
 
 def operator(*lives: Life, restored: Callable[[], None] = lambda: None) -> Scripted:
-    server = cast("ApiServer", SimpleNamespace(fence=SimpleNamespace(), create=None))
+    parts = {"fence": SimpleNamespace(), "clock": SimpleNamespace(), "create": None}
+    server = cast("ApiServer", SimpleNamespace(**parts))
     made = Scripted(
         server, Settings(OWN, "one"), instrumentation=Instrumentation(store_restored=restored)
     )
     made.lives = list(lives)
+    made.claim.holder = OWN
     return made
 
 
@@ -43,13 +46,14 @@ async def forever(_: Operator) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run(_: Leadership) -> None:
+    async def run(_: Leadership | Claim) -> None:
         await asyncio.Event().wait()
 
     async def wait(_: CRDCheck) -> None:
         pass
 
     monkeypatch.setattr(Leadership, "run", run)
+    monkeypatch.setattr(Claim, "run", run)
     monkeypatch.setattr(CRDCheck, "wait", wait)
 
 

@@ -22,6 +22,7 @@ from tests.reconcile.rotating import (
     scene,
 )
 from troth.cluster.errors import ApiError
+from troth.pki.bundles.trust_bundle import parse_bundle
 from troth.resources.references import Ref
 
 MINUTE = timedelta(minutes=1)
@@ -130,7 +131,7 @@ async def test_compromised_root_is_dropped_at_once_and_blockers_are_named() -> N
         await it.user_puts(of_root(compromised=first))
         assert it.active != first
         assert len(it.status["authorities"]) == 1
-        assert {"tls.crt", "tls.key"} == slots(it)
+        assert {"tls.crt", "tls.key", "plain.crt"} == slots(it)
         (old,) = before & leaves(it)  # the one whose write is refused
         assert it.phase == "Reissuing"
         (blocker,) = it.blockers
@@ -143,6 +144,19 @@ async def test_compromised_root_is_dropped_at_once_and_blockers_are_named() -> N
         await it.live(PROPAGATION + MINUTE)
         assert old not in leaves(it)
         assert it.phase == "Idle"
+
+
+async def test_fingerprint_of_the_plain_certificate_revokes_its_root() -> None:
+    """A person reads it from `ca.crt`; the status shows that of the confined certificate."""
+    async with scene() as it:
+        await it.live(MINUTE)
+        stored = it.server.objects["Secret", AUTHORITY]
+        plain = base64.b64decode(stored["data"]["plain.crt"])
+        first, (shown,) = it.active, parse_bundle(plain.decode())
+        assert not shown.startswith(first)
+        await it.user_puts(of_root(compromised=shown[:16]))
+        assert it.active != first
+        assert len(it.status["authorities"]) == 1
 
 
 async def test_compromised_prepared_root_never_signs() -> None:
@@ -321,7 +335,7 @@ async def test_switch_from_own_root_to_given_ca_and_back_rejects_no_peer() -> No
         await it.user_puts(next(iter(declarations())))
         await it.live(20 * MINUTE)
         assert it.phases == [*WHOLE, *WHOLE[1:]]
-        assert slots(it) == {"tls.crt", "tls.key", "retired.json"}
+        assert slots(it) == {"tls.crt", "tls.key", "plain.crt", "retired.json"}
         assert it.broken == []
 
 

@@ -20,8 +20,7 @@ def process_pods() -> Iterator[Sandbox]:
     skip_without(Tier.PROCESS_PODS)
     with Sandbox.start(tier=Tier.PROCESS_PODS) as sandbox:
         sandbox.kubectl("apply", "--server-side", "-f", str(CRDS))
-        patience = f"--timeout={PATIENCE:.0f}s"
-        sandbox.kubectl("wait", "--for=condition=Established", patience, "crd", "--all")
+        sandbox.await_crds(within=PATIENCE)
         yield sandbox
 
 

@@ -181,8 +181,7 @@ async def stage() -> AsyncIterator[Stage]:
     skip_without(Tier.NODE)
     with Sandbox.start(tier=Tier.NODE) as sandbox:
         sandbox.kubectl("apply", "--server-side", "-f", str(CRDS))
-        patience = f"--timeout={PATIENCE:.0f}s"
-        sandbox.kubectl("wait", "--for=condition=Established", patience, "crd", "--all")
+        sandbox.await_crds(within=PATIENCE)
         async with staged(sandbox) as setting:
             yield setting
 

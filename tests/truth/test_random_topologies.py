@@ -64,8 +64,7 @@ async def test_every_pair_is_as_declared_and_no_change_opens_anything_else(scale
     topology = Topology(seed=20261125, size=scale.identities, now=datetime.now(UTC))
     with Sandbox.start(tier=scale.tier) as sandbox:
         sandbox.kubectl("apply", "--server-side", "-f", "crds")
-        patience = f"--timeout={PATIENCE:.0f}s"
-        sandbox.kubectl("wait", "--for=condition=Established", patience, "crd", "--all")
+        sandbox.await_crds(within=PATIENCE)
         async with staged(sandbox) as stage:
             await stage.run()
             layers, sampled = await play(stage, topology, scale.rounds)

@@ -17,8 +17,9 @@ from troth.audit.facts.traffic import Traffic
 from troth.audit.finding import Object
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
+from troth.trust.declarations.trust_records import recorded_by
 from troth.trust.selectors import matches
-from troth.world.facts.objects import MANAGED_BY, TRUST_RECORD_SUFFIX
+from troth.world.facts.objects import MANAGED_BY
 from troth.world.world import World
 
 Manifest = dict[str, Any]
@@ -92,7 +93,7 @@ class Scene:
         status_alone = False
         if kind == "Pod":
             changed |= self._put_pod(ref, self._pool.shared(pod(manifest), self._pods.values()))
-        elif _is_in_world(manifest):
+        elif _is_in_world(manifest, self.own_namespace):
             self.world.observe(manifest, uptime=0.0)
         if kind not in ("Pod", *TEMPLATES):
             there, seen = self._others_in(kind, ref.namespace), kept(manifest)
@@ -164,11 +165,13 @@ class Scene:
             self._network.clear()
         return before != cron
 
-    @staticmethod
-    def _affected(kind: str, ref: Ref, *, status_alone: bool = False) -> set[str] | None:
+    def _affected(self, kind: str, ref: Ref, *, status_alone: bool = False) -> set[str] | None:
         of_mesh = kind == "AuthorizationPolicy" and ref.namespace == MESH_ROOT
         declared = kind in KIND_BY_NAME and not status_alone
-        return None if declared or of_mesh or not ref.namespace else {ref.namespace}
+        if declared or of_mesh or not ref.namespace:
+            return None
+        record = recorded_by(ref, self.own_namespace) if kind == "ConfigMap" else None
+        return {ref.namespace, record.identity.namespace if record else ref.namespace}
 
     # Reading. Nobody may change the lists that are returned, because they are kept.
 
@@ -367,16 +370,15 @@ def scene_of(manifests: Iterable[Manifest], now: datetime, *, in_cluster: bool =
     return scene
 
 
-def _is_trust_record(manifest: Manifest) -> bool:
+def _is_trust_record(manifest: Manifest, own_namespace: str) -> bool:
     """Return whether an object is Troth's record of when gateway-only trust was first accepted.
 
     Planning reads it, and it has nothing but a time.
     """
-    metadata = manifest["metadata"]
     return (
         manifest["kind"] == "ConfigMap"
-        and metadata["name"].endswith(TRUST_RECORD_SUFFIX)
-        and (metadata.get("labels") or {}).get(MANAGED_BY) == "troth"
+        and recorded_by(Ref.of(manifest), own_namespace) is not None
+        and (manifest["metadata"].get("labels") or {}).get(MANAGED_BY) == "troth"
     )
 
 
@@ -388,9 +390,9 @@ def _selects(selector: object, labels: Mapping[str, str]) -> bool:
     )
 
 
-def _is_in_world(manifest: Manifest) -> bool:
+def _is_in_world(manifest: Manifest, own_namespace: str) -> bool:
     if manifest["kind"] != "EndpointSlice":
-        return manifest["kind"] in _IN_WORLD or _is_trust_record(manifest)
+        return manifest["kind"] in _IN_WORLD or _is_trust_record(manifest, own_namespace)
     labels = manifest["metadata"].get("labels") or {}
     place = Ref.of(manifest).namespace, labels.get("kubernetes.io/service-name")
     return place == ("default", _API_SERVER)

@@ -14,7 +14,14 @@ from troth.cluster.errors import ApiError, error_from, error_from_event
 from troth.cluster.field_selectors import requirements
 from troth.cluster.resources import resource_of
 from troth.cluster.server_clock import ServerClock
-from troth.cluster.watching.decoder import decode, lines, read_event, read_object, read_page
+from troth.cluster.watching.decoder import (
+    checked_page,
+    decode,
+    lines,
+    read_event,
+    read_object,
+    read_page,
+)
 from troth.resources.references import Ref
 from troth.world.facts.objects import FIELD_MANAGER, Manifest
 
@@ -115,7 +122,7 @@ class ApiServer:
                 accept=accept,
                 apart=read_page,
             )
-            token = _checked(page)["metadata"].get("continue")
+            token = checked_page(page)["metadata"].get("continue")
             yield page
             if not token:
                 return
@@ -357,8 +364,8 @@ class ApiServer:
         accept: str = _JSON,
         timeout: aiohttp.ClientTimeout = REQUEST_TIMEOUT,  # noqa: ASYNC109 - aiohttp's
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": accept, "Content-Type": content_type}
         pool = pool_of(verb, resource)
+        headers = {"Accept": accept, "Content-Type": content_type, **self.clock.headers(pool)}
         self._throttled.check(resource)
         outcome, sent_at = "unknown", self.clock.now()
         try:
@@ -366,7 +373,8 @@ class ApiServer:
                 method, path, query=query, headers=headers, body=body, timeout=timeout, pool=pool
             )
             outcome, self.answered_at = str(response.status), asyncio.get_running_loop().time()
-            self.clock.compare(response.headers.get("Date", ""), sent_at, self.clock.now())
+            if self.clock.counts(pool):
+                self.clock.compare(response.headers.get("Date", ""), sent_at, self.clock.now())
             if response.status not in SUCCESS:
                 refusal = error_from(response.status, await response.read())
                 outcome = refusal.code
@@ -389,12 +397,3 @@ _METADATA_OF_EACH = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 def _selectors(selection: Selection) -> dict[str, str | int | None]:
     return {"labelSelector": selection.labels, "fieldSelector": selection.fields}
-
-
-def _checked(page: Manifest) -> Manifest:
-    """Return a page of a list that has `items`; raises `ApiError` otherwise."""
-    metadata, items = page.get("metadata"), page.get("items") or []
-    if not isinstance(metadata, dict) or not isinstance(items, list):
-        raise ApiError(0, "MalformedList", "the answer is not a list of objects")
-    page["items"] = items
-    return page

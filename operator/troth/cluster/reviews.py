@@ -1,11 +1,12 @@
 """Reviews: requests that the API server answers at once and does not store.
 
 Callers of a service must not cause load on the API server, so the number of concurrent reviews is
-limited, and positive answers are cached briefly.
+limited, and positive answers are cached briefly. Each peer has a share of them, so that no peer can
+use them up.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -22,7 +23,9 @@ Both together limit how long a token of a deleted user still works.
 """
 REMEMBERED = 4096
 AT_ONCE = 32
-"""Maximum number of concurrent reviews; further callers must retry."""
+"""Maximum number of concurrent reviews; further ones wait in the order of their arrival."""
+SHARE = 4
+"""A peer may have one part in so many of the concurrent reviews, those that wait included."""
 
 log = structlog.get_logger()
 
@@ -43,11 +46,15 @@ class UnreviewedError(Exception):
 
 
 class TooManyReviewsError(UnreviewedError):
-    """Too many reviews are running."""
+    """The peer has used up its share of the reviews."""
 
 
 class Reviews:
-    """Sends the reviews of one service, a limited number at once and each for a limited time."""
+    """Sends the reviews of one service, a limited number at once and each for a limited time.
+
+    A peer that has its share must retry. The reviews of others wait for those before them, which
+    are few for each peer.
+    """
 
     def __init__(
         self,
@@ -59,25 +66,31 @@ class Reviews:
     ) -> None:
         """`failure` is logged for a review without an answer, such as `token review failed`."""
         self._server = server
-        self._at_once = at_once
+        self._share = max(at_once // SHARE, 1)
         self._failure = failure
         self._timeout = timeout
-        self._running = 0
+        self._slots = asyncio.Semaphore(at_once)
+        self._open: Counter[Hashable] = Counter()
 
-    async def review(self, manifest: Manifest) -> Manifest:
-        """Return the answer to a review; raises `UnreviewedError` without one."""
-        if self._running >= self._at_once:
+    async def review(self, manifest: Manifest, peer: Hashable) -> Manifest:
+        """Return the answer to a review for a peer; raises `UnreviewedError` without one.
+
+        `peer` is whoever caused the review, such as the address of a client.
+        """
+        if self._open[peer] >= self._share:
             raise TooManyReviewsError
-        self._running += 1
+        self._open[peer] += 1
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout), self._slots:
                 return await self._server.create(manifest)
         except TimeoutError:
             log.warning(self._failure, reason="Timeout", seconds=self._timeout)
         except ApiError as error:
             log.warning(self._failure, **logged(error))
         finally:
-            self._running -= 1
+            self._open[peer] -= 1
+            if not self._open[peer]:
+                del self._open[peer]
         raise UnreviewedError
 
 

@@ -80,7 +80,23 @@ class Decisions:
 
     def read_view_age(self, seconds: Callable[[], float | None]) -> None:
         """Export the age of the view; no sample while there is none."""
-        self.registry.register(_ViewAge(seconds))
+        self.registry.register(
+            _Sample(
+                "troth_issuer_view_age_seconds",
+                "Seconds since the issuer configuration changed, or was first read.",
+                seconds,
+            )
+        )
+
+    def read_cluster_keys(self, readable: Callable[[], bool | None]) -> None:
+        """Export whether the cluster's keys can be read; no sample before the first read."""
+        self.registry.register(
+            _Sample(
+                "troth_issuer_cluster_keys_readable",
+                "Whether the issuer can read the keys of the cluster's ServiceAccount tokens.",
+                readable,
+            )
+        )
 
 
 def _shown(text: str) -> str:
@@ -88,15 +104,14 @@ def _shown(text: str) -> str:
     return escaped(without_tokens(text))
 
 
-class _ViewAge(Collector):
-    def __init__(self, seconds: Callable[[], float | None]) -> None:
-        self._age = seconds
+class _Sample(Collector):
+    """A gauge that is read when it is exported; no sample while there is no value."""
+
+    def __init__(self, name: str, text: str, read: Callable[[], float | None]) -> None:
+        self._name, self._text, self._read = name, text, read
 
     def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(
-            "troth_issuer_view_age_seconds",
-            "Seconds since the issuer configuration changed, or was first read.",
-        )
-        if (age := self._age()) is not None:
-            family.add_metric((), age)
+        family = GaugeMetricFamily(self._name, self._text)
+        if (value := self._read()) is not None:
+            family.add_metric((), float(value))
         yield family

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from troth.edge.inbound.connections.limits import peer_address
 from troth.issuer import discovery, grants, minting
 from troth.issuer.decisions import ISSUED, Decision, Decisions
 from troth.issuer.errors import Code, OAuthError, invalid_request, unavailable
@@ -40,8 +41,8 @@ _HEADERS = (  # RFC 6749 section 5.1
 class Accounts(Protocol):
     """Reviews Kubernetes ServiceAccount tokens; see `token_review.Reviewer`."""
 
-    def account(self, token: str, audience: str) -> Awaitable[Account]:
-        """Return the account of a token; raises `OAuthError`."""
+    def account(self, token: str, audience: str, peer: Hashable) -> Awaitable[Account]:
+        """Return the account of a token that a peer presents; raises `OAuthError`."""
 
 
 def utc_now() -> datetime:
@@ -167,7 +168,9 @@ class TokenEndpoint:
         if shown is not None:
             decision.caller = shown.spiffe_id
         if isinstance(asked, AccessRequest) and asked.account_token is not None:
-            account = await self._accounts.account(asked.account_token, view.issuer)
+            account = await self._accounts.account(
+                asked.account_token, view.issuer, _address(scope)
+            )
             proof = Proof(account.spiffe_id(view.trust_domain))
             if shown is None:
                 decision.caller = proof.spiffe_id
@@ -190,6 +193,12 @@ class TokenEndpoint:
         if mandate is None:
             raise unavailable("the issuer has no configuration yet; try again")
         return mandate
+
+
+def _address(scope: Scope) -> Hashable:
+    """Return the address of the peer, None if it is unknown."""
+    client = scope.get("client")
+    return peer_address(client[0]) if client else None
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:

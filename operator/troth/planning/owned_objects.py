@@ -7,6 +7,7 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.metadata import API_VERSION, Resource
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.trust.declarations.trust_records import record_name
 from troth.world.facts.objects import (
     BROKER_POLICY_SUFFIX,
     DENY_SUFFIX,
@@ -17,7 +18,6 @@ from troth.world.facts.objects import (
     POLICY_SUFFIX,
     SCHEMAS_SUFFIX,
     SECRET_SUFFIX,
-    TRUST_RECORD_SUFFIX,
     Content,
     Fact,
     Fault,
@@ -49,9 +49,9 @@ def deny_ref(identity: Ref) -> Ref:
     return Ref(identity.namespace, identity.name + DENY_SUFFIX)
 
 
-def trust_record_ref(identity: Ref) -> Ref:
+def trust_record_ref(own_namespace: str, identity: Ref) -> Ref:
     """Return the reference of the ConfigMap that records an identity's gateway-only trust."""
-    return Ref(identity.namespace, identity.name + TRUST_RECORD_SUFFIX)
+    return Ref(own_namespace, record_name(identity))
 
 
 def schemas_ref(identity: Ref) -> Ref:

@@ -17,6 +17,7 @@ from troth.cluster.api import ApiServer, Selection
 from troth.cluster.crds import NOT_FOUND, CRDCheck
 from troth.cluster.denials import FORBIDDEN, logged
 from troth.cluster.errors import ApiError, StoreRestored
+from troth.cluster.leases.claim import Claim
 from troth.cluster.leases.lease import Leadership, Timing
 from troth.cluster.leases.shard_lease import ShardFence, ShardLeadership
 from troth.cluster.watching.informer import GONE, Informer
@@ -81,6 +82,8 @@ class Operator:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._instrumentation = instrumentation or Instrumentation()
+        server.clock.elects = True
+        self.claim = Claim(server, settings.own_namespace, settings.timing, is_gone=self._is_gone)
         server.fence.may_write = lambda: may_write(self.leadership)
         self._know_nothing()
 
@@ -151,7 +154,7 @@ class Operator:
                 lease,
                 settings.instance,
                 settings.timing,
-                clock_agrees=lambda: server.clock.agrees,
+                may_lead=self._may_lead,
             )
             return alone, ()
         leadership = ShardLeadership(
@@ -160,11 +163,18 @@ class Operator:
             settings.instance,
             settings.timing,
             shards=settings.shards,
-            clock_agrees=lambda: server.clock.agrees,
+            may_lead=self._may_lead,
             is_idle=lambda shard: is_idle(self.engine, shard),
             on_change=lambda held: take_shards(self.engine, held),
         )
         return leadership, leadership.fences
+
+    def _may_lead(self) -> bool:
+        return self._server.clock.agrees and self.claim.holds
+
+    def _is_gone(self, namespace: str) -> bool:
+        """Return whether a namespace certainly does not exist."""
+        return self._knows_namespaces and namespace not in self.engine.world.registry.namespaces
 
     @property
     def clock_skew(self) -> float:
@@ -175,8 +185,13 @@ class Operator:
     def ready(self) -> bool:
         """Whether every cache has synced, so that the world is complete, and is kept in step.
 
-        A cache is in step if a watch has been established, and its selection is not unread.
+        A cache is in step if a watch has been established, and its selection is not unread. An
+        operator beside that of another installation is never ready.
         """
+        return self.claim.is_own and self._is_in_sync
+
+    @property
+    def _is_in_sync(self) -> bool:
         return self._knows_namespaces and all(
             each.synced.is_set() and each.established.is_set() and self._is_young(each)
             for each in self.required
@@ -269,12 +284,14 @@ class Operator:
     async def _live(self) -> None:
         """Run until cancelled. Raises a group with `StoreRestored` if the store was restored."""
         async with asyncio.TaskGroup() as tasks:
+            claiming = tasks.create_task(self.claim.run())
             holding = tasks.create_task(self.leadership.run())
             try:
                 await self._run()
             finally:
                 await self.engine.close()
                 holding.cancel()
+                claiming.cancel()
 
     async def _until_restored(self) -> None:
         await self._restored.wait()
@@ -282,7 +299,7 @@ class Operator:
 
     async def _until_ready(self) -> None:
         while True:
-            if self.ready:
+            if self._is_in_sync:
                 return
             await asyncio.sleep(BARRIER_POLL)
 
@@ -301,6 +318,7 @@ class Operator:
             # down
             registry = self.engine.world.registry
             self.engine.queue.add(identity_key(ref) for ref in registry.claimants)
+            self.engine.queue.add(identity_key(ref) for ref in registry.trust_records)
             self.engine.queue.add(domain_key(name) for name in registry.domains)
             self.engine.queue.add(view_key(name) for name in registry.domains)
             self.engine.queue.add(self.engine.world.brokers.everything())

@@ -94,7 +94,8 @@ def faults_of(error: ValidationError, source: str, subject: str) -> list[Manifes
         )
     left = error.error_count() - len(faults)
     if left:
-        sentence = f"has {left} more faults; correct the others first"
+        more = "1 more fault" if left == 1 else f"{left} more faults"
+        sentence = f"has {more}; correct the others first"
         faults.append(ManifestFault(source, subject, "", sentence))
     return faults
 
@@ -120,7 +121,7 @@ def path(steps: Iterable[Step]) -> str:
     for step in steps:
         text += f"[{step}]" if isinstance(step, int) else f".{short(step)}"
         if len(text) > MAX_PATH:
-            return f"{text[1:MAX_PATH]}…"
+            return f"{text.removeprefix('.')[: MAX_PATH - 1]}…"
     return text.removeprefix(".")
 
 

@@ -110,7 +110,7 @@ class Worker:
             Ref(settings.namespace, LEASE),
             settings.instance,
             settings.timing,
-            clock_agrees=lambda: server.clock.agrees,
+            may_lead=lambda: server.clock.agrees,
         )
         self.cache = ReviewCache()
         self._statuses = StatusWriter(server)

@@ -26,10 +26,12 @@ async def health_server(
     ready: Callable[[], bool],
     alive: Callable[[], bool],
     registry: CollectorRegistry,
+    obstacle: Callable[[], str] = lambda: "",
 ) -> AsyncIterator[None]:
     """Serve while the context is open. Leader and standby are ready once their caches are in sync.
 
-    Also exports the longest stall of the running event loop.
+    While not ready, `/readyz` shows the sentence that `obstacle` returns, if any. Also exports the
+    longest stall of the running event loop.
     """
 
     async def is_alive() -> bool:
@@ -41,7 +43,12 @@ async def health_server(
     async with (
         stalls_measured(registry),
         serve_health(
-            host, port, alive=is_alive, ready=is_ready, metrics=partial(exposition, registry)
+            host,
+            port,
+            alive=is_alive,
+            ready=is_ready,
+            metrics=partial(exposition, registry),
+            obstacle=obstacle,
         ),
     ):
         yield
@@ -55,6 +62,7 @@ async def serve_health(
     alive: Callable[[], Awaitable[bool | None]],
     ready: Callable[[], Awaitable[bool | None]],
     metrics: Callable[[], Awaitable[bytes | None]],
+    obstacle: Callable[[], str] = lambda: "",
 ) -> AsyncIterator[None]:
     """Serve the endpoints while the context is open.
 
@@ -66,7 +74,7 @@ async def serve_health(
         return _page("ended", ok=await alive())
 
     async def readyz(_: web.Request) -> web.Response:
-        return _page("syncing", ok=await ready())
+        return _page(obstacle() or "syncing", ok=await ready())
 
     scraping = asyncio.Lock()
 

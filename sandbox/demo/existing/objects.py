@@ -49,7 +49,8 @@ def remove(sandbox: Sandbox) -> bool:
     if f"{CLUSTER_WIDE}.{GROUP}" in present:
         kubectl("delete", CLUSTER_WIDE, *SELECTOR, PATIENCE)
     kubectl("delete", "namespaces", *SELECTOR, PATIENCE)
-    kubectl("delete", "roles,rolebindings", "--namespace=default", *SELECTOR)
+    for namespace in ("default", "kube-public"):
+        kubectl("delete", "roles,rolebindings,leases", f"--namespace={namespace}", *SELECTOR)
     kubectl("delete", "clusterroles,clusterrolebindings", *SELECTOR)
     kubectl("delete", ADMISSION, *SELECTOR)
     if not present:

@@ -99,6 +99,16 @@ CASES: dict[str, tuple[Case, ...]] = {
             "10",
         ),
     ),
+    "TrothSecondOperator": (
+        Case(
+            series("troth_claim_held_by_other", "0x5 1x30", pod="b")
+            | series("troth_claim_held_by_other", "0x35", pod="a"),
+            7,
+            8,
+            "",
+            {"pod": "b"},
+        ),
+    ),
     "TrothClockSkew": (
         Case(
             series("troth_clock_skew_seconds", "0x5 -90x30", pod="a")
@@ -169,6 +179,15 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "TrothIdentitiesNotNarrowed": (
         Case(replicas("troth_identities_not_narrowed", "1x9"), 4, 6, "1"),
+    ),
+    "TrothDocumentNearlyFull": (
+        Case(
+            replicas("troth_document_fill_ratio", "0.9x60", document="ledger", **MAIN),
+            14,
+            16,
+            "90%",
+            {"document": "ledger", **MAIN},
+        ),
     ),
     "TrothUnreadableObjects": (
         Case(

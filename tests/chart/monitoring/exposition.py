@@ -61,6 +61,7 @@ async def registries() -> AsyncIterator[tuple[CollectorRegistry, ...]]:
             shard_fences=(SimpleNamespace(shard=0, remaining=7.0, shares_lease=True),),
             crds=SimpleNamespace(lacking={}),
             clock_skew=0.0,
+            claim=SimpleNamespace(holder="", is_own=False),
             required=[SimpleNamespace(selection=Selection("ServiceIdentity"), age=7.0)],
         )
         metrics.read_from(cast("Operator", operator))

@@ -109,8 +109,19 @@ async def test_lease_of_another_namespace_does_not_stop_a_restore(
     server = Server(lease("shop"))
     with pytest.raises(FaultyManifests, match="--own-namespace"):
         await restore(server, monkeypatch)
+    await server.create({"kind": "Namespace", "metadata": {"name": "troth-system"}})
     report = await restore(server, monkeypatch, "troth-system")
     assert report.created == 1
+
+
+async def test_own_namespace_that_does_not_exist_stops_a_restore(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a typo, the Lease of the operator that leads would not be found."""
+    server = Server(lease("troth-system"))
+    with pytest.raises(FaultyManifests, match='--own-namespace: "troth-sytem" does not exist'):
+        await restore(server, monkeypatch, "troth-sytem")
+    assert not server.objects
 
 
 @pytest.mark.parametrize("exists", [True, False])

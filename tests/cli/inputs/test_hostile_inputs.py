@@ -1,13 +1,16 @@
 """Inputs of somebody else's making, such as a pull request: bounded, and only files of theirs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.builders import identity
 from tests.cli.running import troth
+from troth.cli.audit import manifests
 from troth.cli.inputs import documents, files, sources
 from troth.cli.inputs.documents import ValueCount, read_stream
 from troth.cli.inputs.files import read_files
@@ -112,14 +115,15 @@ def test_item_of_a_list_in_a_list_has_its_own_faults() -> None:
     assert [(each.manifest["kind"], len(each.faults)) for each in read] == [("A", 0), ("B", 1)]
 
 
-def test_number_of_faults_of_an_object_is_bounded() -> None:
+@pytest.mark.parametrize(("left", "more"), [(1, "1 more fault"), (900, "900 more faults")])
+def test_number_of_faults_of_an_object_is_bounded(left: int, more: str) -> None:
     manifest = identity("payments")
-    manifest["spec"] |= {f"unknown{number}": 1 for number in range(1000)}
+    manifest["spec"] |= {f"unknown{number}": 1 for number in range(MAX_FAULTS + left)}
     with pytest.raises(FaultyManifests) as raised:
         parse_resource(manifest)
     assert len(raised.value.faults) == MAX_FAULTS + 1
     assert str(raised.value.faults[-1]) == (
-        "ServiceIdentity shop/payments: has 900 more faults; correct the others first"
+        f"ServiceIdentity shop/payments: has {more}; correct the others first"
     )
 
 
@@ -129,16 +133,30 @@ def test_number_of_faults_of_an_input_is_bounded(folder: Path) -> None:
     text = "---\n".join([dump(manifest)] * 20)
     (folder / "x.yaml").write_text(text)
     found = sources.collect([folder])
-    assert sources.MAX_FAULTS < len(found.faults) <= sources.MAX_FAULTS + MAX_FAULTS + 2
+    assert documents.MAX_FAULTS < len(found.faults) <= documents.MAX_FAULTS + MAX_FAULTS + 2
     assert found.faults[-1].code == "TooManyFaults"
     ended = troth("check", "-f", str(folder))
     assert ended.code == 2
     assert "more than 1000 faults; correct these, then check again" in ended.output
 
 
+@pytest.mark.parametrize("collect", [sources.collect, partial(manifests.collect, namespace="shop")])
+def test_number_of_faults_of_documents_and_files_is_bounded(
+    folder: Path, collect: Callable[[list[Path]], Any]
+) -> None:
+    for number in range(4):
+        (folder / f"{number}.yaml").write_text("1\n---\n" * (documents.MAX_FAULTS // 2 - 1))
+    (folder / "4.yaml").write_text("1\n---\n" * 3 * documents.MAX_FAULTS)
+    for places in ([folder], [folder / "4.yaml"]):
+        faults = collect(places).faults
+        assert documents.MAX_FAULTS < len(faults) <= 2 * documents.MAX_FAULTS
+        assert faults[-1].code == "TooManyFaults"
+
+
 def test_path_of_a_fault_is_bounded() -> None:
     assert path(("spec", "labels", 3, "a.b/c")) == "spec.labels[3].a.b/c"
     assert len(path(("x" * 100_000,) * 100)) <= 1024
+    assert path((0, *("x" * 100_000,) * 100)).startswith("[0].xxx")
 
 
 # Files

@@ -89,6 +89,7 @@ async def scraped(
             shard_fences=fences,
             crds=SimpleNamespace(lacking={}),
             clock_skew=0.0,
+            claim=SimpleNamespace(holder="", is_own=False),
             watching=[SimpleNamespace(selection=Selection("ServiceIdentity"), age=7.0)],
         )
         metrics.read_from(cast("Operator", operator))

@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from sandbox.cluster import is_established
 from tests.cluster.person import Manifest, Person, until
 from tests.cluster.stage import Requests
 from troth.audit.registry import RULE_BY_ID
@@ -134,10 +135,7 @@ async def install(person: Person, api: ReportAPI) -> None:
         await person.sees(
             "CustomResourceDefinition",
             Ref.of(each),
-            lambda found: any(
-                (one["type"], one["status"]) == ("Established", "True")
-                for one in (found.get("status") or {}).get("conditions") or ()
-            ),
+            is_established,
         )
 
 

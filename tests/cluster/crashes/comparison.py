@@ -86,10 +86,20 @@ def retired_in(objects: Iterable[Manifest]) -> frozenset[str]:
     for manifest in objects:
         if manifest["kind"] == "Secret" and RETIRED in (data := data_of(manifest)):
             roots = {fingerprint(each) for each in certificates_in(data[RETIRED])}
+            roots |= set(retired_roots(data))
             found |= roots | {root[:16] for root in roots}
             kids = {jwk["kid"] for jwk in retired_keys(data)}
             found |= kids | set(map(key_fingerprint, kids))
     return frozenset(found)
+
+
+def retired_roots(data: dict[str, bytes]) -> list[str]:
+    """Return the fingerprints of the retired roots in the data of a Secret.
+
+    A record has that of the certificate that signed, and holds the one that verifiers trusted.
+    """
+    records = json.loads(data.get(RETIRED, b"{}")).get("roots", ())
+    return [each["fingerprint"] for each in records]
 
 
 def retired_keys(data: dict[str, bytes]) -> list[dict[str, str]]:
@@ -141,10 +151,7 @@ class _Meanings:
             self.meaning[key_fingerprint(jwk["kid"])] = f"the key of {name_of(manifest)}"
             for word in ("kid", "x", "y"):
                 self.meaning[jwk[word]] = f"the {word} of the key of {name_of(manifest)}"
-        for jwk in retired_keys(data):
-            whose = f"a retired key of {name_of(manifest)}"
-            self.meaning[key_fingerprint(jwk["kid"])] = whose
-            self.meaning |= {jwk[word]: f"the {word} of {whose}" for word in ("kid", "x", "y")}
+        self._learn_retired(name_of(manifest), data)
         if is_generated(manifest):
             for key, text in data.items():
                 whose = f"{key} of {name_of(manifest)}"
@@ -158,6 +165,15 @@ class _Meanings:
             for number, certificate in enumerate(certificates_in(pem)):
                 which = "" if key == RETIRED else f" {number}"  # their order is that of their keys
                 self._learn(certificate, f"{name_of(manifest)} {key}{which}")
+
+    def _learn_retired(self, where: str, data: dict[str, bytes]) -> None:
+        for root in retired_roots(data):
+            whose = f"a retired root of {where}"
+            self.meaning |= {root: whose, root[:16]: whose}
+        for jwk in retired_keys(data):
+            whose = f"a retired key of {where}"
+            self.meaning[key_fingerprint(jwk["kid"])] = whose
+            self.meaning |= {jwk[word]: f"the {word} of {whose}" for word in ("kid", "x", "y")}
 
     def _learn(self, certificate: x509.Certificate, where: str) -> None:
         self.certificates.append(certificate)
@@ -284,10 +300,11 @@ class _Meanings:
 
     def _store(self, store: bytes, password: bytes) -> NormalForm:
         opened = pkcs12.load_pkcs12(store, password)
-        chain = [opened.cert, *opened.additional_certs]
+        others = [self._certificate(each.certificate) for each in opened.additional_certs]
         return {
             "key": self._owners(opened.key.public_key()) if opened.key else [],
-            "certificates": [self._certificate(each.certificate) for each in chain if each],
+            "leaf": self._certificate(opened.cert.certificate) if opened.cert else None,
+            "roots": sorted(others, key=lambda each: each["is"]),  # the file sorts by fingerprint
         }
 
 

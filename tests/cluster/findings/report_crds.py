@@ -14,7 +14,7 @@ def install_reports(sandbox: Sandbox, group: str) -> None:
     """Install the CRDs of an API group, and wait until the API server serves them."""
     file = str(ensure(FILES[group]))
     sandbox.kubectl("apply", "--server-side", "-f", file)
-    sandbox.kubectl("wait", "--for=condition=Established", f"--timeout={PATIENCE:.0f}s", "-f", file)
+    sandbox.await_crds(within=PATIENCE)
 
 
 def uninstall_reports(sandbox: Sandbox, group: str) -> None:

@@ -42,7 +42,7 @@ def test_self_managed_root_is_its_own_anchor_and_is_not_served() -> None:
     authority = load_authority(pem, private_key_pem(signer), None, DOMAIN)
     assert authority.certificates == ()
     assert authority.anchors == (pem,)
-    assert authority.constrained_to == DOMAIN
+    assert authority.confined == (pem,)
     assert authority.not_after == NOW + YEAR
     # cert-manager's self-signed issuers repeat the root in ca.crt.
     assert load_authority(pem, private_key_pem(signer), pem, DOMAIN) == authority
@@ -53,7 +53,7 @@ def test_provided_intermediate_serves_its_chain_up_to_its_root() -> None:
     assert authority.fingerprint == fingerprint(LOWER.certificate)
     assert authority.certificates == (LOWER.pem, UPPER.pem)
     assert authority.anchors == (ROOT.pem,)
-    assert authority.constrained_to is None
+    assert authority.confined == ()
 
 
 @pytest.mark.parametrize("ca_crt", [None, b"", b"\n", ROOT.pem])
@@ -101,9 +101,9 @@ def test_authority_is_constrained_only_if_every_anchor_is() -> None:
     confined = by_hand("confined", constraints=permitting(uri(DOMAIN)))
     free = by_hand("free")
     lower = by_hand("lower", confined)
-    assert load_authority(lower.pem, None, confined.pem, DOMAIN).constrained_to == DOMAIN
+    assert load_authority(lower.pem, None, confined.pem, DOMAIN).confined == (confined.pem,)
     both = load_authority(lower.pem, None, confined.pem + free.pem, DOMAIN)
-    assert both.constrained_to is None
+    assert both.confined == ()
 
 
 @pytest.mark.parametrize(
@@ -117,12 +117,12 @@ def test_authority_is_constrained_only_if_every_anchor_is() -> None:
 )
 def test_wider_constraints_confine_to_no_single_domain(constraints: x509.NameConstraints) -> None:
     top = by_hand("root", constraints=constraints)
-    assert load_authority(top.pem, None, None, DOMAIN).constrained_to is None
+    assert load_authority(top.pem, None, None, DOMAIN).confined == ()
 
 
 def test_constraints_of_an_intermediate_do_not_constrain_its_root() -> None:
     lower = by_hand("lower", ROOT, constraints=permitting(uri(DOMAIN)))
-    assert load_authority(lower.pem, None, ROOT.pem, DOMAIN).constrained_to is None
+    assert load_authority(lower.pem, None, ROOT.pem, DOMAIN).confined == ()
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_root_is_constrained_to_its_trust_domain_without_addresses() -> None:
 
 def test_root_is_unconstrained_only_on_request() -> None:
     pem = create_root(DOMAIN, key(), YEAR, NOW, constrained=False)
-    assert load_authority(pem, None, None, DOMAIN).constrained_to is None
+    assert load_authority(pem, None, None, DOMAIN).confined == ()
 
 
 def test_roots_of_one_domain_have_different_names_even_with_one_key() -> None:

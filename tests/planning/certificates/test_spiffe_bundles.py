@@ -70,7 +70,7 @@ def test_unconfined_root_is_in_no_bundle_but_its_domains_keys_are() -> None:
 def test_domain_of_the_same_spiffe_trust_domain_is_in_no_bundle() -> None:
     """Its root is confined to the common name, so it could issue identities of both."""
     cluster = federation(domain="production.example")
-    own = cluster.settle().world.authorities.secrets["production-authority"].certificates
+    own = cluster.settle().world.authorities.secrets["production-authority"].plain
     assert parse_bundle(files(cluster)["ca.crt"]) == parse_bundle(own.decode())
     assert len(bundles(cluster)["production.example"].x509_authorities) == 1
 

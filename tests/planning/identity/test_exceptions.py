@@ -20,11 +20,13 @@ from tests.builders import (
     unverified,
 )
 from troth.planning.identity import exceptions
+from troth.planning.steps.objects import Apply
 from troth.resources.references import Ref
 from troth.world.outcomes.writes import ForeignFound
 
 LEGACY = Ref("shop", "payments")
-RECORD = "ConfigMap", Ref("shop", "payments-gateway-trust")
+RECORD = "ConfigMap", Ref("troth-system", "troth-gateway-trust-shop.payments")
+FORMER = "ConfigMap", Ref("shop", "payments-gateway-trust")
 POLICY = "NetworkPolicy", Ref("shop", "payments-troth")
 
 
@@ -107,7 +109,7 @@ def test_another_name_may_ask_again() -> None:
     it.drop("ServiceIdentity", LEGACY)
     it.settle()
     assert it.condition(key_of("renamed"), "GatewayTrusted")["reason"] == "UntilItsEnd"
-    record = it.objects["ConfigMap", Ref("shop", "renamed-gateway-trust")]
+    record = it.objects["ConfigMap", Ref("troth-system", "troth-gateway-trust-shop.renamed")]
     assert record["data"] == {"firstAccepted": stamp(it.now)}
 
 
@@ -132,7 +134,7 @@ def test_unreadable_record_without_a_status_admits_nobody() -> None:
     it.settle()
     reason, message = trusted(it)
     assert reason == "GatewayTrustEnded"
-    assert "ConfigMap shop/payments-gateway-trust" in message
+    assert "ConfigMap troth-gateway-trust-shop.payments in Troth's namespace" in message
     assert not is_open(it)
 
 
@@ -152,7 +154,7 @@ def test_record_of_the_future_does_not_postpone_the_end() -> None:
 def test_nobody_is_accepted_if_the_trust_cannot_be_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     it = shop(legacy(), gateway()).settle()
     assert is_open(it)
-    monkeypatch.setattr(exceptions, "_record", None)
+    monkeypatch.setattr(exceptions, "record_steps", None)
     it.settle()
     assert trusted(it)[0] == "InternalError"
     assert not is_open(it)
@@ -165,22 +167,26 @@ def test_nobody_is_accepted_if_the_record_cannot_be_written() -> None:
     it.visit(key_of())
     reason, message = trusted(it)
     assert reason == "Conflict"
-    assert "ConfigMap shop/payments-gateway-trust" in message
+    assert f"ConfigMap {RECORD[1]}" in message
     assert not is_open(it)
     assert it.plan(key_of()).due is not None
 
 
-def test_record_precedes_the_policy_that_opens() -> None:
+def test_nobody_is_accepted_before_the_record_is_written() -> None:
     it = shop(legacy(), gateway())
-    kinds = [step.target[0] for step in it.plan(key_of()).steps]
-    assert kinds == ["ConfigMap", "NetworkPolicy"]
+    first = it.plan(key_of())
+    _, policy = first.steps
+    assert [step.target for step in first.steps] == [RECORD, POLICY]
+    assert isinstance(policy, Apply)
+    assert not policy.manifest["spec"].get("ingress")
+    it.settle()
+    assert is_open(it)
 
 
 def test_identity_named_like_its_trust_domain_keeps_its_record() -> None:
-    """Labels of both name the owner alone; the domain removes only bundles of its own."""
     named = {"name": "production", "namespace": "shop"}
     it = shop({**legacy(), "metadata": named}, gateway()).settle()
-    assert ("ConfigMap", Ref("shop", "production-gateway-trust")) in it.objects
+    assert ("ConfigMap", Ref("troth-system", "troth-gateway-trust-shop.production")) in it.objects
 
 
 def test_trust_that_is_not_accepted_is_not_recorded() -> None:

@@ -22,10 +22,12 @@ from tests.builders import (
     identity,
     key_of,
     namespace,
+    plain,
     root,
     shop,
 )
 from tests.workloads import budget, rolled, workload
+from troth.pki.bundles.trust_bundle import parse_bundle
 from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.leaf import renewal_spread, short
 from troth.planning.identity.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
@@ -43,6 +45,7 @@ SECRET = "Secret", Ref("shop", "payments-identity")
 PAYMENTS = "Deployment", Ref("shop", "payments")
 LEDGER = "StatefulSet", Ref("shop", "ledger")
 PRODUCTION = domain_key("production")
+PLAIN = plain("production.example", "first")
 SECOND_ROOT = root("production.example", "second")[0]
 
 
@@ -191,6 +194,24 @@ def test_new_root_restarts_once_in_the_identitys_turn() -> None:
     assert len(story.evidence().split()[1].split(",")) == 2
     story.finish().in_turn()
     assert story.rolled_out == ("True", "InUse")
+
+
+def test_plain_certificate_of_the_root_that_a_workload_read_restarts_nothing() -> None:
+    """An older version wrote the confined one, below which the workload accepts the same leaves."""
+    story = Story(restarting(), workload()).renewed().in_turn().finish()
+    before, restarts = story.evidence(), story.restarts()
+    confined, unconfined = (
+        short(parse_bundle(pem.decode())[0])
+        for pem in (root("production.example", "first", constrained=True)[0], PLAIN)
+    )
+    assert unconfined in before
+    changed = copy.deepcopy(story.cluster.objects[PAYMENTS])
+    template = changed["spec"]["template"]["metadata"]
+    template["annotations"][RESTARTED_WITH] = before.replace(unconfined, confined)
+    story.put(changed).finish().in_turn()
+    assert story.rolled_out == ("True", "InUse")
+    assert story.restarts() == restarts + 1, "the change above is the only one"
+    assert confined in story.evidence()
 
 
 def test_removed_root_restarts_nothing() -> None:

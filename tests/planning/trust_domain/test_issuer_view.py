@@ -26,7 +26,7 @@ from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.planning.trust_domain import issuer_view
 from troth.planning.trust_domain.issuer_view import compiled, current_callers
 from troth.resources.references import Ref
-from troth.world.keys import domain_key, view_key
+from troth.world.keys import view_key
 from troth.world.observation.objects import decoded
 
 SHOP = "spiffe://production.example/ns/shop/sa"
@@ -265,30 +265,6 @@ def test_edited_view_is_restored_at_once_every_time() -> None:
         cluster.put({**stored, "data": {**stored["data"], "view.json.gz": data}})
         assert len(cluster.plan(VIEW).steps) == 1
         cluster.visit(VIEW)
-
-
-@pytest.mark.parametrize("limit", ["MOST", "LONGEST"])
-def test_view_above_the_size_limit_revokes_and_adds_nothing(
-    limit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Otherwise a Secret too large for the API server or the issuer would keep revoked scopes
-    alive.
-    """
-    cluster = shop(payments(), checkout(call("payments", scopes=["charge", "refund"])))
-    assert scopes(cluster) == ["charge", "refund"]
-    current = decoded(cluster.objects[TOKENS])["view.json.gz"]
-    room = {"MOST": 100, "LONGEST": len(gzip.decompress(current))}
-    monkeypatch.setattr(issuer_view, limit, room[limit])
-    cluster.put(payments(accept("checkout", scopes=["charge", "audit"])))
-    cluster.put(checkout(call("payments", scopes=["charge", "audit"])))
-    cluster.put(identity("other", startsTransactions={}))
-    assert scopes(cluster) == ["charge"]
-    assert f"{SHOP}/other" not in look(cluster)
-    told = cluster.condition(domain_key("production"), "TokensReady")
-    assert (told["status"], told["reason"]) == ("False", "ViewTooLarge")
-    monkeypatch.undo()
-    assert scopes(cluster) == ["audit", "charge"]
-    assert cluster.condition(domain_key("production"), "TokensReady")["reason"] == "Active"
 
 
 def test_operator_writes_no_view_above_the_issuers_limit() -> None:

@@ -180,7 +180,7 @@ def test_issuers_certificate_has_its_dns_names() -> None:
             "tokens.shop.example",
         ],
     )
-    roots = decoded(cluster.objects["Secret", Ref(OWN, "production-authority")])["tls.crt"]
+    roots = decoded(cluster.objects["Secret", Ref(OWN, "production-authority")])["plain.crt"]
     assert decoded(cluster.objects[LEAF])["ca.crt"].strip() == roots.strip()
 
 

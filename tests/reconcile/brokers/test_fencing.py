@@ -107,10 +107,11 @@ async def test_lease_is_released_after_all_work_has_ended() -> None:
         order.append("closed")
 
     begun = asyncio.Event()
-    fenced = SimpleNamespace(fence=SimpleNamespace(), create=None)
+    fenced = SimpleNamespace(fence=SimpleNamespace(), clock=SimpleNamespace(), create=None)
     server = cast("ApiServer", fenced)
     operator = Ordered(server, Settings(OWN, "one"))
     operator.leadership = cast("Any", Held())
+    operator.claim.run = asyncio.Event().wait  # type: ignore[method-assign,assignment]
     operator.crds.wait = begin  # type: ignore[method-assign]
     operator.engine.close = close  # type: ignore[method-assign]
     running_ = asyncio.create_task(operator.run())

@@ -134,7 +134,7 @@ async def test_leaves_are_renewed_when_due() -> None:
 
 def comparable(server: Server) -> dict[Any, Any]:
     """Return everything stored except random values: keys, signed data and versions."""
-    random = {"tls.key", "tls.crt", "ca.crt", "keystore.p12", "truststore.p12"}
+    random = {"tls.key", "tls.crt", "plain.crt", "ca.crt", "keystore.p12", "truststore.p12"}
     random |= {"keystore-password", "fingerprint", "serial", "authority", "resourceVersion"}
     random |= {"troth.dev/keystore-digest", "bundle.json", "bundle-map.json", "current.key"}
     random |= {EVENTS_BUNDLE_MAP}

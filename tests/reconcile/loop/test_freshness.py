@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import cast
 
+from structlog.testing import capture_logs
+
 from troth.cluster.api import Selection
 from troth.cluster.watching.informer import Informer
 from troth.reconcile.loop.freshness import CONTACT, UNREAD_AFTER, Freshness
@@ -97,5 +99,7 @@ def test_selection_of_a_namespace_that_is_gone_is_not_unread() -> None:
     it = Scene()
     it.live(UNREAD_AFTER + 20, POLICIES)
     del it.informers[1]
-    it.live(10, POLICIES)
+    with capture_logs() as logged:
+        it.live(10, POLICIES)
+    assert [each["event"] for each in logged] == ["selection no longer counts as unread"]
     assert it.told == [("ServiceIdentity", True), ("ServiceIdentity", False)]

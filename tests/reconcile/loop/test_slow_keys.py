@@ -12,18 +12,25 @@ from typing import Any
 
 import pytest
 
-from tests.builders import Manifest, accept, call, domain, identity, namespace
+from tests.builders import OWN, Manifest, accept, call, domain, identity, namespace
 from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from tests.reconcile.serving import Running, Server, running
 from troth.cluster.errors import ApiError
-from troth.pki.bundles.keystores import keystore_matches, truststore_fingerprints
+from troth.pki.bundles.keystores import (
+    keystore_matches,
+    pkcs12_truststore,
+    truststore_fingerprints,
+)
+from troth.pki.bundles.trust_bundle import parse_bundle
 from troth.pki.keys.parsing import PrivateKey
 from troth.planning.certificates.anchors import roots_in
 from troth.reconcile.apply.repairs.repairs import FREE, MOST, QUIET
 from troth.reconcile.loop import engine as engines
 from troth.resources.algorithms import SLOW, KeyAlgorithm
 from troth.resources.references import Ref
+from troth.world.facts.objects import KEYSTORE_DIGEST
+from troth.world.observation.objects import OWN_ROOTS, keystore_digest
 
 SHOP = [namespace("shop", domain="production"), domain()]
 PARTNERS = [
@@ -267,7 +274,7 @@ def keystores(algorithm: str = "RSA-4096", **changes: Any) -> Manifest:
 
 
 def in_truststore(server: Server) -> frozenset[str] | None:
-    """Return the roots that a Java program trusts."""
+    """Return the certificates that a Java program trusts."""
     data = {name: base64.b64decode(it) for name, it in server.objects[SECRET]["data"].items()}
     assert keystore_matches(
         data["keystore.p12"], data["keystore-password"].decode(), data["tls.crt"]
@@ -275,29 +282,36 @@ def in_truststore(server: Server) -> frozenset[str] | None:
     return truststore_fingerprints(data["truststore.p12"], data["keystore-password"].decode())
 
 
-async def test_root_is_removed_from_a_truststore_before_the_key_exists() -> None:
+def own_root(server: Server) -> frozenset[str]:
+    """Return the plain root of the identity's own trust domain."""
+    root = server.objects["Secret", Ref(OWN, "production-authority")]["data"]["plain.crt"]
+    return frozenset(parse_bundle(base64.b64decode(root).decode()))
+
+
+async def test_removed_root_leaves_the_keystores_current_before_the_key_exists() -> None:
     async with gated(*PARTNERS, keystores()) as (it, server, gate):
         gate.open.set()
         await it.settle()
         both, old = trusted(server), leaf(server)
-        assert in_truststore(server) == both
         assert len(both) == 2
+        assert in_truststore(server) == own_root(server)
         gate.open.clear()
         it.engine.observe(server.put(keystores(lifetime="12h")))
         await until(lambda: bool(it.engine.key_maker._requests))
         it.engine.observe(server.put(domain()))
         await until(lambda: len(trusted(server)) == 1)
-        assert in_truststore(server) == trusted(server)
+        assert in_truststore(server) == own_root(server)
         assert leaf(server) == old
         gate.open.set()
         await it.settle()
         assert leaf(server) != old
-        assert in_truststore(server) == trusted(server) < both
+        assert trusted(server) < both
+        assert in_truststore(server) == own_root(server)
         assert "Repaired" not in server.reasons()
 
 
 @pytest.mark.parametrize("algorithm", ["RSA-4096", "ECDSA-P256"])
-async def test_changed_roots_reach_a_truststore_without_a_new_leaf(algorithm: str) -> None:
+async def test_changed_roots_keep_the_keystores_current_without_a_new_leaf(algorithm: str) -> None:
     async with gated(*PARTNERS, keystores(algorithm)) as (it, server, gate):
         gate.open.set()
         await it.settle()
@@ -305,7 +319,7 @@ async def test_changed_roots_reach_a_truststore_without_a_new_leaf(algorithm: st
         for declared, count in ((domain(), 1), (PARTNERS[0], 2)):
             server.log.clear()
             await it.put(declared)
-            assert in_truststore(server) == trusted(server)
+            assert in_truststore(server) == own_root(server)
             assert len(trusted(server)) == count
             assert server.log.count(SECRET) == 1
         assert (leaf(server), gate.generated) == (old, generated)
@@ -329,7 +343,26 @@ async def test_truststore_that_was_changed_is_replaced_with_its_leaf() -> None:
         gate.open.set()
         await it.settle()
         assert leaf(server) != old
-        assert in_truststore(server) == trusted(server)
+        assert in_truststore(server) == own_root(server)
+
+
+async def test_truststore_of_an_older_version_loses_federated_roots_without_a_new_leaf() -> None:
+    """`ca.crt` stays the same, so only the form of the digest shows what made the truststore."""
+    async with gated(*PARTNERS, keystores("ECDSA-P256")) as (it, server, _):
+        await it.settle()
+        old, stored = leaf(server), copy.deepcopy(server.objects[SECRET])
+        data = {name: base64.b64decode(text) for name, text in stored["data"].items()}
+        roots = [data["ca.crt"]]
+        data["truststore.p12"] = pkcs12_truststore(roots, data["keystore-password"].decode())
+        stored["data"]["truststore.p12"] = base64.b64encode(data["truststore.p12"]).decode()
+        digest = keystore_digest(data).removeprefix(OWN_ROOTS)
+        stored["metadata"]["annotations"][KEYSTORE_DIGEST] = digest
+        server.log.clear()
+        await it.put(stored)
+        assert in_truststore(server) == own_root(server)
+        assert leaf(server) == old
+        assert server.log.count(SECRET) == 1
+        assert server.objects[SECRET]["data"]["ca.crt"] == stored["data"]["ca.crt"]
 
 
 async def test_secret_that_changes_before_its_truststore_is_written_is_planned_again() -> None:
@@ -347,7 +380,7 @@ async def test_secret_that_changes_before_its_truststore_is_written_is_planned_a
         await it.put(domain())
         assert server.get == read
         await until(lambda: len(trusted(server)) == 1)
-        assert in_truststore(server) == trusted(server)
+        assert in_truststore(server) == own_root(server)
 
 
 async def test_document_beside_an_unreadable_leaf_is_narrowed_before_the_key_exists() -> None:

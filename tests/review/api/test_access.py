@@ -11,11 +11,12 @@ from structlog.testing import capture_logs
 from tests.patience import PATIENCE
 from tests.review.api.desk import NOW, ORDERS, UNAVAILABLE, Cluster
 from troth.cluster.errors import ApiError
-from troth.cluster.reviews import AT_ONCE, REMEMBERED_FOR
+from troth.cluster.reviews import AT_ONCE, REMEMBERED_FOR, SHARE
 from troth.pki.encodings import base64url
 from troth.review.api.access import LONGEST_TOKEN, Access, User, Verb, bearer_token
 from troth.review.api.problems import ProblemError, Reason
 
+PEER = "192.0.2.1"
 ALICE = User("alice", "7", ("people", "system:authenticated"), (("scopes", ("a", "b")),))
 
 
@@ -69,7 +70,7 @@ async def test_token_review_names_the_user_with_groups_and_extra() -> None:
     cluster = Cluster()
     extra = {"scopes": ["a", "b"]}
     token = cluster.add("alice", uid="7", groups=list(ALICE.groups), extra=extra)
-    assert await Time().access(cluster).user(token) == ALICE
+    assert await Time().access(cluster).user(token, PEER) == ALICE
     assert cluster.reviews("TokenReview") == [{"token": token}]
 
 
@@ -98,7 +99,7 @@ async def test_token_for_another_audience_is_rejected() -> None:
     cluster = Cluster()
     token = cluster.add("alice")
     access = Time().access(cluster, audience="troth-review")
-    await access.user(token)
+    await access.user(token, PEER)
     assert cluster.reviews("TokenReview")[0]["audiences"] == ["troth-review"]
     user = {"username": "alice"}
     for audiences in (None, [], ["https://kubernetes.default.svc"], "troth-review and others"):
@@ -107,7 +108,7 @@ async def test_token_for_another_audience_is_rejected() -> None:
             "user": user,
             "audiences": audiences,
         }
-        assert await reason(access.user("another")) is Reason.UNAUTHORIZED
+        assert await reason(access.user("another", PEER)) is Reason.UNAUTHORIZED
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ async def test_token_for_another_audience_is_rejected() -> None:
 )
 async def test_every_other_token_review_is_a_rejection(status: Any) -> None:
     cluster = Cluster(answers={"TokenReview": status})
-    assert await reason(Time().access(cluster).user("x")) is Reason.UNAUTHORIZED
+    assert await reason(Time().access(cluster).user("x", PEER)) is Reason.UNAUTHORIZED
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ async def test_every_other_token_review_is_a_rejection(status: Any) -> None:
 async def test_user_of_another_form_is_not_guessed(user: Any) -> None:
     answer = {"authenticated": True, "user": {"username": "alice"} | user}
     cluster = Cluster(answers={"TokenReview": answer})
-    assert await reason(Time().access(cluster).user("x")) is Reason.UNAVAILABLE
+    assert await reason(Time().access(cluster).user("x", PEER)) is Reason.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ async def test_every_other_access_review_denies(status: Any, expected: Reason) -
 async def test_missing_answer_shows_nothing(failure: ApiError) -> None:
     kinds = ("TokenReview", "SubjectAccessReview")
     access = Time().access(Cluster(failures=dict.fromkeys(kinds, failure)))
-    assert await reason(access.user("x")) is Reason.UNAVAILABLE
+    assert await reason(access.user("x", PEER)) is Reason.UNAVAILABLE
     assert await reason(access.check(ALICE, ORDERS, Verb.LIST)) is Reason.UNAVAILABLE
 
 
@@ -176,22 +177,24 @@ async def test_slow_answer_times_out_and_no_token_is_logged() -> None:
     with capture_logs() as lines:
         async with asyncio.timeout(PATIENCE):
             access = Time().access(cluster, timeout=0.05)
-            assert await reason(access.user("secret")) is Reason.UNAVAILABLE
+            assert await reason(access.user("secret", PEER)) is Reason.UNAVAILABLE
     assert [each["reason"] for each in lines] == ["Timeout"]
     assert "secret" not in json.dumps(lines)
 
 
-async def test_concurrent_reviews_are_limited() -> None:
+async def test_peer_has_a_share_of_the_reviews() -> None:
     gate = asyncio.Event()
     cluster = Cluster(before=gate.wait)
-    tokens = [cluster.add(f"user-{number}") for number in range(AT_ONCE)]
+    share = AT_ONCE // SHARE
+    tokens = [cluster.add(f"user-{number}") for number in range(share + 1)]
     access = Time().access(cluster)
-    waiting = [asyncio.create_task(access.user(token)) for token in tokens]
+    waiting = [asyncio.create_task(access.user(token, PEER)) for token in tokens[1:]]
     await asyncio.sleep(0)
-    assert await reason(access.user("one more")) is Reason.UNAVAILABLE
+    assert await reason(access.user("one more", PEER)) is Reason.UNAVAILABLE
+    waiting.append(asyncio.create_task(access.user(tokens[0], "192.0.2.2")))
     gate.set()
     await asyncio.gather(*waiting)
-    assert len(cluster.asked) == AT_ONCE
+    assert len(cluster.asked) == share + 1
 
 
 async def test_positive_answers_are_cached_for_a_limited_time() -> None:
@@ -200,7 +203,7 @@ async def test_positive_answers_are_cached_for_a_limited_time() -> None:
     access = clock.access(cluster)
     for uptime, asked in ((0.0, 2), (REMEMBERED_FOR - 0.1, 2), (REMEMBERED_FOR, 4)):
         clock.uptime = uptime
-        await access.check(await access.user(token), ORDERS, Verb.LIST)
+        await access.check(await access.user(token, PEER), ORDERS, Verb.LIST)
         assert len(cluster.asked) == asked
 
 
@@ -208,18 +211,18 @@ async def test_deleted_user_is_rejected_when_the_cached_answer_ends() -> None:
     cluster, clock = Cluster(), Time()
     token = cluster.add("alice")
     access = clock.access(cluster)
-    await access.user(token)
+    await access.user(token, PEER)
     del cluster.users[token]
     clock.uptime = REMEMBERED_FOR
-    assert await reason(access.user(token)) is Reason.UNAUTHORIZED
+    assert await reason(access.user(token, PEER)) is Reason.UNAUTHORIZED
 
 
 async def test_negative_answers_are_not_cached() -> None:
     cluster = Cluster(rights={"alice": set()})
     access = Time().access(cluster)
-    assert await reason(access.user("token-of-alice")) is Reason.UNAUTHORIZED
+    assert await reason(access.user("token-of-alice", PEER)) is Reason.UNAUTHORIZED
     token = cluster.add("alice")
-    user = await access.user(token)
+    user = await access.user(token, PEER)
     assert await reason(access.check(user, ORDERS, Verb.LIST)) is Reason.FORBIDDEN
     cluster.rights["alice"] = {"list"}
     await access.check(user, ORDERS, Verb.LIST)
@@ -239,7 +242,9 @@ async def test_right_is_cached_for_its_verb_policy_and_user_alone() -> None:
 
 async def test_expired_token_is_rejected_without_a_review() -> None:
     cluster = Cluster()
-    assert await reason(Time().access(cluster).user(jwt(NOW.timestamp()))) is Reason.UNAUTHORIZED
+    assert (
+        await reason(Time().access(cluster).user(jwt(NOW.timestamp()), PEER)) is Reason.UNAUTHORIZED
+    )
     assert cluster.asked == []
 
 
@@ -248,9 +253,9 @@ async def test_cached_answer_ends_with_the_tokens_expiry() -> None:
     token = jwt(NOW.timestamp() + 3)
     cluster.users[token] = {"username": "alice"}
     access = clock.access(cluster)
-    await access.user(token)
+    await access.user(token, PEER)
     clock.uptime = 3.0
-    assert await reason(access.user(token)) is Reason.UNAUTHORIZED
+    assert await reason(access.user(token, PEER)) is Reason.UNAUTHORIZED
 
 
 async def test_hostile_expiry_is_no_error() -> None:
@@ -259,10 +264,10 @@ async def test_hostile_expiry_is_no_error() -> None:
         claims = json.dumps({"exp": expires}).encode()
         token = ".".join(base64url.encode(part) for part in (b"{}", claims, b"s"))
         cluster.users[token] = {"username": "alice"}
-        assert (await Time().access(cluster).user(token)).name == "alice"
+        assert (await Time().access(cluster).user(token, PEER)).name == "alice"
 
 
 async def test_real_clock_is_the_default() -> None:
     cluster = Cluster()
-    assert await reason(Access(cluster).user(jwt(time.time() - 1))) is Reason.UNAUTHORIZED
+    assert await reason(Access(cluster).user(jwt(time.time() - 1), PEER)) is Reason.UNAUTHORIZED
     assert cluster.asked == []

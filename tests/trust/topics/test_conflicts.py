@@ -345,8 +345,9 @@ def test_grant_for_an_environment_of_no_possible_domain_ends_during_a_conflict()
     usual = [*SHOP, overlap, *BOTH, broker(), POLICY]
     assert verdict(PUBLISH, *usual)[0] is GrantState.SUSPENDED
     moved = domain(environment="lab")
-    found = verdict(PUBLISH, *usual, moved)
-    assert found == (GrantState.REFUSED, "EnvironmentNotOfNamespace")
+    grant = grants_by_entry(*usual, moved)[PUBLISH]
+    assert (grant.state, grant.reason) == (GrantState.REFUSED, "EnvironmentNotOfNamespace")
+    assert "but namespace shop belongs to lab or rival; messages" in grant.message
 
 
 # What cannot be read

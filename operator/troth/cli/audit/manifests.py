@@ -2,14 +2,22 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from troth.audit.finding import Object
 from troth.cli.audit.places import steps_of
-from troth.cli.inputs.documents import Document, ValueCount, read_stream
+from troth.cli.inputs.documents import (
+    MAX_FAULTS,
+    Document,
+    ValueCount,
+    has_too_many,
+    read_stream,
+)
 from troth.cli.inputs.files import read_files
 from troth.cli.inputs.sources import faults_of_metadata, namespace_metadata
 from troth.cluster.resources import AUDITED, RESOURCES, resource_of
+from troth.resources.faults import MAX_FAULTS as MAX_FAULTS_OF_OBJECT
 from troth.resources.faults import FaultyManifests, ManifestFault, place_in
 from troth.resources.manifests import Manifest, describe, is_ours, parse_resource
 from troth.resources.references import Ref
@@ -53,6 +61,8 @@ def collect(files: Iterable[Path], namespace: str) -> Manifests:
     """
     found, count = Manifests(), ValueCount()
     for source, text in read_files(files):
+        if has_too_many(found.faults, source):
+            break
         found.files += 1
         if isinstance(text, ManifestFault):
             found.faults.append(text)
@@ -60,6 +70,8 @@ def collect(files: Iterable[Path], namespace: str) -> Manifests:
         documents, faults = read_stream(text, source, count)
         found.faults += faults
         for document in documents:
+            if has_too_many(found.faults, source):
+                return found
             _add(document, namespace, found)
     return found
 
@@ -69,10 +81,9 @@ def _add(document: Document, namespace: str, found: Manifests) -> None:
     if not _is_read(manifest):
         return
     manifest = _named(manifest)
-    faults = [
-        replace(each, subject=describe(manifest))
-        for each in (*document.faults, *faults_of_metadata(manifest))
-    ]
+    subject = describe(manifest)
+    metadata = islice(faults_of_metadata(manifest), MAX_FAULTS_OF_OBJECT)
+    faults = [replace(each, subject=subject) for each in (*document.faults[:MAX_FAULTS], *metadata)]
     if is_ours(manifest) and not faults:
         try:
             parse_resource(manifest)

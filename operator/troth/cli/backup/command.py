@@ -96,8 +96,7 @@ def restore(
     own_namespace: Annotated[
         str | None,
         typer.Option(
-            help="Namespace that Troth runs in. A Lease in any other namespace then does not count "
-            "as an operator that leads."
+            help="Namespace that Troth runs in. Leases in all other namespaces are then ignored."
         ),
     ] = None,
     output: OutputOption = Output.TEXT,

@@ -48,6 +48,10 @@ async def restored(
         live = {place_of(each): each async for each in stored(server)}
         live |= {place_of(each): each for each in await server.listed("Namespace")}
         await _refuse_leader(server, own_namespace)
+        known = {place_of(each) for each in manifests} | live.keys()
+        if own_namespace is not None and ("Namespace", Ref("", own_namespace)) not in known:
+            sentence = f'"{own_namespace}" does not exist; name the namespace that Troth runs in'
+            raise FaultyManifests([ManifestFault("", "--own-namespace", "", sentence)])
         restoring = _Restore(server, live)
         for each in in_order(manifests):
             await restoring.put(each)

@@ -19,6 +19,8 @@ DEEPEST, MAX_DOCUMENT_VALUES = 100, 200_000
 into a large document."""
 MAX_VALUES = 500_000
 """Maximum number of values in all files of one input."""
+MAX_FAULTS = 1000
+"""Number of faults of an input after which the rest of it is not read."""
 
 _MERGE = "tag:yaml.org,2002:merge"
 _TYPES = {
@@ -86,12 +88,24 @@ def read_stream(
                 documents += _objects(loader, node, source, position)
             except _UnreadableError as error:
                 faults.append(error.fault)
+                if has_too_many(faults, source):
+                    break
     except _TooLargeError as error:
         fault = ManifestFault(source, "", "", str(error), code="NotYAML", line=error.line)
         faults.append(fault)
     except _ERRORS as error:
         faults.append(_not_yaml(error, text, source))
     return documents, faults
+
+
+def has_too_many(faults: list[ManifestFault], source: str) -> bool:
+    """Return whether an input has more than `MAX_FAULTS`; if so, the last of them says so."""
+    if len(faults) <= MAX_FAULTS:
+        return False
+    if faults[-1].code != "TooManyFaults":
+        sentence = f"more than {MAX_FAULTS} faults; correct these, then check again"
+        faults.append(ManifestFault(source, "", "", sentence, code="TooManyFaults"))
+    return True
 
 
 class _TooLargeError(Exception):

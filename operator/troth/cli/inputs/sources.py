@@ -9,7 +9,13 @@ from typing import Annotated
 
 import typer
 
-from troth.cli.inputs.documents import Document, ValueCount, read_stream
+from troth.cli.inputs.documents import (
+    MAX_FAULTS,
+    Document,
+    ValueCount,
+    has_too_many,
+    read_stream,
+)
 from troth.cli.inputs.files import read_files
 from troth.planning.network.external_peers import NAMESPACE_NAME
 from troth.resources.faults import MAX_FAULTS as MAX_FAULTS_OF_OBJECT
@@ -33,9 +39,6 @@ CORE = ("Namespace", "Service", "Secret", "ConfigMap")
 INITIAL_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 ALIKE = 0.6
 """Similarity from which an API group is a misspelled one of Troth's."""
-
-MAX_FAULTS = 1000
-"""Number of faults of an input after which the rest of it is not read."""
 
 Files = Annotated[
     list[Path] | None,
@@ -103,15 +106,15 @@ def collect(files: Iterable[Path], namespace: str = "default") -> Manifests:
     """Return what `read` does, with the faults instead of raising them."""
     found, count = Manifests(), ValueCount()
     for source, text in read_files(files):
+        if has_too_many(found.faults, source):
+            break
         found.files += 1
         if isinstance(text, ManifestFault):
             found.faults.append(text)
             continue
         documents, faults = read_stream(text, source, count)
         for document in documents:
-            if len(found.faults) > MAX_FAULTS:
-                sentence = f"more than {MAX_FAULTS} faults; correct these, then check again"
-                found.faults.append(ManifestFault(source, "", "", sentence, code="TooManyFaults"))
+            if has_too_many(found.faults, source):
                 return found
             _add(document, namespace, found)
         found.faults += faults

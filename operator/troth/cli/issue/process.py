@@ -7,7 +7,6 @@ import structlog
 
 from troth.cli.inputs.access import reach
 from troth.cluster.api import ApiServer
-from troth.cluster.reviews import AT_ONCE
 from troth.cluster.server_clock import ServerClock, log_change
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
@@ -50,7 +49,8 @@ async def run(options: Options, tracer: Tracer | None = None, link: Link | None 
     decisions.read_view_age(lambda: watch.age)
     config = await reach(options.kubeconfig, options.context)
     async with ApiServer(config, counting(decisions.registry), ServerClock(log_change)) as api:
-        reviewer = Reviewer(api, at_once=max(AT_ONCE // options.workers, 1))
+        reviewer = Reviewer(api, workers=options.workers)
+        decisions.read_cluster_keys(lambda: reviewer.cluster_keys.readable)
         issuer = app(watch.current, reviewer, decisions, tracer=tracer)
         server = Server(
             issuer,

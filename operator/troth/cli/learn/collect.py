@@ -19,7 +19,7 @@ from troth.audit.traffic.agent_lines import (
     read_agent_lines,
 )
 from troth.cli.inputs.access import FORBIDDEN, NOT_FOUND, PersonalServer, refusal
-from troth.cli.inputs.documents import ValueCount, read_stream
+from troth.cli.inputs.documents import ValueCount, has_too_many, read_stream
 from troth.cli.inputs.files import read_files
 from troth.cluster.api import Selection
 from troth.cluster.errors import ApiError
@@ -142,12 +142,16 @@ def read_manifests(files: Iterable[Path], namespace: str, scene: Scene) -> None:
     faults: list[ManifestFault] = []
     count = ValueCount()
     for source, text in read_files(files):
+        if has_too_many(faults, source):
+            break
         if isinstance(text, ManifestFault):
             faults.append(text)
             continue
         documents, more = read_stream(text, source, count)
         faults += more
         for document in documents:
+            if has_too_many(faults, source):
+                break
             try:
                 for each in _usable(document.manifest, namespace):
                     scene.put(each)

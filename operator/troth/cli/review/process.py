@@ -127,12 +127,13 @@ class Parts:
             admission_policy=options.admission_policy,
             namespaces=options.namespaces,
         )
+        api.clock.elects = True
         self._leadership = Leadership(
             api,
             Ref(options.namespace, LEASE),
             settings.instance,
             settings.timing,
-            clock_agrees=lambda: api.clock.agrees,
+            may_lead=lambda: api.clock.agrees,
         )
         sinks: list[Sink] = [LineSink(sys.stdout.buffer)]
         self._topic: AuditTopic | None = None

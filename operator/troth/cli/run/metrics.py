@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from troth.cli.run.broker_metrics import PLACE, broker_metrics
+from troth.cli.run.document_metrics import document_metrics
 from troth.pki.certificates.leaf import short
 from troth.reconcile.loop.informers import selections
 from troth.reconcile.loop.instrumentation import BrokerChange, Instrumentation
@@ -150,6 +151,11 @@ class _WorldCollector(Collector):
             self._operator.clock_skew,
         )
         yield GaugeMetricFamily(
+            "troth_claim_held_by_other",
+            "1 if an operator in another namespace has the claim of the cluster.",
+            self._operator.claim.holder != "" and not self._operator.claim.is_own,
+        )
+        yield GaugeMetricFamily(
             "troth_queue_depth",
             "Resources that wait for a reconcile or are being reconciled.",
             len(engine.queue),
@@ -171,6 +177,7 @@ class _WorldCollector(Collector):
         yield self._rotations()
         yield self._unverified()
         yield from broker_metrics(engine.world.brokers, engine.uptime)
+        yield from document_metrics(engine.world)
 
     def _leader(self) -> Metric:
         """Return whether this replica leads; with several shards, one sample for each."""

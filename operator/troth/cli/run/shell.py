@@ -76,6 +76,7 @@ class Shell:
                 options.host,
                 options.port,
                 ready=lambda: operator.ready,
+                obstacle=lambda: operator.claim.obstacle,
                 alive=lambda: self._task is None or not self._task.done(),
                 registry=metrics.registry,
             ):

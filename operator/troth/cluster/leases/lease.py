@@ -67,15 +67,18 @@ class Leadership:
         timing: Timing = Timing(),
         monotonic: Callable[[], float] = time.monotonic,
         *,
-        clock_agrees: Callable[[], bool] = lambda: True,
+        may_lead: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`clock_agrees` returns whether this process's wall clock is right enough to issue."""
+        """`may_lead` returns whether this process may acquire and hold the lease at all.
+
+        It may not with a wrong wall clock, nor beside an operator of another installation.
+        """
         self._server = server
         self._ref = ref
         self._identity = identity
         self._timing = timing
         self._monotonic = monotonic
-        self._clock_agrees = clock_agrees
+        self._may_lead = may_lead
         self._held_until = float("-inf")
         self._seen: tuple[str, float] = ("", 0.0)
         self._runs_out = float("-inf")
@@ -98,7 +101,7 @@ class Leadership:
     @property
     def remaining(self) -> float:
         """Time in seconds for which writes are certainly allowed."""
-        if not self._clock_agrees():
+        if not self._may_lead():
             return 0.0
         return self._held_until - self._monotonic()
 
@@ -139,7 +142,7 @@ class Leadership:
         Without an answer, the next attempt follows at once.
         """
         asked_at = self._monotonic()
-        if not self._clock_agrees():
+        if not self._may_lead():
             self._held_until, self._mine = float("-inf"), None
         if self._mine is not None:  # if another process wrote it, the API server rejects this
             answered = await self._renew(self._mine, asked_at)
@@ -155,7 +158,7 @@ class Leadership:
                 if self._newest:
                     self._end()
                 made = self._record(None)
-                return not self._clock_agrees() or await self._write(
+                return not self._may_lead() or await self._write(
                     self._server.create, made, asked_at
                 )
             self._warn(error)
@@ -169,7 +172,7 @@ class Leadership:
         lasts = float(spec.get("leaseDurationSeconds") or self._timing.duration)
         self._runs_out = self._seen[1] + lasts
         others = holder not in ("", self._identity)
-        if self._clock_agrees() and not (others and asked_at < self._runs_out):
+        if self._may_lead() and not (others and asked_at < self._runs_out):
             return await self._acquire(lease, asked_at)
         self._logged_cause = None
         if others:

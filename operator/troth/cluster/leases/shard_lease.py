@@ -79,7 +79,7 @@ class ShardLeadership(Leadership):
         monotonic: Callable[[], float] = time.monotonic,
         *,
         shards: int,
-        clock_agrees: Callable[[], bool] = lambda: True,
+        may_lead: Callable[[], bool] = lambda: True,
         is_idle: Callable[[int], bool] = lambda _: True,
         on_change: Callable[[frozenset[int]], None] = lambda _: None,
     ) -> None:
@@ -88,7 +88,7 @@ class ShardLeadership(Leadership):
         `on_change` gets the shards in which work may begin, when they change and after a handover.
         """
         shared = layout(shards, timing.duration)
-        super().__init__(server, ref, shared, timing, monotonic, clock_agrees=clock_agrees)
+        super().__init__(server, ref, shared, timing, monotonic, may_lead=may_lead)
         self._count = shards
         self._name = identity
         self._slot = slot_of(identity)

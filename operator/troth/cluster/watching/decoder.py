@@ -12,6 +12,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable
 
 from pydantic_core import from_json
 
+from troth.cluster.errors import ApiError
 from troth.world.facts.objects import UNREADABLE, Manifest
 
 DEEPEST = 128
@@ -194,3 +195,12 @@ def _repaired(text: bytes) -> bytes:
 
 def _shown(path: Path) -> str:
     return b".".join(path).decode("utf-8", "replace")[:_LONGEST_PATH] or "the object"
+
+
+def checked_page(page: Manifest) -> Manifest:
+    """Return a page of a list that has `items`; raises `ApiError` otherwise."""
+    metadata, items = page.get("metadata"), page.get("items") or []
+    if not isinstance(metadata, dict) or not isinstance(items, list):
+        raise ApiError(0, "MalformedList", "the answer is not a list of objects")
+    page["items"] = items
+    return page

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from troth.pki.bundles.trust_bundle import distinct
+from troth.pki.certificates.pairs import root_id
 from troth.pki.encodings import base64url, strict_json
 from troth.pki.encodings.pem import (
     UNREADABLE,
@@ -87,9 +88,11 @@ def bundle_document(
     """
     live = {fingerprint(each): each for each in distinct(x509_authorities)}
     keys = _keys_by_id(jwt_keys)
+    in_use = set(map(root_id, live.values()))
     ended: dict[str, tuple[x509.Certificate, int]] = {}
     for pem, at in sorted(retired_authorities, key=itemgetter(1)):
-        ended |= {fingerprint(each): (each, int(at.timestamp())) for each in distinct([pem])}
+        old = [each for each in distinct([pem]) if root_id(each) not in in_use]
+        ended |= {fingerprint(each): (each, int(at.timestamp())) for each in old}
     retired = {
         kid: {**key, _RETIRED_AT: int(at.timestamp())}
         for each, at in sorted(retired_keys, key=itemgetter(1))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from cryptography import x509
 
+from troth.pki.certificates.pairs import pair_id, root_id
 from troth.pki.encodings.pem import fingerprint, read_certificates, write_certificates
 
 
@@ -24,6 +25,20 @@ def parse_bundle(text: str) -> tuple[str, ...]:
     """
     found = read_certificates(text.encode(), "the bundle")
     return tuple(fingerprint(certificate) for certificate in found)
+
+
+def parse_pairs(text: str) -> frozenset[str]:
+    """Return the `pair_id` of each certificate in a bundle: the two of a root have the same one.
+
+    Raises `CertificateError` as `parse_bundle` does.
+    """
+    return frozenset(map(pair_id, read_certificates(text.encode(), "the bundle")))
+
+
+def without_roots(anchors: Iterable[bytes], own: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Return the anchors (PEM, one certificate each) that are of other roots than `own`."""
+    known = set(map(root_id, distinct(own)))
+    return tuple(each for each in anchors if root_id(*distinct([each])) not in known)
 
 
 def distinct(anchors: Iterable[bytes]) -> list[x509.Certificate]:

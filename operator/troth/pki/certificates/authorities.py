@@ -14,6 +14,7 @@ from cryptography import x509
 from troth.pki.certificates import paths
 from troth.pki.certificates.constraints import NameConstraints
 from troth.pki.certificates.leaf import Leaf
+from troth.pki.certificates.pairs import check_constraints_agree, read_plain
 from troth.pki.encodings.pem import (
     MAX_CHAIN_BYTES,
     fingerprint,
@@ -35,10 +36,11 @@ class Authority:
     `fingerprint` is the SHA-256 of the issuing certificate and `subject_key_id` its key identifier,
     both in hexadecimal. `certificates` (PEM, one each) are served after a leaf: from the issuing
     certificate upwards, without the anchor. They are empty for a self-managed root. `anchors` (PEM,
-    one each) are what verifiers trust. `not_before` and `not_after` are the validity of the whole
-    path, anchor included. `constrained_to` is the trust domain to which the name constraints of all
-    anchors confine SPIFFE IDs, None if an anchor has no such constraint. `name_constraints` are
-    those of the path, anchor last.
+    one each) are what verifiers of the trust domain trust. `confined` (PEM, one each) are what
+    those of other domains may trust: certificates of the same roots whose name constraints confine
+    each to this trust domain, empty if a root has none. `not_before` and `not_after` are the
+    validity of the whole path, anchor included. `name_constraints` are those of the path, anchor
+    last.
     """
 
     trust_domain: str
@@ -49,7 +51,7 @@ class Authority:
     anchors: tuple[bytes, ...]
     not_before: datetime
     not_after: datetime
-    constrained_to: str | None
+    confined: tuple[bytes, ...]
     name_constraints: tuple[NameConstraints, ...]
     chain: tuple[str, ...]
 
@@ -74,7 +76,8 @@ class Authority:
         if leaf.authority_key_id != self.subject_key_id:
             return False
         certificate = x509.load_der_x509_certificate(leaf.certificate)
-        issuing = map(x509.load_pem_x509_certificate, self.certificates[:1] or self.anchors)
+        places = self.certificates[:1] or (*self.anchors, *self.confined)
+        issuing = map(x509.load_pem_x509_certificate, places)
         return any(
             fingerprint(each) == self.fingerprint and paths.is_signed(certificate, each)
             for each in issuing
@@ -91,15 +94,20 @@ class SigningAuthority:
 
 
 def load_authority(
-    tls_crt: bytes, tls_key: bytes | None, ca_crt: bytes | None, trust_domain: str
+    tls_crt: bytes,
+    tls_key: bytes | None,
+    ca_crt: bytes | None,
+    trust_domain: str,
+    plain_crt: bytes = b"",
 ) -> Authority:
     """Return the public facts of an authority from the values of its Secret.
 
     The anchors are the certificates of `ca.crt`, or without it the last certificate of `tls.crt`,
-    which must then be self-signed. The key is checked too, unless `tls_key` is None. Raises a
-    `PKIError` that names the file and says what to put there.
+    which must then be self-signed. The key is checked too, unless `tls_key` is None. `plain_crt` is
+    the plain certificate of a confined root; anything else there is ignored. Raises a `PKIError`
+    that names the file and says what to put there.
     """
-    certificate, authority = _load(tls_crt, ca_crt, trust_domain)
+    certificate, authority = _load(tls_crt, ca_crt, trust_domain, plain_crt)
     if tls_key is not None:
         _key_of(certificate, tls_key)
     return authority
@@ -114,7 +122,7 @@ def load_signing_authority(
 
 
 def _load(
-    tls_crt: bytes, ca_crt: bytes | None, trust_domain: str
+    tls_crt: bytes, ca_crt: bytes | None, trust_domain: str, plain_crt: bytes = b""
 ) -> tuple[x509.Certificate, Authority]:
     check_trust_domain(trust_domain)
     chain = read_certificates(tls_crt, "tls.crt", comments=True, most=MAX_CHAIN_BYTES)
@@ -126,7 +134,11 @@ def _load(
     constraints = tuple(NameConstraints.of(certificate) for certificate in path)
     paths.check(path)
     _check_trust_domain_allowed(constraints, trust_domain)
-    confined = {NameConstraints.of(anchor).only_uri_host for anchor in anchors}
+    is_confined = all(NameConstraints.of(each).only_uri_host == trust_domain for each in anchors)
+    confined = anchors if is_confined else []
+    if plain_crt and confined == [issuing]:
+        plain = read_plain(plain_crt, issuing)
+        anchors = [plain] if plain is not None else anchors
     return issuing, Authority(
         trust_domain=trust_domain,
         fingerprint=fingerprint(issuing),
@@ -136,7 +148,7 @@ def _load(
         anchors=tuple(write_certificates([anchor]) for anchor in anchors),
         not_before=max(certificate.not_valid_before_utc for certificate in path),
         not_after=min(certificate.not_valid_after_utc for certificate in path),
-        constrained_to=confined.pop() if len(confined) == 1 else None,
+        confined=tuple(write_certificates([anchor]) for anchor in confined),
         name_constraints=constraints,
         chain=tuple(fingerprint(certificate) for certificate in served),
     )
@@ -162,6 +174,7 @@ def _anchors(chain: list[x509.Certificate], ca_crt: bytes | None) -> list[x509.C
         )
     for anchor in anchors:
         paths.check_ca(anchor)
+    check_constraints_agree(anchors)
     return anchors
 
 

@@ -74,7 +74,7 @@ class NameConstraints:
 
 
 def permit_trust_domain(trust_domain: str) -> x509.NameConstraints:
-    """Return the constraints of a self-managed root: SPIFFE IDs of its trust domain, no addresses.
+    """Return the constraints of a confined root: SPIFFE IDs of its trust domain, no addresses.
 
     DNS names are not constrained, because leaves have those of Services and any that a user
     requests. E-mail addresses are not either: the subtree of all addresses is an empty string,
@@ -82,15 +82,21 @@ def permit_trust_domain(trust_domain: str) -> x509.NameConstraints:
 
     OpenSSL and Go enforce the constraints. The JDK ignores those of a trust anchor. rustls (webpki
     from 0.103.12 on) and `cryptography`'s verifier do not support URI constraints and reject every
-    path below such a root.
+    SPIFFE ID below such a root. So the trust domain itself does not get this certificate.
     """
     return x509.NameConstraints(
         permitted_subtrees=[x509.UniformResourceIdentifier(trust_domain)],
-        excluded_subtrees=[
-            x509.IPAddress(IPv4Network("0.0.0.0/0")),
-            x509.IPAddress(IPv6Network("::/0")),
-        ],
+        excluded_subtrees=_addresses(),
     )
+
+
+def exclude_addresses() -> x509.NameConstraints:
+    """Return the constraints of a plain root: no addresses. Every TLS library accepts them."""
+    return x509.NameConstraints(permitted_subtrees=None, excluded_subtrees=_addresses())
+
+
+def _addresses() -> list[x509.GeneralName]:
+    return [x509.IPAddress(IPv4Network("0.0.0.0/0")), x509.IPAddress(IPv6Network("::/0"))]
 
 
 def _subtrees(

@@ -58,9 +58,9 @@ def create_root(
     number, so no two roots have the same name: some verifiers find an issuer by name alone, and
     would find the wrong one during a rotation. Valid from `now - BACKDATE` to `now + lifetime`.
 
-    `constrained=False` omits the name constraints, for peers whose TLS library rejects them
-    (`constraints.permit_trust_domain` names some). Raises `SPIFFEIDError` for an invalid trust
-    domain, and `IssuingError` for a lifetime below one second.
+    `constrained=False` omits the name constraints, for a root that no other domain may trust.
+    Raises `SPIFFEIDError` for an invalid trust domain, and `IssuingError` for a lifetime below one
+    second.
     """
     check_trust_domain(trust_domain)
     now = _whole_second(now)

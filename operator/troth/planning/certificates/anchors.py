@@ -1,14 +1,18 @@
-"""Trust anchors of a trust domain's workloads."""
+"""Trust anchors of a trust domain's workloads.
+
+The domain's own verifiers trust its plain roots, and those of federated domains its confined ones.
+Most verifiers have one flat store, so no store has two certificates of one root. See
+docs/decisions/0110-two-certificates-of-each-root.md.
+"""
 
 from collections.abc import Iterator
 from functools import lru_cache
 
-from troth.pki.bundles.trust_bundle import bundle_pem, parse_bundle
+from troth.pki.bundles.trust_bundle import bundle_pem, parse_bundle, parse_pairs, without_roots
 from troth.pki.certificates.authorities import Authority
 from troth.pki.errors import PKIError
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import federate
-from troth.world.index.authorities import is_confined
 from troth.world.world import World
 
 
@@ -17,15 +21,28 @@ def trusted_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
 
     The result is empty while the domain has no usable authority, because a bundle without the
     domain's own root would break its workloads. A federated root is included only if its name
-    constraints confine it to its trust domain. Any other root could issue identities of this one.
+    constraints confine it to its trust domain, because any other root could issue identities of
+    this one, and only if it is another root than the domain's own.
+    """
+    own = own_anchors(domain, world)
+    if not own:
+        return ()
+    foreign = (anchor for other in federated(domain, world) for anchor in confined(other, world))
+    return _joined(own, tuple(foreign))
+
+
+@lru_cache(maxsize=256)
+def _joined(own: tuple[bytes, ...], foreign: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return (*own, *without_roots(foreign, own))
+
+
+def own_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
+    """Return the domain's own anchors as PEM, empty while it has no usable authority.
+
+    A store for verifiers that do not enforce the constraints of an anchor has only these.
     """
     known = world.authorities.of(domain)
-    if known is None or known.authority is None:
-        return ()
-    return (
-        *known.anchors,
-        *(anchor for other in federated(domain, world) for anchor in confined(other, world)),
-    )
+    return known.anchors if known is not None else ()
 
 
 @lru_cache(maxsize=256)
@@ -35,10 +52,22 @@ def bundle_text(anchors: tuple[bytes, ...]) -> str:
 
 
 @lru_cache(maxsize=256)
-def roots_in(bundle: str) -> frozenset[str]:
-    """Return the fingerprints of a bundle's roots, none if the bundle cannot be read."""
+def fingerprints_in(bundle: str) -> frozenset[str]:
+    """Return the fingerprints of a bundle's certificates, none if the bundle cannot be read."""
     try:
         return frozenset(parse_bundle(bundle))
+    except PKIError:
+        return frozenset()
+
+
+@lru_cache(maxsize=256)
+def roots_in(bundle: str) -> frozenset[str]:
+    """Return the roots in a bundle, none if the bundle cannot be read.
+
+    The two certificates of a root are one root, because a leaf is valid below either.
+    """
+    try:
+        return parse_pairs(bundle)
     except PKIError:
         return frozenset()
 
@@ -58,13 +87,11 @@ def confined(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
     known = world.authorities.of(domain)
     if known is None or known.authority is None:
         return ()
-    return tuple(
-        anchor for slot in known.slots if is_confined(slot, domain) for anchor in slot.anchors
-    )
+    return tuple(anchor for slot in known.slots for anchor in slot.confined)
 
 
 def trusting(root: Authority, domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
     """Yield the trust domains whose workloads verify leaves that this root of `domain` issues."""
     yield domain
-    if is_confined(root, domain):
+    if root.confined:
         yield from federated(domain, world)

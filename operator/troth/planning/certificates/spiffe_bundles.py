@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from troth.documents.event_bundles import FILE as EVENTS_BUNDLE_MAP
 from troth.pki.bundles.spiffe_bundle import bundle_document, bundle_map_document, parse_bundle_map
 from troth.pki.errors import PKIError
-from troth.planning.certificates.anchors import confined, federated
+from troth.planning.certificates.anchors import confined, federated, own_anchors
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child
 from troth.planning.trust_domain.retired import keys_for_events, roots_for_events
@@ -30,7 +30,7 @@ def bundle_files(domain: TrustDomain, world: World, moment: Moment) -> dict[str,
     As in the PEM, a federated domain's bundle has only the roots that are confined to it. It always
     has the domain's token keys, because a key verifies only tokens of its own trust domain.
     """
-    own = _document(_own_anchors(domain, world), token_keys(domain, world))
+    own = _document(own_anchors(domain, world), token_keys(domain, world))
     bundles = {domain.spec.domain: own}
     for other in federated(domain, world):
         anchors, keys = confined(other, world), token_keys(other, world)
@@ -46,12 +46,12 @@ def bundle_files(domain: TrustDomain, world: World, moment: Moment) -> dict[str,
 
 def bundle_file(domain: TrustDomain, world: World) -> str:
     """Return the domain's own SPIFFE bundle, which its issuer serves."""
-    return _text(_document(_own_anchors(domain, world), token_keys(domain, world)))
+    return _text(_document(own_anchors(domain, world), token_keys(domain, world)))
 
 
 def _with_retired(domain: TrustDomain, world: World, moment: Moment) -> dict[str, Any]:
     """Return the domain's own bundle for events."""
-    anchors, keys = _own_anchors(domain, world), token_keys(domain, world)
+    anchors, keys = own_anchors(domain, world), token_keys(domain, world)
     roots = roots_for_events(domain, world, moment)
     return _document(anchors, keys, roots, keys_for_events(domain, world, moment))
 
@@ -72,11 +72,6 @@ def key_ids_in(bundle_map: str, trust_domain: str) -> frozenset[str]:
     except PKIError:
         return frozenset()
     return frozenset(bundle.jwt_keys) if bundle else frozenset()
-
-
-def _own_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
-    known = world.authorities.of(domain)
-    return known.anchors if known else ()
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ from troth.pki.certificates.issuing import LeafProfile
 from troth.pki.certificates.subjects import Subject
 from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
-from troth.planning.certificates.anchors import roots_in
+from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.certificates.leaf import LeafCandidate, lifetime_fault, why_issue
 from troth.planning.identity.claims import dns_name_fault
 from troth.planning.identity.document import current_document
@@ -107,7 +107,7 @@ def _plan_certificate(view: View, world: World, type_: str) -> Layer:
             profile=question.profile,
             algorithm=question.algorithm,
             authority=authority.fingerprint,
-            anchors=view.anchors,
+            anchors=view.own_anchors,
             keystore=question.keystore,
             reason=fault.reason,
             message=fault.message,
@@ -217,13 +217,16 @@ def _closed_by_own(edge: Edge, view: View) -> bool:
 def _update(view: View, secret: IdentitySecret, manifest: Manifest) -> tuple[UpdatePublic, ...]:
     """Return the update of a Secret's public part, none if it is current.
 
-    A declared truststore gets the same roots. If it is not intact, only a new leaf restores it.
+    A declared truststore gets the domain's own roots of them. One of an older version may also have
+    federated roots. If it is not intact, only a new leaf restores it.
     """
     keystores = view.certificate is not None and view.certificate.keystores
-    same_roots = secret.public.get(ROOTS) == manifest["stringData"].get(ROOTS)
-    if not keystores or not secret.keystore_intact or same_roots:
+    roots = manifest["stringData"].get(ROOTS)
+    current = secret.public.get(ROOTS) == roots
+    mixed = secret.truststore_mixed and roots == bundle_text(view.anchors)
+    if not keystores or not secret.keystore_intact or (current and not mixed):
         return public_update(secret, manifest, view.kept_from(secret))
-    return public_update(secret, manifest, secret.resource_version, view.anchors)
+    return public_update(secret, manifest, secret.resource_version, view.own_anchors)
 
 
 def public_update(
@@ -234,7 +237,7 @@ def public_update(
     `over` is the resource version that the update requires, empty for any. `truststore` is as in
     `UpdatePublic`.
     """
-    if not _stale(secret, manifest):
+    if not _stale(secret, manifest) and not (truststore and secret.truststore_mixed):
         return ()
     drops = tuple(sorted(secret.public.keys() - manifest["stringData"].keys()))
     return (UpdatePublic(manifest, secret.uid, over, drops, truststore),)

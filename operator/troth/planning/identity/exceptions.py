@@ -7,39 +7,38 @@ from datetime import datetime, timedelta
 from troth.planning import faults
 from troth.planning import status as verdicts
 from troth.planning.identity.edge_status import describe_unverified
+from troth.planning.identity.trust_record import record_steps
 from troth.planning.identity.view import View, unwritten
-from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of, trust_record_ref
-from troth.planning.steps.objects import Apply
+from troth.planning.owned_objects import FOREIGN_RETRY, trust_record_ref
+from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.identity.peers import UNVERIFIED_LIMIT, Unverified
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time
+from troth.trust.declarations.trust_records import UNREADABLE
 from troth.trust.edges.evaluation import Edge
-from troth.trust.edges.gateway_trust import (
-    UNREADABLE,
-    first_accepted,
-    gateway_trust_fault,
-    trust_ends,
-)
-from troth.world.facts.objects import OWNER_KIND, TRUST_RECORD_KEY, Fault, Manifest
+from troth.trust.edges.gateway_trust import first_accepted, gateway_trust_fault, trust_ends
+from troth.world.facts.objects import OWNER_KIND, Fault
 from troth.world.world import World
 
 WARNING = timedelta(days=14)
 """Time before the end of an exception from which its condition warns."""
 TRUST, VERIFIED = "GatewayTrusted", "PeersVerified"
+RECORD_PENDING = "GatewayTrustPending"
+"""Reason of trust that counts as soon as its begin is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrustLayer:
-    """Condition of gateway-only trust, and the step that records when it was first accepted.
+    """Condition of gateway-only trust, and the steps that record when it was first accepted.
 
     `fault` is why it admits nobody although it has not ended.
     """
 
     verdicts: tuple[Verdict, ...] = ()
-    steps: tuple[Apply, ...] = ()
+    steps: tuple[Step, ...] = ()
     fault: Verdict | None = None
 
     def edges(self, view: View) -> tuple[Edge, ...]:
@@ -63,19 +62,19 @@ def unplanned_trust(view: View, error: Exception) -> TrustLayer:
 
 
 def plan_gateway_trust(view: View, world: World) -> TrustLayer:
-    """Return the condition of gateway-only trust and the step that records it, if it is declared.
+    """Return the condition of gateway-only trust, if it is declared, and the steps that record it.
 
-    The record has no owner reference, because it must outlive the identity.
+    An identity that no longer declares it keeps its record. Nobody is accepted before the time of
+    the first acceptance is recorded.
     """
-    trust, identity = view.gateway_only, view.identity
+    trust, identity, since = view.gateway_only, view.identity, trusted_since(view, world)
+    steps = record_steps(identity.ref, since, world, view.moment.now)
     if trust is None:
-        return TrustLayer()
+        return TrustLayer(steps=steps)
     ended = gateway_trust_fault(identity, world.registry, view.moment.now)
-    since = trusted_since(view, world)
-    steps = () if since is None else (Apply(_record(identity, since)),)
     if ended is not None:
         return TrustLayer((verdicts.false(TRUST, ended.reason, ended.message),), steps)
-    ref = trust_record_ref(identity.ref)
+    ref = trust_record_ref(world.own_namespace, identity.ref)
     obstacle = _obstacle(ref, view, world)
     if obstacle is not None:
         verdict = verdicts.false(TRUST, obstacle.reason, obstacle.message)
@@ -83,6 +82,10 @@ def plan_gateway_trust(view: View, world: World) -> TrustLayer:
     rejected = unwritten(TRUST, world.write_fault("ConfigMap", ref))
     if rejected is not None:
         return TrustLayer((rejected,), steps, rejected)
+    if since is not None and first_accepted(identity, world.registry) is None:
+        message = f"ConfigMap {ref}, the record of gateway-only trust, is being written"
+        pending = verdicts.false(TRUST, RECORD_PENDING, message)
+        return TrustLayer((pending,), steps, pending)
     end, whose = trust_ends(trust.expires_at, since), f"owner {trust.owner}, reason: {trust.reason}"
     if end > view.moment.now + WARNING:
         return TrustLayer((verdicts.true(TRUST, "UntilItsEnd", whose),), steps)
@@ -110,17 +113,6 @@ def trusted_since(view: View, world: World) -> datetime | None:
     return min(since, view.moment.now) if since is not None else None
 
 
-def _record(identity: ServiceIdentity, since: datetime) -> Manifest:
-    metadata = metadata_of(trust_record_ref(identity.ref), identity)
-    del metadata["ownerReferences"]
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata,
-        "data": {TRUST_RECORD_KEY: format_time(since)},
-    }
-
-
 def _obstacle(ref: Ref, view: View, world: World) -> Fault | None:
     """Return why the record cannot be written, None if it can."""
     found, seen = world.bundles.get(ref), world.foreign.get(("ConfigMap", ref))
@@ -128,7 +120,7 @@ def _obstacle(ref: Ref, view: View, world: World) -> Fault | None:
     if taken or (seen is not None and view.moment.now < seen + FOREIGN_RETRY):
         message = (
             f"ConfigMap {ref} is not the record of this identity's gateway-only trust, so nobody "
-            "is accepted; rename or delete it, or rename this ServiceIdentity"
+            "is accepted; have an administrator rename or delete it, or rename this ServiceIdentity"
         )
         return Fault("Conflict", message)
     return None
@@ -142,7 +134,8 @@ def exception_dues(view: View, world: World) -> Iterator[datetime]:
         yield trust.counts_from
         yield end - WARNING
         yield end
-        seen = world.foreign.get(("ConfigMap", trust_record_ref(view.identity.ref)))
+        record = trust_record_ref(world.own_namespace, view.identity.ref)
+        seen = world.foreign.get(("ConfigMap", record))
         if seen is not None:
             yield seen + FOREIGN_RETRY
     for each in view.identity.spec.accepts:

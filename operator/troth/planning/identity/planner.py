@@ -1,6 +1,6 @@
 """The plan of a `ServiceIdentity`: its Secrets, NetworkPolicy, restarts and status."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,9 +13,10 @@ from troth.planning.brokers.credentials import ON_ITS_WAY as COMING
 from troth.planning.brokers.credentials import BrokerLayer
 from troth.planning.certificates.leaf import leaf_due
 from troth.planning.faults import Isolation
-from troth.planning.identity.claims import accepted_claims, audience_fault
+from troth.planning.identity.claims import accepted_claims
 from troth.planning.identity.edge_status import edge_statuses, peers_agree, with_closed_edges
 from troth.planning.identity.exceptions import (
+    RECORD_PENDING,
     exception_dues,
     peers_verified,
     plan_gateway_trust,
@@ -35,6 +36,8 @@ from troth.planning.identity.restarts import Rollout, plan_rollout
 from troth.planning.identity.secret_manifest import without_growth
 from troth.planning.identity.situation import situation_of, unsettled
 from troth.planning.identity.terminating import plan_terminating_identity
+from troth.planning.identity.token_verdicts import tokens_verdicts
+from troth.planning.identity.trust_record import plan_without_identity, recorded
 from troth.planning.identity.view import Layer, View, conflict, gather, removal, unwritten
 from troth.planning.identity.webhook_signing import COMING as SIGNING_COMES
 from troth.planning.moment import Moment
@@ -63,27 +66,37 @@ from troth.resources.identity.status import (
 )
 from troth.resources.metadata import is_terminating
 from troth.trust.declarations.narrowing import Narrowing
+from troth.trust.edges.gateway_trust import first_accepted
 from troth.world.facts.objects import KnownAuthority
 from troth.world.keys import Key
 from troth.world.world import World
 
-ON_ITS_WAY = COMING | SIGNING_COMES | SCHEMAS_COME | {"AuthorityNotReady", "PolicyPending"}
+ON_ITS_WAY = (
+    COMING | SIGNING_COMES | SCHEMAS_COME | {"AuthorityNotReady", "PolicyPending", RECORD_PENDING}
+)
 """Reasons that pass without manual action."""
 PASSING = frozenset({"AwaitingBroker"})
 """Reasons that usually pass within moments, without a write for this identity."""
 
 
 def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
-    """Return the plan of an identity. The garbage collector deletes objects of a deleted one."""
-    now = moment.now
-    unreadable = world.unreadable.get(key)
+    """Return the plan of an identity.
+
+    The garbage collector deletes objects of a deleted one, except the record of its trust.
+    """
+    now, registry = moment.now, world.registry
+    unreadable, identity = world.unreadable.get(key), registry.claimants.get(key.ref)
     if unreadable is not None:
-        return verdicts.unreadable_plan(key, unreadable, now)
-    identity = world.registry.claimants.get(key.ref)
-    if identity is None or key.ref.namespace in world.terminating:
-        return Plan(key, identity.metadata.uid if identity else "")
+        plan = verdicts.unreadable_plan(key, unreadable, now)
+        return recorded(plan, registry.trust_records.of(key.ref), world, now)
+    if identity is None:
+        return plan_without_identity(key, world, now)
+    since = first_accepted(identity, registry)
+    if key.ref.namespace in world.terminating:
+        return recorded(Plan(key, identity.metadata.uid), since, world, now)
     if is_terminating(identity):
-        return plan_terminating_identity(key, identity, world, now)
+        plan = plan_terminating_identity(key, identity, world, now)
+        return recorded(plan, since, world, now)
     isolation, foreign = Isolation(), Isolation()
     view = gather(identity, world, moment, isolation, foreign)
     trust = isolation.run(partial(plan_gateway_trust, view, world), partial(unplanned_trust, view))
@@ -102,7 +115,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
         network.verdict,
         *unplanned,
         *brokers.verdicts,
-        *isolation.run(lambda: [*trust.verdicts, *_tokens_verdict(view, world)], lambda _: []),
+        *isolation.run(lambda: [*trust.verdicts, *tokens_verdicts(view, world)], lambda _: []),
         *signing.verdicts,
         *schemas.verdicts,
     ]
@@ -257,26 +270,6 @@ def _turn(view: View, rollout: Rollout | None) -> Iterable[datetime]:
 
 def _renewal(view: View, leaf: Leaf) -> datetime:
     return leaf_due(leaf, view.identity.metadata.uid, view.rotations, view.moment.now)
-
-
-def _tokens_verdict(view: View, world: World) -> Iterator[Verdict]:
-    """Yield whether callers can get tokens, if the identity requires them."""
-    type_, domain = "TokensAccepted", view.domain
-    if view.identity.spec.authentication.token is None:
-        return
-    if domain is None:
-        yield verdicts.false(type_, view.governance.reason, view.governance.message)
-    elif domain.spec.tokens is None:
-        message = (
-            f"TrustDomain {domain.metadata.name} issues no tokens, so no caller can get one; add "
-            "tokens: {} to it"
-        )
-        yield verdicts.false(type_, "TokensNotEnabled", message)
-    elif fault := audience_fault(view.identity, domain, world.registry):
-        yield verdicts.false(type_, fault.reason, fault.message)
-    else:
-        message = f"tokens of TrustDomain {domain.metadata.name} are accepted"
-        yield verdicts.true(type_, "Accepted", message)
 
 
 def _status(

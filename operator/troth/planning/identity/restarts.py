@@ -13,7 +13,7 @@ from troth.planning.identity.view import View, unwritten
 from troth.planning.owned_objects import is_child
 from troth.planning.steps.objects import Restart
 from troth.resources.conditions import Verdict
-from troth.trust.declarations.registry import workloads
+from troth.trust.declarations.restarts import workloads
 from troth.world.facts.objects import FIGHTING, IdentitySecret, Workload
 from troth.world.world import World
 
@@ -73,9 +73,8 @@ def _obstacle(view: View, world: World) -> Verdict | None:
 def _next(view: View, secret: IdentitySecret, world: World) -> Rollout:
     """Return the next restart, or what it waits for."""
     assert view.domain is not None
-    propagation = view.domain.spec.bundle.propagation
     found = [
-        (workload, lack_of(workload, secret, propagation))
+        (workload, lack_of(workload, secret, view.domain, world))
         for workload in restartable(view.identity, world)
     ]
     in_motion = next((each for each, lack in found if not lack and not each.complete), None)

@@ -7,17 +7,16 @@ survives a restart of the operator. See docs/decisions/0010-restarts-from-eviden
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 from troth.documents.secret_keys import ROOTS
 from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.leaf import short
-from troth.planning.certificates.anchors import bundle_text, roots_in, trusting
+from troth.planning.certificates.anchors import bundle_text, fingerprints_in, trusting
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child, secret_ref
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.declarations.registry import workloads
+from troth.trust.declarations.restarts import workloads
 from troth.trust.selectors import matches
 from troth.world.facts.objects import Evidence, IdentitySecret, Workload
 from troth.world.world import World
@@ -43,21 +42,25 @@ class Lack:
 def evidence_of(secret: IdentitySecret) -> Evidence:
     """Return the evidence for a workload restarted now. The Secret must hold a leaf."""
     assert secret.leaf is not None
-    roots = roots_in(secret.public.get(ROOTS, ""))
-    return Evidence(short(secret.leaf.fingerprint), frozenset(map(short, roots)))
+    return Evidence(short(secret.leaf.fingerprint), _short_in(secret.public.get(ROOTS, "")))
 
 
-def lack_of(workload: Workload, secret: IdentitySecret, propagation: timedelta) -> Lack:
+def lack_of(workload: Workload, secret: IdentitySecret, domain: TrustDomain, world: World) -> Lack:
     """Return the parts of its Secret that a workload lacks. A removed root is no lack.
 
-    A workload that Troth never restarted lacks nothing, unless the Secret's content was replaced
-    after the workload was created, or less than `propagation` before.
+    Nor is the plain certificate of a root of which the workload has read the confined one, because
+    it accepts the same leaves. A workload that Troth never restarted lacks nothing, unless the
+    Secret's content was replaced after the workload was created, or less than the propagation delay
+    before.
     """
     current, read = evidence_of(secret), workload.evidence
     if read is not None:
-        return Lack(leaf=read.leaf != current.leaf, roots=current.roots - read.roots)
+        roots = current.roots - read.roots
+        if roots:
+            roots -= _same_roots(read.roots, domain, world)
+        return Lack(leaf=read.leaf != current.leaf, roots=roots)
     replaced = secret.replaced_at
-    if replaced is None or workload.created - replaced >= propagation:
+    if replaced is None or workload.created - replaced >= domain.spec.bundle.propagation:
         return Lack()
     return Lack(leaf=True, roots=current.roots, assumed=True)
 
@@ -82,12 +85,12 @@ def waiting_for_root(
     Workloads that Troth may not restart are included, because they would reject every peer once
     the root signs.
     """
-    wanted = frozenset(map(short, roots_in(bundle_text(root.anchors))))
+    wanted = _short_of(root)
     for each in trusting(root, domain, world):
         for identity, secret in _concerned(each, world, moment):
             yield from _beyond_reach(identity, world)
             for workload in restartable(identity, world):
-                lack = lack_of(workload, secret, each.spec.bundle.propagation)
+                lack = lack_of(workload, secret, each, world)
                 if wanted & lack.roots or not workload.replaced:
                     yield f"{workload} has not been restarted with the new root yet"
 
@@ -97,7 +100,7 @@ def still_on_old_leaf(domain: TrustDomain, world: World, moment: Moment) -> Iter
     for identity, secret in _concerned(domain, world, moment):
         yield from _beyond_reach(identity, world)
         for workload in restartable(identity, world):
-            lack = lack_of(workload, secret, domain.spec.bundle.propagation)
+            lack = lack_of(workload, secret, domain, world)
             if lack.leaf or not workload.replaced:
                 yield f"{workload} has not been restarted with its new certificate yet"
 
@@ -129,6 +132,29 @@ def _concerned(
                 continue
             if moment.over_at(secret.leaf.not_after) > moment.now:
                 yield identity, secret
+
+
+def _short_in(bundle: str) -> frozenset[str]:
+    return frozenset(map(short, fingerprints_in(bundle)))
+
+
+def _short_of(root: Authority) -> frozenset[str]:
+    """Return the fingerprints of all certificates of an authority's roots."""
+    return _short_in(bundle_text(root.anchors)) | _short_in(bundle_text(root.confined))
+
+
+def _same_roots(known: frozenset[str], domain: TrustDomain, world: World) -> frozenset[str]:
+    """Return the certificates of a domain's own roots of which a reader knows another one.
+
+    A confined root of Troth's own has two. A given one has one, so the two sets are the same.
+    """
+    authority = world.authorities.of(domain)
+    pairs = [
+        _short_of(slot)
+        for slot in (authority.slots if authority is not None else ())
+        if len(slot.anchors) == len(slot.confined) == 1
+    ]
+    return frozenset().union(*(pair for pair in pairs if pair & known))
 
 
 def _beyond_reach(identity: ServiceIdentity, world: World) -> Iterator[str]:

@@ -53,6 +53,7 @@ def plan_terminating_identity(
         observed_generation=identity.metadata.generation,
         spiffe_id=identity.status.spiffe_id,
         certificate=identity.status.certificate if secret is not None and secret.leaf else None,
+        gateway_trusted_since=identity.status.gateway_trusted_since,
     ).manifest()
     status["conditions"] = verdicts.conditions(
         identity, identity.status.conditions, (*summary, *judged), now

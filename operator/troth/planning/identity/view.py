@@ -8,7 +8,7 @@ from troth.pki.certificates.leaf import Leaf, renewal_spread
 from troth.pki.spiffe import spiffe_id
 from troth.planning import faults
 from troth.planning import status as verdicts
-from troth.planning.certificates.anchors import trusted_anchors
+from troth.planning.certificates.anchors import own_anchors, trusted_anchors
 from troth.planning.faults import Isolation
 from troth.planning.moment import Moment
 from troth.planning.network.broker_reach import Reach, reach_of
@@ -50,6 +50,8 @@ class View:
     shared: SharedIdentity | None
     known_authority: KnownAuthority | None
     anchors: tuple[bytes, ...]
+    """The roots of `ca.crt`: its domain's own and those of federated domains."""
+    own_anchors: tuple[bytes, ...]
     secret: IdentitySecret | None
     policy: Content | None
     secret_foreign: datetime | None
@@ -132,6 +134,7 @@ def gather(
         ),
         known_authority=known,
         anchors=run(lambda: trusted_anchors(domain, world) if domain else (), lambda _: ()),
+        own_anchors=run(lambda: own_anchors(domain, world) if domain else (), lambda _: ()),
         secret=world.secrets.get(secret),
         policy=world.policies.get(policy),
         secret_foreign=world.foreign.get(("Secret", secret)),

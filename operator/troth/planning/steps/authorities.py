@@ -31,6 +31,17 @@ class AdoptAuthority(ManifestStep):
 
 
 @dataclass(frozen=True, slots=True)
+class AddPlain(SecretStep):
+    """Add the plain certificate of the active root, which an older version did not create.
+
+    `authority` is the fingerprint of the confined one.
+    """
+
+    trust_domain: str
+    authority: str
+
+
+@dataclass(frozen=True, slots=True)
 class PrepareRoot(SecretStep):
     """Create the next root beside the active one, in the same Secret."""
 
@@ -85,4 +96,4 @@ class UpdateRetired(SecretStep):
     records: bytes = field(repr=False)
 
 
-RootStep = PrepareRoot | CopyAuthority | ActivateRoot | DropSlots | UpdateRetired
+RootStep = AddPlain | PrepareRoot | CopyAuthority | ActivateRoot | DropSlots | UpdateRetired

@@ -48,7 +48,7 @@ def plan_authority(domain: TrustDomain, world: World, now: datetime) -> Part:
     known, ref = world.authorities.of(domain), world.authorities.ref(domain)
     if known is not None and not is_child(known.secret, domain):
         return Part(_foreign(ref))
-    fault = _taken_fault(domain, world) or _given_fault(domain, known, world, now)
+    fault = taken_fault(domain, world) or _given_fault(domain, known, world, now)
     if fault is not None:
         return Part(fault)
     if known is not None:
@@ -77,12 +77,12 @@ def plan_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover
     known = world.authorities.of(domain)
     if known is None or known.authority is None or not is_child(known.secret, domain):
         return Handover(RotationPhase.IDLE)
-    taken = _taken_fault(domain, world)
+    taken = taken_fault(domain, world)
     obstacle = taken.message if taken is not None else None
     return next_step(domain, known, world, moment, obstacle=obstacle)
 
 
-def _taken_fault(domain: TrustDomain, world: World) -> Verdict | None:
+def taken_fault(domain: TrustDomain, world: World) -> Verdict | None:
     """Return the verdict if another TrustDomain has the SPIFFE trust domain, or may have it.
 
     An unreadable one prevents the first root only: it takes nothing from a domain that has one.

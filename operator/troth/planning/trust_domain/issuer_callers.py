@@ -27,7 +27,7 @@ class _Caller:
     """Builder of one caller's entry in the view.
 
     `current` is the caller's entry in the written view. A caller is `firm` if its SPIFFE ID
-    is certainly its own and the view may grow; any other gets nothing that it does not have there.
+    is certainly its own; any other gets nothing that it does not have there.
     """
 
     spiffe_id: str
@@ -93,17 +93,15 @@ def callers_of(
     now: datetime,
     *,
     isolation: Isolation,
-    growing: bool = True,
 ) -> dict[str, Any]:
     """Return the entry of each caller of a trust domain, by SPIFFE ID, sorted.
 
-    If not `growing`, nothing is granted that the view `current` does not grant. An
-    identity's entry is cached until the identity or one of its peers changes. A caller whose entry
-    raises an error gets no grants.
+    An identity's entry is cached until the identity or one of its peers changes. A caller whose
+    entry raises an error gets no grants.
     """
     registry, known = world.registry, world.tokens.entries
     unreadable = sorted(registry.unreadable())
-    as_ever = growing and not unreadable
+    as_ever = not unreadable
     entries: dict[str, dict[str, Any]] = {}
     callers: dict[Ref, _Caller] = {}
     for namespace in registry.claimed_by(domain):
@@ -112,7 +110,7 @@ def callers_of(
                 entries[entry[1]] = entry[2]
                 continue
             caller, unsettled = isolation.run(
-                partial(_with_grants, domain, registry, ref, current, now, growing=growing),
+                partial(_with_grants, domain, registry, ref, current, now),
                 lambda _: (None, True),
             )
             if caller is not None:
@@ -129,7 +127,7 @@ def callers_of(
 
 
 def _member(
-    domain: TrustDomain, registry: Registry, ref: Ref, current: CurrentView, *, growing: bool
+    domain: TrustDomain, registry: Registry, ref: Ref, current: CurrentView
 ) -> "_Caller | None":
     """Return an identity as a caller of the issuer, None if it cannot be one.
 
@@ -141,7 +139,7 @@ def _member(
         return None
     name = spiffe_id(domain.spec.domain, ref.namespace, identity.spec.workload.service_account_name)
     governed = registry.governance(ref.namespace).domain is not None
-    firm = growing and governed and registry.shared_identity(ref) is None
+    firm = governed and registry.shared_identity(ref) is None
     if not firm and name not in current:
         return None
     return _Caller(name, identity, current.get(name, {}), firm)
@@ -153,11 +151,9 @@ def _with_grants(
     ref: Ref,
     current: CurrentView,
     now: datetime,
-    *,
-    growing: bool,
 ) -> "tuple[_Caller | None, bool]":
     """Return a caller with its grants, and whether one of its edges is suspended."""
-    caller = _member(domain, registry, ref, current, growing=growing)
+    caller = _member(domain, registry, ref, current)
     return caller, caller is not None and _grant_all(caller, registry, ref, now)
 
 

@@ -7,10 +7,13 @@ what was revoked, and adds nothing there.
 
 import gzip
 import zlib
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pydantic_core import to_json
 
+from troth.pki.spiffe import SPIFFEID, spiffe_id
 from troth.pki.tokens.signing import MAX_LIFETIME
 from troth.planning.faults import Isolation
 from troth.planning.moment import Moment
@@ -20,17 +23,29 @@ from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.planning.trust_domain.issuer_callers import CurrentView, callers_of
 from troth.planning.trust_domain.issuers import issuer_url
 from troth.planning.trust_domain.token_keys import first_key_wait
+from troth.planning.trust_domain.view_shares import CallerEntry, Shared, share_view
 from troth.resources.schema.bounded_json import read_json
 from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.declarations.governance import NEVER
 from troth.world.facts.objects import TokensSecret
 from troth.world.keys import Key
-from troth.world.observation.objects import NARROWED, VIEW, VIEW_STATE, WHOLE
+from troth.world.observation.objects import (
+    NARROWED,
+    VIEW,
+    VIEW_CUTOFFS,
+    VIEW_STATE,
+    WHOLE,
+    read_cutoffs,
+    write_cutoffs,
+)
 from troth.world.world import World
 
 VERSION = "v1alpha1"
 PACE = timedelta(seconds=1)
 """Minimum time between two writes of a view, so that a thousand new edges need few writes."""
 NOTHING = timedelta(0)
+UNREADABLE = datetime.min.replace(tzinfo=UTC)
+"""Age of a caller that may be an unreadable identity."""
 MOST = 900_000
 """Maximum bytes of a compressed view. A Secret holds 1 MiB, keys and bundle included."""
 LONGEST = 32 * 1024 * 1024
@@ -67,55 +82,65 @@ def plan_issuer_view(key: Key, world: World, moment: Moment) -> Plan:
 def _data(
     domain: TrustDomain, world: World, known: TokensSecret, now: datetime, isolation: Isolation
 ) -> dict[str, bytes]:
-    """Return the data to write, empty if the Secret is up to date.
-
-    A view that exceeds a limit is reduced to what the current view also grants: revocations take
-    effect, and nothing is added.
-    """
-    current = current_callers(known.view)
-    text = _text(domain, world, current, now, isolation, growing=True)
-    view = _compressed(text)
-    narrowed = len(view) > MOST or len(text) > LONGEST
-    if narrowed:
-        view = _compressed(_text(domain, world, current, now, isolation, growing=False))
-    data = {VIEW: view} if view != known.view else {}
-    if narrowed != known.narrowed:
-        data[VIEW_STATE] = NARROWED if narrowed else WHOLE
+    """Return the data to write, empty if the Secret is up to date."""
+    found = _shared(domain, world, current_callers(known.view), now, isolation)
+    data = {VIEW: found.view} if found.view != known.view else {}
+    if bool(found.cutoffs) != known.narrowed:
+        data[VIEW_STATE] = NARROWED if found.cutoffs else WHOLE
+    cutoffs = write_cutoffs(found.cutoffs)
+    if read_cutoffs(cutoffs) != known.cutoffs:
+        data[VIEW_CUTOFFS] = cutoffs
     return data
 
 
-def compiled(
-    domain: TrustDomain, world: World, current: CurrentView, now: datetime, *, growing: bool = True
-) -> bytes:
+def compiled(domain: TrustDomain, world: World, current: CurrentView, now: datetime) -> bytes:
     """Return a trust domain's compressed view; equal views are equal bytes.
 
-    If not `growing`, the view grants nothing that the view `current` does not grant.
     Raises the first error that a caller's part raises.
     """
     isolation = Isolation()
-    text = _text(domain, world, current, now, isolation, growing=growing)
+    found = _shared(domain, world, current, now, isolation)
     for error in isolation.errors:
         raise error
-    return _compressed(text)
+    return found.view
 
 
-def _text(
-    domain: TrustDomain,
-    world: World,
-    current: CurrentView,
-    now: datetime,
-    isolation: Isolation,
-    *,
-    growing: bool,
-) -> bytes:
+def _shared(
+    domain: TrustDomain, world: World, current: CurrentView, now: datetime, isolation: Isolation
+) -> Shared:
+    """Return the view. If it exceeds a limit, each namespace has its share of it."""
+    callers = callers_of(domain, world, current, now, isolation=isolation)
     document = {
         "version": VERSION,
         "trustDomain": domain.spec.domain,
         "issuer": issuer_url(domain, world.own_namespace),
         "maxLifetime": int(MAX_LIFETIME.total_seconds()),
-        "callers": callers_of(domain, world, current, now, isolation=isolation, growing=growing),
+        "callers": callers,
     }
-    return to_json(document)
+    text = to_json(document)
+    if len(text) <= LONGEST and len(view := _compressed(text)) <= MOST:
+        return Shared(view, {})
+    before, after = to_json({**document, "callers": {}})[:-2], b"}}"
+    entries = _entries(domain, world, callers)
+    return share_view(before, entries, after, most=MOST, longest=LONGEST)
+
+
+def _entries(
+    domain: TrustDomain, world: World, callers: Mapping[str, Any]
+) -> Iterator[CallerEntry]:
+    """Yield the callers with their ages. Those that are no readable identity are the oldest."""
+    registry, known = world.registry, dict[str, tuple[str, datetime, str]]()
+    for namespace in registry.claimed_by(domain):
+        for ref in registry.identities_in(namespace):
+            identity = registry.identities[ref]
+            account = identity.spec.workload.service_account_name
+            name = spiffe_id(domain.spec.domain, namespace, account)
+            age = namespace, identity.metadata.creation_timestamp or NEVER, ref.name
+            known[name] = min(age, known.get(name, age))
+    for name, entry in callers.items():
+        oldest = SPIFFEID.parse(name).path.split("/")[2], UNREADABLE, name
+        text = to_json({name: entry})[1:-1]
+        yield CallerEntry(*known.get(name, oldest), text)
 
 
 def _compressed(text: bytes) -> bytes:

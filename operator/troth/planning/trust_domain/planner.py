@@ -18,6 +18,7 @@ from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain import isolation, watched_namespaces
 from troth.planning.trust_domain.authority import Part, copy_removals, plan_authority, plan_rotation
+from troth.planning.trust_domain.plain_root import add_plain
 from troth.planning.trust_domain.retired import (
     ends,
     is_full,
@@ -109,7 +110,7 @@ def _plan_readable(key: Key, domain: TrustDomain | None, world: World, moment: M
     further = (tokens.verdict, isolated.verdict, watched_namespaces.judge(domain, world))
     judged = (authority.verdict, bundles.verdict, *(each for each in further if each))
     rotation = plan_rotation(domain, world, moment)
-    root_step = rotation.step or tidy_roots(domain, world, moment)
+    root_step = rotation.step or add_plain(domain, world) or tidy_roots(domain, world, moment)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
     conditions = verdicts.conditions(domain, domain.status.conditions, (*summary, *judged), now)
     retired_until = ends(domain, world, moment)

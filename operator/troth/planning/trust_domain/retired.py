@@ -14,7 +14,7 @@ from typing import TypeVar
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child
 from troth.planning.steps.authorities import UpdateRetired
-from troth.planning.trust_domain.rotations import is_compromised
+from troth.planning.trust_domain.rotations import is_compromised, is_root_compromised
 from troth.resources.messaging.event_age import (
     DEFAULT_AGE,
     LONGEST_AGE,
@@ -192,13 +192,19 @@ def _kept(records: Iterable[R], domain: TrustDomain, world: World, moment: Momen
     room = MOST_ENTRY_BYTES
     for each in reversed(last.values()):
         over = moment.now >= moment.over_at(each.retired_at + LONGEST_AGE)
-        if over or is_compromised(each.fingerprint, domain, world):
+        if over or _is_compromised(each, domain, world):
             continue
         room -= entry_size(each)
         if room < 0 or len(kept) == (MOST_ROOTS if isinstance(each, RetiredRoot) else MOST_KEYS):
             break
         kept.append(each)
     return tuple(reversed(kept))
+
+
+def _is_compromised(record: RetiredRoot | RetiredKey, domain: TrustDomain, world: World) -> bool:
+    if isinstance(record, RetiredRoot):
+        return is_root_compromised(record, domain, world)
+    return is_compromised(record.fingerprint, domain, world)
 
 
 def _verifying(

@@ -26,7 +26,7 @@ from troth.planning.steps.authorities import (
 from troth.planning.trust_domain.issuers import issuer_secret
 from troth.planning.trust_domain.retired import retire_root
 from troth.planning.trust_domain.root_readers import held_secrets, readers_of, without_list
-from troth.planning.trust_domain.rotations import is_compromised, rotations_of
+from troth.planning.trust_domain.rotations import is_root_compromised, rotations_of
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import RotationPhase
@@ -34,11 +34,18 @@ from troth.world.facts.objects import AuthoritySecret, IdentitySecret, KnownAuth
 from troth.world.observation.objects import (
     NEXT_KEY,
     NEXT_LEAF,
+    NEXT_PLAIN,
     NEXT_ROOTS,
+    PLAIN,
     RETIRING,
+    RETIRING_PLAIN,
     RETIRING_ROOTS,
 )
 from troth.world.world import World
+
+_ROOT_NAMES = NEXT_ROOTS, ROOTS, RETIRING_ROOTS
+_PLAIN_NAMES = NEXT_PLAIN, PLAIN, RETIRING_PLAIN
+"""Names that a rotation moves with the certificate: those of the next, active and previous CA."""
 
 
 def made_at(authority: Authority) -> datetime:
@@ -165,7 +172,7 @@ class _Root:
         return given.authority if given.authority.valid_at(self.moment.now) else None
 
     def _compromised(self, authority: Authority) -> bool:
-        return is_compromised(authority.fingerprint, self.domain, self.world)
+        return is_root_compromised(authority, self.domain, self.world)
 
     # The evidence
 
@@ -328,34 +335,38 @@ class _Root:
 
         A compromised CA is dropped instead.
         """
-        secret = self.secret
+        secret, kept = self.secret, not self.compromised
         outgoing = [(LEAF, RETIRING)]
         incoming = [(NEXT_LEAF, LEAF), (NEXT_KEY, KEY)]
         drops: list[str] = []
-        if secret.roots is not None:
-            outgoing.append((ROOTS, RETIRING_ROOTS))
-            drops = [ROOTS]
-        if secret.prepared_roots is not None:
-            incoming.append((NEXT_ROOTS, ROOTS))
-        kept = not self.compromised
+        for has, will_have, names in (
+            (secret.roots is not None, secret.prepared_roots is not None, _ROOT_NAMES),
+            (bool(secret.plain), bool(secret.prepared_plain), _PLAIN_NAMES),
+        ):
+            following, active, retiring = names
+            outgoing += [(active, retiring)] if has else []
+            incoming += [(following, active)] if will_have else []
+            drops += [active] if has and not will_have and not kept else []
         return ActivateRoot(
             secret.ref,
             secret.uid,
             secret.resource_version,
             moves=(*(outgoing if kept else ()), *incoming),
-            drops=() if kept or secret.prepared_roots is not None else tuple(drops),
+            drops=tuple(drops),
         )
 
     def retire(self) -> RootStep:
         """Return the step that drops the retiring CA, and records it unless it is compromised."""
         roots = (RETIRING_ROOTS,) if self.secret.retiring_roots else ()
-        return retire_root(self.domain, self.known, (RETIRING, *roots), self.world, self.moment)
+        plain = (RETIRING_PLAIN,) if self.secret.retiring_plain else ()
+        slots = (RETIRING, *roots, *plain)
+        return retire_root(self.domain, self.known, slots, self.world, self.moment)
 
     def discard(self) -> RootStep:
         """Return the step that drops the next CA."""
-        return self._drop(
-            NEXT_LEAF, NEXT_KEY, *([NEXT_ROOTS] if self.secret.prepared_roots else [])
-        )
+        roots = (NEXT_ROOTS,) if self.secret.prepared_roots else ()
+        plain = (NEXT_PLAIN,) if self.secret.prepared_plain else ()
+        return self._drop(NEXT_LEAF, NEXT_KEY, *roots, *plain)
 
     def _drop(self, *slots: str) -> DropSlots:
         secret = self.secret

@@ -3,7 +3,7 @@
 `issuer_view` plans separately which tokens the issuer may issue.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +29,7 @@ from troth.world.facts.objects import (
     OWNER_KIND,
     OWNER_NAME,
     REPLACED_AT,
+    Cutoff,
     Fact,
     Manifest,
     TokensSecret,
@@ -38,6 +39,8 @@ from troth.world.world import World
 
 IDLE = Handover(RotationPhase.IDLE)
 REPLACED = "TokenKeyReplaced"
+MAX_NAMED = 5
+"""Maximum number of namespaces that a message names."""
 FORGOTTEN = MAX_LIFETIME + LEEWAY
 """Longest time for which tokens of a lost key would still have been valid."""
 
@@ -155,8 +158,8 @@ def _verdict(
     if known.narrowed:
         message = (
             f"the issuer configuration is too large for Secret {known.ref} or for the issuer, so "
-            "revocations take effect but new grants do not; divide the trust domain, or remove "
-            "edges or scopes"
+            f"the newest identities of {_namespaces(known.cutoffs)} get no tokens; remove edges or "
+            "scopes there, or divide the trust domain"
         )
         return verdicts.false(TYPE, "ViewTooLarge", message)
     if now < _forgotten_at(known):
@@ -166,6 +169,16 @@ def _verdict(
         )
         return verdicts.true(TYPE, REPLACED, message)
     return verdicts.true(TYPE, "Active", "the issuer can sign tokens")
+
+
+def _namespaces(cutoffs: Mapping[str, Cutoff]) -> str:
+    """Return the namespaces that use more than their share, the first of many."""
+    names = sorted(cutoffs)
+    if len(names) == 1:
+        return f"namespace {names[0]}, which uses more than its share,"
+    more = f" and {len(names) - MAX_NAMED} others" if len(names) > MAX_NAMED else ""
+    listed = ", ".join(names[:MAX_NAMED])
+    return f"the namespaces that use more than their share ({listed}{more})"
 
 
 def _forgotten_at(known: TokensSecret) -> datetime:

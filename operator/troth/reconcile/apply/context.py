@@ -1,7 +1,8 @@
 """The dependencies of step handlers."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from troth.pki.certificates.authorities import SigningAuthority
@@ -34,6 +35,9 @@ class Context:
     clock: Clock
     private_key: Callable[[Target, KeyAlgorithm], PrivateKey]
     """Returns a new private key for a Secret; raises `KeyNotReady` until it exists."""
+    first_authority: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the first authority of a TrustDomain is written, because another TrustDomain of
+    the same SPIFFE trust domain must see it."""
 
     def signer(self, secret: Ref, trust_domain: str, fingerprint: str) -> SigningAuthority:
         """Return the authority with this fingerprint; raises `TryAgain` without it."""

@@ -9,6 +9,7 @@ from troth.planning.faults import declared
 from troth.planning.plan import Plan
 from troth.planning.steps.authorities import (
     ActivateRoot,
+    AddPlain,
     AdoptAuthority,
     CopyAuthority,
     CreateRoot,
@@ -54,6 +55,7 @@ STEP_HANDLERS: dict[type[WriteStep], Callable[[Context, Any], Awaitable[Keys]]] 
     SetFinalizers: objects.set_finalizers,
     CreateRoot: authorities.create_root,
     AdoptAuthority: authorities.adopt_authority,
+    AddPlain: authorities.add_plain,
     PrepareRoot: authorities.prepare_root,
     CopyAuthority: authorities.copy_authority,
     ActivateRoot: authorities.activate_root,

@@ -78,5 +78,5 @@ class Freshness:
         if unread:
             log.error("selection unread; nothing opens because of its objects", **what)
         else:
-            log.info("selection read again", **what)
+            log.info("selection no longer counts as unread", **what)
         self._on_change(selection, unread)

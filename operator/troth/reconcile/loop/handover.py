@@ -35,7 +35,8 @@ def take_shards(engine: Engine, held: frozenset[int]) -> None:
 def _begin(engine: Engine, gained: frozenset[int]) -> None:
     """Queue all keys of the gained shards."""
     shard_of, registry = engine.sharding.shard_of, engine.world.registry
-    keys = engine.world.everything() | set(map(identity_key, registry.claimants))
+    keys = engine.world.everything()
+    keys |= set(map(identity_key, (*registry.claimants, *registry.trust_records)))
     if CENTRAL in gained:
         _disconnect(engine, engine.observer)
         for each in _brokers(engine):

@@ -47,7 +47,8 @@ class Certificate(Model):
     lifetime: Annotated[Duration, duration_between("5m", "2160h")] | None = None
     """Lifetime of the leaf, if it should be shorter than the TrustDomain's."""
     keystores: Annotated[tuple[Keystore, ...], Field(max_length=1), SET] = ()
-    """Keystores to write in addition to the PEM files."""
+    """Keystores to write in addition to the PEM files. Their roots are those of the identity's own
+    trust domain, because Java does not confine the roots of others."""
 
 
 class ProofOfPossession(StrEnum):

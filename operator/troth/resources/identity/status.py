@@ -130,8 +130,8 @@ class ServiceIdentityStatus(Observed):
     """Credentials at the brokers where the identity may publish or consume. At most the first
     64."""
     gateway_trusted_since: Time | None = None
-    """Time at which Troth first accepted gateway-only trust of this name. The ConfigMap
-    <name>-gateway-trust keeps it too, and outlives the identity."""
+    """Time at which Troth first accepted gateway-only trust of this name. A ConfigMap in Troth's
+    namespace, troth-gateway-trust-<namespace>.<name>, also records it and outlives the identity."""
     claims: Annotated[
         tuple[ClaimStatus, ...],
         Field(max_length=17, json_schema_extra=keyed_by("kind", "name")),
@@ -147,6 +147,6 @@ class ServiceIdentityStatus(Observed):
     conditions: Conditions = ()
     """Conditions of the identity: Ready, CertificateIssued, NetworkEnforced, PeersAgree,
     Reconciling and Stalled. RolledOut if onRotation is declared, TokensAccepted if tokens are,
-    GatewayTrusted if gatewayOnly is, PeersVerified if unverified peers are, WebhooksSigned if
-    servesWebhooks is, CredentialsIssued if brokers are used, and SchemasWritten if the schemas of
-    messages do not fit into the Secret."""
+    TokensIssued if the issuer has no room for its tokens, GatewayTrusted if gatewayOnly is,
+    PeersVerified if unverified peers are, WebhooksSigned if servesWebhooks is, CredentialsIssued if
+    brokers are used, and SchemasWritten if the schemas of messages do not fit into the Secret."""

@@ -43,9 +43,9 @@ class SelfManaged(Model):
     lifetime: Annotated[Duration, duration_between("1h", "87600h")] = timedelta(hours=8760)
     """Lifetime of the root. Default 8760h."""
     confined: Flag = True
-    """Whether name constraints in the root confine it to the trust domain. Default true. Some
-    verifiers, such as rustls, reject every path with such constraints. A federated domain never
-    trusts a root without them."""
+    """Whether federated domains may trust the root. They then get a second certificate of it, whose
+    name constraints confine it to the trust domain. The domain itself gets one that every TLS
+    library accepts. Default true. A change applies to the next root."""
 
 
 class Authority(Model):

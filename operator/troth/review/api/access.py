@@ -6,7 +6,7 @@ an answer, nothing is shown.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -73,8 +73,8 @@ class Access:
         self._users: BriefCache[bytes, User] = BriefCache(uptime)
         self._allowed: BriefCache[tuple[User, Ref, Verb], bool] = BriefCache(uptime)
 
-    async def user(self, token: str) -> User:
-        """Return the user of a bearer token.
+    async def user(self, token: str, peer: Hashable) -> User:
+        """Return the user of a bearer token that a peer presents, such as a client's address.
 
         Raises `ProblemError`: `Unauthorized` for a token that is not valid, and
         `ServiceUnavailable` if the API server did not decide.
@@ -87,7 +87,7 @@ class Access:
         if known is not None:
             return known
         asked_at = self._uptime()
-        user = _user(await self._reviewed(token), self._audience)
+        user = _user(await self._reviewed(token, peer), self._audience)
         self._users.put(key, user, asked_at + min(REMEMBERED_FOR, left))
         return user
 
@@ -98,7 +98,7 @@ class Access:
             return
         asked_at = self._uptime()
         try:
-            review = await self._rights.review(_access_review(user, policy, verb))
+            review = await self._rights.review(_access_review(user, policy, verb), user)
         except UnreviewedError:
             raise unavailable("the API server did not review the access; try again") from None
         match review.get("status"):
@@ -111,7 +111,7 @@ class Access:
             case _:
                 raise unavailable("the API server's access review is invalid; try again")
 
-    async def _reviewed(self, token: str) -> Manifest:
+    async def _reviewed(self, token: str, peer: Hashable) -> Manifest:
         audiences = {} if self._audience is None else {"audiences": [self._audience]}
         try:
             return await self._tokens.review(
@@ -120,7 +120,8 @@ class Access:
                     "kind": "TokenReview",
                     "metadata": {},
                     "spec": {"token": token, **audiences},
-                }
+                },
+                peer,
             )
         except UnreviewedError:
             raise unavailable("the API server did not review the bearer token; try again") from None

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from troth.edge.identity.snapshot import IdentityError
+from troth.edge.inbound.connections.limits import peer_address
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import LABEL
 from troth.review.api.access import SUBRESOURCE, Access, User, Verb, bearer_token
@@ -125,7 +126,9 @@ class Answering:
             self._open -= 1
 
     async def _allowed(self, request: Request, call: Call, answer: Answer) -> Document:
-        user = await self._access.user(bearer_token(_values(request, b"authorization")))
+        token = bearer_token(_values(request, b"authorization"))
+        peer = peer_address(request.client.host) if request.client else None
+        user = await self._access.user(token, peer)
         call.user = user.name
         policy = _policy(request)
         call.policy = str(policy)

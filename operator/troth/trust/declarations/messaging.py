@@ -57,6 +57,7 @@ class Messaging:
         self._at: dict[Ref, Multimap[str, Ref]] = {}
         self._by_group = Multimap[tuple[Ref, str], tuple[Ref, GrantEntry]]()
         self._by_stream = Multimap[tuple[Ref, str], Ref]()
+        self._by_reviewed_stream = Multimap[tuple[Ref, str], Ref]()
         self._by_topic = TopicIndex()
         self._by_retry = TopicIndex()
         self._by_schema = Multimap[Ref, Ref]()
@@ -98,6 +99,8 @@ class Messaging:
             self._by_schema.add(policy.schema_map, policy.ref)
         for stream in streams_of(policy):
             self._by_stream.add((policy.broker, stream), policy.ref)
+        for stream in reviewed_streams_of(policy):
+            self._by_reviewed_stream.add((policy.broker, stream), policy.ref)
         for topic in topics_of(policy):
             self._by_topic.add(policy.broker, topic, policy.ref)
         for topic in retry_topics_of(policy):
@@ -118,6 +121,8 @@ class Messaging:
         if before is not None:
             for stream in streams_of(before):
                 self._by_stream.discard((before.broker, stream), ref)
+            for stream in reviewed_streams_of(before):
+                self._by_reviewed_stream.discard((before.broker, stream), ref)
             for topic in topics_of(before):
                 self._by_topic.discard(before.broker, topic, ref)
             for topic in retry_topics_of(before):
@@ -185,6 +190,10 @@ class Messaging:
         """Return the policies that name a stream at a broker."""
         return frozenset(self._by_stream.of((broker, stream)))
 
+    def by_reviewed_stream(self, broker: Ref, stream: str) -> frozenset[Ref]:
+        """Return the policies whose reviewer reads a stream at a broker."""
+        return frozenset(self._by_reviewed_stream.of((broker, stream)))
+
     def by_topic(self, broker: Ref, topic: Topic) -> frozenset[Ref]:
         """Return the policies of a broker that grant anything on a topic, or on a part of it."""
         return self._by_topic.meeting(broker, topic)
@@ -250,6 +259,14 @@ def streams_of(policy: TopicPolicy) -> frozenset[str]:
     named = [spec.topic.stream, spec.dead_letter.stream if spec.dead_letter is not None else None]
     named += [each.retry.stream for each in spec.consumers if each.retry is not None]
     return frozenset(filter(None, named))
+
+
+def reviewed_streams_of(policy: TopicPolicy) -> frozenset[str]:
+    """Return the stream of the dead letters of a policy with a reviewer, none without one."""
+    letters = policy.spec.dead_letter
+    if letters is None or letters.reviewer is None or letters.stream is None:
+        return frozenset()
+    return frozenset((letters.stream,))
 
 
 def meet(first: Topic, second: Topic) -> bool:

@@ -19,25 +19,20 @@ from troth.trust.declarations.governance import (
 from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import NO_PEERS, Declared
+from troth.trust.declarations.restarts import workloads
 from troth.trust.declarations.sharing import (
     SharedIdentity,
     WorkloadClaims,
     shared_with,
     shared_with_many,
 )
-from troth.trust.declarations.territories import Territories, territories_of
+from troth.trust.declarations.territories import Territories, territories
+from troth.trust.declarations.trust_records import TrustRecords
 from troth.trust.declarations.unlisted import Unlisted
 from troth.trust.declarations.unread import Part, Unread
 from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.trust.declarations.webhooks import Webhooks
 from troth.trust.selectors import matches
-
-
-def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
-    """Return kind and place of every workload that Troth restarts for an identity."""
-    declared, here = identity.spec.on_rotation, identity.ref.namespace
-    named = declared.restart if declared else ()
-    return tuple((each.kind.value, Ref(here, each.name)) for each in named)
 
 
 class Registry:
@@ -77,10 +72,7 @@ class Registry:
         """
         self.unapplied: dict[Ref, Narrowing] = {}
         """Narrowings of documents that cannot be written; the edges that they cover are closed."""
-        self.trust_records: dict[Ref, datetime] = {}
-        """Time at which the gateway-only trust of an identity name was first accepted, which
-        outlives the identity.
-        """
+        self.trust_records = TrustRecords()
         self._in_namespace = Multimap[str, Ref]()
         self._workload_claims: dict[str, WorkloadClaims] = {}
         self._declared: dict[Ref, Declared] = {}
@@ -98,7 +90,7 @@ class Registry:
 
     def put_domain(self, domain: TrustDomain) -> None:
         """Add or replace a trust domain."""
-        self._forget_domain(domain.metadata.name)
+        self.drop_domain(domain.metadata.name)
         self.domains[domain.metadata.name] = domain
 
     def refuse_domain(
@@ -113,7 +105,7 @@ class Registry:
 
         `earlier` has the last readable spec, which stays in force. Without it, `unread` is known.
         """
-        self._forget_domain(name)
+        self.drop_domain(name)
         self.invalid_domains[name] = sentence
         if earlier is not None:
             self.domains[name] = earlier
@@ -122,9 +114,6 @@ class Registry:
 
     def drop_domain(self, name: str) -> None:
         """Remove a trust domain."""
-        self._forget_domain(name)
-
-    def _forget_domain(self, name: str) -> None:
         for known in (self.domains, self.invalid_domains, self.unread_domains):
             known.pop(name, None)
         self._domains_changed()
@@ -243,16 +232,11 @@ class Registry:
             self._domains_changed()
         return changed
 
-    def note_trust_record(self, ref: Ref, since: datetime | None) -> bool:
-        """Set when the gateway-only trust of an identity was first accepted; None for never.
-
-        Return whether it changed.
-        """
-        before = self.trust_records.pop(ref, None)
-        if since is not None:
-            self.trust_records[ref] = since
-        self.revision += before != since
-        return before != since
+    def note_trust_record(self, ref: Ref, since: datetime | None, *, former: bool) -> bool:
+        """Set the time in a record of gateway-only trust; return whether it changed."""
+        changed = self.trust_records.note(ref, since, former=former)
+        self.revision += changed
+        return changed
 
     def put_webhook(self, endpoint: WebhookEndpoint) -> None:
         """Add or replace a WebhookEndpoint."""
@@ -371,8 +355,9 @@ class Registry:
         return self._territories().contested.get(domain)
 
     def _territories(self) -> Territories:
+        """Return the namespaces by trust domain, which a domain's plan needs several times."""
         if self._known_territories is None:
-            self._known_territories = territories_of(self.namespaces, self.governance)
+            self._known_territories = territories(self.namespaces, self.governance)
         return self._known_territories
 
     def claimed_by(self, domain: TrustDomain) -> list[str]:

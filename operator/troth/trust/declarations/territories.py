@@ -8,10 +8,11 @@ from troth.trust.declarations.governance import Governance
 
 @dataclass(slots=True)
 class Territories:
-    """Namespaces by trust domain: those it governs, those it governed until its deletion began, and
-    the first that another selects too.
+    """Namespaces by trust domain, each sorted.
 
-    A trust domain's plan needs them several times, so they are collected once.
+    `governed` are those that it governs. `left` are those that it governed until its deletion
+    began, and that only domains select that are being deleted. `contested` is the first namespace
+    that another domain selects too.
     """
 
     governed: dict[str, list[str]] = field(default_factory=dict)
@@ -19,10 +20,10 @@ class Territories:
     contested: dict[str, str] = field(default_factory=dict)
 
 
-def territories_of(
+def territories(
     namespaces: Iterable[str], governance_of: Callable[[str], Governance]
 ) -> Territories:
-    """Return the territories of all trust domains."""
+    """Return the namespaces of every trust domain."""
     found = Territories()
     for namespace in sorted(namespaces):
         governance = governance_of(namespace)

@@ -2,10 +2,10 @@
 
 It ends at its `expiresAt`, and in any case a fixed time after Troth first accepted it. A later
 `expiresAt` moves the first end only. The time of the first acceptance is in the identity's status,
-and in a record beside it that outlives the identity.
+and in a record in Troth's namespace that outlives the identity.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from troth.resources.identity.authentication import (
     GATEWAY_TRUST_CEILING,
@@ -15,21 +15,25 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.schema.scalars import format_time
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.trust_records import (
+    MOST_RECORDS,
+    RECORD_PREFIX,
+    UNREADABLE,
+    former_record,
+    record_name,
+)
 from troth.trust.edges.candidate import EdgeCandidate, EdgeObstacle
-
-UNREADABLE = datetime.min.replace(tzinfo=UTC)
-"""Time of the first acceptance in a record that cannot be read: too long ago."""
 
 
 def first_accepted(identity: ServiceIdentity, registry: Registry) -> datetime | None:
     """Return when Troth first accepted gateway-only trust of this name, None if it never did.
 
-    The earlier of record and status counts, because a person can change the record. A record that
-    cannot be read counts only if the status knows nothing.
+    The earlier of record and status counts, because either can be lost. A record that cannot be
+    read counts only if the status knows nothing.
     """
     said, recorded = (
         identity.status.gateway_trusted_since,
-        registry.trust_records.get(identity.ref),
+        registry.trust_records.of(identity.ref),
     )
     if recorded == UNREADABLE and said is not None:
         return said
@@ -66,20 +70,33 @@ def gateway_trust_fault(
         return EdgeObstacle(EdgeState.REFUSED, "GatewayTrustExpired", message)
     since = first_accepted(identity, registry)
     if trust_ends(trust.expires_at, since) <= now:
-        return EdgeObstacle(EdgeState.REFUSED, "GatewayTrustEnded", _ended(identity, since))
+        message = _ended(identity, since, registry)
+        return EdgeObstacle(EdgeState.REFUSED, "GatewayTrustEnded", message)
     if now < trust.counts_from:
         message = (
             f"expiresAt is more than {GATEWAY_TRUST_LIMIT.days} days ahead; write an earlier time"
         )
         return EdgeObstacle(EdgeState.REFUSED, "GatewayTrustTooLong", message)
+    if not registry.trust_records.has_room(identity.ref):
+        message = (
+            f"namespace {identity.ref.namespace} has {MOST_RECORDS} records of gateway-only trust, "
+            "the maximum, so the trust of another identity cannot be recorded and nobody is "
+            "accepted; use mtls or token, or have an administrator delete records of identities "
+            f"that no longer exist: ConfigMaps {RECORD_PREFIX}{identity.ref.namespace}.<identity> "
+            "in Troth's namespace"
+        )
+        return EdgeObstacle(EdgeState.REFUSED, "TooManyTrustRecords", message)
     return None
 
 
-def _ended(identity: ServiceIdentity, since: datetime | None) -> str:
+def _ended(identity: ServiceIdentity, since: datetime | None, registry: Registry) -> str:
     if since is None or since == UNREADABLE:
+        former = registry.trust_records.kept(identity.ref) is None
+        name = former_record(identity.ref).name if former else record_name(identity.ref)
+        where = "this namespace" if former else "Troth's namespace"
         return (
-            "the record of when gateway-only trust was first accepted cannot be read; correct or "
-            f"delete the ConfigMap {identity.ref}-gateway-trust"
+            "the record of when gateway-only trust was first accepted cannot be read; have an "
+            f"administrator correct or delete ConfigMap {name} in {where}"
         )
     return (
         f"gateway-only trust of ServiceIdentity {identity.ref} was first accepted at "

@@ -115,11 +115,11 @@ def namespaces_in_environment(candidate: GrantCandidate) -> GrantObstacle | None
     assert policy is not None
     for namespace in (candidate.policy.namespace, candidate.identity.namespace):
         possible = candidate.registry.governance(namespace).possible or ()
-        environments = [each.spec.environment for each in possible]
+        environments = sorted({each.spec.environment for each in possible})
         if environments and policy.spec.environment not in environments:
             message = (
                 f"TopicPolicy {candidate.policy} is for environment {policy.spec.environment}, "
-                f"but namespace {namespace} belongs to {environments[0]}; messages never "
+                f"but namespace {namespace} belongs to {' or '.join(environments)}; messages never "
                 "cross environments, so use the same environment for both"
             )
             return GrantObstacle(GrantState.REFUSED, "EnvironmentNotOfNamespace", message)

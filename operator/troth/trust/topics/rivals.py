@@ -189,11 +189,14 @@ def letters_have_own_stream(candidate: GrantCandidate) -> GrantObstacle | None:
     if not stream:
         return None
     claim = stream_claim(stream)
-    others = _older(candidate, claim, lambda other: messaging.by_stream(other.ref, stream))
+    # usually nobody reviews a stream, and any number of policies may share it
+    reviews = candidate.entry.purpose is Purpose.REVIEW
+    find = messaging.by_stream if reviews else messaging.by_reviewed_stream
+    others = _older(candidate, claim, lambda other: find(other.ref, stream))
     rival = _first(candidate, claim, _in_stream(candidate, others, stream))
     if rival is None:
         return None
-    if candidate.entry.purpose is Purpose.REVIEW:
+    if reviews:
         message = (
             f"stream {stream} also stores messages of TopicPolicy {rival.policy.ref} that "
             f"{candidate.identity} does not review, and a reviewer reads all of a stream; set "

@@ -93,10 +93,11 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class KeptLedger(Fact):
-    """ConfigMap that holds a ledger; `fault` says why it is unreadable."""
+    """ConfigMap that holds a ledger, of `size` packed bytes; `fault` says why it is unreadable."""
 
     ledger: Ledger
     fault: Fault | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
@@ -41,9 +41,8 @@ BROKER_POLICY_SUFFIX = "-troth-broker"
 ISOLATION_POLICY = "troth-isolation"
 """Name of the NetworkPolicy that isolates a namespace. No identity's policy has this name, because
 those end in `POLICY_SUFFIX`, and a broker's in `BROKER_POLICY_SUFFIX`."""
-TRUST_RECORD_SUFFIX = "-gateway-trust"
-"""Suffix of the name of the ConfigMap that records an identity's gateway-only trust."""
 TRUST_RECORD_KEY = "firstAccepted"
+"""Key of the ConfigMap that records when an identity's gateway-only trust was first accepted."""
 SCHEMAS_SUFFIX = "-schemas"
 """Suffix of the name of the ConfigMap with schemas that do not fit into an identity's Secret."""
 
@@ -85,7 +84,8 @@ class Fact:
 class IdentitySecret(Fact):
     """Secret of an identity: its leaf, what is wrong with it, and its other public content.
 
-    `keystore_intact` is whether it has keystores that were made for this leaf and these roots.
+    `keystore_intact` is whether it has keystores that were made for this leaf and these roots, and
+    `truststore_mixed` whether an older version made them, which put federated roots there.
     `roots_since` and `leaf_since` are the times since which its roots and its leaf are known to be
     the same. `webhooks_since` and `webhook_keys_since` are those of each delivery from a gateway
     and of each gateway key by ID. All are in seconds of this process's uptime. `replaced_at` is the
@@ -96,6 +96,7 @@ class IdentitySecret(Fact):
     fault: Fault | None
     public: Mapping[str, str] = field(repr=False)
     keystore_intact: bool
+    truststore_mixed: bool = False
     replaced_at: datetime | None = None
     roots_since: float = 0.0
     leaf_since: float = 0.0
@@ -118,6 +119,7 @@ class AuthoritySecret(Fact):
 
     `prepared` is the next CA and `retiring` the previous one, empty if there is none. `roots` and
     the similar fields are their anchors, None for a root of Troth's own, which is its own anchor.
+    `plain` and the similar fields are the plain certificate of such a root, empty if there is none.
     `retired` are the earlier ones, which verify events only, None if their records are unreadable.
     `active_since` and `prepared_since` are the times since which the certificates are known, in
     seconds of this process's uptime.
@@ -131,6 +133,9 @@ class AuthoritySecret(Fact):
     prepared_fault: Fault | None = None
     retiring: bytes = field(default=b"", repr=False)
     retiring_roots: bytes | None = field(default=None, repr=False)
+    plain: bytes = field(default=b"", repr=False)
+    prepared_plain: bytes = field(default=b"", repr=False)
+    retiring_plain: bytes = field(default=b"", repr=False)
     retired: tuple[RetiredRoot, ...] | None = ()
     active_since: float = 0.0
     prepared_since: float = 0.0
@@ -156,7 +161,7 @@ class KnownAuthority:
 
     @property
     def anchors(self) -> tuple[bytes, ...]:
-        """All roots to trust, as PEM; none while the authority is unusable."""
+        """Roots that the trust domain itself trusts, as PEM; none without a usable authority."""
         if self.authority is None:
             return ()
         return tuple(anchor for slot in self.slots for anchor in slot.anchors)
@@ -223,20 +228,29 @@ class SigningSecret(Fact):
         return tuple(each for each in (self.active, self.prepared, self.retiring) if each)
 
 
+class Cutoff(NamedTuple):
+    """Place of an identity among those of its namespace, oldest first."""
+
+    created: datetime
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class TokensSecret(SigningSecret):
     """Secret of a token issuer: the public parts of its keys, and its configuration.
 
     `view` and `bundle` are as written, empty if absent. `replaced_at` is the time at which it
     replaced a lost Secret, None if it did not or if this is unknown. `narrowed` is whether the view
-    is incomplete, for lack of space. `retired` are earlier keys, which verify events only, None if
-    their records are unreadable.
+    is incomplete, for lack of space, and `cutoffs` are the oldest identities without a part in it,
+    by namespace; later ones of the namespace have none either. `retired` are earlier keys, which
+    verify events only, None if their records are unreadable.
     """
 
     view: bytes = field(repr=False)
     bundle: bytes = field(repr=False)
     replaced_at: datetime | None = None
     narrowed: bool = False
+    cutoffs: Mapping[str, Cutoff] = field(default_factory=dict)
     retired: tuple[RetiredKey, ...] | None = ()
 
 

@@ -1,8 +1,10 @@
 """Handlers of objects that are neither resources of Troth nor Secrets."""
 
 from troth.resources.references import Ref
+from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.trust_records import recorded_by
 from troth.world.change import Change
-from troth.world.facts.objects import ISOLATION_POLICY, TRUST_RECORD_SUFFIX, Content
+from troth.world.facts.objects import ISOLATION_POLICY, Content
 from troth.world.handlers.written import take_written
 from troth.world.index.services import reaches
 from troth.world.invalidation import claiming
@@ -55,14 +57,33 @@ def take_config_map(world: WorldState, change: Change) -> Keys:
 
 
 def _take_trust_record(world: WorldState, ref: Ref, record: Content | None) -> Keys:
-    """Take in a record of gateway-only trust; return the identity and the callers it affects."""
-    identity = Ref(ref.namespace, ref.name.removesuffix(TRUST_RECORD_SUFFIX))
-    if identity.name == ref.name:
+    """Take in a record of gateway-only trust; return the identities it affects, with their peers.
+
+    If its namespace now has room for no other record, or has some again, those are all identities
+    there without one.
+    """
+    place, registry = recorded_by(ref, world.own_namespace), world.registry
+    if place is None:
         return set()
+    affected, namespace = {place.identity}, place.identity.namespace
     since = observe.first_accepted(record) if record is not None else None
-    if not world.registry.note_trust_record(identity, since):
+    was_full = registry.trust_records.is_full(namespace)
+    if not registry.note_trust_record(place.identity, since, former=place.former):
         return set()
-    return {identity_key(each) for each in (identity, *world.registry.neighbours(identity))}
+    if registry.trust_records.is_full(namespace) != was_full:
+        affected |= _unrecorded(registry, namespace)
+    peers = {peer for each in affected for peer in registry.neighbours(each)}
+    return set(map(identity_key, affected | peers))
+
+
+def _unrecorded(registry: Registry, namespace: str) -> set[Ref]:
+    """Return the identities of a namespace with gateway-only trust that is not recorded."""
+    return {
+        ref
+        for ref in registry.identities_in(namespace)
+        if registry.identities[ref].spec.authentication.gateway_only is not None
+        and registry.trust_records.kept(ref) is None
+    }
 
 
 def take_schemas(world: WorldState, change: Change) -> Keys:

@@ -1,12 +1,14 @@
 """Handlers of Secrets."""
 
+from collections.abc import Mapping
+
 from troth.pki.certificates.leaf import Leaf
 from troth.world.change import Change
-from troth.world.facts.objects import IdentitySecret
+from troth.world.facts.objects import Cutoff, IdentitySecret
 from troth.world.handlers.written import take_written
 from troth.world.index.webhook_signing import is_signing
 from troth.world.invalidation import around_domain, federating
-from troth.world.keys import Keys, domain_key, view_key
+from troth.world.keys import Keys, domain_key, identity_key, view_key
 from troth.world.observation import objects as observe
 from troth.world.observation.broker_secrets import is_credential
 from troth.world.observation.confinement import note_confinement
@@ -40,7 +42,9 @@ def take_secret(world: WorldState, change: Change) -> Keys:
         return affected
     authority = observe.authority_secret(manifest, data) if manifest and data else None
     world.authorities.take(ref.name, authority, change.uptime)
+    cut_before = world.tokens.cutoffs(ref.name)
     keys_changed = world.tokens.take(ref.name, manifest, change.uptime)
+    affected |= _cut_differently(world, cut_before, world.tokens.cutoffs(ref.name))
     for name, domain in world.registry.domains.items():
         if world.authorities.concern(domain, ref):
             affected |= around_domain(world.registry, domain) | {domain_key(name)}
@@ -55,6 +59,14 @@ def take_secret(world: WorldState, change: Change) -> Keys:
 def take_given(world: WorldState, change: Change) -> Keys:
     """Take in a Secret that a person labelled for Troth; return the affected keys."""
     return world.webhooks.take_given(change.ref, change.manifest, change.uptime)
+
+
+def _cut_differently(
+    world: WorldState, before: Mapping[str, Cutoff], after: Mapping[str, Cutoff]
+) -> Keys:
+    """Return the identities of the namespaces that a view has other room for than before."""
+    changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    return {identity_key(ref) for name in changed for ref in world.registry.identities_in(name)}
 
 
 def _leaf(secret: IdentitySecret | None) -> Leaf | None:

@@ -60,7 +60,7 @@ def _take(world: WorldState, change: Change) -> Keys:
             return {key} | held | peers | changed_scopes(before, after) | gateways_of(registry, ref)
     stays = not terminating and _stays(before, after)
     affected = around_identity(registry, before, stays=stays) if before else set()
-    affected |= world.brokers.take_identity(
+    granted = world.brokers.take_identity(
         ref,
         None if terminating else after,
         readable=after is not None or manifest is None or terminating,
@@ -83,7 +83,8 @@ def _take(world: WorldState, change: Change) -> Keys:
         affected |= {identity_key(other) for other in registry.neighbours(ref)}
     colliding = (each.ref for each in affected if each.kind == "ServiceIdentity")
     unread = (each for each in registry.invalid_identities if each.namespace == ref.namespace)
-    return affected | {key} | held | world.brokers.around_identities({*colliding, *unread})
+    shared = world.brokers.around_identities({*colliding, *unread})
+    return affected | {key} | held | granted | shared
 
 
 def _stays(before: ServiceIdentity | None, after: ServiceIdentity | None) -> bool:

@@ -2,16 +2,10 @@
 
 from dataclasses import dataclass, field, replace
 
-from troth.pki.certificates.authorities import Authority
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import AuthoritySecret, Fault, KnownAuthority
 from troth.world.observation import objects as observe
-
-
-def is_confined(authority: Authority, domain: TrustDomain) -> bool:
-    """Return whether a CA's own name constraints confine it to its trust domain."""
-    return authority.constrained_to == domain.spec.domain
 
 
 @dataclass(slots=True)
@@ -21,7 +15,7 @@ class Authorities:
     own_namespace: str
     secrets: dict[str, AuthoritySecret] = field(default_factory=dict)
     """CA Secrets by name."""
-    _judged: dict[tuple[str, str, str], KnownAuthority] = field(default_factory=dict)
+    _judged: dict[tuple[str, str, str, bool], KnownAuthority] = field(default_factory=dict)
 
     def take(self, name: str, now: AuthoritySecret | None, uptime: float) -> None:
         """Take in the current state of a Secret."""
@@ -72,7 +66,7 @@ class Authorities:
         """
         known = self.of(domain)
         if known is not None and known.authority is not None:
-            return not is_confined(known.authority, domain)
+            return not known.authority.confined
         made = domain.spec.authority.self_managed
         return made is not None and not made.confined
 
@@ -89,7 +83,10 @@ class Authorities:
         secret = self.secrets.get(ref.name)
         if secret is None:
             return None
-        key = (secret.uid, secret.resource_version, domain.spec.domain)
+        own = ref == self.ref(domain)
+        key = (secret.uid, secret.resource_version, domain.spec.domain, own)
         if key not in self._judged:
+            if not own:  # only Troth makes plain certificates, for roots of its own
+                secret = replace(secret, plain=b"")
             self._judged[key] = observe.known_authority(secret, domain.spec.domain)
         return self._judged[key]

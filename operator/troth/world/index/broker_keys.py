@@ -6,7 +6,12 @@ from functools import lru_cache
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.trust.declarations.grant_entries import entries_of
-from troth.trust.declarations.messaging import retry_topics_of, streams_of, topics_of
+from troth.trust.declarations.messaging import (
+    retry_topics_of,
+    reviewed_streams_of,
+    streams_of,
+    topics_of,
+)
 from troth.trust.grants import Action
 from troth.trust.topics.candidate import principal_of
 from troth.world.facts.objects import OWNER_NAME
@@ -122,13 +127,16 @@ class BrokerKeys(BrokerState):
         if policy is None or broker is None:
             return set()
         groups = {each.group for each in declared.entries(ref) if each.group}
-        streams, topics, retries = streams_of(policy), topics_of(policy), retry_topics_of(policy)
+        streams, reviewed = streams_of(policy), reviewed_streams_of(policy)
+        topics, retries = topics_of(policy), retry_topics_of(policy)
         rivals: set[Ref] = set()
         for other in declared.found_at(broker.spec.topic_places):
             for group in groups:
                 rivals |= {found for found, _ in declared.by_group(other.ref, group)}
-            for stream in streams:
+            for stream in reviewed:
                 rivals |= declared.by_stream(other.ref, stream)
+            for stream in streams:
+                rivals |= declared.by_reviewed_stream(other.ref, stream)
             for topic in retries:
                 rivals |= declared.by_topic(other.ref, topic)
             for topic in topics:

@@ -1,11 +1,12 @@
 """Secrets of token issuers, in Troth's own namespace."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.world.facts.objects import Manifest, TokensSecret
+from troth.world.facts.objects import Cutoff, Manifest, TokensSecret
 from troth.world.observation import objects as observe
 
 _SUFFIX = "-tokens"
@@ -41,6 +42,11 @@ class TokenKeys:
         else:
             self.view_written.pop(name, None)
         return _published(known) != _published(self.secrets.get(name))
+
+    def cutoffs(self, name: str) -> Mapping[str, Cutoff]:
+        """Return the oldest identity of each namespace that a view has no room for."""
+        secret = self.secrets.get(name)
+        return secret.cutoffs if secret else {}
 
     def remember(self, identity: Ref, entry: tuple[str, str, dict[str, Any]]) -> None:
         """Keep what planning has worked out of an identity, until it or a peer changes."""

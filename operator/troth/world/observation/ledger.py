@@ -120,9 +120,10 @@ def _text(ledger: Ledger) -> bytes:
 def kept_ledger(manifest: Manifest, known: Packed | None = None) -> KeptLedger:
     """Return the facts of a ledger's ConfigMap; with `known` it is unpacked only if it changed."""
     metadata = manifest["metadata"]
-    ledger, fault = Ledger(), None
+    ledger, fault, size = Ledger(), None, 0
     try:
         data = (manifest.get("binaryData") or {}).get(FILE, "")
+        size = len(data) * 3 // 4
         if known is not None and data == known.text:
             ledger = known.ledger
         else:
@@ -142,6 +143,7 @@ def kept_ledger(manifest: Manifest, known: Packed | None = None) -> KeptLedger:
         owner_uids=(),
         ledger=ledger,
         fault=fault,
+        size=size,
     )
 
 

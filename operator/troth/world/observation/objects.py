@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json, to_json
 
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.certificates.authorities import Authority, load_authority
@@ -14,8 +14,8 @@ from troth.pki.certificates.leaf import Leaf, leaf_of
 from troth.pki.encodings.pem import MAX_CHAIN_BYTES
 from troth.pki.errors import PKIError
 from troth.resources.references import Ref
-from troth.resources.schema.scalars import parse_moment
-from troth.trust.edges.gateway_trust import UNREADABLE
+from troth.resources.schema.scalars import format_time, parse_moment
+from troth.trust.declarations.trust_records import UNREADABLE
 from troth.world.facts.objects import (
     KEYSTORE_DIGEST,
     LIVE_PEERS,
@@ -24,6 +24,7 @@ from troth.world.facts.objects import (
     TRUST_RECORD_KEY,
     AuthoritySecret,
     Content,
+    Cutoff,
     Endpoint,
     Fault,
     IdentitySecret,
@@ -45,13 +46,20 @@ PUBLIC = (ROOTS, PEERS, WEBHOOK_KEYS)
 _DIGESTED = (KEYSTORE, TRUSTSTORE, PASSWORD, LEAF, ROOTS)
 NEXT_LEAF, NEXT_KEY, NEXT_ROOTS = "next.crt", "next.key", "next-ca.crt"
 RETIRING, RETIRING_ROOTS = "retiring.crt", "retiring-ca.crt"
-"""Names in an authority's Secret: the next CA with its key, and the previous CA's certificates."""
-VIEW, VIEW_STATE = "view.json.gz", "view.state"
+PLAIN, NEXT_PLAIN, RETIRING_PLAIN = "plain.crt", "next-plain.crt", "retiring-plain.crt"
+"""Names in an authority's Secret: the next CA with its key, the previous CA's certificates, and the
+plain certificates of roots of Troth's own.
+"""
+OWN_ROOTS = "own-roots:"
+"""Prefix of the keystores' digest if the truststore has the roots of its own trust domain only."""
+VIEW, VIEW_STATE, VIEW_CUTOFFS = "view.json.gz", "view.state", "view.cutoffs.json"
 BUNDLE, BUNDLE_MAP = "bundle.json", "bundle-map.json"
 WHOLE, NARROWED = b"whole", b"narrowed"
-"""Names in an issuer's Secret besides its keys: the view, whether it is complete, and the bundle,
-which ConfigMaps have too.
+"""Names in an issuer's Secret besides its keys: the view, whether it is complete, the oldest
+identity of each namespace that has no part in it, and the bundle, which ConfigMaps have too.
 """
+MOST_CUTOFFS = 64 * 1024
+"""Maximum size of `VIEW_CUTOFFS` in bytes."""
 NEVER = "never"
 """Value of the annotation `REPLACED_AT` of a Secret of which nothing was replaced yet."""
 MOST_SHARED = 1 << 14
@@ -74,12 +82,14 @@ def identity_secret(secret: Manifest, data: SecretData | None = None) -> Identit
     annotations = secret["metadata"].get("annotations") or {}
     public = {key: data.get(key) for key in PUBLIC}
     made_for = annotations.get(KEYSTORE_DIGEST)
+    digest = keystore_digest(_keystores(data)) if made_for is not None else ""
     return IdentitySecret(
         **fact_of(secret),
         leaf=leaf,
         fault=fault,
         public={key: _text(value) for key, value in public.items() if value is not None},
-        keystore_intact=made_for is not None and made_for == keystore_digest(_keystores(data)),
+        keystore_intact=made_for in (digest, digest.removeprefix(OWN_ROOTS)),
+        truststore_mixed=made_for == digest.removeprefix(OWN_ROOTS),
         replaced_at=_replaced_at(annotations.get(REPLACED_AT)),
     )
 
@@ -112,12 +122,12 @@ def keystore_digest(data: Mapping[str, bytes]) -> str:
     """Return the SHA-256 of a Secret's keystores and of what they were made from.
 
     It is compared instead of opening them, because the writer of a file determines how long that
-    takes.
+    takes. Older versions wrote it without `OWN_ROOTS`.
     """
     digest = hashlib.sha256()
     for key in _DIGESTED:
         digest.update(hashlib.sha256(data.get(key, b"")).digest())
-    return digest.hexdigest()
+    return OWN_ROOTS + digest.hexdigest()
 
 
 def _leaf(data: SecretData) -> tuple[Leaf | None, Fault | None]:
@@ -143,14 +153,27 @@ def authority_secret(secret: Manifest, data: SecretData | None = None) -> Author
         prepared_fault=data.key_fault(NEXT_LEAF, NEXT_KEY) if prepared else None,
         retiring=data.value(RETIRING, MAX_CHAIN_BYTES),
         retiring_roots=data.get(RETIRING_ROOTS, MAX_CHAIN_BYTES),
+        plain=data.value(PLAIN, MAX_CHAIN_BYTES),
+        prepared_plain=data.value(NEXT_PLAIN, MAX_CHAIN_BYTES),
+        retiring_plain=data.value(RETIRING_PLAIN, MAX_CHAIN_BYTES),
         retired=read_roots(data.value(RETIRED, MOST_BYTES)),
     )
 
 
 def known_authority(secret: AuthoritySecret, trust_domain: str) -> KnownAuthority:
-    """Return a CA's Secret as the authority of a trust domain."""
+    """Return a CA's Secret as the authority of a trust domain.
+
+    A CA that a user provides has no plain certificate, neither in its Secret nor in Troth's copy,
+    which has anchors.
+    """
     try:
-        authority = load_authority(secret.certificates, None, secret.roots, trust_domain)
+        authority = load_authority(
+            secret.certificates,
+            None,
+            secret.roots,
+            trust_domain,
+            secret.plain if secret.roots is None else b"",
+        )
     except PKIError as error:
         return KnownAuthority(secret, None, Fault(error.reason, str(error)))
     if secret.key_fault is not None:
@@ -161,17 +184,21 @@ def known_authority(secret: AuthoritySecret, trust_domain: str) -> KnownAuthorit
         None,
         prepared=None
         if secret.prepared_fault
-        else _slot(secret.prepared, secret.prepared_roots, trust_domain),
-        retiring=_slot(secret.retiring, secret.retiring_roots, trust_domain),
+        else _slot(secret.prepared, secret.prepared_roots, secret.prepared_plain, trust_domain),
+        retiring=_slot(secret.retiring, secret.retiring_roots, secret.retiring_plain, trust_domain),
     )
 
 
-def _slot(certificates: bytes, roots: bytes | None, trust_domain: str) -> Authority | None:
+def _slot(
+    certificates: bytes, roots: bytes | None, plain: bytes, trust_domain: str
+) -> Authority | None:
     """Return the next or previous authority, None if there is none that is usable."""
     if not certificates:
         return None
     try:
-        return load_authority(certificates, None, roots, trust_domain)
+        return load_authority(
+            certificates, None, roots, trust_domain, plain if roots is None else b""
+        )
     except PKIError:
         return None
 
@@ -188,8 +215,34 @@ def tokens_secret(secret: Manifest) -> TokensSecret:
         bundle=data.value(BUNDLE),
         replaced_at=replaced if replaced != AFTER_ALL else None,
         narrowed=data.value(VIEW_STATE, len(NARROWED)) == NARROWED,
+        cutoffs=read_cutoffs(data.value(VIEW_CUTOFFS, MOST_CUTOFFS)),
         retired=read_keys(data.value(RETIRED, MOST_BYTES)),
     )
+
+
+def write_cutoffs(cutoffs: Mapping[str, Cutoff]) -> bytes:
+    """Return the cutoffs of a view as JSON, without those that have no room."""
+    rows: list[list[str]] = []
+    size = 2
+    for namespace, cutoff in sorted(cutoffs.items()):
+        row = [namespace, format_time(cutoff.created), cutoff.name]
+        size += len(to_json(row)) + 1
+        if size > MOST_CUTOFFS:
+            break
+        rows.append(row)
+    return to_json(rows)
+
+
+def read_cutoffs(text: bytes) -> dict[str, Cutoff]:
+    """Return the cutoffs of a view, none if they are unreadable."""
+    try:
+        rows = from_json(text) if text else []
+        return {
+            str(namespace): Cutoff(parse_moment(created), str(name))
+            for namespace, created, name in rows
+        }
+    except (ValueError, TypeError):
+        return {}
 
 
 def network_policy(policy: Manifest) -> Content:

@@ -17,6 +17,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.cluster.crashes.comparison import (
     certificates_in,
@@ -42,7 +43,8 @@ class Continuity:
     """Fingerprints of the leaves that each Secret has held."""
     keys: set[str] = field(default_factory=set)
     """IDs of the keys that have signed tokens."""
-    roots: set[str] = field(default_factory=set)
+    roots: set[tuple[bytes, bytes]] = field(default_factory=set)
+    """Names and keys of the authorities; the certificates of a root have one of each."""
     _latest: int = 0
     """Version of the last state that was judged or let pass."""
     _objects: dict[str, Manifest] = field(default_factory=dict)
@@ -92,7 +94,7 @@ class Continuity:
             self.leaves[name].add(fingerprint(certificates_in(data[LEAF])[0]))
         elif name == f"Secret {self.own} {self.domain}-authority":
             for text in data.values():
-                self.roots |= {fingerprint(each) for each in certificates_in(text)}
+                self.roots |= {_root(each) for each in certificates_in(text)}
         elif (jwk := token_key(data)) is not None:
             self.keys.add(jwk["kid"])
 
@@ -137,6 +139,11 @@ class Continuity:
         for verifier, kids in bundles.items():
             if kids and signing and signing not in kids:
                 yield f"{verifier} does not have the key that signs tokens"
+
+
+def _root(certificate: x509.Certificate) -> tuple[bytes, bytes]:
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return certificate.subject.public_bytes(), key
 
 
 def _peers(secret: Manifest) -> set[str]:

@@ -9,12 +9,8 @@ from troth.audit.scene import Scene
 from troth.resources.identity.authentication import GATEWAY_TRUST_LIMIT
 from troth.resources.reported import Severity
 from troth.resources.schema.scalars import format_time
-from troth.trust.edges.gateway_trust import (
-    UNREADABLE,
-    first_accepted,
-    gateway_trust_fault,
-    trust_ends,
-)
+from troth.trust.declarations.trust_records import UNREADABLE
+from troth.trust.edges.gateway_trust import first_accepted, gateway_trust_fault, trust_ends
 
 FIELD = "spec.authentication.gatewayOnly"
 

@@ -11,7 +11,8 @@ from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.bundles.keystores import keystore_password, pkcs12_keystore, pkcs12_truststore
 from troth.pki.certificates.authorities import SigningAuthority
 from troth.pki.certificates.issuing import create_root, issue
-from troth.pki.encodings.pem import write_certificates
+from troth.pki.certificates.pairs import plain_certificate
+from troth.pki.encodings.pem import read_certificates, write_certificates
 from troth.pki.keys.parsing import PrivateKey
 from troth.pki.keys.private import generate_key, private_key_pem
 from troth.planning.steps.authorities import AdoptAuthority, CreateRoot, PrepareRoot
@@ -29,8 +30,10 @@ from troth.world.observation.objects import (
     KEYSTORE,
     NEXT_KEY,
     NEXT_LEAF,
+    NEXT_PLAIN,
     NEXT_ROOTS,
     PASSWORD,
+    PLAIN,
     TRUSTSTORE,
     keystore_digest,
 )
@@ -38,16 +41,30 @@ from troth.world.observation.objects import (
 
 def root_secret(step: CreateRoot, now: datetime) -> Manifest:
     """Return the Secret of a new root."""
-    key = generate_key(step.algorithm)
-    certificate = create_root(step.trust_domain, key, step.lifetime, now, constrained=step.confined)
-    return _with_data(step.manifest, {LEAF: certificate, KEY: private_key_pem(key)})
+    certificate, key, plain = _new_root(step, now)
+    data = {LEAF: certificate, KEY: key} | ({PLAIN: plain} if plain else {})
+    return _with_data(step.manifest, data)
+
+
+def plain_root(signer: SigningAuthority) -> dict[str, str]:
+    """Return the data of the plain certificate of a confined root, for the root's Secret."""
+    return {PLAIN: _encoded(plain_certificate(signer.certificate, signer.private_key))}
 
 
 def next_root(step: PrepareRoot, now: datetime) -> dict[str, str]:
     """Return the data of the next root, for the Secret of the active one."""
+    certificate, key, plain = _new_root(step, now)
+    data = {NEXT_LEAF: certificate, NEXT_KEY: key} | ({NEXT_PLAIN: plain} if plain else {})
+    return {name: _encoded(value) for name, value in data.items()}
+
+
+def _new_root(step: CreateRoot | PrepareRoot, now: datetime) -> tuple[bytes, bytes, bytes]:
+    """Return a root and its key, and its plain certificate, empty for an unconfined root."""
     key = generate_key(step.algorithm)
-    certificate = create_root(step.trust_domain, key, step.lifetime, now, constrained=step.confined)
-    return {NEXT_LEAF: _encoded(certificate), NEXT_KEY: _encoded(private_key_pem(key))}
+    root = create_root(step.trust_domain, key, step.lifetime, now, constrained=step.confined)
+    (certificate,) = read_certificates(root, "the root")
+    plain = plain_certificate(certificate, key) if step.confined else b""
+    return root, private_key_pem(key), plain
 
 
 def token_key_secret(step: CreateTokenKey, now: datetime) -> Manifest:

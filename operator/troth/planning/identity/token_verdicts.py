@@ -1,0 +1,54 @@
+"""Verdicts on an identity's tokens: those that its callers need, and those that it requests."""
+
+from collections.abc import Iterator
+
+from troth.planning import status as verdicts
+from troth.planning.identity.claims import audience_fault
+from troth.planning.identity.view import View
+from troth.resources.conditions import Verdict
+from troth.trust.declarations.governance import NEVER
+from troth.world.facts.objects import Cutoff
+from troth.world.world import World
+
+ACCEPTED, ISSUED = "TokensAccepted", "TokensIssued"
+
+
+def tokens_verdicts(view: View, world: World) -> Iterator[Verdict]:
+    """Yield whether callers can get tokens, and that the identity can get none for lack of room."""
+    if view.identity.spec.authentication.token is not None:
+        yield _accepted(view, world)
+    yield from _left_out(view, world)
+
+
+def _accepted(view: View, world: World) -> Verdict:
+    domain = view.domain
+    if domain is None:
+        return verdicts.false(ACCEPTED, view.governance.reason, view.governance.message)
+    if domain.spec.tokens is None:
+        message = (
+            f"TrustDomain {domain.metadata.name} issues no tokens, so no caller can get one; add "
+            "tokens: {} to it"
+        )
+        return verdicts.false(ACCEPTED, "TokensNotEnabled", message)
+    if fault := audience_fault(view.identity, domain, world.registry):
+        return verdicts.false(ACCEPTED, fault.reason, fault.message)
+    message = f"tokens of TrustDomain {domain.metadata.name} are accepted"
+    return verdicts.true(ACCEPTED, "Accepted", message)
+
+
+def _left_out(view: View, world: World) -> Iterator[Verdict]:
+    identity, domain = view.identity, view.domain
+    known = world.tokens.of(domain) if domain is not None and domain.spec.tokens else None
+    cutoff = known.cutoffs.get(identity.ref.namespace) if known is not None else None
+    if domain is None or cutoff is None or identity.spec.authentication.certificate is None:
+        return
+    created = identity.metadata.creation_timestamp or NEVER
+    if Cutoff(created, identity.ref.name) >= cutoff:
+        namespace = identity.ref.namespace
+        message = (
+            f"the issuer configuration of TrustDomain {domain.metadata.name} is full, and "
+            f"namespace {namespace} uses more than its share, so its newest identities, among them "
+            "this one, get no tokens; remove identities, calls or scopes in this namespace, or "
+            "divide the trust domain"
+        )
+        yield verdicts.false(ISSUED, "ShareExceeded", message)
