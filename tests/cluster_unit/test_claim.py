@@ -15,7 +15,7 @@ from troth.cluster.api import ApiServer
 from troth.cluster.leases.claim import CLAIM, Claim
 from troth.cluster.leases.lease import renew_time
 
-START = datetime.now(UTC)
+START = datetime(2026, 12, 1, tzinfo=UTC)
 FIRST, SECOND = "troth-system", "troth-test"
 
 
@@ -83,7 +83,7 @@ def holds(one: Claim) -> bool:
 
 def test_restart_of_the_owner_acts_at_once_and_another_installation_says_who_acts() -> None:
     async def story() -> None:
-        record = held_by(FIRST, acquireTime=renew_time().replace("20", "19", 1))
+        record = held_by(FIRST, acquireTime=renew_time(START - timedelta(days=1)))
         again, other = claim(record, FIRST), claim(record, SECOND)
         with capture_logs() as logs:
             tasks = [asyncio.create_task(each.run()) for each in (again, other)]
@@ -127,7 +127,7 @@ def test_replica_that_finds_a_young_claim_of_its_installation_waits_too() -> Non
     """The earlier owner may not have noticed yet that it has lost the claim."""
 
     async def story() -> None:
-        record = held_by(FIRST, acquireTime=renew_time())
+        record = held_by(FIRST, acquireTime=renew_time(START))
         replica = claim(record, FIRST)
         task = asyncio.create_task(replica.run())
         await asyncio.sleep(SAFE.duration - 1)

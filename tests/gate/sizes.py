@@ -34,8 +34,8 @@ TIMEOUTS = {Size.SMALL: 300, Size.MEDIUM: 300, Size.LARGE: 600, Size.ALONE: 900}
 SIZES = {
     Size.SMALL: """
         audit auditor benchmarks cli cluster_unit documents edge guides issuer leaks net pki
-        planning reconcile replay resources review sandbox/test_crds.py serving trust webhooks
-        website world
+        planning reconcile replay resources review sandbox/demo/test_removal.py
+        sandbox/test_crds.py serving trust webhooks website world
     """,
     Size.MEDIUM: """
         audit/reports/test_sarif.py benchmarks/test_brokers.py brokers chart judges packaging

@@ -204,7 +204,7 @@ async def test_edge_is_suspended_while_its_declarations_are_forbidden(
         await until(lambda: cluster.condition(callee, "PeersAgree") == ("True", "AllLive"))
         await cluster.forbid(plural)
         await until(lambda: cluster.condition(callee, "PeersAgree") == ("False", UNREAD))
-        assert cluster.condition(caller, "PeersAgree") == ("False", UNREAD)
+        await until(lambda: cluster.condition(caller, "PeersAgree") == ("False", UNREAD))
         assert not operator.ready
         cluster.rejects = lambda _: False
         await until(lambda: cluster.condition(callee, "PeersAgree") == ("True", "AllLive"))

@@ -13,8 +13,8 @@ CLUSTER_WIDE = "trustdomains"
 SELECTOR = ("--selector", MARK)
 ADMISSION = "validatingadmissionpolicies,validatingadmissionpolicybindings"
 PATIENCE = "--timeout=120s"
-EVENTS = ("events", "--namespace", "default", "--field-selector", "involvedObject.kind=TrustDomain")
-"""Events about resources without a namespace."""
+EVENTS = ("events", "--namespace", "default", "--field-selector")
+"""Events about resources without a namespace; the selector follows."""
 
 
 def install(sandbox: Sandbox) -> int:
@@ -46,8 +46,13 @@ def remove(sandbox: Sandbox) -> bool:
     for plural in WITH_FINALIZERS:
         if f"{plural}.{GROUP}" in present:
             _remove_finalizers(sandbox, plural)
+    domains: list[str] = []
     if f"{CLUSTER_WIDE}.{GROUP}" in present:
+        uids = "jsonpath={.items[*].metadata.uid}"
+        domains = kubectl("get", CLUSTER_WIDE, *SELECTOR, "--output", uids).split()
         kubectl("delete", CLUSTER_WIDE, *SELECTOR, PATIENCE)
+    for uid in domains:  # Events have no labels, and other domains have Events too
+        kubectl("delete", *EVENTS, f"involvedObject.uid={uid}")
     kubectl("delete", "namespaces", *SELECTOR, PATIENCE)
     for namespace in ("default", "kube-public"):
         kubectl("delete", "roles,rolebindings,leases", f"--namespace={namespace}", *SELECTOR)
@@ -55,7 +60,6 @@ def remove(sandbox: Sandbox) -> bool:
     kubectl("delete", ADMISSION, *SELECTOR)
     if not present:
         return True
-    kubectl("delete", *EVENTS)
     own = _names(sandbox, "crds", *SELECTOR)
     if own and _names(sandbox, ",".join(sorted(present)), "--all-namespaces"):
         return False

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from troth.cluster.errors import ApiError
+from troth.cluster.server_clock import ServerClock
 from troth.edge.events.consumption.dead_letters import DeadLetter
 from troth.edge.events.message import Message
 from troth.edge.events.rejection import Reason, Rejection
@@ -200,6 +201,7 @@ class Cluster:
     failures: dict[str, Exception] = field(default_factory=dict)
     answers: dict[str, Any] = field(default_factory=dict)
     before: Callable[[], Any] | None = None
+    clock: ServerClock = field(default_factory=ServerClock)
 
     def add(self, name: str, *verbs: str, **user: Any) -> str:
         """Add a user; return the token."""

@@ -123,7 +123,7 @@ class Claim:
 
         Raises `ApiError` 409 if another installation was faster.
         """
-        spec = {"holderIdentity": self._namespace, "acquireTime": renew_time()}
+        spec = {"holderIdentity": self._namespace, "acquireTime": renew_time(self._now())}
         taken = {**lease, "spec": spec}
         if "resourceVersion" in lease["metadata"]:
             return await self._server.replace(taken)

@@ -318,6 +318,6 @@ class Leadership:
         return True
 
 
-def renew_time() -> str:
-    """Return the current time as a Lease has it, for people to read."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def renew_time(now: datetime | None = None) -> str:
+    """Return a time as a Lease has it, the current one if none is given."""
+    return (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

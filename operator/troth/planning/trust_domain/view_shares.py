@@ -76,8 +76,8 @@ def share_view(
 class _Blocks:
     """Callers of one namespace as deflate blocks (RFC 1951) that depend on no others."""
 
-    parts: list[CallerEntry]
-    data: bytes
+    parts: list[CallerEntry] = field(repr=False)
+    data: bytes = field(repr=False)
 
     @property
     def size(self) -> int:
