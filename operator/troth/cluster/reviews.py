@@ -75,7 +75,7 @@ class Reviews:
     async def review(self, manifest: Manifest, peer: Hashable) -> Manifest:
         """Return the answer to a review for a peer; raises `UnreviewedError` without one.
 
-        `peer` is whoever caused the review, such as the address of a client.
+        `peer` identifies the client that caused the review, for example by its address.
         """
         if self._open[peer] >= self._share:
             raise TooManyReviewsError

@@ -16,6 +16,7 @@ from sandbox.demo.errors import DemoError
 from sandbox.demo.namespaces import MARK, own
 from sandbox.demo.shop import Shop
 from sandbox.errors import CommandError
+from troth.cluster.leases.claim import CLAIM
 from troth.resources.kinds import KINDS
 from troth.resources.metadata import GROUP, VERSION
 from troth.resources.schema.fields import fields_of_crd, missing
@@ -123,6 +124,24 @@ def check_operators(sandbox: Sandbox) -> None:
             raise DemoError(
                 f"an operator of Troth runs in this cluster: {spec['holderIdentity']} holds the "
                 f"Lease {namespace}/{LEASE}; stop it, or delete the Lease if it does not run"
+            )
+    _check_claim(sandbox)
+
+
+def _check_claim(sandbox: Sandbox) -> None:
+    """Raise `DemoError` if an installation has the claim, beside which the demo's does not act.
+
+    The claim of a namespace that is gone is free.
+    """
+    claim = ("--namespace", CLAIM.namespace, "--field-selector", f"metadata.name={CLAIM.name}")
+    for lease in _items(sandbox, "leases", *claim):
+        holder = (lease.get("spec") or {}).get("holderIdentity")
+        if holder in {None, "", own(installation.NAMESPACE)}:
+            continue
+        if _items(sandbox, "namespaces", "--field-selector", f"metadata.name={holder}"):
+            raise DemoError(
+                f"the namespace {holder} has the claim of an operator of Troth, Lease {CLAIM}; use "
+                "another cluster, or delete the Lease if Troth no longer runs there"
             )
 
 

@@ -202,8 +202,17 @@ def test_cluster_without_troth_is_accepted(cluster: Sandbox) -> None:
             },
             "somebody holds the Lease default/troth-operator; stop it, or delete the Lease",
         ),
+        (
+            {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": "troth-claim", "namespace": "kube-public"},
+                "spec": {"holderIdentity": "default"},
+            },
+            "the namespace default has the claim .* Lease kube-public/troth-claim; use another",
+        ),
     ],
-    ids=["installed", "running"],
+    ids=["installed", "running", "claiming"],
 )
 def test_operator_in_the_cluster_is_named(
     cluster: Sandbox, manifest: installation.Manifest, words: str

@@ -112,14 +112,14 @@ def _blocks(parts: list[CallerEntry], most: int) -> _Blocks:
 
 def _prefix(parts: list[CallerEntry], most: int) -> _Blocks:
     """Return the oldest callers that need at most `most` bytes together."""
-    deflate, found = _deflate(), _Blocks([], b"")
-    for number, text in enumerate(_texts(parts), 1):
-        data = found.data + deflate.compress(text) + deflate.flush(zlib.Z_SYNC_FLUSH)
-        longer = _Blocks(parts[:number], data)
-        if longer.size > most:
+    deflate, data, kept = _deflate(), bytearray(), 0
+    for text in _texts(parts):
+        block = deflate.compress(text) + deflate.flush(zlib.Z_SYNC_FLUSH)
+        if len(_COMMA) + len(data) + len(block) > most:
             break
-        found = longer
-    return found
+        data += block
+        kept += 1
+    return _Blocks(parts[:kept], bytes(data))
 
 
 def _gzip(before: bytes, found: list[_Blocks], after: bytes) -> bytes:

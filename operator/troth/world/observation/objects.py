@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from pydantic_core import PydanticCustomError, from_json, to_json
+from pydantic_core import PydanticCustomError, to_json
 
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.certificates.authorities import Authority, load_authority
@@ -14,6 +14,7 @@ from troth.pki.certificates.leaf import Leaf, leaf_of
 from troth.pki.encodings.pem import MAX_CHAIN_BYTES
 from troth.pki.errors import PKIError
 from troth.resources.references import Ref
+from troth.resources.schema.bounded_json import read_json
 from troth.resources.schema.scalars import format_time, parse_moment
 from troth.trust.declarations.trust_records import UNREADABLE
 from troth.world.facts.objects import (
@@ -236,7 +237,7 @@ def write_cutoffs(cutoffs: Mapping[str, Cutoff]) -> bytes:
 def read_cutoffs(text: bytes) -> dict[str, Cutoff]:
     """Return the cutoffs of a view, none if they are unreadable."""
     try:
-        rows = from_json(text) if text else []
+        rows = read_json(text, MOST_CUTOFFS) if text else []
         return {
             str(namespace): Cutoff(parse_moment(created), str(name))
             for namespace, created, name in rows
