@@ -60,13 +60,16 @@ def listen_address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - only if written as ":8080"
 
 
-def namespace_names(namespaces: str) -> frozenset[str]:
-    """Return the namespaces of a list that is separated by commas; raises `BadParameter`."""
+def namespace_names(namespaces: str, option: str = "--namespaces") -> frozenset[str]:
+    """Return the namespaces of an option's list that is separated by commas.
+
+    Raises `BadParameter` if one is not the name of a namespace.
+    """
     names = [each.strip() for each in namespaces.split(",")] if namespaces.strip() else []
     for each in names:
         if not re.fullmatch(DNS_LABEL, each):
             raise typer.BadParameter(
-                f'--namespaces: "{each}" is not the name of a namespace; write names such as '
+                f'{option}: "{each}" is not the name of a namespace; write names such as '
                 "shop,billing"
             )
     return frozenset(names)

@@ -19,6 +19,7 @@ from troth.reconcile.loop.statuses.stall_delay import StallDelay
 from troth.resources.conditions import UNOBSERVED
 from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
+from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.world.facts.objects import Manifest
 from troth.world.outcomes.brokers import WorkBegun
 from troth.world.world import World
@@ -83,9 +84,13 @@ class Rehearsal:
             stored.setdefault("status", {"observedGeneration": UNOBSERVED})
         return self._store(place, stored)
 
-    async def converge(self, own_namespace: str, now: datetime) -> Engine:
+    async def converge(
+        self, own_namespace: str, now: datetime, watched: Watched = EVERYWHERE
+    ) -> Engine:
         """Run an engine on the objects until it has nothing left to do at `now`; return the
         engine.
+
+        It reads objects of watched namespaces alone, and those without a namespace.
         """
         hasty = StatusDebounce(0, 0)  # objects in progress do not advance in a rehearsal
         clock = MovableClock(now)
@@ -96,10 +101,12 @@ class Rehearsal:
             leader_fence=_Always(),
             status_debounce=hasty,
             stall_delay=StallDelay(0),
+            watched=watched,
         )
         engine.background = _Unasked(engine.world)
-        for manifest in list(self.objects.values()):
-            engine.observe(_copied(manifest))
+        for (_, ref), manifest in list(self.objects.items()):
+            if watched.reads(ref.namespace):
+                engine.observe(_copied(manifest))
         worker = asyncio.create_task(engine.work())
         try:
             await engine.queue.settled()

@@ -11,6 +11,7 @@ from troth.cli.evaluation.basis import (
     Assumed,
     AssumedNamespaces,
     Namespace,
+    WatchedNamespaces,
     gather,
 )
 from troth.cli.evaluation.formats import FailOn, Format
@@ -26,6 +27,7 @@ def check(
     namespace: Namespace = "",
     assume: Assumed = None,
     assume_namespace: AssumedNamespaces = None,
+    watched_namespaces: WatchedNamespaces = "",
     against: Against = None,
     traffic: Annotated[
         Path | None,
@@ -70,6 +72,7 @@ def check(
         own_namespace=own_namespace,
         assume=assume,
         assume_namespace=assume_namespace,
+        watched_namespaces=watched_namespaces,
         kubeconfig=kubeconfig,
         context=context,
         against=against,

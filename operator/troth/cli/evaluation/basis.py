@@ -1,20 +1,23 @@
 """Input of `troth check` and `troth plan`: manifests, and the state they are applied to."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from troth.cli.daemon_options import namespace_names
 from troth.cli.evaluation.finding import is_unreadable
 from troth.cli.inputs import sources
 from troth.cli.inputs.files import STDIN
 from troth.cli.inputs.sources import Manifests
+from troth.cli.inputs.watched import watched_in
 from troth.resources.faults import FaultyManifests
 from troth.resources.manifests import Manifest
 from troth.resources.metadata import GROUP
+from troth.trust.declarations.watched import EVERYWHERE, Watched
 
 Namespace = Annotated[
     str,
@@ -40,6 +43,16 @@ AssumedNamespaces = Annotated[
         help="Namespace that exists already, with its labels; repeatable.",
     ),
 ]
+WATCHED = "--watched-namespaces"
+WatchedNamespaces = Annotated[
+    str,
+    typer.Option(
+        WATCHED,
+        metavar="NAME[,NAME…]",
+        help="Namespaces that Troth watches, as in the chart value namespaces. Defaults to those "
+        "in the status of the cluster's TrustDomains, or to all.",
+    ),
+]
 Against = Annotated[
     list[Path] | None,
     typer.Option(
@@ -63,6 +76,8 @@ class Basis:
     """Kinds that the user may not list."""
     cluster: bool = False
     """Whether `before` was read from a cluster."""
+    watched: Watched = EVERYWHERE
+    """Namespaces that Troth watches. It reads nothing in others."""
     against: list[Manifest] = field(default_factory=list, repr=False)
     """Manifests whose schemas of messages are compared, in place of those in `before`."""
 
@@ -76,6 +91,7 @@ def gather(
     assume_namespace: Sequence[str] | None = None,
     kubeconfig: Path | None = None,
     context: str | None = None,
+    watched_namespaces: str = "",
     against: Sequence[Path] | None = None,
 ) -> Basis:
     """Return the input that options describe; faults of the manifests are in it.
@@ -108,8 +124,15 @@ def gather(
         own_namespace,
         hidden,
         cluster=kubeconfig is not None,
+        watched=_watched(watched_namespaces, before, own_namespace),
         against=_earlier(against or (), namespace or "default"),
     )
+
+
+def _watched(names: str, objects: Iterable[Manifest], own_namespace: str) -> Watched:
+    if names:
+        return Watched.of(own_namespace, namespace_names(names, WATCHED))
+    return watched_in(each for each in objects if each["kind"] == "TrustDomain")
 
 
 def _earlier(files: Sequence[Path], namespace: str) -> list[Manifest]:

@@ -26,6 +26,7 @@ from troth.resources.kinds import EVERY_KIND_BY_NAME, KIND_BY_NAME
 from troth.resources.manifests import Manifest
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
+from troth.trust.declarations.watched import NOT_WATCHED, not_watched
 
 IDENTITY, POLICY = "ServiceIdentity", "TopicPolicy"
 
@@ -154,7 +155,9 @@ class _Evaluation:
         )
 
     def _namespaces(self) -> Iterator[Finding]:
-        """Yield namespaces that manifests do not name, or name although they do not exist."""
+        """Yield namespaces that manifests do not name, or name although they have no effect there:
+        the namespace does not exist, or Troth does not watch it.
+        """
         basis, namespaces = self.rehearsed.basis, self.rehearsed.after.registry.namespaces
         for kind, ref in basis.manifests.without_namespace:
             if kind in EVERY_KIND_BY_NAME:
@@ -168,7 +171,16 @@ class _Evaluation:
         told: set[str] = set()
         for kind, ref in basis.manifests.documents:
             here = ref.namespace
-            if kind not in EVERY_KIND_BY_NAME or not here or here in namespaces or here in told:
+            if kind not in EVERY_KIND_BY_NAME or not here or here in told:
+                continue
+            steps = ("metadata", "namespace")
+            if here not in basis.watched:
+                told.add(here)
+                yield self._finding(
+                    Severity.ERROR, NOT_WATCHED, not_watched(here), kind, ref, steps
+                )
+                continue
+            if here in namespaces:
                 continue
             told.add(here)
             if basis.cluster and "Namespace" not in basis.hidden:
@@ -181,7 +193,6 @@ class _Evaluation:
                     f"Namespace {here} is not among the manifests; add it with -f or --assume, or "
                     f"name its labels with --assume-namespace {here},LABEL=VALUE"
                 )
-            steps = ("metadata", "namespace")
             yield self._finding(Severity.ERROR, NO_NAMESPACE, message, kind, ref, steps)
 
     def _shared(self) -> Iterator[Finding]:

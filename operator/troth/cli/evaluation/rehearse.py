@@ -15,6 +15,8 @@ from troth.resources.faults import ManifestFault
 from troth.resources.kinds import KIND_BY_NAME, UNPLANNED
 from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
+from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.watched import Watched
 from troth.trust.edges.declared import all_edges
 from troth.trust.edges.evaluation import Edge
 from troth.world.watch_class import SCHEMA
@@ -50,11 +52,11 @@ async def rehearse(basis: Basis, now: datetime) -> Rehearsed:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     rehearsal = Rehearsal(basis.before)
     start = copy.deepcopy(rehearsal.objects)
-    before = _declared(start.values())
+    before = _declared(start.values(), basis.watched)
     for manifest in basis.manifests.objects:
         if manifest["kind"] not in _UNPLANNED:
             rehearsal.put(manifest)
-    engine = await rehearsal.converge(basis.own_namespace, now)
+    engine = await rehearsal.converge(basis.own_namespace, now, basis.watched)
     return Rehearsed(
         basis,
         now,
@@ -62,21 +64,22 @@ async def rehearse(basis: Basis, now: datetime) -> Rehearsed:
         rehearsal.objects,
         before,
         after=engine.world,
-        earlier=_earlier(start, basis.against) if basis.against else before,
+        earlier=_earlier(start, basis) if basis.against else before,
         edges_before=all_edges(before.registry, now),
         edges=all_edges(engine.world.registry, now),
         update_faults=tuple(check_updates(start, basis.manifests)),
     )
 
 
-def _earlier(start: dict[Place, Manifest], against: Iterable[Manifest]) -> World:
-    return _declared({**start, **{(each["kind"], Ref.of(each)): each for each in against}}.values())
+def _earlier(start: dict[Place, Manifest], basis: Basis) -> World:
+    earlier = {(each["kind"], Ref.of(each)): each for each in basis.against}
+    return _declared({**start, **earlier}.values(), basis.watched)
 
 
-def _declared(objects: Iterable[Manifest]) -> World:
-    world = World("")
+def _declared(objects: Iterable[Manifest], watched: Watched) -> World:
+    world = World("", Registry(watched))
     for manifest in objects:
-        if (
+        if watched.reads(Ref.of(manifest).namespace) and (
             manifest["kind"] in KIND_BY_NAME
             or manifest["kind"] == "Namespace"
             or _has_schemas(manifest)

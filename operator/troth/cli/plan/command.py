@@ -9,6 +9,7 @@ from troth.cli.evaluation.basis import (
     Assumed,
     AssumedNamespaces,
     Namespace,
+    WatchedNamespaces,
     gather,
 )
 from troth.cli.exit_codes import ExitCode
@@ -25,6 +26,7 @@ def plan(
     namespace: Namespace = "",
     assume: Assumed = None,
     assume_namespace: AssumedNamespaces = None,
+    watched_namespaces: WatchedNamespaces = "",
     output: OutputOption = Output.TEXT,
     own_namespace: OwnNamespace = OWN_NAMESPACE,
     kubeconfig: sources.Kubeconfig = None,
@@ -47,6 +49,7 @@ def plan(
         own_namespace=own_namespace,
         assume=assume,
         assume_namespace=assume_namespace,
+        watched_namespaces=watched_namespaces,
         kubeconfig=kubeconfig,
         context=context,
     )

@@ -5,6 +5,7 @@ from functools import partial
 
 from troth.cli.inputs.access import FORBIDDEN, PersonalServer
 from troth.cli.inputs.targets import Named
+from troth.cli.inputs.watched import watched_in
 from troth.cli.status.edges import edge_summary
 from troth.cli.status.models import (
     IdentitySummary,
@@ -29,6 +30,7 @@ from troth.cluster.errors import ApiError
 from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
+from troth.trust.declarations.watched import NOT_WATCHED, not_watched
 
 
 @dataclass
@@ -48,14 +50,31 @@ class _Seen:
         places = ["", self.namespace] if namespaced and self.namespace else [""]
         for place in places:
             try:
-                self.objects[kind] = await self.server.listed(kind, place)
+                found = await self.server.listed(kind, place)
             except ApiError as error:
                 if error.status != FORBIDDEN:
                     raise
                 self.hidden += [] if kind in self.hidden else [kind]
                 self.objects[kind] = []
             else:
+                self.objects[kind] = [self._as_watched(each) for each in found]
                 return
+
+    def _as_watched(self, manifest: Manifest) -> Manifest:
+        """Return the resource; one that Troth does not watch has no status but this.
+
+        Whatever its status says is from an earlier time.
+        """
+        namespace = manifest["metadata"].get("namespace", "")
+        if watched_in(self.objects.get(DOMAIN, ())).reads(namespace):
+            return manifest
+        ready = {
+            "type": "Ready",
+            "status": "False",
+            "reason": NOT_WATCHED,
+            "message": not_watched(namespace),
+        }
+        return {**manifest, "status": {"conditions": [ready]}}
 
 
 async def survey(

@@ -279,6 +279,7 @@ def _status(
         token_rotation=TokenRotationStatus(
             phase=tokens.rotation.phase, blockers=fitting(tokens.rotation.blockers)
         ),
+        watched_namespaces=watched_namespaces.named(world),
     ).manifest()
     status["conditions"] = conditions
     return status

@@ -3,6 +3,7 @@
 from troth.planning import status as verdicts
 from troth.resources.conditions import Verdict
 from troth.resources.trust_domain.spec import TrustDomain
+from troth.resources.trust_domain.status import NAMESPACES
 from troth.trust.declarations.watched import NOT_WATCHED
 from troth.world.world import World
 
@@ -39,6 +40,11 @@ def judge(domain: TrustDomain, world: World) -> Verdict | None:
         )
         return verdicts.false(CONDITION, UNREAD, message)
     return verdicts.true(CONDITION, "Watched", "Troth watches every selected namespace")
+
+
+def named(world: World) -> tuple[str, ...]:
+    """Return the watched namespaces for the status, sorted; none if Troth watches all there are."""
+    return tuple(sorted(world.registry.watched.names or ()))[:NAMESPACES]
 
 
 def is_unread(namespace: str, world: World) -> bool:

@@ -14,6 +14,8 @@ from troth.resources.schema.scalars import Time
 
 SPEC_LIMIT = 64 * 1024
 """Maximum characters of the spec that a status keeps."""
+NAMESPACES = 256
+"""Maximum number of watched namespaces that a status names."""
 
 
 class Isolation(StrEnum):
@@ -129,6 +131,12 @@ class TrustDomainStatus(Observed):
     """Retired token keys that still verify the tokens in events."""
     token_rotation: TokenRotationStatus = TokenRotationStatus()
     """Rotation of the key that signs tokens."""
+    watched_namespaces: Annotated[
+        tuple[Annotated[str, StringConstraints(max_length=63)], ...],
+        Field(max_length=NAMESPACES),
+    ] = ()
+    """Namespaces that Troth watches, with its own. Empty if it watches all. At most the first
+    256."""
     findings: Findings = ()
     """Findings of the auditor about the resource, at most the first 32."""
     conditions: Conditions = ()

@@ -35,6 +35,10 @@ class Watched:
     def __contains__(self, namespace: str) -> bool:
         return self.names is None or namespace in self.names
 
+    def reads(self, namespace: str) -> bool:
+        """Return whether Troth reads objects there; "" is where cluster-scoped ones are."""
+        return not namespace or namespace in self
+
     def missing(self, kind: type[Resource], ref: Ref, advice: str) -> str:
         """Return why a resource is not known, and what to do: `advice` if it does not exist."""
         if ref.namespace in self:
