@@ -135,8 +135,7 @@ class TrustDomainStatus(Observed):
         tuple[Annotated[str, StringConstraints(max_length=63)], ...],
         Field(max_length=NAMESPACES),
     ] = ()
-    """Namespaces that Troth watches, with its own. Empty if it watches all. At most the first
-    256."""
+    """Namespaces that Troth watches, with its own; the first 256. Empty if it watches all."""
     findings: Findings = ()
     """Findings of the auditor about the resource, at most the first 32."""
     conditions: Conditions = ()
