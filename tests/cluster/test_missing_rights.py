@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from sandbox import Sandbox
 from tests import builders
+from tests.cluster import chart
 from tests.cluster.audit import Right, granted
 from tests.cluster.person import Manifest, until
 from tests.cluster.stage import IDENTITY, Stage, staged
@@ -16,7 +17,10 @@ from troth.cluster.connection.connecting import configuration
 from troth.cluster.denials import denial
 from troth.cluster.errors import ApiError
 from troth.cluster.resources import RESOURCES, REVIEWS
+from troth.planning.owned_objects import secret_ref
+from troth.planning.trust_domain.watched_namespaces import UNREAD
 from troth.resources.references import Ref
+from troth.trust.declarations.unlisted import UNLISTED
 
 KINDS = {
     f"{each.name}.{each.group}".rstrip("."): kind for kind, each in (RESOURCES | REVIEWS).items()
@@ -166,20 +170,33 @@ async def test_namespace_being_deleted_does_not_keep_the_operator_from_the_other
     await stage.person.edit(IDENTITY, Ref.of(held), {"metadata": {"finalizers": []}})
 
 
-async def test_existing_namespace_that_cannot_be_listed_keeps_the_operator_from_all(
+async def test_namespace_that_cannot_be_listed_does_not_keep_the_operator_from_the_others(
     stage: Stage,
 ) -> None:
+    """Its admin may delete the RoleBinding; once it is back, the namespace is planned by itself."""
     other = await stage.namespace()
     await stage.install_for(stage.shop, other)
-    await stage.person.delete("Role", Ref(other, f"{stage.own}-operator"))
+    binding = Ref(other, f"{stage.own}-operator")
+    await stage.person.delete("RoleBinding", binding)
     asked = {"verb": "list", "group": "", "resource": "secrets", "namespace": other}
     await until(lambda: stage.person.may(Ref(stage.own, stage.own), **asked), lambda may: not may)
-    await stage.domain()
+    domain = await stage.domain()
+    there = await stage.identity(
+        "payments", other, ports=["https"], accepts=[builders.accept("web", namespace=stage.shop)]
+    )
+    here = await stage.identity("web", calls=[builders.call("payments", namespace=other)])
     with capture_logs() as lines:
-        copy = await stage.stand_by()
+        copy = await stage.run()
         await logged(lines, "watch failed", f"list secrets in the namespace {other}")
-        assert not copy.operator.ready
-        assert copy.requests.writes.total() == 0
+    await stage.person.hears(IDENTITY, here, "PeersAgree", UNLISTED, "False")
+    told = await stage.person.hears("TrustDomain", domain, "NamespacesWatched", UNREAD, "False")
+    assert other in told
+    await stage.person.misses("Secret", secret_ref(there))
+    assert copy.operator.ready
+    await chart.install(stage.person, [each for each in stage.installed if Ref.of(each) == binding])
+    for each in (here, there):
+        await stage.person.hears(IDENTITY, each, "PeersAgree", "AllLive", "True")
+        await stage.person.ready(IDENTITY, each)
 
 
 async def logged(lines: Sequence[Mapping[str, Any]], event: str, right: str) -> None:

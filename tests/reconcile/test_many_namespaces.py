@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,18 +20,25 @@ from troth.cluster.connection.connecting import CONNECTIONS
 from troth.cluster.connection.library import Configuration
 from troth.cluster.leases.claim import CLAIM
 from troth.cluster.leases.lease import Timing
-from troth.cluster.watching.pace import LISTS
+from troth.cluster.watching.pace import LISTS, Pace
+from troth.planning.owned_objects import secret_ref
+from troth.reconcile import operator as operators
 from troth.reconcile.loop.freshness import UNREAD_AFTER
 from troth.reconcile.operator import Operator, Settings
 from troth.resources.references import Ref
+from troth.trust.declarations.unlisted import UNLISTED
 from troth.trust.declarations.unread import UNREAD
 
 NAMESPACES = frozenset(f"shop-{number}" for number in range(50))
+LIVE = "True", "AllLive"
 IDENTITY = Ref("shop-49", "payments")
 TIMING = Timing(duration=60.0, renew_every=0.5, margin=20.0)
 """Long, because the machine may be busy."""
-QUICK = 10.0
-"""Seconds after which a selection counts as unread."""
+PAIR = Ref("shop-0", "web"), Ref("shop-1", "payments")
+QUICK = 3.0
+"""Seconds after which a selection counts as unread, longer than two bookmarks are apart."""
+FAST = 500.0
+"""Rounds of informers that begin in a second: ten times as many as in production."""
 
 
 def _claimed() -> dict[str, Any]:
@@ -135,18 +143,47 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+def declare(cluster: Cluster, caller: Ref, callee: Ref) -> None:
+    """Declare a trust domain, two namespaces, and a caller and a callee that consent."""
+    cluster.store.put(domain())
+    for each in (caller, callee):
+        cluster.store.put(namespace(each.namespace, domain="production"))
+    cluster.store.put(
+        identity(
+            caller.name, caller.namespace, calls=[call(callee.name, namespace=callee.namespace)]
+        )
+    )
+    cluster.store.put(
+        identity(
+            callee.name,
+            callee.namespace,
+            ports=["https"],
+            accepts=[accept(caller.name, namespace=caller.namespace)],
+        )
+    )
+
+
+def inside(namespace: str, plural: str = "") -> Callable[[web.Request], bool]:
+    """Return whether a request is in a namespace, for a kind if one is given."""
+    place = f"/namespaces/{namespace}/{plural}"
+    return lambda request: place in request.path
+
+
 @pytest.fixture
 async def cluster() -> Cluster:
     return Cluster()
 
 
-async def test_50_namespaces_are_watched_and_the_lease_is_renewed(cluster: Cluster) -> None:
+async def test_50_namespaces_are_watched_and_the_lease_is_renewed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operators, "Pace", partial(Pace, FAST))
     async with running(cluster, NAMESPACES) as operator:
         await until(lambda: operator.ready and operator.leadership.acting)
         assert cluster.busy["watch"] == len(operator.informers) > 600
         assert cluster.most["list"] <= LISTS < CONNECTIONS
         renewals = cluster.renewals
-        await until(lambda: cluster.renewals >= renewals + 10)
+        await until(lambda: cluster.renewals >= renewals + 4)
         assert operator.leadership.acting
         cluster.store.put(identity(IDENTITY.name, IDENTITY.namespace))
         place = "ServiceIdentity", IDENTITY
@@ -168,23 +205,8 @@ async def test_edge_is_suspended_while_its_declarations_are_forbidden(
     cluster: Cluster, plural: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "BOOKMARK_SECONDS", 1.0)
-    caller, callee = Ref("shop-0", "web"), Ref("shop-1", "payments")
-    cluster.store.put(domain())
-    for each in (caller, callee):
-        cluster.store.put(namespace(each.namespace, domain="production"))
-    cluster.store.put(
-        identity(
-            caller.name, caller.namespace, calls=[call(callee.name, namespace=callee.namespace)]
-        )
-    )
-    cluster.store.put(
-        identity(
-            callee.name,
-            callee.namespace,
-            ports=["https"],
-            accepts=[accept(caller.name, namespace=caller.namespace)],
-        )
-    )
+    caller, callee = PAIR
+    declare(cluster, caller, callee)
     async with running(cluster, frozenset(), unread_after=QUICK) as operator:
         await until(lambda: cluster.condition(callee, "PeersAgree") == ("True", "AllLive"))
         await cluster.forbid(plural)
@@ -194,3 +216,48 @@ async def test_edge_is_suspended_while_its_declarations_are_forbidden(
         cluster.rejects = lambda _: False
         await until(lambda: cluster.condition(callee, "PeersAgree") == ("True", "AllLive"))
         await until(lambda: operator.ready)
+
+
+async def test_namespace_without_rights_is_suspended_and_the_others_go_on(cluster: Cluster) -> None:
+    caller, callee = PAIR
+    declare(cluster, caller, callee)
+    alone = Ref(caller.namespace, "alone")
+    cluster.store.put(identity(alone.name, alone.namespace))
+    cluster.rejects = inside(callee.namespace)
+    async with running(cluster, frozenset({caller.namespace, callee.namespace})) as operator:
+        await until(lambda: operator.ready and operator.leadership.acting)
+        await until(lambda: cluster.condition(caller, "PeersAgree") == ("False", UNLISTED))
+        await until(lambda: cluster.condition(alone, "Ready")[0] == "True")
+        assert cluster.condition(callee, "PeersAgree") == ("", "")
+        assert ("Secret", secret_ref(callee)) not in cluster.store.objects
+        cluster.rejects = lambda _: False
+        await until(lambda: all(cluster.condition(each, "PeersAgree") == LIVE for each in PAIR))
+
+
+async def test_namespace_that_appears_is_planned_after_its_caches_have_synced(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "BOOKMARK_SECONDS", 1.0)
+    new, other = Ref("new", "payments"), Ref("shop-0", "other")
+
+    def written() -> set[str]:
+        found = {kind for kind, ref in cluster.store.objects if ref.namespace == new.namespace}
+        return found - {"ServiceIdentity"}
+
+    cluster.store.put(domain())
+    cluster.rejects = inside(new.namespace, "services")
+    async with running(cluster, frozenset({new.namespace, other.namespace})) as operator:
+        await until(lambda: operator.ready and operator.leadership.acting)
+        cluster.store.put(namespace(new.namespace, domain="production"))
+        cluster.store.put(identity(new.name, new.namespace))
+        known = operator.engine.world.registry.identities
+        await until(lambda: new in known)
+        cluster.store.put(namespace(other.namespace, domain="production"))
+        cluster.store.put(identity(other.name, other.namespace))
+        await until(lambda: cluster.condition(other, "Ready")[0] == "True")
+        assert operator.ready
+        assert cluster.condition(new, "Ready") == ("", "")
+        assert written() == set()
+        cluster.rejects = lambda _: False
+        await until(lambda: cluster.condition(new, "Ready")[0] == "True")
+        assert written() >= {"ConfigMap", "Secret", "NetworkPolicy"}

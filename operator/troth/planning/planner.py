@@ -33,7 +33,10 @@ def plan(key: Key, world: World, moment: Moment) -> Plan:
     """Return the plan of the resource with this key at a moment.
 
     If planning raises an exception, the plan has no steps, and its status reports the exception.
+    Nothing is planned in a namespace without a complete list of its objects.
     """
+    if key.ref.namespace in world.registry.unlisted:
+        return Plan(key, "")
     try:
         return PLANNERS[key.kind](key, world, moment)
     except Exception as error:  # noqa: BLE001 - one resource must not stop the others

@@ -31,6 +31,7 @@ from troth.reconcile.loop.handover import is_idle, take_shards
 from troth.reconcile.loop.informers import selections
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.lease_fence import may_write
+from troth.reconcile.loop.namespace_lists import NamespaceLists
 from troth.resources.references import Ref
 from troth.serving.cancellation import raise_if_cancelled
 from troth.serving.garbage import collect_seldom
@@ -103,6 +104,7 @@ class Operator:
             rollouts=settings.rollouts,
             watched=watched,
         )
+        self.engine.world.registry.unlisted.expect(self._apart)
         self.crds = CRDCheck(server)
         self._cache = cache = Cache(self.engine)
         pace = Pace()
@@ -121,8 +123,11 @@ class Operator:
                 settings.own_namespace, rollouts=settings.rollouts, watched=watched
             )
         ]
+        self._namespace_lists = NamespaceLists(
+            self.engine.world.registry, self._in_namespace, cache.note_listed
+        )
         self._freshness = Freshness(
-            lambda: self.required,
+            lambda: self.watching,
             lambda: server.answered_at,
             cache.note_unread,
             settings.unread_after,
@@ -201,23 +206,44 @@ class Operator:
         return any(each.kind == "Namespace" for each in synced)
 
     @property
+    def _apart(self) -> frozenset[str]:
+        """Namespaces that are listed by themselves, and of which no one may stop the others."""
+        return self._settings.namespaces - {self._settings.own_namespace}
+
+    @property
     def required(self) -> list[Informer]:
+        """Informers without which Troth writes nothing anywhere.
+
+        If one namespace cannot be read, nothing is planned there, and all others go on.
+        """
+        return [
+            each
+            for each in self.watching
+            if not (each.is_hindered and each.selection.namespace in self._apart)
+        ]
+
+    @property
+    def watching(self) -> list[Informer]:
         """Informers without which the world is incomplete.
 
         A namespace that does not exist has no objects, and one that is being deleted opens none.
-        Neither is required: its Role was deleted with it, so it cannot be listed, and one
-        namespace must not keep Troth from all others. DeadLetterReviews that the API server does
-        not serve or forbids are not required either.
+        Its Role was deleted with it, so it cannot be listed. DeadLetterReviews that the API server
+        does not serve or forbids are not required either.
         """
         world, gone = self.engine.world, frozenset[str]()
         if self._knows_namespaces:
             existing = world.registry.namespaces.keys() - world.terminating
-            gone = self._settings.namespaces - {self._settings.own_namespace} - existing
+            gone = self._apart - existing
         return [
             each
             for each in self.informers
             if each.selection.namespace not in gone and not self._is_denied(each)
         ]
+
+    def _in_namespace(self, namespace: str) -> list[Informer]:
+        """Return the informers of a namespace's objects without which its state is unknown."""
+        found = (each for each in self.informers if each.selection.namespace == namespace)
+        return [each for each in found if not self._is_denied(each)]
 
     def _is_denied(self, informer: Informer) -> bool:
         """Return whether an informer is of reviews and was told that it cannot read them."""
@@ -283,6 +309,9 @@ class Operator:
             for informer in self.informers:
                 tasks.create_task(informer.run())
             await self._until_ready()
+            self._namespace_lists.look(starting=True)
+            for namespace in self.engine.world.registry.unlisted_ones():
+                log.error("namespace unread; nothing is planned there", namespace=namespace)
             gc.freeze()
             log.info("caches in sync", identities=len(self.engine.world.registry.identities))
             # reconciling the owners finds owned objects whose owner was deleted while Troth was
@@ -296,6 +325,7 @@ class Operator:
             self.engine.queue.add(self.engine.world.webhooks.everything())
             self.leadership.join()
             tasks.create_task(self._freshness.run())
+            tasks.create_task(self._namespace_lists.run())
             tasks.create_task(self.engine.queue.run_due())
             for resync in self.resyncs:
                 tasks.create_task(resync.run())

@@ -90,7 +90,7 @@ async def scraped(
             crds=SimpleNamespace(lacking={}),
             clock_skew=0.0,
             claim=SimpleNamespace(holder="", is_own=False),
-            required=[SimpleNamespace(selection=Selection("ServiceIdentity"), age=7.0)],
+            watching=[SimpleNamespace(selection=Selection("ServiceIdentity"), age=7.0)],
         )
         metrics.read_from(cast("Operator", operator))
         yield Scraped(it, metrics)

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Any, NoReturn, Protocol, TypeGuard
 
 from troth.cluster.api import ApiServer, Selection
+from troth.cluster.denials import FORBIDDEN
 from troth.cluster.errors import ApiError
 from troth.cluster.watching.backoff import Backoff
 from troth.cluster.watching.pace import Pace
@@ -28,6 +29,8 @@ from troth.world.facts.objects import Manifest
 from troth.world.origin import origin
 
 GONE = 410
+HINDERED = 3
+"""Number of failed reads in a row after which an informer counts as hindered."""
 SILENCE = 150.0
 """Time in seconds without a byte after which a watch counts as dead; bookmarks come each minute."""
 TIME_SLICE = 0.005
@@ -113,6 +116,7 @@ class Informer:
         self._read_at: float | None = None
         self._opened_at: float | None = None
         """Time at which the API server accepted the current watch, None without one."""
+        self._failures = 0
         self._server = server
         self._sink = sink
         self._on_failure = on_failure
@@ -129,6 +133,11 @@ class Informer:
         return int(self._version or 0)
 
     @property
+    def is_hindered(self) -> bool:
+        """Whether the API server forbids to read the selection, or failed to several times."""
+        return self._failures >= HINDERED
+
+    @property
     def age(self) -> float:
         """Seconds since the selection was last read, or since the informer began.
 
@@ -142,6 +151,11 @@ class Informer:
 
     def _was_read(self) -> None:
         self._read_at = asyncio.get_running_loop().time()
+        self._failures = 0
+
+    def _note_failure(self, status: int) -> None:
+        if status != GONE:
+            self._failures += HINDERED if status == FORBIDDEN else 1
 
     def _note_quiet_watch(self) -> None:
         if self._read_at is not None and self._opened_at is not None and self._open_for >= CATCH_UP:
@@ -171,12 +185,14 @@ class Informer:
                         await self._list()
                 await self._watch()
             except ApiError as error:
+                self._note_failure(error.status)
                 if error.status in self._list_after:
                     self._version = ""
                 if error.status != GONE:
                     self._on_failure(self.selection, error)
             except Exception as error:  # noqa: BLE001 - no error ends the informer
                 self._version = ""
+                self._note_failure(0)
                 self._on_failure(self.selection, ApiError(0, origin(error), ""))
             # also after an end without an error, in case a server ends every watch immediately
             await asyncio.sleep(self._backoff.next())
@@ -250,6 +266,7 @@ class Informer:
 
     def _opened(self) -> None:
         self._opened_at = asyncio.get_running_loop().time()
+        self._failures = 0
         self.established.set()
 
     def _take(self, event: Manifest) -> None:

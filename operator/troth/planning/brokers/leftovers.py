@@ -25,7 +25,7 @@ def leftovers(wanted: Collection[Ref], identity: ServiceIdentity, world: World) 
     A Secret stays while it is unknown what is granted, or while a grant outlives its policy.
     """
     ref = identity.ref
-    if ref in undecided(world.registry, world.brokers.messaging):
+    if undecided(world.registry, world.brokers.messaging, (ref,)):
         return
     for secret in world.brokers.secrets_of(identity.metadata.uid):
         if secret.ref not in wanted and not _stays(secret.ref, ref, world):

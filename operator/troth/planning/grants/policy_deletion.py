@@ -17,6 +17,7 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, TopicPolicyStatus
 from troth.resources.references import Ref
 from troth.trust.declarations.grant_entries import entries_of
+from troth.trust.declarations.unlisted import UNLISTED, unlisted_message
 from troth.trust.topics.candidate import grant_of, principal_of
 from troth.trust.topics.evaluation import TopicGrant, undecided
 from troth.world.facts.broker import Ledger
@@ -76,6 +77,8 @@ def left_of(policy: TopicPolicy, world: World) -> Left | None:
     at, kept = policy.broker, world.brokers.ledgers.get(policy.broker)
     broker = world.brokers.declared(at)
     if broker is None:
+        if kept is not None and at.namespace in world.registry.unlisted:
+            return _stuck(UNLISTED, unlisted_message(at.namespace), _all_of(policy))
         if kept is None or at not in world.brokers.messaging.invalid_brokers:
             return None
         message = f"MessageBroker {at} cannot be read; correct it"
@@ -122,7 +125,7 @@ def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: Wor
     owners = {principal_of(broker, each.identity): each.identity for each in entries_of(policy)}
     having = {rule.principal for rule in elsewhere | ledger.retained}
     to_revoke = {principal for principal, _ in ledger.credentials} & owners.keys()
-    principals = frozenset(to_revoke - having - _undecided_at(broker, world))
+    principals = frozenset(to_revoke - having - _undecided_at(broker, policy, world))
     described = [
         *_descriptions(broker, policy, rules),
         *(f"the credential of {owners[each]}" for each in sorted(principals)),
@@ -151,8 +154,9 @@ def _is_made(world: World) -> Callable[[TopicGrant], bool]:
     return lambda grant: grant.state is GrantState.LIVE and is_held(policies[grant.policy])
 
 
-def _undecided_at(broker: MessageBroker, world: World) -> frozenset[str]:
-    unknown = undecided(world.registry, world.brokers.messaging)
+def _undecided_at(broker: MessageBroker, policy: TopicPolicy, world: World) -> frozenset[str]:
+    named = {each.identity for each in entries_of(policy)}
+    unknown = undecided(world.registry, world.brokers.messaging, named)
     return frozenset(principal_of(broker, each) for each in unknown)
 
 
@@ -167,7 +171,7 @@ def _why(broker: MessageBroker, policy: TopicPolicy, rest: Rest, world: World) -
     if retains(broker, policy) and rest.rules <= staying:
         message = f"Troth is recording that the grants stay at MessageBroker {broker.ref}"
         return Left("Retaining", message)
-    unknown = _undecided_at(broker, world)
+    unknown = _undecided_at(broker, policy, world)
     if rest.rules and all(rule.principal in unknown for rule in rest.rules):
         message = (
             "another TopicPolicy that names the same identities cannot be read and may declare "

@@ -47,7 +47,7 @@ def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> Broker
     lasting: set[Rule] = set()
     live: set[str] = set()
     staying: set[str] = set()
-    messaging = world.brokers.messaging
+    messaging, prefix = world.brokers.messaging, broker.spec.owns.principal_prefix
     for share in _shares(broker, world):
         rules |= share.rules
         suspended |= share.suspended
@@ -56,9 +56,13 @@ def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> Broker
         live |= share.live
         staying |= share.staying
     retained = _retained(broker, world.brokers.leaving_at(broker.ref), ledger, world) - rules
-    unknown = {principal_of(broker, identity) for identity in undecided(world.registry, messaging)}
+    of_ledger = (identity_of(prefix, each) for each in ledger.principals)
+    owners = (each for each in of_ledger if each is not None)
+    unknown = {
+        principal_of(broker, identity) for identity in undecided(world.registry, messaging, owners)
+    }
     suspended |= retained | {rule for rule in ledger.rules if rule.principal in unknown}
-    staying |= {rule.principal for rule in retained} | (unknown & ledger.principals)
+    staying |= {rule.principal for rule in retained} | unknown
     return BrokerGrants(
         Wanted(frozenset(rules), frozenset(suspended) - rules, frozenset(temporary - lasting)),
         frozenset(live),
@@ -203,8 +207,10 @@ def _is_admitted(broker: MessageBroker, principal: str, world: World) -> bool:
     """Return whether a principal's identity exists, in a namespace that may use the broker."""
     registry = world.registry
     identity = identity_of(broker.spec.owns.principal_prefix, principal)
-    known = identity in registry.identities or identity in registry.invalid_identities
-    if identity is None or not known or not admits(broker, identity.namespace, registry):
+    if identity is None:
+        return False
+    known = identity in registry.identities or registry.is_unreadable(identity)
+    if not known or not admits(broker, identity.namespace, registry):
         return False
     governance = registry.governance(identity.namespace)
     if governance.domain is None:

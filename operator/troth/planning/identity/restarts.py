@@ -13,7 +13,7 @@ from troth.planning.identity.view import View, unwritten
 from troth.planning.owned_objects import is_child
 from troth.planning.steps.objects import Restart
 from troth.resources.conditions import Verdict
-from troth.trust.declarations.registry import workloads
+from troth.trust.declarations.restarts import workloads
 from troth.world.facts.objects import FIGHTING, IdentitySecret, Workload
 from troth.world.world import World
 

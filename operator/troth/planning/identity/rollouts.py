@@ -16,7 +16,7 @@ from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child, secret_ref
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.declarations.registry import workloads
+from troth.trust.declarations.restarts import workloads
 from troth.trust.selectors import matches
 from troth.world.facts.objects import Evidence, IdentitySecret, Workload
 from troth.world.world import World

@@ -7,6 +7,7 @@ monitoring system or clients unknown to Troth, need an additional NetworkPolicy.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from troth.planning import status as verdicts
 from troth.planning.grants.dialects import unsupported
@@ -124,8 +125,10 @@ def _staying(broker: MessageBroker, grants: BrokerGrants, world: World) -> set[R
     These have a retained or suspended grant, or their grants are unknown because the identity, or a
     policy that may name it, cannot be read.
     """
-    unknown = undecided(world.registry, world.brokers.messaging)
-    return (_identities(broker, grants.staying) | unknown) - _identities(broker, grants.live)
+    registry, messaging = world.registry, world.brokers.messaging
+    known = chain(registry.invalid_identities, messaging.using())
+    staying = _identities(broker, grants.staying) | undecided(registry, messaging, known)
+    return staying - _identities(broker, grants.live)
 
 
 def _identities(broker: MessageBroker, principals: Iterable[str]) -> set[Ref]:

@@ -47,7 +47,7 @@ def reach_of(identity: Ref, world: World) -> Reach:
             (live if opens else staying).add(broker.ref)
         elif policy is not None and broker is None and each.state is GrantState.SUSPENDED:
             unread.add(policy.broker)
-    if identity in undecided(world.registry, messaging):
+    if undecided(world.registry, messaging, (identity,)):
         staying.update(messaging.brokers)
         unread.update(messaging.invalid_brokers)
     return Reach(

@@ -100,7 +100,8 @@ def callers_of(
     entry raises an error gets no grants.
     """
     registry, known = world.registry, world.tokens.entries
-    as_ever = not registry.invalid_identities
+    unreadable = sorted(registry.unreadable())
+    as_ever = not unreadable
     entries: dict[str, dict[str, Any]] = {}
     callers: dict[Ref, _Caller] = {}
     for namespace in registry.claimed_by(domain):
@@ -117,8 +118,8 @@ def callers_of(
                 if as_ever and caller.firm and not unsettled:
                     entry = domain.spec.domain, caller.spiffe_id, caller.entry()
                     world.tokens.remember(ref, entry)
-    _keep_for_unreadable_callees(callers, registry)
-    by_name = _unreadable(domain, registry, current)
+    _keep_for_unreadable_callees(callers, unreadable, registry)
+    by_name = _unreadable(domain, unreadable, registry, current)
     for caller in callers.values():
         by_name.setdefault(caller.spiffe_id, caller).absorb(caller)
     entries |= {name: caller.entry() for name, caller in by_name.items()}
@@ -194,7 +195,7 @@ def _audiences(registry: Registry, callee: Ref) -> list[str]:
 
 
 def _unreadable(
-    domain: TrustDomain, registry: Registry, current: CurrentView
+    domain: TrustDomain, unreadable: Iterable[Ref], registry: Registry, current: CurrentView
 ) -> dict[str, _Caller]:
     """Return the callers in the current view that may be unreadable identities, by SPIFFE ID.
 
@@ -202,7 +203,7 @@ def _unreadable(
     is no readable identity is kept, with the audiences of the callees that still accept it.
     """
     kept: dict[str, _Caller] = {}
-    for ref in sorted(registry.invalid_identities):
+    for ref in unreadable:
         claims = registry.governance(ref.namespace).claims
         if all(claim.metadata.name != domain.metadata.name for claim in claims):
             continue
@@ -234,9 +235,11 @@ def _given(callee: ServiceIdentity, caller: Ref) -> set[str]:
     }
 
 
-def _keep_for_unreadable_callees(callers: Mapping[Ref, _Caller], registry: Registry) -> None:
+def _keep_for_unreadable_callees(
+    callers: Mapping[Ref, _Caller], unreadable: Iterable[Ref], registry: Registry
+) -> None:
     """Keep, for the callers of an unreadable callee, the audiences that may be the callee's."""
-    for ref in sorted(registry.invalid_identities):
+    for ref in unreadable:
         calling = [
             callers[each]
             for each in registry.naming(ref) & callers.keys()

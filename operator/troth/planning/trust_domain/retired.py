@@ -48,8 +48,9 @@ def events_age(domain: TrustDomain, world: World) -> timedelta:
     """Return the maximum age of events that workloads of a trust domain produce or consume.
 
     An unreadable policy may have any age, and any producers and consumers. Its grants stay.
+    Policies of a namespace without a list are unknown, too.
     """
-    if world.brokers.messaging.invalid_policies:
+    if world.brokers.messaging.invalid_policies or world.registry.unlisted_ones():
         return LONGEST_AGE
     ages = (
         event_age(policy)

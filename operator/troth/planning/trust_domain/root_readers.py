@@ -1,6 +1,6 @@
 """Readers of a root: bundles and Secrets from which verifiers of its leaves read their roots."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -73,6 +73,18 @@ def readers_of(
         if until > moment.now:
             roots = roots_in(secret.public.get(ROOTS, ""))
             yield Reader(ref.namespace, ref, roots, secret.roots_since, until)
+
+
+def without_list(domains: Iterable[TrustDomain], world: World) -> Iterator[str]:
+    """Yield the namespaces of trust domains whose readers are unknown, sorted.
+
+    Troth has no list of the objects there.
+    """
+    registry = world.registry
+    claimed = {space for each in domains for space in registry.claimed_by(each)}
+    for namespace in registry.unlisted_ones():
+        if namespace in claimed and namespace not in world.terminating:
+            yield namespace
 
 
 def is_foreign_bundle(ref: Ref, domain: TrustDomain, world: World) -> bool:

@@ -25,7 +25,7 @@ from troth.planning.steps.authorities import (
 )
 from troth.planning.trust_domain.issuers import issuer_secret
 from troth.planning.trust_domain.retired import retire_root
-from troth.planning.trust_domain.root_readers import held_secrets, readers_of
+from troth.planning.trust_domain.root_readers import held_secrets, readers_of, without_list
 from troth.planning.trust_domain.rotations import is_root_compromised, rotations_of
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
@@ -229,6 +229,9 @@ class _Root:
             if not wanted <= reader.roots:
                 sentence = f"{reader.name} does not have the new root yet"
                 yield Laggard(sentence, min(self.deadline, reader.until or self.deadline))
+        for namespace in without_list(trusting(prepared, self.domain, self.world), self.world):
+            sentence = f"namespace {namespace} cannot be read, and its bundle may lack the new root"
+            yield Laggard(sentence, self.deadline)
         for sentence in waiting_for_root(prepared, self.domain, self.world, self.moment):
             yield Laggard(sentence, self.deadline)
 
@@ -276,6 +279,9 @@ class _Root:
                 end = min(secret.leaf.not_after, retiring.not_after)
                 yield Laggard(sentence, self.moment.over_at(end))
         over = self.moment.over_at(retiring.not_after)
+        for namespace in without_list([self.domain], self.world):
+            sentence = f"namespace {namespace} cannot be read, and may use the old root"
+            yield Laggard(sentence, over)
         for sentence in still_on_old_leaf(self.domain, self.world, self.moment):
             yield Laggard(sentence, over)
 

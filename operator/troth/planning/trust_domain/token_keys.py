@@ -20,7 +20,7 @@ from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.authorities import DropSlots, UpdateRetired
 from troth.planning.steps.signing_keys import ActivateTokenKey, PrepareTokenKey
 from troth.planning.trust_domain.retired import retire_key
-from troth.planning.trust_domain.root_readers import is_foreign_bundle
+from troth.planning.trust_domain.root_readers import is_foreign_bundle, without_list
 from troth.planning.trust_domain.rotations import is_compromised, rotations_of
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
@@ -162,6 +162,11 @@ class _Key:
                     f"the bundle of namespace {namespace} does not have the next token key yet",
                     self.deadline,
                 )
+        for namespace in without_list(self._verifying(), self.world):
+            yield Laggard(
+                f"namespace {namespace} cannot be read, and its bundle may lack the next token key",
+                self.deadline,
+            )
 
     def published_since(self) -> Iterator[float]:
         """Yield since when (uptime) each bundle that has the next key has it.

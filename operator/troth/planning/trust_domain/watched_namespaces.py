@@ -1,4 +1,4 @@
-"""Condition of a trust domain that selects namespaces that Troth does not watch."""
+"""Condition of a trust domain that selects namespaces that Troth does not watch or cannot read."""
 
 from troth.planning import status as verdicts
 from troth.resources.conditions import Verdict
@@ -7,24 +7,49 @@ from troth.trust.declarations.watched import NOT_WATCHED
 from troth.world.world import World
 
 CONDITION = "NamespacesWatched"
+UNREAD = "NamespaceUnread"
+"""Reason why a trust domain is not in place in a watched namespace."""
 NAMED = 5
 """Maximum number of namespaces that a message names."""
 
 
 def judge(domain: TrustDomain, world: World) -> Verdict | None:
-    """Return whether Troth watches every selected namespace; None if it watches all there are."""
-    watched = world.registry.watched
-    if watched.everywhere:
+    """Return whether Troth reads every selected namespace; None if it watches all there are.
+
+    Those that are being deleted do not count.
+    """
+    registry = world.registry
+    if registry.watched.everywhere:
         return None
-    others = [each for each in world.registry.claimed_by(domain) if each not in watched]
-    if not others:
-        return verdicts.true(CONDITION, "Watched", "Troth watches every selected namespace")
-    named = ", ".join(others[:NAMED])
-    if len(others) > NAMED:
-        named += f" and {len(others) - NAMED} more"
-    message = (
-        "the namespaceSelector selects namespaces that Troth does not watch, so it issues and "
-        f"opens nothing there: {named}; add them to the chart value namespaces, or change the "
-        "selector"
-    )
-    return verdicts.false(CONDITION, NOT_WATCHED, message)
+    selected = registry.claimed_by(domain)
+    others = [each for each in selected if each not in registry.watched]
+    if others:
+        message = (
+            "the namespaceSelector selects namespaces that Troth does not watch, so it issues and "
+            f"opens nothing there: {_named(others)}; add them to the chart value namespaces, or "
+            "change the selector"
+        )
+        return verdicts.false(CONDITION, NOT_WATCHED, message)
+    unread = [each for each in selected if is_unread(each, world)]
+    if unread:
+        message = (
+            "Troth cannot read all objects of selected namespaces, so nothing opens because of "
+            f"them: {_named(unread)}; restore the Role and the RoleBinding that the chart creates "
+            "there, or the watch that the operator's log reports as failed"
+        )
+        return verdicts.false(CONDITION, UNREAD, message)
+    return verdicts.true(CONDITION, "Watched", "Troth watches every selected namespace")
+
+
+def is_unread(namespace: str, world: World) -> bool:
+    """Return whether objects of a watched namespace were not listed, or not read for too long."""
+    registry = world.registry
+    if namespace not in registry.namespaces or namespace in world.terminating:
+        return False
+    return namespace in registry.unlisted or registry.unread.has(namespace)
+
+
+def _named(namespaces: list[str]) -> str:
+    named = ", ".join(namespaces[:NAMED])
+    more = len(namespaces) - NAMED
+    return f"{named} and {more} more" if more > 0 else named

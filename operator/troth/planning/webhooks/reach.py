@@ -14,6 +14,7 @@ from troth.planning.webhooks.propagation import Propagation, current_listed, pla
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.identity.spec import Protocol, ServiceIdentity
 from troth.resources.identity.status import EdgeState
+from troth.trust.declarations.unlisted import UNLISTED
 from troth.trust.edges.federation import UNCONFINED
 from troth.webhooks.schemes.registry import scheme_for
 from troth.world.facts.objects import Fault
@@ -37,6 +38,7 @@ KEPT = frozenset(
         "GatewayInvalid",
         "NamespaceOverlap",
         "TrustDomainInvalid",
+        UNLISTED,
         "SigningInvalid",
         "SourceInvalid",
         "Conflict",

@@ -10,7 +10,7 @@ from troth.reconcile.loop.engine import Engine
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.outcomes.reviews import ReviewsRead
-from troth.world.outcomes.selections import SelectionRead
+from troth.world.outcomes.selections import NamespaceListed, SelectionRead
 from troth.world.versions import Version
 from troth.world.world import Difference
 
@@ -68,6 +68,10 @@ class Cache:
         """Take in that a selection was not read for too long, or is read again."""
         outcome = SelectionRead(selection.kind, selection.namespace, unread)
         self._engine.queue.add(self._world.observe_outcome(outcome))
+
+    def note_listed(self, namespace: str) -> None:
+        """Take in that all objects of a namespace that is listed by itself are known."""
+        self._engine.queue.add(self._world.observe_outcome(NamespaceListed(namespace)))
 
     def difference(
         self, selection: Selection, ref: Ref, listed: Version | None, version: int

@@ -1,12 +1,13 @@
 """Governance: the trust domain that governs a namespace."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from troth.resources.metadata import is_terminating
 from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.declarations.unlisted import UNLISTED, unlisted_message
 from troth.trust.declarations.watched import NOT_WATCHED, not_watched
 from troth.trust.selectors import matches
 
@@ -115,6 +116,17 @@ def govern(
             "namespaceSelector selects it",
         )
     return Governance(claims[0], "Governed", "", claims=claims)
+
+
+def without_list(namespace: str, found: Governance) -> Governance:
+    """Return the governance of a namespace whose objects are not listed.
+
+    No domain governs it until they are, and what is open stays open.
+    """
+    if found.domain is None:
+        return found
+    message = unlisted_message(namespace)
+    return replace(found, domain=None, reason=UNLISTED, message=message, settled=False)
 
 
 def _staying(claims: Iterable[TrustDomain]) -> tuple[TrustDomain, ...]:

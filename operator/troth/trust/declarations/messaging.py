@@ -1,6 +1,6 @@
 """Index of the declared brokers and policies, so that every query is a lookup."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, KeysView
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -156,6 +156,10 @@ class Messaging:
     def uses(self, identity: Ref) -> Uses:
         """Return the policies that an identity names."""
         return self._uses.get(identity, NOTHING)
+
+    def using(self) -> KeysView[Ref]:
+        """Return the identities that name any policy."""
+        return self._uses.keys()
 
     def users(self, policy: Ref) -> frozenset[Ref]:
         """Return the identities that name a policy, which need not exist."""

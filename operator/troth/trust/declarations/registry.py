@@ -9,10 +9,17 @@ from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations.claims import Claim, Claims, Rank
-from troth.trust.declarations.governance import NOTHING_READ, Governance, UnreadDomain, govern
+from troth.trust.declarations.governance import (
+    NOTHING_READ,
+    Governance,
+    UnreadDomain,
+    govern,
+    without_list,
+)
 from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import NO_PEERS, Declared
+from troth.trust.declarations.restarts import workloads
 from troth.trust.declarations.sharing import (
     SharedIdentity,
     WorkloadClaims,
@@ -21,17 +28,11 @@ from troth.trust.declarations.sharing import (
 )
 from troth.trust.declarations.territories import Territories, territories
 from troth.trust.declarations.trust_records import TrustRecords
+from troth.trust.declarations.unlisted import Unlisted
 from troth.trust.declarations.unread import Part, Unread
 from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.trust.declarations.webhooks import Webhooks
 from troth.trust.selectors import matches
-
-
-def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
-    """Return kind and place of every workload that Troth restarts for an identity."""
-    declared, here = identity.spec.on_rotation, identity.ref.namespace
-    named = declared.restart if declared else ()
-    return tuple((each.kind.value, Ref(here, each.name)) for each in named)
 
 
 class Registry:
@@ -63,6 +64,7 @@ class Registry:
         self.unconfined_domains: frozenset[str] = frozenset()
         """Trust domains whose root is not confined, by its certificate, to their own identities."""
         self.unread = Unread()
+        self.unlisted = Unlisted()
         self.webhooks = Webhooks()
         self.claims = Claims()
         """Audiences and DNS names that identities claim. One that becomes unreadable or is being
@@ -88,7 +90,7 @@ class Registry:
 
     def put_domain(self, domain: TrustDomain) -> None:
         """Add or replace a trust domain."""
-        self._forget_domain(domain.metadata.name)
+        self.drop_domain(domain.metadata.name)
         self.domains[domain.metadata.name] = domain
 
     def refuse_domain(
@@ -103,7 +105,7 @@ class Registry:
 
         `earlier` has the last readable spec, which stays in force. Without it, `unread` is known.
         """
-        self._forget_domain(name)
+        self.drop_domain(name)
         self.invalid_domains[name] = sentence
         if earlier is not None:
             self.domains[name] = earlier
@@ -112,9 +114,6 @@ class Registry:
 
     def drop_domain(self, name: str) -> None:
         """Remove a trust domain."""
-        self._forget_domain(name)
-
-    def _forget_domain(self, name: str) -> None:
         for known in (self.domains, self.invalid_domains, self.unread_domains):
             known.pop(name, None)
         self._domains_changed()
@@ -226,6 +225,13 @@ class Registry:
         self.revision += changed
         return changed
 
+    def note_listed(self, namespace: str) -> bool:
+        """Take in that a namespace's objects are known; return whether they were not before."""
+        changed = self.unlisted.note_listed(namespace)
+        if changed:
+            self._domains_changed()
+        return changed
+
     def note_trust_record(self, ref: Ref, since: datetime | None, *, former: bool) -> bool:
         """Set the time in a record of gateway-only trust; return whether it changed."""
         changed = self.trust_records.note(ref, since, former=former)
@@ -265,6 +271,20 @@ class Registry:
     def naming(self, ref: Ref) -> frozenset[Ref]:
         """Return the identities that name this one, which need not exist."""
         return frozenset(self._naming.of(ref))
+
+    def is_unreadable(self, ref: Ref) -> bool:
+        """Return whether an identity exists, or may exist, of which Troth cannot read the spec."""
+        unknown = ref.namespace in self.unlisted and ref not in self.claimants
+        return unknown or ref in self.invalid_identities
+
+    def unreadable(self) -> frozenset[Ref]:
+        """Return the identities that cannot be read, with those that only others name."""
+        named = self._naming.keys() if self.unlisted_ones() else ()
+        return frozenset({*self.invalid_identities, *filter(self.is_unreadable, named)})
+
+    def unlisted_ones(self) -> list[str]:
+        """Return the existing namespaces whose objects are not listed, sorted."""
+        return [each for each in self.unlisted if each in self.namespaces]
 
     def neighbours(self, ref: Ref) -> frozenset[Ref]:
         """Return the identities that share a declared edge with this one, on whichever side."""
@@ -351,6 +371,8 @@ class Registry:
         if known is None:
             labels, watched = self.namespaces.get(namespace), namespace in self.watched
             known = govern(namespace, labels, self.domains, self.unread_domains, watched=watched)
+            if namespace in self.unlisted:
+                known = without_list(namespace, known)
             if labels is not None:  # a name that is gone would stay in the cache
                 self._governance[namespace] = known
         return known

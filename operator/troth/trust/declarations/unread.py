@@ -36,6 +36,10 @@ class Unread:
             self._parts.discard(part)
         return True
 
+    def has(self, namespace: str) -> bool:
+        """Return whether any part of one namespace is unread."""
+        return any(part.namespace == namespace for part in self._parts)
+
     def about_edge(self, caller: str, callee: str, *, delivers: bool) -> str:
         """Return why what declares an edge may be out of date, "" if all of it is read.
 

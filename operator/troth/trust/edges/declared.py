@@ -119,7 +119,7 @@ def _one_sided(pair: EdgeCandidate, ports: frozenset[str]) -> list[frozenset[str
     suspended, each by itself.
     """
     registry, caller, callee = pair.registry, pair.caller, pair.callee
-    if not registry.invalid_identities.keys().isdisjoint((caller, callee)):
+    if any(map(registry.is_unreadable, (caller, callee))):
         return []
     accepted = registry.declared(callee).accepts.get(caller, frozenset())
     called = registry.declared(caller).calls.get(callee, frozenset())

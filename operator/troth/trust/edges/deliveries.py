@@ -11,6 +11,7 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.unlisted import UNLISTED, unlisted_message
 from troth.trust.declarations.webhooks import Route
 from troth.trust.edges.candidate import EdgeCandidate, EdgeObstacle
 from troth.trust.selectors import matches
@@ -84,7 +85,8 @@ def gateway_delivers(candidate: EdgeCandidate) -> EdgeObstacle | None:
         return EdgeObstacle(EdgeState.REFUSED, "NamespaceNotAllowed", message)
     routes = registry.webhooks.on(caller, callee, candidate.port)
     unread = None if routes else registry.webhooks.first_unread_in(callee.namespace)
-    if not routes and unread is None:
+    unlisted = not routes and callee.namespace in registry.unlisted
+    if not routes and unread is None and not unlisted:
         message = (
             f"no WebhookEndpoint leads from {caller} to {callee} on {candidate.port}; create one "
             f"in namespace {callee.namespace}, or remove the entry"
@@ -96,6 +98,8 @@ def gateway_delivers(candidate: EdgeCandidate) -> EdgeObstacle | None:
             "port of their own"
         )
         return EdgeObstacle(EdgeState.REFUSED, "PortShared", message)
+    if unlisted:
+        return EdgeObstacle(EdgeState.SUSPENDED, UNLISTED, unlisted_message(callee.namespace))
     if not routes:
         message = f"WebhookEndpoint {unread} cannot be read; correct it"
         return EdgeObstacle(EdgeState.SUSPENDED, "EndpointInvalid", message)

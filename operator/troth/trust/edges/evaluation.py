@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
+from troth.trust.declarations.unlisted import UNLISTED, unlisted_message
 from troth.trust.declarations.unread import UNREAD
 from troth.trust.edges.candidate import (
     Check,
@@ -56,7 +57,7 @@ def peers_exist(candidate: EdgeCandidate) -> EdgeObstacle | None:
         if ref in registry.terminating_identities:
             message = f"ServiceIdentity {ref} is being deleted; remove the entry"
             return EdgeObstacle(state, "PeerTerminating", message)
-        if ref not in registry.identities and ref not in registry.invalid_identities:
+        if ref not in registry.identities and not registry.is_unreadable(ref):
             advice = "create it or remove the entry"
             message = registry.watched.missing(ServiceIdentity, ref, advice)
             return EdgeObstacle(state, "PeerMissing", message)
@@ -69,6 +70,9 @@ def peers_readable(candidate: EdgeCandidate) -> EdgeObstacle | None:
         if ref in candidate.registry.invalid_identities:
             message = f"ServiceIdentity {ref} cannot be read; correct it"
             return EdgeObstacle(EdgeState.SUSPENDED, "PeerInvalid", message)
+        if candidate.registry.is_unreadable(ref):
+            message = unlisted_message(ref.namespace)
+            return EdgeObstacle(EdgeState.SUSPENDED, UNLISTED, message)
     return None
 
 

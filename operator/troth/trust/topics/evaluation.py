@@ -11,6 +11,7 @@ from troth.trust.declarations.registry import Registry
 from troth.trust.grants import Grant
 from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, consented
 from troth.trust.topics.checks import OF_ALL, obstacle_to
+from troth.trust.topics.refusals import is_unlisted
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +118,24 @@ def obstacle_to_all(registry: Registry, messaging: Messaging, policy: Ref) -> Gr
     return next(filter(None, (check(anybody) for check in OF_ALL)), None)
 
 
-def undecided(registry: Registry, messaging: Messaging) -> frozenset[Ref]:
-    """Return the identities for which no grant may be removed at any broker.
+def undecided(registry: Registry, messaging: Messaging, identities: Iterable[Ref]) -> set[Ref]:
+    """Return those of these identities for which no grant may be removed at any broker.
 
     They may have grants by an unreadable policy, whose broker is unknown. An unreadable identity
-    may name any policy.
+    may name any policy. Of a namespace without a list, any identity and any policy may exist.
     """
-    if not messaging.invalid_policies:
-        return frozenset()
-    users = (messaging.users(policy) for policy in messaging.invalid_policies)
-    return frozenset().union(registry.invalid_identities, *users)
+    if not messaging.invalid_policies and not registry.unlisted_ones():
+        return set()
+
+    def unknown(policy: Ref) -> bool:
+        invalid = policy in messaging.invalid_policies
+        return invalid or is_unlisted(registry, messaging, policy)
+
+    return {
+        each
+        for each in identities
+        if registry.is_unreadable(each) or any(map(unknown, messaging.uses(each).policies))
+    }
 
 
 def evaluate(candidate: GrantCandidate) -> TopicGrant:

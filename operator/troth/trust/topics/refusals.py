@@ -7,6 +7,10 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
+from troth.resources.references import Ref
+from troth.trust.declarations.messaging import Messaging
+from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.unlisted import UNLISTED, unlisted_message
 from troth.trust.topics.candidate import (
     Check,
     GrantCandidate,
@@ -32,12 +36,24 @@ BROKER_MISSING = "BrokerMissing"
 # References between policy and identity
 
 
+def _unlisted(ref: Ref) -> GrantObstacle:
+    """Return that an object may exist in a namespace whose objects are not listed."""
+    return GrantObstacle(GrantState.SUSPENDED, UNLISTED, unlisted_message(ref.namespace))
+
+
+def is_unlisted(registry: Registry, messaging: Messaging, policy: Ref) -> bool:
+    """Return whether a policy may exist in a namespace whose objects are not listed."""
+    return policy.namespace in registry.unlisted and policy not in messaging.policies
+
+
 def policy_exists(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the policy exists. An unreadable one suspends the grant."""
     policy = candidate.policy
     if policy in candidate.messaging.invalid_policies:
         message = f"TopicPolicy {policy} cannot be read; correct it"
         return GrantObstacle(GrantState.SUSPENDED, "PolicyInvalid", message)
+    if is_unlisted(candidate.registry, candidate.messaging, policy):
+        return _unlisted(policy)
     if policy not in candidate.messaging.policies:
         advice = f"create it or remove it from the {candidate.consents} of {candidate.identity}"
         message = candidate.registry.watched.missing(TopicPolicy, policy, advice)
@@ -61,7 +77,7 @@ def policy_names_identity(candidate: GrantCandidate) -> GrantObstacle | None:
 def identity_exists(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the identity exists, readable or not."""
     identity, registry = candidate.identity, candidate.registry
-    if identity in registry.identities or identity in registry.invalid_identities:
+    if identity in registry.identities or registry.is_unreadable(identity):
         return None
     if identity in registry.terminating_identities:
         message = f"ServiceIdentity {identity} is being deleted; remove the entry"
@@ -74,7 +90,7 @@ def identity_exists(candidate: GrantCandidate) -> GrantObstacle | None:
 def identity_names_policy(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the identity names the policy. This is unknown for an unreadable identity."""
     identity = candidate.identity
-    if identity in candidate.registry.invalid_identities:
+    if candidate.registry.is_unreadable(identity):
         return None
     if candidate.policy in consented(candidate.messaging.uses(identity), candidate.entry):
         return None
@@ -121,6 +137,8 @@ def broker_exists(candidate: GrantCandidate) -> GrantObstacle | None:
     if policy.broker in candidate.messaging.invalid_brokers:
         message = f"MessageBroker {policy.broker} cannot be read; correct it"
         return GrantObstacle(GrantState.SUSPENDED, "BrokerInvalid", message)
+    if candidate.broker is None and policy.broker.namespace in candidate.registry.unlisted:
+        return _unlisted(policy.broker)
     if candidate.broker is None:
         advice = "create it or correct brokerRef"
         message = candidate.registry.watched.missing(MessageBroker, policy.broker, advice)

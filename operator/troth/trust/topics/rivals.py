@@ -72,9 +72,10 @@ def _older(
 
 def _consented(candidate: GrantCandidate, policy: Ref) -> Iterator[GrantEntry]:
     """Yield the grants of a policy whose identities name it, or cannot be read, sorted."""
-    messaging = candidate.messaging
-    naming = messaging.users(policy) | candidate.registry.invalid_identities.keys()
-    yield from sorted(each for each in messaging.entries(policy) if each.identity in naming)
+    naming = candidate.messaging.users(policy)
+    for each in sorted(candidate.messaging.entries(policy)):
+        if each.identity in naming or candidate.registry.is_unreadable(each.identity):
+            yield each
 
 
 def _on_topic(

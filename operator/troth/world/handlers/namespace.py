@@ -20,6 +20,10 @@ def take_namespace(world: WorldState, change: Change) -> Keys:
         after = None
     else:
         after = change.manifest["metadata"].get("labels") or {}
+        if before is None:
+            # manifests in files have no version, and no namespace is listed by itself there
+            version = int(change.manifest["metadata"].get("resourceVersion", 0))
+            registry.unlisted.note_created(name, version)
         registry.put_namespace(name, after)
         if change.manifest["metadata"].get("deletionTimestamp"):
             world.terminating.add(name)

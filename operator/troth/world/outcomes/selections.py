@@ -1,4 +1,4 @@
-"""Outcome of listing and watching a selection of objects."""
+"""Outcomes of listing and watching selections of objects."""
 
 from dataclasses import dataclass
 
@@ -26,6 +26,22 @@ class SelectionRead:
         """
         if not world.registry.note_unread(Part(self.kind, self.namespace), unread=self.unread):
             return set()
-        world.grants.clear()
-        world.tokens.entries.clear()
-        return everything(world)
+        return _anew(world)
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceListed:
+    """All objects of a namespace that is listed by itself are known."""
+
+    namespace: str
+
+    def take(self, world: WorldState) -> Keys:
+        """Record it; return every key if they were not known before."""
+        return _anew(world) if world.registry.note_listed(self.namespace) else set()
+
+
+def _anew(world: WorldState) -> Keys:
+    """Drop what was derived from declarations; return every key."""
+    world.grants.clear()
+    world.tokens.entries.clear()
+    return everything(world)

@@ -30,6 +30,7 @@ from troth.trust.declarations.grant_entries import GrantEntry, Purpose
 from troth.trust.declarations.messaging import topic_of
 from troth.trust.topics.candidate import principal_of
 from troth.trust.topics.evaluation import TopicGrant
+from troth.trust.topics.refusals import is_unlisted
 from troth.world.world import World
 
 Entry = Mapping[str, Any]
@@ -147,7 +148,9 @@ def _in_force(
         if before and _same_topic(before, now):
             yield now, before
     elif grant.state is GrantState.SUSPENDED:
-        unreadable = grant.policy in world.brokers.messaging.invalid_policies
+        messaging = world.brokers.messaging
+        unreadable = grant.policy in messaging.invalid_policies
+        unreadable |= is_unlisted(world.registry, messaging, grant.policy)
         for place, kept in written.entries.items():
             alike = place == here or (unreadable and replace(place, group=here.group) == here)
             # without an environment, an earlier version wrote it, and the edge cannot read it
