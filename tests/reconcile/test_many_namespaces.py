@@ -18,7 +18,6 @@ from tests.patience import PATIENCE
 from troth.cluster.api import ApiServer
 from troth.cluster.connection.connecting import CONNECTIONS
 from troth.cluster.connection.library import Configuration
-from troth.cluster.leases.claim import CLAIM
 from troth.cluster.leases.lease import Timing
 from troth.cluster.watching.pace import LISTS, Pace
 from troth.planning.owned_objects import secret_ref
@@ -41,17 +40,6 @@ FAST = 500.0
 """Rounds of informers that begin in a second: ten times as many as in production."""
 
 
-def _claimed() -> dict[str, Any]:
-    """Return the Lease of an operator that has had the claim for long, so it does not wait."""
-    metadata = {"name": CLAIM.name, "namespace": CLAIM.namespace}
-    return {
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": metadata,
-        "spec": {"holderIdentity": OWN},
-    }
-
-
 class Cluster:
     """The simulated API server, which counts requests that it is answering."""
 
@@ -64,7 +52,6 @@ class Cluster:
         self.rejects: Callable[[web.Request], bool] = lambda _: False
         for name in (OWN, *sorted(NAMESPACES)):
             self.store.put(namespace(name))
-        self.store.put(_claimed())
 
     @web.middleware
     async def count(
