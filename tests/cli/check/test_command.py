@@ -8,12 +8,15 @@ import pytest
 import yaml
 
 from tests.broker_builders import publisher
-from tests.builders import gateway_only, stamp, unverified
+from tests.builders import Manifest, gateway_only, namespace, stamp, unverified
 from tests.cli import market
+from tests.cli.api_server import serving
 from tests.cli.running import Ended, troth
 from tests.cli.shop import SHOP, written
 from tests.messaging import broker
 from troth.cli.inputs import files
+from troth.cluster.resources import RESOURCES
+from troth.reconcile.loop.informers import selections
 from troth.resources.manifests import dump
 
 AGREED = SHOP.replace("  - {to: {name: ledger}, ports: [https]}\n", "")
@@ -203,6 +206,48 @@ def test_namespace_is_taken_from_a_flag_or_from_assumed_manifests(tmp_path: Path
     assert (labels.code, len(labels.lines)) == (1, 1)
     assert "no TrustDomain selects namespace shop" in labels.output
     assert "(also ServiceIdentity shop/" in labels.output
+
+
+def test_namespace_that_troth_does_not_watch_is_one_finding_beside_that_of_the_domain() -> None:
+    ended = checked(AGREED, "--watched-namespaces", "legal,tax")
+    assert ended.code == 1
+    assert ended.lines == [
+        (
+            "<stdin>:6: error: TrustDomain production: the namespaceSelector selects namespaces "
+            "that Troth does not watch, so it issues and opens nothing there: shop; add them to the "
+            "chart value namespaces, or change the selector [NamespaceNotWatched]"
+        ),
+        (
+            "<stdin>:17: error: ServiceIdentity shop/payments: metadata.namespace: Troth does not "
+            "watch namespace shop; add it to the chart value namespaces [NamespaceNotWatched]"
+        ),
+    ]
+    assert checked(AGREED, "--watched-namespaces", "shop").code == 0
+
+
+def test_entry_that_names_a_namespace_that_troth_does_not_watch_is_a_finding() -> None:
+    abroad = AGREED.replace("- {from: {name: checkout}", "- {from: {name: web, namespace: legal}")
+    ended = checked(abroad, "--watched-namespaces", "shop")
+    assert "ServiceIdentity legal/web has no effect, because Troth does not watch" in ended.output
+
+
+def test_name_of_a_watched_namespace_is_checked() -> None:
+    ended = checked(AGREED, "--watched-namespaces", "shop,Legal_1")
+    assert ended.code == 2
+    assert '--watched-namespaces: "Legal_1" is not the name of a namespace' in ended.errors
+
+
+def test_watched_namespaces_are_those_of_the_cluster(tmp_path: Path) -> None:
+    domain, *_ = [each for each in yaml.safe_load_all(AGREED) if each["kind"] == "TrustDomain"]
+    objects: dict[str, list[Manifest]] = {
+        RESOURCES[each.kind].name: [] for each in selections("troth-system")
+    }
+    objects["namespaces"] = [namespace("shop", domain="production")]
+    for watched, code in ((["legal"], 1), (["shop"], 0), ([], 0)):
+        told = domain | {"status": {"watchedNamespaces": watched}}
+        with serving(tmp_path, objects | {"trustdomains": [told]}) as served:
+            ended = checked(AGREED, "--kubeconfig", str(served.kubeconfig))
+        assert (ended.code, "NamespaceNotWatched" in ended.output) == (code, bool(code))
 
 
 def test_empty_name_and_empty_namespace_say_what_to_write() -> None:

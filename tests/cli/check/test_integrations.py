@@ -93,12 +93,15 @@ def test_action_passes_for_correct_manifests_of_several_paths(
     labels = "shop,environment=production"
     assert act(tmp_path, command, path="a folder", assume_namespaces=labels).returncode == 0
     assert act(tmp_path, command, path="a folder").returncode == 1
+    given = {"path": "a folder", "assume_namespaces": labels}
+    for watched, code in (("shop,legal", 0), ("legal", 1)):
+        assert act(tmp_path, command, **given, watched_namespaces=watched).returncode == code
 
 
 @pytest.mark.parametrize("evil", ["$(touch owned)", "`touch owned`", '"; touch owned; "', "-h"])
 def test_inputs_of_the_action_are_never_run(tmp_path: Path, command: Path, evil: str) -> None:
     """The shell expands every input before it starts the command."""
-    inputs = ("path", "namespace", "assume", "against", "assume_namespaces", "fail_on")
+    inputs = [each.replace("-", "_") for each in ACTION["inputs"] if each != "command"]
     ended = act(tmp_path, command, **dict.fromkeys(inputs, evil))
     assert ended.returncode == 2
     assert not (tmp_path / "owned").exists()

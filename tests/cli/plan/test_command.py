@@ -58,6 +58,14 @@ def test_every_effect_is_shown_and_reflected_in_the_exit_code(
         assert line in result.output.splitlines()
 
 
+def test_nothing_is_planned_where_troth_does_not_watch(tmp_path: Path) -> None:
+    folder = str(written(tmp_path))
+    output = command("plan", "-f", folder, "--watched-namespaces", "legal").stdout
+    assert "+ Secret troth-system/production-authority" in output
+    assert "shop/payments-identity" not in output
+    assert "shop/troth-isolation" not in output
+
+
 def test_private_key_and_certificate_are_never_shown(tmp_path: Path) -> None:
     output = planned(written(tmp_path)).output
     assert "BEGIN" not in output

@@ -207,6 +207,20 @@ def test_status_of_a_newer_version_is_read() -> None:
     assert shown({"ServiceIdentity": [odd]})
 
 
+def test_resource_that_troth_does_not_watch_is_not_ready_whatever_its_status_says(
+    tmp_path: Path,
+) -> None:
+    cluster = {kind.plural: [] for kind in KINDS} | {
+        "trustdomains": [{**DOMAIN, "status": {**DOMAIN["status"], "watchedNamespaces": ["web"]}}],
+        "serviceidentities": [CHECKOUT],
+    }
+    with serving(tmp_path, cluster) as served:
+        ended = troth("status", "-o", "json", "--kubeconfig", str(served.kubeconfig))
+    (found,) = json.loads(ended.output)["serviceIdentities"]
+    assert (found["ready"], found["reason"]) == ("False", "NamespaceNotWatched")
+    assert found["message"].startswith("Troth does not watch namespace shop")
+
+
 def test_gateway_trust_ends_at_the_ceiling_if_that_is_earlier() -> None:
     trust = gateway_only("checkout", NOW + 60 * DAY)
     old = with_status(

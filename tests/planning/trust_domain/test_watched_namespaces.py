@@ -21,6 +21,7 @@ from tests.builders import (
 from tests.messaging import broker, producer
 from tests.webhook_builders import endpoint
 from troth.resources.references import Ref
+from troth.resources.trust_domain.status import NAMESPACES
 from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.watched import Watched
 from troth.world.keys import domain_key, policy_key, webhook_key
@@ -65,7 +66,19 @@ def test_troth_of_all_namespaces_says_nothing_about_them() -> None:
     status = found.visit(PRODUCTION).status or {}
     types = [each["type"] for each in status["conditions"]]
     assert "NamespacesWatched" not in types
+    assert status["watchedNamespaces"] == []
     assert found.condition(PRODUCTION, "Ready")["status"] == "True"
+
+
+def test_status_names_the_watched_namespaces_and_troths_own() -> None:
+    status = cluster(watched=("shop", "legal")).visit(PRODUCTION).status or {}
+    assert status["watchedNamespaces"] == sorted([OWN, "legal", "shop"])
+
+
+def test_status_names_a_limited_number_of_namespaces() -> None:
+    many = tuple(f"team-{number:03}" for number in range(NAMESPACES + 5))
+    status = cluster(watched=many).visit(PRODUCTION).status or {}
+    assert status["watchedNamespaces"] == list(many[:NAMESPACES])
 
 
 def test_bundles_and_isolation_are_written_in_watched_namespaces_alone() -> None:
