@@ -214,8 +214,8 @@ def test_namespace_that_troth_does_not_watch_is_one_finding_beside_that_of_the_d
     assert ended.lines == [
         (
             "<stdin>:6: error: TrustDomain production: the namespaceSelector selects namespaces "
-            "that Troth does not watch, so it issues and opens nothing there: shop; add them to the "
-            "chart value namespaces, or change the selector [NamespaceNotWatched]"
+            "that Troth does not watch, so it issues and opens nothing there: shop; add them to "
+            "the chart value namespaces, or change the selector [NamespaceNotWatched]"
         ),
         (
             "<stdin>:17: error: ServiceIdentity shop/payments: metadata.namespace: Troth does not "

@@ -27,4 +27,4 @@ def test_all_are_watched_unless_a_complete_list_says_otherwise(
 
 
 def test_namespace_that_any_status_names_is_watched() -> None:
-    assert told(["shop"], ["shop", "legal"], None) == {"shop", "legal"}
+    assert told(["shop"], ["shop", "legal"], None) == frozenset({"shop", "legal"})

@@ -210,10 +210,9 @@ def test_status_of_a_newer_version_is_read() -> None:
 def test_resource_that_troth_does_not_watch_is_not_ready_whatever_its_status_says(
     tmp_path: Path,
 ) -> None:
-    cluster = {kind.plural: [] for kind in KINDS} | {
-        "trustdomains": [{**DOMAIN, "status": {**DOMAIN["status"], "watchedNamespaces": ["web"]}}],
-        "serviceidentities": [CHECKOUT],
-    }
+    domain = {**DOMAIN, "status": {**DOMAIN["status"], "watchedNamespaces": ["web"]}}
+    cluster: dict[str, list[Manifest]] = {kind.plural: [] for kind in KINDS}
+    cluster |= {"trustdomains": [domain], "serviceidentities": [CHECKOUT]}
     with serving(tmp_path, cluster) as served:
         ended = troth("status", "-o", "json", "--kubeconfig", str(served.kubeconfig))
     (found,) = json.loads(ended.output)["serviceIdentities"]
