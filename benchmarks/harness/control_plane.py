@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple
 
 from benchmarks.fleet.topology import Manifest
+from benchmarks.harness.claim import held_claim
 from benchmarks.harness.requests import Requests
 from sandbox import Sandbox, Tier
 from sandbox.demo.programs import NAMESPACE as SYSTEM
@@ -18,12 +19,13 @@ from troth.cluster.connection.connecting import configuration
 def control_plane(
     *namespaces: str, tier: Tier = Tier.CONTROL_PLANE, controllers: bool = True
 ) -> Iterator[Sandbox]:
-    """Run a control plane with the CRDs, the operator's namespace and the given namespaces."""
+    """Run a control plane with the CRDs, the operator's claim, its namespace and the given ones."""
     with Sandbox.start(tier=tier, controllers=controllers) as sandbox:
         for namespace in (SYSTEM, *namespaces):
             sandbox.kubectl("create", "namespace", namespace)
         sandbox.kubectl("apply", "-f", "crds")
         sandbox.await_crds()
+        apply(sandbox, [held_claim()])
         yield sandbox
 
 

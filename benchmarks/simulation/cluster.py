@@ -33,7 +33,7 @@ class Cluster:
 
 @contextmanager
 def simulated() -> Iterator[Cluster]:
-    """Run a simulated API server that has the CRDs of this checkout, and nothing else."""
+    """Run a simulated API server with the CRDs of this checkout and the claim."""
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
         authority = Authority(directory)

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from benchmarks.harness.claim import held_claim
 from benchmarks.simulation.selectors import Filter
 from benchmarks.simulation.store import Store, encoded, page
 from sandbox.components import LOOPBACK
@@ -189,9 +190,10 @@ def _status(error: ApiError) -> Manifest:
 
 
 def application(store: Store) -> web.Application:
-    """Return the server of a store, which has the CRDs of this checkout."""
+    """Return the server of a store, which has the CRDs of this checkout and Troth's claim."""
     for file in sorted(CRDS.glob("*.yaml")):
         store.put(yaml.safe_load(file.read_text()))
+    store.put(held_claim())
     made = web.Application(client_max_size=BODY_BYTES)
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]] = Server(store).answer
     made.router.add_route("*", "/{path:.*}", handler)

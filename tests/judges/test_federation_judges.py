@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
+from tests.judges.handshakes import handshake
 from tests.judges.tools import Tool, tool
 from tests.pki.builders import DOMAIN, NOW, PAYMENTS, key, own_root, profile
 from troth.pki.bundles.keystores import pkcs12_truststore
@@ -170,20 +171,11 @@ def by_python(files: Files, store: bytes, chain: bytes) -> bool:
     server.load_verify_locations(roots)
     server.verify_mode = ssl.CERT_REQUIRED
     server.verify_flags |= ssl.VERIFY_X509_STRICT
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = [
-        client.wrap_bio(to_client, to_server),
-        server.wrap_bio(to_server, to_client, server_side=True),
-    ]
-    for _ in range(4):
-        for end in ends:
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            except ssl.SSLCertVerificationError:
-                return False
-    return ends[1].getpeercert() is not None
+    try:
+        answering, _ = handshake(server, client)
+    except ssl.SSLCertVerificationError:
+        return False
+    return answering.getpeercert() is not None
 
 
 def every(stacks: list[str]) -> pytest.MarkDecorator:

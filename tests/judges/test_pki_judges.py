@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from tests.judges.handshakes import handshake
 from tests.pki.builders import (
     DOMAIN,
     NOW,
@@ -328,18 +329,7 @@ def test_two_programs_complete_a_tls_handshake(
         context.load_verify_locations(asked.bundle)
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VERIFY_X509_STRICT
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = [
-        client.wrap_bio(to_client, to_server, server_hostname="payments.shop.svc"),
-        server.wrap_bio(to_server, to_client, server_side=True),
-    ]
-    for _ in range(4):
-        for end in ends:
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-    for end in ends:
+    for end in handshake(server, client, "payments.shop.svc"):
         peer = end.getpeercert()
         assert peer is not None
         assert ("URI", PAYMENTS) in peer["subjectAltName"]

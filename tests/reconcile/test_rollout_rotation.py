@@ -52,6 +52,7 @@ class StubbornScene(Scene):
         self._pods: dict[Ref, list[Pod]] = {ref: [] for ref in STUBBORN}
         self._kubelets: list[dict[Ref, Files]] = []
         super().__init__(*self._declared())
+        self._histories.append(self._kubelets)
 
     def _declared(self) -> Iterator[Manifest]:
         for ref in STUBBORN:

@@ -52,6 +52,7 @@ class TokenScene(Scene):
         self.token_phases: list[str] = []
         self._signing: list[str] = []
         self._published: list[dict[str, frozenset[str]]] = []
+        self._histories += [self._signing, self._published]
 
     @property
     def token_phase(self) -> str:
@@ -70,7 +71,7 @@ class TokenScene(Scene):
         give_up = self.clock.now() + 2 * KEY_LIFETIME
         while self.token_phase != phase:
             assert self.clock.now() < give_up, f"still {self.token_phase}: {self.token_blockers}"
-            await self.live(self.step)
+            await self._advance(give_up)
 
     async def ask(self, **spec: Any) -> None:
         """Request a rotation of the root and the token key."""
@@ -101,8 +102,8 @@ class TokenScene(Scene):
         self._published.append({ns: self.keys_in(ns) for ns in ("team0", "team1", ABROAD)})
         life = (MAX_LIFETIME + LEEWAY + self.propagation) // self.step
         alive = frozenset(self._signing[-life:])
-        lag = self.propagation // self.step - 1
-        for seen in (self._published[-1], self._published[max(0, len(self._published) - 1 - lag)]):
+        late = max(0, len(self._published) - 1 - self._lag)
+        for seen in (self._published[-1], self._published[late]):
             for namespace, keys in seen.items():
                 for kid in alive - keys:
                     told = f"{namespace} refuses a token of {kid}, in phase {self.token_phase}"

@@ -78,6 +78,7 @@ class WebhookScene(Scene):
         self._signing: list[str] = []
         self._known: list[dict[Ref, frozenset[str]]] = []
         self._listed: list[dict[Ref, frozenset[str]]] = []
+        self._histories += [self._signing, self._known, self._listed]
 
     @property
     def keys(self) -> SigningSecret:
@@ -139,8 +140,7 @@ class WebhookScene(Scene):
         self._listed.append({ref: self.listed_at(ref) for ref in TARGETS})
         life = (LIFETIME + LEEWAY + self.propagation) // self.step
         alive = frozenset(self._signing[-life:])
-        lag = self.propagation // self.step - 1
-        for at in (-1, max(0, len(self._known) - 1 - lag)):
+        for at in (-1, max(0, len(self._known) - 1 - self._lag)):
             for ref in self.delivered():
                 keys, endpoints = self._known[at][ref], self._listed[at][ref]
                 self.broken += [f"{ref} refuses a token of {kid}" for kid in alive - keys]

@@ -12,9 +12,11 @@ from tests.edge.events.trade import NOW, ORDER
 from tests.review.broker import Broker, Death
 from tests.review.desk import Desk, as_delivered
 from troth.edge.events.redriving import RedriveSealer
+from troth.edge.events.rejection import Rejection
 from troth.resources.references import Ref
 from troth.resources.reviews.dead_letter_review import DeadLetterReview
 from troth.resources.reviews.dead_letter_review_status import SelectionStatus
+from troth.review.brokers import Stored
 from troth.review.index.portion import Portion, settlements_of
 from troth.review.index.store import LetterIndex
 from troth.review.letters.digest import digest_of_selection
@@ -30,6 +32,8 @@ from troth.review.running.progress import Progress
 from troth.review.running.runner import Runner
 from troth.review.trail.decisions import Decision, Settled
 
+Known = dict[int, tuple[Stored, Letter | Record | Rejection]]
+"""What messages are, by their `id`, with the messages, which keep it."""
 POLICY = Ref("shop", "orders")
 ALL = tuple(LetterState)
 CREATED = datetime.fromtimestamp(NOW, UTC) + timedelta(seconds=60)
@@ -127,6 +131,7 @@ class Stage:
         self.audit = Audit(broker.death)
         self.written: list[dict[str, int]] = []
         self.elapsed = 0.0
+        self._known: Known | None = None
 
     def uptime(self) -> float:
         return self.elapsed
@@ -136,10 +141,16 @@ class Stage:
         self.elapsed += seconds
 
     def copy(self) -> "Stage":
-        """Return the same stage before any review, at a broker of its own."""
+        """Return the same stage before any review, at a broker of its own.
+
+        The copies verify each message once. The desk's files must not change between them.
+        """
         made = Stage.__new__(Stage)
         broker = Broker(list(self.broker.letters), most_bytes=self.broker.most_bytes)
         made._begin(self.desk, self.index, broker)
+        if self._known is None:
+            self._known = {}
+        made._known = self._known
         made.reborn()
         return made
 
@@ -166,8 +177,25 @@ class Stage:
         self.feed()
 
     def feed(self) -> None:
-        """Bring the index up to date."""
-        feed(self.index, self.broker, self.reader)
+        """Bring the index up to date: read the whole topic."""
+        reader = self.reader
+        for stored in self.broker.letters:
+            if stored is None:
+                continue
+            match self._read(reader, stored):
+                case Letter() as letter:
+                    self.index.put([letter])
+                case Record() as record:
+                    self.index.feed(POLICY, Portion(settlements=settlements_of(record)))
+                case rejection:
+                    raise AssertionError(rejection)
+
+    def _read(self, reader: LetterReader, stored: Stored) -> Letter | Record | Rejection:
+        if self._known is None:
+            return reader.read(stored)
+        if id(stored) not in self._known:
+            self._known[id(stored)] = stored, reader.read(stored)
+        return self._known[id(stored)][1]
 
     def job(self, made: DeadLetterReview, *, uncertain: bool = False, seconds: float = 1) -> Job:
         """Select the letters of a review, some seconds after it was created."""
@@ -213,17 +241,3 @@ class Stage:
         self.reborn()
         found = self.index.select(POLICY, review().spec.select, None, states=ALL)
         return {each.id: each.state.value for each in found}
-
-
-def feed(index: LetterIndex, broker: Broker, reader: LetterReader) -> None:
-    """Read the whole topic."""
-    for stored in broker.letters:
-        if stored is None:
-            continue
-        match reader.read(stored):
-            case Letter() as letter:
-                index.put([letter])
-            case Record() as record:
-                index.feed(POLICY, Portion(settlements=settlements_of(record)))
-            case rejection:
-                raise AssertionError(rejection)

@@ -96,6 +96,7 @@ OUTCOMES: dict[type, Knowledge] = {
     selections.SelectionRead: Knowledge(
         EVERY, EVERY, carried="each replica lists and watches itself"
     ),
+    selections.NamespaceListed: Knowledge(EVERY, EVERY, carried="each replica lists it itself"),
     writes.WriteRefused: OF_A_WRITE,
     writes.RefusalOver: OF_A_WRITE,
     writes.ObjectContested: OF_A_WRITE,

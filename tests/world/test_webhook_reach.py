@@ -1,15 +1,13 @@
 """A change of one webhook does not requeue the others of its gateway."""
 
-import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any
 
 import pytest
 
 from tests import builders
 from tests.builders import Cluster, Manifest
 from tests.changed_manifests import changed
+from tests.counting import calls_of
 from tests.webhook_builders import INBOUND, endpoint, leading
 from tests.webhook_scene import GATEWAY, HOOKS, accepts_gateway, gateway, scene, target
 from troth.resources.references import Ref
@@ -73,21 +71,9 @@ def test_change_of_a_trust_domain_affects_endpoints_without_a_target() -> None:
 
 
 def planning(cluster: Cluster) -> int:
-    """Return how many functions are called to plan the endpoint once more."""
-    calls = 0
-
-    def count(_: FrameType, event: str, __: Any) -> None:
-        nonlocal calls
-        calls += event == "call"
-
+    """Return how many calls it takes to plan the endpoint once more."""
     cluster.plan(CHARGES)
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        cluster.plan(CHARGES)
-    finally:
-        sys.setprofile(before)
-    return calls
+    return calls_of(lambda: cluster.plan(CHARGES))
 
 
 def crowd(count: int) -> Iterator[Manifest]:

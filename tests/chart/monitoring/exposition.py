@@ -62,7 +62,7 @@ async def registries() -> AsyncIterator[tuple[CollectorRegistry, ...]]:
             crds=SimpleNamespace(lacking={}),
             clock_skew=0.0,
             claim=SimpleNamespace(holder="", is_own=False),
-            required=[SimpleNamespace(selection=Selection("ServiceIdentity"), age=7.0)],
+            watching=[SimpleNamespace(selection=Selection("ServiceIdentity"), age=7.0)],
         )
         metrics.read_from(cast("Operator", operator))
         for registry in found:

@@ -107,6 +107,11 @@ def test_anything_else_in_place_of_a_plain_root_is_ignored(wrong: str) -> None:
     assert loaded(WRONG[wrong]) == loaded(b"")
 
 
+def test_plain_root_beside_given_anchors_is_ignored() -> None:
+    anchors = write_certificates([CONFINED])
+    assert loaded(PLAIN, anchors) == loaded(b"", anchors)
+
+
 def test_plain_root_of_an_unconfined_one_is_ignored() -> None:
     free = by_hand("free")
     plain = plain_certificate(free.certificate, free.key)

@@ -104,8 +104,9 @@ def load_authority(
 
     The anchors are the certificates of `ca.crt`, or without it the last certificate of `tls.crt`,
     which must then be self-signed. The key is checked too, unless `tls_key` is None. `plain_crt` is
-    the plain certificate of a confined root; anything else there is ignored. Raises a `PKIError`
-    that names the file and says what to put there.
+    the plain certificate of a confined root. Anything else there is ignored, and so is all of it if
+    there is a `ca.crt`, whose owner decides about the anchors. Raises a `PKIError` that names the
+    file and says what to put there.
     """
     certificate, authority = _load(tls_crt, ca_crt, trust_domain, plain_crt)
     if tls_key is not None:
@@ -136,7 +137,7 @@ def _load(
     _check_trust_domain_allowed(constraints, trust_domain)
     is_confined = all(NameConstraints.of(each).only_uri_host == trust_domain for each in anchors)
     confined = anchors if is_confined else []
-    if plain_crt and confined == [issuing]:
+    if plain_crt and ca_crt is None and confined == [issuing]:
         plain = read_plain(plain_crt, issuing)
         anchors = [plain] if plain is not None else anchors
     return issuing, Authority(

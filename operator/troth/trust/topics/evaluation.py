@@ -11,6 +11,7 @@ from troth.trust.declarations.registry import Registry
 from troth.trust.grants import Grant
 from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, consented
 from troth.trust.topics.checks import OF_ALL, obstacle_to
+from troth.trust.topics.refusals import is_unlisted
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +136,6 @@ def undecided(registry: Registry, messaging: Messaging, identities: Iterable[Ref
         for each in identities
         if registry.is_unreadable(each) or any(map(unknown, messaging.uses(each).policies))
     }
-
-
-def is_unlisted(registry: Registry, messaging: Messaging, policy: Ref) -> bool:
-    """Return whether a policy may exist in a namespace whose objects are not listed."""
-    return policy.namespace in registry.unlisted and policy not in messaging.policies
 
 
 def evaluate(candidate: GrantCandidate) -> TopicGrant:

@@ -8,6 +8,8 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
+from troth.trust.declarations.messaging import Messaging
+from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.unlisted import UNLISTED, unlisted_message
 from troth.trust.topics.candidate import (
     Check,
@@ -39,16 +41,18 @@ def _unlisted(ref: Ref) -> GrantObstacle:
     return GrantObstacle(GrantState.SUSPENDED, UNLISTED, unlisted_message(ref.namespace))
 
 
+def is_unlisted(registry: Registry, messaging: Messaging, policy: Ref) -> bool:
+    """Return whether a policy may exist in a namespace whose objects are not listed."""
+    return policy.namespace in registry.unlisted and policy not in messaging.policies
+
+
 def policy_exists(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the policy exists. An unreadable one suspends the grant."""
     policy = candidate.policy
     if policy in candidate.messaging.invalid_policies:
         message = f"TopicPolicy {policy} cannot be read; correct it"
         return GrantObstacle(GrantState.SUSPENDED, "PolicyInvalid", message)
-    if (
-        policy.namespace in candidate.registry.unlisted
-        and policy not in candidate.messaging.policies
-    ):
+    if is_unlisted(candidate.registry, candidate.messaging, policy):
         return _unlisted(policy)
     if policy not in candidate.messaging.policies:
         advice = f"create it or remove it from the {candidate.consents} of {candidate.identity}"

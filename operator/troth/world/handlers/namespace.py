@@ -21,7 +21,8 @@ def take_namespace(world: WorldState, change: Change) -> Keys:
     else:
         after = change.manifest["metadata"].get("labels") or {}
         if before is None:
-            version = int(change.manifest["metadata"]["resourceVersion"])
+            # manifests in files have no version, and no namespace is listed by itself there
+            version = int(change.manifest["metadata"].get("resourceVersion", 0))
             registry.unlisted.note_created(name, version)
         registry.put_namespace(name, after)
         if change.manifest["metadata"].get("deletionTimestamp"):

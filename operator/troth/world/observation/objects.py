@@ -162,18 +162,10 @@ def authority_secret(secret: Manifest, data: SecretData | None = None) -> Author
 
 
 def known_authority(secret: AuthoritySecret, trust_domain: str) -> KnownAuthority:
-    """Return a CA's Secret as the authority of a trust domain.
-
-    A CA that a user provides has no plain certificate, neither in its Secret nor in Troth's copy,
-    which has anchors.
-    """
+    """Return a CA's Secret as the authority of a trust domain."""
     try:
         authority = load_authority(
-            secret.certificates,
-            None,
-            secret.roots,
-            trust_domain,
-            secret.plain if secret.roots is None else b"",
+            secret.certificates, None, secret.roots, trust_domain, secret.plain
         )
     except PKIError as error:
         return KnownAuthority(secret, None, Fault(error.reason, str(error)))
@@ -197,9 +189,7 @@ def _slot(
     if not certificates:
         return None
     try:
-        return load_authority(
-            certificates, None, roots, trust_domain, plain if roots is None else b""
-        )
+        return load_authority(certificates, None, roots, trust_domain, plain)
     except PKIError:
         return None
 

@@ -29,7 +29,8 @@ from troth.resources.schema.bounded_json import objects_in, texts_in
 from troth.trust.declarations.grant_entries import GrantEntry, Purpose
 from troth.trust.declarations.messaging import topic_of
 from troth.trust.topics.candidate import principal_of
-from troth.trust.topics.evaluation import TopicGrant, is_unlisted
+from troth.trust.topics.evaluation import TopicGrant
+from troth.trust.topics.refusals import is_unlisted
 from troth.world.world import World
 
 Entry = Mapping[str, Any]
