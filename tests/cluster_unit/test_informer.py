@@ -418,6 +418,48 @@ def test_watch_that_ends_at_once_backs_off(how: str) -> None:
     run(story())
 
 
+def test_watch_that_ends_at_an_event_of_the_server_is_followed_by_a_list() -> None:
+    """The API server ends a watch, without an error, at an event that it cannot encode."""
+
+    async def story() -> None:
+        it = scene("a", "b")
+        original = it.server.watch
+
+        async def watch(
+            selection: Selection,
+            resource_version: str,
+            silence: float,
+            on_open: Callable[[], None],
+        ) -> AsyncIterator[Manifest]:
+            async for event in original(selection, resource_version, silence, on_open):
+                if event["object"]["metadata"]["name"] == "deep":
+                    return
+                yield event
+
+        it.server.watch = watch  # type: ignore[method-assign]
+        task = asyncio.create_task(it.informer.run())
+        await settle()
+        it.server.put("deep")
+        it.server.put("later")
+        it.server.drop("a")
+        await settle()
+        assert it.agrees()
+        assert it.server.lists == 2
+        assert it.failures == [0]
+        it.server.put("last")
+        await settle(1)
+        assert it.agrees()
+        assert it.server.lists == 2
+        it.server.drop("deep")
+        it.server.drop("b")
+        await settle()
+        assert it.agrees()
+        assert it.server.lists == 3
+        task.cancel()
+
+    run(story())
+
+
 def test_unreachable_server_is_asked_with_backoff() -> None:
     async def story() -> None:
         it = scene("a")

@@ -10,6 +10,10 @@ A list that is older than what was observed before, or has an object that is, is
 The API server answers a list from its store, so if that happens several times, the store was
 restored from a snapshot: a watch that resumed would wait for versions that lie in the future.
 
+A watch that ends early without an event is followed by a list, as in client-go's reflector. The API
+server ends a watch at an event that it cannot encode, as of an object that nests too deep, and a
+watch that resumes before the event would end there again.
+
 No single object ends an informer. If the sink fails to observe an object, the failure is reported
 and the others are observed. A watch event without the identity of its object may be a deletion, so
 the informer lists again.
@@ -40,7 +44,10 @@ OLD_LISTS = 3
 LASTING = 10.0
 """Time in seconds after which a watch counts as a success even without events."""
 CATCH_UP = 5.0
-"""Time in seconds after which a quiet watch has delivered what happened before it was opened."""
+"""Time in seconds after which a quiet watch has delivered what happened before it was opened.
+
+A watch that ends earlier without an event may not have delivered it.
+"""
 
 
 class Sink(Protocol):
@@ -250,15 +257,20 @@ class Informer:
             await time_slice.yield_if_over()  # deleting a large namespace must not starve the lease
 
     async def _watch(self) -> None:
-        time_slice = TimeSlice()
+        time_slice, is_empty = TimeSlice(), True
         try:
             events = self._server.watch(self.selection, self._version, SILENCE, self._opened)
             async for event in events:
+                is_empty = False
                 self._take(event)
                 self._was_read()
                 self._backoff.reset()
                 await time_slice.yield_if_over()
+            if is_empty and self._open_for < CATCH_UP:
+                raise ApiError(0, "ShortWatch", "the watch ended before its first event")
         finally:
+            if is_empty and self._opened_at is not None and self._open_for < CATCH_UP:
+                self._version = ""
             if self._open_for > LASTING:
                 self._backoff.reset()
             self._note_quiet_watch()
