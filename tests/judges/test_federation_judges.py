@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import ssl
-from functools import cache
+from contextlib import ExitStack
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,7 @@ import pytest
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from tests.judges.handshakes import handshake
+from tests.judges.tls_servers import BoringServer, RustlsServer, Svid, TlsServer
 from tests.judges.tools import Tool, tool
 from tests.pki.builders import DOMAIN, NOW, PAYMENTS, key, own_root, profile
 from troth.pki.bundles.keystores import pkcs12_truststore
@@ -28,17 +30,23 @@ from troth.pki.encodings.pem import read_certificates, write_certificates
 from troth.pki.keys.private import private_key_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    Judge = Callable[[bytes, bytes], bool]
+    """Whether a store accepts a client with a chain."""
 
 TRUST_MANAGER_JUDGE = Path(__file__).with_name("TrustManagerJudge.java")
 CLIENT_JUDGE = Path(__file__).with_name("client_judge.mjs")
+SERVERS = {"envoy": BoringServer, "rustls": RustlsServer}
 PEER = "peer.example"
 PEER_ID = f"spiffe://{PEER}/ns/shop/sa/payments"
 NAMES = {"U": (), "D": (f"payments.{DOMAIN}",), "S": ("payments.shop.svc", "pay.shop.svc")}
 """DNS names of a leaf: none, one of the trust domain, those of Services."""
-ENFORCING = ["go", "node", "openssl", "python"]
-"""Libraries that enforce the name constraints of a root."""
-STACKS = [*ENFORCING, "cryptography"]
+ENFORCING = ["envoy", "go", "node", "openssl", "python"]
+"""Stacks that enforce the name constraints of a root; Envoy's library is BoringSSL."""
+WITHOUT_URIS = ["cryptography", "rustls"]
+"""Libraries that accept no leaf below a root with constraints for URIs."""
+STACKS = [*ENFORCING, *WITHOUT_URIS]
 
 
 class Root(NamedTuple):
@@ -110,9 +118,14 @@ def files(tmp_path: Path) -> Files:
 
 
 @pytest.fixture
-def judge(request: pytest.FixtureRequest, files: Files) -> Callable[[bytes, bytes], bool]:
+def judge(request: pytest.FixtureRequest, files: Files) -> Judge:
     """Return whether a library accepts a client with a chain below one of the roots."""
     stack: str = request.param
+    if stack in SERVERS:
+        if not SERVERS[stack].program().exists():
+            pytest.skip(f"{stack} is not in this environment, so it cannot judge")
+        by_server: Callable[[str], Judge] = request.getfixturevalue("by_server")
+        return by_server(stack)
     if stack == "python":
         return lambda store, chain: by_python(files, store, chain)
     if stack == "cryptography":
@@ -127,6 +140,23 @@ def judge(request: pytest.FixtureRequest, files: Files) -> Callable[[bytes, byte
         )
     node = tool("node")
     return lambda store, chain: by_node(node, *files.case(store, chain), files.key)
+
+
+@pytest.fixture
+def by_server(files: Files) -> Iterator[Callable[[str], Judge]]:
+    """Return the judge that a kind of server is; one runs for each store that is asked for."""
+    own = Svid(files.write("server.pem", leaf(DOMAIN, PAYMENTS, "S")), files.key)
+    running: dict[bytes, TlsServer] = {}
+    with ExitStack() as servers:
+
+        def ask(stack: str, store: bytes, chain: bytes) -> bool:
+            if store not in running:
+                roots = files.write(f"roots-{len(running)}.pem", store)
+                server = SERVERS[stack].serving(roots.with_suffix(""), own, roots)
+                running[store] = servers.enter_context(server)
+            return running[store].accepts(Svid(files.write("svid.pem", chain), files.key))
+
+        yield lambda stack: partial(ask, stack)
 
 
 def by_openssl(openssl: Tool, store: Path, chain: Path) -> bool:
@@ -151,7 +181,7 @@ def by_node(node: Tool, store: Path, chain: Path, key_file: Path) -> bool:
 
 
 def by_cryptography(store: bytes, chain: bytes) -> bool:
-    """Return the verdict of `cryptography`; rustls agrees with it about name constraints."""
+    """Return the verdict of `cryptography`."""
     verifier = PolicyBuilder().time(NOW).store(Store(read_certificates(store, "the store")))
     certificate, *rest = read_certificates(chain, "the chain")
     try:
@@ -182,20 +212,20 @@ def every(stacks: list[str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("judge", stacks, indirect=True)
 
 
-def accepted(judge: Callable[[bytes, bytes], bool], store: bytes) -> set[str]:
+def accepted(judge: Judge, store: bytes) -> set[str]:
     return {name for name, chain in leaves().items() if judge(store, chain)}
 
 
 @every(ENFORCING)
 def test_flat_store_serves_the_domain_and_its_peers_and_confines_the_peers(
-    judge: Callable[[bytes, bytes], bool],
+    judge: Judge,
 ) -> None:
     assert accepted(judge, FLAT) == OWN_LEAVES | PEER_LEAVES
 
 
-@every(["cryptography"])
+@every(WITHOUT_URIS)
 def test_library_without_uri_constraints_serves_its_own_domain(
-    judge: Callable[[bytes, bytes], bool],
+    judge: Judge,
 ) -> None:
     """Name checks demand a DNS name of it, so it accepts no client without one."""
     assert accepted(judge, FLAT) == OWN_LEAVES
@@ -204,16 +234,14 @@ def test_library_without_uri_constraints_serves_its_own_domain(
 
 @every(STACKS)
 def test_store_of_the_domain_alone_accepts_its_own_leaves_only(
-    judge: Callable[[bytes, bytes], bool],
+    judge: Judge,
 ) -> None:
     assert accepted(judge, OWN) == OWN_LEAVES
 
 
 @every(STACKS)
 @pytest.mark.parametrize("sent", ["confined", "plain"])
-def test_root_in_the_clients_chain_does_not_disturb(
-    judge: Callable[[bytes, bytes], bool], sent: str
-) -> None:
+def test_root_in_the_clients_chain_does_not_disturb(judge: Judge, sent: str) -> None:
     """A Java program sends the root in its keystore, which may be the other certificate of it."""
     root_sent = getattr(root(DOMAIN), sent)
     for names in NAMES:
@@ -222,9 +250,7 @@ def test_root_in_the_clients_chain_does_not_disturb(
 
 @every(ENFORCING)
 @pytest.mark.parametrize("names", NAMES)
-def test_peers_plain_root_in_the_chain_frees_no_peer(
-    judge: Callable[[bytes, bytes], bool], names: str
-) -> None:
+def test_peers_plain_root_in_the_chain_frees_no_peer(judge: Judge, names: str) -> None:
     assert not judge(FLAT, leaf(PEER, PAYMENTS, names) + root(PEER).plain)
 
 
@@ -287,7 +313,7 @@ def test_java_accepts_a_chain_with_the_other_certificate_of_the_root(
 
 @every(STACKS)
 def test_leaf_of_an_older_installation_is_valid_below_the_plain_root_of_its_key(
-    judge: Callable[[bytes, bytes], bool],
+    judge: Judge,
 ) -> None:
     pem = create_root(DOMAIN, key(which="old"), profile().lifetime, NOW)
     old = load_signing_authority(pem, private_key_pem(key(which="old")), None, DOMAIN)
