@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests import messaging
-from tests.chart.rendering import one
 from tests.cluster import chart
 from tests.cluster.person import Manifest, Person, Refused, until
 from tests.cluster.stage import Stage
@@ -29,11 +28,7 @@ FOREIGN: dict[str, Manifest] = {
 @pytest.fixture
 async def operator(stage: Stage) -> AsyncIterator[Person]:
     """Yield the operator's account, once the policy is in force for it."""
-    name = f"{stage.own}-finalizers"
-    rules = [
-        one(chart.objects(stage.name, "admissionPolicy.enabled=true"), kind, name)
-        for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
-    ]
+    rules = chart.finalizer_policy(stage.name)
     owner = await stage.person.the("Namespace", Ref("", stage.shop))
     owners = [{"apiVersion": "v1", "kind": "Namespace", "name": stage.shop}]
     owners[0]["uid"] = owner["metadata"]["uid"]
