@@ -83,11 +83,7 @@ def _rule(group: str, resources: str, verbs: str) -> dict[str, list[str]]:
 CLUSTER_WIDE = [
     _rule("troth.dev", "trustdomains", "list watch"),
     _rule("troth.dev", "trustdomains/status", "patch"),
-    _rule(
-        "troth.dev",
-        "messagebrokers messagebrokers/status topicpolicies topicpolicies/status",
-        "patch",
-    ),
+    _rule("troth.dev", "messagebrokers topicpolicies", "patch"),
     {
         **_rule("apiextensions.k8s.io", "customresourcedefinitions", "get"),
         "resourceNames": [f"{each}.troth.dev" for each in ("trustdomains", *DECLARED.split())],
@@ -100,7 +96,8 @@ IN_NAMESPACES = [
     _rule("troth.dev", "serviceidentities messagebrokers webhookendpoints", "get"),
     _rule(
         "troth.dev",
-        "serviceidentities/status webhookendpoints/status credentialrotations/status",
+        "serviceidentities/status messagebrokers/status topicpolicies/status "
+        "webhookendpoints/status credentialrotations/status",
         "patch",
     ),
     _rule("", "services", "list watch"),

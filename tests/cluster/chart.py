@@ -33,6 +33,12 @@ def objects(name: str, *values: str) -> list[Manifest]:
     return [each for each in found if each["kind"] != RUN_HERE]
 
 
+def finalizer_policy(name: str) -> list[Manifest]:
+    """Return the policy that lets a test's operator change only finalizers, and its binding."""
+    found = objects(name, "admissionPolicy.enabled=true")
+    return [each for each in found if each["metadata"]["name"] == f"troth-{name}-finalizers"]
+
+
 def _named(value: Any, name: str) -> Any:
     match value:
         case str():

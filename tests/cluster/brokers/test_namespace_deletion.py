@@ -7,6 +7,7 @@ import pytest
 
 from sandbox.brokers.nats import NatsServer
 from tests.brokers.nats.stage import Stage as Account
+from tests.cluster import chart
 from tests.cluster.brokers.market import BROKER, Market
 from tests.cluster.stage import Stage
 from troth.resources.references import Ref
@@ -38,6 +39,9 @@ async def test_namespace_deletion_revokes_although_the_role_goes_first(
     """An operator that watches some namespaces has a Role in each, which is deleted with it."""
     market = await Market.on(stage, nats)
     await stage.install_for(stage.shop, market.space)
+    limits = chart.finalizer_policy(stage.name)
+    await chart.install(stage.person, limits)
+    stage.installed += limits  # deleted with the rest
     await stage.run()
     await market.open()
     for namespace in (stage.shop, market.space):  # the API server deletes it in any order
