@@ -3,17 +3,27 @@
 import random
 from functools import cache
 
+import pytest
+
+from tests.broker_builders import (
+    CHECKOUT,
+    CONSUMER,
+    FULFILMENT,
+    MAIN,
+    PUBLISHER,
+    credential,
+    fingerprint,
+    market,
+)
 from tests.builders import Cluster, Manifest
 from tests.messaging import KAFKA, broker
 from troth.planning.brokers.changes import Wanted
 from troth.planning.brokers.work import Work, broker_work
 from troth.planning.grants.rules import BrokerGrants
-from troth.resources.references import Ref
-from troth.trust.grants import Observed, Rule
+from troth.trust.grants import Observed, Rule, Slot
 from troth.world.facts.broker import Ledger
-from troth.world.observation.ledger import MOST, fits, ledger_manifest, packed
+from troth.world.observation.ledger import MOST, MOST_ROTATING, fits, ledger_manifest, packed
 
-MAIN = Ref("messaging", "main")
 CONFIG_MAP = 1_048_576
 """Limit of the API server for the data of a ConfigMap, in bytes."""
 
@@ -51,8 +61,8 @@ def work_with(there: frozenset[Rule], wanted: frozenset[Rule]) -> Work:
 
 def test_full_ledger_admits_no_new_grant_and_says_so() -> None:
     there = frozenset(rules(FULL))
-    assert fits(Ledger(frozenset(rules(FEW))))
-    assert not fits(Ledger(there))
+    assert fits(Ledger(frozenset(rules(FEW))), MOST)
+    assert not fits(Ledger(there), MOST)
     work = work_with(frozenset(rules(FEW)), there)
     assert work.full
     assert work.step is None
@@ -92,3 +102,47 @@ def test_lost_rule_of_a_full_ledger_is_restored() -> None:
     work = broker_work(main, grants, observed, declared.world)
     assert work.step is not None
     assert work.step.additions == (cluster_lacks,)
+
+
+def rotation_work(monkeypatch: pytest.MonkeyPatch, *, room: int) -> Work:
+    """Return the work at a full ledger, with `room` bytes for next credentials.
+
+    `checkout` has a next credential and `fulfilment` its first one. The ledger has a credential of
+    `checkout` only.
+    """
+    cluster = market()
+    first, second = (Slot.FIRST, "first"), (Slot.SECOND, "second")
+    mine = cluster.objects["ServiceIdentity", CHECKOUT]
+    cluster.put(credential(mine, current=first, upcoming=second))
+    cluster.put(credential(cluster.objects["ServiceIdentity", FULFILMENT]))
+    there, place = frozenset(rules(FEW)), (PUBLISHER, Slot.FIRST)
+    ledger = Ledger(there, credentials={place: fingerprint(PUBLISHER)})
+    main = cluster.world.brokers.messaging.brokers[MAIN]
+    cluster.put(ledger_manifest("troth-system", main, ledger))
+    size = len(packed(ledger))
+    monkeypatch.setattr("troth.world.observation.ledger.ALWAYS_FIT", 0)
+    monkeypatch.setattr("troth.planning.brokers.work.MOST", size)
+    monkeypatch.setattr("troth.planning.brokers.work.MOST_ROTATING", size + room)
+    principals = frozenset({PUBLISHER, CONSUMER, *(rule.principal for rule in there)})
+    grants = BrokerGrants(Wanted(there), principals, frozenset())
+    observed = Observed(rules=there, credentials=frozenset({place}))
+    return broker_work(main, grants, observed, cluster.world)
+
+
+def test_full_ledger_lets_its_principals_rotate_and_admits_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work = rotation_work(monkeypatch, room=1_000)
+    assert work.full
+    assert work.step is not None
+    uploads = [(each.principal, each.slot) for each in work.step.uploads]
+    assert uploads == [(PUBLISHER, Slot.SECOND)]
+
+
+def test_rotation_waits_before_the_api_server_would_refuse_the_ledger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert MOST < MOST_ROTATING < CONFIG_MAP
+    work = rotation_work(monkeypatch, room=0)
+    assert work.full
+    assert work.step is None

@@ -7,6 +7,7 @@ the rest.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from troth.planning.brokers.changes import Brake, Changes, Wanted, broker_changes
 from troth.planning.brokers.finalizer import is_held
@@ -17,13 +18,22 @@ from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.trust.grants import Observed, Place
 from troth.world.facts.broker import CredentialSecret, Ledger
 from troth.world.index.broker_keys import identity_of
-from troth.world.observation.ledger import fits
+from troth.world.observation.ledger import MOST, MOST_ROTATING, fits
 from troth.world.world import World
 
 ALLOW_REMOVALS = "troth.dev/allow-removals"
 """Annotation with which a person allows as many removals as its number says."""
 AT_ONCE = 250
 """Maximum number of credentials in one change: hashing one of Kafka takes about 5 ms."""
+
+
+class Growth(Enum):
+    """What a change may add to the ledger."""
+
+    ALL = auto()
+    ROTATIONS = auto()
+    """Only credentials of principals that the ledger has."""
+    NOTHING = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +57,17 @@ def broker_work(
 ) -> Work:
     """Return the changes that bring a broker from its observed state to what is granted.
 
-    A change that would make the ledger too large is reduced to what adds nothing to it: Troth
-    revokes, and restores what the ledger already has. Otherwise the API server would refuse the
-    ledger, and Troth could not revoke either.
+    A change that would make the ledger too large is reduced: Troth revokes, restores what the
+    ledger already has, and rotates the credentials of its principals. Otherwise the API server
+    would refuse the ledger, and Troth could not revoke either.
     """
-    work = _work(broker, grants, observed, world, growing=True)
-    if work.step is None or not _grows(work.step.before, world.brokers.ledger(broker.ref)):
-        return work
-    if fits(work.step.before):
-        return work
-    return _work(broker, grants, observed, world, growing=False)
+    for growth, most in ((Growth.ALL, MOST), (Growth.ROTATIONS, MOST_ROTATING)):
+        work = _work(broker, grants, observed, world, growth)
+        if work.step is None or not _grows(work.step.before, world.brokers.ledger(broker.ref)):
+            return work
+        if fits(work.step.before, most):
+            return work
+    return _work(broker, grants, observed, world, Growth.NOTHING)
 
 
 def _grows(after: Ledger, before: Ledger | None) -> bool:
@@ -71,17 +82,16 @@ def _work(
     grants: BrokerGrants,
     observed: Observed,
     world: World,
-    *,
-    growing: bool,
+    growth: Growth,
 ) -> Work:
     known = world.brokers.ledger(broker.ref)
     ledger = known if known is not None else Ledger()
     credentials = _Credentials(broker, grants, ledger, observed, world)
-    uploads = credentials.uploads(growing=growing)
+    uploads = credentials.uploads(growth)
     ready = credentials.ready({each.principal for each in uploads})
     held_up = frozenset(rule for rule in grants.wanted.rules if rule.principal not in ready)
     wanted = grants.wanted.rules - held_up
-    unrecorded = frozenset() if growing else wanted - ledger.rules
+    unrecorded = frozenset() if growth is Growth.ALL else wanted - ledger.rules
     changes = broker_changes(
         Wanted(
             wanted - unrecorded,
@@ -135,7 +145,7 @@ def _work(
         waiting=credentials.waiting,
         unaccounted=frozenset(rule.principal for rule in changes.orphaned)
         | credentials.unaccounted(ledger),
-        full=not growing,
+        full=growth is not Growth.ALL,
     )
 
 
@@ -219,17 +229,19 @@ class _Credentials:
         told = {principal for principal, _ in self._ledger.credentials}
         return self._grants.live - self._secrets.keys() - told
 
-    def uploads(self, *, growing: bool) -> tuple[CredentialUpload, ...]:
-        """Return the credentials to configure at the broker, also those that it lost.
-
-        If not `growing`, return only those for which the ledger has an entry.
-        """
+    def uploads(self, growth: Growth) -> tuple[CredentialUpload, ...]:
+        """Return the credentials to configure at the broker, also those that it lost."""
+        recorded = self._ledger.principals if growth is Growth.ROTATIONS else frozenset()
         wanting = [
             (principal, secret, each)
             for principal, secret in self._secrets.items()
             for each in secret.held
             if not self._has((principal, each.slot), each.fingerprint)
-            and (growing or (principal, each.slot) in self._ledger.credentials)
+            and (
+                growth is Growth.ALL
+                or principal in recorded
+                or (principal, each.slot) in self._ledger.credentials
+            )
         ]
         wanting.sort(key=lambda found: found[0])
         return tuple(

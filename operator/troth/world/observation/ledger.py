@@ -29,8 +29,11 @@ LONGEST = 64 * 1024 * 1024
 MOST = 900_000
 """Maximum size of a packed ledger to which Troth adds, in bytes. A ConfigMap holds 1 MiB.
 
-The rest is for what must never wait: marks of rules that stay, and the admin's credential.
+The rest is for what must never wait: next credentials of principals that the ledger has, marks of
+rules that stay, and the admin's credential.
 """
+MOST_ROTATING = 980_000
+"""Maximum size of a packed ledger to which Troth adds next credentials, in bytes."""
 ALWAYS_FIT = 500
 """Number of rules and credentials that fit whatever their names, so that they are not packed."""
 _FIELDS = ("principal", "kind", "pattern", "name", "operation", "effect", "host")
@@ -87,13 +90,13 @@ def packed(ledger: Ledger) -> bytes:
     return _compressed(_text(ledger))
 
 
-def fits(ledger: Ledger) -> bool:
-    """Return whether a ledger leaves room in its ConfigMap for changes that add nothing."""
+def fits(ledger: Ledger, most: int) -> bool:
+    """Return whether a ledger has at most `most` bytes in its ConfigMap."""
     rows = len(ledger.rules) + len(ledger.credentials) + len(ledger.left)
     if rows <= ALWAYS_FIT:
         return True
     text = _text(ledger)
-    return len(text) <= MOST or (len(text) <= LONGEST and len(_compressed(text)) <= MOST)
+    return len(text) <= most or (len(text) <= LONGEST and len(_compressed(text)) <= most)
 
 
 def _compressed(text: bytes) -> bytes:
