@@ -110,8 +110,8 @@ def _under_way(work: Work) -> Verdict:
     if work.full:
         message = (
             "the ledger of this broker has no room in its ConfigMap, so revocations and rotations "
-            "take effect but new grants and first credentials do not; remove grants, or divide them "
-            "over several MessageBrokers with their own principalPrefix (see docs/limits.md)"
+            "take effect but new grants and first credentials do not; remove grants, or divide "
+            "them over several MessageBrokers with their own principalPrefix (see docs/limits.md)"
         )
         return verdicts.false(IN_SYNC, "LedgerFull", message)
     if work.step is not None:

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from troth.resources.conditions import Conditions
 from troth.resources.reported import Findings
 from troth.resources.rotation.blockers import Blockers
-from troth.resources.schema.lists import keyed_by
+from troth.resources.schema.lists import ATOMIC, keyed_by
 from troth.resources.schema.model import Observed
 from troth.resources.schema.scalars import Time
 
@@ -133,7 +133,7 @@ class TrustDomainStatus(Observed):
     """Rotation of the key that signs tokens."""
     watched_namespaces: Annotated[
         tuple[Annotated[str, StringConstraints(max_length=63)], ...],
-        Field(max_length=NAMESPACES),
+        Field(max_length=NAMESPACES, json_schema_extra=ATOMIC),
     ] = ()
     """Namespaces that Troth watches, with its own; the first 256. Empty if it watches all."""
     findings: Findings = ()
