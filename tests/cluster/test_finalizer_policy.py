@@ -23,6 +23,11 @@ FOREIGN: dict[str, Manifest] = {
     "owners": {"metadata": {"ownerReferences": None}},
 }
 """Patches of metadata that the operator does not need."""
+WHOLE = {
+    "spec": SPECS["TopicPolicy"],
+    "metadata": {"labels": {"a": "b"}, "annotations": {"a": "b"}},
+}
+"""Patch that several clauses of the policy deny: it shows whether the policy is in force."""
 
 
 @pytest.fixture
@@ -39,9 +44,7 @@ async def operator(stage: Stage) -> AsyncIterator[Person]:
     try:
         account = f"system:serviceaccount:{stage.own}:{stage.own}"
         async with Person(stage.sandbox.kubeconfig, impersonates=account) as operator:
-            await until(
-                lambda: _refusal(operator, "TopicPolicy", stage.shop, FOREIGN["labels"]), bool
-            )
+            await until(lambda: _refusal(operator, "TopicPolicy", stage.shop, WHOLE), bool)
             yield operator
     finally:
         await chart.uninstall(stage.person, rules)

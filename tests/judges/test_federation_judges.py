@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import ssl
+import sys
 from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
@@ -122,8 +123,8 @@ def judge(request: pytest.FixtureRequest, files: Files) -> Judge:
     """Return whether a library accepts a client with a chain below one of the roots."""
     stack: str = request.param
     if stack in SERVERS:
-        if not SERVERS[stack].program().exists():
-            pytest.skip(f"{stack} is not in this environment, so it cannot judge")
+        if stack == "envoy" and sys.platform != "linux":
+            pytest.skip("there is no package of Envoy for this platform")
         by_server: Callable[[str], Judge] = request.getfixturevalue("by_server")
         return by_server(stack)
     if stack == "python":

@@ -45,7 +45,7 @@ class TlsServer(LoopbackServer):
 
     @classmethod
     def program(cls) -> Path:
-        """Return the server's program in this environment; there is none for some platforms."""
+        """Return the server's program in this environment."""
         return Path(sys.executable).with_name(cls.name)
 
     @classmethod

@@ -58,3 +58,10 @@ def test_namespace_that_does_not_exist_is_a_finding() -> None:
     ended = troth("check", "-f", "-", given=dump(finding_exception(now=NOW)).encode())
     assert ended.code == 1
     assert ended.lines[0].endswith("[NamespaceMissing]")
+
+
+def test_exception_counts_where_troth_does_not_watch() -> None:
+    """`troth audit` reads it with the rights of its user."""
+    text = "---\n".join(map(dump, (SHOP, finding_exception(now=NOW))))
+    ended = troth("check", "-f", "-", "--watched-namespaces", "legal", given=text.encode())
+    assert ended == Ended(0, "", "")

@@ -27,6 +27,7 @@ from troth.resources.manifests import Manifest
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 from troth.trust.declarations.watched import NOT_WATCHED, not_watched
+from troth.world.facts.objects import Fault
 
 IDENTITY, POLICY = "ServiceIdentity", "TopicPolicy"
 
@@ -155,10 +156,10 @@ class _Evaluation:
         )
 
     def _namespaces(self) -> Iterator[Finding]:
-        """Yield namespaces that manifests do not name, or name although they have no effect there:
-        the namespace does not exist, or Troth does not watch it.
+        """Yield namespaces that manifests do not name, that do not exist, or that Troth does not
+        watch.
         """
-        basis, namespaces = self.rehearsed.basis, self.rehearsed.after.registry.namespaces
+        basis = self.rehearsed.basis
         for kind, ref in basis.manifests.without_namespace:
             if kind in EVERY_KIND_BY_NAME:
                 message = (
@@ -173,27 +174,31 @@ class _Evaluation:
             here = ref.namespace
             if kind not in EVERY_KIND_BY_NAME or not here or here in told:
                 continue
-            steps = ("metadata", "namespace")
-            if here not in basis.watched:
+            fault = self._fault_of_namespace(kind, here)
+            if fault is not None:
                 told.add(here)
-                yield self._finding(
-                    Severity.ERROR, NOT_WATCHED, not_watched(here), kind, ref, steps
-                )
-                continue
-            if here in namespaces:
-                continue
-            told.add(here)
-            if basis.cluster and "Namespace" not in basis.hidden:
-                message = (
-                    f"Namespace {here} exists neither in the cluster nor in the manifests; create "
-                    "it, or correct the name"
-                )
-            else:
-                message = (
-                    f"Namespace {here} is not among the manifests; add it with -f or --assume, or "
-                    f"name its labels with --assume-namespace {here},LABEL=VALUE"
-                )
-            yield self._finding(Severity.ERROR, NO_NAMESPACE, message, kind, ref, steps)
+                steps = ("metadata", "namespace")
+                yield self._finding(Severity.ERROR, fault.reason, fault.message, kind, ref, steps)
+
+    def _fault_of_namespace(self, kind: str, namespace: str) -> Fault | None:
+        """Return why a resource has no effect in a namespace, None if it may have one."""
+        basis = self.rehearsed.basis
+        # `troth audit` reads exceptions wherever its user may
+        if namespace not in basis.watched and kind != FINDING_EXCEPTION:
+            return Fault(NOT_WATCHED, not_watched(namespace))
+        if namespace in self.rehearsed.after.registry.namespaces:
+            return None
+        if basis.cluster and "Namespace" not in basis.hidden:
+            message = (
+                f"Namespace {namespace} exists neither in the cluster nor in the manifests; create "
+                "it, or correct the name"
+            )
+        else:
+            message = (
+                f"Namespace {namespace} is not among the manifests; add it with -f or --assume, or "
+                f"name its labels with --assume-namespace {namespace},LABEL=VALUE"
+            )
+        return Fault(NO_NAMESPACE, message)
 
     def _shared(self) -> Iterator[Finding]:
         """Yield a finding for each two identities that collide, about the one to change."""

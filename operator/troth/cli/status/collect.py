@@ -30,7 +30,7 @@ from troth.cluster.errors import ApiError
 from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
-from troth.trust.declarations.watched import NOT_WATCHED, not_watched
+from troth.trust.declarations.watched import NOT_WATCHED, Watched, not_watched
 
 
 @dataclass
@@ -57,24 +57,26 @@ class _Seen:
                 self.hidden += [] if kind in self.hidden else [kind]
                 self.objects[kind] = []
             else:
-                self.objects[kind] = [self._as_watched(each) for each in found]
+                watched = watched_in(self.objects.get(DOMAIN, ()))
+                self.objects[kind] = [_as_watched(each, watched) for each in found]
                 return
 
-    def _as_watched(self, manifest: Manifest) -> Manifest:
-        """Return the resource; one that Troth does not watch has no status but this.
 
-        Whatever its status says is from an earlier time.
-        """
-        namespace = manifest["metadata"].get("namespace", "")
-        if watched_in(self.objects.get(DOMAIN, ())).reads(namespace):
-            return manifest
-        ready = {
-            "type": "Ready",
-            "status": "False",
-            "reason": NOT_WATCHED,
-            "message": not_watched(namespace),
-        }
-        return {**manifest, "status": {"conditions": [ready]}}
+def _as_watched(manifest: Manifest, watched: Watched) -> Manifest:
+    """Return the resource; one that Troth does not watch has no status but this.
+
+    Whatever its status says is from an earlier time.
+    """
+    namespace = manifest["metadata"].get("namespace", "")
+    if watched.reads(namespace):
+        return manifest
+    ready = {
+        "type": "Ready",
+        "status": "False",
+        "reason": NOT_WATCHED,
+        "message": not_watched(namespace),
+    }
+    return {**manifest, "status": {"conditions": [ready]}}
 
 
 async def survey(

@@ -174,6 +174,11 @@ class Informer:
         opened = self._opened_at
         return 0.0 if opened is None else asyncio.get_running_loop().time() - opened
 
+    @property
+    def _is_young(self) -> bool:
+        """Whether the current watch may not have delivered what happened before it was opened."""
+        return self._opened_at is not None and self._open_for < CATCH_UP
+
     async def run(self) -> None:
         """List and watch until cancelled. After every error, back off and continue.
 
@@ -266,10 +271,10 @@ class Informer:
                 self._was_read()
                 self._backoff.reset()
                 await time_slice.yield_if_over()
-            if is_empty and self._open_for < CATCH_UP:
+            if is_empty and self._is_young:
                 raise ApiError(0, "ShortWatch", "the watch ended before its first event")
         finally:
-            if is_empty and self._opened_at is not None and self._open_for < CATCH_UP:
+            if is_empty and self._is_young:
                 self._version = ""
             if self._open_for > LASTING:
                 self._backoff.reset()
