@@ -1,7 +1,7 @@
 """The requests of the API client, and how it reads the answers."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -127,6 +127,17 @@ async def test_rejection_without_a_readable_status_has_its_code(body: bytes) -> 
         with pytest.raises(ApiError) as raised:
             await api.get("Secret", REF)
     assert (raised.value.status, raised.value.reason) == (503, "Service Unavailable")
+
+
+@pytest.mark.parametrize("status", [200, 403, 500, 503])
+async def test_failure_is_no_answer_of_the_api_server(status: int) -> None:
+    """A load balancer fails so as long as the API server is down."""
+    served = Served()
+    served.answer = {"body": b"{}", "status": status}
+    async with connected(served) as api:
+        with suppress(ApiError):
+            await api.get("Secret", REF)
+        assert (api.answered_at > 0) is (status < 500)
 
 
 async def test_resource_is_left_alone_for_as_long_as_the_api_server_asks() -> None:

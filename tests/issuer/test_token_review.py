@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 from tests.issuer.builders import ISSUER
 from tests.patience import PATIENCE
 from tests.pki.account_tokens import CLUSTER, discovery, jwk_set, signed
+from troth.cluster.concurrency import SHARE
 from troth.cluster.errors import ApiError
-from troth.cluster.reviews import AT_ONCE, REMEMBERED_FOR, SHARE, BriefCache
+from troth.cluster.reviews import AT_ONCE, REMEMBERED_FOR, BriefCache
 from troth.issuer.cluster_keys import DISCOVERY, KEY_SET, MAX_AGE, REREAD_AFTER
 from troth.issuer.errors import Code, OAuthError
 from troth.issuer.token_review import UNVERIFIED_AT_ONCE, Account, Reviewer

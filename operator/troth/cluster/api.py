@@ -29,6 +29,8 @@ REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
 PAGE = 500
 """Number of objects in a page of a list, as in client-go's reflector."""
 SUCCESS = range(200, 300)
+FAILURE = 500
+"""Least status code with which a server says that it failed."""
 NOTHING: Mapping[str, str | int | None] = {}
 _JSON = "application/json"
 
@@ -89,7 +91,10 @@ class ApiServer:
         self.fence = WriteFence()
         self.clock = clock or ServerClock()
         self.answered_at = 0.0
-        """Time of the last answer on the event loop's clock, whatever it says."""
+        """Time of the last answer on the event loop's clock, also of one that rejects a request.
+
+        A failure (5xx) is none: a load balancer answers so for an API server that is down.
+        """
         self._throttled = ThrottledResources()
         config.trace_configs = [self.fence.tracing()]
         self._connection = Connection(config)
@@ -372,7 +377,9 @@ class ApiServer:
             response = await self._connection.send(
                 method, path, query=query, headers=headers, body=body, timeout=timeout, pool=pool
             )
-            outcome, self.answered_at = str(response.status), asyncio.get_running_loop().time()
+            outcome = str(response.status)
+            if response.status < FAILURE:
+                self.answered_at = asyncio.get_running_loop().time()
             if self.clock.counts(pool):
                 self.clock.compare(response.headers.get("Date", ""), sent_at, self.clock.now())
             if response.status not in SUCCESS:

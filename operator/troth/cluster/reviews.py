@@ -6,12 +6,13 @@ use them up.
 """
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
+from troth.cluster.concurrency import ShareExceededError, Shares
 from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
 
@@ -24,8 +25,6 @@ Both together limit how long a token of a deleted user still works.
 REMEMBERED = 4096
 AT_ONCE = 32
 """Maximum number of concurrent reviews; further ones wait in the order of their arrival."""
-SHARE = 4
-"""A peer may have one part in so many of the concurrent reviews, those that wait included."""
 
 log = structlog.get_logger()
 
@@ -66,31 +65,27 @@ class Reviews:
     ) -> None:
         """`failure` is logged for a review without an answer, such as `token review failed`."""
         self._server = server
-        self._share = max(at_once // SHARE, 1)
         self._failure = failure
         self._timeout = timeout
         self._slots = asyncio.Semaphore(at_once)
-        self._open: Counter[Hashable] = Counter()
+        self._shares = Shares(at_once)
 
     async def review(self, manifest: Manifest, peer: Hashable) -> Manifest:
         """Return the answer to a review for a peer; raises `UnreviewedError` without one.
 
-        `peer` identifies the client that caused the review, for example by its address.
+        `peer` identifies the client that caused the review, for example by its address. Reviews
+        that wait count towards its share.
         """
-        if self._open[peer] >= self._share:
-            raise TooManyReviewsError
-        self._open[peer] += 1
         try:
-            async with asyncio.timeout(self._timeout), self._slots:
-                return await self._server.create(manifest)
+            with self._shares.part(peer):
+                async with asyncio.timeout(self._timeout), self._slots:
+                    return await self._server.create(manifest)
+        except ShareExceededError:
+            raise TooManyReviewsError from None
         except TimeoutError:
             log.warning(self._failure, reason="Timeout", seconds=self._timeout)
         except ApiError as error:
             log.warning(self._failure, **logged(error))
-        finally:
-            self._open[peer] -= 1
-            if not self._open[peer]:
-                del self._open[peer]
         raise UnreviewedError
 
 

@@ -29,11 +29,17 @@ CONFIG_MAP = 1_048_576
 
 
 @cache
-def rules(count: int) -> tuple[Rule, ...]:
+def rules(count: int, namespace: str = "shop") -> tuple[Rule, ...]:
     """Return rules of as many principals, with names that do not compress well."""
     chosen = random.Random(18)
     return tuple(
-        Rule(f"troth-shop.{chosen.randbytes(24).hex()}", "TOPIC", "LITERAL", "prod.orders", "READ")
+        Rule(
+            f"troth-{namespace}.{chosen.randbytes(24).hex()}",
+            "TOPIC",
+            "LITERAL",
+            "prod.orders",
+            "READ",
+        )
         for _ in range(count)
     )
 
@@ -64,7 +70,30 @@ def test_full_ledger_admits_no_new_grant_and_says_so() -> None:
     assert fits(Ledger(frozenset(rules(FEW))), MOST)
     assert not fits(Ledger(there), MOST)
     work = work_with(frozenset(rules(FEW)), there)
-    assert work.full
+    assert work.growth.is_limited
+    assert work.step is None
+
+
+@pytest.mark.parametrize("there", [FEW, FULL - 1000])
+def test_namespace_within_its_share_gets_its_grants_although_another_wants_more_than_fits(
+    there: int,
+) -> None:
+    known, others = frozenset(rules(there)), frozenset(rules(FEW, "tax"))
+    assert fits(Ledger(known), MOST)
+    work = work_with(known, frozenset(rules(FULL)) | others)
+    assert work.growth.over == frozenset({"shop"})
+    assert work.step is not None
+    assert set(work.step.additions) == others
+    assert not work.step.removals
+
+
+def test_no_namespace_gets_grants_once_the_room_for_shares_is_used_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("troth.planning.brokers.growth.MOST_SHARED", MOST)
+    known = frozenset(rules(FULL))
+    work = work_with(known, known | frozenset(rules(FEW, "tax")))
+    assert work.growth.over is None
     assert work.step is None
 
 
@@ -81,12 +110,12 @@ def test_new_grants_wait_until_revocations_have_made_room() -> None:
     there, new = frozenset(rules(FULL)), frozenset(rules(FULL + FEW)[FULL:])
     kept = frozenset(rules(FULL)[FULL // 2 :])
     work = work_with(there, kept | new)
-    assert work.full
+    assert work.growth.is_limited
     assert work.step is not None
     assert not work.step.additions
     assert set(work.step.removals) == there - kept
     after = work_with(kept, kept | new)
-    assert not after.full
+    assert not after.growth.is_limited
     assert after.step is not None
     assert set(after.step.additions) == new
 
@@ -121,8 +150,9 @@ def rotation_work(monkeypatch: pytest.MonkeyPatch, *, room: int) -> Work:
     cluster.put(ledger_manifest("troth-system", main, ledger))
     size = len(packed(ledger))
     monkeypatch.setattr("troth.world.observation.ledger.ALWAYS_FIT", 0)
-    monkeypatch.setattr("troth.planning.brokers.work.MOST", size)
-    monkeypatch.setattr("troth.planning.brokers.work.MOST_ROTATING", size + room)
+    monkeypatch.setattr("troth.planning.brokers.growth.MOST", size)
+    monkeypatch.setattr("troth.planning.brokers.growth.MOST_SHARED", size)
+    monkeypatch.setattr("troth.planning.brokers.growth.MOST_ROTATING", size + room)
     principals = frozenset({PUBLISHER, CONSUMER, *(rule.principal for rule in there)})
     grants = BrokerGrants(Wanted(there), principals, frozenset())
     observed = Observed(rules=there, credentials=frozenset({place}))
@@ -133,7 +163,7 @@ def test_full_ledger_lets_its_principals_rotate_and_admits_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     work = rotation_work(monkeypatch, room=1_000)
-    assert work.full
+    assert work.growth.is_limited
     assert work.step is not None
     uploads = [(each.principal, each.slot) for each in work.step.uploads]
     assert uploads == [(PUBLISHER, Slot.SECOND)]
@@ -144,5 +174,5 @@ def test_rotation_waits_before_the_api_server_would_refuse_the_ledger(
 ) -> None:
     assert MOST < MOST_ROTATING < CONFIG_MAP
     work = rotation_work(monkeypatch, room=0)
-    assert work.full
+    assert work.growth.is_limited
     assert work.step is None

@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 
 from tests.patience import PATIENCE
 from tests.review.api.desk import NOW, ORDERS, UNAVAILABLE, Cluster
+from troth.cluster.concurrency import SHARE
 from troth.cluster.errors import ApiError
-from troth.cluster.reviews import AT_ONCE, REMEMBERED_FOR, SHARE
+from troth.cluster.reviews import AT_ONCE, REMEMBERED_FOR
 from troth.pki.encodings import base64url
 from troth.review.api.access import LONGEST_TOKEN, Access, User, Verb, bearer_token
 from troth.review.api.problems import ProblemError, Reason

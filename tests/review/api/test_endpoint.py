@@ -30,6 +30,7 @@ from tests.review.api.desk import (
     workload,
 )
 from tests.reviews import dead_letter_review
+from troth.cluster.concurrency import SHARE
 from troth.edge.events.consumption.dead_letters import DATA as DATA_PART
 from troth.edge.identity.snapshot import IdentityError
 from troth.resources.manifests import parse_resource
@@ -671,11 +672,36 @@ async def test_concurrent_requests_are_limited(monkeypatch: pytest.MonkeyPatch) 
     api = served(letter(1))
     gate = asyncio.Event()
     api.cluster.before = gate.wait
-    waiting = [asyncio.create_task(api.get()) for _ in range(2)]
+    users = "token-of-alice", "token-of-bob"
+    waiting = [asyncio.create_task(api.get("", token)) for token in users]
     await until(lambda: asyncio.sleep(0, api.cluster.asked), lambda asked: len(asked) == 2)
     assert "too many requests" in refused(await api.get(), 503)
     gate.set()
     assert [each.status_code for each in await asyncio.gather(*waiting)] == [200, 200]
+    assert (await api.get()).status_code == 200
+
+
+async def test_user_has_a_share_of_the_concurrent_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api = served(letter(1))
+    gate, share, examine = asyncio.Event(), answering.AT_ONCE // SHARE, api.desk.examine
+    begun: asyncio.Queue[None] = asyncio.Queue()
+
+    async def slow(*given: Any) -> Any:
+        begun.put_nowait(None)
+        await gate.wait()
+        return await examine(*given)
+
+    monkeypatch.setattr(api.desk, "examine", slow)
+    waiting = []
+    for _ in range(share):  # one by one, because an address has a share of the reviews
+        waiting.append(asyncio.create_task(api.get("/letter-0001")))
+        await begun.get()
+    assert "too many of your requests" in refused(await api.get(), 503)
+    assert (await api.get("", "token-of-bob")).status_code == 200
+    gate.set()
+    assert [each.status_code for each in await asyncio.gather(*waiting)] == [200] * share
     assert (await api.get()).status_code == 200
 
 

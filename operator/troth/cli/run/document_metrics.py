@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from troth.planning.identity import secret_manifest
-from troth.planning.owned_objects import secret_ref
+from troth.planning.network import compiler
+from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.planning.trust_domain import issuer_view
+from troth.resources.references import Ref
 from troth.world.facts.objects import TokensSecret
 from troth.world.observation import ledger
 from troth.world.world import World
 
 SHOWN_FROM = 0.5
-"""Fill from which the document of an identity has a sample. There are many, and few are large."""
+"""Fill from which a document of an identity has a sample. There are many, and few are large."""
 
 _LENGTH = slice(-4, None)
 """Last member of a gzip file (RFC 1952): the uncompressed length."""
@@ -31,13 +33,20 @@ def document_metrics(world: World) -> Iterator[Metric]:
             family.add_metric(("issuer-configuration", "", name), _view_fill(known))
     for ref, kept in sorted(world.brokers.ledgers.items()):
         family.add_metric(("ledger", *ref), kept.size / ledger.MOST)
-    for ref, identity in sorted(world.registry.identities.items()):
-        secret = world.secrets.get(secret_ref(identity.ref))
-        if secret is not None:
-            fill = sum(map(len, secret.public.values())) / secret_manifest.MOST
+    for ref in sorted(world.registry.identities):
+        for document, fill in _identity_fills(ref, world):
             if fill >= SHOWN_FROM:
-                family.add_metric(("identity", *ref), fill)
+                family.add_metric((document, *ref), fill)
     yield family
+
+
+def _identity_fills(ref: Ref, world: World) -> Iterator[tuple[str, float]]:
+    secret, policy = world.secrets.get(secret_ref(ref)), world.policies.get(policy_ref(ref))
+    if secret is not None:
+        yield "identity", sum(map(len, secret.public.values())) / secret_manifest.MOST
+    if policy is not None:
+        rules, peers = len(policy.text) / compiler.MOST, len(policy.live_peers)
+        yield "network-policy", max(rules, peers / compiler.MOST_PEERS)
 
 
 def _view_fill(known: TokensSecret) -> float:

@@ -107,11 +107,14 @@ def _in_sync(view: BrokerView) -> Verdict:
 
 def _under_way(work: Work) -> Verdict:
     """Return the verdict on a broker that Troth may change."""
-    if work.full:
+    if work.growth.is_limited:
+        over = work.growth.over
+        whose = "" if over is None else f" of {_some(over)}, which use more than their share"
         message = (
             "the ledger of this broker has no room in its ConfigMap, so revocations and rotations "
-            "take effect but new grants and first credentials do not; remove grants, or divide "
-            "them over several MessageBrokers with their own principalPrefix (see docs/limits.md)"
+            f"take effect but new grants and first credentials{whose} do not; remove grants, or "
+            "divide them over several MessageBrokers with their own principalPrefix (see "
+            "docs/limits.md)"
         )
         return verdicts.false(IN_SYNC, "LedgerFull", message)
     if work.step is not None:

@@ -7,10 +7,10 @@ the rest.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
 
 from troth.planning.brokers.changes import Brake, Changes, Wanted, broker_changes
 from troth.planning.brokers.finalizer import is_held
+from troth.planning.brokers.growth import Growth, growing, less_growing
 from troth.planning.grants.rules import BrokerGrants
 from troth.planning.owned_objects import is_child
 from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
@@ -18,7 +18,6 @@ from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.trust.grants import Observed, Place
 from troth.world.facts.broker import CredentialSecret, Ledger
 from troth.world.index.broker_keys import identity_of
-from troth.world.observation.ledger import MOST, MOST_ROTATING, fits
 from troth.world.world import World
 
 ALLOW_REMOVALS = "troth.dev/allow-removals"
@@ -27,29 +26,20 @@ AT_ONCE = 250
 """Maximum number of credentials in one change: hashing one of Kafka takes about 5 ms."""
 
 
-class Growth(Enum):
-    """What a change may add to the ledger."""
-
-    ALL = auto()
-    ROTATIONS = auto()
-    """Only credentials of principals that the ledger has."""
-    NOTHING = auto()
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """Result of an observation of a broker.
 
     `step` is the change that is due, None if there is none. `waiting` are the principals whose
     credential is not in a Secret yet. `unaccounted` are those with Troth's prefix that the ledger
-    does not have. `full` is whether new grants wait because the ledger has no room for them.
+    does not have. `growth` is what may be added to the ledger.
     """
 
     changes: Changes
     step: ChangeBroker | None
     waiting: frozenset[str]
     unaccounted: frozenset[str]
-    full: bool = False
+    growth: Growth
 
 
 def broker_work(
@@ -58,23 +48,19 @@ def broker_work(
     """Return the changes that bring a broker from its observed state to what is granted.
 
     A change that would make the ledger too large is reduced: Troth revokes, restores what the
-    ledger already has, and rotates the credentials of its principals. Otherwise the API server
-    would refuse the ledger, and Troth could not revoke either.
+    ledger already has, and adds what still has room. Otherwise the API server would refuse the
+    ledger, and Troth could not revoke either.
     """
-    for growth, most in ((Growth.ALL, MOST), (Growth.ROTATIONS, MOST_ROTATING)):
+    known = world.brokers.ledger(broker.ref)
+    everything = growing(broker.spec.owns.principal_prefix)
+    work = _work(broker, grants, observed, world, everything)
+    if work.step is None or everything.fits(work.step.before, known):
+        return work
+    for growth in less_growing(everything, work.step.before):
         work = _work(broker, grants, observed, world, growth)
-        if work.step is None or not _grows(work.step.before, world.brokers.ledger(broker.ref)):
-            return work
-        if fits(work.step.before, most):
-            return work
-    return _work(broker, grants, observed, world, Growth.NOTHING)
-
-
-def _grows(after: Ledger, before: Ledger | None) -> bool:
-    """Return whether a ledger has an entry that the earlier one does not have."""
-    known = before if before is not None else Ledger()
-    new_rules = after.rules - known.rules or after.left - known.left
-    return bool(new_rules or after.credentials.keys() - known.credentials.keys())
+        if work.step is None or growth.fits(work.step.before, known):
+            break
+    return work
 
 
 def _work(
@@ -91,7 +77,7 @@ def _work(
     ready = credentials.ready({each.principal for each in uploads})
     held_up = frozenset(rule for rule in grants.wanted.rules if rule.principal not in ready)
     wanted = grants.wanted.rules - held_up
-    unrecorded = frozenset() if growth is Growth.ALL else wanted - ledger.rules
+    unrecorded = growth.unrecorded(wanted, ledger)
     changes = broker_changes(
         Wanted(
             wanted - unrecorded,
@@ -145,7 +131,7 @@ def _work(
         waiting=credentials.waiting,
         unaccounted=frozenset(rule.principal for rule in changes.orphaned)
         | credentials.unaccounted(ledger),
-        full=growth is not Growth.ALL,
+        growth=growth,
     )
 
 
@@ -231,16 +217,15 @@ class _Credentials:
 
     def uploads(self, growth: Growth) -> tuple[CredentialUpload, ...]:
         """Return the credentials to configure at the broker, also those that it lost."""
-        recorded = self._ledger.principals if growth is Growth.ROTATIONS else frozenset()
+        recorded = self._ledger.principals
         wanting = [
             (principal, secret, each)
             for principal, secret in self._secrets.items()
             for each in secret.held
             if not self._has((principal, each.slot), each.fingerprint)
             and (
-                growth is Growth.ALL
-                or principal in recorded
-                or (principal, each.slot) in self._ledger.credentials
+                (principal, each.slot) in self._ledger.credentials
+                or growth.has_room(principal, recorded=principal in recorded)
             )
         ]
         wanting.sort(key=lambda found: found[0])

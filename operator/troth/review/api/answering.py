@@ -14,6 +14,7 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from troth.cluster.concurrency import ShareExceededError, Shares
 from troth.edge.identity.snapshot import IdentityError
 from troth.edge.inbound.connections.limits import peer_address
 from troth.resources.references import Ref
@@ -27,7 +28,10 @@ from troth.review.brokers import BrokerUnavailableError
 ANSWER_WITHIN = 30.0
 """Maximum seconds for an answer."""
 AT_ONCE = 32
-"""Maximum number of requests that are answered at once; further callers must retry."""
+"""Maximum number of requests that are answered at once; further callers must retry.
+
+Each user has a share of them.
+"""
 RETRY_AFTER = "1"
 """Seconds after which a caller may retry."""
 
@@ -76,6 +80,7 @@ class Answering:
         self._recorder = recorder
         self._within = within
         self._open = 0
+        self._shares = Shares(AT_ONCE)
 
     def handler(self, verb: Verb, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers requests that need a verb on the policy of their path."""
@@ -103,6 +108,8 @@ class Answering:
         try:
             async with asyncio.timeout(self._within):
                 return await self._allowed(request, call, answer)
+        except ShareExceededError:
+            raise unavailable("too many of your requests are being answered; try again") from None
         except TimeoutError:
             raise unavailable(
                 f"no answer within {self._within:.0f} s; select fewer letters, or try again"
@@ -133,6 +140,12 @@ class Answering:
         policy = _policy(request)
         call.policy = str(policy)
         call.letter = request.path_params.get("id", "")[:64]
+        with self._shares.part(user.name):
+            return await self._answer(request, call, answer, policy, user)
+
+    async def _answer(
+        self, request: Request, call: Call, answer: Answer, policy: Ref, user: User
+    ) -> Document:
         await self._access.check(user, policy, Verb(call.verb))
         if not self._source.serves(policy):
             raise ProblemError(

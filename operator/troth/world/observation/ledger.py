@@ -29,9 +29,11 @@ LONGEST = 64 * 1024 * 1024
 MOST = 900_000
 """Maximum size of a packed ledger to which Troth adds, in bytes. A ConfigMap holds 1 MiB.
 
-The rest is for what must never wait: next credentials of principals that the ledger has, marks of
-rules that stay, and the admin's credential.
+The rest is for namespaces within their share, and for what must never wait: next credentials of
+principals that the ledger has, marks of rules that stay, and the admin's credential.
 """
+MOST_SHARED = 940_000
+"""Maximum size of a packed ledger to which Troth adds for namespaces within their share."""
 MOST_ROTATING = 980_000
 """Maximum size of a packed ledger to which Troth adds next credentials, in bytes."""
 ALWAYS_FIT = 500
