@@ -4,10 +4,14 @@ import copy
 from collections.abc import Mapping
 
 from tests import builders, messaging, webhook_builders, workloads
-from tests.builders import NOW, Manifest
+from tests.builders import NOW, OWN, Manifest
 from troth.cluster.api import Selection
-from troth.reconcile.loop.informers import selections
+from troth.reconcile.loop.cache import Cache, MetadataCache
+from troth.reconcile.loop.engine import Engine
+from troth.reconcile.loop.informers import metadata_selections, selections
 from troth.resources.references import Ref
+from troth.trust.declarations.watched import Watched
+from troth.world.keys import METADATA_OF
 from troth.world.watch_class import GIVEN, REPORTS, SCHEMA, SCHEMAS
 
 POLICY: Manifest = {
@@ -28,6 +32,12 @@ BUNDLE: Manifest = {
     "metadata": {"name": "trust-bundle", "namespace": "shop"},
     "data": {"ca.crt": "none yet"},
 }
+
+SELECTIONS = (
+    *selections(OWN, rollouts=True),
+    *metadata_selections(Watched.of(OWN, ["shop"])),
+)
+"""Selections of Troth that watches all namespaces, and those of metadata of one that does not."""
 
 SAMPLES: Mapping[str, Manifest] = {
     "TrustDomain": builders.domain(),
@@ -50,6 +60,10 @@ SAMPLES: Mapping[str, Manifest] = {
     "NetworkPolicy": builders.owned(POLICY, "ServiceIdentity", "payments"),
     **{kind: workloads.workload(kind=kind) for kind in workloads.APPS},
     "PodDisruptionBudget": workloads.budget(),
+    **{
+        each: {"kind": each, "metadata": {"name": "main", "namespace": "legal"}}
+        for each in METADATA_OF.values()
+    },
 }
 EVERY_KIND = tuple(SAMPLES)
 
@@ -64,9 +78,10 @@ def sample(kind: str, version: int, uid: str = "first") -> Manifest:
 def selection_of(kind: str) -> Selection:
     """Return the selection that lists and watches the object of a kind."""
     ref = Ref.of(SAMPLES[kind])
-    (found,) = (
-        each
-        for each in selections(builders.OWN, rollouts=True)
-        if each.watch_class == kind and each.covers(ref)
-    )
+    (found,) = (each for each in SELECTIONS if each.watch_class == kind and each.covers(ref))
     return found
+
+
+def cache_of(kind: str, engine: Engine) -> Cache:
+    """Return the sink of the informer of a kind."""
+    return MetadataCache(engine) if selection_of(kind).metadata_only else Cache(engine)

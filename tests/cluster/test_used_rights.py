@@ -223,6 +223,7 @@ async def test_operator_of_some_namespaces_requests_nothing_of_others(
     elsewhere = {each for each in used if each.namespace not in known}
     assert {each.resource.split("/")[0] for each in elsewhere} == {
         *("trustdomains.troth.dev", "namespaces"),
+        *("messagebrokers.troth.dev", "topicpolicies.troth.dev"),
         "customresourcedefinitions.apiextensions.k8s.io",
     }
 

@@ -16,6 +16,7 @@ from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.statuses.stall_delay import StallDelay
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.resources.references import Ref
+from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.world.watch_class import watch_class_of
 
 
@@ -150,6 +151,7 @@ async def running(
     instrumentation: Instrumentation | None = None,
     own: str = OWN,
     stall_delay: StallDelay | None = None,
+    watched: Watched = EVERYWHERE,
 ) -> AsyncIterator[Running]:
     """Start an engine in the namespace `own` that has just listed all objects."""
     clock = MovableClock(now)
@@ -161,6 +163,7 @@ async def running(
         rollouts=rollouts,
         instrumentation=instrumentation,
         stall_delay=stall_delay,
+        watched=watched,
     )
     for manifest in list(server.objects.values()):
         engine.observe(copy.deepcopy(manifest))

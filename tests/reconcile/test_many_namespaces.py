@@ -22,6 +22,7 @@ from troth.cluster.leases.lease import Timing
 from troth.cluster.watching.pace import LISTS, Pace
 from troth.planning.owned_objects import secret_ref
 from troth.reconcile import operator as operators
+from troth.reconcile.loop.clock import Clock
 from troth.reconcile.loop.freshness import UNREAD_AFTER
 from troth.reconcile.operator import Operator, Settings
 from troth.resources.references import Ref
@@ -96,7 +97,10 @@ def _lists(request: web.Request) -> bool:
 
 @asynccontextmanager
 async def running(
-    cluster: Cluster, namespaces: frozenset[str], unread_after: float = UNREAD_AFTER
+    cluster: Cluster,
+    namespaces: frozenset[str],
+    unread_after: float = UNREAD_AFTER,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Operator]:
     """Run an operator with the connections of `troth run`, which watches these namespaces."""
     app = application(cluster.store)
@@ -112,7 +116,7 @@ async def running(
             settings = Settings(
                 OWN, "one", TIMING, namespaces=namespaces, unread_after=unread_after
             )
-            operator = Operator(client, settings)
+            operator = Operator(client, settings, clock)
             task = asyncio.create_task(operator.run())
             try:
                 yield operator

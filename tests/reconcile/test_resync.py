@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests import virtual_time
 from tests.builders import NOW, OWN
 from tests.cluster_unit.listing import Listing
-from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
+from tests.every_kind import EVERY_KIND, SAMPLES, cache_of, sample, selection_of
 from tests.reconcile.serving import LeaderFence, Server
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
@@ -73,7 +73,7 @@ async def compared(
     engine = Engine(
         Server(), OWN, clock=MovableClock(NOW), leader_fence=LeaderFence(), rollouts=True
     )
-    listing, cache = Listing(), Cache(engine)
+    listing, cache = Listing(), cache_of(kind, engine)
     if listed:
         listing.put(sample(kind, 10))
     found: list[tuple[str, Difference]] = []

@@ -12,7 +12,7 @@ import pytest
 from tests import builders, virtual_time
 from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace
 from tests.cluster_unit.listing import Listing
-from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
+from tests.every_kind import EVERY_KIND, SAMPLES, cache_of, sample, selection_of
 from tests.reconcile.serving import LeaderFence, Running, Server, running
 from troth.cluster.api import ApiServer
 from troth.cluster.watching.informer import Informer
@@ -59,7 +59,7 @@ async def watched(kind: str) -> AsyncIterator[Watched]:
     clock = MovableClock(NOW)
     engine = Engine(Server(), OWN, clock=clock, leader_fence=LeaderFence(), rollouts=True)
     listing = Listing()
-    cache = Cache(engine)
+    cache = cache_of(kind, engine)
     informer = Informer(cast("ApiServer", listing), selection_of(kind), cache)
     task = asyncio.create_task(informer.run())
     await informer.synced.wait()

@@ -20,12 +20,13 @@ from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 from troth.trust.declarations.peers import Declared
 from troth.world.facts.objects import UNREADABLE
-from troth.world.keys import Key
+from troth.world.keys import METADATA_OF, Key
 from troth.world.watch_class import SCHEMA, watch_class_of
 from troth.world.world import HANDLERS
 
 WHY = "spec.ports: nested deeper than 128 levels; remove levels from it"
 ORDERS = {"policy": {"name": "orders"}}
+GOING = {"name": "main", "namespace": "legal", "deletionTimestamp": builders.stamp(NOW)}
 
 
 def schemas() -> Manifest:
@@ -69,6 +70,7 @@ def everything() -> list[Manifest]:
         builders.endpoint_slice("10.0.0.1"),
         *(workloads.workload(kind=kind) for kind in workloads.APPS),
         workloads.budget(allowed=1),
+        *({"kind": each, "metadata": GOING} for each in METADATA_OF.values()),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.builders import OWN, Manifest, domain, identity, namespace
-from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
+from tests.every_kind import EVERY_KIND, SAMPLES, SELECTIONS, sample, selection_of
 from troth.reconcile.loop.informers import selections
 from troth.resources.references import Ref
 from troth.world.index.workloads import Workloads
@@ -27,7 +27,7 @@ def ref_of(kind: str) -> Ref:
 
 
 def test_every_watched_kind_has_a_sample() -> None:
-    watched = {each.watch_class for each in selections(OWN, rollouts=True)}
+    watched = {each.watch_class for each in SELECTIONS}
     assert watched == set(SAMPLES) == set(HANDLERS)
     assert all(watch_class_of(each, OWN) == kind for kind, each in SAMPLES.items())
 

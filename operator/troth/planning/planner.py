@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from troth.planning.brokers.planner import plan_message_broker
+from troth.planning.brokers.unlisted_deletion import plan_unlisted_deletion
 from troth.planning.faults import failed_plan
 from troth.planning.grants.topic_policy import plan_topic_policy
 from troth.planning.identity.edge_status import with_closed_edges
@@ -15,7 +16,7 @@ from troth.planning.trust_domain.issuer_view import plan_issuer_view
 from troth.planning.trust_domain.planner import plan_trust_domain
 from troth.planning.webhooks.planner import plan_webhook_endpoint
 from troth.trust.declarations.narrowing import Narrowing
-from troth.world.keys import ISSUER_VIEW, Key
+from troth.world.keys import ISSUER_VIEW, METADATA_OF, Key
 from troth.world.world import World
 
 PLANNERS = {
@@ -26,6 +27,7 @@ PLANNERS = {
     "CredentialRotation": plan_credential_rotation,
     "WebhookEndpoint": plan_webhook_endpoint,
     ISSUER_VIEW: plan_issuer_view,
+    **dict.fromkeys(METADATA_OF.values(), plan_unlisted_deletion),
 }
 
 
@@ -33,9 +35,10 @@ def plan(key: Key, world: World, moment: Moment) -> Plan:
     """Return the plan of the resource with this key at a moment.
 
     If planning raises an exception, the plan has no steps, and its status reports the exception.
-    Nothing is planned in a namespace without a complete list of its objects.
+    In a namespace without a complete list of its objects, nothing is planned but the end of
+    deletions.
     """
-    if key.ref.namespace in world.registry.unlisted:
+    if key.ref.namespace in world.registry.unlisted and key.kind not in METADATA_OF.values():
         return Plan(key, "")
     try:
         return PLANNERS[key.kind](key, world, moment)

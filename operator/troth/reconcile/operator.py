@@ -23,12 +23,12 @@ from troth.cluster.leases.shard_lease import ShardFence, ShardLeadership
 from troth.cluster.watching.informer import GONE, Informer
 from troth.cluster.watching.pace import Pace
 from troth.cluster.watching.resync import INTERVAL, Resync
-from troth.reconcile.loop.cache import REVIEWS, Cache
+from troth.reconcile.loop.cache import REVIEWS, Cache, MetadataCache
 from troth.reconcile.loop.clock import Clock, SystemClock
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.freshness import UNREAD_AFTER, Freshness
 from troth.reconcile.loop.handover import is_idle, take_shards
-from troth.reconcile.loop.informers import selections
+from troth.reconcile.loop.informers import metadata_selections, selections
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.lease_fence import may_write
 from troth.reconcile.loop.namespace_lists import NamespaceLists
@@ -107,21 +107,20 @@ class Operator:
         self.engine.world.registry.unlisted.expect(self._apart)
         self.crds = CRDCheck(server)
         self._cache = cache = Cache(self.engine)
-        pace = Pace()
+        metadata, pace = MetadataCache(self.engine), Pace()
+        listed = selections(settings.own_namespace, rollouts=settings.rollouts, watched=watched)
         self.informers = [
             Informer(
                 server,
                 selection,
-                cache,
+                metadata if selection.metadata_only else cache,
                 self._failed,
                 list_after=(GONE, *UNREADABLE) if selection.kind == REVIEWS else (GONE,),
                 may_continue=self.crds.confirm,
                 on_restored=self._restored.set,
                 pace=pace,
             )
-            for selection in selections(
-                settings.own_namespace, rollouts=settings.rollouts, watched=watched
-            )
+            for selection in (*listed, *metadata_selections(watched))
         ]
         self._namespace_lists = NamespaceLists(
             self.engine.world.registry, self._in_namespace, cache.note_listed
@@ -136,7 +135,7 @@ class Operator:
             Resync(
                 server,
                 informer,
-                cache,
+                metadata if informer.selection.metadata_only else cache,
                 interval=settings.resync,
                 on_difference=self._instrumentation.cache_differed,
                 on_restored=self._restored.set,
@@ -228,7 +227,8 @@ class Operator:
 
         A namespace that does not exist has no objects, and one that is being deleted opens none.
         Its Role was deleted with it, so it cannot be listed. DeadLetterReviews that the API server
-        does not serve or forbids are not required either.
+        does not serve or forbids are not required either. Nor is metadata, which only ends
+        deletions.
         """
         world, gone = self.engine.world, frozenset[str]()
         if self._knows_namespaces:
@@ -237,8 +237,15 @@ class Operator:
         return [
             each
             for each in self.informers
-            if each.selection.namespace not in gone and not self._is_denied(each)
+            if each.selection.namespace not in gone
+            and not self._is_denied(each)
+            and not each.selection.metadata_only
         ]
+
+    @property
+    def of_metadata(self) -> list[Informer]:
+        """Informers of metadata, without which deletions in unlisted namespaces do not end."""
+        return [each for each in self.informers if each.selection.metadata_only]
 
     def _in_namespace(self, namespace: str) -> list[Informer]:
         """Return the informers of a namespace's objects without which its state is unknown."""

@@ -159,6 +159,7 @@ def everything(world: WorldState) -> Keys:
         *world.brokers.everything(),
         *world.webhooks.everything(),
         *world.unreadable,
+        *world.deletions,
     }
 
 

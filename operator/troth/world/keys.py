@@ -8,6 +8,12 @@ ISSUER_VIEW = "IssuerView"
 """Kind of the key of an issuer's configuration. It is a part of a TrustDomain's plan that is made
 separately and first, because it changes with every identity and revocations must be fast."""
 
+BROKER_METADATA, POLICY_METADATA = "BrokerMetadata", "PolicyMetadata"
+"""Kinds of the keys of brokers and policies as their metadata alone describes them, in every
+namespace. They are also the watch classes of that metadata."""
+METADATA_OF = {"MessageBroker": BROKER_METADATA, "TopicPolicy": POLICY_METADATA}
+_RESOURCES = {watch_class: kind for kind, watch_class in METADATA_OF.items()}
+
 
 class Key(NamedTuple):
     """Name of a resource for which plans are made."""
@@ -51,7 +57,9 @@ def view_key(domain: str) -> Key:
 
 def status_key(key: Key) -> Key:
     """Return the key of the resource whose status and Events tell how it went."""
-    return domain_key(key.ref.name) if key.kind == ISSUER_VIEW else key
+    if key.kind == ISSUER_VIEW:
+        return domain_key(key.ref.name)
+    return key._replace(kind=_RESOURCES.get(key.kind, key.kind))
 
 
 Keys = set[Key]

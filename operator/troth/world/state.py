@@ -8,6 +8,7 @@ from troth.resources.selectors import LabelSelector
 from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.registry import Registry
 from troth.trust.topics.evaluation import GrantCache
+from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import (
     FIGHTING,
     OWNER_KIND,
@@ -48,6 +49,9 @@ class WorldState:
     """Resources with an invalid spec."""
     quarantined: dict[tuple[str, Ref], str] = field(default_factory=dict)
     """Unreadable objects of any kind, and the reasons; see `quarantine`."""
+    deletions: dict[Key, Deletion] = field(default_factory=dict)
+    """Brokers and policies that are being deleted, in every namespace, by keys of metadata. Empty
+    for Troth that watches all namespaces."""
     terminating: set[str] = field(default_factory=set)
     """Namespaces that are being deleted; nothing can be created there."""
     authorities: Authorities = field(init=False)

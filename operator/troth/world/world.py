@@ -17,6 +17,7 @@ from troth.world.handlers.declared import (
     take_rotation,
     take_topic_policy,
 )
+from troth.world.handlers.deletion import take_metadata
 from troth.world.handlers.namespace import take_namespace
 from troth.world.handlers.objects import (
     take_api_endpoints,
@@ -34,7 +35,7 @@ from troth.world.handlers.service_identity import take_identity
 from troth.world.handlers.trust_domain import take_domain
 from troth.world.index.workloads import BUDGET, KINDS
 from troth.world.invalidation import everything, invalidate
-from troth.world.keys import Key, Keys, view_key
+from troth.world.keys import METADATA_OF, Key, Keys, view_key
 from troth.world.origin import origin
 from troth.world.outcomes.outcome import Outcome
 from troth.world.quarantine import quarantined, withdraw
@@ -66,6 +67,7 @@ HANDLERS: dict[str, Handler] = {
     "NetworkPolicy": take_network_policy,
     BUDGET: take_budget,
     **dict.fromkeys(KINDS, take_workload),
+    **dict.fromkeys(METADATA_OF.values(), take_metadata),
 }
 """What takes a change in, by watch class."""
 

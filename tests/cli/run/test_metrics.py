@@ -40,9 +40,10 @@ from troth.serving.loop_stalls import stalls_measured
 from troth.trust.grants import Observed, Rule, Slot
 from troth.world.facts.broker import BrokerObservation, Ledger
 from troth.world.facts.objects import UNREADABLE
-from troth.world.keys import identity_key
+from troth.world.keys import BROKER_METADATA, identity_key
 
 DOMAIN = ("TrustDomain", Ref("", "production"))
+METADATA = Selection("MessageBroker", subset=BROKER_METADATA, metadata_only=True)
 
 
 @dataclass
@@ -91,6 +92,7 @@ async def scraped(
             clock_skew=0.0,
             claim=SimpleNamespace(holder="", is_own=False),
             watching=[SimpleNamespace(selection=Selection("ServiceIdentity"), age=7.0)],
+            of_metadata=[SimpleNamespace(selection=METADATA, age=9.0)],
         )
         metrics.read_from(cast("Operator", operator))
         yield Scraped(it, metrics)
@@ -123,7 +125,10 @@ async def test_shards_have_a_leader_only_on_replicas_that_share_the_lease() -> N
 
 async def test_each_watch_has_its_age() -> None:
     async with scraped() as seen:
-        assert seen.samples("troth_watch_age_seconds") == {("ServiceIdentity", ""): 7.0}
+        assert seen.samples("troth_watch_age_seconds") == {
+            ("ServiceIdentity", ""): 7.0,
+            ("BrokerMetadata", ""): 9.0,
+        }
 
 
 async def test_authority_has_its_expiry_and_its_state() -> None:

@@ -37,6 +37,7 @@ from troth.planning.steps.objects import SetFinalizers
 from troth.reconcile.events.events import repair
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
+from troth.trust.declarations.unlisted import UNLISTED
 from troth.trust.grants import Slot
 from troth.world.facts.broker import Ledger
 from troth.world.keys import broker_key, identity_key, policy_key
@@ -99,6 +100,16 @@ def test_policy_stays_until_its_grants_are_revoked() -> None:
     assert not ledger.rules
     assert let_go(cluster) == ""
     assert is_gone(cluster)
+
+
+def test_policy_waits_at_most_ten_minutes_for_a_broker_in_a_namespace_without_a_list() -> None:
+    """Nothing is planned for the broker, whether it is known or not."""
+    cluster = deleted()
+    cluster.world.registry.unlisted.expect({MAIN.namespace})
+    assert waits_for(cluster)[0] == UNLISTED
+    cluster.now += PATIENCE
+    assert "Publish prod.orders.v1" not in let_go(cluster)
+    assert "everything that shop/checkout, shop/fulfilment has" in let_go(cluster)
 
 
 def test_waiting_policy_has_an_unchanged_status() -> None:

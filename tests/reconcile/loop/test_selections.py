@@ -1,8 +1,9 @@
 """What Troth lists and watches, if it watches all namespaces or some."""
 
-from troth.reconcile.loop.informers import selections
+from troth.reconcile.loop.informers import metadata_selections, selections
 from troth.resources.references import Ref
-from troth.trust.declarations.watched import Watched
+from troth.trust.declarations.watched import EVERYWHERE, Watched
+from troth.world.keys import METADATA_OF
 
 OWN, SHOP, OTHER = "troth-system", "shop", "legal"
 SOME = selections(OWN, rollouts=True, watched=Watched.of(OWN, [SHOP]))
@@ -35,3 +36,10 @@ def test_troths_own_namespace_is_always_watched() -> None:
     assert OWN in Watched.of(OWN, [SHOP])
     assert OTHER not in Watched.of(OWN, [SHOP])
     assert Watched.of(OWN, []).everywhere
+
+
+def test_metadata_of_every_namespace_is_selected_if_some_are_watched() -> None:
+    found = metadata_selections(Watched.of(OWN, [SHOP]))
+    assert {each.kind: each.watch_class for each in found} == METADATA_OF
+    assert all(each.metadata_only and each.covers(Ref(OTHER, "any")) for each in found)
+    assert metadata_selections(EVERYWHERE) == ()

@@ -41,6 +41,21 @@ def test_grant_at_an_unknown_broker_is_suspended() -> None:
     assert reason(declared, messaging(POLICY, uses=USES)) == (GrantState.SUSPENDED, UNLISTED)
 
 
+def test_grant_at_a_known_broker_of_a_namespace_without_a_list_is_suspended() -> None:
+    """Troth may list brokers there and not, for example, Secrets, so it plans nothing there."""
+    declared = without_list_of("messaging", *BOTH)
+    known = messaging(broker(), POLICY, uses=USES)
+    assert reason(declared, known) == (GrantState.SUSPENDED, UNLISTED)
+    declared.note_listed("messaging")
+    assert reason(declared, known)[0] is GrantState.LIVE
+
+
+def test_refusal_by_a_known_broker_of_a_namespace_without_a_list_closes() -> None:
+    declared = without_list_of("messaging", *BOTH)
+    refusing = messaging(broker(owns=["other."]), POLICY, uses=USES)
+    assert reason(declared, refusing)[0] is GrantState.REFUSED
+
+
 def test_grant_is_decided_once_the_namespace_is_listed() -> None:
     declared, about = without_list_of(ORDERS.namespace, *BOTH), messaging(uses=USES)
     declared.note_listed(ORDERS.namespace)

@@ -200,7 +200,7 @@ class _WorldCollector(Collector):
             "namespace is empty for those of all namespaces.",
             labels=("kind", "namespace"),
         )
-        for informer in self._operator.watching:
+        for informer in (*self._operator.watching, *self._operator.of_metadata):
             selection = informer.selection
             family.add_metric((selection.watch_class, selection.namespace), informer.age)
         return family

@@ -4,12 +4,14 @@ The deletion must end even if the broker never comes back. So Troth waits only f
 for a broker that it cannot reach.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from troth.planning.steps.objects import SetFinalizers
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
-from troth.world.facts.objects import Unreadable
+from troth.world.facts.broker import KeptLedger, Ledger
+from troth.world.facts.deletion import Deletion
 from troth.world.keys import Key
 
 FINALIZER = "troth.dev/broker"
@@ -37,25 +39,43 @@ def remove_finalizer(resource: MessageBroker | TopicPolicy, warning: str = "") -
 
 
 def remove_finalizer_of_unreadable(
-    key: Key, found: Unreadable, warning: str = ""
+    key: Key, deletion: Deletion | None, warning: str = "", known_as: str = ""
 ) -> SetFinalizers | None:
-    """Return the step that removes the finalizer of a deleted resource whose spec is invalid.
+    """Return the step that removes the finalizer of a deleted resource whose spec is not known.
 
     Returns None if the resource is not being deleted, or has no finalizer of Troth.
     """
-    metadata = found.manifest["metadata"]
-    finalizers = tuple(metadata.get("finalizers") or ())
-    if not metadata.get("deletionTimestamp") or FINALIZER not in finalizers:
+    if deletion is None or FINALIZER not in deletion.finalizers:
         return None
-    others = tuple(each for each in finalizers if each != FINALIZER)
-    uid, version = metadata["uid"], metadata["resourceVersion"]
-    return SetFinalizers(key.kind, key.ref, uid, version, others, warning)
+    others = tuple(each for each in deletion.finalizers if each != FINALIZER)
+    uid, version = deletion.uid, deletion.resource_version
+    return SetFinalizers(key.kind, key.ref, uid, version, others, warning, known_as)
+
+
+def left_behind(kept: KeptLedger | None, why: str) -> str:
+    """Return what stays at a broker whose spec is not known, "" if that is nothing."""
+    if kept is None:
+        return ""
+    if kept.fault is not None:
+        return f"all grants and credentials that Troth made stay at the broker, because {why}"
+    if replace(kept.ledger, left=frozenset()) == Ledger():
+        return ""
+    principals = sorted(kept.ledger.principals)
+    return (
+        f"{len(kept.ledger.rules)} rules and the credentials of {len(principals)} principals "
+        f"({', '.join(principals)}) stay at the broker, because {why}"
+    )
 
 
 def patience_ends(resource: MessageBroker | TopicPolicy) -> datetime | None:
     """Return until when a deleted resource waits for its broker, None if it is not deleted."""
     deleted = resource.metadata.deletion_timestamp
     return None if deleted is None else deleted + PATIENCE
+
+
+def patience_for(deletion: Deletion) -> datetime:
+    """Return until when a deleted resource whose spec is not known waits."""
+    return deletion.at + PATIENCE
 
 
 def _setting(

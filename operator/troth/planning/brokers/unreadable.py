@@ -4,10 +4,15 @@ from dataclasses import replace
 from datetime import datetime
 
 from troth.planning import status as verdicts
-from troth.planning.brokers.finalizer import PATIENCE, remove_finalizer_of_unreadable
+from troth.planning.brokers.finalizer import (
+    PATIENCE,
+    left_behind,
+    patience_for,
+    remove_finalizer_of_unreadable,
+)
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Remove
-from troth.world.facts.broker import KeptLedger, Ledger
+from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import Unreadable
 from troth.world.keys import Key
 from troth.world.world import World
@@ -21,10 +26,12 @@ def plan_unreadable(key: Key, found: Unreadable, world: World, now: datetime) ->
     """
     plan = verdicts.unreadable_plan(key, found, now)
     kept = world.brokers.ledgers.get(key.ref)
-    step = remove_finalizer_of_unreadable(key, found, _left_behind(kept, found))
-    if step is None:
+    deletion = Deletion.of(found.manifest["metadata"])
+    warning = left_behind(kept, f"the MessageBroker cannot be read: {found.because}")
+    step = remove_finalizer_of_unreadable(key, deletion, warning)
+    if deletion is None or step is None:
         return plan
-    ends = datetime.fromisoformat(found.manifest["metadata"]["deletionTimestamp"]) + PATIENCE
+    ends = patience_for(deletion)
     if step.warning and now < ends:
         minutes = PATIENCE.total_seconds() / 60
         because = (
@@ -36,19 +43,3 @@ def plan_unreadable(key: Key, found: Unreadable, world: World, now: datetime) ->
         )
     ledger = (Remove("ConfigMap", kept.ref, kept.uid),) if kept is not None else ()
     return replace(plan, steps=(*ledger, step))
-
-
-def _left_behind(kept: KeptLedger | None, found: Unreadable) -> str:
-    """Return what stays at the broker, "" if that is nothing."""
-    why = f"the MessageBroker cannot be read: {found.because}"
-    if kept is None:
-        return ""
-    if kept.fault is not None:
-        return f"all grants and credentials that Troth made stay at the broker, because {why}"
-    if replace(kept.ledger, left=frozenset()) == Ledger():
-        return ""
-    principals = sorted(kept.ledger.principals)
-    return (
-        f"{len(kept.ledger.rules)} rules and the credentials of {len(principals)} principals "
-        f"({', '.join(principals)}) stay at the broker, because {why}"
-    )

@@ -76,9 +76,9 @@ def left_of(policy: TopicPolicy, world: World) -> Left | None:
     """
     at, kept = policy.broker, world.brokers.ledgers.get(policy.broker)
     broker = world.brokers.declared(at)
+    if kept is not None and at.namespace in world.registry.unlisted:
+        return _stuck(UNLISTED, unlisted_message(at.namespace), _all_of(policy))
     if broker is None:
-        if kept is not None and at.namespace in world.registry.unlisted:
-            return _stuck(UNLISTED, unlisted_message(at.namespace), _all_of(policy))
         if kept is None or at not in world.brokers.messaging.invalid_brokers:
             return None
         message = f"MessageBroker {at} cannot be read; correct it"

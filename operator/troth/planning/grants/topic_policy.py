@@ -35,6 +35,7 @@ from troth.resources.messaging.topic_policy_status import (
 from troth.trust.topics.claims import accepted_since, as_status, claims_of
 from troth.trust.topics.evaluation import TopicGrant, obstacle_to_all
 from troth.trust.topics.refusals import BROKER_MISSING
+from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import Unreadable
 from troth.world.keys import Key
 from troth.world.world import World
@@ -193,7 +194,7 @@ def _plan_unreadable(key: Key, unreadable: Unreadable, now: datetime) -> Plan:
 
     The broker's ledger still has what the policy granted, and nothing asks for that any more.
     """
-    step = remove_finalizer_of_unreadable(key, unreadable)
+    step = remove_finalizer_of_unreadable(key, Deletion.of(unreadable.manifest["metadata"]))
     if step is None:
         return verdicts.unreadable_plan(key, unreadable, now)
     return Plan(key, step.uid, steps=(step,))

@@ -60,3 +60,5 @@ class SetFinalizers(ObjectStep):
     finalizers: tuple[str, ...]
     warning: str = ""
     """Warning about something that could not be undone, empty for none."""
+    known_as: str = ""
+    """Watch class of the metadata, if the world must not learn more than that from the answer."""

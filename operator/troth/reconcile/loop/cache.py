@@ -8,7 +8,8 @@ from collections.abc import Collection
 from troth.cluster.api import Selection
 from troth.reconcile.loop.engine import Engine
 from troth.resources.references import Ref
-from troth.world.facts.objects import Manifest
+from troth.world.facts.objects import UNREADABLE, Manifest
+from troth.world.keys import METADATA_OF
 from troth.world.outcomes.reviews import ReviewsRead
 from troth.world.outcomes.selections import NamespaceListed, SelectionRead
 from troth.world.versions import Version
@@ -83,3 +84,27 @@ class Cache:
         """Take in the current state of an object, whichever version the world knows."""
         self._world.distrust(manifest)
         self._engine.observe(manifest)
+
+
+class MetadataCache(Cache):
+    """Cache of brokers and policies of which only the metadata is read, apart from the others.
+
+    The API server sends nothing else of them. If it did, nothing else would be taken in.
+    """
+
+    def observe(self, manifest: Manifest) -> None:
+        """Take in the current metadata of an object."""
+        super().observe(_metadata_of(manifest))
+
+    def is_past(self, manifest: Manifest, version: int) -> bool:
+        """Return whether an object of a list at a resource version is older than it was by then."""
+        return super().is_past(_metadata_of(manifest), version)
+
+    def repair(self, manifest: Manifest) -> None:
+        """Take in the current metadata of an object, whichever version the world knows."""
+        super().repair(_metadata_of(manifest))
+
+
+def _metadata_of(manifest: Manifest) -> Manifest:
+    kept = {each: manifest[each] for each in ("metadata", UNREADABLE) if each in manifest}
+    return {"kind": METADATA_OF[manifest["kind"]], **kept}

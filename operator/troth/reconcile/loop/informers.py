@@ -8,6 +8,7 @@ from troth.resources.kinds import KINDS as DECLARED
 from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.world.facts.objects import MANAGED_BY
 from troth.world.index.workloads import BUDGET, KINDS
+from troth.world.keys import METADATA_OF
 from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, selectors
 
 _OURS = f"{MANAGED_BY}=troth"
@@ -40,6 +41,19 @@ def selections(
             for space in spaces
             for each in _in_namespace(space, own_namespace, rollouts=rollouts)
         ),
+    )
+
+
+def metadata_selections(watched: Watched) -> tuple[Selection, ...]:
+    """Return the selections of which Troth reads the metadata in every namespace.
+
+    It ends deletions in namespaces that it does not list; Troth that watches all lists each.
+    """
+    if watched.everywhere:
+        return ()
+    return tuple(
+        Selection(kind, subset=watch_class, metadata_only=True)
+        for kind, watch_class in METADATA_OF.items()
     )
 
 

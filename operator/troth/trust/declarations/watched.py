@@ -1,7 +1,8 @@
 """The namespaces that Troth watches: all, or those that it is installed for.
 
-Of other namespaces it knows the names and labels alone. No trust domain governs them, so nothing is
-issued or opened there, and whatever they declare has no effect.
+Of other namespaces it knows the names and labels, and which brokers and policies are being deleted.
+No trust domain governs them, so nothing is issued or opened there, and whatever they declare has no
+effect.
 """
 
 from collections.abc import Iterable

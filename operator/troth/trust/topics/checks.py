@@ -22,6 +22,7 @@ from troth.trust.topics.refusals import (
     namespaces_in_environment,
     policy_exists,
     topic_is_owned,
+    unlisted,
 )
 from troth.trust.topics.reviewing import redrive_is_approved
 from troth.trust.topics.rivals import (
@@ -41,6 +42,12 @@ def governance_settled(candidate: GrantCandidate) -> GrantObstacle | None:
         if not governance.settled:
             return GrantObstacle(GrantState.SUSPENDED, governance.reason, governance.message)
     return None
+
+
+def broker_is_listed(candidate: GrantCandidate) -> GrantObstacle | None:
+    """Check that the namespace of the broker has a list, because nothing is planned in another."""
+    _, broker = both_sides(candidate)
+    return unlisted(broker.ref) if broker.ref.namespace in candidate.registry.unlisted else None
 
 
 def declarations_read(candidate: GrantCandidate) -> GrantObstacle | None:
@@ -135,6 +142,7 @@ CHECKS: tuple[Check, ...] = (
     retry_topic_is_received,
     redrive_is_approved,
     governance_settled,
+    broker_is_listed,
     declarations_read,
     identity_is_readable,
     nobody_shares,
@@ -156,6 +164,7 @@ OF_ALL: tuple[Check, ...] = (
     stream_is_known,
     stream_is_owned,
     governance_settled,
+    broker_is_listed,
     principals_are_its_own,
     environment_undisputed,
 )

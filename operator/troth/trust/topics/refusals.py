@@ -36,7 +36,7 @@ BROKER_MISSING = "BrokerMissing"
 # References between policy and identity
 
 
-def _unlisted(ref: Ref) -> GrantObstacle:
+def unlisted(ref: Ref) -> GrantObstacle:
     """Return that an object may exist in a namespace whose objects are not listed."""
     return GrantObstacle(GrantState.SUSPENDED, UNLISTED, unlisted_message(ref.namespace))
 
@@ -53,7 +53,7 @@ def policy_exists(candidate: GrantCandidate) -> GrantObstacle | None:
         message = f"TopicPolicy {policy} cannot be read; correct it"
         return GrantObstacle(GrantState.SUSPENDED, "PolicyInvalid", message)
     if is_unlisted(candidate.registry, candidate.messaging, policy):
-        return _unlisted(policy)
+        return unlisted(policy)
     if policy not in candidate.messaging.policies:
         advice = f"create it or remove it from the {candidate.consents} of {candidate.identity}"
         message = candidate.registry.watched.missing(TopicPolicy, policy, advice)
@@ -138,7 +138,7 @@ def broker_exists(candidate: GrantCandidate) -> GrantObstacle | None:
         message = f"MessageBroker {policy.broker} cannot be read; correct it"
         return GrantObstacle(GrantState.SUSPENDED, "BrokerInvalid", message)
     if candidate.broker is None and policy.broker.namespace in candidate.registry.unlisted:
-        return _unlisted(policy.broker)
+        return unlisted(policy.broker)
     if candidate.broker is None:
         advice = "create it or correct brokerRef"
         message = candidate.registry.watched.missing(MessageBroker, policy.broker, advice)

@@ -62,7 +62,10 @@ async def restart(context: Context, step: Restart) -> Keys:
 
 
 async def set_finalizers(context: Context, step: SetFinalizers) -> Keys:
-    """Set the finalizers of a resource, if it still exists."""
+    """Set the finalizers of a resource, if it still exists.
+
+    With `known_as`, the world takes in only the metadata of the answer.
+    """
     patch = {
         "metadata": {
             "uid": step.uid,
@@ -80,5 +83,8 @@ async def set_finalizers(context: Context, step: SetFinalizers) -> Keys:
         raise
     if answer["metadata"].get("deletionTimestamp") and not step.finalizers:
         uptime = context.clock.uptime()
-        return context.world.forget_uid(step.kind, step.ref, step.uid, uptime)
+        known = step.known_as or step.kind
+        return context.world.forget_uid(known, step.ref, step.uid, uptime)
+    if step.known_as:
+        return context.writer.observe({"kind": step.known_as, "metadata": answer["metadata"]})
     return context.writer.take_answer(patch, answer)

@@ -1,0 +1,47 @@
+"""Plan of a deleted `MessageBroker` or `TopicPolicy` in a namespace that Troth does not list.
+
+Troth knows only its metadata, so it can revoke nothing because of it. It removes its finalizer once
+the patience is over, because otherwise the namespace would never be deleted.
+"""
+
+from troth.planning.brokers.finalizer import (
+    left_behind,
+    patience_for,
+    remove_finalizer_of_unreadable,
+)
+from troth.planning.moment import Moment
+from troth.planning.plan import Plan
+from troth.world.keys import BROKER_METADATA, Key, status_key
+from troth.world.world import World
+
+
+def plan_unlisted_deletion(key: Key, world: World, moment: Moment) -> Plan:
+    """Return the plan of a resource of which only the metadata is known.
+
+    It has a step only if no other plan ends the deletion: its namespace is not watched, or has no
+    complete list of its objects.
+    """
+    deletion = world.deletions.get(key)
+    if deletion is None:
+        return Plan(key, "")
+    ends = patience_for(deletion)
+    if moment.now < ends:
+        return Plan(key, deletion.uid, due=ends)
+    namespace, registry = key.ref.namespace, world.registry
+    if namespace in registry.watched and namespace not in registry.unlisted:
+        return Plan(key, deletion.uid)
+    resource, warning = status_key(key), _left_behind(key, world)
+    step = remove_finalizer_of_unreadable(resource, deletion, warning, known_as=key.kind)
+    return Plan(key, deletion.uid, steps=(step,) if step is not None else ())
+
+
+def _left_behind(key: Key, world: World) -> str:
+    """Return what may stay at the broker, "" if that is nothing."""
+    why = f"Troth does not list the resources of namespace {key.ref.namespace}"
+    if key.kind != BROKER_METADATA:
+        return f"all grants that {status_key(key)} declares may stay at its broker, because {why}"
+    kept = world.brokers.ledgers.get(key.ref)
+    warning = left_behind(kept, why)
+    if kept is None or not warning:
+        return warning
+    return f"{warning}. ConfigMap {kept.ref} lists them; delete it after you have removed them"
