@@ -16,12 +16,13 @@ from tests.refusals import faults
 from tests.resources.test_fields import BASES, PAYMENTS
 from tests.webhook_builders import BASES as WEBHOOKS
 from troth.resources.faults import LONGEST_VALUE
+from troth.resources.kinds import EVERY_KIND_BY_NAME
 
 EVERY_BASE = [
     *BASES.values(),
     *MESSAGING.values(),
     *WEBHOOKS.values(),
-    *(each for name, each in SAMPLES.items() if each["apiVersion"].startswith("troth.dev/")),
+    *(each for kind, each in SAMPLES.items() if kind in EVERY_KIND_BY_NAME),
 ]
 PYDANTIC = re.compile(
     r"\b(input|should|tuple|dictionary|instance|pattern|valid \w+|validation|NoneType|str type)\b",

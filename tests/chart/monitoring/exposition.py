@@ -63,6 +63,7 @@ async def registries() -> AsyncIterator[tuple[CollectorRegistry, ...]]:
             clock_skew=0.0,
             claim=SimpleNamespace(holder="", is_own=False),
             watching=[SimpleNamespace(selection=Selection("ServiceIdentity"), age=7.0)],
+            of_metadata=[],
         )
         metrics.read_from(cast("Operator", operator))
         for registry in found:
