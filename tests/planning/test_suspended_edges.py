@@ -289,11 +289,15 @@ def test_malformed_list_is_read_as_empty(text: str) -> None:
 def test_list_is_bounded_and_reads_back_as_written() -> None:
     rules = [
         PeerRule(Side.FROM, Ref("shop", f"peer-{number:05}"), {}, {"https": (Protocol.TCP, 8443)})
-        for number in range(4000)
+        for number in range(6000)
     ]
-    text = written(rules)
-    found = read(text).peers[Side.FROM]
-    assert len(text) <= LIMIT
-    assert 1000 < len(found) < 4000
+    made = written(rules)
+    found = read(made.text).peers[Side.FROM]
+    assert len(made.text) <= LIMIT
+    assert not made.is_complete
+    assert 3000 < len(found) < 6000
     assert found[Ref("shop", "peer-00000")] == {fingerprint({}): {"https": (Protocol.TCP, 8443)}}
-    assert read(written(rules[:10])).peers[Side.FROM].keys() == {each.ref for each in rules[:10]}
+    assert written(rules[:3000]).is_complete
+    assert read(written(rules[:10]).text).peers[Side.FROM].keys() == {
+        each.ref for each in rules[:10]
+    }

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from benchmarks.simulation import server
 from tests.builders import NOW, OWN, Manifest, namespace, stamp
@@ -148,6 +149,12 @@ def finalizers(cluster: Cluster, kind: str, ref: Ref) -> list[str]:
     return list(stored["metadata"].get("finalizers") or ())
 
 
+def released(lines: list[EventDict]) -> set[str]:
+    """Return the keys of the logged steps about brokers and policies."""
+    steps = {str(line["key"]) for line in lines if line["event"] == "step"}
+    return {each for each in steps if each.endswith("/main")}
+
+
 def reads_all(request: web.Request) -> bool:
     """Return whether a request lists or watches brokers or policies of all namespaces."""
     cluster_wide = ("/v1alpha1/messagebrokers", "/v1alpha1/topicpolicies")
@@ -171,10 +178,10 @@ async def test_deletions_end_where_the_operator_does_not_list(cluster: Cluster) 
             assert all(FINALIZER in finalizers(cluster, *each) for each in ending)
             await clock.move_to(NOW + PATIENCE)
             await until(lambda: all(finalizers(cluster, *each) == [FOREIGN] for each in ending))
+            # the log follows the answer, which follows the change
+            await until(lambda: len(released(lines)) == 3 * len(KINDS))
             assert operator.engine.world.brokers.leaving_brokers.keys() == {listed}
-    steps = {line["key"] for line in lines if line["event"] == "step"}
-    released = {each for each in steps if each.endswith("/main")}
-    assert released == {
+    assert released(lines) == {
         *(f"{kind} shop-0/main" for kind in KINDS),
         *(f"{METADATA_OF[kind]} {ref}" for kind, ref in ending),
     }

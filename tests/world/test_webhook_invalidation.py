@@ -4,6 +4,7 @@ Every endpoint, identity and rotation is planned before and after every change.
 """
 
 import copy
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,9 +21,14 @@ from tests.world.test_invalidation import broken
 from tests.world.watching import Watch
 from troth.planning.planner import plan
 from troth.resources.references import Ref
+from troth.trust.declarations import gateway_loads
+from troth.trust.declarations.gateway_loads import ROOM
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import Key, domain_key, identity_key, webhook_key
 
+ROOM_FOR_ONE = 500
+"""Millionths that one target of a gateway takes, and two do not."""
+WORK = {"path": "/events", "workflow": "settle"}
 ENDPOINTS = ("stripe-charges", "second", "a.b")
 GATEWAYS = (Ref(GATEWAY, GATEWAY), Ref("edge", "edge"))
 PODS = {"matchLabels": {"app": GATEWAY}}
@@ -134,7 +140,13 @@ anything = st.one_of(
         st.sampled_from(("production", "staging")),
         st.booleans(),
     ),
-    st.sampled_from((builders.identity("other"), builders.identity("other", GATEWAY, pods=PODS))),
+    st.sampled_from(
+        (
+            builders.identity("other"),
+            builders.identity("other", ports=[(HOOKS, 9443)], accepts=[accepts_gateway()]),
+            builders.identity("other", GATEWAY, pods=PODS),
+        )
+    ),
 )
 
 
@@ -142,11 +154,31 @@ anything = st.one_of(
 @given(st.data())
 def test_every_key_with_a_changed_plan_is_affected(data: st.DataObject) -> None:
     more = [gateway("edge", "edge"), issued("GitHub", name="second"), keys(a=ONE), leading()]
-    cluster = Cluster.of(builders.authority_secret(), *scene(*more)).settle()
-    watch = Watch(cluster, all_plans)
-    for _ in range(data.draw(st.integers(1, 8))):
-        _change(watch, data)
-    watch.assert_like_afresh()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gateway_loads, "ROOM", data.draw(st.sampled_from((ROOM, ROOM_FOR_ONE))))
+        cluster = Cluster.of(builders.authority_secret(), *scene(*more)).settle()
+        watch = Watch(cluster, all_plans)
+        for _ in range(data.draw(st.integers(1, 8))):
+            _change(watch, data)
+        watch.assert_like_afresh()
+
+
+def test_target_that_loses_its_place_at_the_gateway_is_affected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The older one of two targets takes the only place when it comes to accept the gateway."""
+    monkeypatch.setattr(gateway_loads, "ROOM", ROOM_FOR_ONE)
+    second = endpoint("second", target={"identity": {"name": "other"}, "port": HOOKS} | WORK)
+    cluster = Cluster.of(builders.authority_secret(), *scene(second)).settle()
+    keys = identity_key(Ref("shop", "payments")), webhook_key(Ref("shop", "stripe-charges"))
+    before = [cluster.plan(key) for key in keys]
+    older = builders.identity("other", ports=[(HOOKS, 9443)], accepts=[accepts_gateway()])
+    older["metadata"]["creationTimestamp"] = stamp(NOW - timedelta(days=1))
+    affected = cluster.put(older)
+    assert all(cluster.plan(key) != plan for key, plan in zip(keys, before, strict=True))
+    assert affected >= {*keys, identity_key(GATEWAYS[0])}
+    affected = cluster.drop("WebhookEndpoint", Ref("shop", "second"))
+    assert affected >= {*keys, identity_key(GATEWAYS[0])}
 
 
 def _change(watch: Watch, data: st.DataObject) -> None:

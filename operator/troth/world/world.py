@@ -33,6 +33,7 @@ from troth.world.handlers.review import take_review
 from troth.world.handlers.secret import take_given, take_secret
 from troth.world.handlers.service_identity import take_identity
 from troth.world.handlers.trust_domain import take_domain
+from troth.world.handlers.webhook_endpoint import around_shares
 from troth.world.index.workloads import BUDGET, KINDS
 from troth.world.invalidation import everything, invalidate
 from troth.world.keys import METADATA_OF, Key, Keys, view_key
@@ -278,6 +279,6 @@ class World(WorldState):
 
     def _applied(self, change: Change) -> Keys:
         revision = self.registry.revision
-        affected = HANDLERS[change.kind](self, change)
+        affected = HANDLERS[change.kind](self, change) | around_shares(self.registry)
         redeclared = self.registry.revision != revision
         return invalidate(self, change.kind, change.ref, affected, redeclared=redeclared)

@@ -10,9 +10,11 @@ from tests import builders
 from tests.builders import Cluster, accept, call, identity, key_of, shop
 from tests.messaging import broker, consumer, policy, producer
 from troth.planning.identity import secret_manifest
-from troth.planning.network import compiler
+from troth.planning.network import compiler, live_peers
 from troth.planning.network.compiler import Compiled
+from troth.planning.network.live_peers import PeerList
 from troth.resources.references import Ref
+from troth.world.facts.objects import canonical
 from troth.world.observation.objects import decoded
 
 SECRET = "Secret", Ref("shop", "gateway-identity")
@@ -148,7 +150,7 @@ def test_policy_that_does_not_fit_opens_no_new_peer_and_closes_revoked_ones(
     names = [f"target-{number}" for number in range(6)]
     cluster = shop(*map(target, names), gateway(*names[:4])).settle()
     place = Ref("shop", "gateway-troth")
-    monkeypatch.setattr(compiler, "MOST_PEERS", len(cluster.world.policies[place].live_peers))
+    monkeypatch.setattr(live_peers, "LIMIT", len(cluster.world.policies[place].live_peers))
     assert opened(cluster) == set(names[:4])
     cluster.put(gateway(*names[1:]))
     cluster.settle()
@@ -167,7 +169,7 @@ def test_policy_of_an_unsettled_workload_opens_nothing_to_its_new_pods(
     cluster = shop(*map(target, names), gateway(*names)).settle()
     place = "NetworkPolicy", Ref("shop", "gateway-troth")
     before = cluster.objects[place]["spec"]["podSelector"]
-    monkeypatch.setattr(compiler, "MOST_PEERS", 1)
+    monkeypatch.setattr(live_peers, "LIMIT", 1)
     changed = gateway(*names)
     changed["spec"]["workload"]["podSelector"] = {"matchLabels": {"tier": "edge"}}
     everywhere = {"matchLabels": {"domain": "production"}}
@@ -182,13 +184,29 @@ def test_policy_of_an_unsettled_workload_opens_nothing_to_its_new_pods(
 @pytest.mark.parametrize(
     "compiled",
     [
-        Compiled({"podSelector": {}}, "x" * 262_144),
+        Compiled({"podSelector": {}}, PeerList(is_complete=False)),
         Compiled({"podSelector": {}, "egress": [{"to": ["x" * 180]}] * 8_000}),
     ],
 )
 def test_policy_that_the_api_server_would_refuse_overflows(compiled: Compiled) -> None:
     assert compiled.overflows
     assert not Compiled({"podSelector": {}, "egress": [{"to": ["x" * 180]}] * 4_000}).overflows
+
+
+def test_rules_that_are_not_counted_fit() -> None:
+    key, value = f"{'d' * 253}/{'k' * 63}", "v" * 63
+    pods = {
+        "matchLabels": {"app": value}
+        | {f"{'d' * 253}/{number:063}": value for number in range(15)},
+        "matchExpressions": [{"key": key, "operator": "NotIn", "values": [value] * 8}] * 8,
+    }
+    ports = [(f"p{number:014}", 60_000 + number) for number in range(16)]
+    there = identity("p" * 63, ports=ports, accepts=[accept("gateway", *dict(ports))], pods=pods)
+    cluster = shop(there, identity("gateway", calls=[call("p" * 63, *dict(ports))])).settle()
+    *_, rule = cluster.objects["NetworkPolicy", Ref("shop", "gateway-troth")]["spec"]["egress"]
+    size = len(canonical(rule))
+    assert 10_000 < size < 15_000
+    assert compiler.ALWAYS_FIT * 15_000 <= compiler.MOST
 
 
 def opened(cluster: Cluster) -> set[str]:

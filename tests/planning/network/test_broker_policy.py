@@ -1,18 +1,22 @@
 """NetworkPolicy of a broker: who reaches its pods, also while grants are unsettled."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.broker_builders import MAIN, market, orders, publisher
 from tests.broker_plans import network_at, settled
-from tests.builders import NOW, OWN, Cluster, Manifest, identity, key_of, namespace
-from tests.messaging import RABBITMQ, broker
+from tests.builders import NOW, OWN, Cluster, Manifest, identity, key_of, namespace, stamp
+from tests.messaging import RABBITMQ, broker, producer
 from tests.world.test_broker_invalidation import leaving
 from tests.world.test_invalidation import broken
 from troth.planning.grants.rules import policy_rules
+from troth.planning.network import client_shares
 from troth.planning.network.broker_policy import BrokerNetwork
+from troth.planning.network.live_peers import PeerRule, Side
 from troth.planning.steps.objects import Apply, Remove
+from troth.resources.identity.spec import Protocol
 from troth.resources.references import Ref
 from troth.world.facts.broker import Ledger
 from troth.world.keys import broker_key
@@ -242,3 +246,37 @@ def test_policy_of_a_terminating_broker_is_left_in_a_terminating_namespace() -> 
     cluster.put(leaving(namespace("messaging", domain="production")))
     steps = cluster.plan(broker_key(MAIN)).steps
     assert not [each for each in steps if isinstance(each, Apply)]
+
+
+def test_namespace_above_its_share_loses_its_newest_clients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Five clients fit: the namespace with one client keeps it, and the other keeps four."""
+    monkeypatch.setattr(client_shares, "ALWAYS_FIT", 1)
+    names = [f"shop-{number}" for number in range(9)]
+    many = [publisher(name) for name in names]
+    for age, each in enumerate(many):
+        each["metadata"]["creationTimestamp"] = stamp(NOW - timedelta(hours=age))
+    named = [producer(each) for each in names]
+    uses = [{"policy": {"name": "orders", "namespace": "shop"}}]
+    alone = identity("alone", "legal", publishes=uses)
+    cluster = at_home(
+        namespace("legal", domain="production"),
+        *many,
+        alone,
+        orders(producers=[*named, producer("alone", namespace="legal")], consumers=[]),
+    )
+    rules = [each for each in clients(cluster) if each != "alone"]
+    assert sorted(rules) == names
+    (peer,) = inside("shop", {"app": names[0]})
+    ports = {"clients": (Protocol.TCP, 9093)}
+    weight = client_shares.weight_of(PeerRule(Side.FROM, Ref("shop", names[0]), peer, ports))
+    monkeypatch.setattr(client_shares, "ROOM", 5 * weight + 20)
+    assert sorted(clients(cluster)) == ["alone", *names[5:]]
+    verdict = network(cluster).verdict
+    assert (verdict.reason, verdict.status) == ("ShareExceeded", "True")
+    assert verdict.message == (
+        "the NetworkPolicy is in place without 5 clients, because it has no room for all, and "
+        "these namespaces use more than their share: shop; the newest identities there cannot "
+        "connect; remove their grants, or divide them over several MessageBrokers"
+    )

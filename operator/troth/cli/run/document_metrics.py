@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from troth.planning.identity import secret_manifest
-from troth.planning.network import compiler
-from troth.planning.owned_objects import policy_ref, secret_ref
+from troth.planning.network import compiler, live_peers
+from troth.planning.owned_objects import broker_policy_ref, policy_ref, secret_ref
 from troth.planning.trust_domain import issuer_view
 from troth.resources.references import Ref
-from troth.world.facts.objects import TokensSecret
+from troth.world.facts.objects import Content, TokensSecret
 from troth.world.observation import ledger
 from troth.world.world import World
 
@@ -33,6 +33,9 @@ def document_metrics(world: World) -> Iterator[Metric]:
             family.add_metric(("issuer-configuration", "", name), _view_fill(known))
     for ref, kept in sorted(world.brokers.ledgers.items()):
         family.add_metric(("ledger", *ref), kept.size / ledger.MOST)
+        policy = world.policies.get(broker_policy_ref(ref))
+        if policy is not None:
+            family.add_metric(("broker-network-policy", *ref), _policy_fill(policy))
     for ref in sorted(world.registry.identities):
         for document, fill in _identity_fills(ref, world):
             if fill >= SHOWN_FROM:
@@ -45,8 +48,11 @@ def _identity_fills(ref: Ref, world: World) -> Iterator[tuple[str, float]]:
     if secret is not None:
         yield "identity", sum(map(len, secret.public.values())) / secret_manifest.MOST
     if policy is not None:
-        rules, peers = len(policy.text) / compiler.MOST, len(policy.live_peers)
-        yield "network-policy", max(rules, peers / compiler.MOST_PEERS)
+        yield "network-policy", _policy_fill(policy)
+
+
+def _policy_fill(policy: Content) -> float:
+    return max(len(policy.text) / compiler.MOST, len(policy.live_peers) / live_peers.LIMIT)
 
 
 def _view_fill(known: TokensSecret) -> float:

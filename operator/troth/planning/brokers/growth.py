@@ -8,8 +8,8 @@ Nothing leaves the ledger for lack of room, because Troth must revoke at the bro
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from troth.planning.shares import level_of
 from troth.trust.grants import Place, Rule
+from troth.trust.shares import level_of
 from troth.world.facts.broker import Ledger
 from troth.world.index.broker_keys import identity_of
 from troth.world.observation.ledger import MOST, MOST_ROTATING, MOST_SHARED, fits, packed

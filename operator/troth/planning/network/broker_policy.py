@@ -4,7 +4,7 @@ It also admits Troth and the broker's own pods, and denies everything else. Othe
 monitoring system or clients unknown to Troth, need an additional NetworkPolicy.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -12,6 +12,7 @@ from itertools import chain
 from troth.planning import status as verdicts
 from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.rules import BrokerGrants
+from troth.planning.network.client_shares import over_share
 from troth.planning.network.external_peers import pods_in, selector
 from troth.planning.network.live_peers import CurrentPolicy, PeerRule, Side, written
 from troth.planning.network.rules import Rule, distinct, numbers, ports_of, spec_of
@@ -34,6 +35,8 @@ from troth.world.index.broker_keys import identity_of
 from troth.world.world import World
 
 TYPE = "NetworkEnforced"
+SHOWN = 8
+"""Maximum number of namespaces in a message."""
 OPERATOR = LabelSelector(match_labels={"troth.dev/component": "operator"})
 """Selector of the operator's pods in its namespace; the chart sets the label."""
 
@@ -64,7 +67,10 @@ def plan_broker_network(
     if conflict is not None:
         due = seen + FOREIGN_RETRY if seen is not None else None
         return BrokerNetwork(verdicts.false(TYPE, conflict.reason, conflict.message), due=due)
-    manifest = broker_policy(broker, broker.spec.workload, grants, world)
+    clients = tuple(_clients(broker, broker.spec.workload, grants, world))
+    without_room = over_share(clients, world.registry)
+    admitted = [each for each in clients if each.ref not in without_room]
+    manifest = broker_policy(broker, broker.spec.workload, admitted, world)
     staying = bool(_staying(broker, grants, world))
     over = existing.resource_version if existing is not None and staying else ""
     write_fault = world.write_fault("NetworkPolicy", ref)
@@ -72,26 +78,25 @@ def plan_broker_network(
         verdict = verdicts.false(TYPE, write_fault.reason, write_fault.message)
     elif existing is None:
         verdict = verdicts.false(TYPE, "PolicyPending", "the NetworkPolicy is being written")
+    elif without_room:
+        verdict = verdicts.true(TYPE, "ShareExceeded", _without_room(without_room))
     else:
         verdict = verdicts.true(TYPE, "Enforced", "the NetworkPolicy is in place")
     return BrokerNetwork(verdict, (Apply(manifest, over=over),))
 
 
 def broker_policy(
-    broker: MessageBroker, workload: BrokerWorkload, grants: BrokerGrants, world: World
+    broker: MessageBroker, workload: BrokerWorkload, clients: Sequence[PeerRule], world: World
 ) -> Manifest:
     """Return the NetworkPolicy of a broker.
 
-    It admits the broker's own pods on all ports, and Troth and the identities that have a grant on
-    the client ports. For identities whose grants are unsettled, open ports stay open and no new one
-    opens.
+    It admits the broker's own pods on all ports, and Troth and the clients on the client ports.
     """
-    clients = list(_clients(broker, workload, grants, world))
     spec = spec_of(
         selector(workload.pod_selector),
         ingress=[*_always(broker, workload, world), *distinct(each.rule for each in clients)],
     )
-    return policy_manifest(broker_policy_ref(broker.ref), broker, spec, written(clients))
+    return policy_manifest(broker_policy_ref(broker.ref), broker, spec, written(clients).text)
 
 
 def _always(broker: MessageBroker, workload: BrokerWorkload, world: World) -> list[Rule]:
@@ -105,6 +110,10 @@ def _always(broker: MessageBroker, workload: BrokerWorkload, world: World) -> li
 def _clients(
     broker: MessageBroker, workload: BrokerWorkload, grants: BrokerGrants, world: World
 ) -> Iterator[PeerRule]:
+    """Yield the rules of the identities that have a grant.
+
+    For identities whose grants are unsettled, open ports stay open and no new one opens.
+    """
     ports, identities = ports_of(workload), world.registry.identities
     live = _identities(broker, grants.live)
     staying = _staying(broker, grants, world)
@@ -135,6 +144,17 @@ def _identities(broker: MessageBroker, principals: Iterable[str]) -> set[Ref]:
     prefix = broker.spec.owns.principal_prefix
     found = (identity_of(prefix, principal) for principal in principals)
     return {ref for ref in found if ref is not None}
+
+
+def _without_room(clients: frozenset[Ref]) -> str:
+    """Return the message for clients that the policy does not admit."""
+    namespaces = sorted({each.namespace for each in clients})
+    shown = ", ".join(namespaces[:SHOWN]) + (", ..." if len(namespaces) > SHOWN else "")
+    return (
+        f"the NetworkPolicy is in place without {len(clients)} clients, because it has no room for "
+        f"all, and these namespaces use more than their share: {shown}; the newest identities "
+        "there cannot connect; remove their grants, or divide them over several MessageBrokers"
+    )
 
 
 def _unwritten(broker: MessageBroker) -> Verdict:

@@ -17,7 +17,9 @@ from typing import Protocol, TypeVar
 from troth.planning.network import unilateral
 from troth.planning.network.external_peers import pods_in, selector
 from troth.planning.network.live_peers import (
+    NO_PEERS,
     CurrentPolicy,
+    PeerList,
     PeerRule,
     Side,
     narrowed_pods,
@@ -46,13 +48,11 @@ from troth.world.facts.objects import Content, Manifest, canonical
 
 MOST = 1_200_000
 """Maximum size of a spec in bytes. etcd accepts requests of 1.5 MiB, metadata included."""
-MOST_PEERS = 240_000
-"""Maximum size of the list of live peers in bytes.
+ALWAYS_FIT = 80
+"""Number of rules that always fit, so that their size is not computed.
 
-The API server accepts 256 KiB of annotations for an object.
+A rule takes at most 15,000 bytes, if the pod selector of its peer has the largest permitted size.
 """
-ALWAYS_FIT = 500
-"""Number of rules that always fit, so that their size is not computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,17 @@ class Compiled:
     """Spec of a NetworkPolicy, and the list of live peers that it was compiled with."""
 
     spec: Manifest
-    live_peers: str = "{}"
+    peers: PeerList = NO_PEERS
+
+    @property
+    def live_peers(self) -> str:
+        """The list of live peers as text."""
+        return self.peers.text
 
     @property
     def overflows(self) -> bool:
-        """Return whether the API server would refuse the policy because of its size."""
-        if len(self.live_peers.encode()) > MOST_PEERS:
+        """Return whether the policy is too large for the API server, or for its list of peers."""
+        if not self.peers.is_complete:
             return True
         rules = sum(len(self.spec.get(side) or ()) for side in ("ingress", "egress"))
         return rules > ALWAYS_FIT and len(canonical(self.spec)) > MOST
@@ -136,7 +141,7 @@ def without_openings(compiled: Compiled, existing: Content) -> Compiled:
             for side, there in sides.items()
         },
     )
-    return Compiled(spec, compiled.live_peers)
+    return Compiled(spec, compiled.peers)
 
 
 def closing_policy(situation: Situation) -> Compiled:

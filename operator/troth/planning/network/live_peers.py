@@ -25,7 +25,7 @@ from troth.resources.selectors import LabelSelector
 from troth.trust.selectors import conjunction
 from troth.world.facts.objects import Content, Manifest, canonical
 
-LIMIT = 128 * 1024
+LIMIT = 240_000
 """Maximum characters of the list. All annotations of an object may total 256 KiB."""
 
 
@@ -132,18 +132,34 @@ class PeerRule:
     ports: Ports
 
     @property
+    def entry_size(self) -> int:
+        """Characters of the peer in the list, at most."""
+        return len(canonical({str(self.ref): {fingerprint(self.peer): _texts(self.ports)}}))
+
+    @property
     def rule(self) -> Rule:
         """The rule as a NetworkPolicy has it."""
         return {self.side.peers: [self.peer], "ports": listed(self.ports.values())}
 
 
-def written(rules: Iterable[PeerRule], left_out: LabelSelector | None = None) -> str:
-    """Return the list for these rules as text, without the last rules if it would be too long."""
-    shown = list(rules)
+@dataclass(frozen=True, slots=True)
+class PeerList:
+    """The list as text, and whether it has every peer."""
+
+    text: str = "{}"
+    is_complete: bool = True
+
+
+NO_PEERS = PeerList()
+
+
+def written(rules: Iterable[PeerRule], left_out: LabelSelector | None = None) -> PeerList:
+    """Return the list for these rules, without the last rules if it would be too long."""
+    every = shown = list(rules)
     rest = {"leftOut": selector(left_out)} if left_out is not None else {}
-    while len(text := canonical(_sides(shown) | rest).decode()) > LIMIT:
+    while len(text := canonical(_sides(shown) | rest).decode()) > LIMIT and shown:
         shown = shown[: len(shown) * LIMIT // len(text)]
-    return text
+    return PeerList(text, is_complete=len(shown) == len(every))
 
 
 def _sides(rules: Iterable[PeerRule]) -> Manifest:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from troth.planning.shares import level_of
+from troth.trust.shares import level_of
 from troth.world.facts.objects import Cutoff
 
 OVERHEAD = 4096

@@ -134,6 +134,7 @@ class Registry:
             return
         self.revision += 1
         self.namespaces[name] = labels
+        self.webhooks.note_namespace(name)
         self._governance.pop(name, None)
         self._known_territories = None
 
@@ -141,6 +142,7 @@ class Registry:
         """Remove a namespace."""
         self.revision += 1
         self.namespaces.pop(name, None)
+        self.webhooks.note_namespace(name)
         self._governance.pop(name, None)
         self._known_territories = None
 
@@ -186,6 +188,7 @@ class Registry:
     def drop_identity(self, ref: Ref) -> None:
         """Remove an identity."""
         self.revision += 1
+        self.webhooks.note_identity(ref)
         self.invalid_identities.pop(ref, None)
         self.claims.put(ref, {})
         before = self.claimants.get(ref)

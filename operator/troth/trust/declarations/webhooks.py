@@ -8,6 +8,7 @@ from typing import Any
 from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.trust.declarations.gateway_loads import GatewayLoads
 from troth.trust.declarations.multimap import Multimap
 
 
@@ -50,6 +51,7 @@ class Webhooks:
         self._to = Multimap[Ref, Route]()
         self._of = Multimap[str, Route]()
         self._on = Multimap[tuple[Ref, Ref, str], Route]()
+        self.loads = GatewayLoads()
 
     def put(self, endpoint: WebhookEndpoint) -> None:
         """Add or replace an endpoint. One that is being deleted no longer has a route."""
@@ -63,6 +65,7 @@ class Webhooks:
             self._routes[endpoint.ref] = route
             for index, key in self._indexes(route):
                 index.add(key, route)
+            self.loads.touch(route.gateway, route.target)
 
     def refuse(self, ref: Ref, sentence: str) -> None:
         """Add an endpoint that exists but is invalid."""
@@ -82,6 +85,7 @@ class Webhooks:
         if route is not None:
             for index, key in self._indexes(route):
                 index.discard(key, route)
+            self.loads.touch(route.gateway, route.target)
 
     def refresh(self, endpoint: WebhookEndpoint) -> None:
         """Replace an endpoint of which only status or metadata changed."""
@@ -113,6 +117,21 @@ class Webhooks:
     def on(self, gateway: Ref, target: Ref, port: str) -> AbstractSet[Route]:
         """Return the routes from a gateway to one port of a target."""
         return self._on.of((gateway, target, port))
+
+    def ports(self, gateway: Ref, target: Ref) -> frozenset[str]:
+        """Return the ports of a target to which routes from a gateway lead."""
+        return frozenset(each.port for each in self._to.of(target) if each.gateway == gateway)
+
+    def note_identity(self, ref: Ref) -> None:
+        """Take in that an identity has changed, which may be a target or a gateway."""
+        self.loads.forget(ref)
+        for route in self._to.of(ref):
+            self.loads.touch(route.gateway, ref)
+
+    def note_namespace(self, name: str) -> None:
+        """Take in that the labels of a namespace have changed."""
+        for gateway in self.gateways_for(name):
+            self.loads.touch(gateway)
 
     def unread_in(self, namespace: str) -> tuple[Ref, ...]:
         """Return the invalid endpoints of a namespace, sorted."""

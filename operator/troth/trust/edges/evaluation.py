@@ -22,6 +22,7 @@ from troth.trust.edges.candidate import (
 )
 from troth.trust.edges.deliveries import gateway_delivers, how_to_accept
 from troth.trust.edges.domains import both_governed, callee_may_decide, domains_permit
+from troth.trust.edges.gateway_shares import gateway_has_room
 from troth.trust.edges.gateway_trust import gateway_trust_holds
 
 
@@ -167,6 +168,7 @@ CHECKS: tuple[Check, ...] = (
     peers_readable,
     callee_accepts,
     caller_calls,
+    gateway_has_room,
     caller_has_certificate,
     gateway_trust_holds,
     both_governed,

@@ -7,6 +7,7 @@ from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations.registry import Registry
 from troth.trust.edges.deliveries import accepted_gateways
+from troth.trust.edges.gateway_shares import changed_shares
 from troth.world.keys import Keys, identity_key, webhook_key
 
 
@@ -57,6 +58,21 @@ def gateways_of(registry: Registry, target: Ref) -> Keys:
         if (identity := registry.identities.get(each)) is not None
         and identity.spec.serves_webhooks is not None
     }
+
+
+def around_shares(registry: Registry) -> Keys:
+    """Return the identities and endpoints for which a gateway now has, or no longer has, room."""
+    affected: Keys = set()
+    for gateway, targets in changed_shares(registry).items():
+        identities = registry.identities.keys() & {gateway, *targets}
+        affected |= {identity_key(each) for each in identities}
+        affected |= {
+            webhook_key(route.endpoint)
+            for target in targets
+            for route in registry.webhooks.to(target)
+            if route.gateway == gateway
+        }
+    return affected
 
 
 def _around_gateways(registry: Registry, namespace: str) -> Iterator[Ref]:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from troth.planning.shares import level_of
+from troth.trust.shares import level_of, without_room
 
 SIZES = st.lists(st.integers(0, 1000), min_size=1, max_size=20)
 
@@ -29,3 +29,14 @@ def test_room_that_others_leave_free_belongs_to_anybody() -> None:
     assert level_of([10, 10, 1000], 100) == 80
     assert level_of([10, 60, 1000], 100) == 45
     assert level_of([], 100) == level_of([100], 100) == 100
+
+
+@given(st.lists(st.lists(st.integers(1, 300), max_size=8), max_size=8), st.integers(0, 3000))
+def test_newest_entries_above_the_level_have_no_room(parts: list[list[int]], room: int) -> None:
+    named = [[(place, n, size) for n, size in enumerate(part)] for place, part in enumerate(parts)]
+    left_out = set(without_room(named, room, lambda entry: entry[2]))
+    kept = [[each for each in part if each not in left_out] for part in named]
+    assert sum(size for part in kept for _, _, size in part) <= room
+    assert all(part[: len(rest)] == rest for part, rest in zip(named, kept, strict=True))
+    if sum(map(sum, parts)) <= room:
+        assert not left_out

@@ -5,7 +5,10 @@ free, it may use too. So without enough room for all, the namespaces above a lev
 and nothing that another namespace declares takes a share from one that stays below its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def level_of(sizes: Iterable[int], room: int) -> int:
@@ -21,3 +24,20 @@ def level_of(sizes: Iterable[int], room: int) -> int:
             return level
         left -= size
     return room
+
+
+def without_room(
+    namespaces: Iterable[Collection[T]], room: int, weigh: Callable[[T], int]
+) -> Iterator[T]:
+    """Yield the entries for which there is no room; those of a namespace come oldest first.
+
+    A namespace above the level loses its newest entries, so that the others fit.
+    """
+    parts = [(entries, sum(map(weigh, entries))) for entries in namespaces]
+    level = level_of((size for _, size in parts), room)
+    for entries, size in parts:
+        left = level
+        for entry in entries if size > level else ():
+            left -= weigh(entry)
+            if left < 0:
+                yield entry
