@@ -2,11 +2,14 @@
 
 import pytest
 
+from tests.broker_builders import MAIN, market
+from tests.broker_plans import settled
 from tests.builders import Cluster, accept, call, identity, shop
+from tests.messaging import broker
 from troth.cli.run.document_metrics import document_metrics
 from troth.planning.identity import secret_manifest
-from troth.planning.network import compiler
-from troth.planning.owned_objects import policy_ref, secret_ref
+from troth.planning.network import compiler, live_peers
+from troth.planning.owned_objects import broker_policy_ref, policy_ref, secret_ref
 from troth.resources.references import Ref
 
 WEB = Ref("shop", "web")
@@ -45,7 +48,16 @@ def test_network_policy_is_as_full_as_its_rules_or_its_list_of_peers(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = cluster.world.policies[policy_ref(WEB)]
-    monkeypatch.setattr(compiler, "MOST_PEERS", len(policy.live_peers))
+    monkeypatch.setattr(live_peers, "LIMIT", len(policy.live_peers))
     assert fills(cluster)["network-policy", *WEB] == 1
     monkeypatch.setattr(compiler, "MOST", len(policy.text) // 2)
     assert fills(cluster)["network-policy", *WEB] >= 2
+
+
+def test_network_policy_of_a_broker_has_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    pods = {"podSelector": {"matchLabels": {"app": "kafka"}}}
+    workload = pods | {"ports": [{"name": "clients", "port": 9093}]}
+    cluster = settled(market(broker(workload=workload)))
+    policy = cluster.world.policies[broker_policy_ref(MAIN)]
+    monkeypatch.setattr(compiler, "MOST", len(policy.text) * 4)
+    assert fills(cluster)["broker-network-policy", *MAIN] == 0.25
