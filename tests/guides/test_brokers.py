@@ -72,4 +72,4 @@ def test_certificate_rule_of_the_guide_is_the_one_for_principals() -> None:
     ],
 )
 def test_numbers_and_names_are_those_of_the_code(said: str) -> None:
-    assert said in GUIDE
+    assert said in " ".join(GUIDE.split())
