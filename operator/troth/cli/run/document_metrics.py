@@ -33,6 +33,7 @@ def document_metrics(world: World) -> Iterator[Metric]:
             family.add_metric(("issuer-configuration", "", name), _view_fill(known))
     for ref, kept in sorted(world.brokers.ledgers.items()):
         family.add_metric(("ledger", *ref), kept.size / ledger.MOST)
+    for ref in sorted(world.brokers.messaging.brokers):
         policy = world.policies.get(broker_policy_ref(ref))
         if policy is not None:
             family.add_metric(("broker-network-policy", *ref), _policy_fill(policy))
