@@ -24,10 +24,10 @@ demo: $(READY) ## run the demo; KUBECONFIG=path: on that cluster; ACTS="calls to
 	$(BIN)/python -m sandbox.demo $(NAMED) $(ACTS)
 
 test: $(READY) ## run the checks, then the tests that decide about a change; ONLY=edge: those in tests/edge
-	$(BIN)/python -m tests.gate gate $(ONLY)
+	$(BIN)/python -m tests.gate gate $(if $(SHARD),--shard='$(SHARD)') $(ONLY)
 
-test-all: $(READY) ## run the checks, then every test, which takes more than an hour; ONLY as above
-	$(BIN)/python -m tests.gate all $(ONLY)
+test-all: $(READY) ## run the checks, then every test, which takes hours; ONLY as above; SHARD=2/6: the second of six shards
+	$(BIN)/python -m tests.gate all $(if $(SHARD),--shard='$(SHARD)') $(ONLY)
 
 campaign: $(READY) ## run the random and crash tests for hours; FUZZ=600: seconds of the fuzzer
 	$(BIN)/python -m sandbox build

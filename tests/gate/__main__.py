@@ -2,30 +2,44 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from tests.gate import quarantine
 from tests.gate.parts import BUDGET, Part, Tier, parts_of
 from tests.gate.running import run
+from tests.gate.shards import Shard, closing_line, keep, merge
 from tests.gate.sizes import ROOT
 from tests.gate.summary import LAST_WHOLE_RUN, age_of_last_whole_run, closing_lines, summary
 
 REPORTS = ROOT / "build" / "tests"
 
+SHARDS = REPORTS / "shards"
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def gate(only: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+def gate(
+    only: Annotated[list[str] | None, typer.Argument()] = None, shard: str | None = None
+) -> None:
     """Run the checks and the tests whose result depends on the commit alone."""
+    if shard is not None:
+        raise typer.BadParameter("SHARD divides the tests of make test-all, not of make test")
     _run(Tier.GATE, _parts(Tier.GATE, only), strict=False)
 
 
 @app.command("all")
-def every_test(only: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+def every_test(
+    only: Annotated[list[str] | None, typer.Argument()] = None, shard: str | None = None
+) -> None:
     """Run the checks and every test, with random examples; a flaky test fails the run."""
+    if shard is not None:
+        if only:
+            raise typer.BadParameter("SHARD divides all tests; ONLY cannot be used with it")
+        part, files = _shard(shard)
+        _run(Tier.ALL, _parts(Tier.ALL, files), strict=True, shard=part)
     _run(Tier.ALL, _parts(Tier.ALL, only), strict=True, is_whole=not only)
 
 
@@ -36,7 +50,14 @@ def age() -> None:
     print("\n".join([*age_of_last_whole_run(), *quarantine.overdue(today)]))
 
 
-def _run(tier: Tier, parts: tuple[Part, ...], *, strict: bool, is_whole: bool = False) -> None:
+def _run(
+    tier: Tier,
+    parts: tuple[Part, ...],
+    *,
+    strict: bool,
+    is_whole: bool = False,
+    shard: Shard | None = None,
+) -> NoReturn:
     outcome = run(parts, REPORTS, BUDGET[tier])
     code = outcome.exit_code(strict=strict)
     if strict and (late := quarantine.overdue(datetime.now(UTC).date())):
@@ -45,10 +66,24 @@ def _run(tier: Tier, parts: tuple[Part, ...], *, strict: bool, is_whole: bool = 
     found = summary(tier, outcome)
     text = json.dumps(found, indent=1) + "\n"
     (REPORTS / "summary.json").write_text(text)
+    lines = closing_lines(found)
     if is_whole:
         LAST_WHOLE_RUN.write_text(text)
-    print("", *closing_lines(found), sep="\n", flush=True)
+    if shard:
+        kept = keep(shard, found, SHARDS)
+        if found["clean"] and len(kept) == shard.count:
+            LAST_WHOLE_RUN.write_text(json.dumps(merge(kept), indent=1) + "\n")
+        lines.append(closing_line(shard, found, len(kept)))
+    print("", *lines, sep="\n", flush=True)
     raise typer.Exit(code)
+
+
+def _shard(text: str) -> tuple[Shard, list[str]]:
+    try:
+        shard = Shard.parse(text)
+        return shard, list(shard.files())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _parts(tier: Tier, only: list[str] | None) -> tuple[Part, ...]:
