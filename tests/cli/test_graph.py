@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from tests import builders
@@ -94,3 +95,45 @@ def test_manifest_without_a_namespace_is_in_that_of_the_context(tmp_path: Path) 
     assert result.exit_code == 0, result.output
     (found,) = json.loads(result.output)["identities"]
     assert found["namespace"] == "shop"
+
+
+def across(watched: list[str]) -> dict[str, list[builders.Manifest]]:
+    """Return a cluster in which `legal/web` may call `shop/payments`, as both declare."""
+    objects: dict[str, list[builders.Manifest]] = {kind.plural: [] for kind in KINDS}
+    objects["namespaces"] = [
+        builders.namespace(each, domain="production") for each in ("legal", "shop")
+    ]
+    objects["trustdomains"] = [builders.domain() | {"status": {"watchedNamespaces": watched}}]
+    calls = [builders.call("payments", "https", namespace="shop")]
+    accepts = [builders.accept("web", "https", namespace="legal")]
+    objects["serviceidentities"] = [
+        builders.identity("web", "legal", calls=calls),
+        builders.identity("payments", ports=[("https", 8443)], accepts=accepts),
+    ]
+    return objects
+
+
+@pytest.mark.parametrize(
+    ("watched", "state"), [([], "Live"), (["legal", "shop"], "Live"), (["shop"], "AwaitingCaller")]
+)
+def test_edge_to_a_namespace_that_troth_does_not_watch_is_not_live(
+    tmp_path: Path, watched: list[str], state: str
+) -> None:
+    with serving(tmp_path, across(watched)) as served:
+        options = ["--kubeconfig", str(served.kubeconfig), "-o", "json"]
+        found = json.loads(CliRunner().invoke(app, ["graph", *options]).output)
+    (edge,) = found["edges"]
+    assert edge["state"] == state
+    assert ("Troth does not watch namespace legal" in edge.get("message", "")) == (state != "Live")
+    (web,) = (each for each in found["identities"] if each["namespace"] == "legal")
+    assert (web["declared"], web["trustDomain"]) == (
+        (True, "production") if state == "Live" else (False, None)
+    )
+
+
+def test_watched_namespaces_of_files_are_those_of_the_option(tmp_path: Path) -> None:
+    files = ["-f", str(market.written(tmp_path)), "-o", "json"]
+    for watched, state in (("shop,messaging", "Live"), ("shop", "Refused")):
+        arguments = ["graph", *files, "--watched-namespaces", watched]
+        grants = json.loads(CliRunner().invoke(app, arguments).output)["grants"]
+        assert {each["state"] for each in grants} == {state}

@@ -45,6 +45,7 @@ async def test_policy_is_released_after_ten_minutes_with_an_event() -> None:
         await settle(it)
     assert server.objects["TopicPolicy", ORDERS]["metadata"]["finalizers"] == [FINALIZER]
     assert "LeftBehind" not in server.reasons()
+    uid = server.objects["TopicPolicy", ORDERS]["metadata"]["uid"]
     async with running(server, NOW + PATIENCE) as it:
         await settle(it)
     assert ("TopicPolicy", ORDERS) not in server.objects
@@ -52,6 +53,7 @@ async def test_policy_is_released_after_ten_minutes_with_an_event() -> None:
     assert event["type"] == "Warning"
     assert event["regarding"]["kind"] == "TopicPolicy"
     assert event["regarding"]["name"] == "orders"
+    assert event["regarding"]["uid"] == uid
     assert "Publish prod.orders.v1 by shop/checkout" in event["note"]
     assert ("ConfigMap", (OWN, f"troth-ledger-{MAIN.namespace}.{MAIN.name}")) in server.objects
 

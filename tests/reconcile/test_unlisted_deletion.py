@@ -121,12 +121,14 @@ async def test_log_names_what_may_stay_if_no_event_can_be_created() -> None:
 async def test_event_is_about_the_resource() -> None:
     async with running(Server(), NOW + PATIENCE, watched=SHOP) as it:
         it.server.put(deleted("TopicPolicy", FINALIZER))
+        uid = it.server.objects["TopicPolicy", LEGAL]["metadata"]["uid"]
         observe(it, "TopicPolicy")
         await it.settle()
         (event,) = it.server.events
     assert event["reason"] == "LeftBehind"
     about = event["regarding"]
     assert (about["kind"], about["namespace"]) == ("TopicPolicy", "legal")
+    assert about["uid"] == uid  # `kubectl describe` selects Events by it
 
 
 # The whole operator, at the simulated API server

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
+from troth.audit.facts.in_world import is_in_world
 from troth.audit.facts.ingress.gateways import MESH_ROOT
 from troth.audit.facts.kept import PACKED, kept, packed, read_of, unpacked, without_status
 from troth.audit.facts.owners import named_owner, owner_in
@@ -17,9 +18,10 @@ from troth.audit.facts.traffic import Traffic
 from troth.audit.finding import Object
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
+from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.trust_records import recorded_by
+from troth.trust.declarations.watched import Watched
 from troth.trust.selectors import matches
-from troth.world.facts.objects import MANAGED_BY
 from troth.world.world import World
 
 Manifest = dict[str, Any]
@@ -27,16 +29,11 @@ Manifest = dict[str, Any]
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
-_API_SERVER = "kubernetes"
-"""Service of the API server, in the namespace `default`."""
-
 _OF_NETWORK = frozenset({*KIND_BY_NAME, "Namespace", "NetworkPolicy"})
 """Kinds besides pods that decide what the network allows."""
 
 _SEVERAL = 2
 """Number of pods of a party from which more of them make no difference."""
-
-_IN_WORLD = frozenset({*KIND_BY_NAME, "Namespace", "Service", "EndpointSlice"})
 
 _T = TypeVar("_T")
 
@@ -81,6 +78,13 @@ class Scene:
     def __post_init__(self) -> None:
         self.world = World(self.own_namespace)
 
+    def watch(self, watched: Watched) -> None:
+        """Judge as an operator that watches these namespaces. Put their objects afterwards."""
+        self.world = World(self.own_namespace, Registry(watched))
+        for kind in ("Namespace", "TrustDomain"):
+            for each in self.objects(kind):
+                self.world.observe(each, uptime=0.0)
+
     # Changes
 
     def put(self, manifest: Manifest, *, planned: bool = False) -> set[str] | None:
@@ -93,7 +97,7 @@ class Scene:
         status_alone = False
         if kind == "Pod":
             changed |= self._put_pod(ref, self._pool.shared(pod(manifest), self._pods.values()))
-        elif _is_in_world(manifest, self.own_namespace):
+        elif is_in_world(manifest, self.own_namespace, self.world.registry.watched):
             self.world.observe(manifest, uptime=0.0)
         if kind not in ("Pod", *TEMPLATES):
             there, seen = self._others_in(kind, ref.namespace), kept(manifest)
@@ -370,29 +374,9 @@ def scene_of(manifests: Iterable[Manifest], now: datetime, *, in_cluster: bool =
     return scene
 
 
-def _is_trust_record(manifest: Manifest, own_namespace: str) -> bool:
-    """Return whether an object is Troth's record of when gateway-only trust was first accepted.
-
-    Planning reads it, and it has nothing but a time.
-    """
-    return (
-        manifest["kind"] == "ConfigMap"
-        and recorded_by(Ref.of(manifest), own_namespace) is not None
-        and (manifest["metadata"].get("labels") or {}).get(MANAGED_BY) == "troth"
-    )
-
-
 def _selects(selector: object, labels: Mapping[str, str]) -> bool:
     return (
         isinstance(selector, dict)
         and bool(selector)
         and all(labels.get(key) == value for key, value in selector.items())
     )
-
-
-def _is_in_world(manifest: Manifest, own_namespace: str) -> bool:
-    if manifest["kind"] != "EndpointSlice":
-        return manifest["kind"] in _IN_WORLD or _is_trust_record(manifest, own_namespace)
-    labels = manifest["metadata"].get("labels") or {}
-    place = Ref.of(manifest).namespace, labels.get("kubernetes.io/service-name")
-    return place == ("default", _API_SERVER)

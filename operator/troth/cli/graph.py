@@ -10,6 +10,7 @@ import typer
 from troth.cli.grants.report import GIVEN, Granted, everything_granted
 from troth.cli.inputs import sources
 from troth.cli.inputs.declared import declared
+from troth.cli.inputs.watched import WatchedNamespaces
 from troth.cli.output import structured
 from troth.planning.identity.edge_status import describe_unverified
 from troth.resources.identity.status import EdgeState
@@ -36,11 +37,12 @@ def graph(
     output: Annotated[
         Format, typer.Option("--output", "-o", help="Output format.")
     ] = Format.MERMAID,
+    watched_namespaces: WatchedNamespaces = "",
 ) -> None:
     """Draw the declared edges and broker grants with their states."""
     declaring = ("TrustDomain", "ServiceIdentity", "MessageBroker", "TopicPolicy")
     kinds = (*declaring, "WebhookEndpoint", "Namespace")
-    world = declared(files, kubeconfig, context, kinds)
+    world = declared(files, kubeconfig, context, kinds, watched_namespaces)
     edges = all_edges(world.registry, datetime.now(UTC))
     grants = tuple(everything_granted(world))
     parts = (world.registry, edges, grants)

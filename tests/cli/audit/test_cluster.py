@@ -12,6 +12,7 @@ from tests.builders import NOW, OWN, Manifest, domain, identity, namespace
 from tests.cli.api_server import Served, serving
 from tests.cli.audit.shop import cluster, deployment, subjects
 from tests.cli.running import Ended, troth
+from tests.messaging import broker
 from troth.audit.registry import RULE_BY_ID, RULES
 from troth.cli.audit.gather import Gathered, gather
 from troth.resources.manifests import dump
@@ -216,3 +217,35 @@ def test_cluster_that_cannot_be_reached_is_an_error(tmp_path: Path) -> None:
     assert ended.code == 2
     assert "the API server cannot be reached" in ended.errors
     assert ended.output == ""
+
+
+def uncovered(*watched: str) -> dict[str, list[Manifest]]:
+    """Return a cluster with pods without an identity in two governed namespaces."""
+    return cluster(
+        namespaces=[namespace(each, domain="production") for each in ("legal", "shop")],
+        trustdomains=[domain() | {"status": {"watchedNamespaces": list(watched)}}],
+        pods=[pod("web", each) for each in ("legal", "shop")],
+        serviceidentities=[identity("archive", "legal")],
+    )
+
+
+def test_rules_judge_as_an_operator_that_watches_the_namespaces_of_the_status(
+    tmp_path: Path,
+) -> None:
+    everywhere = ["TR601 legal/web", "TR601 shop/web"]
+    for watched, option, found in (
+        ((), "", everywhere),
+        (("shop",), "", ["TR601 shop/web"]),
+        (("shop",), "shop,legal", everywhere),
+    ):
+        arguments = ["--watched-namespaces", option] if option else []
+        with serving(tmp_path, uncovered(*watched)) as served:
+            assert subjects(document(served, "--rule", "TR601", *arguments)) == found
+
+
+def test_broker_where_troth_does_not_watch_is_not_missed(tmp_path: Path) -> None:
+    told = domain() | {"status": {"watchedNamespaces": ["shop"]}}
+    objects = cluster(trustdomains=[told], messagebrokers=[broker("main", "legal")])
+    rule = next(each for each in RULES if "brokers" in each.sources)
+    with serving(tmp_path, objects) as served:
+        assert document(served, "--rule", rule.id)["unseen"] == []

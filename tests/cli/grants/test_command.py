@@ -186,3 +186,9 @@ def test_status_of_an_older_generation_is_ignored() -> None:
 def test_status_that_contradicts_the_declared_consent_is_ignored() -> None:
     found = published(status_of_grant("AwaitingIdentity", reason="PolicyNotNamed"))
     assert (found.state, found.reason) == ("Live", "")
+
+
+def test_grants_of_a_namespace_that_troth_does_not_watch_are_not_live(tmp_path: Path) -> None:
+    found = listed(written(tmp_path), "--watched-namespaces", "shop")
+    assert found
+    assert all(each["state"] != "Live" for each in found)

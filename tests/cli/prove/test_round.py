@@ -376,3 +376,28 @@ async def test_identity_without_any_probe_loses_its_old_proofs() -> None:
     later = Cluster([*objects, public])
     await later.prove()
     assert later.statuses == {}
+
+
+def watching(*names: str) -> list[Manifest]:
+    """Return the shop with another callee in `legal`; Troth watches these namespaces."""
+    _, shops, *identities = shop()
+    domain = builders.domain() | {"status": {"watchedNamespaces": list(names)}}
+    abroad = accepting("archive")
+    abroad["metadata"]["namespace"] = "legal"
+    legal = builders.namespace("legal", domain="production")
+    return [abroad, *identities, shops, legal, domain]
+
+
+async def test_namespaces_that_troth_does_not_watch_are_not_probed() -> None:
+    request = Request(options=Options("1", own_namespace=builders.OWN))
+    for watched, callees in (((), {"shop", "legal"}), (("shop",), {"shop"})):
+        registry = await read_registry(Cluster(watching(*watched)), builders.OWN)
+        plan = planned(registry, request, builders.NOW)
+        assert {each.namespace for each in plan.callees} == callees
+
+
+@pytest.mark.parametrize("asked", [{"namespace": "legal"}, {"identity": Ref("legal", "archive")}])
+async def test_request_for_a_namespace_that_troth_does_not_watch_is_rejected(asked: Any) -> None:
+    cluster = Cluster(watching("shop"))
+    with pytest.raises(FaultyManifests, match="Troth does not watch namespace legal"):
+        await cluster.prove(**asked)

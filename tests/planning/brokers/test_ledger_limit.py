@@ -10,10 +10,13 @@ from tests.broker_builders import (
     CONSUMER,
     FULFILMENT,
     MAIN,
+    ORDERS,
     PUBLISHER,
     credential,
     fingerprint,
+    give_credentials,
     market,
+    see,
 )
 from tests.builders import Cluster, Manifest
 from tests.messaging import KAFKA, broker
@@ -22,6 +25,7 @@ from troth.planning.brokers.work import Work, broker_work
 from troth.planning.grants.rules import BrokerGrants
 from troth.trust.grants import Observed, Rule, Slot
 from troth.world.facts.broker import Ledger
+from troth.world.keys import broker_key, policy_key
 from troth.world.observation.ledger import MOST, MOST_ROTATING, fits, ledger_manifest, packed
 
 CONFIG_MAP = 1_048_576
@@ -176,3 +180,47 @@ def test_rotation_waits_before_the_api_server_would_refuse_the_ledger(
     work = rotation_work(monkeypatch, room=0)
     assert work.growth.is_limited
     assert work.step is None
+
+
+def status_at_limit(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> Manifest:
+    """Return the status of a broker whose ledger has no room at all."""
+    monkeypatch.setattr("troth.world.observation.ledger.ALWAYS_FIT", 0)
+    for limit in ("MOST", "MOST_SHARED", "MOST_ROTATING"):
+        monkeypatch.setattr(f"troth.planning.brokers.growth.{limit}", 1)
+    return status_of(cluster)
+
+
+def status_of(cluster: Cluster) -> Manifest:
+    status = cluster.plan(broker_key(MAIN)).status
+    assert status is not None
+    return status
+
+
+def seen_market() -> Cluster:
+    """Return a market whose broker has nothing yet, and whose identities have credentials."""
+    cluster = market()
+    give_credentials(cluster, CHECKOUT, FULFILMENT)
+    cluster.visit(policy_key(ORDERS))
+    see(cluster, frozenset(), frozenset())
+    return cluster
+
+
+def test_status_names_the_namespaces_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = seen_market()
+    assert "namespacesWithoutRoom" not in status_of(cluster)
+    assert status_at_limit(monkeypatch, cluster)["namespacesWithoutRoom"] == ["shop"]
+    monkeypatch.setattr("troth.planning.brokers.growth._above_share", lambda *_: ())
+    assert status_of(cluster)["namespacesWithoutRoom"] == ["*"]
+
+
+def test_namespaces_without_room_stay_in_the_status_until_the_broker_is_observed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = seen_market()
+    status = status_at_limit(monkeypatch, cluster)
+    cluster.put(cluster.objects["MessageBroker", MAIN] | {"status": status})
+    cluster.world.brokers.forget_observation(MAIN)  # a restart of Troth
+    assert status_of(cluster)["namespacesWithoutRoom"] == ["shop"]
+    monkeypatch.undo()
+    see(cluster, frozenset(), frozenset())
+    assert "namespacesWithoutRoom" not in status_of(cluster)

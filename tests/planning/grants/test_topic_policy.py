@@ -34,10 +34,11 @@ from tests.messaging import broker, consumer, producer
 from troth.planning.brokers.finalizer import FINALIZER
 from troth.planning.grants.status import GRANT_LIMIT
 from troth.planning.steps.objects import SetFinalizers
+from troth.resources.messaging.message_broker_status import LISTED_NAMESPACES
 from troth.resources.references import Ref
 from troth.trust.grants import Rule, Slot
 from troth.world.facts.broker import BrokerObservation, Ledger
-from troth.world.keys import broker_key, policy_key
+from troth.world.keys import Key, broker_key, policy_key
 from troth.world.observation.ledger import FILE, ledger_manifest
 from troth.world.outcomes.writes import WriteRefused
 
@@ -116,6 +117,49 @@ def test_grant_waits_for_the_credential_and_then_for_the_broker() -> None:
     assert entry(cluster) == AWAITED
     assert entry(cluster, FULFILMENT) == ("Live", "AwaitingCredential")
     assert verdicts(cluster)["Reconciling"] == ("True", "AwaitingBroker")
+
+
+def tell_room(cluster: Cluster, *namespaces: str) -> set[Key]:
+    """Write which namespaces have no room into the broker's status; return the affected keys."""
+    told = cluster.objects["MessageBroker", MAIN]
+    return cluster.put(told | {"status": {"namespacesWithoutRoom": list(namespaces)}})
+
+
+@pytest.mark.parametrize(
+    ("without", "reason"),
+    [
+        (["shop"], "ShareExceeded"),
+        (["legal", "shop"], "ShareExceeded"),
+        (["*"], "LedgerFull"),
+        ([f"team-{number:03}" for number in range(LISTED_NAMESPACES)], "LedgerFull"),
+        (["legal"], "AwaitingBroker"),
+        ([], "AwaitingBroker"),
+    ],
+)
+def test_grant_without_room_in_the_ledger_says_so(without: list[str], reason: str) -> None:
+    cluster = market()
+    give_credentials(cluster, CHECKOUT, FULFILMENT)
+    tell_room(cluster, *without)
+    assert entry(cluster) == ("Live", reason)
+    told = verdicts(cluster)
+    assert told["GrantsInSync"] == told["Ready"] == ("False", reason)
+    assert told["Stalled"][0] == ("False" if reason == "AwaitingBroker" else "True")
+    found = next(each for each in entries(cluster) if each["identity"] == str(CHECKOUT))
+    assert "MessageBroker messaging/main" in found["message"]
+    assert ("docs/limits.md" in found["message"]) == (reason != "AwaitingBroker")
+
+
+def test_grant_that_the_ledger_has_is_in_sync_although_there_is_no_room_for_more() -> None:
+    cluster = synced_market()
+    tell_room(cluster, "*")
+    assert entry(cluster) == IN_SYNC
+
+
+def test_policy_is_planned_again_when_the_room_of_its_broker_changes() -> None:
+    cluster = market()
+    assert KEY in tell_room(cluster, "shop")
+    assert KEY not in tell_room(cluster, "shop")
+    assert KEY in tell_room(cluster)
 
 
 @pytest.mark.parametrize("lacking", ["the rule", "the credential", "everything"])

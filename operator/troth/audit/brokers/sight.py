@@ -20,6 +20,8 @@ def unseen_at_brokers(rule: Rule, scene: Scene) -> Iterator[Unseen]:
     declared = scene.world.brokers.messaging.brokers
     for manifest in scene.objects("MessageBroker"):
         ref = Ref.of(manifest)
+        if ref.namespace not in scene.world.registry.watched:
+            continue  # it has no effect
         broker = declared.get(ref)
         reasons = [("the MessageBroker cannot be used; see its conditions", Cause.FAILED)]
         if broker is not None:

@@ -13,6 +13,7 @@ import typer
 from troth.cli.audit.formats import FailOn, Format
 from troth.cli.inputs import sources
 from troth.cli.inputs.namespaces import OWN_NAMESPACE, OwnNamespace
+from troth.cli.inputs.watched import WATCHED, WatchedNamespaces
 from troth.cli.output import console, structured
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def audit(
         ),
     ] = False,
     own_namespace: OwnNamespace = OWN_NAMESPACE,
+    watched_namespaces: WatchedNamespaces = "",
     kubeconfig: sources.Kubeconfig = None,
     context: sources.Context = None,
 ) -> None:
@@ -98,13 +100,14 @@ def audit(
         kubeconfig=kubeconfig,
         context=context,
         secret_metadata=secret_metadata,
+        watched_namespaces=watched_namespaces,
     )
     report = _evaluated(gathered, rules, namespace, no_exceptions=no_exceptions)
     _print_faults(report)
     if fix:
         _print_fix(gathered, report, fix, output)
         return
-    command = _command(files, kubeconfig, context, namespace)
+    command = _command(files, kubeconfig, context, namespace, watched_namespaces)
     _print(report, output, command, show_excepted=show_excepted)
     raise typer.Exit(report.exit_code(fail_on, allow_unseen=allow_unseen))
 
@@ -193,12 +196,17 @@ def _describe_rules(explain: str, output: Format) -> None:
 
 
 def _command(
-    files: Sequence[Path] | None, kubeconfig: Path | None, context: str | None, namespace: str
+    files: Sequence[Path] | None,
+    kubeconfig: Path | None,
+    context: str | None,
+    namespace: str,
+    watched_namespaces: str,
 ) -> str:
     """Return the command line that shows a fix, but for the ID of the finding."""
     options = [("-f", str(each)) for each in files or ()]
     options += [("--kubeconfig", str(kubeconfig))] if kubeconfig is not None else []
     options += [("--context", context)] if context else []
     options += [("-n", namespace)] if namespace else []
+    options += [(WATCHED, watched_namespaces)] if watched_namespaces else []
     words = [word for option in options for word in option]
     return shlex.join(["troth", "audit", *words, "--fix"])

@@ -1,7 +1,7 @@
 """The scene of an audit: manifests, a cluster, or both."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,6 +15,7 @@ from troth.audit.scene import Scene
 from troth.auditor.kinds import is_served, other_version, selections
 from troth.cli.audit.manifests import Manifests, collect
 from troth.cli.inputs.access import FORBIDDEN, NOT_FOUND, PersonalServer, connected, home
+from troth.cli.inputs.watched import watched_by
 from troth.cluster.api import Selection
 from troth.cluster.discovery import Served, served
 from troth.cluster.errors import ApiError
@@ -24,6 +25,7 @@ from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
 
 DENIED = "you are not allowed to list it"
+_DOMAIN = "TrustDomain"
 NO_SECRETS = "Secrets are not listed; --secret-metadata lists their metadata"
 
 
@@ -56,6 +58,7 @@ def gather(
     kubeconfig: Path | None,
     context: str | None,
     secret_metadata: bool,
+    watched_namespaces: str = "",
 ) -> Gathered:
     """Return the scene that options describe. Manifests override the objects of a cluster.
 
@@ -66,12 +69,13 @@ def gather(
     here = namespace or (home(kubeconfig, context) if kubeconfig is not None else "default")
     manifests = collect(files or (), here)
     scene = Scene(own_namespace, now, in_cluster=kubeconfig is not None)
+    scene.watch(watched_by(watched_namespaces, (), own_namespace))
     gathered = Gathered(scene, manifests)
     live: dict[Object, Manifest] = {}
     if kubeconfig is not None:
-        reader = _Reader(gathered, namespace, live)
+        reader = _Reader(gathered, namespace, watched_namespaces, live)
         kinds = selections(rules, secret_metadata=secret_metadata)
-        asyncio.run(reader.read(kubeconfig, context, kinds.values()))
+        asyncio.run(reader.read(kubeconfig, context, kinds))
         if not secret_metadata:
             scene.hidden["Secret"] = NO_SECRETS
             scene.unwanted.add("Secret")
@@ -108,16 +112,23 @@ class _Reader:
 
     gathered: Gathered
     namespace: str
+    watched_namespaces: str
     live: dict[Object, Manifest] = field(repr=False)
     """Objects of the cluster that a manifest overrides, filled by reading."""
     served: Served | None = None
     """What the API server serves, once it was asked."""
 
-    async def read(self, kubeconfig: Path, context: str | None, kinds: Iterable[Selection]) -> None:
+    async def read(
+        self, kubeconfig: Path, context: str | None, kinds: Mapping[str, Selection]
+    ) -> None:
         """Read all kinds; raises `FaultyManifests` if a request fails that is not forbidden."""
+        scene = self.gathered.scene
         async with connected(kubeconfig, context) as server:
-            for selection in kinds:
-                await self._read(server, selection)
+            await self._read(server, kinds[_DOMAIN])  # first, because they list what Troth watches
+            domains = [*scene.objects(_DOMAIN), *self.live.values()]
+            scene.watch(watched_by(self.watched_namespaces, domains, scene.own_namespace))
+            for kind in sorted(kinds.keys() - {_DOMAIN}):
+                await self._read(server, kinds[kind])
 
     async def _read(self, server: PersonalServer, selection: Selection) -> None:
         kind = selection.kind

@@ -11,13 +11,13 @@ from troth.cli.evaluation.basis import (
     Assumed,
     AssumedNamespaces,
     Namespace,
-    WatchedNamespaces,
     gather,
 )
 from troth.cli.evaluation.formats import FailOn, Format
 from troth.cli.inputs import sources
 from troth.cli.inputs.files import STDIN
 from troth.cli.inputs.namespaces import OWN_NAMESPACE, OwnNamespace
+from troth.cli.inputs.watched import WatchedNamespaces
 from troth.cli.output import console
 
 

@@ -1,19 +1,18 @@
 """Input of `troth check` and `troth plan`: manifests, and the state they are applied to."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from troth.cli.daemon_options import namespace_names
 from troth.cli.evaluation.finding import is_unreadable
 from troth.cli.inputs import sources
 from troth.cli.inputs.files import STDIN
 from troth.cli.inputs.sources import Manifests
-from troth.cli.inputs.watched import watched_in
+from troth.cli.inputs.watched import watched_by
 from troth.resources.faults import FaultyManifests
 from troth.resources.manifests import Manifest
 from troth.resources.metadata import GROUP
@@ -41,16 +40,6 @@ AssumedNamespaces = Annotated[
         "--assume-namespace",
         metavar="NAME[,LABEL=VALUE…]",
         help="Namespace that exists already, with its labels; repeatable.",
-    ),
-]
-WATCHED = "--watched-namespaces"
-WatchedNamespaces = Annotated[
-    str,
-    typer.Option(
-        WATCHED,
-        metavar="NAME[,NAME…]",
-        help="Namespaces that Troth watches, as in the chart value namespaces. Defaults to those "
-        "in the status of the cluster's TrustDomains, or to all.",
     ),
 ]
 Against = Annotated[
@@ -124,15 +113,9 @@ def gather(
         own_namespace,
         hidden,
         cluster=kubeconfig is not None,
-        watched=_watched(watched_namespaces, before, own_namespace),
+        watched=watched_by(watched_namespaces, before, own_namespace),
         against=_earlier(against or (), namespace or "default"),
     )
-
-
-def _watched(names: str, objects: Iterable[Manifest], own_namespace: str) -> Watched:
-    if names:
-        return Watched.of(own_namespace, namespace_names(names, WATCHED))
-    return watched_in(each for each in objects if each["kind"] == "TrustDomain")
 
 
 def _earlier(files: Sequence[Path], namespace: str) -> list[Manifest]:

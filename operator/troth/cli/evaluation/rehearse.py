@@ -9,13 +9,13 @@ from datetime import datetime
 import structlog
 
 from troth.cli.evaluation.basis import Basis
+from troth.cli.inputs.declared import observed
 from troth.cli.inputs.sources import check_updates
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.resources.faults import ManifestFault
 from troth.resources.kinds import KIND_BY_NAME, UNPLANNED
 from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
-from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.watched import Watched
 from troth.trust.edges.declared import all_edges
 from troth.trust.edges.evaluation import Edge
@@ -77,15 +77,12 @@ def _earlier(start: dict[Place, Manifest], basis: Basis) -> World:
 
 
 def _declared(objects: Iterable[Manifest], watched: Watched) -> World:
-    world = World("", Registry(watched))
-    for manifest in objects:
-        if watched.reads(Ref.of(manifest).namespace) and (
-            manifest["kind"] in KIND_BY_NAME
-            or manifest["kind"] == "Namespace"
-            or _has_schemas(manifest)
-        ):
-            world.observe(manifest, uptime=0.0)
-    return world
+    found = (
+        each
+        for each in objects
+        if each["kind"] in KIND_BY_NAME or each["kind"] == "Namespace" or _has_schemas(each)
+    )
+    return observed(found, watched, "")
 
 
 def _has_schemas(manifest: Manifest) -> bool:

@@ -8,6 +8,7 @@ import typer
 from troth.cli.grants.report import Granted, everything_granted
 from troth.cli.inputs import sources
 from troth.cli.inputs.declared import declared
+from troth.cli.inputs.watched import WatchedNamespaces
 from troth.cli.output import Output, OutputOption, structured
 from troth.cli.quoting import quoted
 
@@ -22,13 +23,15 @@ def grants(
     kubeconfig: sources.Kubeconfig = None,
     context: sources.Context = None,
     output: OutputOption = Output.TEXT,
+    watched_namespaces: WatchedNamespaces = "",
 ) -> None:
     """List which identities may publish and consume, and what to change for those that may not.
 
     The command contacts no broker. It shows whether a broker has a grant as the operator last
     observed it.
     """
-    everything = everything_granted(declared(files, kubeconfig, context, READ))
+    world = declared(files, kubeconfig, context, READ, watched_namespaces)
+    everything = everything_granted(world)
     found = [each for each in everything if not topic or each.is_about(topic)]
     if output is not Output.TEXT:
         document = {"grants": [each.document() for each in found]}

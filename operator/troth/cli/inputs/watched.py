@@ -1,10 +1,35 @@
-"""The namespaces that Troth watches, as the statuses of TrustDomains say."""
+"""The namespaces that Troth watches, as an option or the statuses of TrustDomains list them."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
+import typer
+
+from troth.cli.daemon_options import namespace_names
 from troth.resources.manifests import Manifest
 from troth.resources.trust_domain.status import NAMESPACES
 from troth.trust.declarations.watched import EVERYWHERE, Watched
+
+WATCHED = "--watched-namespaces"
+WatchedNamespaces = Annotated[
+    str,
+    typer.Option(
+        WATCHED,
+        metavar="NAME[,NAME…]",
+        help="Namespaces that Troth watches, as in the chart value namespaces. Defaults to those "
+        "in the status of the cluster's TrustDomains, or to all.",
+    ),
+]
+
+
+def watched_by(names: str, objects: Iterable[Manifest], own_namespace: str) -> Watched:
+    """Return the namespaces of the option, or without it those that a cluster's objects list.
+
+    Raises `typer.BadParameter` if one is not the name of a namespace.
+    """
+    if names:
+        return Watched.of(own_namespace, namespace_names(names, WATCHED))
+    return watched_in(each for each in objects if each["kind"] == "TrustDomain")
 
 
 def watched_in(domains: Iterable[Manifest]) -> Watched:

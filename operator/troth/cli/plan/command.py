@@ -5,16 +5,11 @@ from datetime import UTC, datetime
 
 import typer
 
-from troth.cli.evaluation.basis import (
-    Assumed,
-    AssumedNamespaces,
-    Namespace,
-    WatchedNamespaces,
-    gather,
-)
+from troth.cli.evaluation.basis import Assumed, AssumedNamespaces, Namespace, gather
 from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
 from troth.cli.inputs.namespaces import OWN_NAMESPACE, OwnNamespace
+from troth.cli.inputs.watched import WatchedNamespaces
 from troth.cli.output import Output, OutputOption, console, structured
 from troth.cluster.connection.imports import without
 from troth.resources.faults import FaultyManifests

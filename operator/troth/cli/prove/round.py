@@ -11,6 +11,8 @@ from troth.audit.proving.probe import Plan, Probe, Target
 from troth.audit.proving.round import Pod, Round
 from troth.audit.proving.verdict import proof
 from troth.cli.inputs.access import CONFLICT, NOT_FOUND
+from troth.cli.inputs.declared import observed
+from troth.cli.inputs.watched import watched_by
 from troth.cli.prove.pods import Runner, Server
 from troth.cluster.errors import ApiError
 from troth.documents.probes import LABEL
@@ -20,8 +22,8 @@ from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
 from troth.resources.reported import MOST_PROOFS, Proof, ProofResult
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.watched import not_watched
 from troth.trust.selectors import matches
-from troth.world.world import World
 
 MANAGER = "troth-prover"
 """Field manager of `status.proofs`."""
@@ -80,16 +82,20 @@ class Proven:
 
 
 async def read_registry(server: Server, own_namespace: str) -> Registry:
-    """Return what the cluster declares."""
-    world = World(own_namespace)
-    for kind in KINDS:
-        for manifest in await server.listed(kind):
-            world.observe(manifest, uptime=0.0)
-    return world.registry
+    """Return what the cluster declares in the namespaces that Troth watches."""
+    objects = [each for kind in KINDS for each in await server.listed(kind)]
+    watched = watched_by("", objects, own_namespace)
+    return observed(objects, watched, own_namespace).registry
 
 
 def planned(registry: Registry, request: Request, now: datetime) -> Plan:
-    """Return the probes of a round; raises `FaultyManifests` if the identity does not exist."""
+    """Return the probes of a round.
+
+    Raises `FaultyManifests` if the identity does not exist, or Troth does not watch the namespace.
+    """
+    here = request.identity.namespace if request.identity is not None else request.namespace
+    if here and here not in registry.watched:
+        raise FaultyManifests([ManifestFault("", f"Namespace {here}", "", not_watched(here))])
     if request.identity is not None and request.identity not in registry.identities:
         sentence = "not found, or not readable; see `troth status`"
         raise FaultyManifests([ManifestFault("", f"{_IDENTITY} {request.identity}", "", sentence)])

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from troth.planning import status as verdicts
+from troth.planning.brokers.growth import Growth
 from troth.planning.brokers.view import BrokerView
 from troth.planning.brokers.work import ALLOW_REMOVALS, Work
 from troth.planning.grants.dialects import unsupported
 from troth.planning.network.broker_policy import TYPE as NETWORK
 from troth.resources.conditions import Condition, Verdict
-from troth.resources.messaging.message_broker_status import MessageBrokerStatus
+from troth.resources.messaging.message_broker_status import (
+    ALL_NAMESPACES,
+    LISTED_NAMESPACES,
+    MessageBrokerStatus,
+)
 from troth.world.facts.objects import Fault
 
 REACHABLE, IN_SYNC, BRAKED = "Reachable", "InSync", "Braked"
@@ -64,8 +69,15 @@ def broker_status(view: BrokerView) -> dict[str, Any]:
         braked_removals=len(changes.braked) or None,
         missing_grants=len(changes.additions) or None,
         surplus_grants=len(changes.removals | changes.braked) or None,
+        namespaces_without_room=_without_room(work.growth) or None,
         observed=view.exposure.observed,
     ).manifest()
+
+
+def _without_room(growth: Growth) -> tuple[str, ...]:
+    if growth.over is None:
+        return (ALL_NAMESPACES,)
+    return tuple(sorted(filter(None, growth.over)))[:LISTED_NAMESPACES]
 
 
 def _reachable(view: BrokerView) -> Verdict:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from troth.planning.grants.dialects import rules_of, unsupported
 from troth.planning.owned_objects import is_child
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.resources.messaging.message_broker_status import ALL_NAMESPACES, LISTED_NAMESPACES
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import EnforcedBy, GrantState, GrantStatus
 from troth.resources.references import Ref
@@ -68,6 +69,30 @@ class LiveGrant:
         """Obstacle of a grant that the broker does not have yet."""
         message = f"the grant is not applied at MessageBroker {self.broker.ref} yet"
         return GrantObstacle(GrantState.LIVE, "AwaitingBroker", message)
+
+    @property
+    def unrecorded(self) -> GrantObstacle:
+        """Obstacle of a grant that the ledger does not have: no room, or not yet.
+
+        The broker's status says who has no room, because a restart of Troth does not change that.
+        """
+        without = self.broker.status.namespaces_without_room or ()
+        namespace = self.identity.namespace
+        if namespace in without:
+            message = (
+                f"the ledger of MessageBroker {self.broker.ref} has no room for all that is "
+                f"declared, and namespace {namespace} uses more than its share; remove grants of "
+                "its identities, or move them to another MessageBroker (see docs/limits.md)"
+            )
+            return GrantObstacle(GrantState.LIVE, "ShareExceeded", message)
+        if ALL_NAMESPACES in without or len(without) >= LISTED_NAMESPACES:
+            message = (
+                f"the ledger of MessageBroker {self.broker.ref} has no room for new grants; ask "
+                "the broker's owner to remove grants, or to divide them over several "
+                "MessageBrokers with their own principalPrefix (see docs/limits.md)"
+            )
+            return GrantObstacle(GrantState.LIVE, "LedgerFull", message)
+        return self.awaited
 
 
 def broker_is_served(broker: MessageBroker) -> GrantObstacle | None:
@@ -142,11 +167,11 @@ def ledger_is_readable(live: LiveGrant) -> GrantObstacle | None:
 def ledger_has_it(live: LiveGrant) -> GrantObstacle | None:
     """Check that the ledger has all rules of the grant, and the current credential."""
     if live.kept is None or not live.rules <= live.kept.ledger.rules:
-        return live.awaited
+        return live.unrecorded
     if live.credential is not None:
         place, fingerprint = live.credential
         if live.kept.ledger.credentials.get(place) != fingerprint:
-            return live.awaited
+            return live.unrecorded
     return None
 
 

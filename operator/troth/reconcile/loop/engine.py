@@ -7,6 +7,7 @@ actual state and not the intended one. If the second plan still has steps, the k
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -212,8 +213,10 @@ class Engine:
         failed: set[Target] = set()
         waiting: dict[Target, KeyAlgorithm] = {}
         errors: tuple[Exception, ...] = ()
+        uid = ""
         for _ in range(PASSES):
             plan = self._plan(key)
+            uid = plan.uid or uid
             errors = errors or plan.errors
             steps = plan.pending(self.world)
             if self._settle(plan, steps):
@@ -249,7 +252,8 @@ class Engine:
         if self._request_keys(key, waiting) and not errors and not failed:
             self._reporter.record(plan, notices)
             return plan.by(self._clock.now(), KEY_WAIT.total_seconds())
-        plan = await self._reporter.report(plan, notices)
+        # a step may have removed the last finalizer, and Events about that need the UID
+        plan = await self._reporter.report(replace(plan, uid=plan.uid or uid), notices)
         left = plan.pending(self.world) if steps else []
         left = [step for step in left if not awaits_key(step, waiting)]
         waits = [self.repairs.wait(key, step) for step in left]

@@ -9,6 +9,9 @@ from troth.resources.messaging.observed_broker import ObservedBroker
 from troth.resources.reported import Findings
 from troth.resources.schema.model import Observed
 
+ALL_NAMESPACES = "*"
+LISTED_NAMESPACES = 256
+
 
 class MessageBrokerStatus(Observed):
     """Observed state of a broker."""
@@ -26,6 +29,11 @@ class MessageBrokerStatus(Observed):
     Enforce."""
     surplus_grants: Annotated[int, Field(ge=0)] | None = None
     """Number of Troth's rules at the broker that are no longer declared."""
+    namespaces_without_room: (
+        Annotated[tuple[str, ...], Field(max_length=LISTED_NAMESPACES)] | None
+    ) = None
+    """Namespaces whose new grants and first credentials wait, because the ledger has no room for
+    them; the first 256. `*` stands for all. Absent if there is room for everything."""
     observed: ObservedBroker | None = None
     """What the broker shows of its security: listeners, super users, clients, and rights of foreign
     principals."""

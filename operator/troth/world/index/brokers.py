@@ -37,7 +37,9 @@ class Brokers(BrokerKeys):
         left = self.leaving_brokers.pop(ref, None)
         if after is not None and before is not None and _same(before, after):
             declared.brokers[ref] = after
-            return {broker_key(ref)}
+            rooms = {each.status.namespaces_without_room for each in (before, after)}
+            waiting = declared.at(ref) if len(rooms) > 1 else ()
+            return {broker_key(ref), *map(policy_key, waiting)}
         affected = self._around_broker(ref) | self._named_by(declared.invalid_policies)
         affected |= self._around_unread(ref.namespace)
         if after is None:
