@@ -193,7 +193,7 @@ def status_at_limit(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> Manife
 def status_of(cluster: Cluster) -> Manifest:
     status = cluster.plan(broker_key(MAIN)).status
     assert status is not None
-    return status
+    return dict(status)
 
 
 def seen_market() -> Cluster:
