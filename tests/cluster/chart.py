@@ -33,10 +33,23 @@ def objects(name: str, *values: str) -> list[Manifest]:
     return [each for each in found if each["kind"] != RUN_HERE]
 
 
+LEVELS, MEMBERS = 16, 2_000
+"""Levels and members at a level that the chart's admission policy allows in `managedFields`."""
+
+
 def finalizer_policy(name: str) -> list[Manifest]:
     """Return the policy that lets a test's operator change only finalizers, and its binding."""
+    return _admission_policy(name, "finalizers")
+
+
+def managed_fields_policy(name: str) -> list[Manifest]:
+    """Return the policy that denies deep `managedFields`, and its binding."""
+    return _admission_policy(name, "managed-fields")
+
+
+def _admission_policy(name: str, which: str) -> list[Manifest]:
     found = objects(name, "admissionPolicy.enabled=true")
-    return [each for each in found if each["metadata"]["name"] == f"troth-{name}-finalizers"]
+    return [each for each in found if each["metadata"]["name"] == f"troth-{name}-{which}"]
 
 
 def _named(value: Any, name: str) -> Any:

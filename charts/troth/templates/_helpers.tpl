@@ -285,3 +285,14 @@ gateway's. Empty if it watches all.
 {{- end }}
 {{- end }}
 {{- end -}}
+
+{{- /* CEL: whether the map `name` nests at most `levels` further levels, each with at most 2,000 members. The size comes
+first, because CEL's time for a wide map grows with the square of its size. */}}
+{{- define "troth.isShallow" -}}
+{{- if eq (int .levels) 0 -}}
+size({{ .name }}) == 0
+{{- else -}}
+{{- $inner := printf "level%d" (int .levels) -}}
+size({{ .name }}) <= 2000 && {{ .name }}.all(key, [{{ .name }}[key]].all({{ $inner }}, {{ include "troth.isShallow" (dict "name" $inner "levels" (sub (int .levels) 1)) }}))
+{{- end -}}
+{{- end }}

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from troth.resources.conditions import Conditions
 from troth.resources.messaging.observed_broker import ObservedBroker
 from troth.resources.reported import Findings
+from troth.resources.schema.lists import ATOMIC
 from troth.resources.schema.model import Observed
 
 ALL_NAMESPACES = "*"
@@ -30,7 +31,11 @@ class MessageBrokerStatus(Observed):
     surplus_grants: Annotated[int, Field(ge=0)] | None = None
     """Number of Troth's rules at the broker that are no longer declared."""
     namespaces_without_room: (
-        Annotated[tuple[str, ...], Field(max_length=LISTED_NAMESPACES)] | None
+        Annotated[
+            tuple[Annotated[str, StringConstraints(max_length=63)], ...],
+            Field(max_length=LISTED_NAMESPACES, json_schema_extra=ATOMIC),
+        ]
+        | None
     ) = None
     """Namespaces whose new grants and first credentials wait, because the ledger has no room for
     them; the first 256. `*` stands for all. Absent if there is room for everything."""
