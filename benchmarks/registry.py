@@ -55,6 +55,9 @@ BENCHMARKS = (
     Benchmark("effect", "until packets and pods conform to a changed edge", "fleet.effect"),
     Benchmark("rotation", "all leaves, and a root, replaced", "fleet.rotation"),
     Benchmark("budgets", "requests for each kind of change", "fleet.budgets"),
+    Benchmark(
+        "hostile", "the longest stall while a tenant names everybody's ports", "fleet.hostile"
+    ),
     Benchmark("bundles", "bundles of thousands of namespaces", "fleet.bundles"),
     Benchmark(
         "edge", "until one more edge is written", "fleet.edge", {"sizes": (200,), "edges": 50}

@@ -47,6 +47,7 @@ from troth.reconcile.loop.statuses.debounce import StatusDebounce
 from troth.reconcile.loop.statuses.reporting import Reporter
 from troth.reconcile.loop.statuses.stall_delay import StallDelay
 from troth.reconcile.loop.step_run import StepRun, awaits_key
+from troth.reconcile.loop.turns import Turns
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -109,6 +110,7 @@ class Engine:
         )
         self.background: Background = BrokerWork(self.world, clock, surroundings)
         self.observer = BrokerObserver(self.world, clock, surroundings, leader_fence)
+        self._turns = Turns()
         self.refusals = Refusals(self.world, clock)
         self.repairs = Repairs(self.world, clock, self._executor.alterations)
         self.faults = Faults()
@@ -215,6 +217,7 @@ class Engine:
         errors: tuple[Exception, ...] = ()
         uid = ""
         for _ in range(PASSES):
+            await self._turns.take()
             plan = self._plan(key)
             uid = plan.uid or uid
             errors = errors or plan.errors
@@ -264,7 +267,7 @@ class Engine:
     def _plan(self, key: Key) -> Plan:
         self.queue.caught_up(key)
         moment = self._moments.read()
-        with tracing.plan_span(self._tracer):
+        with self._turns.counted(), tracing.plan_span(self._tracer):
             plan = make_plan(key, self.world, moment)
             if plan.unapplied is not None:
                 affected = self.world.observe_outcome(NarrowingUnapplied(key.ref, plan.unapplied))
