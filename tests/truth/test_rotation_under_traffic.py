@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import pairwise, product
@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from sandbox import Sandbox
 from sandbox.node.api import Api
@@ -40,6 +39,7 @@ PROPAGATION, LATE = 6.0, 3.0
 
 Each pod has its own delay, as on real nodes.
 """
+CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 FOR_EVENTS = {RETIRED, EVENTS_BUNDLE_MAP}
 CALLS = 5_000  # lower limit for a whole rotation, on any machine
 
@@ -331,14 +331,25 @@ async def the_old_root_verifies_nowhere(
         assert await crowd.scene.call(*ends) == "answered"
 
 
+def certificates_in(texts: Iterable[str]) -> Iterator[x509.Certificate]:
+    """Yield the certificates in PEM of some files."""
+    for text in texts:
+        for block in CERTIFICATE.findall(text):
+            yield x509.load_pem_x509_certificate(block.encode())
+
+
 async def holders(stage: Stage, root: x509.Certificate) -> list[str]:
-    """Return the Secrets and ConfigMaps of the stage that hold a root, other than for events."""
-    line = root.public_bytes(Encoding.PEM).decode().splitlines()[-2]
+    """Return the Secrets and ConfigMaps of the stage that hold a root, other than for events.
+
+    A root has two certificates of one key, of which workloads of its trust domain have another than
+    its own Secret.
+    """
     found = []
     for namespace in (stage.own, *stage.namespaces):
         for kind in ("Secret", "ConfigMap"):
             for item in await stage.person.all(kind, namespace):
                 files = files_of(item) if kind == "Secret" else item.get("data", {})
-                if any(line in text for name, text in files.items() if name not in FOR_EVENTS):
+                texts = (text for name, text in files.items() if name not in FOR_EVENTS)
+                if key_id(root) in set(map(key_id, certificates_in(texts))):
                     found.append(f"{kind} {Ref.of(item)}")
     return found
