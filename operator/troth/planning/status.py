@@ -1,6 +1,6 @@
 """Statuses: conditions with transition times, and the summary conditions of every resource."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -16,6 +16,8 @@ from troth.world.keys import Key
 TERMINATING = "Terminating"
 """Reason of a resource that is being deleted. It passes without manual action once the holders of
 its finalizers remove them."""
+LISTED = 5
+"""Maximum number of names that a message lists."""
 MOST_FINALIZERS = 3
 """Maximum number of finalizers that a message lists."""
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
@@ -32,6 +34,11 @@ class Status(Protocol):
 
     def manifest(self) -> dict[str, Any]:
         """Return the status as the API server stores it."""
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first names of a list as a message lists them."""
+    return ", ".join(names[:LISTED]) + (" and others" if len(names) > LISTED else "")
 
 
 def true(type_: str, reason: str, message: str = "") -> Verdict:

@@ -155,6 +155,14 @@ def test_grant_that_the_ledger_has_is_in_sync_although_there_is_no_room_for_more
     assert entry(cluster) == IN_SYNC
 
 
+def test_credential_that_rotates_needs_no_room_for_new_grants() -> None:
+    cluster = synced_market()
+    tell_room(cluster, "shop")
+    stored = cluster.objects["ServiceIdentity", CHECKOUT]
+    cluster.put(credential(stored, current=(Slot.SECOND, "second")))
+    assert entry(cluster) == AWAITED
+
+
 def test_policy_is_planned_again_when_the_room_of_its_broker_changes() -> None:
     cluster = market()
     assert KEY in tell_room(cluster, "shop")

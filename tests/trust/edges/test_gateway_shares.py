@@ -13,6 +13,7 @@ from tests.webhook_builders import endpoint
 from tests.webhook_scene import GATEWAY, HOOKS, accepts_gateway, gateway
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
+from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations import gateway_loads
 from troth.trust.declarations.registry import Registry
 from troth.trust.edges.declared import edges_of
@@ -128,3 +129,13 @@ def test_unreadable_target_keeps_its_place() -> None:
     states = {edge.callee.name: edge.state for edge in edges}
     assert states["target-3"] is EdgeState.SUSPENDED
     assert states["target-6"] is EdgeState.REFUSED
+
+
+def test_target_of_which_nothing_is_known_takes_no_room() -> None:
+    """Nobody has listed its namespace, and it turns out that the target does not exist."""
+    found = declared(*targets(MANY, *range(6)))
+    found.unlisted.expect({FEW})
+    for number in range(100, 103):
+        _, leading = target(FEW, number)
+        found.put_webhook(WebhookEndpoint.model_validate(leading))
+    assert {edge.reason for edge in edges_of(found, Ref(MANY, "target-5"), NOW)} == {""}

@@ -27,8 +27,6 @@ ON_ITS_WAY = frozenset(
     }
 )
 """Reasons that end without a person doing anything."""
-LISTED = 5
-"""Maximum number of names in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,11 @@ def _under_way(work: Work) -> Verdict:
     """Return the verdict on a broker that Troth may change."""
     if work.growth.is_limited:
         over = work.growth.over
-        whose = "" if over is None else f" of {_some(over)}, which use more than their share"
+        whose = (
+            ""
+            if over is None
+            else f" of {verdicts.some(sorted(over))}, which use more than their share"
+        )
         message = (
             "the ledger of this broker has no room in its ConfigMap, so revocations and rotations "
             f"take effect but new grants and first credentials{whose} do not; remove grants, or "
@@ -132,11 +134,14 @@ def _under_way(work: Work) -> Verdict:
     if work.step is not None:
         return verdicts.false(IN_SYNC, "Changing", "changes at the broker are in progress")
     if work.waiting:
-        message = f"changes wait for the credential Secrets of {_some(work.waiting)}"
+        message = (
+            f"changes wait for the credential Secrets of {verdicts.some(sorted(work.waiting))}"
+        )
         return verdicts.false(IN_SYNC, "AwaitingCredentials", message)
     if work.unaccounted:
+        principals = verdicts.some(sorted(work.unaccounted))
         message = (
-            f"the broker has rules or a credential of {_some(work.unaccounted)}, a principal "
+            f"the broker has rules or a credential of {principals}, a principal "
             "name that only Troth uses, but no ledger records them, so they stay; remove them at "
             "the broker, or declare what they grant"
         )
@@ -202,8 +207,3 @@ def _admin(view: BrokerView) -> Iterator[Verdict]:
         yield verdicts.false(ADMIN_ROTATES, fault.reason, fault.message)
     else:
         yield verdicts.true(ADMIN_ROTATES, str(view.admin.phase))
-
-
-def _some(names: frozenset[str]) -> str:
-    listed = sorted(names)[:LISTED]
-    return ", ".join(listed) + (" and others" if len(names) > LISTED else "")

@@ -22,8 +22,6 @@ from troth.world.world import World
 
 EXCLUSIVE = "Exclusive"
 """Type of the condition."""
-LISTED = 5
-"""Maximum number of principals in a message."""
 EVERYBODY = "*"
 """Principal of Kafka that stands for every principal."""
 ALLOW = "ALLOW"
@@ -73,7 +71,7 @@ def _able(
     for topic, stream in _guarded_topics(policy):
         others = foreign_access(broker, reaching, observed, topic, stream)
         able = " and ".join(
-            f"{_some(names)} may {action.lower()}"
+            f"{verdicts.some(list(map(_shown, names)))} may {action.lower()}"
             for action in Action
             if (names := sorted(name for name, actions in others.items() if action in actions))
         )
@@ -158,11 +156,6 @@ def _as_before(policy: TopicPolicy) -> Verdict:
         message = f"MessageBroker {policy.broker} has not been observed yet"
         return verdicts.unknown(EXCLUSIVE, "NotSeenYet", message)
     return Verdict(type=EXCLUSIVE, status=last.status, reason=last.reason, message=last.message)
-
-
-def _some(names: list[str]) -> str:
-    listed = [_shown(each) for each in names[:LISTED]]
-    return ", ".join(listed) + (" and others" if len(names) > LISTED else "")
 
 
 def _shown(principal: str) -> str:

@@ -171,7 +171,9 @@ def ledger_has_it(live: LiveGrant) -> GrantObstacle | None:
     if live.credential is not None:
         place, fingerprint = live.credential
         if live.kept.ledger.credentials.get(place) != fingerprint:
-            return live.unrecorded
+            # credentials rotate although the ledger has no room for new principals
+            rotates = live.grant.principal in live.kept.ledger.principals
+            return live.awaited if rotates else live.unrecorded
     return None
 
 

@@ -35,8 +35,6 @@ from troth.world.index.broker_keys import identity_of
 from troth.world.world import World
 
 TYPE = "NetworkEnforced"
-SHOWN = 8
-"""Maximum number of namespaces in a message."""
 OPERATOR = LabelSelector(match_labels={"troth.dev/component": "operator"})
 """Selector of the operator's pods in its namespace; the chart sets the label."""
 
@@ -148,11 +146,10 @@ def _identities(broker: MessageBroker, principals: Iterable[str]) -> set[Ref]:
 
 def _without_room(clients: frozenset[Ref]) -> str:
     """Return the message for clients that the policy does not admit."""
-    namespaces = sorted({each.namespace for each in clients})
-    shown = ", ".join(namespaces[:SHOWN]) + (", ..." if len(namespaces) > SHOWN else "")
+    namespaces = verdicts.some(sorted({each.namespace for each in clients}))
     return (
         f"the NetworkPolicy is in place without {len(clients)} clients, because it has no room for "
-        f"all, and these namespaces use more than their share: {shown}; the newest identities "
+        f"all, and these namespaces use more than their share: {namespaces}; the newest identities "
         "there cannot connect; remove their grants, or divide them over several MessageBrokers"
     )
 

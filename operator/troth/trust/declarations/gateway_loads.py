@@ -6,7 +6,7 @@ many namespaces declare them. So this room is divided into shares.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from troth.resources.identity.spec import ServiceIdentity
@@ -47,7 +47,7 @@ def load_of(target: Ref, identity: ServiceIdentity | None, ports: frozenset[str]
     name, names = len(str(target)), sum(map(len, ports))
     pods = token = 0
     spiffe_id = 20 + _DOMAIN + len(target.namespace)
-    created = datetime.min.replace(tzinfo=NEVER.tzinfo)
+    created = datetime.min.replace(tzinfo=UTC)
     if identity is not None:
         spiffe_id += len(identity.spec.workload.service_account_name)
         required = identity.spec.authentication.token

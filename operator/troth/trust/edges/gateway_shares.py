@@ -32,7 +32,7 @@ def _load(registry: Registry, gateway: Ref, target: Ref) -> Load | None:
     identity, ports = registry.identities.get(target), registry.webhooks.ports(gateway, target)
     if identity is not None:
         ports &= registry.declared(target).accepts.get(gateway, frozenset())
-    elif not registry.is_unreadable(target):
+    elif target not in registry.invalid_identities:
         return None
     return load_of(target, identity, ports) if ports else None
 
