@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from sandbox.cluster import is_established
-from tests.cluster.person import Manifest, Person, until
+from tests.cluster.person import NOT_FOUND, Manifest, Person, Refused, until
 from tests.cluster.stage import Requests
 from troth.audit.registry import RULE_BY_ID
 from troth.audit.reports.documents import ReportAPI
@@ -129,7 +130,11 @@ def report_crds(api: ReportAPI) -> list[Manifest]:
 
 
 async def install(person: Person, api: ReportAPI) -> None:
-    """Install CRDs of reports, and wait until they are served."""
+    """Install CRDs of reports, and wait until their objects can be listed.
+
+    A CRD deleted before that can stay for minutes: its finalizer lists the instances, and is told
+    "storage is (re)initializing".
+    """
     for each in report_crds(api):
         await person.put(each)
         await person.sees(
@@ -137,6 +142,18 @@ async def install(person: Person, api: ReportAPI) -> None:
             Ref.of(each),
             is_established,
         )
+    for kind in (api.kind, api.cluster_kind):
+        await until(partial(_is_listed, person, kind), bool)
+
+
+async def _is_listed(person: Person, kind: str) -> bool:
+    try:
+        await person.all(kind)
+    except Refused as refusal:
+        if refusal.status != NOT_FOUND:
+            raise
+        return False
+    return True
 
 
 async def remove(person: Person, api: ReportAPI) -> None:

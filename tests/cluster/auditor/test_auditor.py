@@ -39,17 +39,23 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-async def person(sandbox: Sandbox) -> AsyncIterator[Person]:
-    """Yield an administrator of a cluster with a shop and the CRDs of openreports.io."""
+async def newcomer(sandbox: Sandbox) -> AsyncIterator[Person]:
+    """Yield an administrator of a cluster with a shop and no API of reports."""
     async with Person(sandbox.kubeconfig) as someone:
         for name in (OWN, SHOP):
             await someone.put(builders.namespace(name))
-        await install(someone, OPENREPORTS)
         yield someone
         await someone.delete("Deployment", Ref(SHOP, "web"))
         await someone.delete(IDENTITY, PAYMENTS)
         for api in (OPENREPORTS, WGPOLICY):
             await remove(someone, api)
+
+
+@pytest.fixture
+async def person(newcomer: Person) -> Person:
+    """Return an administrator of a cluster with a shop and the CRDs of openreports.io."""
+    await install(newcomer, OPENREPORTS)
+    return newcomer
 
 
 def deployment(name: str, account: str = "", namespace: str = SHOP) -> Manifest:
@@ -219,16 +225,15 @@ async def test_event_tells_of_a_new_finding_of_high_severity(
 
 
 async def test_no_api_of_reports_is_said_and_one_that_is_installed_later_is_used(
-    sandbox: Sandbox, person: Person
+    sandbox: Sandbox, newcomer: Person
 ) -> None:
-    await remove(person, OPENREPORTS)
-    await person.put(deployment("web"))
+    await newcomer.put(deployment("web"))
     async with running(sandbox.kubeconfig, OWN) as auditor:
         await auditor.settles()
         assert auditor.metric("troth_audit_report_api", api="none") == 1
         assert auditor.metric("troth_findings", rule="TR701", severity="medium") == 1
-        await install(person, OPENREPORTS)
-        await person.sees("Report", REPORT)
+        await install(newcomer, OPENREPORTS)
+        await newcomer.sees("Report", REPORT)
         assert auditor.metric("troth_audit_report_api", api="none") == 0
         assert auditor.metric("troth_audit_report_api", api="openreports.io/v1alpha1") == 1
 
@@ -249,17 +254,16 @@ async def test_removed_crds_do_not_end_the_auditor(sandbox: Sandbox, person: Per
 
 
 async def test_of_both_apis_the_newer_one_is_used_and_the_older_one_cleared(
-    sandbox: Sandbox, person: Person
+    sandbox: Sandbox, newcomer: Person
 ) -> None:
-    await remove(person, OPENREPORTS)
-    await install(person, WGPOLICY)
-    await person.put(deployment("web"))
+    await install(newcomer, WGPOLICY)
+    await newcomer.put(deployment("web"))
     async with running(sandbox.kubeconfig, OWN):
-        await person.sees("PolicyReport", REPORT)
-        await install(person, OPENREPORTS)
-        await person.sees("Report", REPORT)
-        await person.misses("PolicyReport", REPORT)
-        await person.misses("ClusterPolicyReport", Ref("", NAME))
+        await newcomer.sees("PolicyReport", REPORT)
+        await install(newcomer, OPENREPORTS)
+        await newcomer.sees("Report", REPORT)
+        await newcomer.misses("PolicyReport", REPORT)
+        await newcomer.misses("ClusterPolicyReport", Ref("", NAME))
 
 
 async def test_report_of_somebody_else_is_left_alone(sandbox: Sandbox, person: Person) -> None:
