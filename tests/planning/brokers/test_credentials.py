@@ -546,6 +546,23 @@ def test_unreachable_broker_is_named_as_the_blocker() -> None:
     assert DOWN.message in status["blockers"][0]
 
 
+def test_rotation_without_room_in_the_ledger_names_it_as_the_blocker() -> None:
+    cluster = request_rotation(issued())
+    cluster.visit(KEY)
+    told = cluster.objects["MessageBroker", MAIN]
+    affected = cluster.put(told | {"status": {"rotationsWithoutRoom": 1}})
+    assert {KEY, ROTATION} <= affected
+    status = cluster.plan(ROTATION).status
+    assert status is not None
+    (blocker,) = status["blockers"]
+    assert "its ledger has no room for it" in blocker
+    assert KEY not in cluster.put(told | {"status": {"rotationsWithoutRoom": 2}})
+    assert {KEY, ROTATION} <= cluster.put(told | {"status": {}})
+    status = cluster.plan(ROTATION).status
+    assert status is not None
+    assert status["blockers"] == [], "it is only on its way"
+
+
 def test_interval_counts_from_when_the_credential_was_made() -> None:
     cluster = issued(rotation(target="checkout", every="6h"))
     assert changes(cluster) == []

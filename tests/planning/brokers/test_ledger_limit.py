@@ -171,6 +171,7 @@ def test_full_ledger_lets_its_principals_rotate_and_admits_no_other(
     assert work.step is not None
     uploads = [(each.principal, each.slot) for each in work.step.uploads]
     assert uploads == [(PUBLISHER, Slot.SECOND)]
+    assert not work.unrotated
 
 
 def test_rotation_waits_before_the_api_server_would_refuse_the_ledger(
@@ -180,6 +181,7 @@ def test_rotation_waits_before_the_api_server_would_refuse_the_ledger(
     work = rotation_work(monkeypatch, room=0)
     assert work.growth.is_limited
     assert work.step is None
+    assert work.unrotated == frozenset({PUBLISHER})
 
 
 def status_at_limit(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> Manifest:
@@ -224,3 +226,22 @@ def test_namespaces_without_room_stay_in_the_status_until_the_broker_is_observed
     monkeypatch.undo()
     see(cluster, frozenset(), frozenset())
     assert "namespacesWithoutRoom" not in status_of(cluster)
+
+
+def test_status_counts_the_rotations_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = seen_market()
+    mine = cluster.objects["ServiceIdentity", CHECKOUT]
+    first, second = (Slot.FIRST, "first"), (Slot.SECOND, "second")
+    cluster.put(credential(mine, current=first, upcoming=second))
+    see(cluster, frozenset(), {(PUBLISHER, Slot.FIRST)})
+    main = cluster.world.brokers.messaging.brokers[MAIN]
+    ledger = Ledger(credentials={(PUBLISHER, Slot.FIRST): fingerprint(PUBLISHER, "first")})
+    cluster.put(ledger_manifest("troth-system", main, ledger))
+    assert "rotationsWithoutRoom" not in status_of(cluster)
+    status = status_at_limit(monkeypatch, cluster)
+    assert status["rotationsWithoutRoom"] == 1
+    (told,) = (each for each in status["conditions"] if each["type"] == "InSync")
+    assert told["message"].startswith(
+        "the ledger of this broker has no room in its ConfigMap, so revocations take effect but "
+        "the rotations of troth-shop.checkout, new grants and first credentials do not; "
+    )

@@ -163,6 +163,27 @@ def test_credential_that_rotates_needs_no_room_for_new_grants() -> None:
     assert entry(cluster) == AWAITED
 
 
+@pytest.mark.parametrize(
+    ("without", "told"),
+    [
+        (["shop/checkout"], ("Live", "ShareExceeded")),
+        (["legal/*", "shop/*"], ("Live", "ShareExceeded")),
+        (["legal/*", "shop/other"], IN_SYNC),
+    ],
+)
+def test_grant_of_a_client_without_room_in_the_network_policy_says_so(
+    without: list[str], told: tuple[str, str | None]
+) -> None:
+    cluster = synced_market()
+    stored = cluster.objects["MessageBroker", MAIN]
+    assert KEY in cluster.put(stored | {"status": {"clientsWithoutRoom": without}})
+    assert entry(cluster) == told
+    if told != IN_SYNC:
+        assert verdicts(cluster)["Stalled"] == ("True", "ShareExceeded")
+    assert KEY in cluster.put(stored | {"status": {}})
+    assert entry(cluster) == IN_SYNC
+
+
 def test_policy_is_planned_again_when_the_room_of_its_broker_changes() -> None:
     cluster = market()
     assert KEY in tell_room(cluster, "shop")

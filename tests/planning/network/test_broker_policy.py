@@ -52,6 +52,12 @@ def network(cluster: Cluster) -> BrokerNetwork:
     return found
 
 
+def status(cluster: Cluster) -> Manifest:
+    found = cluster.plan(broker_key(MAIN)).status
+    assert found is not None
+    return dict(found)
+
+
 def clients(cluster: Cluster) -> list[str]:
     """Return the app labels that the broker's policy admits, besides Troth and the broker's own
     pods.
@@ -268,6 +274,7 @@ def test_namespace_above_its_share_loses_its_newest_clients(
     )
     rules = [each for each in clients(cluster) if each != "alone"]
     assert sorted(rules) == names
+    assert "clientsWithoutRoom" not in status(cluster)
     (peer,) = inside("shop", {"app": names[0]})
     ports = {"clients": (Protocol.TCP, 9093)}
     weight = client_shares.weight_of(PeerRule(Side.FROM, Ref("shop", names[0]), peer, ports))
@@ -280,3 +287,6 @@ def test_namespace_above_its_share_loses_its_newest_clients(
         "these namespaces use more than their share: shop; the newest identities there cannot "
         "connect; remove their grants, or divide them over several MessageBrokers"
     )
+    assert status(cluster)["clientsWithoutRoom"] == [f"shop/{each}" for each in names[:5]]
+    monkeypatch.setattr("troth.planning.brokers.status.LISTED_CLIENTS", 4)
+    assert status(cluster)["clientsWithoutRoom"] == ["shop/*"]

@@ -27,6 +27,7 @@ from troth.resources.identity.status import MOST_BROKERS, BrokerCredentialStatus
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
+from troth.resources.trust_domain.status import RotationPhase
 from troth.trust.topics.candidate import principal_of
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, Held
 from troth.world.facts.objects import Fault
@@ -246,7 +247,7 @@ def _kept(
         step=handover.step,
         due=due,
         wait=handover.wait,
-        blockers=_blockers(handover, look),
+        blockers=_blockers(handover, broker, look),
     )
 
 
@@ -257,11 +258,20 @@ def _awaiting(broker: MessageBroker, look: BrokerObservation) -> Verdict:
     return verdicts.false(CREDENTIALS_ISSUED, "AwaitingBroker", message)
 
 
-def _blockers(handover: Handover, look: BrokerObservation) -> tuple[str, ...]:
-    """Return what blocks a rotation: the broker, while it has a fault."""
-    if look.fault is None:
+def _blockers(
+    handover: Handover, broker: MessageBroker, look: BrokerObservation
+) -> tuple[str, ...]:
+    """Return what blocks a rotation: the broker while it has a fault, or no room in its ledger."""
+    if look.fault is not None:
+        cause = look.fault.message
+    elif broker.status.rotations_without_room and handover.phase is RotationPhase.DISTRIBUTING:
+        cause = (
+            "its ledger has no room for it; ask the broker's owner to remove grants, or to divide "
+            "them over several MessageBrokers with their own principalPrefix (see docs/limits.md)"
+        )
+    else:
         return ()
-    return tuple(f"{each}: {look.fault.message}" for each in handover.blockers)
+    return tuple(f"{each}: {cause}" for each in handover.blockers)
 
 
 def _of_another_account(secret: CredentialSecret, request: CredentialRequest) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from troth.planning import status as verdicts
@@ -13,8 +14,10 @@ from troth.planning.network.broker_policy import TYPE as NETWORK
 from troth.resources.conditions import Condition, Verdict
 from troth.resources.messaging.message_broker_status import (
     ALL_NAMESPACES,
+    LISTED_CLIENTS,
     LISTED_NAMESPACES,
     MessageBrokerStatus,
+    every_client,
 )
 from troth.world.facts.objects import Fault
 
@@ -55,6 +58,7 @@ def broker_status(view: BrokerView) -> dict[str, Any]:
             update={
                 "observed_generation": broker.metadata.generation,
                 "observed": view.exposure.observed,
+                "clients_without_room": _clients_without_room(view),
                 "conditions": (),
             }
         ).manifest()
@@ -68,6 +72,8 @@ def broker_status(view: BrokerView) -> dict[str, Any]:
         missing_grants=len(changes.additions) or None,
         surplus_grants=len(changes.removals | changes.braked) or None,
         namespaces_without_room=_without_room(work.growth) or None,
+        rotations_without_room=len(work.unrotated) or None,
+        clients_without_room=_clients_without_room(view),
         observed=view.exposure.observed,
     ).manifest()
 
@@ -76,6 +82,22 @@ def _without_room(growth: Growth) -> tuple[str, ...]:
     if growth.over is None:
         return (ALL_NAMESPACES,)
     return tuple(sorted(filter(None, growth.over)))[:LISTED_NAMESPACES]
+
+
+def _clients_without_room(view: BrokerView) -> tuple[str, ...] | None:
+    """Return the clients that the NetworkPolicy does not admit, summed up by namespace if many."""
+    if view.network is None:
+        return view.broker.status.clients_without_room
+    by_namespace: dict[str, list[str]] = {}
+    for each in sorted(view.network.without_room):
+        by_namespace.setdefault(each.namespace, []).append(str(each))
+    left = len(view.network.without_room)
+    for namespace, clients in sorted(by_namespace.items(), key=lambda each: -len(each[1])):
+        if left <= LISTED_CLIENTS:
+            break
+        left -= len(clients) - 1
+        by_namespace[namespace] = [every_client(namespace)]
+    return tuple(chain.from_iterable(by_namespace.values()))[:LISTED_CLIENTS] or None
 
 
 def _reachable(view: BrokerView) -> Verdict:
@@ -124,11 +146,14 @@ def _under_way(work: Work) -> Verdict:
             if over is None
             else f" of {verdicts.some(sorted(over))}, which use more than their share"
         )
+        effective, waiting = ("revocations and rotations take", "")
+        if work.unrotated:
+            rotations = f"the rotations of {verdicts.some(sorted(work.unrotated))}, "
+            effective, waiting = "revocations take", rotations
         message = (
-            "the ledger of this broker has no room in its ConfigMap, so revocations and rotations "
-            f"take effect but new grants and first credentials{whose} do not; remove grants, or "
-            "divide them over several MessageBrokers with their own principalPrefix (see "
-            "docs/limits.md)"
+            f"the ledger of this broker has no room in its ConfigMap, so {effective} effect but "
+            f"{waiting}new grants and first credentials{whose} do not; remove grants, or divide "
+            "them over several MessageBrokers with their own principalPrefix (see docs/limits.md)"
         )
         return verdicts.false(IN_SYNC, "LedgerFull", message)
     if work.step is not None:

@@ -16,7 +16,7 @@ from troth.planning.owned_objects import is_child
 from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.trust.grants import Observed, Place
-from troth.world.facts.broker import CredentialSecret, Ledger
+from troth.world.facts.broker import CredentialSecret, Held, Ledger
 from troth.world.index.broker_keys import identity_of
 from troth.world.world import World
 
@@ -32,7 +32,8 @@ class Work:
 
     `step` is the change that is due, None if there is none. `waiting` are the principals whose
     credential is not in a Secret yet. `unaccounted` are those with Troth's prefix that the ledger
-    does not have. `growth` is what may be added to the ledger.
+    does not have. `growth` is what may be added to the ledger. `unrotated` are the principals whose
+    next credential has to wait for room in the ledger.
     """
 
     changes: Changes
@@ -40,6 +41,7 @@ class Work:
     waiting: frozenset[str]
     unaccounted: frozenset[str]
     growth: Growth
+    unrotated: frozenset[str]
 
 
 def broker_work(
@@ -132,6 +134,7 @@ def _work(
         unaccounted=frozenset(rule.principal for rule in changes.orphaned)
         | credentials.unaccounted(ledger),
         growth=growth,
+        unrotated=credentials.unrotated(growth),
     )
 
 
@@ -218,21 +221,35 @@ class _Credentials:
     def uploads(self, growth: Growth) -> tuple[CredentialUpload, ...]:
         """Return the credentials to configure at the broker, also those that it lost."""
         recorded = self._ledger.principals
-        wanting = [
-            (principal, secret, each)
-            for principal, secret in self._secrets.items()
-            for each in secret.held
-            if not self._has((principal, each.slot), each.fingerprint)
-            and (
-                (principal, each.slot) in self._ledger.credentials
-                or growth.has_room(principal, recorded=principal in recorded)
-            )
+        missing = [
+            (principal, held)
+            for principal, held in self._missing()
+            if (principal, held.slot) in self._ledger.credentials
+            or growth.has_room(principal, recorded=principal in recorded)
         ]
-        wanting.sort(key=lambda found: found[0])
+        missing.sort(key=lambda found: found[0])
         return tuple(
-            CredentialUpload(principal, each.slot, each.fingerprint, secret.ref)
-            for principal, secret, each in wanting[:AT_ONCE]
+            CredentialUpload(principal, held.slot, held.fingerprint, self._secrets[principal].ref)
+            for principal, held in missing[:AT_ONCE]
         )
+
+    def unrotated(self, growth: Growth) -> frozenset[str]:
+        """Return the principals of the ledger that get no next credential."""
+        recorded = self._ledger.principals
+        return frozenset(
+            principal
+            for principal, held in self._missing()
+            if principal in recorded
+            and (principal, held.slot) not in self._ledger.credentials
+            and not growth.has_room(principal, recorded=True)
+        )
+
+    def _missing(self) -> Iterator[tuple[str, Held]]:
+        """Yield the credentials that the broker does not have."""
+        for principal, secret in self._secrets.items():
+            for each in secret.held:
+                if not self._has((principal, each.slot), each.fingerprint):
+                    yield principal, each
 
     def _has(self, place: Place, fingerprint: str) -> bool:
         return self._ledger.credentials.get(place) == fingerprint and place in self._observed

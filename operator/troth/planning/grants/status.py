@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from troth.planning.grants.dialects import rules_of, unsupported
 from troth.planning.owned_objects import is_child
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
-from troth.resources.messaging.message_broker_status import ALL_NAMESPACES, LISTED_NAMESPACES
+from troth.resources.messaging.message_broker_status import (
+    ALL_NAMESPACES,
+    LISTED_NAMESPACES,
+    every_client,
+)
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import EnforcedBy, GrantState, GrantStatus
 from troth.resources.references import Ref
@@ -193,6 +197,23 @@ def broker_has_it(live: LiveGrant) -> GrantObstacle | None:
     return None
 
 
+def network_admits_it(live: LiveGrant) -> GrantObstacle | None:
+    """Check that the broker's NetworkPolicy has room for the identity, as the broker's status says.
+
+    A namespace of which several identities have no room is listed as a whole.
+    """
+    identity, without = live.identity, live.broker.status.clients_without_room or ()
+    if str(identity) not in without and every_client(identity.namespace) not in without:
+        return None
+    message = (
+        f"the NetworkPolicy of MessageBroker {live.broker.ref} has no room for all clients, and "
+        f"namespace {identity.namespace} uses more than its share, so its newest identities cannot "
+        "connect; remove grants of its identities, or move them to another MessageBroker (see "
+        "docs/limits.md)"
+    )
+    return GrantObstacle(GrantState.LIVE, "ShareExceeded", message)
+
+
 # An unreachable broker comes before a missing Secret: a Secret alone would not make the grant.
 CHECKS: tuple[Callable[[LiveGrant], GrantObstacle | None], ...] = (
     lambda live: broker_is_served(live.broker),
@@ -204,6 +225,7 @@ CHECKS: tuple[Callable[[LiveGrant], GrantObstacle | None], ...] = (
     ledger_is_readable,
     ledger_has_it,
     broker_has_it,
+    network_admits_it,
 )
 
 

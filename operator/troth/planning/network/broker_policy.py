@@ -41,11 +41,15 @@ OPERATOR = LabelSelector(match_labels={"troth.dev/component": "operator"})
 
 @dataclass(frozen=True, slots=True)
 class BrokerNetwork:
-    """Network part of a broker's plan: condition, steps, and when to reconcile again."""
+    """Network part of a broker's plan: condition, steps, and when to reconcile again.
+
+    `without_room` are the clients that the NetworkPolicy does not admit for lack of room.
+    """
 
     verdict: Verdict
     steps: tuple[Step, ...] = ()
     due: datetime | None = None
+    without_room: frozenset[Ref] = frozenset()
 
 
 def plan_broker_network(
@@ -80,7 +84,7 @@ def plan_broker_network(
         verdict = verdicts.true(TYPE, "ShareExceeded", _without_room(without_room))
     else:
         verdict = verdicts.true(TYPE, "Enforced", "the NetworkPolicy is in place")
-    return BrokerNetwork(verdict, (Apply(manifest, over=over),))
+    return BrokerNetwork(verdict, (Apply(manifest, over=over),), without_room=without_room)
 
 
 def broker_policy(

@@ -12,6 +12,12 @@ from troth.resources.schema.model import Observed
 
 ALL_NAMESPACES = "*"
 LISTED_NAMESPACES = 256
+LISTED_CLIENTS = 256
+
+
+def every_client(namespace: str) -> str:
+    """Return the entry of `clientsWithoutRoom` for several identities of a namespace."""
+    return f"{namespace}/*"
 
 
 class MessageBrokerStatus(Observed):
@@ -39,6 +45,19 @@ class MessageBrokerStatus(Observed):
     ) = None
     """Namespaces whose new grants and first credentials wait, because the ledger has no room for
     them; the first 256. `*` stands for all. Absent if there is room for everything."""
+    rotations_without_room: Annotated[int, Field(ge=0)] | None = None
+    """Number of principals whose next credential waits, because the ledger has no room for it.
+    Absent if there is room for all."""
+    clients_without_room: (
+        Annotated[
+            tuple[Annotated[str, StringConstraints(max_length=317)], ...],
+            Field(max_length=LISTED_CLIENTS, json_schema_extra=ATOMIC),
+        ]
+        | None
+    ) = None
+    """Identities, as namespace/name, that have a grant and cannot connect, because the broker's
+    NetworkPolicy has no room for them; at most 256 entries. `namespace/*` stands for several
+    identities there. Absent if there is room for all."""
     observed: ObservedBroker | None = None
     """What the broker shows of its security: listeners, super users, clients, and rights of foreign
     principals."""

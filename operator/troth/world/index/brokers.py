@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.message_broker_status import MessageBrokerStatus
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.trust.declarations.messaging import Uses, uses_of
@@ -37,9 +38,7 @@ class Brokers(BrokerKeys):
         left = self.leaving_brokers.pop(ref, None)
         if after is not None and before is not None and _same(before, after):
             declared.brokers[ref] = after
-            rooms = {each.status.namespaces_without_room for each in (before, after)}
-            waiting = declared.at(ref) if len(rooms) > 1 else ()
-            return {broker_key(ref), *map(policy_key, waiting)}
+            return {broker_key(ref)} | self._without_room(ref, before.status, after.status)
         affected = self._around_broker(ref) | self._named_by(declared.invalid_policies)
         affected |= self._around_unread(ref.namespace)
         if after is None:
@@ -72,6 +71,17 @@ class Brokers(BrokerKeys):
                 else observation,
             )
         return affected | self._around_broker(ref) | self._holding(ref)
+
+    def _without_room(
+        self, ref: Ref, before: MessageBrokerStatus, after: MessageBrokerStatus
+    ) -> Keys:
+        """Return what a broker's status tells, if it changes who has no room there."""
+        affected: Keys = set()
+        if _without_room(before) != _without_room(after):
+            affected |= set(map(policy_key, self.messaging.at(ref)))
+        if bool(before.rotations_without_room) != bool(after.rotations_without_room):
+            affected |= self._holding(ref)
+        return affected
 
     def take_policy(self, ref: Ref, after: TopicPolicy | None, fault: str) -> Keys:
         """Take in a policy, or the `fault` of an unreadable one; return the affected keys."""
@@ -158,6 +168,10 @@ class Brokers(BrokerKeys):
         observed = self.observation(broker).observed
         changed = before.rules ^ after.rules
         return {each.principal for each in changed if observed is None or each in observed.rules}
+
+
+def _without_room(status: MessageBrokerStatus) -> tuple[object, ...]:
+    return status.namespaces_without_room, status.clients_without_room
 
 
 @lru_cache(maxsize=1 << 16)
