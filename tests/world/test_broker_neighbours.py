@@ -6,6 +6,7 @@ import copy
 
 from tests.broker_builders import (
     CHECKOUT,
+    FULFILMENT,
     MAIN,
     ORDERS,
     PUBLISHER,
@@ -15,11 +16,11 @@ from tests.broker_builders import (
     sync_broker,
 )
 from tests.builders import NOW, Cluster, Manifest, rotation, stamp
-from tests.messaging import KAFKA, broker
+from tests.messaging import KAFKA, broker, policy
 from troth.planning.brokers.finalizer import FINALIZER
 from troth.resources.references import Ref
 from troth.world.index.rotations import rotation_key
-from troth.world.keys import broker_key, identity_key
+from troth.world.keys import broker_key, identity_key, policy_key
 
 BROKER = broker_key(MAIN)
 
@@ -95,3 +96,14 @@ def test_changed_mode_of_a_broker_that_is_being_deleted_affects_who_has_a_creden
     affected = cluster.put(going)
     assert cluster.plan(identity_key(CHECKOUT)).steps != before.steps
     assert identity_key(CHECKOUT) in affected
+
+
+def test_claims_of_an_unreadable_policy_affect_what_they_hold_up() -> None:
+    cluster = market()
+    named = {"kind": "Group", "name": "fulfilment", "broker": str(MAIN), "since": stamp(NOW)}
+    gone = policy("gone", "legal", topic={"name": "prod.gone"}, consumers=[])
+    claiming = {**unreadable(gone), "status": {"claims": [named]}}
+    held_up = {policy_key(ORDERS), identity_key(FULFILMENT), BROKER}
+    assert cluster.put(claiming) >= held_up
+    assert not cluster.put(claiming) & held_up - {BROKER}
+    assert cluster.drop("TopicPolicy", Ref.of(gone)) >= held_up

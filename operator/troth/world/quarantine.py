@@ -14,6 +14,7 @@ namespace.
 
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
+from troth.trust.declarations.messaging import Messaging
 from troth.world.change import Change
 from troth.world.facts.objects import UNREADABLE, Manifest, Unreadable
 from troth.world.index.workloads import BUDGET, KINDS
@@ -21,6 +22,7 @@ from troth.world.keys import Key
 from troth.world.observation.resources import (
     accepted_claims,
     earlier_domain,
+    policy_claims,
     readable_parts,
 )
 from troth.world.state import WorldState
@@ -74,8 +76,7 @@ def withdraw(world: WorldState, change: Change) -> None:
             declared.drop_broker(ref) if gone else declared.refuse_broker(ref, because)
         case "TopicPolicy":
             brokers.leaving_policies.pop(ref, None)
-            declared = brokers.messaging
-            declared.drop_policy(ref) if gone else declared.refuse_policy(ref, because)
+            _withdraw_policy(brokers.messaging, ref, instead, because)
         case "DeadLetterReview":
             brokers.messaging.reviews.put(ref, None)
         case "CredentialRotation":
@@ -89,6 +90,14 @@ def _withdraw_domain(world: WorldState, name: str, instead: Manifest | None, bec
         return
     earlier, unread = earlier_domain(instead), readable_parts(instead)
     world.registry.refuse_domain(name, because, earlier=earlier, unread=unread)
+
+
+def _withdraw_policy(declared: Messaging, ref: Ref, instead: Manifest | None, because: str) -> None:
+    """Withdraw a TopicPolicy. If it exists, it keeps its accepted claims."""
+    if instead is None:
+        declared.drop_policy(ref)
+    else:
+        declared.refuse_policy(ref, because, policy_claims(instead))
 
 
 def _withdraw_identity(world: WorldState, ref: Ref, instead: Manifest | None, because: str) -> None:

@@ -38,6 +38,7 @@ from troth.trust.declarations.grant_entries import GrantEntry
 from troth.trust.declarations.messaging import Uses
 from troth.trust.grants import Grant, Topic
 from troth.trust.topics.evaluation import grants_of, undecided
+from troth.world.observation.resources import policy_claims
 
 # What is in dispute
 
@@ -365,6 +366,49 @@ def test_unreadable_resource_changes_no_grant() -> None:
     assert (grant.entry, grant.state) == (PUBLISH, GrantState.SUSPENDED)
     assert grant.reason == "IdentityInvalid"
     assert grant.grant is not None
+
+
+LIVE = (GrantState.LIVE, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "at", "waiting"),
+    [
+        ("Group", "fulfilment", "main", [CONSUME]),
+        ("Group", "other", "main", []),
+        ("Group", "fulfilment", "elsewhere", []),
+        ("Topic", "prod.*", "main", [PUBLISH, CONSUME]),
+        ("Topic", "prod.orders.v1", "main", [PUBLISH, CONSUME]),
+        ("Topic", "prod.orders", "main", []),
+        ("Stream", "prod.orders.v1", "main", []),
+    ],
+)
+def test_unreadable_policy_keeps_its_accepted_claims(
+    kind: str, name: str, at: str, waiting: list[GrantEntry]
+) -> None:
+    """Otherwise the younger of two rivals would get what the older one has."""
+    manifests = [*SHOP, *BOTH, broker(), POLICY]
+    about = messaging(*manifests, uses=USES)
+    claims = policy_claims(accepted(INTRUDER, kind, name, at))
+    about.refuse_policy(Ref("lab", "intruder"), "broken", claims)
+    for entry in (PUBLISH, CONSUME):
+        expected = (GrantState.SUSPENDED, "PolicyInvalid") if entry in waiting else LIVE
+        assert verdict(entry, *manifests, about=about) == expected
+    about.drop_policy(Ref("lab", "intruder"))
+    assert verdict(CONSUME, *manifests, about=about) == LIVE
+
+
+def test_unreadable_policy_takes_nothing_that_another_one_has() -> None:
+    manifests = [*SHOP, *BOTH, broker(), accepted(POLICY, "Group", "fulfilment")]
+    about = messaging(*manifests, uses=USES)
+    claims = policy_claims(accepted(INTRUDER, "Group", "fulfilment"))
+    about.refuse_policy(Ref("lab", "intruder"), "broken", claims)
+    assert verdict(CONSUME, *manifests, about=about) == LIVE
+
+
+@pytest.mark.parametrize("status", [None, [], {"claims": {}}, {"claims": [None, {"kind": 1}]}])
+def test_malformed_claims_of_an_unreadable_policy_are_none(status: Any) -> None:
+    assert policy_claims({**POLICY, "status": status}) == ()
 
 
 IDENTITIES = (CHECKOUT, FULFILMENT)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker, Place
 from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.messaging.topic_policy_status import PolicyClaim
 from troth.resources.references import Ref
 from troth.trust.declarations.grant_entries import GrantEntry, entries_of
 from troth.trust.declarations.multimap import Multimap
@@ -50,6 +51,8 @@ class Messaging:
         self.policies: dict[Ref, TopicPolicy] = {}
         self.invalid_brokers: dict[Ref, str] = {}
         self.invalid_policies: dict[Ref, str] = {}
+        self.unread_claims: dict[Ref, tuple[PolicyClaim, ...]] = {}
+        """Accepted claims of invalid policies."""
         self._asked: dict[Ref, frozenset[GrantEntry]] = {}
         self._uses: dict[Ref, Uses] = {}
         self._users = Multimap[Ref, Ref]()
@@ -109,14 +112,17 @@ class Messaging:
             self._by_group.add((policy.broker, each.group), (policy.ref, each))
             self._asking.add(each.identity, policy.ref)
 
-    def refuse_policy(self, ref: Ref, sentence: str) -> None:
-        """Add a policy that exists but is invalid."""
+    def refuse_policy(self, ref: Ref, sentence: str, claims: tuple[PolicyClaim, ...] = ()) -> None:
+        """Add a policy that exists but is invalid. It keeps its accepted claims."""
         self.drop_policy(ref)
         self.invalid_policies[ref] = sentence
+        if claims:
+            self.unread_claims[ref] = claims
 
     def drop_policy(self, ref: Ref) -> None:
         """Remove a policy."""
         self.invalid_policies.pop(ref, None)
+        self.unread_claims.pop(ref, None)
         before = self.policies.pop(ref, None)
         if before is not None:
             for stream in streams_of(before):

@@ -26,6 +26,7 @@ from troth.trust.topics.refusals import (
 )
 from troth.trust.topics.reviewing import redrive_is_approved
 from troth.trust.topics.rivals import (
+    claims_are_readable,
     environment_undisputed,
     group_is_its_own,
     letters_have_own_stream,
@@ -147,6 +148,7 @@ CHECKS: tuple[Check, ...] = (
     identity_is_readable,
     nobody_shares,
     principals_are_its_own,
+    claims_are_readable,
     group_is_its_own,
     letters_have_own_stream,
     retry_topic_is_its_own,

@@ -51,6 +51,11 @@ def claims_of(policy: TopicPolicy, entry: GrantEntry) -> Iterator[Claim]:
         yield stream_claim(stream)
 
 
+def topic_of_claim(name: str) -> Topic:
+    """Return the topic of a claim's name."""
+    return Topic(name.removesuffix("*"), prefix=name.endswith("*"))
+
+
 def stored_in(policy: TopicPolicy, entry: GrantEntry) -> str:
     """Return the stream that stores the messages of a grant, "" if none is named."""
     spec = policy.spec

@@ -10,7 +10,11 @@ from typing import NamedTuple
 
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
-from troth.resources.messaging.topic_policy_status import GrantState
+from troth.resources.messaging.topic_policy_status import (
+    GrantState,
+    PolicyClaim,
+    PolicyClaimKind,
+)
 from troth.resources.references import Ref
 from troth.trust.declarations.grant_entries import GrantEntry, Purpose
 from troth.trust.declarations.messaging import meet, share_group, topic_for
@@ -18,12 +22,15 @@ from troth.trust.grants import Topic
 from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, both_sides
 from troth.trust.topics.claims import (
     Claim,
+    accepted_since,
+    claims_of,
     group_claim,
     may_stand_before,
     rank,
     stored_in,
     stream_claim,
     topic_claim,
+    topic_of_claim,
 )
 from troth.trust.topics.refusals import refused
 
@@ -90,6 +97,36 @@ def _on_topic(
             theirs = topic_for(policy, entry) if entry.purpose in purposes else None
             if theirs is not None and meet(topic, theirs):
                 yield Rival(policy, entry, topic_claim(theirs))
+
+
+def claims_are_readable(candidate: GrantCandidate) -> GrantObstacle | None:
+    """Check that no unreadable policy has a claim that this grant would take.
+
+    How its other grants compare is unknown. A claim that Troth has accepted was compared while that
+    policy could be read.
+    """
+    messaging, (policy, broker) = candidate.messaging, both_sides(candidate)
+    if not messaging.unread_claims:
+        return None
+    new = set(claims_of(policy, candidate.entry)) - accepted_since(policy).keys()
+    at_servers = {str(each.ref) for each in messaging.found_at(broker.spec.topic_places)}
+    for ref, claims in sorted(messaging.unread_claims.items()):
+        for theirs in claims:
+            if theirs.broker in at_servers and any(_overlap(mine, theirs) for mine in new):
+                message = (
+                    f"TopicPolicy {ref} cannot be read, and {theirs.kind.value.lower()} "
+                    f"{theirs.name} belongs to it; correct it"
+                )
+                return GrantObstacle(GrantState.SUSPENDED, "PolicyInvalid", message)
+    return None
+
+
+def _overlap(mine: Claim, theirs: PolicyClaim) -> bool:
+    if mine.kind is not theirs.kind:
+        return False
+    if mine.kind is PolicyClaimKind.TOPIC:
+        return meet(topic_of_claim(mine.name), topic_of_claim(theirs.name))
+    return mine.name == theirs.name
 
 
 def group_is_its_own(candidate: GrantCandidate) -> GrantObstacle | None:

@@ -14,7 +14,7 @@ from troth.world.handlers.webhook_endpoint import take_webhook
 from troth.world.index.rotations import rotation_key, target_key
 from troth.world.invalidation import claiming
 from troth.world.keys import Keys, broker_key, domain_key, policy_key, webhook_key
-from troth.world.observation.resources import parsed, says_terminating
+from troth.world.observation.resources import parsed, policy_claims, says_terminating
 from troth.world.state import WorldState
 
 
@@ -45,7 +45,8 @@ def take_topic_policy(world: WorldState, change: Change) -> Keys:
     world.note_unreadable(policy_key(change.ref), change.manifest, fault)
     if after is None:
         world.memo.forget(change.ref)
-    affected = world.brokers.take_policy(change.ref, after, fault)
+    claims = policy_claims(change.manifest) if fault else ()
+    affected = world.brokers.take_policy(change.ref, after, fault, claims)
     declared = world.brokers.messaging.policies.get(change.ref)
     redeclared = before is None or declared is None or before.spec != declared.spec
     if redeclared or _claims(before) != _claims(declared):

@@ -1,5 +1,6 @@
 """Changes of brokers, policies, credentials and ledgers."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from typing import TypeVar
@@ -8,6 +9,7 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.message_broker_status import MessageBrokerStatus
 from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.messaging.topic_policy_status import PolicyClaim
 from troth.resources.references import Ref
 from troth.trust.declarations.messaging import Uses, uses_of
 from troth.world.facts.broker import CredentialSecret, Ledger
@@ -83,8 +85,10 @@ class Brokers(BrokerKeys):
             affected |= self._holding(ref)
         return affected
 
-    def take_policy(self, ref: Ref, after: TopicPolicy | None, fault: str) -> Keys:
-        """Take in a policy, or the `fault` of an unreadable one; return the affected keys."""
+    def take_policy(
+        self, ref: Ref, after: TopicPolicy | None, fault: str, claims: tuple[PolicyClaim, ...]
+    ) -> Keys:
+        """Take in a policy, or fault and claims of an unreadable one; return the affected keys."""
         before, declared = self.messaging.policies.get(ref), self.messaging
         left = self.leaving_policies.pop(ref, None)
         if after is not None and before is not None and _same(before, after):
@@ -98,10 +102,12 @@ class Brokers(BrokerKeys):
         affected = self._around_policy(ref) | self._around_leaving(left)
         if fault or ref in declared.invalid_policies:  # it may belong to any broker
             affected |= self._all_brokers()
+        if claims != declared.unread_claims.get(ref, ()):
+            affected |= self._claimed_at({*claims, *declared.unread_claims.get(ref, ())})
         if after is None:
             declared.drop_policy(ref)
             if fault:
-                declared.refuse_policy(ref, fault)
+                declared.refuse_policy(ref, fault, claims)
         elif after.metadata.deletion_timestamp is not None:
             declared.drop_policy(ref)
             self.leaving_policies[ref] = after
@@ -109,6 +115,10 @@ class Brokers(BrokerKeys):
         else:
             declared.put_policy(after)
         return affected | self._around_policy(ref)
+
+    def _claimed_at(self, claims: Iterable[PolicyClaim]) -> Keys:
+        """Return the brokers of claims, with what is declared there."""
+        return set().union(*map(self._around_broker, {Ref.parse(each.broker) for each in claims}))
 
     def take_identity(self, ref: Ref, after: ServiceIdentity | None, *, readable: bool) -> Keys:
         """Take in the policies that an identity names; an unreadable one keeps its last ones."""

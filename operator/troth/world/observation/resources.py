@@ -1,11 +1,13 @@
 """Parsing of declared resources, or the reason why they are invalid."""
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from troth.resources.faults import faults_of
 from troth.resources.identity.status import ClaimStatus
+from troth.resources.messaging.topic_policy_status import PolicyClaim
 from troth.resources.metadata import Resource
 from troth.resources.references import Ref
 from troth.resources.schema.bounded_json import read_json
@@ -18,6 +20,7 @@ from troth.world.facts.objects import UNREADABLE, Manifest
 from troth.world.observation.objects import created_at
 
 R = TypeVar("R", bound=Resource)
+C = TypeVar("C", ClaimStatus, PolicyClaim)
 
 
 def says_terminating(manifest: Manifest | None) -> bool:
@@ -39,15 +42,24 @@ def parsed(manifest: Manifest | None, model: type[R]) -> tuple[R | None, str]:
 
 def accepted_claims(manifest: Manifest) -> dict[Claim, Rank]:
     """Return the claims that the status of an unreadable ServiceIdentity keeps."""
+    accepted = _claims_in(manifest, ClaimStatus)
+    return ranks_of(Ref.of(manifest), created_at(manifest), accepted)
+
+
+def policy_claims(manifest: Manifest | None) -> tuple[PolicyClaim, ...]:
+    """Return the claims that the status of an unreadable TopicPolicy keeps."""
+    return () if manifest is None else tuple(_claims_in(manifest, PolicyClaim))
+
+
+def _claims_in(manifest: Manifest, model: type[C]) -> Iterator[C]:
+    """Yield the readable claims of a status."""
     status = manifest.get("status")
     claims = status.get("claims") if isinstance(status, dict) else None
-    accepted = []
     for each in claims if isinstance(claims, list) else []:
         try:
-            accepted.append(ClaimStatus.model_validate(each))
+            yield model.model_validate(each)
         except ValidationError:
             continue
-    return ranks_of(Ref.of(manifest), created_at(manifest), accepted)
 
 
 def earlier_domain(manifest: Manifest) -> TrustDomain | None:
