@@ -3,6 +3,7 @@
 import base64
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,6 +23,7 @@ from troth.documents.event_bundles import TOLERANCE
 from troth.edge.identity.files import Identity
 from troth.edge.identity.snapshot import Snapshot
 from troth.pki.certificates.leaf import short
+from troth.pki.certificates.paths import subject_key_id
 from troth.pki.encodings.pem import fingerprint, read_certificates
 from troth.resources.references import Ref
 
@@ -38,22 +40,39 @@ async def mounted(stage: Stage, payments: Ref, path: Path) -> Snapshot:
     return Identity(path / "identity", path / "bundle").current
 
 
-def roots(snapshot: Snapshot, *, events: bool) -> set[str]:
-    """Return the short fingerprints of the roots that verify requests, or events."""
+class Root(NamedTuple):
+    """Fingerprint of a root in the status, and its key: it has another certificate in bundles."""
+
+    fingerprint: str
+    key: bytes
+
+
+def roots(snapshot: Snapshot, *, events: bool) -> set[bytes]:
+    """Return the keys of the roots that verify requests, or events."""
     bundles = snapshot.event_bundles if events else snapshot.bundles
     pem = b"".join(bundles[snapshot.trust_domain].x509_authorities)
-    return {short(fingerprint(each)) for each in read_certificates(pem, "the bundle")}
+    return set(map(subject_key_id, read_certificates(pem, "the bundle")))
 
 
-async def rotated(stage: Stage) -> tuple[str, str]:
-    """Rotate the root; return the fingerprints of the old and the new one."""
-    (old,) = await authorities(stage)
+async def signing(stage: Stage) -> Root:
+    """Return the only root of the trust domain."""
+    (told,) = await authorities(stage)
+    secret = await stage.person.the("Secret", Ref(stage.own, f"{stage.name}-authority"))
+    pem = base64.b64decode(secret["data"]["tls.crt"])
+    (certificate,) = read_certificates(pem, "tls.crt")
+    assert short(fingerprint(certificate)) == told
+    return Root(told, subject_key_id(certificate))
+
+
+async def rotated(stage: Stage) -> tuple[Root, Root]:
+    """Rotate the root; return the old and the new one."""
+    old = await signing(stage)
     async with rotate_root(stage, "--now", "--watch") as command:
         await arrive(stage, await requested(stage, of_root(stage)))
         ended = await live_on(stage, command)
     assert ended.code == 0, ended.errors
-    (new,) = await authorities(stage)
-    assert new != old
+    new = await signing(stage)
+    assert new.key != old.key
     return old, new
 
 
@@ -66,10 +85,10 @@ async def test_rotated_root_verifies_events_until_the_maximum_age_has_passed(
     old, new = await rotated(stage)
     await stage.settled()
     snapshot = await mounted(stage, payments, tmp_path / "after")
-    assert roots(snapshot, events=False) == {new}
-    assert roots(snapshot, events=True) == {old, new}
+    assert roots(snapshot, events=False) == {new.key}
+    assert roots(snapshot, events=True) == {old.key, new.key}
     status = (await stage.person.the(DOMAIN, Ref("", stage.name)))["status"]
-    assert [each["fingerprint"] for each in status["retiredAuthorities"]] == [old]
+    assert [each["fingerprint"] for each in status["retiredAuthorities"]] == [old.fingerprint]
 
     await stage.later(WEEK + timedelta(seconds=TOLERANCE))
     await stage.settled()
@@ -86,16 +105,17 @@ async def test_retired_root_that_is_declared_compromised_verifies_no_event(
     payments = await opened_shop(stage)
     await stage.settled()
     old, new = await rotated(stage)
-    async with rotate_root(stage, "--compromised", old, "--now") as command:
+    retired = old.fingerprint
+    async with rotate_root(stage, "--compromised", retired, "--now") as command:
         ended = await command.ended()
     assert ended.code == 1
-    assert f"the retired root {old} will be revoked" in ended.errors
+    assert f"the retired root {retired} will be revoked" in ended.errors
 
-    async with rotate_root(stage, "--compromised", old, "--now", "--yes", "-w") as command:
+    async with rotate_root(stage, "--compromised", retired, "--now", "--yes", "-w") as command:
         ended = await live_on(stage, command)
     assert ended.code == 0, ended.errors
     await stage.settled()
     snapshot = await mounted(stage, payments, tmp_path / "after")
-    assert roots(snapshot, events=True) == roots(snapshot, events=False) == {new}
+    assert roots(snapshot, events=True) == roots(snapshot, events=False) == {new.key}
     secret = await stage.person.the("Secret", Ref(stage.own, f"{stage.name}-authority"))
     assert "retired.json" not in secret["data"]
