@@ -451,6 +451,31 @@ def test_watch_that_ends_at_an_event_of_the_server_is_followed_by_a_list() -> No
     run(story())
 
 
+def test_watches_that_somebody_ends_again_and_again_cause_few_lists() -> None:
+    """Readable events in between do not start the backoff over."""
+
+    async def story() -> None:
+        it = scene("a")
+        it.server.unencodable = "deep"
+        task = asyncio.create_task(it.informer.run())
+        await settle()
+        for _ in range(2_400):
+            it.server.put("a")
+            await asyncio.sleep(0.125)
+            it.server.put("deep")
+            await asyncio.sleep(0.125)
+        assert it.server.lists < 100  # in 600 seconds, one each 10 seconds at most
+        await settle(60)
+        assert it.agrees()
+        it.server.put("deep")
+        before = it.server.lists
+        await settle(2)
+        assert (it.server.lists, it.agrees()) == (before + 1, True), "it starts over"
+        task.cancel()
+
+    run(story())
+
+
 def test_unreachable_server_is_asked_with_backoff() -> None:
     async def story() -> None:
         it = scene("a")

@@ -48,6 +48,11 @@ CATCH_UP = 5.0
 
 A watch that ends earlier without an event may not have delivered it.
 """
+BETWEEN_SHORT_WATCHES = 1.0, 10.0
+"""First and longest delay in seconds before the list that follows a watch without an event.
+
+Whoever may write an object of the kind can end watches, so events in between do not shorten it.
+"""
 
 
 class Sink(Protocol):
@@ -131,6 +136,7 @@ class Informer:
         self._version = ""
         self._newest = self._old_lists = 0
         self._backoff = backoff or Backoff()
+        self._short_watches, self._pause = Backoff(*BETWEEN_SHORT_WATCHES), 0.0
         self._may_continue = may_continue
         self._list_after = list_after
 
@@ -207,7 +213,8 @@ class Informer:
                 self._note_failure(0)
                 self._on_failure(self.selection, ApiError(0, origin(error), ""))
             # also after an end without an error, in case a server ends every watch immediately
-            await asyncio.sleep(self._backoff.next())
+            await asyncio.sleep(max(self._backoff.next(), self._pause))
+            self._pause = 0.0
 
     async def _list(self) -> None:
         seen: set[Ref] = set()
@@ -276,8 +283,10 @@ class Informer:
         finally:
             if is_empty and self._is_young:
                 self._version = ""
+                self._pause = self._short_watches.next()
             if self._open_for > LASTING:
                 self._backoff.reset()
+                self._short_watches.reset()
             self._note_quiet_watch()
             self._opened_at = None
 
