@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.harness.report import Comparison, Report
-from troth.reconcile.loop.clock import SystemClock
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.step_run import AT_ONCE
 from troth.reconcile.operator import WORKERS
 from troth.reconcile.rehearsal import Rehearsal
+from troth.reconcile.runtime.clock import SystemClock
 from troth.world.facts.objects import Manifest
 
 NAMESPACES = 3_000

@@ -25,11 +25,11 @@ from typing import Any
 from benchmarks.fleet.topology import declarations, is_ready
 from benchmarks.harness.report import Comparison, Figure, Report
 from troth.planning.planner import PLANNERS
-from troth.reconcile.loop.clock import SystemClock
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.handover import take_shards
 from troth.reconcile.operator import WORKERS
 from troth.reconcile.rehearsal import Place, Rehearsal
+from troth.reconcile.runtime.clock import SystemClock
 from troth.resources.references import Ref
 from troth.serving.logs import LogFormat, configure
 from troth.world.facts.objects import Manifest

@@ -31,7 +31,7 @@ from tests.reconcile.serving import Server
 from troth.brokers.clients import Client
 from troth.brokers.protocol import Batch, Credential, Driver, Login
 from troth.documents.client_name import client_name
-from troth.planning.brokers.changes import Brake, Wanted, broker_changes
+from troth.planning.grants.changes import Brake, Wanted, broker_changes
 from troth.planning.grants.dialects import rules_of
 from troth.reconcile.apply.secrets.credential_data import login
 from troth.resources.messaging.broker_type import BrokerType

@@ -19,11 +19,11 @@ from troth.cluster.errors import ApiError
 from troth.documents.gateway_report import LABEL as REPORT
 from troth.planning.steps.step import BackgroundStep
 from troth.reconcile.brokers.work import Background, BrokerWork
-from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.handover import take_shards
 from troth.reconcile.loop.informers import selections
 from troth.reconcile.rehearsal import Place
+from troth.reconcile.runtime.clock import MovableClock
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY
 from troth.world.keys import domain_key, identity_key

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, tzinfo
 from troth.cli.main import main
 from troth.cluster import server_clock
 from troth.cluster.leases import lease
-from troth.reconcile.loop import clock
+from troth.reconcile.runtime import clock
 
 AHEAD = timedelta(minutes=10)
 

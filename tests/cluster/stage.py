@@ -30,8 +30,8 @@ from troth.cluster.leases.claim import CLAIM
 from troth.cluster.leases.lease import Timing
 from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.reconcile.brokers.work import BrokerWork
-from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.operator import Operator, Settings
+from troth.reconcile.runtime.clock import MovableClock
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, identity_key
 

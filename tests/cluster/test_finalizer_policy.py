@@ -8,7 +8,7 @@ from tests import messaging
 from tests.cluster import chart
 from tests.cluster.person import Manifest, Person, Refused, until
 from tests.cluster.stage import Stage
-from troth.planning.brokers.finalizer import FINALIZER
+from troth.planning.grants.finalizer import FINALIZER
 from troth.resources.references import Ref
 
 LIMIT = "the operator may change only the status and the finalizers of this resource"

@@ -9,7 +9,7 @@ from tests.cluster import chart
 from tests.cluster.person import LONG
 from tests.cluster.stage import IDENTITY, Stage
 from troth.cluster.connection.connecting import CONNECTIONS
-from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
+from troth.planning.grants.finalizer import FINALIZER, PATIENCE
 from troth.resources.references import Ref
 
 

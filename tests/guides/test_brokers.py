@@ -10,9 +10,9 @@ from troth.brokers.kafka import principals as kafka_principals
 from troth.planning.brokers import admin_rotation
 from troth.planning.brokers import status as broker_status
 from troth.planning.brokers import work as broker_work
-from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
 from troth.planning.grants import exclusive
 from troth.planning.grants import status as grant_status
+from troth.planning.grants.finalizer import FINALIZER, PATIENCE
 from troth.planning.identity.messages.schema_room import FILES_ROOM, ROOM
 from troth.reconcile.brokers import change as broker_change
 from troth.reconcile.brokers import faults as broker_faults

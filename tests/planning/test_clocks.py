@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from tests.builders import HOUR, NOW, YEAR, Manifest, authority_secret, root, secret
-from tests.planning.identity.test_rollouts import (
+from tests.planning.certificates.test_rollouts import (
     NOT_WITH_LEAF,
     PRODUCTION,
     SECRET,

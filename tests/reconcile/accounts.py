@@ -24,7 +24,7 @@ from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.bundles.spiffe_bundle import parse_bundle_map
 from troth.pki.encodings.pem import public_key
 from troth.pki.keys.private import algorithm_of
-from troth.planning.brokers.finalizer import FINALIZER
+from troth.planning.grants.finalizer import FINALIZER
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.schema.model import Model
 from troth.trust.declarations.trust_records import RECORD_PREFIX

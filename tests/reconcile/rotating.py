@@ -20,8 +20,8 @@ from tests.reconcile.serving import Crashed, Server
 from troth.documents.secret_keys import LEAF, ROOTS
 from troth.pki.certificates.paths import subject_key_id
 from troth.pki.encodings.pem import read_certificates
-from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
+from troth.reconcile.runtime.clock import MovableClock
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, identity_key
 from troth.world.observation import objects as observe

@@ -22,9 +22,9 @@ from troth.cluster.leases.lease import Timing
 from troth.cluster.watching.pace import LISTS, Pace
 from troth.planning.owned_objects import secret_ref
 from troth.reconcile import operator as operators
-from troth.reconcile.loop.clock import Clock
 from troth.reconcile.loop.freshness import UNREAD_AFTER
 from troth.reconcile.operator import Operator, Settings
+from troth.reconcile.runtime.clock import Clock
 from troth.resources.references import Ref
 from troth.trust.declarations.unlisted import UNLISTED
 from troth.trust.declarations.unread import UNREAD

@@ -6,7 +6,7 @@ from tests.broker_builders import MAIN, ORDERS, PUBLISHER, orders, publisher, su
 from tests.builders import NOW, OWN, Manifest, domain, namespace, stamp
 from tests.messaging import broker
 from tests.reconcile.serving import Running, Server, running
-from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
+from troth.planning.grants.finalizer import FINALIZER, PATIENCE
 from troth.reconcile.brokers.work import BrokerWork
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Rule

@@ -14,8 +14,8 @@ from troth.cluster.crds import CRDCheck
 from troth.cluster.errors import StoreRestored
 from troth.cluster.leases.claim import Claim
 from troth.cluster.leases.lease import Leadership
-from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.operator import Operator, Settings
+from troth.reconcile.runtime.instrumentation import Instrumentation
 
 Life = Callable[[Operator], Awaitable[None]]
 

@@ -19,8 +19,8 @@ from troth.cluster.errors import ApiError
 from troth.cluster.watching.informer import Informer
 from troth.cluster.watching.resync import PATIENCE, Resync
 from troth.reconcile.loop.cache import Cache
-from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
+from troth.reconcile.runtime.clock import MovableClock
 from troth.resources.references import Ref
 from troth.world.versions import Version
 from troth.world.watch_class import GIVEN

@@ -26,8 +26,8 @@ from troth.planning.identity import planner as identity_planner
 from troth.planning.plan import Plan
 from troth.reconcile.apply.in_place import InPlace
 from troth.reconcile.events.notice import REPAIRED
-from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.rehearsal import Place
+from troth.reconcile.runtime.clock import MovableClock
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
 from troth.world.keys import Key, broker_key, identity_key

@@ -18,8 +18,8 @@ from troth.planning.steps.step import Step
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.writer import TryAgain
-from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.rehearsal import Place
+from troth.reconcile.runtime.clock import MovableClock
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 

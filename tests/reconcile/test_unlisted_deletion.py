@@ -15,9 +15,9 @@ from tests.reconcile import test_many_namespaces as operators
 from tests.reconcile.serving import Running, Server, running
 from tests.reconcile.test_many_namespaces import Cluster, inside, until
 from troth.cluster.errors import ApiError
-from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
+from troth.planning.grants.finalizer import FINALIZER, PATIENCE
 from troth.reconcile.loop.cache import MetadataCache
-from troth.reconcile.loop.clock import MovableClock
+from troth.reconcile.runtime.clock import MovableClock
 from troth.resources.references import Ref
 from troth.trust.declarations.watched import Watched
 from troth.world.keys import METADATA_OF

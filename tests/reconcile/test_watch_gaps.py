@@ -24,9 +24,9 @@ from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.served import Served
 from troth.reconcile.apply.writer import Writer
 from troth.reconcile.loop.cache import Cache
-from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.rehearsal import Place
+from troth.reconcile.runtime.clock import MovableClock
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 from troth.world.outcomes.writes import ForeignFound

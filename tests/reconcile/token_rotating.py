@@ -16,7 +16,7 @@ from tests.reconcile.rotating import SYSTEM, Files, Manifest, Scene, begun, pres
 from tests.reconcile.rotating import trust_domain as without_tokens
 from troth.documents.secret_keys import LEAF, ROOTS
 from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
-from troth.planning.certificates.spiffe_bundles import key_ids_in
+from troth.planning.trust_domain.spiffe_bundles import key_ids_in
 from troth.resources.references import Ref
 from troth.world.observation import objects as observe
 

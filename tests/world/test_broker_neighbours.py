@@ -17,7 +17,7 @@ from tests.broker_builders import (
 )
 from tests.builders import NOW, Cluster, Manifest, rotation, stamp
 from tests.messaging import KAFKA, broker, policy
-from troth.planning.brokers.finalizer import FINALIZER
+from troth.planning.grants.finalizer import FINALIZER
 from troth.resources.references import Ref
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import broker_key, identity_key, policy_key

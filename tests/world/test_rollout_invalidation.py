@@ -14,7 +14,7 @@ from tests.strategies import sometimes
 from tests.workloads import budget, rolled, workload
 from tests.world.test_invalidation import plans
 from tests.world.watching import Watch
-from troth.planning.identity.rollouts import evidence_of
+from troth.planning.certificates.rollouts import evidence_of
 from troth.resources.references import Ref
 from troth.world.facts.objects import RESTARTED_WITH
 from troth.world.index.workloads import KINDS

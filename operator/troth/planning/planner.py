@@ -5,13 +5,13 @@ from datetime import datetime
 
 from troth.planning.brokers.planner import plan_message_broker
 from troth.planning.brokers.unlisted_deletion import plan_unlisted_deletion
+from troth.planning.credential_rotation.planner import plan_credential_rotation
 from troth.planning.faults import failed_plan
 from troth.planning.grants.topic_policy import plan_topic_policy
 from troth.planning.identity.edge_status import with_closed_edges
 from troth.planning.identity.planner import plan_service_identity
 from troth.planning.moment import Moment
 from troth.planning.plan import Plan
-from troth.planning.rotation.credential_rotation import plan_credential_rotation
 from troth.planning.trust_domain.issuer_view import plan_issuer_view
 from troth.planning.trust_domain.planner import plan_trust_domain
 from troth.planning.webhooks.planner import plan_webhook_endpoint

@@ -24,14 +24,14 @@ from troth.cluster.watching.informer import GONE, Informer
 from troth.cluster.watching.pace import Pace
 from troth.cluster.watching.resync import INTERVAL, Resync
 from troth.reconcile.loop.cache import REVIEWS, Cache, MetadataCache
-from troth.reconcile.loop.clock import Clock, SystemClock
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.freshness import UNREAD_AFTER, Freshness
 from troth.reconcile.loop.handover import is_idle, take_shards
 from troth.reconcile.loop.informers import metadata_selections, selections
-from troth.reconcile.loop.instrumentation import Instrumentation
-from troth.reconcile.loop.lease_fence import may_write
 from troth.reconcile.loop.namespace_lists import NamespaceLists
+from troth.reconcile.runtime.clock import Clock, SystemClock
+from troth.reconcile.runtime.instrumentation import Instrumentation
+from troth.reconcile.runtime.lease_fence import may_write
 from troth.resources.references import Ref
 from troth.serving.cancellation import raise_if_cancelled
 from troth.serving.garbage import collect_seldom

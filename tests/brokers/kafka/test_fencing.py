@@ -20,7 +20,7 @@ from troth.brokers.kafka import driver
 from troth.brokers.kafka.client import Client
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.protocol import Batch, Credential
-from troth.reconcile.loop.lease_fence import LeaseLost
+from troth.reconcile.runtime.lease_fence import LeaseLost
 from troth.trust.grants import Rule, Slot
 
 PIECES = 8

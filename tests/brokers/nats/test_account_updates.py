@@ -11,7 +11,7 @@ from troth.brokers.nats.driver import NatsBroker
 from troth.brokers.nats.jwt import Key, Kind
 from troth.brokers.nats.rules import SUBJECT
 from troth.brokers.protocol import Batch, Driver
-from troth.reconcile.loop.lease_fence import LeaseLost
+from troth.reconcile.runtime.lease_fence import LeaseLost
 from troth.trust.grants import Observed, Rule, Slot
 
 

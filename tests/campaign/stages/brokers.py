@@ -9,7 +9,7 @@ from tests.campaign.broker import PREFIX, ModelBroker
 from tests.campaign.judges.declared import View, view_of
 from tests.campaign.stages.stage import Stage
 from tests.messaging_oracle import Brokers, Operation, Uses, Wanted
-from troth.planning.brokers.finalizer import PATIENCE
+from troth.planning.grants.finalizer import PATIENCE
 from troth.reconcile.rehearsal import Place as Object
 from troth.resources.references import Ref
 from troth.trust.grants import Place, Rule

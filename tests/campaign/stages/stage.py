@@ -17,8 +17,8 @@ from tests.campaign.judges.secrets import (
     removed_secret,
 )
 from troth.documents.secret_keys import LEAF
-from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.rehearsal import Place
+from troth.reconcile.runtime.clock import MovableClock
 from troth.resources.references import Ref
 from troth.world.facts.objects import FIGHTING
 

@@ -10,7 +10,7 @@ from tests.chart.monitoring.rules import alerts, panels, queries
 from tests.chart.rendering import EVERYTHING_ON, rendered
 from troth.issuer.decisions import ISSUED
 from troth.issuer.errors import Code
-from troth.reconcile.loop.instrumentation import BrokerChange
+from troth.reconcile.runtime.instrumentation import BrokerChange
 from troth.resources.kinds import KINDS
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.reviews.dead_letter_review_status import LetterOutcome

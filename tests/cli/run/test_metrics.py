@@ -33,8 +33,8 @@ from troth.cluster.api import Selection
 from troth.cluster.errors import ApiError
 from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
 from troth.reconcile.brokers.work import BrokerWork
-from troth.reconcile.loop.instrumentation import BrokerChange, count_changes
 from troth.reconcile.operator import Operator
+from troth.reconcile.runtime.instrumentation import BrokerChange, count_changes
 from troth.resources.references import Ref
 from troth.serving.loop_stalls import stalls_measured
 from troth.trust.grants import Observed, Rule, Slot

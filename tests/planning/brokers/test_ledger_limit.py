@@ -20,8 +20,8 @@ from tests.broker_builders import (
 )
 from tests.builders import Cluster, Manifest
 from tests.messaging import KAFKA, broker
-from troth.planning.brokers.changes import Wanted
 from troth.planning.brokers.work import Work, broker_work
+from troth.planning.grants.changes import Wanted
 from troth.planning.grants.rules import BrokerGrants
 from troth.trust.grants import Observed, Rule, Slot
 from troth.world.facts.broker import Ledger

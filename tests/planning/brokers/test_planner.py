@@ -14,7 +14,7 @@ from tests.broker_builders import (
     sync_broker,
 )
 from tests.builders import Cluster, at, stamp
-from troth.planning.brokers.finalizer import FINALIZER
+from troth.planning.grants.finalizer import FINALIZER
 from troth.planning.plan import Plan
 from troth.planning.planner import plan
 from troth.planning.steps.brokers import ChangeBroker, ObserveBroker

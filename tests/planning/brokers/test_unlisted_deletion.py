@@ -6,7 +6,7 @@ import pytest
 
 from tests.builders import NOW, OWN, Manifest, at, stamp
 from tests.messaging import broker, policy
-from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
+from troth.planning.grants.finalizer import FINALIZER, PATIENCE
 from troth.planning.plan import Plan
 from troth.planning.planner import plan
 from troth.planning.steps.objects import SetFinalizers

@@ -31,7 +31,7 @@ from tests.broker_builders import (
 )
 from tests.builders import OWN, Cluster, Manifest, namespace
 from tests.messaging import broker, policy, producer
-from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
+from troth.planning.grants.finalizer import FINALIZER, PATIENCE
 from troth.planning.grants.policy_deletion import left_of
 from troth.planning.steps.objects import SetFinalizers
 from troth.reconcile.events.events import repair

@@ -23,7 +23,7 @@ from tests.builders import DAY, HOUR, NOW, Cluster, Manifest, identity, stamp
 from tests.changed_manifests import changed
 from tests.messaging import NATS, broker, consumer, policy, producer, review
 from tests.planning.grants.test_topic_policy import KEY, entries, verdicts
-from troth.planning.brokers.changes import Brake, broker_changes
+from troth.planning.grants.changes import Brake, broker_changes
 from troth.planning.grants.rules import broker_grants
 from troth.resources.references import Ref
 from troth.trust.grants import Rule

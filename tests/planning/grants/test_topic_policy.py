@@ -31,7 +31,7 @@ from tests.broker_builders import (
 )
 from tests.builders import OWN, Cluster, Manifest, identity
 from tests.messaging import broker, consumer, producer
-from troth.planning.brokers.finalizer import FINALIZER
+from troth.planning.grants.finalizer import FINALIZER
 from troth.planning.grants.status import GRANT_LIMIT
 from troth.planning.steps.objects import SetFinalizers
 from troth.resources.messaging.message_broker_status import LISTED_NAMESPACES

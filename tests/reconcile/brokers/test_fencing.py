@@ -18,8 +18,8 @@ from troth.brokers.protocol import Batch, Failure
 from troth.cluster.api import ApiServer
 from troth.reconcile.brokers import connections, work
 from troth.reconcile.brokers.faults import StalePlan
-from troth.reconcile.loop.lease_fence import LeaseLost
 from troth.reconcile.operator import Operator, Settings
+from troth.reconcile.runtime.lease_fence import LeaseLost
 from troth.trust.grants import Observed
 
 SERVERS = tuple(KAFKA["bootstrapServers"])

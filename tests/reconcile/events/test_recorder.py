@@ -11,7 +11,7 @@ from tests.reconcile.serving import LeaderFence
 from troth.cluster.errors import ApiError
 from troth.reconcile.events import recorder as module
 from troth.reconcile.events.recorder import MOST, EventRecorder
-from troth.reconcile.loop.lease_fence import leading, may_write
+from troth.reconcile.runtime.lease_fence import leading, may_write
 
 QUOTED = "c2VjcmV0"
 

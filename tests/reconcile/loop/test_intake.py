@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from tests import builders
 from tests.builders import OWN, Manifest, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Running, Server, converge, running
+from troth.reconcile.apply import intake
 from troth.reconcile.apply.keys.keyring import Keyring
-from troth.reconcile.loop import intake
 from troth.resources.references import Ref
 from troth.world.change import Change
 from troth.world.facts.objects import UNREADABLE

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.virtual_time import run
-from troth.reconcile.loop.lease_fence import LOOK, LeaseLost, leading, may_write
+from troth.reconcile.runtime.lease_fence import LOOK, LeaseLost, leading, may_write
 
 
 @dataclass

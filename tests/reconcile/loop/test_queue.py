@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.builders import DAY, HOUR, NOW, key_of
 from tests.virtual_time import run
-from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.queue import MANY, WorkQueue
+from troth.reconcile.runtime.clock import MovableClock
 from troth.resources.references import Ref
 from troth.world.keys import Key, broker_key, view_key
 

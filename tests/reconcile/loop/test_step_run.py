@@ -12,8 +12,8 @@ from tests.patience import PATIENCE
 from tests.reconcile.serving import LeaderFence, Server, running
 from troth.cluster.errors import STORE_FULL, ApiError
 from troth.cluster.watching.backoff import Backoff
-from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.step_run import AT_ONCE
+from troth.reconcile.runtime.instrumentation import Instrumentation
 from troth.resources.references import Ref
 from troth.world.keys import domain_key
 

@@ -11,7 +11,7 @@ from tests.reconcile.serving import Server, running
 from tests.serving.collector import Collector, Seen, collecting, traced
 from troth.cluster.errors import ApiError
 from troth.reconcile.brokers.work import BrokerWork
-from troth.reconcile.loop.instrumentation import Instrumentation
+from troth.reconcile.runtime.instrumentation import Instrumentation
 from troth.resources.references import Ref
 
 SHOP = [namespace("shop", domain="production"), domain()]

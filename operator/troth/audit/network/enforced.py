@@ -6,10 +6,10 @@ from typing import Any
 from troth.audit.scene import Scene
 from troth.planning.faults import Isolation
 from troth.planning.identity.situation import situation_of
+from troth.planning.identity.unsettled import unsettled_policy
 from troth.planning.identity.view import gather
 from troth.planning.moment import Moment
 from troth.planning.network.compiler import compile_policy
-from troth.planning.network.unsettled import unsettled_policy
 from troth.resources.identity.spec import ServiceIdentity
 
 

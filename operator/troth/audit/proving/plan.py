@@ -13,7 +13,7 @@ from troth.audit.proving.reach import is_isolated, labels_for, labels_of, may_co
 from troth.audit.proving.room import fitting
 from troth.documents.probes import Instruction, is_path
 from troth.pki.spiffe import spiffe_id
-from troth.planning.trust_domain.issuers import audience_of
+from troth.planning.network.issuers import audience_of
 from troth.resources.identity.authentication import ProofOfPossession
 from troth.resources.identity.spec import Port, Protocol, ServiceIdentity
 from troth.resources.identity.status import Direction, EdgeState

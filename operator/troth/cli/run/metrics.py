@@ -14,8 +14,8 @@ from troth.cli.run.broker_metrics import PLACE, broker_metrics
 from troth.cli.run.document_metrics import document_metrics
 from troth.pki.certificates.leaf import short
 from troth.reconcile.loop.informers import selections
-from troth.reconcile.loop.instrumentation import BrokerChange, Instrumentation
 from troth.reconcile.operator import Operator
+from troth.reconcile.runtime.instrumentation import BrokerChange, Instrumentation
 from troth.resources.conditions import Condition
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.kinds import KINDS

@@ -7,7 +7,7 @@ from troth.cli.inputs.access import PersonalServer, connected, home
 from troth.cluster.api import Selection
 from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, parse_bundle_map
 from troth.pki.errors import PKIError
-from troth.planning.trust_domain.issuers import issuer_url
+from troth.planning.network.issuers import issuer_url
 from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.manifests import Manifest
 from troth.world.world import World

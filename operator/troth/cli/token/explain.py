@@ -7,7 +7,7 @@ from typing import Any
 
 from troth.cli.status.track import length
 from troth.pki.spiffe import spiffe_id
-from troth.planning.trust_domain.issuers import audience_of, issuer_url
+from troth.planning.network.issuers import audience_of, issuer_url
 from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState

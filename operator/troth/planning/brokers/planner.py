@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from troth.planning import status as verdicts
-from troth.planning.brokers.finalizer import add_finalizer, is_held, patience_ends, remove_finalizer
 from troth.planning.brokers.status import ON_ITS_WAY, broker_status, broker_verdicts, refused_change
 from troth.planning.brokers.unreadable import plan_unreadable
 from troth.planning.brokers.view import BrokerView, gather
 from troth.planning.grants.dialects import unsupported
+from troth.planning.grants.finalizer import add_finalizer, is_held, patience_ends, remove_finalizer
 from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.steps.brokers import ChangeBroker, ObserveBroker

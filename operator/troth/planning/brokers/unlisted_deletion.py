@@ -4,7 +4,7 @@ Troth knows only its metadata, so it can revoke nothing because of it. It remove
 the patience is over, because otherwise the namespace would never be deleted.
 """
 
-from troth.planning.brokers.finalizer import (
+from troth.planning.grants.finalizer import (
     left_behind,
     patience_for,
     remove_finalizer_of_unreadable,

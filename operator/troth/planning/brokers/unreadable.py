@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from troth.planning import status as verdicts
-from troth.planning.brokers.finalizer import (
+from troth.planning.grants.finalizer import (
     PATIENCE,
     left_behind,
     patience_for,

@@ -8,9 +8,9 @@ the rest.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from troth.planning.brokers.changes import Brake, Changes, Wanted, broker_changes
-from troth.planning.brokers.finalizer import is_held
 from troth.planning.brokers.growth import Growth, growing, less_growing
+from troth.planning.grants.changes import Brake, Changes, Wanted, broker_changes
+from troth.planning.grants.finalizer import is_held
 from troth.planning.grants.rules import BrokerGrants
 from troth.planning.owned_objects import is_child
 from troth.planning.steps.brokers import ChangeBroker, CredentialUpload

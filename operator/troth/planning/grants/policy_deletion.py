@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from troth.planning import status as verdicts
-from troth.planning.brokers.changes import NOTHING, Rules
-from troth.planning.brokers.finalizer import FINALIZER, PATIENCE, is_held, remove_finalizer
+from troth.planning.grants.changes import NOTHING, Rules
 from troth.planning.grants.dialects import rules_of
+from troth.planning.grants.finalizer import FINALIZER, PATIENCE, is_held, remove_finalizer
 from troth.planning.grants.rules import granted, lasting_rules, policy_rules, retainable, retains
 from troth.planning.grants.status import broker_is_enforced, broker_is_served
 from troth.planning.plan import Plan

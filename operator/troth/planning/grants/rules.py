@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from troth.brokers.registry import DIALECTS
-from troth.planning.brokers.changes import NOTHING, Rules, Wanted
-from troth.planning.brokers.finalizer import is_held
+from troth.planning.grants.changes import NOTHING, Rules, Wanted
 from troth.planning.grants.dialects import rules_of, unsupported
+from troth.planning.grants.finalizer import is_held
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker, Retention
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState

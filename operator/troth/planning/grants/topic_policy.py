@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from troth.planning import status as verdicts
-from troth.planning.brokers.finalizer import (
+from troth.planning.grants.edges_validated import seen_edges
+from troth.planning.grants.exclusive import exclusive
+from troth.planning.grants.finalizer import (
     add_finalizer,
     is_held,
     remove_finalizer_of_unreadable,
 )
-from troth.planning.grants.edges_validated import seen_edges
-from troth.planning.grants.exclusive import exclusive
 from troth.planning.grants.message_schemas import schema_verdict
 from troth.planning.grants.policy_deletion import plan_deletion
 from troth.planning.grants.rules import granted, retains

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from troth.planning.trust_domain.issuers import audience_of
+from troth.planning.network.issuers import audience_of
 from troth.resources.identity.peers import Accepts
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState

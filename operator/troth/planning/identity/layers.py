@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from troth.planning import faults
-from troth.planning.brokers.credentials import BrokerLayer, plan_broker_credentials
 from troth.planning.faults import Isolation
+from troth.planning.identity.broker_credentials import BrokerLayer, plan_broker_credentials
 from troth.planning.identity.certificate import plan_certificate, plan_document
 from troth.planning.identity.messages.schema_files import CONDITION as SCHEMAS
 from troth.planning.identity.messages.schema_files import SchemaFiles, plan_schema_files

@@ -9,10 +9,10 @@ from troth.pki.certificates.leaf import Leaf, short
 from troth.pki.spiffe import spiffe_id
 from troth.planning import faults
 from troth.planning import status as verdicts
-from troth.planning.brokers.credentials import ON_ITS_WAY as COMING
-from troth.planning.brokers.credentials import BrokerLayer
 from troth.planning.certificates.leaf import leaf_due
 from troth.planning.faults import Isolation
+from troth.planning.identity.broker_credentials import ON_ITS_WAY as COMING
+from troth.planning.identity.broker_credentials import BrokerLayer
 from troth.planning.identity.claims import accepted_claims
 from troth.planning.identity.edge_status import edge_statuses, peers_agree, with_closed_edges
 from troth.planning.identity.exceptions import (
@@ -38,6 +38,7 @@ from troth.planning.identity.situation import situation_of, unsettled
 from troth.planning.identity.terminating import plan_terminating_identity
 from troth.planning.identity.token_verdicts import tokens_verdicts
 from troth.planning.identity.trust_record import plan_without_identity, recorded
+from troth.planning.identity.unsettled import unsettled_policy
 from troth.planning.identity.view import Layer, View, conflict, gather, removal, unwritten
 from troth.planning.identity.webhook_signing import COMING as SIGNING_COMES
 from troth.planning.moment import Moment
@@ -46,7 +47,6 @@ from troth.planning.network.compiler import (
     compile_policy,
     without_openings,
 )
-from troth.planning.network.unsettled import unsettled_policy
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,
     deny_ref,

@@ -18,9 +18,9 @@ from troth.planning.identity.messages.entries import messages_of
 from troth.planning.identity.messages.schema_room import ROOM, Placed, place
 from troth.planning.identity.view import View, spiffe_ids_of
 from troth.planning.identity.webhook_trust import key_set, webhooks_of
+from troth.planning.network.issuers import issuers_known
 from troth.planning.network.live_peers import Side, read
 from troth.planning.owned_objects import metadata_of, schemas_ref, secret_ref
-from troth.planning.trust_domain.issuers import issuers_known
 from troth.resources.identity.spec import Enforcement
 from troth.resources.identity.status import EdgeState
 from troth.resources.messaging.topic_policy_status import Action, GrantState

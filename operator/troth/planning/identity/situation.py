@@ -2,8 +2,8 @@
 
 from troth.planning.identity.view import View
 from troth.planning.network.external_peers import pods_in
+from troth.planning.network.issuers import issuer_pods
 from troth.planning.network.situation import NetworkClaim, Situation
-from troth.planning.trust_domain.issuers import issuer_pods
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import Fault, Manifest
 from troth.world.world import World

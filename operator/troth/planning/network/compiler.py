@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from troth.planning.network import unilateral
 from troth.planning.network.external_peers import pods_in, selector
+from troth.planning.network.issuers import PORT
 from troth.planning.network.live_peers import (
     NO_PEERS,
     CurrentPolicy,
@@ -35,7 +36,6 @@ from troth.planning.network.rules import (
     spec_of,
 )
 from troth.planning.network.situation import Situation
-from troth.planning.trust_domain.issuers import PORT
 from troth.resources.identity.spec import Protocol as PortProtocol
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState

@@ -1,1 +1,1 @@
-"""Rotation of credentials: the handover that all share, and the plan of `CredentialRotation`."""
+"""Rotation of credentials: the schedule, and the handover that all kinds of credentials share."""

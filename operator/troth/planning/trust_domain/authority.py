@@ -11,12 +11,12 @@ from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.certificates.leaf import lifetime_fault
 from troth.planning.moment import Moment
+from troth.planning.network.issuers import issuer_secret
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
 from troth.planning.rotation.handover import Handover
 from troth.planning.steps.authorities import AdoptAuthority, CreateRoot, DropSlots
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step
-from troth.planning.trust_domain.issuers import issuer_secret
 from troth.planning.trust_domain.root_rotation import next_step
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref

@@ -8,7 +8,7 @@ from typing import Any
 
 from troth.pki.spiffe import spiffe_id
 from troth.planning.faults import Isolation
-from troth.planning.trust_domain.issuers import audience_of
+from troth.planning.network.issuers import audience_of
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref

@@ -8,11 +8,11 @@ from troth.pki.certificates.issuing import LeafProfile
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.certificates.leaf import LeafCandidate, leaf_due, lifetime_fault, why_issue
+from troth.planning.network.issuers import issuer_host, issuer_hosts, issuer_id, issuer_secret
 from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain.authority import Part
-from troth.planning.trust_domain.issuers import issuer_host, issuer_hosts, issuer_id, issuer_secret
 from troth.planning.trust_domain.root_readers import signed_by
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.trust_domain.spec import TrustDomain

@@ -17,11 +17,11 @@ from troth.pki.spiffe import SPIFFEID, spiffe_id
 from troth.pki.tokens.signing import MAX_LIFETIME
 from troth.planning.faults import Isolation
 from troth.planning.moment import Moment
+from troth.planning.network.issuers import issuer_url
 from troth.planning.owned_objects import is_child
 from troth.planning.plan import Plan
 from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.planning.trust_domain.issuer_callers import CurrentView, callers_of
-from troth.planning.trust_domain.issuers import issuer_url
 from troth.planning.trust_domain.token_keys import first_key_wait
 from troth.planning.trust_domain.view_shares import CallerEntry, Shared, share_view
 from troth.resources.schema.bounded_json import read_json

@@ -9,7 +9,6 @@ from troth.documents.secret_keys import ROOTS
 from troth.pki.certificates.leaf import short
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, federated, trusted_anchors
-from troth.planning.certificates.spiffe_bundles import bundle_files
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY, differs, is_child, metadata_of
 from troth.planning.plan import Plan
@@ -27,6 +26,7 @@ from troth.planning.trust_domain.retired import (
     tidy_roots,
 )
 from troth.planning.trust_domain.root_rotation import due_of
+from troth.planning.trust_domain.spiffe_bundles import bundle_files
 from troth.planning.trust_domain.tokens import Tokens, plan_tokens, removals
 from troth.resources.conditions import Verdict
 from troth.resources.metadata import is_terminating

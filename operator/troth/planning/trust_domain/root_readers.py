@@ -8,8 +8,8 @@ from troth.documents.secret_keys import ROOTS
 from troth.pki.certificates.authorities import Authority
 from troth.planning.certificates.anchors import roots_in, trusting
 from troth.planning.moment import Moment
+from troth.planning.network.issuers import issuer_secret
 from troth.planning.owned_objects import is_child, secret_ref
-from troth.planning.trust_domain.issuers import issuer_secret
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import SECRET_SUFFIX, IdentitySecret

@@ -12,8 +12,13 @@ from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.leaf import BACKDATE, short
 from troth.planning.certificates.anchors import bundle_text, roots_in, trusting
-from troth.planning.identity.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
+from troth.planning.certificates.rollouts import (
+    restarted_since,
+    still_on_old_leaf,
+    waiting_for_root,
+)
 from troth.planning.moment import Moment
+from troth.planning.network.issuers import issuer_secret
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.authorities import (
@@ -23,7 +28,6 @@ from troth.planning.steps.authorities import (
     PrepareRoot,
     RootStep,
 )
-from troth.planning.trust_domain.issuers import issuer_secret
 from troth.planning.trust_domain.retired import retire_root
 from troth.planning.trust_domain.root_readers import held_secrets, readers_of, without_list
 from troth.planning.trust_domain.rotations import is_root_compromised, rotations_of

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
 from troth.planning.certificates.anchors import federated
-from troth.planning.certificates.spiffe_bundles import key_ids_in
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
@@ -22,6 +21,7 @@ from troth.planning.steps.signing_keys import ActivateTokenKey, PrepareTokenKey
 from troth.planning.trust_domain.retired import retire_key
 from troth.planning.trust_domain.root_readers import is_foreign_bundle, without_list
 from troth.planning.trust_domain.rotations import is_compromised, rotations_of
+from troth.planning.trust_domain.spiffe_bundles import key_ids_in
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import RotationPhase

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from troth.pki.certificates.leaf import short
 from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
 from troth.planning import status as verdicts
-from troth.planning.certificates.spiffe_bundles import bundle_file
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
 from troth.planning.rotation.handover import Handover
@@ -19,6 +18,7 @@ from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain.issuer_certificate import TYPE, issuer_leaf_due, plan_issuer
 from troth.planning.trust_domain.retired import tidy_keys
+from troth.planning.trust_domain.spiffe_bundles import bundle_file
 from troth.planning.trust_domain.token_keys import first_key_wait, key_due, plan_key_rotation
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref

@@ -10,7 +10,7 @@ from troth.pki.keys.parsing import PrivateKey
 from troth.planning.steps.step import Target
 from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.writer import TryAgain, Writer, Writes
-from troth.reconcile.loop.clock import Clock
+from troth.reconcile.runtime.clock import Clock
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest

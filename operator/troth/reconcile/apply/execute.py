@@ -39,7 +39,7 @@ from troth.reconcile.apply.handlers import (
 )
 from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.writer import NOT_FOUND, Writer
-from troth.reconcile.loop.clock import Clock
+from troth.reconcile.runtime.clock import Clock
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.resources.reported import REPORTED

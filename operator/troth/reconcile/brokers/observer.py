@@ -9,8 +9,8 @@ from datetime import datetime
 from troth.planning.planner import plan
 from troth.planning.steps.brokers import ObserveBroker
 from troth.reconcile.brokers.work import BrokerWork, Surroundings
-from troth.reconcile.loop.clock import Clock, Moments
-from troth.reconcile.loop.lease_fence import Fence
+from troth.reconcile.runtime.clock import Clock, Moments
+from troth.reconcile.runtime.lease_fence import Fence
 from troth.world.keys import Key
 from troth.world.world import World
 

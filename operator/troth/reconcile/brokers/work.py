@@ -30,11 +30,11 @@ from troth.reconcile.brokers.change import (
 )
 from troth.reconcile.brokers.connections import NOT_FOUND, Connections
 from troth.reconcile.brokers.faults import StalePlan, fault_of, taken
+from troth.reconcile.brokers.spans import broker_span, note_refused
 from troth.reconcile.events.notice import REPAIRED, Notice
-from troth.reconcile.loop.clock import Clock
-from troth.reconcile.loop.instrumentation import Instrumentation, count_changes
-from troth.reconcile.loop.lease_fence import Fence, LeaseLost, leading, require_lease
-from troth.reconcile.loop.tracing import broker_span, note_refused
+from troth.reconcile.runtime.clock import Clock
+from troth.reconcile.runtime.instrumentation import Instrumentation, count_changes
+from troth.reconcile.runtime.lease_fence import Fence, LeaseLost, leading, require_lease
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Observed

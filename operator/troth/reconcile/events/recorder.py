@@ -16,7 +16,7 @@ import structlog
 
 from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
-from troth.reconcile.loop.lease_fence import LeaderFence, write_under
+from troth.reconcile.runtime.lease_fence import LeaderFence, write_under
 from troth.world.facts.objects import Manifest
 from troth.world.origin import origin
 

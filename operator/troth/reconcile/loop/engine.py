@@ -22,6 +22,7 @@ from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.step import BackgroundStep, Step, Target
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.in_place import InPlace
+from troth.reconcile.apply.intake import take_in, warn_if_unreadable
 from troth.reconcile.apply.keys.key_maker import KeyMaker, KeyNotReady
 from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.refusals.refusals import LastingConflict, Refusals, StepFailed
@@ -35,10 +36,6 @@ from troth.reconcile.events.events import has_new_leaf, relabelled, repair
 from troth.reconcile.events.notice import Notice
 from troth.reconcile.events.recorder import EventRecorder
 from troth.reconcile.loop import tracing
-from troth.reconcile.loop.clock import Clock, Moments
-from troth.reconcile.loop.instrumentation import Instrumentation
-from troth.reconcile.loop.intake import take_in, warn_if_unreadable
-from troth.reconcile.loop.lease_fence import Fence, LeaderFence, LeaseLost, leading
 from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.loop.readiness import Faults, with_refusals
 from troth.reconcile.loop.server import Server
@@ -48,6 +45,9 @@ from troth.reconcile.loop.statuses.reporting import Reporter
 from troth.reconcile.loop.statuses.stall_delay import StallDelay
 from troth.reconcile.loop.step_run import StepRun, awaits_key
 from troth.reconcile.loop.turns import Turns
+from troth.reconcile.runtime.clock import Clock, Moments
+from troth.reconcile.runtime.instrumentation import Instrumentation
+from troth.reconcile.runtime.lease_fence import Fence, LeaderFence, LeaseLost, leading
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref

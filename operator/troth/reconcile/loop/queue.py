@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from troth.cluster.watching.backoff import Backoff
-from troth.reconcile.loop.clock import Clock
+from troth.reconcile.runtime.clock import Clock
 from troth.world.keys import ISSUER_VIEW, Key
 
 MANY = 100

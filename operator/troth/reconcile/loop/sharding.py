@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from troth.reconcile.loop.lease_fence import Fence
+from troth.reconcile.runtime.lease_fence import Fence
 from troth.world.keys import Key
 from troth.world.shards import CENTRAL, shard_of
 

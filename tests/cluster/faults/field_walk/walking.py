@@ -19,8 +19,8 @@ from tests.reconcile.accounts import Account, account
 from tests.reconcile.memory_brokers import MemoryBrokers, in_memory
 from tests.reconcile.walk_judge import Judge
 from troth.planning.grants.edges_validated import EDGES_VALIDATED
-from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.rehearsal import Place
+from troth.reconcile.runtime.clock import MovableClock
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 

@@ -18,7 +18,7 @@ from troth.planning.steps.step import Step, Target, WriteStep, status_of
 from troth.reconcile.apply.repairs.alterations import NAMED, Alterations
 from troth.reconcile.apply.repairs.field_managers import latest_writers
 from troth.reconcile.apply.repairs.step_content import content_of, digest, kind_of
-from troth.reconcile.loop.clock import Clock
+from troth.reconcile.runtime.clock import Clock
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.index.workloads import KINDS

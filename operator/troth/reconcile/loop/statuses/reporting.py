@@ -10,11 +10,11 @@ from troth.reconcile.events.notice import REPAIRED, Notice
 from troth.reconcile.events.recorder import EventRecorder
 from troth.reconcile.events.unconfirmed import UnconfirmedNotices
 from troth.reconcile.loop import tracing
-from troth.reconcile.loop.clock import Clock
-from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.loop.statuses.debounce import StatusDebounce
 from troth.reconcile.loop.statuses.stall_delay import StallDelay
+from troth.reconcile.runtime.clock import Clock
+from troth.reconcile.runtime.instrumentation import Instrumentation
 from troth.world.facts.objects import FIGHTING
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.strategies import more
-from troth.planning.brokers.changes import NOTHING, Brake, Changes, Rules, Wanted, broker_changes
+from troth.planning.grants.changes import NOTHING, Brake, Changes, Rules, Wanted, broker_changes
 from troth.trust.grants import Rule
 
 PREFIX = "troth-"

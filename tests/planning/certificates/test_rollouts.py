@@ -30,7 +30,11 @@ from tests.workloads import budget, rolled, workload
 from troth.pki.bundles.trust_bundle import parse_bundle
 from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.leaf import renewal_spread, short
-from troth.planning.identity.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
+from troth.planning.certificates.rollouts import (
+    restarted_since,
+    still_on_old_leaf,
+    waiting_for_root,
+)
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.objects import Restart
 from troth.resources.references import Ref

@@ -7,7 +7,7 @@ from tests import builders
 from tests.builders import OWN, Cluster, Manifest, domain, namespace, tokens_secret
 from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, parse_bundle_map, parse_spiffe_bundle
 from troth.pki.bundles.trust_bundle import parse_bundle
-from troth.planning.certificates.spiffe_bundles import key_ids_in
+from troth.planning.trust_domain.spiffe_bundles import key_ids_in
 from troth.resources.references import Ref
 from troth.world.keys import domain_key
 from troth.world.observation.objects import decoded

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from troth.pki.certificates.leaf import Leaf
 from troth.planning import status as verdicts
 from troth.planning.brokers.admin_rotation import plan_admin
-from troth.planning.brokers.credentials import CredentialState, plan_broker_credentials
 from troth.planning.certificates.leaf import leaf_due, longest_overlap
 from troth.planning.faults import Isolation
+from troth.planning.identity.broker_credentials import CredentialState, plan_broker_credentials
 from troth.planning.identity.restarts import plan_rollout
 from troth.planning.identity.view import View, gather
 from troth.planning.identity.webhook_signing import plan_webhook_signing

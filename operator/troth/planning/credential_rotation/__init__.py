@@ -1,0 +1,1 @@
+"""Plan of a `CredentialRotation`: which credentials are rotating, and what blocks them."""

@@ -1,0 +1,1 @@
+"""What all parts of the reconciler use: clock, lease fence, metrics and spans."""
