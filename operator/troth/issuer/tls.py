@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from troth.edge.inbound.server_tls import load, unloaded
+from troth.edge.identity.server_tls import load, unloaded
 from troth.serving.tls_files import TLSFiles
 
 log = structlog.get_logger()

@@ -23,8 +23,8 @@ from troth.documents.event_bundles import FILE as EVENTS_BUNDLE_MAP
 from troth.edge.identity.document import Document, DocumentError, parse_document
 from troth.edge.identity.file_stat import Look, look_at
 from troth.edge.identity.schema_files import schema_texts
+from troth.edge.identity.server_tls import following
 from troth.edge.identity.snapshot import IdentityError, Snapshot
-from troth.edge.inbound.server_tls import following
 from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, parse_bundle_map
 from troth.pki.certificates.leaf import parse_leaf
 from troth.pki.encodings.pem import read_certificates, write_certificates

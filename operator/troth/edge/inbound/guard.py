@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from troth.edge.identity.cache import Kept
 from troth.edge.identity.document import RequiredToken
-from troth.edge.identity.peer import Peer, read_peer
 from troth.edge.identity.snapshot import Snapshot
 from troth.edge.inbound.caller import Caller
 from troth.edge.inbound.delivery import delivered
 from troth.edge.inbound.forwarded import parse_forwarded
+from troth.edge.inbound.peer import Peer, read_peer
 from troth.edge.inbound.presented import Presented
 from troth.edge.inbound.refusal import Refusal, RefusedError, refusal
 from troth.edge.trace_context import TraceContext, read_trace

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from troth.pki.certificates.leaf import Leaf
 from troth.world.change import Change
 from troth.world.facts.objects import Cutoff, IdentitySecret
+from troth.world.handlers.confinement import note_confinement
 from troth.world.handlers.written import take_written
 from troth.world.index.webhook_signing import is_signing
 from troth.world.invalidation import around_domain, federating
 from troth.world.keys import Keys, domain_key, identity_key, view_key
 from troth.world.observation import objects as observe
 from troth.world.observation.broker_secrets import is_credential
-from troth.world.observation.confinement import note_confinement
 from troth.world.observation.secret_data import SecretData
 from troth.world.observation.webhook_secrets import is_compiled, is_generated
 from troth.world.owners import wanting_credential

@@ -3,9 +3,9 @@
 from troth.resources.metadata import is_terminating
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.change import Change
+from troth.world.handlers.confinement import note_confinement
 from troth.world.invalidation import around_domain, claiming, same_spiffe_domain
 from troth.world.keys import Keys, domain_key, identity_key, view_key
-from troth.world.observation.confinement import note_confinement
 from troth.world.observation.resources import earlier_domain, parsed, readable_parts
 from troth.world.owners import owners_in
 from troth.world.state import WorldState
