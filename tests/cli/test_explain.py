@@ -278,3 +278,51 @@ def test_manifests_without_a_namespace_are_in_that_of_the_context(tmp_path: Path
         pair = ("shop/checkout", "shop/payments")
         result = explained(tmp_path / "manifests", *pair, *config, text=text)
     assert result.exit_code == 0, result.output
+
+
+# Namespaces that Troth does not watch
+
+ABROAD = (
+    TOKENS.replace("checkout, namespace: shop", "checkout, namespace: legal")
+    .replace("{name: checkout}", "{name: checkout, namespace: legal}")
+    .replace("{name: payments}", "{name: payments, namespace: shop}")
+    + """---
+apiVersion: v1
+kind: Namespace
+metadata: {name: legal, labels: {environment: production}}
+"""
+)
+
+
+@pytest.mark.parametrize(("watched", "issued"), [("legal,shop", True), ("shop", False)])
+def test_identity_in_a_namespace_that_troth_does_not_watch_gets_no_token(
+    tmp_path: Path, watched: str, issued: bool
+) -> None:
+    pair = ("legal/checkout", "shop/payments")
+    options = ("-o", "json", "--watched-namespaces", watched)
+    told = json.loads(explained(tmp_path, *pair, *options, text=ABROAD).stdout)
+    assert told["issued"] is issued
+    messages = [each.get("message", "") for each in told["edges"] if each["port"] == "https"]
+    assert ["Troth does not watch namespace legal" in each for each in messages] == [not issued]
+
+
+def test_watched_namespaces_of_a_cluster_are_those_of_its_trust_domains(cluster: Server) -> None:
+    for watched, issued in ((["legal", "shop"], True), (["shop"], False)):
+        cluster.manifests = tuple(
+            each | {"status": {"watchedNamespaces": watched}}
+            if each["kind"] == "TrustDomain"
+            else each
+            for each in yaml.safe_load_all(ABROAD)
+        )
+        arguments = ["token", "explain", "legal/checkout", "shop/payments", "-o", "json"]
+        told = json.loads(CliRunner().invoke(app, arguments).stdout)
+        assert told["issued"] is issued
+
+
+def test_identity_that_nothing_watched_names_is_said_to_have_no_effect(tmp_path: Path) -> None:
+    silent = ABROAD.replace("{name: checkout, namespace: legal}", "{name: web}")
+    pair = ("shop/payments", "legal/checkout")
+    result = explained(tmp_path, *pair, "--watched-namespaces", "shop", text=silent)
+    assert isinstance(result.exception, FaultyManifests)
+    sentence = "Troth does not watch namespace legal; add it to the chart value namespaces"
+    assert f"ServiceIdentity legal/checkout: {sentence}" in str(result.exception)

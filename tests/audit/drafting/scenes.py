@@ -8,8 +8,9 @@ from tests.audit.objects import deployment
 from troth.audit.drafting.draft import Draft, IdentityDraft, draft
 from troth.audit.facts.traffic import Endpoint, Flow, Traffic
 from troth.audit.finding import Object
-from troth.audit.scene import Scene, scene_of
+from troth.audit.scene import Scene
 from troth.resources.references import Ref
+from troth.trust.declarations.watched import Watched
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 SINCE = NOON - timedelta(days=2)
@@ -39,9 +40,15 @@ def flow(source: Endpoint, destination: Endpoint, port: int = 8443, protocol: st
 
 
 def learned(
-    *manifests: Manifest, traffic: tuple[Flow, ...] = (), namespaces: tuple[str, ...] = ()
+    *manifests: Manifest,
+    traffic: tuple[Flow, ...] = (),
+    namespaces: tuple[str, ...] = (),
+    watched: tuple[str, ...] = (),
 ) -> Draft:
-    scene: Scene = scene_of((SHOP, *manifests), NOON)
+    scene = Scene(now=NOON)
+    scene.watch(Watched.of(scene.own_namespace, watched))
+    for each in (SHOP, *manifests):
+        scene.put(each)
     scene.traffic = Traffic(traffic, SINCE, (), frozenset({"192.0.2.2"}))
     return draft(scene, namespaces)
 

@@ -313,3 +313,54 @@ def test_system_namespaces_are_drafted_only_on_request() -> None:
     assert [str(each.subject.ref) for each in learned(WEB, dns).identities] == ["shop/web"]
     asked = learned(WEB, dns, namespaces=("kube-system",))
     assert [str(each.subject.ref) for each in asked.identities] == ["kube-system/coredns"]
+
+
+# Namespaces that Troth does not watch
+
+LEGAL = (
+    builders.namespace("legal", domain="production"),
+    builders.namespace("shop", domain="production"),
+    builders.domain(),
+    deployment("web", "legal", ports={"https": 8443}),
+)
+
+
+def test_caller_in_a_namespace_that_troth_does_not_watch_is_an_unverified_peer() -> None:
+    identity = builders.identity("web", "legal")
+    traffic = (flow(end("web", "legal"), end("payments")),)
+    found = learned(*LEGAL, PAYMENTS, identity, traffic=traffic, watched=("shop",))
+    (entry,) = spec(found, "payments")["accepts"]
+    assert entry["unverified"]["namespaceSelector"] == {
+        "matchLabels": {"kubernetes.io/metadata.name": "legal"}
+    }
+
+
+def test_namespace_that_troth_does_not_watch_gets_no_draft_and_is_named() -> None:
+    found = learned(*LEGAL, PAYMENTS, builders.identity("web", "legal"), watched=("shop",))
+    assert [str(each.subject.ref) for each in found.identities] == ["shop/payments"]
+    assert (found.additions, found.ungoverned) == ((), ())
+    (sentence,) = found.unplaced
+    assert "Troth does not watch the namespaces of other workloads" in sentence
+    assert ": legal;" in sentence
+    assert "chart value namespaces" in sentence
+
+
+def test_namespaces_are_named_only_if_all_were_to_be_drafted() -> None:
+    asked = learned(*LEGAL, PAYMENTS, namespaces=("shop",), watched=("shop",))
+    system = learned(PAYMENTS, deployment("coredns", "kube-system"), watched=("shop",))
+    assert (asked.unplaced, system.unplaced) == ((), ())
+
+
+def test_at_most_five_namespaces_are_named() -> None:
+    others = [deployment("web", f"team-{number}") for number in range(7)]
+    (sentence,) = learned(PAYMENTS, *others, watched=("shop",)).unplaced
+    assert ": team-0, team-1, team-2, team-3, team-4 and 2 more;" in sentence
+
+
+def test_call_to_a_namespace_that_troth_does_not_watch_names_the_chart_value() -> None:
+    traffic = (flow(end("payments"), end("web", "legal")),)
+    found = learned(*LEGAL, PAYMENTS, traffic=traffic, watched=("shop",))
+    (note,) = of(found, "payments").notes
+    assert "Deployment legal/web on port 8443" in note
+    assert "Troth does not watch namespace legal; add it to the chart value namespaces" in note
+    assert "--namespace" not in note

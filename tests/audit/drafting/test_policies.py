@@ -157,6 +157,10 @@ def test_call_that_a_policy_allows_to_a_workload_without_a_draft_is_noted() -> N
     (note,) = found.notes
     assert note.startswith("Review: NetworkPolicy shop/allow allows calls to Deployment monitoring")
     assert "--namespace monitoring" in note
+    found = of(learned(PAYMENTS, other, rule, watched=("shop",)), "payments")
+    (note,) = found.notes
+    assert "Troth does not watch namespace monitoring; add it to the chart value" in note
+    assert "--namespace" not in note
 
 
 def test_lookups_that_a_policy_allows_are_not_noted() -> None:

@@ -4,11 +4,13 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests import builders
 from tests.audit.objects import web_and_payments
 from tests.builders import Manifest
+from tests.cli.api_server import serving
 from tests.cli.running import Ended, troth
 from troth.audit.facts.traffic import Endpoint, Flow, Traffic
 from troth.audit.finding import Object
@@ -16,6 +18,9 @@ from troth.audit.scene import Scene
 from troth.audit.traffic.document import traffic_document
 from troth.cli.check.traffic import SeenTraffic, sight_findings
 from troth.cli.evaluation.finding import Severity
+from troth.cli.learn.collect import READ
+from troth.cluster.resources import RESOURCES
+from troth.reconcile.loop.informers import selections
 from troth.resources.references import Ref
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -25,7 +30,7 @@ PAYMENTS, WEB, STRANGER = (
 
 
 def deployment(place: Object) -> Manifest:
-    name = place.ref.name
+    namespace, name = place.ref
     template = {
         "metadata": {"labels": {"app": name}},
         "spec": {"containers": [{"name": name, "image": "registry.example/it:1"}]},
@@ -33,7 +38,7 @@ def deployment(place: Object) -> Manifest:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": name, "namespace": "shop"},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {"selector": {"matchLabels": {"app": name}}, "template": template},
     }
 
@@ -186,3 +191,53 @@ def test_period_ends_when_watching_ended(tmp_path: Path) -> None:
     done = check(tmp_path, [*web_and_payments(), *ALL], given, since=ended - timedelta(days=7))
     (line,) = [each for each in done.lines if "SeenTrafficDenied" in each]
     assert f"1 peer seen in the 7 days until {ended:%Y-%m-%d}" in line
+
+
+LEGAL = Object("Deployment", Ref("legal", "web"))
+ABROAD = [
+    builders.domain(),
+    *(builders.namespace(each, domain="production") for each in ("legal", "shop")),
+    builders.identity(
+        "payments", ports=["https"], accepts=[builders.accept("web", namespace="legal")]
+    ),
+    builders.identity("web", "legal", calls=[builders.call("payments", namespace="shop")]),
+    deployment(PAYMENTS),
+    deployment(LEGAL),
+]
+"""A caller and a callee in two namespaces, each of which declares the call."""
+ACROSS = flow(Endpoint(LEGAL))
+
+
+@pytest.mark.parametrize(
+    ("watched", "denies"), [("", False), ("legal,shop", False), ("shop", True)]
+)
+def test_peer_in_a_namespace_that_troth_does_not_watch_would_be_denied(
+    tmp_path: Path, watched: str, denies: bool
+) -> None:
+    more = ("--watched-namespaces", watched) if watched else ()
+    done = check(tmp_path, ABROAD, ACROSS, more=more)
+    found = [each for each in done.lines if "SeenTrafficDenied" in each]
+    assert len(found) == denies, done
+    assert all("from Deployment legal/web on 8443/TCP" in each for each in found)
+
+
+def test_identity_in_a_namespace_that_troth_does_not_watch_denies_nothing(tmp_path: Path) -> None:
+    calls = Flow(Endpoint(LEGAL), Endpoint(STRANGER), 80, "TCP", 12, NOW, NOW, "conntrack")
+    manifests = [*ABROAD, deployment(STRANGER)]
+    watched = "--watched-namespaces"
+    everywhere = check(tmp_path, manifests, calls)
+    assert "enforcing web would deny 1 peer" in everywhere.output
+    assert "enforcing" not in check(tmp_path, manifests, calls, more=(watched, "shop")).output
+
+
+def test_watched_namespaces_of_a_cluster_are_those_of_its_trust_domains(tmp_path: Path) -> None:
+    every = {*READ, *(each.kind for each in selections("troth-system"))}
+    objects: dict[str, list[Manifest]] = {RESOURCES[each].name: [] for each in every}
+    for each in ABROAD:
+        objects[RESOURCES[each["kind"]].name].append(each)
+    for watched, denies in (([], False), (["shop"], True)):
+        objects["trustdomains"] = [builders.domain() | {"status": {"watchedNamespaces": watched}}]
+        with serving(tmp_path, objects) as served:
+            more = ("--kubeconfig", str(served.kubeconfig))
+            done = check(tmp_path, [ABROAD[3]], ACROSS, more=more)
+        assert (done.code, "SeenTrafficDenied" in done.output) == (denies, denies), done

@@ -21,6 +21,7 @@ from troth.audit.traffic.pairs import Pair, Sighting
 from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs.access import PersonalServer
 from troth.cli.learn.collect import AGENTS, read_agents
+from troth.cli.learn.command import NOTHING
 from troth.resources.manifests import ManifestLoader
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -400,3 +401,50 @@ def test_workload_that_gets_no_draft_is_said_if_there_is_nothing_else(tmp_path: 
     ended = troth("learn", "-f", str(file), "-n", "shop")
     assert (ended.code, ended.output) == (ExitCode.CLEAN, "")
     assert "Deployment shop/proxy is in the host network" in ended.errors
+
+
+def legal_and_shop() -> dict[str, list[Manifest]]:
+    """Return a cluster whose `legal/web` calls `shop/payments`, and that watches the shop alone."""
+    names = ("legal", "shop")
+    return cluster() | {
+        "namespaces": [builders.namespace(each, domain="production") for each in names],
+        "trustdomains": [builders.domain() | {"status": {"watchedNamespaces": ["shop"]}}],
+        "serviceidentities": [builders.identity("web", "legal")],
+        "deployments": [
+            deployment("web", "legal", env={"PAYMENTS": "https://payments.shop:8443"}),
+            deployment("payments", ports={"https": 8443}),
+        ],
+        "pods": [
+            pod("payments", "10.0.0.7", started=NOON),
+            pod("web", "10.0.0.5", "legal", started=NOON),
+        ],
+    }
+
+
+def test_only_namespaces_that_troth_watches_are_drafted(tmp_path: Path) -> None:
+    with serving(tmp_path, legal_and_shop()) as served:
+        options = ("learn", "--kubeconfig", str(served.kubeconfig))
+        told, other = troth(*options), troth(*options, "--watched-namespaces", "legal")
+    assert [*drafts(told.output)] == ["ServiceIdentity payments"]
+    assert "ServiceIdentity legal/web exists" not in told.output
+    assert "# Troth does not watch the namespaces of other workloads" in told.output
+    assert [*drafts(other.output)] == []
+    assert "# ServiceIdentity legal/web exists" in other.output
+
+
+def test_namespace_that_troth_does_not_watch_is_rejected(tmp_path: Path) -> None:
+    save = tmp_path / "traffic.json"
+    with serving(tmp_path, legal_and_shop()) as served:
+        options = ("--kubeconfig", str(served.kubeconfig), "-n", "shop", "-n", "legal")
+        ended = troth("learn", *options, "--save-traffic", str(save))
+    assert (ended.code, ended.output) == (ExitCode.UNUSABLE_INPUT, "")
+    sentence = "Troth does not watch namespace legal; add it to the chart value namespaces"
+    assert f"Namespace legal: {sentence}" in ended.errors
+    assert not save.exists()
+
+
+def test_watched_namespaces_of_files_are_those_of_the_option(files: Path) -> None:
+    for watched, said in (("shop", "ServiceIdentity payments"), ("legal", NOTHING)):
+        ended = troth("learn", "-f", str(files), "--watched-namespaces", watched)
+        assert ended.code == ExitCode.CLEAN
+        assert said in {*drafts(ended.output), *ended.errors.splitlines()}

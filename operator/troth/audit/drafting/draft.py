@@ -23,12 +23,14 @@ from troth.audit.drafting.ends import (
 )
 from troth.audit.drafting.existing import Existing
 from troth.audit.drafting.externals import Outside, external_entries
-from troth.audit.drafting.subjects import Directory, directory
+from troth.audit.drafting.subjects import SYSTEM, Directory, directory
 from troth.audit.scene import Scene
 from troth.resources.metadata import API_VERSION
 
 MOST_ENTRIES = 64
 MOST_PORTS = 16
+NAMED = 5
+"""Maximum number of namespaces without drafts that a sentence names."""
 _CALLERS = {"probes": "Nodes call", "metrics": "The collector of metrics calls"}
 _REVIEW = "drafted from what was seen; review who this is"
 
@@ -200,7 +202,8 @@ class _Drafter:
 def draft(scene: Scene, namespaces: Iterable[str] = ()) -> Draft:
     """Return drafts for the workloads of a scene that no ServiceIdentity selects.
 
-    `namespaces` are those to draft, by default all but those of the cluster and of Troth.
+    `namespaces` are those to draft, by default all that Troth watches but those of the cluster and
+    of Troth.
     """
     people = directory(scene, namespaces)
     sheets = {each: _Sheet() for each in people.subjects()}
@@ -353,5 +356,16 @@ def _unplaced(people: Directory, namespaces: Iterable[str], scene: Scene) -> Ite
                 f"{member.object} has no label that stays the same, so it gets no draft. Add a "
                 "label such as app to its pod template."
             )
+    others = [
+        each
+        for each in scene.namespaces()
+        if each not in people.watched and each not in SYSTEM and people.members_in(each)
+    ]
+    if others and not namespaces:
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        yield (
+            "Troth does not watch the namespaces of other workloads, which get no draft: "
+            f"{', '.join(others[:NAMED])}{more}; add those to draft to the chart value namespaces."
+        )
     for each in scene.traffic.blind:
         yield f"Not all traffic was seen: {each}."

@@ -27,17 +27,16 @@ def edges(scene: Scene, directory: Directory) -> Iterator[Edge | Note]:
                     continue
                 subject = directory.subject_of(callee.object)
                 if subject is None:
-                    yield without_identity(caller, callee, port, clue)
+                    yield without_identity(caller, callee, port, clue, directory)
                 else:
                     yield Edge(caller, subject, port, protocol, clue)
 
 
-def without_identity(caller: Subject, callee: Workload, port: int, clue: Clue) -> Note:
+def without_identity(
+    caller: Subject, callee: Workload, port: int, clue: Clue, directory: Directory
+) -> Note:
     """Return the note about a call to a workload for which there is no identity."""
-    namespace = callee.object.ref.namespace
+    why = directory.why_no_draft(callee.object)
     return Note(
-        caller,
-        f"Review: it calls {callee.object} on port {port} ({clue.sentence()}), which has no "
-        f"ServiceIdentity and gets no draft. Add --namespace {namespace}, or declare the call "
-        "under external.",
+        caller, f"Review: it calls {callee.object} on port {port} ({clue.sentence()}), {why}"
     )

@@ -141,10 +141,8 @@ def _callees(
     for member in members:
         subject = policy.directory.subject_of(member.object)
         if subject is None:
-            namespace = member.object.ref.namespace
-            text = f"{allows} {member.object}, which has no ServiceIdentity and gets no draft. Add "
-            text += f"--namespace {namespace}, or declare the call under external."
-            yield Note(own, text)
+            why = policy.directory.why_no_draft(member.object)
+            yield Note(own, f"{allows} {member.object}, {why}")
         else:
             yield subject
 

@@ -86,7 +86,7 @@ class _Reader:
             if member is None:
                 yield self._to_gone(flow, caller)
             else:
-                yield without_identity(caller, member, flow.port, _clue(flow))
+                yield without_identity(caller, member, flow.port, _clue(flow), self.directory)
         elif (address, flow.port) in self.places.api_server or (
             address in self.places.nodes and flow.port == API_PORT
         ):
@@ -105,7 +105,7 @@ class _Reader:
             return Edge(caller, callee, port, protocol, _clue(flow))
         subject = self.directory.subject_of(callee.object)
         if subject is None:
-            return without_identity(caller, callee, port, _clue(flow))
+            return without_identity(caller, callee, port, _clue(flow), self.directory)
         return Edge(caller, subject, port, protocol, _clue(flow))
 
     @staticmethod

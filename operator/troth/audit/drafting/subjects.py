@@ -15,6 +15,7 @@ from troth.planning.network.external_peers import selector as selector_manifest
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
+from troth.trust.declarations.watched import Watched, not_watched
 from troth.trust.selectors import matches
 
 SYSTEM = ("kube-system", "kube-public", "kube-node-lease")
@@ -27,6 +28,8 @@ _PORT_NAME = re.compile("(?=.*[a-z])[a-z0-9-]{1,15}")
 class Directory:
     """All subjects, and the members without one, by what leads to them."""
 
+    watched: Watched
+    """Namespaces that Troth watches. Others have no subjects."""
     _members: dict[Object, Workload] = field(default_factory=dict)
     _inside: dict[str, list[Workload]] = field(default_factory=dict)
     _of: dict[Object, Subject] = field(default_factory=dict)
@@ -68,6 +71,17 @@ class Directory:
         """Make a workload one of a subject."""
         self._of[workload] = subject
 
+    def why_no_draft(self, workload: Object) -> str:
+        """Return why a workload without a subject gets no draft, and what to do, as a clause."""
+        namespace = workload.ref.namespace
+        if namespace not in self.watched:
+            why = not_watched(namespace)
+            return f"which gets no draft. {why}, or declare the call under external."
+        return (
+            f"which has no ServiceIdentity and gets no draft. Add --namespace {namespace}, or "
+            "declare the call under external."
+        )
+
     def namespaces(self, selector: LabelSelector) -> list[str]:
         """Return the namespaces that a selector selects."""
         return [name for name, labels in self._labels.items() if matches(selector, labels)]
@@ -77,11 +91,12 @@ def directory(scene: Scene, namespaces: Iterable[str] = ()) -> Directory:
     """Return the subjects of a scene.
 
     Workloads that a ServiceIdentity selects have that one. Others are drafted if they are in one of
-    `namespaces`; without any, in all but those of the cluster and of Troth itself.
+    `namespaces`; without any, in all that Troth watches but those of the cluster and of Troth
+    itself.
     """
-    everywhere = scene.namespaces()
+    everywhere, watched = scene.namespaces(), scene.world.registry.watched
     wanted = set(namespaces) or {*everywhere} - {*SYSTEM, scene.own_namespace}
-    found = Directory()
+    found = Directory(watched)
     for namespace in everywhere:
         members = running(scene, namespace)
         found.add_namespace(namespace, scene.labels_of_namespace(namespace), members)
@@ -92,7 +107,7 @@ def directory(scene: Scene, namespaces: Iterable[str] = ()) -> Directory:
                 found.assign(each.object, _existing(scene, known))
             elif not each.spec.host_network:  # NetworkPolicies do not apply to it
                 free.append(each)
-        if namespace in wanted:
+        if namespace in wanted and namespace in watched:
             for subject in _drafts(scene, namespace, members, free):
                 for workload in subject.workloads:
                     found.assign(workload, subject)

@@ -82,7 +82,9 @@ def check(
         from troth.cli.check.traffic import seen_traffic  # noqa: PLC0415
 
         manifests = [each for each in (*(files or ()), *(assume or ())) if each != STDIN]
-        seen = seen_traffic(traffic, manifests, namespace, own_namespace, kubeconfig, context)
+        seen = seen_traffic(
+            traffic, manifests, namespace, own_namespace, kubeconfig, context, watched_namespaces
+        )
     report = checked(basis, datetime.now(UTC), seen)
     write(console(wrap=False), report, output, summary=summary)
     raise typer.Exit(exit_code(report, fail_on))

@@ -14,6 +14,7 @@ from troth.audit.traffic.verdicts import judged
 from troth.cli.evaluation.finding import Finding, Severity
 from troth.cli.evaluation.rehearse import Rehearsed
 from troth.cli.inputs.access import connected
+from troth.cli.inputs.watched import watched_by
 from troth.cli.learn.collect import read_cluster, read_manifests
 from troth.cli.learn.sources import saved
 from troth.resources.identity.spec import Enforcement
@@ -48,22 +49,28 @@ def seen_traffic(  # noqa: PLR0917 - the options of the command
     own_namespace: str,
     kubeconfig: Path | None,
     context: str | None,
+    watched_namespaces: str,
 ) -> SeenTraffic:
     """Return the traffic of a file, with the workloads of a cluster and of manifests.
 
     Raises `FaultyManifests` or `OSError`.
     """
     (traffic,) = saved([file])
-    scene = Scene(own_namespace, in_cluster=True)
     if kubeconfig is not None:
-        scene = asyncio.run(_of_cluster(kubeconfig, context, own_namespace))
+        cluster = _of_cluster(kubeconfig, context, own_namespace, watched_namespaces)
+        scene = asyncio.run(cluster)
+    else:
+        scene = Scene(own_namespace, in_cluster=True)
+        scene.watch(watched_by(watched_namespaces, (), own_namespace))
     read_manifests(manifests, namespace or "default", scene)
     return SeenTraffic(traffic, scene)
 
 
-async def _of_cluster(kubeconfig: Path, context: str | None, own_namespace: str) -> Scene:
+async def _of_cluster(
+    kubeconfig: Path, context: str | None, own_namespace: str, watched_namespaces: str
+) -> Scene:
     async with connected(kubeconfig, context) as server:
-        return await read_cluster(server, [], own_namespace, datetime.now(UTC))
+        return await read_cluster(server, [], own_namespace, datetime.now(UTC), watched_namespaces)
 
 
 def traffic_findings(rehearsed: Rehearsed, seen: SeenTraffic) -> Iterator[Finding]:

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from troth.cli.daemon_options import namespace_names
+from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.manifests import Manifest
 from troth.resources.trust_domain.status import NAMESPACES
-from troth.trust.declarations.watched import EVERYWHERE, Watched
+from troth.trust.declarations.watched import EVERYWHERE, Watched, not_watched
 
 WATCHED = "--watched-namespaces"
 WatchedNamespaces = Annotated[
@@ -45,3 +46,14 @@ def watched_in(domains: Iterable[Manifest]) -> Watched:
             return EVERYWHERE
         names.update(found)
     return Watched(frozenset(names)) if names else EVERYWHERE
+
+
+def check_watched(namespaces: Iterable[str], watched: Watched) -> None:
+    """Raise `FaultyManifests` if Troth does not watch one of these namespaces."""
+    faults = [
+        ManifestFault("", f"Namespace {each}", "", not_watched(each))
+        for each in namespaces
+        if each not in watched
+    ]
+    if faults:
+        raise FaultyManifests(faults)

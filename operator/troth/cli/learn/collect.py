@@ -21,6 +21,7 @@ from troth.audit.traffic.agent_lines import (
 from troth.cli.inputs.access import FORBIDDEN, NOT_FOUND, PersonalServer, refusal
 from troth.cli.inputs.documents import ValueCount, has_too_many, read_stream
 from troth.cli.inputs.files import read_files
+from troth.cli.inputs.watched import watched_by
 from troth.cluster.api import Selection
 from troth.cluster.errors import ApiError
 from troth.resources.faults import FaultyManifests, ManifestFault
@@ -55,14 +56,19 @@ _NAMESPACE = re.compile(DNS_LABEL)
 
 
 async def read_cluster(
-    server: PersonalServer, namespaces: list[str], own_namespace: str, now: datetime
+    server: PersonalServer,
+    namespaces: list[str],
+    own_namespace: str,
+    now: datetime,
+    watched_namespaces: str,
 ) -> Scene:
     """Return the scene of a cluster; kinds that the user may not list in full are `hidden`.
 
     A kind is listed in all namespaces, because callers may be anywhere. If that is forbidden, it is
-    listed in `namespaces`.
+    listed in `namespaces`. `watched_namespaces` are those of the option.
     """
     scene = Scene(own_namespace, now, in_cluster=True)
+    scene.watch(watched_by(watched_namespaces, (), own_namespace))
     for kind in READ:
         try:
             found, limit = await _listed(server, kind, namespaces)
@@ -77,6 +83,8 @@ async def read_cluster(
             scene.hidden[kind] = limit
         for each in found:
             scene.put(each)
+        if kind == "TrustDomain":  # before all namespaced kinds
+            scene.watch(watched_by(watched_namespaces, found, own_namespace))
     return scene
 
 

@@ -10,6 +10,7 @@ import typer
 from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
 from troth.cli.inputs.namespaces import AGENT_NAMESPACE, OWN_NAMESPACE, AgentNamespace, OwnNamespace
+from troth.cli.inputs.watched import WatchedNamespaces, check_watched, watched_by
 
 if TYPE_CHECKING:
     from troth.audit.scene import Scene
@@ -42,7 +43,11 @@ def learn(
     *,
     namespaces: Annotated[
         list[str] | None,
-        typer.Option("--namespace", "-n", help="Namespace to draft; repeatable. Default all."),
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="Namespace to draft; repeatable. Defaults to all that Troth watches.",
+        ),
     ] = None,
     from_agents: Annotated[
         bool, typer.Option("--from-agents", help="Read the logs of the chart's node agents.")
@@ -60,6 +65,7 @@ def learn(
         typer.Option(help="Folder for the drafts, one file for each namespace. Default: print."),
     ] = None,
     own_namespace: OwnNamespace = OWN_NAMESPACE,
+    watched_namespaces: WatchedNamespaces = "",
     kubeconfig: sources.Kubeconfig = None,
     context: sources.Context = None,
 ) -> None:
@@ -93,13 +99,14 @@ def learn(
     logs, missing = agent_logs(agent_log or ()), list[str]()
     if kubeconfig is not None:
         scene, more, missing = asyncio.run(
-            _cluster(kubeconfig, context, wanted, own_namespace, agents_in)
+            _cluster(kubeconfig, context, wanted, own_namespace, watched_namespaces, agents_in)
         )
         logs += more
         for sentence in invalid(scene):
             typer.echo(escaped(sentence), err=True)
     else:
-        scene = _empty(own_namespace)
+        scene = _empty(own_namespace, watched_namespaces)
+    check_watched(wanted, scene.world.registry.watched)
     read_manifests(files or (), wanted[0] if len(wanted) == 1 else "default", scene)
     for kind, reason in sorted(scene.hidden.items()):
         typer.echo(escaped(f"{kind}: not seen in full: {reason}"), err=True)
@@ -118,23 +125,27 @@ def learn(
     write(render(found), output_dir)
 
 
-def _empty(own_namespace: str) -> "Scene":
+def _empty(own_namespace: str, watched_namespaces: str) -> "Scene":
     from troth.audit.scene import Scene  # noqa: PLC0415
 
-    return Scene(own_namespace, datetime.now(UTC))
+    scene = Scene(own_namespace, datetime.now(UTC))
+    scene.watch(watched_by(watched_namespaces, (), own_namespace))
+    return scene
 
 
-async def _cluster(
+async def _cluster(  # noqa: PLR0917 - the options of the command
     kubeconfig: Path,
     context: str | None,
     namespaces: list[str],
     own_namespace: str,
+    watched_namespaces: str,
     agents_in: str,
 ) -> "tuple[Scene, list[AgentLog], list[str]]":
     from troth.cli.inputs.access import connected  # noqa: PLC0415
     from troth.cli.learn.collect import read_agents, read_cluster  # noqa: PLC0415
 
     async with connected(kubeconfig, context) as server:
-        scene = await read_cluster(server, namespaces, own_namespace, datetime.now(UTC))
+        now = datetime.now(UTC)
+        scene = await read_cluster(server, namespaces, own_namespace, now, watched_namespaces)
         logs, missing = await read_agents(server, agents_in) if agents_in else ([], [])
     return scene, logs, missing

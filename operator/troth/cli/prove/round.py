@@ -12,7 +12,7 @@ from troth.audit.proving.round import Pod, Round
 from troth.audit.proving.verdict import proof
 from troth.cli.inputs.access import CONFLICT, NOT_FOUND
 from troth.cli.inputs.declared import observed
-from troth.cli.inputs.watched import watched_by
+from troth.cli.inputs.watched import check_watched, watched_by
 from troth.cli.prove.pods import Runner, Server
 from troth.cluster.errors import ApiError
 from troth.documents.probes import LABEL
@@ -22,7 +22,6 @@ from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
 from troth.resources.reported import MOST_PROOFS, Proof, ProofResult
 from troth.trust.declarations.registry import Registry
-from troth.trust.declarations.watched import not_watched
 from troth.trust.selectors import matches
 
 MANAGER = "troth-prover"
@@ -94,8 +93,7 @@ def planned(registry: Registry, request: Request, now: datetime) -> Plan:
     Raises `FaultyManifests` if the identity does not exist, or Troth does not watch the namespace.
     """
     here = request.identity.namespace if request.identity is not None else request.namespace
-    if here and here not in registry.watched:
-        raise FaultyManifests([ManifestFault("", f"Namespace {here}", "", not_watched(here))])
+    check_watched([here] if here else (), registry.watched)
     if request.identity is not None and request.identity not in registry.identities:
         sentence = "not found, or not readable; see `troth status`"
         raise FaultyManifests([ManifestFault("", f"{_IDENTITY} {request.identity}", "", sentence)])

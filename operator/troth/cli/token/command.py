@@ -9,12 +9,15 @@ import typer
 
 from troth.cli.exit_codes import ExitCode
 from troth.cli.inputs import sources
+from troth.cli.inputs.declared import observed
 from troth.cli.inputs.namespaces import OWN_NAMESPACE, OwnNamespace
 from troth.cli.inputs.targets import Cluster
+from troth.cli.inputs.watched import WatchedNamespaces, watched_by
 from troth.cli.output import Output, OutputOption, console, structured
 from troth.cli.token.decode import NotAToken, bare, take_apart
 from troth.cli.token.input import TokenArgument, read_token
 from troth.resources.faults import FaultyManifests, ManifestFault
+from troth.resources.manifests import Manifest
 from troth.world.world import World
 
 app = typer.Typer(
@@ -131,6 +134,7 @@ def explain(
     *,
     files: sources.Files = None,
     own_namespace: OwnNamespace = OWN_NAMESPACE,
+    watched_namespaces: WatchedNamespaces = "",
     output: OutputOption = Output.TEXT,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
@@ -150,7 +154,7 @@ def explain(
 
         namespace = home(kubeconfig, context)
     manifests = sources.read(files or [], namespace)
-    world = _declared(manifests, kubeconfig, context, own_namespace)
+    world = _declared(manifests, kubeconfig, context, own_namespace, watched_namespaces)
     first, second = (explaining.find(world.registry, name) for name in (caller, callee))
     explanation = explaining.explain(world, first, second, datetime.now(UTC))
     if output is Output.TEXT:
@@ -165,14 +169,13 @@ def _declared(
     kubeconfig: Path | None,
     context: str | None,
     own_namespace: str,
+    watched_namespaces: str,
 ) -> World:
     """Return the objects of a cluster, overridden by manifests."""
-    world = World(own_namespace)
+    before: list[Manifest] = []
     if not manifests.files or kubeconfig is not None:
         from troth.cli.token.cluster import declared  # noqa: PLC0415
 
-        for manifest in asyncio.run(declared(kubeconfig, context)):
-            world.observe(manifest, uptime=0.0)
-    for manifest in manifests.objects:
-        world.observe(manifest, uptime=0.0)
-    return world
+        before = asyncio.run(declared(kubeconfig, context))
+    watched = watched_by(watched_namespaces, before, own_namespace)
+    return observed([*before, *manifests.objects], watched, own_namespace)

@@ -13,6 +13,7 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.watched import not_watched
 from troth.trust.edges.declared import edges_of
 from troth.trust.edges.evaluation import Edge
 from troth.trust.edges.scopes import Entry, Scopes, scopes_between
@@ -85,6 +86,8 @@ def find(registry: Registry, name: str) -> Ref:
         return found[0]
     there = " or ".join(map(str, found))
     sentence = f"ambiguous; write {there}" if found else "not found; write NAMESPACE/NAME"
+    if slash and namespace not in registry.watched:
+        sentence = not_watched(namespace)
     raise FaultyManifests([ManifestFault("", f"ServiceIdentity {name}", "", sentence)])
 
 
