@@ -61,7 +61,7 @@ async def test_copy_with_stale_lists_issues_nothing_twice_and_opens_no_edge(
 
         async with Witness(kubeconfig, "NetworkPolicy", stage.shop) as policies:
             better = asyncio.Event()
-            path.always("WATCH", resource, faults.held(better))
+            path.withheld[resource] = better  # Troth waits until it has been established
             await restarted(stage, path, past, resource)
             await stage.operator.operator.engine.queue.settled()  # with all objects of the lists
             better.set()
