@@ -38,6 +38,7 @@ pytest_plugins = (
     "tests.gate.quarantine",  # imports the former
     "tests.ordering",
     "tests.replay.serving",
+    "tests.uvicorn_ticks",
 )
 
 # Shrinking a failure may take minutes. Explaining it afterwards would take as long again.
