@@ -97,6 +97,7 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # a head sent by itself delays its body until the client acknowledges it
     server: Server
 
     def setup(self) -> None:
@@ -254,6 +255,8 @@ class Way:
             if self.state == "open":
                 far = socket.create_connection(("127.0.0.1", self.target))
                 self._open.append(far)
+                for each in (near, far):  # else the second of two short writes waits like a body
+                    each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._start(_pump, near, far)
                 self._start(_pump, far, near)
 

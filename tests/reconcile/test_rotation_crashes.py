@@ -1,5 +1,6 @@
 """The operator crashes after each write of a rotation in turn, without a rejection."""
 
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from tests.reconcile.test_rotation_requests import (
     with_a_given_ca,
 )
 from tests.reconcile.test_rotation_requests import SECOND as SECOND_CA
+from troth.reconcile.rehearsal import Place
 
 SLICES = 8
 """Number of tests that share the writes, to run in parallel."""
@@ -33,24 +35,48 @@ def declared(kind: str) -> list[dict[str, object]]:
     return [] if kind == "own" else list(with_a_given_ca())
 
 
-async def writes_of_a_rotation(kind: str) -> range:
-    """Return the numbers of the writes of an undisturbed rotation."""
+async def writes_of_a_rotation(kind: str) -> dict[int, Place]:
+    """Return the writes of an undisturbed rotation by their number."""
     async with scene(*declared(kind)) as it:
         await it.live(MINUTE)
         first = len(it.server.log)
         await begin(it, kind)
         await it.live(LONG)
         assert it.phases == WHOLE
-        return range(first + 1, len(it.server.log) + 1)
+        return dict(enumerate(it.server.log[first:], first + 1))
 
 
+def one_of_each(writes: dict[int, Place]) -> Iterator[int]:
+    """Yield the first write of each sort between two statuses of the trust domain."""
+    statuses, seen = 0, set()
+    for number, (kind, ref) in writes.items():
+        statuses += kind == "TrustDomain"
+        sort = statuses, kind, ref.name.endswith("-identity")
+        if sort not in seen:
+            yield number
+        seen.add(sort)
+
+
+@pytest.mark.parametrize("kind", ["own", "given"])
+async def test_rotation_completes_without_rejections_after_a_crash_at_each_sort_of_write(
+    kind: str,
+) -> None:
+    writes = await writes_of_a_rotation(kind)
+    await crash_at_each_of(kind, one_of_each(writes))
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("part", range(SLICES))
 @pytest.mark.parametrize("kind", ["own", "given"])
 async def test_rotation_completes_without_rejections_after_a_crash_at_any_write(
     kind: str, part: int
 ) -> None:
-    writes = (await writes_of_a_rotation(kind))[part::SLICES]
+    writes = [*await writes_of_a_rotation(kind)][part::SLICES]
     assert writes
+    await crash_at_each_of(kind, writes)
+
+
+async def crash_at_each_of(kind: str, writes: Iterable[int]) -> None:
     for number in writes:
         async with scene(*declared(kind)) as it:
             await it.live(MINUTE)

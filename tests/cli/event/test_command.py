@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import strategies
 from tests.cli.event.market import event, headers, mounts, portable, received, told
 from tests.cli.running import Ended, troth
 from tests.edge.events.reviews import REVIEW, Desk, accepting, placed
@@ -570,7 +571,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trade, bytes]:
     return trade, portable(trade.seal(tenant="acme", about="order/7"))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@strategies.more(3)
 @given(data=st.data())
 def test_no_input_ends_in_an_internal_error(
     shared: tuple[Trade, bytes], data: st.DataObject

@@ -11,7 +11,9 @@ from tests.cluster.reviews.scene import (
     ROBOT,
     WITHDRAWAL,
     Change,
+    Scene,
     by_put,
+    refusal,
     set_to,
     topic_policy,
 )
@@ -73,6 +75,12 @@ class Forgery:
     attempt: Callable[[Person, str], Awaitable[object]]
     """Tries it in a namespace."""
     rules: tuple[str, ...]
+
+
+async def answer_to(scene: Scene, forgery: Forgery, namespace: str) -> str:
+    """Return why the API server rejects a forgery, empty if it accepts it."""
+    user = await scene.user(forgery.who)
+    return await refusal(forgery.attempt(user, namespace))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Four eyes on a real API server: users with their own credentials, and reviews in each state."""
 
+import asyncio
 import copy
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -7,9 +8,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
+
 from sandbox import Sandbox
 from tests import builders, messaging
-from tests.chart.rendering import NAMESPACE, one, rendered
+from tests.chart.rendering import NAMESPACE, REPOSITORY, one, rendered
+from tests.cluster.conftest import await_crds, separate_sandbox
 from tests.cluster.person import Manifest, Person, Refused, until
 from tests.reviews import dead_letter_review
 from troth.resources.references import Ref
@@ -180,6 +184,17 @@ async def arrange(sandbox: Sandbox, variants: dict[str, tuple[str, ...]]) -> Non
             await admin.put(*without(namespace, rules))
         for namespace, rules in variants.items():
             await until(lambda: _in_force(admin, namespace, rules), bool)  # noqa: B023 - awaited
+
+
+def with_policies(variants: dict[str, tuple[str, ...]]) -> Iterator[Sandbox]:
+    """Yield a control plane with the policy in namespaces, without the rules that miss there."""
+    for sandbox in separate_sandbox():
+        crd = yaml.safe_load((REPOSITORY / "crds" / "deadletterreviews.yaml").read_text())
+        sandbox.kubectl("create", "-f", "-", stdin=json.dumps(without_own_rules(crd)))
+        sandbox.kubectl("create", "-f", str(REPOSITORY / "crds" / "topicpolicies.yaml"))
+        await_crds(sandbox)
+        asyncio.run(arrange(sandbox, variants))
+        yield sandbox
 
 
 def topic_policy(namespace: str, name: str, **letters: Any) -> Manifest:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.edge.events.trade import (
@@ -30,6 +30,7 @@ from tests.edge.events.trade import (
 from tests.edge.mounts import DOMAIN, PARTNER, PARTNER_KEY, transaction_token
 from tests.judges.forging import ORDER as ORDER_OF_P256
 from tests.pki.builders import own_root
+from tests.strategies import more
 from troth.edge.events.attributes import SIGNED
 from troth.edge.events.event import Event
 from troth.edge.events.message import Message, Sealed
@@ -461,7 +462,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trade, Sealed, Sea
     return trade, first, trade.seal(b'{"sku":"B-2","quantity":1}', tenant="globex")
 
 
-@settings(max_examples=300)
+@more(5)
 @given(data=st.data())
 def test_no_edit_of_a_sealed_event_is_accepted(
     shared: tuple[Trade, Sealed, Sealed], data: st.DataObject

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import builders
@@ -683,7 +683,6 @@ SELDOM = [
 ]
 
 
-@settings(max_examples=50)
 @given(st.lists(st.sampled_from([*OFTEN, *OFTEN, *OFTEN, *SELDOM]), max_size=40))
 def test_broker_always_has_a_credential_before_its_client(events: list[Any]) -> None:
     it = Turning()

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.edge.events.trade import NOW, leaf
@@ -26,6 +26,7 @@ from tests.review.trail.scene import (
     appended,
     bundles,
 )
+from tests.strategies import more
 from tests.virtual_time import run
 from troth.edge.events.seal.signer import CurrentSigner, Signer
 from troth.pki.bundles.spiffe_bundle import (
@@ -337,7 +338,7 @@ EDITED = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDepr
 
 @EDITED
 @given(LINES, st.data())
-@settings(max_examples=300, deadline=None)
+@more(5)
 def test_any_edit_of_a_character_is_found(number: int, data: st.DataObject) -> None:
     lines = sound()
     line = lines[number]
@@ -350,7 +351,7 @@ def test_any_edit_of_a_character_is_found(number: int, data: st.DataObject) -> N
 
 @EDITED
 @given(LINES, st.data())
-@settings(max_examples=100, deadline=None)
+@more(2)
 def test_any_deletion_of_characters_is_found(number: int, data: st.DataObject) -> None:
     lines = sound()
     line = lines[number]
@@ -361,13 +362,13 @@ def test_any_deletion_of_characters_is_found(number: int, data: st.DataObject) -
 
 
 @given(st.sets(LINES, min_size=1))
-@settings(max_examples=100, deadline=None)
+@more(2)
 def test_any_deletion_of_lines_is_found(deleted: set[int]) -> None:
     assert report([line for n, line in enumerate(sound()) if n not in deleted]).faults
 
 
 @given(st.permutations(range(len(DECISIONS) + 1)))
-@settings(max_examples=100, deadline=None)
+@more(2)
 def test_any_other_order_is_found(order: Sequence[int]) -> None:
     assume(list(order) != sorted(order))
     lines = sound()
@@ -375,7 +376,7 @@ def test_any_other_order_is_found(order: Sequence[int]) -> None:
 
 
 @given(LINES, LINES, st.integers(0, 3), st.sampled_from(["own", "old", "other"]))
-@settings(max_examples=100, deadline=None)
+@more(2)
 def test_any_insertion_of_an_entry_is_found(at: int, like: int, ahead: int, key: str) -> None:
     lines = sound()
     lines.insert(at, forged(lines[like], signer=_signers()[key], ahead=ahead))

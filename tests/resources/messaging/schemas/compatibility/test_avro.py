@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.avro_schemas import records, values
+from tests.strategies import more
 from troth.resources.messaging.schemas.compatibility.changes import Change, Side, Verdict, verdict
 from troth.resources.messaging.schemas.compatibility.compare import changes_between
 from troth.resources.messaging.schemas.reading import read_schema
@@ -124,7 +125,7 @@ def pairs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     return old, new
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@more(4)
 @given(pairs(), st.data())
 def test_every_message_is_resolved_if_the_verdict_is_compatible(
     pair: tuple[Any, Any], data: st.DataObject
@@ -141,7 +142,7 @@ def test_every_message_is_resolved_if_the_verdict_is_compatible(
         schemaless_reader(file, written, parse_schema(reader))
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@more(4)
 @given(records(), st.data())
 def test_a_message_that_is_not_resolved_has_a_change(
     old: dict[str, Any], data: st.DataObject

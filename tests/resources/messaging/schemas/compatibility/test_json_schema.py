@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import validator_for
 
+from tests.strategies import more
 from troth.resources.messaging.schemas.compatibility.changes import Change, Side, Verdict, verdict
 from troth.resources.messaging.schemas.compatibility.compare import MOST_CHANGES, changes_between
 from troth.resources.messaging.schemas.reading import read_schema
@@ -221,7 +222,7 @@ def pairs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     return (old, new) if draw(st.booleans()) else (new, old)
 
 
-@settings(max_examples=300, suppress_health_check=CALM, deadline=None)
+@settings(more(5), suppress_health_check=CALM)
 @given(pairs())
 @example(
     (

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message_factory import GetMessageClass
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.descriptor_sets import ORDER, descriptor_set, field, file, message, with_map
+from tests.strategies import more
 from troth.edge.events.schemas.compiled import compile as compiled
 from troth.resources.messaging.schemas import protobuf
 from troth.resources.messaging.schemas.compatibility.changes import Change, Side, Verdict, verdict
@@ -135,7 +136,7 @@ def made(schema: dict[int, tuple[str, str]]) -> FileDescriptorProto:
     return of(*(f"{label} {type_} f{n} = {n}" for n, (label, type_) in sorted(schema.items())))
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@more(4)
 @given(schemas(), schemas(), st.booleans(), st.data())
 def test_every_message_keeps_its_values_if_the_verdict_is_compatible(
     old: dict[int, tuple[str, str]],
