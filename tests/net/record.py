@@ -87,11 +87,6 @@ def worlds_and_coverage() -> tuple[str, Coverage]:
     return "\n".join((*lines, "")), coverage
 
 
-def first_worlds(scenes: int) -> list[str]:
-    """Return a line for each world of the first clusters."""
-    return [each.line for each in worlds(Coverage(), scenes)]
-
-
 def coverage_text() -> str:
     """Return the number of worlds with each type of step and each reason."""
     _, coverage = worlds_and_coverage()

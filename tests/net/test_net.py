@@ -12,27 +12,16 @@ from tests.net.examples import EXAMPLES
 REASONS = 180
 """Least number of types, reasons and states of conditions, edges and Events in the worlds."""
 
-FIRST = 30
-"""Clusters whose worlds `make test` plans; `make test-all` plans those of all hundred."""
-
 BUSY = pytest.mark.timeout(1200)
 """All worlds take about 20 s on one idle core, and longer on a busy one."""
 
 
-def test_first_random_worlds_are_planned_as_recorded() -> None:
-    made = record.first_worlds(FIRST)
-    recorded = record.kept(record.WORLDS).splitlines()
-    assert made == recorded[: len(made)], differences(record.WORLDS, "\n".join(made))
-
-
-@pytest.mark.long
 @BUSY
 def test_random_worlds_are_planned_as_recorded() -> None:
     worlds, _ = record.worlds_and_coverage()
     assert not (found := differences(record.WORLDS, worlds)), found
 
 
-@pytest.mark.long
 @BUSY
 def test_random_worlds_have_every_step_and_most_reasons() -> None:
     _, coverage = record.worlds_and_coverage()

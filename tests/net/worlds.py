@@ -52,9 +52,9 @@ class Recorded:
         }
 
 
-def worlds(coverage: Coverage, scenes: int = SCENES) -> Iterator[Recorded]:
-    """Yield the worlds of the first clusters in order, by default all."""
-    for scene in range(scenes):
+def worlds(coverage: Coverage) -> Iterator[Recorded]:
+    """Yield all worlds in order."""
+    for scene in range(SCENES):
         yield from _worlds_of(scene, coverage)
 
 
