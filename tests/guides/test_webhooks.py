@@ -22,7 +22,7 @@ from troth.documents.webhook_endpoint import Described, Signing
 from troth.edge.inbound import refusal
 from troth.edge.inbound.connections import timed
 from troth.edge.inbound.connections.heads import MAX_HEAD, MAX_HEADERS
-from troth.planning.identity import webhook_signing
+from troth.planning.identity.credentials import webhook_signing
 from troth.planning.webhooks import keys as webhook_keys
 from troth.planning.webhooks import planner as webhook_endpoint
 from troth.planning.webhooks import propagation as webhook_told

@@ -15,7 +15,7 @@ from tests.reconcile.webhook_rotating import (
     target,
 )
 from troth.cluster.errors import ApiError
-from troth.planning.identity.webhook_signing import KEY_LIFETIME
+from troth.planning.identity.credentials.webhook_signing import KEY_LIFETIME
 from troth.resources.references import Ref
 from troth.world.observation import objects as observe
 

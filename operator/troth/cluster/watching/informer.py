@@ -51,7 +51,8 @@ A watch that ends earlier without an event may not have delivered it.
 BETWEEN_SHORT_WATCHES = 1.0, 10.0
 """First and longest delay in seconds before the list that follows a watch without an event.
 
-Whoever may write an object of the kind can end watches, so events in between do not shorten it.
+A user who may write one object of the kind can end its watches again and again, with events in
+between. So an event does not shorten the delay.
 """
 
 

@@ -14,10 +14,10 @@ from troth.planning import status as verdicts
 from troth.planning.brokers.admin_rotation import plan_admin
 from troth.planning.certificates.leaf import leaf_due, longest_overlap
 from troth.planning.faults import Isolation
-from troth.planning.identity.broker_credentials import CredentialState, plan_broker_credentials
+from troth.planning.identity.credentials.at_brokers import CredentialState, plan_broker_credentials
+from troth.planning.identity.credentials.webhook_signing import plan_webhook_signing
 from troth.planning.identity.restarts import plan_rollout
 from troth.planning.identity.view import View, gather
-from troth.planning.identity.webhook_signing import plan_webhook_signing
 from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.rotation.schedule import due_at, overlap_of

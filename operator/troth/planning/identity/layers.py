@@ -4,12 +4,16 @@ from collections.abc import Callable
 
 from troth.planning import faults
 from troth.planning.faults import Isolation
-from troth.planning.identity.broker_credentials import BrokerLayer, plan_broker_credentials
 from troth.planning.identity.certificate import plan_certificate, plan_document
+from troth.planning.identity.credentials.at_brokers import BrokerLayer, plan_broker_credentials
+from troth.planning.identity.credentials.webhook_signing import (
+    CONDITION,
+    Signing,
+    plan_webhook_signing,
+)
 from troth.planning.identity.messages.schema_files import CONDITION as SCHEMAS
 from troth.planning.identity.messages.schema_files import SchemaFiles, plan_schema_files
 from troth.planning.identity.view import Layer, View
-from troth.planning.identity.webhook_signing import CONDITION, Signing, plan_webhook_signing
 from troth.planning.network.compiler import Compiled, deny_all
 from troth.planning.owned_objects import is_child, policy_manifest, policy_ref
 from troth.planning.steps.objects import Apply

@@ -11,9 +11,10 @@ from troth.planning import faults
 from troth.planning import status as verdicts
 from troth.planning.certificates.leaf import leaf_due
 from troth.planning.faults import Isolation
-from troth.planning.identity.broker_credentials import ON_ITS_WAY as COMING
-from troth.planning.identity.broker_credentials import BrokerLayer
 from troth.planning.identity.claims import accepted_claims
+from troth.planning.identity.credentials.at_brokers import ON_ITS_WAY as COMING
+from troth.planning.identity.credentials.at_brokers import BrokerLayer
+from troth.planning.identity.credentials.webhook_signing import COMING as SIGNING_COMES
 from troth.planning.identity.edge_status import edge_statuses, peers_agree, with_closed_edges
 from troth.planning.identity.exceptions import (
     RECORD_PENDING,
@@ -40,7 +41,6 @@ from troth.planning.identity.token_verdicts import tokens_verdicts
 from troth.planning.identity.trust_record import plan_without_identity, recorded
 from troth.planning.identity.unsettled import unsettled_policy
 from troth.planning.identity.view import Layer, View, conflict, gather, removal, unwritten
-from troth.planning.identity.webhook_signing import COMING as SIGNING_COMES
 from troth.planning.moment import Moment
 from troth.planning.network.compiler import (
     closing_policy,

@@ -74,8 +74,8 @@ def _is_first_key(view: WebhookView, settle: timedelta) -> bool:
     """Return whether the gateway's key may be new to the target.
 
     This is possible only for a key that was created less than `settle` ago. A next key signs only
-    after every target has it (`troth.planning.identity.webhook_signing`). But if the previous key
-    is lost, or the gateway is new, a key signs as soon as it exists.
+    after every target has it (`troth.planning.identity.credentials.webhook_signing`). But if the
+    previous key is lost, or the gateway is new, a key signs as soon as it exists.
     """
     made = view.signs.made_at if view.signs is not None else None
     return made is not None and made <= view.moment.now < made + settle

@@ -40,7 +40,7 @@ class Brokers(BrokerKeys):
         left = self.leaving_brokers.pop(ref, None)
         if after is not None and before is not None and _same(before, after):
             declared.brokers[ref] = after
-            return {broker_key(ref)} | self._without_room(ref, before.status, after.status)
+            return {broker_key(ref)} | self._reading_status(ref, before.status, after.status)
         affected = self._around_broker(ref) | self._named_by(declared.invalid_policies)
         affected |= self._around_unread(ref.namespace)
         if after is None:
@@ -74,10 +74,10 @@ class Brokers(BrokerKeys):
             )
         return affected | self._around_broker(ref) | self._holding(ref)
 
-    def _without_room(
+    def _reading_status(
         self, ref: Ref, before: MessageBrokerStatus, after: MessageBrokerStatus
     ) -> Keys:
-        """Return what a broker's status tells, if it changes who has no room there."""
+        """Return the policies and identities that read in a broker's status who has no room."""
         affected: Keys = set()
         if _without_room(before) != _without_room(after):
             affected |= set(map(policy_key, self.messaging.at(ref)))

@@ -14,7 +14,11 @@ from troth.brokers.protocol import CredentialRequest
 from troth.planning import status as verdicts
 from troth.planning.brokers.leftovers import leftovers
 from troth.planning.grants.topic_uses import TopicUses, topic_uses
-from troth.planning.identity.credential_handover import BrokerCredential, phase_of, plan_handover
+from troth.planning.identity.credentials.broker_handover import (
+    BrokerCredential,
+    phase_of,
+    plan_handover,
+)
 from troth.planning.identity.view import View, unwritten
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, taken
 from troth.planning.rotation.handover import Handover
