@@ -14,7 +14,7 @@ VARIABLE = "TROTH_DEMO_PREFIX"
 PREFIX = os.environ.get(VARIABLE, "")
 MARK = "troth.dev/demo"
 """The label of all objects that the demo creates on another cluster."""
-NOT_OWN = frozenset({"default", "kube-system"})
+NOT_OWN = frozenset({"default", "kube-public", "kube-system"})
 """Namespaces of the cluster that the manifests name."""
 
 _ENVIRONMENT, _NAME = "troth.dev/environment", "kubernetes.io/metadata.name"
@@ -24,6 +24,8 @@ _TOP_LEVEL = frozenset(
         *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
     }
 )
+_ASKED_FOR = frozenset({"Lease"})
+"""Kinds of objects for which the operator asks by their names."""
 _ACCOUNT = re.compile(r"(system:serviceaccount:)([^:\"]+)")
 
 
@@ -51,7 +53,8 @@ def renamed(manifest: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = _renamed(manifest)
     metadata = found["metadata"]
     metadata["labels"] = {**metadata.get("labels", {}), MARK: "true"}
-    if found["kind"] in _TOP_LEVEL or metadata.get("namespace") in NOT_OWN:
+    outside = metadata.get("namespace") in NOT_OWN
+    if found["kind"] in _TOP_LEVEL or (outside and found["kind"] not in _ASKED_FOR):
         metadata["name"] = own(metadata["name"])
         if "roleRef" in found:
             found["roleRef"]["name"] = own(found["roleRef"]["name"])

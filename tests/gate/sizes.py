@@ -51,7 +51,8 @@ SIZES = {
         cluster/test_terminating.py cluster/test_tokens.py cluster/test_used_rights.py
         cluster/test_webhook_crd.py cluster/webhooks/test_life.py
         guides/test_operations.py reconcile/brokers/kafka reconcile/brokers/test_crashes.py
-        review/kafka review/nats review/test_connecting.py
+        review/kafka review/nats review/test_connecting.py sandbox/demo/test_installation.py
+        sandbox/demo/test_namespaces.py
     """,
     Size.LARGE: """
         benchmarks/test_simulation.py benchmarks/test_workers.py

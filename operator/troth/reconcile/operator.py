@@ -184,17 +184,22 @@ class Operator:
     def ready(self) -> bool:
         """Whether every cache has synced, so that the world is complete, and is kept in step.
 
-        A cache is in step if a watch has been established, and its selection is not unread. An
-        operator beside that of another installation is never ready.
+        A cache is in step if its changes are followed, and its selection is not unread. An operator
+        beside that of another installation is never ready.
         """
         return self.claim.is_own and self._is_in_sync
 
     @property
     def _is_in_sync(self) -> bool:
         return self._knows_namespaces and all(
-            each.synced.is_set() and each.established.is_set() and self._is_young(each)
+            each.synced.is_set() and self._is_followed(each) and self._is_young(each)
             for each in self.required
         )
+
+    @staticmethod
+    def _is_followed(informer: Informer) -> bool:
+        """Return whether changes are seen. Reviews that may only be listed are listed again."""
+        return informer.established.is_set() or informer.selection.kind == REVIEWS
 
     def _is_young(self, informer: Informer) -> bool:
         return informer.age <= self._settings.unread_after

@@ -119,14 +119,14 @@ class Term:
     def matches_namespace(self, namespace: str, labels_of: LabelsOf) -> bool:
         """Return whether the term may describe pods of a namespace."""
         if self.namespaces is None:
-            return self.everybody or namespace == self.namespace
+            return self.pods is None or namespace == self.namespace
         return self.namespaces.matches(labels_of(namespace))
 
     @property
     def only_namespace(self) -> str | None:
         """The only namespace whose pods the term may describe, None if there may be several."""
         if self.namespaces is None:
-            return None if self.everybody else self.namespace
+            return None if self.pods is None else self.namespace
         return dict(self.namespaces.labels).get(NAMESPACE_NAME)
 
     def __str__(self) -> str:

@@ -153,6 +153,20 @@ def test_every_address_covers_pods_too() -> None:
     assert not findings(RULE, scene)
 
 
+def test_every_address_covers_the_pods_that_have_a_named_port() -> None:
+    """No address has the port by itself."""
+    egress = [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": "grpc"}]}]
+    other = network_policy("other", policyTypes=["Egress"], egress=egress)
+    containers = [{"name": "main", "ports": [{"name": "grpc", "containerPort": 9090}]}]
+    assert shows(in_cluster(other, pod("batch", "legacy", containers=containers)))[:1] == [
+        (
+            "lets ServiceIdentity shop/payments reach 0.0.0.0/0, such as StatefulSet legacy/batch "
+            "on 9090/TCP"
+        )
+    ]
+    assert not shows(in_cluster(other, pod("batch", "legacy")))
+
+
 def test_policy_that_only_closes_is_not_found() -> None:
     assert not findings(RULE, in_cluster(network_policy("deny", policyTypes=["Ingress", "Egress"])))
 
