@@ -1,7 +1,9 @@
 """`plan`: the entry point of planning."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 
 from troth.planning.brokers.planner import plan_message_broker
 from troth.planning.brokers.unlisted_deletion import plan_unlisted_deletion
@@ -14,18 +16,29 @@ from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.trust_domain.issuer_view import plan_issuer_view
 from troth.planning.trust_domain.planner import plan_trust_domain
+from troth.planning.webhooks import view as webhooks
 from troth.planning.webhooks.planner import plan_webhook_endpoint
 from troth.trust.declarations.narrowing import Narrowing
 from troth.world.keys import ISSUER_VIEW, METADATA_OF, Key
+from troth.world.reader import Reader
 from troth.world.world import World
 
-PLANNERS = {
+V = TypeVar("V")
+Planner = Callable[[Key, World, Moment], Plan]
+
+
+def _of_view(gather: Callable[[Key, Reader, Moment], V], plan: Callable[[V], Plan]) -> Planner:
+    """Return the planner of a kind whose plan follows from its view alone."""
+    return lambda key, world, moment: plan(gather(key, Reader(world), moment))
+
+
+PLANNERS: dict[str, Planner] = {
     "TrustDomain": plan_trust_domain,
     "ServiceIdentity": plan_service_identity,
     "MessageBroker": plan_message_broker,
     "TopicPolicy": plan_topic_policy,
     "CredentialRotation": plan_credential_rotation,
-    "WebhookEndpoint": plan_webhook_endpoint,
+    "WebhookEndpoint": _of_view(webhooks.gather, plan_webhook_endpoint),
     ISSUER_VIEW: plan_issuer_view,
     **dict.fromkeys(METADATA_OF.values(), plan_unlisted_deletion),
 }

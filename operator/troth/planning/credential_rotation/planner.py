@@ -26,7 +26,7 @@ from troth.planning.trust_domain.root_rotation import due_of
 from troth.planning.trust_domain.root_rotation import made_at as root_made_at
 from troth.planning.trust_domain.token_keys import key_due, plan_key_rotation
 from troth.planning.webhooks.rotation import plan_secret
-from troth.planning.webhooks.view import gather as gather_webhook
+from troth.planning.webhooks.view import gather_inbound
 from troth.resources.conditions import Verdict
 from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
@@ -44,6 +44,7 @@ from troth.resources.trust_domain.status import RotationPhase
 from troth.world.facts.objects import Fault
 from troth.world.index.rotations import target_key
 from troth.world.keys import Key
+from troth.world.reader import Reader
 from troth.world.world import World
 
 PHASES = {
@@ -252,13 +253,14 @@ def _of_message_broker(key: Key, world: World, moment: Moment) -> Progress:
 
 def _of_webhook_endpoint(key: Key, world: World, moment: Moment) -> Progress:
     endpoint = world.registry.webhooks.endpoints[key.ref]
-    if endpoint.spec.inbound is None:
+    view = gather_inbound(endpoint, Reader(world), moment)
+    if view is None:
         message = (
             f"{key} is outbound, which is not supported yet, so it has no secret to rotate; delete "
             "this CredentialRotation"
         )
         return Progress(fault=Fault("NothingToRotate", message))
-    state = plan_secret(gather_webhook(endpoint, endpoint.spec.inbound, world, moment))
+    state = plan_secret(view)
     return Progress(
         phase=state.phase,
         made_at=state.current.made_at if state.current else None,

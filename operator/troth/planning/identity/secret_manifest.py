@@ -158,7 +158,7 @@ def in_force(
     for edge in view.edges:
         inbound = edge.callee == view.identity.ref
         peer = edge.caller if inbound else edge.callee
-        names = spiffe_ids_of(peer, world)
+        names = spiffe_ids_of(peer, world.registry)
         if edge.state is EdgeState.SUSPENDED:
             names &= listed(current, edge.port, inbound=inbound)
             rules = memory.get(Side.FROM if inbound else Side.TO, {}).get(peer, {}).values()

@@ -28,6 +28,7 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import Governance
 from troth.trust.declarations.grant_entries import Purpose
 from troth.trust.declarations.narrowing import NOTHING, Narrowing
+from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.sharing import SharedIdentity
 from troth.trust.edges.candidate import EdgeCandidate
 from troth.trust.edges.declared import edges_of
@@ -269,14 +270,14 @@ def removal(
         yield Remove(kind, fact.ref, fact.uid)
 
 
-def spiffe_ids_of(peer: Ref, world: World) -> frozenset[str]:
+def spiffe_ids_of(peer: Ref, registry: Registry) -> frozenset[str]:
     """Return the possible SPIFFE IDs of an identity.
 
     There is one for each domain that claims its namespace, and none if it has no certificate.
     """
-    identity = world.registry.identities.get(peer)
+    identity = registry.identities.get(peer)
     if identity is None or identity.spec.authentication.certificate is None:
         return frozenset()
     account = identity.spec.workload.service_account_name
-    claims = world.registry.governance(peer.namespace).claims
+    claims = registry.governance(peer.namespace).claims
     return frozenset(spiffe_id(claim.spec.domain, peer.namespace, account) for claim in claims)

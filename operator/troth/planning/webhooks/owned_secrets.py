@@ -4,10 +4,10 @@ from datetime import datetime
 
 from troth.documents.webhook_endpoint import GATEWAY_LABEL
 from troth.planning.owned_objects import conflict, metadata_of
-from troth.planning.webhooks.view import Wanted
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.world.facts.objects import Fault, Manifest
+from troth.world.facts.place import Place
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.observation.webhook_secrets import COMPILED_TYPE, GENERATED_TYPE, endpoint_of
 
@@ -29,11 +29,11 @@ def _secret(metadata: Manifest, type_: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "Secret", "type": type_, "metadata": metadata}
 
 
-def in_the_way(wanted: Wanted, endpoint: WebhookEndpoint, now: datetime) -> Fault | None:
+def in_the_way(place: Place, endpoint: WebhookEndpoint, now: datetime) -> Fault | None:
     """Return why a Secret cannot be written: another object has its name."""
-    theirs = wanted.fact is not None and not is_of(wanted.fact, endpoint)
+    theirs = place.fact is not None and not is_of(place.fact, endpoint)
     return conflict(
-        "Secret", wanted.ref, endpoint, owned_by_another=theirs, seen=wanted.seen, now=now
+        "Secret", place.ref, endpoint, owned_by_another=theirs, seen=place.seen, now=now
     )
 
 

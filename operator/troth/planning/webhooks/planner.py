@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from troth.planning import status as verdicts
-from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Remove
@@ -31,7 +30,7 @@ from troth.planning.webhooks.status import (
     unsigned_fault,
     unsigned_verdicts,
 )
-from troth.planning.webhooks.view import WebhookView, gather
+from troth.planning.webhooks.view import EndpointView, WebhookView
 from troth.resources.conditions import Verdict
 from troth.resources.identity.status import EdgeState
 from troth.resources.metadata import is_terminating
@@ -41,7 +40,6 @@ from troth.resources.webhooks.endpoint_status import WebhookEndpointStatus
 from troth.world.facts.objects import Fault
 from troth.world.facts.webhook import CompiledSecret
 from troth.world.keys import Key
-from troth.world.world import World
 
 GATEWAY, TARGET = "GatewayConfigured", "TargetReachable"
 PENDING = "GatewayPending"
@@ -51,30 +49,24 @@ TERMINATES = "no gateway serves it any more, and its target rejects its deliveri
 """Consequence of the deletion of an endpoint."""
 
 
-def plan_webhook_endpoint(key: Key, world: World, moment: Moment) -> Plan:
+def plan_webhook_endpoint(known: EndpointView) -> Plan:
     """Return the plan of an endpoint.
 
     If the endpoint is deleted, its configuration is removed from every gateway. Its own Secret is
     deleted with it.
     """
-    now = moment.now
-    unreadable = world.unreadable.get(key)
-    if unreadable is not None:
-        return verdicts.unreadable_plan(key, unreadable, now)
-    webhooks = world.registry.webhooks
-    endpoint = webhooks.endpoints.get(key.ref) or webhooks.terminating.get(key.ref)
-    going = key.ref.namespace in world.terminating
-    if endpoint is None or going or is_terminating(endpoint):
+    key, endpoint, now = known.key, known.endpoint, known.moment.now
+    if known.unreadable is not None:
+        return verdicts.unreadable_plan(key, known.unreadable, now)
+    if endpoint is None or known.ends or is_terminating(endpoint):
         uid = endpoint.metadata.uid if endpoint else ""
-        gone = Plan(key, uid, steps=tuple(removals(world.webhooks.compiled_from(key.ref))))
-        if endpoint is None or going:
+        gone = Plan(key, uid, steps=tuple(removals(known.compiled)))
+        if endpoint is None or known.ends:
             return gone
         return verdicts.terminating_plan(gone, endpoint, endpoint.status, TERMINATES, now)
-    inbound = endpoint.spec.inbound
-    if inbound is None:
-        return _outbound(key, endpoint, world, moment.now)
-    view = gather(endpoint, inbound, world, moment)
-    return _plan(key, view)
+    if known.inbound is None:
+        return _outbound(known, endpoint)
+    return _plan(key, known.inbound)
 
 
 def removals(compiled: Iterable[CompiledSecret]) -> Iterator[Step]:
@@ -82,16 +74,18 @@ def removals(compiled: Iterable[CompiledSecret]) -> Iterator[Step]:
     yield from (Remove("Secret", each.ref, each.uid) for each in compiled)
 
 
-def _outbound(key: Key, endpoint: WebhookEndpoint, world: World, now: datetime) -> Plan:
+def _outbound(known: EndpointView, endpoint: WebhookEndpoint) -> Plan:
     message = "outbound webhooks are not supported yet, so nothing is sent"
     summary = verdicts.summed_up([verdicts.false("Served", "Unsupported", message)], frozenset())
-    status = WebhookEndpointStatus(observed_generation=endpoint.metadata.generation)
+    status = WebhookEndpointStatus(observed_generation=endpoint.metadata.generation).manifest()
+    status["conditions"] = verdicts.conditions(
+        endpoint, endpoint.status.conditions, summary, known.moment.now
+    )
     return Plan(
-        key,
+        known.key,
         endpoint.metadata.uid,
-        steps=tuple(removals(world.webhooks.compiled_from(key.ref))),
-        status=status.manifest()
-        | {"conditions": verdicts.conditions(endpoint, endpoint.status.conditions, summary, now)},
+        steps=tuple(removals(known.compiled)),
+        status=status,
         previous_status=endpoint.status.manifest(),
     )
 

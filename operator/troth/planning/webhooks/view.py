@@ -1,4 +1,4 @@
-"""All inputs of the plan of one inbound WebhookEndpoint, gathered once."""
+"""All inputs of the plan of one WebhookEndpoint, gathered once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from troth.planning.identity.view import spiffe_ids_of
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import secret_ref
 from troth.resources.identity.spec import Port, ServiceIdentity
+from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
@@ -19,25 +20,12 @@ from troth.trust.edges.candidate import EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.edges.deliveries import serves
 from troth.trust.edges.domains import kept_apart
 from troth.trust.edges.evaluation import Edge, evaluate
-from troth.world.facts.objects import Fact, Fault, IdentitySecret, Service, TokenKey
+from troth.world.facts.objects import IdentitySecret, Service, TokenKey, Unreadable
+from troth.world.facts.place import Place
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
-from troth.world.keys import webhook_key
+from troth.world.keys import Key, webhook_key
 from troth.world.observation.webhook_secrets import compiled_ref, generated_ref
-from troth.world.world import World
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Name of a Secret that Troth writes, with the object that has this name.
-
-    `seen` is when a foreign object was last found there. `write_fault` is why Troth cannot keep the
-    object as declared, None if it can.
-    """
-
-    ref: Ref
-    fact: Fact | None
-    seen: datetime | None
-    write_fault: Fault | None
+from troth.world.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +55,9 @@ class WebhookView:
     """Key with which the gateway signs."""
     services: tuple[Service, ...]
     keys: KeysSecret | None
-    generated: Wanted
+    generated: Place
     compiled: CompiledSecret | None
-    place: Wanted
+    place: Place
     elsewhere: tuple[CompiledSecret, ...]
     closing: bool
     rotations: tuple[CredentialRotation, ...]
@@ -111,18 +99,46 @@ class WebhookView:
         return find_port(self.target, self.inbound.target.port) if self.target else None
 
 
-def gather(
-    endpoint: WebhookEndpoint, inbound: Inbound, world: World, moment: Moment
-) -> WebhookView:
-    """Return all inputs of the plan, from the world."""
-    registry, state = world.registry, world.webhooks
-    gateway, target = endpoint.gateway, endpoint.target
+@dataclass(frozen=True, slots=True)
+class EndpointView:
+    """What is known of the WebhookEndpoint of a key.
+
+    `ends` says that its namespace is being deleted. `compiled` are its Secrets for all gateways.
+    `inbound` are the inputs of its plan, None if it is outbound, is deleted, or cannot be read.
+    """
+
+    key: Key
+    unreadable: Unreadable | None
+    endpoint: WebhookEndpoint | None
+    ends: bool
+    compiled: tuple[CompiledSecret, ...]
+    inbound: WebhookView | None
+    moment: Moment
+
+
+def gather(key: Key, reader: Reader, moment: Moment) -> EndpointView:
+    """Return what is known of the endpoint of a key."""
+    ref, webhooks = key.ref, reader.registry.webhooks
+    endpoint = webhooks.endpoints.get(ref) or webhooks.terminating.get(ref)
+    unreadable, ends = reader.unreadable(key), reader.is_terminating(ref.namespace)
+    inbound = None
+    if endpoint is not None and unreadable is None and not ends and not is_terminating(endpoint):
+        inbound = gather_inbound(endpoint, reader, moment)
+    compiled = reader.compiled_from(ref)
+    return EndpointView(key, unreadable, endpoint, ends, compiled, inbound, moment)
+
+
+def gather_inbound(endpoint: WebhookEndpoint, reader: Reader, moment: Moment) -> WebhookView | None:
+    """Return all inputs of the plan of an inbound endpoint, None for an outbound one."""
+    inbound, gateway, target = endpoint.spec.inbound, endpoint.gateway, endpoint.target
+    if inbound is None:
+        return None
     assert gateway is not None
     assert target is not None
+    registry = reader.registry
     made, place = generated_ref(endpoint.ref), compiled_ref(endpoint.ref, gateway)
-    given = endpoint.given_secret
-    keys = state.given.get(given) if given is not None else state.generated.get(made)
-    identity, signing = registry.identities.get(target), world.signing.of(gateway)
+    given, generated = endpoint.given_secret, reader.generated_keys(made)
+    compiled, identity = reader.compiled(place), registry.identities.get(target)
     candidate = EdgeCandidate(registry, gateway, target, inbound.target.port, moment.now)
     return WebhookView(
         endpoint=endpoint,
@@ -135,29 +151,18 @@ def gather(
         target_unread=registry.is_unreadable(target),
         domain=registry.governance(endpoint.ref.namespace).domain,
         edge=evaluate(candidate),
-        target_secret=world.secrets.get(secret_ref(target)),
-        gateway_id=min(spiffe_ids_of(gateway, world), default=""),
-        signs=signing.active if signing is not None else None,
-        services=tuple(world.services_of(target)) if identity is not None else (),
-        keys=keys,
-        generated=_wanted(made, state.generated.get(made), world),
-        compiled=state.compiled.get(place),
-        place=_wanted(place, state.compiled.get(place), world),
-        elsewhere=tuple(each for each in state.compiled_from(endpoint.ref) if each.ref != place),
-        closing=place.namespace in world.terminating,
-        rotations=world.rotations.of(webhook_key(endpoint.ref)),
-        verified=state.verified(endpoint.ref, gateway),
+        target_secret=reader.identity_secret(secret_ref(target)),
+        gateway_id=min(spiffe_ids_of(gateway, registry), default=""),
+        signs=reader.signing_key(gateway),
+        services=reader.services_of(target) if identity is not None else (),
+        keys=reader.given_keys(given) if given is not None else generated,
+        generated=reader.place("Secret", made, generated or reader.any_secret(made)),
+        compiled=compiled,
+        place=reader.place("Secret", place, compiled or reader.any_secret(place)),
+        elsewhere=tuple(each for each in reader.compiled_from(endpoint.ref) if each.ref != place),
+        closing=reader.is_terminating(place.namespace),
+        rotations=reader.rotations(webhook_key(endpoint.ref)),
+        verified=reader.verified(endpoint.ref, gateway),
         watched=registry.watched,
         moment=moment,
     )
-
-
-def _wanted(ref: Ref, fact: Fact | None, world: World) -> Wanted:
-    others = (
-        world.secrets.get(ref),
-        world.brokers.secrets.get(ref),
-        world.signing.secrets.get(ref),
-    )
-    existing = fact or next((each for each in others if each is not None), None)
-    place = "Secret", ref
-    return Wanted(ref, existing, world.foreign.get(place), world.write_fault(*place))

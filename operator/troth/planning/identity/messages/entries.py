@@ -109,7 +109,7 @@ def _of_policy(
                 if reviewers:
                     entry["reviewers"] = reviewers
             if each.entry.action is Action.REVIEW:
-                entry["reviewers"] = sorted(spiffe_ids_of(identity, world))
+                entry["reviewers"] = sorted(spiffe_ids_of(identity, world.registry))
                 entry["consumers"] = list(reviewed_consumers(each.policy, grants, world, before))
             yield entry
 
@@ -239,7 +239,7 @@ def _named(grants: Iterable[TopicGrant], action: Action, world: World, listed: o
     for each in grants:
         on_own_topic_or_letters = each.entry.purpose in {Purpose.MESSAGES, Purpose.REVIEW}
         if each.entry.action is action and on_own_topic_or_letters:
-            names = spiffe_ids_of(each.entry.identity, world)
+            names = spiffe_ids_of(each.entry.identity, world.registry)
             if each.state is GrantState.LIVE:
                 found |= names
             elif each.state is GrantState.SUSPENDED:

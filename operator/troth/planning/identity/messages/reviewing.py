@@ -53,12 +53,16 @@ def reviewed_consumers(
         if (each.entry.action, each.entry.purpose) == (Action.CONSUME, Purpose.MESSAGES)
     ]
     if declared is None:
-        kept = {name for each in consuming for name in spiffe_ids_of(each.entry.identity, world)}
+        kept = {
+            name
+            for each in consuming
+            for name in spiffe_ids_of(each.entry.identity, world.registry)
+        }
         yield from (each for each in listed if kept.issuperset(texts_in(each.get("spiffeIDs"))))
         return
     for each in consuming:
         identity, group = each.entry.identity, each.entry.group
-        names = spiffe_ids_of(identity, world)
+        names = spiffe_ids_of(identity, world.registry)
         if each.state is GrantState.SUSPENDED:
             names &= _listed(listed, group)
         elif each.state is not GrantState.LIVE:

@@ -1,0 +1,91 @@
+"""What planning may ask the world.
+
+Only the `view.py` of each kind asks it. The answers are facts and declarations, which never change
+once they are made. `registry` has the declarations that the rules of `troth.trust` evaluate.
+"""
+
+from dataclasses import dataclass
+
+from troth.documents.gateway_report import Verified
+from troth.resources.references import Ref
+from troth.resources.rotation.spec import CredentialRotation
+from troth.trust.declarations.registry import Registry
+from troth.world.facts.objects import Fact, IdentitySecret, Service, TokenKey, Unreadable
+from troth.world.facts.place import Place
+from troth.world.facts.webhook import CompiledSecret, KeysSecret
+from troth.world.keys import Key
+from troth.world.state import WorldState
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Queries about the world, each about the one object or relation that it names."""
+
+    _world: WorldState
+
+    @property
+    def registry(self) -> Registry:
+        """Declared trust domains, identities, edges and webhooks, for rules of `troth.trust`."""
+        return self._world.registry
+
+    # Every resource
+
+    def unreadable(self, key: Key) -> Unreadable | None:
+        """Return the resource with an invalid spec, None if it is valid or does not exist."""
+        return self._world.unreadable.get(key)
+
+    def is_terminating(self, namespace: str) -> bool:
+        """Return whether a namespace is being deleted, so that nothing can be created there."""
+        return namespace in self._world.terminating
+
+    def rotations(self, key: Key) -> tuple[CredentialRotation, ...]:
+        """Return the CredentialRotations that may rotate a resource's credentials."""
+        return self._world.rotations.of(key)
+
+    # Objects that Troth writes
+
+    def place(self, kind: str, ref: Ref, fact: Fact | None) -> Place:
+        """Return the name of an object that Troth writes; `fact` is what has this name."""
+        world, place = self._world, (kind, ref)
+        return Place(ref, fact, world.foreign.get(place), world.write_fault(*place))
+
+    def identity_secret(self, ref: Ref) -> IdentitySecret | None:
+        """Return the Secret of an identity."""
+        return self._world.secrets.get(ref)
+
+    def any_secret(self, ref: Ref) -> Fact | None:
+        """Return Troth's Secret of a name that is not one of webhooks, whatever it holds."""
+        world = self._world
+        held = (world.secrets, world.brokers.secrets, world.signing.secrets)
+        return next((found for each in held if (found := each.get(ref)) is not None), None)
+
+    # Services and webhooks
+
+    def services_of(self, identity: Ref) -> tuple[Service, ...]:
+        """Return the Services that select only an identity's pods."""
+        return tuple(self._world.services_of(identity))
+
+    def signing_key(self, gateway: Ref) -> TokenKey | None:
+        """Return the key with which a gateway signs, None if it has none."""
+        known = self._world.signing.of(gateway)
+        return known.active if known is not None else None
+
+    def given_keys(self, ref: Ref) -> KeysSecret | None:
+        """Return a Secret with webhook keys that a person labelled for Troth."""
+        return self._world.webhooks.given.get(ref)
+
+    def generated_keys(self, ref: Ref) -> KeysSecret | None:
+        """Return a Secret with webhook keys that Troth created."""
+        return self._world.webhooks.generated.get(ref)
+
+    def compiled(self, ref: Ref) -> CompiledSecret | None:
+        """Return the Secret that configures an endpoint at a gateway."""
+        return self._world.webhooks.compiled.get(ref)
+
+    def compiled_from(self, endpoint: Ref) -> tuple[CompiledSecret, ...]:
+        """Return the Secrets that configure an endpoint, for all gateways, sorted."""
+        return self._world.webhooks.compiled_from(endpoint)
+
+    def verified(self, endpoint: Ref, gateway: Ref) -> Verified:
+        """Return the time at which each key of an endpoint last verified a delivery."""
+        return self._world.webhooks.verified(endpoint, gateway)
