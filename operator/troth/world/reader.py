@@ -9,8 +9,18 @@ from dataclasses import dataclass
 from troth.documents.gateway_report import Verified
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
+from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.registry import Registry
-from troth.world.facts.objects import Fact, IdentitySecret, Service, TokenKey, Unreadable
+from troth.world.facts.objects import (
+    Content,
+    Cutoff,
+    Endpoint,
+    Fact,
+    IdentitySecret,
+    Service,
+    SigningSecret,
+    Unreadable,
+)
 from troth.world.facts.place import Place
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.keys import Key
@@ -27,6 +37,16 @@ class Reader:
     def registry(self) -> Registry:
         """Declared trust domains, identities, edges and webhooks, for rules of `troth.trust`."""
         return self._world.registry
+
+    @property
+    def own_namespace(self) -> str:
+        """Namespace in which Troth runs."""
+        return self._world.own_namespace
+
+    @property
+    def api_endpoints(self) -> frozenset[Endpoint]:
+        """Addresses and ports of the API server."""
+        return self._world.api_endpoints
 
     # Every resource
 
@@ -53,11 +73,24 @@ class Reader:
         """Return the Secret of an identity."""
         return self._world.secrets.get(ref)
 
+    def policy(self, ref: Ref) -> Content | None:
+        """Return a NetworkPolicy that Troth wrote."""
+        return self._world.policies.get(ref)
+
+    def bundle(self, ref: Ref) -> Content | None:
+        """Return a ConfigMap that Troth wrote."""
+        return self._world.bundles.get(ref)
+
     def any_secret(self, ref: Ref) -> Fact | None:
         """Return Troth's Secret of a name that is not one of webhooks, whatever it holds."""
         world = self._world
         held = (world.secrets, world.brokers.secrets, world.signing.secrets)
         return next((found for each in held if (found := each.get(ref)) is not None), None)
+
+    def cutoff(self, domain: TrustDomain, namespace: str) -> Cutoff | None:
+        """Return the oldest identity of a namespace without room in the issuer configuration."""
+        known = self._world.tokens.of(domain)
+        return known.cutoffs.get(namespace) if known is not None else None
 
     # Services and webhooks
 
@@ -65,10 +98,9 @@ class Reader:
         """Return the Services that select only an identity's pods."""
         return tuple(self._world.services_of(identity))
 
-    def signing_key(self, gateway: Ref) -> TokenKey | None:
-        """Return the key with which a gateway signs, None if it has none."""
-        known = self._world.signing.of(gateway)
-        return known.active if known is not None else None
+    def signing(self, gateway: Ref) -> SigningSecret | None:
+        """Return the Secret with the name of a gateway's signing keys, with any owner."""
+        return self._world.signing.of(gateway)
 
     def given_keys(self, ref: Ref) -> KeysSecret | None:
         """Return a Secret with webhook keys that a person labelled for Troth."""

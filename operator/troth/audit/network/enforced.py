@@ -18,9 +18,9 @@ def enforced_spec(scene: Scene, identity: ServiceIdentity) -> dict[str, Any] | N
     moment = Moment(scene.now, uptime=0.0, set_forward=timedelta(0))
     isolation = Isolation()
     view = gather(identity, scene.world, moment, isolation, Isolation())
-    situation = situation_of(view, scene.world)
+    situation = situation_of(view)
     if isolation.errors or not situation.claims:
         return None
     if not situation.settled:
-        return unsettled_policy(view, situation, scene.world)[0].spec
+        return unsettled_policy(view, situation)[0].spec
     return compile_policy(situation).spec

@@ -228,7 +228,7 @@ def _of_service_identity(key: Key, world: World, moment: Moment) -> Progress:
         raise error
     at_brokers = tuple(map(_at_broker, plan_broker_credentials(view, world).states))
     if identity.spec.authentication.certificate is not None:
-        signing = _of_signing(view, world)
+        signing = _of_signing(view)
         return _together((_of_certificate(key, view, world), *at_brokers, *signing))
     if not at_brokers:
         message = (
@@ -290,8 +290,8 @@ def _together(parts: tuple[Progress, ...]) -> Progress:
     )
 
 
-def _of_signing(view: View, world: World) -> Iterator[Progress]:
-    signing = plan_webhook_signing(view, world)
+def _of_signing(view: View) -> Iterator[Progress]:
+    signing = plan_webhook_signing(view)
     if signing.due is not None:
         yield Progress(
             phase=PHASES[signing.rotation.phase],

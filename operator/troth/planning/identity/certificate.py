@@ -13,6 +13,7 @@ from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.certificates.leaf import LeafCandidate, lifetime_fault, why_issue
 from troth.planning.identity.claims import dns_name_fault
 from troth.planning.identity.document import current_document
+from troth.planning.identity.layer import Layer, conflict, removal, unwritten
 from troth.planning.identity.narrowing import Peering, pending_narrowing
 from troth.planning.identity.secret_manifest import (
     in_force,
@@ -20,7 +21,7 @@ from troth.planning.identity.secret_manifest import (
     secret_manifest,
     without_growth,
 )
-from troth.planning.identity.view import Layer, View, conflict, removal, unwritten
+from troth.planning.identity.view import View
 from troth.planning.owned_objects import is_child, secret_ref
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.trust_domain.root_readers import signed_by
@@ -78,7 +79,7 @@ def _plan_certificate(view: View, world: World, type_: str) -> Layer:
         verdict = verdicts.true(type_, "NotRequired", "a gatewayOnly workload needs no certificate")
         return Layer(verdict, tuple(removal("Secret", view.secret, view.identity)))
     obstacle = _why_not_issue(view)
-    declared = _lifetime_fault(view) or dns_name_fault(view, world) if obstacle is None else None
+    declared = _lifetime_fault(view) or dns_name_fault(view) if obstacle is None else None
     if declared is not None:
         verdict = verdicts.false(type_, declared.reason, declared.message)
         return _document_alone(view, world, verdict)

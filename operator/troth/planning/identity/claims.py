@@ -16,17 +16,16 @@ from troth.trust.edges.names import (
     suffix_of,
 )
 from troth.world.facts.objects import Fault
-from troth.world.world import World
 
 NOT_ALLOWED, CONFLICT = "DNSNameNotAllowed", "Conflict"
 
 
-def accepted_claims(view: View, world: World) -> tuple[ClaimStatus, ...]:
+def accepted_claims(view: View) -> tuple[ClaimStatus, ...]:
     """Return the claims for the status, each with the time at which it was first accepted.
 
     While the identity is unsettled, nothing is accepted and nothing that it claims is lost.
     """
-    identity, domain, registry = view.identity, view.domain, world.registry
+    identity, domain, registry = view.identity, view.domain, view.registry
     since = {Claim(each.kind, each.name): each.since for each in identity.status.claims}
 
     def accepted(claim: Claim) -> bool:
@@ -63,18 +62,19 @@ def audience_fault(
     return Fault(CONFLICT, conflict_message(identity.ref, claim, other, remedy))
 
 
-def dns_name_fault(view: View, world: World) -> Fault | None:
+def dns_name_fault(view: View) -> Fault | None:
     """Return why the identity may not have the first of its DNS names that it may not have."""
     if view.certificate is None or view.domain is None:
         return None
     for name in view.certificate.dns_names:
-        for fault in _faults(name, view, view.domain, world.registry):
+        for fault in _faults(name, view, view.domain):
             return fault
     return None
 
 
-def _faults(name: str, view: View, domain: TrustDomain, registry: Registry) -> Iterator[Fault]:
-    here, meant = view.identity.ref.namespace, service_named(name, registry)
+def _faults(name: str, view: View, domain: TrustDomain) -> Iterator[Fault]:
+    here, registry = view.identity.ref.namespace, view.registry
+    meant = service_named(name, registry)
     if meant is not None and meant.namespace != here:
         message = (
             f"the DNS name {name} is that of a Service in the namespace {meant.namespace}; remove "

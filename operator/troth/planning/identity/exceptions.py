@@ -7,21 +7,20 @@ from datetime import datetime, timedelta
 from troth.planning import faults
 from troth.planning import status as verdicts
 from troth.planning.identity.edge_status import describe_unverified
+from troth.planning.identity.layer import unwritten
 from troth.planning.identity.trust_record import record_steps
-from troth.planning.identity.view import View, unwritten
-from troth.planning.owned_objects import FOREIGN_RETRY, trust_record_ref
+from troth.planning.identity.view import View
+from troth.planning.owned_objects import FOREIGN_RETRY
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.identity.peers import UNVERIFIED_LIMIT, Unverified
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
-from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time
 from troth.trust.declarations.trust_records import UNREADABLE
 from troth.trust.edges.evaluation import Edge
 from troth.trust.edges.gateway_trust import first_accepted, gateway_trust_fault, trust_ends
 from troth.world.facts.objects import OWNER_KIND, Fault
-from troth.world.world import World
 
 WARNING = timedelta(days=14)
 """Time before the end of an exception from which its condition warns."""
@@ -61,29 +60,28 @@ def unplanned_trust(view: View, error: Exception) -> TrustLayer:
     return TrustLayer((verdict,), fault=verdict if view.gateway_only is not None else None)
 
 
-def plan_gateway_trust(view: View, world: World) -> TrustLayer:
+def plan_gateway_trust(view: View) -> TrustLayer:
     """Return the condition of gateway-only trust, if it is declared, and the steps that record it.
 
     An identity that no longer declares it keeps its record. Nobody is accepted before the time of
     the first acceptance is recorded.
     """
-    trust, identity, since = view.gateway_only, view.identity, trusted_since(view, world)
-    steps = record_steps(identity.ref, since, world, view.moment.now)
+    trust, identity, since = view.gateway_only, view.identity, trusted_since(view)
+    steps = record_steps(view.record, since, view.moment.now)
     if trust is None:
         return TrustLayer(steps=steps)
-    ended = gateway_trust_fault(identity, world.registry, view.moment.now)
+    ended = gateway_trust_fault(identity, view.registry, view.moment.now)
     if ended is not None:
         return TrustLayer((verdicts.false(TRUST, ended.reason, ended.message),), steps)
-    ref = trust_record_ref(world.own_namespace, identity.ref)
-    obstacle = _obstacle(ref, view, world)
+    obstacle = _obstacle(view)
     if obstacle is not None:
         verdict = verdicts.false(TRUST, obstacle.reason, obstacle.message)
         return TrustLayer((verdict,), fault=verdict)
-    rejected = unwritten(TRUST, world.write_fault("ConfigMap", ref))
+    rejected = unwritten(TRUST, view.record.place.write_fault)
     if rejected is not None:
         return TrustLayer((rejected,), steps, rejected)
-    if since is not None and first_accepted(identity, world.registry) is None:
-        message = f"ConfigMap {ref}, the record of gateway-only trust, is being written"
+    if since is not None and first_accepted(identity, view.registry) is None:
+        message = f"ConfigMap {view.record.ref}, the record of gateway-only trust, is being written"
         pending = verdicts.false(TRUST, RECORD_PENDING, message)
         return TrustLayer((pending,), steps, pending)
     end, whose = trust_ends(trust.expires_at, since), f"owner {trust.owner}, reason: {trust.reason}"
@@ -97,47 +95,46 @@ def plan_gateway_trust(view: View, world: World) -> TrustLayer:
     return TrustLayer((verdicts.true(TRUST, "GatewayTrustEnding", message),), steps)
 
 
-def trusted_since(view: View, world: World) -> datetime | None:
+def trusted_since(view: View) -> datetime | None:
     """Return when gateway-only trust of this name was first accepted, now if it is accepted now.
 
     A record of the future, which only a person writes, counts from now. Otherwise the trust could
     be extended without an end.
     """
-    since = first_accepted(view.identity, world.registry)
+    since = first_accepted(view.identity, view.registry)
     if since == UNREADABLE:
         return None
     accepted = view.gateway_only is not None and view.domain is not None
     if since is None and accepted:
-        fault = gateway_trust_fault(view.identity, world.registry, view.moment.now)
+        fault = gateway_trust_fault(view.identity, view.registry, view.moment.now)
         return view.moment.now if fault is None else None
     return min(since, view.moment.now) if since is not None else None
 
 
-def _obstacle(ref: Ref, view: View, world: World) -> Fault | None:
+def _obstacle(view: View) -> Fault | None:
     """Return why the record cannot be written, None if it can."""
-    found, seen = world.bundles.get(ref), world.foreign.get(("ConfigMap", ref))
+    found, seen = view.record.place.fact, view.record.place.seen
     taken = found is not None and found.labels.get(OWNER_KIND) == "TrustDomain"
     if taken or (seen is not None and view.moment.now < seen + FOREIGN_RETRY):
         message = (
-            f"ConfigMap {ref} is not the record of this identity's gateway-only trust, so nobody "
-            "is accepted; have an administrator rename or delete it, or rename this ServiceIdentity"
+            f"ConfigMap {view.record.ref} is not the record of this identity's gateway-only "
+            "trust, so nobody is accepted; have an administrator rename or delete it, or rename "
+            "this ServiceIdentity"
         )
         return Fault("Conflict", message)
     return None
 
 
-def exception_dues(view: View, world: World) -> Iterator[datetime]:
+def exception_dues(view: View) -> Iterator[datetime]:
     """Yield the times at which an exception opens, warns or ends."""
     trust = view.gateway_only
     if trust is not None:
-        end = trust_ends(trust.expires_at, trusted_since(view, world))
+        end = trust_ends(trust.expires_at, trusted_since(view))
         yield trust.counts_from
         yield end - WARNING
         yield end
-        record = trust_record_ref(world.own_namespace, view.identity.ref)
-        seen = world.foreign.get(("ConfigMap", record))
-        if seen is not None:
-            yield seen + FOREIGN_RETRY
+        if view.record.place.seen is not None:
+            yield view.record.place.seen + FOREIGN_RETRY
     for each in view.identity.spec.accepts:
         if each.unverified is not None and each.unverified.expires_at is not None:
             end = each.unverified.expires_at

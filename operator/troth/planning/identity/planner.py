@@ -24,6 +24,7 @@ from troth.planning.identity.exceptions import (
     trusted_since,
     unplanned_trust,
 )
+from troth.planning.identity.layer import Layer, conflict, removal, unwritten
 from troth.planning.identity.layers import (
     UNKNOWN,
     broker_layer,
@@ -40,7 +41,7 @@ from troth.planning.identity.terminating import plan_terminating_identity
 from troth.planning.identity.token_verdicts import tokens_verdicts
 from troth.planning.identity.trust_record import plan_without_identity, recorded
 from troth.planning.identity.unsettled import unsettled_policy
-from troth.planning.identity.view import Layer, View, conflict, gather, removal, unwritten
+from troth.planning.identity.view import View, gather, gather_record, gather_terminating
 from troth.planning.moment import Moment
 from troth.planning.network.compiler import (
     closing_policy,
@@ -49,7 +50,6 @@ from troth.planning.network.compiler import (
 )
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,
-    deny_ref,
     policy_manifest,
     policy_ref,
     secret_ref,
@@ -69,6 +69,7 @@ from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.edges.gateway_trust import first_accepted
 from troth.world.facts.objects import KnownAuthority
 from troth.world.keys import Key
+from troth.world.reader import Reader
 from troth.world.world import World
 
 ON_ITS_WAY = (
@@ -85,37 +86,39 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     The garbage collector deletes objects of a deleted one, except the record of its trust.
     """
     now, registry = moment.now, world.registry
-    unreadable, identity = world.unreadable.get(key), registry.claimants.get(key.ref)
+    reader = Reader(world)
+    unreadable, identity = reader.unreadable(key), registry.claimants.get(key.ref)
+    record = gather_record(key.ref, reader)
     if unreadable is not None:
         plan = verdicts.unreadable_plan(key, unreadable, now)
-        return recorded(plan, registry.trust_records.of(key.ref), world, now)
+        return recorded(plan, record, record.since, now)
     if identity is None:
-        return plan_without_identity(key, world, now)
+        return plan_without_identity(key, record, now)
     since = first_accepted(identity, registry)
-    if key.ref.namespace in world.terminating:
-        return recorded(Plan(key, identity.metadata.uid), since, world, now)
+    if reader.is_terminating(key.ref.namespace):
+        return recorded(Plan(key, identity.metadata.uid), record, since, now)
     if is_terminating(identity):
-        plan = plan_terminating_identity(key, identity, world, now)
-        return recorded(plan, since, world, now)
+        plan = plan_terminating_identity(key, gather_terminating(identity, reader, moment))
+        return recorded(plan, record, since, now)
     isolation, foreign = Isolation(), Isolation()
     view = gather(identity, world, moment, isolation, foreign)
-    trust = isolation.run(partial(plan_gateway_trust, view, world), partial(unplanned_trust, view))
+    trust = isolation.run(partial(plan_gateway_trust, view), partial(unplanned_trust, view))
     view = replace(view, edges=trust.edges(view))
     certificate = certificate_layer(view, world, isolation)
     unapplied = _unapplied(view, certificate.narrowing, world)
     brokers, unplanned = broker_layer(view, world, isolation)
     network = isolation.run(
-        lambda: _plan_network(view, world, settling=certificate.narrowing != unapplied),
-        lambda error: closing_layer(view, error, lambda: closing_policy(situation_of(view, world))),
+        lambda: _plan_network(view, settling=certificate.narrowing != unapplied),
+        lambda error: closing_layer(view, error, lambda: closing_policy(situation_of(view))),
     )
-    signing = signing_layer(view, world, isolation)
+    signing = signing_layer(view, isolation)
     schemas = schemas_layer(view, world, isolation)
     judged = [
         certificate.verdict,
         network.verdict,
         *unplanned,
         *brokers.verdicts,
-        *isolation.run(lambda: [*trust.verdicts, *tokens_verdicts(view, world)], lambda _: []),
+        *isolation.run(lambda: [*trust.verdicts, *tokens_verdicts(view)], lambda _: []),
         *signing.verdicts,
         *schemas.verdicts,
     ]
@@ -132,7 +135,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     restart = (rollout.step,) if rollout and rollout.step and not certificate.steps else ()
     dues = isolation.run(
         lambda: (
-            *_dues(view, world, certificate.leaf),
+            *_dues(view, certificate.leaf),
             *_turn(view, rollout),
             *brokers.dues(now),
             *signing.dues,
@@ -147,7 +150,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     at_brokers = identity.status.brokers if isolation.errors else brokers.statuses
     conditions = (*summary, *judged, *agreed, *rolled_out)
     status = isolation.run(
-        lambda: _status(view, world, conditions, certificate.leaf, at_brokers, foreign=foreign),
+        lambda: _status(view, conditions, certificate.leaf, at_brokers, foreign=foreign),
         lambda error: faults.not_ready(
             with_closed_edges(before, identity, unapplied, world.registry, now),
             before,
@@ -195,15 +198,14 @@ def _all_may_answer(brokers: BrokerLayer, world: World) -> bool:
     return all(world.brokers.observation(each.broker).fault is None for each in brokers.states)
 
 
-def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
+def _plan_network(view: View, *, settling: bool) -> Layer:
     """Return the network layer.
 
     While `settling`, nothing opens, because the document must be narrowed first.
     """
     type_, ref = "NetworkEnforced", policy_ref(view.identity.ref)
     pending = unsettled(view)
-    deny = world.policies.get(deny_ref(view.identity.ref))
-    undenied = tuple(removal("NetworkPolicy", deny, view.identity))
+    undenied = tuple(removal("NetworkPolicy", view.deny.fact, view.identity))
     if view.identity.spec.enforcement is Enforcement.OBSERVE:
         verdict = verdicts.true(
             type_,
@@ -216,14 +218,14 @@ def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
     fault = conflict("NetworkPolicy", ref, view.policy, view)
     if fault is not None and view.domain is not None:
         return Layer(verdicts.false(type_, fault.reason, fault.message))
-    situation = situation_of(view, world)
+    situation = situation_of(view)
     before: tuple[Step, ...] = ()
     over = view.kept_from(view.policy)
     if pending is not None:
         verdict = verdicts.false(type_, pending.reason, pending.message)
         if fault is not None or not situation.claims:
             return Layer(verdict)
-        compiled, before = unsettled_policy(view, situation, world)
+        compiled, before = unsettled_policy(view, situation)
     elif view.policy is None:
         compiled = compile_policy(situation)
         verdict = verdicts.false(type_, "PolicyPending", "the NetworkPolicy is being written")
@@ -248,12 +250,12 @@ def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
     return Layer(unwritten(type_, view.policy_fault) or verdict, (*before, step, *after))
 
 
-def _dues(view: View, world: World, leaf: Leaf | None) -> Iterable[datetime]:
+def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:
     if leaf is not None:
         yield _renewal(view, leaf)
     if view.reissue_wait > timedelta(0):
         yield view.moment.now + view.reissue_wait
-    yield from exception_dues(view, world)
+    yield from exception_dues(view)
     yield from view.trust_turns
     for seen in (view.secret_foreign, view.policy_foreign):
         if seen is not None:
@@ -274,7 +276,6 @@ def _renewal(view: View, leaf: Leaf) -> datetime:
 
 def _status(
     view: View,
-    world: World,
     judged: Iterable[Verdict],
     leaf: Leaf | None,
     brokers: tuple[BrokerCredentialStatus, ...],
@@ -296,8 +297,8 @@ def _status(
         edges=edges.entries,
         unlisted_edges=edges.unlisted or None,
         brokers=brokers,
-        gateway_trusted_since=trusted_since(view, world),
-        claims=accepted_claims(view, world),
+        gateway_trusted_since=trusted_since(view),
+        claims=accepted_claims(view),
     ).manifest()
     status["conditions"] = verdicts.conditions(
         identity, identity.status.conditions, judged, view.moment.now

@@ -9,7 +9,8 @@ from datetime import timedelta
 from troth.pki.certificates.leaf import renewal_spread, short
 from troth.planning import status as verdicts
 from troth.planning.certificates.rollouts import ENABLE, Lack, evidence_of, lack_of, restartable
-from troth.planning.identity.view import View, unwritten
+from troth.planning.identity.layer import unwritten
+from troth.planning.identity.view import View
 from troth.planning.owned_objects import is_child
 from troth.planning.steps.objects import Restart
 from troth.resources.conditions import Verdict

@@ -16,7 +16,7 @@ from troth.planning.identity.document import (
 )
 from troth.planning.identity.messages.entries import messages_of
 from troth.planning.identity.messages.schema_room import ROOM, Placed, place
-from troth.planning.identity.view import View, spiffe_ids_of
+from troth.planning.identity.view import View
 from troth.planning.identity.webhook_trust import key_set, webhooks_of
 from troth.planning.network.issuers import issuers_known
 from troth.planning.network.live_peers import Side, read
@@ -25,6 +25,7 @@ from troth.resources.identity.spec import Enforcement
 from troth.resources.identity.status import EdgeState
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
+from troth.trust.declarations.spiffe_ids import spiffe_ids_of
 from troth.trust.edges.evaluation import Edge
 from troth.world.facts.objects import Manifest
 from troth.world.observation.objects import PEERS, WEBHOOK_KEYS
@@ -127,7 +128,7 @@ def _peers(view: View, world: World, current: Mapping[str, Any]) -> Peers:
     )
     messages = placed_messages(view, world, current).entries
     inbound = [(edge, edge not in view.edges) for edge in edges if edge.callee == view.identity.ref]
-    webhooks = webhooks_of(inbound, ids, world, current)
+    webhooks = webhooks_of(inbound, ids, view, current)
     return Peers(edges, ids, world.registry.identities, issuers, issuer_ids, messages, webhooks)
 
 

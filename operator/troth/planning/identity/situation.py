@@ -6,31 +6,30 @@ from troth.planning.network.issuers import issuer_pods
 from troth.planning.network.situation import NetworkClaim, Situation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import Fault, Manifest
-from troth.world.world import World
 
 
-def situation_of(view: View, world: World) -> Situation:
+def situation_of(view: View) -> Situation:
     """Return the inputs of the NetworkPolicy compiler for an identity."""
     return Situation(
         identity=view.identity,
         edges=view.edges,
-        peers=world.registry.identities,
+        peers=view.registry.identities,
         claims=tuple(
-            NetworkClaim(each.spec.network, _issuers_pods(each, world))
+            NetworkClaim(each.spec.network, _issuers_pods(each, view.own_namespace))
             for each in view.governance.claims
         ),
         settled=unsettled(view) is None,
-        api_endpoints=world.api_endpoints,
+        api_endpoints=view.api_endpoints,
         existing=view.policy,
         reach=view.reach,
         now=view.moment.now,
     )
 
 
-def _issuers_pods(domain: TrustDomain, world: World) -> Manifest | None:
+def _issuers_pods(domain: TrustDomain, own_namespace: str) -> Manifest | None:
     """Return the NetworkPolicy peer of a trust domain's issuer, None without an issuer."""
     pods = issuer_pods(domain)
-    return pods_in(world.own_namespace, pods) if pods is not None else None
+    return pods_in(own_namespace, pods) if pods is not None else None
 
 
 def unsettled(view: View) -> Fault | None:

@@ -11,7 +11,8 @@ from troth.documents.secret_keys import ROOTS
 from troth.planning import status as verdicts
 from troth.planning.identity.certificate import public_update
 from troth.planning.identity.document import Peers, current_document, identity_document
-from troth.planning.identity.view import Layer, removal, unwritten
+from troth.planning.identity.layer import Layer, removal, unwritten
+from troth.planning.identity.view import TerminatingView
 from troth.planning.network.compiler import deny_all
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,
@@ -19,7 +20,6 @@ from troth.planning.owned_objects import (
     metadata_of,
     policy_manifest,
     policy_ref,
-    secret_ref,
     taken,
 )
 from troth.planning.plan import Plan
@@ -29,26 +29,23 @@ from troth.resources.conditions import Verdict
 from troth.resources.identity.spec import Enforcement, ServiceIdentity
 from troth.resources.identity.status import ServiceIdentityStatus
 from troth.resources.schema.scalars import format_time
-from troth.world.facts.objects import IdentitySecret
+from troth.world.facts.objects import Fault, IdentitySecret
 from troth.world.keys import Key
 from troth.world.observation.objects import PEERS
-from troth.world.world import World
 
 ON_ITS_WAY = frozenset({verdicts.TERMINATING, "PolicyPending", "WriteRefused"})
 """Reasons that pass without manual action on the identity."""
 NOBODY = Peers((), {}, {}, {}, {})
 
 
-def plan_terminating_identity(
-    key: Key, identity: ServiceIdentity, world: World, now: datetime
-) -> Plan:
+def plan_terminating_identity(key: Key, view: TerminatingView) -> Plan:
     """Return the plan that keeps an identity closed until it is deleted."""
-    secret = world.secrets.get(secret_ref(identity.ref))
+    identity, secret, now = view.identity, view.secret, view.moment.now
     if secret is not None and not is_child(secret, identity):
         secret = None
-    network = _plan_network(identity, world, now)
+    network = _plan_network(view)
     summary = verdicts.summed_up([network.verdict, _terminating(identity)], ON_ITS_WAY)
-    judged = (_certificate_verdict(identity, secret, world), network.verdict)
+    judged = (_certificate_verdict(secret, view.secret_fault), network.verdict)
     status = ServiceIdentityStatus(
         observed_generation=identity.metadata.generation,
         spiffe_id=identity.status.spiffe_id,
@@ -64,7 +61,7 @@ def plan_terminating_identity(
         steps=(*network.steps, *_without_peers(identity, secret)),
         status=status,
         previous_status=identity.status.manifest(),
-        due=min((due for due in _dues(identity, world) if due > now), default=None),
+        due=min((due for due in _dues(view) if due > now), default=None),
     )
 
 
@@ -76,13 +73,12 @@ def _terminating(identity: ServiceIdentity) -> Verdict:
     return verdicts.termination(identity, closed)
 
 
-def _plan_network(identity: ServiceIdentity, world: World, now: datetime) -> Layer:
+def _plan_network(view: TerminatingView) -> Layer:
     """Return the layer of the policy that denies all traffic, including exceptions.
 
     If there is no policy and no trust domain claims the namespace, none is created.
     """
-    type_, ref = "NetworkEnforced", policy_ref(identity.ref)
-    policy = world.policies.get(ref)
+    type_, identity, policy = "NetworkEnforced", view.identity, view.policy
     if identity.spec.enforcement is Enforcement.OBSERVE:
         verdict = verdicts.true(
             type_,
@@ -90,11 +86,11 @@ def _plan_network(identity: ServiceIdentity, world: World, now: datetime) -> Lay
             "the NetworkPolicy is planned and reported, but enforcement: Observe does not write it",
         )
         return Layer(verdict, tuple(removal("NetworkPolicy", policy, identity)))
-    seen = world.foreign.get(("NetworkPolicy", ref))
-    conflict = taken("NetworkPolicy", ref, policy, identity, seen=seen, now=now)
+    ref, seen = policy_ref(identity.ref), view.policy_foreign
+    conflict = taken("NetworkPolicy", ref, policy, identity, seen=seen, now=view.moment.now)
     if conflict is not None:
         return Layer(verdicts.false(type_, conflict.reason, conflict.message))
-    governance = world.registry.governance(identity.ref.namespace)
+    governance = view.governance
     if policy is None and not governance.claims:
         return Layer(verdicts.false(type_, governance.reason, governance.message))
     verdict = (
@@ -103,7 +99,7 @@ def _plan_network(identity: ServiceIdentity, world: World, now: datetime) -> Lay
         else verdicts.true(type_, "Denied", "the NetworkPolicy denies all traffic of its pods")
     )
     manifest = policy_manifest(ref, identity, deny_all(identity).spec)
-    barred = unwritten(type_, world.write_fault("NetworkPolicy", ref))
+    barred = unwritten(type_, view.policy_fault)
     return Layer(barred or verdict, (Apply(manifest),))
 
 
@@ -130,12 +126,10 @@ def _without_peers(
     return public_update(secret, manifest, "")
 
 
-def _certificate_verdict(
-    identity: ServiceIdentity, secret: IdentitySecret | None, world: World
-) -> Verdict:
+def _certificate_verdict(secret: IdentitySecret | None, fault: Fault | None) -> Verdict:
     """Return the condition of the certificate, or why the peer list could not be written."""
     type_ = "CertificateIssued"
-    barred = unwritten(type_, world.write_fault("Secret", secret_ref(identity.ref)))
+    barred = unwritten(type_, fault)
     if barred is not None:
         return barred
     message = "certificates are no longer issued or renewed"
@@ -146,7 +140,6 @@ def _certificate_verdict(
     return verdicts.false(type_, verdicts.TERMINATING, message)
 
 
-def _dues(identity: ServiceIdentity, world: World) -> Iterator[datetime]:
-    seen = world.foreign.get(("NetworkPolicy", policy_ref(identity.ref)))
-    if seen is not None:
-        yield seen + FOREIGN_RETRY
+def _dues(view: TerminatingView) -> Iterator[datetime]:
+    if view.policy_foreign is not None:
+        yield view.policy_foreign + FOREIGN_RETRY

@@ -8,19 +8,18 @@ from troth.planning.identity.view import View
 from troth.resources.conditions import Verdict
 from troth.trust.declarations.governance import NEVER
 from troth.world.facts.objects import Cutoff
-from troth.world.world import World
 
 ACCEPTED, ISSUED = "TokensAccepted", "TokensIssued"
 
 
-def tokens_verdicts(view: View, world: World) -> Iterator[Verdict]:
+def tokens_verdicts(view: View) -> Iterator[Verdict]:
     """Yield whether callers can get tokens, and that the identity can get none for lack of room."""
     if view.identity.spec.authentication.token is not None:
-        yield _accepted(view, world)
-    yield from _left_out(view, world)
+        yield _accepted(view)
+    yield from _left_out(view)
 
 
-def _accepted(view: View, world: World) -> Verdict:
+def _accepted(view: View) -> Verdict:
     domain = view.domain
     if domain is None:
         return verdicts.false(ACCEPTED, view.governance.reason, view.governance.message)
@@ -30,17 +29,17 @@ def _accepted(view: View, world: World) -> Verdict:
             "tokens: {} to it"
         )
         return verdicts.false(ACCEPTED, "TokensNotEnabled", message)
-    if fault := audience_fault(view.identity, domain, world.registry):
+    if fault := audience_fault(view.identity, domain, view.registry):
         return verdicts.false(ACCEPTED, fault.reason, fault.message)
     message = f"tokens of TrustDomain {domain.metadata.name} are accepted"
     return verdicts.true(ACCEPTED, "Accepted", message)
 
 
-def _left_out(view: View, world: World) -> Iterator[Verdict]:
-    identity, domain = view.identity, view.domain
-    known = world.tokens.of(domain) if domain is not None and domain.spec.tokens else None
-    cutoff = known.cutoffs.get(identity.ref.namespace) if known is not None else None
-    if domain is None or cutoff is None or identity.spec.authentication.certificate is None:
+def _left_out(view: View) -> Iterator[Verdict]:
+    identity, domain, cutoff = view.identity, view.domain, view.cutoff
+    if domain is None or domain.spec.tokens is None or cutoff is None:
+        return
+    if identity.spec.authentication.certificate is None:
         return
     created = identity.metadata.creation_timestamp or NEVER
     if Cutoff(created, identity.ref.name) >= cutoff:

@@ -13,14 +13,11 @@ from troth.planning.network.compiler import (
 )
 from troth.planning.network.external_peers import selector
 from troth.planning.network.situation import Situation
-from troth.planning.owned_objects import deny_ref, policy_manifest, taken
+from troth.planning.owned_objects import policy_manifest, taken
 from troth.planning.steps.objects import Apply
-from troth.world.world import World
 
 
-def unsettled_policy(
-    view: View, situation: Situation, world: World
-) -> tuple[Compiled, tuple[Apply, ...]]:
+def unsettled_policy(view: View, situation: Situation) -> tuple[Compiled, tuple[Apply, ...]]:
     """Return the identity's policy, and the steps that must precede its write.
 
     If the pod selector has changed, the policy selects only the pods that match the old and the new
@@ -29,16 +26,14 @@ def unsettled_policy(
     if view.policy is None and view.governance.unread:
         return deny_all(view.identity), ()  # an unreadable trust domain may claim the namespace too
     if view.policy is None:
-        return begin_closed(situation, exceptions=not world.registry.shares_pods(view.identity)), ()
+        return begin_closed(situation, exceptions=not view.registry.shares_pods(view.identity)), ()
     compiled = keep_open(situation)
     workload = view.identity.spec.workload
     if compiled.spec["podSelector"] == selector(workload.pod_selector):
         return compiled, ()
-    ref = deny_ref(view.identity.ref)
-    found, place = world.policies.get(ref), ("NetworkPolicy", ref)
-    seen = world.foreign.get(place)
-    foreign = taken(*place, found, view.identity, seen=seen, now=view.moment.now) is not None
-    if foreign or world.write_fault(*place) is not None:
+    deny, now = view.deny, view.moment.now
+    conflict = taken("NetworkPolicy", deny.ref, deny.fact, view.identity, seen=deny.seen, now=now)
+    if conflict is not None or deny.write_fault is not None:
         return deny_all(view.identity), ()
-    denying = policy_manifest(ref, view.identity, deny_all(view.identity).spec)
+    denying = policy_manifest(deny.ref, view.identity, deny_all(view.identity).spec)
     return compiled, (Apply(denying),)

@@ -1,22 +1,23 @@
 """The inputs of an identity's plan, gathered once, and helpers that its layers share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from troth.pki.certificates.leaf import Leaf, renewal_spread
-from troth.pki.spiffe import spiffe_id
+from troth.pki.certificates.leaf import renewal_spread
 from troth.planning import faults
-from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import own_anchors, trusted_anchors
 from troth.planning.faults import Isolation
+from troth.planning.identity.trust_record import TrustRecord
 from troth.planning.moment import Moment
 from troth.planning.network.broker_reach import Reach, reach_of
-from troth.planning.owned_objects import is_child, policy_ref, secret_ref, taken
-from troth.planning.steps.objects import Remove
-from troth.planning.steps.step import Step
+from troth.planning.owned_objects import (
+    deny_ref,
+    policy_ref,
+    secret_ref,
+    trust_record_ref,
+)
 from troth.planning.trust_domain.root_rotation import reissue_wait
-from troth.resources.conditions import Verdict
 from troth.resources.identity.authentication import Certificate, GatewayOnly
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
@@ -27,9 +28,9 @@ from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import Governance
 from troth.trust.declarations.grant_entries import Purpose
-from troth.trust.declarations.narrowing import NOTHING, Narrowing
 from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.sharing import SharedIdentity
+from troth.trust.declarations.trust_records import former_record
 from troth.trust.edges.candidate import EdgeCandidate
 from troth.trust.edges.declared import edges_of
 from troth.trust.edges.deliveries import accepted_gateways
@@ -37,8 +38,19 @@ from troth.trust.edges.evaluation import Edge, Evaluate, evaluate, evaluate_or_r
 from troth.trust.edges.gateway_trust import first_accepted, trust_ends
 from troth.trust.grants import Action
 from troth.trust.topics.evaluation import TopicGrant
-from troth.world.facts.objects import Content, Fault, IdentitySecret, KnownAuthority
+from troth.world.facts.objects import (
+    Content,
+    Cutoff,
+    Endpoint,
+    Fault,
+    IdentitySecret,
+    KnownAuthority,
+    SigningSecret,
+)
+from troth.world.facts.place import Place
+from troth.world.index.webhook_signing import signing_ref
 from troth.world.keys import identity_key
+from troth.world.reader import Reader
 from troth.world.world import World
 
 
@@ -72,6 +84,24 @@ class View:
     trust_turns: tuple[datetime, ...]
     reissue_wait: timedelta
     rotations: tuple[CredentialRotation, ...]
+    record: TrustRecord
+    deny: Place
+    """NetworkPolicy that denies everything to pods that only a new selector matches."""
+    signing: SigningSecret | None
+    """Secret with the keys of this webhook gateway, with any owner."""
+    signing_place: Place
+    gateways: Mapping[Ref, SigningSecret]
+    """Secrets with the keys of the gateways that this identity accepts."""
+    targets: Mapping[Ref, IdentitySecret]
+    """Secrets of the identities that this webhook gateway may call."""
+    ending: frozenset[str]
+    """Namespaces of callees that are being deleted."""
+    cutoff: Cutoff | None
+    """Oldest identity of the namespace that the issuer configuration has no room for."""
+    api_endpoints: frozenset[Endpoint]
+    own_namespace: str
+    registry: Registry
+    """Declarations, for the rules of `troth.trust`."""
     moment: Moment
 
     @property
@@ -114,13 +144,14 @@ def gather(
     If reading a part raises an exception, the view has the value that opens least, and no
     certificate may be issued from it. Edges that only peers declare are judged in `foreign`.
     """
-    ref, run = identity.ref, isolation.run
+    ref, run, reader = identity.ref, isolation.run, Reader(world)
     governance = run(
         lambda: world.registry.governance(ref.namespace),
         lambda error: Governance(None, faults.REASON, faults.sentence(error), settled=False),
     )
     domain = governance.domain
-    secret, policy = secret_ref(ref), policy_ref(ref)
+    secret, policy, deny, keys = secret_ref(ref), policy_ref(ref), deny_ref(ref), signing_ref(ref)
+    signing = reader.signing(ref)
     edges = run(
         lambda: edges_of(world.registry, ref, moment.now, _evaluation(ref, world, foreign)),
         lambda _: edges_of(world.registry, ref, moment.now, evaluate_or_refuse),
@@ -152,9 +183,90 @@ def gather(
         reissue_wait=run(
             lambda: _reissue_wait(identity, domain, known, moment), lambda _: timedelta(0)
         ),
-        rotations=world.rotations.of(identity_key(ref)),
+        rotations=reader.rotations(identity_key(ref)),
+        record=gather_record(ref, reader),
+        deny=reader.place("NetworkPolicy", deny, reader.policy(deny)),
+        signing=signing,
+        signing_place=reader.place("Secret", keys, signing),
+        gateways=_gateways(identity, edges, reader),
+        targets=_targets(identity, edges, reader),
+        ending=frozenset(
+            each.callee.namespace
+            for each in edges
+            if each.caller == ref and reader.is_terminating(each.callee.namespace)
+        ),
+        cutoff=reader.cutoff(domain, ref.namespace) if domain is not None else None,
+        api_endpoints=reader.api_endpoints,
+        own_namespace=reader.own_namespace,
+        registry=reader.registry,
         moment=moment,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TerminatingView:
+    """All inputs of the plan of an identity that is being deleted."""
+
+    identity: ServiceIdentity
+    governance: Governance
+    secret: IdentitySecret | None
+    secret_fault: Fault | None
+    policy: Content | None
+    policy_foreign: datetime | None
+    policy_fault: Fault | None
+    moment: Moment
+
+
+def gather_terminating(
+    identity: ServiceIdentity, reader: Reader, moment: Moment
+) -> TerminatingView:
+    """Return the inputs of the plan of an identity that is being deleted."""
+    ref = identity.ref
+    secret, policy = reader.identity_secret(secret_ref(ref)), reader.policy(policy_ref(ref))
+    secret_place = reader.place("Secret", secret_ref(ref), secret)
+    policy_place = reader.place("NetworkPolicy", policy_ref(ref), policy)
+    return TerminatingView(
+        identity=identity,
+        governance=reader.registry.governance(ref.namespace),
+        secret=secret,
+        secret_fault=secret_place.write_fault,
+        policy=policy,
+        policy_foreign=policy_place.seen,
+        policy_fault=policy_place.write_fault,
+        moment=moment,
+    )
+
+
+def gather_record(identity: Ref, reader: Reader) -> TrustRecord:
+    """Return the record of an identity's gateway-only trust, which outlives the identity."""
+    records = reader.registry.trust_records
+    ref = trust_record_ref(reader.own_namespace, identity)
+    return TrustRecord(
+        since=records.of(identity),
+        kept=records.kept(identity),
+        place=reader.place("ConfigMap", ref, reader.bundle(ref)),
+        has_former=records.has_former(identity),
+        former=reader.bundle(former_record(identity)),
+        has_room=records.has_room(identity),
+    )
+
+
+def _gateways(
+    identity: ServiceIdentity, edges: tuple[Edge, ...], reader: Reader
+) -> Mapping[Ref, SigningSecret]:
+    callers = {each.caller for each in edges if each.callee == identity.ref}
+    found = {each: reader.signing(each) for each in callers}
+    return {each: secret for each, secret in found.items() if secret is not None}
+
+
+def _targets(
+    identity: ServiceIdentity, edges: tuple[Edge, ...], reader: Reader
+) -> Mapping[Ref, IdentitySecret]:
+    if identity.spec.serves_webhooks is None:
+        return {}
+    callees = {each.callee for each in edges if each.caller == identity.ref}
+    found = {each: reader.identity_secret(secret_ref(each)) for each in callees}
+    return {each: secret for each, secret in found.items() if secret is not None}
 
 
 def _evaluation(ref: Ref, world: World, foreign: Isolation) -> Evaluate:
@@ -234,50 +346,3 @@ def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[da
             assert callee is not None
             yield trust.counts_from
             yield trust_ends(trust.expires_at, first_accepted(callee, world.registry))
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer of the plan: its condition, its steps, and the leaf that is in place.
-
-    `narrowing` is the pending narrowing of the document in the identity's Secret.
-    """
-
-    verdict: Verdict
-    steps: tuple[Step, ...] = ()
-    leaf: Leaf | None = None
-    narrowing: Narrowing = NOTHING
-
-
-def unwritten(type_: str, fault: Fault | None) -> Verdict | None:
-    """Return the condition of an object with a write fault, None without one. Troth retries."""
-    return verdicts.false(type_, fault.reason, fault.message) if fault is not None else None
-
-
-def conflict(
-    kind: str, ref: Ref, fact: IdentitySecret | Content | None, view: View
-) -> Fault | None:
-    """Return the conflict that prevents writing an owned object, None if there is none."""
-    seen = view.secret_foreign if kind == "Secret" else view.policy_foreign
-    return taken(kind, ref, fact, view.identity, seen=seen, now=view.moment.now)
-
-
-def removal(
-    kind: str, fact: IdentitySecret | Content | None, identity: ServiceIdentity
-) -> Iterator[Step]:
-    """Yield the removal of an object that should not exist, if this identity owns it."""
-    if fact is not None and is_child(fact, identity):
-        yield Remove(kind, fact.ref, fact.uid)
-
-
-def spiffe_ids_of(peer: Ref, registry: Registry) -> frozenset[str]:
-    """Return the possible SPIFFE IDs of an identity.
-
-    There is one for each domain that claims its namespace, and none if it has no certificate.
-    """
-    identity = registry.identities.get(peer)
-    if identity is None or identity.spec.authentication.certificate is None:
-        return frozenset()
-    account = identity.spec.workload.service_account_name
-    claims = registry.governance(peer.namespace).claims
-    return frozenset(spiffe_id(claim.spec.domain, peer.namespace, account) for claim in claims)

@@ -9,36 +9,35 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from troth.planning.identity.view import View
 from troth.planning.owned_objects import is_child
 from troth.resources.references import Ref
+from troth.trust.declarations.registry import Registry
 from troth.trust.edges.deliveries import routes_on
 from troth.trust.edges.evaluation import CALLEE_NOT_NARROWED, Edge
 from troth.world.facts.objects import TokenKey
 from troth.world.facts.webhook_listed import listed_in
-from troth.world.world import World
 
 Entry = Mapping[str, Any]
 
 
-def is_for_webhooks(edge: Edge, world: World) -> bool:
+def is_for_webhooks(edge: Edge, registry: Registry) -> bool:
     """Return whether an edge from a gateway carries only webhook deliveries.
 
     A call that the gateway declares itself counts as an ordinary call, unless an endpoint needs it
     too.
     """
-    caller = world.registry.identities.get(edge.caller)
+    caller = registry.identities.get(edge.caller)
     if caller is None or caller.spec.serves_webhooks is None:
         return False
-    called = world.registry.declared(edge.caller).calls.get(edge.callee, ())
-    return edge.port not in called or bool(
-        routes_on(world.registry, edge.caller, edge.callee, edge.port)
-    )
+    called = registry.declared(edge.caller).calls.get(edge.callee, ())
+    return edge.port not in called or bool(routes_on(registry, edge.caller, edge.callee, edge.port))
 
 
 def webhooks_of(
     edges: Iterable[tuple[Edge, bool]],
     ids: Mapping[Ref, str],
-    world: World,
+    view: View,
     current: Mapping[str, Any],
 ) -> tuple[Entry, ...]:
     """Return the `webhooks` entries for the edges in force towards a target, sorted.
@@ -50,9 +49,9 @@ def webhooks_of(
     found = []
     for edge, suspended in edges:
         before = _listed_endpoints(current, ids[edge.caller], edge.port)
-        endpoints = sorted(_endpoints(edge, before, world, suspended=suspended))
-        if endpoints or is_for_webhooks(edge, world):
-            found.append(_entry(edge, ids[edge.caller], endpoints, world))
+        endpoints = sorted(_endpoints(edge, before, view.registry, suspended=suspended))
+        if endpoints or is_for_webhooks(edge, view.registry):
+            found.append(_entry(edge, ids[edge.caller], endpoints, view))
     return tuple(sorted(found, key=lambda entry: (entry["gateway"], entry["port"])))
 
 
@@ -67,11 +66,11 @@ Endpoint = tuple[str, str, str]
 
 
 def _endpoints(
-    edge: Edge, before: Iterable[Endpoint], world: World, *, suspended: bool
+    edge: Edge, before: Iterable[Endpoint], registry: Registry, *, suspended: bool
 ) -> Iterator[Endpoint]:
     declared = {
         str(route.endpoint): (str(route.endpoint), route.path, route.workflow)
-        for route in routes_on(world.registry, edge.caller, edge.callee, edge.port)
+        for route in routes_on(registry, edge.caller, edge.callee, edge.port)
     }
     if edge.reason == CALLEE_NOT_NARROWED:  # closed until the document is narrowed
         yield from (each for each in before if each in declared.values())
@@ -79,15 +78,15 @@ def _endpoints(
         yield from (each for each in before if each[0] in declared)
     else:
         yield from declared.values()
-    unread = {str(ref) for ref in world.registry.webhooks.unread_in(edge.callee.namespace)}
+    unread = {str(ref) for ref in registry.webhooks.unread_in(edge.callee.namespace)}
     yield from (each for each in before if each[0] in unread)
 
 
-def _entry(edge: Edge, gateway: str, endpoints: Iterable[Endpoint], world: World) -> Entry:
+def _entry(edge: Edge, gateway: str, endpoints: Iterable[Endpoint], view: View) -> Entry:
     return {
         "gateway": gateway,
         "issuer": gateway,
-        "keys": {"keys": [_jwk(key) for key in _keys(edge.caller, world)]},
+        "keys": {"keys": [_jwk(key) for key in _keys(edge.caller, view)]},
         "port": edge.port,
         "endpoints": [
             {"name": name, "path": path, "workflow": workflow} for name, path, workflow in endpoints
@@ -95,14 +94,14 @@ def _entry(edge: Edge, gateway: str, endpoints: Iterable[Endpoint], world: World
     }
 
 
-def _keys(gateway: Ref, world: World) -> tuple[TokenKey, ...]:
+def _keys(gateway: Ref, view: View) -> tuple[TokenKey, ...]:
     """Return the public keys of a gateway.
 
     There are none if the gateway does not own the Secret, so that targets reject all its
     deliveries.
     """
-    known = world.signing.of(gateway)
-    identity = world.registry.identities[gateway]
+    known = view.gateways.get(gateway)
+    identity = view.registry.identities[gateway]
     return known.keys if known is not None and is_child(known, identity) else ()
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from troth.planning.identity.view import spiffe_ids_of
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import secret_ref
 from troth.resources.identity.spec import Port, ServiceIdentity
@@ -15,6 +14,7 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.resources.webhooks.inbound import Inbound
 from troth.resources.webhooks.schemes import CHOSEN_BY_RECEIVER, SchemeName
+from troth.trust.declarations.spiffe_ids import spiffe_ids_of
 from troth.trust.declarations.watched import Watched
 from troth.trust.edges.candidate import EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.edges.deliveries import serves
@@ -139,6 +139,7 @@ def gather_inbound(endpoint: WebhookEndpoint, reader: Reader, moment: Moment) ->
     made, place = generated_ref(endpoint.ref), compiled_ref(endpoint.ref, gateway)
     given, generated = endpoint.given_secret, reader.generated_keys(made)
     compiled, identity = reader.compiled(place), registry.identities.get(target)
+    signing = reader.signing(gateway)
     candidate = EdgeCandidate(registry, gateway, target, inbound.target.port, moment.now)
     return WebhookView(
         endpoint=endpoint,
@@ -153,7 +154,7 @@ def gather_inbound(endpoint: WebhookEndpoint, reader: Reader, moment: Moment) ->
         edge=evaluate(candidate),
         target_secret=reader.identity_secret(secret_ref(target)),
         gateway_id=min(spiffe_ids_of(gateway, registry), default=""),
-        signs=reader.signing_key(gateway),
+        signs=signing.active if signing is not None else None,
         services=reader.services_of(target) if identity is not None else (),
         keys=reader.given_keys(given) if given is not None else generated,
         generated=reader.place("Secret", made, generated or reader.any_secret(made)),

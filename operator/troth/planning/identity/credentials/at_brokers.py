@@ -19,7 +19,8 @@ from troth.planning.identity.credentials.broker_handover import (
     phase_of,
     plan_handover,
 )
-from troth.planning.identity.view import View, unwritten
+from troth.planning.identity.layer import unwritten
+from troth.planning.identity.view import View
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, taken
 from troth.planning.rotation.handover import Handover
 from troth.planning.rotation.schedule import due_at

@@ -27,9 +27,8 @@ from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.resources.trust_domain.status import RotationPhase
 from troth.world.facts.objects import Manifest, SigningSecret, TokenKey
-from troth.world.index.webhook_signing import TYPE, signing_ref
+from troth.world.index.webhook_signing import TYPE
 from troth.world.observation.signing_keys import GATEWAYS
-from troth.world.world import World
 
 CONDITION = "WebhooksSigned"
 KEY_LIFETIME = timedelta(days=30)
@@ -54,22 +53,21 @@ class Signing:
     due: datetime | None = None
 
 
-def plan_webhook_signing(view: View, world: World) -> Signing:
+def plan_webhook_signing(view: View) -> Signing:
     """Return the state of a gateway's key and its next step.
 
     An identity that is no gateway gets at most the removal of an old key.
     """
-    identity, ref = view.identity, signing_ref(view.identity.ref)
-    known = world.signing.of(identity.ref)
+    identity, known, ref = view.identity, view.signing, view.signing_place.ref
     if identity.spec.serves_webhooks is None:
         ours = known is not None and is_child(known, identity)
         return Signing(steps=(Remove("Secret", ref, known.uid),) if ours and known else ())
-    seen = world.foreign.get(("Secret", ref))
+    seen = view.signing_place.seen
     fault = taken("Secret", ref, known, identity, seen=seen, now=view.moment.now)
     if fault is not None:
         again = (seen + FOREIGN_RETRY,) if seen is not None else ()
         return Signing((verdicts.false(CONDITION, fault.reason, fault.message),), dues=again)
-    write_fault = world.write_fault("Secret", ref)
+    write_fault = view.signing_place.write_fault
     if write_fault is not None:
         coming = verdicts.false(CONDITION, write_fault.reason, write_fault.message)
     else:
@@ -80,7 +78,7 @@ def plan_webhook_signing(view: View, world: World) -> Signing:
     if known.active is None:
         assert known.fault is not None
         return Signing((verdicts.false(CONDITION, known.fault.reason, known.fault.message),))
-    key = _Key(view, known, known.active, world)
+    key = _Key(view, known, known.active)
     handover = _next_step(key)
     verdict = coming if write_fault else _verdict(handover)
     steps = (handover.step,) if handover.step else ()
@@ -119,7 +117,6 @@ class _Key:
     view: View
     known: SigningSecret
     active: TokenKey
-    world: World
 
     @property
     def due(self) -> datetime:
@@ -140,7 +137,7 @@ class _Key:
             (
                 claim.spec.bundle.propagation
                 for namespace in namespaces
-                for claim in self.world.registry.governance(namespace).claims
+                for claim in self.view.registry.governance(namespace).claims
             ),
             default=timedelta(0),
         )
@@ -206,15 +203,15 @@ class _Key:
                 for edge in self.view.edges
                 if edge.caller == mine
                 and edge.state in in_force
-                and edge.callee.namespace not in self.world.terminating
-                and is_for_webhooks(edge, self.world)
+                and edge.callee.namespace not in self.view.ending
+                and is_for_webhooks(edge, self.view.registry)
             }
         )
 
     def _knows_next_since(self, target: Ref) -> float | None:
         """Return since when (uptime) a target has the next key, None if it does not."""
         assert self.known.prepared is not None
-        secret = self.world.secrets.get(secret_ref(target))
+        secret = self.view.targets.get(target)
         return secret.webhook_keys_since.get(self.known.prepared.kid) if secret else None
 
     # The steps

@@ -18,7 +18,6 @@ from troth.planning.identity.messages.reviewing import (
     review_rules,
     reviewed_consumers,
 )
-from troth.planning.identity.view import spiffe_ids_of
 from troth.resources.messaging.dead_letter import DeadLetter
 from troth.resources.messaging.event_age import event_age
 from troth.resources.messaging.message_broker import MessageBroker
@@ -28,6 +27,7 @@ from troth.resources.references import Ref
 from troth.resources.schema.bounded_json import objects_in, texts_in
 from troth.trust.declarations.grant_entries import GrantEntry, Purpose
 from troth.trust.declarations.messaging import topic_of
+from troth.trust.declarations.spiffe_ids import spiffe_ids_of
 from troth.trust.topics.candidate import principal_of
 from troth.trust.topics.evaluation import TopicGrant
 from troth.trust.topics.refusals import is_unlisted

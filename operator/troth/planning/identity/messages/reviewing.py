@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from troth.planning.identity.view import spiffe_ids_of
 from troth.resources.messaging.dead_letter import DeadLetter, RetryTopic
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
 from troth.resources.schema.bounded_json import objects_in, texts_in
 from troth.trust.declarations.grant_entries import Purpose, retry_of
+from troth.trust.declarations.spiffe_ids import spiffe_ids_of
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.world import World
 
