@@ -7,13 +7,20 @@ once they are made. `registry` has the declarations that the rules of `troth.tru
 from dataclasses import dataclass
 
 from troth.documents.gateway_report import Verified
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
+from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
-from troth.world.facts.objects import Fact, IdentitySecret, Service, TokenKey, Unreadable
+from troth.trust.topics.evaluation import TopicGrant
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger
+from troth.world.facts.deletion import Deletion
+from troth.world.facts.objects import Content, Fact, IdentitySecret, Service, TokenKey, Unreadable
 from troth.world.facts.place import Place
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.keys import Key
+from troth.world.memo import Memo
 from troth.world.state import WorldState
 
 
@@ -28,6 +35,21 @@ class Reader:
         """Declared trust domains, identities, edges and webhooks, for rules of `troth.trust`."""
         return self._world.registry
 
+    @property
+    def messaging(self) -> Messaging:
+        """Declared brokers and policies, for rules of `troth.trust`."""
+        return self._world.brokers.messaging
+
+    @property
+    def memo(self) -> Memo:
+        """Cache of results that depend only on facts."""
+        return self._world.memo
+
+    @property
+    def own_namespace(self) -> str:
+        """Namespace in which Troth runs."""
+        return self._world.own_namespace
+
     # Every resource
 
     def unreadable(self, key: Key) -> Unreadable | None:
@@ -41,6 +63,10 @@ class Reader:
     def rotations(self, key: Key) -> tuple[CredentialRotation, ...]:
         """Return the CredentialRotations that may rotate a resource's credentials."""
         return self._world.rotations.of(key)
+
+    def deletion(self, key: Key) -> Deletion | None:
+        """Return the deletion of a resource of which only the metadata is known."""
+        return self._world.deletions.get(key)
 
     # Objects that Troth writes
 
@@ -58,6 +84,44 @@ class Reader:
         world = self._world
         held = (world.secrets, world.brokers.secrets, world.signing.secrets)
         return next((found for each in held if (found := each.get(ref)) is not None), None)
+
+    def network_policy(self, ref: Ref) -> Content | None:
+        """Return a NetworkPolicy that Troth wrote."""
+        return self._world.policies.get(ref)
+
+    # Brokers and policies
+
+    def declared_broker(self, ref: Ref) -> MessageBroker | None:
+        """Return a readable broker, even if it is being deleted."""
+        return self._world.brokers.declared(ref)
+
+    def observation(self, broker: Ref) -> BrokerObservation:
+        """Return the last observation of a broker."""
+        return self._world.brokers.observation(broker)
+
+    def kept_ledger(self, broker: Ref) -> KeptLedger | None:
+        """Return the ConfigMap with the ledger of a broker, even if it is unreadable."""
+        return self._world.brokers.ledgers.get(broker)
+
+    def credential(self, identity: Ref, broker: Ref) -> CredentialSecret | None:
+        """Return the Secret with the name of an identity's credential at a broker."""
+        return self._world.brokers.secret(identity, broker)
+
+    def credentials_of(self, uid: str) -> tuple[CredentialSecret, ...]:
+        """Return the credential Secrets that the identity with this UID owns, sorted."""
+        return tuple(self._world.brokers.secrets_of(uid))
+
+    def brokers_of_secret(self, secret: Ref, identity: Ref) -> frozenset[Ref]:
+        """Return the brokers that an identity's credential Secret may be for, by its name."""
+        return self._world.brokers.named_by(secret, identity)
+
+    def leaving_at(self, broker: Ref) -> tuple[TopicPolicy, ...]:
+        """Return the policies of a broker that are being deleted, sorted."""
+        return tuple(self._world.brokers.leaving_at(broker))
+
+    def grants_of(self, policy: Ref) -> tuple[TopicGrant, ...]:
+        """Return every grant of a policy, the same object until one changes."""
+        return self._world.grants.of(policy)
 
     # Services and webhooks
 
