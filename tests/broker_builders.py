@@ -8,7 +8,7 @@ from typing import Any
 from tests.builders import NOW, OWN, Cluster, Manifest, identity, owned, shop, stamp
 from tests.messaging import broker, consumer, policy, producer
 from troth.brokers.clients import Clients
-from troth.planning.grants.rules import broker_grants
+from troth.planning.grants.view import grants_at
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.observed_broker import Exposure
@@ -28,6 +28,7 @@ from troth.world.keys import Keys
 from troth.world.observation.broker_secrets import DIGEST, STATE, TYPE, digest
 from troth.world.observation.ledger import ledger_manifest, ledger_ref
 from troth.world.outcomes.brokers import BrokerObserved
+from troth.world.reader import Reader
 
 MAIN = Ref("messaging", "main")
 ORDERS = Ref("shop", "orders")
@@ -216,7 +217,7 @@ def sync_broker(cluster: Cluster, at: Ref = MAIN) -> Ledger:
     """
     declared, brokers = declared_at(cluster, at), cluster.world.brokers
     before = brokers.ledger(at) or Ledger()
-    granted = broker_grants(declared, before, cluster.world)
+    granted = grants_at(declared, before, Reader(cluster.world))
     staying = granted.wanted.suspended & before.rules
     credentials = {
         place: kept for place, kept in before.credentials.items() if place[0] in granted.staying

@@ -3,14 +3,16 @@
 from typing import Any
 
 from tests.builders import Cluster, Manifest
-from troth.planning.grants.rules import broker_grants
-from troth.planning.network.broker_policy import BrokerNetwork, plan_broker_network
+from troth.planning.brokers.view import broker_network
+from troth.planning.grants.view import grants_at
+from troth.planning.network.broker_policy import BrokerNetwork
 from troth.planning.planner import PLANNERS, plan
 from troth.planning.steps.objects import Apply, Remove
 from troth.resources.references import Ref
 from troth.trust.topics.evaluation import grants_of
 from troth.world.facts.broker import Ledger
 from troth.world.keys import Key, Keys
+from troth.world.reader import Reader
 
 
 def network_at(cluster: Cluster, ref: Ref) -> BrokerNetwork | None:
@@ -19,8 +21,8 @@ def network_at(cluster: Cluster, ref: Ref) -> BrokerNetwork | None:
     broker = world.brokers.messaging.brokers.get(ref)
     if broker is None:
         return None
-    grants = broker_grants(broker, world.brokers.ledger(ref) or Ledger(), world)
-    return plan_broker_network(broker, grants, world, cluster.now)
+    grants = grants_at(broker, world.brokers.ledger(ref) or Ledger(), Reader(world))
+    return broker_network(broker, grants, Reader(world), cluster.now)
 
 
 def plan_with_inputs(cluster: Cluster, key: Key) -> Any:
@@ -34,7 +36,7 @@ def plan_with_inputs(cluster: Cluster, key: Key) -> Any:
     if key.kind == "MessageBroker":
         broker = world.brokers.messaging.brokers.get(key.ref)
         ledger = world.brokers.ledger(key.ref) or Ledger()
-        found += [broker and broker_grants(broker, ledger, world), network_at(cluster, key.ref)]
+        found += [broker and grants_at(broker, ledger, Reader(world)), network_at(cluster, key.ref)]
     return found
 
 

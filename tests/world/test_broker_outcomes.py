@@ -17,7 +17,7 @@ from tests.broker_builders import (
     sync_broker,
 )
 from tests.builders import OWN, Cluster, Manifest, rotation, stamp
-from troth.planning.grants.rules import broker_grants
+from troth.planning.grants.view import grants_at
 from troth.resources.references import Ref
 from troth.trust.grants import Observed
 from troth.world.facts.broker import Ledger
@@ -26,6 +26,7 @@ from troth.world.index.rotations import rotation_key
 from troth.world.keys import Keys, broker_key, identity_key, policy_key
 from troth.world.observation.ledger import ledger_manifest
 from troth.world.outcomes.brokers import BrokerChanged, WorkFailed
+from troth.world.reader import Reader
 
 POLICY = policy_key(ORDERS)
 
@@ -115,7 +116,7 @@ def test_policy_is_affected_when_its_rules_are_made() -> None:
     known = ledger_of(cluster)
     see(cluster, credentials=known.credentials)
     assert state(cluster) == "AwaitingBroker"
-    made = broker_grants(declared_at(cluster), known, cluster.world).wanted.rules
+    made = grants_at(declared_at(cluster), known, Reader(cluster.world)).wanted.rules
     affected = changed(cluster, Observed(frozenset(known.credentials), made), {})
     assert state(cluster) == "AllInSync"
     assert affected >= {POLICY, identity_key(CHECKOUT)}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
+from troth.planning.brokers import view as brokers
 from troth.planning.brokers.planner import plan_message_broker
 from troth.planning.brokers.unlisted_deletion import plan_unlisted_deletion
 from troth.planning.credential_rotation.planner import plan_credential_rotation
@@ -35,12 +36,14 @@ def _of_view(gather: Callable[[Key, Reader, Moment], V], plan: Callable[[V], Pla
 PLANNERS: dict[str, Planner] = {
     "TrustDomain": plan_trust_domain,
     "ServiceIdentity": plan_service_identity,
-    "MessageBroker": plan_message_broker,
+    "MessageBroker": _of_view(brokers.gather, plan_message_broker),
     "TopicPolicy": plan_topic_policy,
     "CredentialRotation": plan_credential_rotation,
     "WebhookEndpoint": _of_view(webhooks.gather, plan_webhook_endpoint),
     ISSUER_VIEW: plan_issuer_view,
-    **dict.fromkeys(METADATA_OF.values(), plan_unlisted_deletion),
+    **dict.fromkeys(
+        METADATA_OF.values(), _of_view(brokers.gather_unlisted, plan_unlisted_deletion)
+    ),
 }
 
 

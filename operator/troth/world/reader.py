@@ -7,10 +7,16 @@ once they are made. `registry` has the declarations that the rules of `troth.tru
 from dataclasses import dataclass
 
 from troth.documents.gateway_report import Verified
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
+from troth.trust.topics.evaluation import TopicGrant
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger
+from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import (
     Content,
     Cutoff,
@@ -24,6 +30,7 @@ from troth.world.facts.objects import (
 from troth.world.facts.place import Place
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.keys import Key
+from troth.world.memo import Memo
 from troth.world.state import WorldState
 
 
@@ -37,6 +44,16 @@ class Reader:
     def registry(self) -> Registry:
         """Declared trust domains, identities, edges and webhooks, for rules of `troth.trust`."""
         return self._world.registry
+
+    @property
+    def messaging(self) -> Messaging:
+        """Declared brokers and policies, for rules of `troth.trust`."""
+        return self._world.brokers.messaging
+
+    @property
+    def memo(self) -> Memo:
+        """Cache of results that depend only on facts."""
+        return self._world.memo
 
     @property
     def own_namespace(self) -> str:
@@ -62,6 +79,10 @@ class Reader:
         """Return the CredentialRotations that may rotate a resource's credentials."""
         return self._world.rotations.of(key)
 
+    def deletion(self, key: Key) -> Deletion | None:
+        """Return the deletion of a resource of which only the metadata is known."""
+        return self._world.deletions.get(key)
+
     # Objects that Troth writes
 
     def place(self, kind: str, ref: Ref, fact: Fact | None) -> Place:
@@ -73,11 +94,7 @@ class Reader:
         """Return the Secret of an identity."""
         return self._world.secrets.get(ref)
 
-    def policy(self, ref: Ref) -> Content | None:
-        """Return a NetworkPolicy that Troth wrote."""
-        return self._world.policies.get(ref)
-
-    def bundle(self, ref: Ref) -> Content | None:
+    def config_map(self, ref: Ref) -> Content | None:
         """Return a ConfigMap that Troth wrote."""
         return self._world.bundles.get(ref)
 
@@ -91,6 +108,44 @@ class Reader:
         """Return the oldest identity of a namespace without room in the issuer configuration."""
         known = self._world.tokens.of(domain)
         return known.cutoffs.get(namespace) if known is not None else None
+
+    def network_policy(self, ref: Ref) -> Content | None:
+        """Return a NetworkPolicy that Troth wrote."""
+        return self._world.policies.get(ref)
+
+    # Brokers and policies
+
+    def declared_broker(self, ref: Ref) -> MessageBroker | None:
+        """Return a readable broker, even if it is being deleted."""
+        return self._world.brokers.declared(ref)
+
+    def observation(self, broker: Ref) -> BrokerObservation:
+        """Return the last observation of a broker."""
+        return self._world.brokers.observation(broker)
+
+    def kept_ledger(self, broker: Ref) -> KeptLedger | None:
+        """Return the ConfigMap with the ledger of a broker, even if it is unreadable."""
+        return self._world.brokers.ledgers.get(broker)
+
+    def credential(self, identity: Ref, broker: Ref) -> CredentialSecret | None:
+        """Return the Secret with the name of an identity's credential at a broker."""
+        return self._world.brokers.secret(identity, broker)
+
+    def credentials_of(self, uid: str) -> tuple[CredentialSecret, ...]:
+        """Return the credential Secrets that the identity with this UID owns, sorted."""
+        return tuple(self._world.brokers.secrets_of(uid))
+
+    def brokers_of_secret(self, secret: Ref, identity: Ref) -> frozenset[Ref]:
+        """Return the brokers that an identity's credential Secret may be for, by its name."""
+        return self._world.brokers.named_by(secret, identity)
+
+    def leaving_at(self, broker: Ref) -> tuple[TopicPolicy, ...]:
+        """Return the policies of a broker that are being deleted, sorted."""
+        return tuple(self._world.brokers.leaving_at(broker))
+
+    def grants_of(self, policy: Ref) -> tuple[TopicGrant, ...]:
+        """Return every grant of a policy, the same object until one changes."""
+        return self._world.grants.of(policy)
 
     # Services and webhooks
 

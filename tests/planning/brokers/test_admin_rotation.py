@@ -9,7 +9,8 @@ import pytest
 from tests.broker_builders import DOWN, MAIN, keep_ledger, lose_sight, market, see
 from tests.builders import NOW, Cluster, Manifest, rotation, stamp
 from tests.messaging import NATS, broker
-from troth.planning.brokers.admin_rotation import RETRY, AdminState, plan_admin
+from troth.planning.brokers.admin_rotation import RETRY, AdminState
+from troth.planning.brokers.view import admin_state
 from troth.planning.steps.brokers import AdminChange, ChangeAdminCredential
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
@@ -19,6 +20,7 @@ from troth.world.facts.objects import Fault
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import broker_key
 from troth.world.observation.ledger import packed, unpacked
+from troth.world.reader import Reader
 
 BEFORE: Place = ("admin", Slot.SECOND)
 MADE = AdminMade(("admin", Slot.FIRST), "made", NOW)
@@ -47,7 +49,7 @@ def observed_state(
     brokers.note_observation(MAIN, replace(brokers.observation(MAIN), admin=shown, **look))
     declared = brokers.declared(MAIN)
     assert declared is not None
-    return plan_admin(declared, cluster.world, cluster.moment), cluster
+    return admin_state(declared, Reader(cluster.world), cluster.moment), cluster
 
 
 def change(found: AdminState) -> AdminChange | None:
@@ -87,7 +89,9 @@ def test_old_password_is_revoked_after_the_new_one_worked_for_the_overlap() -> N
     assert (early.step, early.phase) == (None, CredentialPhase.OVERLAPPING)
     assert early.wait == timedelta(hours=1)
     cluster.uptime += 3600
-    over = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.moment)
+    over = admin_state(
+        cluster.world.brokers.messaging.brokers[MAIN], Reader(cluster.world), cluster.moment
+    )
     assert (change(over), over.phase) == (AdminChange.RETIRE, CredentialPhase.RETIRING)
 
 
@@ -166,7 +170,9 @@ def test_failed_change_is_retried_after_a_delay_and_reported() -> None:
     condition = cluster.condition(broker_key(MAIN), "AdminRotates")
     assert (condition["status"], condition["reason"]) == ("False", "NewAdminRefused")
     cluster.uptime += RETRY
-    again = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.moment)
+    again = admin_state(
+        cluster.world.brokers.messaging.brokers[MAIN], Reader(cluster.world), cluster.moment
+    )
     assert change(again) is AdminChange.REPLACE
 
 

@@ -20,13 +20,15 @@ from tests.broker_builders import (
 )
 from tests.builders import Cluster, Manifest
 from tests.messaging import KAFKA, broker
-from troth.planning.brokers.work import Work, broker_work
+from troth.planning.brokers.view import work_at
+from troth.planning.brokers.work import Work
 from troth.planning.grants.changes import Wanted
 from troth.planning.grants.rules import BrokerGrants
 from troth.trust.grants import Observed, Rule, Slot
 from troth.world.facts.broker import Ledger
 from troth.world.keys import broker_key, policy_key
 from troth.world.observation.ledger import MOST, MOST_ROTATING, fits, ledger_manifest, packed
+from troth.world.reader import Reader
 
 CONFIG_MAP = 1_048_576
 """Limit of the API server for the data of a ConfigMap, in bytes."""
@@ -66,7 +68,7 @@ def work_with(there: frozenset[Rule], wanted: frozenset[Rule]) -> Work:
     assert cluster.world.brokers.ledger(MAIN) == Ledger(there)
     principals = frozenset(rule.principal for rule in wanted)
     grants = BrokerGrants(Wanted(wanted), principals, frozenset())
-    return broker_work(declared, grants, Observed(rules=there), cluster.world)
+    return work_at(declared, grants, Observed(rules=there), Reader(cluster.world))
 
 
 def test_full_ledger_admits_no_new_grant_and_says_so() -> None:
@@ -132,7 +134,7 @@ def test_lost_rule_of_a_full_ledger_is_restored() -> None:
     declared.put(ledger_manifest("troth-system", main, Ledger(there)))
     grants = BrokerGrants(Wanted(there), frozenset(rule.principal for rule in there), frozenset())
     observed = Observed(rules=there - {cluster_lacks})
-    work = broker_work(main, grants, observed, declared.world)
+    work = work_at(main, grants, observed, Reader(declared.world))
     assert work.step is not None
     assert work.step.additions == (cluster_lacks,)
 
@@ -160,7 +162,7 @@ def rotation_work(monkeypatch: pytest.MonkeyPatch, *, room: int) -> Work:
     principals = frozenset({PUBLISHER, CONSUMER, *(rule.principal for rule in there)})
     grants = BrokerGrants(Wanted(there), principals, frozenset())
     observed = Observed(rules=there, credentials=frozenset({place}))
-    return broker_work(main, grants, observed, cluster.world)
+    return work_at(main, grants, observed, Reader(cluster.world))
 
 
 def test_full_ledger_lets_its_principals_rotate_and_admits_no_other(

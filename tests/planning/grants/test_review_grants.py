@@ -24,13 +24,14 @@ from tests.changed_manifests import changed
 from tests.messaging import NATS, broker, consumer, policy, producer, review
 from tests.planning.grants.test_topic_policy import KEY, entries, verdicts
 from troth.planning.grants.changes import Brake, broker_changes
-from troth.planning.grants.rules import broker_grants
+from troth.planning.grants.view import grants_at
 from troth.resources.references import Ref
 from troth.trust.grants import Rule
 from troth.world.facts.broker import Ledger
 from troth.world.facts.objects import UNREADABLE
 from troth.world.keys import broker_key, identity_key
 from troth.world.outcomes.reviews import ReviewsRead
+from troth.world.reader import Reader
 
 REVIEWER = Ref("shop", "reviewer")
 LETTERS, RETRY = "prod.orders.v1.dlq", "prod.orders.v1.retry"
@@ -161,7 +162,7 @@ def test_end_of_a_review_is_not_braked() -> None:
     cluster.put(review() | COMPLETED)
     declared = declared_at(cluster, MAIN)
     ledger = ledger_of(cluster)
-    wanted = broker_grants(declared, ledger, cluster.world).wanted
+    wanted = grants_at(declared, ledger, Reader(cluster.world)).wanted
     due = broker_changes(
         wanted, ledger.rules, ledger.rules, principal_prefix="troth-", brake=Brake(20)
     )
@@ -260,7 +261,7 @@ def test_brake_holds_what_a_reviewer_needs_without_a_review() -> None:
     give_credentials(cluster, CHECKOUT, FULFILMENT, REVIEWER)
     cluster.visit(KEY)
     declared, ledger = declared_at(cluster, MAIN), Ledger()
-    wanted = broker_grants(declared, ledger, cluster.world).wanted
+    wanted = grants_at(declared, ledger, Reader(cluster.world)).wanted
     inbox = next(
         each
         for each in wanted.rules

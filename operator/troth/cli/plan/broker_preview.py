@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from troth.cli.grants.report import GIVEN, Granted, everything_granted
 from troth.planning.brokers.work import ALLOW_REMOVALS
 from troth.planning.grants.dialects import is_enforced
-from troth.planning.grants.rules import broker_grants
 from troth.planning.grants.topic_uses import topic_uses
+from troth.planning.grants.view import grants_at
 from troth.world.facts.broker import Ledger
 from troth.world.index.brokers import credential_ref
+from troth.world.reader import Reader
 from troth.world.world import World
 
 
@@ -69,7 +70,7 @@ def _braked(world: World) -> Iterator[str]:
     """Yield the brokers whose brake will block the removal of rules."""
     for ref, broker in sorted(world.brokers.messaging.brokers.items()):
         ledger = world.brokers.ledger(ref) or Ledger()
-        wanted = broker_grants(broker, ledger, world).wanted
+        wanted = grants_at(broker, ledger, Reader(world)).wanted
         surplus = ledger.rules - wanted.rules - wanted.suspended - wanted.temporary
         if is_enforced(broker) and len(surplus) > broker.spec.brake.max_removals:
             yield (

@@ -23,15 +23,28 @@ from troth.planning.moment import Moment
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.brokers import AdminChange, ChangeAdminCredential
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase, CredentialRotation
-from troth.world.facts.broker import AdminMade, AdminShown, BrokerObservation
+from troth.world.facts.broker import AdminMade, AdminShown, BrokerObservation, KeptLedger
 from troth.world.facts.objects import Fault
-from troth.world.keys import broker_key
-from troth.world.world import World
 
 RETRY = 60.0
 """Seconds until a failed change is tried again."""
 NOTHING = "NothingToRotate"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminFacts:
+    """What decides about the rotation of a broker's admin credential.
+
+    `beside` are the other brokers with the same admin Secret, sorted.
+    """
+
+    broker: MessageBroker
+    look: BrokerObservation
+    kept: KeptLedger | None
+    rotations: tuple[CredentialRotation, ...]
+    beside: tuple[Ref, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +75,9 @@ class AdminState:
             yield now + self.wait + timedelta(milliseconds=1)
 
 
-def plan_admin(broker: MessageBroker, world: World, moment: Moment) -> AdminState:
+def plan_admin(known: AdminFacts, moment: Moment) -> AdminState:
     """Return the state of the rotation of a broker's admin credential."""
-    look, kept = world.brokers.observation(broker.ref), world.brokers.ledgers.get(broker.ref)
+    broker, look, kept = known.broker, known.look, known.kept
     dialect = DIALECTS.get(broker.spec.type)
     if dialect is None:
         message = f"Troth does not support {broker.spec.type} yet; delete this CredentialRotation"
@@ -75,18 +88,15 @@ def plan_admin(broker: MessageBroker, world: World, moment: Moment) -> AdminStat
     if look.admin is None or look.observed is None:
         return AdminState(fault=_awaiting(broker, look))
     shown, made = look.admin, kept.ledger.admin if kept is not None else None
-    rotations = world.rotations.of(broker_key(broker.ref))
     if made is not None and shown.is_made(made):
-        state = _in_use(broker, shown, made, overlap_of(rotations), moment.uptime)
+        state = _in_use(broker, shown, made, overlap_of(known.rotations), moment.uptime)
     elif made is not None:
         state = _withdrawn(broker, shown, made)
     else:
         state = AdminState(made_at=shown.written_at)
     if state.step is None and state.wait is None:
-        state = _scheduled(
-            state, broker, shown, rotation, rotations=rotations, world=world, now=moment.now
-        )
-    fault = _obstacle(broker, look, world) or state.fault
+        state = _scheduled(state, known, shown, rotation, moment.now)
+    fault = _obstacle(known) or state.fault
     if fault is not None:
         return replace(state, step=None, fault=fault)
     return _retried(state, look, moment.uptime)
@@ -115,15 +125,13 @@ def _withdrawn(broker: MessageBroker, shown: AdminShown, made: AdminMade) -> Adm
 
 def _scheduled(
     state: AdminState,
-    broker: MessageBroker,
+    known: AdminFacts,
     shown: AdminShown,
     dialect: AdminDialect,
-    *,
-    rotations: tuple[CredentialRotation, ...],
-    world: World,
     now: datetime,
 ) -> AdminState:
     """Return the state with the time of the next rotation, and its step if that time has come."""
+    broker = known.broker
     if shown.place is None:
         message = (
             f"Troth administers MessageBroker {broker.ref} with a certificate that it does not "
@@ -131,20 +139,19 @@ def _scheduled(
         )
         return replace(state, fault=Fault(NOTHING, message))
     assert state.made_at is not None
-    due = due_at(rotations, state.made_at, now)
+    due = due_at(known.rotations, state.made_at, now)
     if due is None or due > now:
         return replace(state, due=due)
-    look = world.brokers.observation(broker.ref)
-    fault = _taken(dialect, shown, look) or _shared(broker, world)
+    fault = _taken(dialect, shown, known.look) or _shared(known)
     step = ChangeAdminCredential(broker.ref, AdminChange.REPLACE, shown)
     return replace(state, due=due, phase=CredentialPhase.PREPARED, step=step, fault=fault)
 
 
-def _obstacle(broker: MessageBroker, look: BrokerObservation, world: World) -> Fault | None:
+def _obstacle(known: AdminFacts) -> Fault | None:
     """Return why Troth can change nothing at the broker."""
+    broker, look, kept = known.broker, known.look, known.kept
     if look.fault is not None:
         return _awaiting(broker, look)
-    kept = world.brokers.ledgers.get(broker.ref)
     if kept is not None and kept.fault is not None:
         return kept.fault
     if broker.spec.mode is not BrokerMode.ENFORCE:
@@ -172,15 +179,15 @@ def _taken(dialect: AdminDialect, shown: AdminShown, look: BrokerObservation) ->
     return Fault("MechanismTaken", dialect.slot_taken(user))
 
 
-def _shared(broker: MessageBroker, world: World) -> Fault | None:
+def _shared(known: AdminFacts) -> Fault | None:
     """Return a fault if another broker uses the same admin Secret.
 
     A rotation for one broker would not wait for the other.
     """
-    for ref in world.brokers.messaging.beside(broker):
+    for ref in known.beside:
         message = (
-            f"MessageBroker {ref} uses the admin Secret {broker.admin_secret.name} too; give each "
-            "MessageBroker its own Secret, with its own user"
+            f"MessageBroker {ref} uses the admin Secret {known.broker.admin_secret.name} too; give "
+            "each MessageBroker its own Secret, with its own user"
         )
         return Fault("AdminSecretShared", message)
     return None

@@ -5,13 +5,13 @@ broker is away it keeps its time, and `Reachable` says that it may be outdated.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from troth.brokers.exposure import hidden, merged, shown_principal
 from troth.brokers.registry import DIALECTS
-from troth.planning.grants.exclusive import foreign_access, foreign_rules, is_administrator
+from troth.planning.grants.exclusive import foreign_access, is_administrator
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.observed_broker import (
     MOST_RIGHTS,
@@ -24,7 +24,6 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.trust.declarations.messaging import topic_of
 from troth.trust.grants import Action, Rule, Topic
 from troth.world.facts.broker import BrokerObservation
-from troth.world.world import World
 
 AT_MOST_EVERY = timedelta(seconds=60)
 """Minimum time between two contents of the status."""
@@ -38,13 +37,23 @@ class ExposureStatus:
     due: datetime | None = None
 
 
-def exposure_status(broker: MessageBroker, world: World, now: datetime) -> ExposureStatus:
-    """Return what the status says of a broker's security."""
-    before, look = broker.status.observed, world.brokers.observation(broker.ref)
+def is_shown(broker: MessageBroker, look: BrokerObservation) -> bool:
+    """Return whether an observation shows the security of a broker."""
     supported = broker.spec.type in DIALECTS  # its type may have changed since it was observed
-    if look.busy or look.observed is None or look.exposed is None or not supported:
+    return supported and not look.busy and look.observed is not None and look.exposed is not None
+
+
+def exposure_status(
+    broker: MessageBroker,
+    look: BrokerObservation,
+    rights: tuple[ForeignRight, ...],
+    now: datetime,
+) -> ExposureStatus:
+    """Return what the status says of a broker's security; `rights` are the foreign ones."""
+    before = broker.status.observed
+    if not is_shown(broker, look):
         return ExposureStatus(before)
-    found = _observed(broker, look, world)
+    found = _observed(broker, look, rights)
     if before is None:
         return ExposureStatus(found)
     if found.model_copy(update={"observed_at": before.observed_at}) == before:
@@ -55,16 +64,12 @@ def exposure_status(broker: MessageBroker, world: World, now: datetime) -> Expos
     return ExposureStatus(found)
 
 
-def _observed(broker: MessageBroker, look: BrokerObservation, world: World) -> ObservedBroker:
+def _observed(
+    broker: MessageBroker, look: BrokerObservation, rights: tuple[ForeignRight, ...]
+) -> ObservedBroker:
     assert look.exposed is not None
     exposure = look.exposed.exposure
     super_users = tuple(each for each in exposure.super_users if not is_administrator(each, broker))
-    rights = world.memo.of(
-        "rights",
-        broker.ref,
-        (look.foreign, look.exposed, broker, *_policies(broker, world)),
-        lambda: tuple(_rights(broker, look, world)),
-    )
     too_many = ["the status has not room for all rights"] if len(rights) > MOST_RIGHTS else []
     return ObservedBroker(
         listeners=exposure.listeners,
@@ -76,22 +81,22 @@ def _observed(broker: MessageBroker, look: BrokerObservation, world: World) -> O
     )
 
 
-def _policies(broker: MessageBroker, world: World) -> list[TopicPolicy]:
-    messaging = world.brokers.messaging
-    at = sorted(messaging.at(broker.ref))
-    return [messaging.policies[ref] for ref in at if ref in messaging.policies]
-
-
-def _rights(broker: MessageBroker, look: BrokerObservation, world: World) -> Iterator[ForeignRight]:
+def foreign_rights(
+    broker: MessageBroker,
+    look: BrokerObservation,
+    rules: Iterable[Rule],
+    policies: Collection[TopicPolicy],
+) -> Iterator[ForeignRight]:
     """Yield the rights of foreign principals, wildcards first.
 
+    `rules` are the foreign rules that concern any owned topic. `policies` are those of the broker.
     Super users and Troth's own principals are left out: `superUsers` and `InSync` are about them.
     """
     assert look.observed is not None
     assert look.exposed is not None
     foreign = [
         rule
-        for rule in foreign_rules(broker, world)
+        for rule in rules
         if rule.principal not in look.exposed.exposure.super_users
         and not rule.principal.startswith(broker.spec.owns.principal_prefix)
     ]
@@ -99,7 +104,7 @@ def _rights(broker: MessageBroker, look: BrokerObservation, world: World) -> Ite
         return
     actions: dict[str, set[Action]] = defaultdict(set)
     topics: dict[str, set[str]] = defaultdict(set)
-    for policy in _policies(broker, world):
+    for policy in policies:
         topic, stream = topic_of(policy), policy.spec.topic.stream or ""
         reached = foreign_access(broker, foreign, look.observed, topic, stream)
         for principal, may in reached.items():

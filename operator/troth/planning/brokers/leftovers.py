@@ -4,52 +4,56 @@ The name of a Secret alone decides which broker it is for, because anybody may h
 content.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from troth.planning.grants.rules import retainable, retains
 from troth.planning.steps.objects import Remove
-from troth.resources.identity.spec import ServiceIdentity
-from troth.resources.messaging.message_broker import BrokerMode
-from troth.resources.messaging.topic_policy import OnDelete
+from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.references import Ref
 from troth.trust.declarations.grant_entries import entries_of
+from troth.trust.declarations.registry import Registry
 from troth.trust.topics.candidate import principal_of
-from troth.trust.topics.evaluation import undecided
-from troth.world.index.brokers import credential_ref
-from troth.world.world import World
+from troth.world.facts.broker import CredentialSecret, Ledger
 
 
-def leftovers(wanted: Collection[Ref], identity: ServiceIdentity, world: World) -> Iterator[Remove]:
-    """Yield the removals of an identity's credential Secrets, except those of `wanted`.
+@dataclass(frozen=True, slots=True)
+class FormerBroker:
+    """Broker that an unwanted credential may be for.
 
-    A Secret stays while it is unknown what is granted, or while a grant outlives its policy.
+    `declared` is None if it cannot be read or does not exist. `ledger` is None if it is unknown.
+    `going` are the policies that end, alone or with the broker.
     """
-    ref = identity.ref
-    if undecided(world.registry, world.brokers.messaging, (ref,)):
-        return
-    for secret in world.brokers.secrets_of(identity.metadata.uid):
-        if secret.ref not in wanted and not _stays(secret.ref, ref, world):
-            yield Remove("Secret", secret.ref, secret.uid)
+
+    declared: MessageBroker | None
+    is_unreadable: bool
+    ledger: Ledger | None
+    going: tuple[TopicPolicy, ...]
 
 
-def _stays(secret: Ref, identity: Ref, world: World) -> bool:
-    """Return whether a broker that a Secret may be for needs it, or may need it."""
-    brokers, messaging = world.brokers, world.brokers.messaging
-    asking = (messaging.policies[policy] for policy in messaging.asking(identity))
-    named = {policy.broker for policy in (*asking, *brokers.leaving_policies.values())}
-    known = {*messaging.brokers, *messaging.invalid_brokers, *brokers.leaving_brokers, *named}
-    return any(
-        _needs(broker, identity, world)
-        for broker in known
-        if credential_ref(identity, broker) == secret
-    )
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Credential Secret of an identity that no grant needs, and the brokers it may be for."""
+
+    secret: CredentialSecret
+    brokers: tuple[FormerBroker, ...]
 
 
-def _needs(broker: Ref, identity: Ref, world: World) -> bool:
+def leftovers(identity: Ref, found: Iterable[Leftover], registry: Registry) -> Iterator[Remove]:
+    """Yield the removals of an identity's credential Secrets that no grant needs.
+
+    A Secret stays while a grant outlives its policy, or may do so.
+    """
+    for each in found:
+        if not any(_needs(broker, identity, registry) for broker in each.brokers):
+            yield Remove("Secret", each.secret.ref, each.secret.uid)
+
+
+def _needs(broker: FormerBroker, identity: Ref, registry: Registry) -> bool:
     """Return whether a grant outlives its policy at a broker, or may do so."""
-    brokers = world.brokers
-    declared, ledger = brokers.declared(broker), brokers.ledger(broker)
-    if broker in brokers.messaging.invalid_brokers or _retains(broker, identity, world):
+    declared, ledger = broker.declared, broker.ledger
+    if broker.is_unreadable or _retains(broker, identity):
         return True
     if declared is None:
         return False
@@ -57,18 +61,14 @@ def _needs(broker: Ref, identity: Ref, world: World) -> bool:
         return True
     principal = principal_of(declared, identity)
     kept = [rule for rule in ledger.retained if rule.principal == principal]
-    return bool(retainable(declared, kept, world))
+    return bool(retainable(declared, kept, registry))
 
 
-def _retains(broker: Ref, identity: Ref, world: World) -> bool:
+def _retains(broker: FormerBroker, identity: Ref) -> bool:
     """Return whether a policy that ends, alone or with its broker, leaves its grants in place."""
-    brokers, messaging = world.brokers, world.brokers.messaging
-    declared = brokers.declared(broker)
-    going = list(brokers.leaving_at(broker))
-    if broker not in messaging.brokers:
-        going += [messaging.policies[policy] for policy in messaging.at(broker)]
+    declared = broker.declared
     return any(
         (retains(declared, policy) if declared else policy.spec.on_delete is OnDelete.RETAIN)
         and any(asked.identity == identity for asked in entries_of(policy))
-        for policy in going
+        for policy in broker.going
     )

@@ -6,33 +6,28 @@ from datetime import datetime, timedelta
 from troth.planning import status as verdicts
 from troth.planning.brokers.status import ON_ITS_WAY, broker_status, broker_verdicts, refused_change
 from troth.planning.brokers.unreadable import plan_unreadable
-from troth.planning.brokers.view import BrokerView, gather
+from troth.planning.brokers.view import BrokerView, MessageBrokerView
 from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.finalizer import add_finalizer, is_held, patience_ends, remove_finalizer
-from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.steps.brokers import ChangeBroker, ObserveBroker
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step
 from troth.world.facts.broker import BrokerObservation
 from troth.world.facts.objects import Fault
-from troth.world.keys import Key
-from troth.world.world import World
 
 PASSING = frozenset({"Changing", "AwaitingCredentials"})
 """Reasons that end within moments if nothing fails."""
 
 
-def plan_message_broker(key: Key, world: World, moment: Moment) -> Plan:
+def plan_message_broker(known: MessageBrokerView) -> Plan:
     """Return the plan of a broker."""
-    now = moment.now
-    unreadable = world.unreadable.get(key)
-    if unreadable is not None:
-        return plan_unreadable(key, unreadable, world, now)
-    broker = world.brokers.declared(key.ref)
-    if broker is None:
+    key, view, now = known.key, known.readable, known.moment.now
+    if known.unreadable is not None:
+        return plan_unreadable(key, known.unreadable, known.kept, now)
+    if view is None:
         return Plan(key, "")
-    view = gather(broker, world, moment)
+    broker = view.broker
     verdict = broker_verdicts(view)
     summary = verdicts.summed_up(verdict.needed, ON_ITS_WAY)
     status = broker_status(view)

@@ -4,43 +4,59 @@ Troth knows only its metadata, so it can revoke nothing because of it. It remove
 the patience is over, because otherwise the namespace would never be deleted.
 """
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from troth.planning.grants.finalizer import (
     left_behind,
     patience_for,
     remove_finalizer_of_unreadable,
 )
-from troth.planning.moment import Moment
 from troth.planning.plan import Plan
+from troth.world.facts.broker import KeptLedger
+from troth.world.facts.deletion import Deletion
 from troth.world.keys import BROKER_METADATA, Key, status_key
-from troth.world.world import World
 
 
-def plan_unlisted_deletion(key: Key, world: World, moment: Moment) -> Plan:
+@dataclass(frozen=True, slots=True)
+class UnlistedView:
+    """What is known of a deleted resource of which only the metadata is known.
+
+    `is_listed` is whether another plan ends the deletion, because Troth lists the namespace. `kept`
+    is the ledger of a broker.
+    """
+
+    key: Key
+    deletion: Deletion | None
+    is_listed: bool
+    kept: KeptLedger | None
+    now: datetime
+
+
+def plan_unlisted_deletion(known: UnlistedView) -> Plan:
     """Return the plan of a resource of which only the metadata is known.
 
     It has a step only if no other plan ends the deletion: its namespace is not watched, or has no
     complete list of its objects.
     """
-    deletion = world.deletions.get(key)
+    key, deletion = known.key, known.deletion
     if deletion is None:
         return Plan(key, "")
     ends = patience_for(deletion)
-    if moment.now < ends:
+    if known.now < ends:
         return Plan(key, deletion.uid, due=ends)
-    namespace, registry = key.ref.namespace, world.registry
-    if namespace in registry.watched and namespace not in registry.unlisted:
+    if known.is_listed:
         return Plan(key, deletion.uid)
-    resource, warning = status_key(key), _left_behind(key, world)
+    resource, warning = status_key(key), _left_behind(key, known.kept)
     step = remove_finalizer_of_unreadable(resource, deletion, warning, known_as=key.kind)
     return Plan(key, deletion.uid, steps=(step,) if step is not None else ())
 
 
-def _left_behind(key: Key, world: World) -> str:
+def _left_behind(key: Key, kept: KeptLedger | None) -> str:
     """Return what may stay at the broker, "" if that is nothing."""
     why = f"Troth does not list the resources of namespace {key.ref.namespace}"
     if key.kind != BROKER_METADATA:
         return f"all grants that {status_key(key)} declares may stay at its broker, because {why}"
-    kept = world.brokers.ledgers.get(key.ref)
     warning = left_behind(kept, why)
     if kept is None or not warning:
         return warning

@@ -12,20 +12,19 @@ from troth.planning.grants.finalizer import (
 )
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Remove
+from troth.world.facts.broker import KeptLedger
 from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import Unreadable
 from troth.world.keys import Key
-from troth.world.world import World
 
 
-def plan_unreadable(key: Key, found: Unreadable, world: World, now: datetime) -> Plan:
+def plan_unreadable(key: Key, found: Unreadable, kept: KeptLedger | None, now: datetime) -> Plan:
     """Return a plan that reports an unreadable broker, or ends its deletion.
 
     Troth cannot revoke anything there. If the ledger has grants, the deletion waits for a limited
     time, in which a person can correct the resource or install a version that reads it.
     """
     plan = verdicts.unreadable_plan(key, found, now)
-    kept = world.brokers.ledgers.get(key.ref)
     deletion = Deletion.of(found.manifest["metadata"])
     warning = left_behind(kept, f"the MessageBroker cannot be read: {found.because}")
     step = remove_finalizer_of_unreadable(key, deletion, warning)

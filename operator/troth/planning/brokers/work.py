@@ -14,16 +14,32 @@ from troth.planning.grants.finalizer import is_held
 from troth.planning.grants.rules import BrokerGrants
 from troth.planning.owned_objects import is_child
 from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
+from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.resources.references import Ref
 from troth.trust.grants import Observed, Place
 from troth.world.facts.broker import CredentialSecret, Held, Ledger
-from troth.world.index.broker_keys import identity_of
-from troth.world.world import World
 
 ALLOW_REMOVALS = "troth.dev/allow-removals"
 """Annotation with which a person allows as many removals as its number says."""
 AT_ONCE = 250
 """Maximum number of credentials in one change: hashing one of Kafka takes about 5 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFacts:
+    """What is granted at a broker, and what it has.
+
+    `ledger` is what Troth created there, None if that is unknown. `secrets` are those with the
+    credentials of live principals, each its identity's and intact. There are none for a broker that
+    authenticates clients by certificate.
+    """
+
+    broker: MessageBroker
+    grants: BrokerGrants
+    observed: Observed
+    ledger: Ledger | None
+    secrets: Mapping[str, CredentialSecret]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,37 +60,36 @@ class Work:
     unrotated: frozenset[str]
 
 
-def broker_work(
-    broker: MessageBroker, grants: BrokerGrants, observed: Observed, world: World
-) -> Work:
+def is_credential(
+    secret: CredentialSecret, owner: ServiceIdentity, broker: Ref, principal: str
+) -> bool:
+    """Return whether a Secret has the credential of its owner's principal, and is intact."""
+    whose = secret.broker, secret.principal
+    return secret.intact and is_child(secret, owner) and whose == (broker, principal)
+
+
+def broker_work(known: WorkFacts) -> Work:
     """Return the changes that bring a broker from its observed state to what is granted.
 
     A change that would make the ledger too large is reduced: Troth revokes, restores what the
     ledger already has, and adds what still has room. Otherwise the API server would refuse the
     ledger, and Troth could not revoke either.
     """
-    known = world.brokers.ledger(broker.ref)
-    everything = growing(broker.spec.owns.principal_prefix)
-    work = _work(broker, grants, observed, world, everything)
-    if work.step is None or everything.fits(work.step.before, known):
+    everything = growing(known.broker.spec.owns.principal_prefix)
+    work = _work(known, everything)
+    if work.step is None or everything.fits(work.step.before, known.ledger):
         return work
     for growth in less_growing(everything, work.step.before):
-        work = _work(broker, grants, observed, world, growth)
-        if work.step is None or growth.fits(work.step.before, known):
+        work = _work(known, growth)
+        if work.step is None or growth.fits(work.step.before, known.ledger):
             break
     return work
 
 
-def _work(
-    broker: MessageBroker,
-    grants: BrokerGrants,
-    observed: Observed,
-    world: World,
-    growth: Growth,
-) -> Work:
-    known = world.brokers.ledger(broker.ref)
+def _work(state: WorkFacts, growth: Growth) -> Work:
+    broker, grants, observed, known = state.broker, state.grants, state.observed, state.ledger
     ledger = known if known is not None else Ledger()
-    credentials = _Credentials(broker, grants, ledger, observed, world)
+    credentials = _Credentials(state, ledger)
     uploads = credentials.uploads(growth)
     ready = credentials.ready({each.principal for each in uploads})
     held_up = frozenset(rule for rule in grants.wanted.rules if rule.principal not in ready)
@@ -176,39 +191,16 @@ def _valid_after(
 class _Credentials:
     """Credentials of a broker's principals: those in Secrets, and those at the broker."""
 
-    def __init__(
-        self,
-        broker: MessageBroker,
-        grants: BrokerGrants,
-        ledger: Ledger,
-        observed: Observed,
-        world: World,
-    ) -> None:
+    def __init__(self, known: WorkFacts, ledger: Ledger) -> None:
+        broker = known.broker
         self._broker = broker
-        self._grants = grants
+        self._grants = known.grants
         self._ledger = ledger
-        self._observed = observed.credentials
-        self._world = world
+        self._observed = known.observed.credentials
+        self._secrets = known.secrets
         self._by_certificate = broker.spec.by_certificate
         # without Enforce, Troth creates no Secret, so nothing waits for one
         self._awaited = not self._by_certificate and broker.spec.mode is BrokerMode.ENFORCE
-        found = {} if self._by_certificate else {each: self._secret(each) for each in grants.live}
-        self._secrets = {each: secret for each, secret in found.items() if secret is not None}
-
-    def _secret(self, principal: str) -> CredentialSecret | None:
-        """Return the Secret with a principal's credentials, if it is its identity's and intact.
-
-        The identity follows from the principal's name, never from the content of a Secret.
-        """
-        identity = identity_of(self._broker.spec.owns.principal_prefix, principal)
-        owner = self._world.registry.identities.get(identity) if identity is not None else None
-        if identity is None or owner is None:
-            return None
-        secret = self._world.brokers.secret(identity, self._broker.ref)
-        if secret is None or not secret.intact or not is_child(secret, owner):
-            return None
-        of = (secret.broker, secret.principal)
-        return secret if of == (self._broker.ref, principal) else None
 
     @property
     def waiting(self) -> frozenset[str]:

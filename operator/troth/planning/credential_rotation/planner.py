@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from troth.pki.certificates.leaf import Leaf
 from troth.planning import status as verdicts
-from troth.planning.brokers.admin_rotation import plan_admin
+from troth.planning.brokers.view import admin_state
 from troth.planning.certificates.leaf import leaf_due, longest_overlap
 from troth.planning.faults import Isolation
 from troth.planning.identity.credentials.at_brokers import CredentialState, plan_broker_credentials
@@ -240,7 +240,7 @@ def _of_service_identity(key: Key, world: World, moment: Moment) -> Progress:
 
 
 def _of_message_broker(key: Key, world: World, moment: Moment) -> Progress:
-    state = plan_admin(world.brokers.messaging.brokers[key.ref], world, moment)
+    state = admin_state(world.brokers.messaging.brokers[key.ref], Reader(world), moment)
     return Progress(
         phase=state.phase,
         made_at=state.made_at,

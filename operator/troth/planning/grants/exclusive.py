@@ -63,7 +63,10 @@ def _able(
     world: World,
 ) -> Iterator[str]:
     """Yield which foreign principals may take which actions on each topic of a policy."""
-    candidates = foreign_rules(broker, world)
+    foreign = world.brokers.observation(broker.ref).foreign
+    candidates = world.memo.of(
+        "reaching", broker.ref, (foreign, broker), lambda: reaching_rules(broker, foreign)
+    )
     if not candidates:
         return
     own = frozenset().union(*(granted(broker, each) for each in grants))
@@ -108,28 +111,20 @@ def foreign_access(
     return found
 
 
-def foreign_rules(broker: MessageBroker, world: World) -> tuple[Rule, ...]:
-    """Return the foreign rules that concern any owned topic, computed once per observation.
-
-    Those of administrators are left out.
-    """
-    foreign = world.brokers.observation(broker.ref).foreign
-
-    def reach() -> tuple[Rule, ...]:
-        dialect, owns = DIALECTS[broker.spec.type], broker.spec.owns
-        return tuple(
-            rule
-            for rule in foreign
-            if not is_administrator(rule.principal, broker)
-            and any(
-                # a rule that denies counts only if it concerns all of a topic
-                rule.effect != ALLOW or dialect.access(rule, Topic(prefix, prefix=True), stream)
-                for prefix in owns.topic_prefixes
-                for stream in ("", *owns.streams)
-            )
+def reaching_rules(broker: MessageBroker, foreign: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Return the foreign rules that concern any owned topic, except those of administrators."""
+    dialect, owns = DIALECTS[broker.spec.type], broker.spec.owns
+    return tuple(
+        rule
+        for rule in foreign
+        if not is_administrator(rule.principal, broker)
+        and any(
+            # a rule that denies counts only if it concerns all of a topic
+            rule.effect != ALLOW or dialect.access(rule, Topic(prefix, prefix=True), stream)
+            for prefix in owns.topic_prefixes
+            for stream in ("", *owns.streams)
         )
-
-    return world.memo.of("reaching", broker.ref, (foreign, broker), reach)
+    )
 
 
 def _access(broker: MessageBroker, rules: Iterable[Rule], topic: Topic, stream: str) -> _Access:

@@ -167,7 +167,7 @@ def _why(broker: MessageBroker, policy: TopicPolicy, rest: Rest, world: World) -
         message = f"Troth cannot change MessageBroker {broker.ref}: {fault.message}"
         return _stuck("BrokerUnreachable", message, rest.description)
     lasting = rest.rules & lasting_rules(broker, policy)
-    staying = retainable(broker, lasting, world, policy=policy)
+    staying = retainable(broker, lasting, world.registry, policy=policy)
     if retains(broker, policy) and rest.rules <= staying:
         message = f"Troth is recording that the grants stay at MessageBroker {broker.ref}"
         return Left("Retaining", message)

@@ -1,23 +1,22 @@
 """Rules that are granted at a broker: those of all live grants, and those that must stay."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import partial
 
 from troth.brokers.registry import DIALECTS
 from troth.planning.grants.changes import NOTHING, Rules, Wanted
 from troth.planning.grants.dialects import rules_of, unsupported
-from troth.planning.grants.finalizer import is_held
-from troth.resources.messaging.message_broker import BrokerMode, MessageBroker, Retention
+from troth.resources.messaging.message_broker import MessageBroker, Retention
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.trust.declarations.grant_entries import GrantEntry, Purpose, entries_of
+from troth.trust.declarations.messaging import Messaging
+from troth.trust.declarations.registry import Registry
 from troth.trust.grants import Grant, Rule
 from troth.trust.topics.candidate import admits, grant_of, principal_of
 from troth.trust.topics.evaluation import TopicGrant, undecided
 from troth.world.facts.broker import Ledger
 from troth.world.index.broker_keys import identity_of
-from troth.world.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,44 +34,8 @@ class BrokerGrants:
     retained: Rules = NOTHING
 
 
-def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> BrokerGrants:
-    """Return all grants at a broker; `ledger` is what Troth created there.
-
-    A policy gets its finalizer before Troth makes its grants, so it cannot be gone before they are.
-    If the broker's mode is not Enforce, no policy gets a finalizer, and grants count without one.
-    """
-    rules: set[Rule] = set()
-    suspended: set[Rule] = set()
-    temporary: set[Rule] = set()
-    lasting: set[Rule] = set()
-    live: set[str] = set()
-    staying: set[str] = set()
-    messaging, prefix = world.brokers.messaging, broker.spec.owns.principal_prefix
-    for share in _shares(broker, world):
-        rules |= share.rules
-        suspended |= share.suspended
-        temporary |= share.temporary
-        lasting |= share.lasting
-        live |= share.live
-        staying |= share.staying
-    retained = _retained(broker, world.brokers.leaving_at(broker.ref), ledger, world) - rules
-    of_ledger = (identity_of(prefix, each) for each in ledger.principals)
-    owners = (each for each in of_ledger if each is not None)
-    unknown = {
-        principal_of(broker, identity) for identity in undecided(world.registry, messaging, owners)
-    }
-    suspended |= retained | {rule for rule in ledger.rules if rule.principal in unknown}
-    staying |= {rule.principal for rule in retained} | unknown
-    return BrokerGrants(
-        Wanted(frozenset(rules), frozenset(suspended) - rules, frozenset(temporary - lasting)),
-        frozenset(live),
-        frozenset(staying) - live,
-        retained,
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class _Share:
+class Share:
     """Grants of one policy at a broker.
 
     `temporary` are the rules of redrives, live or not, and `lasting` are those of all others.
@@ -86,22 +49,51 @@ class _Share:
     staying: frozenset[str]
 
 
-def _shares(broker: MessageBroker, world: World) -> Iterator[_Share]:
-    """Yield the grants of each policy at a broker, computed again only if an input changed."""
-    enforced = broker.spec.mode is BrokerMode.ENFORCE
-    served = unsupported(broker) is None
-    for ref in world.brokers.messaging.at(broker.ref):
-        grants = world.grants.of(ref)
-        counts = not enforced or is_held(world.brokers.messaging.policies[ref])
-        yield world.memo.of(
-            "share",
-            ref,
-            (grants, broker.spec.type, served, counts),
-            partial(_share, broker, grants, counts=counts),
-        )
+def broker_grants(
+    broker: MessageBroker,
+    ledger: Ledger,
+    shares: Iterable[Share],
+    leaving: Iterable[TopicPolicy],
+    *,
+    registry: Registry,
+    messaging: Messaging,
+) -> BrokerGrants:
+    """Return all grants at a broker; `ledger` is what Troth created there.
+
+    `shares` are those of each of its policies. `leaving` are its policies that are being deleted.
+    """
+    rules: set[Rule] = set()
+    suspended: set[Rule] = set()
+    temporary: set[Rule] = set()
+    lasting: set[Rule] = set()
+    live: set[str] = set()
+    staying: set[str] = set()
+    prefix = broker.spec.owns.principal_prefix
+    for share in shares:
+        rules |= share.rules
+        suspended |= share.suspended
+        temporary |= share.temporary
+        lasting |= share.lasting
+        live |= share.live
+        staying |= share.staying
+    retained = _retained(broker, leaving, ledger, registry) - rules
+    of_ledger = (identity_of(prefix, each) for each in ledger.principals)
+    owners = (each for each in of_ledger if each is not None)
+    unknown = {
+        principal_of(broker, identity) for identity in undecided(registry, messaging, owners)
+    }
+    suspended |= retained | {rule for rule in ledger.rules if rule.principal in unknown}
+    staying |= {rule.principal for rule in retained} | unknown
+    return BrokerGrants(
+        Wanted(frozenset(rules), frozenset(suspended) - rules, frozenset(temporary - lasting)),
+        frozenset(live),
+        frozenset(staying) - live,
+        retained,
+    )
 
 
-def _share(broker: MessageBroker, grants: Collection[TopicGrant], *, counts: bool) -> _Share:
+def share_of(broker: MessageBroker, grants: Collection[TopicGrant], *, counts: bool) -> Share:
+    """Return the grants of one policy at a broker; `counts` is whether its live grants count."""
     parts: dict[bool, tuple[set[Rule], set[str]]] = {True: (set(), set()), False: (set(), set())}
     for each in grants:
         found = granted(broker, each)
@@ -110,7 +102,7 @@ def _share(broker: MessageBroker, grants: Collection[TopicGrant], *, counts: boo
             rules |= found
             principals.add(each.grant.principal)
     (rules, live), (suspended, staying) = parts[True], parts[False]
-    return _Share(
+    return Share(
         frozenset(rules),
         frozenset(suspended),
         _possible(broker, grants, redrives=True),
@@ -167,11 +159,11 @@ def _rules(broker: MessageBroker, grants: Iterable[Grant]) -> Rules:
     return frozenset().union(*(each for each in found if isinstance(each, frozenset)))
 
 
-def grants_that_outlive(broker: MessageBroker, ledger: Ledger, world: World) -> BrokerGrants:
+def grants_that_outlive(
+    broker: MessageBroker, ledger: Ledger, policies: Iterable[TopicPolicy], registry: Registry
+) -> BrokerGrants:
     """Return what stays at a broker after its MessageBroker, by `onDelete: Retain`."""
-    messaging = world.brokers.messaging
-    policies = [messaging.policies[ref] for ref in messaging.at(broker.ref)]
-    retained = _retained(broker, [*policies, *world.brokers.leaving_at(broker.ref)], ledger, world)
+    retained = _retained(broker, policies, ledger, registry)
     principals = frozenset(rule.principal for rule in retained)
     return BrokerGrants(Wanted(NOTHING, retained), frozenset(), principals, retained)
 
@@ -182,7 +174,11 @@ def retains(broker: MessageBroker, policy: TopicPolicy) -> bool:
 
 
 def retainable(
-    broker: MessageBroker, rules: Iterable[Rule], world: World, *, policy: TopicPolicy | None = None
+    broker: MessageBroker,
+    rules: Iterable[Rule],
+    registry: Registry,
+    *,
+    policy: TopicPolicy | None = None,
 ) -> Rules:
     """Return the rules that may outlive their policy.
 
@@ -191,21 +187,20 @@ def retainable(
     """
     if broker.spec.retention is not Retention.ALLOW:
         return NOTHING
-    if policy is not None and not admits(broker, policy.ref.namespace, world.registry):
+    if policy is not None and not admits(broker, policy.ref.namespace, registry):
         return NOTHING
     dialect = DIALECTS.get(broker.spec.type)
     return frozenset(
         rule
         for rule in rules
         if dialect is not None
-        and _is_admitted(broker, rule.principal, world)
+        and _is_admitted(broker, rule.principal, registry)
         and dialect.is_owned(rule, broker.spec.owns)
     )
 
 
-def _is_admitted(broker: MessageBroker, principal: str, world: World) -> bool:
+def _is_admitted(broker: MessageBroker, principal: str, registry: Registry) -> bool:
     """Return whether a principal's identity exists, in a namespace that may use the broker."""
-    registry = world.registry
     identity = identity_of(broker.spec.owns.principal_prefix, principal)
     if identity is None:
         return False
@@ -219,15 +214,15 @@ def _is_admitted(broker: MessageBroker, principal: str, world: World) -> bool:
 
 
 def _retained(
-    broker: MessageBroker, policies: Iterable[TopicPolicy], ledger: Ledger, world: World
+    broker: MessageBroker, policies: Iterable[TopicPolicy], ledger: Ledger, registry: Registry
 ) -> Rules:
     """Return the rules that outlive their policy."""
-    rules = set(retainable(broker, ledger.retained, world))
+    rules = set(retainable(broker, ledger.retained, registry))
     for policy in policies:
         theirs = policy_rules(broker, policy) & ledger.rules
         if retains(broker, policy):
             theirs &= lasting_rules(broker, policy)
-            rules |= retainable(broker, theirs, world, policy=policy)
+            rules |= retainable(broker, theirs, registry, policy=policy)
         else:
             rules -= theirs
     return frozenset(rules)

@@ -185,7 +185,7 @@ def gather(
         ),
         rotations=reader.rotations(identity_key(ref)),
         record=gather_record(ref, reader),
-        deny=reader.place("NetworkPolicy", deny, reader.policy(deny)),
+        deny=reader.place("NetworkPolicy", deny, reader.network_policy(deny)),
         signing=signing,
         signing_place=reader.place("Secret", keys, signing),
         gateways=_gateways(identity, edges, reader),
@@ -222,7 +222,7 @@ def gather_terminating(
 ) -> TerminatingView:
     """Return the inputs of the plan of an identity that is being deleted."""
     ref = identity.ref
-    secret, policy = reader.identity_secret(secret_ref(ref)), reader.policy(policy_ref(ref))
+    secret, policy = reader.identity_secret(secret_ref(ref)), reader.network_policy(policy_ref(ref))
     secret_place = reader.place("Secret", secret_ref(ref), secret)
     policy_place = reader.place("NetworkPolicy", policy_ref(ref), policy)
     return TerminatingView(
@@ -244,9 +244,9 @@ def gather_record(identity: Ref, reader: Reader) -> TrustRecord:
     return TrustRecord(
         since=records.of(identity),
         kept=records.kept(identity),
-        place=reader.place("ConfigMap", ref, reader.bundle(ref)),
+        place=reader.place("ConfigMap", ref, reader.config_map(ref)),
         has_former=records.has_former(identity),
-        former=reader.bundle(former_record(identity)),
+        former=reader.config_map(former_record(identity)),
         has_room=records.has_room(identity),
     )
 

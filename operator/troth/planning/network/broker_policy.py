@@ -18,7 +18,6 @@ from troth.planning.network.live_peers import CurrentPolicy, PeerRule, Side, wri
 from troth.planning.network.rules import Rule, distinct, numbers, ports_of, spec_of
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,
-    broker_policy_ref,
     is_child,
     policy_manifest,
     taken,
@@ -29,10 +28,12 @@ from troth.resources.conditions import Verdict
 from troth.resources.messaging.message_broker import BrokerMode, BrokerWorkload, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
+from troth.trust.declarations.messaging import Messaging
+from troth.trust.declarations.registry import Registry
 from troth.trust.topics.evaluation import undecided
-from troth.world.facts.objects import Manifest
+from troth.world.facts.objects import Content, Manifest
+from troth.world.facts.place import Place
 from troth.world.index.broker_keys import identity_of
-from troth.world.world import World
 
 TYPE = "NetworkEnforced"
 OPERATOR = LabelSelector(match_labels={"troth.dev/component": "operator"})
@@ -52,12 +53,26 @@ class BrokerNetwork:
     without_room: frozenset[Ref] = frozenset()
 
 
-def plan_broker_network(
-    broker: MessageBroker, grants: BrokerGrants, world: World, now: datetime
-) -> BrokerNetwork:
+@dataclass(frozen=True, slots=True)
+class BrokerClients:
+    """Grants at a broker, and what decides which identities its NetworkPolicy admits.
+
+    `existing` is the NetworkPolicy that has the name `place`. `own_namespace` is Troth's.
+    """
+
+    broker: MessageBroker
+    grants: BrokerGrants
+    existing: Content | None
+    place: Place
+    own_namespace: str
+    registry: Registry
+    messaging: Messaging
+
+
+def plan_broker_network(known: BrokerClients, now: datetime) -> BrokerNetwork:
     """Return the plan for the NetworkPolicy of a broker with these grants."""
-    ref = broker_policy_ref(broker.ref)
-    existing, seen = world.policies.get(ref), world.foreign.get(("NetworkPolicy", ref))
+    broker, existing = known.broker, known.existing
+    ref, seen = known.place.ref, known.place.seen
     fault = unsupported(broker)
     if fault is not None:
         return BrokerNetwork(verdicts.false(TYPE, fault.reason, fault.message))
@@ -69,13 +84,13 @@ def plan_broker_network(
     if conflict is not None:
         due = seen + FOREIGN_RETRY if seen is not None else None
         return BrokerNetwork(verdicts.false(TYPE, conflict.reason, conflict.message), due=due)
-    clients = tuple(_clients(broker, broker.spec.workload, grants, world))
-    without_room = over_share(clients, world.registry)
+    staying = _staying(known)
+    clients = tuple(_clients(known, broker.spec.workload, staying))
+    without_room = over_share(clients, known.registry)
     admitted = [each for each in clients if each.ref not in without_room]
-    manifest = broker_policy(broker, broker.spec.workload, admitted, world)
-    staying = bool(_staying(broker, grants, world))
+    manifest = _broker_policy(known, broker.spec.workload, admitted)
     over = existing.resource_version if existing is not None and staying else ""
-    write_fault = world.write_fault("NetworkPolicy", ref)
+    write_fault = known.place.write_fault
     if write_fault is not None:
         verdict = verdicts.false(TYPE, write_fault.reason, write_fault.message)
     elif existing is None:
@@ -87,8 +102,8 @@ def plan_broker_network(
     return BrokerNetwork(verdict, (Apply(manifest, over=over),), without_room=without_room)
 
 
-def broker_policy(
-    broker: MessageBroker, workload: BrokerWorkload, clients: Sequence[PeerRule], world: World
+def _broker_policy(
+    known: BrokerClients, workload: BrokerWorkload, clients: Sequence[PeerRule]
 ) -> Manifest:
     """Return the NetworkPolicy of a broker.
 
@@ -96,31 +111,29 @@ def broker_policy(
     """
     spec = spec_of(
         selector(workload.pod_selector),
-        ingress=[*_always(broker, workload, world), *distinct(each.rule for each in clients)],
+        ingress=[*_always(known, workload), *distinct(each.rule for each in clients)],
     )
-    return policy_manifest(broker_policy_ref(broker.ref), broker, spec, written(clients).text)
+    return policy_manifest(known.place.ref, known.broker, spec, written(clients).text)
 
 
-def _always(broker: MessageBroker, workload: BrokerWorkload, world: World) -> list[Rule]:
+def _always(known: BrokerClients, workload: BrokerWorkload) -> list[Rule]:
     ports = numbers(workload.ports)
     return [
-        {"from": [pods_in(broker.ref.namespace, workload.pod_selector)]},
-        {"from": [pods_in(world.own_namespace, OPERATOR)], "ports": ports},
+        {"from": [pods_in(known.broker.ref.namespace, workload.pod_selector)]},
+        {"from": [pods_in(known.own_namespace, OPERATOR)], "ports": ports},
     ]
 
 
 def _clients(
-    broker: MessageBroker, workload: BrokerWorkload, grants: BrokerGrants, world: World
+    known: BrokerClients, workload: BrokerWorkload, staying: set[Ref]
 ) -> Iterator[PeerRule]:
     """Yield the rules of the identities that have a grant.
 
     For identities whose grants are unsettled, open ports stay open and no new one opens.
     """
-    ports, identities = ports_of(workload), world.registry.identities
-    live = _identities(broker, grants.live)
-    staying = _staying(broker, grants, world)
-    existing = world.policies.get(broker_policy_ref(broker.ref)) if staying else None
-    current = CurrentPolicy.of(existing)
+    ports, identities = ports_of(workload), known.registry.identities
+    live = _identities(known.broker, known.grants.live)
+    current = CurrentPolicy.of(known.existing if staying else None)
     for ref in sorted(live | staying):
         identity = identities.get(ref)
         pods = identity.spec.workload.pod_selector if identity is not None else None
@@ -130,16 +143,16 @@ def _clients(
             yield from current.kept(Side.FROM, ref, pods, ports)
 
 
-def _staying(broker: MessageBroker, grants: BrokerGrants, world: World) -> set[Ref]:
+def _staying(known: BrokerClients) -> set[Ref]:
     """Return the identities without a live grant whose open ports stay open.
 
     These have a retained or suspended grant, or their grants are unknown because the identity, or a
     policy that may name it, cannot be read.
     """
-    registry, messaging = world.registry, world.brokers.messaging
-    known = chain(registry.invalid_identities, messaging.using())
-    staying = _identities(broker, grants.staying) | undecided(registry, messaging, known)
-    return staying - _identities(broker, grants.live)
+    broker, grants, messaging = known.broker, known.grants, known.messaging
+    identities = chain(known.registry.invalid_identities, messaging.using())
+    unknown = undecided(known.registry, messaging, identities)
+    return (_identities(broker, grants.staying) | unknown) - _identities(broker, grants.live)
 
 
 def _identities(broker: MessageBroker, principals: Iterable[str]) -> set[Ref]:

@@ -69,7 +69,7 @@ def _outliving(identity: Ref, world: World) -> Iterator[Ref]:
         ledger, principal = world.brokers.ledger(ref), principal_of(broker, identity)
         retained = ledger.retained if ledger is not None else ()
         kept = [rule for rule in retained if rule.principal == principal]
-        if retainable(broker, kept, world) or any(
+        if retainable(broker, kept, world.registry) or any(
             retains(broker, policy)
             and any(asked.identity == identity for asked in entries_of(policy))
             for policy in world.brokers.leaving_at(ref)

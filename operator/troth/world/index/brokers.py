@@ -32,6 +32,14 @@ class Brokers(BrokerKeys):
         """Return the facts of the Secret with an identity's credential at a broker."""
         return self.secrets.get(credential_ref(identity, broker))
 
+    def named_by(self, secret: Ref, identity: Ref) -> frozenset[Ref]:
+        """Return the brokers that an identity's credential Secret may be for, by its name."""
+        declared = self.messaging
+        asking = (declared.policies[policy] for policy in declared.asking(identity))
+        named = {policy.broker for policy in (*asking, *self.leaving_policies.values())}
+        known = {*declared.brokers, *declared.invalid_brokers, *self.leaving_brokers, *named}
+        return frozenset(each for each in known if credential_ref(identity, each) == secret)
+
     # Changes
 
     def take_broker(self, ref: Ref, after: MessageBroker | None, fault: str) -> Keys:

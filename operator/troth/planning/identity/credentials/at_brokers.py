@@ -13,6 +13,7 @@ from functools import partial
 from troth.brokers.protocol import CredentialRequest
 from troth.planning import status as verdicts
 from troth.planning.brokers.leftovers import leftovers
+from troth.planning.brokers.view import gather_leftovers
 from troth.planning.grants.topic_uses import TopicUses, topic_uses
 from troth.planning.identity.credentials.broker_handover import (
     BrokerCredential,
@@ -38,6 +39,7 @@ from troth.world.facts.broker import BrokerObservation, CredentialSecret, Held
 from troth.world.facts.objects import Fault
 from troth.world.index.brokers import credential_ref
 from troth.world.observation.broker_secrets import ACCOUNT, TYPE, public_data
+from troth.world.reader import Reader
 from troth.world.world import World
 
 CREDENTIALS_ISSUED = "CredentialsIssued"
@@ -128,9 +130,10 @@ def plan_broker_credentials(view: View, world: World) -> BrokerLayer:
     uses = [each for each in topic_uses(view.identity.ref, world) if not _by_certificate(each)]
     holders = _holders(view.identity.ref, uses, world)
     found = (_state(each, holders, view, world) for each in uses)
+    left = gather_leftovers(view.identity, holders.keys(), Reader(world))
     return BrokerLayer(
         tuple(each for each in found if each is not None),
-        tuple(leftovers(holders.keys(), view.identity, world)),
+        tuple(leftovers(view.identity.ref, left, world.registry)),
     )
 
 
