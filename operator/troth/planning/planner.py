@@ -10,6 +10,7 @@ from troth.planning.brokers.planner import plan_message_broker
 from troth.planning.brokers.unlisted_deletion import plan_unlisted_deletion
 from troth.planning.credential_rotation.planner import plan_credential_rotation
 from troth.planning.faults import failed_plan
+from troth.planning.grants import view as grants
 from troth.planning.grants.topic_policy import plan_topic_policy
 from troth.planning.identity.edge_status import with_closed_edges
 from troth.planning.identity.planner import plan_service_identity
@@ -37,7 +38,7 @@ PLANNERS: dict[str, Planner] = {
     "TrustDomain": plan_trust_domain,
     "ServiceIdentity": plan_service_identity,
     "MessageBroker": _of_view(brokers.gather, plan_message_broker),
-    "TopicPolicy": plan_topic_policy,
+    "TopicPolicy": _of_view(grants.gather, plan_topic_policy),
     "CredentialRotation": plan_credential_rotation,
     "WebhookEndpoint": _of_view(webhooks.gather, plan_webhook_endpoint),
     ISSUER_VIEW: plan_issuer_view,

@@ -4,6 +4,7 @@ Only the `view.py` of each kind asks it. The answers are facts and declarations,
 once they are made. `registry` has the declarations that the rules of `troth.trust` evaluate.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from troth.documents.gateway_report import Verified
@@ -22,6 +23,7 @@ from troth.world.facts.objects import (
     Cutoff,
     Endpoint,
     Fact,
+    Fault,
     IdentitySecret,
     Service,
     SigningSecret,
@@ -90,6 +92,10 @@ class Reader:
         world, place = self._world, (kind, ref)
         return Place(ref, fact, world.foreign.get(place), world.write_fault(*place))
 
+    def write_fault(self, kind: str, ref: Ref) -> Fault | None:
+        """Return why Troth cannot write an object as declared, None if it can."""
+        return self._world.write_fault(kind, ref)
+
     def identity_secret(self, ref: Ref) -> IdentitySecret | None:
         """Return the Secret of an identity."""
         return self._world.secrets.get(ref)
@@ -142,6 +148,14 @@ class Reader:
     def leaving_at(self, broker: Ref) -> tuple[TopicPolicy, ...]:
         """Return the policies of a broker that are being deleted, sorted."""
         return tuple(self._world.brokers.leaving_at(broker))
+
+    def leaving_policy(self, ref: Ref) -> TopicPolicy | None:
+        """Return a readable policy that is being deleted."""
+        return self._world.brokers.leaving_policies.get(ref)
+
+    def schema_texts(self, policy: TopicPolicy) -> Mapping[str, str | None] | None:
+        """Return the texts of the ConfigMap that a policy names, None for each too long one."""
+        return self._world.schemas.of(policy)
 
     def grants_of(self, policy: Ref) -> tuple[TopicGrant, ...]:
         """Return every grant of a policy, the same object until one changes."""

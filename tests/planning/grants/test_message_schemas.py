@@ -59,7 +59,7 @@ def stage(*others: Manifest, schema: dict[str, Any] | None = None) -> Cluster:
 
 
 def verdict(cluster: Cluster) -> Verdict | None:
-    return schema_verdict(declared(cluster), cluster.world)
+    return schema_verdict(declared(cluster), cluster.world.schemas.of(declared(cluster)))
 
 
 def declared(cluster: Cluster) -> Any:
@@ -67,7 +67,7 @@ def declared(cluster: Cluster) -> Any:
 
 
 def found(cluster: Cluster) -> Any:
-    return schema_of(declared(cluster), cluster.world)
+    return schema_of(declared(cluster), cluster.world.schemas.of(declared(cluster)))
 
 
 def test_usable_schema_is_found_in_either_place() -> None:

@@ -33,6 +33,7 @@ from tests.builders import OWN, Cluster, Manifest, namespace
 from tests.messaging import broker, policy, producer
 from troth.planning.grants.finalizer import FINALIZER, PATIENCE
 from troth.planning.grants.policy_deletion import left_of
+from troth.planning.grants.view import gather_deletion
 from troth.planning.steps.objects import SetFinalizers
 from troth.reconcile.events.events import repair
 from troth.resources.messaging.topic_policy import TopicPolicy
@@ -43,6 +44,7 @@ from troth.world.facts.broker import Ledger
 from troth.world.keys import broker_key, identity_key, policy_key
 from troth.world.observation.ledger import FILE, ledger_manifest
 from troth.world.outcomes.writes import WriteRefused
+from troth.world.reader import Reader
 
 KEY = policy_key(ORDERS)
 SAME = Ref("shop", "same")
@@ -500,4 +502,5 @@ def test_policy_without_the_finalizer_is_not_planned(held: bool) -> None:
 def test_policy_without_grants_leaves_nothing() -> None:
     cluster = deleted()
     stranger = policy("stranger", producers=[producer("nobody")])
-    assert left_of(TopicPolicy.parse(stranger), cluster.world) is None
+    view = gather_deletion(TopicPolicy.parse(stranger), Reader(cluster.world), cluster.now)
+    assert left_of(view) is None

@@ -33,7 +33,8 @@ def incompatible(
     before = earlier.brokers.messaging.policies.get(policy.ref)
     if before is None:
         return
-    old, new = schema_of(before, earlier), schema_of(policy, now)
+    old = schema_of(before, earlier.schemas.of(before))
+    new = schema_of(policy, now.schemas.of(policy))
     if isinstance(old, MessageSchemaText) and isinstance(new, MessageSchemaText):
         # it imports the parsers of all formats
         from troth.resources.messaging.schemas.compatibility.compare import (  # noqa: PLC0415

@@ -55,7 +55,8 @@ def _is_given(grant: Granted) -> bool:
 def _credentials(world: World) -> Iterator[str]:
     """Yield the Secrets that will be created."""
     for identity in sorted(world.registry.identities):
-        for uses in topic_uses(identity, world):
+        grants = world.grants.for_identity(identity)
+        for uses in topic_uses(grants, world.brokers.messaging):
             broker = uses.broker
             if (
                 uses.live

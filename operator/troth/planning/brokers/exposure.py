@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from troth.brokers.exposure import hidden, merged, shown_principal
 from troth.brokers.registry import DIALECTS
-from troth.planning.grants.exclusive import foreign_access, is_administrator
+from troth.planning.grants.foreign_access import foreign_access, is_administrator
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.observed_broker import (
     MOST_RIGHTS,

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from troth.brokers.clients import Client
 from troth.planning import status as verdicts
 from troth.planning.grants.dialects import unsupported
-from troth.planning.moment import Moment
+from troth.planning.grants.view import PolicyView
 from troth.resources.conditions import Condition, Truth, Verdict
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import EnforcedBy, GrantState
@@ -21,10 +21,8 @@ from troth.trust.declarations.messaging import meet
 from troth.trust.grants import Action, Topic
 from troth.trust.topics.evaluation import TopicGrant
 from troth.trust.topics.guarded import needs_guard
-from troth.world.facts.broker import BrokerObservation
 from troth.world.facts.clients import COUNTS_FOR, SeenClients
 from troth.world.facts.objects import Fault
-from troth.world.world import World
 
 EDGES_VALIDATED = "EdgesValidated"
 """Type of the condition."""
@@ -61,20 +59,18 @@ class _Party:
     has_opaque: bool = False
 
 
-def seen_edges(
-    policy: TopicPolicy, grants: Iterable[TopicGrant], world: World, moment: Moment
-) -> SeenEdges:
+def seen_edges(view: PolicyView) -> SeenEdges:
     """Return what is known of the clients of a policy."""
+    policy, moment = view.policy, view.moment
     if not needs_guard(policy):
         return SeenEdges()
-    held = [each for each in grants if each.grant is not None and each.state in _HELD]
+    held = [each for each in view.grants if each.grant is not None and each.state in _HELD]
     consuming = [each for each in held if _consumes(each)]
-    look = world.brokers.observation(policy.broker)
-    because = _unobservable(policy, look, world)
+    because = _unobservable(view)
     if because is not None:
         verdict = verdicts.unknown(EDGES_VALIDATED, "NotObservable", because)
         return SeenEdges(verdict, {each.entry: EnforcedBy.BROKER for each in consuming})
-    clients = look.clients
+    clients = view.look.clients
     if clients is None:
         return SeenEdges(_not_seen_yet(policy), _as_before(policy, consuming))
     consumers = [_consumer(policy, each, _received(each, held), clients) for each in consuming]
@@ -91,15 +87,15 @@ def seen_edges(
     return SeenEdges(verdict, enforced)
 
 
-def _unobservable(policy: TopicPolicy, look: BrokerObservation, world: World) -> str | None:
+def _unobservable(view: PolicyView) -> str | None:
     """Return why the clients of a policy are unknown, None if they are known or not seen yet."""
-    broker = world.brokers.messaging.brokers.get(policy.broker)
+    broker, look, name = view.broker, view.look, view.policy.broker
     if broker is None or unsupported(broker) is not None:
-        return f"MessageBroker {policy.broker} is not observed; see GrantsInSync"
+        return f"MessageBroker {name} is not observed; see GrantsInSync"
     fault: Fault | None = look.fault or (look.clients.fault if look.clients is not None else None)
     if fault is None:
         return None
-    return f"MessageBroker {policy.broker} does not show its clients: {fault.message}"
+    return f"MessageBroker {name} does not show its clients: {fault.message}"
 
 
 def _received(consumer: TopicGrant, held: Iterable[TopicGrant]) -> list[Topic]:

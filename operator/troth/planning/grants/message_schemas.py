@@ -1,5 +1,7 @@
 """Schema of a policy's messages, declared in the policy or in a ConfigMap."""
 
+from collections.abc import Mapping
+
 from troth.planning import status as verdicts
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.schemas.json_text import written
@@ -14,16 +16,18 @@ from troth.resources.messaging.topic_policy import ConfigMapKeyReference, TopicP
 from troth.resources.references import Ref
 from troth.world.facts.objects import Fault
 from troth.world.watch_class import SCHEMA as LABEL
-from troth.world.world import World
 
+Texts = Mapping[str, str | None]
+"""Texts of a ConfigMap, None for each that is longer than a schema may be."""
 SCHEMA_VALID = "SchemaValid"
 """Type of the condition on a policy's schema."""
 
 
-def schema_of(policy: TopicPolicy, world: World) -> MessageSchemaText | Fault | None:
+def schema_of(policy: TopicPolicy, texts: Texts | None) -> MessageSchemaText | Fault | None:
     """Return the schema of a policy's messages in canonical form.
 
-    Returns the fault of a schema that cannot be used, and None if the policy declares none.
+    Returns the fault of a schema that cannot be used, and None if the policy declares none. `texts`
+    are those of the ConfigMap that the policy names, None if it does not exist.
     """
     declared = policy.spec.schema_
     if declared is None:
@@ -39,12 +43,12 @@ def schema_of(policy: TopicPolicy, world: World) -> MessageSchemaText | Fault | 
     place, named = policy.schema_map, declared.config_map_ref
     assert place is not None
     assert named is not None
-    return _kept(place, named, world)
+    return _kept(place, named, texts)
 
 
-def schema_verdict(policy: TopicPolicy, world: World) -> Verdict | None:
+def schema_verdict(policy: TopicPolicy, texts: Texts | None) -> Verdict | None:
     """Return whether a policy's message schema can be used, None if it declares none."""
-    found = schema_of(policy, world)
+    found = schema_of(policy, texts)
     if isinstance(found, Fault):
         return verdicts.false(SCHEMA_VALID, found.reason, found.message)
     if found is None:
@@ -54,9 +58,10 @@ def schema_verdict(policy: TopicPolicy, world: World) -> Verdict | None:
     )
 
 
-def _kept(place: Ref, named: ConfigMapKeyReference, world: World) -> MessageSchemaText | Fault:
+def _kept(
+    place: Ref, named: ConfigMapKeyReference, texts: Texts | None
+) -> MessageSchemaText | Fault:
     key = named.key
-    texts = world.schemas.by_ref.get(place)
     if texts is None:
         message = (
             f"ConfigMap {place} with the label {LABEL} does not exist; create it, or label the "

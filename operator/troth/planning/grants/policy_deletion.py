@@ -1,6 +1,6 @@
 """Deletion of a `TopicPolicy`, which waits until nothing is left to do for it at its broker."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -8,21 +8,20 @@ from troth.planning import status as verdicts
 from troth.planning.grants.changes import NOTHING, Rules
 from troth.planning.grants.dialects import rules_of
 from troth.planning.grants.finalizer import FINALIZER, PATIENCE, is_held, remove_finalizer
-from troth.planning.grants.rules import granted, lasting_rules, policy_rules, retainable, retains
+from troth.planning.grants.rules import granted, policy_rules, retains
 from troth.planning.grants.status import broker_is_enforced, broker_is_served
+from troth.planning.grants.view import PolicyDeletionView
 from troth.planning.plan import Plan
 from troth.resources.conditions import Truth
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, TopicPolicyStatus
-from troth.resources.references import Ref
 from troth.trust.declarations.grant_entries import entries_of
 from troth.trust.declarations.unlisted import UNLISTED, unlisted_message
 from troth.trust.topics.candidate import grant_of, principal_of
-from troth.trust.topics.evaluation import TopicGrant, undecided
+from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.broker import Ledger
 from troth.world.keys import Key
-from troth.world.world import World
 
 AT_ONCE = timedelta(0)
 ON_ITS_WAY = frozenset({"Revoking", "Retaining", "BrokerUnreachable", "Deleting", "WriteRefused"})
@@ -44,8 +43,9 @@ class Left:
     behind: str = ""
 
 
-def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) -> Plan:
+def plan_deletion(key: Key, view: PolicyDeletionView) -> Plan:
     """Return the plan of a policy that is being deleted."""
+    policy, now = view.policy, view.now
     others = [each for each in policy.metadata.finalizers if each != FINALIZER]
     if not is_held(policy):
         if not others:
@@ -57,10 +57,10 @@ def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) ->
         return _waiting(key, policy, Left("Deleting", message), now)
     deleted_at = policy.metadata.deletion_timestamp
     assert deleted_at is not None
-    left = left_of(policy, world)
+    left = left_of(view)
     if left is None or (left.patience is not None and now >= deleted_at + left.patience):
         step = remove_finalizer(policy, left.behind if left is not None else "")
-        fault = world.write_fault(policy.kind, policy.ref)
+        fault = view.write_fault
         if fault is None:
             return Plan(key, policy.metadata.uid, steps=(step,))
         waiting = _waiting(key, policy, Left(fault.reason, fault.message), now)
@@ -69,33 +69,33 @@ def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) ->
     return _waiting(key, policy, left, now, due)
 
 
-def left_of(policy: TopicPolicy, world: World) -> Left | None:
+def left_of(view: PolicyDeletionView) -> Left | None:
     """Return what is left to do for a policy's deletion, None if nothing is.
 
     The policy does not wait if Troth created nothing, or may change nothing.
     """
-    at, kept = policy.broker, world.brokers.ledgers.get(policy.broker)
-    broker = world.brokers.declared(at)
-    if kept is not None and at.namespace in world.registry.unlisted:
+    policy, broker, kept = view.policy, view.broker, view.kept
+    at = policy.broker
+    if kept is not None and view.is_unlisted:
         return _stuck(UNLISTED, unlisted_message(at.namespace), _all_of(policy))
     if broker is None:
-        if kept is None or at not in world.brokers.messaging.invalid_brokers:
+        if kept is None or not view.is_unreadable:
             return None
         message = f"MessageBroker {at} cannot be read; correct it"
         return _stuck("BrokerInvalid", message, _all_of(policy))
     if broker_is_served(broker):
         return None
-    rest = _rest(broker, policy, kept.ledger if kept is not None else Ledger(), world)
+    rest = _rest(broker, view, kept.ledger if kept is not None else Ledger())
     observing = broker_is_enforced(broker)
     if observing is not None and rest.nothing:
         return None
     if observing is not None:
         return _stuck(observing.reason, observing.message, rest.description, AT_ONCE)
     if kept is None:
-        return _lost(broker, policy, world)
+        return _lost(broker, view)
     if kept.fault is not None:
         return _stuck(kept.fault.reason, kept.fault.message, _all_of(policy))
-    return None if rest.nothing else _why(broker, policy, rest, world)
+    return None if rest.nothing else _why(broker, view, rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +112,20 @@ class Rest:
         return not self.rules and not self.principals
 
 
-def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: World) -> Rest:
+def _rest(broker: MessageBroker, view: PolicyDeletionView, ledger: Ledger) -> Rest:
     """Return what the ledger has of a policy that nothing else asks for.
 
     What stays because of another policy belongs to that policy from now on.
     """
-    others = _others(broker, policy, world)
-    elsewhere, made = _rules_of(broker, others), _rules_of(broker, filter(_is_made(world), others))
+    policy = view.policy
+    elsewhere, made = _rules_of(broker, view.others), _rules_of(broker, _made(view))
     # the ledger does not retain a rule that another policy asks for anyway
     needed = made if retains(broker, policy) else elsewhere
     rules = (policy_rules(broker, policy) & ledger.rules) - ledger.retained - needed
     owners = {principal_of(broker, each.identity): each.identity for each in entries_of(policy)}
     having = {rule.principal for rule in elsewhere | ledger.retained}
     to_revoke = {principal for principal, _ in ledger.credentials} & owners.keys()
-    principals = frozenset(to_revoke - having - _undecided_at(broker, policy, world))
+    principals = frozenset(to_revoke - having - _undecided_at(broker, view))
     described = [
         *_descriptions(broker, policy, rules),
         *(f"the credential of {owners[each]}" for each in sorted(principals)),
@@ -133,45 +133,30 @@ def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: Wor
     return Rest(rules, principals, ", ".join(described))
 
 
-def _others(broker: MessageBroker, policy: TopicPolicy, world: World) -> tuple[TopicGrant, ...]:
-    """Return the grants at the broker of other policies that name the same identities."""
-    messaging = world.brokers.messaging
-    others: set[Ref] = set()
-    for each in entries_of(policy):
-        others |= messaging.asking(each.identity)
-    return tuple(
-        grant for other in others & messaging.at(broker.ref) for grant in world.grants.of(other)
-    )
-
-
 def _rules_of(broker: MessageBroker, grants: Iterable[TopicGrant]) -> Rules:
     return NOTHING.union(*(granted(broker, each) for each in grants))
 
 
-def _is_made(world: World) -> Callable[[TopicGrant], bool]:
-    """Return a function that returns whether a grant is made, and not only left unchanged."""
-    policies = world.brokers.messaging.policies
-    return lambda grant: grant.state is GrantState.LIVE and is_held(policies[grant.policy])
+def _made(view: PolicyDeletionView) -> Iterable[TopicGrant]:
+    """Return the other grants that are made, and not only left unchanged."""
+    live = (each for each in view.others if each.state is GrantState.LIVE)
+    return (each for each in live if each.policy in view.held)
 
 
-def _undecided_at(broker: MessageBroker, policy: TopicPolicy, world: World) -> frozenset[str]:
-    named = {each.identity for each in entries_of(policy)}
-    unknown = undecided(world.registry, world.brokers.messaging, named)
-    return frozenset(principal_of(broker, each) for each in unknown)
+def _undecided_at(broker: MessageBroker, view: PolicyDeletionView) -> frozenset[str]:
+    return frozenset(principal_of(broker, each) for each in view.undecided)
 
 
-def _why(broker: MessageBroker, policy: TopicPolicy, rest: Rest, world: World) -> Left:
+def _why(broker: MessageBroker, view: PolicyDeletionView, rest: Rest) -> Left:
     """Return why the rest is not done yet."""
-    fault = world.brokers.observation(broker.ref).fault
+    policy, fault = view.policy, view.look.fault
     if fault is not None:
         message = f"Troth cannot change MessageBroker {broker.ref}: {fault.message}"
         return _stuck("BrokerUnreachable", message, rest.description)
-    lasting = rest.rules & lasting_rules(broker, policy)
-    staying = retainable(broker, lasting, world.registry, policy=policy)
-    if retains(broker, policy) and rest.rules <= staying:
+    if retains(broker, policy) and rest.rules <= view.retainable:
         message = f"Troth is recording that the grants stay at MessageBroker {broker.ref}"
         return Left("Retaining", message)
-    unknown = _undecided_at(broker, policy, world)
+    unknown = _undecided_at(broker, view)
     if rest.rules and all(rule.principal in unknown for rule in rest.rules):
         message = (
             "another TopicPolicy that names the same identities cannot be read and may declare "
@@ -192,16 +177,16 @@ def _is_braked(broker: MessageBroker) -> bool:
     return conditions.get("Braked") is Truth.TRUE
 
 
-def _lost(broker: MessageBroker, policy: TopicPolicy, world: World) -> Left | None:
+def _lost(broker: MessageBroker, view: PolicyDeletionView) -> Left | None:
     """Return what the broker has of a policy if the ledger is lost, None if that is nothing.
 
     A broker that is being deleted reports this itself.
     """
-    seen = world.brokers.observation(broker.ref).observed
+    policy, seen = view.policy, view.look.observed
     listed_already = broker.metadata.deletion_timestamp is not None
     if seen is None or listed_already or retains(broker, policy):
         return None
-    left = seen.rules - _rules_of(broker, _others(broker, policy, world))
+    left = seen.rules - _rules_of(broker, view.others)
     described = _descriptions(broker, policy, left)
     behind = (
         f"the ledger of MessageBroker {broker.ref} is lost, so Troth removes nothing there; "

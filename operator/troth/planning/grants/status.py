@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from troth.planning.grants.dialects import rules_of, unsupported
-from troth.planning.owned_objects import is_child
+from troth.planning.grants.view import PolicyView
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.messaging.message_broker_status import (
     ALL_NAMESPACES,
     LISTED_NAMESPACES,
     every_client,
 )
-from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import EnforcedBy, GrantState, GrantStatus
 from troth.resources.references import Ref
 from troth.trust.declarations.grant_entries import GrantEntry
@@ -23,7 +22,6 @@ from troth.trust.grants import Grant, Place, Rule
 from troth.trust.topics.candidate import GrantObstacle
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger
-from troth.world.world import World
 
 GRANT_LIMIT = 512
 """Maximum number of entries in a status: any number of identities may name a policy."""
@@ -230,27 +228,21 @@ CHECKS: tuple[Callable[[LiveGrant], GrantObstacle | None], ...] = (
 
 
 def grant_statuses(
-    policy: TopicPolicy,
-    grants: tuple[TopicGrant, ...],
-    world: World,
-    enforced: Mapping[GrantEntry, EnforcedBy],
+    view: PolicyView, enforced: Mapping[GrantEntry, EnforcedBy]
 ) -> tuple[GrantStatus, ...]:
     """Return the status entry of each grant, in the order of the grants.
 
     `enforced` has where the policy is enforced for its consumers.
     """
-    before = {_place(each): each for each in policy.status.grants}
-    found = ((each.entry, _entry(policy, each, before, world)) for each in grants)
+    before = {_place(each): each for each in view.policy.status.grants}
+    found = ((each.entry, _entry(view, each, before)) for each in view.grants)
     return tuple(
         entry.model_copy(update={"enforcement": enforced.get(named)}) for named, entry in found
     )
 
 
 def _entry(
-    policy: TopicPolicy,
-    requested: TopicGrant,
-    before: dict[tuple[object, ...], GrantStatus],
-    world: World,
+    view: PolicyView, requested: TopicGrant, before: dict[tuple[object, ...], GrantStatus]
 ) -> GrantStatus:
     entry = GrantStatus(
         identity=str(requested.entry.identity),
@@ -263,15 +255,15 @@ def _entry(
     )
     if requested.state is not GrantState.LIVE:
         return entry
-    broker = world.brokers.messaging.brokers[policy.broker]
+    assert view.broker is not None  # otherwise no grant is live
     assert requested.grant is not None
     live = LiveGrant(
-        broker=broker,
+        broker=view.broker,
         identity=requested.entry.identity,
         grant=requested.grant,
-        secret=_own_secret(requested.entry.identity, broker.ref, world),
-        kept=world.brokers.ledgers.get(broker.ref),
-        look=world.brokers.observation(broker.ref),
+        secret=view.secrets.get(requested.entry.identity),
+        kept=view.kept,
+        look=view.look,
         before=before.get(_place(entry)),
     )
     obstacle = next(filter(None, (check(live) for check in CHECKS)), None)
@@ -283,13 +275,6 @@ def _entry(
         "message": obstacle.message[:LONGEST_MESSAGE],
     }
     return entry.model_copy(update=found)
-
-
-def _own_secret(identity: Ref, broker: Ref, world: World) -> CredentialSecret | None:
-    """Return the Secret with the name of an identity's credential, if the identity owns it."""
-    secret, owner = world.brokers.secret(identity, broker), world.registry.identities.get(identity)
-    ours = secret is not None and owner is not None and is_child(secret, owner)
-    return secret if ours else None
 
 
 def _place(entry: GrantStatus) -> tuple[object, ...]:

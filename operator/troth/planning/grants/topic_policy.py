@@ -20,7 +20,7 @@ from troth.planning.grants.status import (
     broker_is_served,
     grant_statuses,
 )
-from troth.planning.moment import Moment
+from troth.planning.grants.view import PolicyView, TopicPolicyView
 from troth.planning.plan import Plan
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
@@ -33,12 +33,11 @@ from troth.resources.messaging.topic_policy_status import (
     TopicPolicyStatus,
 )
 from troth.trust.topics.claims import accepted_since, as_status, claims_of
-from troth.trust.topics.evaluation import TopicGrant, obstacle_to_all
+from troth.trust.topics.evaluation import TopicGrant
 from troth.trust.topics.refusals import BROKER_MISSING
 from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import Unreadable
 from troth.world.keys import Key
-from troth.world.world import World
 
 ON_ITS_WAY = frozenset(
     {"AwaitingBroker", "AwaitingCredential", "BrokerUnreachable", "NotSeenYet", "WriteRefused"}
@@ -50,29 +49,30 @@ PASSING = frozenset({"AwaitingBroker", "AwaitingCredential"})
 """Reasons that end within moments if nothing fails."""
 
 
-def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
+def plan_topic_policy(known: TopicPolicyView) -> Plan:
     """Return the plan of a policy. The plan of its broker makes the grants."""
-    now = moment.now
-    unreadable = world.unreadable.get(key)
-    if unreadable is not None:
-        return _plan_unreadable(key, unreadable, now)
-    leaving = world.brokers.leaving_policies.get(key.ref)
-    if leaving is not None:
-        return plan_deletion(key, leaving, world, now)
-    policy = world.brokers.messaging.policies.get(key.ref)
-    if policy is None or key.ref.namespace in world.terminating:
-        return Plan(key, policy.metadata.uid if policy else "")
-    grants = world.grants.of(key.ref)
-    edges = seen_edges(policy, grants, world, moment)
-    entries = grant_statuses(policy, grants, world, edges.enforced)
-    asked = world.brokers.messaging.entries(key.ref)
+    key, now = known.key, known.now
+    if known.unreadable is not None:
+        return _plan_unreadable(key, known.unreadable, now)
+    if known.deletion is not None:
+        return plan_deletion(key, known.deletion)
+    if known.readable is None:
+        return Plan(key, known.uid)
+    return _plan(key, known.readable)
+
+
+def _plan(key: Key, view: PolicyView) -> Plan:
+    policy, grants, now = view.policy, view.grants, view.moment.now
+    edges = seen_edges(view)
+    entries = grant_statuses(view, edges.enforced)
+    asked = view.asked
     own = [entry for each, entry in zip(grants, entries, strict=True) if each.entry in asked]
     others = [entry for each, entry in zip(grants, entries, strict=True) if each.entry not in asked]
-    schema = schema_verdict(policy, world)
+    schema = schema_verdict(policy, view.texts)
     judged = [
-        _grants_in_sync(policy, own, world),
+        _grants_in_sync(view, own),
         *([schema] if schema is not None else []),
-        exclusive(policy, grants, world),
+        exclusive(view),
     ]
     beside = () if edges.verdict is None else (edges.verdict,)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
@@ -84,13 +84,13 @@ def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
     status["conditions"] = verdicts.conditions(
         policy,
         policy.status.conditions,
-        (*summary, *judged, _peers_agree(own), *beside, *_retention(policy, world)),
+        (*summary, *judged, _peers_agree(own), *beside, *_retention(view)),
         now,
     )
     return Plan(
         key,
         policy.metadata.uid,
-        steps=_held(policy, grants, world),
+        steps=_held(view),
         status=status,
         previous_status=policy.status.manifest(),
         due=edges.due,
@@ -115,13 +115,13 @@ def _claims(
     return tuple(as_status(policy, each, claims[each]) for each in sorted(claims))[:CLAIM_LIMIT]
 
 
-def _held(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -> tuple[Step, ...]:
+def _held(view: PolicyView) -> tuple[Step, ...]:
     """Return the step that adds the finalizer, before anything of the policy is granted.
 
     A policy also gets its finalizer if its grants wait only for a missing broker. Otherwise a
     thousand policies would need it at the moment at which the broker appears.
     """
-    broker = world.brokers.messaging.brokers.get(policy.broker)
+    policy, grants, broker = view.policy, view.grants, view.broker
     if is_held(policy):
         return ()
     if broker is None:
@@ -133,17 +133,16 @@ def _held(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -> tu
     return (add_finalizer(policy),) if agreed else ()
 
 
-def _grants_in_sync(policy: TopicPolicy, own: list[GrantStatus], world: World) -> Verdict:
+def _grants_in_sync(view: PolicyView, own: list[GrantStatus]) -> Verdict:
     """Return whether the broker has every grant that the policy and an identity declare.
 
     An obstacle to all grants of the policy is reported even if there are no grants yet.
     """
     type_ = "GrantsInSync"
-    fault = world.write_fault(policy.kind, policy.ref)
+    fault = view.write_fault
     if fault is not None:
         return verdicts.false(type_, fault.reason, fault.message)
-    obstacle = obstacle_to_all(world.registry, world.brokers.messaging, policy.ref)
-    broker = world.brokers.messaging.brokers.get(policy.broker)
+    obstacle, broker = view.obstacle, view.broker
     if obstacle is None and broker is not None:
         obstacle = broker_is_served(broker) or broker_is_enforced(broker)
     if obstacle is not None:
@@ -167,9 +166,9 @@ def _peers_agree(own: list[GrantStatus]) -> Verdict:
     )
 
 
-def _retention(policy: TopicPolicy, world: World) -> Iterator[Verdict]:
+def _retention(view: PolicyView) -> Iterator[Verdict]:
     """Yield whether the broker's owner lets the grants outlive the policy, if it asks for that."""
-    broker = world.brokers.messaging.brokers.get(policy.broker)
+    policy, broker = view.policy, view.broker
     if policy.spec.on_delete is not OnDelete.RETAIN or broker is None:
         return
     if retains(broker, policy):

@@ -1,6 +1,7 @@
 """Grants of an identity, by broker."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from troth.planning.grants.dialects import unsupported
@@ -8,9 +9,9 @@ from troth.planning.grants.rules import granted
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
+from troth.trust.declarations.messaging import Messaging
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import Fault
-from troth.world.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,14 @@ class TopicUses:
     fault: Fault | None = None
 
 
-def topic_uses(identity: Ref, world: World) -> tuple[TopicUses, ...]:
+def topic_uses(grants: Iterable[TopicGrant], messaging: Messaging) -> tuple[TopicUses, ...]:
     """Return an identity's grants at each broker where it has any, sorted by broker."""
-    messaging = world.brokers.messaging
     at: dict[Ref, list[TopicGrant]] = defaultdict(list)
-    for grant in world.grants.for_identity(identity):
+    for grant in grants:
         policy = messaging.policies.get(grant.policy)
         if policy is not None and policy.broker in messaging.brokers:
             at[policy.broker].append(grant)
-    found = (_uses(messaging.brokers[ref], grants) for ref, grants in sorted(at.items()))
+    found = (_uses(messaging.brokers[ref], those) for ref, those in sorted(at.items()))
     return tuple(uses for uses in found if uses.live or uses.suspended)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from troth.resources.messaging.schemas.schema_text import MOST_BYTES
+from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.trust.declarations.messaging import Messaging
 from troth.world.facts.objects import Manifest
@@ -19,6 +20,10 @@ class Schemas:
 
     def __init__(self) -> None:
         self.by_ref: dict[Ref, Mapping[str, str | None]] = {}
+
+    def of(self, policy: TopicPolicy) -> Mapping[str, str | None] | None:
+        """Return the texts of the ConfigMap that a policy names, None if there is none."""
+        return self.by_ref.get(policy.schema_map) if policy.schema_map is not None else None
 
     def take(self, ref: Ref, manifest: Manifest | None, messaging: Messaging) -> Keys:
         """Take in the current state of a ConfigMap; return the policies that use it, and their

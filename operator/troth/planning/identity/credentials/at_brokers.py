@@ -127,7 +127,8 @@ def plan_broker_credentials(view: View, world: World) -> BrokerLayer:
     mode is not Enforce. It removes a Secret when nothing is granted any more and no grant outlives
     its policy.
     """
-    uses = [each for each in topic_uses(view.identity.ref, world) if not _by_certificate(each)]
+    grants, messaging = world.grants.for_identity(view.identity.ref), world.brokers.messaging
+    uses = [each for each in topic_uses(grants, messaging) if not _by_certificate(each)]
     holders = _holders(view.identity.ref, uses, world)
     found = (_state(each, holders, view, world) for each in uses)
     left = gather_leftovers(view.identity, holders.keys(), Reader(world))

@@ -26,7 +26,7 @@ def schemas_of(policy: TopicPolicy, world: World, before: Entry, files: Mapping[
     again. `before` is the entry as written, and `files` are the schemas that its document has in
     files.
     """
-    found, declared = schema_of(policy, world), policy.spec.schema_
+    found, declared = schema_of(policy, world.schemas.of(policy)), policy.spec.schema_
     if found is None or declared is None:
         return {}
     if isinstance(found, Fault):
