@@ -16,7 +16,7 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
 from troth.trust.topics.evaluation import TopicGrant
-from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
 from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import (
     Content,
@@ -119,6 +119,10 @@ class Reader:
         """Return a NetworkPolicy that Troth wrote."""
         return self._world.policies.get(ref)
 
+    def is_barred(self, kind: str, ref: Ref) -> bool:
+        """Return whether an object cannot be kept as declared until a person acts."""
+        return self._world.is_barred(kind, ref)
+
     # Brokers and policies
 
     def declared_broker(self, ref: Ref) -> MessageBroker | None:
@@ -157,11 +161,23 @@ class Reader:
         """Return the texts of the ConfigMap that a policy names, None for each too long one."""
         return self._world.schemas.of(policy)
 
+    def grants_for_identity(self, identity: Ref) -> tuple[TopicGrant, ...]:
+        """Return every grant that an identity has or requests."""
+        return tuple(self._world.grants.for_identity(identity))
+
+    def ledger(self, broker: Ref) -> Ledger | None:
+        """Return what Troth created at a broker, None if that is unknown."""
+        return self._world.brokers.ledger(broker)
+
     def grants_of(self, policy: Ref) -> tuple[TopicGrant, ...]:
         """Return every grant of a policy, the same object until one changes."""
         return self._world.grants.of(policy)
 
     # Services and webhooks
+
+    def service_names(self, identity: Ref) -> tuple[str, ...]:
+        """Return the names of the Services that select only an identity's pods, sorted."""
+        return tuple(self._world.service_names(identity))
 
     def services_of(self, identity: Ref) -> tuple[Service, ...]:
         """Return the Services that select only an identity's pods."""

@@ -226,7 +226,7 @@ def _of_service_identity(key: Key, world: World, moment: Moment) -> Progress:
     view = gather(identity, world, moment, isolation, Isolation())
     for error in isolation.errors:
         raise error
-    at_brokers = tuple(map(_at_broker, plan_broker_credentials(view, world).states))
+    at_brokers = tuple(map(_at_broker, plan_broker_credentials(view).states))
     if identity.spec.authentication.certificate is not None:
         signing = _of_signing(view)
         return _together((_of_certificate(key, view, world), *at_brokers, *signing))

@@ -24,7 +24,6 @@ from troth.planning.identity.secret_manifest import (
 from troth.planning.identity.view import View
 from troth.planning.owned_objects import is_child, secret_ref
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
-from troth.planning.trust_domain.root_readers import signed_by
 from troth.resources.algorithms import SLOW
 from troth.resources.conditions import Verdict
 from troth.resources.identity.authentication import Certificate
@@ -35,7 +34,6 @@ from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.edges.evaluation import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED, Edge
 from troth.world.facts.objects import REPLACED_AT, Fault, IdentitySecret, Manifest
 from troth.world.observation.objects import NEVER, PEERS
-from troth.world.world import World
 
 AWAITING = frozenset({"AuthorityNotReady"})
 """Reasons for which an existing leaf stays in place and its condition is Unknown."""
@@ -53,16 +51,16 @@ ISSUING = verdicts.false("CertificateIssued", "Issuing", "a certificate is being
 ISSUED = verdicts.true("CertificateIssued", "Issued", "the certificate is current")
 
 
-def plan_certificate(view: View, world: World) -> Layer:
+def plan_certificate(view: View) -> Layer:
     """Return the condition of the certificate, and the steps to issue it or update its Secret.
 
     If the declared peers do not fit into the Secret, revocations take effect and no peer is added.
     """
     type_ = "CertificateIssued"
     view = _as_declared(view)
-    if not overflows(view, world):
-        return _plan_certificate(view, world, type_)
-    layer = _plan_certificate(without_growth(view), world, type_)
+    if not overflows(view):
+        return _plan_certificate(view, type_)
+    layer = _plan_certificate(without_growth(view), type_)
     if layer.verdict.status != "True":
         return layer
     message = (
@@ -73,7 +71,7 @@ def plan_certificate(view: View, world: World) -> Layer:
     return replace(layer, verdict=verdicts.false(type_, "TooManyPeers", message))
 
 
-def _plan_certificate(view: View, world: World, type_: str) -> Layer:
+def _plan_certificate(view: View, type_: str) -> Layer:
     leaf = view.secret.leaf if view.secret and is_child(view.secret, view.identity) else None
     if view.certificate is None:
         verdict = verdicts.true(type_, "NotRequired", "a gatewayOnly workload needs no certificate")
@@ -82,21 +80,21 @@ def _plan_certificate(view: View, world: World, type_: str) -> Layer:
     declared = _lifetime_fault(view) or dns_name_fault(view) if obstacle is None else None
     if declared is not None:
         verdict = verdicts.false(type_, declared.reason, declared.message)
-        return _document_alone(view, world, verdict)
+        return _document_alone(view, verdict)
     if obstacle is not None:
         reason, message = obstacle.reason, obstacle.message
         make_verdict = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
         verdict = make_verdict(type_, reason, message)
         if reason not in UNSIGNED:
             return Layer(verdict, (), leaf)
-        return _document_alone(view, world, verdict)
+        return _document_alone(view, verdict)
     assert view.domain is not None
     assert view.known_authority is not None
     authority = view.known_authority.authority
     assert authority is not None
-    signed = signed_by(view.domain, view.secret, world)
+    signed = view.signed
     question = _question(view, view.domain, authority, view.certificate, signed=signed)
-    manifest = secret_manifest(view, world, question.profile.spiffe_id)
+    manifest = secret_manifest(view, question.profile.spiffe_id)
     fault = why_issue(question)
     if fault is not None:
         step = IssueLeaf(
@@ -118,18 +116,18 @@ def _plan_certificate(view: View, world: World, type_: str) -> Layer:
         slow = question.algorithm in SLOW
         waits = slow or view.secret_fault is not None
         # a fast leaf brings the roots at once
-        first = _document_alone(view, world, verdict, keep_roots=not slow).steps if waits else ()
+        first = _document_alone(view, verdict, keep_roots=not slow).steps if waits else ()
         # the leaf must be planned again after this write, which changes the Secret's version
         steps = first if first and view.secret_fault is None else (*first, step)
-        narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
+        narrowing = _pending(view, manifest, question.profile.spiffe_id)
         return Layer(verdict, steps, leaf, narrowing)
     assert view.secret is not None
     steps = _update(view, view.secret, _dated_for_roots(view, view.secret, manifest))
-    narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
+    narrowing = _pending(view, manifest, question.profile.spiffe_id)
     return Layer(unwritten(type_, view.secret_fault) or ISSUED, steps, leaf, narrowing)
 
 
-def plan_document(view: View, world: World, verdict: Verdict) -> Layer:
+def plan_document(view: View, verdict: Verdict) -> Layer:
     """Return the layer with only the document planned, for a certificate that cannot be planned.
 
     `verdict` is the certificate's condition. The existing certificate stays.
@@ -137,14 +135,12 @@ def plan_document(view: View, world: World, verdict: Verdict) -> Layer:
     if view.certificate is None:
         return Layer(verdict)
     view = _as_declared(view)
-    if overflows(view, world):
+    if overflows(view):
         view = without_growth(view)
-    return _document_alone(view, world, verdict)
+    return _document_alone(view, verdict)
 
 
-def _document_alone(
-    view: View, world: World, verdict: Verdict, *, keep_roots: bool = True
-) -> Layer:
+def _document_alone(view: View, verdict: Verdict, *, keep_roots: bool = True) -> Layer:
     """Return the layer with the declared document and the existing certificate.
 
     A narrowing must wait neither for an authority nor for the end of a conflict. The workload's own
@@ -158,13 +154,13 @@ def _document_alone(
         if secret.leaf is None:
             return Layer(verdict)
         own_id = secret.leaf.spiffe_id
-    manifest = secret_manifest(view, world, own_id)
+    manifest = secret_manifest(view, own_id)
     if keep_roots:
         manifest = _with_current_roots(view, manifest)
     steps = _update(view, secret, _dated_for_roots(view, secret, manifest))
     if steps and view.secret_fault:
         verdict = unwritten(verdict.type, view.secret_fault) or verdict
-    return Layer(verdict, steps, secret.leaf, _pending(view, world, manifest, own_id))
+    return Layer(verdict, steps, secret.leaf, _pending(view, manifest, own_id))
 
 
 def _with_current_roots(view: View, manifest: Manifest) -> Manifest:
@@ -173,7 +169,7 @@ def _with_current_roots(view: View, manifest: Manifest) -> Manifest:
     return {**manifest, "stringData": manifest["stringData"] | roots}
 
 
-def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narrowing:
+def _pending(view: View, manifest: Manifest, own_id: str) -> Narrowing:
     """Return the narrowing that is still pending: grants in the Secret that are not declared.
 
     An edge that is closed only because of this narrowing counts as live.
@@ -183,13 +179,13 @@ def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narro
     declared = manifest["stringData"]
     if any(_closed_by_own(edge, view) for edge in view.edges):
         view = _with_own_closed(view, EdgeState.LIVE)
-        live = secret_manifest(view, world, own_id)["stringData"]
+        live = secret_manifest(view, own_id)["stringData"]
         declared = {**live, ROOTS: declared[ROOTS]}
     assert view.secret is not None
     if view.secret.public == declared:
         return Narrowing()
     current = current_document(view.secret.public.get(PEERS, ""))
-    edges, ids = in_force(view, world, current)
+    edges, ids = in_force(view, current)
     return pending_narrowing(view.secret.public, declared, Peering(view.identity.ref, edges, ids))
 
 

@@ -21,14 +21,13 @@ from troth.planning.steps.objects import Apply
 from troth.resources.conditions import Verdict
 from troth.resources.identity.spec import Enforcement
 from troth.trust.declarations.narrowing import Narrowing
-from troth.world.world import World
 
 CERTIFICATE, CREDENTIALS, NETWORK = "CertificateIssued", "CredentialsIssued", "NetworkEnforced"
 UNKNOWN = Narrowing(every_caller=True)
 """Narrowing of a document that cannot be compared with what is declared: it may grant anything."""
 
 
-def certificate_layer(view: View, world: World, isolation: Isolation) -> Layer:
+def certificate_layer(view: View, isolation: Isolation) -> Layer:
     """Return the layer of the certificate and the document beside it.
 
     If planning raises an exception, no certificate is issued and only the document is narrowed.
@@ -37,12 +36,12 @@ def certificate_layer(view: View, world: World, isolation: Isolation) -> Layer:
     def document(error: Exception) -> Layer:
         verdict = faults.verdict(CERTIFICATE, error)
         return isolation.run(
-            lambda: plan_document(view, world, verdict), lambda _: _unknown(view, verdict)
+            lambda: plan_document(view, verdict), lambda _: _unknown(view, verdict)
         )
 
     if isolation.errors:  # the inputs of the certificate are incomplete
         return document(isolation.errors[0])
-    return isolation.run(lambda: plan_certificate(view, world), document)
+    return isolation.run(lambda: plan_certificate(view), document)
 
 
 def _unknown(view: View, verdict: Verdict) -> Layer:
@@ -50,15 +49,13 @@ def _unknown(view: View, verdict: Verdict) -> Layer:
     return Layer(verdict, narrowing=UNKNOWN if stands else Narrowing())
 
 
-def broker_layer(
-    view: View, world: World, isolation: Isolation
-) -> tuple[BrokerLayer, tuple[Verdict, ...]]:
+def broker_layer(view: View, isolation: Isolation) -> tuple[BrokerLayer, tuple[Verdict, ...]]:
     """Return the broker credentials, and the condition of an error, in which case none changes."""
     nothing = BrokerLayer((), ())
     if isolation.errors:  # if the grants were missing, the identity would lose its credentials
         return nothing, ()
     return isolation.run(
-        lambda: (plan_broker_credentials(view, world), ()),
+        lambda: (plan_broker_credentials(view), ()),
         lambda error: (nothing, (faults.verdict(CREDENTIALS, error),)),
     )
 
@@ -71,12 +68,12 @@ def signing_layer(view: View, isolation: Isolation) -> Signing:
     )
 
 
-def schemas_layer(view: View, world: World, isolation: Isolation) -> SchemaFiles:
+def schemas_layer(view: View, isolation: Isolation) -> SchemaFiles:
     """Return the plan of the schemas' ConfigMap. If planning raises an error, it stays."""
     if isolation.errors:  # if grants were missing, their schemas would be removed
         return SchemaFiles()
     return isolation.run(
-        lambda: plan_schema_files(view, world),
+        lambda: plan_schema_files(view),
         lambda error: SchemaFiles((faults.verdict(SCHEMAS, error),)),
     )
 

@@ -13,7 +13,6 @@ from troth.planning.certificates.leaf import leaf_due
 from troth.planning.faults import Isolation
 from troth.planning.identity.claims import accepted_claims
 from troth.planning.identity.credentials.at_brokers import ON_ITS_WAY as COMING
-from troth.planning.identity.credentials.at_brokers import BrokerLayer
 from troth.planning.identity.credentials.webhook_signing import COMING as SIGNING_COMES
 from troth.planning.identity.edge_status import edge_statuses, peers_agree, with_closed_edges
 from troth.planning.identity.exceptions import (
@@ -52,7 +51,6 @@ from troth.planning.owned_objects import (
     FOREIGN_RETRY,
     policy_manifest,
     policy_ref,
-    secret_ref,
 )
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Apply
@@ -104,15 +102,15 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     view = gather(identity, world, moment, isolation, foreign)
     trust = isolation.run(partial(plan_gateway_trust, view), partial(unplanned_trust, view))
     view = replace(view, edges=trust.edges(view))
-    certificate = certificate_layer(view, world, isolation)
-    unapplied = _unapplied(view, certificate.narrowing, world)
-    brokers, unplanned = broker_layer(view, world, isolation)
+    certificate = certificate_layer(view, isolation)
+    unapplied = _unapplied(view, certificate.narrowing)
+    brokers, unplanned = broker_layer(view, isolation)
     network = isolation.run(
         lambda: _plan_network(view, settling=certificate.narrowing != unapplied),
         lambda error: closing_layer(view, error, lambda: closing_policy(situation_of(view))),
     )
     signing = signing_layer(view, isolation)
-    schemas = schemas_layer(view, world, isolation)
+    schemas = schemas_layer(view, isolation)
     judged = [
         certificate.verdict,
         network.verdict,
@@ -174,28 +172,23 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
         status=status,
         previous_status=before,
         due=min((due for due in dues if due > now), default=None),
-        passing=verdicts.waits_for(summary, PASSING) and _all_may_answer(brokers, world),
+        passing=verdicts.waits_for(summary, PASSING)
+        and all(each.answers for each in brokers.states),
         unapplied=unapplied,
         errors=(*isolation.errors, *foreign.errors[:1]),
     )
 
 
-def _unapplied(view: View, pending: Narrowing, world: World) -> Narrowing:
+def _unapplied(view: View, pending: Narrowing) -> Narrowing:
     """Return the part of a pending narrowing whose edges are closed.
 
     Once the API server has rejected the write, or another client keeps undoing it, that is all of
     it. Before that, it is the part that is closed already, until the write succeeds. A temporary
     failure of the API server does not count as a rejection.
     """
-    barred = world.is_barred("Secret", secret_ref(view.identity.ref))
-    if barred or pending is UNKNOWN:  # UNKNOWN has no write to try
+    if view.secret_barred or pending is UNKNOWN:  # UNKNOWN has no write to try
         return pending
-    return pending.within(world.registry.unapplied.get(view.identity.ref, Narrowing()))
-
-
-def _all_may_answer(brokers: BrokerLayer, world: World) -> bool:
-    """Return whether no broker's last attempt failed, so that all may answer."""
-    return all(world.brokers.observation(each.broker).fault is None for each in brokers.states)
+    return pending.within(view.unapplied)
 
 
 def _plan_network(view: View, *, settling: bool) -> Layer:

@@ -18,18 +18,17 @@ from troth.planning.identity.messages.entries import messages_of
 from troth.planning.identity.messages.schema_room import ROOM, Placed, place
 from troth.planning.identity.view import View
 from troth.planning.identity.webhook_trust import key_set, webhooks_of
-from troth.planning.network.issuers import issuers_known
 from troth.planning.network.live_peers import Side, read
-from troth.planning.owned_objects import metadata_of, schemas_ref, secret_ref
+from troth.planning.owned_objects import metadata_of, secret_ref
 from troth.resources.identity.spec import Enforcement
 from troth.resources.identity.status import EdgeState
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
+from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.spiffe_ids import spiffe_ids_of
 from troth.trust.edges.evaluation import Edge
 from troth.world.facts.objects import Manifest
 from troth.world.observation.objects import PEERS, WEBHOOK_KEYS
-from troth.world.world import World
 
 MOST = 900_000
 """Maximum size of the public part of an identity's Secret in bytes. A Secret holds 1 MiB.
@@ -44,10 +43,10 @@ tenants, which counts twice, a producer, or a tenant.
 """
 
 
-def secret_manifest(view: View, world: World, own_id: str) -> Manifest:
+def secret_manifest(view: View, own_id: str) -> Manifest:
     """Return the manifest of the Secret without its private part."""
     current = current_document(view.secret.public.get(PEERS, "") if view.secret else "")
-    peers = _peers(view, world, current)
+    peers = _peers(view, current)
     keys = {WEBHOOK_KEYS: key_set(peers.webhooks)} if peers.webhooks else {}
     return {
         "apiVersion": "v1",
@@ -62,24 +61,24 @@ def secret_manifest(view: View, world: World, own_id: str) -> Manifest:
     }
 
 
-def overflows(view: View, world: World) -> bool:
+def overflows(view: View) -> bool:
     """Return whether the Secret has no room for the public part that is declared."""
-    if _parts(view, world) <= ALWAYS_FIT:
+    if _parts(view) <= ALWAYS_FIT:
         return False
     own_id = view.secret.leaf.spiffe_id if view.secret and view.secret.leaf else ""
-    declared = secret_manifest(view, world, own_id)["stringData"]
+    declared = secret_manifest(view, own_id)["stringData"]
     return sum(len(text.encode()) for text in declared.values()) > MOST
 
 
-def _parts(view: View, world: World) -> int:
+def _parts(view: View) -> int:
     """Return the maximum number of parts of the document; schemas count by their size."""
     spec = view.identity.spec
     granted = sum(len(each.scopes) * len(each.ports) for each in spec.accepts)
     requested = sum(len(each.scopes) for each in spec.calls)
-    return len(view.edges) + granted + requested + _message_parts(view, world)
+    return len(view.edges) + granted + requested + _message_parts(view)
 
 
-def _message_parts(view: View, world: World) -> int:
+def _message_parts(view: View) -> int:
     """Return the maximum number of parts of `messages`: each group read lists all producers."""
     if not view.topics:
         return 0
@@ -91,14 +90,14 @@ def _message_parts(view: View, world: World) -> int:
         elif each.entry.identity == view.identity.ref:
             consumed[each.policy] += 1
     producers = sum(groups * published[policy] for policy, groups in consumed.items())
-    tenants = sum(_tenants(policy, world) for policy in consumed)
+    tenants = sum(_tenants(policy, view.messaging) for policy in consumed)
     # a consumer that a reviewer knows has its name, its group, a retry topic and its stream
     return 4 * len(view.topics) + producers + tenants + ROOM // PART
 
 
-def _tenants(policy: Ref, world: World) -> int:
+def _tenants(policy: Ref, messaging: Messaging) -> int:
     """Return how many tenants a policy names, for all of its consumers."""
-    declared = world.brokers.messaging.policies.get(policy)
+    declared = messaging.policies.get(policy)
     return sum(len(each.tenants or ()) for each in declared.spec.consumers) if declared else 0
 
 
@@ -115,38 +114,35 @@ def without_growth(view: View) -> View:
     return replace(view, edges=tuple(edges), topics=tuple(topics))
 
 
-def _peers(view: View, world: World, current: Mapping[str, Any]) -> Peers:
+def _peers(view: View, current: Mapping[str, Any]) -> Peers:
     """Return the peers, issuers, messages and webhooks for `identity.json`.
 
     While no single trust domain governs the workload, its issuers stay the current ones.
     """
-    edges, ids = in_force(view, world, current)
+    edges, ids = in_force(view, current)
     issuers, issuer_ids = (
-        issuers_known(view.domain, world)
+        (view.issuers, view.issuer_ids)
         if view.domain is not None
         else (current_names(current, "issuers"), current_names(current, "issuerIDs"))
     )
-    messages = placed_messages(view, world, current).entries
+    messages = placed_messages(view, current).entries
     inbound = [(edge, edge not in view.edges) for edge in edges if edge.callee == view.identity.ref]
     webhooks = webhooks_of(inbound, ids, view, current)
-    return Peers(edges, ids, world.registry.identities, issuers, issuer_ids, messages, webhooks)
+    return Peers(edges, ids, view.registry.identities, issuers, issuer_ids, messages, webhooks)
 
 
-def placed_messages(view: View, world: World, current: Mapping[str, Any]) -> Placed:
+def placed_messages(view: View, current: Mapping[str, Any]) -> Placed:
     """Return the entries of `messages`, and the schemas that need a ConfigMap beside the Secret.
 
     `current` is the document as written.
     """
     if not view.topics:
         return Placed(())
-    written = world.bundles.get(schemas_ref(view.identity.ref))
-    files = written.data if written is not None else {}
-    return place(messages_of(view.identity.ref, view.topics, world, current, files))
+    files = view.schema_file.data if view.schema_file is not None else {}
+    return place(messages_of(view, current, files))
 
 
-def in_force(
-    view: View, world: World, current: Mapping[str, Any]
-) -> tuple[tuple[Edge, ...], dict[Ref, str]]:
+def in_force(view: View, current: Mapping[str, Any]) -> tuple[tuple[Edge, ...], dict[Ref, str]]:
     """Return the edges for the peer list, and the SPIFFE IDs of their peers.
 
     These are the live edges, and the suspended edges that the list already has. Peers that share a
@@ -159,11 +155,11 @@ def in_force(
     for edge in view.edges:
         inbound = edge.callee == view.identity.ref
         peer = edge.caller if inbound else edge.callee
-        names = spiffe_ids_of(peer, world.registry)
+        names = spiffe_ids_of(peer, view.registry)
         if edge.state is EdgeState.SUSPENDED:
             names &= listed(current, edge.port, inbound=inbound)
             rules = memory.get(Side.FROM if inbound else Side.TO, {}).get(peer, {}).values()
-            if not any(edge.port in ports for ports in rules) and _is_ambiguous(peer, view, world):
+            if not any(edge.port in ports for ports in rules) and _is_ambiguous(peer, view):
                 continue
         if names and edge.state in (EdgeState.LIVE, EdgeState.SUSPENDED):
             live = edge.state is EdgeState.LIVE
@@ -172,12 +168,12 @@ def in_force(
     return tuple(edges), ids
 
 
-def _is_ambiguous(peer: Ref, view: View, world: World) -> bool:
+def _is_ambiguous(peer: Ref, view: View) -> bool:
     """Return whether a peer's SPIFFE ID in the peer list may belong to another identity.
 
     In Observe mode there is no NetworkPolicy to distinguish them, so the list alone decides.
     """
-    identities = world.registry.claimants
+    identities = view.registry.claimants
     if view.identity.spec.enforcement is Enforcement.OBSERVE or peer not in identities:
         return False
-    return world.registry.shares_account(identities[peer])
+    return view.registry.shares_account(identities[peer])

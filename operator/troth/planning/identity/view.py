@@ -8,34 +8,43 @@ from troth.pki.certificates.leaf import renewal_spread
 from troth.planning import faults
 from troth.planning.certificates.anchors import own_anchors, trusted_anchors
 from troth.planning.faults import Isolation
+from troth.planning.grants.message_schemas import Texts
+from troth.planning.identity.credentials.view import NONE, BrokerCredentials, gather_credentials
+from troth.planning.identity.declared import (
+    evaluation,
+    has_unread_webhooks,
+    keeps_schemas,
+    trust_turns,
+)
 from troth.planning.identity.trust_record import TrustRecord
 from troth.planning.moment import Moment
 from troth.planning.network.broker_reach import Reach, reach_of
+from troth.planning.network.issuers import issuers_known
 from troth.planning.owned_objects import (
     deny_ref,
     policy_ref,
+    schemas_ref,
     secret_ref,
     trust_record_ref,
 )
+from troth.planning.trust_domain.root_readers import signed_by
 from troth.planning.trust_domain.root_rotation import reissue_wait
 from troth.resources.identity.authentication import Certificate, GatewayOnly
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
-from troth.resources.messaging.topic_policy import AcceptedSchemas
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import Governance
 from troth.trust.declarations.grant_entries import Purpose
+from troth.trust.declarations.messaging import Messaging
+from troth.trust.declarations.narrowing import NOTHING, Narrowing
 from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.sharing import SharedIdentity
 from troth.trust.declarations.trust_records import former_record
-from troth.trust.edges.candidate import EdgeCandidate
 from troth.trust.edges.declared import edges_of
-from troth.trust.edges.deliveries import accepted_gateways
-from troth.trust.edges.evaluation import Edge, Evaluate, evaluate, evaluate_or_refuse
-from troth.trust.edges.gateway_trust import first_accepted, trust_ends
+from troth.trust.edges.evaluation import Edge, evaluate_or_refuse
 from troth.trust.grants import Action
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import (
@@ -90,6 +99,22 @@ class View:
     signing: SigningSecret | None
     """Secret with the keys of this webhook gateway, with any owner."""
     signing_place: Place
+    credentials: BrokerCredentials
+    schema_files: Place
+    """ConfigMap with the schemas that do not fit into the Secret."""
+    schema_texts: Mapping[Ref, Texts | None]
+    """Texts of schemas, by the policy of a grant in `topics`."""
+    schema_file: Content | None
+    issuers: Mapping[str, str]
+    """URLs of the token issuers that the domain trusts, by the issuer's trust domain."""
+    issuer_ids: Mapping[str, str]
+    """SPIFFE IDs of these issuers."""
+    signed: bool
+    """Whether a current root of the domain signed the leaf in the Secret."""
+    secret_barred: bool
+    """Whether the Secret cannot be kept as declared until a person acts."""
+    unapplied: Narrowing
+    """Narrowing that closes edges until it is in the Secret."""
     gateways: Mapping[Ref, SigningSecret]
     """Secrets with the keys of the gateways that this identity accepts."""
     targets: Mapping[Ref, IdentitySecret]
@@ -101,6 +126,7 @@ class View:
     api_endpoints: frozenset[Endpoint]
     own_namespace: str
     registry: Registry
+    messaging: Messaging
     """Declarations, for the rules of `troth.trust`."""
     moment: Moment
 
@@ -145,41 +171,49 @@ def gather(
     certificate may be issued from it. Edges that only peers declare are judged in `foreign`.
     """
     ref, run, reader = identity.ref, isolation.run, Reader(world)
+    registry = reader.registry
     governance = run(
-        lambda: world.registry.governance(ref.namespace),
+        lambda: registry.governance(ref.namespace),
         lambda error: Governance(None, faults.REASON, faults.sentence(error), settled=False),
     )
     domain = governance.domain
-    secret, policy, deny, keys = secret_ref(ref), policy_ref(ref), deny_ref(ref), signing_ref(ref)
-    signing = reader.signing(ref)
+    secret, policy = reader.identity_secret(secret_ref(ref)), reader.network_policy(policy_ref(ref))
+    secret_place = reader.place("Secret", secret_ref(ref), secret)
+    policy_place = reader.place("NetworkPolicy", policy_ref(ref), policy)
+    deny, signing, schemas = deny_ref(ref), reader.signing(ref), schemas_ref(ref)
+    schema_file = reader.config_map(schemas)
+    issuers, issuer_ids = run(
+        lambda: issuers_known(domain, world) if domain else ({}, {}), lambda _: ({}, {})
+    )
+    topics = run(lambda: tuple(_topics(ref, reader)), lambda _: ())
     edges = run(
-        lambda: edges_of(world.registry, ref, moment.now, _evaluation(ref, world, foreign)),
-        lambda _: edges_of(world.registry, ref, moment.now, evaluate_or_refuse),
+        lambda: edges_of(registry, ref, moment.now, evaluation(ref, registry, foreign)),
+        lambda _: edges_of(registry, ref, moment.now, evaluate_or_refuse),
     )
     known = run(lambda: world.authorities.of(domain) if domain else None, lambda _: None)
     return View(
         identity=identity,
         governance=governance,
         shared=run(
-            lambda: world.registry.shared_identity(ref),
+            lambda: registry.shared_identity(ref),
             lambda error: SharedIdentity(faults.sentence(error)),
         ),
         known_authority=known,
         anchors=run(lambda: trusted_anchors(domain, world) if domain else (), lambda _: ()),
         own_anchors=run(lambda: own_anchors(domain, world) if domain else (), lambda _: ()),
-        secret=world.secrets.get(secret),
-        policy=world.policies.get(policy),
-        secret_foreign=world.foreign.get(("Secret", secret)),
-        policy_foreign=world.foreign.get(("NetworkPolicy", policy)),
-        secret_fault=world.write_fault("Secret", secret),
-        policy_fault=world.write_fault("NetworkPolicy", policy),
-        services=run(lambda: tuple(world.service_names(ref)), lambda _: ()),
+        secret=secret,
+        policy=policy,
+        secret_foreign=secret_place.seen,
+        policy_foreign=policy_place.seen,
+        secret_fault=secret_place.write_fault,
+        policy_fault=policy_place.write_fault,
+        services=run(lambda: reader.service_names(ref), lambda _: ()),
         edges=edges,
-        topics=run(lambda: tuple(_topics(ref, world)), lambda _: ()),
-        keeps_schemas=_keeps_schemas(ref, world),
+        topics=topics,
+        keeps_schemas=keeps_schemas(ref, reader.messaging),
         reach=run(lambda: reach_of(ref, world), lambda _: Reach((), (), frozenset())),
-        unread_webhooks=_has_unread_webhooks(ref, world),
-        trust_turns=run(lambda: tuple(_trust_turns(ref, edges, world)), lambda _: ()),
+        unread_webhooks=has_unread_webhooks(ref, registry),
+        trust_turns=run(lambda: tuple(trust_turns(ref, edges, registry)), lambda _: ()),
         reissue_wait=run(
             lambda: _reissue_wait(identity, domain, known, moment), lambda _: timedelta(0)
         ),
@@ -187,7 +221,16 @@ def gather(
         record=gather_record(ref, reader),
         deny=reader.place("NetworkPolicy", deny, reader.network_policy(deny)),
         signing=signing,
-        signing_place=reader.place("Secret", keys, signing),
+        signing_place=reader.place("Secret", signing_ref(ref), signing),
+        credentials=run(lambda: gather_credentials(identity, reader), lambda _: NONE),
+        schema_files=reader.place("ConfigMap", schemas, schema_file),
+        schema_file=schema_file,
+        issuers=issuers,
+        issuer_ids=issuer_ids,
+        signed=run(lambda: _is_signed(domain, secret, world), lambda _: False),
+        schema_texts=_schema_texts(topics, reader),
+        secret_barred=reader.is_barred("Secret", secret_ref(ref)),
+        unapplied=registry.unapplied.get(ref, NOTHING),
         gateways=_gateways(identity, edges, reader),
         targets=_targets(identity, edges, reader),
         ending=frozenset(
@@ -198,7 +241,8 @@ def gather(
         cutoff=reader.cutoff(domain, ref.namespace) if domain is not None else None,
         api_endpoints=reader.api_endpoints,
         own_namespace=reader.own_namespace,
-        registry=reader.registry,
+        registry=registry,
+        messaging=reader.messaging,
         moment=moment,
     )
 
@@ -251,6 +295,15 @@ def gather_record(identity: Ref, reader: Reader) -> TrustRecord:
     )
 
 
+def _is_signed(domain: TrustDomain | None, secret: IdentitySecret | None, world: World) -> bool:
+    return domain is not None and signed_by(domain, secret, world)
+
+
+def _schema_texts(topics: tuple[TopicGrant, ...], reader: Reader) -> Mapping[Ref, Texts | None]:
+    declared = (reader.messaging.policies.get(ref) for ref in {each.policy for each in topics})
+    return {each.ref: reader.schema_texts(each) for each in declared if each is not None}
+
+
 def _gateways(
     identity: ServiceIdentity, edges: tuple[Edge, ...], reader: Reader
 ) -> Mapping[Ref, SigningSecret]:
@@ -269,42 +322,6 @@ def _targets(
     return {each: secret for each, secret in found.items() if secret is not None}
 
 
-def _evaluation(ref: Ref, world: World, foreign: Isolation) -> Evaluate:
-    """Return the evaluation of an identity's edges, with those that only peers declare apart.
-
-    An error of these refuses the one edge and is no fault of the identity.
-    """
-    mine = world.registry.declared(ref)
-
-    def evaluation(candidate: EdgeCandidate) -> Edge:
-        inbound = candidate.callee == ref
-        peers, peer = (
-            (mine.accepts, candidate.caller) if inbound else (mine.calls, candidate.callee)
-        )
-        if candidate.port in peers.get(peer, ()):
-            return evaluate(candidate)
-        return foreign.run(lambda: evaluate(candidate), lambda _: evaluate_or_refuse(candidate))
-
-    return evaluation
-
-
-def _keeps_schemas(ref: Ref, world: World) -> bool:
-    uses = world.brokers.messaging.uses(ref)
-    policies = world.brokers.messaging.policies
-    declared = (policies[each].spec.schema_ for each in uses.policies & policies.keys())
-    return any(each is not None and each.accept is AcceptedSchemas.PREVIOUS for each in declared)
-
-
-def _has_unread_webhooks(ref: Ref, world: World) -> bool:
-    """Return whether an unreadable endpoint of the namespace may target an identity.
-
-    It may target only one that accepts a gateway. `take_webhook` promises to affect no others.
-    """
-    if world.registry.webhooks.first_unread_in(ref.namespace) is None:
-        return False
-    return any(True for _ in accepted_gateways(world.registry, ref))
-
-
 def _reissue_wait(
     identity: ServiceIdentity,
     domain: TrustDomain | None,
@@ -317,32 +334,18 @@ def _reissue_wait(
     return reissue_wait(domain, known, renewal_spread(identity.metadata.uid), moment)
 
 
-def _topics(ref: Ref, world: World) -> Iterator[TopicGrant]:
+def _topics(ref: Ref, reader: Reader) -> Iterator[TopicGrant]:
     """Yield the grants of an identity, and those of others that its document names.
 
     A consumer's document names producers and the reviewer, a reviewer's producers and consumers.
     """
-    yield from world.grants.for_identity(ref)
-    uses = world.brokers.messaging.uses(ref)
+    yield from reader.grants_for_identity(ref)
+    uses = reader.messaging.uses(ref)
     for policy in sorted(uses.consumes | uses.reviews):
         named = {Action.PUBLISH}
         named |= {Action.REVIEW} if policy in uses.consumes else set()
         named |= {Action.CONSUME} if policy in uses.reviews else set()
-        for each in world.grants.of(policy):
+        for each in reader.grants_of(policy):
             of_document = each.entry.purpose in {Purpose.MESSAGES, Purpose.RETRY, Purpose.REVIEW}
             if each.entry.identity != ref and of_document and each.entry.action in named:
                 yield each
-
-
-def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[datetime]:
-    """Yield when the gateway-only trust of each callee becomes valid and when it expires.
-
-    This caller's egress opens and closes at these times.
-    """
-    for edge in edges:
-        callee = world.registry.identities.get(edge.callee)
-        trust = callee.spec.authentication.gateway_only if callee else None
-        if edge.caller == ref and trust is not None:
-            assert callee is not None
-            yield trust.counts_from
-            yield trust_ends(trust.expires_at, first_accepted(callee, world.registry))

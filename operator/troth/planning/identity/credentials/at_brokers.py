@@ -5,7 +5,7 @@ grants is unknown. Troth creates the first credential before the broker has it. 
 see only credentials that the broker already has.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,13 +13,12 @@ from functools import partial
 from troth.brokers.protocol import CredentialRequest
 from troth.planning import status as verdicts
 from troth.planning.brokers.leftovers import leftovers
-from troth.planning.brokers.view import gather_leftovers
-from troth.planning.grants.topic_uses import TopicUses, topic_uses
 from troth.planning.identity.credentials.broker_handover import (
     BrokerCredential,
     phase_of,
     plan_handover,
 )
+from troth.planning.identity.credentials.view import BrokerUse
 from troth.planning.identity.layer import unwritten
 from troth.planning.identity.view import View
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, taken
@@ -30,7 +29,7 @@ from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Truth, Verdict
 from troth.resources.identity.status import MOST_BROKERS, BrokerCredentialStatus
-from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.trust_domain.status import RotationPhase
@@ -39,8 +38,6 @@ from troth.world.facts.broker import BrokerObservation, CredentialSecret, Held
 from troth.world.facts.objects import Fault
 from troth.world.index.brokers import credential_ref
 from troth.world.observation.broker_secrets import ACCOUNT, TYPE, public_data
-from troth.world.reader import Reader
-from troth.world.world import World
 
 CREDENTIALS_ISSUED = "CredentialsIssued"
 ISSUED = verdicts.true(CREDENTIALS_ISSUED, "Issued", "the credentials for all brokers are in place")
@@ -55,7 +52,7 @@ class CredentialState:
 
     `current` is None while there is no usable credential. `due` is the time of the next rotation.
     `retry` is when to check again whether the Secret's name is free. `wait` is the time until the
-    next change.
+    next change. `answers` is false if the last request to the broker failed.
     """
 
     broker: Ref
@@ -69,6 +66,7 @@ class CredentialState:
     retry: datetime | None = None
     wait: timedelta | None = None
     blockers: tuple[str, ...] = ()
+    answers: bool = True
 
     @property
     def made_at(self) -> datetime | None:
@@ -120,21 +118,18 @@ class BrokerLayer:
                 yield now + each.wait
 
 
-def plan_broker_credentials(view: View, world: World) -> BrokerLayer:
+def plan_broker_credentials(view: View) -> BrokerLayer:
     """Return the states of an identity's credentials at brokers, and the steps that are due.
 
     Troth creates no credential for a broker that authenticates clients by certificate, or whose
     mode is not Enforce. It removes a Secret when nothing is granted any more and no grant outlives
     its policy.
     """
-    grants, messaging = world.grants.for_identity(view.identity.ref), world.brokers.messaging
-    uses = [each for each in topic_uses(grants, messaging) if not _by_certificate(each)]
-    holders = _holders(view.identity.ref, uses, world)
-    found = (_state(each, holders, view, world) for each in uses)
-    left = gather_leftovers(view.identity, holders.keys(), Reader(world))
+    known = view.credentials
+    found = (_state(each, known.holders[each.place.ref], view) for each in known.uses)
     return BrokerLayer(
         tuple(each for each in found if each is not None),
-        tuple(leftovers(view.identity.ref, left, world.registry)),
+        tuple(leftovers(view.identity.ref, known.leftovers, view.registry)),
     )
 
 
@@ -144,48 +139,25 @@ def _urgency(verdict: Verdict) -> int:
     return 1 if verdict.reason in ON_ITS_WAY else 0
 
 
-def _by_certificate(uses: TopicUses) -> bool:
-    return uses.fault is None and uses.broker.spec.by_certificate
+def _state(use: BrokerUse, holder: Ref, view: View) -> CredentialState | None:
+    """Return the state of the credential at one broker, None if there is none and none is due.
 
-
-def _is_due(uses: TopicUses) -> bool:
-    return bool(uses.live) and uses.broker.spec.mode is BrokerMode.ENFORCE
-
-
-def _holders(identity: Ref, uses: Iterable[TopicUses], world: World) -> Mapping[Ref, Ref]:
-    """Return the broker of each Secret.
-
-    Two brokers of the same name would share one Secret. It stays with the broker that it names.
+    `holder` is the broker that the Secret is for.
     """
-    holders: dict[Ref, Ref] = {}
-    for each in sorted(uses, key=lambda each: not _is_due(each)):
-        broker = each.broker.ref
-        ref = credential_ref(identity, broker)
-        secret = world.brokers.secrets.get(ref)
-        if ref not in holders or (secret is not None and secret.broker == broker):
-            holders[ref] = broker
-    return holders
-
-
-def _state(
-    uses: TopicUses, holders: Mapping[Ref, Ref], view: View, world: World
-) -> CredentialState | None:
-    """Return the state of the credential at one broker, None if there is none and none is due."""
-    broker, ref = uses.broker, credential_ref(view.identity.ref, uses.broker.ref)
-    principal = principal_of(broker, view.identity.ref)
-    state = CredentialState(broker.ref, principal, ref)
-    secret = world.brokers.secrets.get(ref)
-    if secret is not None and _is_good(secret, broker.ref, principal, view):
-        phase = phase_of(secret, principal, world.brokers.ledger(broker.ref))
+    secret, principal = use.secret, principal_of(use.uses.broker, view.identity.ref)
+    answers = use.look.fault is None
+    state = CredentialState(use.broker, principal, use.place.ref, answers=answers)
+    if secret is not None and _is_good(secret, use.broker, principal, view):
+        phase = phase_of(secret, principal, use.ledger)
         state = replace(state, current=secret.current, phase=phase)
-    if not _is_due(uses):
+    if not use.is_due:
         return state if state.current else None
-    obstacle = uses.fault or _occupied(ref, broker.ref, holders[ref], view, world)
+    obstacle = use.uses.fault or _occupied(use, holder, view)
     if obstacle is not None:
         verdict = verdicts.false(CREDENTIALS_ISSUED, obstacle.reason, obstacle.message)
-        seen = world.foreign.get(("Secret", ref))
+        seen = use.place.seen
         return replace(state, verdict=verdict, retry=seen and seen + FOREIGN_RETRY)
-    return _kept(state, broker, view, world)
+    return _kept(state, use, view)
 
 
 def _is_good(secret: CredentialSecret, broker: Ref, principal: str, view: View) -> bool:
@@ -197,29 +169,27 @@ def _is_good(secret: CredentialSecret, broker: Ref, principal: str, view: View) 
     )
 
 
-def _occupied(ref: Ref, broker: Ref, holder: Ref, view: View, world: World) -> Fault | None:
+def _occupied(use: BrokerUse, holder: Ref, view: View) -> Fault | None:
     """Return why a credential cannot be written to its Secret."""
-    if ref in world.secrets:
+    ref = use.place.ref
+    if use.is_other:
         message = (
             f"Secret {ref} exists but is not a broker credential, so it was not changed; delete it"
         )
         return Fault("Conflict", message)
-    if holder != broker:
+    if holder != use.broker:
         message = (
-            f"Secret {ref} is for MessageBroker {holder}, which has the same name as {broker}; "
+            f"Secret {ref} is for MessageBroker {holder}, which has the same name as {use.broker}; "
             "rename one of them"
         )
         return Fault("Conflict", message)
-    seen = world.foreign.get(("Secret", ref))
-    secret = world.brokers.secrets.get(ref)
-    return taken("Secret", ref, secret, view.identity, seen=seen, now=view.moment.now)
+    seen, now = use.place.seen, view.moment.now
+    return taken("Secret", ref, use.secret, view.identity, seen=seen, now=now)
 
 
-def _kept(
-    state: CredentialState, broker: MessageBroker, view: View, world: World
-) -> CredentialState:
+def _kept(state: CredentialState, use: BrokerUse, view: View) -> CredentialState:
     """Return the state of a credential that is due, with the step that creates or rotates it."""
-    look, secret = world.brokers.observation(broker.ref), world.brokers.secrets.get(state.secret)
+    broker, look, secret = use.uses.broker, use.look, use.secret
     if look.observed is None:  # the roots that clients must trust are unknown too
         return state if state.current else replace(state, verdict=_awaiting(broker, look))
     request = CredentialRequest(
@@ -231,7 +201,7 @@ def _kept(
         account=broker.spec.described.principal_part,
     )
     step = partial(_step, secret, request, view)
-    refusal = unwritten(CREDENTIALS_ISSUED, world.write_fault("Secret", state.secret))
+    refusal = unwritten(CREDENTIALS_ISSUED, use.place.write_fault)
     if secret is None or state.current is None or _of_another_account(secret, request):
         return replace(state, step=step(CredentialChange.ISSUE), verdict=refusal or ISSUING)
     due = due_at(view.rotations, state.current.made_at, view.moment.now)
@@ -244,7 +214,7 @@ def _kept(
         principal=state.principal,
         secret=secret,
         current=state.current,
-        ledger=world.brokers.ledger(broker.ref),
+        ledger=use.ledger,
         rotations=view.rotations,
         propagation=view.domain.spec.bundle.propagation,
         step=step,

@@ -8,17 +8,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from troth.documents.message_schemas import EXTENSIONS, schema_file
-from troth.planning.grants.message_schemas import schema_of
+from troth.planning.grants.message_schemas import Texts, schema_of
 from troth.resources.messaging.schemas.schema_text import digest_of
 from troth.resources.messaging.topic_policy import AcceptedSchemas, TopicPolicy
 from troth.resources.schema.bounded_json import objects_in
 from troth.world.facts.objects import Fault
-from troth.world.world import World
 
 Entry = Mapping[str, Any]
 
 
-def schemas_of(policy: TopicPolicy, world: World, before: Entry, files: Mapping[str, str]) -> Entry:
+def schemas_of(
+    policy: TopicPolicy, texts: Texts | None, before: Entry, files: Mapping[str, str]
+) -> Entry:
     """Return the member `schemas` of an entry with all texts, or `schemaFault`.
 
     Both are absent without a schema. While the schema cannot be used, the schemas as written stay
@@ -26,7 +27,7 @@ def schemas_of(policy: TopicPolicy, world: World, before: Entry, files: Mapping[
     again. `before` is the entry as written, and `files` are the schemas that its document has in
     files.
     """
-    found, declared = schema_of(policy, world.schemas.of(policy)), policy.spec.schema_
+    found, declared = schema_of(policy, texts), policy.spec.schema_
     if found is None or declared is None:
         return {}
     if isinstance(found, Fault):

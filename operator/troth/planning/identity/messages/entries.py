@@ -18,6 +18,7 @@ from troth.planning.identity.messages.reviewing import (
     review_rules,
     reviewed_consumers,
 )
+from troth.planning.identity.view import View
 from troth.resources.messaging.dead_letter import DeadLetter
 from troth.resources.messaging.event_age import event_age
 from troth.resources.messaging.message_broker import MessageBroker
@@ -27,11 +28,11 @@ from troth.resources.references import Ref
 from troth.resources.schema.bounded_json import objects_in, texts_in
 from troth.trust.declarations.grant_entries import GrantEntry, Purpose
 from troth.trust.declarations.messaging import topic_of
+from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.spiffe_ids import spiffe_ids_of
 from troth.trust.topics.candidate import principal_of
 from troth.trust.topics.evaluation import TopicGrant
 from troth.trust.topics.refusals import is_unlisted
-from troth.world.world import World
 
 Entry = Mapping[str, Any]
 
@@ -67,50 +68,49 @@ class _Written:
 
 
 def messages_of(
-    identity: Ref,
-    grants: Iterable[TopicGrant],
-    world: World,
+    view: View,
     current: Mapping[str, Any],
     files: Mapping[str, str],
 ) -> tuple[Entry, ...]:
     """Return an entry for every live grant of an identity, sorted, with the texts of its schemas.
 
-    `grants` are its own grants, and those of others that its document names: see `view`.
-    `current` is the document as written, and `files` are its schemas in files, by name. A suspended
-    grant keeps its entry if it has one.
+    The grants are its own, and those of others that its document names: see `view`. `current` is
+    the document as written, and `files` are its schemas in files, by name. A suspended grant keeps
+    its entry if it has one.
     """
     by_policy: dict[Ref, list[TopicGrant]] = {}
-    for grant in grants:
+    for grant in view.topics:
         by_policy.setdefault(grant.policy, []).append(grant)
     listed = objects_in(current.get("messages"))
     written = _Written({_Place.of(entry): entry for entry in listed}, files)
     return tuple(
         entry
         for policy in sorted(by_policy)
-        for entry in _of_policy(identity, by_policy[policy], world, written)
+        for entry in _of_policy(view, by_policy[policy], written)
     )
 
 
-def _of_policy(
-    identity: Ref, grants: list[TopicGrant], world: World, written: _Written
-) -> Iterator[Entry]:
+def _of_policy(view: View, grants: list[TopicGrant], written: _Written) -> Iterator[Entry]:
+    identity, registry = view.identity.ref, view.registry
     mine = [each for each in grants if each.entry.identity == identity]
     for each in mine:
         if each.entry.purpose not in {Purpose.MESSAGES, Purpose.REVIEW}:
             continue
-        for entry, before in _in_force(each, world, written):
+        for entry, before in _in_force(each, view, written):
             if each.entry.action is not Action.PUBLISH:
-                entry["producers"] = _named(grants, Action.PUBLISH, world, before.get("producers"))
+                entry["producers"] = _named(
+                    grants, Action.PUBLISH, registry, before.get("producers")
+                )
             if each.entry.action is Action.CONSUME:
                 _complete_consumer(entry, before, each.entry.group, mine)
-                reviewers = _named(grants, Action.REVIEW, world, before.get("reviewers"))
+                reviewers = _named(grants, Action.REVIEW, registry, before.get("reviewers"))
                 # an edge library of an earlier version rejects a member that it does not know
                 entry.pop("reviewers", None)
                 if reviewers:
                     entry["reviewers"] = reviewers
             if each.entry.action is Action.REVIEW:
-                entry["reviewers"] = sorted(spiffe_ids_of(identity, world.registry))
-                entry["consumers"] = list(reviewed_consumers(each.policy, grants, world, before))
+                entry["reviewers"] = sorted(spiffe_ids_of(identity, registry))
+                entry["consumers"] = list(reviewed_consumers(each.policy, grants, view, before))
             yield entry
 
 
@@ -131,7 +131,7 @@ def _complete_consumer(
 
 
 def _in_force(
-    grant: TopicGrant, world: World, written: _Written
+    grant: TopicGrant, view: View, written: _Written
 ) -> Iterator[tuple[dict[str, Any], Entry]]:
     """Yield the entries of a grant, each with the current entry that it replaces.
 
@@ -139,7 +139,7 @@ def _in_force(
     If the declaration cannot be read, it yields the current entries unchanged.
     """
     here = _Place(str(grant.policy), grant.entry.action.value, grant.entry.group)
-    now = _entry(grant.policy, grant.entry, world, written)
+    now = _entry(grant.policy, grant.entry, view, written)
     before = written.at(here)
     if grant.state is GrantState.LIVE:
         assert now is not None
@@ -148,9 +148,8 @@ def _in_force(
         if before and _same_topic(before, now):
             yield now, before
     elif grant.state is GrantState.SUSPENDED:
-        messaging = world.brokers.messaging
-        unreadable = grant.policy in messaging.invalid_policies
-        unreadable |= is_unlisted(world.registry, messaging, grant.policy)
+        unreadable = grant.policy in view.messaging.invalid_policies
+        unreadable |= is_unlisted(view.registry, view.messaging, grant.policy)
         for place, kept in written.entries.items():
             alike = place == here or (unreadable and replace(place, group=here.group) == here)
             # without an environment, an earlier version wrote it, and the edge cannot read it
@@ -158,12 +157,10 @@ def _in_force(
                 yield dict(with_texts(kept, written.files)), kept
 
 
-def _entry(
-    policy: Ref, asked: GrantEntry, world: World, written: _Written
-) -> dict[str, Any] | None:
+def _entry(policy: Ref, asked: GrantEntry, view: View, written: _Written) -> dict[str, Any] | None:
     """Return the entry of a grant, None if its policy or its broker cannot be read."""
-    declared = world.brokers.messaging.policies.get(policy)
-    broker = world.brokers.messaging.brokers.get(declared.broker) if declared else None
+    declared = view.messaging.policies.get(policy)
+    broker = view.messaging.brokers.get(declared.broker) if declared else None
     if declared is None or broker is None:
         return None
     here = _Place(str(policy), asked.action.value, asked.group)
@@ -174,7 +171,7 @@ def _entry(
         **_at_broker(declared, broker, asked.identity),
         "environment": declared.spec.environment,
         "context": _context(declared),
-        **schemas_of(declared, world, written.of_policy(here), written.files),
+        **schemas_of(declared, view.schema_texts[policy], written.of_policy(here), written.files),
         **_of_action(declared, asked),
     }
 
@@ -228,7 +225,9 @@ def _topic_stays(states: list[GrantState], named: object, earlier: object) -> bo
     return suspended and named.get("topic") == earlier.get("topic")
 
 
-def _named(grants: Iterable[TopicGrant], action: Action, world: World, listed: object) -> list[str]:
+def _named(
+    grants: Iterable[TopicGrant], action: Action, registry: Registry, listed: object
+) -> list[str]:
     """Return the SPIFFE IDs of the producers or reviewers, sorted.
 
     These are the identities with a live grant of this action, and those with a suspended grant that
@@ -239,7 +238,7 @@ def _named(grants: Iterable[TopicGrant], action: Action, world: World, listed: o
     for each in grants:
         on_own_topic_or_letters = each.entry.purpose in {Purpose.MESSAGES, Purpose.REVIEW}
         if each.entry.action is action and on_own_topic_or_letters:
-            names = spiffe_ids_of(each.entry.identity, world.registry)
+            names = spiffe_ids_of(each.entry.identity, registry)
             if each.state is GrantState.LIVE:
                 found |= names
             elif each.state is GrantState.SUSPENDED:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from troth.planning.identity.view import View
 from troth.resources.messaging.dead_letter import DeadLetter, RetryTopic
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
@@ -11,7 +12,6 @@ from troth.resources.schema.bounded_json import objects_in, texts_in
 from troth.trust.declarations.grant_entries import Purpose, retry_of
 from troth.trust.declarations.spiffe_ids import spiffe_ids_of
 from troth.trust.topics.evaluation import TopicGrant
-from troth.world.world import World
 
 Entry = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ def review_rules(letters: DeadLetter) -> dict[str, Any]:
 
 
 def reviewed_consumers(
-    policy: Ref, grants: Iterable[TopicGrant], world: World, before: Entry
+    policy: Ref, grants: Iterable[TopicGrant], view: View, before: Entry
 ) -> Iterator[Entry]:
     """Yield the consumers whose dead letters a worker reviews, sorted by identity and group.
 
@@ -44,7 +44,7 @@ def reviewed_consumers(
     entry lists already. If the policy cannot be read, those of the current entry stay. The same
     applies to the retry topic of each.
     """
-    declared = world.brokers.messaging.policies.get(policy)
+    declared = view.messaging.policies.get(policy)
     listed = objects_in(before.get("consumers"))
     grants = sorted(grants, key=lambda each: each.entry)
     consuming = [
@@ -54,15 +54,13 @@ def reviewed_consumers(
     ]
     if declared is None:
         kept = {
-            name
-            for each in consuming
-            for name in spiffe_ids_of(each.entry.identity, world.registry)
+            name for each in consuming for name in spiffe_ids_of(each.entry.identity, view.registry)
         }
         yield from (each for each in listed if kept.issuperset(texts_in(each.get("spiffeIDs"))))
         return
     for each in consuming:
         identity, group = each.entry.identity, each.entry.group
-        names = spiffe_ids_of(identity, world.registry)
+        names = spiffe_ids_of(identity, view.registry)
         if each.state is GrantState.SUSPENDED:
             names &= _listed(listed, group)
         elif each.state is not GrantState.LIVE:

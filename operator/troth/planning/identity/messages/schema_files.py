@@ -31,7 +31,6 @@ from troth.resources.messaging.schemas.schema_text import digest_of
 from troth.resources.schema.bounded_json import objects_in
 from troth.world.facts.objects import Content, Manifest
 from troth.world.observation.objects import PEERS
-from troth.world.world import World
 
 CONDITION = "SchemasWritten"
 COMING = frozenset({"SchemasPending"})
@@ -57,24 +56,23 @@ class SchemaFiles:
     dues: tuple[datetime, ...] = ()
 
 
-def plan_schema_files(view: View, world: World) -> SchemaFiles:
+def plan_schema_files(view: View) -> SchemaFiles:
     """Return the plan of the ConfigMap, which exists only while schemas do not fit."""
-    ref = schemas_ref(view.identity.ref)
-    fact = world.bundles.get(ref)
+    ref, fact = view.schema_files.ref, view.schema_file
     current = current_document(view.secret.public.get(PEERS, "")) if view.secret else {}
-    placed = _placed(view, world, current)
+    placed = _placed(view, current)
     unfit = tuple(_too_large(placed, view))
     files = _with_written(placed.files, fact, current)
     if not files:
         return SchemaFiles(unfit, tuple(removal("ConfigMap", fact, view.identity)))
-    seen = world.foreign.get(("ConfigMap", ref))
+    seen = view.schema_files.seen
     dues = (seen + FOREIGN_RETRY,) if seen is not None else ()
     fault = taken("ConfigMap", ref, fact, view.identity, seen=seen, now=view.moment.now)
     if fault is not None:
         return SchemaFiles((verdicts.false(CONDITION, fault.reason, fault.message),), dues=dues)
     manifest = _manifest(files, placed, view)
     step = Apply(manifest, view.kept_from(fact))
-    barred = unwritten(CONDITION, world.write_fault("ConfigMap", ref))
+    barred = unwritten(CONDITION, view.schema_files.write_fault)
     if barred is None and not unfit and not placed.files:  # the document is about to drop them
         return SchemaFiles((), (step,), dues)
     if fact is None or differs(manifest, fact):
@@ -86,13 +84,13 @@ def plan_schema_files(view: View, world: World) -> SchemaFiles:
     return SchemaFiles((barred or next(iter(unfit), found),), (step,), dues)
 
 
-def _placed(view: View, world: World, current: Mapping[str, object]) -> Placed:
+def _placed(view: View, current: Mapping[str, object]) -> Placed:
     if view.certificate is None:
         return Placed(())
-    placed = placed_messages(view, world, current)
+    placed = placed_messages(view, current)
     # whether the document keeps to what it lists takes long to find out, and matters only here
-    if (placed.files or placed.too_large) and overflows(view, world):
-        return placed_messages(without_growth(view), world, current)
+    if (placed.files or placed.too_large) and overflows(view):
+        return placed_messages(without_growth(view), current)
     return placed
 
 
