@@ -23,7 +23,6 @@ from troth.planning.identity.secret_manifest import (
 from troth.planning.identity.view import Layer, View, conflict, removal, unwritten
 from troth.planning.owned_objects import is_child, secret_ref
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
-from troth.planning.trust_domain.root_readers import signed_by
 from troth.resources.algorithms import SLOW
 from troth.resources.conditions import Verdict
 from troth.resources.identity.authentication import Certificate
@@ -93,7 +92,7 @@ def _plan_certificate(view: View, world: World, type_: str) -> Layer:
     assert view.known_authority is not None
     authority = view.known_authority.authority
     assert authority is not None
-    signed = signed_by(view.domain, view.secret, world)
+    signed = world.signatures.signed_by(view.known_authority, view.secret)
     question = _question(view, view.domain, authority, view.certificate, signed=signed)
     manifest = secret_manifest(view, world, question.profile.spiffe_id)
     fault = why_issue(question)

@@ -74,8 +74,8 @@ def _next(view: View, secret: IdentitySecret, world: World) -> Rollout:
     """Return the next restart, or what it waits for."""
     assert view.domain is not None
     found = [
-        (workload, lack_of(workload, secret, view.domain, world))
-        for workload in restartable(view.identity, world)
+        (workload, lack_of(workload, secret, view.domain, view.known_authority))
+        for workload in restartable(view.identity, world.workloads.get)
     ]
     in_motion = next((each for each, lack in found if not lack and not each.complete), None)
     if in_motion is not None:
@@ -156,7 +156,7 @@ def _paused(workload: Workload) -> Verdict:
 
 def _unusable(view: View, world: World) -> Verdict | None:
     """Return the condition of the first listed workload that cannot be restarted, if any."""
-    usable = {(each.kind, each.ref) for each in restartable(view.identity, world)}
+    usable = {(each.kind, each.ref) for each in restartable(view.identity, world.workloads.get)}
     wanting = next((place for place in workloads(view.identity) if place not in usable), None)
     if wanting is None:
         return None

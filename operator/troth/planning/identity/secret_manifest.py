@@ -121,7 +121,7 @@ def _peers(view: View, world: World, current: Mapping[str, Any]) -> Peers:
     """
     edges, ids = in_force(view, world, current)
     issuers, issuer_ids = (
-        issuers_known(view.domain, world)
+        issuers_known(view.domain, world.registry, world.own_namespace)
         if view.domain is not None
         else (current_names(current, "issuers"), current_names(current, "issuerIDs"))
     )

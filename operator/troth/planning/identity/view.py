@@ -8,7 +8,7 @@ from troth.pki.certificates.leaf import Leaf, renewal_spread
 from troth.pki.spiffe import spiffe_id
 from troth.planning import faults
 from troth.planning import status as verdicts
-from troth.planning.certificates.anchors import own_anchors, trusted_anchors
+from troth.planning.certificates.view import own_anchors, trusted_anchors
 from troth.planning.faults import Isolation
 from troth.planning.moment import Moment
 from troth.planning.network.broker_reach import Reach, reach_of
@@ -39,6 +39,7 @@ from troth.trust.grants import Action
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import Content, Fault, IdentitySecret, KnownAuthority
 from troth.world.keys import identity_key
+from troth.world.reader import Reader
 from troth.world.world import World
 
 
@@ -134,8 +135,8 @@ def gather(
             lambda error: SharedIdentity(faults.sentence(error)),
         ),
         known_authority=known,
-        anchors=run(lambda: trusted_anchors(domain, world) if domain else (), lambda _: ()),
-        own_anchors=run(lambda: own_anchors(domain, world) if domain else (), lambda _: ()),
+        anchors=run(lambda: trusted_anchors(domain, Reader(world)) if domain else (), lambda _: ()),
+        own_anchors=run(lambda: own_anchors(domain, Reader(world)) if domain else (), lambda _: ()),
         secret=world.secrets.get(secret),
         policy=world.policies.get(policy),
         secret_foreign=world.foreign.get(("Secret", secret)),
