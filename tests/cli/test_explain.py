@@ -4,7 +4,7 @@ import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ from tests.cli.tokens import CHECKOUT, DOMAIN, ISSUER, PAYMENTS, access, mounted
 from troth.cli.main import app
 from troth.cli.token import cluster as token_cluster
 from troth.cluster.api import Selection
+from troth.planning.moment import Moment
 from troth.planning.trust_domain.issuer_view import compiled
+from troth.planning.trust_domain.view import gather_issuer
 from troth.resources.faults import FaultyManifests
 from troth.resources.manifests import Manifest
+from troth.world.reader import Reader
 from troth.world.world import World
 
 TOKENS = (
@@ -190,7 +193,9 @@ def test_explanation_agrees_with_the_issuers_view(tmp_path: Path) -> None:
     for manifest in yaml.safe_load_all(TOKENS):
         world.observe(manifest, uptime=0.0)
     domain = world.registry.domains["production"]
-    view = json.loads(gzip.decompress(compiled(domain, world, {}, datetime.now(UTC))))
+    moment = Moment(datetime.now(UTC), 0.0, timedelta(0))
+    issuer = gather_issuer(domain, Reader(world), moment)
+    view = json.loads(gzip.decompress(compiled(issuer, {})))
     audiences = view["callers"][CHECKOUT]["audiences"]
     told = document(tmp_path)
     held = [each["scope"] for each in told["scopes"] if each["held"]]

@@ -27,11 +27,12 @@ from troth.planning.certificates.leaf import leaf_due
 from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.trust_domain.issuer_view import current_callers
-from troth.planning.trust_domain.root_readers import readers_of
+from troth.planning.trust_domain.view import readers_of
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import domain_key, identity_key, view_key, webhook_key
+from troth.world.reader import Reader
 
 HOLD = "example.com/hold"
 PAYMENTS, WEB = Ref("shop", "payments"), Ref("shop", "web")
@@ -212,7 +213,10 @@ def reading(cluster: Cluster) -> set[str]:
     known = cluster.world.authorities.of(found)
     assert known is not None
     assert known.authority is not None
-    return {each.name for each in readers_of(known.authority, found, cluster.world, cluster.moment)}
+    return {
+        each.name
+        for each in readers_of(known.authority, found, Reader(cluster.world), cluster.moment)
+    }
 
 
 def test_terminating_identity_has_no_grant_at_a_broker() -> None:

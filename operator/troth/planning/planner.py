@@ -16,6 +16,7 @@ from troth.planning.identity.edge_status import with_closed_edges
 from troth.planning.identity.planner import plan_service_identity
 from troth.planning.moment import Moment
 from troth.planning.plan import Plan
+from troth.planning.trust_domain import view as trust_domain
 from troth.planning.trust_domain.issuer_view import plan_issuer_view
 from troth.planning.trust_domain.planner import plan_trust_domain
 from troth.planning.webhooks import view as webhooks
@@ -35,13 +36,13 @@ def _of_view(gather: Callable[[Key, Reader, Moment], V], plan: Callable[[V], Pla
 
 
 PLANNERS: dict[str, Planner] = {
-    "TrustDomain": plan_trust_domain,
+    "TrustDomain": _of_view(trust_domain.gather, plan_trust_domain),
     "ServiceIdentity": plan_service_identity,
     "MessageBroker": _of_view(brokers.gather, plan_message_broker),
     "TopicPolicy": _of_view(grants.gather, plan_topic_policy),
     "CredentialRotation": plan_credential_rotation,
     "WebhookEndpoint": _of_view(webhooks.gather, plan_webhook_endpoint),
-    ISSUER_VIEW: plan_issuer_view,
+    ISSUER_VIEW: _of_view(trust_domain.gather_known_issuer, plan_issuer_view),
     **dict.fromkeys(
         METADATA_OF.values(), _of_view(brokers.gather_unlisted, plan_unlisted_deletion)
     ),

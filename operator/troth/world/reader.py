@@ -4,10 +4,12 @@ Only the `view.py` of each kind asks it. The answers are facts and declarations,
 once they are made. `registry` has the declarations that the rules of `troth.trust` evaluate.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from troth.documents.gateway_report import Verified
+from troth.pki.certificates.authorities import Authority
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
@@ -19,18 +21,24 @@ from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
 from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import (
+    AuthoritySecret,
+    Budget,
     Content,
     Cutoff,
     Endpoint,
     Fact,
     Fault,
     IdentitySecret,
+    KnownAuthority,
     Service,
     SigningSecret,
+    TokensSecret,
     Unreadable,
+    Workload,
 )
 from troth.world.facts.place import Place
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
+from troth.world.index.token_keys import CallerEntry
 from troth.world.keys import Key
 from troth.world.memo import Memo
 from troth.world.state import WorldState
@@ -77,6 +85,15 @@ class Reader:
         """Return whether a namespace is being deleted, so that nothing can be created there."""
         return namespace in self._world.terminating
 
+    def terminating(self) -> frozenset[str]:
+        """Return the namespaces that are being deleted."""
+        return frozenset(self._world.terminating)
+
+    def uid(self, kind: str, ref: Ref) -> str | None:
+        """Return the UID of an object, None if it does not exist."""
+        known = self._world.version(kind, ref)
+        return known.uid if known is not None else None
+
     def rotations(self, key: Key) -> tuple[CredentialRotation, ...]:
         """Return the CredentialRotations that may rotate a resource's credentials."""
         return self._world.rotations.of(key)
@@ -96,6 +113,10 @@ class Reader:
         """Return why Troth cannot write an object as declared, None if it can."""
         return self._world.write_fault(kind, ref)
 
+    def foreign(self) -> Iterator[tuple[str, Ref, datetime]]:
+        """Yield the foreign objects of wanted names, and when each was last seen."""
+        yield from ((kind, ref, seen) for (kind, ref), seen in self._world.foreign.items())
+
     def identity_secret(self, ref: Ref) -> IdentitySecret | None:
         """Return the Secret of an identity."""
         return self._world.secrets.get(ref)
@@ -109,6 +130,83 @@ class Reader:
         world = self._world
         held = (world.secrets, world.brokers.secrets, world.signing.secrets)
         return next((found for each in held if (found := each.get(ref)) is not None), None)
+
+    def identity_secrets(self) -> Iterator[IdentitySecret]:
+        """Yield the Secrets of all identities and issuers."""
+        yield from self._world.secrets.values()
+
+    def bundles_of(self, domain: str) -> tuple[Content, ...]:
+        """Return the bundle ConfigMaps that were written for a trust domain."""
+        return tuple(self._world.bundles_of(domain))
+
+    # Trust domains
+
+    def authority(self, domain: TrustDomain) -> KnownAuthority | None:
+        """Return a trust domain's CA from Troth's Secret, None if there is none."""
+        return self._world.authorities.of(domain)
+
+    def given_authority(self, domain: TrustDomain) -> KnownAuthority | None:
+        """Return the CA that a person provided for a trust domain, None if there is none."""
+        return self._world.authorities.given_to(domain)
+
+    def authority_ref(self, domain: TrustDomain) -> Ref:
+        """Return the Secret with the CA that signs a trust domain's leaves."""
+        return self._world.authorities.ref(domain)
+
+    def authority_secret(self, domain: str) -> AuthoritySecret | None:
+        """Return the Secret with the name of a trust domain's CA, with any owner."""
+        return self._world.authorities.secrets.get(f"{domain}-authority")
+
+    def signed(self, authority: Authority | None, secret: IdentitySecret) -> bool:
+        """Return whether a CA signed the leaf in a Secret; each is verified once."""
+        return self._world.signatures.signed(authority, secret)
+
+    def signed_by(self, known: KnownAuthority | None, secret: IdentitySecret | None) -> bool:
+        """Return whether a CA of a trust domain signed the leaf in a Secret."""
+        return self._world.signatures.signed_by(known, secret)
+
+    def tokens_ref(self, domain: TrustDomain) -> Ref:
+        """Return the Secret with a trust domain's token keys and issuer configuration."""
+        return self._world.tokens.ref(domain)
+
+    def issuer_ref(self, domain: TrustDomain) -> Ref:
+        """Return the Secret with the certificate of a trust domain's issuer."""
+        return self._world.tokens.leaf_ref(domain)
+
+    def tokens_secret(self, domain: TrustDomain) -> TokensSecret | None:
+        """Return the Secret with the name of an issuer's, with any owner."""
+        return self._world.tokens.of(domain)
+
+    def issuer_secrets_of(self, domain: str) -> tuple[Fact, ...]:
+        """Return the Secrets that were written for a trust domain's issuer."""
+        return tuple(self._world.issuer_secrets_of(domain))
+
+    def view_written(self, ref: Ref) -> float | None:
+        """Return when (uptime) Troth last wrote an issuer's view, None if it did not."""
+        return self._world.tokens.view_written.get(ref.name)
+
+    def caller_entries(self) -> MutableMapping[Ref, CallerEntry]:
+        """Return the cache of entries in issuers' views, which planning fills."""
+        return self._world.tokens.entries
+
+    # Workloads and brokers
+
+    def restarts_workloads(self) -> bool:
+        """Return whether Troth may restart workloads."""
+        return self._world.workloads.enabled
+
+    def workload(self, kind: str, ref: Ref) -> Workload | None:
+        """Return a workload that Troth may restart."""
+        workloads = self._world.workloads
+        return workloads.get(kind, ref) if workloads.enabled else None
+
+    def budget_of(self, workload: Workload) -> Budget | None:
+        """Return a PodDisruptionBudget that currently allows no disruption of a workload's pods."""
+        return self._world.workloads.forbidding(workload)
+
+    def leaving_brokers(self) -> tuple[MessageBroker, ...]:
+        """Return the brokers that are being deleted."""
+        return tuple(self._world.brokers.leaving_brokers.values())
 
     def cutoff(self, domain: TrustDomain, namespace: str) -> Cutoff | None:
         """Return the oldest identity of a namespace without room in the issuer configuration."""

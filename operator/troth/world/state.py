@@ -15,6 +15,7 @@ from troth.world.facts.objects import (
     OWNER_NAME,
     Content,
     Endpoint,
+    Fact,
     Fault,
     IdentitySecret,
     Manifest,
@@ -34,6 +35,7 @@ from troth.world.index.webhooks import WebhookState
 from troth.world.index.workloads import Workloads
 from troth.world.keys import Key, Keys
 from troth.world.memo import Memo
+from troth.world.versions import Version, Versions
 
 
 @dataclass(slots=True)
@@ -83,6 +85,7 @@ class WorldState:
     bundles_in: Multimap[str, Ref] = field(default_factory=Multimap)
     """Bundles by namespace."""
     slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
+    _versions: Versions = field(default_factory=Versions)
 
     def __post_init__(self) -> None:
         self.authorities = Authorities(self.own_namespace)
@@ -91,6 +94,10 @@ class WorldState:
         self.tokens = TokenKeys(self.own_namespace)
         self.rotations = Rotations(self.own_namespace)
         self.webhooks = WebhookState(self.registry)
+
+    def version(self, kind: str, ref: Ref) -> Version | None:
+        """Return the version at which an object is known, None if it does not exist."""
+        return self._versions.get(kind, ref)
 
     def service_names(self, identity: Ref) -> list[str]:
         """Return the names of the Services that select only an identity's pods, sorted."""
@@ -107,6 +114,17 @@ class WorldState:
             bundle
             for bundle in self.bundles.values()
             if (bundle.labels.get(OWNER_KIND), bundle.labels.get(OWNER_NAME)) == owner
+        ]
+
+    def issuer_secrets_of(self, domain: str) -> list[Fact]:
+        """Return the Secrets that were written for a trust domain's issuer."""
+        owner = "TrustDomain", domain
+        leaf = self.secrets.get(Ref(self.own_namespace, f"{domain}-issuer"))
+        found: list[Fact] = [*self.tokens.secrets.values(), *([leaf] if leaf else [])]
+        return [
+            fact
+            for fact in found
+            if (fact.labels.get(OWNER_KIND), fact.labels.get(OWNER_NAME)) == owner
         ]
 
     def pods_of(self, identity: Ref) -> LabelSelector:

@@ -4,7 +4,7 @@ Informers and the answers to Troth's own writes feed it with raw objects; planni
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from troth.resources.kinds import KIND_BY_NAME
@@ -41,7 +41,7 @@ from troth.world.origin import origin
 from troth.world.outcomes.outcome import Outcome
 from troth.world.quarantine import quarantined, withdraw
 from troth.world.state import WorldState
-from troth.world.versions import UNKNOWN, Scope, Version, Versions
+from troth.world.versions import UNKNOWN, Scope, Version
 from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, other_watch_classes, watch_class_of
 
 Handler = Callable[[WorldState, Change], Keys]
@@ -90,8 +90,6 @@ class Difference(StrEnum):
 @dataclass(slots=True)
 class World(WorldState):
     """State of the world, with the methods that change it."""
-
-    _versions: Versions = field(default_factory=Versions)
 
     # Changes
 
@@ -183,10 +181,6 @@ class World(WorldState):
         """Return whether an object of this name was deleted lately, as far as is known."""
         kind, ref, _ = self._place(manifest)
         return self._versions.gone_at(kind, ref) != UNKNOWN
-
-    def version(self, kind: str, ref: Ref) -> Version | None:
-        """Return the version at which an object is known, None if it does not exist."""
-        return self._versions.get(kind, ref)
 
     def is_leaving(self, kind: str, ref: Ref) -> bool:
         """Return whether an object is being deleted and has finalizers."""

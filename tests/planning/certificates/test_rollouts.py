@@ -5,6 +5,7 @@ needs is in the cluster.
 """
 
 import copy
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,7 +31,10 @@ from tests.workloads import budget, rolled, workload
 from troth.pki.bundles.trust_bundle import parse_bundle
 from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.leaf import renewal_spread, short
+from troth.planning.certificates import view as certificates
+from troth.planning.certificates.anchors import trusting
 from troth.planning.certificates.rollouts import (
+    Restarting,
     restarted_since,
     still_on_old_leaf,
     waiting_for_root,
@@ -38,10 +42,12 @@ from troth.planning.certificates.rollouts import (
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.objects import Restart
 from troth.resources.references import Ref
+from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import RESTARTED_WITH
 from troth.world.index.workloads import Workloads
 from troth.world.keys import domain_key
 from troth.world.outcomes.writes import WriteRefused
+from troth.world.reader import Reader
 from troth.world.world import World
 
 PROPAGATION = timedelta(minutes=3)
@@ -508,14 +514,21 @@ def waiting(story: Story) -> list[str]:
     world = story.cluster.world
     production = world.registry.domains["production"]
     root = prepared_root(world)
-    return list(waiting_for_root(root, production, world, story.cluster.moment))
+    return list(waiting_for_root(root, below(root, production, story.cluster)))
+
+
+def below(root: Authority, issuing: TrustDomain, cluster: Cluster) -> tuple[Restarting, ...]:
+    """Return the restarting identities of the domains that trust a root of one."""
+    return of(trusting(root, issuing, cluster.world.registry), cluster)
+
+
+def of(domains: Iterable[TrustDomain], cluster: Cluster) -> tuple[Restarting, ...]:
+    return tuple(certificates.restarting(domains, Reader(cluster.world), cluster.moment))
 
 
 def old(story: Story) -> list[str]:
     world = story.cluster.world
-    return list(
-        still_on_old_leaf(world.registry.domains["production"], world, story.cluster.moment)
-    )
+    return list(still_on_old_leaf(of([world.registry.domains["production"]], story.cluster)))
 
 
 NOT_WITH_ROOT = "Deployment shop/payments has not been restarted with the new root yet"
@@ -554,15 +567,15 @@ def test_later_rollout_does_not_prolong_the_wait() -> None:
     """Otherwise a fleet that is deployed all day would block the rotation of a root for ever."""
     story = Story(restarting(), workload()).prepare_root().in_turn().finish()
     world = story.cluster.world
-    (since,) = restarted_since([world.registry.domains["production"]], world, story.cluster.moment)
+    (since,) = restarted_since(of([world.registry.domains["production"]], story.cluster))
     story.later(HOUR)
     deployed = copy.deepcopy(story.cluster.objects[PAYMENTS])
     deployed["spec"]["template"]["spec"] = {"containers": [{"name": "new"}]}
     story.put(deployed).put(rolled(story.cluster.objects[PAYMENTS], updated=1, available=1))
     assert waiting(story) == []
-    assert list(
-        restarted_since([world.registry.domains["production"]], world, story.cluster.moment)
-    ) == [since]
+    assert list(restarted_since(of([world.registry.domains["production"]], story.cluster))) == [
+        since
+    ]
 
 
 def test_rollback_to_an_older_template_is_noticed() -> None:
@@ -576,9 +589,9 @@ def test_rollback_to_an_older_template_is_noticed() -> None:
 
 def test_wait_counts_from_the_end_of_the_last_old_pod() -> None:
     story = Story(restarting(), workload()).prepare_root().in_turn().later(HOUR).finish()
-    world, moment = story.cluster.world, story.cluster.moment
-    production = world.registry.domains["production"]
-    assert list(restarted_since([production], world, moment)) == [moment.uptime]
+    cluster, moment = story.cluster, story.cluster.moment
+    production = cluster.world.registry.domains["production"]
+    assert list(restarted_since(of([production], cluster))) == [moment.uptime]
 
 
 def test_blocker_without_rollouts_names_the_chart_value_to_set() -> None:
@@ -624,9 +637,9 @@ def test_identities_of_a_federated_domain_must_trust_the_new_root_too() -> None:
     production, abroad = (cluster.world.registry.domains[each] for each in ("production", "abroad"))
     told = ["Deployment north/web has not been restarted with the new root yet"]
     wanted = prepared_root(cluster.world)
-    assert list(waiting_for_root(wanted, production, cluster.world, cluster.moment)) == told
-    assert list(waiting_for_root(wanted, abroad, cluster.world, cluster.moment)) == told
-    assert list(still_on_old_leaf(production, cluster.world, cluster.moment)) == []
+    assert list(waiting_for_root(wanted, below(wanted, production, cluster))) == told
+    assert list(waiting_for_root(wanted, below(wanted, abroad, cluster))) == told
+    assert list(still_on_old_leaf(of([production], cluster))) == []
 
 
 def test_federated_domain_that_may_not_trust_the_root_blocks_nothing() -> None:
@@ -643,7 +656,8 @@ def test_federated_domain_that_may_not_trust_the_root_blocks_nothing() -> None:
     known = cluster.world.authorities.of(production)
     assert known is not None
     assert known.authority is not None
-    assert list(waiting_for_root(known.authority, production, cluster.world, cluster.moment)) == []
+    root = known.authority
+    assert list(waiting_for_root(root, below(root, production, cluster))) == []
 
 
 # The Restart step

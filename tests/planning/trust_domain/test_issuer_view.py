@@ -25,9 +25,11 @@ from troth.issuer.view import LONGEST, read_view
 from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.planning.trust_domain import issuer_view
 from troth.planning.trust_domain.issuer_view import compiled, current_callers
+from troth.planning.trust_domain.view import gather_issuer
 from troth.resources.references import Ref
 from troth.world.keys import view_key
 from troth.world.observation.objects import decoded
+from troth.world.reader import Reader
 
 SHOP = "spiffe://production.example/ns/shop/sa"
 VIEW = view_key("production")
@@ -230,7 +232,7 @@ def test_view_has_a_canonical_serialisation() -> None:
         manifests = [payments(), checkout(), identity("ledger")][::order]
         cluster = shop(*manifests)
         made = cluster.world.registry.domains["production"]
-        views.append(compiled(made, cluster.world, {}, NOW))
+        views.append(compiled(gather_issuer(made, Reader(cluster.world), cluster.moment), {}))
     assert views[0] == views[1]
     assert views[0][4:8] == bytes(4), "the time in the header"
 

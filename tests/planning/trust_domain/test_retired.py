@@ -407,9 +407,7 @@ def test_most_records_fit_into_their_secret() -> None:
         RetiredRoot(f"{number:064x}", NOW - timedelta(minutes=number), large.anchors)
         for number in range(MOST_ROOTS)
     ]
-    kept = retired._kept(
-        many, cluster.world.registry.domains["production"], cluster.world, cluster.moment
-    )
+    kept = retired._kept(many, (), cluster.moment)
     assert 0 < len(kept) < MOST_ROOTS
     assert kept[-1] == many[0], "the newest"
     assert len(roots_document(kept)) <= MOST_BYTES
@@ -427,10 +425,9 @@ def of_size(size: int, retired_at: datetime) -> RetiredRoot:
 def test_document_around_the_records_fits_too() -> None:
     """If it were too large, the next plan could not read it, and would remove all records."""
     cluster, newest = shop(), of_size(MOST_BYTES // 2, NOW)
-    own = cluster.world.registry.domains["production"]
     for size in range(MOST_BYTES // 2 - 100, MOST_BYTES // 2 + 1):
         records = [of_size(size, NOW - HOUR), newest]
-        kept = retired._kept(records, own, cluster.world, cluster.moment)
+        kept = retired._kept(records, (), cluster.moment)
         assert len(roots_document(kept)) <= MOST_BYTES, size
     assert retired._leaves_no_room((newest,), (newest,)), "for one more of its size"
 

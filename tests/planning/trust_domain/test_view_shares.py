@@ -15,11 +15,13 @@ from tests.builders import NOW, OWN, Cluster, Manifest, accept, call, domain, id
 from troth.issuer.view import read_view
 from troth.planning.trust_domain import issuer_view
 from troth.planning.trust_domain.issuer_view import compiled
+from troth.planning.trust_domain.view import gather_issuer
 from troth.planning.trust_domain.view_shares import OVERHEAD, CallerEntry, share_view
 from troth.resources.references import Ref
 from troth.world.facts.objects import Cutoff
 from troth.world.keys import domain_key, identity_key
 from troth.world.observation.objects import decoded, read_cutoffs, write_cutoffs
+from troth.world.reader import Reader
 
 BEFORE, AFTER = b'{"callers":{', b"}}"
 MOST, LONGEST = OVERHEAD + 2000, OVERHEAD + 8000
@@ -184,7 +186,7 @@ HOSTILE = st.lists(
 
 def part_of_shop(cluster: Cluster) -> dict[str, Any]:
     made = cluster.world.registry.domains["production"]
-    view = compiled(made, cluster.world, {}, NOW)
+    view = compiled(gather_issuer(made, Reader(cluster.world), cluster.moment), {})
     read_view(view)
     assert len(view) <= issuer_view.MOST
     return of_namespace(view, "shop")
@@ -202,7 +204,12 @@ def test_no_declaration_of_another_namespace_changes_what_mine_has(
         assert part_of_shop(cluster) == before
         order.shuffle(hostile)
         views = {
-            compiled(each.world.registry.domains["production"], each.world, {}, NOW)
+            compiled(
+                gather_issuer(
+                    each.world.registry.domains["production"], Reader(each.world), each.moment
+                ),
+                {},
+            )
             for each in (cluster, shop(*hostile))
         }
         assert len(views) == 1, "the order of events counts"

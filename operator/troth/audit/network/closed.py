@@ -1,19 +1,19 @@
 """The policies of Troth: those that a cluster has, or in files those that Troth would write."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from troth.audit.network.enforced import enforced_spec
 from troth.audit.network.policies import Policy, policy
 from troth.audit.network.reach import Network
 from troth.audit.scene import Scene
-from troth.planning.moment import Moment
 from troth.planning.owned_objects import broker_policy_ref, deny_ref, policy_ref
 from troth.planning.steps.objects import Apply
 from troth.planning.trust_domain.isolation import plan_isolation
+from troth.planning.trust_domain.view import gather_isolation
 from troth.resources.identity.spec import Enforcement
 from troth.resources.references import Ref
 from troth.world.facts.objects import ISOLATION_POLICY, MANAGED_BY, Manifest
+from troth.world.reader import Reader
 
 
 def network_of(scene: Scene) -> Network:
@@ -62,9 +62,9 @@ def _names(scene: Scene, namespace: str) -> Iterator[Ref]:
 
 def compiled(scene: Scene) -> Iterator[tuple[Ref, Manifest]]:
     """Yield the specs that Troth would write for identities and the isolation of namespaces."""
-    world, moment = scene.world, Moment(scene.now, 0.0, timedelta(0))
-    for _, domain in sorted(world.registry.domains.items()):
-        for step in plan_isolation(domain, world, moment).steps:
+    world = scene.world
+    for name, domain in sorted(world.registry.domains.items()):
+        for step in plan_isolation(domain, gather_isolation(name, Reader(world)), scene.now).steps:
             if isinstance(step, Apply):
                 yield Ref.of(step.manifest), step.manifest["spec"]
     for ref, identity in sorted(world.registry.identities.items()):

@@ -13,36 +13,14 @@ from troth.pki.certificates.authorities import Authority
 from troth.pki.errors import PKIError
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import federate
-from troth.world.world import World
-
-
-def trusted_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
-    """Return the domain's own anchors and those of the domains it federates with, as PEM.
-
-    The result is empty while the domain has no usable authority, because a bundle without the
-    domain's own root would break its workloads. A federated root is included only if its name
-    constraints confine it to its trust domain, because any other root could issue identities of
-    this one, and only if it is another root than the domain's own.
-    """
-    own = own_anchors(domain, world)
-    if not own:
-        return ()
-    foreign = (anchor for other in federated(domain, world) for anchor in confined(other, world))
-    return _joined(own, tuple(foreign))
+from troth.trust.declarations.registry import Registry
+from troth.world.facts.objects import KnownAuthority
 
 
 @lru_cache(maxsize=256)
-def _joined(own: tuple[bytes, ...], foreign: tuple[bytes, ...]) -> tuple[bytes, ...]:
+def joined(own: tuple[bytes, ...], foreign: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return a domain's own anchors, and the others that are not one of its roots, as PEM."""
     return (*own, *without_roots(foreign, own))
-
-
-def own_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
-    """Return the domain's own anchors as PEM, empty while it has no usable authority.
-
-    A store for verifiers that do not enforce the constraints of an anchor has only these.
-    """
-    known = world.authorities.of(domain)
-    return known.anchors if known is not None else ()
 
 
 @lru_cache(maxsize=256)
@@ -72,26 +50,25 @@ def roots_in(bundle: str) -> frozenset[str]:
         return frozenset()
 
 
-def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
+def federated(domain: TrustDomain, registry: Registry) -> Iterator[TrustDomain]:
     """Yield the trust domains that federate with this one and are not being deleted."""
     for reference in domain.spec.federates_with:
-        other = world.registry.domains.get(reference.name)
+        other = registry.domains.get(reference.name)
         if other is None or other.metadata.deletion_timestamp is not None:
             continue
         if federate(domain, other):
             yield other
 
 
-def confined(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
-    """Return the anchors that other domains may trust: those confined to this domain, as PEM."""
-    known = world.authorities.of(domain)
+def confined(known: KnownAuthority | None) -> tuple[bytes, ...]:
+    """Return the anchors that other domains may trust: those confined to their domain, as PEM."""
     if known is None or known.authority is None:
         return ()
     return tuple(anchor for slot in known.slots for anchor in slot.confined)
 
 
-def trusting(root: Authority, domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
+def trusting(root: Authority, domain: TrustDomain, registry: Registry) -> Iterator[TrustDomain]:
     """Yield the trust domains whose workloads verify leaves that this root of `domain` issues."""
     yield domain
     if root.confined:
-        yield from federated(domain, world)
+        yield from federated(domain, registry)

@@ -5,22 +5,22 @@ had at the workload's last restart. Each restart records that content in the pod
 survives a restart of the operator. See docs/decisions/0010-restarts-from-evidence.md.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass
 
 from troth.documents.secret_keys import ROOTS
 from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.leaf import short
-from troth.planning.certificates.anchors import bundle_text, fingerprints_in, trusting
-from troth.planning.moment import Moment
-from troth.planning.owned_objects import is_child, secret_ref
+from troth.planning.certificates.anchors import bundle_text, fingerprints_in
 from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.restarts import workloads
 from troth.trust.selectors import matches
-from troth.world.facts.objects import Evidence, IdentitySecret, Workload
-from troth.world.world import World
+from troth.world.facts.objects import Evidence, IdentitySecret, KnownAuthority, Workload
 
+FindWorkload = Callable[[str, Ref], Workload | None]
+"""Returns a workload, by its kind and its place."""
 ENABLE = "set the chart value rollouts.enabled to true"
 
 
@@ -39,13 +39,38 @@ class Lack:
         return self.leaf or bool(self.roots)
 
 
+@dataclass(frozen=True, slots=True)
+class Restarting:
+    """An identity of a domain that declares restarts and has a leaf, with its workloads.
+
+    `authority` is the domain's. Without `may_restart` the workloads are unknown.
+    """
+
+    identity: ServiceIdentity
+    secret: IdentitySecret
+    domain: TrustDomain
+    authority: KnownAuthority | None
+    workloads: tuple[Workload, ...]
+    _: KW_ONLY
+    may_restart: bool
+
+    def lack_of(self, workload: Workload) -> Lack:
+        """Return the parts of its Secret that one of the workloads lacks."""
+        return lack_of(workload, self.secret, self.domain, self.authority)
+
+
 def evidence_of(secret: IdentitySecret) -> Evidence:
     """Return the evidence for a workload restarted now. The Secret must hold a leaf."""
     assert secret.leaf is not None
     return Evidence(short(secret.leaf.fingerprint), _short_in(secret.public.get(ROOTS, "")))
 
 
-def lack_of(workload: Workload, secret: IdentitySecret, domain: TrustDomain, world: World) -> Lack:
+def lack_of(
+    workload: Workload,
+    secret: IdentitySecret,
+    domain: TrustDomain,
+    authority: KnownAuthority | None,
+) -> Lack:
     """Return the parts of its Secret that a workload lacks. A removed root is no lack.
 
     Nor is the plain certificate of a root of which the workload has read the confined one, because
@@ -57,7 +82,7 @@ def lack_of(workload: Workload, secret: IdentitySecret, domain: TrustDomain, wor
     if read is not None:
         roots = current.roots - read.roots
         if roots:
-            roots -= _same_roots(read.roots, domain, world)
+            roots -= _same_roots(read.roots, authority)
         return Lack(leaf=read.leaf != current.leaf, roots=roots)
     replaced = secret.replaced_at
     if replaced is None or workload.created - replaced >= domain.spec.bundle.propagation:
@@ -65,11 +90,11 @@ def lack_of(workload: Workload, secret: IdentitySecret, domain: TrustDomain, wor
     return Lack(leaf=True, roots=current.roots, assumed=True)
 
 
-def restartable(identity: ServiceIdentity, world: World) -> Iterator[Workload]:
+def restartable(identity: ServiceIdentity, find: FindWorkload) -> Iterator[Workload]:
     """Yield the listed workloads that exist and whose pods the identity selects."""
     selector = identity.spec.workload.pod_selector
-    for kind, ref in workloads(identity) if world.workloads.enabled else ():
-        found = world.workloads.get(kind, ref)
+    for kind, ref in workloads(identity):
+        found = find(kind, ref)
         if found is not None and matches(selector, found.labels):
             yield found
 
@@ -77,61 +102,38 @@ def restartable(identity: ServiceIdentity, world: World) -> Iterator[Workload]:
 # Conditions for the replacement of a root
 
 
-def waiting_for_root(
-    root: Authority, domain: TrustDomain, world: World, moment: Moment
-) -> Iterator[str]:
+def waiting_for_root(root: Authority, restarting: Iterable[Restarting]) -> Iterator[str]:
     """Yield a sentence for each workload that may run without a root that it must trust.
 
     Workloads that Troth may not restart are included, because they would reject every peer once
     the root signs.
     """
     wanted = _short_of(root)
-    for each in trusting(root, domain, world):
-        for identity, secret in _concerned(each, world, moment):
-            yield from _beyond_reach(identity, world)
-            for workload in restartable(identity, world):
-                lack = lack_of(workload, secret, each, world)
-                if wanted & lack.roots or not workload.replaced:
-                    yield f"{workload} has not been restarted with the new root yet"
+    for each in restarting:
+        yield from _beyond_reach(each)
+        for workload in each.workloads:
+            if wanted & each.lack_of(workload).roots or not workload.replaced:
+                yield f"{workload} has not been restarted with the new root yet"
 
 
-def still_on_old_leaf(domain: TrustDomain, world: World, moment: Moment) -> Iterator[str]:
+def still_on_old_leaf(restarting: Iterable[Restarting]) -> Iterator[str]:
     """Yield a sentence for each workload that may run with an earlier leaf than its Secret's."""
-    for identity, secret in _concerned(domain, world, moment):
-        yield from _beyond_reach(identity, world)
-        for workload in restartable(identity, world):
-            lack = lack_of(workload, secret, domain, world)
-            if lack.leaf or not workload.replaced:
+    for each in restarting:
+        yield from _beyond_reach(each)
+        for workload in each.workloads:
+            if each.lack_of(workload).leaf or not workload.replaced:
                 yield f"{workload} has not been restarted with its new certificate yet"
 
 
-def restarted_since(
-    domains: Iterable[TrustDomain], world: World, moment: Moment
-) -> Iterator[float]:
+def restarted_since(restarting: Iterable[Restarting]) -> Iterator[float]:
     """Yield since when (uptime) the evidence and replacement of each workload are known.
 
     The caller needs these times because a terminating pod keeps serving for a while after its
     workload no longer counts it.
     """
-    for each in domains:
-        for identity, _ in _concerned(each, world, moment):
-            for workload in restartable(identity, world):
-                yield workload.since
-
-
-def _concerned(
-    domain: TrustDomain, world: World, moment: Moment
-) -> Iterator[tuple[ServiceIdentity, IdentitySecret]]:
-    """Yield a domain's identities that declare restarts and have an unexpired leaf."""
-    for namespace in world.registry.governed_by(domain.metadata.name):
-        if namespace in world.terminating:
-            continue
-        for ref in sorted(world.registry.restarting_in(namespace)):
-            identity, secret = world.registry.identities[ref], world.secrets.get(secret_ref(ref))
-            if secret is None or secret.leaf is None or not is_child(secret, identity):
-                continue
-            if moment.over_at(secret.leaf.not_after) > moment.now:
-                yield identity, secret
+    for each in restarting:
+        for workload in each.workloads:
+            yield workload.since
 
 
 def _short_in(bundle: str) -> frozenset[str]:
@@ -143,12 +145,11 @@ def _short_of(root: Authority) -> frozenset[str]:
     return _short_in(bundle_text(root.anchors)) | _short_in(bundle_text(root.confined))
 
 
-def _same_roots(known: frozenset[str], domain: TrustDomain, world: World) -> frozenset[str]:
+def _same_roots(known: frozenset[str], authority: KnownAuthority | None) -> frozenset[str]:
     """Return the certificates of a domain's own roots of which a reader knows another one.
 
     A confined root of Troth's own has two. A given one has one, so the two sets are the same.
     """
-    authority = world.authorities.of(domain)
     pairs = [
         _short_of(slot)
         for slot in (authority.slots if authority is not None else ())
@@ -157,10 +158,10 @@ def _same_roots(known: frozenset[str], domain: TrustDomain, world: World) -> fro
     return frozenset().union(*(pair for pair in pairs if pair & known))
 
 
-def _beyond_reach(identity: ServiceIdentity, world: World) -> Iterator[str]:
+def _beyond_reach(each: Restarting) -> Iterator[str]:
     """Yield a sentence for each workload of an identity if Troth may not restart workloads."""
-    if not world.workloads.enabled:
-        for kind, ref in workloads(identity):
+    if not each.may_restart:
+        for kind, ref in workloads(each.identity):
             yield (
                 f"{kind} {ref} cannot reload its files, and Troth is not allowed to restart it; "
                 f"{ENABLE}"

@@ -22,9 +22,11 @@ from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.trust_domain.authority import plan_rotation
+from troth.planning.trust_domain.facts import RotationView
 from troth.planning.trust_domain.root_rotation import due_of
 from troth.planning.trust_domain.root_rotation import made_at as root_made_at
 from troth.planning.trust_domain.token_keys import key_due, plan_key_rotation
+from troth.planning.trust_domain.view import gather_rotation
 from troth.planning.webhooks.rotation import plan_secret
 from troth.planning.webhooks.view import gather_inbound
 from troth.resources.conditions import Verdict
@@ -39,9 +41,8 @@ from troth.resources.rotation.spec import (
 )
 from troth.resources.rotation.windows import known_zone, next_open
 from troth.resources.schema.scalars import format_duration, format_time
-from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import RotationPhase
-from troth.world.facts.objects import Fault
+from troth.world.facts.objects import Fault, KnownAuthority
 from troth.world.index.rotations import target_key
 from troth.world.keys import Key
 from troth.world.reader import Reader
@@ -170,12 +171,13 @@ def _window_fault(rotation: CredentialRotation, now: datetime) -> Fault | None:
 def _of_trust_domain(key: Key, world: World, moment: Moment) -> Progress:
     now = moment.now
     domain = world.registry.domains[key.ref.name]
-    known = world.authorities.of(domain)
+    view = gather_rotation(domain, Reader(world), moment)
+    known = view.authority
     if known is None or known.authority is None:
         message = f"{key} has no usable authority; see its status"
         return Progress(fault=Fault("AwaitingCredential", message))
-    handovers = (plan_rotation(domain, world, moment), plan_key_rotation(domain, world, moment))
-    dues = (due_of(domain, known.authority, world, now), _token_key_due(domain, world, now))
+    handovers = (plan_rotation(view), plan_key_rotation(view))
+    dues = (due_of(domain, known.authority, view.rotations, now), _token_key_due(view))
     waits = [each.wait for each in handovers if each.wait is not None]
     return Progress(
         phase=_least_advanced(each.phase for each in handovers),
@@ -183,15 +185,15 @@ def _of_trust_domain(key: Key, world: World, moment: Moment) -> Progress:
         due=min((due for due in dues if due is not None), default=None),
         blockers=tuple(blocker for each in handovers for blocker in each.blockers),
         wait=min(waits, default=None),
-        fault=_given_ca_fault(key, world, now),
+        fault=_given_ca_fault(view, known),
     )
 
 
-def _token_key_due(domain: TrustDomain, world: World, now: datetime) -> datetime | None:
-    known = world.tokens.of(domain)
-    if domain.spec.tokens is None or known is None or known.active is None:
+def _token_key_due(view: RotationView) -> datetime | None:
+    known = view.tokens
+    if view.domain.spec.tokens is None or known is None or known.active is None:
         return None
-    return key_due(domain, known.active, world, now)
+    return key_due(view.domain, known.active, view.rotations, view.moment.now)
 
 
 def _least_advanced(phases: Iterable[RotationPhase]) -> CredentialPhase:
@@ -199,18 +201,17 @@ def _least_advanced(phases: Iterable[RotationPhase]) -> CredentialPhase:
     return PHASES[min((each for each in phases if each in ORDER), key=ORDER.index, default=IDLE)]
 
 
-def _given_ca_fault(key: Key, world: World, now: datetime) -> Fault | None:
+def _given_ca_fault(view: RotationView, known: KnownAuthority) -> Fault | None:
     """Return a fault if a rotation is due that needs another given CA, which Troth cannot make."""
-    domain = world.registry.domains[key.ref.name]
-    reference, known = domain.spec.authority.secret_ref, world.authorities.of(domain)
-    if reference is None or known is None or known.authority is None or known.prepared:
+    reference, now = view.domain.spec.authority.secret_ref, view.moment.now
+    if reference is None or known.authority is None or known.prepared:
         return None
-    asked = due_at(world.rotations.of(key), root_made_at(known.authority), now)
+    asked = due_at(view.rotations, root_made_at(known.authority), now)
     if asked is None or asked > now:
         return None
     message = (
         f"renewal was due at {format_time(asked)}; put another CA into Secret "
-        f"{world.own_namespace}/{reference.name}"
+        f"{known.secret.ref.namespace}/{reference.name}"
     )
     return Fault("AwaitingGivenAuthority", message)
 
@@ -229,7 +230,7 @@ def _of_service_identity(key: Key, world: World, moment: Moment) -> Progress:
     at_brokers = tuple(map(_at_broker, plan_broker_credentials(view).states))
     if identity.spec.authentication.certificate is not None:
         signing = _of_signing(view)
-        return _together((_of_certificate(key, view, world), *at_brokers, *signing))
+        return _together((_of_certificate(key, view), *at_brokers, *signing))
     if not at_brokers:
         message = (
             f"{key} has no certificate and no broker credential to rotate; delete this "
@@ -319,13 +320,13 @@ def _at_broker(state: CredentialState) -> Progress:
     )
 
 
-def _of_certificate(key: Key, view: View, world: World) -> Progress:
+def _of_certificate(key: Key, view: View) -> Progress:
     identity, rotations = view.identity, view.rotations
     if view.secret is None or view.secret.leaf is None:
         message = f"{key} has no certificate yet; see its status"
         return Progress(fault=Fault("AwaitingCredential", message))
     leaf = view.secret.leaf
-    restarts = plan_rollout(view, world) if identity.spec.on_rotation else None
+    restarts = plan_rollout(view) if identity.spec.on_rotation else None
     pending = restarts is not None and restarts.pending
     return Progress(
         phase=CredentialPhase.OVERLAPPING if pending else CredentialPhase.IDLE,

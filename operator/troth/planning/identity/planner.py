@@ -127,7 +127,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
         ),
         lambda _: (),
     )
-    rollout = isolation.run(lambda: plan_rollout(view, world), lambda _: None)
+    rollout = isolation.run(lambda: plan_rollout(view), lambda _: None)
     rolled_out = (rollout.verdict,) if rollout else ()
     # the Secret is about to change, and would need another restart
     restart = (rollout.step,) if rollout and rollout.step and not certificate.steps else ()

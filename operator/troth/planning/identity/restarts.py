@@ -8,15 +8,22 @@ from datetime import timedelta
 
 from troth.pki.certificates.leaf import renewal_spread, short
 from troth.planning import status as verdicts
-from troth.planning.certificates.rollouts import ENABLE, Lack, evidence_of, lack_of, restartable
+from troth.planning.certificates.rollouts import (
+    ENABLE,
+    FindWorkload,
+    Lack,
+    evidence_of,
+    lack_of,
+    restartable,
+)
 from troth.planning.identity.layer import unwritten
-from troth.planning.identity.view import View
+from troth.planning.identity.view import Restartable, View
 from troth.planning.owned_objects import is_child
 from troth.planning.steps.objects import Restart
 from troth.resources.conditions import Verdict
+from troth.resources.references import Ref
 from troth.trust.declarations.restarts import workloads
 from troth.world.facts.objects import FIGHTING, IdentitySecret, Workload
-from troth.world.world import World
 
 TYPE = "RolledOut"
 IN_USE = verdicts.true(TYPE, "InUse", "every workload runs with the current certificate and roots")
@@ -45,20 +52,32 @@ class Rollout:
         return self.held_up or self.verdict.reason in ON_ITS_WAY
 
 
-def plan_rollout(view: View, world: World) -> Rollout | None:
+def plan_rollout(view: View) -> Rollout | None:
     """Return the state of an identity's declared restarts, None if it declares none."""
     if view.identity.spec.on_rotation is None:
         return None
-    obstacle = _obstacle(view, world)
+    obstacle = _obstacle(view)
     if obstacle is not None:
         return Rollout(obstacle)
     assert view.secret is not None
-    return _next(view, view.secret, world)
+    return _next(view, view.secret)
 
 
-def _obstacle(view: View, world: World) -> Verdict | None:
+def _finder(view: View) -> FindWorkload:
+    def find(kind: str, ref: Ref) -> Workload | None:
+        known = view.workloads.get((kind, ref))
+        return known.workload if known is not None else None
+
+    return find
+
+
+def _known(view: View, workload: Workload) -> Restartable:
+    return view.workloads[(workload.kind, workload.ref)]
+
+
+def _obstacle(view: View) -> Verdict | None:
     """Return why Troth can neither judge nor make restarts, None if it can."""
-    if not world.workloads.enabled:
+    if not view.may_restart:
         message = f"this operator does not restart workloads; {ENABLE}"
         return verdicts.unknown(TYPE, "RolloutsDisabled", message)
     if view.domain is None:
@@ -71,32 +90,32 @@ def _obstacle(view: View, world: World) -> Verdict | None:
     return None
 
 
-def _next(view: View, secret: IdentitySecret, world: World) -> Rollout:
+def _next(view: View, secret: IdentitySecret) -> Rollout:
     """Return the next restart, or what it waits for."""
     assert view.domain is not None
     found = [
-        (workload, lack_of(workload, secret, view.domain, world))
-        for workload in restartable(view.identity, world)
+        (workload, lack_of(workload, secret, view.domain, view.known_authority))
+        for workload in restartable(view.identity, _finder(view))
     ]
     in_motion = next((each for each, lack in found if not lack and not each.complete), None)
     if in_motion is not None:
         return Rollout(_rolling_out(in_motion, found))
     due = [pair for pair in found if pair[1]]
     if not due:
-        return Rollout(_unusable(view, world) or IN_USE)
+        return Rollout(_unusable(view) or IN_USE)
     ready = [pair for pair in due if not pair[0].paused]
     if not ready:
         return Rollout(_paused(due[0][0]))
     # incomplete workloads come first: they are unhealthy anyway, and nothing else rolls out then
     ready.sort(key=lambda pair: pair[0].complete)
     workload, lack = next(
-        (pair for pair in ready if not world.workloads.forbidding(pair[0])), ready[0]
+        (pair for pair in ready if _known(view, pair[0]).budget is None), ready[0]
     )
     wait = _wait(view, secret, lack)
     if wait > timedelta(0):
         message = f"{workload} waits for its turn to be restarted {_for_what(secret, lack)}"
         return Rollout(verdicts.false(TYPE, "AwaitingTurn", message), wait=wait)
-    return _restart(workload, secret, lack, found, world)
+    return _restart(_known(view, workload), secret, lack, found)
 
 
 def _wait(view: View, secret: IdentitySecret, lack: Lack) -> timedelta:
@@ -112,10 +131,8 @@ def _wait(view: View, secret: IdentitySecret, lack: Lack) -> timedelta:
     return view.domain.spec.bundle.propagation * (1 + turn) - elapsed
 
 
-def _restart(
-    workload: Workload, secret: IdentitySecret, lack: Lack, found: Found, world: World
-) -> Rollout:
-    budget = world.workloads.forbidding(workload)
+def _restart(known: Restartable, secret: IdentitySecret, lack: Lack, found: Found) -> Rollout:
+    workload, budget = known.workload, known.budget
     if budget is not None:
         message = (
             f"{workload} waits to be restarted {_for_what(secret, lack)}: PodDisruptionBudget "
@@ -130,7 +147,7 @@ def _restart(
         evidence=str(evidence_of(secret)),
         message=f"{workload} is being restarted {_for_what(secret, lack)}",
     )
-    failed = unwritten(TYPE, world.write_fault(workload.kind, workload.ref))
+    failed = unwritten(TYPE, known.write_fault)
     return Rollout(failed or _rolling_out(workload, found), step)
 
 
@@ -155,14 +172,14 @@ def _paused(workload: Workload) -> Verdict:
     return verdicts.false(TYPE, "RolloutPaused", message)
 
 
-def _unusable(view: View, world: World) -> Verdict | None:
+def _unusable(view: View) -> Verdict | None:
     """Return the condition of the first listed workload that cannot be restarted, if any."""
-    usable = {(each.kind, each.ref) for each in restartable(view.identity, world)}
+    usable = {(each.kind, each.ref) for each in restartable(view.identity, _finder(view))}
     wanting = next((place for place in workloads(view.identity) if place not in usable), None)
     if wanting is None:
         return None
     kind, ref = wanting
-    if world.workloads.get(kind, ref) is None:
+    if wanting not in view.workloads:
         message = (
             f"{kind} {ref} does not exist, so it is not restarted; create it, or remove the entry"
         )

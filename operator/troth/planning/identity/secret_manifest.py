@@ -18,6 +18,7 @@ from troth.planning.identity.messages.entries import messages_of
 from troth.planning.identity.messages.schema_room import ROOM, Placed, place
 from troth.planning.identity.view import View
 from troth.planning.identity.webhook_trust import key_set, webhooks_of
+from troth.planning.network.issuers import issuers_known
 from troth.planning.network.live_peers import Side, read
 from troth.planning.owned_objects import metadata_of, secret_ref
 from troth.resources.identity.spec import Enforcement
@@ -121,7 +122,7 @@ def _peers(view: View, current: Mapping[str, Any]) -> Peers:
     """
     edges, ids = in_force(view, current)
     issuers, issuer_ids = (
-        (view.issuers, view.issuer_ids)
+        issuers_known(view.domain, view.registry, view.own_namespace)
         if view.domain is not None
         else (current_names(current, "issuers"), current_names(current, "issuerIDs"))
     )

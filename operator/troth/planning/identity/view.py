@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from troth.pki.certificates.leaf import renewal_spread
 from troth.planning import faults
-from troth.planning.certificates.anchors import own_anchors, trusted_anchors
+from troth.planning.certificates.view import own_anchors, trusted_anchors
 from troth.planning.faults import Isolation
 from troth.planning.grants.message_schemas import Texts
 from troth.planning.identity.credentials.view import NONE, BrokerCredentials, gather_credentials
@@ -19,7 +19,6 @@ from troth.planning.identity.declared import (
 from troth.planning.identity.trust_record import TrustRecord
 from troth.planning.moment import Moment
 from troth.planning.network.broker_reach import Reach, reach_of
-from troth.planning.network.issuers import issuers_known
 from troth.planning.owned_objects import (
     deny_ref,
     policy_ref,
@@ -27,7 +26,6 @@ from troth.planning.owned_objects import (
     secret_ref,
     trust_record_ref,
 )
-from troth.planning.trust_domain.root_readers import signed_by
 from troth.planning.trust_domain.root_rotation import reissue_wait
 from troth.resources.identity.authentication import Certificate, GatewayOnly
 from troth.resources.identity.spec import ServiceIdentity
@@ -41,6 +39,7 @@ from troth.trust.declarations.grant_entries import Purpose
 from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.narrowing import NOTHING, Narrowing
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.restarts import workloads
 from troth.trust.declarations.sharing import SharedIdentity
 from troth.trust.declarations.trust_records import former_record
 from troth.trust.edges.declared import edges_of
@@ -48,6 +47,7 @@ from troth.trust.edges.evaluation import Edge, evaluate_or_refuse
 from troth.trust.grants import Action
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import (
+    Budget,
     Content,
     Cutoff,
     Endpoint,
@@ -55,12 +55,25 @@ from troth.world.facts.objects import (
     IdentitySecret,
     KnownAuthority,
     SigningSecret,
+    Workload,
 )
 from troth.world.facts.place import Place
 from troth.world.index.webhook_signing import signing_ref
 from troth.world.keys import identity_key
 from troth.world.reader import Reader
 from troth.world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Restartable:
+    """A workload that an identity lets Troth restart.
+
+    `budget` is the PodDisruptionBudget that currently allows no disruption of its pods.
+    """
+
+    workload: Workload
+    budget: Budget | None
+    write_fault: Fault | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +118,11 @@ class View:
     schema_texts: Mapping[Ref, Texts | None]
     """Texts of schemas, by the policy of a grant in `topics`."""
     schema_file: Content | None
-    issuers: Mapping[str, str]
-    """URLs of the token issuers that the domain trusts, by the issuer's trust domain."""
-    issuer_ids: Mapping[str, str]
-    """SPIFFE IDs of these issuers."""
     signed: bool
     """Whether a current root of the domain signed the leaf in the Secret."""
+    may_restart: bool
+    workloads: Mapping[tuple[str, Ref], Restartable]
+    """Existing workloads that the identity lets Troth restart, by kind and name."""
     secret_barred: bool
     """Whether the Secret cannot be kept as declared until a person acts."""
     unapplied: Narrowing
@@ -182,15 +194,12 @@ def gather(
     policy_place = reader.place("NetworkPolicy", policy_ref(ref), policy)
     deny, signing, schemas = deny_ref(ref), reader.signing(ref), schemas_ref(ref)
     schema_file = reader.config_map(schemas)
-    issuers, issuer_ids = run(
-        lambda: issuers_known(domain, world) if domain else ({}, {}), lambda _: ({}, {})
-    )
     topics = run(lambda: tuple(_topics(ref, reader)), lambda _: ())
     edges = run(
         lambda: edges_of(registry, ref, moment.now, evaluation(ref, registry, foreign)),
         lambda _: edges_of(registry, ref, moment.now, evaluate_or_refuse),
     )
-    known = run(lambda: world.authorities.of(domain) if domain else None, lambda _: None)
+    known = run(lambda: reader.authority(domain) if domain else None, lambda _: None)
     return View(
         identity=identity,
         governance=governance,
@@ -199,8 +208,8 @@ def gather(
             lambda error: SharedIdentity(faults.sentence(error)),
         ),
         known_authority=known,
-        anchors=run(lambda: trusted_anchors(domain, world) if domain else (), lambda _: ()),
-        own_anchors=run(lambda: own_anchors(domain, world) if domain else (), lambda _: ()),
+        anchors=run(lambda: trusted_anchors(domain, reader) if domain else (), lambda _: ()),
+        own_anchors=run(lambda: own_anchors(domain, reader) if domain else (), lambda _: ()),
         secret=secret,
         policy=policy,
         secret_foreign=secret_place.seen,
@@ -225,9 +234,9 @@ def gather(
         credentials=run(lambda: gather_credentials(identity, reader), lambda _: NONE),
         schema_files=reader.place("ConfigMap", schemas, schema_file),
         schema_file=schema_file,
-        issuers=issuers,
-        issuer_ids=issuer_ids,
-        signed=run(lambda: _is_signed(domain, secret, world), lambda _: False),
+        signed=run(lambda: reader.signed_by(known, secret), lambda _: False),
+        may_restart=reader.restarts_workloads(),
+        workloads=_workloads(identity, reader),
         schema_texts=_schema_texts(topics, reader),
         secret_barred=reader.is_barred("Secret", secret_ref(ref)),
         unapplied=registry.unapplied.get(ref, NOTHING),
@@ -295,8 +304,13 @@ def gather_record(identity: Ref, reader: Reader) -> TrustRecord:
     )
 
 
-def _is_signed(domain: TrustDomain | None, secret: IdentitySecret | None, world: World) -> bool:
-    return domain is not None and signed_by(domain, secret, world)
+def _workloads(identity: ServiceIdentity, reader: Reader) -> Mapping[tuple[str, Ref], Restartable]:
+    found = {place: reader.workload(*place) for place in workloads(identity)}
+    return {
+        place: Restartable(each, reader.budget_of(each), reader.write_fault(*place))
+        for place, each in found.items()
+        if each is not None
+    }
 
 
 def _schema_texts(topics: tuple[TopicGrant, ...], reader: Reader) -> Mapping[Ref, Texts | None]:

@@ -9,12 +9,10 @@ from urllib.parse import urlsplit
 
 from troth.pki.spiffe import spiffe_id
 from troth.planning.certificates.anchors import federated
-from troth.planning.owned_objects import is_child
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.world.facts.objects import IdentitySecret
-from troth.world.world import World
+from troth.trust.declarations.registry import Registry
 
 ACCOUNT = "troth-issuer"
 """ServiceAccount of every issuer."""
@@ -47,32 +45,27 @@ def issuer_host(domain: TrustDomain, own_namespace: str) -> str:
     return host
 
 
-def issuer_secret(domain: TrustDomain, world: World) -> IdentitySecret | None:
-    """Return the Secret with the issuer's certificate, None if it is missing or not Troth's."""
-    secret = world.secrets.get(world.tokens.leaf_ref(domain))
-    return secret if secret is not None and is_child(secret, domain) else None
-
-
-def issuing(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
+def issuing(domain: TrustDomain, registry: Registry) -> Iterator[TrustDomain]:
     """Yield the trust domains whose tokens a domain's identities accept.
 
     They are the domain itself and the domains it federates with, if they issue tokens.
     """
-    for each in (domain, *federated(domain, world)):
+    for each in (domain, *federated(domain, registry)):
         if each.spec.tokens is not None:
             yield each
 
 
-def issuers_known(domain: TrustDomain, world: World) -> tuple[Mapping[str, str], Mapping[str, str]]:
+def issuers_known(
+    domain: TrustDomain, registry: Registry, own_namespace: str
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Return the URLs and the SPIFFE IDs of the issuers that a domain's identities trust.
 
     Both are keyed by the issuer's trust domain.
     """
-    own = world.own_namespace
-    known = sorted(issuing(domain, world), key=lambda each: each.spec.domain)
+    known = sorted(issuing(domain, registry), key=lambda each: each.spec.domain)
     return (
-        {each.spec.domain: issuer_url(each, own) for each in known},
-        {each.spec.domain: issuer_id(each, own) for each in known},
+        {each.spec.domain: issuer_url(each, own_namespace) for each in known},
+        {each.spec.domain: issuer_id(each, own_namespace) for each in known},
     )
 
 

@@ -10,23 +10,26 @@ from troth.pki.certificates.leaf import short
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.certificates.leaf import lifetime_fault
-from troth.planning.moment import Moment
-from troth.planning.network.issuers import issuer_secret
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
 from troth.planning.rotation.handover import Handover
 from troth.planning.steps.authorities import AdoptAuthority, CreateRoot, DropSlots
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step
+from troth.planning.trust_domain.facts import DomainView, Rivals, RotationView
 from troth.planning.trust_domain.root_rotation import next_step
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import AuthorityState, RotationPhase
-from troth.trust.declarations.governance import perhaps_taken_by, taken_by
-from troth.world.facts.objects import OWNER_KIND, OWNER_NAME, KnownAuthority, Manifest
+from troth.world.facts.objects import (
+    OWNER_KIND,
+    OWNER_NAME,
+    AuthoritySecret,
+    KnownAuthority,
+    Manifest,
+)
 from troth.world.observation.objects import NEXT_KEY, NEXT_LEAF, NEXT_ROOTS
-from troth.world.world import World
 
 TYPE = "AuthorityReady"
 
@@ -39,29 +42,28 @@ class Part:
     steps: tuple[Step, ...] = ()
 
 
-def plan_authority(domain: TrustDomain, world: World, now: datetime) -> Part:
+def plan_authority(view: DomainView) -> Part:
     """Return the authority's verdict, and the step that creates or adopts one if there is none.
 
     Troth always signs with the CA in a Secret of its own. It copies a given CA there, so that a
     replacement can take over step by step. It never writes the given Secret.
     """
-    known, ref = world.authorities.of(domain), world.authorities.ref(domain)
+    domain, known = view.domain, view.rotation.authority
     if known is not None and not is_child(known.secret, domain):
-        return Part(_foreign(ref))
-    fault = taken_fault(domain, world) or _given_fault(domain, known, world, now)
+        return Part(_foreign(view.authority_place.ref))
+    fault = taken_fault(domain, view.rotation.rivals) or _given_fault(view, known)
     if fault is not None:
         return Part(fault)
     if known is not None:
-        return Part(_lifetime_verdict(domain) or _verdict(known, now))
-    return _begin(domain, world, ref, now)
+        return Part(_lifetime_verdict(domain) or _verdict(known, view.moment.now))
+    return _begin(view)
 
 
-def copy_removals(domain: str, world: World) -> Iterator[Step]:
+def copy_removals(domain: str, secret: AuthoritySecret | None) -> Iterator[Step]:
     """Yield the steps that remove the copied key of a given CA when its domain is deleted.
 
     Its owner has the original. A key of Troth's own stays: it cannot be recovered.
     """
-    secret = world.authorities.secrets.get(f"{domain}-authority")
     owner = "TrustDomain", domain
     if secret is None or (secret.labels.get(OWNER_KIND), secret.labels.get(OWNER_NAME)) != owner:
         return
@@ -72,28 +74,27 @@ def copy_removals(domain: str, world: World) -> Iterator[Step]:
         yield DropSlots(secret.ref, secret.uid, secret.resource_version, slots)
 
 
-def plan_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover:
+def plan_rotation(view: RotationView) -> Handover:
     """Return the state of the authority's rotation, and its next step."""
-    known = world.authorities.of(domain)
-    if known is None or known.authority is None or not is_child(known.secret, domain):
+    known = view.own_authority
+    if known is None or known.authority is None:
         return Handover(RotationPhase.IDLE)
-    taken = taken_fault(domain, world)
+    taken = taken_fault(view.domain, view.rivals)
     obstacle = taken.message if taken is not None else None
-    return next_step(domain, known, world, moment, obstacle=obstacle)
+    return next_step(view, known, obstacle=obstacle)
 
 
-def taken_fault(domain: TrustDomain, world: World) -> Verdict | None:
+def taken_fault(domain: TrustDomain, rivals: Rivals) -> Verdict | None:
     """Return the verdict if another TrustDomain has the SPIFFE trust domain, or may have it.
 
     An unreadable one prevents the first root only: it takes nothing from a domain that has one.
     """
-    holder = _holder(domain, world)
+    holder = rivals.holder
     if holder is None:
-        perhaps = perhaps_taken_by(domain, world.registry.unread_domains)
-        if perhaps is None or _has_root(domain, world):
+        if rivals.unreadable is None:
             return None
         message = (
-            f"TrustDomain {perhaps} cannot be read and may have the SPIFFE trust domain "
+            f"TrustDomain {rivals.unreadable} cannot be read and may have the SPIFFE trust domain "
             f"{domain.spec.domain}; correct it or delete it"
         )
         return verdicts.false(TYPE, "TrustDomainInvalid", message)
@@ -104,36 +105,19 @@ def taken_fault(domain: TrustDomain, world: World) -> Verdict | None:
     return verdicts.false(TYPE, "Conflict", message)
 
 
-def _holder(domain: TrustDomain, world: World) -> TrustDomain | None:
-    """Return the other TrustDomain that has the SPIFFE trust domain, None if this one has it."""
-    return taken_by(domain, world.registry.domains, lambda each: _has_root(each, world))
-
-
-def _has_root(domain: TrustDomain, world: World) -> bool:
-    """Return whether a trust domain has an authority of its own, or lost one.
-
-    A lost authority can return from a backup; until then the status records it.
-    """
-    known = world.authorities.of(domain)
-    owned = known is not None and is_child(known.secret, domain)
-    return owned or bool(domain.status.authorities)
-
-
 def _foreign(ref: Ref) -> Verdict:
     message = f"Secret {ref} is not managed by Troth, so it was not changed; rename it or delete it"
     return verdicts.false(TYPE, "Conflict", message)
 
 
-def _given_fault(
-    domain: TrustDomain, known: KnownAuthority | None, world: World, now: datetime
-) -> Verdict | None:
+def _given_fault(view: DomainView, known: KnownAuthority | None) -> Verdict | None:
     """Return what is wrong with the given CA, None if it is usable or no CA is given."""
-    reference = domain.spec.authority.secret_ref
+    reference, now = view.domain.spec.authority.secret_ref, view.moment.now
     if reference is None:
         return None
-    given = world.authorities.given_to(domain)
+    given = view.rotation.given
     if given is None:
-        ref = Ref(world.own_namespace, reference.name)
+        ref = Ref(view.own_namespace, reference.name)
         message = (
             f"Secret {ref} does not exist; create it with tls.crt, tls.key and, for its root, "
             "ca.crt"
@@ -158,51 +142,51 @@ def _given_fault(
     return verdicts.false(TYPE, "AuthorityExpired", message)
 
 
-def _begin(domain: TrustDomain, world: World, ref: Ref, now: datetime) -> Part:
+def _begin(view: DomainView) -> Part:
     """Create or adopt an authority, unless the trust domain had another one before.
 
     Troth never replaces a lost authority by itself, because every issued leaf chains to it.
     """
-    given = world.authorities.given_to(domain)
-    if _there_was_another(domain, world, given.authority if given else None):
+    domain, place, given = view.domain, view.authority_place, view.rotation.given
+    ref = place.ref
+    if _there_was_another(view, given.authority if given else None):
         message = (
             f"Secret {ref} with the authority's key is missing; restore it from a backup. To "
             "start over instead, delete this TrustDomain, wait until its bundles are deleted, "
             "and create it again"
         )
         return Part(verdicts.false(TYPE, "AuthorityMissing", message))
-    seen = world.foreign.get(("Secret", ref))
-    if seen is not None and now < seen + FOREIGN_RETRY:
+    if place.seen is not None and view.moment.now < place.seen + FOREIGN_RETRY:
         return Part(_foreign(ref))
     step: CreateRoot | AdoptAuthority
     if given is not None:
         step, coming = _adopt(domain, given, ref), ("Adopting", "the provided CA is being adopted")
     else:
         step, coming = _create(domain, ref), ("CreatingRoot", "a root is being created")
-    fault = world.write_fault("Secret", ref)
+    fault = place.write_fault
     if fault is not None:
         return Part(verdicts.false(TYPE, fault.reason, fault.message), (step,))
     return Part(verdicts.false(TYPE, *coming), (step,))
 
 
-def _there_was_another(domain: TrustDomain, world: World, given: Authority | None) -> bool:
+def _there_was_another(view: DomainView, given: Authority | None) -> bool:
     """Return whether leaves may exist that chain to another authority than the given one.
 
     The status records the authority. If a restore lost the status, Troth's own namespace does: the
     issuer's certificate, and the bundle if the domain governs that namespace. Other namespaces are
     no evidence, because anyone who can create a ConfigMap there could prevent the first root.
     """
-    active = [each for each in domain.status.authorities if each.state is AuthorityState.ACTIVE]
+    recorded = view.domain.status.authorities
+    active = [each for each in recorded if each.state is AuthorityState.ACTIVE]
     if active:
         return given is None or active[0].fingerprint != short(given.fingerprint)
-    issuers = issuer_secret(domain, world)
-    leaf = issuers.leaf if issuers is not None else None
+    leaf = view.issuer.leaf if view.issuer is not None else None
     if leaf is not None and (given is None or leaf.authority_key_id != given.subject_key_id):
         return True
     wanted = bundle_text(given.anchors) if given is not None else None
     return any(
-        bundle.ref.namespace == world.own_namespace and bundle.data.get(ROOTS) != wanted
-        for bundle in world.bundles_of(domain.metadata.name)
+        bundle.ref.namespace == view.own_namespace and bundle.data.get(ROOTS) != wanted
+        for bundle in view.written.bundles
     )
 
 

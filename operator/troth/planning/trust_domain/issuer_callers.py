@@ -9,6 +9,7 @@ from typing import Any
 from troth.pki.spiffe import spiffe_id
 from troth.planning.faults import Isolation
 from troth.planning.network.issuers import audience_of
+from troth.planning.trust_domain.facts import IssuerView
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
@@ -16,7 +17,6 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.registry import Registry
 from troth.trust.edges.declared import edges_from
 from troth.trust.edges.scopes import scopes_between
-from troth.world.world import World
 
 CurrentView = Mapping[str, Mapping[str, Any]]
 """Callers in the current view, by SPIFFE ID."""
@@ -86,20 +86,13 @@ class _Caller:
         }
 
 
-def callers_of(
-    domain: TrustDomain,
-    world: World,
-    current: CurrentView,
-    now: datetime,
-    *,
-    isolation: Isolation,
-) -> dict[str, Any]:
+def callers_of(view: IssuerView, current: CurrentView, *, isolation: Isolation) -> dict[str, Any]:
     """Return the entry of each caller of a trust domain, by SPIFFE ID, sorted.
 
     An identity's entry is cached until the identity or one of its peers changes. A caller whose
     entry raises an error gets no grants.
     """
-    registry, known = world.registry, world.tokens.entries
+    domain, registry, known = view.domain, view.registry, view.entries
     unreadable = sorted(registry.unreadable())
     as_ever = not unreadable
     entries: dict[str, dict[str, Any]] = {}
@@ -110,14 +103,13 @@ def callers_of(
                 entries[entry[1]] = entry[2]
                 continue
             caller, unsettled = isolation.run(
-                partial(_with_grants, domain, registry, ref, current, now),
+                partial(_with_grants, domain, registry, ref, current, view.moment.now),
                 lambda _: (None, True),
             )
             if caller is not None:
                 callers[ref] = caller
                 if as_ever and caller.firm and not unsettled:
-                    entry = domain.spec.domain, caller.spiffe_id, caller.entry()
-                    world.tokens.remember(ref, entry)
+                    known[ref] = domain.spec.domain, caller.spiffe_id, caller.entry()
     _keep_for_unreadable_callees(callers, unreadable, registry)
     by_name = _unreadable(domain, unreadable, registry, current)
     for caller in callers.values():

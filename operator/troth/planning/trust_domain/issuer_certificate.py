@@ -8,46 +8,45 @@ from troth.pki.certificates.issuing import LeafProfile
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.certificates.leaf import LeafCandidate, leaf_due, lifetime_fault, why_issue
-from troth.planning.network.issuers import issuer_host, issuer_hosts, issuer_id, issuer_secret
+from troth.planning.network.issuers import issuer_host, issuer_hosts, issuer_id
 from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain.authority import Part
-from troth.planning.trust_domain.root_readers import signed_by
+from troth.planning.trust_domain.facts import DomainView
 from troth.resources.algorithms import KeyAlgorithm
-from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import Fault, Manifest
-from troth.world.world import World
 
 TYPE = "TokensReady"
 
 
-def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
+def plan_issuer(view: DomainView) -> Part:
     """Return the verdict on the issuer's certificate, and the steps that issue or update it."""
-    ref, secret = world.tokens.leaf_ref(domain), issuer_secret(domain, world)
-    seen = world.foreign.get(("Secret", ref))
-    foreign = ref in world.secrets and secret is None
+    domain, now = view.domain, view.moment.now
+    place, secret, seen = view.issuer_place, view.issuer, view.issuer_place.seen
+    foreign = place.fact is not None and secret is None
     if foreign or (seen is not None and now < seen + FOREIGN_RETRY):
         message = (
-            f"Secret {ref} is not managed by Troth, so it was not changed; rename it or delete it"
+            f"Secret {place.ref} is not managed by Troth, so it was not changed; rename it or "
+            "delete it"
         )
         return Part(verdicts.false(TYPE, "Conflict", message))
-    known = world.authorities.of(domain)
+    known = view.rotation.authority
     authority = known.authority if known else None
     if known is None or authority is None or not authority.valid_at(now):
         message = "the issuer gets no certificate, because the authority cannot be used"
         return Part(verdicts.false(TYPE, "AuthorityNotReady", message))
     fault = lifetime_fault(domain.spec.certificates.lifetime, domain)
-    fault = fault or _host_fault(domain, authority, world)
+    fault = fault or _host_fault(view, authority)
     if fault is not None:
         return Part(verdicts.false(TYPE, fault.reason, fault.message))
     question = LeafCandidate(
         secret=secret,
         authority=authority,
-        signed=signed_by(domain, secret, world),
+        signed=view.issuer_signed,
         profile=LeafProfile(
-            spiffe_id=issuer_id(domain, world.own_namespace),
-            dns_names=_hosts(domain, authority, world),
+            spiffe_id=issuer_id(domain, view.own_namespace),
+            dns_names=_hosts(view, authority),
             lifetime=domain.spec.certificates.lifetime,
         ),
         algorithm=KeyAlgorithm.ECDSA_P256,
@@ -55,8 +54,8 @@ def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
         uid=domain.metadata.uid,
         now=now,
     )
-    steps = _steps(question, domain, world, known.anchors)
-    fault = world.write_fault("Secret", ref)
+    steps = _steps(question, view, known.anchors)
+    fault = place.write_fault
     if fault is not None:
         return Part(verdicts.false(TYPE, fault.reason, fault.message), steps)
     if any(isinstance(step, IssueLeaf) for step in steps):
@@ -65,19 +64,18 @@ def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
     return Part(verdicts.true(TYPE, "Issued"), steps)
 
 
-def issuer_leaf_due(domain: TrustDomain, world: World, now: datetime) -> datetime | None:
+def issuer_leaf_due(view: DomainView) -> datetime | None:
     """Return when the issuer's certificate is due for renewal, None while there is none."""
-    secret = issuer_secret(domain, world)
-    if secret is None or secret.leaf is None:
+    if view.issuer is None or view.issuer.leaf is None:
         return None
-    return leaf_due(secret.leaf, domain.metadata.uid, (), now)
+    return leaf_due(view.issuer.leaf, view.domain.metadata.uid, (), view.moment.now)
 
 
 def _steps(
-    question: LeafCandidate, domain: TrustDomain, world: World, anchors: tuple[bytes, ...]
+    question: LeafCandidate, view: DomainView, anchors: tuple[bytes, ...]
 ) -> tuple[Step, ...]:
     roots = bundle_text(anchors)
-    manifest = _manifest(domain, world, roots)
+    manifest = _manifest(view, roots)
     secret, fault = question.secret, why_issue(question)
     if fault is not None:
         return (
@@ -85,8 +83,8 @@ def _steps(
                 manifest=manifest,
                 uid=secret.uid if secret else "",
                 resource_version=secret.resource_version if secret else "",
-                trust_domain=domain.spec.domain,
-                authority_secret=world.authorities.ref(domain),
+                trust_domain=view.domain.spec.domain,
+                authority_secret=view.authority_place.ref,
                 profile=question.profile,
                 algorithm=question.algorithm,
                 authority=question.authority.fingerprint,
@@ -103,29 +101,29 @@ def _steps(
     return (UpdatePublic(manifest, secret.uid),)
 
 
-def _manifest(domain: TrustDomain, world: World, roots: str) -> Manifest:
+def _manifest(view: DomainView, roots: str) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/tls",
-        "metadata": metadata_of(world.tokens.leaf_ref(domain), domain),
+        "metadata": metadata_of(view.issuer_place.ref, view.domain),
         "stringData": {ROOTS: roots},
     }
 
 
-def _hosts(domain: TrustDomain, authority: Authority, world: World) -> tuple[str, ...]:
+def _hosts(view: DomainView, authority: Authority) -> tuple[str, ...]:
     """Return the issuer's DNS names that the authority's name constraints permit."""
     return tuple(
         host
-        for host in issuer_hosts(domain, world.own_namespace)
+        for host in issuer_hosts(view.domain, view.own_namespace)
         if all(each.allow_dns_name(host) for each in authority.name_constraints)
     )
 
 
-def _host_fault(domain: TrustDomain, authority: Authority, world: World) -> Fault | None:
+def _host_fault(view: DomainView, authority: Authority) -> Fault | None:
     """Return why callers could not verify the issuer by its DNS name, None if they can."""
-    host = issuer_host(domain, world.own_namespace)
-    if host in _hosts(domain, authority, world):
+    host = issuer_host(view.domain, view.own_namespace)
+    if host in _hosts(view, authority):
         return None
     message = (
         f"the authority's name constraints forbid the issuer's DNS name {host}; set "

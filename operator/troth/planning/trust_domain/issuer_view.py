@@ -16,19 +16,16 @@ from pydantic_core import to_json
 from troth.pki.spiffe import SPIFFEID, spiffe_id
 from troth.pki.tokens.signing import MAX_LIFETIME
 from troth.planning.faults import Isolation
-from troth.planning.moment import Moment
 from troth.planning.network.issuers import issuer_url
-from troth.planning.owned_objects import is_child
 from troth.planning.plan import Plan
 from troth.planning.steps.signing_keys import UpdateIssuer
+from troth.planning.trust_domain.facts import IssuerView, KnownIssuer
 from troth.planning.trust_domain.issuer_callers import CurrentView, callers_of
-from troth.planning.trust_domain.token_keys import first_key_wait
+from troth.planning.trust_domain.token_keys import first_key_wait, settle_of
 from troth.planning.trust_domain.view_shares import CallerEntry, Shared, share_view
 from troth.resources.schema.bounded_json import read_json
-from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import NEVER
 from troth.world.facts.objects import TokensSecret
-from troth.world.keys import Key
 from troth.world.observation.objects import (
     NARROWED,
     VIEW,
@@ -38,7 +35,6 @@ from troth.world.observation.objects import (
     read_cutoffs,
     write_cutoffs,
 )
-from troth.world.world import World
 
 VERSION = "v1alpha1"
 PACE = timedelta(seconds=1)
@@ -56,34 +52,29 @@ A repetitive view reaches this limit long before `MOST`.
 """
 
 
-def plan_issuer_view(key: Key, world: World, moment: Moment) -> Plan:
+def plan_issuer_view(found: KnownIssuer) -> Plan:
     """Return the plan that writes the view into the Secret that a trust domain's issuer reads."""
-    domain = world.registry.domains.get(key.ref.name)
-    if domain is None or domain.metadata.deletion_timestamp or domain.spec.tokens is None:
+    key, view = found.key, found.view
+    if view is None or view.known is None:
         return Plan(key, "")
-    known = world.tokens.of(domain)
-    # the bundle comes first: issuers need it, and of two writes at once one would fail
-    if known is None or not is_child(known, domain) or not known.bundle:
-        return Plan(key, "")
-    written = world.tokens.view_written.get(known.ref.name)
+    domain, known, moment, written = view.domain, view.known, view.moment, view.written
     wait = PACE - timedelta(seconds=moment.uptime - written) if written is not None else NOTHING
     if known.view and wait > NOTHING:
         return Plan(key, domain.metadata.uid, due=moment.now + wait)
-    wait = first_key_wait(domain, known, world, moment) if not known.view else NOTHING
+    settle = settle_of(domain, view.registry)
+    wait = first_key_wait(known, view.bundles, settle, moment) if not known.view else NOTHING
     if wait > NOTHING:
         return Plan(key, domain.metadata.uid, due=moment.now + wait)
     isolation = Isolation()
-    data = _data(domain, world, known, moment.now, isolation)
+    data = _data(view, known, isolation)
     step = UpdateIssuer(known.ref, known.uid, known.resource_version, data)
     steps = (step,) if data else ()
     return Plan(key, domain.metadata.uid, steps, errors=tuple(isolation.errors))
 
 
-def _data(
-    domain: TrustDomain, world: World, known: TokensSecret, now: datetime, isolation: Isolation
-) -> dict[str, bytes]:
+def _data(view: IssuerView, known: TokensSecret, isolation: Isolation) -> dict[str, bytes]:
     """Return the data to write, empty if the Secret is up to date."""
-    found = _shared(domain, world, current_callers(known.view), now, isolation)
+    found = _shared(view, current_callers(known.view), isolation)
     data = {VIEW: found.view} if found.view != known.view else {}
     if bool(found.cutoffs) != known.narrowed:
         data[VIEW_STATE] = NARROWED if found.cutoffs else WHOLE
@@ -93,43 +84,40 @@ def _data(
     return data
 
 
-def compiled(domain: TrustDomain, world: World, current: CurrentView, now: datetime) -> bytes:
+def compiled(view: IssuerView, current: CurrentView) -> bytes:
     """Return a trust domain's compressed view; equal views are equal bytes.
 
     Raises the first error that a caller's part raises.
     """
     isolation = Isolation()
-    found = _shared(domain, world, current, now, isolation)
+    found = _shared(view, current, isolation)
     for error in isolation.errors:
         raise error
     return found.view
 
 
-def _shared(
-    domain: TrustDomain, world: World, current: CurrentView, now: datetime, isolation: Isolation
-) -> Shared:
+def _shared(view: IssuerView, current: CurrentView, isolation: Isolation) -> Shared:
     """Return the view. If it exceeds a limit, each namespace has its share of it."""
-    callers = callers_of(domain, world, current, now, isolation=isolation)
+    callers = callers_of(view, current, isolation=isolation)
     document = {
         "version": VERSION,
-        "trustDomain": domain.spec.domain,
-        "issuer": issuer_url(domain, world.own_namespace),
+        "trustDomain": view.domain.spec.domain,
+        "issuer": issuer_url(view.domain, view.own_namespace),
         "maxLifetime": int(MAX_LIFETIME.total_seconds()),
         "callers": callers,
     }
     text = to_json(document)
-    if len(text) <= LONGEST and len(view := _compressed(text)) <= MOST:
-        return Shared(view, {})
+    if len(text) <= LONGEST and len(data := _compressed(text)) <= MOST:
+        return Shared(data, {})
     before, after = to_json({**document, "callers": {}})[:-2], b"}}"
-    entries = _entries(domain, world, callers)
+    entries = _entries(view, callers)
     return share_view(before, entries, after, most=MOST, longest=LONGEST)
 
 
-def _entries(
-    domain: TrustDomain, world: World, callers: Mapping[str, Any]
-) -> Iterator[CallerEntry]:
+def _entries(view: IssuerView, callers: Mapping[str, Any]) -> Iterator[CallerEntry]:
     """Yield the callers with their ages. Those that are no readable identity are the oldest."""
-    registry, known = world.registry, dict[str, tuple[str, datetime, str]]()
+    domain, registry = view.domain, view.registry
+    known: dict[str, tuple[str, datetime, str]] = {}
     for namespace in registry.claimed_by(domain):
         for ref in registry.identities_in(namespace):
             identity = registry.identities[ref]

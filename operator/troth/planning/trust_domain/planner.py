@@ -8,8 +8,7 @@ from typing import Any
 from troth.documents.secret_keys import ROOTS
 from troth.pki.certificates.leaf import short
 from troth.planning import status as verdicts
-from troth.planning.certificates.anchors import bundle_text, federated, trusted_anchors
-from troth.planning.moment import Moment
+from troth.planning.certificates.anchors import bundle_text
 from troth.planning.owned_objects import FOREIGN_RETRY, differs, is_child, metadata_of
 from troth.planning.plan import Plan
 from troth.planning.rotation.handover import Handover
@@ -17,6 +16,12 @@ from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain import isolation, watched_namespaces
 from troth.planning.trust_domain.authority import Part, copy_removals, plan_authority, plan_rotation
+from troth.planning.trust_domain.facts import (
+    DomainView,
+    KnownDomain,
+    NetworkIsolation,
+    isolation_of,
+)
 from troth.planning.trust_domain.plain_root import add_plain
 from troth.planning.trust_domain.retired import (
     ends,
@@ -29,7 +34,6 @@ from troth.planning.trust_domain.root_rotation import due_of
 from troth.planning.trust_domain.spiffe_bundles import bundle_files
 from troth.planning.trust_domain.tokens import Tokens, plan_tokens, removals
 from troth.resources.conditions import Verdict
-from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.rotation.blockers import fitting
 from troth.resources.trust_domain.spec import TrustDomain
@@ -44,14 +48,11 @@ from troth.resources.trust_domain.status import (
 from troth.trust.edges.federation import UNCONFINED, unconfined_message
 from troth.world.facts.objects import (
     Content,
-    Fault,
     KnownAuthority,
     Manifest,
     RetiredKey,
     RetiredRoot,
 )
-from troth.world.keys import Key
-from troth.world.world import World
 
 ON_ITS_WAY = frozenset(
     {
@@ -67,7 +68,7 @@ TERMINATES = (
 """Consequence of deleting a trust domain, for its status."""
 
 
-def plan_trust_domain(key: Key, world: World, moment: Moment) -> Plan:
+def plan_trust_domain(known: KnownDomain) -> Plan:
     """Return the plan of a trust domain.
 
     The plan of a deleted domain removes its bundles, its issuer's Secrets, and the copy of a given
@@ -75,15 +76,13 @@ def plan_trust_domain(key: Key, world: World, moment: Moment) -> Plan:
     because a deleted key cannot be recovered.
     An unreadable domain is reported, and its last readable spec stays in force.
     """
-    now = moment.now
-    domain, unreadable = world.registry.domains.get(key.ref.name), world.unreadable.get(key)
-    if unreadable is not None:
-        reported = verdicts.unreadable_plan(key, unreadable, now)
-        if domain is None:
+    if known.unreadable is not None:
+        reported = verdicts.unreadable_plan(known.key, known.unreadable, known.moment.now)
+        if known.domain is None:
             return reported
-        followed = _plan_readable(key, domain, world, moment)
+        followed = _plan_readable(known)
         return replace(_keeping(reported, followed), steps=followed.steps, due=followed.due)
-    return _plan_readable(key, domain, world, moment)
+    return _plan_readable(known)
 
 
 def _keeping(reported: Plan, followed: Plan) -> Plan:
@@ -93,30 +92,40 @@ def _keeping(reported: Plan, followed: Plan) -> Plan:
     return replace(reported, status={**(reported.status or {}), **observed})
 
 
-def _plan_readable(key: Key, domain: TrustDomain | None, world: World, moment: Moment) -> Plan:
+def _plan_readable(known: KnownDomain) -> Plan:
     """Return the plan of a domain's spec, or of its last readable one; None if it is deleted."""
-    now = moment.now
-    if domain is None or is_terminating(domain):
-        name = key.ref.name
-        bundled, copied = _removals(world.bundles_of(name)), copy_removals(name, world)
-        gone = (*bundled, *removals(name, world), *copied)
-        if domain is None:
-            return Plan(key, "", steps=(*gone, *isolation.removals(name, world)))
-        return _plan_terminating(Plan(key, "", steps=gone), domain, world, moment)
-    authority = plan_authority(domain, world, now)
-    tokens = plan_tokens(domain, world, moment)
-    bundles = _plan_bundles(domain, world, moment, tokens)
-    isolated = isolation.plan_isolation(domain, world, moment)
-    further = (tokens.verdict, isolated.verdict, watched_namespaces.judge(domain, world))
+    if known.view is not None:
+        return _plan_existing(known, known.view)
+    name, written = known.key.ref.name, known.written
+    copied = copy_removals(name, written.authority)
+    gone = (*_removals(written.bundles), *removals(written.issuer_secrets), *copied)
+    plan = Plan(known.key, "", steps=gone)
+    if known.domain is None:
+        return replace(plan, steps=(*gone, *isolation.removals(name, known.isolation)))
+    return _plan_terminating(plan, known.domain, known.isolation, known.moment.now)
+
+
+def _plan_existing(known: KnownDomain, view: DomainView) -> Plan:
+    domain, now = view.domain, view.moment.now
+    authority, tokens = plan_authority(view), plan_tokens(view)
+    bundles = _plan_bundles(view, tokens)
+    isolated = isolation.plan_isolation(domain, known.isolation, now)
+    watched = watched_namespaces.judge(domain, view.registry, view.terminating)
+    further = (tokens.verdict, isolated.verdict, watched)
     judged = (authority.verdict, bundles.verdict, *(each for each in further if each))
-    rotation = plan_rotation(domain, world, moment)
-    root_step = rotation.step or add_plain(domain, world) or tidy_roots(domain, world, moment)
+    rotation = plan_rotation(view.rotation)
+    plain = add_plain(domain, view.rotation.authority)
+    root_step = rotation.step or plain or tidy_roots(view.rotation)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
     conditions = verdicts.conditions(domain, domain.status.conditions, (*summary, *judged), now)
-    retired_until = ends(domain, world, moment)
-    dues = (*_dues(domain, world, rotation, now), *tokens.dues, *retired_until)
+    dues = (
+        *_dues(view, rotation),
+        *known.isolation.retries,
+        *tokens.dues,
+        *ends(view.rotation),
+    )
     return Plan(
-        key,
+        known.key,
         domain.metadata.uid,
         steps=(
             *authority.steps,
@@ -125,21 +134,21 @@ def _plan_readable(key: Key, domain: TrustDomain | None, world: World, moment: M
             *isolated.steps,
             *tokens.steps,
         ),
-        status=_status(
-            domain, world, moment, rotation=rotation, tokens=tokens, conditions=conditions
-        ),
+        status=_status(view, rotation=rotation, tokens=tokens, conditions=conditions),
         previous_status=domain.status.manifest(),
         due=min((due for due in dues if due > now), default=None),
     )
 
 
-def _plan_terminating(gone: Plan, domain: TrustDomain, world: World, moment: Moment) -> Plan:
+def _plan_terminating(
+    gone: Plan, domain: TrustDomain, known: NetworkIsolation, now: datetime
+) -> Plan:
     """Return the plan of a domain that is being deleted: it opens nothing, and still isolates."""
-    isolated, now = isolation.plan_isolation(domain, world, moment), moment.now
+    isolated = isolation.plan_isolation(domain, known, now)
     plan = replace(
         gone,
         steps=(*gone.steps, *isolated.steps),
-        due=min((due for due in isolation.isolation_dues(world) if due > now), default=None),
+        due=min((due for due in known.retries if due > now), default=None),
     )
     further = (isolated.verdict,) if isolated.verdict is not None else ()
     return verdicts.terminating_plan(plan, domain, domain.status, TERMINATES, now, further=further)
@@ -148,30 +157,24 @@ def _plan_terminating(gone: Plan, domain: TrustDomain, world: World, moment: Mom
 # The bundles
 
 
-def _plan_bundles(domain: TrustDomain, world: World, moment: Moment, tokens: Tokens) -> Part:
+def _plan_bundles(view: DomainView, tokens: Tokens) -> Part:
     """Return the verdict on a domain's bundles, and the steps that write and remove them.
 
     A new bundle waits for the first token key. A workload that has read one without the key may
     not read it again for `bundle.propagation`, for which the issuer would have to wait.
     """
-    type_, name, now = "BundleDistributed", domain.metadata.name, moment.now
-    anchors = trusted_anchors(domain, world)
-    if not anchors:
+    type_, domain, now = "BundleDistributed", view.domain, view.moment.now
+    if not view.anchors:
         message = "no bundle is written or changed, because the authority cannot be used"
         return Part(verdicts.false(type_, "AuthorityNotReady", message))
-    wanted = {
-        Ref(namespace, domain.spec.bundle.config_map_name): namespace
-        for namespace in world.registry.governed_by(name)
-        if namespace not in world.terminating
-    }
-    data = {ROOTS: bundle_text(anchors), **bundle_files(domain, world, moment)}
+    wanted = [each for each in view.bundles if each.place.ref.namespace not in view.terminating]
+    data = {ROOTS: bundle_text(view.anchors), **bundle_files(view)}
     steps: list[Step] = []
     foreign: list[Ref] = []
     missing = False
-    for ref in wanted:
+    for each in wanted:
+        ref, seen, fact = each.place.ref, each.place.seen, each.content
         manifest = _config_map(ref, domain, data)
-        fact = world.bundles.get(ref)
-        seen = world.foreign.get(("ConfigMap", ref))
         if (fact is not None and not is_child(fact, domain)) or (
             seen is not None and now < seen + FOREIGN_RETRY
         ):
@@ -180,17 +183,15 @@ def _plan_bundles(domain: TrustDomain, world: World, moment: Moment, tokens: Tok
         missing = missing or fact is None or differs(manifest, fact)
         if fact is not None or not tokens.creates_key:
             steps.append(Apply(manifest))
-    steps += _removals(_left_behind(domain, world, set(wanted)))
-    return Part(_bundle_verdict(domain, world, moment, foreign, missing=missing), tuple(steps))
+    steps += _removals(_left_behind(view, {each.place.ref for each in wanted}))
+    return Part(_bundle_verdict(view, foreign, missing=missing), tuple(steps))
 
 
-def _bundle_verdict(
-    domain: TrustDomain, world: World, moment: Moment, foreign: list[Ref], *, missing: bool
-) -> Verdict:
-    type_ = "BundleDistributed"
-    contested = world.registry.contested(domain.metadata.name)
+def _bundle_verdict(view: DomainView, foreign: list[Ref], *, missing: bool) -> Verdict:
+    type_, registry = "BundleDistributed", view.registry
+    contested = registry.contested(view.domain.metadata.name)
     if contested is not None:
-        governance = world.registry.governance(contested)
+        governance = registry.governance(contested)
         return verdicts.false(type_, governance.reason, governance.message)
     if foreign:
         message = (
@@ -198,15 +199,15 @@ def _bundle_verdict(
             "delete it, or choose another bundle.configMapName"
         )
         return verdicts.false(type_, "Conflict", message)
-    for other in federated(domain, world):
-        if other.metadata.name in world.registry.unconfined_domains:
-            return verdicts.false(type_, UNCONFINED, unconfined_message(other, "here"))
-    fault = _first_write_fault(domain, world)
+    for other in view.federated:
+        if other.domain.metadata.name in registry.unconfined_domains:
+            return verdicts.false(type_, UNCONFINED, unconfined_message(other.domain, "here"))
+    fault = next(filter(None, (each.place.write_fault for each in view.bundles)), None)
     if fault is not None:
         return verdicts.false(type_, fault.reason, fault.message)
     if missing:
         return verdicts.false(type_, "Distributing", "the bundle is being written")
-    if is_full(domain, world, moment):
+    if is_full(view.rotation):
         message = (
             "every governed namespace has the bundle, but Troth keeps no more retired roots or "
             "token keys for events, so consumers reject events of older ones; rotate less often, "
@@ -216,23 +217,12 @@ def _bundle_verdict(
     return verdicts.true(type_, "Distributed", "every governed namespace has the bundle")
 
 
-def _first_write_fault(domain: TrustDomain, world: World) -> Fault | None:
-    if not world.refused and not world.contested:  # a domain may govern thousands of namespaces
-        return None
-    name = domain.spec.bundle.config_map_name
-    found = (
-        world.write_fault("ConfigMap", Ref(namespace, name))
-        for namespace in world.registry.governed_by(domain.metadata.name)
-    )
-    return next(filter(None, found), None)
-
-
-def _left_behind(domain: TrustDomain, world: World, wanted: set[Ref]) -> Iterator[Content]:
+def _left_behind(view: DomainView, wanted: set[Ref]) -> Iterator[Content]:
     """Yield bundles in namespaces that the domain certainly no longer governs."""
-    for fact in world.bundles_of(domain.metadata.name):
+    for fact in view.written.bundles:
         namespace = fact.ref.namespace
-        settled = world.registry.governance(namespace).settled
-        if fact.ref not in wanted and settled and namespace not in world.terminating:
+        settled = view.registry.governance(namespace).settled
+        if fact.ref not in wanted and settled and namespace not in view.terminating:
             yield fact
 
 
@@ -245,7 +235,7 @@ def _config_map(ref: Ref, domain: TrustDomain, data: dict[str, str]) -> Manifest
     }
 
 
-def _removals(facts: Iterator[Content] | list[Content]) -> Iterator[Step]:
+def _removals(facts: Iterable[Content]) -> Iterator[Step]:
     for fact in facts:
         yield Remove("ConfigMap", fact.ref, fact.uid)
 
@@ -254,15 +244,9 @@ def _removals(facts: Iterator[Content] | list[Content]) -> Iterator[Step]:
 
 
 def _status(
-    domain: TrustDomain,
-    world: World,
-    moment: Moment,
-    *,
-    rotation: Handover,
-    tokens: Tokens,
-    conditions: list[dict[str, Any]],
+    view: DomainView, *, rotation: Handover, tokens: Tokens, conditions: list[dict[str, Any]]
 ) -> dict[str, object]:
-    known = world.authorities.of(domain)
+    domain, known = view.domain, view.rotation.authority
     if known is not None and known.authority is not None:
         authorities = tuple(_authorities(known))
     else:  # the status is the only record of a lost authority
@@ -270,16 +254,16 @@ def _status(
     status = TrustDomainStatus(
         observed_generation=domain.metadata.generation,
         readable_spec=domain.readable_spec,
-        isolation=isolation.isolation_of(domain),
+        isolation=isolation_of(domain),
         authorities=authorities,
         rotation=RotationStatus(phase=rotation.phase, blockers=fitting(rotation.blockers)),
         token_keys=tokens.keys,
-        retired_authorities=_retired(roots_for_events(domain, world, moment)),
-        retired_token_keys=_retired(keys_for_events(domain, world, moment)),
+        retired_authorities=_retired(roots_for_events(view.rotation)),
+        retired_token_keys=_retired(keys_for_events(view.rotation)),
         token_rotation=TokenRotationStatus(
             phase=tokens.rotation.phase, blockers=fitting(tokens.rotation.blockers)
         ),
-        watched_namespaces=watched_namespaces.named(world),
+        watched_namespaces=watched_namespaces.named(view.registry),
     ).manifest()
     status["conditions"] = conditions
     return status
@@ -304,22 +288,17 @@ def _authorities(known: KnownAuthority) -> Iterator[AuthorityStatus]:
             )
 
 
-def _dues(
-    domain: TrustDomain, world: World, rotation: Handover, now: datetime
-) -> Iterator[datetime]:
-    known = world.authorities.of(domain)
+def _dues(view: DomainView, rotation: Handover) -> Iterator[datetime]:
+    known, now = view.rotation.authority, view.moment.now
     if known is not None and known.authority is not None:
         yield known.authority.not_before
         yield known.authority.not_after
-        due = due_of(domain, known.authority, world, now)
+        due = due_of(view.domain, known.authority, view.rotation.rotations, now)
         if due is not None:
             yield due
-    given = world.authorities.given_to(domain)
+    given = view.rotation.given
     if given is not None and given.authority is not None:
         yield given.authority.not_before
     if rotation.wait is not None:
         yield now + rotation.wait
-    yield from isolation.isolation_dues(world)
-    for (kind, ref), seen in world.foreign.items():
-        if kind == "ConfigMap" or ref == world.authorities.ref(domain):
-            yield seen + FOREIGN_RETRY
+    yield from view.retries

@@ -12,16 +12,15 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from troth.planning.moment import Moment
-from troth.planning.owned_objects import is_child
 from troth.planning.steps.authorities import UpdateRetired
-from troth.planning.trust_domain.rotations import is_compromised, is_root_compromised
+from troth.planning.trust_domain.facts import RotationView
+from troth.planning.trust_domain.rotations import Rotations, is_compromised, is_root_compromised
 from troth.resources.messaging.event_age import (
     DEFAULT_AGE,
     LONGEST_AGE,
     event_age,
     namespaces_of,
 )
-from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import (
     AuthoritySecret,
     KnownAuthority,
@@ -39,49 +38,48 @@ from troth.world.observation.retired import (
     roots_document,
 )
 from troth.world.observation.signing_keys import ISSUERS
-from troth.world.world import World
 
 R = TypeVar("R", RetiredRoot, RetiredKey)
 
 
-def events_age(domain: TrustDomain, world: World) -> timedelta:
+def events_age(view: RotationView) -> timedelta:
     """Return the maximum age of events that workloads of a trust domain produce or consume.
 
     An unreadable policy may have any age, and any producers and consumers. Its grants stay.
     Policies of a namespace without a list are unknown, too.
     """
-    if world.brokers.messaging.invalid_policies or world.registry.unlisted_ones():
+    registry, messaging = view.registry, view.messaging
+    if messaging.invalid_policies or registry.unlisted_ones():
         return LONGEST_AGE
     ages = (
         event_age(policy)
-        for policy in world.brokers.messaging.policies.values()
+        for policy in messaging.policies.values()
         if any(
-            world.registry.governance(namespace).domain is domain
+            registry.governance(namespace).domain is view.domain
             for namespace in namespaces_of(policy)
         )
     )
     return max((DEFAULT_AGE, *ages))
 
 
-def roots_for_events(domain: TrustDomain, world: World, moment: Moment) -> tuple[RetiredRoot, ...]:
+def roots_for_events(view: RotationView) -> tuple[RetiredRoot, ...]:
     """Return the retired roots of a trust domain that verify events, oldest first."""
-    known = _own_authority(domain, world)
+    known = view.own_authority
     records = known.secret.retired if known is not None else ()
-    return _verifying(_kept(records or (), domain, world, moment), domain, world, moment)
+    return _verifying(_kept(records or (), view.rotations, view.moment), view)
 
 
-def keys_for_events(domain: TrustDomain, world: World, moment: Moment) -> tuple[RetiredKey, ...]:
+def keys_for_events(view: RotationView) -> tuple[RetiredKey, ...]:
     """Return the retired token keys of a trust domain that verify events, oldest first."""
-    known = _own_tokens(domain, world)
+    known = view.own_tokens
     records = known.retired if known is not None else ()
-    return _verifying(_kept(records or (), domain, world, moment), domain, world, moment)
+    return _verifying(_kept(records or (), view.rotations, view.moment), view)
 
 
-def is_full(domain: TrustDomain, world: World, moment: Moment) -> bool:
+def is_full(view: RotationView) -> bool:
     """Return whether there is no room for one more record beside those that verify events."""
-    authority, tokens = _own_authority(domain, world), _own_tokens(domain, world)
-    roots = roots_for_events(domain, world, moment)
-    keys = keys_for_events(domain, world, moment)
+    authority, tokens = view.own_authority, view.own_tokens
+    roots, keys = roots_for_events(view), keys_for_events(view)
     return (authority is not None and _leaves_no_room(roots, authority.secret.retired)) or (
         tokens is not None and _leaves_no_room(keys, tokens.retired)
     )
@@ -95,63 +93,54 @@ def _leaves_no_room(verifying: tuple[R, ...], stored: tuple[R, ...] | None) -> b
     return len(verifying) >= most or size + entry_size(verifying[-1]) > MOST_ENTRY_BYTES
 
 
-def ends(domain: TrustDomain, world: World, moment: Moment) -> Iterator[datetime]:
+def ends(view: RotationView) -> Iterator[datetime]:
     """Yield when each record leaves the trust bundle for events, and when it leaves its Secret."""
-    authority, tokens = _own_authority(domain, world), _own_tokens(domain, world)
+    authority, tokens = view.own_authority, view.own_tokens
     records: tuple[RetiredRoot | RetiredKey, ...] = (
         *((authority.secret.retired if authority is not None else ()) or ()),
         *((tokens.retired if tokens is not None else ()) or ()),
     )
     if records:
-        for age in (events_age(domain, world), LONGEST_AGE):
-            yield from (moment.over_at(each.retired_at + age) for each in records)
+        for age in (events_age(view), LONGEST_AGE):
+            yield from (view.moment.over_at(each.retired_at + age) for each in records)
 
 
 # The steps
 
 
 def retire_root(
-    domain: TrustDomain,
-    known: KnownAuthority,
-    slots: tuple[str, ...],
-    world: World,
-    moment: Moment,
+    known: KnownAuthority, slots: tuple[str, ...], rotations: Rotations, moment: Moment
 ) -> UpdateRetired:
     """Return the step that removes the retiring CA, and records it unless it is compromised."""
     retiring = known.retiring
     assert retiring is not None
     added = RetiredRoot(retiring.fingerprint, moment.now, retiring.anchors)
     secret = known.secret
-    return _root_step(secret, slots, _kept((*(secret.retired or ()), added), domain, world, moment))
+    return _root_step(secret, slots, _kept((*(secret.retired or ()), added), rotations, moment))
 
 
-def retire_key(
-    domain: TrustDomain,
-    known: TokensSecret,
-    world: World,
-    moment: Moment,
-) -> UpdateRetired:
+def retire_key(known: TokensSecret, rotations: Rotations, moment: Moment) -> UpdateRetired:
     """Return the step that removes the retiring key, and records it unless it is compromised."""
     assert known.retiring is not None
     records = (*(known.retired or ()), RetiredKey(known.retiring, moment.now))
-    return _key_step(known, (ISSUERS.retiring,), _kept(records, domain, world, moment))
+    return _key_step(known, (ISSUERS.retiring,), _kept(records, rotations, moment))
 
 
-def tidy_roots(domain: TrustDomain, world: World, moment: Moment) -> UpdateRetired | None:
+def tidy_roots(view: RotationView) -> UpdateRetired | None:
     """Return the step that removes records of roots that must not stay, None without any."""
-    known = _own_authority(domain, world)
+    known = view.own_authority
     if known is None:
         return None
-    kept = _kept(known.secret.retired or (), domain, world, moment)
+    kept = _kept(known.secret.retired or (), view.rotations, view.moment)
     return _root_step(known.secret, (), kept) if kept != known.secret.retired else None
 
 
-def tidy_keys(domain: TrustDomain, world: World, moment: Moment) -> UpdateRetired | None:
+def tidy_keys(view: RotationView) -> UpdateRetired | None:
     """Return the step that removes records of keys that must not stay, None without any."""
-    known = _own_tokens(domain, world)
+    known = view.own_tokens
     if known is None:
         return None
-    kept = _kept(known.retired or (), domain, world, moment)
+    kept = _kept(known.retired or (), view.rotations, view.moment)
     return _key_step(known, (), kept) if kept != known.retired else None
 
 
@@ -179,7 +168,7 @@ def _unneeded(before: tuple[R, ...] | None, kept: tuple[R, ...]) -> tuple[str, .
 # The records
 
 
-def _kept(records: Iterable[R], domain: TrustDomain, world: World, moment: Moment) -> tuple[R, ...]:
+def _kept(records: Iterable[R], rotations: Rotations, moment: Moment) -> tuple[R, ...]:
     """Return the records to keep, oldest first: the last of each root or key, within the limits.
 
     If there are too many, the oldest are dropped: their events are the first to expire.
@@ -192,7 +181,7 @@ def _kept(records: Iterable[R], domain: TrustDomain, world: World, moment: Momen
     room = MOST_ENTRY_BYTES
     for each in reversed(last.values()):
         over = moment.now >= moment.over_at(each.retired_at + LONGEST_AGE)
-        if over or _is_compromised(each, domain, world):
+        if over or _is_compromised(each, rotations):
             continue
         room -= entry_size(each)
         if room < 0 or len(kept) == (MOST_ROOTS if isinstance(each, RetiredRoot) else MOST_KEYS):
@@ -201,28 +190,14 @@ def _kept(records: Iterable[R], domain: TrustDomain, world: World, moment: Momen
     return tuple(reversed(kept))
 
 
-def _is_compromised(record: RetiredRoot | RetiredKey, domain: TrustDomain, world: World) -> bool:
+def _is_compromised(record: RetiredRoot | RetiredKey, rotations: Rotations) -> bool:
     if isinstance(record, RetiredRoot):
-        return is_root_compromised(record, domain, world)
-    return is_compromised(record.fingerprint, domain, world)
+        return is_root_compromised(record, rotations)
+    return is_compromised(record.fingerprint, rotations)
 
 
-def _verifying(
-    kept: tuple[R, ...], domain: TrustDomain, world: World, moment: Moment
-) -> tuple[R, ...]:
+def _verifying(kept: tuple[R, ...], view: RotationView) -> tuple[R, ...]:
     if not kept:  # the usual case costs nothing
         return ()
-    age = events_age(domain, world)
+    age, moment = events_age(view), view.moment
     return tuple(each for each in kept if moment.now < moment.over_at(each.retired_at + age))
-
-
-def _own_authority(domain: TrustDomain, world: World) -> KnownAuthority | None:
-    known = world.authorities.of(domain)
-    return known if known is not None and is_child(known.secret, domain) else None
-
-
-def _own_tokens(domain: TrustDomain, world: World) -> TokensSecret | None:
-    known = world.tokens.of(domain)
-    if domain.spec.tokens is None or known is None or not is_child(known, domain):
-        return None
-    return known

@@ -11,14 +11,13 @@ from datetime import datetime, timedelta
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.leaf import BACKDATE, short
-from troth.planning.certificates.anchors import bundle_text, roots_in, trusting
+from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.certificates.rollouts import (
     restarted_since,
     still_on_old_leaf,
     waiting_for_root,
 )
 from troth.planning.moment import Moment
-from troth.planning.network.issuers import issuer_secret
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.authorities import (
@@ -28,13 +27,13 @@ from troth.planning.steps.authorities import (
     PrepareRoot,
     RootStep,
 )
+from troth.planning.trust_domain.facts import RotationView
 from troth.planning.trust_domain.retired import retire_root
-from troth.planning.trust_domain.root_readers import held_secrets, readers_of, without_list
-from troth.planning.trust_domain.rotations import is_root_compromised, rotations_of
+from troth.planning.trust_domain.rotations import Rotations, is_root_compromised
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import RotationPhase
-from troth.world.facts.objects import AuthoritySecret, IdentitySecret, KnownAuthority
+from troth.world.facts.objects import AuthoritySecret, KnownAuthority
 from troth.world.observation.objects import (
     NEXT_KEY,
     NEXT_LEAF,
@@ -45,7 +44,6 @@ from troth.world.observation.objects import (
     RETIRING_PLAIN,
     RETIRING_ROOTS,
 )
-from troth.world.world import World
 
 _ROOT_NAMES = NEXT_ROOTS, ROOTS, RETIRING_ROOTS
 _PLAIN_NAMES = NEXT_PLAIN, PLAIN, RETIRING_PLAIN
@@ -62,25 +60,20 @@ def renewal_of(authority: Authority) -> datetime:
     return authority.not_before + (authority.not_after - authority.not_before) * 2 / 3
 
 
-def due_of(domain: TrustDomain, active: Authority, world: World, now: datetime) -> datetime | None:
+def due_of(
+    domain: TrustDomain, active: Authority, rotations: Rotations, now: datetime
+) -> datetime | None:
     """Return when a self-managed root is due for rotation, None for a given CA.
 
     The owner of a given CA replaces it.
     """
     if domain.spec.authority.self_managed is None:
         return None
-    asked = due_at(rotations_of(domain, world), made_at(active), now)
+    asked = due_at(rotations, made_at(active), now)
     return min(renewal_of(active), asked or renewal_of(active))
 
 
-def next_step(
-    domain: TrustDomain,
-    known: KnownAuthority,
-    world: World,
-    moment: Moment,
-    *,
-    obstacle: str | None,
-) -> Handover:
+def next_step(view: RotationView, known: KnownAuthority, *, obstacle: str | None) -> Handover:
     """Return the state of a CA's rotation, and its next step.
 
     `obstacle` is why no rotation begins, None if one may. One that has begun ends, and a
@@ -88,10 +81,10 @@ def next_step(
     """
     if known.authority is None:
         return Handover(RotationPhase.IDLE)
-    root = _Root(domain, known, known.authority, world, moment)
+    root = _Root(view, known, known.authority)
     if root.spoilt:
         return Handover(RotationPhase.PREPARING, root.discard())
-    handover = hand_over(root, wanted=root.wanted and obstacle is None, moment=moment)
+    handover = hand_over(root, wanted=root.wanted and obstacle is None, moment=view.moment)
     if handover.phase is RotationPhase.PREPARING and handover.step is None:
         return Handover(RotationPhase.PREPARING, blockers=tuple(root.obstacles()))
     if handover.phase is RotationPhase.IDLE:
@@ -109,9 +102,11 @@ def _blocked(root: "_Root", obstacle: str | None) -> Handover | None:
 def _cut_off(root: "_Root") -> Handover | None:
     """Return a handover that waits for leaves of a revoked root, None if there are none."""
     stranded = [
-        f"Secret {ref} has a certificate of a revoked root, which is rejected until it is reissued"
-        for ref, leaf in root.leaves()
-        if leaf.leaf is not None and leaf.leaf.authority_key_id != root.active.subject_key_id
+        f"Secret {each.secret.ref} has a certificate of a revoked root, which is rejected until it "
+        "is reissued"
+        for each in root.view.root.leaves
+        if (leaf := each.secret.leaf) is not None
+        and leaf.authority_key_id != root.active.subject_key_id
     ]
     if not stranded:
         return None
@@ -122,22 +117,20 @@ def _cut_off(root: "_Root") -> Handover | None:
 class _Root:
     """CA of a trust domain, as a `Credential` of a handover."""
 
-    domain: TrustDomain
+    view: RotationView
     known: KnownAuthority
     active: Authority
-    world: World
-    moment: Moment
 
     # Reasons for a rotation
 
     @property
     def wanted(self) -> bool:
         """Whether another CA should take over."""
-        if self.domain.spec.authority.secret_ref is not None:
+        if self.view.domain.spec.authority.secret_ref is not None:
             return self._given is not None and self._given != self.active
         own = self.secret.roots is None  # else it was given, and the spec has changed since
-        due = due_of(self.domain, self.active, self.world, self.moment.now)
-        return not own or (due is not None and due <= self.moment.now)
+        due = due_of(self.view.domain, self.active, self.view.rotations, self._now)
+        return not own or (due is not None and due <= self._now)
 
     @property
     def compromised(self) -> bool:
@@ -155,12 +148,12 @@ class _Root:
         prepared = self.known.prepared
         if prepared is None:
             return False
-        given = self.domain.spec.authority.secret_ref is not None
+        given = self.view.domain.spec.authority.secret_ref is not None
         return self._compromised(prepared) or (given and self._given not in (None, prepared))
 
     def obstacles(self) -> Iterator[str]:
         """Yield why no next CA can be prepared."""
-        reference = self.domain.spec.authority.secret_ref
+        reference = self.view.domain.spec.authority.secret_ref
         if reference is not None:
             yield (
                 f"Secret {Ref(self.secret.ref.namespace, reference.name)} holds no CA other than "
@@ -170,13 +163,17 @@ class _Root:
     @property
     def _given(self) -> Authority | None:
         """The given CA, if it is valid and not compromised."""
-        given = self.world.authorities.given_to(self.domain)
+        given = self.view.given
         if given is None or given.authority is None or self._compromised(given.authority):
             return None
-        return given.authority if given.authority.valid_at(self.moment.now) else None
+        return given.authority if given.authority.valid_at(self._now) else None
 
     def _compromised(self, authority: Authority) -> bool:
-        return is_root_compromised(authority, self.domain, self.world)
+        return is_root_compromised(authority, self.view.rotations)
+
+    @property
+    def _now(self) -> datetime:
+        return self.view.moment.now
 
     # The evidence
 
@@ -188,12 +185,12 @@ class _Root:
     @property
     def settle(self) -> timedelta:
         """Propagation delay: the time until readers have seen a write."""
-        return self.domain.spec.bundle.propagation
+        return self.view.domain.spec.bundle.propagation
 
     @property
     def overlap(self) -> timedelta:
         """How long the old root stays trusted after the last leaf was reissued, at least."""
-        return overlap_of(rotations_of(self.domain, self.world))
+        return overlap_of(self.view.rotations)
 
     @property
     def prepared_since(self) -> float | None:
@@ -212,7 +209,7 @@ class _Root:
         From then on the old CA shortens the lifetime of every leaf. Waiting longer for the last
         reader would leave all workloads without a valid certificate.
         """
-        return self.active.not_after - self.domain.spec.certificates.lifetime
+        return self.active.not_after - self.view.domain.spec.certificates.lifetime
 
     def unpublished(self) -> Iterator[Laggard]:
         """Yield the readers without the next root, and the workloads that may run without it.
@@ -222,21 +219,21 @@ class _Root:
         prepared = self.known.prepared
         assert prepared is not None
         valid_to_all = prepared.not_before + BACKDATE
-        if self.moment.now < valid_to_all:
+        if self._now < valid_to_all:
             yield Laggard(
                 f"the new CA {short(prepared.fingerprint)} has just become valid, and clocks "
                 "may be behind",
                 valid_to_all,
             )
         wanted = roots_in(bundle_text(prepared.anchors))
-        for reader in readers_of(prepared, self.domain, self.world, self.moment):
+        for reader in self.view.root.readers:
             if not wanted <= reader.roots:
                 sentence = f"{reader.name} does not have the new root yet"
                 yield Laggard(sentence, min(self.deadline, reader.until or self.deadline))
-        for namespace in without_list(trusting(prepared, self.domain, self.world), self.world):
+        for namespace in self.view.root.unlisted:
             sentence = f"namespace {namespace} cannot be read, and its bundle may lack the new root"
             yield Laggard(sentence, self.deadline)
-        for sentence in waiting_for_root(prepared, self.domain, self.world, self.moment):
+        for sentence in waiting_for_root(prepared, self.view.root.restarting):
             yield Laggard(sentence, self.deadline)
 
     def published_since(self) -> Iterator[float]:
@@ -245,48 +242,30 @@ class _Root:
         `unpublished` yields the others, each until its time limit. Nothing that is observed after
         `deadline` prolongs the wait.
         """
-        end = self.moment.uptime_at(self.deadline)
+        end = self.view.moment.uptime_at(self.deadline)
         prepared = self.known.prepared
         assert prepared is not None
         wanted = roots_in(bundle_text(prepared.anchors))
-        for reader in readers_of(prepared, self.domain, self.world, self.moment):
+        for reader in self.view.root.readers:
             if wanted <= reader.roots:
                 yield min(reader.since, end)
-        domains = trusting(prepared, self.domain, self.world)
-        for since in restarted_since(domains, self.world, self.moment):
+        for since in restarted_since(self.view.root.restarting):
             yield min(since, end)
-
-    def leaves(self) -> Iterator[tuple[Ref, IdentitySecret]]:
-        """Yield the Secrets that hold a leaf of this trust domain that may still be valid.
-
-        Identities in a namespace that has left the domain have no peers any more, so their Secrets
-        do not count. The issuer's Secret always counts, because the whole domain calls the issuer.
-        """
-        prefix = f"spiffe://{self.domain.spec.domain}/"
-        issuer = issuer_secret(self.domain, self.world)
-        for ref, secret in held_secrets(self.world):
-            leaf = secret.leaf
-            if leaf is None or self.moment.now >= self.moment.over_at(leaf.not_after):
-                continue
-            if leaf.spiffe_id.startswith(prefix):
-                governance = self.world.registry.governance(ref.namespace)
-                if secret is issuer or governance.domain is self.domain or not governance.settled:
-                    yield ref, secret
 
     def still_used(self) -> Iterator[Laggard]:
         """Yield the leaves of the old CA, and the workloads that may still use one."""
         retiring = self.known.retiring
         assert retiring is not None
-        for ref, secret in self.leaves():
-            if secret.leaf and self.world.signatures.signed(retiring, secret):
-                sentence = f"Secret {ref} has a certificate of the old root"
-                end = min(secret.leaf.not_after, retiring.not_after)
-                yield Laggard(sentence, self.moment.over_at(end))
-        over = self.moment.over_at(retiring.not_after)
-        for namespace in without_list([self.domain], self.world):
+        for each in self.view.root.leaves:
+            if each.secret.leaf and each.of_retiring:
+                sentence = f"Secret {each.secret.ref} has a certificate of the old root"
+                end = min(each.secret.leaf.not_after, retiring.not_after)
+                yield Laggard(sentence, self.view.moment.over_at(end))
+        over = self.view.moment.over_at(retiring.not_after)
+        for namespace in self.view.root.unlisted:
             sentence = f"namespace {namespace} cannot be read, and may use the old root"
             yield Laggard(sentence, over)
-        for sentence in still_on_old_leaf(self.domain, self.world, self.moment):
+        for sentence in still_on_old_leaf(self.view.root.restarting):
             yield Laggard(sentence, over)
 
     def disused_since(self) -> Iterator[float]:
@@ -296,11 +275,12 @@ class _Root:
         """
         retiring = self.known.retiring
         assert retiring is not None
-        end = self.moment.uptime_at(self.moment.over_at(retiring.not_after))
-        for _, secret in self.leaves():
-            if self.world.signatures.signed(self.active, secret):
-                yield min(secret.leaf_since, end)
-        for since in restarted_since([self.domain], self.world, self.moment):
+        moment = self.view.moment
+        end = moment.uptime_at(moment.over_at(retiring.not_after))
+        for each in self.view.root.leaves:
+            if each.of_active:
+                yield min(each.secret.leaf_since, end)
+        for since in restarted_since(self.view.root.restarting):
             yield min(since, end)
 
     # The steps
@@ -310,14 +290,14 @@ class _Root:
 
         Return None if the given CA is missing, compromised, not valid or already active.
         """
-        settings = self.domain.spec.authority.self_managed
-        given = self.world.authorities.given_to(self.domain)
+        settings = self.view.domain.spec.authority.self_managed
+        given = self.view.given
         if settings is not None:
             return PrepareRoot(
                 ref=self.secret.ref,
                 uid=self.secret.uid,
                 resource_version=self.secret.resource_version,
-                trust_domain=self.domain.spec.domain,
+                trust_domain=self.view.domain.spec.domain,
                 algorithm=settings.key_algorithm,
                 lifetime=settings.lifetime,
                 confined=settings.confined,
@@ -329,7 +309,7 @@ class _Root:
             ref=self.secret.ref,
             uid=self.secret.uid,
             resource_version=self.secret.resource_version,
-            trust_domain=self.domain.spec.domain,
+            trust_domain=self.view.domain.spec.domain,
             source=given.secret.ref,
             authority=given.authority.fingerprint,
         )
@@ -364,7 +344,7 @@ class _Root:
         roots = (RETIRING_ROOTS,) if self.secret.retiring_roots else ()
         plain = (RETIRING_PLAIN,) if self.secret.retiring_plain else ()
         slots = (RETIRING, *roots, *plain)
-        return retire_root(self.domain, self.known, slots, self.world, self.moment)
+        return retire_root(self.known, slots, self.view.rotations, self.view.moment)
 
     def discard(self) -> RootStep:
         """Return the step that drops the next CA."""

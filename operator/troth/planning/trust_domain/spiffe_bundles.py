@@ -14,29 +14,24 @@ from pydantic_core import to_json
 from troth.documents.event_bundles import FILE as EVENTS_BUNDLE_MAP
 from troth.pki.bundles.spiffe_bundle import bundle_document, bundle_map_document, parse_bundle_map
 from troth.pki.errors import PKIError
-from troth.planning.certificates.anchors import confined, federated, own_anchors
-from troth.planning.moment import Moment
-from troth.planning.owned_objects import is_child
+from troth.planning.trust_domain.facts import DomainView
 from troth.planning.trust_domain.retired import keys_for_events, roots_for_events
-from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import RetiredKey, RetiredRoot, TokenKey
 from troth.world.observation.objects import BUNDLE, BUNDLE_MAP
-from troth.world.world import World
 
 
-def bundle_files(domain: TrustDomain, world: World, moment: Moment) -> dict[str, str]:
+def bundle_files(view: DomainView) -> dict[str, str]:
     """Return the SPIFFE bundles for a domain's namespaces, by file name.
 
     As in the PEM, a federated domain's bundle has only the roots that are confined to it. It always
     has the domain's token keys, because a key verifies only tokens of its own trust domain.
     """
-    own = _document(own_anchors(domain, world), token_keys(domain, world))
-    bundles = {domain.spec.domain: own}
-    for other in federated(domain, world):
-        anchors, keys = confined(other, world), token_keys(other, world)
-        if anchors or keys:
-            bundles[other.spec.domain] = _document(anchors, keys)
-    for_events = {**bundles, domain.spec.domain: _with_retired(domain, world, moment)}
+    own, trust_domain = _own(view), view.domain.spec.domain
+    bundles = {trust_domain: own}
+    for other in view.federated:
+        if other.anchors or other.keys:
+            bundles[other.domain.spec.domain] = _document(other.anchors, other.keys)
+    for_events = {**bundles, trust_domain: _with_retired(view)}
     return {
         BUNDLE: _text(own),
         BUNDLE_MAP: _text(bundle_map_document(bundles)),
@@ -44,24 +39,25 @@ def bundle_files(domain: TrustDomain, world: World, moment: Moment) -> dict[str,
     }
 
 
-def bundle_file(domain: TrustDomain, world: World) -> str:
+def bundle_file(view: DomainView) -> str:
     """Return the domain's own SPIFFE bundle, which its issuer serves."""
-    return _text(_document(own_anchors(domain, world), token_keys(domain, world)))
+    return _text(_own(view))
 
 
-def _with_retired(domain: TrustDomain, world: World, moment: Moment) -> dict[str, Any]:
+def _own(view: DomainView) -> dict[str, Any]:
+    return _document(view.own_anchors, _token_keys(view))
+
+
+def _with_retired(view: DomainView) -> dict[str, Any]:
     """Return the domain's own bundle for events."""
-    anchors, keys = own_anchors(domain, world), token_keys(domain, world)
-    roots = roots_for_events(domain, world, moment)
-    return _document(anchors, keys, roots, keys_for_events(domain, world, moment))
+    roots, keys = roots_for_events(view.rotation), keys_for_events(view.rotation)
+    return _document(view.own_anchors, _token_keys(view), roots, keys)
 
 
-def token_keys(domain: TrustDomain, world: World) -> tuple[TokenKey, ...]:
+def _token_keys(view: DomainView) -> tuple[TokenKey, ...]:
     """Return the token keys of a domain that verifiers must know."""
-    known = world.tokens.of(domain)
-    if domain.spec.tokens is None or known is None or not is_child(known, domain):
-        return ()
-    return known.keys
+    known = view.rotation.own_tokens
+    return known.keys if known is not None else ()
 
 
 @lru_cache(maxsize=256)

@@ -13,51 +13,47 @@ from datetime import datetime, timedelta
 from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
 from troth.planning.certificates.anchors import federated
 from troth.planning.moment import Moment
-from troth.planning.owned_objects import is_child
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.authorities import DropSlots, UpdateRetired
 from troth.planning.steps.signing_keys import ActivateTokenKey, PrepareTokenKey
+from troth.planning.trust_domain.facts import Bundles, RotationView
 from troth.planning.trust_domain.retired import retire_key
-from troth.planning.trust_domain.root_readers import is_foreign_bundle, without_list
-from troth.planning.trust_domain.rotations import is_compromised, rotations_of
+from troth.planning.trust_domain.rotations import Rotations, is_compromised
 from troth.planning.trust_domain.spiffe_bundles import key_ids_in
-from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import RotationPhase
+from troth.trust.declarations.registry import Registry
 from troth.world.facts.objects import Content, TokenKey, TokensSecret
 from troth.world.observation.objects import BUNDLE_MAP
 from troth.world.observation.signing_keys import ISSUERS
-from troth.world.world import World
 
 PREPARED = (ISSUERS.prepared, ISSUERS.prepared_made)
 
 
-def key_due(domain: TrustDomain, key: TokenKey, world: World, now: datetime) -> datetime:
+def key_due(domain: TrustDomain, key: TokenKey, rotations: Rotations, now: datetime) -> datetime:
     """Return when a token signing key is due for rotation: now, if its age is unknown."""
     assert domain.spec.tokens is not None
     if key.made_at is None:
         return now
     aged = key.made_at + domain.spec.tokens.key_lifetime
-    return min(aged, due_at(rotations_of(domain, world), key.made_at, now) or aged)
+    return min(aged, due_at(rotations, key.made_at, now) or aged)
 
 
-def plan_key_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover:
+def plan_key_rotation(view: RotationView) -> Handover:
     """Return the state of the token signing key's rotation, and its next step."""
-    known = world.tokens.of(domain)
-    if domain.spec.tokens is None or known is None or not is_child(known, domain):
+    known, moment = view.own_tokens, view.moment
+    if known is None or known.active is None:
         return Handover(RotationPhase.IDLE)
-    if known.active is None:
-        return Handover(RotationPhase.IDLE)
-    key = _Key(domain, known, known.active, world, moment)
+    key = _Key(view, known, known.active)
     if key.spoilt:
         return Handover(RotationPhase.PREPARING, key.drop(key.spoilt))
-    due = key_due(domain, known.active, world, moment.now)
+    due = key_due(view.domain, known.active, view.rotations, moment.now)
     return hand_over(key, wanted=due <= moment.now, moment=moment)
 
 
 def first_key_wait(
-    domain: TrustDomain, known: TokensSecret, world: World, moment: Moment
+    known: TokensSecret, bundles: Bundles, settle: timedelta, moment: Moment
 ) -> timedelta:
     """Return how long the issuer waits until it may sign with a key that replaces no other.
 
@@ -67,16 +63,21 @@ def first_key_wait(
     """
     if known.active is None:
         return timedelta(0)
-    key = _Key(domain, known, known.active, world, moment)
     since = [
         known.active_since if bundle is None else bundle.since
-        for _, bundle in key.bundles()
+        for _, bundle in bundles
         if not _was_created_with(known.active, bundle)
     ]
     if not since:
         return timedelta(0)
-    last = min(max(since), known.active_since + key.settle.total_seconds())
-    return key.settle - timedelta(seconds=moment.uptime - last)
+    last = min(max(since), known.active_since + settle.total_seconds())
+    return settle - timedelta(seconds=moment.uptime - last)
+
+
+def settle_of(domain: TrustDomain, registry: Registry) -> timedelta:
+    """Return the propagation delay: the longest of a domain's and the federated domains'."""
+    verifying = (domain, *federated(domain, registry))
+    return max(each.spec.bundle.propagation for each in verifying)
 
 
 def _was_created_with(key: TokenKey, bundle: Content | None) -> bool:
@@ -90,11 +91,9 @@ def _was_created_with(key: TokenKey, bundle: Content | None) -> bool:
 class _Key:
     """Token signing key of a trust domain, as a `Credential` of a handover."""
 
-    domain: TrustDomain
+    view: RotationView
     known: TokensSecret
     active: TokenKey
-    world: World
-    moment: Moment
 
     @property
     def compromised(self) -> bool:
@@ -115,14 +114,14 @@ class _Key:
         return self.known.spoilt
 
     def _compromised(self, key: TokenKey) -> bool:
-        return is_compromised(key.fingerprint, self.domain, self.world)
+        return is_compromised(key.fingerprint, self.view.rotations)
 
     # The evidence
 
     @property
     def settle(self) -> timedelta:
         """Propagation delay: the longest of this domain's and the federated domains'."""
-        return max(each.spec.bundle.propagation for each in self._verifying())
+        return settle_of(self.view.domain, self.view.registry)
 
     @property
     def overlap(self) -> timedelta:
@@ -131,7 +130,7 @@ class _Key:
         An issuer may sign with the old key until it has seen the new one, within `settle`.
         """
         last = MAX_LIFETIME + LEEWAY + self.settle
-        return max(last, overlap_of(rotations_of(self.domain, self.world)))
+        return max(last, overlap_of(self.view.rotations))
 
     @property
     def prepared_since(self) -> float | None:
@@ -150,19 +149,19 @@ class _Key:
         Without it, anyone who can keep Troth from writing one bundle could keep a key for ever.
         """
         assert self.known.prepared is not None
-        assert self.domain.spec.tokens is not None
+        assert self.view.domain.spec.tokens is not None
         made = self.known.prepared.made_at
-        return made + self.domain.spec.tokens.key_lifetime if made is not None else None
+        return made + self.view.domain.spec.tokens.key_lifetime if made is not None else None
 
     def unpublished(self) -> Iterator[Laggard]:
         """Yield the namespaces whose bundle lacks the next key."""
-        for namespace, bundle in self.bundles():
+        for namespace, bundle in self.view.token_key.bundles:
             if not self._has_next(bundle):
                 yield Laggard(
                     f"the bundle of namespace {namespace} does not have the next token key yet",
                     self.deadline,
                 )
-        for namespace in without_list(self._verifying(), self.world):
+        for namespace in self.view.token_key.unlisted:
             yield Laggard(
                 f"namespace {namespace} cannot be read, and its bundle may lack the next token key",
                 self.deadline,
@@ -173,8 +172,9 @@ class _Key:
 
         Nothing that is observed after `deadline` prolongs the wait.
         """
-        end = self.moment.uptime_at(self.deadline) if self.deadline else self.moment.uptime
-        for _, bundle in self.bundles():
+        moment = self.view.moment
+        end = moment.uptime_at(self.deadline) if self.deadline else moment.uptime
+        for _, bundle in self.view.token_key.bundles:
             if bundle is not None and self._has_next(bundle):
                 yield min(bundle.since, end)
 
@@ -186,27 +186,10 @@ class _Key:
         """Yield nothing: see `still_used`."""
         yield from ()
 
-    def _verifying(self) -> Iterator[TrustDomain]:
-        """Yield the trust domains whose workloads verify tokens of this one."""
-        yield self.domain
-        yield from federated(self.domain, self.world)
-
-    def bundles(self) -> Iterator[tuple[str, Content | None]]:
-        """Yield the bundle of each namespace that verifies tokens of this domain, None if missing.
-
-        Namespaces that are being deleted do not count, and neither do foreign bundles.
-        """
-        for each in self._verifying():
-            for namespace in self.world.registry.governed_by(each.metadata.name):
-                ref = Ref(namespace, each.spec.bundle.config_map_name)
-                if namespace in self.world.terminating or is_foreign_bundle(ref, each, self.world):
-                    continue
-                yield namespace, self.world.bundles.get(ref)
-
     def _has_next(self, bundle: Content | None) -> bool:
         assert self.known.prepared is not None
         text = bundle.data.get(BUNDLE_MAP, "") if bundle else ""
-        return self.known.prepared.kid in key_ids_in(text, self.domain.spec.domain)
+        return self.known.prepared.kid in key_ids_in(text, self.view.domain.spec.domain)
 
     # The steps
 
@@ -228,7 +211,7 @@ class _Key:
 
     def retire(self) -> UpdateRetired:
         """Return the step that drops the retiring key, and records it unless it is compromised."""
-        return retire_key(self.domain, self.known, self.world, self.moment)
+        return retire_key(self.known, self.view.rotations, self.view.moment)
 
     def drop(self, names: tuple[str, ...]) -> DropSlots:
         """Return the step that drops these keys of the Secret's data."""

@@ -3,39 +3,36 @@
 `issuer_view` plans separately which tokens the issuer may issue.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from troth.pki.certificates.leaf import short
 from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
 from troth.planning import status as verdicts
-from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
 from troth.planning.rotation.handover import Handover
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
 from troth.planning.steps.step import Step
+from troth.planning.trust_domain.facts import DomainView
 from troth.planning.trust_domain.issuer_certificate import TYPE, issuer_leaf_due, plan_issuer
 from troth.planning.trust_domain.retired import tidy_keys
 from troth.planning.trust_domain.spiffe_bundles import bundle_file
-from troth.planning.trust_domain.token_keys import first_key_wait, key_due, plan_key_rotation
+from troth.planning.trust_domain.token_keys import (
+    first_key_wait,
+    key_due,
+    plan_key_rotation,
+    settle_of,
+)
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import AuthorityState, RotationPhase, TokenKeyStatus
-from troth.world.facts.objects import (
-    OWNER_KIND,
-    OWNER_NAME,
-    REPLACED_AT,
-    Cutoff,
-    Fact,
-    Manifest,
-    TokensSecret,
-)
+from troth.world.facts.objects import REPLACED_AT, Cutoff, Fact, Manifest, TokensSecret
+from troth.world.facts.place import Place
 from troth.world.observation.objects import BUNDLE, NEVER
-from troth.world.world import World
 
 IDLE = Handover(RotationPhase.IDLE)
 REPLACED = "TokenKeyReplaced"
@@ -60,21 +57,21 @@ class Tokens:
     dues: tuple[datetime, ...] = ()
 
 
-def plan_tokens(domain: TrustDomain, world: World, moment: Moment) -> Tokens:
+def plan_tokens(view: DomainView) -> Tokens:
     """Return the verdict on a trust domain's tokens, and the steps for its issuer's Secrets."""
-    now = moment.now
+    domain, now = view.domain, view.moment.now
     if domain.spec.tokens is None:
-        return Tokens(None, tuple(removals(domain.metadata.name, world)))
-    ref, known = world.tokens.ref(domain), world.tokens.of(domain)
-    leaf, rotation = plan_issuer(domain, world, now), plan_key_rotation(domain, world, moment)
-    dues = tuple(_dues(domain, world, rotation, now))
-    seen = world.foreign.get(("Secret", ref))
+        return Tokens(None, tuple(removals(view.written.issuer_secrets)))
+    place, known = view.tokens_place, view.rotation.tokens
+    ref, seen = place.ref, place.seen
+    leaf, rotation = plan_issuer(view), plan_key_rotation(view.rotation)
+    dues = tuple(_dues(view, rotation))
     if known is None and not (seen is not None and now < seen + FOREIGN_RETRY):
         steps = (CreateTokenKey(_secret(domain, ref, now)), *leaf.steps)
         return Tokens(
-            _coming(domain, world, ref),
+            _coming(domain, place),
             steps,
-            creates_key=world.write_fault("Secret", ref) is None,
+            creates_key=place.write_fault is None,
             rotation=rotation,
             keys=domain.status.token_keys,
             dues=dues,
@@ -87,67 +84,59 @@ def plan_tokens(domain: TrustDomain, world: World, moment: Moment) -> Tokens:
         return Tokens(
             verdict, leaf.steps, rotation=rotation, keys=domain.status.token_keys, dues=dues
         )
-    propagates = first_key_wait(domain, known, world, moment) > timedelta(0)
     return Tokens(
-        _verdict(known, world, leaf.verdict, now, propagates=propagates),
-        (*_own_steps(domain, known, world, rotation, moment), *leaf.steps),
+        _verdict(view, known, leaf.verdict),
+        (*_own_steps(view, known, rotation), *leaf.steps),
         rotation=rotation,
         keys=tuple(_statuses(known)),
         dues=dues,
     )
 
 
-def removals(domain: str, world: World) -> Iterator[Step]:
+def removals(secrets: Iterable[Fact]) -> Iterator[Step]:
     """Yield the steps that remove the Secrets of a trust domain's issuer."""
-    facts: list[Fact] = [*world.tokens.secrets.values()]
-    leaf = world.secrets.get(Ref(world.own_namespace, f"{domain}-issuer"))
-    for fact in [*facts, *([leaf] if leaf else [])]:
-        if (fact.labels.get(OWNER_KIND), fact.labels.get(OWNER_NAME)) == ("TrustDomain", domain):
-            yield Remove("Secret", fact.ref, fact.uid)
+    for fact in secrets:
+        yield Remove("Secret", fact.ref, fact.uid)
 
 
-def _own_steps(
-    domain: TrustDomain, known: TokensSecret, world: World, rotation: Handover, moment: Moment
-) -> Iterator[Step]:
+def _own_steps(view: DomainView, known: TokensSecret, rotation: Handover) -> Iterator[Step]:
     """Yield the next step on the Secret with the keys.
 
     There is one step at a time, because each requires the observed resource version. The bundle
     comes first, because an issuer signs only with a key that the bundle publishes.
     """
-    bundle, authority = bundle_file(domain, world).encode(), world.authorities.of(domain)
-    if authority is not None and authority.anchors and known.bundle != bundle:
+    bundle = bundle_file(view).encode()
+    if view.own_anchors and known.bundle != bundle:
         yield UpdateIssuer(known.ref, known.uid, known.resource_version, {BUNDLE: bundle})
     elif rotation.step is not None:
         yield rotation.step
-    elif (tidying := tidy_keys(domain, world, moment)) is not None:
+    elif (tidying := tidy_keys(view.rotation)) is not None:
         yield tidying
 
 
-def _coming(domain: TrustDomain, world: World, ref: Ref) -> Verdict:
-    fault = world.write_fault("Secret", ref)
+def _coming(domain: TrustDomain, place: Place) -> Verdict:
+    fault = place.write_fault
     if fault is not None:
         return verdicts.false(TYPE, fault.reason, fault.message)
     if domain.status.token_keys:
         message = (
-            f"Secret {ref} with the token signing keys is missing; Troth is creating another "
+            f"Secret {place.ref} with the token signing keys is missing; Troth is creating another "
             "key, and verifiers reject tokens of the previous one"
         )
         return verdicts.false(TYPE, "CreatingTokenKey", message)
     return verdicts.false(TYPE, "CreatingTokenKey", "a token signing key is being created")
 
 
-def _verdict(
-    known: TokensSecret, world: World, leaf: Verdict, now: datetime, *, propagates: bool
-) -> Verdict:
+def _verdict(view: DomainView, known: TokensSecret, leaf: Verdict) -> Verdict:
     if known.active is None:
         assert known.fault is not None
         return verdicts.false(TYPE, known.fault.reason, known.fault.message)
-    fault = world.write_fault("Secret", known.ref)
+    fault = view.tokens_place.write_fault
     if fault is not None:
         return verdicts.false(TYPE, fault.reason, fault.message)
     if leaf.reason != "Issued":
         return leaf
-    if not known.view and propagates:
+    if not known.view and _propagates(view, known):
         message = (
             "workloads may not have read the token signing key yet, so the issuer waits for "
             "bundle.propagation before it signs"
@@ -162,13 +151,21 @@ def _verdict(
             "scopes there, or divide the trust domain"
         )
         return verdicts.false(TYPE, "ViewTooLarge", message)
-    if now < _forgotten_at(known):
+    if view.moment.now < _forgotten_at(known):
         message = (
             f"Secret {known.ref} was missing, so Troth created another key; verifiers reject "
             "tokens of the previous one, and callers get new ones within minutes"
         )
         return verdicts.true(TYPE, REPLACED, message)
     return verdicts.true(TYPE, "Active", "the issuer can sign tokens")
+
+
+def _propagates(view: DomainView, known: TokensSecret) -> bool:
+    """Return whether workloads may not have read the first token key yet."""
+    settle = settle_of(view.domain, view.registry)
+    return first_key_wait(known, view.rotation.token_key.bundles, settle, view.moment) > timedelta(
+        0
+    )
 
 
 def _namespaces(cutoffs: Mapping[str, Cutoff]) -> str:
@@ -198,22 +195,19 @@ def _statuses(known: TokensSecret) -> Iterator[TokenKeyStatus]:
             yield TokenKeyStatus(fingerprint=short(key.fingerprint), state=state)
 
 
-def _dues(
-    domain: TrustDomain, world: World, rotation: Handover, now: datetime
-) -> Iterator[datetime]:
-    known = world.tokens.of(domain)
-    if known is not None and known.active is not None and is_child(known, domain):
-        yield key_due(domain, known.active, world, now)
+def _dues(view: DomainView, rotation: Handover) -> Iterator[datetime]:
+    known, now = view.rotation.own_tokens, view.moment.now
+    if known is not None and known.active is not None:
+        yield key_due(view.domain, known.active, view.rotation.rotations, now)
         yield _forgotten_at(known)
-    leaf = issuer_leaf_due(domain, world, now)
+    leaf = issuer_leaf_due(view)
     if leaf is not None:
         yield leaf
     if rotation.wait is not None:
         yield now + rotation.wait
-    for ref in (world.tokens.ref(domain), world.tokens.leaf_ref(domain)):
-        seen = world.foreign.get(("Secret", ref))
-        if seen is not None:
-            yield seen + FOREIGN_RETRY
+    for place in (view.tokens_place, view.issuer_place):
+        if place.seen is not None:
+            yield place.seen + FOREIGN_RETRY
 
 
 def _secret(domain: TrustDomain, ref: Ref, now: datetime) -> Manifest:

@@ -1,11 +1,13 @@
 """Condition of a trust domain that selects namespaces that Troth does not watch or cannot read."""
 
+from collections.abc import Container
+
 from troth.planning import status as verdicts
 from troth.resources.conditions import Verdict
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import NAMESPACES
+from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.watched import NOT_WATCHED
-from troth.world.world import World
 
 CONDITION = "NamespacesWatched"
 UNREAD = "NamespaceUnread"
@@ -14,12 +16,11 @@ NAMED = 5
 """Maximum number of namespaces that a message names."""
 
 
-def judge(domain: TrustDomain, world: World) -> Verdict | None:
+def judge(domain: TrustDomain, registry: Registry, terminating: Container[str]) -> Verdict | None:
     """Return whether Troth reads every selected namespace; None if it watches all there are.
 
     Those that are being deleted do not count.
     """
-    registry = world.registry
     if registry.watched.everywhere:
         return None
     selected = registry.claimed_by(domain)
@@ -31,7 +32,7 @@ def judge(domain: TrustDomain, world: World) -> Verdict | None:
             "change the selector"
         )
         return verdicts.false(CONDITION, NOT_WATCHED, message)
-    unread = [each for each in selected if is_unread(each, world)]
+    unread = [each for each in selected if _is_unread(each, registry, terminating)]
     if unread:
         message = (
             "Troth cannot read all objects of selected namespaces, so nothing opens because of "
@@ -42,15 +43,14 @@ def judge(domain: TrustDomain, world: World) -> Verdict | None:
     return verdicts.true(CONDITION, "Watched", "Troth watches every selected namespace")
 
 
-def named(world: World) -> tuple[str, ...]:
+def named(registry: Registry) -> tuple[str, ...]:
     """Return the watched namespaces for the status, sorted; none if Troth watches all there are."""
-    return tuple(sorted(world.registry.watched.names or ()))[:NAMESPACES]
+    return tuple(sorted(registry.watched.names or ()))[:NAMESPACES]
 
 
-def is_unread(namespace: str, world: World) -> bool:
+def _is_unread(namespace: str, registry: Registry, terminating: Container[str]) -> bool:
     """Return whether objects of a watched namespace were not listed, or not read for too long."""
-    registry = world.registry
-    if namespace not in registry.namespaces or namespace in world.terminating:
+    if namespace not in registry.namespaces or namespace in terminating:
         return False
     return namespace in registry.unlisted or registry.unread.has(namespace)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from troth.pki.certificates.authorities import Authority
 from troth.resources.references import Ref
-from troth.world.facts.objects import IdentitySecret
+from troth.world.facts.objects import IdentitySecret, KnownAuthority
 
 
 @dataclass(slots=True)
@@ -29,6 +29,11 @@ class Signatures:
         if authority.fingerprint not in results:
             results[authority.fingerprint] = authority.signed(leaf)
         return results[authority.fingerprint]
+
+    def signed_by(self, known: KnownAuthority | None, secret: IdentitySecret | None) -> bool:
+        """Return whether a CA of a trust domain signed the leaf in a Secret."""
+        slots = known.slots if known is not None else ()
+        return any(self.signed(each, secret) for each in slots)
 
     def forget(self, ref: Ref) -> None:
         """Drop the results for a Secret that was deleted."""

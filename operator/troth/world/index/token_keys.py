@@ -9,6 +9,8 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import Cutoff, Manifest, TokensSecret
 from troth.world.observation import objects as observe
 
+CallerEntry = tuple[str, str, dict[str, Any]]
+"""An identity's entry in an issuer's view: its trust domain, its SPIFFE ID and its part."""
 _SUFFIX = "-tokens"
 _LEAF_SUFFIX = "-issuer"
 
@@ -20,10 +22,8 @@ class TokenKeys:
     own_namespace: str
     secrets: dict[str, TokensSecret] = field(default_factory=dict)
     """Secrets by name."""
-    entries: dict[Ref, tuple[str, str, dict[str, Any]]] = field(default_factory=dict)
-    """Cache of the entry of each identity in the view: its trust domain, its SPIFFE ID and its
-    part. An entry is removed when the identity or a peer of it changes.
-    """
+    entries: dict[Ref, CallerEntry] = field(default_factory=dict)
+    """Cache of the entry of each identity in the view, until the identity or a peer changes."""
     view_written: dict[str, float] = field(default_factory=dict)
     """Time of Troth's last write of each view, in seconds of this process's uptime, by name."""
 
@@ -47,10 +47,6 @@ class TokenKeys:
         """Return the oldest identity of each namespace that a view has no room for."""
         secret = self.secrets.get(name)
         return secret.cutoffs if secret else {}
-
-    def remember(self, identity: Ref, entry: tuple[str, str, dict[str, Any]]) -> None:
-        """Keep what planning has worked out of an identity, until it or a peer changes."""
-        self.entries[identity] = entry
 
     def ref(self, domain: TrustDomain) -> Ref:
         """Return the Secret with a trust domain's token keys and issuer configuration."""

@@ -8,7 +8,7 @@ from troth.audit.rule import Rule
 from troth.audit.rules.declared import PATCHED, again, nested
 from troth.audit.scene import Scene
 from troth.audit.skeletons import identity_skeleton, ports_of, selector_of
-from troth.planning.trust_domain.isolation import isolation_of
+from troth.planning.trust_domain.facts import isolation_of
 from troth.resources.metadata import NAME_LIMIT
 from troth.resources.references import Ref
 from troth.resources.reported import Severity

@@ -15,6 +15,7 @@ from troth.planning.steps.authorities import (
     UpdateRetired,
 )
 from troth.planning.trust_domain.authority import taken_fault
+from troth.planning.trust_domain.view import gather_rivals
 from troth.reconcile.apply.context import Context
 from troth.reconcile.apply.keys.key_material import (
     adopted_secret,
@@ -29,6 +30,7 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import OWNER_NAME, Manifest
 from troth.world.keys import Keys
 from troth.world.observation.retired import RETIRED
+from troth.world.reader import Reader
 
 
 async def create_root(context: Context, step: CreateRoot) -> Keys:
@@ -53,7 +55,10 @@ async def _put_first(context: Context, step: CreateRoot | AdoptAuthority, secret
     async with context.first_authority:
         domains = context.world.registry.domains
         domain = domains.get(secret["metadata"]["labels"][OWNER_NAME])
-        if domain is None or taken_fault(domain, context.world) is not None:
+        if domain is None:
+            raise TryAgain
+        rivals = gather_rivals(domain, Reader(context.world))
+        if taken_fault(domain, rivals) is not None:
             raise TryAgain
         for each in domains.values():
             if each.spec.domain == step.trust_domain and each is not domain:
