@@ -16,7 +16,7 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
 from troth.trust.topics.evaluation import TopicGrant
-from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
 from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import (
     Content,
@@ -133,6 +133,10 @@ class Reader:
         """Return the ConfigMap with the ledger of a broker, even if it is unreadable."""
         return self._world.brokers.ledgers.get(broker)
 
+    def ledger(self, broker: Ref) -> Ledger | None:
+        """Return the ledger of a broker, None if it is unknown."""
+        return self._world.brokers.ledger(broker)
+
     def credential(self, identity: Ref, broker: Ref) -> CredentialSecret | None:
         """Return the Secret with the name of an identity's credential at a broker."""
         return self._world.brokers.secret(identity, broker)
@@ -160,6 +164,10 @@ class Reader:
     def grants_of(self, policy: Ref) -> tuple[TopicGrant, ...]:
         """Return every grant of a policy, the same object until one changes."""
         return self._world.grants.of(policy)
+
+    def grants_for(self, identity: Ref) -> tuple[TopicGrant, ...]:
+        """Return every grant of an identity, by any policy, sorted."""
+        return self._world.grants.for_identity(identity)
 
     # Services and webhooks
 

@@ -10,7 +10,8 @@ from troth.planning.certificates.anchors import own_anchors, trusted_anchors
 from troth.planning.faults import Isolation
 from troth.planning.identity.trust_record import TrustRecord
 from troth.planning.moment import Moment
-from troth.planning.network.broker_reach import Reach, reach_of
+from troth.planning.network.broker_reach import Reach
+from troth.planning.network.view import gather_reach
 from troth.planning.owned_objects import (
     deny_ref,
     policy_ref,
@@ -177,7 +178,7 @@ def gather(
         edges=edges,
         topics=run(lambda: tuple(_topics(ref, world)), lambda _: ()),
         keeps_schemas=_keeps_schemas(ref, world),
-        reach=run(lambda: reach_of(ref, world), lambda _: Reach((), (), frozenset())),
+        reach=run(lambda: gather_reach(ref, reader), lambda _: Reach((), (), frozenset())),
         unread_webhooks=_has_unread_webhooks(ref, world),
         trust_turns=run(lambda: tuple(_trust_turns(ref, edges, world)), lambda _: ()),
         reissue_wait=run(
