@@ -111,12 +111,12 @@ def gather_readable(broker: MessageBroker, reader: Reader, moment: Moment) -> Br
     """Return all inputs of the plan of a broker, which may be in deletion."""
     look, kept = reader.observation(broker.ref), reader.kept_ledger(broker.ref)
     fault = unsupported(broker) or look.fault or (kept.fault if kept is not None else None)
-    admin = _admin(broker, kept, reader, moment)
+    admin = _admin(broker, reader, moment)
     rights = _rights(broker, look, reader) if is_shown(broker, look) else ()
     exposure = exposure_status(broker, look, rights, moment.now)
     if look.busy:
         return BrokerView(broker, look, kept, fault, None, None, admin, exposure, moment)
-    ledger = _known(kept) or Ledger()
+    ledger = reader.ledger(broker.ref) or Ledger()
     leaving = broker.metadata.deletion_timestamp is not None
     grants = (outliving_at if leaving else grants_at)(broker, ledger, reader)
     seen = look.observed if fault is None else None
@@ -142,7 +142,7 @@ def work_at(
     broker: MessageBroker, grants: BrokerGrants, observed: Observed, reader: Reader
 ) -> Work:
     """Return the changes that bring a broker from its observed state to what is granted."""
-    ledger = _known(reader.kept_ledger(broker.ref))
+    ledger = reader.ledger(broker.ref)
     secrets = _secrets(broker, grants.live, reader)
     return broker_work(WorkFacts(broker, grants, observed, ledger, secrets))
 
@@ -196,20 +196,13 @@ def _former(broker: Ref, reader: Reader) -> FormerBroker:
     return FormerBroker(
         reader.declared_broker(broker),
         broker in messaging.invalid_brokers,
-        _known(reader.kept_ledger(broker)),
+        reader.ledger(broker),
         tuple(going),
     )
 
 
-def _known(kept: KeptLedger | None) -> Ledger | None:
-    """Return what Troth created at a broker, None if that is unknown."""
-    return kept.ledger if kept is not None and kept.fault is None else None
-
-
-def _admin(
-    broker: MessageBroker, kept: KeptLedger | None, reader: Reader, moment: Moment
-) -> AdminState | None:
-    ledger = _known(kept)
+def _admin(broker: MessageBroker, reader: Reader, moment: Moment) -> AdminState | None:
+    ledger = reader.ledger(broker.ref)
     under_way = ledger is not None and ledger.admin is not None
     asked = under_way or reader.rotations(broker_key(broker.ref))
     return admin_state(broker, reader, moment) if asked else None

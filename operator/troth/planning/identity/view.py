@@ -18,7 +18,8 @@ from troth.planning.identity.declared import (
 )
 from troth.planning.identity.trust_record import TrustRecord
 from troth.planning.moment import Moment
-from troth.planning.network.broker_reach import Reach, reach_of
+from troth.planning.network.broker_reach import Reach
+from troth.planning.network.view import gather_reach
 from troth.planning.owned_objects import (
     deny_ref,
     policy_ref,
@@ -220,7 +221,7 @@ def gather(
         edges=edges,
         topics=topics,
         keeps_schemas=keeps_schemas(ref, reader.messaging),
-        reach=run(lambda: reach_of(ref, world), lambda _: Reach((), (), frozenset())),
+        reach=run(lambda: gather_reach(ref, reader), lambda _: Reach((), (), frozenset())),
         unread_webhooks=has_unread_webhooks(ref, registry),
         trust_turns=run(lambda: tuple(trust_turns(ref, edges, registry)), lambda _: ()),
         reissue_wait=run(

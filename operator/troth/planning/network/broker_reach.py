@@ -1,17 +1,20 @@
 """The brokers whose pods an identity may reach: those at which it has a grant."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from troth.planning.grants.dialects import is_enforced
 from troth.planning.grants.rules import granted, retainable, retains
 from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 from troth.trust.declarations.grant_entries import entries_of
+from troth.trust.declarations.messaging import Messaging
+from troth.trust.declarations.registry import Registry
+from troth.trust.grants import Rule
 from troth.trust.topics.candidate import principal_of
-from troth.trust.topics.evaluation import undecided
-from troth.world.world import World
+from troth.trust.topics.evaluation import TopicGrant, undecided
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,30 @@ class Reach:
         return bool(self.staying or self.unread)
 
 
-def reach_of(identity: Ref, world: World) -> Reach:
-    """Return the brokers whose pods an identity may reach."""
-    messaging = world.brokers.messaging
+@dataclass(frozen=True, slots=True)
+class OutlivedPolicies:
+    """Grants at a readable broker whose policies are deleted or are being deleted.
+
+    `retained` are the rules of deleted policies, and `leaving` the policies that are being deleted.
+    """
+
+    broker: MessageBroker
+    retained: frozenset[Rule]
+    leaving: tuple[TopicPolicy, ...]
+
+
+def reach_of(
+    identity: Ref,
+    grants: Iterable[TopicGrant],
+    outlived: Iterable[OutlivedPolicies],
+    registry: Registry,
+    messaging: Messaging,
+) -> Reach:
+    """Return the brokers whose pods an identity with these grants may reach."""
     live: set[Ref] = set()
-    staying = set(_outliving(identity, world))
+    staying = {each.broker.ref for each in outlived if _outlives(identity, each, registry)}
     unread: set[Ref] = set()
-    for each in world.grants.for_identity(identity):
+    for each in grants:
         policy = messaging.policies.get(each.policy)
         broker = messaging.brokers.get(policy.broker) if policy is not None else None
         if broker is not None and granted(broker, each):
@@ -47,31 +67,30 @@ def reach_of(identity: Ref, world: World) -> Reach:
             (live if opens else staying).add(broker.ref)
         elif policy is not None and broker is None and each.state is GrantState.SUSPENDED:
             unread.add(policy.broker)
-    if undecided(world.registry, messaging, (identity,)):
+    if undecided(registry, messaging, (identity,)):
         staying.update(messaging.brokers)
         unread.update(messaging.invalid_brokers)
     return Reach(
-        tuple(_inside(live, world)), tuple(_inside(staying - live, world)), frozenset(unread)
+        tuple(_inside(live, messaging)),
+        tuple(_inside(staying - live, messaging)),
+        frozenset(unread),
     )
 
 
-def _inside(brokers: set[Ref], world: World) -> Iterator[MessageBroker]:
+def _inside(brokers: set[Ref], messaging: Messaging) -> Iterator[MessageBroker]:
     """Yield the brokers that declare a workload. Those outside the cluster declare none."""
     for ref in sorted(brokers):
-        broker = world.brokers.messaging.brokers[ref]
+        broker = messaging.brokers[ref]
         if broker.spec.workload is not None:
             yield broker
 
 
-def _outliving(identity: Ref, world: World) -> Iterator[Ref]:
-    """Yield the brokers at which an identity has a grant whose policy is deleted or terminating."""
-    for ref, broker in world.brokers.messaging.brokers.items():
-        ledger, principal = world.brokers.ledger(ref), principal_of(broker, identity)
-        retained = ledger.retained if ledger is not None else ()
-        kept = [rule for rule in retained if rule.principal == principal]
-        if retainable(broker, kept, world.registry) or any(
-            retains(broker, policy)
-            and any(asked.identity == identity for asked in entries_of(policy))
-            for policy in world.brokers.leaving_at(ref)
-        ):
-            yield ref
+def _outlives(identity: Ref, found: OutlivedPolicies, registry: Registry) -> bool:
+    """Return whether an identity has a grant whose policy is deleted or is being deleted."""
+    broker = found.broker
+    principal = principal_of(broker, identity)
+    kept = [rule for rule in found.retained if rule.principal == principal]
+    return bool(retainable(broker, kept, registry)) or any(
+        retains(broker, policy) and any(asked.identity == identity for asked in entries_of(policy))
+        for policy in found.leaving
+    )
