@@ -84,10 +84,11 @@ LAYERS = [
     pytest.param(service_identity, "plan_gateway_trust", id="gateway"),
     pytest.param(service_identity, "_dues", id="dues"),
     pytest.param(identity_view, "trusted_anchors", id="anchors"),
-    pytest.param(identity_view, "reach_of", id="reach"),
+    pytest.param(identity_view, "gather_reach", id="reach"),
     pytest.param(identity_view, "_topics", id="topics"),
-    pytest.param(identity_view, "_trust_turns", id="turns"),
+    pytest.param(identity_view, "trust_turns", id="turns"),
     pytest.param(identity_view, "_reissue_wait", id="wait"),
+    pytest.param(identity_view, "gather_credentials", id="credentials"),
 ]
 
 

@@ -8,10 +8,12 @@ from typing import TypeVar
 from troth.planning.brokers import view as brokers
 from troth.planning.brokers.planner import plan_message_broker
 from troth.planning.brokers.unlisted_deletion import plan_unlisted_deletion
+from troth.planning.credential_rotation import view as credential_rotation
 from troth.planning.credential_rotation.planner import plan_credential_rotation
 from troth.planning.faults import failed_plan
 from troth.planning.grants import view as grants
 from troth.planning.grants.topic_policy import plan_topic_policy
+from troth.planning.identity import view as identity
 from troth.planning.identity.edge_status import with_closed_edges
 from troth.planning.identity.planner import plan_service_identity
 from troth.planning.moment import Moment
@@ -37,10 +39,10 @@ def _of_view(gather: Callable[[Key, Reader, Moment], V], plan: Callable[[V], Pla
 
 PLANNERS: dict[str, Planner] = {
     "TrustDomain": _of_view(trust_domain.gather, plan_trust_domain),
-    "ServiceIdentity": plan_service_identity,
+    "ServiceIdentity": _of_view(identity.gather, plan_service_identity),
     "MessageBroker": _of_view(brokers.gather, plan_message_broker),
     "TopicPolicy": _of_view(grants.gather, plan_topic_policy),
-    "CredentialRotation": plan_credential_rotation,
+    "CredentialRotation": _of_view(credential_rotation.gather, plan_credential_rotation),
     "WebhookEndpoint": _of_view(webhooks.gather, plan_webhook_endpoint),
     ISSUER_VIEW: _of_view(trust_domain.gather_known_issuer, plan_issuer_view),
     **dict.fromkeys(
@@ -73,8 +75,8 @@ def plan_after_failure(key: Key, world: World, error: Exception, now: datetime) 
 
 def _closing(failed: Plan, narrowing: Narrowing | None, world: World, now: datetime) -> Plan:
     """Return a plan whose status has the edges closed that an identity's narrowing closes."""
-    identity = world.registry.claimants.get(failed.key.ref)
-    if failed.status is None or failed.unapplied is None or not narrowing or identity is None:
+    declared = world.registry.claimants.get(failed.key.ref)
+    if failed.status is None or failed.unapplied is None or not narrowing or declared is None:
         return failed
-    status = with_closed_edges(failed.status, identity, narrowing, world.registry, now)
+    status = with_closed_edges(failed.status, declared, narrowing, world.registry, now)
     return replace(failed, status=status)

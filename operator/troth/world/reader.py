@@ -102,6 +102,14 @@ class Reader:
         """Return the deletion of a resource of which only the metadata is known."""
         return self._world.deletions.get(key)
 
+    def rotation(self, ref: Ref) -> CredentialRotation | None:
+        """Return a readable CredentialRotation."""
+        return self._world.rotations.by_ref.get(ref)
+
+    def may_rotate(self, rotation: CredentialRotation) -> bool:
+        """Return whether a CredentialRotation is in a namespace that may rotate its target."""
+        return self._world.rotations.may(rotation)
+
     # Objects that Troth writes
 
     def place(self, kind: str, ref: Ref, fact: Fact | None) -> Place:
@@ -266,10 +274,6 @@ class Reader:
     def grants_for_identity(self, identity: Ref) -> tuple[TopicGrant, ...]:
         """Return every grant that an identity has or requests."""
         return tuple(self._world.grants.for_identity(identity))
-
-    def ledger(self, broker: Ref) -> Ledger | None:
-        """Return what Troth created at a broker, None if that is unknown."""
-        return self._world.brokers.ledger(broker)
 
     def grants_of(self, policy: Ref) -> tuple[TopicGrant, ...]:
         """Return every grant of a policy, the same object until one changes."""

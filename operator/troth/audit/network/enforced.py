@@ -7,17 +7,18 @@ from troth.audit.scene import Scene
 from troth.planning.faults import Isolation
 from troth.planning.identity.situation import situation_of
 from troth.planning.identity.unsettled import unsettled_policy
-from troth.planning.identity.view import gather
+from troth.planning.identity.view import gather_readable
 from troth.planning.moment import Moment
 from troth.planning.network.compiler import compile_policy
 from troth.resources.identity.spec import ServiceIdentity
+from troth.world.reader import Reader
 
 
 def enforced_spec(scene: Scene, identity: ServiceIdentity) -> dict[str, Any] | None:
     """Return the spec of an identity's first NetworkPolicy with enforcement, None without one."""
     moment = Moment(scene.now, uptime=0.0, set_forward=timedelta(0))
     isolation = Isolation()
-    view = gather(identity, scene.world, moment, isolation, Isolation())
+    view = gather_readable(identity, Reader(scene.world), moment, isolation, Isolation())
     situation = situation_of(view)
     if isolation.errors or not situation.claims:
         return None

@@ -5,20 +5,19 @@ The plan has no steps. The plan of the target reads the requests of its rotation
 function for each kind of target.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from troth.pki.certificates.leaf import Leaf
 from troth.planning import status as verdicts
-from troth.planning.brokers.view import admin_state
+from troth.planning.brokers.admin_rotation import AdminState
 from troth.planning.certificates.leaf import leaf_due, longest_overlap
-from troth.planning.faults import Isolation
+from troth.planning.credential_rotation.view import CredentialRotationView, Target
 from troth.planning.identity.credentials.at_brokers import CredentialState, plan_broker_credentials
 from troth.planning.identity.credentials.webhook_signing import plan_webhook_signing
+from troth.planning.identity.facts import View
 from troth.planning.identity.restarts import plan_rollout
-from troth.planning.identity.view import View, gather
-from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.trust_domain.authority import plan_rotation
@@ -26,18 +25,15 @@ from troth.planning.trust_domain.facts import RotationView
 from troth.planning.trust_domain.root_rotation import due_of
 from troth.planning.trust_domain.root_rotation import made_at as root_made_at
 from troth.planning.trust_domain.token_keys import key_due, plan_key_rotation
-from troth.planning.trust_domain.view import gather_rotation
 from troth.planning.webhooks.rotation import plan_secret
-from troth.planning.webhooks.view import gather_inbound
+from troth.planning.webhooks.view import WebhookView
 from troth.resources.conditions import Verdict
 from troth.resources.metadata import is_terminating
-from troth.resources.references import Ref
 from troth.resources.rotation.blockers import fitting
 from troth.resources.rotation.spec import (
     CredentialPhase,
     CredentialRotation,
     CredentialRotationStatus,
-    TargetKind,
 )
 from troth.resources.rotation.windows import known_zone, next_open
 from troth.resources.schema.scalars import format_duration, format_time
@@ -45,8 +41,6 @@ from troth.resources.trust_domain.status import RotationPhase
 from troth.world.facts.objects import Fault, KnownAuthority
 from troth.world.index.rotations import target_key
 from troth.world.keys import Key
-from troth.world.reader import Reader
-from troth.world.world import World
 
 PHASES = {
     RotationPhase.IDLE: CredentialPhase.IDLE,
@@ -77,19 +71,17 @@ class Progress:
     fault: Fault | None = None
 
 
-def plan_credential_rotation(key: Key, world: World, moment: Moment) -> Plan:
+def plan_credential_rotation(known: CredentialRotationView) -> Plan:
     """Return the plan of a rotation: its status, and when it is due again."""
-    now = moment.now
-    unreadable = world.unreadable.get(key)
-    if unreadable is not None:
-        return verdicts.unreadable_plan(key, unreadable, now)
-    rotation = world.rotations.by_ref.get(key.ref)
+    key, rotation, now = known.key, known.rotation, known.moment.now
+    if known.unreadable is not None:
+        return verdicts.unreadable_plan(key, known.unreadable, now)
     if rotation is None:
         return Plan(key, "")
     if is_terminating(rotation):
         gone = Plan(key, rotation.metadata.uid)
         return verdicts.terminating_plan(gone, rotation, rotation.status, TERMINATES, now)
-    progress = _progress(rotation, world, moment)
+    progress = _progress(rotation, known)
     summary = verdicts.summed_up([_verdict(progress)], ON_ITS_WAY)
     status = CredentialRotationStatus(
         observed_generation=rotation.metadata.generation,
@@ -121,34 +113,42 @@ def _verdict(progress: Progress) -> Verdict:
     return verdicts.true("Rotates", "Scheduled")
 
 
-def _progress(rotation: CredentialRotation, world: World, moment: Moment) -> Progress:
-    key, kind = target_key(rotation), rotation.spec.target.kind
-    if not world.rotations.may(rotation):
+def _progress(rotation: CredentialRotation, known: CredentialRotationView) -> Progress:
+    key = target_key(rotation)
+    if not known.allowed:
         message = (
             "a root is rotated only from Troth's own namespace; create this CredentialRotation "
-            f"in namespace {world.own_namespace}"
+            f"in namespace {known.own_namespace}"
         )
         return Progress(fault=Fault("NotFromHere", message))
-    declared: dict[TargetKind, Container[object]] = {
-        TargetKind.TRUST_DOMAIN: {
-            Ref("", name)
-            for name, domain in world.registry.domains.items()
-            if not is_terminating(domain)
-        },
-        TargetKind.SERVICE_IDENTITY: world.registry.identities,
-        TargetKind.MESSAGE_BROKER: world.brokers.messaging.brokers,
-        TargetKind.WEBHOOK_ENDPOINT: world.registry.webhooks.endpoints,
-    }
-    if key.ref not in declared[kind]:
+    if not known.declared:
         return Progress(
             fault=Fault(
                 "TargetMissing",
                 f"{key} does not exist; create it, or delete this CredentialRotation",
             )
         )
-    progress = PROGRESS[kind](key, world, moment)
-    fault = _window_fault(rotation, moment.now)
+    progress = _of_target(key, known.target)
+    fault = _window_fault(rotation, known.moment.now)
     return replace(progress, fault=fault) if fault is not None else progress
+
+
+def _of_target(key: Key, target: Target | None) -> Progress:
+    match target:
+        case RotationView():
+            return _of_trust_domain(key, target)
+        case View():
+            return _of_service_identity(key, target)
+        case AdminState():
+            return _of_message_broker(target)
+        case WebhookView():
+            return _of_webhook_endpoint(target)
+        case None:
+            message = (
+                f"{key} is outbound, which is not supported yet, so it has no secret to rotate; "
+                "delete this CredentialRotation"
+            )
+            return Progress(fault=Fault("NothingToRotate", message))
 
 
 def _window_fault(rotation: CredentialRotation, now: datetime) -> Fault | None:
@@ -168,11 +168,8 @@ def _window_fault(rotation: CredentialRotation, now: datetime) -> Fault | None:
     return None
 
 
-def _of_trust_domain(key: Key, world: World, moment: Moment) -> Progress:
-    now = moment.now
-    domain = world.registry.domains[key.ref.name]
-    view = gather_rotation(domain, Reader(world), moment)
-    known = view.authority
+def _of_trust_domain(key: Key, view: RotationView) -> Progress:
+    domain, known, now = view.domain, view.authority, view.moment.now
     if known is None or known.authority is None:
         message = f"{key} has no usable authority; see its status"
         return Progress(fault=Fault("AwaitingCredential", message))
@@ -216,19 +213,13 @@ def _given_ca_fault(view: RotationView, known: KnownAuthority) -> Fault | None:
     return Fault("AwaitingGivenAuthority", message)
 
 
-def _of_service_identity(key: Key, world: World, moment: Moment) -> Progress:
+def _of_service_identity(key: Key, view: View) -> Progress:
     """Return the combined progress of an identity's credentials.
 
     They are its certificate, its broker credentials, and the signing key of a webhook gateway.
-    Raises the first error that reading the identity raises.
     """
-    identity = world.registry.identities[key.ref]
-    isolation = Isolation()
-    view = gather(identity, world, moment, isolation, Isolation())
-    for error in isolation.errors:
-        raise error
     at_brokers = tuple(map(_at_broker, plan_broker_credentials(view).states))
-    if identity.spec.authentication.certificate is not None:
+    if view.certificate is not None:
         signing = _of_signing(view)
         return _together((_of_certificate(key, view), *at_brokers, *signing))
     if not at_brokers:
@@ -240,8 +231,7 @@ def _of_service_identity(key: Key, world: World, moment: Moment) -> Progress:
     return _together(at_brokers)
 
 
-def _of_message_broker(key: Key, world: World, moment: Moment) -> Progress:
-    state = admin_state(world.brokers.messaging.brokers[key.ref], Reader(world), moment)
+def _of_message_broker(state: AdminState) -> Progress:
     return Progress(
         phase=state.phase,
         made_at=state.made_at,
@@ -252,15 +242,7 @@ def _of_message_broker(key: Key, world: World, moment: Moment) -> Progress:
     )
 
 
-def _of_webhook_endpoint(key: Key, world: World, moment: Moment) -> Progress:
-    endpoint = world.registry.webhooks.endpoints[key.ref]
-    view = gather_inbound(endpoint, Reader(world), moment)
-    if view is None:
-        message = (
-            f"{key} is outbound, which is not supported yet, so it has no secret to rotate; delete "
-            "this CredentialRotation"
-        )
-        return Progress(fault=Fault("NothingToRotate", message))
+def _of_webhook_endpoint(view: WebhookView) -> Progress:
     state = plan_secret(view)
     return Progress(
         phase=state.phase,
@@ -347,11 +329,3 @@ def _overlap_fault(leaf: Leaf, rotations: Iterable[CredentialRotation]) -> Fault
         f"{format_duration(longest)}"
     )
     return Fault("OverlapTooLong", message)
-
-
-PROGRESS: dict[TargetKind, Callable[[Key, World, Moment], Progress]] = {
-    TargetKind.TRUST_DOMAIN: _of_trust_domain,
-    TargetKind.SERVICE_IDENTITY: _of_service_identity,
-    TargetKind.MESSAGE_BROKER: _of_message_broker,
-    TargetKind.WEBHOOK_ENDPOINT: _of_webhook_endpoint,
-}

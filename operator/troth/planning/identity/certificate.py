@@ -13,6 +13,7 @@ from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.certificates.leaf import LeafCandidate, lifetime_fault, why_issue
 from troth.planning.identity.claims import dns_name_fault
 from troth.planning.identity.document import current_document
+from troth.planning.identity.facts import View
 from troth.planning.identity.layer import Layer, conflict, removal, unwritten
 from troth.planning.identity.narrowing import Peering, pending_narrowing
 from troth.planning.identity.secret_manifest import (
@@ -21,7 +22,6 @@ from troth.planning.identity.secret_manifest import (
     secret_manifest,
     without_growth,
 )
-from troth.planning.identity.view import View
 from troth.planning.owned_objects import is_child, secret_ref
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.resources.algorithms import SLOW

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from troth.planning.identity.view import View
+from troth.planning.identity.facts import View
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import ClaimKind, ClaimStatus
 from troth.resources.trust_domain.spec import TrustDomain

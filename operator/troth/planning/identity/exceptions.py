@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from troth.planning import faults
 from troth.planning import status as verdicts
 from troth.planning.identity.edge_status import describe_unverified
+from troth.planning.identity.facts import View
 from troth.planning.identity.layer import unwritten
 from troth.planning.identity.trust_record import record_steps
-from troth.planning.identity.view import View
 from troth.planning.owned_objects import FOREIGN_RETRY
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from troth.pki.certificates.leaf import Leaf
 from troth.planning import status as verdicts
-from troth.planning.identity.view import View
+from troth.planning.identity.facts import View
 from troth.planning.owned_objects import is_child, taken
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step

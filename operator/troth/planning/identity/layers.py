@@ -11,10 +11,10 @@ from troth.planning.identity.credentials.webhook_signing import (
     Signing,
     plan_webhook_signing,
 )
+from troth.planning.identity.facts import View
 from troth.planning.identity.layer import Layer
 from troth.planning.identity.messages.schema_files import CONDITION as SCHEMAS
 from troth.planning.identity.messages.schema_files import SchemaFiles, plan_schema_files
-from troth.planning.identity.view import View
 from troth.planning.network.compiler import Compiled, deny_all
 from troth.planning.owned_objects import is_child, policy_manifest, policy_ref
 from troth.planning.steps.objects import Apply

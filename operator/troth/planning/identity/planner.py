@@ -23,6 +23,7 @@ from troth.planning.identity.exceptions import (
     trusted_since,
     unplanned_trust,
 )
+from troth.planning.identity.facts import IdentityView, View
 from troth.planning.identity.layer import Layer, conflict, removal, unwritten
 from troth.planning.identity.layers import (
     UNKNOWN,
@@ -40,8 +41,6 @@ from troth.planning.identity.terminating import plan_terminating_identity
 from troth.planning.identity.token_verdicts import tokens_verdicts
 from troth.planning.identity.trust_record import plan_without_identity, recorded
 from troth.planning.identity.unsettled import unsettled_policy
-from troth.planning.identity.view import View, gather, gather_record, gather_terminating
-from troth.planning.moment import Moment
 from troth.planning.network.compiler import (
     closing_policy,
     compile_policy,
@@ -62,13 +61,8 @@ from troth.resources.identity.status import (
     CertificateStatus,
     ServiceIdentityStatus,
 )
-from troth.resources.metadata import is_terminating
 from troth.trust.declarations.narrowing import Narrowing
-from troth.trust.edges.gateway_trust import first_accepted
 from troth.world.facts.objects import KnownAuthority
-from troth.world.keys import Key
-from troth.world.reader import Reader
-from troth.world.world import World
 
 ON_ITS_WAY = (
     COMING | SIGNING_COMES | SCHEMAS_COME | {"AuthorityNotReady", "PolicyPending", RECORD_PENDING}
@@ -78,28 +72,28 @@ PASSING = frozenset({"AwaitingBroker"})
 """Reasons that usually pass within moments, without a write for this identity."""
 
 
-def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
+def plan_service_identity(known: IdentityView) -> Plan:
     """Return the plan of an identity.
 
     The garbage collector deletes objects of a deleted one, except the record of its trust.
     """
-    now, registry = moment.now, world.registry
-    reader = Reader(world)
-    unreadable, identity = reader.unreadable(key), registry.claimants.get(key.ref)
-    record = gather_record(key.ref, reader)
-    if unreadable is not None:
-        plan = verdicts.unreadable_plan(key, unreadable, now)
+    key, record, now = known.key, known.record, known.moment.now
+    if known.unreadable is not None:
+        plan = verdicts.unreadable_plan(key, known.unreadable, now)
         return recorded(plan, record, record.since, now)
-    if identity is None:
+    if known.terminating is not None:
+        plan = plan_terminating_identity(key, known.terminating)
+        return recorded(plan, record, known.since, now)
+    if known.readable is not None:
+        return _plan(known, known.readable)
+    if known.identity is None:
         return plan_without_identity(key, record, now)
-    since = first_accepted(identity, registry)
-    if reader.is_terminating(key.ref.namespace):
-        return recorded(Plan(key, identity.metadata.uid), record, since, now)
-    if is_terminating(identity):
-        plan = plan_terminating_identity(key, gather_terminating(identity, reader, moment))
-        return recorded(plan, record, since, now)
-    isolation, foreign = Isolation(), Isolation()
-    view = gather(identity, world, moment, isolation, foreign)
+    return recorded(Plan(key, known.identity.metadata.uid), record, known.since, now)
+
+
+def _plan(known: IdentityView, view: View) -> Plan:
+    key, identity, now = known.key, view.identity, known.moment.now
+    isolation, foreign = Isolation([*known.errors]), Isolation([*known.foreign_errors])
     trust = isolation.run(partial(plan_gateway_trust, view), partial(unplanned_trust, view))
     view = replace(view, edges=trust.edges(view))
     certificate = certificate_layer(view, isolation)
@@ -150,7 +144,7 @@ def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     status = isolation.run(
         lambda: _status(view, conditions, certificate.leaf, at_brokers, foreign=foreign),
         lambda error: faults.not_ready(
-            with_closed_edges(before, identity, unapplied, world.registry, now),
+            with_closed_edges(before, identity, unapplied, view.registry, now),
             before,
             generation,
             faults.verdict(verdicts.READY, error),

@@ -16,8 +16,8 @@ from troth.planning.certificates.rollouts import (
     lack_of,
     restartable,
 )
+from troth.planning.identity.facts import Restartable, View
 from troth.planning.identity.layer import unwritten
-from troth.planning.identity.view import Restartable, View
 from troth.planning.owned_objects import is_child
 from troth.planning.steps.objects import Restart
 from troth.resources.conditions import Verdict

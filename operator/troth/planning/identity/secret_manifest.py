@@ -14,9 +14,9 @@ from troth.planning.identity.document import (
     identity_document,
     listed,
 )
+from troth.planning.identity.facts import View
 from troth.planning.identity.messages.entries import messages_of
 from troth.planning.identity.messages.schema_room import ROOM, Placed, place
-from troth.planning.identity.view import View
 from troth.planning.identity.webhook_trust import key_set, webhooks_of
 from troth.planning.network.issuers import issuers_known
 from troth.planning.network.live_peers import Side, read

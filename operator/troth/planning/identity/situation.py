@@ -1,6 +1,6 @@
 """The inputs of the NetworkPolicy compiler, from the inputs of an identity's plan."""
 
-from troth.planning.identity.view import View
+from troth.planning.identity.facts import View
 from troth.planning.network.external_peers import pods_in
 from troth.planning.network.issuers import issuer_pods
 from troth.planning.network.situation import NetworkClaim, Situation

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from troth.planning import status as verdicts
 from troth.planning.identity.claims import audience_fault
-from troth.planning.identity.view import View
+from troth.planning.identity.facts import View
 from troth.resources.conditions import Verdict
 from troth.trust.declarations.governance import NEVER
 from troth.world.facts.objects import Cutoff

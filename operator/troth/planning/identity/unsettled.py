@@ -4,7 +4,7 @@ An identity is unsettled if it shares its ServiceAccount or its pods with anothe
 trust domains may govern its namespace.
 """
 
-from troth.planning.identity.view import View
+from troth.planning.identity.facts import View
 from troth.planning.network.compiler import (
     Compiled,
     begin_closed,

@@ -1,21 +1,21 @@
-"""The inputs of an identity's plan, gathered once, and helpers that its layers share."""
+"""Gathers the inputs of an identity's plan."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from troth.pki.certificates.leaf import renewal_spread
 from troth.planning import faults
 from troth.planning.certificates.view import own_anchors, trusted_anchors
 from troth.planning.faults import Isolation
 from troth.planning.grants.message_schemas import Texts
-from troth.planning.identity.credentials.view import NONE, BrokerCredentials, gather_credentials
+from troth.planning.identity.credentials.view import NONE, gather_credentials
 from troth.planning.identity.declared import (
     evaluation,
     has_unread_webhooks,
     keeps_schemas,
     trust_turns,
 )
+from troth.planning.identity.facts import IdentityView, Restartable, TerminatingView, View
 from troth.planning.identity.trust_record import TrustRecord
 from troth.planning.moment import Moment
 from troth.planning.network.broker_reach import Reach
@@ -28,152 +28,60 @@ from troth.planning.owned_objects import (
     trust_record_ref,
 )
 from troth.planning.trust_domain.root_rotation import reissue_wait
-from troth.resources.identity.authentication import Certificate, GatewayOnly
 from troth.resources.identity.spec import ServiceIdentity
-from troth.resources.identity.status import EdgeState
-from troth.resources.messaging.topic_policy_status import GrantState
+from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
-from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import Governance
 from troth.trust.declarations.grant_entries import Purpose
-from troth.trust.declarations.messaging import Messaging
-from troth.trust.declarations.narrowing import NOTHING, Narrowing
-from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.narrowing import NOTHING
 from troth.trust.declarations.restarts import workloads
 from troth.trust.declarations.sharing import SharedIdentity
 from troth.trust.declarations.trust_records import former_record
 from troth.trust.edges.declared import edges_of
 from troth.trust.edges.evaluation import Edge, evaluate_or_refuse
+from troth.trust.edges.gateway_trust import first_accepted
 from troth.trust.grants import Action
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import (
-    Budget,
-    Content,
-    Cutoff,
-    Endpoint,
-    Fault,
     IdentitySecret,
     KnownAuthority,
     SigningSecret,
-    Workload,
 )
-from troth.world.facts.place import Place
 from troth.world.index.webhook_signing import signing_ref
-from troth.world.keys import identity_key
+from troth.world.keys import Key, identity_key
 from troth.world.reader import Reader
-from troth.world.world import World
 
 
-@dataclass(frozen=True, slots=True)
-class Restartable:
-    """A workload that an identity lets Troth restart.
-
-    `budget` is the PodDisruptionBudget that currently allows no disruption of its pods.
-    """
-
-    workload: Workload
-    budget: Budget | None
-    write_fault: Fault | None
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """All inputs of the plan of one identity, gathered once."""
-
-    identity: ServiceIdentity
-    governance: Governance
-    shared: SharedIdentity | None
-    known_authority: KnownAuthority | None
-    anchors: tuple[bytes, ...]
-    """The roots of `ca.crt`: its domain's own and those of federated domains."""
-    own_anchors: tuple[bytes, ...]
-    secret: IdentitySecret | None
-    policy: Content | None
-    secret_foreign: datetime | None
-    policy_foreign: datetime | None
-    secret_fault: Fault | None
-    """Why the Secret cannot be kept as declared, None if it can."""
-    policy_fault: Fault | None
-    services: tuple[str, ...]
-    edges: tuple[Edge, ...]
-    topics: tuple[TopicGrant, ...]
-    """Its own grants, and the publish grants of others in policies by which it consumes."""
-    keeps_schemas: bool
-    """Whether a policy also accepts its previous schema, which only the document has."""
-    reach: Reach
-    unread_webhooks: bool
-    """Whether an unreadable endpoint may target this identity."""
-    trust_turns: tuple[datetime, ...]
-    reissue_wait: timedelta
-    rotations: tuple[CredentialRotation, ...]
-    record: TrustRecord
-    deny: Place
-    """NetworkPolicy that denies everything to pods that only a new selector matches."""
-    signing: SigningSecret | None
-    """Secret with the keys of this webhook gateway, with any owner."""
-    signing_place: Place
-    credentials: BrokerCredentials
-    schema_files: Place
-    """ConfigMap with the schemas that do not fit into the Secret."""
-    schema_texts: Mapping[Ref, Texts | None]
-    """Texts of schemas, by the policy of a grant in `topics`."""
-    schema_file: Content | None
-    signed: bool
-    """Whether a current root of the domain signed the leaf in the Secret."""
-    may_restart: bool
-    workloads: Mapping[tuple[str, Ref], Restartable]
-    """Existing workloads that the identity lets Troth restart, by kind and name."""
-    secret_barred: bool
-    """Whether the Secret cannot be kept as declared until a person acts."""
-    unapplied: Narrowing
-    """Narrowing that closes edges until it is in the Secret."""
-    gateways: Mapping[Ref, SigningSecret]
-    """Secrets with the keys of the gateways that this identity accepts."""
-    targets: Mapping[Ref, IdentitySecret]
-    """Secrets of the identities that this webhook gateway may call."""
-    ending: frozenset[str]
-    """Namespaces of callees that are being deleted."""
-    cutoff: Cutoff | None
-    """Oldest identity of the namespace that the issuer configuration has no room for."""
-    api_endpoints: frozenset[Endpoint]
-    own_namespace: str
-    registry: Registry
-    messaging: Messaging
-    """Declarations, for the rules of `troth.trust`."""
-    moment: Moment
-
-    @property
-    def domain(self) -> TrustDomain | None:
-        """The governing trust domain."""
-        return self.governance.domain
-
-    @property
-    def certificate(self) -> Certificate | None:
-        """The declared certificate, None if the authentication pattern has none."""
-        return self.identity.spec.authentication.certificate
-
-    @property
-    def gateway_only(self) -> GatewayOnly | None:
-        """The declared gateway-only trust, None for another authentication pattern."""
-        return self.identity.spec.authentication.gateway_only
-
-    def kept_from(self, child: IdentitySecret | Content | None) -> str:
-        """Return the resource version that a write of an owned object requires.
-
-        It is set if the object keeps parts whose state is unknown now, and empty if everything in
-        it follows from what is declared.
-        """
-        suspended = any(edge.state is EdgeState.SUSPENDED for edge in self.edges)
-        suspended |= any(grant.state is GrantState.SUSPENDED for grant in self.topics)
-        unsettled = suspended or self.reach.unsettled or self.unread_webhooks or self.keeps_schemas
-        kept = unsettled or self.domain is None or self.shared is not None
-        return child.resource_version if child is not None and kept else ""
+def gather(key: Key, reader: Reader, moment: Moment) -> IdentityView:
+    """Return what is known of the identity of a key."""
+    ref, unreadable = key.ref, reader.unreadable(key)
+    identity = reader.registry.claimants.get(ref) if unreadable is None else None
+    ends = reader.is_terminating(ref.namespace)
+    terminating, readable, isolation, foreign = None, None, Isolation(), Isolation()
+    if identity is not None and not ends:
+        if is_terminating(identity):
+            terminating = gather_terminating(identity, reader, moment)
+        else:
+            readable = gather_readable(identity, reader, moment, isolation, foreign)
+    return IdentityView(
+        key=key,
+        unreadable=unreadable,
+        identity=identity,
+        ends=ends,
+        record=gather_record(ref, reader),
+        since=first_accepted(identity, reader.registry) if identity is not None else None,
+        terminating=terminating,
+        readable=readable,
+        errors=tuple(isolation.errors),
+        foreign_errors=tuple(foreign.errors),
+        moment=moment,
+    )
 
 
-def gather(
+def gather_readable(
     identity: ServiceIdentity,
-    world: World,
+    reader: Reader,
     moment: Moment,
     isolation: Isolation,
     foreign: Isolation,
@@ -183,7 +91,7 @@ def gather(
     If reading a part raises an exception, the view has the value that opens least, and no
     certificate may be issued from it. Edges that only peers declare are judged in `foreign`.
     """
-    ref, run, reader = identity.ref, isolation.run, Reader(world)
+    ref, run = identity.ref, isolation.run
     registry = reader.registry
     governance = run(
         lambda: registry.governance(ref.namespace),
@@ -255,20 +163,6 @@ def gather(
         messaging=reader.messaging,
         moment=moment,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class TerminatingView:
-    """All inputs of the plan of an identity that is being deleted."""
-
-    identity: ServiceIdentity
-    governance: Governance
-    secret: IdentitySecret | None
-    secret_fault: Fault | None
-    policy: Content | None
-    policy_foreign: datetime | None
-    policy_fault: Fault | None
-    moment: Moment
 
 
 def gather_terminating(

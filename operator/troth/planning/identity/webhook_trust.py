@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from troth.planning.identity.view import View
+from troth.planning.identity.facts import View
 from troth.planning.owned_objects import is_child
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry

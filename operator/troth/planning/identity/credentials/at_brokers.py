@@ -19,8 +19,8 @@ from troth.planning.identity.credentials.broker_handover import (
     plan_handover,
 )
 from troth.planning.identity.credentials.view import BrokerUse
+from troth.planning.identity.facts import View
 from troth.planning.identity.layer import unwritten
-from troth.planning.identity.view import View
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, taken
 from troth.planning.rotation.handover import Handover
 from troth.planning.rotation.schedule import due_at

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from troth.planning.identity.facts import View
 from troth.planning.identity.messages.accepted_schemas import schemas_of, with_texts
 from troth.planning.identity.messages.reviewing import (
     consumer_rights,
     review_rules,
     reviewed_consumers,
 )
-from troth.planning.identity.view import View
 from troth.resources.messaging.dead_letter import DeadLetter
 from troth.resources.messaging.event_age import event_age
 from troth.resources.messaging.message_broker import MessageBroker

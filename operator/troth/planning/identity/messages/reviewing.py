@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from troth.planning.identity.view import View
+from troth.planning.identity.facts import View
 from troth.resources.messaging.dead_letter import DeadLetter, RetryTopic
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState

@@ -12,10 +12,10 @@ from pydantic_core import to_json
 
 from troth.planning import status as verdicts
 from troth.planning.identity.document import current_document
+from troth.planning.identity.facts import View
 from troth.planning.identity.layer import removal, unwritten
 from troth.planning.identity.messages.schema_room import NAMED, Placed
 from troth.planning.identity.secret_manifest import overflows, placed_messages, without_growth
-from troth.planning.identity.view import View
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,
     differs,
