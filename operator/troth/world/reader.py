@@ -243,10 +243,6 @@ class Reader:
         """Return the ConfigMap with the ledger of a broker, even if it is unreadable."""
         return self._world.brokers.ledgers.get(broker)
 
-    def ledger(self, broker: Ref) -> Ledger | None:
-        """Return the ledger of a broker, None if it is unknown."""
-        return self._world.brokers.ledger(broker)
-
     def credential(self, identity: Ref, broker: Ref) -> CredentialSecret | None:
         """Return the Secret with the name of an identity's credential at a broker."""
         return self._world.brokers.secret(identity, broker)
@@ -278,10 +274,6 @@ class Reader:
     def grants_of(self, policy: Ref) -> tuple[TopicGrant, ...]:
         """Return every grant of a policy, the same object until one changes."""
         return self._world.grants.of(policy)
-
-    def grants_for(self, identity: Ref) -> tuple[TopicGrant, ...]:
-        """Return every grant of an identity, by any policy, sorted."""
-        return self._world.grants.for_identity(identity)
 
     # Services and webhooks
 

@@ -9,7 +9,7 @@ from troth.world.reader import Reader
 
 def gather_reach(identity: Ref, reader: Reader) -> Reach:
     """Return the brokers whose pods an identity may reach."""
-    grants = reader.grants_for(identity)
+    grants = reader.grants_for_identity(identity)
     return reach_of(identity, grants, _outlived(reader), reader.registry, reader.messaging)
 
 
