@@ -64,6 +64,8 @@ PUBLIC = {
     "troth.reconcile.apply.repairs.repairs.Written": "a digest of what was written",
     "troth.reconcile.apply.repairs.repairs._History": "digests of what was written",
     "troth.planning.identity.facts.View": "roots, written again from what was parsed",
+    "troth.planning.trust_domain.facts.DomainView": "roots, written again from what was parsed",
+    "troth.planning.trust_domain.facts.Federated": "roots, written again from what was parsed",
     "troth.cli.rotate.rotation_request.Request": "one of Troth's own resources",
     "troth.cli.rotate.wait.Followed": "one of Troth's own resources",
     "troth.cli.inputs.latest.Latest": "Troth's own resources",
