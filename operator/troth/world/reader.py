@@ -81,6 +81,21 @@ class Reader:
         """Return the resource with an invalid spec, None if it is valid or does not exist."""
         return self._world.unreadable.get(key)
 
+    def deletion(self, key: Key) -> Deletion | None:
+        """Return the deletion of a resource of which only the metadata is known."""
+        return self._world.deletions.get(key)
+
+    def rotations(self, key: Key) -> tuple[CredentialRotation, ...]:
+        """Return the CredentialRotations that may rotate a resource's credentials."""
+        return self._world.rotations.of(key)
+
+    def uid(self, kind: str, ref: Ref) -> str | None:
+        """Return the UID of an object, None if it does not exist."""
+        known = self._world.version(kind, ref)
+        return known.uid if known is not None else None
+
+    # Namespaces
+
     def is_terminating(self, namespace: str) -> bool:
         """Return whether a namespace is being deleted, so that nothing can be created there."""
         return namespace in self._world.terminating
@@ -88,27 +103,6 @@ class Reader:
     def terminating(self) -> frozenset[str]:
         """Return the namespaces that are being deleted."""
         return frozenset(self._world.terminating)
-
-    def uid(self, kind: str, ref: Ref) -> str | None:
-        """Return the UID of an object, None if it does not exist."""
-        known = self._world.version(kind, ref)
-        return known.uid if known is not None else None
-
-    def rotations(self, key: Key) -> tuple[CredentialRotation, ...]:
-        """Return the CredentialRotations that may rotate a resource's credentials."""
-        return self._world.rotations.of(key)
-
-    def deletion(self, key: Key) -> Deletion | None:
-        """Return the deletion of a resource of which only the metadata is known."""
-        return self._world.deletions.get(key)
-
-    def rotation(self, ref: Ref) -> CredentialRotation | None:
-        """Return a readable CredentialRotation."""
-        return self._world.rotations.by_ref.get(ref)
-
-    def may_rotate(self, rotation: CredentialRotation) -> bool:
-        """Return whether a CredentialRotation is in a namespace that may rotate its target."""
-        return self._world.rotations.may(rotation)
 
     # Objects that Troth writes
 
@@ -121,6 +115,10 @@ class Reader:
         """Return why Troth cannot write an object as declared, None if it can."""
         return self._world.write_fault(kind, ref)
 
+    def is_barred(self, kind: str, ref: Ref) -> bool:
+        """Return whether an object cannot be kept as declared until a person acts."""
+        return self._world.is_barred(kind, ref)
+
     def foreign(self) -> Iterator[tuple[str, Ref, datetime]]:
         """Yield the foreign objects of wanted names, and when each was last seen."""
         yield from ((kind, ref, seen) for (kind, ref), seen in self._world.foreign.items())
@@ -129,9 +127,9 @@ class Reader:
         """Return the Secret of an identity."""
         return self._world.secrets.get(ref)
 
-    def config_map(self, ref: Ref) -> Content | None:
-        """Return a ConfigMap that Troth wrote."""
-        return self._world.bundles.get(ref)
+    def identity_secrets(self) -> Iterator[IdentitySecret]:
+        """Yield the Secrets of all identities and issuers."""
+        yield from self._world.secrets.values()
 
     def any_secret(self, ref: Ref) -> Fact | None:
         """Return Troth's Secret of a name that is not one of webhooks, whatever it holds."""
@@ -139,13 +137,13 @@ class Reader:
         held = (world.secrets, world.brokers.secrets, world.signing.secrets)
         return next((found for each in held if (found := each.get(ref)) is not None), None)
 
-    def identity_secrets(self) -> Iterator[IdentitySecret]:
-        """Yield the Secrets of all identities and issuers."""
-        yield from self._world.secrets.values()
+    def network_policy(self, ref: Ref) -> Content | None:
+        """Return a NetworkPolicy that Troth wrote."""
+        return self._world.policies.get(ref)
 
-    def bundles_of(self, domain: str) -> tuple[Content, ...]:
-        """Return the bundle ConfigMaps that were written for a trust domain."""
-        return tuple(self._world.bundles_of(domain))
+    def config_map(self, ref: Ref) -> Content | None:
+        """Return a ConfigMap that Troth wrote."""
+        return self._world.bundles.get(ref)
 
     # Trust domains
 
@@ -157,13 +155,13 @@ class Reader:
         """Return the CA that a person provided for a trust domain, None if there is none."""
         return self._world.authorities.given_to(domain)
 
-    def authority_ref(self, domain: TrustDomain) -> Ref:
-        """Return the Secret with the CA that signs a trust domain's leaves."""
-        return self._world.authorities.ref(domain)
-
     def authority_secret(self, domain: str) -> AuthoritySecret | None:
         """Return the Secret with the name of a trust domain's CA, with any owner."""
         return self._world.authorities.secrets.get(f"{domain}-authority")
+
+    def authority_ref(self, domain: TrustDomain) -> Ref:
+        """Return the Secret with the CA that signs a trust domain's leaves."""
+        return self._world.authorities.ref(domain)
 
     def signed(self, authority: Authority | None, secret: IdentitySecret) -> bool:
         """Return whether a CA signed the leaf in a Secret; each is verified once."""
@@ -173,6 +171,14 @@ class Reader:
         """Return whether a CA of a trust domain signed the leaf in a Secret."""
         return self._world.signatures.signed_by(known, secret)
 
+    def bundles_of(self, domain: str) -> tuple[Content, ...]:
+        """Return the bundle ConfigMaps that were written for a trust domain."""
+        return tuple(self._world.bundles_of(domain))
+
+    def tokens_secret(self, domain: TrustDomain) -> TokensSecret | None:
+        """Return the Secret with the name of an issuer's, with any owner."""
+        return self._world.tokens.of(domain)
+
     def tokens_ref(self, domain: TrustDomain) -> Ref:
         """Return the Secret with a trust domain's token keys and issuer configuration."""
         return self._world.tokens.ref(domain)
@@ -180,10 +186,6 @@ class Reader:
     def issuer_ref(self, domain: TrustDomain) -> Ref:
         """Return the Secret with the certificate of a trust domain's issuer."""
         return self._world.tokens.leaf_ref(domain)
-
-    def tokens_secret(self, domain: TrustDomain) -> TokensSecret | None:
-        """Return the Secret with the name of an issuer's, with any owner."""
-        return self._world.tokens.of(domain)
 
     def issuer_secrets_of(self, domain: str) -> tuple[Fact, ...]:
         """Return the Secrets that were written for a trust domain's issuer."""
@@ -197,7 +199,22 @@ class Reader:
         """Return the cache of entries in issuers' views, which planning fills."""
         return self._world.tokens.entries
 
-    # Workloads and brokers
+    def cutoff(self, domain: TrustDomain, namespace: str) -> Cutoff | None:
+        """Return the oldest identity of a namespace without room in the issuer configuration."""
+        known = self._world.tokens.of(domain)
+        return known.cutoffs.get(namespace) if known is not None else None
+
+    # Credential rotations
+
+    def rotation(self, ref: Ref) -> CredentialRotation | None:
+        """Return a readable CredentialRotation."""
+        return self._world.rotations.by_ref.get(ref)
+
+    def may_rotate(self, rotation: CredentialRotation) -> bool:
+        """Return whether a CredentialRotation is in a namespace that may rotate its target."""
+        return self._world.rotations.may(rotation)
+
+    # Workloads and Services
 
     def restarts_workloads(self) -> bool:
         """Return whether Troth may restart workloads."""
@@ -212,28 +229,23 @@ class Reader:
         """Return a PodDisruptionBudget that currently allows no disruption of a workload's pods."""
         return self._world.workloads.forbidding(workload)
 
-    def leaving_brokers(self) -> tuple[MessageBroker, ...]:
-        """Return the brokers that are being deleted."""
-        return tuple(self._world.brokers.leaving_brokers.values())
+    def service_names(self, identity: Ref) -> tuple[str, ...]:
+        """Return the names of the Services that select only an identity's pods, sorted."""
+        return tuple(self._world.service_names(identity))
 
-    def cutoff(self, domain: TrustDomain, namespace: str) -> Cutoff | None:
-        """Return the oldest identity of a namespace without room in the issuer configuration."""
-        known = self._world.tokens.of(domain)
-        return known.cutoffs.get(namespace) if known is not None else None
-
-    def network_policy(self, ref: Ref) -> Content | None:
-        """Return a NetworkPolicy that Troth wrote."""
-        return self._world.policies.get(ref)
-
-    def is_barred(self, kind: str, ref: Ref) -> bool:
-        """Return whether an object cannot be kept as declared until a person acts."""
-        return self._world.is_barred(kind, ref)
+    def services_of(self, identity: Ref) -> tuple[Service, ...]:
+        """Return the Services that select only an identity's pods."""
+        return tuple(self._world.services_of(identity))
 
     # Brokers and policies
 
     def declared_broker(self, ref: Ref) -> MessageBroker | None:
         """Return a readable broker, even if it is being deleted."""
         return self._world.brokers.declared(ref)
+
+    def leaving_brokers(self) -> tuple[MessageBroker, ...]:
+        """Return the brokers that are being deleted."""
+        return tuple(self._world.brokers.leaving_brokers.values())
 
     def observation(self, broker: Ref) -> BrokerObservation:
         """Return the last observation of a broker."""
@@ -242,6 +254,10 @@ class Reader:
     def kept_ledger(self, broker: Ref) -> KeptLedger | None:
         """Return the ConfigMap with the ledger of a broker, even if it is unreadable."""
         return self._world.brokers.ledgers.get(broker)
+
+    def ledger(self, broker: Ref) -> Ledger | None:
+        """Return what Troth created at a broker, None if that is unknown."""
+        return self._world.brokers.ledger(broker)
 
     def credential(self, identity: Ref, broker: Ref) -> CredentialSecret | None:
         """Return the Secret with the name of an identity's credential at a broker."""
@@ -255,13 +271,13 @@ class Reader:
         """Return the brokers that an identity's credential Secret may be for, by its name."""
         return self._world.brokers.named_by(secret, identity)
 
-    def leaving_at(self, broker: Ref) -> tuple[TopicPolicy, ...]:
-        """Return the policies of a broker that are being deleted, sorted."""
-        return tuple(self._world.brokers.leaving_at(broker))
-
     def leaving_policy(self, ref: Ref) -> TopicPolicy | None:
         """Return a readable policy that is being deleted."""
         return self._world.brokers.leaving_policies.get(ref)
+
+    def leaving_at(self, broker: Ref) -> tuple[TopicPolicy, ...]:
+        """Return the policies of a broker that are being deleted, sorted."""
+        return tuple(self._world.brokers.leaving_at(broker))
 
     def schema_texts(self, policy: TopicPolicy) -> Mapping[str, str | None] | None:
         """Return the texts of the ConfigMap that a policy names, None for each too long one."""
@@ -275,15 +291,7 @@ class Reader:
         """Return every grant of a policy, the same object until one changes."""
         return self._world.grants.of(policy)
 
-    # Services and webhooks
-
-    def service_names(self, identity: Ref) -> tuple[str, ...]:
-        """Return the names of the Services that select only an identity's pods, sorted."""
-        return tuple(self._world.service_names(identity))
-
-    def services_of(self, identity: Ref) -> tuple[Service, ...]:
-        """Return the Services that select only an identity's pods."""
-        return tuple(self._world.services_of(identity))
+    # Webhooks
 
     def signing(self, gateway: Ref) -> SigningSecret | None:
         """Return the Secret with the name of a gateway's signing keys, with any owner."""
