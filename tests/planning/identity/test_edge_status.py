@@ -22,7 +22,7 @@ from tests.builders import (
 from tests.planning.test_status import edges
 from tests.webhook_builders import endpoint
 from troth.planning.faults import Isolation
-from troth.planning.identity import edge_status, view
+from troth.planning.identity import declared, edge_status
 from troth.planning.identity.edge_status import (
     AWAITED_LIMIT,
     EDGE_LIMIT,
@@ -344,7 +344,7 @@ def test_error_about_a_foreign_declaration_changes_no_condition(
         def evaluation(candidate: EdgeCandidate) -> Edge:
             return failing() if candidate.caller.namespace == "tenant" else evaluate(candidate)
 
-        monkeypatch.setattr(view, "evaluate", evaluation)
+        monkeypatch.setattr(declared, "evaluate", evaluation)
         monkeypatch.setattr(evaluated, "evaluate", evaluation)
     else:
         monkeypatch.setattr(edge_status, part, failing)
