@@ -23,6 +23,7 @@ from tests.world.test_shards import OUTCOMES, RECORDS
 from troth.cluster.errors import ApiError
 from troth.documents.secret_keys import LEAF
 from troth.planning.identity import planner as identity_planner
+from troth.planning.identity import view as identity_view
 from troth.planning.plan import Plan
 from troth.reconcile.apply.in_place import InPlace
 from troth.reconcile.events.notice import REPAIRED
@@ -212,12 +213,16 @@ def test_narrowing_that_cannot_be_written_closes_the_edge_in_the_other_shard(
 
 
 @pytest.mark.faulty
-@pytest.mark.parametrize("part", ["gather", "edge_statuses"])
+@pytest.mark.parametrize(
+    ("module", "part"),
+    [(identity_view, "gather_readable"), (identity_planner, "edge_statuses")],
+    ids=["gather", "edge_statuses"],
+)
 def test_identity_that_cannot_be_planned_closes_its_edges_in_the_other_shard(
-    part: str, monkeypatch: pytest.MonkeyPatch
+    module: Any, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its Secret is refused. Nothing of it can be planned, or all but its status."""
-    real = getattr(identity_planner, part)
+    real = getattr(module, part)
 
     def failing(identity: ServiceIdentity, *rest: Any) -> Any:
         if identity.ref == NORTH:
@@ -235,7 +240,7 @@ def test_identity_that_cannot_be_planned_closes_its_edges_in_the_other_shard(
         document = "Secret", Ref("north", "payments-identity")
         cluster.server.refuses = lambda place: DENIED if place == document else None
         with monkeypatch.context() as patched:
-            patched.setattr(identity_planner, part, failing)
+            patched.setattr(module, part, failing)
             narrower = payments(scopes=["read"])
             narrower["spec"]["accepts"].append(unverified)
             await cluster.put(narrower)
