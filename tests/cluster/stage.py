@@ -290,14 +290,17 @@ class Stage:
                             return True
         return False
 
-    async def look_again(self) -> None:
-        """Let the operator reconcile every known resource again."""
+    async def look_again(self, *, behind: bool = False) -> None:
+        """Let the operator reconcile every known resource again.
+
+        `behind` says that its API server cannot tell it what the other one has.
+        """
         engine = self.operator.operator.engine
         registry = engine.world.registry
         engine.queue.add(identity_key(ref) for ref in registry.claimants)
         engine.queue.add(domain_key(name) for name in registry.domains)
         engine.queue.add(engine.world.brokers.everything())
-        await self.settled()
+        await (self.operator.settled() if behind else self.settled())
 
     async def later(self, by: timedelta) -> None:
         """Move the operator's clock forward."""
