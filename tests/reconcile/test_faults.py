@@ -89,6 +89,10 @@ LAYERS = [
     pytest.param(identity_view, "trust_turns", id="turns"),
     pytest.param(identity_view, "_reissue_wait", id="wait"),
     pytest.param(identity_view, "gather_credentials", id="credentials"),
+    pytest.param(identity_view, "_workloads", id="workloads"),
+    pytest.param(identity_view, "_schema_texts", id="schemas"),
+    pytest.param(identity_view, "_gateways", id="gateways"),
+    pytest.param(identity_view, "_targets", id="targets"),
 ]
 
 

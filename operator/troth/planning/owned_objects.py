@@ -1,6 +1,7 @@
 """Owned objects: their names, labels and owner references, conflicts and drift."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker
@@ -23,6 +24,7 @@ from troth.world.facts.objects import (
     Fault,
     Manifest,
 )
+from troth.world.facts.owned import OwnedObject
 
 _NAMESPACED = (ServiceIdentity, MessageBroker, WebhookEndpoint)
 FOREIGN_RETRY = timedelta(minutes=1)
@@ -123,42 +125,29 @@ def _beside(ref: Ref, owner: Resource) -> bool:
     return isinstance(owner, _NAMESPACED) and owner.ref.namespace == ref.namespace
 
 
-def taken(
-    kind: str, ref: Ref, fact: Fact | None, owner: Resource, *, seen: datetime | None, now: datetime
-) -> Fault | None:
-    """Return the conflict that prevents writing an owned object, None if there is none.
-
-    `fact` is the object managed by Troth at that name. `seen` is when an object not managed by
-    Troth was last found there.
-    """
-    owned_by_another = fact is not None and not is_child(fact, owner)
-    return conflict(kind, ref, owner, owned_by_another=owned_by_another, seen=seen, now=now)
+def taken(owned: OwnedObject[Any], owner: Resource, now: datetime) -> Fault | None:
+    """Return the conflict that prevents writing an owned object, None if there is none."""
+    theirs = owned.fact is not None and not is_child(owned.fact, owner)
+    return conflict(owned, owner, now, owned_by_another=theirs)
 
 
 def conflict(
-    kind: str,
-    ref: Ref,
-    owner: Resource,
-    *,
-    owned_by_another: bool,
-    seen: datetime | None,
-    now: datetime,
+    owned: OwnedObject[Any], owner: Resource, now: datetime, *, owned_by_another: bool
 ) -> Fault | None:
     """Return the conflict over the name of an object that `owner` needs, None if there is none.
 
-    `owned_by_another` is whether Troth wrote the object for another owner. `seen` is when an object
-    not managed by Troth was last found there.
+    `owned_by_another` is whether Troth wrote the object for another owner.
     """
     if owned_by_another:
         message = (
-            f"{kind} {ref} has another owner, or lost its owner in a restore, so Troth does not "
-            "change it; run `troth restore` after a restore, or delete it"
+            f"{owned.kind} {owned.ref} has another owner, or lost its owner in a restore, so Troth "
+            "does not change it; run `troth restore` after a restore, or delete it"
         )
         return Fault("Conflict", message)
-    if seen is not None and now < seen + FOREIGN_RETRY:
+    if owned.seen is not None and now < owned.seen + FOREIGN_RETRY:
         message = (
-            f"{kind} {ref} is not managed by Troth, so it was not changed; rename or delete it, "
-            f"or rename this {owner.kind}"
+            f"{owned.kind} {owned.ref} is not managed by Troth, so it was not changed; rename or "
+            f"delete it, or rename this {owner.kind}"
         )
         return Fault("Conflict", message)
     return None

@@ -36,7 +36,7 @@ from troth.world.facts.objects import (
     Unreadable,
     Workload,
 )
-from troth.world.facts.place import Place
+from troth.world.facts.owned import F, OwnedObject
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.index.token_keys import CallerEntry
 from troth.world.keys import Key
@@ -106,10 +106,10 @@ class Reader:
 
     # Objects that Troth writes
 
-    def place(self, kind: str, ref: Ref, fact: Fact | None) -> Place:
+    def owned(self, kind: str, ref: Ref, fact: F | None) -> OwnedObject[F]:
         """Return the name of an object that Troth writes; `fact` is what has this name."""
-        world, place = self._world, (kind, ref)
-        return Place(ref, fact, world.foreign.get(place), world.write_fault(*place))
+        seen, fault = self._world.foreign.get((kind, ref)), self.write_fault(kind, ref)
+        return OwnedObject(kind, ref, fact, seen, fault)
 
     def write_fault(self, kind: str, ref: Ref) -> Fault | None:
         """Return why Troth cannot write an object as declared, None if it can."""

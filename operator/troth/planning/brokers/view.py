@@ -152,12 +152,10 @@ def broker_network(
 ) -> BrokerNetwork:
     """Return the plan for the NetworkPolicy of a broker with these grants."""
     ref = broker_policy_ref(broker.ref)
-    existing = reader.network_policy(ref)
     clients = BrokerClients(
         broker,
         grants,
-        existing,
-        reader.place("NetworkPolicy", ref, existing),
+        reader.owned("NetworkPolicy", ref, reader.network_policy(ref)),
         reader.own_namespace,
         reader.registry,
         reader.messaging,

@@ -5,7 +5,7 @@ had at the workload's last restart. Each restart records that content in the pod
 survives a restart of the operator. See docs/decisions/0010-restarts-from-evidence.md.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
 
 from troth.documents.secret_keys import ROOTS
@@ -13,14 +13,11 @@ from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.leaf import short
 from troth.planning.certificates.anchors import bundle_text, fingerprints_in
 from troth.resources.identity.spec import ServiceIdentity
-from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.restarts import workloads
 from troth.trust.selectors import matches
 from troth.world.facts.objects import Evidence, IdentitySecret, KnownAuthority, Workload
 
-FindWorkload = Callable[[str, Ref], Workload | None]
-"""Returns a workload, by its kind and its place."""
 ENABLE = "set the chart value rollouts.enabled to true"
 
 
@@ -90,13 +87,13 @@ def lack_of(
     return Lack(leaf=True, roots=current.roots, assumed=True)
 
 
-def restartable(identity: ServiceIdentity, find: FindWorkload) -> Iterator[Workload]:
-    """Yield the listed workloads that exist and whose pods the identity selects."""
+def restartable(identity: ServiceIdentity, found: Iterable[Workload]) -> Iterator[Workload]:
+    """Yield the listed workloads that exist and whose pods the identity selects.
+
+    `found` are the listed ones that exist.
+    """
     selector = identity.spec.workload.pod_selector
-    for kind, ref in workloads(identity):
-        found = find(kind, ref)
-        if found is not None and matches(selector, found.labels):
-            yield found
+    return (each for each in found if matches(selector, each.labels))
 
 
 # Conditions for the replacement of a root

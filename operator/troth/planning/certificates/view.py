@@ -8,6 +8,7 @@ from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child, secret_ref
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.declarations.restarts import workloads
 from troth.world.facts.objects import IdentitySecret
 from troth.world.reader import Reader
 
@@ -44,7 +45,8 @@ def restarting(
     for domain in domains:
         known = reader.authority(domain)
         for identity, secret in _with_leaf(domain, reader, moment):
-            found = tuple(restartable(identity, reader.workload))
+            listed = (reader.workload(*place) for place in workloads(identity))
+            found = tuple(restartable(identity, filter(None, listed)))
             yield Restarting(identity, secret, domain, known, found, may_restart=may_restart)
 
 

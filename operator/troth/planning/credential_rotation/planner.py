@@ -13,7 +13,7 @@ from troth.pki.certificates.leaf import Leaf
 from troth.planning import status as verdicts
 from troth.planning.brokers.admin_rotation import AdminState
 from troth.planning.certificates.leaf import leaf_due, longest_overlap
-from troth.planning.credential_rotation.view import CredentialRotationView, Target
+from troth.planning.credential_rotation.view import CredentialRotationView, OutboundEndpoint, Target
 from troth.planning.identity.credentials.at_brokers import CredentialState, plan_broker_credentials
 from troth.planning.identity.credentials.webhook_signing import plan_webhook_signing
 from troth.planning.identity.facts import View
@@ -121,7 +121,7 @@ def _progress(rotation: CredentialRotation, known: CredentialRotationView) -> Pr
             f"in namespace {known.own_namespace}"
         )
         return Progress(fault=Fault("NotFromHere", message))
-    if not known.declared:
+    if known.target is None:
         return Progress(
             fault=Fault(
                 "TargetMissing",
@@ -133,7 +133,7 @@ def _progress(rotation: CredentialRotation, known: CredentialRotationView) -> Pr
     return replace(progress, fault=fault) if fault is not None else progress
 
 
-def _of_target(key: Key, target: Target | None) -> Progress:
+def _of_target(key: Key, target: Target) -> Progress:
     match target:
         case RotationView():
             return _of_trust_domain(key, target)
@@ -143,7 +143,7 @@ def _of_target(key: Key, target: Target | None) -> Progress:
             return _of_message_broker(target)
         case WebhookView():
             return _of_webhook_endpoint(target)
-        case None:
+        case OutboundEndpoint():
             message = (
                 f"{key} is outbound, which is not supported yet, so it has no secret to rotate; "
                 "delete this CredentialRotation"

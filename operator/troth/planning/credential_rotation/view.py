@@ -1,6 +1,5 @@
 """All inputs of the plan of one CredentialRotation, gathered once."""
 
-from collections.abc import Container
 from dataclasses import dataclass
 
 from troth.planning.brokers.admin_rotation import AdminState
@@ -12,31 +11,36 @@ from troth.planning.moment import Moment
 from troth.planning.trust_domain.facts import RotationView
 from troth.planning.trust_domain.view import gather_rotation
 from troth.planning.webhooks.view import WebhookView, gather_inbound
+from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.metadata import is_terminating
-from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation, TargetKind
 from troth.world.facts.objects import Unreadable
 from troth.world.index.rotations import target_key
 from troth.world.keys import Key
 from troth.world.reader import Reader
 
-Target = RotationView | View | AdminState | WebhookView
-"""Inputs for the credentials of a trust domain, an identity, a broker or an inbound endpoint."""
+
+@dataclass(frozen=True, slots=True)
+class OutboundEndpoint:
+    """A target without a secret, because outbound endpoints are not supported yet."""
+
+
+Target = RotationView | View | AdminState | WebhookView | OutboundEndpoint
+"""Inputs for the credentials of a trust domain, an identity, a broker or a webhook endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialRotationView:
     """What is known of the CredentialRotation of a key, and of its target.
 
-    `allowed` says whether it is in a namespace that may rotate the target, and `declared` whether
-    the target exists. `target` is None unless both hold, and for an outbound endpoint.
+    `allowed` says whether it is in a namespace that may rotate the target. `target` is None if it
+    does not exist, or may not be rotated from there.
     """
 
     key: Key
     unreadable: Unreadable | None
     rotation: CredentialRotation | None
     allowed: bool
-    declared: bool
     target: Target | None
     own_namespace: str
     moment: Moment
@@ -48,42 +52,39 @@ def gather(key: Key, reader: Reader, moment: Moment) -> CredentialRotationView:
     Raises the first error that reading a target identity raises.
     """
     unreadable, rotation = reader.unreadable(key), reader.rotation(key.ref)
-    allowed = declared = False
-    target = None
+    allowed, target = False, None
     if unreadable is None and rotation is not None and not is_terminating(rotation):
         allowed = reader.may_rotate(rotation)
-        declared = _is_declared(rotation, reader)
-        target = _target(rotation, reader, moment) if allowed and declared else None
+        target = _target(rotation, reader, moment) if allowed else None
     return CredentialRotationView(
-        key, unreadable, rotation, allowed, declared, target, reader.own_namespace, moment
+        key, unreadable, rotation, allowed, target, reader.own_namespace, moment
     )
-
-
-def _is_declared(rotation: CredentialRotation, reader: Reader) -> bool:
-    registry = reader.registry
-    declared: dict[TargetKind, Container[object]] = {
-        TargetKind.TRUST_DOMAIN: {
-            Ref("", name) for name, each in registry.domains.items() if not is_terminating(each)
-        },
-        TargetKind.SERVICE_IDENTITY: registry.identities,
-        TargetKind.MESSAGE_BROKER: reader.messaging.brokers,
-        TargetKind.WEBHOOK_ENDPOINT: registry.webhooks.endpoints,
-    }
-    return target_key(rotation).ref in declared[rotation.spec.target.kind]
 
 
 def _target(rotation: CredentialRotation, reader: Reader, moment: Moment) -> Target | None:
     ref, registry = target_key(rotation).ref, reader.registry
     match rotation.spec.target.kind:
         case TargetKind.TRUST_DOMAIN:
-            return gather_rotation(registry.domains[ref.name], reader, moment)
+            domain = registry.domains.get(ref.name)
+            if domain is None or is_terminating(domain):
+                return None
+            return gather_rotation(domain, reader, moment)
         case TargetKind.SERVICE_IDENTITY:
-            isolation = Isolation()
-            view = gather_readable(registry.identities[ref], reader, moment, isolation, Isolation())
-            for error in isolation.errors:
-                raise error
-            return view
+            identity = registry.identities.get(ref)
+            return _identity(identity, reader, moment) if identity is not None else None
         case TargetKind.MESSAGE_BROKER:
-            return admin_state(reader.messaging.brokers[ref], reader, moment)
+            broker = reader.messaging.brokers.get(ref)
+            return admin_state(broker, reader, moment) if broker is not None else None
         case TargetKind.WEBHOOK_ENDPOINT:
-            return gather_inbound(registry.webhooks.endpoints[ref], reader, moment)
+            endpoint = registry.webhooks.endpoints.get(ref)
+            if endpoint is None:
+                return None
+            return gather_inbound(endpoint, reader, moment) or OutboundEndpoint()
+
+
+def _identity(identity: ServiceIdentity, reader: Reader, moment: Moment) -> View:
+    isolation = Isolation()
+    view = gather_readable(identity, reader, moment, isolation, Isolation())
+    for error in isolation.errors:
+        raise error
+    return view

@@ -14,7 +14,7 @@ from troth.planning.certificates.leaf import LeafCandidate, lifetime_fault, why_
 from troth.planning.identity.claims import dns_name_fault
 from troth.planning.identity.document import current_document
 from troth.planning.identity.facts import View
-from troth.planning.identity.layer import Layer, conflict, removal, unwritten
+from troth.planning.identity.layer import Layer, removal, unwritten
 from troth.planning.identity.narrowing import Peering, pending_narrowing
 from troth.planning.identity.secret_manifest import (
     in_force,
@@ -22,7 +22,7 @@ from troth.planning.identity.secret_manifest import (
     secret_manifest,
     without_growth,
 )
-from troth.planning.owned_objects import is_child, secret_ref
+from troth.planning.owned_objects import is_child, secret_ref, taken
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.resources.algorithms import SLOW
 from troth.resources.conditions import Verdict
@@ -111,20 +111,20 @@ def _plan_certificate(view: View, type_: str) -> Layer:
             reason=fault.reason,
             message=fault.message,
         )
-        verdict = unwritten(type_, view.secret_fault) or ISSUING
+        verdict = unwritten(type_, view.owned_secret.write_fault) or ISSUING
         # narrow now: neither a slow key nor a certificate that cannot be issued must delay it
         slow = question.algorithm in SLOW
-        waits = slow or view.secret_fault is not None
+        waits = slow or view.owned_secret.write_fault is not None
         # a fast leaf brings the roots at once
         first = _document_alone(view, verdict, keep_roots=not slow).steps if waits else ()
         # the leaf must be planned again after this write, which changes the Secret's version
-        steps = first if first and view.secret_fault is None else (*first, step)
+        steps = first if first and view.owned_secret.write_fault is None else (*first, step)
         narrowing = _pending(view, manifest, question.profile.spiffe_id)
         return Layer(verdict, steps, leaf, narrowing)
     assert view.secret is not None
     steps = _update(view, view.secret, _dated_for_roots(view, view.secret, manifest))
     narrowing = _pending(view, manifest, question.profile.spiffe_id)
-    return Layer(unwritten(type_, view.secret_fault) or ISSUED, steps, leaf, narrowing)
+    return Layer(unwritten(type_, view.owned_secret.write_fault) or ISSUED, steps, leaf, narrowing)
 
 
 def plan_document(view: View, verdict: Verdict) -> Layer:
@@ -158,8 +158,8 @@ def _document_alone(view: View, verdict: Verdict, *, keep_roots: bool = True) ->
     if keep_roots:
         manifest = _with_current_roots(view, manifest)
     steps = _update(view, secret, _dated_for_roots(view, secret, manifest))
-    if steps and view.secret_fault:
-        verdict = unwritten(verdict.type, view.secret_fault) or verdict
+    if steps and view.owned_secret.write_fault:
+        verdict = unwritten(verdict.type, view.owned_secret.write_fault) or verdict
     return Layer(verdict, steps, secret.leaf, _pending(view, manifest, own_id))
 
 
@@ -265,7 +265,7 @@ def _why_not_issue(view: View) -> Fault | None:
         return Fault(view.governance.reason, view.governance.message)
     if view.shared is not None:
         return Fault("SharedIdentity", view.shared.message)
-    fault = conflict("Secret", secret_ref(view.identity.ref), view.secret, view)
+    fault = taken(view.owned_secret, view.identity, view.moment.now)
     if fault is not None:
         return fault
     known, name = view.known_authority, view.domain.metadata.name

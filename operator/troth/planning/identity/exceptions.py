@@ -77,7 +77,7 @@ def plan_gateway_trust(view: View) -> TrustLayer:
     if obstacle is not None:
         verdict = verdicts.false(TRUST, obstacle.reason, obstacle.message)
         return TrustLayer((verdict,), fault=verdict)
-    rejected = unwritten(TRUST, view.record.place.write_fault)
+    rejected = unwritten(TRUST, view.record.owned.write_fault)
     if rejected is not None:
         return TrustLayer((rejected,), steps, rejected)
     if since is not None and first_accepted(identity, view.registry) is None:
@@ -113,7 +113,7 @@ def trusted_since(view: View) -> datetime | None:
 
 def _obstacle(view: View) -> Fault | None:
     """Return why the record cannot be written, None if it can."""
-    found, seen = view.record.place.fact, view.record.place.seen
+    found, seen = view.record.owned.fact, view.record.owned.seen
     taken = found is not None and found.labels.get(OWNER_KIND) == "TrustDomain"
     if taken or (seen is not None and view.moment.now < seen + FOREIGN_RETRY):
         message = (
@@ -133,8 +133,8 @@ def exception_dues(view: View) -> Iterator[datetime]:
         yield trust.counts_from
         yield end - WARNING
         yield end
-        if view.record.place.seen is not None:
-            yield view.record.place.seen + FOREIGN_RETRY
+        if view.record.owned.seen is not None:
+            yield view.record.owned.seen + FOREIGN_RETRY
     for each in view.identity.spec.accepts:
         if each.unverified is not None and each.unverified.expires_at is not None:
             end = each.unverified.expires_at

@@ -35,7 +35,7 @@ from troth.world.facts.objects import (
     Unreadable,
     Workload,
 )
-from troth.world.facts.place import Place
+from troth.world.facts.owned import OwnedObject
 from troth.world.keys import Key
 
 
@@ -62,13 +62,8 @@ class View:
     anchors: tuple[bytes, ...]
     """The roots of `ca.crt`: its domain's own and those of federated domains."""
     own_anchors: tuple[bytes, ...]
-    secret: IdentitySecret | None
-    policy: Content | None
-    secret_foreign: datetime | None
-    policy_foreign: datetime | None
-    secret_fault: Fault | None
-    """Why the Secret cannot be kept as declared, None if it can."""
-    policy_fault: Fault | None
+    owned_secret: OwnedObject[IdentitySecret]
+    owned_policy: OwnedObject[Content]
     services: tuple[str, ...]
     edges: tuple[Edge, ...]
     topics: tuple[TopicGrant, ...]
@@ -82,17 +77,15 @@ class View:
     reissue_wait: timedelta
     rotations: tuple[CredentialRotation, ...]
     record: TrustRecord
-    deny: Place
+    deny: OwnedObject[Content]
     """NetworkPolicy that denies everything to pods that only a new selector matches."""
-    signing: SigningSecret | None
-    """Secret with the keys of this webhook gateway, with any owner."""
-    signing_place: Place
+    signing: OwnedObject[SigningSecret]
+    """Secret with the keys of this webhook gateway."""
     credentials: BrokerCredentials
-    schema_files: Place
+    schema_files: OwnedObject[Content]
     """ConfigMap with the schemas that do not fit into the Secret."""
     schema_texts: Mapping[Ref, Texts | None]
     """Texts of schemas, by the policy of a grant in `topics`."""
-    schema_file: Content | None
     signed: bool
     """Whether a current root of the domain signed the leaf in the Secret."""
     may_restart: bool
@@ -116,6 +109,16 @@ class View:
     messaging: Messaging
     """Declarations, for the rules of `troth.trust`."""
     moment: Moment
+
+    @property
+    def secret(self) -> IdentitySecret | None:
+        """The identity's Secret, with any owner."""
+        return self.owned_secret.fact
+
+    @property
+    def policy(self) -> Content | None:
+        """The identity's NetworkPolicy, with any owner."""
+        return self.owned_policy.fact
 
     @property
     def domain(self) -> TrustDomain | None:
@@ -151,11 +154,8 @@ class TerminatingView:
 
     identity: ServiceIdentity
     governance: Governance
-    secret: IdentitySecret | None
-    secret_fault: Fault | None
-    policy: Content | None
-    policy_foreign: datetime | None
-    policy_fault: Fault | None
+    secret: OwnedObject[IdentitySecret]
+    policy: OwnedObject[Content]
     moment: Moment
 
 
@@ -163,16 +163,15 @@ class TerminatingView:
 class IdentityView:
     """What is known of the ServiceIdentity of a key.
 
-    `ends` says that its namespace is being deleted. `since` is when its gateway-only trust was
-    first accepted. `terminating` are the inputs of its plan if it is being deleted, and `readable`
-    otherwise; both are None if it does not exist, cannot be read, or its namespace ends. `errors`
-    are those of reading it, and `foreign_errors` those of judging edges that only peers declare.
+    `since` is when its gateway-only trust was first accepted. `terminating` are the inputs of its
+    plan if it is being deleted, and `readable` otherwise; both are None if it does not exist,
+    cannot be read, or its namespace is being deleted. `errors` are those of reading it, and
+    `foreign_errors` those of judging edges that only peers declare.
     """
 
     key: Key
     unreadable: Unreadable | None
     identity: ServiceIdentity | None
-    ends: bool
     record: TrustRecord
     since: datetime | None
     terminating: TerminatingView | None

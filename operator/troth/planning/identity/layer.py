@@ -5,15 +5,13 @@ from dataclasses import dataclass
 
 from troth.pki.certificates.leaf import Leaf
 from troth.planning import status as verdicts
-from troth.planning.identity.facts import View
-from troth.planning.owned_objects import is_child, taken
+from troth.planning.owned_objects import is_child
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.identity.spec import ServiceIdentity
-from troth.resources.references import Ref
 from troth.trust.declarations.narrowing import NOTHING, Narrowing
-from troth.world.facts.objects import Content, Fact, Fault, IdentitySecret
+from troth.world.facts.objects import Fact, Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +30,6 @@ class Layer:
 def unwritten(type_: str, fault: Fault | None) -> Verdict | None:
     """Return the condition of an object with a write fault, None without one. Troth retries."""
     return verdicts.false(type_, fault.reason, fault.message) if fault is not None else None
-
-
-def conflict(
-    kind: str, ref: Ref, fact: IdentitySecret | Content | None, view: View
-) -> Fault | None:
-    """Return the conflict that prevents writing an owned object, None if there is none."""
-    seen = view.secret_foreign if kind == "Secret" else view.policy_foreign
-    return taken(kind, ref, fact, view.identity, seen=seen, now=view.moment.now)
 
 
 def removal(kind: str, fact: Fact | None, identity: ServiceIdentity) -> Iterator[Step]:

@@ -86,7 +86,7 @@ def closing_layer(view: View, error: Exception, closing: Callable[[], Compiled])
     verdict = faults.verdict(NETWORK, error)
     observed = view.identity.spec.enforcement is Enforcement.OBSERVE
     foreign = view.policy is not None and not is_child(view.policy, view.identity)
-    if observed or foreign or view.policy_foreign is not None:
+    if observed or foreign or view.owned_policy.seen is not None:
         return Layer(verdict)
     compiled = Isolation().run(closing, lambda _: deny_all(view.identity))
     manifest = policy_manifest(

@@ -24,7 +24,7 @@ from troth.planning.identity.exceptions import (
     unplanned_trust,
 )
 from troth.planning.identity.facts import IdentityView, View
-from troth.planning.identity.layer import Layer, conflict, removal, unwritten
+from troth.planning.identity.layer import Layer, removal, unwritten
 from troth.planning.identity.layers import (
     UNKNOWN,
     broker_layer,
@@ -50,6 +50,7 @@ from troth.planning.owned_objects import (
     FOREIGN_RETRY,
     policy_manifest,
     policy_ref,
+    taken,
 )
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Apply
@@ -202,7 +203,7 @@ def _plan_network(view: View, *, settling: bool) -> Layer:
         if pending is not None:
             verdict = verdicts.false(type_, pending.reason, pending.message)
         return Layer(verdict, (*removal("NetworkPolicy", view.policy, view.identity), *undenied))
-    fault = conflict("NetworkPolicy", ref, view.policy, view)
+    fault = taken(view.owned_policy, view.identity, view.moment.now)
     if fault is not None and view.domain is not None:
         return Layer(verdicts.false(type_, fault.reason, fault.message))
     situation = situation_of(view)
@@ -234,7 +235,8 @@ def _plan_network(view: View, *, settling: bool) -> Layer:
             compiled = without_openings(compiled, view.policy)
     step = Apply(policy_manifest(ref, view.identity, compiled.spec, compiled.live_peers), over=over)
     after = () if before else undenied
-    return Layer(unwritten(type_, view.policy_fault) or verdict, (*before, step, *after))
+    rejected = unwritten(type_, view.owned_policy.write_fault)
+    return Layer(rejected or verdict, (*before, step, *after))
 
 
 def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:
@@ -244,7 +246,7 @@ def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:
         yield view.moment.now + view.reissue_wait
     yield from exception_dues(view)
     yield from view.trust_turns
-    for seen in (view.secret_foreign, view.policy_foreign):
+    for seen in (view.owned_secret.seen, view.owned_policy.seen):
         if seen is not None:
             yield seen + FOREIGN_RETRY
     if view.known_authority is not None and view.known_authority.authority is not None:

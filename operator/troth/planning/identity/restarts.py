@@ -3,6 +3,7 @@
 Troth restarts one workload at a time, in the way of `kubectl rollout restart`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,7 +11,6 @@ from troth.pki.certificates.leaf import renewal_spread, short
 from troth.planning import status as verdicts
 from troth.planning.certificates.rollouts import (
     ENABLE,
-    FindWorkload,
     Lack,
     evidence_of,
     lack_of,
@@ -21,7 +21,6 @@ from troth.planning.identity.layer import unwritten
 from troth.planning.owned_objects import is_child
 from troth.planning.steps.objects import Restart
 from troth.resources.conditions import Verdict
-from troth.resources.references import Ref
 from troth.trust.declarations.restarts import workloads
 from troth.world.facts.objects import FIGHTING, IdentitySecret, Workload
 
@@ -63,12 +62,8 @@ def plan_rollout(view: View) -> Rollout | None:
     return _next(view, view.secret)
 
 
-def _finder(view: View) -> FindWorkload:
-    def find(kind: str, ref: Ref) -> Workload | None:
-        known = view.workloads.get((kind, ref))
-        return known.workload if known is not None else None
-
-    return find
+def _restartable(view: View) -> Iterator[Workload]:
+    return restartable(view.identity, (each.workload for each in view.workloads.values()))
 
 
 def _known(view: View, workload: Workload) -> Restartable:
@@ -95,7 +90,7 @@ def _next(view: View, secret: IdentitySecret) -> Rollout:
     assert view.domain is not None
     found = [
         (workload, lack_of(workload, secret, view.domain, view.known_authority))
-        for workload in restartable(view.identity, _finder(view))
+        for workload in _restartable(view)
     ]
     in_motion = next((each for each, lack in found if not lack and not each.complete), None)
     if in_motion is not None:
@@ -174,7 +169,7 @@ def _paused(workload: Workload) -> Verdict:
 
 def _unusable(view: View) -> Verdict | None:
     """Return the condition of the first listed workload that cannot be restarted, if any."""
-    usable = {(each.kind, each.ref) for each in restartable(view.identity, _finder(view))}
+    usable = {(each.kind, each.ref) for each in _restartable(view)}
     wanting = next((place for place in workloads(view.identity) if place not in usable), None)
     if wanting is None:
         return None

@@ -139,7 +139,8 @@ def placed_messages(view: View, current: Mapping[str, Any]) -> Placed:
     """
     if not view.topics:
         return Placed(())
-    files = view.schema_file.data if view.schema_file is not None else {}
+    written = view.schema_files.fact
+    files = written.data if written is not None else {}
     return place(messages_of(view, current, files))
 
 

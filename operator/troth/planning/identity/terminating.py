@@ -19,7 +19,6 @@ from troth.planning.owned_objects import (
     is_child,
     metadata_of,
     policy_manifest,
-    policy_ref,
     taken,
 )
 from troth.planning.plan import Plan
@@ -40,12 +39,12 @@ NOBODY = Peers((), {}, {}, {}, {})
 
 def plan_terminating_identity(key: Key, view: TerminatingView) -> Plan:
     """Return the plan that keeps an identity closed until it is deleted."""
-    identity, secret, now = view.identity, view.secret, view.moment.now
+    identity, secret, now = view.identity, view.secret.fact, view.moment.now
     if secret is not None and not is_child(secret, identity):
         secret = None
     network = _plan_network(view)
     summary = verdicts.summed_up([network.verdict, _terminating(identity)], ON_ITS_WAY)
-    judged = (_certificate_verdict(secret, view.secret_fault), network.verdict)
+    judged = (_certificate_verdict(secret, view.secret.write_fault), network.verdict)
     status = ServiceIdentityStatus(
         observed_generation=identity.metadata.generation,
         spiffe_id=identity.status.spiffe_id,
@@ -78,7 +77,7 @@ def _plan_network(view: TerminatingView) -> Layer:
 
     If there is no policy and no trust domain claims the namespace, none is created.
     """
-    type_, identity, policy = "NetworkEnforced", view.identity, view.policy
+    type_, identity, policy = "NetworkEnforced", view.identity, view.policy.fact
     if identity.spec.enforcement is Enforcement.OBSERVE:
         verdict = verdicts.true(
             type_,
@@ -86,8 +85,7 @@ def _plan_network(view: TerminatingView) -> Layer:
             "the NetworkPolicy is planned and reported, but enforcement: Observe does not write it",
         )
         return Layer(verdict, tuple(removal("NetworkPolicy", policy, identity)))
-    ref, seen = policy_ref(identity.ref), view.policy_foreign
-    conflict = taken("NetworkPolicy", ref, policy, identity, seen=seen, now=view.moment.now)
+    conflict = taken(view.policy, identity, view.moment.now)
     if conflict is not None:
         return Layer(verdicts.false(type_, conflict.reason, conflict.message))
     governance = view.governance
@@ -98,8 +96,8 @@ def _plan_network(view: TerminatingView) -> Layer:
         if policy is None
         else verdicts.true(type_, "Denied", "the NetworkPolicy denies all traffic of its pods")
     )
-    manifest = policy_manifest(ref, identity, deny_all(identity).spec)
-    barred = unwritten(type_, view.policy_fault)
+    manifest = policy_manifest(view.policy.ref, identity, deny_all(identity).spec)
+    barred = unwritten(type_, view.policy.write_fault)
     return Layer(barred or verdict, (Apply(manifest),))
 
 
@@ -141,5 +139,5 @@ def _certificate_verdict(secret: IdentitySecret | None, fault: Fault | None) -> 
 
 
 def _dues(view: TerminatingView) -> Iterator[datetime]:
-    if view.policy_foreign is not None:
-        yield view.policy_foreign + FOREIGN_RETRY
+    if view.policy.seen is not None:
+        yield view.policy.seen + FOREIGN_RETRY

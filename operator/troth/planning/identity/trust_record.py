@@ -11,7 +11,7 @@ from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time
 from troth.trust.declarations.trust_records import UNREADABLE
 from troth.world.facts.objects import MANAGED_BY, TRUST_RECORD_KEY, Content, Fact
-from troth.world.facts.place import Place
+from troth.world.facts.owned import OwnedObject
 from troth.world.keys import Key
 
 RETENTION = timedelta(days=180)
@@ -30,7 +30,7 @@ class TrustRecord:
 
     since: datetime | None
     kept: datetime | None
-    place: Place
+    owned: OwnedObject[Content]
     has_former: bool
     former: Content | None
     has_room: bool
@@ -38,7 +38,7 @@ class TrustRecord:
     @property
     def ref(self) -> Ref:
         """Name of the ConfigMap."""
-        return self.place.ref
+        return self.owned.ref
 
 
 def record_steps(record: TrustRecord, since: datetime | None, now: datetime) -> tuple[Step, ...]:
@@ -83,7 +83,7 @@ def plan_without_identity(key: Key, record: TrustRecord, now: datetime) -> Plan:
     end = min(since, now) + GATEWAY_TRUST_CEILING + RETENTION
     if now < end:
         return Plan(key, "", record_steps(record, since, now), due=end)
-    facts = (record.place.fact, record.former)
+    facts = (record.owned.fact, record.former)
     return Plan(key, "", tuple(step for fact in facts for step in _removal(fact)))
 
 

@@ -31,8 +31,7 @@ def unsettled_policy(view: View, situation: Situation) -> tuple[Compiled, tuple[
     workload = view.identity.spec.workload
     if compiled.spec["podSelector"] == selector(workload.pod_selector):
         return compiled, ()
-    deny, now = view.deny, view.moment.now
-    conflict = taken("NetworkPolicy", deny.ref, deny.fact, view.identity, seen=deny.seen, now=now)
+    deny, conflict = view.deny, taken(view.deny, view.identity, view.moment.now)
     if conflict is not None or deny.write_fault is not None:
         return deny_all(view.identity), ()
     denying = policy_manifest(deny.ref, view.identity, deny_all(view.identity).spec)

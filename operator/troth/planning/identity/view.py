@@ -44,10 +44,12 @@ from troth.trust.edges.gateway_trust import first_accepted
 from troth.trust.grants import Action
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import (
+    Content,
     IdentitySecret,
     KnownAuthority,
     SigningSecret,
 )
+from troth.world.facts.owned import OwnedObject
 from troth.world.index.webhook_signing import signing_ref
 from troth.world.keys import Key, identity_key
 from troth.world.reader import Reader
@@ -57,9 +59,8 @@ def gather(key: Key, reader: Reader, moment: Moment) -> IdentityView:
     """Return what is known of the identity of a key."""
     ref, unreadable = key.ref, reader.unreadable(key)
     identity = reader.registry.claimants.get(ref) if unreadable is None else None
-    ends = reader.is_terminating(ref.namespace)
     terminating, readable, isolation, foreign = None, None, Isolation(), Isolation()
-    if identity is not None and not ends:
+    if identity is not None and not reader.is_terminating(ref.namespace):
         if is_terminating(identity):
             terminating = gather_terminating(identity, reader, moment)
         else:
@@ -68,8 +69,7 @@ def gather(key: Key, reader: Reader, moment: Moment) -> IdentityView:
         key=key,
         unreadable=unreadable,
         identity=identity,
-        ends=ends,
-        record=gather_record(ref, reader),
+        record=readable.record if readable is not None else gather_record(ref, reader),
         since=first_accepted(identity, reader.registry) if identity is not None else None,
         terminating=terminating,
         readable=readable,
@@ -98,11 +98,7 @@ def gather_readable(
         lambda error: Governance(None, faults.REASON, faults.sentence(error), settled=False),
     )
     domain = governance.domain
-    secret, policy = reader.identity_secret(secret_ref(ref)), reader.network_policy(policy_ref(ref))
-    secret_place = reader.place("Secret", secret_ref(ref), secret)
-    policy_place = reader.place("NetworkPolicy", policy_ref(ref), policy)
-    deny, signing, schemas = deny_ref(ref), reader.signing(ref), schemas_ref(ref)
-    schema_file = reader.config_map(schemas)
+    secret, deny, schemas = _secret(ref, reader), deny_ref(ref), schemas_ref(ref)
     topics = run(lambda: tuple(_topics(ref, reader)), lambda _: ())
     edges = run(
         lambda: edges_of(registry, ref, moment.now, evaluation(ref, registry, foreign)),
@@ -119,12 +115,8 @@ def gather_readable(
         known_authority=known,
         anchors=run(lambda: trusted_anchors(domain, reader) if domain else (), lambda _: ()),
         own_anchors=run(lambda: own_anchors(domain, reader) if domain else (), lambda _: ()),
-        secret=secret,
-        policy=policy,
-        secret_foreign=secret_place.seen,
-        policy_foreign=policy_place.seen,
-        secret_fault=secret_place.write_fault,
-        policy_fault=policy_place.write_fault,
+        owned_secret=secret,
+        owned_policy=_policy(ref, reader),
         services=run(lambda: reader.service_names(ref), lambda _: ()),
         edges=edges,
         topics=topics,
@@ -137,26 +129,26 @@ def gather_readable(
         ),
         rotations=reader.rotations(identity_key(ref)),
         record=gather_record(ref, reader),
-        deny=reader.place("NetworkPolicy", deny, reader.network_policy(deny)),
-        signing=signing,
-        signing_place=reader.place("Secret", signing_ref(ref), signing),
+        deny=reader.owned("NetworkPolicy", deny, reader.network_policy(deny)),
+        signing=reader.owned("Secret", signing_ref(ref), reader.signing(ref)),
         credentials=run(lambda: gather_credentials(identity, reader), lambda _: NONE),
-        schema_files=reader.place("ConfigMap", schemas, schema_file),
-        schema_file=schema_file,
-        signed=run(lambda: reader.signed_by(known, secret), lambda _: False),
+        schema_files=reader.owned("ConfigMap", schemas, reader.config_map(schemas)),
+        signed=run(lambda: reader.signed_by(known, secret.fact), lambda _: False),
         may_restart=reader.restarts_workloads(),
-        workloads=_workloads(identity, reader),
-        schema_texts=_schema_texts(topics, reader),
+        workloads=run(lambda: _workloads(identity, reader), lambda _: {}),
+        schema_texts=run(lambda: _schema_texts(topics, reader), lambda _: {}),
         secret_barred=reader.is_barred("Secret", secret_ref(ref)),
         unapplied=registry.unapplied.get(ref, NOTHING),
-        gateways=_gateways(identity, edges, reader),
-        targets=_targets(identity, edges, reader),
+        gateways=run(lambda: _gateways(identity, edges, reader), lambda _: {}),
+        targets=run(lambda: _targets(identity, edges, reader), lambda _: {}),
         ending=frozenset(
             each.callee.namespace
             for each in edges
             if each.caller == ref and reader.is_terminating(each.callee.namespace)
         ),
-        cutoff=reader.cutoff(domain, ref.namespace) if domain is not None else None,
+        cutoff=run(
+            lambda: reader.cutoff(domain, ref.namespace) if domain else None, lambda _: None
+        ),
         api_endpoints=reader.api_endpoints,
         own_namespace=reader.own_namespace,
         registry=registry,
@@ -170,19 +162,18 @@ def gather_terminating(
 ) -> TerminatingView:
     """Return the inputs of the plan of an identity that is being deleted."""
     ref = identity.ref
-    secret, policy = reader.identity_secret(secret_ref(ref)), reader.network_policy(policy_ref(ref))
-    secret_place = reader.place("Secret", secret_ref(ref), secret)
-    policy_place = reader.place("NetworkPolicy", policy_ref(ref), policy)
-    return TerminatingView(
-        identity=identity,
-        governance=reader.registry.governance(ref.namespace),
-        secret=secret,
-        secret_fault=secret_place.write_fault,
-        policy=policy,
-        policy_foreign=policy_place.seen,
-        policy_fault=policy_place.write_fault,
-        moment=moment,
-    )
+    governance = reader.registry.governance(ref.namespace)
+    return TerminatingView(identity, governance, _secret(ref, reader), _policy(ref, reader), moment)
+
+
+def _secret(identity: Ref, reader: Reader) -> OwnedObject[IdentitySecret]:
+    ref = secret_ref(identity)
+    return reader.owned("Secret", ref, reader.identity_secret(ref))
+
+
+def _policy(identity: Ref, reader: Reader) -> OwnedObject[Content]:
+    ref = policy_ref(identity)
+    return reader.owned("NetworkPolicy", ref, reader.network_policy(ref))
 
 
 def gather_record(identity: Ref, reader: Reader) -> TrustRecord:
@@ -192,7 +183,7 @@ def gather_record(identity: Ref, reader: Reader) -> TrustRecord:
     return TrustRecord(
         since=records.of(identity),
         kept=records.kept(identity),
-        place=reader.place("ConfigMap", ref, reader.config_map(ref)),
+        owned=reader.owned("ConfigMap", ref, reader.config_map(ref)),
         has_former=records.has_former(identity),
         former=reader.config_map(former_record(identity)),
         has_room=records.has_room(identity),

@@ -32,7 +32,7 @@ from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
 from troth.trust.topics.evaluation import undecided
 from troth.world.facts.objects import Content, Manifest
-from troth.world.facts.place import Place
+from troth.world.facts.owned import OwnedObject
 from troth.world.index.broker_keys import identity_of
 
 TYPE = "NetworkEnforced"
@@ -57,13 +57,12 @@ class BrokerNetwork:
 class BrokerClients:
     """Grants at a broker, and what decides which identities its NetworkPolicy admits.
 
-    `existing` is the NetworkPolicy that has the name `place`. `own_namespace` is Troth's.
+    `policy` is its NetworkPolicy. `own_namespace` is Troth's.
     """
 
     broker: MessageBroker
     grants: BrokerGrants
-    existing: Content | None
-    place: Place
+    policy: OwnedObject[Content]
     own_namespace: str
     registry: Registry
     messaging: Messaging
@@ -71,16 +70,15 @@ class BrokerClients:
 
 def plan_broker_network(known: BrokerClients, now: datetime) -> BrokerNetwork:
     """Return the plan for the NetworkPolicy of a broker with these grants."""
-    broker, existing = known.broker, known.existing
-    ref, seen = known.place.ref, known.place.seen
+    broker, existing, seen = known.broker, known.policy.fact, known.policy.seen
     fault = unsupported(broker)
     if fault is not None:
         return BrokerNetwork(verdicts.false(TYPE, fault.reason, fault.message))
     if broker.spec.mode is not BrokerMode.ENFORCE or broker.spec.workload is None:
-        ours = existing is not None and is_child(existing, broker)
-        removal = (Remove("NetworkPolicy", ref, existing.uid),) if existing and ours else ()
+        ours = existing if existing is not None and is_child(existing, broker) else None
+        removal = (Remove("NetworkPolicy", ours.ref, ours.uid),) if ours is not None else ()
         return BrokerNetwork(_unwritten(broker), removal)
-    conflict = taken("NetworkPolicy", ref, existing, broker, seen=seen, now=now)
+    conflict = taken(known.policy, broker, now)
     if conflict is not None:
         due = seen + FOREIGN_RETRY if seen is not None else None
         return BrokerNetwork(verdicts.false(TYPE, conflict.reason, conflict.message), due=due)
@@ -90,7 +88,7 @@ def plan_broker_network(known: BrokerClients, now: datetime) -> BrokerNetwork:
     admitted = [each for each in clients if each.ref not in without_room]
     manifest = _broker_policy(known, broker.spec.workload, admitted)
     over = existing.resource_version if existing is not None and staying else ""
-    write_fault = known.place.write_fault
+    write_fault = known.policy.write_fault
     if write_fault is not None:
         verdict = verdicts.false(TYPE, write_fault.reason, write_fault.message)
     elif existing is None:
@@ -113,7 +111,7 @@ def _broker_policy(
         selector(workload.pod_selector),
         ingress=[*_always(known, workload), *distinct(each.rule for each in clients)],
     )
-    return policy_manifest(known.place.ref, known.broker, spec, written(clients).text)
+    return policy_manifest(known.policy.ref, known.broker, spec, written(clients).text)
 
 
 def _always(known: BrokerClients, workload: BrokerWorkload) -> list[Rule]:
@@ -133,7 +131,7 @@ def _clients(
     """
     ports, identities = ports_of(workload), known.registry.identities
     live = _identities(known.broker, known.grants.live)
-    current = CurrentPolicy.of(known.existing if staying else None)
+    current = CurrentPolicy.of(known.policy.fact if staying else None)
     for ref in sorted(live | staying):
         identity = identities.get(ref)
         pods = identity.spec.workload.pod_selector if identity is not None else None

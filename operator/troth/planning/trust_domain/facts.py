@@ -25,7 +25,7 @@ from troth.world.facts.objects import (
     TokensSecret,
     Unreadable,
 )
-from troth.world.facts.place import Place
+from troth.world.facts.owned import OwnedObject
 from troth.world.index.token_keys import CallerEntry
 from troth.world.keys import Key
 
@@ -148,14 +148,6 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class BundlePlace:
-    """Place of a domain's bundle in a namespace that it governs, and the bundle there."""
-
-    place: Place
-    content: Content | None
-
-
-@dataclass(frozen=True, slots=True)
 class DomainView:
     """Inputs of the plan of a domain that is not being deleted.
 
@@ -166,14 +158,14 @@ class DomainView:
     rotation: RotationView
     own_namespace: str
     written: Written
-    authority_place: Place
-    tokens_place: Place
-    issuer_place: Place
+    authority_place: OwnedObject[AuthoritySecret]
+    tokens_place: OwnedObject[TokensSecret]
+    issuer_place: OwnedObject[IdentitySecret]
     issuer: IdentitySecret | None
     issuer_signed: bool
     anchors: tuple[bytes, ...]
     federated: tuple[Federated, ...]
-    bundles: tuple[BundlePlace, ...]
+    bundles: tuple[OwnedObject[Content], ...]
     terminating: frozenset[str]
     retries: tuple[datetime, ...]
 
@@ -214,7 +206,7 @@ class NetworkIsolation:
     brokers: tuple[MessageBroker, ...]
     unread: tuple[Key, ...]
     policies: Mapping[str, Content]
-    places: Mapping[str, Place]
+    places: Mapping[str, OwnedObject[Content]]
     terminating: frozenset[str]
     retries: tuple[datetime, ...]
 

@@ -49,15 +49,15 @@ def plan_isolation(domain: TrustDomain, known: NetworkIsolation, now: datetime) 
     faults: list[Verdict] = []
     pending = False
     for namespace in sorted(isolated):
-        place, found = known.places[namespace], known.policies.get(namespace)
-        fault = taken("NetworkPolicy", place.ref, found, domain, seen=place.seen, now=now)
+        place = known.places[namespace]
+        fault = taken(place, domain, now)
         if fault is not None:
             faults.append(verdicts.false(CONDITION, fault.reason, fault.message))
             continue
         if unwritten := place.write_fault:
             faults.append(verdicts.false(CONDITION, unwritten.reason, unwritten.message))
         manifest = policy_manifest(place.ref, domain, spec)
-        pending = pending or found is None or differs(manifest, found)
+        pending = pending or place.fact is None or differs(manifest, place.fact)
         steps.append(Apply(manifest))
     steps += [each for each in removals(name, known) if each.ref.namespace not in isolated]
     verdict = _verdict([exceptions[each] for each in sorted(governed & exceptions.keys())])

@@ -167,13 +167,13 @@ def _plan_bundles(view: DomainView, tokens: Tokens) -> Part:
     if not view.anchors:
         message = "no bundle is written or changed, because the authority cannot be used"
         return Part(verdicts.false(type_, "AuthorityNotReady", message))
-    wanted = [each for each in view.bundles if each.place.ref.namespace not in view.terminating]
+    wanted = [each for each in view.bundles if each.ref.namespace not in view.terminating]
     data = {ROOTS: bundle_text(view.anchors), **bundle_files(view)}
     steps: list[Step] = []
     foreign: list[Ref] = []
     missing = False
     for each in wanted:
-        ref, seen, fact = each.place.ref, each.place.seen, each.content
+        ref, seen, fact = each.ref, each.seen, each.fact
         manifest = _config_map(ref, domain, data)
         if (fact is not None and not is_child(fact, domain)) or (
             seen is not None and now < seen + FOREIGN_RETRY
@@ -183,7 +183,7 @@ def _plan_bundles(view: DomainView, tokens: Tokens) -> Part:
         missing = missing or fact is None or differs(manifest, fact)
         if fact is not None or not tokens.creates_key:
             steps.append(Apply(manifest))
-    steps += _removals(_left_behind(view, {each.place.ref for each in wanted}))
+    steps += _removals(_left_behind(view, {each.ref for each in wanted}))
     return Part(_bundle_verdict(view, foreign, missing=missing), tuple(steps))
 
 
@@ -202,7 +202,7 @@ def _bundle_verdict(view: DomainView, foreign: list[Ref], *, missing: bool) -> V
     for other in view.federated:
         if other.domain.metadata.name in registry.unconfined_domains:
             return verdicts.false(type_, UNCONFINED, unconfined_message(other.domain, "here"))
-    fault = next(filter(None, (each.place.write_fault for each in view.bundles)), None)
+    fault = next(filter(None, (each.write_fault for each in view.bundles)), None)
     if fault is not None:
         return verdicts.false(type_, fault.reason, fault.message)
     if missing:

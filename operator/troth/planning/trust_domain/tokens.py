@@ -31,7 +31,7 @@ from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import AuthorityState, RotationPhase, TokenKeyStatus
 from troth.world.facts.objects import REPLACED_AT, Cutoff, Fact, Manifest, TokensSecret
-from troth.world.facts.place import Place
+from troth.world.facts.owned import OwnedObject
 from troth.world.observation.objects import BUNDLE, NEVER
 
 IDLE = Handover(RotationPhase.IDLE)
@@ -114,7 +114,7 @@ def _own_steps(view: DomainView, known: TokensSecret, rotation: Handover) -> Ite
         yield tidying
 
 
-def _coming(domain: TrustDomain, place: Place) -> Verdict:
+def _coming(domain: TrustDomain, place: OwnedObject[TokensSecret]) -> Verdict:
     fault = place.write_fault
     if fault is not None:
         return verdicts.false(TYPE, fault.reason, fault.message)

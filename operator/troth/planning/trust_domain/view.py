@@ -13,7 +13,6 @@ from troth.planning.certificates.view import restarting, trusted_anchors
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, secret_ref
 from troth.planning.trust_domain.facts import (
-    BundlePlace,
     Bundles,
     DomainView,
     Federated,
@@ -44,6 +43,7 @@ from troth.world.facts.objects import (
     KnownAuthority,
     TokensSecret,
 )
+from troth.world.facts.owned import OwnedObject
 from troth.world.keys import Key, domain_key
 from troth.world.reader import Reader
 
@@ -80,14 +80,14 @@ def _gather_domain(
         rotation=rotation,
         own_namespace=reader.own_namespace,
         written=written,
-        authority_place=reader.place("Secret", authority_ref, held),
-        tokens_place=reader.place("Secret", reader.tokens_ref(domain), rotation.tokens),
-        issuer_place=reader.place("Secret", issuer_ref, found),
+        authority_place=reader.owned("Secret", authority_ref, held),
+        tokens_place=reader.owned("Secret", reader.tokens_ref(domain), rotation.tokens),
+        issuer_place=reader.owned("Secret", issuer_ref, found),
         issuer=issuer,
         issuer_signed=reader.signed_by(rotation.authority, issuer),
         anchors=anchors,
         federated=tuple(_federated(domain, reader)),
-        bundles=tuple(_bundle_places(domain, reader)) if anchors else (),
+        bundles=tuple(_owned_bundles(domain, reader)) if anchors else (),
         terminating=reader.terminating(),
         retries=tuple(
             seen + FOREIGN_RETRY
@@ -104,11 +104,10 @@ def _federated(domain: TrustDomain, reader: Reader) -> Iterator[Federated]:
         yield Federated(other, confined(reader.authority(other)), keys)
 
 
-def _bundle_places(domain: TrustDomain, reader: Reader) -> Iterator[BundlePlace]:
+def _owned_bundles(domain: TrustDomain, reader: Reader) -> Iterator[OwnedObject[Content]]:
     for namespace in reader.registry.governed_by(domain.metadata.name):
         ref = Ref(namespace, domain.spec.bundle.config_map_name)
-        content = reader.config_map(ref)
-        yield BundlePlace(reader.place("ConfigMap", ref, content), content)
+        yield reader.owned("ConfigMap", ref, reader.config_map(ref))
 
 
 def _issuer_secret(domain: TrustDomain, reader: Reader) -> IdentitySecret | None:
@@ -153,7 +152,7 @@ def gather_isolation(name: str, reader: Reader) -> NetworkIsolation:
         unread=tuple(sorted(unread)),
         policies=policies,
         places={
-            each: reader.place("NetworkPolicy", Ref(each, ISOLATION_POLICY), policies.get(each))
+            each: reader.owned("NetworkPolicy", Ref(each, ISOLATION_POLICY), policies.get(each))
             for each in governed
         },
         terminating=reader.terminating(),
@@ -278,7 +277,7 @@ def _bundles(domain: TrustDomain, reader: Reader) -> Iterator[tuple[str, Content
             foreign = (
                 not is_child(bundle, domain)
                 if bundle is not None
-                else reader.place("ConfigMap", ref, None).seen is not None
+                else reader.owned("ConfigMap", ref, None).seen is not None
             )
             yield namespace, bundle, foreign
 

@@ -6,8 +6,8 @@ from troth.documents.webhook_endpoint import GATEWAY_LABEL
 from troth.planning.owned_objects import conflict, metadata_of
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
-from troth.world.facts.objects import Fault, Manifest
-from troth.world.facts.place import Place
+from troth.world.facts.objects import Fact, Fault, Manifest
+from troth.world.facts.owned import OwnedObject
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.observation.webhook_secrets import COMPILED_TYPE, GENERATED_TYPE, endpoint_of
 
@@ -29,12 +29,10 @@ def _secret(metadata: Manifest, type_: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "Secret", "type": type_, "metadata": metadata}
 
 
-def in_the_way(place: Place, endpoint: WebhookEndpoint, now: datetime) -> Fault | None:
+def in_the_way(owned: OwnedObject[Fact], endpoint: WebhookEndpoint, now: datetime) -> Fault | None:
     """Return why a Secret cannot be written: another object has its name."""
-    theirs = place.fact is not None and not is_of(place.fact, endpoint)
-    return conflict(
-        "Secret", place.ref, endpoint, owned_by_another=theirs, seen=place.seen, now=now
-    )
+    theirs = owned.fact is not None and not is_of(owned.fact, endpoint)
+    return conflict(owned, endpoint, now, owned_by_another=theirs)
 
 
 def is_of(fact: object, endpoint: WebhookEndpoint) -> bool:

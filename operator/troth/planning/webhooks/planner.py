@@ -39,7 +39,6 @@ from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.resources.webhooks.endpoint_status import WebhookEndpointStatus
 from troth.world.facts.objects import Fault
 from troth.world.facts.webhook import CompiledSecret
-from troth.world.keys import Key
 
 GATEWAY, TARGET = "GatewayConfigured", "TargetReachable"
 PENDING = "GatewayPending"
@@ -66,7 +65,7 @@ def plan_webhook_endpoint(known: EndpointView) -> Plan:
         return verdicts.terminating_plan(gone, endpoint, endpoint.status, TERMINATES, now)
     if known.inbound is None:
         return _outbound(known, endpoint)
-    return _plan(key, known.inbound)
+    return _plan(known, known.inbound)
 
 
 def removals(compiled: Iterable[CompiledSecret]) -> Iterator[Step]:
@@ -98,7 +97,7 @@ class _Compiled:
     steps: tuple[Step, ...] = ()
 
 
-def _plan(key: Key, view: WebhookView) -> Plan:
+def _plan(known: EndpointView, view: WebhookView) -> Plan:
     tried, rotation, fault = plan_keys(view), plan_secret(view), first_fault(view, GATEWAY_CHECKS)
     reached = plan_reach(view, at_gateway=_is_at_gateway(view, tried, fault))
     compiled = _plan_compiled(view, tried, reached, fault)
@@ -116,10 +115,11 @@ def _plan(key: Key, view: WebhookView) -> Plan:
     )
     step = tried.step or rotation.step
     dues = (*_dues(view, rotation, reached), *unsigned_dues(view))
+    elsewhere = (each for each in known.compiled if each.ref != view.place.ref)
     return Plan(
-        key,
+        known.key,
         view.endpoint.metadata.uid,
-        steps=(*((step,) if step else ()), *compiled.steps, *removals(view.elsewhere)),
+        steps=(*((step,) if step else ()), *compiled.steps, *removals(elsewhere)),
         status=status,
         previous_status=view.endpoint.status.manifest(),
         due=min((due for due in dues if due > view.moment.now), default=None),

@@ -20,8 +20,8 @@ from troth.trust.edges.candidate import EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.edges.deliveries import serves
 from troth.trust.edges.domains import kept_apart
 from troth.trust.edges.evaluation import Edge, evaluate
-from troth.world.facts.objects import IdentitySecret, Service, TokenKey, Unreadable
-from troth.world.facts.place import Place
+from troth.world.facts.objects import Fact, IdentitySecret, Service, TokenKey, Unreadable
+from troth.world.facts.owned import OwnedObject
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.keys import Key, webhook_key
 from troth.world.observation.webhook_secrets import compiled_ref, generated_ref
@@ -33,8 +33,8 @@ class WebhookView:
     """Endpoint with its gateway, its target and its keys.
 
     `apart` is why the gateway may not call the endpoint's namespace, whatever both sides declare.
-    `keys` are those in the Secret of a person, or in the one that Troth created. `elsewhere` are
-    the endpoint's compiled Secrets for other gateways.
+    `keys` are those in the Secret of a person, or in the one that Troth created. `compiled` is the
+    gateway's configuration, and `place` is where Troth writes it.
     """
 
     endpoint: WebhookEndpoint
@@ -55,10 +55,9 @@ class WebhookView:
     """Key with which the gateway signs."""
     services: tuple[Service, ...]
     keys: KeysSecret | None
-    generated: Place
+    generated: OwnedObject[Fact]
     compiled: CompiledSecret | None
-    place: Place
-    elsewhere: tuple[CompiledSecret, ...]
+    place: OwnedObject[Fact]
     closing: bool
     rotations: tuple[CredentialRotation, ...]
     verified: Mapping[str, datetime]
@@ -157,10 +156,9 @@ def gather_inbound(endpoint: WebhookEndpoint, reader: Reader, moment: Moment) ->
         signs=signing.active if signing is not None else None,
         services=reader.services_of(target) if identity is not None else (),
         keys=reader.given_keys(given) if given is not None else generated,
-        generated=reader.place("Secret", made, generated or reader.any_secret(made)),
+        generated=reader.owned("Secret", made, generated or reader.any_secret(made)),
         compiled=compiled,
-        place=reader.place("Secret", place, compiled or reader.any_secret(place)),
-        elsewhere=tuple(each for each in reader.compiled_from(endpoint.ref) if each.ref != place),
+        place=reader.owned("Secret", place, compiled or reader.any_secret(place)),
         closing=reader.is_terminating(place.namespace),
         rotations=reader.rotations(webhook_key(endpoint.ref)),
         verified=reader.verified(endpoint.ref, gateway),

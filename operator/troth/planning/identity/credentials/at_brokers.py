@@ -126,7 +126,7 @@ def plan_broker_credentials(view: View) -> BrokerLayer:
     its policy.
     """
     known = view.credentials
-    found = (_state(each, known.holders[each.place.ref], view) for each in known.uses)
+    found = (_state(each, known.holders[each.secret.ref], view) for each in known.uses)
     return BrokerLayer(
         tuple(each for each in found if each is not None),
         tuple(leftovers(view.identity.ref, known.leftovers, view.registry)),
@@ -144,9 +144,9 @@ def _state(use: BrokerUse, holder: Ref, view: View) -> CredentialState | None:
 
     `holder` is the broker that the Secret is for.
     """
-    secret, principal = use.secret, principal_of(use.uses.broker, view.identity.ref)
+    secret, principal = use.secret.fact, principal_of(use.uses.broker, view.identity.ref)
     answers = use.look.fault is None
-    state = CredentialState(use.broker, principal, use.place.ref, answers=answers)
+    state = CredentialState(use.broker, principal, use.secret.ref, answers=answers)
     if secret is not None and _is_good(secret, use.broker, principal, view):
         phase = phase_of(secret, principal, use.ledger)
         state = replace(state, current=secret.current, phase=phase)
@@ -155,7 +155,7 @@ def _state(use: BrokerUse, holder: Ref, view: View) -> CredentialState | None:
     obstacle = use.uses.fault or _occupied(use, holder, view)
     if obstacle is not None:
         verdict = verdicts.false(CREDENTIALS_ISSUED, obstacle.reason, obstacle.message)
-        seen = use.place.seen
+        seen = use.secret.seen
         return replace(state, verdict=verdict, retry=seen and seen + FOREIGN_RETRY)
     return _kept(state, use, view)
 
@@ -171,7 +171,7 @@ def _is_good(secret: CredentialSecret, broker: Ref, principal: str, view: View) 
 
 def _occupied(use: BrokerUse, holder: Ref, view: View) -> Fault | None:
     """Return why a credential cannot be written to its Secret."""
-    ref = use.place.ref
+    ref = use.secret.ref
     if use.is_other:
         message = (
             f"Secret {ref} exists but is not a broker credential, so it was not changed; delete it"
@@ -183,13 +183,12 @@ def _occupied(use: BrokerUse, holder: Ref, view: View) -> Fault | None:
             "rename one of them"
         )
         return Fault("Conflict", message)
-    seen, now = use.place.seen, view.moment.now
-    return taken("Secret", ref, use.secret, view.identity, seen=seen, now=now)
+    return taken(use.secret, view.identity, view.moment.now)
 
 
 def _kept(state: CredentialState, use: BrokerUse, view: View) -> CredentialState:
     """Return the state of a credential that is due, with the step that creates or rotates it."""
-    broker, look, secret = use.uses.broker, use.look, use.secret
+    broker, look, secret = use.uses.broker, use.look, use.secret.fact
     if look.observed is None:  # the roots that clients must trust are unknown too
         return state if state.current else replace(state, verdict=_awaiting(broker, look))
     request = CredentialRequest(
@@ -201,7 +200,7 @@ def _kept(state: CredentialState, use: BrokerUse, view: View) -> CredentialState
         account=broker.spec.described.principal_part,
     )
     step = partial(_step, secret, request, view)
-    refusal = unwritten(CREDENTIALS_ISSUED, use.place.write_fault)
+    refusal = unwritten(CREDENTIALS_ISSUED, use.secret.write_fault)
     if secret is None or state.current is None or _of_another_account(secret, request):
         return replace(state, step=step(CredentialChange.ISSUE), verdict=refusal or ISSUING)
     due = due_at(view.rotations, state.current.made_at, view.moment.now)

@@ -10,7 +10,7 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import BrokerMode
 from troth.resources.references import Ref
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, Ledger
-from troth.world.facts.place import Place
+from troth.world.facts.owned import OwnedObject
 from troth.world.index.brokers import credential_ref
 from troth.world.reader import Reader
 
@@ -19,13 +19,12 @@ from troth.world.reader import Reader
 class BrokerUse:
     """An identity's grants at one broker, and the Secret for its credential there.
 
-    `secret` is the credential with the name in `place`, of any owner. `is_other` says that a Secret
-    of Troth without a credential has this name. `ledger` is None if it is unknown.
+    `is_other` says that a Secret of Troth without a credential has its name. `ledger` is None if it
+    is unknown.
     """
 
     uses: TopicUses
-    place: Place
-    secret: CredentialSecret | None
+    secret: OwnedObject[CredentialSecret]
     is_other: bool
     look: BrokerObservation
     ledger: Ledger | None
@@ -76,11 +75,10 @@ def gather_credentials(identity: ServiceIdentity, reader: Reader) -> BrokerCrede
 
 def _use(identity: Ref, uses: TopicUses, reader: Reader) -> BrokerUse:
     broker = uses.broker.ref
-    ref, secret = credential_ref(identity, broker), reader.credential(identity, broker)
+    ref = credential_ref(identity, broker)
     return BrokerUse(
         uses=uses,
-        place=reader.place("Secret", ref, secret),
-        secret=secret,
+        secret=reader.owned("Secret", ref, reader.credential(identity, broker)),
         is_other=reader.identity_secret(ref) is not None,
         look=reader.observation(broker),
         ledger=reader.ledger(broker),
@@ -90,7 +88,7 @@ def _use(identity: Ref, uses: TopicUses, reader: Reader) -> BrokerUse:
 def _holders(uses: Iterable[BrokerUse]) -> Mapping[Ref, Ref]:
     holders: dict[Ref, Ref] = {}
     for each in sorted(uses, key=lambda each: not each.is_due):
-        names_it = each.secret is not None and each.secret.broker == each.broker
-        if each.place.ref not in holders or names_it:
-            holders[each.place.ref] = each.broker
+        ref, secret = each.secret.ref, each.secret.fact
+        if ref not in holders or (secret is not None and secret.broker == each.broker):
+            holders[ref] = each.broker
     return holders

@@ -58,16 +58,16 @@ def plan_webhook_signing(view: View) -> Signing:
 
     An identity that is no gateway gets at most the removal of an old key.
     """
-    identity, known, ref = view.identity, view.signing, view.signing_place.ref
+    identity, known, ref = view.identity, view.signing.fact, view.signing.ref
     if identity.spec.serves_webhooks is None:
         ours = known is not None and is_child(known, identity)
         return Signing(steps=(Remove("Secret", ref, known.uid),) if ours and known else ())
-    seen = view.signing_place.seen
-    fault = taken("Secret", ref, known, identity, seen=seen, now=view.moment.now)
+    seen = view.signing.seen
+    fault = taken(view.signing, identity, view.moment.now)
     if fault is not None:
         again = (seen + FOREIGN_RETRY,) if seen is not None else ()
         return Signing((verdicts.false(CONDITION, fault.reason, fault.message),), dues=again)
-    write_fault = view.signing_place.write_fault
+    write_fault = view.signing.write_fault
     if write_fault is not None:
         coming = verdicts.false(CONDITION, write_fault.reason, write_fault.message)
     else:

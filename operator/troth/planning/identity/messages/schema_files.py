@@ -58,7 +58,7 @@ class SchemaFiles:
 
 def plan_schema_files(view: View) -> SchemaFiles:
     """Return the plan of the ConfigMap, which exists only while schemas do not fit."""
-    ref, fact = view.schema_files.ref, view.schema_file
+    ref, fact = view.schema_files.ref, view.schema_files.fact
     current = current_document(view.secret.public.get(PEERS, "")) if view.secret else {}
     placed = _placed(view, current)
     unfit = tuple(_too_large(placed, view))
@@ -67,7 +67,7 @@ def plan_schema_files(view: View) -> SchemaFiles:
         return SchemaFiles(unfit, tuple(removal("ConfigMap", fact, view.identity)))
     seen = view.schema_files.seen
     dues = (seen + FOREIGN_RETRY,) if seen is not None else ()
-    fault = taken("ConfigMap", ref, fact, view.identity, seen=seen, now=view.moment.now)
+    fault = taken(view.schema_files, view.identity, view.moment.now)
     if fault is not None:
         return SchemaFiles((verdicts.false(CONDITION, fault.reason, fault.message),), dues=dues)
     manifest = _manifest(files, placed, view)
