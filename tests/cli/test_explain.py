@@ -19,7 +19,7 @@ from troth.cli.main import app
 from troth.cli.token import cluster as token_cluster
 from troth.cluster.api import Selection
 from troth.planning.moment import Moment
-from troth.planning.trust_domain.issuer_view import compiled
+from troth.planning.trust_domain.issuer.configuration import compiled
 from troth.planning.trust_domain.view import gather_issuer
 from troth.resources.faults import FaultyManifests
 from troth.resources.manifests import Manifest

@@ -14,7 +14,8 @@ from tests.guides.pages import blocks, page
 from troth.edge.identity.files import Identity
 from troth.edge.inbound import refusal
 from troth.issuer.errors import Code
-from troth.planning.trust_domain import issuer_certificate, tokens
+from troth.planning.trust_domain import tokens
+from troth.planning.trust_domain.issuer import certificate as issuer_certificate
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.observation.objects import tokens_secret

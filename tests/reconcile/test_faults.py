@@ -15,7 +15,7 @@ from troth.planning.identity import layers as identity_layers
 from troth.planning.identity import planner as service_identity
 from troth.planning.identity import view as identity_view
 from troth.planning.network import compiler as network
-from troth.planning.trust_domain import issuer_callers
+from troth.planning.trust_domain.issuer import callers as issuer_callers
 from troth.reconcile.loop import engine
 from troth.resources.references import Ref
 from troth.trust.edges import evaluation

@@ -19,7 +19,7 @@ from troth.planning.identity.planner import plan_service_identity
 from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.trust_domain import view as trust_domain
-from troth.planning.trust_domain.issuer_view import plan_issuer_view
+from troth.planning.trust_domain.issuer.configuration import plan_issuer_view
 from troth.planning.trust_domain.planner import plan_trust_domain
 from troth.planning.webhooks import view as webhooks
 from troth.planning.webhooks.planner import plan_webhook_endpoint

@@ -7,7 +7,7 @@ from tests.broker_plans import settled
 from tests.builders import Cluster, accept, call, identity, shop
 from tests.messaging import broker
 from troth.cli.run.document_metrics import document_metrics
-from troth.planning.identity import secret_manifest
+from troth.planning.identity.secret import manifest as secret_manifest
 from troth.planning.network import compiler, live_peers
 from troth.planning.owned_objects import broker_policy_ref, policy_ref, secret_ref
 from troth.resources.references import Ref

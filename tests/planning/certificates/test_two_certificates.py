@@ -28,7 +28,7 @@ from troth.pki.bundles.trust_bundle import bundle_pem
 from troth.pki.certificates.pairs import plain_certificate
 from troth.pki.encodings.pem import fingerprint, read_certificates
 from troth.planning.certificates.anchors import roots_in
-from troth.planning.identity.narrowing import Peering, pending_narrowing
+from troth.planning.identity.secret.narrowing import Peering, pending_narrowing
 from troth.planning.steps.authorities import AddPlain
 from troth.planning.steps.certificates import IssueLeaf
 from troth.resources.references import Ref

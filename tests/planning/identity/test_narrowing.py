@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from troth.planning.identity.narrowing import Peering, pending_narrowing
+from troth.planning.identity.secret.narrowing import Peering, pending_narrowing
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
 from troth.trust.declarations.narrowing import Narrowing

@@ -9,7 +9,7 @@ import pytest
 from tests import builders
 from tests.builders import Cluster, accept, call, identity, key_of, shop
 from tests.messaging import broker, consumer, policy, producer
-from troth.planning.identity import secret_manifest
+from troth.planning.identity.secret import manifest as secret_manifest
 from troth.planning.network import compiler, live_peers
 from troth.planning.network.compiler import Compiled
 from troth.planning.network.live_peers import PeerList

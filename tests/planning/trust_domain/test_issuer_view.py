@@ -23,8 +23,8 @@ from tests.builders import (
 )
 from troth.issuer.view import LONGEST, read_view
 from troth.planning.steps.signing_keys import UpdateIssuer
-from troth.planning.trust_domain import issuer_view
-from troth.planning.trust_domain.issuer_view import compiled, current_callers
+from troth.planning.trust_domain.issuer import configuration as issuer_view
+from troth.planning.trust_domain.issuer.configuration import compiled, current_callers
 from troth.planning.trust_domain.view import gather_issuer
 from troth.resources.references import Ref
 from troth.world.keys import view_key

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tests import builders
 from tests.builders import NOW, OWN, Cluster, Manifest, accept, call, domain, identity, namespace
 from troth.issuer.view import read_view
-from troth.planning.trust_domain import issuer_view
-from troth.planning.trust_domain.issuer_view import compiled
+from troth.planning.trust_domain.issuer import configuration as issuer_view
+from troth.planning.trust_domain.issuer.configuration import compiled
+from troth.planning.trust_domain.issuer.shares import OVERHEAD, CallerEntry, share_view
 from troth.planning.trust_domain.view import gather_issuer
-from troth.planning.trust_domain.view_shares import OVERHEAD, CallerEntry, share_view
 from troth.resources.references import Ref
 from troth.world.facts.objects import Cutoff
 from troth.world.keys import domain_key, identity_key

@@ -6,7 +6,7 @@ from tests import builders
 from tests.builders import Cluster, Manifest, identity, key_of
 from tests.webhook_builders import endpoint
 from tests.webhook_scene import GATEWAY, HOOKS, accepts_gateway, scene
-from troth.planning.identity import secret_manifest
+from troth.planning.identity.secret import manifest as secret_manifest
 from troth.planning.network import compiler, live_peers
 from troth.resources.references import Ref
 from troth.trust.declarations import gateway_loads

@@ -11,8 +11,8 @@ from troth.documents.webhook_endpoint import EndpointError, parse_endpoint
 from troth.pki.bundles.trust_bundle import parse_bundle
 from troth.pki.certificates.leaf import short
 from troth.pki.errors import PKIError
-from troth.planning.identity.document import VERSION
 from troth.planning.identity.messages.schema_files import INDEX
+from troth.planning.identity.secret.document import VERSION
 from troth.reconcile.rehearsal import Place
 from troth.resources.manifests import Manifest, dump
 from troth.resources.references import Ref

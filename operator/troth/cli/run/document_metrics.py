@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from troth.planning.identity import secret_manifest
+from troth.planning.identity.secret import manifest as secret_manifest
 from troth.planning.network import compiler, live_peers
 from troth.planning.owned_objects import broker_policy_ref, policy_ref, secret_ref
-from troth.planning.trust_domain import issuer_view
+from troth.planning.trust_domain.issuer import configuration as issuer_view
 from troth.resources.references import Ref
 from troth.world.facts.objects import Content, TokensSecret
 from troth.world.observation import ledger

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from troth.planning import faults
 from troth.planning.faults import Isolation
-from troth.planning.identity.certificate import plan_certificate, plan_document
 from troth.planning.identity.credentials.at_brokers import BrokerLayer, plan_broker_credentials
 from troth.planning.identity.credentials.webhook_signing import (
     CONDITION,
@@ -15,6 +14,7 @@ from troth.planning.identity.facts import View
 from troth.planning.identity.layer import Layer
 from troth.planning.identity.messages.schema_files import CONDITION as SCHEMAS
 from troth.planning.identity.messages.schema_files import SchemaFiles, plan_schema_files
+from troth.planning.identity.secret.certificate import plan_certificate, plan_document
 from troth.planning.network.compiler import Compiled, deny_all
 from troth.planning.owned_objects import is_child, policy_manifest, policy_ref
 from troth.planning.steps.objects import Apply

@@ -35,7 +35,7 @@ from troth.planning.identity.layers import (
 )
 from troth.planning.identity.messages.schema_files import COMING as SCHEMAS_COME
 from troth.planning.identity.restarts import Rollout, plan_rollout
-from troth.planning.identity.secret_manifest import without_growth
+from troth.planning.identity.secret.manifest import without_growth
 from troth.planning.identity.situation import situation_of, unsettled
 from troth.planning.identity.terminating import plan_terminating_identity
 from troth.planning.identity.token_verdicts import tokens_verdicts

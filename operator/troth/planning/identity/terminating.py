@@ -9,10 +9,10 @@ from datetime import datetime
 
 from troth.documents.secret_keys import ROOTS
 from troth.planning import status as verdicts
-from troth.planning.identity.certificate import public_update
-from troth.planning.identity.document import Peers, current_document, identity_document
 from troth.planning.identity.facts import TerminatingView
 from troth.planning.identity.layer import Layer, removal, unwritten
+from troth.planning.identity.secret.certificate import public_update
+from troth.planning.identity.secret.document import Peers, current_document, identity_document
 from troth.planning.network.compiler import deny_all
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,

@@ -1,6 +1,6 @@
 """Plan of a trust domain's tokens: the issuer's Secrets, its active key, and the verdict on them.
 
-`issuer_view` plans separately which tokens the issuer may issue.
+`issuer.configuration` plans separately which tokens the issuer may issue.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ from troth.planning.steps.objects import Remove
 from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain.facts import DomainView
-from troth.planning.trust_domain.issuer_certificate import TYPE, issuer_leaf_due, plan_issuer
+from troth.planning.trust_domain.issuer.certificate import TYPE, issuer_leaf_due, plan_issuer
 from troth.planning.trust_domain.retired import tidy_keys
 from troth.planning.trust_domain.spiffe_bundles import bundle_file
 from troth.planning.trust_domain.token_keys import (

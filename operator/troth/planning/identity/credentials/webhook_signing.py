@@ -14,7 +14,7 @@ from troth.pki.tokens.signing import LEEWAY
 from troth.pki.tokens.webhook import LIFETIME
 from troth.planning import status as verdicts
 from troth.planning.identity.facts import View
-from troth.planning.identity.webhook_trust import is_for_webhooks
+from troth.planning.identity.secret.webhook_trust import is_for_webhooks
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, secret_ref, taken
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at

@@ -11,11 +11,11 @@ from datetime import datetime
 from pydantic_core import to_json
 
 from troth.planning import status as verdicts
-from troth.planning.identity.document import current_document
 from troth.planning.identity.facts import View
 from troth.planning.identity.layer import removal, unwritten
 from troth.planning.identity.messages.schema_room import NAMED, Placed
-from troth.planning.identity.secret_manifest import overflows, placed_messages, without_growth
+from troth.planning.identity.secret.document import current_document
+from troth.planning.identity.secret.manifest import overflows, placed_messages, without_growth
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,
     differs,

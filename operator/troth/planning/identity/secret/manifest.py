@@ -7,17 +7,17 @@ from typing import Any
 
 from troth.documents.secret_keys import ROOTS
 from troth.planning.certificates.anchors import bundle_text
-from troth.planning.identity.document import (
+from troth.planning.identity.facts import View
+from troth.planning.identity.messages.entries import messages_of
+from troth.planning.identity.messages.schema_room import ROOM, Placed, place
+from troth.planning.identity.secret.document import (
     Peers,
     current_document,
     current_names,
     identity_document,
     listed,
 )
-from troth.planning.identity.facts import View
-from troth.planning.identity.messages.entries import messages_of
-from troth.planning.identity.messages.schema_room import ROOM, Placed, place
-from troth.planning.identity.webhook_trust import key_set, webhooks_of
+from troth.planning.identity.secret.webhook_trust import key_set, webhooks_of
 from troth.planning.network.issuers import issuers_known
 from troth.planning.network.live_peers import Side, read
 from troth.planning.owned_objects import metadata_of, secret_ref

@@ -12,16 +12,16 @@ from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.certificates.leaf import LeafCandidate, lifetime_fault, why_issue
 from troth.planning.identity.claims import dns_name_fault
-from troth.planning.identity.document import current_document
 from troth.planning.identity.facts import View
 from troth.planning.identity.layer import Layer, removal, unwritten
-from troth.planning.identity.narrowing import Peering, pending_narrowing
-from troth.planning.identity.secret_manifest import (
+from troth.planning.identity.secret.document import current_document
+from troth.planning.identity.secret.manifest import (
     in_force,
     overflows,
     secret_manifest,
     without_growth,
 )
+from troth.planning.identity.secret.narrowing import Peering, pending_narrowing
 from troth.planning.owned_objects import is_child, secret_ref, taken
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.resources.algorithms import SLOW

@@ -20,9 +20,9 @@ from troth.planning.network.issuers import issuer_url
 from troth.planning.plan import Plan
 from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.planning.trust_domain.facts import IssuerView, KnownIssuer
-from troth.planning.trust_domain.issuer_callers import CurrentView, callers_of
+from troth.planning.trust_domain.issuer.callers import CurrentView, callers_of
+from troth.planning.trust_domain.issuer.shares import CallerEntry, Shared, share_view
 from troth.planning.trust_domain.token_keys import first_key_wait, settle_of
-from troth.planning.trust_domain.view_shares import CallerEntry, Shared, share_view
 from troth.resources.schema.bounded_json import read_json
 from troth.trust.declarations.governance import NEVER
 from troth.world.facts.objects import TokensSecret

@@ -11,7 +11,7 @@ from typing import Any
 
 from troth.documents.secret_keys import ROOTS
 from troth.planning.certificates.anchors import roots_in
-from troth.planning.identity.document import current_document
+from troth.planning.identity.secret.document import current_document
 from troth.resources.references import Ref
 from troth.resources.schema.bounded_json import objects_in
 from troth.trust.declarations.narrowing import Narrowing

@@ -1,0 +1,1 @@
+"""What the Secret of an identity holds: its certificate, and the document with its peers."""
