@@ -12,8 +12,8 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 from troth.resources.reviews.dead_letter_review import DeadLetterReview
-from troth.trust.declarations.messaging import Messaging, Uses
-from troth.trust.declarations.reviews import open_redrive
+from troth.trust.declarations.topics.messaging import Messaging, Uses
+from troth.trust.declarations.topics.reviews import open_redrive
 from troth.trust.grants import Grant
 from troth.trust.topics.evaluation import TopicGrant
 

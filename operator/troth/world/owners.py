@@ -1,8 +1,8 @@
 """Owner of an object, by its labels or by its name."""
 
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.world.facts.objects import (
     BROKER_POLICY_SUFFIX,
     DENY_SUFFIX,

@@ -14,7 +14,7 @@ namespace.
 
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import Messaging
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.world.change import Change
 from troth.world.facts.objects import UNREADABLE, Manifest, Unreadable
 from troth.world.index.workloads import BUDGET, KINDS

@@ -15,8 +15,8 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
 from troth.world.facts.deletion import Deletion

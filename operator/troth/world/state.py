@@ -5,8 +5,8 @@ from datetime import datetime
 
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
-from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.registry import Registry
+from troth.trust.multimap import Multimap
 from troth.trust.topics.evaluation import GrantCache
 from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import (

@@ -1,6 +1,6 @@
 """A multimap holds no key without a value."""
 
-from troth.trust.declarations.multimap import Multimap
+from troth.trust.multimap import Multimap
 
 
 def test_key_ends_with_its_last_value() -> None:

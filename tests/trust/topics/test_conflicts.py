@@ -34,8 +34,8 @@ from tests.trust.topics.topic_scene import (
 )
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import GrantEntry
-from troth.trust.declarations.messaging import Uses
+from troth.trust.declarations.topics.grant_entries import GrantEntry
+from troth.trust.declarations.topics.messaging import Uses
 from troth.trust.grants import Grant, Topic
 from troth.trust.topics.evaluation import grants_of, undecided
 from troth.world.observation.resources import policy_claims

@@ -4,8 +4,8 @@ from tests import builders
 from tests.messaging import broker, messaging
 from tests.trust.topics.topic_scene import BOTH, CHECKOUT, ORDERS, POLICY, PUBLISH, SHOP, USES
 from troth.resources.messaging.topic_policy_status import GrantState
-from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.declarations.unlisted import UNLISTED
 from troth.trust.topics.evaluation import grants_of, undecided
 

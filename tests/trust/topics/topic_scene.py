@@ -12,8 +12,8 @@ from tests.messaging import (
 )
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import GrantEntry, Purpose
-from troth.trust.declarations.messaging import Messaging
+from troth.trust.declarations.topics.grant_entries import GrantEntry, Purpose
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.topics.evaluation import TopicGrant, grants_of
 
 ORDERS = Ref("shop", "orders")

@@ -10,7 +10,7 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import GrantEntry
+from troth.trust.declarations.topics.grant_entries import GrantEntry
 from troth.trust.grants import Topic
 from troth.trust.topics.candidate import GrantCandidate, GrantObstacle
 from troth.trust.topics.evaluation import TopicGrant

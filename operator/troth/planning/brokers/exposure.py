@@ -21,7 +21,7 @@ from troth.resources.messaging.observed_broker import (
     ObservedBroker,
 )
 from troth.resources.messaging.topic_policy import TopicPolicy
-from troth.trust.declarations.messaging import topic_of
+from troth.trust.declarations.topics.messaging import topic_of
 from troth.trust.grants import Action, Rule, Topic
 from troth.world.facts.broker import BrokerObservation
 

@@ -12,8 +12,8 @@ from troth.planning.steps.objects import Remove
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import entries_of
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.topics.grant_entries import entries_of
 from troth.trust.topics.candidate import principal_of
 from troth.world.facts.broker import CredentialSecret, Ledger
 

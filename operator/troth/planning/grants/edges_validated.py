@@ -16,8 +16,8 @@ from troth.planning.grants.view import PolicyView
 from troth.resources.conditions import Condition, Truth, Verdict
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import EnforcedBy, GrantState
-from troth.trust.declarations.grant_entries import GrantEntry, Purpose
-from troth.trust.declarations.messaging import meet
+from troth.trust.declarations.topics.grant_entries import GrantEntry, Purpose
+from troth.trust.declarations.topics.messaging import meet
 from troth.trust.grants import Action, Topic
 from troth.trust.topics.evaluation import TopicGrant
 from troth.trust.topics.guarded import needs_guard

@@ -15,7 +15,7 @@ from troth.resources.conditions import Verdict
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.names import PRINCIPAL_LIMIT
 from troth.resources.messaging.topic_policy import TopicPolicy
-from troth.trust.declarations.messaging import topic_of
+from troth.trust.declarations.topics.messaging import topic_of
 from troth.trust.grants import Action, Observed, Topic
 
 EXCLUSIVE = "Exclusive"

@@ -16,7 +16,7 @@ from troth.resources.conditions import Truth
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, TopicPolicyStatus
-from troth.trust.declarations.grant_entries import entries_of
+from troth.trust.declarations.topics.grant_entries import entries_of
 from troth.trust.declarations.unlisted import UNLISTED, unlisted_message
 from troth.trust.topics.candidate import grant_of, principal_of
 from troth.trust.topics.evaluation import TopicGrant

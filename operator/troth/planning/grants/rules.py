@@ -9,9 +9,9 @@ from troth.planning.grants.dialects import rules_of, unsupported
 from troth.resources.messaging.message_broker import MessageBroker, Retention
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
-from troth.trust.declarations.grant_entries import GrantEntry, Purpose, entries_of
-from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.topics.grant_entries import GrantEntry, Purpose, entries_of
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.grants import Grant, Rule
 from troth.trust.topics.candidate import admits, grant_of, principal_of
 from troth.trust.topics.evaluation import TopicGrant, undecided

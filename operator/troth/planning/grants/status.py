@@ -17,7 +17,7 @@ from troth.resources.messaging.message_broker_status import (
 )
 from troth.resources.messaging.topic_policy_status import EnforcedBy, GrantState, GrantStatus
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import GrantEntry
+from troth.trust.declarations.topics.grant_entries import GrantEntry
 from troth.trust.grants import Grant, Place, Rule
 from troth.trust.topics.candidate import GrantObstacle
 from troth.trust.topics.evaluation import TopicGrant

@@ -9,7 +9,7 @@ from troth.planning.grants.rules import granted
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import Messaging
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import Fault
 

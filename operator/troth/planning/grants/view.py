@@ -25,7 +25,7 @@ from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import GrantEntry, entries_of
+from troth.trust.declarations.topics.grant_entries import GrantEntry, entries_of
 from troth.trust.grants import Rule
 from troth.trust.topics.candidate import GrantObstacle
 from troth.trust.topics.evaluation import TopicGrant, obstacle_to_all, undecided

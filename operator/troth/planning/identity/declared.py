@@ -6,8 +6,8 @@ from datetime import datetime
 from troth.planning.faults import Isolation
 from troth.resources.messaging.topic_policy import AcceptedSchemas
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.edges.candidate import EdgeCandidate
 from troth.trust.edges.deliveries import accepted_gateways
 from troth.trust.edges.evaluation import Edge, Evaluate, evaluate, evaluate_or_refuse

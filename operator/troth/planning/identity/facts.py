@@ -17,10 +17,10 @@ from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import Governance
-from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.sharing import SharedIdentity
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.edges.evaluation import Edge
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.objects import (

@@ -33,10 +33,10 @@ from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import Governance
-from troth.trust.declarations.grant_entries import Purpose
 from troth.trust.declarations.narrowing import NOTHING
 from troth.trust.declarations.restarts import workloads
 from troth.trust.declarations.sharing import SharedIdentity
+from troth.trust.declarations.topics.grant_entries import Purpose
 from troth.trust.declarations.trust_records import former_record
 from troth.trust.edges.declared import edges_of
 from troth.trust.edges.evaluation import Edge, evaluate_or_refuse

@@ -28,8 +28,8 @@ from troth.resources.conditions import Verdict
 from troth.resources.messaging.message_broker import BrokerMode, BrokerWorkload, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
-from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.topics.evaluation import undecided
 from troth.world.facts.objects import Content, Manifest
 from troth.world.facts.owned import OwnedObject

@@ -9,9 +9,9 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import entries_of
-from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.topics.grant_entries import entries_of
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.grants import Rule
 from troth.trust.topics.candidate import principal_of
 from troth.trust.topics.evaluation import TopicGrant, undecided

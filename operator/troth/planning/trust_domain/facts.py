@@ -13,8 +13,8 @@ from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import Isolation
-from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.world.facts.objects import (
     AuthoritySecret,
     Content,

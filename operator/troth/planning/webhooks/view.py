@@ -14,12 +14,12 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.resources.webhooks.inbound import Inbound
 from troth.resources.webhooks.schemes import CHOSEN_BY_RECEIVER, SchemeName
-from troth.trust.declarations.spiffe_ids import spiffe_ids_of
 from troth.trust.declarations.watched import Watched
 from troth.trust.edges.candidate import EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.edges.deliveries import serves
 from troth.trust.edges.domains import kept_apart
 from troth.trust.edges.evaluation import Edge, evaluate
+from troth.trust.edges.spiffe_ids import spiffe_ids_of
 from troth.world.facts.objects import Fact, IdentitySecret, Service, TokenKey, Unreadable
 from troth.world.facts.owned import OwnedObject
 from troth.world.facts.webhook import CompiledSecret, KeysSecret

@@ -16,7 +16,7 @@ from troth.resources.identity.status import ClaimKind, ClaimStatus
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.governance import NEVER, Governance, federate
-from troth.trust.declarations.multimap import Multimap
+from troth.trust.multimap import Multimap
 
 CLUSTER_ZONES = ("", "cluster.local", "clusterset.local")
 """Zones whose names certainly are those of a cluster: the search path's, the default, and that of

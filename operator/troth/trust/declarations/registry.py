@@ -16,7 +16,6 @@ from troth.trust.declarations.governance import (
     govern,
     without_list,
 )
-from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.narrowing import Narrowing
 from troth.trust.declarations.peers import NO_PEERS, Declared
 from troth.trust.declarations.restarts import workloads
@@ -32,6 +31,7 @@ from troth.trust.declarations.unlisted import Unlisted
 from troth.trust.declarations.unread import Part, Unread
 from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.trust.declarations.webhooks import Webhooks
+from troth.trust.multimap import Multimap
 from troth.trust.selectors import matches
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
-from troth.trust.declarations.multimap import Multimap
+from troth.trust.multimap import Multimap
 from troth.trust.selectors import Demand, demands, includes
 
 MOST_NAMED = 32

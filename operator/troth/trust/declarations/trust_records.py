@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from troth.resources.references import Ref
-from troth.trust.declarations.multimap import Multimap
+from troth.trust.multimap import Multimap
 
 UNREADABLE = datetime.min.replace(tzinfo=UTC)
 """Time of the first acceptance in a record that cannot be read: too long ago."""

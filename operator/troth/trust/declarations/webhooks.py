@@ -9,7 +9,7 @@ from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declarations.gateway_loads import GatewayLoads
-from troth.trust.declarations.multimap import Multimap
+from troth.trust.multimap import Multimap
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -7,9 +7,9 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import GrantEntry, Purpose
-from troth.trust.declarations.messaging import Messaging, Uses, stream_for, topic_for
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.topics.grant_entries import GrantEntry, Purpose
+from troth.trust.declarations.topics.messaging import Messaging, Uses, stream_for, topic_for
 from troth.trust.grants import Grant, Topic
 from troth.trust.selectors import matches
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from troth.resources.messaging.topic_policy_status import Action, GrantState
-from troth.trust.declarations.grant_entries import Purpose
+from troth.trust.declarations.topics.grant_entries import Purpose
 from troth.trust.declarations.unread import UNREAD
 from troth.trust.topics.candidate import Check, GrantCandidate, GrantObstacle, both_sides
 from troth.trust.topics.groups import account_is_its_own, stream_is_known, stream_is_owned

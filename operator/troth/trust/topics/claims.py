@@ -13,8 +13,8 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import PolicyClaim, PolicyClaimKind
 from troth.trust.declarations.claims import Rank
 from troth.trust.declarations.governance import NEVER
-from troth.trust.declarations.grant_entries import GrantEntry
-from troth.trust.declarations.messaging import topic_for
+from troth.trust.declarations.topics.grant_entries import GrantEntry
+from troth.trust.declarations.topics.messaging import topic_for
 from troth.trust.grants import Topic
 
 

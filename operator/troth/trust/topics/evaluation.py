@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import GrantEntry, review_entry
-from troth.trust.declarations.messaging import Messaging
 from troth.trust.declarations.registry import Registry
+from troth.trust.declarations.topics.grant_entries import GrantEntry, review_entry
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.grants import Grant
 from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, consented
 from troth.trust.topics.checks import OF_ALL, obstacle_to

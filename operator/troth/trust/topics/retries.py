@@ -1,7 +1,7 @@
 """Checks of retry topics, on which one consumer alone receives messages again after a review."""
 
 from troth.resources.messaging.topic_policy_status import GrantState
-from troth.trust.declarations.grant_entries import Purpose
+from troth.trust.declarations.topics.grant_entries import Purpose
 from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, both_sides
 
 

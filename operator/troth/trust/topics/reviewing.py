@@ -2,8 +2,8 @@
 
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import Purpose
-from troth.trust.declarations.messaging import meet, retry_topics_of, topic_for, topic_of
+from troth.trust.declarations.topics.grant_entries import Purpose
+from troth.trust.declarations.topics.messaging import meet, retry_topics_of, topic_for, topic_of
 from troth.trust.topics.candidate import (
     GrantCandidate,
     GrantObstacle,

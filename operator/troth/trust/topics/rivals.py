@@ -16,8 +16,8 @@ from troth.resources.messaging.topic_policy_status import (
     PolicyClaimKind,
 )
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import GrantEntry, Purpose
-from troth.trust.declarations.messaging import meet, share_group, topic_for
+from troth.trust.declarations.topics.grant_entries import GrantEntry, Purpose
+from troth.trust.declarations.topics.messaging import meet, share_group, topic_for
 from troth.trust.grants import Topic
 from troth.trust.topics.candidate import GrantCandidate, GrantObstacle, both_sides
 from troth.trust.topics.claims import (

@@ -1,7 +1,7 @@
 """Handler of DeadLetterReviews, which the operator reads and never writes."""
 
 from troth.resources.reviews.dead_letter_review import DeadLetterReview
-from troth.trust.declarations.reviews import open_redrive
+from troth.trust.declarations.topics.reviews import open_redrive
 from troth.world.change import Change
 from troth.world.keys import Keys
 from troth.world.observation.resources import parsed

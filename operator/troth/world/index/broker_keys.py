@@ -5,8 +5,8 @@ from functools import lru_cache
 
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import entries_of
-from troth.trust.declarations.messaging import (
+from troth.trust.declarations.topics.grant_entries import entries_of
+from troth.trust.declarations.topics.messaging import (
     retry_topics_of,
     reviewed_streams_of,
     streams_of,

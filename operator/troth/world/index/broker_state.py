@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import Messaging
-from troth.trust.declarations.multimap import Multimap
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.grants import Observed, Rule
+from troth.trust.multimap import Multimap
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
 from troth.world.facts.objects import Manifest
 from troth.world.observation.ledger import Packed, kept_ledger

@@ -11,7 +11,7 @@ from troth.resources.messaging.message_broker_status import MessageBrokerStatus
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import PolicyClaim
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import Uses, uses_of
+from troth.trust.declarations.topics.messaging import Uses, uses_of
 from troth.world.facts.broker import CredentialSecret, Ledger
 from troth.world.facts.objects import OWNER_NAME, Manifest
 from troth.world.first_seen import with_first_seen

@@ -1,6 +1,6 @@
 """Grants that outlive their policy, by the namespaces on which it depends whether they may stay."""
 
-from troth.trust.declarations.grant_entries import entries_of
+from troth.trust.declarations.topics.grant_entries import entries_of
 from troth.world.index.broker_keys import identity_of
 from troth.world.index.brokers import Brokers
 from troth.world.keys import Keys, broker_key, identity_key, policy_key

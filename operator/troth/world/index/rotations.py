@@ -3,7 +3,7 @@
 from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation, TargetKind
-from troth.trust.declarations.multimap import Multimap
+from troth.trust.multimap import Multimap
 from troth.world.keys import Key, Keys
 
 

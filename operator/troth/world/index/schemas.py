@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from troth.resources.messaging.schemas.schema_text import MOST_BYTES
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import Messaging
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.world.facts.objects import Manifest
 from troth.world.keys import Keys, identity_key, policy_key
 from troth.world.watch_class import SCHEMA

@@ -6,9 +6,9 @@ from dataclasses import replace
 from troth.documents.gateway_report import Verified, parse_member
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
-from troth.trust.declarations.multimap import Multimap
 from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.webhooks import Route
+from troth.trust.multimap import Multimap
 from troth.world.facts.objects import SECRET_SUFFIX, Fact, IdentitySecret, Manifest
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.keys import Keys, identity_key, webhook_key

@@ -26,10 +26,10 @@ from troth.resources.messaging.topic_policy import ContextEvidence, TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
 from troth.resources.schema.bounded_json import objects_in, texts_in
-from troth.trust.declarations.grant_entries import GrantEntry, Purpose
-from troth.trust.declarations.messaging import topic_of
 from troth.trust.declarations.registry import Registry
-from troth.trust.declarations.spiffe_ids import spiffe_ids_of
+from troth.trust.declarations.topics.grant_entries import GrantEntry, Purpose
+from troth.trust.declarations.topics.messaging import topic_of
+from troth.trust.edges.spiffe_ids import spiffe_ids_of
 from troth.trust.topics.candidate import principal_of
 from troth.trust.topics.evaluation import TopicGrant
 from troth.trust.topics.refusals import is_unlisted

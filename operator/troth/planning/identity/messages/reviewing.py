@@ -9,8 +9,8 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
 from troth.resources.schema.bounded_json import objects_in, texts_in
-from troth.trust.declarations.grant_entries import Purpose, retry_of
-from troth.trust.declarations.spiffe_ids import spiffe_ids_of
+from troth.trust.declarations.topics.grant_entries import Purpose, retry_of
+from troth.trust.edges.spiffe_ids import spiffe_ids_of
 from troth.trust.topics.evaluation import TopicGrant
 
 Entry = Mapping[str, Any]

@@ -25,9 +25,9 @@ from troth.resources.identity.spec import Enforcement
 from troth.resources.identity.status import EdgeState
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.declarations.messaging import Messaging
-from troth.trust.declarations.spiffe_ids import spiffe_ids_of
+from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.edges.evaluation import Edge
+from troth.trust.edges.spiffe_ids import spiffe_ids_of
 from troth.world.facts.objects import Manifest
 from troth.world.observation.objects import PEERS, WEBHOOK_KEYS
 

@@ -6,7 +6,7 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.reviews.dead_letter_review import DeadLetterReview, ReviewAction
-from troth.trust.declarations.multimap import Multimap
+from troth.trust.multimap import Multimap
 
 
 @dataclass(frozen=True, slots=True)

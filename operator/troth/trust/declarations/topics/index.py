@@ -1,8 +1,8 @@
 """Index of policies by their topics, so that policies with a topic in common are found."""
 
 from troth.resources.references import Ref
-from troth.trust.declarations.multimap import Multimap
 from troth.trust.grants import Topic
+from troth.trust.multimap import Multimap
 
 
 class TopicIndex:

@@ -9,11 +9,11 @@ from troth.resources.messaging.message_broker import MessageBroker, Place
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import PolicyClaim
 from troth.resources.references import Ref
-from troth.trust.declarations.grant_entries import GrantEntry, entries_of
-from troth.trust.declarations.multimap import Multimap
-from troth.trust.declarations.reviews import Reviews
-from troth.trust.declarations.topic_index import TopicIndex
+from troth.trust.declarations.topics.grant_entries import GrantEntry, entries_of
+from troth.trust.declarations.topics.index import TopicIndex
+from troth.trust.declarations.topics.reviews import Reviews
 from troth.trust.grants import Topic
+from troth.trust.multimap import Multimap
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Declared brokers and policies, the grants that policies declare, and open reviews."""
