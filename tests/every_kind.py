@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from tests import builders, messaging, webhook_builders, workloads
 from tests.builders import NOW, OWN, Manifest
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.reconcile.loop.cache import Cache, MetadataCache
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.informers import metadata_selections, selections

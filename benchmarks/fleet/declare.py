@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from benchmarks.fleet.topology import Manifest, declarations, path
 from benchmarks.harness.client import PAGE, Bare, Write
 from sandbox.demo.programs import NAMESPACE as SYSTEM
-from troth.cluster.api import Selection
 from troth.cluster.resources import RESOURCES
+from troth.cluster.selection import Selection
 from troth.reconcile.loop.informers import selections
 
 

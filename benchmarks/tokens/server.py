@@ -22,9 +22,9 @@ from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.errors import unavailable
 from troth.issuer.mandate import read_mandate
+from troth.issuer.service_accounts.token_review import Account
 from troth.issuer.serving import Server
 from troth.issuer.tls import IssuerTLS
-from troth.issuer.token_review import Account
 from troth.pki.keys.private import load_private_key
 from troth.serving.logs import LogFormat, configure
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from tests.builders import Manifest
 from troth.audit.reports.changes import is_managed
 from troth.audit.reports.documents import OPENREPORTS
-from troth.cluster.api import Selection
 from troth.cluster.errors import ApiError
 from troth.cluster.resources import resource_of
+from troth.cluster.selection import Selection
 from troth.resources.references import Ref
 
 SERVED = frozenset(

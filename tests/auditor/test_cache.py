@@ -7,7 +7,7 @@ from troth.audit.facts.traffic import Endpoint, Flow, Traffic
 from troth.audit.finding import Object
 from troth.audit.scene import Scene
 from troth.auditor.cache import SceneCache
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.resources.references import Ref
 from troth.world.facts.objects import UNREADABLE
 

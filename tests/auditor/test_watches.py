@@ -14,8 +14,9 @@ from tests.patience import PATIENCE
 from troth.audit.scene import Scene
 from troth.auditor.cache import SceneCache
 from troth.auditor.watches import Watches
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 
 V1, V1BETA1 = "networking.istio.io/v1", "networking.istio.io/v1beta1"
 

@@ -17,7 +17,7 @@ from tests.cli.shop import SHOP
 from tests.cli.tokens import CHECKOUT, DOMAIN, ISSUER, PAYMENTS, access, mounted
 from troth.cli.main import app
 from troth.cli.token import cluster as token_cluster
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.planning.moment import Moment
 from troth.planning.trust_domain.issuer.configuration import compiled
 from troth.planning.trust_domain.view import gather_issuer

@@ -19,8 +19,9 @@ from tests.cluster.stage import IDENTITY, Stage, opened, staged
 from tests.messaging import MQTT, broker, policy, review
 from tests.patience import PATIENCE
 from troth.cli.inputs.access import PersonalServer
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.connection.connecting import configuration
+from troth.cluster.selection import Selection
 from troth.documents.gateway_report import LABEL as REPORT
 from troth.reconcile.loop.informers import selections
 from troth.resources.references import Ref

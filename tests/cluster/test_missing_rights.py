@@ -12,11 +12,12 @@ from tests.cluster import chart
 from tests.cluster.audit import Right, granted
 from tests.cluster.person import Manifest, until
 from tests.cluster.stage import IDENTITY, Stage, staged
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.connection.connecting import configuration
 from troth.cluster.denials import denial
 from troth.cluster.errors import ApiError
 from troth.cluster.resources import RESOURCES, REVIEWS
+from troth.cluster.selection import Selection
 from troth.planning.owned_objects import secret_ref
 from troth.planning.trust_domain.watched_namespaces import UNREAD
 from troth.resources.references import Ref

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from tests.builders import Manifest
-from troth.cluster.api import Selection
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.resources.references import Ref
 
 

@@ -12,8 +12,8 @@ from kubernetes.aio.client import Configuration
 
 from tests import builders
 from troth.cli.inputs.access import PersonalServer
-from troth.cluster.api import Selection
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.cluster.server_clock import ServerClock
 from troth.resources.references import Ref
 

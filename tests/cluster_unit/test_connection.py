@@ -12,9 +12,10 @@ from aiohttp import web
 from kubernetes.aio.client import Configuration
 
 from sandbox.certificates import Authority
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.connection.client import Connection
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.resources.references import Ref
 
 SECRET = Ref("shop", "payments-identity")

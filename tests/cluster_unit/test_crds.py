@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from tests.builders import Manifest
 from tests.virtual_time import run
-from troth.cluster.api import Selection
 from troth.cluster.crds import CRDCheck, OutdatedCRDs
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.resources.kinds import KINDS
 from troth.resources.references import Ref
 

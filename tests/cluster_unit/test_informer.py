@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests.builders import Manifest, namespace
 from tests.virtual_time import run
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.cluster.watching.backoff import Backoff
 from troth.cluster.watching.informer import OLD_LISTS, TIME_SLICE, Informer
 from troth.resources.references import Ref

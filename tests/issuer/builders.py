@@ -19,7 +19,7 @@ from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.errors import unavailable
 from troth.issuer.mandate import Mandate, read_mandate
-from troth.issuer.token_review import Account
+from troth.issuer.service_accounts.token_review import Account
 from troth.pki.bundles.spiffe_bundle import bundle_document
 from troth.pki.certificates.authorities import SigningAuthority, load_signing_authority
 from troth.pki.certificates.issuing import LeafProfile, create_root, issue

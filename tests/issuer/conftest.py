@@ -4,7 +4,8 @@ import pytest
 import structlog
 
 from troth.cluster import reviews
-from troth.issuer import cluster_keys, secret_watch, tls
+from troth.issuer import secret_watch, tls
+from troth.issuer.service_accounts import cluster_keys
 from troth.serving import tls_files
 
 

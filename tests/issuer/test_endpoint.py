@@ -34,7 +34,7 @@ from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.forms import LONGEST
 from troth.issuer.mandate import Mandate
-from troth.issuer.token_review import Account
+from troth.issuer.service_accounts.token_review import Account
 from troth.pki.encodings.pem import read_certificates
 from troth.pki.tokens.checks import verify_access_token, verify_transaction_token
 from troth.pki.tokens.signing import certificate_thumbprint

@@ -14,7 +14,8 @@ from tests.issuer.builders import (
     secret_data,
     without_edge,
 )
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
+from troth.cluster.selection import Selection
 from troth.issuer import secret_watch as module
 from troth.issuer.secret_watch import MandateWatch
 from troth.resources.references import Ref

@@ -14,9 +14,9 @@ from tests.pki.account_tokens import CLUSTER, discovery, jwk_set, signed
 from troth.cluster.concurrency import SHARE
 from troth.cluster.errors import ApiError
 from troth.cluster.reviews import AT_ONCE, REMEMBERED_FOR, BriefCache
-from troth.issuer.cluster_keys import DISCOVERY, KEY_SET, MAX_AGE, REREAD_AFTER
 from troth.issuer.errors import Code, OAuthError
-from troth.issuer.token_review import UNVERIFIED_AT_ONCE, Account, Reviewer
+from troth.issuer.service_accounts.cluster_keys import DISCOVERY, KEY_SET, MAX_AGE, REREAD_AFTER
+from troth.issuer.service_accounts.token_review import UNVERIFIED_AT_ONCE, Account, Reviewer
 
 NOW = 1_800_000_000.0
 PEER = "192.0.2.1"

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from tests.builders import Manifest
 from tests.review.server import Server
-from troth.cluster.api import Selection
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.resources.references import Ref
 from troth.review.objects.cache import ReviewCache
 

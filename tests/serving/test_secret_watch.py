@@ -8,8 +8,9 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.resources.references import Ref
 from troth.serving import secret_watch
 from troth.serving.secret_watch import SecretWatch

@@ -15,7 +15,7 @@ import structlog
 from troth.audit.facts.traffic import Traffic
 from troth.audit.finding import Object
 from troth.audit.scene import Scene
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.resources.references import Ref
 from troth.world.facts.objects import UNREADABLE, Manifest
 from troth.world.origin import origin

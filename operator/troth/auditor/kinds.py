@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from troth.audit.rule import Rule
-from troth.cluster.api import Selection
 from troth.cluster.discovery import Served
 from troth.cluster.resources import resource_of
+from troth.cluster.selection import Selection
 from troth.resources.kinds import KINDS
 
 SECRETS_NOT_READ = (

@@ -28,10 +28,11 @@ from troth.audit.reports.documents import (
     reports,
 )
 from troth.auditor.kinds import is_served
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.denials import logged
 from troth.cluster.discovery import Served
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY, Manifest
 

@@ -14,11 +14,12 @@ import structlog
 
 from troth.auditor.cache import SceneCache
 from troth.auditor.kinds import is_served, other_version
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.denials import FORBIDDEN, logged
 from troth.cluster.discovery import Served, served
 from troth.cluster.errors import ApiError
 from troth.cluster.resources import resource_of
+from troth.cluster.selection import Selection
 from troth.cluster.watching.backoff import Backoff
 from troth.cluster.watching.informer import Informer
 from troth.world.origin import origin

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import aiohttp
@@ -11,8 +10,8 @@ from troth.cluster.connection.client import Connection, pool_of
 from troth.cluster.connection.library import Configuration
 from troth.cluster.connection.restraint import ThrottledResources, WriteFence
 from troth.cluster.errors import ApiError, error_from, error_from_event
-from troth.cluster.field_selectors import requirements
 from troth.cluster.resources import resource_of
+from troth.cluster.selection import Selection
 from troth.cluster.server_clock import ServerClock
 from troth.cluster.watching.decoder import (
     checked_page,
@@ -37,40 +36,6 @@ _JSON = "application/json"
 Verb = Literal["list", "watch", "get", "create", "apply", "patch", "update", "delete"]
 Observer = Callable[[Verb, str, str], None]
 """Called for every request with verb, resource, and `ApiError.code` or the name of the error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Selection of objects of a kind, by namespace, label selector and field selector.
-
-    `subset` is the watch class of the objects if they are cached apart from the kind's others. With
-    `metadata_only` the API server sends only the metadata of the objects.
-    """
-
-    kind: str
-    namespace: str = ""
-    labels: str = ""
-    fields: str = ""
-    subset: str = ""
-    metadata_only: bool = False
-
-    @property
-    def watch_class(self) -> str:
-        """Watch class of the objects: their kind, or the name of a subset that is cached apart."""
-        return self.subset or self.kind
-
-    def covers(self, ref: Ref) -> bool:
-        """Return whether the selection covers an object of the watch class, judged by its name.
-
-        Of the field selector only `metadata.namespace` and `metadata.name` are supported.
-        """
-        if self.namespace not in ("", ref.namespace):
-            return False
-        found = {"metadata.namespace": ref.namespace, "metadata.name": ref.name}
-        return all(
-            (found[field] != value) is differs
-            for field, value, differs in requirements(self.fields)
-        )
 
 
 class ApiServer:
@@ -123,7 +88,7 @@ class ApiServer:
                 "get",
                 selection.kind,
                 Ref(selection.namespace, ""),
-                query={**_selectors(selection), "limit": self._page, "continue": token},
+                query={**selection.query, "limit": self._page, "continue": token},
                 accept=accept,
                 apart=read_page,
             )
@@ -152,7 +117,7 @@ class ApiServer:
             selection.kind,
             Ref(selection.namespace, ""),
             query={
-                **_selectors(selection),
+                **selection.query,
                 "watch": "true",
                 "resourceVersion": resource_version,
                 "allowWatchBookmarks": "true",
@@ -400,7 +365,3 @@ class ApiServer:
 _PARSED_ONCE = {"fieldValidation": "Ignore"}
 _METADATA_ONLY = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_OF_EACH = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-
-
-def _selectors(selection: Selection) -> dict[str, str | int | None]:
-    return {"labelSelector": selection.labels, "fieldSelector": selection.fields}

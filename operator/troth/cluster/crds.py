@@ -13,9 +13,9 @@ from typing import Protocol
 
 import structlog
 
-from troth.cluster.api import Selection
 from troth.cluster.denials import FORBIDDEN, denial
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.cluster.watching.backoff import Backoff
 from troth.resources.kinds import KIND_BY_NAME, KINDS, Kind
 from troth.resources.metadata import GROUP, VERSION

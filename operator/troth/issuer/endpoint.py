@@ -20,8 +20,8 @@ from troth.issuer.forms import LONGEST, check_media_type, parse_form
 from troth.issuer.grants import Proof
 from troth.issuer.mandate import Mandate
 from troth.issuer.peers import Peers
+from troth.issuer.service_accounts.token_review import Account
 from troth.issuer.token_request import AccessRequest, Request, TransactionStart, read_request
-from troth.issuer.token_review import Account
 from troth.issuer.tracing import token_span
 from troth.pki.tokens.checks import TokenError, TransactionToken, verify_transaction_token
 from troth.serving.tracing import Tracer

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.issuer.mandate import Mandate, read_mandate
 from troth.issuer.view import ViewError
 from troth.resources.references import Ref

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.crds import NOT_FOUND, CRDCheck
 from troth.cluster.denials import FORBIDDEN, logged
 from troth.cluster.errors import ApiError, StoreRestored
 from troth.cluster.leases.claim import Claim
 from troth.cluster.leases.lease import Leadership, Timing
 from troth.cluster.leases.shard_lease import ShardFence, ShardLeadership
+from troth.cluster.selection import Selection
 from troth.cluster.watching.informer import GONE, Informer
 from troth.cluster.watching.pace import Pace
 from troth.cluster.watching.resync import INTERVAL, Resync

@@ -14,10 +14,11 @@ from typing import Protocol
 
 import structlog
 
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError, StoreRestored
 from troth.cluster.leases.lease import Leadership, Timing
+from troth.cluster.selection import Selection
 from troth.cluster.watching.backoff import Backoff
 from troth.cluster.watching.informer import Informer
 from troth.cluster.watching.pace import Pace

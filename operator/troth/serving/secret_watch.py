@@ -14,9 +14,10 @@ from typing import ClassVar
 
 import structlog
 
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.cluster.watching.backoff import Backoff
 from troth.cluster.watching.informer import Informer
 from troth.cluster.watching.poll import poll

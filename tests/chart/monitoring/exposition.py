@@ -14,7 +14,7 @@ from troth.audit.registry import RULES
 from troth.auditor.metrics import Metrics as AuditMetrics
 from troth.cli.gateway.process import Options, Parts
 from troth.cli.run.metrics import Metrics
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.issuer.decisions import Decisions
 from troth.reconcile.operator import Operator
 from troth.review.api.metrics import Calls

@@ -29,8 +29,8 @@ from tests.messaging import broker
 from tests.reconcile.serving import Running, Server, running
 from troth.cli.run.broker_metrics import broker_metrics
 from troth.cli.run.metrics import Metrics
-from troth.cluster.api import Selection
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
 from troth.reconcile.brokers.work import BrokerWork
 from troth.reconcile.operator import Operator

@@ -5,7 +5,7 @@ from typing import cast
 
 from structlog.testing import capture_logs
 
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.cluster.watching.informer import Informer
 from troth.reconcile.loop.freshness import CONTACT, UNREAD_AFTER, Freshness
 

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 from tests.pki import builders as pki
 from tests.pki.keys.large_keys import large_key, pem
 from tests.webhooks.gateway.running import SECRET, compiled, endpoint
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
+from troth.cluster.selection import Selection
 from troth.pki.keys.private import private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref

@@ -16,10 +16,10 @@ from troth.auditor.kinds import is_served, other_version, selections
 from troth.cli.audit.manifests import Manifests, collect
 from troth.cli.inputs.access import FORBIDDEN, NOT_FOUND, PersonalServer, connected, home
 from troth.cli.inputs.watched import watched_by
-from troth.cluster.api import Selection
 from troth.cluster.discovery import Served, served
 from troth.cluster.errors import ApiError
 from troth.cluster.resources import resource_of
+from troth.cluster.selection import Selection
 from troth.resources.kinds import EVERY_KIND_BY_NAME
 from troth.resources.manifests import Manifest
 from troth.resources.references import Ref

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.connection.connecting import configuration, in_a_pod, pod_namespace
 from troth.cluster.connection.library import (
     KUBE_CONFIG_DEFAULT_LOCATION,
@@ -17,6 +17,7 @@ from troth.cluster.connection.library import (
     list_kube_config_contexts,
 )
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.manifests import Manifest, problem_of
 from troth.resources.references import Ref

@@ -11,9 +11,9 @@ from troth.cluster.server_clock import ServerClock, log_change
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.secret_watch import MandateWatch
+from troth.issuer.service_accounts.token_review import Reviewer
 from troth.issuer.serving import Server
 from troth.issuer.tls import IssuerTLS
-from troth.issuer.token_review import Reviewer
 from troth.serving.api_requests import counting
 from troth.serving.process import prepare, serve
 from troth.serving.tracing import Tracer

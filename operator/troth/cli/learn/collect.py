@@ -22,8 +22,8 @@ from troth.cli.inputs.access import FORBIDDEN, NOT_FOUND, PersonalServer, refusa
 from troth.cli.inputs.documents import ValueCount, has_too_many, read_stream
 from troth.cli.inputs.files import read_files
 from troth.cli.inputs.watched import watched_by
-from troth.cluster.api import Selection
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.manifests import Manifest, is_ours, parse_resource

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from troth.cli.inputs.access import PersonalServer, connected, home
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, parse_bundle_map
 from troth.pki.errors import PKIError
 from troth.planning.network.issuers import issuer_url

@@ -23,9 +23,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Any, NoReturn, Protocol, TypeGuard
 
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.denials import FORBIDDEN
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.cluster.watching.backoff import Backoff
 from troth.cluster.watching.pace import Pace
 from troth.resources.references import Ref

@@ -16,9 +16,10 @@ from typing import Protocol
 
 import structlog
 
-from troth.cluster.api import ApiServer, Selection
+from troth.cluster.api import ApiServer
 from troth.cluster.denials import logged
 from troth.cluster.errors import ApiError
+from troth.cluster.selection import Selection
 from troth.cluster.watching.informer import SILENCE, Informer, Sink
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest

@@ -5,7 +5,7 @@ The engine takes in single objects; the cache adds the lists and comparisons tha
 
 from collections.abc import Collection
 
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.reconcile.loop.engine import Engine
 from troth.resources.references import Ref
 from troth.world.facts.objects import UNREADABLE, Manifest

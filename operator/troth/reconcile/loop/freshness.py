@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.cluster.watching.informer import SILENCE, Informer
 
 UNREAD_AFTER = 2 * SILENCE

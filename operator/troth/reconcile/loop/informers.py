@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.reconcile.loop.cache import REVIEWS
 from troth.resources.kinds import KINDS as DECLARED
 from troth.trust.declarations.watched import EVERYWHERE, Watched

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 import structlog
 from pydantic import ValidationError
 
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.resources.references import Ref
 from troth.resources.reviews.dead_letter_review import DeadLetterReview
 from troth.world.facts.objects import Manifest

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Mapping
 
 import structlog
 
-from troth.cluster.api import Selection
+from troth.cluster.selection import Selection
 from troth.documents.webhook_endpoint import DOCUMENT, GATEWAY_LABEL, KEY_PREFIX, EndpointError
 from troth.pki.tokens.webhook import Signer
 from troth.resources.references import Ref

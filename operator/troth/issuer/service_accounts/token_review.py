@@ -27,8 +27,8 @@ from troth.cluster.reviews import (
     TooManyReviewsError,
     UnreviewedError,
 )
-from troth.issuer.cluster_keys import ClusterKeySource, DocumentServer
 from troth.issuer.errors import Code, OAuthError, unavailable
+from troth.issuer.service_accounts.cluster_keys import ClusterKeySource, DocumentServer
 from troth.pki.errors import SPIFFEIDError
 from troth.pki.spiffe import spiffe_id
 from troth.pki.tokens.checks import MAX_TIME

@@ -1,0 +1,1 @@
+"""Authenticates workloads by their ServiceAccount tokens."""
