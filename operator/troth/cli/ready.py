@@ -63,8 +63,8 @@ async def _problems(namespace: str, kubeconfig: Path | None, context: str | None
 
 async def _is_served(server: "PersonalServer", kind: Kind, namespace: str) -> bool:
     from troth.cli.inputs.access import NOT_FOUND  # noqa: PLC0415
-    from troth.cluster.selection import Selection  # noqa: PLC0415
     from troth.cluster.errors import ApiError  # noqa: PLC0415
+    from troth.cluster.selection import Selection  # noqa: PLC0415
 
     selection = Selection(kind.name, namespace if kind.namespaced else "")
     try:
