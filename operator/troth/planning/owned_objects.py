@@ -125,6 +125,14 @@ def _beside(ref: Ref, owner: Resource) -> bool:
     return isinstance(owner, _NAMESPACED) and owner.ref.namespace == ref.namespace
 
 
+def rechecks(owned: OwnedObject[Any]) -> tuple[datetime, ...]:
+    """Return when to check again whether a foreign object still has the name of an owned one.
+
+    There is no such time if none was seen there.
+    """
+    return (owned.seen + FOREIGN_RETRY,) if owned.seen is not None else ()
+
+
 def taken(owned: OwnedObject[Any], owner: Resource, now: datetime) -> Fault | None:
     """Return the conflict that prevents writing an owned object, None if there is none."""
     theirs = owned.fact is not None and not is_child(owned.fact, owner)

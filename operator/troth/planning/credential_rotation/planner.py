@@ -18,6 +18,7 @@ from troth.planning.identity.credentials.at_brokers import CredentialState, plan
 from troth.planning.identity.credentials.webhook_signing import plan_webhook_signing
 from troth.planning.identity.facts import View
 from troth.planning.identity.restarts import plan_rollout
+from troth.planning.parts import ENDING, Conditions, Part, assemble, ending
 from troth.planning.plan import Plan
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.trust_domain.authority import plan_rotation
@@ -27,13 +28,11 @@ from troth.planning.trust_domain.root_rotation import made_at as root_made_at
 from troth.planning.trust_domain.token_keys import key_due, plan_key_rotation
 from troth.planning.webhooks.rotation import plan_secret
 from troth.planning.webhooks.view import WebhookView
-from troth.resources.conditions import Verdict
 from troth.resources.metadata import is_terminating
 from troth.resources.rotation.blockers import fitting
 from troth.resources.rotation.spec import (
     CredentialPhase,
     CredentialRotation,
-    CredentialRotationStatus,
 )
 from troth.resources.rotation.windows import known_zone, next_open
 from troth.resources.schema.scalars import format_duration, format_time
@@ -53,8 +52,7 @@ PHASES = {
 IDLE = RotationPhase.IDLE
 ORDER = [phase for phase in RotationPhase if phase is not IDLE]
 """Phases of a handover, in their order."""
-ON_ITS_WAY = frozenset({"AwaitingCredential"})
-"""Reasons that pass without anybody's action."""
+CONDITIONS = Conditions((), frozenset({"AwaitingCredential"}))
 TERMINATES = "it no longer requests a rotation"
 """Consequence of deleting a rotation, for its status."""
 
@@ -79,38 +77,25 @@ def plan_credential_rotation(known: CredentialRotationView) -> Plan:
     if rotation is None:
         return Plan(key, "")
     if is_terminating(rotation):
-        gone = Plan(key, rotation.metadata.uid)
-        return verdicts.terminating_plan(gone, rotation, rotation.status, TERMINATES, now)
-    progress = _progress(rotation, known)
-    summary = verdicts.summed_up([_verdict(progress)], ON_ITS_WAY)
-    status = CredentialRotationStatus(
-        observed_generation=rotation.metadata.generation,
-        phase=progress.phase,
-        blockers=fitting(progress.blockers),
-        last_rotated=progress.made_at,
-        next_rotation=progress.due and progress.due.replace(microsecond=0),
-    ).manifest()
-    status["conditions"] = verdicts.conditions(rotation, rotation.status.conditions, summary, now)
-    return Plan(
-        key,
-        rotation.metadata.uid,
-        status=status,
-        previous_status=rotation.status.manifest(),
-        due=min((due for due in _dues(progress, now) if due > now), default=None),
+        return assemble(key, rotation, (ending(rotation, TERMINATES),), ENDING, now)
+    part = _part(_progress(rotation, known), now)
+    return assemble(key, rotation, (part,), CONDITIONS, now)
+
+
+def _part(progress: Progress, now: datetime) -> Part:
+    fault = progress.fault
+    due = () if progress.due is None else (progress.due,)
+    wait = () if progress.wait is None else (now + progress.wait,)
+    return Part(
+        unlisted=(verdicts.false("Rotates", fault.reason, fault.message),) if fault else (),
+        dues=(*due, *wait),
+        status={
+            "phase": progress.phase,
+            "blockers": fitting(progress.blockers),
+            "last_rotated": progress.made_at,
+            "next_rotation": progress.due and progress.due.replace(microsecond=0),
+        },
     )
-
-
-def _dues(progress: Progress, now: datetime) -> Iterator[datetime]:
-    if progress.due is not None:
-        yield progress.due
-    if progress.wait is not None:
-        yield now + progress.wait
-
-
-def _verdict(progress: Progress) -> Verdict:
-    if progress.fault is not None:
-        return verdicts.false("Rotates", progress.fault.reason, progress.fault.message)
-    return verdicts.true("Rotates", "Scheduled")
 
 
 def _progress(rotation: CredentialRotation, known: CredentialRotationView) -> Progress:

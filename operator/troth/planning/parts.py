@@ -1,0 +1,146 @@
+"""Parts of a plan, and the plan that `assemble` makes from them.
+
+A part judges conditions, and has steps, due times and fields of the status. If the planner of a
+part raises an exception, the other parts continue, and `fails_closed` gives what takes its place.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from troth.planning import faults
+from troth.planning import status as verdicts
+from troth.planning.faults import Isolation
+from troth.planning.plan import Plan
+from troth.planning.steps.step import Step
+from troth.resources.conditions import Verdict
+from troth.resources.metadata import Resource
+from troth.world.keys import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a plan.
+
+    `Ready` depends on `verdicts`, not on `beside`, and on `unlisted`, which are not in the status.
+    `dues` are the times at which the resource is planned again; past ones have no effect. `status`
+    has fields of the resource's status, by their names in Python. A field that no part has stays as
+    it is. `passing` are reasons that end within moments if nothing fails. `errors` are internal
+    exceptions.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    steps: tuple[Step, ...] = ()
+    dues: tuple[datetime, ...] = ()
+    status: Mapping[str, Any] = field(default_factory=dict)
+    beside: tuple[Verdict, ...] = ()
+    unlisted: tuple[Verdict, ...] = ()
+    passing: frozenset[str] = frozenset()
+    errors: tuple[Exception, ...] = ()
+
+
+P = TypeVar("P", bound=Part)
+A = ParamSpec("A")
+
+
+def fails_closed(
+    closed: Callable[Concatenate[Exception, A], P],
+) -> Callable[[Callable[A, P]], Callable[A, P]]:
+    """Return the decorator of a part's planner that replaces an exception with a closed part.
+
+    `closed` gets the exception and the planner's arguments.
+    """
+
+    def decorated(plan: Callable[A, P]) -> Callable[A, P]:
+        @wraps(plan)
+        def planned(*args: A.args, **kwargs: A.kwargs) -> P:
+            isolation = Isolation()
+            part = isolation.run(
+                partial(plan, *args, **kwargs), lambda error: closed(error, *args, **kwargs)
+            )
+            if not isolation.errors:
+                return part
+            return replace(part, errors=(*isolation.errors, *part.errors))
+
+        return planned
+
+    return decorated
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The conditions of a kind, in the order in which its status lists them.
+
+    `Ready` has the reason of the first one that it depends on and that is not true. Reasons in
+    `on_its_way` pass without manual action.
+    """
+
+    order: tuple[str, ...]
+    on_its_way: frozenset[str]
+
+    def ordered(self, judged: Iterable[Verdict]) -> list[Verdict]:
+        """Return verdicts in the order of the status."""
+        return sorted(judged, key=lambda each: self.order.index(each.type))
+
+
+ENDING = Conditions((), frozenset({verdicts.TERMINATING}))
+"""Conditions of a resource that is being deleted, if it has none but the summary."""
+
+
+def ending(resource: Resource, consequence: str) -> Part:
+    """Return the part of a resource that is being deleted."""
+    return Part(unlisted=(verdicts.termination(resource, consequence),))
+
+
+def assemble(
+    key: Key,
+    resource: Any,  # noqa: ANN401 - each kind has its own status
+    parts: Iterable[Part],
+    conditions: Conditions,
+    now: datetime,
+    *,
+    errors: tuple[Exception, ...] = (),
+    unreported: Callable[[], Mapping[str, Any]] | None = None,
+) -> Plan:
+    """Return the plan of an existing resource from its parts, whose steps keep their order.
+
+    `errors` are those of reading it. If the new status cannot be made, the plan has the one that
+    `unreported` returns, by default the previous one, as not ready.
+    """
+    parts = tuple(parts)
+    isolation = Isolation([*errors, *(error for part in parts for error in part.errors)])
+    needed = conditions.ordered(each for part in parts for each in part.verdicts)
+    fault = [faults.verdict(verdicts.READY, error) for error in isolation.errors[:1]]
+    unlisted = (each for part in parts for each in part.unlisted)
+    summary = verdicts.summed_up((*needed, *fault, *unlisted), conditions.on_its_way)
+    listed = conditions.ordered((*needed, *(each for part in parts for each in part.beside)))
+    before, generation = resource.status.manifest(), resource.metadata.generation
+
+    def status() -> Mapping[str, Any]:
+        fields = {name: value for part in parts for name, value in part.status.items()}
+        fields |= {"observed_generation": generation, "conditions": ()}
+        found: dict[str, Any] = resource.status.model_copy(update=fields).manifest()
+        found["conditions"] = verdicts.conditions(
+            resource, resource.status.conditions, (*summary, *listed), now
+        )
+        return found
+
+    def not_ready(error: Exception) -> Mapping[str, Any]:
+        kept = unreported() if unreported is not None else before
+        return faults.not_ready(
+            kept, before, generation, faults.verdict(verdicts.READY, error), now
+        )
+
+    dues = (due for part in parts for due in part.dues)
+    return Plan(
+        key,
+        resource.metadata.uid,
+        steps=tuple(step for part in parts for step in part.steps),
+        status=isolation.run(status, not_ready),
+        previous_status=before,
+        due=min((due for due in dues if due > now), default=None),
+        passing=verdicts.waits_for(summary, frozenset().union(*(part.passing for part in parts))),
+        errors=tuple(isolation.errors),
+    )
