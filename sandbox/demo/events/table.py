@@ -197,8 +197,8 @@ def judged(scene: Scene, action: str, reason: Reason, publish: Callable[[], Seal
     """Return a trial: fulfilment must reject the message for the reason, with a dead letter."""
 
     def attempt() -> Observation:
+        handled = len(scene.got.events)  # before it is published: fulfilment consumes meanwhile
         scene.published.append(publish())
-        handled = len(scene.got.events)
         outcome = scene.next_outcome()
         facts: dict[str, object] = {
             "outcome": outcome.outcome,
