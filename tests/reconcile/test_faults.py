@@ -11,9 +11,12 @@ import pytest
 from tests.builders import HOUR, NOW, OWN, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Server, running
 from troth.planning import planner
-from troth.planning.identity import layers as identity_layers
-from troth.planning.identity import planner as service_identity
+from troth.planning.identity import claims, edge_status, exceptions, restarts, tokens
+from troth.planning.identity import network as identity_network
 from troth.planning.identity import view as identity_view
+from troth.planning.identity.credentials import at_brokers, webhook_signing
+from troth.planning.identity.messages import schema_files
+from troth.planning.identity.secret import planner as secret
 from troth.planning.network import compiler as network
 from troth.planning.trust_domain.issuer import callers as issuer_callers
 from troth.reconcile.loop import engine
@@ -74,15 +77,19 @@ def assert_reported(server: Server, key: Key) -> None:
 
 NARROWER = identity("payments", ports=["https"], accepts=[accept("web")])
 LAYERS = [
-    pytest.param(identity_layers, "plan_certificate", id="certificate"),
-    pytest.param(identity_layers, "plan_broker_credentials", id="brokers"),
-    pytest.param(identity_layers, "plan_webhook_signing", id="signing"),
-    pytest.param(service_identity, "compile_policy", id="network"),
-    pytest.param(service_identity, "plan_rollout", id="rollout"),
-    pytest.param(service_identity, "peers_agree", id="peers"),
-    pytest.param(service_identity, "edge_statuses", id="status"),
-    pytest.param(service_identity, "plan_gateway_trust", id="gateway"),
-    pytest.param(service_identity, "_dues", id="dues"),
+    pytest.param(secret, "leaf_part", id="certificate"),
+    pytest.param(secret, "_dues", id="renewal"),
+    pytest.param(schema_files, "_placed", id="schema files"),
+    pytest.param(at_brokers, "credential_states", id="brokers"),
+    pytest.param(identity_network, "compile_policy", id="network"),
+    pytest.param(webhook_signing, "removal", id="signing"),
+    pytest.param(restarts, "plan_rollout", id="restarts"),
+    pytest.param(tokens, "_left_out", id="tokens"),
+    pytest.param(exceptions, "record_steps", id="gateway"),
+    pytest.param(exceptions, "peers_verified", id="unverified"),
+    pytest.param(claims, "accepted_claims", id="claims"),
+    pytest.param(edge_status, "peers_agree", id="peers"),
+    pytest.param(edge_status, "edge_statuses", id="edges"),
     pytest.param(identity_view, "trusted_anchors", id="anchors"),
     pytest.param(identity_view, "gather_reach", id="reach"),
     pytest.param(identity_view, "_topics", id="topics"),
@@ -129,8 +136,8 @@ async def test_document_that_cannot_be_planned_closes_its_edges(
     async with running(server) as it:
         await it.settle()
         with monkeypatch.context() as patched:
-            patched.setattr(identity_layers, "plan_certificate", surprising)
-            patched.setattr(identity_layers, "plan_document", surprising)
+            patched.setattr(secret, "leaf_part", surprising)
+            patched.setattr(secret, "document_alone", surprising)
             it.engine.queue.add([identity_key(PAYMENTS)])
             await it.settle()
             assert callers(server) == set()
@@ -169,7 +176,7 @@ async def test_policy_that_cannot_be_compiled_denies_everything(
     async with running(server) as it:
         await it.settle()
         for name in ("compile_policy", "closing_policy"):
-            monkeypatch.setattr(service_identity, name, surprising)
+            monkeypatch.setattr(identity_network, name, surprising)
         await it.put(NARROWER)
         spec = server.objects[POLICY]["spec"]
         assert (spec.get("ingress"), spec.get("egress")) == (None, None)

@@ -22,7 +22,7 @@ from tests.webhook_builders import endpoint
 from tests.world.test_shards import OUTCOMES, RECORDS
 from troth.cluster.errors import ApiError
 from troth.documents.secret_keys import LEAF
-from troth.planning.identity import planner as identity_planner
+from troth.planning.identity import edge_status
 from troth.planning.identity import view as identity_view
 from troth.planning.plan import Plan
 from troth.reconcile.apply.in_place import InPlace
@@ -215,7 +215,7 @@ def test_narrowing_that_cannot_be_written_closes_the_edge_in_the_other_shard(
 @pytest.mark.faulty
 @pytest.mark.parametrize(
     ("module", "part"),
-    [(identity_view, "gather_readable"), (identity_planner, "edge_statuses")],
+    [(identity_view, "gather_readable"), (edge_status, "edge_statuses")],
     ids=["gather", "edge_statuses"],
 )
 def test_identity_that_cannot_be_planned_closes_its_edges_in_the_other_shard(

@@ -7,7 +7,8 @@ type, because its text may quote the contents of a Secret.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from troth.planning import status as verdicts
 from troth.planning.plan import Plan
@@ -19,6 +20,7 @@ from troth.world.world import World
 
 REASON = "InternalError"
 T = TypeVar("T")
+A = ParamSpec("A")
 
 
 def sentence(error: BaseException) -> str:
@@ -47,6 +49,10 @@ class Isolation:
         except Exception as error:  # noqa: BLE001 - the other parts continue after any error
             self.errors.append(error)
             return otherwise(error)
+
+    def read(self, otherwise: T, part: Callable[A, T], *args: A.args, **kwargs: A.kwargs) -> T:
+        """Return the result of a part, or `otherwise` if the part raises an exception."""
+        return self.run(partial(part, *args, **kwargs), lambda _: otherwise)
 
 
 def failed_plan(key: Key, world: World, error: Exception, now: datetime) -> Plan:

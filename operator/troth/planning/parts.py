@@ -69,6 +69,15 @@ def fails_closed(
     return decorated
 
 
+def unplanned(*types: str) -> Callable[..., Part]:
+    """Return what closes a part that only keeps what is there: these conditions are false."""
+
+    def closed(error: Exception, *_: object, **__: object) -> Part:
+        return Part(tuple(faults.verdict(each, error) for each in types))
+
+    return closed
+
+
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """The conditions of a kind, in the order in which its status lists them.

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from troth.planning.plan import Plan
 from troth.resources.conditions import Condition, Truth, Verdict, placed
 from troth.resources.metadata import Resource
-from troth.world.facts.objects import Unreadable
+from troth.world.facts.objects import Fault, Unreadable
 from troth.world.keys import Key
 
 TERMINATING = "Terminating"
@@ -54,6 +54,11 @@ def false(type_: str, reason: str, message: str = "") -> Verdict:
 def unknown(type_: str, reason: str, message: str = "") -> Verdict:
     """Return a condition whose status is Unknown."""
     return Verdict(type=type_, status=Truth.UNKNOWN, reason=reason, message=message)
+
+
+def failed(type_: str, fault: Fault | None) -> Verdict | None:
+    """Return the condition of an object whose last write failed, None without a fault."""
+    return false(type_, fault.reason, fault.message) if fault is not None else None
 
 
 def summed_up(needed: Iterable[Verdict], on_its_way: frozenset[str]) -> tuple[Verdict, ...]:

@@ -14,8 +14,8 @@ from troth.planning import status as verdicts
 from troth.planning.brokers.admin_rotation import AdminState
 from troth.planning.certificates.leaf import leaf_due, longest_overlap
 from troth.planning.credential_rotation.view import CredentialRotationView, OutboundEndpoint, Target
-from troth.planning.identity.credentials.at_brokers import CredentialState, plan_broker_credentials
-from troth.planning.identity.credentials.webhook_signing import plan_webhook_signing
+from troth.planning.identity.credentials.at_brokers import CredentialState, credential_states
+from troth.planning.identity.credentials.webhook_signing import signing_rotation
 from troth.planning.identity.facts import View
 from troth.planning.identity.restarts import plan_rollout
 from troth.planning.parts import ENDING, Conditions, Part, assemble, ending
@@ -203,7 +203,7 @@ def _of_service_identity(key: Key, view: View) -> Progress:
 
     They are its certificate, its broker credentials, and the signing key of a webhook gateway.
     """
-    at_brokers = tuple(map(_at_broker, plan_broker_credentials(view).states))
+    at_brokers = tuple(map(_at_broker, credential_states(view)))
     if view.certificate is not None:
         signing = _of_signing(view)
         return _together((_of_certificate(key, view), *at_brokers, *signing))
@@ -259,14 +259,14 @@ def _together(parts: tuple[Progress, ...]) -> Progress:
 
 
 def _of_signing(view: View) -> Iterator[Progress]:
-    signing = plan_webhook_signing(view)
-    if signing.due is not None:
+    signing = signing_rotation(view)
+    if signing is not None:
         yield Progress(
-            phase=PHASES[signing.rotation.phase],
+            phase=PHASES[signing.handover.phase],
             made_at=signing.made_at,
             due=signing.due,
-            blockers=signing.rotation.blockers,
-            wait=signing.rotation.wait,
+            blockers=signing.handover.blockers,
+            wait=signing.handover.wait,
         )
 
 

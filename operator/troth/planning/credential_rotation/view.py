@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from troth.planning.brokers.admin_rotation import AdminState
 from troth.planning.brokers.view import admin_state
-from troth.planning.faults import Isolation
 from troth.planning.identity.facts import View
 from troth.planning.identity.view import gather_readable
 from troth.planning.moment import Moment
@@ -83,8 +82,7 @@ def _target(rotation: CredentialRotation, reader: Reader, moment: Moment) -> Tar
 
 
 def _identity(identity: ServiceIdentity, reader: Reader, moment: Moment) -> View:
-    isolation = Isolation()
-    view = gather_readable(identity, reader, moment, isolation, Isolation())
-    for error in isolation.errors:
+    view = gather_readable(identity, reader, moment)
+    for error in view.errors:
         raise error
     return view

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from troth.planning.identity.facts import View
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import ClaimKind, ClaimStatus
 from troth.resources.trust_domain.spec import TrustDomain
@@ -18,6 +19,12 @@ from troth.trust.edges.names import (
 from troth.world.facts.objects import Fault
 
 NOT_ALLOWED, CONFLICT = "DNSNameNotAllowed", "Conflict"
+
+
+@fails_closed(unplanned())
+def plan_claims(view: View) -> Part:
+    """Return the part that keeps the accepted claims in the status."""
+    return Part(status={"claims": accepted_claims(view)})
 
 
 def accepted_claims(view: View) -> tuple[ClaimStatus, ...]:

@@ -1,6 +1,5 @@
 """Inputs of an identity's plan that follow from declarations alone."""
 
-from collections.abc import Iterator
 from datetime import datetime
 
 from troth.planning.faults import Isolation
@@ -50,15 +49,17 @@ def has_unread_webhooks(ref: Ref, registry: Registry) -> bool:
     return any(True for _ in accepted_gateways(registry, ref))
 
 
-def trust_turns(ref: Ref, edges: tuple[Edge, ...], registry: Registry) -> Iterator[datetime]:
-    """Yield when the gateway-only trust of each callee becomes valid and when it expires.
+def trust_turns(ref: Ref, edges: tuple[Edge, ...], registry: Registry) -> tuple[datetime, ...]:
+    """Return when the gateway-only trust of each callee becomes valid and when it expires.
 
     This caller's egress opens and closes at these times.
     """
+    turns: list[datetime] = []
     for edge in edges:
         callee = registry.identities.get(edge.callee)
         trust = callee.spec.authentication.gateway_only if callee else None
         if edge.caller == ref and trust is not None:
             assert callee is not None
-            yield trust.counts_from
-            yield trust_ends(trust.expires_at, first_accepted(callee, registry))
+            turns.append(trust.counts_from)
+            turns.append(trust_ends(trust.expires_at, first_accepted(callee, registry)))
+    return tuple(turns)

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from troth.planning.faults import Isolation
+from troth.planning.identity.facts import View
+from troth.planning.parts import Part, fails_closed
 from troth.planning.status import false, true
 from troth.resources.conditions import Verdict
 from troth.resources.identity.peers import Unverified
@@ -54,6 +56,31 @@ class ListedEdges(NamedTuple):
 
     entries: tuple[EdgeStatus, ...]
     unlisted: int
+
+
+def _current(_: Exception, view: View, foreign: Isolation) -> Part:
+    del foreign
+    found = closed_edges(view.identity, view.unapplied, view.registry, view.moment.now)
+    return Part(status=_as_fields(found))
+
+
+@fails_closed(_current)
+def plan_edges(view: View, foreign: Isolation) -> Part:
+    """Return the edges of the status, and whether all that the identity itself declares are live.
+
+    Errors of edges that only peers declare are collected in `foreign`. If the edges cannot be
+    planned, the status has the current ones, closed as far as the unapplied narrowing closes them.
+    """
+    identity = view.identity
+    return Part(
+        beside=(peers_agree(identity, view.edges, view.topics),),
+        dues=view.trust_turns,
+        status=_as_fields(edge_statuses(identity, view.edges, view.moment.now, foreign)),
+    )
+
+
+def _as_fields(edges: ListedEdges) -> Mapping[str, Any]:
+    return {"edges": edges.entries, "unlisted_edges": edges.unlisted or None}
 
 
 def edge_statuses(
@@ -124,15 +151,28 @@ def with_closed_edges(
     narrowing only from the status. So each edge that may be open there has an entry, also if it was
     declared after the last plan.
     """
+    found = closed_edges(identity, narrowing, registry, now)
+    edges = {"edges": [each.manifest() for each in found.entries]} if found.entries else {}
+    return {**status, **edges} | ({"unlistedEdges": found.unlisted} if found.unlisted else {})
+
+
+def closed_edges(
+    identity: ServiceIdentity, narrowing: Narrowing, registry: Registry, now: datetime
+) -> ListedEdges:
+    """Return the identity's current edges, and those that a narrowing closes closed.
+
+    See `with_closed_edges`.
+    """
     part = Isolation()
-    consented = part.run(lambda: consented_from(registry, identity.ref, now), lambda _: ())
-    return part.run(lambda: {**status, **_closed(identity, narrowing, consented)}, lambda _: status)
+    consented = part.read((), consented_from, registry, identity.ref, now)
+    kept = ListedEdges(identity.status.edges, identity.status.unlisted_edges or 0)
+    return part.read(kept, _closed, identity, narrowing, consented)
 
 
 def _closed(
     identity: ServiceIdentity, narrowing: Narrowing, consented: Iterable[Edge]
-) -> dict[str, Any]:
-    """Return the fields of a status that list edges, those that a narrowing closes first.
+) -> ListedEdges:
+    """Return the edges of a status, those that a narrowing closes first.
 
     Edges that the identity declares come before the others, so others cannot fill the list.
     """
@@ -171,9 +211,8 @@ def _closed(
         key=lambda entry: (not closes(entry), _side(entry) not in mine),
     )
     cut = [each for each in entries[EDGE_LIMIT:] if _side(each) in listed]
-    edges = [closed(each).manifest() for each in entries[:EDGE_LIMIT]]
     unlisted = min((identity.status.unlisted_edges or 0) + _ports_of(cut), UNLISTED_LIMIT)
-    return ({"edges": edges} if edges else {}) | ({"unlistedEdges": unlisted} if cut else {})
+    return ListedEdges(tuple(map(closed, entries[:EDGE_LIMIT])), unlisted)
 
 
 def _entries(peers: Mapping[Ref, AbstractSet[str]], direction: Direction) -> Iterator[EdgeStatus]:

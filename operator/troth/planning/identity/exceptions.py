@@ -8,11 +8,11 @@ from troth.planning import faults
 from troth.planning import status as verdicts
 from troth.planning.identity.edge_status import describe_unverified
 from troth.planning.identity.facts import View
-from troth.planning.identity.layer import unwritten
 from troth.planning.identity.trust_record import record_steps
-from troth.planning.owned_objects import FOREIGN_RETRY
-from troth.planning.steps.step import Step
+from troth.planning.owned_objects import FOREIGN_RETRY, rechecks
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.resources.conditions import Verdict
+from troth.resources.identity.authentication import GatewayOnly
 from troth.resources.identity.peers import UNVERIFIED_LIMIT, Unverified
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
@@ -30,22 +30,16 @@ RECORD_PENDING = "GatewayTrustPending"
 
 
 @dataclass(frozen=True, slots=True)
-class TrustLayer:
-    """Condition of gateway-only trust, and the steps that record when it was first accepted.
+class TrustPart(Part):
+    """The part of gateway-only trust; `refusal` is why nobody is accepted before it ends."""
 
-    `fault` is why it admits nobody although it has not ended.
-    """
-
-    verdicts: tuple[Verdict, ...] = ()
-    steps: tuple[Step, ...] = ()
-    fault: Verdict | None = None
+    refusal: Verdict | None = None
 
     def edges(self, view: View) -> tuple[Edge, ...]:
-        """Return the identity's edges; without a record, nobody is accepted."""
-        if self.fault is None:
+        """Return the identity's edges, without those that the refusal closes."""
+        if self.refusal is None:
             return view.edges
-        reason, message = self.fault.reason, self.fault.message
-        me = view.identity.ref
+        me, reason, message = view.identity.ref, self.refusal.reason, self.refusal.message
         return tuple(
             replace(edge, state=EdgeState.REFUSED, reason=reason, message=message)
             if edge.callee == me and edge.state is not EdgeState.REFUSED
@@ -54,45 +48,54 @@ class TrustLayer:
         )
 
 
-def unplanned_trust(view: View, error: Exception) -> TrustLayer:
-    """Return the layer of an identity whose gateway-only trust cannot be planned."""
+def _closed(error: Exception, view: View) -> TrustPart:
     verdict = faults.verdict(TRUST, error)
-    return TrustLayer((verdict,), fault=verdict if view.gateway_only is not None else None)
+    return TrustPart((verdict,), refusal=verdict if view.gateway_only is not None else None)
 
 
-def plan_gateway_trust(view: View) -> TrustLayer:
+@fails_closed(_closed)
+def plan_gateway_trust(view: View) -> TrustPart:
     """Return the condition of gateway-only trust, if it is declared, and the steps that record it.
 
     An identity that no longer declares it keeps its record. Nobody is accepted before the time of
     the first acceptance is recorded.
     """
-    trust, identity, since = view.gateway_only, view.identity, trusted_since(view)
-    steps = record_steps(view.record, since, view.moment.now)
+    trust, since, now = view.gateway_only, trusted_since(view), view.moment.now
+    steps, status = record_steps(view.record, since, now), {"gateway_trusted_since": since}
     if trust is None:
-        return TrustLayer(steps=steps)
-    ended = gateway_trust_fault(identity, view.registry, view.moment.now)
+        return TrustPart(steps=steps, status=status)
+    dues = tuple(_trust_dues(view, trust))
+    ended = gateway_trust_fault(view.identity, view.registry, now)
     if ended is not None:
-        return TrustLayer((verdicts.false(TRUST, ended.reason, ended.message),), steps)
-    obstacle = _obstacle(view)
+        verdict = verdicts.false(TRUST, ended.reason, ended.message)
+        return TrustPart((verdict,), steps, dues, status)
+    obstacle = verdicts.failed(TRUST, _obstacle(view))
     if obstacle is not None:
-        verdict = verdicts.false(TRUST, obstacle.reason, obstacle.message)
-        return TrustLayer((verdict,), fault=verdict)
-    rejected = unwritten(TRUST, view.record.owned.write_fault)
-    if rejected is not None:
-        return TrustLayer((rejected,), steps, rejected)
-    if since is not None and first_accepted(identity, view.registry) is None:
-        message = f"ConfigMap {view.record.ref}, the record of gateway-only trust, is being written"
-        pending = verdicts.false(TRUST, RECORD_PENDING, message)
-        return TrustLayer((pending,), steps, pending)
+        return TrustPart((obstacle,), (), dues, status, refusal=obstacle)
+    refusal = verdicts.failed(TRUST, view.record.owned.write_fault) or _pending(view, since)
+    return TrustPart(
+        (refusal or _accepted(trust, since, now),), steps, dues, status, refusal=refusal
+    )
+
+
+def _pending(view: View, since: datetime | None) -> Verdict | None:
+    """Return the condition of trust whose record is being written."""
+    if since is None or first_accepted(view.identity, view.registry) is not None:
+        return None
+    message = f"ConfigMap {view.record.ref}, the record of gateway-only trust, is being written"
+    return verdicts.false(TRUST, RECORD_PENDING, message)
+
+
+def _accepted(trust: GatewayOnly, since: datetime | None, now: datetime) -> Verdict:
     end, whose = trust_ends(trust.expires_at, since), f"owner {trust.owner}, reason: {trust.reason}"
-    if end > view.moment.now + WARNING:
-        return TrustLayer((verdicts.true(TRUST, "UntilItsEnd", whose),), steps)
+    if end > now + WARNING:
+        return verdicts.true(TRUST, "UntilItsEnd", whose)
     final = "" if end == trust.expires_at else ", and cannot be extended under this name"
     message = (
         f"gateway-only trust expires at {format_time(end)}{final}; from then on, every caller is "
         f"rejected ({whose})"
     )
-    return TrustLayer((verdicts.true(TRUST, "GatewayTrustEnding", message),), steps)
+    return verdicts.true(TRUST, "GatewayTrustEnding", message)
 
 
 def trusted_since(view: View) -> datetime | None:
@@ -125,22 +128,22 @@ def _obstacle(view: View) -> Fault | None:
     return None
 
 
-def exception_dues(view: View) -> Iterator[datetime]:
-    """Yield the times at which an exception opens, warns or ends."""
-    trust = view.gateway_only
-    if trust is not None:
-        end = trust_ends(trust.expires_at, trusted_since(view))
-        yield trust.counts_from
-        yield end - WARNING
-        yield end
-        if view.record.owned.seen is not None:
-            yield view.record.owned.seen + FOREIGN_RETRY
-    for each in view.identity.spec.accepts:
-        if each.unverified is not None and each.unverified.expires_at is not None:
-            end = each.unverified.expires_at
-            yield end - UNVERIFIED_LIMIT
-            yield end - WARNING
-            yield end
+def _trust_dues(view: View, trust: GatewayOnly) -> Iterator[datetime]:
+    """Yield the times at which gateway-only trust opens, warns or ends."""
+    end = trust_ends(trust.expires_at, trusted_since(view))
+    yield from (trust.counts_from, end - WARNING, end)
+    yield from rechecks(view.record.owned)
+
+
+@fails_closed(unplanned())
+def plan_unverified(view: View) -> Part:
+    """Return the finding about peers without an identity, and when they begin, warn or end."""
+    declared = (each.unverified for each in view.identity.spec.accepts)
+    ends = [each.expires_at for each in declared if each is not None and each.expires_at]
+    return Part(
+        beside=tuple(peers_verified(view.identity, view.moment.now)),
+        dues=tuple(due for end in ends for due in (end - UNVERIFIED_LIMIT, end - WARNING, end)),
+    )
 
 
 def peers_verified(identity: ServiceIdentity, now: datetime) -> Iterator[Verdict]:

@@ -109,6 +109,10 @@ class View:
     messaging: Messaging
     """Declarations, for the rules of `troth.trust`."""
     moment: Moment
+    errors: tuple[Exception, ...]
+    """Errors of reading it; what could not be read opens the least."""
+    foreign_errors: tuple[Exception, ...]
+    """Errors of judging edges that only peers declare."""
 
     @property
     def secret(self) -> IdentitySecret | None:
@@ -165,8 +169,7 @@ class IdentityView:
 
     `since` is when its gateway-only trust was first accepted. `terminating` are the inputs of its
     plan if it is being deleted, and `readable` otherwise; both are None if it does not exist,
-    cannot be read, or its namespace is being deleted. `errors` are those of reading it, and
-    `foreign_errors` those of judging edges that only peers declare.
+    cannot be read, or its namespace is being deleted.
     """
 
     key: Key
@@ -176,6 +179,4 @@ class IdentityView:
     since: datetime | None
     terminating: TerminatingView | None
     readable: View | None
-    errors: tuple[Exception, ...]
-    foreign_errors: tuple[Exception, ...]
     moment: Moment

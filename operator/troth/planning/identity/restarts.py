@@ -17,8 +17,8 @@ from troth.planning.certificates.rollouts import (
     restartable,
 )
 from troth.planning.identity.facts import Restartable, View
-from troth.planning.identity.layer import unwritten
 from troth.planning.owned_objects import is_child
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.steps.objects import Restart
 from troth.resources.conditions import Verdict
 from troth.trust.declarations.restarts import workloads
@@ -49,6 +49,23 @@ class Rollout:
     def pending(self) -> bool:
         """Whether a workload still runs with a replaced certificate or root."""
         return self.held_up or self.verdict.reason in ON_ITS_WAY
+
+
+@fails_closed(unplanned())
+def plan_restarts(view: View, *, changing: bool) -> Part:
+    """Return the condition of the declared restarts, and the next one.
+
+    While the Secret is `changing`, no restart begins, because it would need another one.
+    """
+    rollout = plan_rollout(view)
+    if rollout is None:
+        return Part()
+    step = rollout.step if not changing else None
+    return Part(
+        beside=(rollout.verdict,),
+        steps=(step,) if step is not None else (),
+        dues=(view.moment.now + rollout.wait,) if rollout.wait is not None else (),
+    )
 
 
 def plan_rollout(view: View) -> Rollout | None:
@@ -142,7 +159,7 @@ def _restart(known: Restartable, secret: IdentitySecret, lack: Lack, found: Foun
         evidence=str(evidence_of(secret)),
         message=f"{workload} is being restarted {_for_what(secret, lack)}",
     )
-    failed = unwritten(TYPE, known.write_fault)
+    failed = verdicts.failed(TYPE, known.write_fault)
     return Rollout(failed or _rolling_out(workload, found), step)
 
 

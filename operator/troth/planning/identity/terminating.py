@@ -4,101 +4,89 @@ The identity no longer has edges, so its NetworkPolicy denies all traffic of its
 list has no peers. Its certificate stays as it is.
 """
 
-from collections.abc import Iterator
-from datetime import datetime
-
 from troth.documents.secret_keys import ROOTS
 from troth.planning import status as verdicts
 from troth.planning.identity.facts import TerminatingView
-from troth.planning.identity.layer import Layer, removal, unwritten
-from troth.planning.identity.secret.certificate import public_update
+from troth.planning.identity.network import OBSERVING, PENDING
+from troth.planning.identity.network import TYPE as NETWORK
 from troth.planning.identity.secret.document import Peers, current_document, identity_document
+from troth.planning.identity.secret.updates import TYPE as CERTIFICATE
+from troth.planning.identity.secret.updates import public_update
 from troth.planning.network.compiler import deny_all
 from troth.planning.owned_objects import (
-    FOREIGN_RETRY,
     is_child,
     metadata_of,
     policy_manifest,
+    rechecks,
     taken,
 )
+from troth.planning.parts import Conditions, Part, assemble, ending, fails_closed, unplanned
 from troth.planning.plan import Plan
 from troth.planning.steps.certificates import UpdatePublic
-from troth.planning.steps.objects import Apply
+from troth.planning.steps.objects import Apply, removal
 from troth.resources.conditions import Verdict
 from troth.resources.identity.spec import Enforcement, ServiceIdentity
-from troth.resources.identity.status import ServiceIdentityStatus
 from troth.resources.schema.scalars import format_time
 from troth.world.facts.objects import Fault, IdentitySecret
 from troth.world.keys import Key
 from troth.world.observation.objects import PEERS
 
-ON_ITS_WAY = frozenset({verdicts.TERMINATING, "PolicyPending", "WriteRefused"})
-"""Reasons that pass without manual action on the identity."""
+CONDITIONS = Conditions(
+    order=(CERTIFICATE, NETWORK),
+    on_its_way=frozenset({verdicts.TERMINATING, "PolicyPending", "WriteRefused"}),
+)
+DENIED = verdicts.true(NETWORK, "Denied", "the NetworkPolicy denies all traffic of its pods")
 NOBODY = Peers((), {}, {}, {}, {})
 
 
 def plan_terminating_identity(key: Key, view: TerminatingView) -> Plan:
     """Return the plan that keeps an identity closed until it is deleted."""
-    identity, secret, now = view.identity, view.secret.fact, view.moment.now
-    if secret is not None and not is_child(secret, identity):
-        secret = None
-    network = _plan_network(view)
-    summary = verdicts.summed_up([network.verdict, _terminating(identity)], ON_ITS_WAY)
-    judged = (_certificate_verdict(secret, view.secret.write_fault), network.verdict)
-    status = ServiceIdentityStatus(
-        observed_generation=identity.metadata.generation,
-        spiffe_id=identity.status.spiffe_id,
-        certificate=identity.status.certificate if secret is not None and secret.leaf else None,
-        gateway_trusted_since=identity.status.gateway_trusted_since,
-    ).manifest()
-    status["conditions"] = verdicts.conditions(
-        identity, identity.status.conditions, (*summary, *judged), now
-    )
-    return Plan(
-        key,
-        identity.metadata.uid,
-        steps=(*network.steps, *_without_peers(identity, secret)),
-        status=status,
-        previous_status=identity.status.manifest(),
-        due=min((due for due in _dues(view) if due > now), default=None),
-    )
+    parts = (plan_network(view), ending(view.identity, _closed(view.identity)), plan_document(view))
+    return assemble(key, view.identity, parts, CONDITIONS, view.moment.now)
 
 
-def _terminating(identity: ServiceIdentity) -> Verdict:
+def _closed(identity: ServiceIdentity) -> str:
     if identity.spec.enforcement is Enforcement.OBSERVE:
-        closed = "its edges are closed, but with enforcement: Observe no policy denies its traffic"
-    else:
-        closed = "its edges are closed, and all traffic of its pods is denied"
-    return verdicts.termination(identity, closed)
+        return "its edges are closed, but with enforcement: Observe no policy denies its traffic"
+    return "its edges are closed, and all traffic of its pods is denied"
 
 
-def _plan_network(view: TerminatingView) -> Layer:
-    """Return the layer of the policy that denies all traffic, including exceptions.
+@fails_closed(unplanned(NETWORK))
+def plan_network(view: TerminatingView) -> Part:
+    """Return the part of the policy that denies all traffic, including exceptions.
 
     If there is no policy and no trust domain claims the namespace, none is created.
     """
-    type_, identity, policy = "NetworkEnforced", view.identity, view.policy.fact
+    identity, policy, dues = view.identity, view.policy.fact, rechecks(view.policy)
     if identity.spec.enforcement is Enforcement.OBSERVE:
-        verdict = verdicts.true(
-            type_,
-            "Observing",
-            "the NetworkPolicy is planned and reported, but enforcement: Observe does not write it",
-        )
-        return Layer(verdict, tuple(removal("NetworkPolicy", policy, identity)))
-    conflict = taken(view.policy, identity, view.moment.now)
+        return Part((OBSERVING,), removal("NetworkPolicy", policy, identity), dues)
+    conflict = verdicts.failed(NETWORK, taken(view.policy, identity, view.moment.now))
     if conflict is not None:
-        return Layer(verdicts.false(type_, conflict.reason, conflict.message))
+        return Part((conflict,), dues=dues)
     governance = view.governance
     if policy is None and not governance.claims:
-        return Layer(verdicts.false(type_, governance.reason, governance.message))
-    verdict = (
-        verdicts.false(type_, "PolicyPending", "the NetworkPolicy is being written")
-        if policy is None
-        else verdicts.true(type_, "Denied", "the NetworkPolicy denies all traffic of its pods")
-    )
+        return Part((verdicts.false(NETWORK, governance.reason, governance.message),), dues=dues)
+    verdict = PENDING if policy is None else DENIED
     manifest = policy_manifest(view.policy.ref, identity, deny_all(identity).spec)
-    barred = unwritten(type_, view.policy.write_fault)
-    return Layer(barred or verdict, (Apply(manifest),))
+    failed = verdicts.failed(NETWORK, view.policy.write_fault)
+    return Part((failed or verdict,), (Apply(manifest),), dues)
+
+
+@fails_closed(unplanned(CERTIFICATE))
+def plan_document(view: TerminatingView) -> Part:
+    """Return the part of the Secret: its peer list names nobody, and the certificate stays."""
+    identity, secret = view.identity, view.secret.fact
+    if secret is not None and not is_child(secret, identity):
+        secret = None
+    return Part(
+        beside=(_certificate_verdict(secret, view.secret.write_fault),),
+        steps=_without_peers(identity, secret),
+        status={
+            "certificate": identity.status.certificate if secret and secret.leaf else None,
+            **dict.fromkeys(("edges", "brokers", "claims"), ()),
+            "unlisted_edges": None,
+        },
+    )
 
 
 def _without_peers(
@@ -126,18 +114,12 @@ def _without_peers(
 
 def _certificate_verdict(secret: IdentitySecret | None, fault: Fault | None) -> Verdict:
     """Return the condition of the certificate, or why the peer list could not be written."""
-    type_ = "CertificateIssued"
-    barred = unwritten(type_, fault)
-    if barred is not None:
-        return barred
+    failed = verdicts.failed(CERTIFICATE, fault)
+    if failed is not None:
+        return failed
     message = "certificates are no longer issued or renewed"
     if secret is not None and secret.leaf is not None:
         message += (
             f"; the one in Secret {secret.ref} expires at {format_time(secret.leaf.not_after)}"
         )
-    return verdicts.false(type_, verdicts.TERMINATING, message)
-
-
-def _dues(view: TerminatingView) -> Iterator[datetime]:
-    if view.policy.seen is not None:
-        yield view.policy.seen + FOREIGN_RETRY
+    return verdicts.false(CERTIFICATE, verdicts.TERMINATING, message)

@@ -1,6 +1,6 @@
 """Gathers the inputs of an identity's plan."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 
 from troth.pki.certificates.leaf import renewal_spread
@@ -59,12 +59,12 @@ def gather(key: Key, reader: Reader, moment: Moment) -> IdentityView:
     """Return what is known of the identity of a key."""
     ref, unreadable = key.ref, reader.unreadable(key)
     identity = reader.registry.claimants.get(ref) if unreadable is None else None
-    terminating, readable, isolation, foreign = None, None, Isolation(), Isolation()
+    terminating, readable = None, None
     if identity is not None and not reader.is_terminating(ref.namespace):
         if is_terminating(identity):
             terminating = gather_terminating(identity, reader, moment)
         else:
-            readable = gather_readable(identity, reader, moment, isolation, foreign)
+            readable = gather_readable(identity, reader, moment)
     return IdentityView(
         key=key,
         unreadable=unreadable,
@@ -73,38 +73,30 @@ def gather(key: Key, reader: Reader, moment: Moment) -> IdentityView:
         since=first_accepted(identity, reader.registry) if identity is not None else None,
         terminating=terminating,
         readable=readable,
-        errors=tuple(isolation.errors),
-        foreign_errors=tuple(foreign.errors),
         moment=moment,
     )
 
 
-def gather_readable(
-    identity: ServiceIdentity,
-    reader: Reader,
-    moment: Moment,
-    isolation: Isolation,
-    foreign: Isolation,
-) -> View:
+def gather_readable(identity: ServiceIdentity, reader: Reader, moment: Moment) -> View:
     """Return the inputs of an identity's plan.
 
     If reading a part raises an exception, the view has the value that opens least, and no
     certificate may be issued from it. Edges that only peers declare are judged in `foreign`.
     """
-    ref, run = identity.ref, isolation.run
-    registry = reader.registry
+    ref, registry, isolation, foreign = identity.ref, reader.registry, Isolation(), Isolation()
+    run, read = isolation.run, isolation.read
     governance = run(
         lambda: registry.governance(ref.namespace),
         lambda error: Governance(None, faults.REASON, faults.sentence(error), settled=False),
     )
     domain = governance.domain
     secret, deny, schemas = _secret(ref, reader), deny_ref(ref), schemas_ref(ref)
-    topics = run(lambda: tuple(_topics(ref, reader)), lambda _: ())
+    topics = read((), _topics, ref, reader)
     edges = run(
         lambda: edges_of(registry, ref, moment.now, evaluation(ref, registry, foreign)),
         lambda _: edges_of(registry, ref, moment.now, evaluate_or_refuse),
     )
-    known = run(lambda: reader.authority(domain) if domain else None, lambda _: None)
+    known = read(None, reader.authority, domain) if domain is not None else None
     return View(
         identity=identity,
         governance=governance,
@@ -113,47 +105,45 @@ def gather_readable(
             lambda error: SharedIdentity(faults.sentence(error)),
         ),
         known_authority=known,
-        anchors=run(lambda: trusted_anchors(domain, reader) if domain else (), lambda _: ()),
-        own_anchors=run(lambda: own_anchors(domain, reader) if domain else (), lambda _: ()),
+        anchors=read((), trusted_anchors, domain, reader) if domain is not None else (),
+        own_anchors=read((), own_anchors, domain, reader) if domain is not None else (),
         owned_secret=secret,
         owned_policy=_policy(ref, reader),
-        services=run(lambda: reader.service_names(ref), lambda _: ()),
+        services=read((), reader.service_names, ref),
         edges=edges,
         topics=topics,
         keeps_schemas=keeps_schemas(ref, reader.messaging),
-        reach=run(lambda: gather_reach(ref, reader), lambda _: Reach((), (), frozenset())),
+        reach=read(Reach((), (), frozenset()), gather_reach, ref, reader),
         unread_webhooks=has_unread_webhooks(ref, registry),
-        trust_turns=run(lambda: tuple(trust_turns(ref, edges, registry)), lambda _: ()),
-        reissue_wait=run(
-            lambda: _reissue_wait(identity, domain, known, moment), lambda _: timedelta(0)
-        ),
+        trust_turns=read((), trust_turns, ref, edges, registry),
+        reissue_wait=read(timedelta(0), _reissue_wait, identity, domain, known, moment),
         rotations=reader.rotations(identity_key(ref)),
         record=gather_record(ref, reader),
         deny=reader.owned("NetworkPolicy", deny, reader.network_policy(deny)),
         signing=reader.owned("Secret", signing_ref(ref), reader.signing(ref)),
-        credentials=run(lambda: gather_credentials(identity, reader), lambda _: NONE),
+        credentials=read(NONE, gather_credentials, identity, reader),
         schema_files=reader.owned("ConfigMap", schemas, reader.config_map(schemas)),
         signed=run(lambda: reader.signed_by(known, secret.fact), lambda _: False),
         may_restart=reader.restarts_workloads(),
-        workloads=run(lambda: _workloads(identity, reader), lambda _: {}),
-        schema_texts=run(lambda: _schema_texts(topics, reader), lambda _: {}),
+        workloads=read({}, _workloads, identity, reader),
+        schema_texts=read({}, _schema_texts, topics, reader),
         secret_barred=reader.is_barred("Secret", secret_ref(ref)),
         unapplied=registry.unapplied.get(ref, NOTHING),
-        gateways=run(lambda: _gateways(identity, edges, reader), lambda _: {}),
-        targets=run(lambda: _targets(identity, edges, reader), lambda _: {}),
+        gateways=read({}, _gateways, identity, edges, reader),
+        targets=read({}, _targets, identity, edges, reader),
         ending=frozenset(
             each.callee.namespace
             for each in edges
             if each.caller == ref and reader.is_terminating(each.callee.namespace)
         ),
-        cutoff=run(
-            lambda: reader.cutoff(domain, ref.namespace) if domain else None, lambda _: None
-        ),
+        cutoff=read(None, reader.cutoff, domain, ref.namespace) if domain is not None else None,
         api_endpoints=reader.api_endpoints,
         own_namespace=reader.own_namespace,
         registry=registry,
         messaging=reader.messaging,
         moment=moment,
+        errors=tuple(isolation.errors),
+        foreign_errors=tuple(foreign.errors),
     )
 
 
@@ -234,12 +224,12 @@ def _reissue_wait(
     return reissue_wait(domain, known, renewal_spread(identity.metadata.uid), moment)
 
 
-def _topics(ref: Ref, reader: Reader) -> Iterator[TopicGrant]:
-    """Yield the grants of an identity, and those of others that its document names.
+def _topics(ref: Ref, reader: Reader) -> tuple[TopicGrant, ...]:
+    """Return the grants of an identity, and those of others that its document names.
 
     A consumer's document names producers and the reviewer, a reviewer's producers and consumers.
     """
-    yield from reader.grants_for_identity(ref)
+    found = [*reader.grants_for_identity(ref)]
     uses = reader.messaging.uses(ref)
     for policy in sorted(uses.consumes | uses.reviews):
         named = {Action.PUBLISH}
@@ -248,4 +238,5 @@ def _topics(ref: Ref, reader: Reader) -> Iterator[TopicGrant]:
         for each in reader.grants_of(policy):
             of_document = each.entry.purpose in {Purpose.MESSAGES, Purpose.RETRY, Purpose.REVIEW}
             if each.entry.identity != ref and of_document and each.entry.action in named:
-                yield each
+                found.append(each)
+    return tuple(found)

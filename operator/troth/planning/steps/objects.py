@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from troth.planning.owned_objects import differs
+from troth.planning.owned_objects import differs, is_child
 from troth.planning.steps.step import ManifestStep, ObjectStep
-from troth.world.facts.objects import Content
+from troth.resources.metadata import Resource
+from troth.world.facts.objects import Content, Fact
 from troth.world.world import World
 
 
@@ -37,6 +38,13 @@ class Remove(ObjectStep):
     def is_done(self, world: World) -> bool:
         """Return whether the object is already being deleted and waits for its finalizers."""
         return world.is_leaving(self.kind, self.ref)
+
+
+def removal(kind: str, fact: Fact | None, owner: Resource) -> tuple[Remove, ...]:
+    """Return the removal of an object that should not exist, if it belongs to this owner."""
+    if fact is None or not is_child(fact, owner):
+        return ()
+    return (Remove(kind, fact.ref, fact.uid),)
 
 
 @dataclass(frozen=True, slots=True)

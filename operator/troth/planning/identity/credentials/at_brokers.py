@@ -20,12 +20,11 @@ from troth.planning.identity.credentials.broker_handover import (
 )
 from troth.planning.identity.credentials.view import BrokerUse
 from troth.planning.identity.facts import View
-from troth.planning.identity.layer import unwritten
-from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, taken
+from troth.planning.owned_objects import is_child, metadata_of, rechecks, taken
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.rotation.handover import Handover
 from troth.planning.rotation.schedule import due_at
 from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
-from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Truth, Verdict
 from troth.resources.identity.status import MOST_BROKERS, BrokerCredentialStatus
@@ -44,6 +43,8 @@ ISSUED = verdicts.true(CREDENTIALS_ISSUED, "Issued", "the credentials for all br
 ISSUING = verdicts.false(CREDENTIALS_ISSUED, "Issuing", "a broker credential is being issued")
 ON_ITS_WAY = frozenset({"AwaitingBroker", "Issuing", "WriteRefused"})
 """Reasons that end without a change of the identity by a person."""
+PASSING = frozenset({"AwaitingBroker"})
+"""Reasons that usually pass within moments, without a write for this identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class CredentialState:
     """State of an identity's credential at one broker, and the next step.
 
     `current` is None while there is no usable credential. `due` is the time of the next rotation.
-    `retry` is when to check again whether the Secret's name is free. `wait` is the time until the
-    next change. `answers` is false if the last request to the broker failed.
+    `rechecks` is when to check again whether the Secret's name is free. `wait` is the time until
+    the next change. `answers` is false if the last request to the broker failed.
     """
 
     broker: Ref
@@ -63,7 +64,7 @@ class CredentialState:
     current: Held | None = None
     phase: CredentialPhase = CredentialPhase.IDLE
     due: datetime | None = None
-    retry: datetime | None = None
+    rechecks: tuple[datetime, ...] = ()
     wait: timedelta | None = None
     blockers: tuple[str, ...] = ()
     answers: bool = True
@@ -73,64 +74,56 @@ class CredentialState:
         """Time at which the current credential was created."""
         return self.current.made_at if self.current is not None else None
 
-
-@dataclass(frozen=True, slots=True)
-class BrokerLayer:
-    """Broker layer of an identity's plan."""
-
-    states: tuple[CredentialState, ...]
-    removals: tuple[Remove, ...]
-
     @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """Verdict on all credentials: the most urgent one, none if no broker is used.
-
-        A fault that needs a person comes first, then one that ends by itself.
-        """
-        judged = sorted((each.verdict for each in self.states), key=_urgency)
-        return tuple(judged[:1])
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Steps that write and remove Secrets."""
-        changes = (each.step for each in self.states if each.step is not None)
-        return (*changes, *self.removals)
-
-    @property
-    def statuses(self) -> tuple[BrokerCredentialStatus, ...]:
-        """Entries of the identity's status, at most `MOST_BROKERS`."""
-        return tuple(
-            BrokerCredentialStatus(
-                broker=str(each.broker),
-                principal=each.principal,
-                secret=each.secret.name,
-                made_at=each.made_at,
-                phase=each.phase,
-            )
-            for each in self.states[:MOST_BROKERS]
+    def entry(self) -> BrokerCredentialStatus:
+        """Entry of the identity's status."""
+        return BrokerCredentialStatus(
+            broker=str(self.broker),
+            principal=self.principal,
+            secret=self.secret.name,
+            made_at=self.made_at,
+            phase=self.phase,
         )
 
     def dues(self, now: datetime) -> Iterator[datetime]:
         """Yield the times at which the identity is planned again."""
-        for each in self.states:
-            yield from (moment for moment in (each.due, each.retry) if moment is not None)
-            if each.wait is not None:
-                yield now + each.wait
+        yield from self.rechecks
+        if self.due is not None:
+            yield self.due
+        if self.wait is not None:
+            yield now + self.wait
 
 
-def plan_broker_credentials(view: View) -> BrokerLayer:
-    """Return the states of an identity's credentials at brokers, and the steps that are due.
+@fails_closed(unplanned(CREDENTIALS_ISSUED))
+def plan_broker_credentials(view: View) -> Part:
+    """Return the condition of an identity's credentials at brokers, and the steps that are due.
+
+    The condition is the most urgent one: a fault that needs a person comes first, then one that
+    ends by itself. Troth removes a Secret when nothing is granted any more and no grant outlives
+    its policy. If reading the identity failed, grants may be missing, so nothing changes.
+    """
+    if view.errors:
+        return Part()
+    states = credential_states(view)
+    removals = leftovers(view.identity.ref, view.credentials.leftovers, view.registry)
+    return Part(
+        tuple(sorted((each.verdict for each in states), key=_urgency)[:1]),
+        (*(each.step for each in states if each.step is not None), *removals),
+        tuple(due for each in states for due in each.dues(view.moment.now)),
+        {"brokers": tuple(each.entry for each in states[:MOST_BROKERS])},
+        passing=PASSING if all(each.answers for each in states) else frozenset(),
+    )
+
+
+def credential_states(view: View) -> tuple[CredentialState, ...]:
+    """Return the states of an identity's credentials at brokers.
 
     Troth creates no credential for a broker that authenticates clients by certificate, or whose
-    mode is not Enforce. It removes a Secret when nothing is granted any more and no grant outlives
-    its policy.
+    mode is not Enforce.
     """
     known = view.credentials
     found = (_state(each, known.holders[each.secret.ref], view) for each in known.uses)
-    return BrokerLayer(
-        tuple(each for each in found if each is not None),
-        tuple(leftovers(view.identity.ref, known.leftovers, view.registry)),
-    )
+    return tuple(each for each in found if each is not None)
 
 
 def _urgency(verdict: Verdict) -> int:
@@ -155,8 +148,7 @@ def _state(use: BrokerUse, holder: Ref, view: View) -> CredentialState | None:
     obstacle = use.uses.fault or _occupied(use, holder, view)
     if obstacle is not None:
         verdict = verdicts.false(CREDENTIALS_ISSUED, obstacle.reason, obstacle.message)
-        seen = use.secret.seen
-        return replace(state, verdict=verdict, retry=seen and seen + FOREIGN_RETRY)
+        return replace(state, verdict=verdict, rechecks=rechecks(use.secret))
     return _kept(state, use, view)
 
 
@@ -200,7 +192,7 @@ def _kept(state: CredentialState, use: BrokerUse, view: View) -> CredentialState
         account=broker.spec.described.principal_part,
     )
     step = partial(_step, secret, request, view)
-    refusal = unwritten(CREDENTIALS_ISSUED, use.secret.write_fault)
+    refusal = verdicts.failed(CREDENTIALS_ISSUED, use.secret.write_fault)
     if secret is None or state.current is None or _of_another_account(secret, request):
         return replace(state, step=step(CredentialChange.ISSUE), verdict=refusal or ISSUING)
     due = due_at(view.rotations, state.current.made_at, view.moment.now)

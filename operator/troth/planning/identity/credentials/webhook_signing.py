@@ -15,13 +15,13 @@ from troth.pki.tokens.webhook import LIFETIME
 from troth.planning import status as verdicts
 from troth.planning.identity.facts import View
 from troth.planning.identity.secret.webhook_trust import is_for_webhooks
-from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, secret_ref, taken
+from troth.planning.owned_objects import metadata_of, rechecks, secret_ref, taken
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at
 from troth.planning.steps.authorities import DropSlots
-from troth.planning.steps.objects import Remove
+from troth.planning.steps.objects import removal
 from troth.planning.steps.signing_keys import ActivateTokenKey, CreateTokenKey, PrepareTokenKey
-from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
@@ -32,58 +32,59 @@ from troth.world.observation.signing_keys import GATEWAYS
 
 CONDITION = "WebhooksSigned"
 KEY_LIFETIME = timedelta(days=30)
-IDLE = Handover(RotationPhase.IDLE)
+CREATING = verdicts.false(
+    CONDITION, "CreatingSigningKey", "a key to sign deliveries is being created"
+)
 COMING = frozenset({"CreatingSigningKey"})
 """Reasons that pass without manual action."""
 
 
 @dataclass(frozen=True, slots=True)
-class Signing:
-    """The part of an identity's plan for a gateway's signing key.
+class SigningRotation:
+    """State of a usable key's rotation: when it was created, and when it must be replaced."""
 
-    `made_at` and `due` are when the active key was created and when it must be replaced, None
-    without one. `rotation` is the state of its replacement.
-    """
-
-    verdicts: tuple[Verdict, ...] = ()
-    steps: tuple[Step, ...] = ()
-    dues: tuple[datetime, ...] = ()
-    rotation: Handover = IDLE
-    made_at: datetime | None = None
-    due: datetime | None = None
+    handover: Handover
+    made_at: datetime | None
+    due: datetime
 
 
-def plan_webhook_signing(view: View) -> Signing:
-    """Return the state of a gateway's key and its next step.
+@fails_closed(unplanned(CONDITION))
+def plan_webhook_signing(view: View) -> Part:
+    """Return the condition of a gateway's key and its next step.
 
     An identity that is no gateway gets at most the removal of an old key.
     """
-    identity, known, ref = view.identity, view.signing.fact, view.signing.ref
-    if identity.spec.serves_webhooks is None:
-        ours = known is not None and is_child(known, identity)
-        return Signing(steps=(Remove("Secret", ref, known.uid),) if ours and known else ())
-    seen = view.signing.seen
-    fault = taken(view.signing, identity, view.moment.now)
-    if fault is not None:
-        again = (seen + FOREIGN_RETRY,) if seen is not None else ()
-        return Signing((verdicts.false(CONDITION, fault.reason, fault.message),), dues=again)
-    write_fault = view.signing.write_fault
-    if write_fault is not None:
-        coming = verdicts.false(CONDITION, write_fault.reason, write_fault.message)
-    else:
-        message = "a key to sign deliveries is being created"
-        coming = verdicts.false(CONDITION, "CreatingSigningKey", message)
+    owned, known = view.signing, view.signing.fact
+    if view.identity.spec.serves_webhooks is None:
+        return Part(steps=removal("Secret", known, view.identity))
+    conflict = verdicts.failed(CONDITION, taken(owned, view.identity, view.moment.now))
+    if conflict is not None:
+        return Part((conflict,), dues=rechecks(owned))
+    failed = verdicts.failed(CONDITION, owned.write_fault)
     if known is None:
-        return Signing((coming,), (CreateTokenKey(_secret(view, ref), GATEWAYS),))
-    if known.active is None:
+        create = CreateTokenKey(_secret(view, owned.ref), GATEWAYS)
+        return Part((failed or CREATING,), (create,))
+    rotation = signing_rotation(view)
+    if rotation is None:
         assert known.fault is not None
-        return Signing((verdicts.false(CONDITION, known.fault.reason, known.fault.message),))
+        return Part((verdicts.false(CONDITION, known.fault.reason, known.fault.message),))
+    step, wait = rotation.handover.step, rotation.handover.wait
+    return Part(
+        (failed or _verdict(rotation.handover),),
+        (step,) if step is not None else (),
+        (rotation.due, *((view.moment.now + wait,) if wait is not None else ())),
+    )
+
+
+def signing_rotation(view: View) -> SigningRotation | None:
+    """Return the state of a gateway's key, None if the identity has no key that it may use."""
+    known = view.signing.fact
+    if view.identity.spec.serves_webhooks is None or known is None or known.active is None:
+        return None
+    if taken(view.signing, view.identity, view.moment.now) is not None:
+        return None
     key = _Key(view, known, known.active)
-    handover = _next_step(key)
-    verdict = coming if write_fault else _verdict(handover)
-    steps = (handover.step,) if handover.step else ()
-    dues = (key.due, *((view.moment.now + handover.wait,) if handover.wait is not None else ()))
-    return Signing((verdict,), steps, dues, handover, known.active.made_at, key.due)
+    return SigningRotation(_next_step(key), known.active.made_at, key.due)
 
 
 def _next_step(key: "_Key") -> Handover:

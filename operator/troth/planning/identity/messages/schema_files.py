@@ -5,27 +5,24 @@ file that the written document names stays until the document is replaced.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 
 from pydantic_core import to_json
 
 from troth.planning import status as verdicts
 from troth.planning.identity.facts import View
-from troth.planning.identity.layer import removal, unwritten
 from troth.planning.identity.messages.schema_room import NAMED, Placed
 from troth.planning.identity.secret.document import current_document
 from troth.planning.identity.secret.manifest import overflows, placed_messages, without_growth
 from troth.planning.owned_objects import (
-    FOREIGN_RETRY,
     differs,
     metadata_of,
+    rechecks,
     schemas_ref,
     secret_ref,
     taken,
 )
-from troth.planning.steps.objects import Apply
-from troth.planning.steps.step import Step
+from troth.planning.parts import Part, fails_closed, unplanned
+from troth.planning.steps.objects import Apply, removal
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.schemas.schema_text import digest_of
 from troth.resources.schema.bounded_json import objects_in
@@ -43,45 +40,38 @@ MOST = 1_000_000
 MOUNT = "/var/run/troth/schemas"
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaFiles:
-    """Condition of the schemas that do not fit into the Secret, and the steps for their ConfigMap.
+@fails_closed(unplanned(CONDITION))
+def plan_schema_files(view: View) -> Part:
+    """Return the plan of the ConfigMap, which exists only while schemas do not fit.
 
-    The steps come before the write of the document, so that a file exists when the document names
-    it. `dues` is when a conflict is checked again.
+    Its steps come before the write of the document, so that a file exists when the document names
+    it. If reading the identity failed, grants may be missing, so their schemas stay.
     """
-
-    verdicts: tuple[Verdict, ...] = ()
-    steps: tuple[Step, ...] = ()
-    dues: tuple[datetime, ...] = ()
-
-
-def plan_schema_files(view: View) -> SchemaFiles:
-    """Return the plan of the ConfigMap, which exists only while schemas do not fit."""
-    ref, fact = view.schema_files.ref, view.schema_files.fact
+    if view.errors:
+        return Part()
+    owned, fact = view.schema_files, view.schema_files.fact
     current = current_document(view.secret.public.get(PEERS, "")) if view.secret else {}
     placed = _placed(view, current)
     unfit = tuple(_too_large(placed, view))
     files = _with_written(placed.files, fact, current)
     if not files:
-        return SchemaFiles(unfit, tuple(removal("ConfigMap", fact, view.identity)))
-    seen = view.schema_files.seen
-    dues = (seen + FOREIGN_RETRY,) if seen is not None else ()
-    fault = taken(view.schema_files, view.identity, view.moment.now)
-    if fault is not None:
-        return SchemaFiles((verdicts.false(CONDITION, fault.reason, fault.message),), dues=dues)
+        return Part(unfit, removal("ConfigMap", fact, view.identity))
+    dues = rechecks(owned)
+    conflict = verdicts.failed(CONDITION, taken(owned, view.identity, view.moment.now))
+    if conflict is not None:
+        return Part((conflict,), dues=dues)
     manifest = _manifest(files, placed, view)
-    step = Apply(manifest, view.kept_from(fact))
-    barred = unwritten(CONDITION, view.schema_files.write_fault)
-    if barred is None and not unfit and not placed.files:  # the document is about to drop them
-        return SchemaFiles((), (step,), dues)
+    steps = (Apply(manifest, view.kept_from(fact)),)
+    failed = verdicts.failed(CONDITION, owned.write_fault)
+    if failed is None and not unfit and not placed.files:  # the document is about to drop them
+        return Part((), steps, dues)
     if fact is None or differs(manifest, fact):
         found = verdicts.false(
-            CONDITION, "SchemasPending", f"ConfigMap {ref} with the schemas is being written"
+            CONDITION, "SchemasPending", f"ConfigMap {owned.ref} with the schemas is being written"
         )
     else:
         found = verdicts.true(CONDITION, "InConfigMap", _outside(placed, view))
-    return SchemaFiles((barred or next(iter(unfit), found),), (step,), dues)
+    return Part((failed or next(iter(unfit), found),), steps, dues)
 
 
 def _placed(view: View, current: Mapping[str, object]) -> Placed:

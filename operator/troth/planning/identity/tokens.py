@@ -1,10 +1,11 @@
-"""Verdicts on an identity's tokens: those that its callers need, and those that it requests."""
+"""Conditions of an identity's tokens: those that its callers need, and those that it requests."""
 
 from collections.abc import Iterator
 
 from troth.planning import status as verdicts
 from troth.planning.identity.claims import audience_fault
 from troth.planning.identity.facts import View
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.resources.conditions import Verdict
 from troth.trust.declarations.governance import NEVER
 from troth.world.facts.objects import Cutoff
@@ -12,11 +13,11 @@ from troth.world.facts.objects import Cutoff
 ACCEPTED, ISSUED = "TokensAccepted", "TokensIssued"
 
 
-def tokens_verdicts(view: View) -> Iterator[Verdict]:
-    """Yield whether callers can get tokens, and that the identity can get none for lack of room."""
-    if view.identity.spec.authentication.token is not None:
-        yield _accepted(view)
-    yield from _left_out(view)
+@fails_closed(unplanned())
+def plan_tokens(view: View) -> Part:
+    """Return whether callers can get tokens, and whether the identity lacks room for its own."""
+    accepts = view.identity.spec.authentication.token is not None
+    return Part((*((_accepted(view),) if accepts else ()), *_left_out(view)))
 
 
 def _accepted(view: View) -> Verdict:
