@@ -34,7 +34,7 @@ class Part:
     verdicts: tuple[Verdict, ...] = ()
     steps: tuple[Step, ...] = ()
     dues: tuple[datetime, ...] = ()
-    status: Mapping[str, Any] = field(default_factory=dict)
+    status: Mapping[str, Any] = field(default_factory=dict, repr=False)
     beside: tuple[Verdict, ...] = ()
     unlisted: tuple[Verdict, ...] = ()
     passing: frozenset[str] = frozenset()
