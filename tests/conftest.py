@@ -14,7 +14,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
 
-from troth.planning import faults, planner
+from troth.planning import faults, parts, planner
 
 # A shell that runs tests in the background ignores SIGINT, and every process that the tests start
 # inherits this.
@@ -78,7 +78,7 @@ def hidden_faults(
     Planning catches the error and only sets a condition, so the test would not notice.
     """
     found: list[Exception] = []
-    run, failed = faults.Isolation.run, faults.failed_plan
+    run, failed, caught = faults.Isolation.run, faults.failed_plan, parts.caught
 
     def noted_run(isolation: Any, part: Any, otherwise: Any) -> Any:
         known = len(isolation.errors)
@@ -86,11 +86,16 @@ def hidden_faults(
         found.extend(isolation.errors[known:])
         return result
 
+    def noted_part(error: Exception, part: Any) -> Any:
+        found.append(error)
+        return caught(error, part)
+
     def noted_failure(key: Any, world: Any, error: Exception, now: Any) -> Any:
         found.append(error)
         return failed(key, world, error, now)
 
     monkeypatch.setattr(faults.Isolation, "run", noted_run)
+    monkeypatch.setattr(parts, "caught", noted_part)
     monkeypatch.setattr(planner, "failed_plan", noted_failure)
     yield
     if found and request.node.get_closest_marker("faulty") is None:

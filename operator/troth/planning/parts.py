@@ -7,7 +7,7 @@ part raises an exception, the other parts continue, and `fails_closed` gives wha
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from troth.planning import faults
@@ -45,6 +45,11 @@ P = TypeVar("P", bound=Part)
 A = ParamSpec("A")
 
 
+def caught(error: Exception, part: P) -> P:
+    """Return the part that takes the place of one whose planner raised `error`."""
+    return replace(part, errors=(error, *part.errors))
+
+
 def fails_closed(
     closed: Callable[Concatenate[Exception, A], P],
 ) -> Callable[[Callable[A, P]], Callable[A, P]]:
@@ -56,13 +61,10 @@ def fails_closed(
     def decorated(plan: Callable[A, P]) -> Callable[A, P]:
         @wraps(plan)
         def planned(*args: A.args, **kwargs: A.kwargs) -> P:
-            isolation = Isolation()
-            part = isolation.run(
-                partial(plan, *args, **kwargs), lambda error: closed(error, *args, **kwargs)
-            )
-            if not isolation.errors:
-                return part
-            return replace(part, errors=(*isolation.errors, *part.errors))
+            try:
+                return plan(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - the other parts continue after any error
+                return caught(error, closed(error, *args, **kwargs))
 
         return planned
 

@@ -18,7 +18,6 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.schema.scalars import format_time
 from troth.trust.declarations.trust_records import UNREADABLE
-from troth.trust.edges.evaluation import Edge
 from troth.trust.edges.gateway_trust import first_accepted, gateway_trust_fault, trust_ends
 from troth.world.facts.objects import OWNER_KIND, Fault
 
@@ -35,17 +34,18 @@ class TrustPart(Part):
 
     refusal: Verdict | None = None
 
-    def edges(self, view: View) -> tuple[Edge, ...]:
-        """Return the identity's edges, without those that the refusal closes."""
+    def applied(self, view: View) -> View:
+        """Return the view with the edges refused that the refusal closes."""
         if self.refusal is None:
-            return view.edges
+            return view
         me, reason, message = view.identity.ref, self.refusal.reason, self.refusal.message
-        return tuple(
+        edges = (
             replace(edge, state=EdgeState.REFUSED, reason=reason, message=message)
             if edge.callee == me and edge.state is not EdgeState.REFUSED
             else edge
             for edge in view.edges
         )
+        return replace(view, edges=tuple(edges))
 
 
 def _closed(error: Exception, view: View) -> TrustPart:

@@ -72,10 +72,11 @@ def plan_service_identity(known: IdentityView) -> Plan:
 def _plan(known: IdentityView, view: View) -> Plan:
     identity, now = view.identity, view.moment.now
     trust = plan_gateway_trust(view)
-    view = replace(view, edges=trust.edges(view))
+    view = trust.applied(view)
     certificate = plan_certificate(view)
     closing = _closing(view, certificate.narrowing)
-    view = replace(view, unapplied=closing)
+    if closing != view.unapplied:
+        view = replace(view, unapplied=closing)
     foreign = Isolation([*view.foreign_errors])
     parts = (
         trust,
