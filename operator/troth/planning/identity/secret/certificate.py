@@ -25,11 +25,12 @@ from troth.planning.identity.secret.updates import (
 from troth.planning.owned_objects import is_child, taken
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.objects import removal
+from troth.planning.steps.step import Step
 from troth.resources.algorithms import SLOW
 from troth.resources.identity.authentication import Certificate
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.world.facts.objects import Fault
+from troth.world.facts.objects import Fault, Manifest
 from troth.world.observation.objects import NEVER
 
 AWAITING = frozenset({"AuthorityNotReady"})
@@ -50,60 +51,73 @@ ISSUED = verdicts.true(TYPE, "Issued", "the certificate is current")
 
 def leaf_part(view: View) -> SecretPart:
     """Return the condition of the certificate, and the steps to issue it or update its Secret."""
-    leaf = view.secret.leaf if view.secret and is_child(view.secret, view.identity) else None
     if view.certificate is None:
         verdict = verdicts.true(TYPE, "NotRequired", "a gatewayOnly workload needs no certificate")
         return SecretPart((verdict,), removal("Secret", view.secret, view.identity))
     obstacle = _why_not_issue(view)
-    declared = _lifetime_fault(view) or dns_name_fault(view) if obstacle is None else None
-    if declared is not None:
-        verdict = verdicts.false(TYPE, declared.reason, declared.message)
-        return document_alone(view, verdict)
     if obstacle is not None:
-        reason, message = obstacle.reason, obstacle.message
-        make_verdict = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
-        verdict = make_verdict(TYPE, reason, message)
-        if reason not in UNSIGNED:
-            return SecretPart((verdict,))
-        return document_alone(view, verdict)
+        return _unissued(view, obstacle)
+    declared = verdicts.failed(TYPE, _lifetime_fault(view) or dns_name_fault(view))
+    if declared is not None:
+        return document_alone(view, declared)
     assert view.domain is not None
     assert view.known_authority is not None
     authority = view.known_authority.authority
     assert authority is not None
-    signed = view.signed
-    question = _question(view, view.domain, authority, view.certificate, signed=signed)
+    question = _question(view, view.domain, authority, view.certificate)
     manifest = secret_manifest(view, question.profile.spiffe_id)
-    fault = why_issue(question)
-    if fault is not None:
-        step = IssueLeaf(
-            manifest=dated(manifest, NEVER if _is_first(view) else format_time(view.moment.now)),
-            uid=view.secret.uid if view.secret else "",
-            resource_version=view.secret.resource_version if view.secret else "",
-            trust_domain=view.domain.spec.domain,
-            authority_secret=view.known_authority.secret.ref,
-            profile=question.profile,
-            algorithm=question.algorithm,
-            authority=authority.fingerprint,
-            anchors=view.own_anchors,
-            keystore=question.keystore,
-            reason=fault.reason,
-            message=fault.message,
-        )
-        verdict = verdicts.failed(TYPE, view.owned_secret.write_fault) or ISSUING
-        # narrow now: neither a slow key nor a certificate that cannot be issued must delay it
-        slow = question.algorithm in SLOW
-        waits = slow or view.owned_secret.write_fault is not None
-        # a fast leaf brings the roots at once
-        first = document_alone(view, verdict, keep_roots=not slow).steps if waits else ()
-        # the leaf must be planned again after this write, which changes the Secret's version
-        steps = first if first and view.owned_secret.write_fault is None else (*first, step)
-        narrowing = pending(view, manifest, question.profile.spiffe_id)
-        return SecretPart((verdict,), steps, narrowing=narrowing)
-    assert view.secret is not None
-    steps = update(view, view.secret, dated_for_roots(view, view.secret, manifest))
     narrowing = pending(view, manifest, question.profile.spiffe_id)
-    verdict = verdicts.failed(TYPE, view.owned_secret.write_fault) or ISSUED
+    failed, fault = verdicts.failed(TYPE, view.owned_secret.write_fault), why_issue(question)
+    steps: tuple[Step, ...]
+    if fault is None:
+        assert view.secret is not None
+        verdict = failed or ISSUED
+        steps = update(view, view.secret, dated_for_roots(view, view.secret, manifest))
+    else:
+        verdict = failed or ISSUING
+        steps = _issue(view, question, manifest, fault)
+        # narrow now: neither a slow key nor a certificate that cannot be issued must delay it
+        if question.algorithm in SLOW or failed is not None:
+            # a fast leaf brings the roots at once
+            keep_roots = question.algorithm not in SLOW
+            first = document_alone(view, verdict, keep_roots=keep_roots).steps
+            # the leaf must be planned again after this write, which changes the Secret's version
+            steps = first if first and failed is None else (*first, *steps)
     return SecretPart((verdict,), steps, narrowing=narrowing)
+
+
+def _unissued(view: View, obstacle: Fault) -> SecretPart:
+    """Return the part while nothing may be issued; an issued leaf stays."""
+    leaf = view.secret.leaf if view.secret and is_child(view.secret, view.identity) else None
+    make_verdict = verdicts.unknown if leaf and obstacle.reason in AWAITING else verdicts.false
+    verdict = make_verdict(TYPE, obstacle.reason, obstacle.message)
+    if obstacle.reason not in UNSIGNED:
+        return SecretPart((verdict,))
+    return document_alone(view, verdict)
+
+
+def _issue(
+    view: View, question: LeafCandidate, manifest: Manifest, fault: Fault
+) -> tuple[IssueLeaf]:
+    assert view.domain is not None
+    assert view.known_authority is not None
+    # then no workload can have read an earlier leaf
+    first = view.secret is None and view.identity.status.certificate is None
+    step = IssueLeaf(
+        manifest=dated(manifest, NEVER if first else format_time(view.moment.now)),
+        uid=view.secret.uid if view.secret else "",
+        resource_version=view.secret.resource_version if view.secret else "",
+        trust_domain=view.domain.spec.domain,
+        authority_secret=view.known_authority.secret.ref,
+        profile=question.profile,
+        algorithm=question.algorithm,
+        authority=question.authority.fingerprint,
+        anchors=view.own_anchors,
+        keystore=question.keystore,
+        reason=fault.reason,
+        message=fault.message,
+    )
+    return (step,)
 
 
 def _why_not_issue(view: View) -> Fault | None:
@@ -145,8 +159,6 @@ def _question(
     domain: TrustDomain,
     authority: Authority,
     declared: Certificate,
-    *,
-    signed: bool,
 ) -> LeafCandidate:
     ref, spec = view.identity.ref, view.identity.spec
     known = view.known_authority
@@ -162,7 +174,7 @@ def _question(
     return LeafCandidate(
         secret=view.secret,
         authority=authority,
-        signed=signed,
+        signed=view.signed,
         profile=LeafProfile(
             spiffe_id=spiffe_id(
                 domain.spec.domain, ref.namespace, spec.workload.service_account_name
@@ -181,8 +193,3 @@ def _question(
         in_turn=view.reissue_wait <= timedelta(0),
         rotations=view.rotations,
     )
-
-
-def _is_first(view: View) -> bool:
-    """Return whether no workload can have read an earlier leaf of this identity."""
-    return view.secret is None and view.identity.status.certificate is None
