@@ -9,7 +9,7 @@ from tests import builders
 from tests.cluster.person import condition
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.every_kind import SAMPLES
-from troth.reconcile.loop.statuses.stall_delay import DELAY
+from troth.reconcile.status.stall_delay import DELAY
 from troth.resources.conditions import UNOBSERVED
 from troth.resources.kinds import KINDS, Kind
 from troth.resources.references import Ref

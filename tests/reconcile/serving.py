@@ -11,10 +11,10 @@ from tests.builders import NOW, OWN, Manifest
 from tests.patience import PATIENCE
 from troth.cluster.errors import ApiError
 from troth.reconcile.loop.engine import Engine
-from troth.reconcile.loop.statuses.stall_delay import StallDelay
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.reconcile.runtime.clock import MovableClock
 from troth.reconcile.runtime.instrumentation import Instrumentation
+from troth.reconcile.status.stall_delay import StallDelay
 from troth.resources.references import Ref
 from troth.trust.declarations.watched import EVERYWHERE, Watched
 from troth.world.watch_class import watch_class_of

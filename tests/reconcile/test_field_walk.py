@@ -37,9 +37,9 @@ from tests.reconcile.serving import Running, Server, running
 from tests.reconcile.walk_judge import Judge
 from tests.workloads import rolled
 from troth.reconcile.brokers.work import BrokerWork
-from troth.reconcile.loop.statuses.stall_delay import StallDelay
 from troth.reconcile.rehearsal import Place
 from troth.reconcile.runtime.clock import MovableClock
+from troth.reconcile.status.stall_delay import StallDelay
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 from troth.resources.schema.model import immutable_changes

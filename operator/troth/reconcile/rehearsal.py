@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from troth.cluster.errors import ApiError
 from troth.planning.steps.step import BackgroundStep
 from troth.reconcile.loop.engine import Engine
-from troth.reconcile.loop.statuses.debounce import StatusDebounce
-from troth.reconcile.loop.statuses.stall_delay import StallDelay
 from troth.reconcile.runtime.clock import MovableClock
+from troth.reconcile.status.debounce import StatusDebounce
+from troth.reconcile.status.stall_delay import StallDelay
 from troth.resources.conditions import UNOBSERVED
 from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref

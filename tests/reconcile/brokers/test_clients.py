@@ -9,9 +9,9 @@ import pytest
 
 from tests.broker_builders import orders
 from tests.reconcile.brokers.at_work import EVERY, ORDERS, Working, working
-from tests.reconcile.loop.statuses.test_debounce import BROKER, KAFKA, MARKET
 from tests.reconcile.memory_brokers import MemoryBroker, in_memory
 from tests.reconcile.serving import Server
+from tests.reconcile.status.test_debounce import BROKER, KAFKA, MARKET
 from troth.brokers.clients import Client, Clients, client_of
 from troth.brokers.errors import AdminRefusedError, UnreachableError
 from troth.documents.client_name import client_name

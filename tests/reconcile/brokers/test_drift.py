@@ -26,7 +26,7 @@ from tests.reconcile.brokers.at_work import (
 from troth.brokers.nats.jwt import Claims, Key, Kind
 from troth.brokers.protocol import Batch
 from troth.planning.brokers.work import ALLOW_REMOVALS
-from troth.reconcile.loop.statuses.stall_delay import DELAY
+from troth.reconcile.status.stall_delay import DELAY
 from troth.resources.references import Ref
 
 VOLATILE = ("iss", "iat", "jti")

@@ -15,9 +15,9 @@ from tests.brokers.nats.stage import Stage
 from tests.brokers.relays import relay
 from tests.builders import NOW, Manifest, stamp
 from tests.reconcile.brokers.at_work import EVERY, MAIN, Working, at_work, market, working
-from tests.reconcile.loop.statuses.test_debounce import BROKER, KAFKA, MARKET
 from tests.reconcile.memory_brokers import MemoryBroker, in_memory
 from tests.reconcile.serving import Server
+from tests.reconcile.status.test_debounce import BROKER, KAFKA, MARKET
 from troth.audit.evaluation import Evaluation
 from troth.audit.rule import Rule
 from troth.audit.rules.brokers import foreign_rights, wildcard_rights

@@ -5,9 +5,9 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
-from tests.reconcile.loop.statuses.test_debounce import BROKER, KAFKA, MARKET, at_rest
 from tests.reconcile.memory_brokers import MemoryBroker, in_memory
 from tests.reconcile.serving import Server, running
+from tests.reconcile.status.test_debounce import BROKER, KAFKA, MARKET, at_rest
 from troth.brokers.errors import (
     AdminRefusedError,
     BrokerError,

@@ -10,9 +10,9 @@ import pytest
 from tests.builders import OWN
 from tests.patience import PATIENCE
 from tests.reconcile.brokers.at_work import EVERY, ORDERS
-from tests.reconcile.loop.statuses.test_debounce import BROKER, KAFKA, MARKET, Hanging, at_rest
 from tests.reconcile.memory_brokers import MemoryBroker, in_memory
 from tests.reconcile.serving import LeaderFence, Server, running
+from tests.reconcile.status.test_debounce import BROKER, KAFKA, MARKET, Hanging, at_rest
 from troth.brokers.errors import BrokerError
 from troth.brokers.protocol import Batch, Failure
 from troth.cluster.api import ApiServer

@@ -29,8 +29,8 @@ from tests.reconcile.serving import Crashed, LeaderFence, Server, converge, runn
 from tests.strategies import clusters
 from troth.cluster.errors import ApiError
 from troth.documents.event_bundles import FILE as EVENTS_BUNDLE_MAP
-from troth.reconcile.loop.statuses.stall_delay import DELAY
 from troth.reconcile.runtime.instrumentation import Instrumentation
+from troth.reconcile.status.stall_delay import DELAY
 from troth.resources.references import Ref
 from troth.world.keys import view_key
 

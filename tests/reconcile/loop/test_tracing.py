@@ -5,9 +5,9 @@ from base64 import b64decode
 import pytest
 
 from tests.builders import accept, call, domain, identity, namespace
-from tests.reconcile.loop.statuses.test_debounce import BROKER, MARKET
 from tests.reconcile.memory_brokers import in_memory
 from tests.reconcile.serving import Server, running
+from tests.reconcile.status.test_debounce import BROKER, MARKET
 from tests.serving.collector import Collector, Seen, collecting, traced
 from troth.cluster.errors import ApiError
 from troth.reconcile.brokers.work import BrokerWork

@@ -25,7 +25,6 @@ from troth.reconcile.apply.in_place import InPlace
 from troth.reconcile.apply.intake import take_in, warn_if_unreadable
 from troth.reconcile.apply.keys.key_maker import KeyMaker, KeyNotReady
 from troth.reconcile.apply.keys.keyring import Keyring
-from troth.reconcile.apply.refusals.refusals import LastingConflict, Refusals, StepFailed
 from troth.reconcile.apply.repairs.repairs import Repairs
 from troth.reconcile.apply.secrets.credential_secrets import CredentialError
 from troth.reconcile.apply.writer import TryAgain
@@ -38,16 +37,17 @@ from troth.reconcile.events.recorder import EventRecorder
 from troth.reconcile.loop import tracing
 from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.loop.readiness import Faults, with_refusals
+from troth.reconcile.loop.reporting import Reporter
 from troth.reconcile.loop.server import Server
 from troth.reconcile.loop.sharding import Sharding
-from troth.reconcile.loop.statuses.debounce import StatusDebounce
-from troth.reconcile.loop.statuses.reporting import Reporter
-from troth.reconcile.loop.statuses.stall_delay import StallDelay
 from troth.reconcile.loop.step_run import StepRun, awaits_key
 from troth.reconcile.loop.turns import Turns
 from troth.reconcile.runtime.clock import Clock, Moments
 from troth.reconcile.runtime.instrumentation import Instrumentation
 from troth.reconcile.runtime.lease_fence import Fence, LeaderFence, LeaseLost, leading
+from troth.reconcile.status.debounce import StatusDebounce
+from troth.reconcile.status.refusals import LastingConflict, Refusals, StepFailed
+from troth.reconcile.status.stall_delay import StallDelay
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref

@@ -11,8 +11,8 @@ import structlog
 from troth.planning import faults
 from troth.planning.plan import Plan
 from troth.planning.status import READY, false
-from troth.reconcile.apply.refusals.refusals import Refusals
 from troth.reconcile.apply.repairs.repairs import Repairs
+from troth.reconcile.status.refusals import Refusals
 from troth.resources.conditions import Truth, Verdict
 from troth.world.facts.objects import FIGHTING
 from troth.world.keys import Key, Keys, view_key

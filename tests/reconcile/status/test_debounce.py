@@ -18,7 +18,7 @@ from troth.brokers.protocol import Batch, Failure
 from troth.planning.plan import Plan
 from troth.reconcile.apply.execute import changes_status
 from troth.reconcile.brokers.work import BrokerWork
-from troth.reconcile.loop.statuses.debounce import MOMENT, RUSH, StatusDebounce
+from troth.reconcile.status.debounce import MOMENT, RUSH, StatusDebounce
 from troth.resources.references import Ref
 from troth.world.keys import identity_key, policy_key
 from troth.world.outcomes.writes import WriteRefused

@@ -12,7 +12,7 @@ from tests.reconcile.serving import Running, Server, running
 from troth.planning.plan import Plan
 from troth.planning.status import summed_up
 from troth.planning.status import true as holds
-from troth.reconcile.loop.statuses.stall_delay import DELAY, StallDelay
+from troth.reconcile.status.stall_delay import DELAY, StallDelay
 from troth.resources.conditions import Condition, Truth, Verdict, placed
 from troth.resources.references import Ref
 from troth.world.keys import identity_key

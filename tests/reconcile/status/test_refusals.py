@@ -13,9 +13,9 @@ from tests.reconcile.serving import Server, running
 from troth.cluster.errors import LONGEST, STORE_FULL, ApiError
 from troth.planning.steps.authorities import DropSlots
 from troth.reconcile.apply.execute import Executor
-from troth.reconcile.apply.refusals import refusals
-from troth.reconcile.apply.refusals.refusal_text import essence
 from troth.reconcile.apply.writer import TryAgain
+from troth.reconcile.status import refusals
+from troth.reconcile.status.refusal_text import essence
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from troth.cluster.errors import SERVER_ERROR, ApiError
 from troth.planning.steps.objects import Remove, Restart
 from troth.planning.steps.step import Step, Target
-from troth.reconcile.apply.refusals.refusal_text import essence, sentence
 from troth.reconcile.apply.writer import CONFLICT
 from troth.reconcile.runtime.clock import Clock
+from troth.reconcile.status.refusal_text import essence, sentence
 from troth.world.keys import Key, Keys
 from troth.world.outcomes.writes import RefusalOver, WriteRefused
 from troth.world.world import World

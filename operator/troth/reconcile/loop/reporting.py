@@ -3,7 +3,6 @@
 from troth.cluster.errors import ApiError
 from troth.planning.plan import Plan
 from troth.reconcile.apply.execute import Executor, changes_status
-from troth.reconcile.apply.refusals.refusals import PASSING, Refusals
 from troth.reconcile.apply.repairs.repairs import Repairs
 from troth.reconcile.events.events import event, transitions
 from troth.reconcile.events.notice import REPAIRED, Notice
@@ -11,10 +10,11 @@ from troth.reconcile.events.recorder import EventRecorder
 from troth.reconcile.events.unconfirmed import UnconfirmedNotices
 from troth.reconcile.loop import tracing
 from troth.reconcile.loop.queue import WorkQueue
-from troth.reconcile.loop.statuses.debounce import StatusDebounce
-from troth.reconcile.loop.statuses.stall_delay import StallDelay
 from troth.reconcile.runtime.clock import Clock
 from troth.reconcile.runtime.instrumentation import Instrumentation
+from troth.reconcile.status.debounce import StatusDebounce
+from troth.reconcile.status.refusals import PASSING, Refusals
+from troth.reconcile.status.stall_delay import StallDelay
 from troth.world.facts.objects import FIGHTING
 
 

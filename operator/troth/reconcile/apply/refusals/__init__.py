@@ -1,1 +1,0 @@
-"""Writes that the API server rejects, and how they are reported."""

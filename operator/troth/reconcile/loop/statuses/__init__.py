@@ -1,1 +1,0 @@
-"""Which statuses and Events a reconcile writes, and when."""

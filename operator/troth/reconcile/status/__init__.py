@@ -1,0 +1,1 @@
+"""What decides Ready after planning: rejected writes, debounce, and the delay of Stalled."""
