@@ -8,15 +8,25 @@ from typing import Any
 
 import pytest
 
+from tests.broker_builders import (
+    CHECKOUT,
+    FULFILMENT,
+    ORDERS,
+    give_credentials,
+    market,
+    sync_broker,
+)
 from tests.builders import HOUR, NOW, OWN, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Server, running
 from tests.webhook_builders import ONE, TWO, issued, keys, leading
 from tests.webhook_scene import PROPAGATION, scene
 from troth.planning import planner
+from troth.planning.grants import edges_validated, exclusive, message_schemas, topic_policy
 from troth.planning.identity import layers as identity_layers
 from troth.planning.identity import planner as service_identity
 from troth.planning.identity import view as identity_view
 from troth.planning.network import compiler as network
+from troth.planning.steps.objects import SetFinalizers
 from troth.planning.trust_domain.issuer import callers as issuer_callers
 from troth.planning.webhooks import keys as webhook_keys
 from troth.planning.webhooks import reach as webhook_reach
@@ -25,7 +35,15 @@ from troth.planning.webhooks import status as webhook_status
 from troth.reconcile.loop import engine
 from troth.resources.references import Ref
 from troth.trust.edges import evaluation
-from troth.world.keys import ISSUER_VIEW, Key, domain_key, identity_key, view_key, webhook_key
+from troth.world.keys import (
+    ISSUER_VIEW,
+    Key,
+    domain_key,
+    identity_key,
+    policy_key,
+    view_key,
+    webhook_key,
+)
 
 PAYMENTS, WEB = Ref("shop", "payments"), Ref("shop", "web")
 SECRET = "Secret", Ref("shop", "payments-identity")
@@ -283,6 +301,38 @@ async def test_fault_in_one_part_of_an_endpoint_does_not_keep_a_removed_key_at_t
             before["url"],
             before["residualReplay"],
         )
+
+
+POLICY_PARTS = [
+    pytest.param(topic_policy, "grant_statuses", id="grants"),
+    pytest.param(topic_policy, "claims_of", id="claims"),
+    pytest.param(message_schemas, "schema_of", id="schema"),
+    pytest.param(exclusive, "unsupported", id="exclusive"),
+    pytest.param(edges_validated, "needs_guard", id="edges"),
+]
+
+
+@pytest.mark.faulty
+@pytest.mark.parametrize(("module", "name"), POLICY_PARTS)
+def test_fault_in_one_part_of_a_policy_does_not_block_its_finalizer(
+    module: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, cluster = policy_key(ORDERS), market()
+    give_credentials(cluster, CHECKOUT, FULFILMENT)
+    cluster.visit(key)
+    sync_broker(cluster)
+    cluster.visit(key)
+    stored = copy.deepcopy(cluster.objects["TopicPolicy", ORDERS])
+    stored["metadata"]["finalizers"] = []
+    cluster.put(stored)
+    before = stored["status"]
+    monkeypatch.setattr(module, name, surprising)
+    plan = cluster.plan(key)
+    assert [type(each) for each in plan.steps] == [SetFinalizers]
+    assert plan.status is not None
+    assert (plan.status["grants"], plan.status["claims"]) == (before["grants"], before["claims"])
+    found = {each["type"]: (each["status"], each["reason"]) for each in plan.status["conditions"]}
+    assert found["Ready"] == ("False", "InternalError")
 
 
 @pytest.mark.faulty
