@@ -23,12 +23,14 @@ from troth.edge.inbound import refusal
 from troth.edge.inbound.connections import timed
 from troth.edge.inbound.connections.heads import MAX_HEAD, MAX_HEADERS
 from troth.planning.identity.credentials import webhook_signing
+from troth.planning.webhooks import gateway as webhook_gateway
 from troth.planning.webhooks import keys as webhook_keys
 from troth.planning.webhooks import planner as webhook_endpoint
 from troth.planning.webhooks import propagation as webhook_told
 from troth.planning.webhooks import reach as webhook_reach
 from troth.planning.webhooks import rotation as webhook_rotation
 from troth.planning.webhooks import status as webhook_status
+from troth.planning.webhooks import unsigned as webhook_unsigned
 from troth.replay import memory, url_file
 from troth.resources.manifests import parse_resource
 from troth.resources.webhooks.endpoint_status import MOST_KEYS
@@ -70,7 +72,10 @@ def rows(title: str, text: str = GUIDE) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     "module",
-    [webhook_reach, webhook_told, webhook_keys, webhook_status, webhook_endpoint, webhook_rotation],
+    [
+        *(webhook_reach, webhook_told, webhook_keys, webhook_gateway, webhook_unsigned),
+        *(webhook_status, webhook_endpoint, webhook_rotation),
+    ],
     ids=lambda module: module.__name__,
 )
 def test_guide_has_every_reason_of_a_status(module: ModuleType) -> None:

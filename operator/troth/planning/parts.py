@@ -71,11 +71,12 @@ def fails_closed(
     return decorated
 
 
-def unplanned(*types: str) -> Callable[..., Part]:
+def unplanned(*types: str, beside: tuple[str, ...] = ()) -> Callable[..., Part]:
     """Return what closes a part that only keeps what is there: these conditions are false."""
 
     def closed(error: Exception, *_: object, **__: object) -> Part:
-        return Part(tuple(faults.verdict(each, error) for each in types))
+        needed, others = ([faults.verdict(each, error) for each in of] for of in (types, beside))
+        return Part(tuple(needed), beside=tuple(others))
 
     return closed
 

@@ -7,12 +7,14 @@ configured, and a client that lies is not found out. So nothing depends on this 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from troth.brokers.clients import Client
+from troth.planning import faults
 from troth.planning import status as verdicts
 from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.view import PolicyView
+from troth.planning.parts import Part, fails_closed
 from troth.resources.conditions import Condition, Truth, Verdict
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import EnforcedBy, GrantState
@@ -34,16 +36,13 @@ _HELD = frozenset({GrantState.LIVE, GrantState.SUSPENDED})
 
 
 @dataclass(frozen=True, slots=True)
-class SeenEdges:
-    """What is known of the clients of a policy.
+class SeenEdges(Part):
+    """Part on the clients of a policy, which is empty for a policy that needs no guard.
 
-    `verdict` is None for a policy that needs no guard. `enforced` has where the policy is enforced
-    for each consumer. `due` is when the verdict may change without another observation.
+    `enforced` has where the policy is enforced for each consumer.
     """
 
-    verdict: Verdict | None = None
     enforced: Mapping[GrantEntry, EnforcedBy] = field(default_factory=dict)
-    due: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +58,31 @@ class _Party:
     has_opaque: bool = False
 
 
-def seen_edges(view: PolicyView) -> SeenEdges:
-    """Return what is known of the clients of a policy."""
+def _unjudged(error: Exception, view: PolicyView) -> SeenEdges:
+    """Return the part if an exception prevents the verdict: the entries of the grants stay."""
+    told = _told(view.policy)
+    places = ((each.entry, _place(each.entry)) for each in view.grants if _consumes(each))
+    enforced = {entry: told[place] for entry, place in places if place in told}
+    return SeenEdges(beside=(faults.verdict(EDGES_VALIDATED, error),), enforced=enforced)
+
+
+@fails_closed(_unjudged)
+def plan_edges(view: PolicyView) -> SeenEdges:
+    """Return the part on the clients of a policy."""
     policy, moment = view.policy, view.moment
     if not needs_guard(policy):
         return SeenEdges()
-    held = [each for each in view.grants if each.grant is not None and each.state in _HELD]
+    held = _held(view)
     consuming = [each for each in held if _consumes(each)]
     because = _unobservable(view)
     if because is not None:
         verdict = verdicts.unknown(EDGES_VALIDATED, "NotObservable", because)
-        return SeenEdges(verdict, {each.entry: EnforcedBy.BROKER for each in consuming})
+        everywhere = {each.entry: EnforcedBy.BROKER for each in consuming}
+        return SeenEdges(beside=(verdict,), enforced=everywhere)
     clients = view.look.clients
     if clients is None:
-        return SeenEdges(_not_seen_yet(policy), _as_before(policy, consuming))
+        before = _as_before(policy, consuming)
+        return SeenEdges(beside=(_not_seen_yet(policy),), enforced=before)
     consumers = [_consumer(policy, each, _received(each, held), clients) for each in consuming]
     producing = [each for each in held if _publishes(each)]
     producers = [_producer(policy, each, clients) for each in producing]
@@ -83,8 +93,13 @@ def seen_edges(view: PolicyView) -> SeenEdges:
     if _is_forgotten(last, verdict) and last is not None and moment.uptime < end:
         # This process may not have seen yet what an earlier one has.
         again = moment.now + timedelta(seconds=end - moment.uptime + 0.001)
-        return SeenEdges(_again(last), _as_before(policy, consuming), again)
-    return SeenEdges(verdict, enforced)
+        before = _as_before(policy, consuming)
+        return SeenEdges(beside=(_again(last),), dues=(again,), enforced=before)
+    return SeenEdges(beside=(verdict,), enforced=enforced)
+
+
+def _held(view: PolicyView) -> list[TopicGrant]:
+    return [each for each in view.grants if each.grant is not None and each.state in _HELD]
 
 
 def _unobservable(view: PolicyView) -> str | None:
@@ -274,12 +289,17 @@ def _as_before(
     policy: TopicPolicy, consuming: Iterable[TopicGrant]
 ) -> Mapping[GrantEntry, EnforcedBy]:
     """Return where the last status says that the policy is enforced for each consumer."""
-    told = {
+    told = _told(policy)
+    return {each.entry: told.get(_place(each.entry), EnforcedBy.BROKER) for each in consuming}
+
+
+def _told(policy: TopicPolicy) -> Mapping[tuple[str, str], EnforcedBy]:
+    return {
         (each.identity, each.group or ""): each.enforcement
         for each in policy.status.grants
-        if each.action is Action.CONSUME and each.topic is None
+        if each.action is Action.CONSUME and each.topic is None and each.enforcement is not None
     }
-    return {
-        each.entry: told.get((str(each.entry.identity), each.entry.group)) or EnforcedBy.BROKER
-        for each in consuming
-    }
+
+
+def _place(entry: GrantEntry) -> tuple[str, str]:
+    return str(entry.identity), entry.group

@@ -11,6 +11,7 @@ from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.foreign_access import EVERYBODY, foreign_access
 from troth.planning.grants.rules import granted
 from troth.planning.grants.view import PolicyView
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.names import PRINCIPAL_LIMIT
@@ -22,7 +23,13 @@ EXCLUSIVE = "Exclusive"
 """Type of the condition."""
 
 
-def exclusive(view: PolicyView) -> Verdict:
+@fails_closed(unplanned(EXCLUSIVE))
+def plan_exclusive(view: PolicyView) -> Part:
+    """Return the part on foreign access to a policy's topic."""
+    return Part(verdicts=(_exclusive(view),))
+
+
+def _exclusive(view: PolicyView) -> Verdict:
     """Return whether only principals with grants can publish and consume a policy's topic.
 
     This includes the dead-letter topic and the retry topics of a policy with a reviewer. It is

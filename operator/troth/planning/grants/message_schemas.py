@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from troth.planning import status as verdicts
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.schemas.json_text import written
 from troth.resources.messaging.schemas.reading import read_schema
@@ -44,6 +45,13 @@ def schema_of(policy: TopicPolicy, texts: Texts | None) -> MessageSchemaText | F
     assert place is not None
     assert named is not None
     return _kept(place, named, texts)
+
+
+@fails_closed(unplanned(SCHEMA_VALID))
+def plan_schema(policy: TopicPolicy, texts: Texts | None) -> Part:
+    """Return the part on a policy's message schema, which is empty if it declares none."""
+    verdict = schema_verdict(policy, texts)
+    return Part(verdicts=(verdict,) if verdict is not None else ())
 
 
 def schema_verdict(policy: TopicPolicy, texts: Texts | None) -> Verdict | None:

@@ -1,7 +1,7 @@
 """Deletion of a `TopicPolicy`, which waits until nothing is left to do for it at its broker."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from troth.planning import status as verdicts
@@ -9,13 +9,15 @@ from troth.planning.grants.changes import NOTHING, Rules
 from troth.planning.grants.dialects import rules_of
 from troth.planning.grants.finalizer import FINALIZER, PATIENCE, is_held, remove_finalizer
 from troth.planning.grants.rules import granted, policy_rules, retains
-from troth.planning.grants.status import broker_is_enforced, broker_is_served
+from troth.planning.grants.status import GRANTS_IN_SYNC, broker_is_enforced, broker_is_served
 from troth.planning.grants.view import PolicyDeletionView
+from troth.planning.parts import Conditions, Part, assemble
 from troth.planning.plan import Plan
+from troth.planning.steps.step import Step
 from troth.resources.conditions import Truth
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
-from troth.resources.messaging.topic_policy_status import GrantState, TopicPolicyStatus
+from troth.resources.messaging.topic_policy_status import GrantState
 from troth.trust.declarations.topics.grant_entries import entries_of
 from troth.trust.declarations.unlisted import UNLISTED, unlisted_message
 from troth.trust.topics.candidate import grant_of, principal_of
@@ -24,8 +26,10 @@ from troth.world.facts.broker import Ledger
 from troth.world.keys import Key
 
 AT_ONCE = timedelta(0)
-ON_ITS_WAY = frozenset({"Revoking", "Retaining", "BrokerUnreachable", "Deleting", "WriteRefused"})
-"""Reasons that end without a person doing anything."""
+CONDITIONS = Conditions(
+    (GRANTS_IN_SYNC,),
+    frozenset({"Revoking", "Retaining", "BrokerUnreachable", "Deleting", "WriteRefused"}),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def plan_deletion(key: Key, view: PolicyDeletionView) -> Plan:
             "Troth has nothing left to do; these finalizers hold the TopicPolicy: "
             f"{', '.join(others)}"
         )
-        return _waiting(key, policy, Left("Deleting", message), now)
+        return assemble(key, policy, (_waiting(Left("Deleting", message)),), CONDITIONS, now)
     deleted_at = policy.metadata.deletion_timestamp
     assert deleted_at is not None
     left = left_of(view)
@@ -63,10 +67,10 @@ def plan_deletion(key: Key, view: PolicyDeletionView) -> Plan:
         fault = view.write_fault
         if fault is None:
             return Plan(key, policy.metadata.uid, steps=(step,))
-        waiting = _waiting(key, policy, Left(fault.reason, fault.message), now)
-        return replace(waiting, steps=(step,))
-    due = deleted_at + left.patience if left.patience is not None else None
-    return _waiting(key, policy, left, now, due)
+        waiting = _waiting(Left(fault.reason, fault.message), steps=(step,))
+        return assemble(key, policy, (waiting,), CONDITIONS, now)
+    dues = (deleted_at + left.patience,) if left.patience is not None else ()
+    return assemble(key, policy, (_waiting(left, dues=dues),), CONDITIONS, now)
 
 
 def left_of(view: PolicyDeletionView) -> Left | None:
@@ -221,20 +225,11 @@ def _stuck(reason: str, message: str, description: str, patience: timedelta = PA
     return Left(reason, message, patience, behind)
 
 
-def _waiting(
-    key: Key, policy: TopicPolicy, left: Left, now: datetime, due: datetime | None = None
-) -> Plan:
-    """Return a plan whose status says what the policy waits for."""
-    judged = [verdicts.false("GrantsInSync", left.reason, left.message)]
-    summary = verdicts.summed_up(judged, ON_ITS_WAY)
-    status = TopicPolicyStatus(observed_generation=policy.metadata.generation).manifest()
-    status["conditions"] = verdicts.conditions(
-        policy, policy.status.conditions, (*summary, *judged), now
-    )
-    return Plan(
-        key,
-        policy.metadata.uid,
-        status=status,
-        previous_status=policy.status.manifest(),
-        due=due,
+def _waiting(left: Left, steps: tuple[Step, ...] = (), dues: tuple[datetime, ...] = ()) -> Part:
+    """Return the part whose status says what the policy waits for."""
+    return Part(
+        verdicts=(verdicts.false(GRANTS_IN_SYNC, left.reason, left.message),),
+        steps=steps,
+        dues=dues,
+        status={"grants": (), "claims": ()},
     )

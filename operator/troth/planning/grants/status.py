@@ -23,6 +23,8 @@ from troth.trust.topics.candidate import GrantObstacle
 from troth.trust.topics.evaluation import TopicGrant
 from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger
 
+GRANTS_IN_SYNC = "GrantsInSync"
+"""Type of the condition on a policy's grants."""
 GRANT_LIMIT = 512
 """Maximum number of entries in a status: any number of identities may name a policy."""
 LONGEST_MESSAGE = 1024

@@ -1,37 +1,39 @@
 """Plan of a `TopicPolicy`: the state of its grants, and the finalizer that protects them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from troth.planning import status as verdicts
-from troth.planning.grants.edges_validated import seen_edges
-from troth.planning.grants.exclusive import exclusive
+from troth.planning.grants.edges_validated import EDGES_VALIDATED, plan_edges
+from troth.planning.grants.exclusive import EXCLUSIVE, plan_exclusive
 from troth.planning.grants.finalizer import (
     add_finalizer,
     is_held,
     remove_finalizer_of_unreadable,
 )
-from troth.planning.grants.message_schemas import schema_verdict
+from troth.planning.grants.message_schemas import SCHEMA_VALID, plan_schema
 from troth.planning.grants.policy_deletion import plan_deletion
 from troth.planning.grants.rules import granted, retains
 from troth.planning.grants.status import (
     GRANT_LIMIT,
+    GRANTS_IN_SYNC,
     broker_is_enforced,
     broker_is_served,
     grant_statuses,
 )
 from troth.planning.grants.view import PolicyView, TopicPolicyView
+from troth.planning.parts import Conditions, Part, assemble, fails_closed, unplanned
 from troth.planning.plan import Plan
-from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.messaging.topic_policy_status import (
     CLAIM_LIMIT,
+    EnforcedBy,
     GrantState,
     GrantStatus,
     PolicyClaim,
-    TopicPolicyStatus,
 )
+from troth.trust.declarations.topics.grant_entries import GrantEntry
 from troth.trust.topics.claims import accepted_since, as_status, claims_of
 from troth.trust.topics.evaluation import TopicGrant
 from troth.trust.topics.refusals import BROKER_MISSING
@@ -39,14 +41,15 @@ from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import Unreadable
 from troth.world.keys import Key
 
-ON_ITS_WAY = frozenset(
-    {"AwaitingBroker", "AwaitingCredential", "BrokerUnreachable", "NotSeenYet", "WriteRefused"}
+PEERS_AGREE, RETENTION_ALLOWED = "PeersAgree", "RetentionAllowed"
+CONDITIONS = Conditions(
+    (GRANTS_IN_SYNC, SCHEMA_VALID, EXCLUSIVE, PEERS_AGREE, EDGES_VALIDATED, RETENTION_ALLOWED),
+    frozenset(
+        {"AwaitingBroker", "AwaitingCredential", "BrokerUnreachable", "NotSeenYet", "WriteRefused"}
+    ),
 )
-"""Reasons that end without a change of the policy by a person."""
 _KEPT = frozenset({GrantState.SUSPENDED, GrantState.INACTIVE})
 """States of a grant that is not live and has passed all checks that could refuse it."""
-PASSING = frozenset({"AwaitingBroker", "AwaitingCredential"})
-"""Reasons that end within moments if nothing fails."""
 
 
 def plan_topic_policy(known: TopicPolicyView) -> Plan:
@@ -58,44 +61,43 @@ def plan_topic_policy(known: TopicPolicyView) -> Plan:
         return plan_deletion(key, known.deletion)
     if known.readable is None:
         return Plan(key, known.uid)
-    return _plan(key, known.readable)
+    view = known.readable
+    return assemble(key, view.policy, _parts(view), CONDITIONS, view.moment.now)
 
 
-def _plan(key: Key, view: PolicyView) -> Plan:
-    policy, grants, now = view.policy, view.grants, view.moment.now
-    edges = seen_edges(view)
-    entries = grant_statuses(view, edges.enforced)
+def _parts(view: PolicyView) -> Iterator[Part]:
+    edges = plan_edges(view)
+    yield _plan_finalizer(view)
+    yield _plan_grants(view, edges.enforced)
+    yield _plan_claims(view)
+    yield plan_schema(view.policy, view.texts)
+    yield plan_exclusive(view)
+    yield edges
+    yield _plan_retention(view)
+
+
+@fails_closed(unplanned(GRANTS_IN_SYNC, beside=(PEERS_AGREE,)))
+def _plan_grants(view: PolicyView, enforced: Mapping[GrantEntry, EnforcedBy]) -> Part:
+    """Return the part on the grants of a policy.
+
+    `enforced` has where the policy is enforced for its consumers.
+    """
     asked = view.asked
-    own = [entry for each, entry in zip(grants, entries, strict=True) if each.entry in asked]
-    others = [entry for each, entry in zip(grants, entries, strict=True) if each.entry not in asked]
-    schema = schema_verdict(policy, view.texts)
-    judged = [
-        _grants_in_sync(view, own),
-        *([schema] if schema is not None else []),
-        exclusive(view),
-    ]
-    beside = () if edges.verdict is None else (edges.verdict,)
-    summary = verdicts.summed_up(judged, ON_ITS_WAY)
-    status = TopicPolicyStatus(
-        observed_generation=policy.metadata.generation,
-        grants=(*own, *others)[:GRANT_LIMIT],
-        claims=_claims(policy, grants, now),
-    ).manifest()
-    status["conditions"] = verdicts.conditions(
-        policy,
-        policy.status.conditions,
-        (*summary, *judged, _peers_agree(own), *beside, *_retention(view)),
-        now,
+    found = list(zip(view.grants, grant_statuses(view, enforced), strict=True))
+    own = [entry for each, entry in found if each.entry in asked]
+    others = [entry for each, entry in found if each.entry not in asked]
+    return Part(
+        verdicts=(_grants_in_sync(view, own),),
+        beside=(_peers_agree(own),),
+        status={"grants": (*own, *others)[:GRANT_LIMIT]},
+        passing=frozenset({"AwaitingBroker", "AwaitingCredential"}),
     )
-    return Plan(
-        key,
-        policy.metadata.uid,
-        steps=_held(view),
-        status=status,
-        previous_status=policy.status.manifest(),
-        due=edges.due,
-        passing=verdicts.waits_for(summary, PASSING),
-    )
+
+
+@fails_closed(unplanned())
+def _plan_claims(view: PolicyView) -> Part:
+    """Return the part on the names at the broker that belong to a policy."""
+    return Part(status={"claims": _claims(view.policy, view.grants, view.moment.now)})
 
 
 def _claims(
@@ -115,22 +117,23 @@ def _claims(
     return tuple(as_status(policy, each, claims[each]) for each in sorted(claims))[:CLAIM_LIMIT]
 
 
-def _held(view: PolicyView) -> tuple[Step, ...]:
-    """Return the step that adds the finalizer, before anything of the policy is granted.
+@fails_closed(unplanned())
+def _plan_finalizer(view: PolicyView) -> Part:
+    """Return the part with the step that adds the finalizer, before anything is granted.
 
     A policy also gets its finalizer if its grants wait only for a missing broker. Otherwise a
     thousand policies would need it at the moment at which the broker appears.
     """
     policy, grants, broker = view.policy, view.grants, view.broker
     if is_held(policy):
-        return ()
+        return Part()
     if broker is None:
         agreed = any(each.reason == BROKER_MISSING for each in grants)
     elif broker_is_served(broker) or broker_is_enforced(broker):
         agreed = False
     else:
         agreed = any(granted(broker, each) for each in grants)
-    return (add_finalizer(policy),) if agreed else ()
+    return Part(steps=(add_finalizer(policy),) if agreed else ())
 
 
 def _grants_in_sync(view: PolicyView, own: list[GrantStatus]) -> Verdict:
@@ -138,7 +141,7 @@ def _grants_in_sync(view: PolicyView, own: list[GrantStatus]) -> Verdict:
 
     An obstacle to all grants of the policy is reported even if there are no grants yet.
     """
-    type_ = "GrantsInSync"
+    type_ = GRANTS_IN_SYNC
     fault = view.write_fault
     if fault is not None:
         return verdicts.false(type_, fault.reason, fault.message)
@@ -159,26 +162,28 @@ def _peers_agree(own: list[GrantStatus]) -> Verdict:
     An identity that the policy does not name has no effect. Otherwise any identity could degrade
     the status of any policy.
     """
-    type_ = "PeersAgree"
     order = (GrantState.AWAITING_IDENTITY, GrantState.AWAITING_POLICY)
-    return _first(type_, own, order) or verdicts.true(
-        type_, "AllAgree", "every identity that the policy names agrees"
+    return _first(PEERS_AGREE, own, order) or verdicts.true(
+        PEERS_AGREE, "AllAgree", "every identity that the policy names agrees"
     )
 
 
-def _retention(view: PolicyView) -> Iterator[Verdict]:
-    """Yield whether the broker's owner lets the grants outlive the policy, if it asks for that."""
+@fails_closed(unplanned(beside=(RETENTION_ALLOWED,)))
+def _plan_retention(view: PolicyView) -> Part:
+    """Return the part on whether the broker's owner lets the grants outlive the policy.
+
+    It is empty if the policy does not ask for that.
+    """
     policy, broker = view.policy, view.broker
     if policy.spec.on_delete is not OnDelete.RETAIN or broker is None:
-        return
+        return Part()
     if retains(broker, policy):
-        yield verdicts.true("RetentionAllowed", "Allowed")
-        return
+        return Part(beside=(verdicts.true(RETENTION_ALLOWED, "Allowed"),))
     message = (
         f"retention of MessageBroker {broker.ref} is Deny, so Troth will revoke the grants when "
         "the TopicPolicy is deleted; set onDelete: Revoke, or ask the broker's owner for Allow"
     )
-    yield verdicts.false("RetentionAllowed", "Denied", message)
+    return Part(beside=(verdicts.false(RETENTION_ALLOWED, "Denied", message),))
 
 
 def _first(type_: str, own: list[GrantStatus], order: Iterable[GrantState]) -> Verdict | None:

@@ -72,7 +72,7 @@ def plan_network(view: TerminatingView) -> Part:
     return Part((failed or verdict,), (Apply(manifest),), dues)
 
 
-@fails_closed(unplanned(CERTIFICATE))
+@fails_closed(unplanned(beside=(CERTIFICATE,)))
 def plan_document(view: TerminatingView) -> Part:
     """Return the part of the Secret: its peer list names nobody, and the certificate stays."""
     identity, secret = view.identity, view.secret.fact

@@ -3,44 +3,35 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from troth.planning import status as verdicts
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.webhooks.document import signing_of
-from troth.planning.webhooks.keys import Tried
-from troth.planning.webhooks.rotation import SecretRotation
+from troth.planning.webhooks.keys import plan_keys
+from troth.planning.webhooks.rotation import plan_secret
 from troth.planning.webhooks.view import WebhookView
-from troth.resources.conditions import Verdict
-from troth.resources.schema.scalars import format_duration, format_time
-from troth.resources.webhooks.endpoint_status import (
-    MOST_KEYS,
-    KeyState,
-    WebhookEndpointStatus,
-    WebhookKey,
-)
+from troth.resources.schema.scalars import format_duration
+from troth.resources.webhooks.endpoint_status import MOST_KEYS, KeyState, WebhookKey
 from troth.webhooks.schemes.registry import scheme_for
-from troth.world.facts.objects import Fault
 
-UNSIGNED_WARNING = timedelta(days=14)
-"""Time before the end of unsigned deliveries at which the warning starts."""
-UNSIGNED = "UnsignedAccepted"
 REPORTED_AFTER = timedelta(hours=1)
 """Minimum time between two values of a key's last use in the status."""
 
 
-def endpoint_status(
-    view: WebhookView, tried: Tried, rotation: SecretRotation
-) -> WebhookEndpointStatus:
-    """Return the status without its conditions."""
-    return WebhookEndpointStatus(
-        observed_generation=view.endpoint.metadata.generation,
-        url=view.inbound.public_url,
-        keys=tuple(_keys(view, tried, rotation))[:MOST_KEYS],
-        residual_replay=residual_replay(view),
+@fails_closed(unplanned())
+def plan_report(view: WebhookView) -> Part:
+    """Return the part with the status except its conditions."""
+    return Part(
+        status={
+            "url": view.inbound.public_url,
+            "keys": tuple(_keys(view))[:MOST_KEYS],
+            "residual_replay": residual_replay(view),
+        }
     )
 
 
-def _keys(view: WebhookView, tried: Tried, rotation: SecretRotation) -> Iterator[WebhookKey]:
+def _keys(view: WebhookView) -> Iterator[WebhookKey]:
     reported = {key.id: key for key in view.endpoint.status.keys}
-    for key in tried.keys:
+    rotation = plan_secret(view)
+    for key in plan_keys(view).keys:
         before = reported.get(key.id)
         same = before is not None and before.fingerprint == key.fingerprint
         known = before.last_verified if before is not None and same else None
@@ -77,47 +68,3 @@ def residual_replay(view: WebhookView) -> str:
         f"{view.scheme} signs no timestamp: a recorded delivery is accepted again after "
         f"{window}, when the gateway no longer remembers it"
     )
-
-
-def unsigned_fault(view: WebhookView) -> Fault | None:
-    """Return why unsigned deliveries are rejected although the endpoint accepts them."""
-    unsigned = view.inbound.accept_unsigned
-    if unsigned is None:
-        return None
-    if view.moment.now >= unsigned.expires_at:
-        message = (
-            f"unsigned deliveries were accepted until {format_time(unsigned.expires_at)}; use "
-            "scheme GitLab with a signing token, or decide again and write another expiresAt"
-        )
-        return Fault("UnsignedExpired", message)
-    if view.moment.now < unsigned.counts_from:
-        message = "acceptUnsigned.expiresAt is more than 90 days ahead; write an earlier time"
-        return Fault("UnsignedTooLong", message)
-    return None
-
-
-def unsigned_verdicts(view: WebhookView) -> Iterator[Verdict]:
-    """Yield the verdict on unsigned deliveries, if the endpoint accepts them."""
-    unsigned, fault = view.inbound.accept_unsigned, unsigned_fault(view)
-    if unsigned is None:
-        return
-    whose = f"owner {unsigned.owner}, reason: {unsigned.reason}"
-    if fault is not None:
-        yield verdicts.false(UNSIGNED, fault.reason, fault.message)
-    elif unsigned.expires_at <= view.moment.now + UNSIGNED_WARNING:
-        message = (
-            f"unsigned deliveries are accepted until {format_time(unsigned.expires_at)}; from "
-            f"then on, every delivery is rejected ({whose})"
-        )
-        yield verdicts.true(UNSIGNED, "UnsignedEnding", message)
-    else:
-        yield verdicts.true(UNSIGNED, "UntilItsEnd", whose)
-
-
-def unsigned_dues(view: WebhookView) -> Iterator[datetime]:
-    """Yield the times at which the verdict on unsigned deliveries changes."""
-    unsigned = view.inbound.accept_unsigned
-    if unsigned is not None:
-        yield unsigned.counts_from
-        yield unsigned.expires_at - UNSIGNED_WARNING
-        yield unsigned.expires_at
