@@ -3,9 +3,10 @@
 from typing import Any
 
 from tests.builders import Cluster, Manifest
-from troth.planning.brokers.view import broker_network
+from troth.planning.brokers.view import broker_clients
 from troth.planning.grants.view import grants_at
-from troth.planning.network.broker_policy import BrokerNetwork
+from troth.planning.network.broker_policy import plan_broker_network
+from troth.planning.parts import Part
 from troth.planning.planner import PLANNERS, plan
 from troth.planning.steps.objects import Apply, Remove
 from troth.resources.references import Ref
@@ -15,14 +16,14 @@ from troth.world.keys import Key, Keys
 from troth.world.reader import Reader
 
 
-def network_at(cluster: Cluster, ref: Ref) -> BrokerNetwork | None:
+def network_at(cluster: Cluster, ref: Ref) -> Part | None:
     """Return the planned NetworkPolicy of a broker; None if the broker is unreadable."""
     world = cluster.world
     broker = world.brokers.messaging.brokers.get(ref)
     if broker is None:
         return None
     grants = grants_at(broker, world.brokers.ledger(ref) or Ledger(), Reader(world))
-    return broker_network(broker, grants, Reader(world), cluster.now)
+    return plan_broker_network(broker_clients(broker, grants, Reader(world)), cluster.now)
 
 
 def plan_with_inputs(cluster: Cluster, key: Key) -> Any:

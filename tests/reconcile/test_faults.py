@@ -8,20 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.broker_builders import (
-    CHECKOUT,
-    FULFILMENT,
-    ORDERS,
-    give_credentials,
-    market,
-    sync_broker,
-)
 from tests.builders import HOUR, NOW, OWN, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Server, running
-from tests.webhook_builders import ONE, TWO, issued, keys, leading
-from tests.webhook_scene import PROPAGATION, scene
 from troth.planning import planner
-from troth.planning.grants import edges_validated, exclusive, message_schemas, topic_policy
 from troth.planning.identity import claims, edge_status, exceptions, restarts, tokens
 from troth.planning.identity import network as identity_network
 from troth.planning.identity import view as identity_view
@@ -29,24 +18,11 @@ from troth.planning.identity.credentials import at_brokers, webhook_signing
 from troth.planning.identity.messages import schema_files
 from troth.planning.identity.secret import planner as secret
 from troth.planning.network import compiler as network
-from troth.planning.steps.objects import SetFinalizers
 from troth.planning.trust_domain.issuer import callers as issuer_callers
-from troth.planning.webhooks import keys as webhook_keys
-from troth.planning.webhooks import reach as webhook_reach
-from troth.planning.webhooks import rotation as webhook_rotation
-from troth.planning.webhooks import status as webhook_status
 from troth.reconcile.loop import engine
 from troth.resources.references import Ref
 from troth.trust.edges import evaluation
-from troth.world.keys import (
-    ISSUER_VIEW,
-    Key,
-    domain_key,
-    identity_key,
-    policy_key,
-    view_key,
-    webhook_key,
-)
+from troth.world.keys import ISSUER_VIEW, Key, domain_key, identity_key, view_key
 
 PAYMENTS, WEB = Ref("shop", "payments"), Ref("shop", "web")
 SECRET = "Secret", Ref("shop", "payments-identity")
@@ -277,69 +253,6 @@ async def test_caller_that_cannot_be_judged_is_left_out_of_the_issuer_view(
         assert "batch" in found
         assert_reported(server, domain_key("production"))
         assert it.engine.faults.count()[ISSUER_VIEW] == 1
-
-
-ENDPOINT, COMPILED = Ref("shop", "stripe-charges"), Ref("troth-gateway", "shop.stripe-charges")
-WEBHOOK_PARTS = [
-    pytest.param(webhook_keys, "rechecks", id="keys"),
-    pytest.param(webhook_rotation, "plan_secret", id="rotation"),
-    pytest.param(webhook_reach, "_verdict", id="target"),
-    pytest.param(webhook_status, "residual_replay", id="report"),
-]
-
-
-@pytest.mark.faulty
-@pytest.mark.parametrize(("module", "name"), WEBHOOK_PARTS)
-async def test_fault_in_one_part_of_an_endpoint_does_not_keep_a_removed_key_at_the_gateway(
-    module: Any, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = Server([*scene(issued(), keys(old=ONE, new=TWO)), leading()])
-    async with running(server, due=True) as it:
-        await it.settle()
-        await it.live(PROPAGATION)
-        before = copy.deepcopy(server.objects["WebhookEndpoint", ENDPOINT]["status"])
-        monkeypatch.setattr(module, name, surprising)
-        await it.put(keys(new=TWO))
-        assert_reported(server, webhook_key(ENDPOINT))
-        held = server.objects["Secret", COMPILED]["data"]
-        assert {each for each in held if each.startswith("key.")} == {"key.new"}
-        status = server.objects["WebhookEndpoint", ENDPOINT]["status"]
-        assert (status["url"], status["residualReplay"]) == (
-            before["url"],
-            before["residualReplay"],
-        )
-
-
-POLICY_PARTS = [
-    pytest.param(topic_policy, "grant_statuses", id="grants"),
-    pytest.param(topic_policy, "claims_of", id="claims"),
-    pytest.param(message_schemas, "schema_of", id="schema"),
-    pytest.param(exclusive, "unsupported", id="exclusive"),
-    pytest.param(edges_validated, "needs_guard", id="edges"),
-]
-
-
-@pytest.mark.faulty
-@pytest.mark.parametrize(("module", "name"), POLICY_PARTS)
-def test_fault_in_one_part_of_a_policy_does_not_block_its_finalizer(
-    module: Any, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key, cluster = policy_key(ORDERS), market()
-    give_credentials(cluster, CHECKOUT, FULFILMENT)
-    cluster.visit(key)
-    sync_broker(cluster)
-    cluster.visit(key)
-    stored = copy.deepcopy(cluster.objects["TopicPolicy", ORDERS])
-    stored["metadata"]["finalizers"] = []
-    cluster.put(stored)
-    before = stored["status"]
-    monkeypatch.setattr(module, name, surprising)
-    plan = cluster.plan(key)
-    assert [type(each) for each in plan.steps] == [SetFinalizers]
-    assert plan.status is not None
-    assert (plan.status["grants"], plan.status["claims"]) == (before["grants"], before["claims"])
-    found = {each["type"]: (each["status"], each["reason"]) for each in plan.status["conditions"]}
-    assert found["Ready"] == ("False", "InternalError")
 
 
 @pytest.mark.faulty

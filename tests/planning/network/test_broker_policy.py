@@ -13,8 +13,8 @@ from tests.world.test_broker_invalidation import leaving
 from tests.world.test_invalidation import broken
 from troth.planning.grants.rules import policy_rules
 from troth.planning.network import client_shares
-from troth.planning.network.broker_policy import BrokerNetwork
 from troth.planning.network.live_peers import PeerRule, Side
+from troth.planning.parts import Part
 from troth.planning.steps.objects import Apply, Remove
 from troth.resources.identity.spec import Protocol
 from troth.resources.references import Ref
@@ -46,7 +46,7 @@ def at_home(*manifests: Manifest, **spec: Any) -> Cluster:
     return market(broker(**{"workload": WORKLOAD} | spec), *manifests)
 
 
-def network(cluster: Cluster) -> BrokerNetwork:
+def network(cluster: Cluster) -> Part:
     found = network_at(cluster, MAIN)
     assert found is not None
     return found
@@ -112,7 +112,7 @@ def test_troth_reaches_the_brokers_ports_and_its_own_pods_reach_all() -> None:
 )
 def test_broker_that_is_not_enforced_or_outside_has_no_policy(spec: Manifest, reason: str) -> None:
     cluster = at_home(**spec)
-    assert (network(cluster).verdict.reason, network(cluster).steps) == (reason, ())
+    assert (network(cluster).verdicts[0].reason, network(cluster).steps) == (reason, ())
     assert reaching(cluster) == []
     there = settled(at_home())
     uid = there.objects["NetworkPolicy", POLICY]["metadata"]["uid"]
@@ -134,7 +134,7 @@ def test_broker_that_changes_to_plan_mode_stays_reachable_for_its_clients() -> N
 
 def test_nothing_is_written_for_an_unsupported_broker() -> None:
     served = network(market(broker(described=RABBITMQ, workload=WORKLOAD)))
-    assert (served.verdict.reason, served.steps) == ("Unsupported", ())
+    assert (served.verdicts[0].reason, served.steps) == ("Unsupported", ())
 
 
 # Unsettled grants
@@ -214,16 +214,16 @@ def test_foreign_policy_of_that_name_is_left_alone() -> None:
     cluster = at_home()
     cluster.world.observe_outcome(ForeignFound("NetworkPolicy", POLICY, NOW))
     found = network(cluster)
-    assert (found.verdict.reason, found.steps) == ("Conflict", ())
-    assert found.due is not None
-    assert found.due > NOW
+    (verdict,), (due,) = found.verdicts, found.dues
+    assert (verdict.reason, found.steps) == ("Conflict", ())
+    assert due > NOW
 
 
 def test_broker_and_identity_of_one_name_have_a_policy_each() -> None:
     cluster = settled(
         at_home(namespace("messaging", domain="production"), identity("main", "messaging"))
     )
-    assert network(cluster).verdict.reason == "Enforced"
+    assert network(cluster).verdicts[0].reason == "Enforced"
     told = cluster.condition(key_of("main", "messaging"), "NetworkEnforced")
     assert told["reason"] == "Enforced"
 
@@ -280,7 +280,7 @@ def test_namespace_above_its_share_loses_its_newest_clients(
     weight = client_shares.weight_of(PeerRule(Side.FROM, Ref("shop", names[0]), peer, ports))
     monkeypatch.setattr(client_shares, "ROOM", 5 * weight + 20)
     assert sorted(clients(cluster)) == ["alone", *names[5:]]
-    verdict = network(cluster).verdict
+    (verdict,) = network(cluster).verdicts
     assert (verdict.reason, verdict.status) == ("ShareExceeded", "True")
     assert verdict.message == (
         "the NetworkPolicy is in place without 5 clients, because it has no room for all, and "
@@ -288,5 +288,5 @@ def test_namespace_above_its_share_loses_its_newest_clients(
         "connect; remove their grants, or divide them over several MessageBrokers"
     )
     assert status(cluster)["clientsWithoutRoom"] == [f"shop/{each}" for each in names[:5]]
-    monkeypatch.setattr("troth.planning.brokers.status.LISTED_CLIENTS", 4)
+    monkeypatch.setattr("troth.planning.network.broker_policy.LISTED_CLIENTS", 4)
     assert status(cluster)["clientsWithoutRoom"] == ["shop/*"]

@@ -6,12 +6,12 @@ broker is away it keeps its time, and `Reachable` says that it may be outdated.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from troth.brokers.exposure import hidden, merged, shown_principal
 from troth.brokers.registry import DIALECTS
 from troth.planning.grants.foreign_access import foreign_access, is_administrator
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.observed_broker import (
     MOST_RIGHTS,
@@ -29,39 +29,34 @@ AT_MOST_EVERY = timedelta(seconds=60)
 """Minimum time between two contents of the status."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExposureStatus:
-    """The member of the status, and when a content that is held back is written."""
-
-    observed: ObservedBroker | None
-    due: datetime | None = None
-
-
 def is_shown(broker: MessageBroker, look: BrokerObservation) -> bool:
     """Return whether an observation shows the security of a broker."""
     supported = broker.spec.type in DIALECTS  # its type may have changed since it was observed
     return supported and not look.busy and look.observed is not None and look.exposed is not None
 
 
-def exposure_status(
+@fails_closed(unplanned())
+def plan_exposure(
     broker: MessageBroker,
     look: BrokerObservation,
     rights: tuple[ForeignRight, ...],
     now: datetime,
-) -> ExposureStatus:
-    """Return what the status says of a broker's security; `rights` are the foreign ones."""
-    before = broker.status.observed
+) -> Part:
+    """Return the part on a broker's security; `rights` are the foreign ones.
+
+    A content that is held back is due later.
+    """
     if not is_shown(broker, look):
-        return ExposureStatus(before)
-    found = _observed(broker, look, rights)
+        return Part()
+    before, found = broker.status.observed, _observed(broker, look, rights)
     if before is None:
-        return ExposureStatus(found)
+        return Part(status={"observed": found})
     if found.model_copy(update={"observed_at": before.observed_at}) == before:
-        return ExposureStatus(before)
+        return Part()
     again = before.observed_at + AT_MOST_EVERY
     if before.observed_at <= now < again:
-        return ExposureStatus(before, again)
-    return ExposureStatus(found)
+        return Part(dues=(again,))
+    return Part(status={"observed": found})
 
 
 def _observed(

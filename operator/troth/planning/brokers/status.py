@@ -1,103 +1,125 @@
 """Status of a `MessageBroker`: what was observed there, and what is wrong."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from troth.planning import status as verdicts
+from troth.planning.brokers.admin_rotation import plan_admin
 from troth.planning.brokers.growth import Growth
+from troth.planning.brokers.next_step import (
+    change_of,
+    is_observed_next,
+    is_over,
+    is_settled,
+    refused_change,
+)
 from troth.planning.brokers.view import BrokerView
 from troth.planning.brokers.work import ALLOW_REMOVALS, Work
 from troth.planning.grants.dialects import unsupported
+from troth.planning.grants.finalizer import add_finalizer, is_held
 from troth.planning.network.broker_policy import TYPE as NETWORK
+from troth.planning.network.broker_policy import plan_broker_network
+from troth.planning.parts import Conditions, Part, fails_closed, unplanned
+from troth.planning.steps.brokers import ObserveBroker
+from troth.planning.steps.step import Step
 from troth.resources.conditions import Condition, Verdict
-from troth.resources.messaging.message_broker_status import (
-    ALL_NAMESPACES,
-    LISTED_CLIENTS,
-    LISTED_NAMESPACES,
-    MessageBrokerStatus,
-    every_client,
-)
-from troth.world.facts.objects import Fault
+from troth.resources.messaging.message_broker_status import ALL_NAMESPACES, LISTED_NAMESPACES
 
 REACHABLE, IN_SYNC, BRAKED = "Reachable", "InSync", "Braked"
 ADMIN_ROTATES = "AdminRotates"
-ON_ITS_WAY = frozenset(
-    {
-        *("NotSeenYet", "Changing", "AwaitingCredentials", "Revoking"),
-        *("PolicyPending", "WriteRefused"),
-    }
+CONDITIONS = Conditions(
+    (REACHABLE, IN_SYNC, NETWORK, BRAKED, ADMIN_ROTATES),
+    frozenset(
+        {
+            *("NotSeenYet", "Changing", "AwaitingCredentials", "Revoking"),
+            *("PolicyPending", "WriteRefused"),
+        }
+    ),
 )
-"""Reasons that end without a person doing anything."""
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerVerdicts:
-    """Verdicts that Ready depends on, and verdicts beside them."""
-
-    needed: tuple[Verdict, ...]
-    beside: tuple[Verdict, ...]
-
-
-def broker_verdicts(view: BrokerView) -> BrokerVerdicts:
-    """Return the verdicts on a broker."""
-    needed = (_reachable(view), _in_sync(view), _network(view))
-    return BrokerVerdicts(needed, (_braked(view), *_admin(view)))
+@fails_closed(unplanned(REACHABLE))
+def plan_reachability(view: BrokerView) -> Part:
+    """Return the part with the next observation of a broker."""
+    steps = (ObserveBroker(view.broker.ref),) if is_observed_next(view) else ()
+    dues = []
+    if unsupported(view.broker) is None and not view.look.busy:
+        wait = max(view.next_look - view.moment.uptime, 0.0)
+        # 1 ms later, because a due time is rounded to the clock's resolution
+        dues.append(view.moment.now + timedelta(seconds=wait + 0.001))
+    return Part(verdicts=(_reachable(view),), steps=steps, dues=tuple(dues))
 
 
-def broker_status(view: BrokerView) -> dict[str, Any]:
-    """Return the status without its conditions.
+@fails_closed(unplanned(IN_SYNC))
+def plan_sync(view: BrokerView) -> Part:
+    """Return the part with the next change of a broker.
 
-    Values that are unknown now keep those of the previous status.
+    Numbers that are unknown now keep those of the previous status.
     """
-    broker, work = view.broker, view.work
-    told = broker.status
-    if work is None:
-        return told.model_copy(
-            update={
-                "observed_generation": broker.metadata.generation,
-                "observed": view.exposure.observed,
-                "clients_without_room": _clients_without_room(view),
-                "conditions": (),
-            }
-        ).manifest()
+    step, work = change_of(view), view.work
+    numbers = {} if work is None else _numbers(view, work)
+    return Part(
+        verdicts=(_in_sync(view),),
+        steps=(step,) if step is not None else (),
+        status=numbers,
+        passing=frozenset({"Changing", "AwaitingCredentials"}),
+    )
+
+
+@fails_closed(unplanned(NETWORK))
+def plan_network(view: BrokerView) -> Part:
+    """Return the part on the NetworkPolicy of a broker, without steps once its deletion ends."""
+    if view.clients is None:
+        return Part(verdicts=(_as_before(view, NETWORK),))
+    part = plan_broker_network(view.clients, view.moment.now)
+    return replace(part, steps=()) if is_over(view) else part
+
+
+@fails_closed(unplanned(beside=(BRAKED,)))
+def plan_brake(view: BrokerView) -> Part:
+    """Return the part on removals that wait for a person."""
+    return Part(beside=(_braked(view),))
+
+
+@fails_closed(unplanned(beside=(ADMIN_ROTATES,)))
+def plan_admin_rotation(view: BrokerView) -> Part:
+    """Return the part on the admin credential's rotation, if one is declared or under way."""
+    if view.admin is None:
+        return Part()
+    state, now = plan_admin(view.admin, view.moment), view.moment.now
+    step: Step | None = state.step if is_settled(view) else None
+    if step is not None and not is_held(view.broker):
+        step = add_finalizer(view.broker)
+    verdict = verdicts.true(ADMIN_ROTATES, str(state.phase))
+    if state.fault is not None:
+        verdict = verdicts.false(ADMIN_ROTATES, state.fault.reason, state.fault.message)
+    return Part(
+        steps=(step,) if step is not None else (),
+        dues=tuple(state.dues(now)),
+        beside=(verdict,),
+    )
+
+
+def _numbers(view: BrokerView, work: Work) -> Mapping[str, Any]:
+    """Return the fields of the status that an observation shows."""
     changes = work.changes
-    principals = view.kept.ledger.principals if view.kept is not None else ()
-    return MessageBrokerStatus(
-        observed_generation=broker.metadata.generation,
-        principals=len(principals),
-        foreign_grants=len(changes.foreign | changes.orphaned),
-        braked_removals=len(changes.braked) or None,
-        missing_grants=len(changes.additions) or None,
-        surplus_grants=len(changes.removals | changes.braked) or None,
-        namespaces_without_room=_without_room(work.growth) or None,
-        rotations_without_room=len(work.unrotated) or None,
-        clients_without_room=_clients_without_room(view),
-        observed=view.exposure.observed,
-    ).manifest()
+    return {
+        "principals": len(view.kept.ledger.principals if view.kept is not None else ()),
+        "foreign_grants": len(changes.foreign | changes.orphaned),
+        "braked_removals": len(changes.braked) or None,
+        "missing_grants": len(changes.additions) or None,
+        "surplus_grants": len(changes.removals | changes.braked) or None,
+        "namespaces_without_room": _without_room(work.growth) or None,
+        "rotations_without_room": len(work.unrotated) or None,
+    }
 
 
 def _without_room(growth: Growth) -> tuple[str, ...]:
     if growth.over is None:
         return (ALL_NAMESPACES,)
     return tuple(sorted(filter(None, growth.over)))[:LISTED_NAMESPACES]
-
-
-def _clients_without_room(view: BrokerView) -> tuple[str, ...] | None:
-    """Return the clients that the NetworkPolicy does not admit, summed up by namespace if many."""
-    if view.network is None:
-        return view.broker.status.clients_without_room
-    by_namespace: dict[str, list[str]] = {}
-    for each in sorted(view.network.without_room):
-        by_namespace.setdefault(each.namespace, []).append(str(each))
-    left = len(view.network.without_room)
-    for namespace, clients in sorted(by_namespace.items(), key=lambda each: -len(each[1])):
-        if left <= LISTED_CLIENTS:
-            break
-        left -= len(clients) - 1
-        by_namespace[namespace] = [every_client(namespace)]
-    return tuple(chain.from_iterable(by_namespace.values()))[:LISTED_CLIENTS] or None
 
 
 def _reachable(view: BrokerView) -> Verdict:
@@ -174,10 +196,6 @@ def _under_way(work: Work) -> Verdict:
     return verdicts.true(IN_SYNC, "InSync", "the broker matches what is declared")
 
 
-def _network(view: BrokerView) -> Verdict:
-    return view.network.verdict if view.network is not None else _as_before(view, NETWORK)
-
-
 def _unseen(view: BrokerView, type_: str, message: str) -> Verdict:
     """Return the last verdict if it is on the same generation, otherwise Unknown.
 
@@ -203,17 +221,6 @@ def _as_before(view: BrokerView, type_: str) -> Verdict:
     return Verdict(type=type_, status=last.status, reason=last.reason, message=last.message)
 
 
-def refused_change(view: BrokerView) -> Fault | None:
-    """Return a fault that names a change that the broker rejected, None if there is none."""
-    over = view.work is not None and view.work.step is None
-    if not view.look.failures or over:
-        return None
-    change, said = min(view.look.failures.items(), key=str)
-    whose = change[0] if isinstance(change, tuple) else change.principal
-    message = f"the broker did not make every change; for {whose}: {said}"
-    return Fault("ChangeRefused", message[:1024])
-
-
 def _braked(view: BrokerView) -> Verdict:
     if view.work is None and _last(view, BRAKED) is not None:
         return _as_before(view, BRAKED)
@@ -221,14 +228,3 @@ def _braked(view: BrokerView) -> Verdict:
         message = "removals wait until a person allows them; see InSync"
         return verdicts.true(BRAKED, "TooManyRemovals", message)
     return verdicts.false(BRAKED, "Released")
-
-
-def _admin(view: BrokerView) -> Iterator[Verdict]:
-    """Yield the verdict on the admin credential's rotation, if one is declared or under way."""
-    if view.admin is None:
-        return
-    fault = view.admin.fault
-    if fault is not None:
-        yield verdicts.false(ADMIN_ROTATES, fault.reason, fault.message)
-    else:
-        yield verdicts.true(ADMIN_ROTATES, str(view.admin.phase))

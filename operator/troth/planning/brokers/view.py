@@ -2,15 +2,9 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from troth.planning.brokers.admin_rotation import AdminFacts, AdminState, plan_admin
-from troth.planning.brokers.exposure import (
-    ExposureStatus,
-    exposure_status,
-    foreign_rights,
-    is_shown,
-)
+from troth.planning.brokers.exposure import foreign_rights, is_shown
 from troth.planning.brokers.leftovers import FormerBroker, Leftover
 from troth.planning.brokers.unlisted_deletion import UnlistedView
 from troth.planning.brokers.work import Work, WorkFacts, broker_work, is_credential
@@ -18,7 +12,7 @@ from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.rules import BrokerGrants
 from troth.planning.grants.view import foreign_rules, grants_at, outliving_at
 from troth.planning.moment import Moment
-from troth.planning.network.broker_policy import BrokerClients, BrokerNetwork, plan_broker_network
+from troth.planning.network.broker_policy import BrokerClients
 from troth.planning.owned_objects import broker_policy_ref
 from troth.planning.steps.brokers import ChangeBroker
 from troth.resources.identity.spec import ServiceIdentity
@@ -44,10 +38,11 @@ class BrokerView:
     """All inputs of the plan of one broker, gathered once.
 
     `fault` is why the state of the broker is unknown or nothing can be changed there. `work` are
-    the changes that are due, None while that is unknown. `network` is None while an observation or
-    a change of the broker is in progress, when nothing is planned, and for a broker that is being
-    deleted together with its namespace. `admin` is the state of the admin credential's rotation,
-    None if none is declared or under way. `exposure` is what the broker shows of its security.
+    the changes that are due, None while that is unknown. `clients` decide about its NetworkPolicy.
+    They are None while an observation or a change of the broker is in progress, when nothing is
+    planned, and for a broker that is being deleted together with its namespace. `admin` decides
+    about the rotation of the admin credential, None if none is declared or under way. `rights` are
+    those of foreign principals.
     """
 
     broker: MessageBroker
@@ -55,9 +50,9 @@ class BrokerView:
     kept: KeptLedger | None
     fault: Fault | None
     work: Work | None
-    network: BrokerNetwork | None
-    admin: AdminState | None
-    exposure: ExposureStatus
+    clients: BrokerClients | None
+    admin: AdminFacts | None
+    rights: tuple[ForeignRight, ...]
     moment: Moment
 
     @property
@@ -111,31 +106,33 @@ def gather_readable(broker: MessageBroker, reader: Reader, moment: Moment) -> Br
     """Return all inputs of the plan of a broker, which may be in deletion."""
     look, kept = reader.observation(broker.ref), reader.kept_ledger(broker.ref)
     fault = unsupported(broker) or look.fault or (kept.fault if kept is not None else None)
-    admin = _admin(broker, reader, moment)
+    admin = _admin(broker, reader)
     rights = _rights(broker, look, reader) if is_shown(broker, look) else ()
-    exposure = exposure_status(broker, look, rights, moment.now)
     if look.busy:
-        return BrokerView(broker, look, kept, fault, None, None, admin, exposure, moment)
+        return BrokerView(broker, look, kept, fault, None, None, admin, rights, moment)
     ledger = reader.ledger(broker.ref) or Ledger()
     leaving = broker.metadata.deletion_timestamp is not None
     grants = (outliving_at if leaving else grants_at)(broker, ledger, reader)
     seen = look.observed if fault is None else None
     work = work_at(broker, grants, seen, reader) if seen is not None else None
     closing = leaving and reader.is_terminating(broker.ref.namespace)
-    network = None if closing else broker_network(broker, grants, reader, moment.now)
-    return BrokerView(broker, look, kept, fault, work, network, admin, exposure, moment)
+    clients = None if closing else broker_clients(broker, grants, reader)
+    return BrokerView(broker, look, kept, fault, work, clients, admin, rights, moment)
 
 
 def admin_state(broker: MessageBroker, reader: Reader, moment: Moment) -> AdminState:
     """Return the state of the rotation of a broker's admin credential."""
-    known = AdminFacts(
+    return plan_admin(_admin_facts(broker, reader), moment)
+
+
+def _admin_facts(broker: MessageBroker, reader: Reader) -> AdminFacts:
+    return AdminFacts(
         broker,
         reader.observation(broker.ref),
         reader.kept_ledger(broker.ref),
         reader.rotations(broker_key(broker.ref)),
         tuple(reader.messaging.beside(broker)),
     )
-    return plan_admin(known, moment)
 
 
 def work_at(
@@ -147,12 +144,10 @@ def work_at(
     return broker_work(WorkFacts(broker, grants, observed, ledger, secrets))
 
 
-def broker_network(
-    broker: MessageBroker, grants: BrokerGrants, reader: Reader, now: datetime
-) -> BrokerNetwork:
-    """Return the plan for the NetworkPolicy of a broker with these grants."""
+def broker_clients(broker: MessageBroker, grants: BrokerGrants, reader: Reader) -> BrokerClients:
+    """Return what decides about the NetworkPolicy of a broker with these grants."""
     ref = broker_policy_ref(broker.ref)
-    clients = BrokerClients(
+    return BrokerClients(
         broker,
         grants,
         reader.owned("NetworkPolicy", ref, reader.network_policy(ref)),
@@ -160,7 +155,6 @@ def broker_network(
         reader.registry,
         reader.messaging,
     )
-    return plan_broker_network(clients, now)
 
 
 def gather_unlisted(key: Key, reader: Reader, moment: Moment) -> UnlistedView:
@@ -199,11 +193,11 @@ def _former(broker: Ref, reader: Reader) -> FormerBroker:
     )
 
 
-def _admin(broker: MessageBroker, reader: Reader, moment: Moment) -> AdminState | None:
+def _admin(broker: MessageBroker, reader: Reader) -> AdminFacts | None:
     ledger = reader.ledger(broker.ref)
     under_way = ledger is not None and ledger.admin is not None
     asked = under_way or reader.rotations(broker_key(broker.ref))
-    return admin_state(broker, reader, moment) if asked else None
+    return _admin_facts(broker, reader) if asked else None
 
 
 def _rights(

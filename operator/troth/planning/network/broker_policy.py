@@ -5,7 +5,7 @@ monitoring system or clients unknown to Troth, need an additional NetworkPolicy.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 
@@ -16,16 +16,13 @@ from troth.planning.network.client_shares import over_share
 from troth.planning.network.external_peers import pods_in, selector
 from troth.planning.network.live_peers import CurrentPolicy, PeerRule, Side, written
 from troth.planning.network.rules import Rule, distinct, numbers, ports_of, spec_of
-from troth.planning.owned_objects import (
-    FOREIGN_RETRY,
-    is_child,
-    policy_manifest,
-    taken,
-)
+from troth.planning.owned_objects import is_child, policy_manifest, rechecks, taken
+from troth.planning.parts import Part
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.message_broker import BrokerMode, BrokerWorkload, MessageBroker
+from troth.resources.messaging.message_broker_status import LISTED_CLIENTS, every_client
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
 from troth.trust.declarations.registry import Registry
@@ -38,19 +35,6 @@ from troth.world.index.broker_keys import identity_of
 TYPE = "NetworkEnforced"
 OPERATOR = LabelSelector(match_labels={"troth.dev/component": "operator"})
 """Selector of the operator's pods in its namespace; the chart sets the label."""
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerNetwork:
-    """Network part of a broker's plan: condition, steps, and when to reconcile again.
-
-    `without_room` are the clients that the NetworkPolicy does not admit for lack of room.
-    """
-
-    verdict: Verdict
-    steps: tuple[Step, ...] = ()
-    due: datetime | None = None
-    without_room: frozenset[Ref] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +52,20 @@ class BrokerClients:
     messaging: Messaging
 
 
-def plan_broker_network(known: BrokerClients, now: datetime) -> BrokerNetwork:
-    """Return the plan for the NetworkPolicy of a broker with these grants."""
-    broker, existing, seen = known.broker, known.policy.fact, known.policy.seen
+def plan_broker_network(known: BrokerClients, now: datetime) -> Part:
+    """Return the part on the NetworkPolicy of a broker with these grants."""
+    broker, existing = known.broker, known.policy.fact
     fault = unsupported(broker)
     if fault is not None:
-        return BrokerNetwork(verdicts.false(TYPE, fault.reason, fault.message))
+        return _part(verdicts.false(TYPE, fault.reason, fault.message))
     if broker.spec.mode is not BrokerMode.ENFORCE or broker.spec.workload is None:
         ours = existing if existing is not None and is_child(existing, broker) else None
         removal = (Remove("NetworkPolicy", ours.ref, ours.uid),) if ours is not None else ()
-        return BrokerNetwork(_unwritten(broker), removal)
+        return _part(_unwritten(broker), removal)
     conflict = taken(known.policy, broker, now)
     if conflict is not None:
-        due = seen + FOREIGN_RETRY if seen is not None else None
-        return BrokerNetwork(verdicts.false(TYPE, conflict.reason, conflict.message), due=due)
+        part = _part(verdicts.false(TYPE, conflict.reason, conflict.message))
+        return replace(part, dues=rechecks(known.policy))
     staying = _staying(known)
     clients = tuple(_clients(known, broker.spec.workload, staying))
     without_room = over_share(clients, known.registry)
@@ -97,7 +81,28 @@ def plan_broker_network(known: BrokerClients, now: datetime) -> BrokerNetwork:
         verdict = verdicts.true(TYPE, "ShareExceeded", _without_room(without_room))
     else:
         verdict = verdicts.true(TYPE, "Enforced", "the NetworkPolicy is in place")
-    return BrokerNetwork(verdict, (Apply(manifest, over=over),), without_room=without_room)
+    return _part(verdict, (Apply(manifest, over=over),), without_room)
+
+
+def _part(
+    verdict: Verdict, steps: tuple[Step, ...] = (), without_room: frozenset[Ref] = frozenset()
+) -> Part:
+    status = {"clients_without_room": _listed(without_room)}
+    return Part(verdicts=(verdict,), steps=steps, status=status)
+
+
+def _listed(clients: frozenset[Ref]) -> tuple[str, ...] | None:
+    """Return clients as the status lists them, summed up by namespace if they are many."""
+    by_namespace: dict[str, list[str]] = {}
+    for each in sorted(clients):
+        by_namespace.setdefault(each.namespace, []).append(str(each))
+    left = len(clients)
+    for namespace, found in sorted(by_namespace.items(), key=lambda each: -len(each[1])):
+        if left <= LISTED_CLIENTS:
+            break
+        left -= len(found) - 1
+        by_namespace[namespace] = [every_client(namespace)]
+    return tuple(chain.from_iterable(by_namespace.values()))[:LISTED_CLIENTS] or None
 
 
 def _broker_policy(
