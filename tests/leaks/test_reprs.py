@@ -60,8 +60,6 @@ PUBLIC = {
     "troth.planning.network.compiler.Compiled": "the spec of a NetworkPolicy",
     "troth.planning.network.live_peers.PeerRule": "labels of a peer's pods",
     "troth.planning.network.live_peers.CurrentPolicy": "labels of peers' pods",
-    "troth.planning.parts.Part": "fields of a status",
-    "troth.planning.grants.edges_validated.SeenEdges": "fields of a status",
     "troth.planning.plan.Plan": "a status",
     "troth.reconcile.apply.repairs.repairs.Written": "a digest of what was written",
     "troth.reconcile.apply.repairs.repairs._History": "digests of what was written",

@@ -27,6 +27,7 @@ from troth.planning.brokers import status as broker_status
 from troth.planning.grants import edges_validated, exclusive, message_schemas, topic_policy
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Apply, SetFinalizers
+from troth.planning.webhooks import gateway as webhook_gateway
 from troth.planning.webhooks import keys as webhook_keys
 from troth.planning.webhooks import reach as webhook_reach
 from troth.planning.webhooks import rotation as webhook_rotation
@@ -38,6 +39,7 @@ ENDPOINT, COMPILED = Ref("shop", "stripe-charges"), Ref("troth-gateway", "shop.s
 WEBHOOK_PARTS = [
     pytest.param(webhook_keys, "rechecks", id="keys"),
     pytest.param(webhook_rotation, "plan_secret", id="rotation"),
+    pytest.param(webhook_gateway, "_compilation", id="gateway"),
     pytest.param(webhook_reach, "_verdict", id="target"),
     pytest.param(webhook_status, "residual_replay", id="report"),
 ]

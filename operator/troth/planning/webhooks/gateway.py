@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
+from troth.planning import faults
 from troth.planning import status as verdicts
+from troth.planning.faults import Isolation
 from troth.planning.owned_objects import rechecks
-from troth.planning.parts import Part, fails_closed, unplanned
+from troth.planning.parts import Part, fails_closed
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step
 from troth.planning.steps.webhooks import CompileEndpoint
@@ -33,7 +35,13 @@ def removals(compiled: Iterable[CompiledSecret]) -> Iterator[Step]:
     yield from (Remove("Secret", each.ref, each.uid) for each in compiled)
 
 
-@fails_closed(unplanned(CONDITION))
+def _closed(error: Exception, view: WebhookView) -> Part:
+    """Return the part that still takes removed keys from the gateway."""
+    steps = Isolation().run(lambda: tuple(_withdrawal(view)), lambda _: ())
+    return Part((faults.verdict(CONDITION, error),), steps)
+
+
+@fails_closed(_closed)
 def plan_gateway(view: WebhookView) -> Part:
     """Return the part on the gateway's configuration of an endpoint, with its steps."""
     fault, tried = first_fault(view, GATEWAY_CHECKS), plan_keys(view)
