@@ -15,6 +15,7 @@ from tests.broker_builders import (
     sync_broker,
 )
 from tests.broker_plans import settled
+from tests.builders import domain, namespace
 from tests.messaging import broker
 from tests.planning.network.test_broker_policy import WORKLOAD
 from tests.reconcile.serving import Server, running
@@ -27,15 +28,49 @@ from troth.planning.brokers import status as broker_status
 from troth.planning.grants import edges_validated, exclusive, message_schemas, topic_policy
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Apply, SetFinalizers
+from troth.planning.trust_domain import authority, bundles, isolation, tokens
+from troth.planning.trust_domain.issuer import certificate
 from troth.planning.webhooks import gateway as webhook_gateway
 from troth.planning.webhooks import keys as webhook_keys
 from troth.planning.webhooks import reach as webhook_reach
 from troth.planning.webhooks import rotation as webhook_rotation
 from troth.planning.webhooks import status as webhook_status
 from troth.resources.references import Ref
-from troth.world.keys import broker_key, policy_key, webhook_key
+from troth.world.keys import broker_key, domain_key, policy_key, webhook_key
 
 ENDPOINT, COMPILED = Ref("shop", "stripe-charges"), Ref("troth-gateway", "shop.stripe-charges")
+BUNDLE = "ConfigMap", Ref("shop", "trust-bundle")
+ISOLATION = "NetworkPolicy", Ref("shop", "troth-isolation")
+DOMAIN_PARTS = [
+    pytest.param(authority, "_begun", None, id="authority"),
+    pytest.param(authority, "plan_rotation", None, id="root"),
+    pytest.param(bundles, "bundle_files", BUNDLE, id="bundles"),
+    pytest.param(isolation, "_exceptions", ISOLATION, id="isolation"),
+    pytest.param(tokens, "_own_steps", None, id="tokens"),
+    pytest.param(certificate, "_part", None, id="issuer"),
+]
+
+
+@pytest.mark.faulty
+@pytest.mark.parametrize(("module", "name", "broken"), DOMAIN_PARTS)
+async def test_fault_in_one_part_of_a_trust_domain_does_not_block_bundles_and_isolation(
+    module: Any, name: str, broken: tuple[str, Ref] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    production = domain(tokens={}, isolation="Namespace")
+    server = Server([namespace("shop", domain="production"), production])
+    async with running(server) as it:
+        await it.settle()
+        before = copy.deepcopy(server.objects["TrustDomain", Ref("", "production")]["status"])
+        monkeypatch.setattr(module, name, surprising)
+        for place in (BUNDLE, ISOLATION):
+            await it.drop(*place)
+        assert_reported(server, domain_key("production"))
+        assert {BUNDLE, ISOLATION} - server.objects.keys() == ({broken} if broken else set())
+        status = server.objects["TrustDomain", Ref("", "production")]["status"]
+        for field in ("authorities", "isolation", "tokenKeys"):
+            assert status[field] == before[field]
+
+
 WEBHOOK_PARTS = [
     pytest.param(webhook_keys, "rechecks", id="keys"),
     pytest.param(webhook_rotation, "plan_secret", id="rotation"),

@@ -15,7 +15,7 @@ from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.bundles.trust_bundle import parse_bundle
 from troth.pki.certificates.pairs import root_id
 from troth.pki.encodings.pem import read_certificates
-from troth.planning.trust_domain import planner
+from troth.planning.trust_domain import authority
 from troth.reconcile.apply.keys import key_material
 from troth.resources.references import Ref
 from troth.world.observation import objects as observe
@@ -32,7 +32,7 @@ class Installation(Scene):
         super().__init__()
         self.patch = patch
         patch.setattr(key_material, "plain_certificate", lambda *_: b"")
-        patch.setattr(planner, "add_plain", lambda *_: None)
+        patch.setattr(authority, "add_plain", lambda *_: None)
 
     async def upgrade(self) -> None:
         await self.kill()

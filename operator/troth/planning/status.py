@@ -1,9 +1,8 @@
 """Statuses: conditions with transition times, and the summary conditions of every resource."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,17 +22,6 @@ MOST_FINALIZERS = 3
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
 INVALID_SPEC = "InvalidSpec"
 """Reason of a resource that Troth cannot read."""
-
-
-class Status(Protocol):
-    """The status of any resource."""
-
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """The current conditions."""
-
-    def manifest(self) -> dict[str, Any]:
-        """Return the status as the API server stores it."""
 
 
 def some(names: Sequence[str]) -> str:
@@ -133,34 +121,6 @@ def conditions(
     """Return the conditions of a status as the API server stores them."""
     generation = resource.metadata.generation
     return [placed(verdict, previous, generation, now).manifest() for verdict in verdicts]
-
-
-def terminating_plan(
-    gone: Plan,
-    resource: Resource,
-    status: Status,
-    consequence: str,
-    now: datetime,
-    *,
-    further: tuple[Verdict, ...] = (),
-) -> Plan:
-    """Return the plan of a resource that is being deleted.
-
-    It has the steps of `gone`, the plan of a deleted resource, and a status that reports the
-    deletion and `further` conditions.
-    """
-    summary = summed_up([termination(resource, consequence)], frozenset({TERMINATING}))
-    previous = status.manifest()
-    return replace(
-        gone,
-        uid=resource.metadata.uid,
-        status=previous
-        | {
-            "observedGeneration": resource.metadata.generation,
-            "conditions": conditions(resource, status.conditions, (*summary, *further), now),
-        },
-        previous_status=previous,
-    )
 
 
 def readable_conditions(status: Mapping[str, Any]) -> tuple[Condition, ...]:

@@ -64,7 +64,10 @@ def compiled(scene: Scene) -> Iterator[tuple[Ref, Manifest]]:
     """Yield the specs that Troth would write for identities and the isolation of namespaces."""
     world = scene.world
     for name, domain in sorted(world.registry.domains.items()):
-        for step in plan_isolation(domain, gather_isolation(name, Reader(world)), scene.now).steps:
+        isolated = plan_isolation(domain, gather_isolation(name, Reader(world)), scene.now)
+        for error in isolated.errors:
+            raise error
+        for step in isolated.steps:
             if isinstance(step, Apply):
                 yield Ref.of(step.manifest), step.manifest["spec"]
     for ref, identity in sorted(world.registry.identities.items()):

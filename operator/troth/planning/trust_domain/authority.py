@@ -1,7 +1,7 @@
 """Plan of a trust domain's authority: create or adopt it, check it, and rotate it in time."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 
 from troth.documents.secret_keys import ROOTS
@@ -10,18 +10,27 @@ from troth.pki.certificates.leaf import short
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.certificates.leaf import lifetime_fault
-from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
+from troth.planning.owned_objects import is_child, metadata_of, rechecks, taken
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.rotation.handover import Handover
 from troth.planning.steps.authorities import AdoptAuthority, CreateRoot, DropSlots
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain.facts import DomainView, Rivals, RotationView
-from troth.planning.trust_domain.root_rotation import next_step
+from troth.planning.trust_domain.plain_root import add_plain
+from troth.planning.trust_domain.retired import root_ends, roots_for_events, statuses, tidy_roots
+from troth.planning.trust_domain.root_rotation import due_of, next_step
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
+from troth.resources.rotation.blockers import fitting
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.resources.trust_domain.status import AuthorityState, RotationPhase
+from troth.resources.trust_domain.status import (
+    AuthorityState,
+    AuthorityStatus,
+    RotationPhase,
+    RotationStatus,
+)
 from troth.world.facts.objects import (
     OWNER_KIND,
     OWNER_NAME,
@@ -34,29 +43,52 @@ from troth.world.observation.objects import NEXT_KEY, NEXT_LEAF, NEXT_ROOTS
 TYPE = "AuthorityReady"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a trust domain's plan: its verdict and its steps."""
-
-    verdict: Verdict
-    steps: tuple[Step, ...] = ()
-
-
+@fails_closed(unplanned(TYPE))
 def plan_authority(view: DomainView) -> Part:
-    """Return the authority's verdict, and the step that creates or adopts one if there is none.
+    """Return the part that creates or adopts an authority if there is none.
 
     Troth always signs with the CA in a Secret of its own. It copies a given CA there, so that a
     replacement can take over step by step. It never writes the given Secret.
     """
+    known, status = view.rotation.authority, {}
+    if known is not None and known.authority is not None:
+        status["authorities"] = tuple(_statuses(known))
+    # else the status is the only record of a lost authority
+    return replace(_begun(view), dues=tuple(_dues(view)), status=status)
+
+
+def _begun(view: DomainView) -> Part:
     domain, known = view.domain, view.rotation.authority
     if known is not None and not is_child(known.secret, domain):
-        return Part(_foreign(view.authority_place.ref))
+        return Part((_foreign(view.authority_place.ref),))
     fault = taken_fault(domain, view.rotation.rivals) or _given_fault(view, known)
     if fault is not None:
-        return Part(fault)
+        return Part((fault,))
     if known is not None:
-        return Part(_lifetime_verdict(domain) or _verdict(known, view.moment.now))
+        return Part((_lifetime_verdict(domain) or _verdict(known, view.moment.now),))
     return _begin(view)
+
+
+def _statuses(known: KnownAuthority) -> Iterator[AuthorityStatus]:
+    for slot, state in (
+        (known.authority, AuthorityState.ACTIVE),
+        (known.prepared, AuthorityState.PREPARED),
+        (known.retiring, AuthorityState.RETIRING),
+    ):
+        if slot is not None:
+            yield AuthorityStatus(
+                fingerprint=short(slot.fingerprint), state=state, not_after=slot.not_after
+            )
+
+
+def _dues(view: DomainView) -> Iterator[datetime]:
+    known, given = view.rotation.authority, view.rotation.given
+    if known is not None and known.authority is not None:
+        yield known.authority.not_before
+        yield known.authority.not_after
+    if given is not None and given.authority is not None:
+        yield given.authority.not_before
+    yield from rechecks(view.authority_place)
 
 
 def copy_removals(domain: str, secret: AuthoritySecret | None) -> Iterator[Step]:
@@ -72,6 +104,25 @@ def copy_removals(domain: str, secret: AuthoritySecret | None) -> Iterator[Step]
     elif secret.prepared_roots is not None:
         slots = (NEXT_LEAF, NEXT_KEY, NEXT_ROOTS)
         yield DropSlots(secret.ref, secret.uid, secret.resource_version, slots)
+
+
+@fails_closed(unplanned())
+def plan_root(view: RotationView) -> Part:
+    """Return the part that rotates the root, and completes and tidies its Secret."""
+    known, now, rotation = view.authority, view.moment.now, plan_rotation(view)
+    step = rotation.step or add_plain(view.domain, known) or tidy_roots(view)
+    dues = [*root_ends(view)]
+    if known is not None and known.authority is not None:
+        due = due_of(view.domain, known.authority, view.rotations, now)
+        dues += [due] if due is not None else []
+    if rotation.wait is not None:
+        dues.append(now + rotation.wait)
+    phase, blockers = rotation.phase, fitting(rotation.blockers)
+    status = {
+        "rotation": RotationStatus(phase=phase, blockers=blockers),
+        "retired_authorities": statuses(roots_for_events(view)),
+    }
+    return Part(steps=(step,) if step is not None else (), dues=tuple(dues), status=status)
 
 
 def plan_rotation(view: RotationView) -> Handover:
@@ -155,9 +206,9 @@ def _begin(view: DomainView) -> Part:
             "start over instead, delete this TrustDomain, wait until its bundles are deleted, "
             "and create it again"
         )
-        return Part(verdicts.false(TYPE, "AuthorityMissing", message))
-    if place.seen is not None and view.moment.now < place.seen + FOREIGN_RETRY:
-        return Part(_foreign(ref))
+        return Part((verdicts.false(TYPE, "AuthorityMissing", message),))
+    if taken(place, domain, view.moment.now) is not None:
+        return Part((_foreign(ref),))
     step: CreateRoot | AdoptAuthority
     if given is not None:
         step, coming = _adopt(domain, given, ref), ("Adopting", "the provided CA is being adopted")
@@ -165,8 +216,8 @@ def _begin(view: DomainView) -> Part:
         step, coming = _create(domain, ref), ("CreatingRoot", "a root is being created")
     fault = place.write_fault
     if fault is not None:
-        return Part(verdicts.false(TYPE, fault.reason, fault.message), (step,))
-    return Part(verdicts.false(TYPE, *coming), (step,))
+        return Part((verdicts.false(TYPE, fault.reason, fault.message),), (step,))
+    return Part((verdicts.false(TYPE, *coming),), (step,))
 
 
 def _there_was_another(view: DomainView, given: Authority | None) -> bool:

@@ -152,7 +152,7 @@ class DomainView:
     """Inputs of the plan of a domain that is not being deleted.
 
     `issuer` is the Secret with the issuer's certificate, if it is Troth's. `anchors` are what the
-    domain's workloads trust. `retries` is when foreign objects in the way are looked at again.
+    domain's workloads trust. `retries` is when foreign ConfigMaps in the way are looked at again.
     """
 
     rotation: RotationView

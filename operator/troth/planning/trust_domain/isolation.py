@@ -6,13 +6,15 @@ but the cluster's resolver.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 
+from troth.planning import faults
 from troth.planning import status as verdicts
 from troth.planning.network.external_peers import pods_in
 from troth.planning.network.rules import listed, spec_of
 from troth.planning.owned_objects import differs, policy_manifest, taken
+from troth.planning.parts import Part, fails_closed
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step
 from troth.planning.trust_domain.facts import NetworkIsolation, isolation_of
@@ -22,48 +24,51 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import Isolation
 from troth.world.facts.objects import OWNER_KIND, OWNER_NAME, Manifest
 
-CONDITION, PENDING = "NamespacesIsolated", "IsolationPending"
+TYPE, PENDING = "NamespacesIsolated", "IsolationPending"
 
 
-@dataclass(frozen=True, slots=True)
-class IsolationLayer:
-    """Steps of a domain's isolation, and its condition, None if the domain isolates nothing."""
+def _closed(error: Exception, domain: TrustDomain, _: NetworkIsolation, __: datetime, /) -> Part:
+    """Return the part that leaves all policies as they are.
 
-    steps: tuple[Step, ...]
-    verdict: Verdict | None
+    It records the isolation of a new domain. Otherwise a root would be recorded without it, and
+    `isolation_of` would read that as a domain that isolates nothing.
+    """
+    return Part((faults.verdict(TYPE, error),), status={"isolation": isolation_of(domain)})
 
 
-def plan_isolation(domain: TrustDomain, known: NetworkIsolation, now: datetime) -> IsolationLayer:
-    """Return the steps and the condition of a domain's isolation.
+@fails_closed(_closed)
+def plan_isolation(domain: TrustDomain, known: NetworkIsolation, now: datetime) -> Part:
+    """Return the part that isolates a domain's namespaces, without a condition if it does not.
 
     It lasts until a domain that is being deleted is gone. While an identity or a broker of a
     namespace cannot be read, no isolation begins there.
     """
-    name = domain.metadata.name
-    if isolation_of(domain) is Isolation.WORKLOAD:
-        return IsolationLayer(tuple(removals(name, known)), None)
+    name, isolates = domain.metadata.name, isolation_of(domain)
+    part = Part(dues=known.retries, status={"isolation": isolates})
+    if isolates is Isolation.WORKLOAD:
+        return replace(part, steps=tuple(removals(name, known)))
     exceptions, spec = _exceptions(domain, known), _spec(domain)
     governed = known.places.keys() - known.terminating
     isolated = governed - exceptions.keys()
     steps: list[Step] = []
-    faults: list[Verdict] = []
+    unwritten: list[Verdict] = []
     pending = False
     for namespace in sorted(isolated):
         place = known.places[namespace]
         fault = taken(place, domain, now)
         if fault is not None:
-            faults.append(verdicts.false(CONDITION, fault.reason, fault.message))
+            unwritten.append(verdicts.false(TYPE, fault.reason, fault.message))
             continue
-        if unwritten := place.write_fault:
-            faults.append(verdicts.false(CONDITION, unwritten.reason, unwritten.message))
+        if (fault := place.write_fault) is not None:
+            unwritten.append(verdicts.false(TYPE, fault.reason, fault.message))
         manifest = policy_manifest(place.ref, domain, spec)
         pending = pending or place.fact is None or differs(manifest, place.fact)
         steps.append(Apply(manifest))
     steps += [each for each in removals(name, known) if each.ref.namespace not in isolated]
     verdict = _verdict([exceptions[each] for each in sorted(governed & exceptions.keys())])
     if pending:
-        verdict = verdicts.false(CONDITION, PENDING, "NetworkPolicies are being written")
-    return IsolationLayer(tuple(steps), faults[0] if faults else verdict)
+        verdict = verdicts.false(TYPE, PENDING, "NetworkPolicies are being written")
+    return replace(part, verdicts=(unwritten[0] if unwritten else verdict,), steps=tuple(steps))
 
 
 def _exceptions(domain: TrustDomain, known: NetworkIsolation) -> dict[str, str]:
@@ -136,9 +141,9 @@ def _spec(domain: TrustDomain) -> Manifest:
 def _verdict(exceptions: list[str]) -> Verdict:
     found = next(filter(None, exceptions), "")
     if found:
-        return verdicts.true(CONDITION, "IsolatedWithExceptions", found)
+        return verdicts.true(TYPE, "IsolatedWithExceptions", found)
     message = "pods without an identity are denied in every governed namespace"
-    return verdicts.true(CONDITION, "Isolated", message)
+    return verdicts.true(TYPE, "Isolated", message)
 
 
 def _settled(namespace: str, known: NetworkIsolation) -> bool:

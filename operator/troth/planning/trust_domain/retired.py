@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from troth.pki.certificates.leaf import short
 from troth.planning.moment import Moment
 from troth.planning.steps.authorities import UpdateRetired
 from troth.planning.trust_domain.facts import RotationView
@@ -21,6 +22,7 @@ from troth.resources.messaging.event_age import (
     event_age,
     namespaces_of,
 )
+from troth.resources.trust_domain.status import RetiredStatus
 from troth.world.facts.objects import (
     AuthoritySecret,
     KnownAuthority,
@@ -64,16 +66,12 @@ def events_age(view: RotationView) -> timedelta:
 
 def roots_for_events(view: RotationView) -> tuple[RetiredRoot, ...]:
     """Return the retired roots of a trust domain that verify events, oldest first."""
-    known = view.own_authority
-    records = known.secret.retired if known is not None else ()
-    return _verifying(_kept(records or (), view.rotations, view.moment), view)
+    return _verifying(_kept(_roots(view), view.rotations, view.moment), view)
 
 
 def keys_for_events(view: RotationView) -> tuple[RetiredKey, ...]:
     """Return the retired token keys of a trust domain that verify events, oldest first."""
-    known = view.own_tokens
-    records = known.retired if known is not None else ()
-    return _verifying(_kept(records or (), view.rotations, view.moment), view)
+    return _verifying(_kept(_keys(view), view.rotations, view.moment), view)
 
 
 def is_full(view: RotationView) -> bool:
@@ -93,13 +91,25 @@ def _leaves_no_room(verifying: tuple[R, ...], stored: tuple[R, ...] | None) -> b
     return len(verifying) >= most or size + entry_size(verifying[-1]) > MOST_ENTRY_BYTES
 
 
-def ends(view: RotationView) -> Iterator[datetime]:
-    """Yield when each record leaves the trust bundle for events, and when it leaves its Secret."""
-    authority, tokens = view.own_authority, view.own_tokens
-    records: tuple[RetiredRoot | RetiredKey, ...] = (
-        *((authority.secret.retired if authority is not None else ()) or ()),
-        *((tokens.retired if tokens is not None else ()) or ()),
+def statuses(records: Iterable[RetiredRoot | RetiredKey]) -> tuple[RetiredStatus, ...]:
+    """Return records as the status shows them."""
+    return tuple(
+        RetiredStatus(fingerprint=short(each.fingerprint), retired_at=each.retired_at)
+        for each in records
     )
+
+
+def root_ends(view: RotationView) -> Iterator[datetime]:
+    """Yield when each retired root leaves the trust bundle for events, and its Secret."""
+    yield from _ends(_roots(view), view)
+
+
+def key_ends(view: RotationView) -> Iterator[datetime]:
+    """Yield when each retired token key leaves the trust bundle for events, and its Secret."""
+    yield from _ends(_keys(view), view)
+
+
+def _ends(records: tuple[R, ...], view: RotationView) -> Iterator[datetime]:
     if records:
         for age in (events_age(view), LONGEST_AGE):
             yield from (view.moment.over_at(each.retired_at + age) for each in records)
@@ -166,6 +176,16 @@ def _unneeded(before: tuple[R, ...] | None, kept: tuple[R, ...]) -> tuple[str, .
 
 
 # The records
+
+
+def _roots(view: RotationView) -> tuple[RetiredRoot, ...]:
+    known = view.own_authority
+    return (known.secret.retired if known is not None else ()) or ()
+
+
+def _keys(view: RotationView) -> tuple[RetiredKey, ...]:
+    known = view.own_tokens
+    return (known.retired if known is not None else ()) or ()
 
 
 def _kept(records: Iterable[R], rotations: Rotations, moment: Moment) -> tuple[R, ...]:

@@ -3,21 +3,23 @@
 `issuer.configuration` plans separately which tokens the issuer may issue.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from troth.pki.certificates.leaf import short
 from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
 from troth.planning import status as verdicts
-from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
+from troth.planning.owned_objects import is_child, metadata_of, rechecks, taken
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.rotation.handover import Handover
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
 from troth.planning.steps.step import Step
-from troth.planning.trust_domain.facts import DomainView
-from troth.planning.trust_domain.issuer.certificate import TYPE, issuer_leaf_due, plan_issuer
-from troth.planning.trust_domain.retired import tidy_keys
+from troth.planning.trust_domain.facts import DomainView, RotationView
+from troth.planning.trust_domain.issuer.certificate import TYPE
+from troth.planning.trust_domain.retired import key_ends, keys_for_events, statuses, tidy_keys
 from troth.planning.trust_domain.spiffe_bundles import bundle_file
 from troth.planning.trust_domain.token_keys import (
     first_key_wait,
@@ -25,16 +27,16 @@ from troth.planning.trust_domain.token_keys import (
     plan_key_rotation,
     settle_of,
 )
-from troth.resources.conditions import Verdict
+from troth.resources.conditions import Truth, Verdict
 from troth.resources.references import Ref
+from troth.resources.rotation.blockers import fitting
 from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.resources.trust_domain.status import AuthorityState, RotationPhase, TokenKeyStatus
-from troth.world.facts.objects import REPLACED_AT, Cutoff, Fact, Manifest, TokensSecret
+from troth.resources.trust_domain.status import AuthorityState, TokenKeyStatus, TokenRotationStatus
+from troth.world.facts.objects import REPLACED_AT, Cutoff, Manifest, TokensSecret
 from troth.world.facts.owned import OwnedObject
 from troth.world.observation.objects import BUNDLE, NEVER
 
-IDLE = Handover(RotationPhase.IDLE)
 REPLACED = "TokenKeyReplaced"
 MAX_NAMED = 5
 """Maximum number of namespaces that a message names."""
@@ -42,61 +44,45 @@ FORGOTTEN = MAX_LIFETIME + LEEWAY
 """Longest time for which tokens of a lost key would still have been valid."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """Part of a trust domain's plan for tokens; `verdict` is None if the domain issues none.
+def creates_key(view: DomainView) -> bool:
+    """Return whether a key is about to be created, which the API server does not refuse."""
+    if view.domain.spec.tokens is None or view.tokens_place.write_fault is not None:
+        return False
+    return _lacks_key(view)
 
-    `creates_key` is whether a key is about to be created, which the API server does not refuse.
+
+def _lacks_key(view: DomainView) -> bool:
+    """Return whether nothing is at the name of the Secret with the keys."""
+    place = view.tokens_place
+    return place.fact is None and taken(place, view.domain, view.moment.now) is None
+
+
+@fails_closed(unplanned(TYPE))
+def plan_tokens(view: DomainView, certificate: tuple[Verdict, ...]) -> Part:
+    """Return the part that creates, rotates and publishes a domain's token keys.
+
+    Its condition includes the verdict on the issuer's certificate. A domain that issues no tokens
+    has no condition, and its issuer's Secrets are removed.
     """
-
-    verdict: Verdict | None
-    steps: tuple[Step, ...] = ()
-    creates_key: bool = False
-    rotation: Handover = IDLE
-    keys: tuple[TokenKeyStatus, ...] = ()
-    dues: tuple[datetime, ...] = ()
-
-
-def plan_tokens(view: DomainView) -> Tokens:
-    """Return the verdict on a trust domain's tokens, and the steps for its issuer's Secrets."""
-    domain, now = view.domain, view.moment.now
+    domain, place, known = view.domain, view.tokens_place, view.rotation.tokens
+    rotation = plan_key_rotation(view.rotation)
+    status = _status(view.rotation, rotation)
     if domain.spec.tokens is None:
-        return Tokens(None, tuple(removals(view.written.issuer_secrets)))
-    place, known = view.tokens_place, view.rotation.tokens
-    ref, seen = place.ref, place.seen
-    leaf, rotation = plan_issuer(view), plan_key_rotation(view.rotation)
-    dues = tuple(_dues(view, rotation))
-    if known is None and not (seen is not None and now < seen + FOREIGN_RETRY):
-        steps = (CreateTokenKey(_secret(domain, ref, now)), *leaf.steps)
-        return Tokens(
-            _coming(domain, place),
-            steps,
-            creates_key=place.write_fault is None,
-            rotation=rotation,
-            keys=domain.status.token_keys,
-            dues=dues,
-        )
+        secrets = view.written.issuer_secrets
+        removals = tuple(Remove("Secret", each.ref, each.uid) for each in secrets)
+        return Part(steps=removals, status=status)
+    part = Part(dues=tuple(_dues(view, rotation)), status=status)
+    if _lacks_key(view):
+        step = CreateTokenKey(_secret(domain, place.ref, view.moment.now))
+        return replace(part, verdicts=(_coming(domain, place),), steps=(step,))
     if known is None or not is_child(known, domain):
         message = (
-            f"Secret {ref} is not managed by Troth, so it was not changed; rename it or delete it"
+            f"Secret {place.ref} is not managed by Troth, so it was not changed; rename it or "
+            "delete it"
         )
-        verdict = verdicts.false(TYPE, "Conflict", message)
-        return Tokens(
-            verdict, leaf.steps, rotation=rotation, keys=domain.status.token_keys, dues=dues
-        )
-    return Tokens(
-        _verdict(view, known, leaf.verdict),
-        (*_own_steps(view, known, rotation), *leaf.steps),
-        rotation=rotation,
-        keys=tuple(_statuses(known)),
-        dues=dues,
-    )
-
-
-def removals(secrets: Iterable[Fact]) -> Iterator[Step]:
-    """Yield the steps that remove the Secrets of a trust domain's issuer."""
-    for fact in secrets:
-        yield Remove("Secret", fact.ref, fact.uid)
+        return replace(part, verdicts=(verdicts.false(TYPE, "Conflict", message),))
+    verdict = _verdict(view, known, certificate)
+    return replace(part, verdicts=(verdict,), steps=tuple(_own_steps(view, known, rotation)))
 
 
 def _own_steps(view: DomainView, known: TokensSecret, rotation: Handover) -> Iterator[Step]:
@@ -127,15 +113,16 @@ def _coming(domain: TrustDomain, place: OwnedObject[TokensSecret]) -> Verdict:
     return verdicts.false(TYPE, "CreatingTokenKey", "a token signing key is being created")
 
 
-def _verdict(view: DomainView, known: TokensSecret, leaf: Verdict) -> Verdict:
+def _verdict(view: DomainView, known: TokensSecret, certificate: tuple[Verdict, ...]) -> Verdict:
     if known.active is None:
         assert known.fault is not None
         return verdicts.false(TYPE, known.fault.reason, known.fault.message)
     fault = view.tokens_place.write_fault
     if fault is not None:
         return verdicts.false(TYPE, fault.reason, fault.message)
-    if leaf.reason != "Issued":
-        return leaf
+    for each in certificate:
+        if each.status is not Truth.TRUE:
+            return each
     if not known.view and _propagates(view, known):
         message = (
             "workloads may not have read the token signing key yet, so the issuer waits for "
@@ -185,6 +172,20 @@ def _forgotten_at(known: TokensSecret) -> datetime:
     return known.replaced_at + FORGOTTEN
 
 
+def _status(view: RotationView, rotation: Handover) -> dict[str, Any]:
+    status: dict[str, Any] = {
+        "token_rotation": TokenRotationStatus(
+            phase=rotation.phase, blockers=fitting(rotation.blockers)
+        ),
+        "retired_token_keys": statuses(keys_for_events(view)),
+    }
+    if view.domain.spec.tokens is None:
+        status["token_keys"] = ()
+    elif view.own_tokens is not None:  # the status is the only record of lost keys
+        status["token_keys"] = tuple(_statuses(view.own_tokens))
+    return status
+
+
 def _statuses(known: TokensSecret) -> Iterator[TokenKeyStatus]:
     for key, state in (
         (known.active, AuthorityState.ACTIVE),
@@ -200,14 +201,10 @@ def _dues(view: DomainView, rotation: Handover) -> Iterator[datetime]:
     if known is not None and known.active is not None:
         yield key_due(view.domain, known.active, view.rotation.rotations, now)
         yield _forgotten_at(known)
-    leaf = issuer_leaf_due(view)
-    if leaf is not None:
-        yield leaf
     if rotation.wait is not None:
         yield now + rotation.wait
-    for place in (view.tokens_place, view.issuer_place):
-        if place.seen is not None:
-            yield place.seen + FOREIGN_RETRY
+    yield from rechecks(view.tokens_place)
+    yield from key_ends(view.rotation)
 
 
 def _secret(domain: TrustDomain, ref: Ref, now: datetime) -> Manifest:

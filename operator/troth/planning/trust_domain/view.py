@@ -90,9 +90,7 @@ def _gather_domain(
         bundles=tuple(_owned_bundles(domain, reader)) if anchors else (),
         terminating=reader.terminating(),
         retries=tuple(
-            seen + FOREIGN_RETRY
-            for kind, ref, seen in reader.foreign()
-            if kind == "ConfigMap" or ref == authority_ref
+            seen + FOREIGN_RETRY for kind, ref, seen in reader.foreign() if kind == "ConfigMap"
         ),
     )
 

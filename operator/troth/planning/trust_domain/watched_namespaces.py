@@ -1,29 +1,40 @@
 """Condition of a trust domain that selects namespaces that Troth does not watch or cannot read."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
+from dataclasses import replace
 
 from troth.planning import status as verdicts
+from troth.planning.parts import Part, fails_closed, unplanned
+from troth.planning.trust_domain.facts import DomainView
 from troth.resources.conditions import Verdict
-from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import NAMESPACES
 from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.watched import NOT_WATCHED
 
-CONDITION = "NamespacesWatched"
+TYPE = "NamespacesWatched"
 UNREAD = "NamespaceUnread"
 """Reason why a trust domain is not in place in a watched namespace."""
 NAMED = 5
 """Maximum number of namespaces that a message names."""
 
 
-def judge(domain: TrustDomain, registry: Registry, terminating: Container[str]) -> Verdict | None:
-    """Return whether Troth reads every selected namespace; None if it watches all there are.
+@fails_closed(unplanned(TYPE))
+def plan_watched(view: DomainView) -> Part:
+    """Return the part that judges whether Troth reads every namespace that a domain selects.
 
-    Those that are being deleted do not count.
+    It has no condition if Troth watches all there are.
     """
+    registry = view.registry
+    watched = sorted(registry.watched.names or ())[:NAMESPACES]
+    part = Part(status={"watched_namespaces": tuple(watched)})
     if registry.watched.everywhere:
-        return None
-    selected = registry.claimed_by(domain)
+        return part
+    verdict = _verdict(registry.claimed_by(view.domain), registry, view.terminating)
+    return replace(part, verdicts=(verdict,))
+
+
+def _verdict(selected: Sequence[str], registry: Registry, terminating: Container[str]) -> Verdict:
+    """Return whether Troth reads these namespaces. Those that are being deleted do not count."""
     others = [each for each in selected if each not in registry.watched]
     if others:
         message = (
@@ -31,7 +42,7 @@ def judge(domain: TrustDomain, registry: Registry, terminating: Container[str]) 
             f"opens nothing there: {_named(others)}; add them to the chart value namespaces, or "
             "change the selector"
         )
-        return verdicts.false(CONDITION, NOT_WATCHED, message)
+        return verdicts.false(TYPE, NOT_WATCHED, message)
     unread = [each for each in selected if _is_unread(each, registry, terminating)]
     if unread:
         message = (
@@ -39,13 +50,8 @@ def judge(domain: TrustDomain, registry: Registry, terminating: Container[str]) 
             f"them: {_named(unread)}; restore the Role and the RoleBinding that the chart creates "
             "there, or the watch that the operator's log reports as failed"
         )
-        return verdicts.false(CONDITION, UNREAD, message)
-    return verdicts.true(CONDITION, "Watched", "Troth watches every selected namespace")
-
-
-def named(registry: Registry) -> tuple[str, ...]:
-    """Return the watched namespaces for the status, sorted; none if Troth watches all there are."""
-    return tuple(sorted(registry.watched.names or ()))[:NAMESPACES]
+        return verdicts.false(TYPE, UNREAD, message)
+    return verdicts.true(TYPE, "Watched", "Troth watches every selected namespace")
 
 
 def _is_unread(namespace: str, registry: Registry, terminating: Container[str]) -> bool:

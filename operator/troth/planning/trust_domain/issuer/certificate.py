@@ -1,5 +1,7 @@
 """Plan of the issuer's certificate, an ordinary leaf in Troth's own namespace."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from troth.documents.secret_keys import ROOTS
@@ -9,10 +11,10 @@ from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.certificates.leaf import LeafCandidate, leaf_due, lifetime_fault, why_issue
 from troth.planning.network.issuers import issuer_host, issuer_hosts, issuer_id
-from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of
+from troth.planning.owned_objects import metadata_of, rechecks, taken
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.step import Step
-from troth.planning.trust_domain.authority import Part
 from troth.planning.trust_domain.facts import DomainView
 from troth.resources.algorithms import KeyAlgorithm
 from troth.world.facts.objects import Fault, Manifest
@@ -20,26 +22,35 @@ from troth.world.facts.objects import Fault, Manifest
 TYPE = "TokensReady"
 
 
+@fails_closed(unplanned(TYPE))
 def plan_issuer(view: DomainView) -> Part:
-    """Return the verdict on the issuer's certificate, and the steps that issue or update it."""
+    """Return the part that issues and updates the issuer's certificate.
+
+    It is empty if the domain issues no tokens.
+    """
+    if view.domain.spec.tokens is None:
+        return Part()
+    return replace(_part(view), dues=tuple(_dues(view)))
+
+
+def _part(view: DomainView) -> Part:
     domain, now = view.domain, view.moment.now
-    place, secret, seen = view.issuer_place, view.issuer, view.issuer_place.seen
-    foreign = place.fact is not None and secret is None
-    if foreign or (seen is not None and now < seen + FOREIGN_RETRY):
+    place, secret = view.issuer_place, view.issuer
+    if taken(place, domain, now) is not None:
         message = (
             f"Secret {place.ref} is not managed by Troth, so it was not changed; rename it or "
             "delete it"
         )
-        return Part(verdicts.false(TYPE, "Conflict", message))
+        return Part((verdicts.false(TYPE, "Conflict", message),))
     known = view.rotation.authority
     authority = known.authority if known else None
     if known is None or authority is None or not authority.valid_at(now):
         message = "the issuer gets no certificate, because the authority cannot be used"
-        return Part(verdicts.false(TYPE, "AuthorityNotReady", message))
+        return Part((verdicts.false(TYPE, "AuthorityNotReady", message),))
     fault = lifetime_fault(domain.spec.certificates.lifetime, domain)
     fault = fault or _host_fault(view, authority)
     if fault is not None:
-        return Part(verdicts.false(TYPE, fault.reason, fault.message))
+        return Part((verdicts.false(TYPE, fault.reason, fault.message),))
     question = LeafCandidate(
         secret=secret,
         authority=authority,
@@ -57,18 +68,18 @@ def plan_issuer(view: DomainView) -> Part:
     steps = _steps(question, view, known.anchors)
     fault = place.write_fault
     if fault is not None:
-        return Part(verdicts.false(TYPE, fault.reason, fault.message), steps)
+        return Part((verdicts.false(TYPE, fault.reason, fault.message),), steps)
     if any(isinstance(step, IssueLeaf) for step in steps):
         message = "the issuer's certificate is being issued"
-        return Part(verdicts.false(TYPE, "IssuingCertificate", message), steps)
-    return Part(verdicts.true(TYPE, "Issued"), steps)
+        return Part((verdicts.false(TYPE, "IssuingCertificate", message),), steps)
+    return Part((verdicts.true(TYPE, "Issued"),), steps)
 
 
-def issuer_leaf_due(view: DomainView) -> datetime | None:
-    """Return when the issuer's certificate is due for renewal, None while there is none."""
-    if view.issuer is None or view.issuer.leaf is None:
-        return None
-    return leaf_due(view.issuer.leaf, view.domain.metadata.uid, (), view.moment.now)
+def _dues(view: DomainView) -> Iterator[datetime]:
+    leaf = view.issuer.leaf if view.issuer is not None else None
+    if leaf is not None:
+        yield leaf_due(leaf, view.domain.metadata.uid, (), view.moment.now)
+    yield from rechecks(view.issuer_place)
 
 
 def _steps(
