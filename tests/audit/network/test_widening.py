@@ -6,10 +6,11 @@ The packets are judged by `tests.networkpolicy`, which shares no code with Troth
 from dataclasses import dataclass
 from itertools import product
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.builders import NOW, Cluster, Manifest
+from tests.builders import NOW, Cluster, Manifest, domain, identity, unverified
+from tests.builders import namespace as namespace_of
 from tests.networkpolicy import Network, Pod, selects
 from tests.planning.test_reachability import compiled
 from tests.strategies import APPS, CIDRS, NAMESPACES, TIERS, clusters, half, more, selectors, some
@@ -20,7 +21,7 @@ from troth.resources.references import Ref
 RULE = RULE_BY_ID["TR602"]
 NAMED = {"web": 8080, "grpc": 9090}
 PORTS = (
-    *product((8080, 9090, 7777), ("TCP", "UDP", "SCTP")),
+    *product((8080, 8500, 9090, 7777), ("TCP", "UDP", "SCTP")),
     *product((443, 53), ("TCP", "UDP")),
 )
 """A port of each kind that a policy can tell apart."""
@@ -172,8 +173,40 @@ def found_in(scene: Scene) -> set[Ref]:
     return {each.subject.ref for each in RULE.find(scene, "")}
 
 
+PUBLIC = [
+    domain("red"),
+    namespace_of("south", domain="red"),
+    identity(
+        "b",
+        "south",
+        ports=[("web", 8080)],
+        accepts=[unverified("web", cidrs=["10.0.0.0/16"])],
+    ),
+]
+
+
+def from_block(name: str, port: Manifest) -> Manifest:
+    """Return a policy that opens a port to a block of addresses, which an identity may accept."""
+    rule = {"from": [{"ipBlock": {"cidr": "10.0.0.0/16", "except": ["10.0.1.0/24"]}}]}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": "south"},
+        "spec": {
+            "podSelector": {},
+            "ingress": [{**rule, "ports": [port]}],
+            "policyTypes": ["Ingress"],
+        },
+    }
+
+
 @more(2)
 @given(clusters(), st.tuples(foreign("one"), foreign("two")), pods())
+@example(
+    PUBLIC,
+    (from_block("one", {"port": 8080}), from_block("two", {"port": 8000, "endPort": 9000})),
+    [pod("b-0", "b", "south", {"app": "b"}, 0)],
+)
 def test_policy_is_found_exactly_if_a_packet_passes_because_of_it(
     declared: list[Manifest], others: tuple[Manifest, Manifest], there: list[Manifest]
 ) -> None:
