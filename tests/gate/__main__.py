@@ -11,7 +11,12 @@ from tests.gate.parts import BUDGET, Part, Tier, parts_of
 from tests.gate.running import run
 from tests.gate.shards import Shard, closing_line, keep, merge
 from tests.gate.sizes import ROOT
-from tests.gate.summary import LAST_WHOLE_RUN, age_of_last_whole_run, closing_lines, summary
+from tests.gate.summary import (
+    age_of_last_whole_run,
+    closing_lines,
+    record_whole_run,
+    summary,
+)
 
 REPORTS = ROOT / "build" / "tests"
 
@@ -68,11 +73,11 @@ def _run(
     (REPORTS / "summary.json").write_text(text)
     lines = closing_lines(found)
     if is_whole:
-        LAST_WHOLE_RUN.write_text(text)
+        record_whole_run(found)
     if shard:
         kept = keep(shard, found, SHARDS)
         if found["clean"] and len(kept) == shard.count:
-            LAST_WHOLE_RUN.write_text(json.dumps(merge(kept), indent=1) + "\n")
+            record_whole_run(merge(kept))
         lines.append(closing_line(shard, found, len(kept)))
     print("", *lines, sep="\n", flush=True)
     raise typer.Exit(code)

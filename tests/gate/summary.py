@@ -51,6 +51,12 @@ def closing_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def record_whole_run(found: dict[str, Any], file: Path = LAST_WHOLE_RUN) -> None:
+    """Keep the summary of a whole run. Tracebacks stay out: they are long, and name local paths."""
+    flaky = {test: first_line(text) for test, text in found["flaky"].items()}
+    file.write_text(json.dumps({**found, "flaky": flaky}, indent=1) + "\n")
+
+
 def age_of_last_whole_run(file: Path = LAST_WHOLE_RUN) -> list[str]:
     """Return lines about the last recorded run of every test."""
     if not file.exists():

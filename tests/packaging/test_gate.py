@@ -107,6 +107,15 @@ def test_flaky_test_passes_the_gate_by_name_and_fails_a_strict_run(
     assert lines[-1] == "1 passed, 0 failed, 0 skipped"
 
 
+def test_recorded_run_names_flaky_tests_and_no_local_path(tmp_path: Path) -> None:
+    text = "tmp_path = PosixPath('/tmp/here')\n>   assert 1 == 2\nE   assert 1 == 2\n"
+    found = {"commit": "HEAD", "date": "2026-12-03", "passed": 1, "failed": 0, "failures": {}}
+    kept = tmp_path / "kept.json"
+    summary.record_whole_run({**found, "flaky": {"test_a.py::test_b": text}}, kept)
+    assert json.loads(kept.read_text())["flaky"] == {"test_a.py::test_b": "assert 1 == 2"}
+    assert summary.age_of_last_whole_run(kept)[1:] == ["  flaky test_a.py::test_b"]
+
+
 def test_failure_is_tried_again_without_the_tests_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
