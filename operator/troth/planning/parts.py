@@ -133,6 +133,7 @@ def assemble(
     def status() -> Mapping[str, Any]:
         fields = {name: value for part in parts for name, value in part.status.items()}
         fields |= {"observed_generation": generation, "conditions": ()}
+        assert fields.keys() <= type(resource.status).model_fields.keys()
         found: dict[str, Any] = resource.status.model_copy(update=fields).manifest()
         found["conditions"] = verdicts.conditions(
             resource, resource.status.conditions, (*summary, *listed), now

@@ -7,10 +7,7 @@ from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.identity.facts import View
 from troth.planning.identity.secret.document import current_document
-from troth.planning.identity.secret.manifest import (
-    in_force,
-    secret_manifest,
-)
+from troth.planning.identity.secret.manifest import in_force, secret_manifest
 from troth.planning.identity.secret.narrowing import Peering, pending_narrowing
 from troth.planning.owned_objects import is_child
 from troth.planning.parts import Part
