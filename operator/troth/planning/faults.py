@@ -1,6 +1,6 @@
 """Internal errors: an exception during planning becomes a condition and fails closed.
 
-The plan omits a layer that raises and keeps the others. The message names only the exception's
+The plan omits a part that raises and keeps the others. The message names only the exception's
 type, because its text may quote the contents of a Secret.
 """
 
@@ -32,7 +32,7 @@ def sentence(error: BaseException) -> str:
 
 
 def verdict(type_: str, error: BaseException) -> Verdict:
-    """Return the condition of a layer that raised `error`."""
+    """Return the condition of a part that raised `error`."""
     return verdicts.false(type_, REASON, sentence(error))
 
 

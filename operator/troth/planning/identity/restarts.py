@@ -1,4 +1,4 @@
-"""The rollout layer of an identity's plan, for programs that do not reload their files.
+"""Restarts of an identity's workloads, for programs that do not reload their files.
 
 Troth restarts one workload at a time, in the way of `kubectl rollout restart`.
 """

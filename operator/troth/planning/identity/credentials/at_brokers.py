@@ -1,4 +1,4 @@
-"""Broker layer of an identity's plan: the Secret with its credential at each broker.
+"""An identity's credentials at brokers: a Secret with its credential at each broker.
 
 A credential is due if the identity has a live grant at the broker. It stays while the state of the
 grants is unknown. Troth creates the first credential before the broker has it. After that, clients

@@ -1,4 +1,4 @@
-"""The certificate layer of an identity's plan: its Secret with leaf, roots and document."""
+"""The certificate of an identity: whether it may be issued, and when a new one is needed."""
 
 from datetime import timedelta
 
@@ -10,9 +10,7 @@ from troth.planning import status as verdicts
 from troth.planning.certificates.leaf import LeafCandidate, lifetime_fault, why_issue
 from troth.planning.identity.claims import dns_name_fault
 from troth.planning.identity.facts import View
-from troth.planning.identity.secret.manifest import (
-    secret_manifest,
-)
+from troth.planning.identity.secret.manifest import secret_manifest
 from troth.planning.identity.secret.updates import (
     TYPE,
     SecretPart,
