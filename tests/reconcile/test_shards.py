@@ -25,7 +25,7 @@ from troth.documents.secret_keys import LEAF
 from troth.planning.identity import edge_status
 from troth.planning.identity import view as identity_view
 from troth.planning.plan import Plan
-from troth.reconcile.apply.in_place import InPlace
+from troth.reconcile.drift.in_place import InPlace
 from troth.reconcile.events.notice import REPAIRED
 from troth.reconcile.rehearsal import Place
 from troth.reconcile.runtime.clock import MovableClock

@@ -19,10 +19,10 @@ from troth.cluster.watching.informer import Informer
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Apply
 from troth.planning.steps.signing_keys import UpdateIssuer
-from troth.reconcile.apply.in_place import InPlace
 from troth.reconcile.apply.keys.keyring import Keyring
-from troth.reconcile.apply.served import Served
 from troth.reconcile.apply.writer import Writer
+from troth.reconcile.drift.in_place import InPlace
+from troth.reconcile.drift.served import Served
 from troth.reconcile.loop.cache import Cache
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.rehearsal import Place

@@ -12,7 +12,7 @@ from troth.cluster.denials import FORBIDDEN, logged
 from troth.cluster.errors import ApiError
 from troth.reconcile.apply.intake import take_in
 from troth.reconcile.apply.keys.keyring import Keyring
-from troth.reconcile.apply.repairs.alterations import Alterations
+from troth.reconcile.drift.alterations import Alterations
 from troth.reconcile.runtime.clock import Clock
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY, Manifest

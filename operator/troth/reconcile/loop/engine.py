@@ -21,16 +21,16 @@ from troth.planning.planner import plan_after_failure
 from troth.planning.steps.certificates import IssueLeaf
 from troth.planning.steps.step import BackgroundStep, Step, Target
 from troth.reconcile.apply.execute import Executor
-from troth.reconcile.apply.in_place import InPlace
 from troth.reconcile.apply.intake import take_in, warn_if_unreadable
 from troth.reconcile.apply.keys.key_maker import KeyMaker, KeyNotReady
 from troth.reconcile.apply.keys.keyring import Keyring
-from troth.reconcile.apply.repairs.repairs import Repairs
 from troth.reconcile.apply.secrets.credential_secrets import CredentialError
 from troth.reconcile.apply.writer import TryAgain
 from troth.reconcile.brokers.faults import StalePlan
 from troth.reconcile.brokers.observer import BrokerObserver
 from troth.reconcile.brokers.work import Background, BrokerWork, Surroundings
+from troth.reconcile.drift.in_place import InPlace
+from troth.reconcile.drift.repairs import Repairs
 from troth.reconcile.events.events import has_new_leaf, relabelled, repair
 from troth.reconcile.events.notice import Notice
 from troth.reconcile.events.recorder import EventRecorder

@@ -3,7 +3,7 @@
 from troth.cluster.errors import ApiError
 from troth.planning.plan import Plan
 from troth.reconcile.apply.execute import Executor, changes_status
-from troth.reconcile.apply.repairs.repairs import Repairs
+from troth.reconcile.drift.repairs import Repairs
 from troth.reconcile.events.events import event, transitions
 from troth.reconcile.events.notice import REPAIRED, Notice
 from troth.reconcile.events.recorder import EventRecorder

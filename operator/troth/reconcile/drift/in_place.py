@@ -14,7 +14,7 @@ from troth.planning.steps.objects import Apply
 from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.planning.steps.step import Step
 from troth.planning.steps.webhooks import CompileEndpoint
-from troth.reconcile.apply.served import Served
+from troth.reconcile.drift.served import Served
 from troth.resources.references import Ref
 from troth.world.facts.objects import canonical
 from troth.world.keys import ISSUER_VIEW, Key, Keys

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step, Target, WriteStep, status_of
-from troth.reconcile.apply.repairs.alterations import NAMED, Alterations
-from troth.reconcile.apply.repairs.field_managers import latest_writers
-from troth.reconcile.apply.repairs.step_content import content_of, digest, kind_of
+from troth.reconcile.drift.alterations import NAMED, Alterations
+from troth.reconcile.drift.field_managers import latest_writers
+from troth.reconcile.drift.step_content import content_of, digest, kind_of
 from troth.reconcile.runtime.clock import Clock
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.builders import Manifest
-from troth.reconcile.apply.repairs.alterations import altered_fields
+from troth.reconcile.drift.alterations import altered_fields
 
 POLICY: Manifest = {
     "kind": "NetworkPolicy",

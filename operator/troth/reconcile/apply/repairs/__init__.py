@@ -1,1 +1,0 @@
-"""Repairs of objects that other clients change, and who changes them."""
