@@ -78,12 +78,12 @@ def hidden_faults(
     Planning catches the error and only sets a condition, so the test would not notice.
     """
     found: list[Exception] = []
-    run, failed, caught = faults.Isolation.run, faults.failed_plan, parts.caught
+    run, failed, caught = faults.ErrorBoundary.run, faults.failed_plan, parts.caught
 
-    def noted_run(isolation: Any, part: Any, otherwise: Any) -> Any:
-        known = len(isolation.errors)
-        result = run(isolation, part, otherwise)
-        found.extend(isolation.errors[known:])
+    def noted_run(boundary: Any, part: Any, otherwise: Any) -> Any:
+        known = len(boundary.errors)
+        result = run(boundary, part, otherwise)
+        found.extend(boundary.errors[known:])
         return result
 
     def noted_part(error: Exception, part: Any) -> Any:
@@ -94,7 +94,7 @@ def hidden_faults(
         found.append(error)
         return failed(key, world, error, now)
 
-    monkeypatch.setattr(faults.Isolation, "run", noted_run)
+    monkeypatch.setattr(faults.ErrorBoundary, "run", noted_run)
     monkeypatch.setattr(parts, "caught", noted_part)
     monkeypatch.setattr(planner, "failed_plan", noted_failure)
     yield

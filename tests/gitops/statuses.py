@@ -10,7 +10,7 @@ from tests.builders import Manifest
 from tests.reconcile.fields import DECLARED
 from tests.reconcile.memory_brokers import in_memory
 from tests.reconcile.serving import Running, Server, running
-from troth.planning.status import READY, RECONCILING, STALLED
+from troth.planning.verdicts import READY, RECONCILING, STALLED
 from troth.reconcile.brokers.work import BrokerWork
 from troth.reconcile.status.stall_delay import DELAY
 from troth.resources.kinds import KIND_BY_NAME

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.plan import Plan
 from troth.resources.conditions import Verdict, placed
 from troth.resources.references import Ref
@@ -37,8 +37,8 @@ def verdict(type_: str, error: BaseException) -> Verdict:
 
 
 @dataclass(slots=True)
-class Isolation:
-    """Runs the parts of one plan in isolation from each other and collects their exceptions."""
+class ErrorBoundary:
+    """Runs parts of a plan, so that an exception in one does not affect the others."""
 
     errors: list[Exception] = field(default_factory=list)
 

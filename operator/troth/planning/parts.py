@@ -10,9 +10,8 @@ from datetime import datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from troth.planning import faults
-from troth.planning import status as verdicts
-from troth.planning.faults import Isolation
+from troth.planning import faults, verdicts
+from troth.planning.faults import ErrorBoundary
 from troth.planning.plan import Plan
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
@@ -122,9 +121,9 @@ def assemble(
     `unreported` returns, by default the previous one, as not ready.
     """
     parts = tuple(parts)
-    isolation = Isolation([*errors, *(error for part in parts for error in part.errors)])
+    boundary = ErrorBoundary([*errors, *(error for part in parts for error in part.errors)])
     needed = conditions.ordered(each for part in parts for each in part.verdicts)
-    fault = [faults.verdict(verdicts.READY, error) for error in isolation.errors[:1]]
+    fault = [faults.verdict(verdicts.READY, error) for error in boundary.errors[:1]]
     unlisted = (each for part in parts for each in part.unlisted)
     summary = verdicts.summed_up((*needed, *fault, *unlisted), conditions.on_its_way)
     listed = conditions.ordered((*needed, *(each for part in parts for each in part.beside)))
@@ -151,9 +150,9 @@ def assemble(
         key,
         resource.metadata.uid,
         steps=tuple(step for part in parts for step in part.steps),
-        status=isolation.run(status, not_ready),
+        status=boundary.run(status, not_ready),
         previous_status=before,
         due=min((due for due in dues if due > now), default=None),
         passing=verdicts.waits_for(summary, frozenset().union(*(part.passing for part in parts))),
-        errors=tuple(isolation.errors),
+        errors=tuple(boundary.errors),
     )

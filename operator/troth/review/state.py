@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from troth.planning.status import false, stalled, true
+from troth.planning.verdicts import false, stalled, true
 from troth.resources.conditions import Verdict, placed
 from troth.resources.metadata import is_terminating
 from troth.resources.reviews.dead_letter_review import DeadLetterReview

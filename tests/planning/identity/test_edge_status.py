@@ -21,7 +21,7 @@ from tests.builders import (
 )
 from tests.planning.test_status import edges
 from tests.webhook_builders import endpoint
-from troth.planning.faults import Isolation
+from troth.planning.faults import ErrorBoundary
 from troth.planning.identity import declared, edge_status
 from troth.planning.identity.edge_status import (
     AWAITED_LIMIT,
@@ -86,7 +86,7 @@ def test_edges_that_may_be_open_or_a_narrowing_closes_are_listed_whoever_declare
     awaited = [Edge(peer, mine.ref, "https", EdgeState.AWAITING_CALLEE) for peer in peers]
     closed = [Edge(mine.ref, p, "https", EdgeState.REFUSED, CALLER_NOT_NARROWED) for p in peers]
     opened = [Edge(mine.ref, p, "http", state) for p in peers for state in states]
-    entries, count = edge_statuses(mine, (*awaited, *closed, *opened), NOW, Isolation())
+    entries, count = edge_statuses(mine, (*awaited, *closed, *opened), NOW, ErrorBoundary())
     assert len(entries) == len(closed) + len(opened) + AWAITED_LIMIT
     assert count == len(awaited) - AWAITED_LIMIT
 
@@ -96,7 +96,7 @@ def test_edges_in_a_status_are_bounded_and_those_that_are_read_again_come_first(
     peers = [Ref("shop", f"peer-{number}") for number in range(EDGE_LIMIT)]
     awaited = [Edge(peer, mine.ref, "https", EdgeState.AWAITING_CALLEE) for peer in peers]
     closed = [Edge(mine.ref, p, "https", EdgeState.REFUSED, CALLER_NOT_NARROWED) for p in peers]
-    entries, count = edge_statuses(mine, (*awaited, *closed), NOW, Isolation())
+    entries, count = edge_statuses(mine, (*awaited, *closed), NOW, ErrorBoundary())
     assert {entry.reason for entry in entries} == {CALLER_NOT_NARROWED}
     assert len(entries) == EDGE_LIMIT
     assert count == len(awaited)
@@ -110,7 +110,7 @@ def test_edges_that_others_declare_are_bounded_in_bytes() -> None:
         Edge(mine.ref, p, "https", EdgeState.REFUSED, "NotFederated", "x" * MESSAGE_LIMIT)
         for p in peers
     ]
-    entries, count = edge_statuses(mine, tuple(refused), NOW, Isolation())
+    entries, count = edge_statuses(mine, tuple(refused), NOW, ErrorBoundary())
     size = len(json.dumps([each.manifest() for each in entries]))
     assert 0.9 * FOREIGN_BYTES < size < FOREIGN_BYTES
     assert len(entries) + count == len(refused)
@@ -122,7 +122,7 @@ def test_crowd_changes_no_status_beyond_a_number() -> None:
     def counted(number: int) -> tuple[Any, int]:
         peers = [Ref("tenant", f"peer-{each:06}") for each in range(number)]
         edges = [Edge(peer, mine.ref, "https", EdgeState.AWAITING_CALLEE) for peer in peers]
-        return edge_statuses(mine, tuple(edges), NOW, Isolation())
+        return edge_statuses(mine, tuple(edges), NOW, ErrorBoundary())
 
     assert counted(AWAITED_LIMIT + UNLISTED_LIMIT) == counted(AWAITED_LIMIT + UNLISTED_LIMIT + 1)
 
@@ -132,7 +132,7 @@ def test_open_edges_beyond_the_limit_are_counted_and_displace_no_narrowing() -> 
     peers = [Ref("shop", f"peer-{number}") for number in range(EDGE_LIMIT)]
     opened = [Edge(mine.ref, p, "https", EdgeState.LIVE) for p in peers]
     closed = Edge(mine.ref, WEB, "https", EdgeState.REFUSED, CALLER_NOT_NARROWED)
-    entries, count = edge_statuses(mine, (*opened, closed), NOW, Isolation())
+    entries, count = edge_statuses(mine, (*opened, closed), NOW, ErrorBoundary())
     assert entries[0].peer == str(WEB)
     assert (len(entries), count) == (EDGE_LIMIT, 1)
 
@@ -187,7 +187,7 @@ def test_endpoints_of_a_tenant_cannot_break_the_status_of_a_gateway() -> None:
 def test_long_message_is_cut() -> None:
     mine = builders.parsed_identity(identity(calls=[call("web")]))
     edge = Edge(mine.ref, WEB, "https", EdgeState.REFUSED, "NotFederated", "x" * 2000)
-    (entry,), _ = edge_statuses(mine, (edge,), NOW, Isolation())
+    (entry,), _ = edge_statuses(mine, (edge,), NOW, ErrorBoundary())
     assert entry.message == "x" * MESSAGE_LIMIT
 
 

@@ -10,8 +10,8 @@ import pytest
 from tests.builders import NOW, Manifest, domain, identity, namespace, stamp
 from tests.reconcile.serving import Running, Server, running
 from troth.planning.plan import Plan
-from troth.planning.status import summed_up
-from troth.planning.status import true as holds
+from troth.planning.verdicts import summed_up
+from troth.planning.verdicts import true as holds
 from troth.reconcile.status.stall_delay import DELAY, StallDelay
 from troth.resources.conditions import Condition, Truth, Verdict, placed
 from troth.resources.references import Ref

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.brokers.admin_rotation import plan_admin
 from troth.planning.brokers.growth import Growth
 from troth.planning.brokers.next_step import (

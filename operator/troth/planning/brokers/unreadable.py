@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.grants.finalizer import (
     PATIENCE,
     left_behind,

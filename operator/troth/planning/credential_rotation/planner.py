@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from troth.pki.certificates.leaf import Leaf
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.brokers.admin_rotation import AdminState
 from troth.planning.certificates.leaf import leaf_due, longest_overlap
 from troth.planning.credential_rotation.view import CredentialRotationView, OutboundEndpoint, Target

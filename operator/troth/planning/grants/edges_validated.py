@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from troth.brokers.clients import Client
-from troth.planning import faults
-from troth.planning import status as verdicts
+from troth.planning import faults, verdicts
 from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.view import PolicyView
 from troth.planning.parts import Part, fails_closed

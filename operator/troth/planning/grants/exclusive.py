@@ -6,7 +6,7 @@ without a grant.
 
 from collections.abc import Iterator
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.foreign_access import EVERYBODY, foreign_access
 from troth.planning.grants.rules import granted

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.parts import Part, fails_closed, unplanned
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.schemas.json_text import written

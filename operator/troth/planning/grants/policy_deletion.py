@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.grants.changes import NOTHING, Rules
 from troth.planning.grants.dialects import rules_of
 from troth.planning.grants.finalizer import FINALIZER, PATIENCE, is_held, remove_finalizer

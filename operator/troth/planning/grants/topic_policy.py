@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.grants.edges_validated import EDGES_VALIDATED, plan_edges
 from troth.planning.grants.exclusive import EXCLUSIVE, plan_exclusive
 from troth.planning.grants.finalizer import (

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from troth.planning.faults import Isolation
+from troth.planning.faults import ErrorBoundary
 from troth.resources.messaging.topic_policy import AcceptedSchemas
 from troth.resources.references import Ref
 from troth.trust.declarations.registry import Registry
@@ -13,7 +13,7 @@ from troth.trust.edges.evaluation import Edge, Evaluate, evaluate, evaluate_or_r
 from troth.trust.edges.gateway_trust import first_accepted, trust_ends
 
 
-def evaluation(ref: Ref, registry: Registry, foreign: Isolation) -> Evaluate:
+def evaluation(ref: Ref, registry: Registry, foreign: ErrorBoundary) -> Evaluate:
     """Return the evaluation of an identity's edges, with those that only peers declare apart.
 
     An error of these refuses the one edge and is no fault of the identity.

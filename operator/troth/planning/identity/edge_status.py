@@ -6,10 +6,10 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from troth.planning.faults import Isolation
+from troth.planning.faults import ErrorBoundary
 from troth.planning.identity.facts import View
 from troth.planning.parts import Part, fails_closed
-from troth.planning.status import false, true
+from troth.planning.verdicts import false, true
 from troth.resources.conditions import Verdict
 from troth.resources.identity.peers import Unverified
 from troth.resources.identity.spec import ServiceIdentity
@@ -58,14 +58,14 @@ class ListedEdges(NamedTuple):
     unlisted: int
 
 
-def _current(_: Exception, view: View, foreign: Isolation) -> Part:
+def _current(_: Exception, view: View, foreign: ErrorBoundary) -> Part:
     del foreign
     found = closed_edges(view.identity, view.unapplied, view.registry, view.moment.now)
     return Part(status=_as_fields(found))
 
 
 @fails_closed(_current)
-def plan_edges(view: View, foreign: Isolation) -> Part:
+def plan_edges(view: View, foreign: ErrorBoundary) -> Part:
     """Return the edges of the status, and whether all that the identity itself declares are live.
 
     Errors of edges that only peers declare are collected in `foreign`. If the edges cannot be
@@ -84,7 +84,7 @@ def _as_fields(edges: ListedEdges) -> Mapping[str, Any]:
 
 
 def edge_statuses(
-    identity: ServiceIdentity, edges: tuple[Edge, ...], now: datetime, foreign: Isolation
+    identity: ServiceIdentity, edges: tuple[Edge, ...], now: datetime, foreign: ErrorBoundary
 ) -> ListedEdges:
     """Return the status entries: the identity's own declarations first, then those of others.
 
@@ -163,7 +163,7 @@ def closed_edges(
 
     See `with_closed_edges`.
     """
-    part = Isolation()
+    part = ErrorBoundary()
     consented = part.read((), consented_from, registry, identity.ref, now)
     kept = ListedEdges(identity.status.edges, identity.status.unlisted_edges or 0)
     return part.read(kept, _closed, identity, narrowing, consented)

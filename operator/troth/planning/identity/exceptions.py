@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from troth.planning import faults
-from troth.planning import status as verdicts
+from troth.planning import faults, verdicts
 from troth.planning.identity.edge_status import describe_unverified
 from troth.planning.identity.facts import View
 from troth.planning.identity.trust_record import record_steps

@@ -5,9 +5,8 @@ If it cannot be planned, it keeps what can still be compiled, and otherwise deni
 
 from dataclasses import replace
 
-from troth.planning import faults
-from troth.planning import status as verdicts
-from troth.planning.faults import Isolation
+from troth.planning import faults, verdicts
+from troth.planning.faults import ErrorBoundary
 from troth.planning.identity.facts import View
 from troth.planning.identity.secret.manifest import without_growth
 from troth.planning.identity.situation import situation_of, unsettled
@@ -44,7 +43,7 @@ def _closed(error: Exception, view: View, *, settling: bool) -> Part:  # noqa: A
     is_foreign = owned.fact is not None and not is_child(owned.fact, view.identity)
     if view.identity.spec.enforcement is Enforcement.OBSERVE or is_foreign or owned.seen:
         return Part(verdict)
-    compiled = Isolation().run(
+    compiled = ErrorBoundary().run(
         lambda: closing_policy(situation_of(view)), lambda _: deny_all(view.identity)
     )
     over = owned.fact.resource_version if owned.fact is not None else ""

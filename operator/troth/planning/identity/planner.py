@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from troth.planning import status as verdicts
-from troth.planning.faults import Isolation
+from troth.planning import verdicts
+from troth.planning.faults import ErrorBoundary
 from troth.planning.identity.claims import plan_claims
 from troth.planning.identity.credentials.at_brokers import (
     CREDENTIALS_ISSUED,
@@ -77,7 +77,7 @@ def _plan(known: IdentityView, view: View) -> Plan:
     closing = _closing(view, certificate.narrowing)
     if closing != view.unapplied:
         view = replace(view, unapplied=closing)
-    foreign = Isolation([*view.foreign_errors])
+    foreign = ErrorBoundary([*view.foreign_errors])
     parts = (
         trust,
         plan_schema_files(view),

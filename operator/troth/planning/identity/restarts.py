@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from troth.pki.certificates.leaf import renewal_spread, short
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.certificates.rollouts import (
     ENABLE,
     Lack,

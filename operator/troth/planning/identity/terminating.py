@@ -5,7 +5,7 @@ list has no peers. Its certificate stays as it is.
 """
 
 from troth.documents.secret_keys import ROOTS
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.identity.facts import TerminatingView
 from troth.planning.identity.network import OBSERVING, PENDING
 from troth.planning.identity.network import TYPE as NETWORK

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.identity.claims import audience_fault
 from troth.planning.identity.facts import View
 from troth.planning.parts import Part, fails_closed, unplanned

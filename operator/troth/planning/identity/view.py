@@ -6,7 +6,7 @@ from datetime import timedelta
 from troth.pki.certificates.leaf import renewal_spread
 from troth.planning import faults
 from troth.planning.certificates.view import own_anchors, trusted_anchors
-from troth.planning.faults import Isolation
+from troth.planning.faults import ErrorBoundary
 from troth.planning.grants.message_schemas import Texts
 from troth.planning.identity.credentials.view import NONE, gather_credentials
 from troth.planning.identity.declared import (
@@ -83,8 +83,13 @@ def gather_readable(identity: ServiceIdentity, reader: Reader, moment: Moment) -
     If reading a part raises an exception, the view has the value that opens least, and no
     certificate may be issued from it. Edges that only peers declare are judged in `foreign`.
     """
-    ref, registry, isolation, foreign = identity.ref, reader.registry, Isolation(), Isolation()
-    run, read = isolation.run, isolation.read
+    ref, registry, boundary, foreign = (
+        identity.ref,
+        reader.registry,
+        ErrorBoundary(),
+        ErrorBoundary(),
+    )
+    run, read = boundary.run, boundary.read
     governance = run(
         lambda: registry.governance(ref.namespace),
         lambda error: Governance(None, faults.REASON, faults.sentence(error), settled=False),
@@ -142,7 +147,7 @@ def gather_readable(identity: ServiceIdentity, reader: Reader, moment: Moment) -
         registry=registry,
         messaging=reader.messaging,
         moment=moment,
-        errors=tuple(isolation.errors),
+        errors=tuple(boundary.errors),
         foreign_errors=tuple(foreign.errors),
     )
 

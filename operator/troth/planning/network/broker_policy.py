@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.rules import BrokerGrants
 from troth.planning.network.client_shares import over_share

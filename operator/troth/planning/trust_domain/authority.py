@@ -7,7 +7,7 @@ from datetime import datetime
 from troth.documents.secret_keys import ROOTS
 from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.leaf import short
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.certificates.leaf import lifetime_fault
 from troth.planning.owned_objects import is_child, metadata_of, rechecks, taken

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from troth.documents.secret_keys import ROOTS
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.owned_objects import differs, metadata_of, taken
 from troth.planning.parts import Part, fails_closed, unplanned

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from troth.planning import faults
-from troth.planning import status as verdicts
+from troth.planning import faults, verdicts
 from troth.planning.network.external_peers import pods_in
 from troth.planning.network.rules import listed, spec_of
 from troth.planning.owned_objects import differs, policy_manifest, taken

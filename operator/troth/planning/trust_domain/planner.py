@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.parts import Conditions, Part, assemble, ending
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Remove

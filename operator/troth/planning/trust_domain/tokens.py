@@ -10,7 +10,7 @@ from typing import Any
 
 from troth.pki.certificates.leaf import short
 from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.owned_objects import is_child, metadata_of, rechecks, taken
 from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.rotation.handover import Handover

@@ -3,7 +3,7 @@
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.trust_domain.facts import DomainView
 from troth.resources.conditions import Verdict

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from troth.planning import faults
-from troth.planning import status as verdicts
-from troth.planning.faults import Isolation
+from troth.planning import faults, verdicts
+from troth.planning.faults import ErrorBoundary
 from troth.planning.owned_objects import rechecks
 from troth.planning.parts import Part, fails_closed
 from troth.planning.steps.objects import Remove
@@ -37,7 +36,7 @@ def removals(compiled: Iterable[CompiledSecret]) -> Iterator[Step]:
 
 def _closed(error: Exception, view: WebhookView) -> Part:
     """Return the part that still takes removed keys from the gateway."""
-    steps = Isolation().run(lambda: tuple(_withdrawal(view)), lambda _: ())
+    steps = ErrorBoundary().run(lambda: tuple(_withdrawal(view)), lambda _: ())
     return Part((faults.verdict(CONDITION, error),), steps)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.owned_objects import rechecks
 from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.steps.webhooks import ChangeWebhookKeys

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.parts import ENDING, Conditions, Part, assemble, ending
 from troth.planning.plan import Plan
 from troth.planning.steps.step import Step

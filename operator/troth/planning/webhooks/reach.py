@@ -8,7 +8,7 @@ from troth.documents.webhook_endpoint import Target
 from troth.pki.encodings.pem import read_certificates
 from troth.pki.errors import PKIError
 from troth.pki.spiffe import spiffe_id
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.webhooks.document import current_target, signing_of
 from troth.planning.webhooks.keys import can_verify, plan_keys

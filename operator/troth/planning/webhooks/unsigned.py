@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.conditions import Verdict

@@ -10,7 +10,7 @@ import structlog
 
 from troth.planning import faults
 from troth.planning.plan import Plan
-from troth.planning.status import READY, false
+from troth.planning.verdicts import READY, false
 from troth.reconcile.drift.repairs import Repairs
 from troth.reconcile.status.refusals import Refusals
 from troth.resources.conditions import Truth, Verdict

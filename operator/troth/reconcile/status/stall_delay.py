@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from troth.planning.plan import Plan
-from troth.planning.status import INVALID_SPEC, READY, STALLED, not_stalled_yet
+from troth.planning.verdicts import INVALID_SPEC, READY, STALLED, not_stalled_yet
 from troth.resources.conditions import Truth
 from troth.world.keys import Key
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from troth.brokers.protocol import CredentialRequest
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.brokers.leftovers import leftovers
 from troth.planning.identity.credentials.broker_handover import (
     BrokerCredential,

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from troth.documents.webhook_endpoint import GATEWAY_LABEL
 from troth.pki.tokens.signing import LEEWAY
 from troth.pki.tokens.webhook import LIFETIME
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.identity.facts import View
 from troth.planning.identity.secret.webhook_trust import is_for_webhooks
 from troth.planning.owned_objects import metadata_of, rechecks, secret_ref, taken

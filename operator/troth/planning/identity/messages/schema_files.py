@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic_core import to_json
 
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.identity.facts import View
 from troth.planning.identity.messages.schema_room import NAMED, Placed
 from troth.planning.identity.secret.document import current_document

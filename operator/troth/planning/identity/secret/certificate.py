@@ -6,7 +6,7 @@ from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.issuing import LeafProfile
 from troth.pki.certificates.subjects import Subject
 from troth.pki.spiffe import spiffe_id
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.certificates.leaf import LeafCandidate, lifetime_fault, why_issue
 from troth.planning.identity.claims import dns_name_fault
 from troth.planning.identity.facts import View

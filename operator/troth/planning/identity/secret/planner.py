@@ -7,8 +7,7 @@ from typing import Any
 
 from troth.pki.certificates.leaf import Leaf, short
 from troth.pki.spiffe import spiffe_id
-from troth.planning import faults
-from troth.planning import status as verdicts
+from troth.planning import faults, verdicts
 from troth.planning.certificates.leaf import leaf_due
 from troth.planning.identity.facts import View
 from troth.planning.identity.secret.certificate import leaf_part

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from troth.documents.secret_keys import ROOTS
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.identity.facts import View
 from troth.planning.identity.secret.document import current_document

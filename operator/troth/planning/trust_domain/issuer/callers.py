@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from troth.pki.spiffe import spiffe_id
-from troth.planning.faults import Isolation
+from troth.planning.faults import ErrorBoundary
 from troth.planning.network.issuers import audience_of
 from troth.planning.trust_domain.facts import IssuerView
 from troth.resources.identity.spec import ServiceIdentity
@@ -86,7 +86,9 @@ class _Caller:
         }
 
 
-def callers_of(view: IssuerView, current: CurrentView, *, isolation: Isolation) -> dict[str, Any]:
+def callers_of(
+    view: IssuerView, current: CurrentView, *, boundary: ErrorBoundary
+) -> dict[str, Any]:
     """Return the entry of each caller of a trust domain, by SPIFFE ID, sorted.
 
     An identity's entry is cached until the identity or one of its peers changes. A caller whose
@@ -102,7 +104,7 @@ def callers_of(view: IssuerView, current: CurrentView, *, isolation: Isolation) 
             if as_ever and (entry := known.get(ref)) is not None and entry[0] == domain.spec.domain:
                 entries[entry[1]] = entry[2]
                 continue
-            caller, unsettled = isolation.run(
+            caller, unsettled = boundary.run(
                 partial(_with_grants, domain, registry, ref, current, view.moment.now),
                 lambda _: (None, True),
             )

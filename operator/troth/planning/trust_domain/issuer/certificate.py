@@ -7,7 +7,7 @@ from datetime import datetime
 from troth.documents.secret_keys import ROOTS
 from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.issuing import LeafProfile
-from troth.planning import status as verdicts
+from troth.planning import verdicts
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.certificates.leaf import LeafCandidate, leaf_due, lifetime_fault, why_issue
 from troth.planning.network.issuers import issuer_host, issuer_hosts, issuer_id

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from troth.pki.spiffe import SPIFFEID, spiffe_id
 from troth.pki.tokens.signing import MAX_LIFETIME
-from troth.planning.faults import Isolation
+from troth.planning.faults import ErrorBoundary
 from troth.planning.network.issuers import issuer_url
 from troth.planning.plan import Plan
 from troth.planning.steps.signing_keys import UpdateIssuer
@@ -65,16 +65,16 @@ def plan_issuer_view(found: KnownIssuer) -> Plan:
     wait = first_key_wait(known, view.bundles, settle, moment) if not known.view else NOTHING
     if wait > NOTHING:
         return Plan(key, domain.metadata.uid, due=moment.now + wait)
-    isolation = Isolation()
-    data = _data(view, known, isolation)
+    boundary = ErrorBoundary()
+    data = _data(view, known, boundary)
     step = UpdateIssuer(known.ref, known.uid, known.resource_version, data)
     steps = (step,) if data else ()
-    return Plan(key, domain.metadata.uid, steps, errors=tuple(isolation.errors))
+    return Plan(key, domain.metadata.uid, steps, errors=tuple(boundary.errors))
 
 
-def _data(view: IssuerView, known: TokensSecret, isolation: Isolation) -> dict[str, bytes]:
+def _data(view: IssuerView, known: TokensSecret, boundary: ErrorBoundary) -> dict[str, bytes]:
     """Return the data to write, empty if the Secret is up to date."""
-    found = _shared(view, current_callers(known.view), isolation)
+    found = _shared(view, current_callers(known.view), boundary)
     data = {VIEW: found.view} if found.view != known.view else {}
     if bool(found.cutoffs) != known.narrowed:
         data[VIEW_STATE] = NARROWED if found.cutoffs else WHOLE
@@ -89,16 +89,16 @@ def compiled(view: IssuerView, current: CurrentView) -> bytes:
 
     Raises the first error that a caller's part raises.
     """
-    isolation = Isolation()
-    found = _shared(view, current, isolation)
-    for error in isolation.errors:
+    boundary = ErrorBoundary()
+    found = _shared(view, current, boundary)
+    for error in boundary.errors:
         raise error
     return found.view
 
 
-def _shared(view: IssuerView, current: CurrentView, isolation: Isolation) -> Shared:
+def _shared(view: IssuerView, current: CurrentView, boundary: ErrorBoundary) -> Shared:
     """Return the view. If it exceeds a limit, each namespace has its share of it."""
-    callers = callers_of(view, current, isolation=isolation)
+    callers = callers_of(view, current, boundary=boundary)
     document = {
         "version": VERSION,
         "trustDomain": view.domain.spec.domain,
