@@ -5,7 +5,7 @@ import copy
 from tests import builders, virtual_time
 from tests.campaign.people import open_wide
 from tests.campaign.stages.stage import Stage
-from troth.reconcile.drift.repairs import FREE
+from troth.reconcile.drift.backoff import FREE
 from troth.resources.references import Ref
 from troth.world.facts.objects import FIGHTING
 

@@ -7,7 +7,7 @@ from tests.cluster.stage import IDENTITY, Stage
 from tests.cluster.test_children import WIDER, ready_pair
 from tests.patience import PATIENCE
 from troth.planning.owned_objects import policy_ref
-from troth.reconcile.drift.repairs import FREE, MOST
+from troth.reconcile.drift.backoff import FREE, MOST
 
 
 async def test_fight_over_a_policy_is_reported_with_the_other_field_manager(stage: Stage) -> None:

@@ -29,7 +29,7 @@ from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.secrets.credential_secrets import CredentialError
 from troth.reconcile.apply.writer import TryAgain
-from troth.reconcile.events.events import repair, transitions
+from troth.reconcile.events.transitions import repair, transitions
 from troth.reconcile.rehearsal import Rehearsal
 from troth.reconcile.runtime.clock import Moments, MovableClock
 from troth.resources.messaging.message_broker import MessageBroker

@@ -23,7 +23,7 @@ from tests.builders import (
 from tests.reconcile.serving import Running, Server, running
 from troth.cluster.errors import ApiError
 from troth.planning.owned_objects import FOREIGN_RETRY
-from troth.reconcile.drift.repairs import FREE, MOST, QUIET
+from troth.reconcile.drift.backoff import FREE, MOST, QUIET
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY
 from troth.world.keys import Key

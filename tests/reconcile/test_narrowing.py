@@ -17,7 +17,7 @@ from tests.reconcile.serving import LeaderFence, Running, Server, converge, runn
 from troth.cluster.errors import ApiError
 from troth.planning.steps.certificates import IssueLeaf
 from troth.reconcile.apply.execute import STEP_HANDLERS
-from troth.reconcile.status import refusals
+from troth.reconcile.status import rejected_writes as refusals
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 

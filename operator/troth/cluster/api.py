@@ -361,7 +361,7 @@ class ApiServer:
 
 
 # Otherwise the API server parses a patch twice, to warn of fields that it drops. The answer shows
-# that too, and `Alterations` reports it.
+# that too, and `ServerMutations` reports it.
 _PARSED_ONCE = {"fieldValidation": "Ignore"}
 _METADATA_ONLY = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_OF_EACH = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"

@@ -27,7 +27,7 @@ from tests.messaging import MQTT, NATS, broker, consumer
 from troth.brokers.clients import Client, Clients, client_of
 from troth.documents.client_name import client_name
 from troth.planning.grants.edges_validated import EDGES_VALIDATED
-from troth.reconcile.events.events import transitions
+from troth.reconcile.events.transitions import transitions
 from troth.trust.grants import Action
 from troth.world.facts.clients import COUNTS_FOR
 from troth.world.facts.objects import Fault

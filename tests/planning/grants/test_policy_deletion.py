@@ -35,7 +35,7 @@ from troth.planning.grants.finalizer import FINALIZER, PATIENCE
 from troth.planning.grants.policy_deletion import left_of
 from troth.planning.grants.view import gather_deletion
 from troth.planning.steps.objects import SetFinalizers
-from troth.reconcile.events.events import repair
+from troth.reconcile.events.transitions import repair
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.trust.declarations.unlisted import UNLISTED

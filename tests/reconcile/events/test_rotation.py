@@ -16,9 +16,9 @@ from tests.reconcile.serving import Running, Server, running
 from troth.cluster.errors import ApiError
 from troth.planning.plan import Plan
 from troth.reconcile.events import rotation as rotation_events
-from troth.reconcile.events.events import event
 from troth.reconcile.events.notice import Notice
 from troth.reconcile.events.rotation import of_credential_rotation, of_trust_domain
+from troth.reconcile.events.transitions import event
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.resources.rotation.blockers import MOST_BLOCKERS

@@ -25,7 +25,7 @@ from troth.pki.bundles.keystores import (
 from troth.pki.bundles.trust_bundle import parse_bundle
 from troth.pki.keys.parsing import PrivateKey
 from troth.planning.certificates.anchors import roots_in
-from troth.reconcile.drift.repairs import FREE, MOST, QUIET
+from troth.reconcile.drift.backoff import FREE, MOST, QUIET
 from troth.reconcile.loop import engine as engines
 from troth.resources.algorithms import SLOW, KeyAlgorithm
 from troth.resources.references import Ref

@@ -18,7 +18,7 @@ from troth.planning.network.compiler import (
     deny_all,
     without_openings,
 )
-from troth.planning.network.situation import Situation
+from troth.planning.network.policy_inputs import PolicyInputs
 from troth.planning.owned_objects import is_child, policy_manifest, rechecks, taken
 from troth.planning.parts import Part, fails_closed
 from troth.planning.steps.objects import Apply, removal
@@ -79,7 +79,7 @@ def plan_network(view: View, *, settling: bool) -> Part:
     return Part((verdicts.failed(TYPE, view.owned_policy.write_fault) or verdict,), steps, dues)
 
 
-def _settled(view: View, situation: Situation, *, settling: bool) -> tuple[Verdict, Apply]:
+def _settled(view: View, situation: PolicyInputs, *, settling: bool) -> tuple[Verdict, Apply]:
     """Return the condition of a settled identity's policy, and the step that writes it."""
     compiled, over = compile_policy(situation), view.kept_from(view.policy)
     verdict = ENFORCED if view.policy is not None else PENDING

@@ -3,14 +3,14 @@
 from troth.planning.identity.facts import View
 from troth.planning.network.external_peers import pods_in
 from troth.planning.network.issuers import issuer_pods
-from troth.planning.network.situation import NetworkClaim, Situation
+from troth.planning.network.policy_inputs import NetworkClaim, PolicyInputs
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import Fault, Manifest
 
 
-def situation_of(view: View) -> Situation:
+def situation_of(view: View) -> PolicyInputs:
     """Return the inputs of the NetworkPolicy compiler for an identity."""
-    return Situation(
+    return PolicyInputs(
         identity=view.identity,
         edges=view.edges,
         peers=view.registry.identities,

@@ -12,12 +12,12 @@ from troth.planning.network.compiler import (
     keep_open,
 )
 from troth.planning.network.external_peers import selector
-from troth.planning.network.situation import Situation
+from troth.planning.network.policy_inputs import PolicyInputs
 from troth.planning.owned_objects import policy_manifest, taken
 from troth.planning.steps.objects import Apply
 
 
-def unsettled_policy(view: View, situation: Situation) -> tuple[Compiled, tuple[Apply, ...]]:
+def unsettled_policy(view: View, situation: PolicyInputs) -> tuple[Compiled, tuple[Apply, ...]]:
     """Return the identity's policy, and the steps that must precede its write.
 
     If the pod selector has changed, the policy selects only the pods that match the old and the new

@@ -83,12 +83,8 @@ def gather_readable(identity: ServiceIdentity, reader: Reader, moment: Moment) -
     If reading a part raises an exception, the view has the value that opens least, and no
     certificate may be issued from it. Edges that only peers declare are judged in `foreign`.
     """
-    ref, registry, boundary, foreign = (
-        identity.ref,
-        reader.registry,
-        ErrorBoundary(),
-        ErrorBoundary(),
-    )
+    ref, registry = identity.ref, reader.registry
+    boundary, foreign = ErrorBoundary(), ErrorBoundary()
     run, read = boundary.run, boundary.read
     governance = run(
         lambda: registry.governance(ref.namespace),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
-from troth.planning.network import unilateral
+from troth.planning.network import unconsented_rules
 from troth.planning.network.external_peers import pods_in, selector
 from troth.planning.network.issuers import PORT
 from troth.planning.network.live_peers import (
@@ -26,6 +26,7 @@ from troth.planning.network.live_peers import (
     narrowed_pods,
     written,
 )
+from troth.planning.network.policy_inputs import PolicyInputs
 from troth.planning.network.rules import (
     Pair,
     Rule,
@@ -35,7 +36,6 @@ from troth.planning.network.rules import (
     ports_of,
     spec_of,
 )
-from troth.planning.network.situation import Situation
 from troth.resources.identity.spec import Protocol as PortProtocol
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
@@ -76,12 +76,12 @@ class Compiled:
         return rules > ALWAYS_FIT and len(canonical(self.spec)) > MOST
 
 
-def compile_policy(situation: Situation) -> Compiled:
+def compile_policy(situation: PolicyInputs) -> Compiled:
     """Return the workload's NetworkPolicy, which denies everything that it does not list."""
     return _compiled(situation, situation.identity.spec.workload.pod_selector)
 
 
-def keep_open(situation: Situation) -> Compiled:
+def keep_open(situation: PolicyInputs) -> Compiled:
     """Return the existing policy without the parts that are no longer declared. Nothing opens.
 
     This is for an unsettled workload. If its pod selector has changed, open ports stay open to the
@@ -99,19 +99,21 @@ def deny_all(identity: ServiceIdentity) -> Compiled:
     return Compiled(spec_of(selector(identity.spec.workload.pod_selector), ingress=[], egress=[]))
 
 
-def begin_closed(situation: Situation, *, exceptions: bool) -> Compiled:
+def begin_closed(situation: PolicyInputs, *, exceptions: bool) -> Compiled:
     """Return the first policy of an unsettled workload.
 
     It denies everything except the resolver and, with `exceptions`, the ports for probes and
     metrics, each only if every trust domain that claims the workload opens it.
     """
     each = [replace(situation, claims=(claim,)) for claim in situation.claims]
-    ingress = _in_all([list(unilateral.exceptions(one)) for one in each]) if exceptions else []
+    ingress = (
+        _in_all([list(unconsented_rules.exceptions(one)) for one in each]) if exceptions else []
+    )
     return Compiled(
         spec_of(
             selector(situation.identity.spec.workload.pod_selector),
             ingress=ingress,
-            egress=_in_all([list(unilateral.dns(one)) for one in each]),
+            egress=_in_all([list(unconsented_rules.dns(one)) for one in each]),
         )
     )
 
@@ -144,7 +146,7 @@ def without_openings(compiled: Compiled, existing: Content) -> Compiled:
     return Compiled(spec, compiled.peers)
 
 
-def closing_policy(situation: Situation) -> Compiled:
+def closing_policy(situation: PolicyInputs) -> Compiled:
     """Return the policy without the parts that cannot be compiled, for when `compile_policy` fails.
 
     Every part and every peer is compiled in isolation. The result opens nothing that an existing
@@ -182,7 +184,7 @@ def _or_nothing(part: Callable[[], Iterable[_Part]]) -> list[_Part]:
         return []
 
 
-def _compiled(situation: Situation, pods: LabelSelector, run: _Run = _all_of) -> Compiled:
+def _compiled(situation: PolicyInputs, pods: LabelSelector, run: _Run = _all_of) -> Compiled:
     reach, edges = situation.reach, situation.edges
     suspended = any(edge.state is EdgeState.SUSPENDED for edge in edges)
     unsettled = suspended or reach.unsettled or not situation.settled
@@ -198,16 +200,16 @@ def _compiled(situation: Situation, pods: LabelSelector, run: _Run = _all_of) ->
     spec = spec_of(
         selector(pods),
         ingress=[
-            *run(lambda: _others(situation, left_out, unilateral.exceptions, "ingress")),
+            *run(lambda: _others(situation, left_out, unconsented_rules.exceptions, "ingress")),
             *(each.rule for each in inbound),
-            *run(lambda: _others(situation, left_out, unilateral.unverified, "ingress")),
+            *run(lambda: _others(situation, left_out, unconsented_rules.unverified, "ingress")),
         ],
         egress=[
-            *run(lambda: _others(situation, left_out, unilateral.dns, "egress")),
+            *run(lambda: _others(situation, left_out, unconsented_rules.dns, "egress")),
             *to_peers,
             *to_brokers,
-            *run(lambda: _others(situation, left_out, unilateral.external, "egress")),
-            *run(lambda: _others(situation, left_out, unilateral.api_server, "egress")),
+            *run(lambda: _others(situation, left_out, unconsented_rules.external, "egress")),
+            *run(lambda: _others(situation, left_out, unconsented_rules.api_server, "egress")),
             *run(lambda: _issuer(situation, {each.ref for each in outbound})),
         ],
     )
@@ -215,7 +217,7 @@ def _compiled(situation: Situation, pods: LabelSelector, run: _Run = _all_of) ->
     return Compiled(spec, remembered)
 
 
-def _left_out(situation: Situation, current: CurrentPolicy) -> LabelSelector:
+def _left_out(situation: PolicyInputs, current: CurrentPolicy) -> LabelSelector:
     """Return the selector of the workload's own pods, which the rules leave out.
 
     The selector stays the same while the workload is unsettled. Otherwise a change of the pod
@@ -228,9 +230,9 @@ def _left_out(situation: Situation, current: CurrentPolicy) -> LabelSelector:
 
 
 def _others(
-    situation: Situation,
+    situation: PolicyInputs,
     left_out: LabelSelector,
-    rules: Callable[[Situation], Iterable[Rule]],
+    rules: Callable[[PolicyInputs], Iterable[Rule]],
     direction: str,
 ) -> Iterator[Rule]:
     """Yield the rules that need no consent; for an unsettled workload, only their open parts."""
@@ -242,7 +244,7 @@ def _others(
     yield from distinct(part for part in parts if part is not None)
 
 
-def _with_pods(situation: Situation, pods: LabelSelector) -> Situation:
+def _with_pods(situation: PolicyInputs, pods: LabelSelector) -> PolicyInputs:
     """Return the situation with the workload's pod selector replaced by `pods`."""
     identity = situation.identity
     workload = identity.spec.workload.model_copy(update={"pod_selector": pods})
@@ -251,7 +253,7 @@ def _with_pods(situation: Situation, pods: LabelSelector) -> Situation:
 
 
 def _edge_rules(
-    situation: Situation, current: CurrentPolicy, side: Side, run: _Run
+    situation: PolicyInputs, current: CurrentPolicy, side: Side, run: _Run
 ) -> list[PeerRule]:
     """Return the rules for one side's live edges, and the open parts of its suspended edges."""
     me, inbound = situation.identity.ref, side is Side.FROM
@@ -268,7 +270,7 @@ def _edge_rules(
 
 
 def _peer_rules(
-    situation: Situation, current: CurrentPolicy, side: Side, peer: Ref, group: list[Edge]
+    situation: PolicyInputs, current: CurrentPolicy, side: Side, peer: Ref, group: list[Edge]
 ) -> Iterator[PeerRule]:
     opened = [each for each in group if each.state is EdgeState.LIVE and situation.settled]
     identity = situation.peers.get(peer)
@@ -278,7 +280,7 @@ def _peer_rules(
 
 
 def _ports(
-    situation: Situation, edges: Iterable[Edge], without: Iterable[Edge] = ()
+    situation: PolicyInputs, edges: Iterable[Edge], without: Iterable[Edge] = ()
 ) -> dict[str, Pair | None]:
     """Return the ports of edges by name; None for a port whose callee cannot be read."""
     ports: dict[str, Pair | None] = {}
@@ -312,7 +314,7 @@ def _merged(
         yield PeerRule(side, ref, peer, ports)
 
 
-def _broker_rules(situation: Situation, current: CurrentPolicy) -> Iterator[PeerRule]:
+def _broker_rules(situation: PolicyInputs, current: CurrentPolicy) -> Iterator[PeerRule]:
     """Yield the rules to brokers with a live grant, and the open parts of rules to others."""
     reach = situation.reach
     staying = [*reach.staying]
@@ -337,7 +339,7 @@ def _described(broker: MessageBroker) -> BrokerWorkload:
     return broker.spec.workload
 
 
-def _issuer(situation: Situation, callees: Collection[Ref]) -> Iterator[Rule]:
+def _issuer(situation: PolicyInputs, callees: Collection[Ref]) -> Iterator[Rule]:
     """Yield the rules to the issuer, if the workload needs tokens or starts transactions.
 
     `callees` are the callees that the policy opens. While all edges that need tokens are suspended,
@@ -358,12 +360,12 @@ def _issuer(situation: Situation, callees: Collection[Ref]) -> Iterator[Rule]:
                 yield part
 
 
-def _asks_for_tokens(situation: Situation, callee: Ref) -> bool:
+def _asks_for_tokens(situation: PolicyInputs, callee: Ref) -> bool:
     identity = situation.peers.get(callee)
     return identity is not None and identity.spec.authentication.token is not None
 
 
-def _issuer_rules(situation: Situation) -> Iterator[Rule]:
+def _issuer_rules(situation: PolicyInputs) -> Iterator[Rule]:
     for claim in situation.claims:
         if claim.issuer is not None:
             yield {"to": [claim.issuer], "ports": listed([(PortProtocol.TCP, PORT)])}

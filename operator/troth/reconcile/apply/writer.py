@@ -12,7 +12,7 @@ from troth.cluster.denials import FORBIDDEN, logged
 from troth.cluster.errors import ApiError
 from troth.reconcile.apply.intake import take_in
 from troth.reconcile.apply.keys.keyring import Keyring
-from troth.reconcile.drift.alterations import Alterations
+from troth.reconcile.drift.server_mutations import ServerMutations
 from troth.reconcile.runtime.clock import Clock
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY, Manifest
@@ -64,7 +64,7 @@ class Writer:
     """Writes objects. The world takes in each answer at once, so its watch event is no news."""
 
     def __init__(self, writes: Writes, world: World, keyring: Keyring, clock: Clock) -> None:
-        self.alterations = Alterations()
+        self.alterations = ServerMutations()
         self._writes = writes
         self._world = world
         self._keyring = keyring

@@ -8,7 +8,7 @@ from troth.brokers.errors import (
     UnsupportedError,
 )
 from troth.cluster.errors import ApiError
-from troth.reconcile.status.refusal_text import cause_of
+from troth.reconcile.status.rejection_text import cause_of
 from troth.resources.references import Ref
 from troth.world.facts.objects import Fault
 

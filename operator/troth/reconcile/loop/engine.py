@@ -29,11 +29,11 @@ from troth.reconcile.apply.writer import TryAgain
 from troth.reconcile.brokers.faults import StalePlan
 from troth.reconcile.brokers.observer import BrokerObserver
 from troth.reconcile.brokers.work import Background, BrokerWork, Surroundings
+from troth.reconcile.drift.backoff import Repairs
 from troth.reconcile.drift.in_place import InPlace
-from troth.reconcile.drift.repairs import Repairs
-from troth.reconcile.events.events import has_new_leaf, relabelled, repair
 from troth.reconcile.events.notice import Notice
 from troth.reconcile.events.recorder import EventRecorder
+from troth.reconcile.events.transitions import has_new_leaf, relabelled, repair
 from troth.reconcile.loop import tracing
 from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.loop.readiness import Faults, with_refusals
@@ -46,7 +46,7 @@ from troth.reconcile.runtime.clock import Clock, Moments
 from troth.reconcile.runtime.instrumentation import Instrumentation
 from troth.reconcile.runtime.lease_fence import Fence, LeaderFence, LeaseLost, leading
 from troth.reconcile.status.debounce import StatusDebounce
-from troth.reconcile.status.refusals import LastingConflict, Refusals, StepFailed
+from troth.reconcile.status.rejected_writes import LastingConflict, RejectedWrites, StepFailed
 from troth.reconcile.status.stall_delay import StallDelay
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.messaging.message_broker import MessageBroker
@@ -111,7 +111,7 @@ class Engine:
         self.background: Background = BrokerWork(self.world, clock, surroundings)
         self.observer = BrokerObserver(self.world, clock, surroundings, leader_fence)
         self._turns = Turns()
-        self.refusals = Refusals(self.world, clock)
+        self.refusals = RejectedWrites(self.world, clock)
         self.repairs = Repairs(self.world, clock, self._executor.alterations)
         self.faults = Faults()
         self.in_place = InPlace(self.world)

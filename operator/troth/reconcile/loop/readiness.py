@@ -11,8 +11,8 @@ import structlog
 from troth.planning import faults
 from troth.planning.plan import Plan
 from troth.planning.verdicts import READY, false
-from troth.reconcile.drift.repairs import Repairs
-from troth.reconcile.status.refusals import Refusals
+from troth.reconcile.drift.backoff import Repairs
+from troth.reconcile.status.rejected_writes import RejectedWrites
 from troth.resources.conditions import Truth, Verdict
 from troth.world.facts.objects import FIGHTING
 from troth.world.keys import Key, Keys, view_key
@@ -51,7 +51,7 @@ class Faults:
 
 
 def with_refusals(
-    plan: Plan, refusals: Refusals, repairs: Repairs, found: Faults, now: datetime
+    plan: Plan, refusals: RejectedWrites, repairs: Repairs, found: Faults, now: datetime
 ) -> Plan:
     """Return the plan with a status that is Ready only if all of its objects stay as declared."""
     status, keys = plan.status, [plan.key]

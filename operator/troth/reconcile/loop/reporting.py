@@ -3,17 +3,17 @@
 from troth.cluster.errors import ApiError
 from troth.planning.plan import Plan
 from troth.reconcile.apply.execute import Executor, changes_status
-from troth.reconcile.drift.repairs import Repairs
-from troth.reconcile.events.events import event, transitions
+from troth.reconcile.drift.backoff import Repairs
 from troth.reconcile.events.notice import REPAIRED, Notice
 from troth.reconcile.events.recorder import EventRecorder
+from troth.reconcile.events.transitions import event, transitions
 from troth.reconcile.events.unconfirmed import UnconfirmedNotices
 from troth.reconcile.loop import tracing
 from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.runtime.clock import Clock
 from troth.reconcile.runtime.instrumentation import Instrumentation
 from troth.reconcile.status.debounce import StatusDebounce
-from troth.reconcile.status.refusals import PASSING, Refusals
+from troth.reconcile.status.rejected_writes import PASSING, RejectedWrites
 from troth.reconcile.status.stall_delay import StallDelay
 from troth.world.facts.objects import FIGHTING
 
@@ -28,7 +28,7 @@ class Reporter:
         queue: WorkQueue,
         *,
         clock: Clock,
-        refusals: Refusals,
+        refusals: RejectedWrites,
         repairs: Repairs,
         instance: str,
         instrumentation: Instrumentation,

@@ -17,7 +17,7 @@ from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step, Target, WriteStep
 from troth.reconcile.apply.keys.key_maker import KeyNotReady
 from troth.reconcile.apply.writer import TryAgain
-from troth.reconcile.status.refusals import OUT_OF_ORDER, UNANSWERED
+from troth.reconcile.status.rejected_writes import OUT_OF_ORDER, UNANSWERED
 from troth.resources.algorithms import KeyAlgorithm
 from troth.world.facts.objects import ISOLATION_POLICY
 

@@ -35,7 +35,7 @@ from tests.cluster.faults.deletions.deletions import (
 )
 from tests.cluster.person import LONG, Manifest, until
 from tests.cluster.stage import IDENTITY, Stage
-from troth.reconcile.drift.repairs import QUIET
+from troth.reconcile.drift.backoff import QUIET
 from troth.reconcile.loop.engine import Engine
 from troth.resources.references import Ref
 from troth.world.facts.objects import REPLACED_AT

@@ -14,7 +14,7 @@ from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.keys.keyring import MOST_FORMER, Keyring
 from troth.reconcile.apply.secrets.credential_secrets import CredentialError
 from troth.reconcile.apply.writer import TryAgain
-from troth.reconcile.events.events import repair
+from troth.reconcile.events.transitions import repair
 from troth.reconcile.runtime.clock import MovableClock
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 from troth.planning.network.external_peers import collectors, pods_in, unverified_peers
+from troth.planning.network.policy_inputs import PolicyInputs
 from troth.planning.network.rules import Rule, listed, numbers
-from troth.planning.network.situation import Situation
 from troth.resources.identity.spec import Protocol
 from troth.trust.edges.candidate import find_port
 from troth.world.facts.objects import Manifest
 
 
-def exceptions(situation: Situation) -> Iterable[Rule]:
+def exceptions(situation: PolicyInputs) -> Iterable[Rule]:
     """Yield the rules for probes and metrics."""
     exceptions = situation.identity.spec.exceptions
     for network in (claim.network for claim in situation.claims):
@@ -29,12 +29,12 @@ def exceptions(situation: Situation) -> Iterable[Rule]:
                 yield {"from": [peer], "ports": ports}
 
 
-def _named(situation: Situation, names: Iterable[str]) -> list[Manifest]:
+def _named(situation: PolicyInputs, names: Iterable[str]) -> list[Manifest]:
     ports = [find_port(situation.identity, name) for name in names]
     return numbers(port for port in ports if port is not None)
 
 
-def unverified(situation: Situation) -> Iterable[Rule]:
+def unverified(situation: PolicyInputs) -> Iterable[Rule]:
     """Yield the rules for peers without an identity."""
     for accepted in situation.identity.spec.accepts:
         if accepted.unverified and accepted.unverified.is_open(situation.now):
@@ -43,7 +43,7 @@ def unverified(situation: Situation) -> Iterable[Rule]:
                 yield {"from": [peer], "ports": ports}
 
 
-def dns(situation: Situation) -> Iterable[Rule]:
+def dns(situation: PolicyInputs) -> Iterable[Rule]:
     """Yield the rules for the cluster's resolver."""
     for resolver in (claim.network.dns for claim in situation.claims):
         yield {
@@ -52,7 +52,7 @@ def dns(situation: Situation) -> Iterable[Rule]:
         }
 
 
-def external(situation: Situation) -> Iterable[Rule]:
+def external(situation: PolicyInputs) -> Iterable[Rule]:
     """Yield the rules for destinations outside the cluster."""
     for call in situation.identity.spec.calls:
         if call.external:
@@ -61,7 +61,7 @@ def external(situation: Situation) -> Iterable[Rule]:
                 yield {"to": [{"ipBlock": {"cidr": cidr}}], "ports": ports}
 
 
-def api_server(situation: Situation) -> Iterable[Rule]:
+def api_server(situation: PolicyInputs) -> Iterable[Rule]:
     """Yield the rules for the API server."""
     if any(call.kubernetes_api for call in situation.identity.spec.calls):
         for endpoint in sorted(situation.api_endpoints):

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step, Target, WriteStep, status_of
-from troth.reconcile.drift.alterations import NAMED, Alterations
 from troth.reconcile.drift.field_managers import latest_writers
+from troth.reconcile.drift.server_mutations import NAMED, ServerMutations
 from troth.reconcile.drift.step_content import content_of, digest, kind_of
 from troth.reconcile.runtime.clock import Clock
 from troth.resources.references import Ref
@@ -98,7 +98,7 @@ class Written:
 class Repairs:
     """Repairs of the objects that Troth wrote in the last `QUIET` seconds, for each resource."""
 
-    def __init__(self, world: World, clock: Clock, alterations: Alterations) -> None:
+    def __init__(self, world: World, clock: Clock, alterations: ServerMutations) -> None:
         self._world = world
         self._clock = clock
         self._alterations = alterations

@@ -12,7 +12,7 @@ from troth.planning.steps.objects import Remove, Restart
 from troth.planning.steps.step import Step, Target
 from troth.reconcile.apply.writer import CONFLICT
 from troth.reconcile.runtime.clock import Clock
-from troth.reconcile.status.refusal_text import essence, sentence
+from troth.reconcile.status.rejection_text import essence, sentence
 from troth.world.keys import Key, Keys
 from troth.world.outcomes.writes import RefusalOver, WriteRefused
 from troth.world.world import World
@@ -28,7 +28,7 @@ PASSING = OUT_OF_ORDER | {UNANSWERED, CONFLICT}
 """Status codes of failures that usually pass soon."""
 
 
-class Refusals:
+class RejectedWrites:
     """Refused writes, by the resource that needs them."""
 
     def __init__(self, world: World, clock: Clock) -> None:

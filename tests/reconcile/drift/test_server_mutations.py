@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.builders import Manifest
-from troth.reconcile.drift.alterations import altered_fields
+from troth.reconcile.drift.server_mutations import altered_fields
 
 POLICY: Manifest = {
     "kind": "NetworkPolicy",

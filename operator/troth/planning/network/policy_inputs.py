@@ -25,7 +25,7 @@ class NetworkClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class PolicyInputs:
     """All inputs of the policy of one workload.
 
     `peers` has the identity of every readable peer of an edge. `existing` is the current policy,

@@ -17,7 +17,7 @@ _LISTS = ("ownerReferences", "finalizers")
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
-class Alterations:
+class ServerMutations:
     """The altered fields of the last write of each object, until they are taken."""
 
     def __init__(self) -> None:

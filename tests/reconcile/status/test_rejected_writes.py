@@ -14,8 +14,8 @@ from troth.cluster.errors import LONGEST, STORE_FULL, ApiError
 from troth.planning.steps.authorities import DropSlots
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.writer import TryAgain
-from troth.reconcile.status import refusals
-from troth.reconcile.status.refusal_text import essence
+from troth.reconcile.status import rejected_writes as refusals
+from troth.reconcile.status.rejection_text import essence
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 
