@@ -11,7 +11,7 @@ import pytest
 from tests.builders import HOUR, NOW, OWN, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Server, running
 from troth.planning import planner
-from troth.planning.identity import claims, edge_status, exceptions, restarts, tokens
+from troth.planning.identity import claims, edge_status, gateway_only, restarts, tokens, unverified
 from troth.planning.identity import network as identity_network
 from troth.planning.identity import view as identity_view
 from troth.planning.identity.credentials import at_brokers, webhook_signing
@@ -85,8 +85,8 @@ LAYERS = [
     pytest.param(webhook_signing, "removal", id="signing"),
     pytest.param(restarts, "plan_rollout", id="restarts"),
     pytest.param(tokens, "_left_out", id="tokens"),
-    pytest.param(exceptions, "record_steps", id="gateway"),
-    pytest.param(exceptions, "peers_verified", id="unverified"),
+    pytest.param(gateway_only, "record_steps", id="gateway"),
+    pytest.param(unverified, "peers_verified", id="unverified"),
     pytest.param(claims, "accepted_claims", id="claims"),
     pytest.param(edge_status, "peers_agree", id="peers"),
     pytest.param(edge_status, "edge_statuses", id="edges"),

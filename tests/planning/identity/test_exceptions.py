@@ -19,7 +19,7 @@ from tests.builders import (
     stamp,
     unverified,
 )
-from troth.planning.identity import exceptions
+from troth.planning.identity import gateway_only as planned
 from troth.planning.steps.objects import Apply
 from troth.resources.references import Ref
 from troth.world.outcomes.writes import ForeignFound
@@ -154,7 +154,7 @@ def test_record_of_the_future_does_not_postpone_the_end() -> None:
 def test_nobody_is_accepted_if_the_trust_cannot_be_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     it = shop(legacy(), gateway()).settle()
     assert is_open(it)
-    monkeypatch.setattr(exceptions, "record_steps", None)
+    monkeypatch.setattr(planned, "record_steps", None)
     it.settle()
     assert trusted(it)[0] == "InternalError"
     assert not is_open(it)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from troth.cli.evaluation.finding import Severity
-from troth.planning.identity.exceptions import WARNING, unverified_verdict
+from troth.planning.identity.gateway_only import WARNING
+from troth.planning.identity.unverified import unverified_verdict
 from troth.resources.faults import FaultyManifests, Step
 from troth.resources.findings.exception import EXCEPTION_LIMIT, FindingException
 from troth.resources.identity.spec import ServiceIdentity

@@ -14,14 +14,8 @@ from troth.planning.identity.credentials.webhook_signing import COMING as SIGNIN
 from troth.planning.identity.credentials.webhook_signing import CONDITION as SIGNED
 from troth.planning.identity.credentials.webhook_signing import plan_webhook_signing
 from troth.planning.identity.edge_status import plan_edges, with_closed_edges
-from troth.planning.identity.exceptions import (
-    RECORD_PENDING,
-    TRUST,
-    VERIFIED,
-    plan_gateway_trust,
-    plan_unverified,
-)
 from troth.planning.identity.facts import IdentityView, View
+from troth.planning.identity.gateway_only import RECORD_PENDING, TRUST, plan_gateway_trust
 from troth.planning.identity.messages.schema_files import COMING as SCHEMAS_COME
 from troth.planning.identity.messages.schema_files import CONDITION as SCHEMAS
 from troth.planning.identity.messages.schema_files import plan_schema_files
@@ -34,6 +28,7 @@ from troth.planning.identity.secret.updates import TYPE as CERTIFICATE
 from troth.planning.identity.terminating import plan_terminating_identity
 from troth.planning.identity.tokens import ACCEPTED, ISSUED, plan_tokens
 from troth.planning.identity.trust_record import plan_without_identity, recorded
+from troth.planning.identity.unverified import VERIFIED, plan_unverified
 from troth.planning.parts import Conditions, assemble
 from troth.planning.plan import Plan
 from troth.trust.declarations.narrowing import Narrowing
