@@ -262,7 +262,7 @@ async def test_exception_after_planning_becomes_a_condition(
     server = shop()
     async with running(server) as it:
         await it.settle()
-        monkeypatch.setattr(it.engine.in_place, "remember", surprising)
+        monkeypatch.setattr(it.engine.applied, "remember", surprising)
         await it.put(NARROWER)
         assert_reported(server, identity_key(PAYMENTS))
         assert callers(server) == listed(server) == {"web"}
@@ -275,14 +275,14 @@ async def test_exception_while_another_is_reported_does_not_stop_other_resources
     server, late = shop(), Ref("shop", "late")
     async with running(server) as it:
         await it.settle()
-        real = it.engine.in_place.remember
+        real = it.engine.applied.remember
 
         def remember(plan: Any) -> None:
             if plan.key == identity_key(PAYMENTS):
                 surprising()
             real(plan)
 
-        monkeypatch.setattr(it.engine.in_place, "remember", remember)
+        monkeypatch.setattr(it.engine.applied, "remember", remember)
         monkeypatch.setattr(engine, "plan_after_failure", surprising)
         await it.put(NARROWER)
         await it.put(identity("late"))

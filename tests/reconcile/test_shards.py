@@ -25,7 +25,7 @@ from troth.documents.secret_keys import LEAF
 from troth.planning.identity import edge_status
 from troth.planning.identity import view as identity_view
 from troth.planning.plan import Plan
-from troth.reconcile.drift.in_place import InPlace
+from troth.reconcile.drift.applied_digests import AppliedDigests
 from troth.reconcile.events.notice import REPAIRED
 from troth.reconcile.rehearsal import Place
 from troth.reconcile.runtime.clock import MovableClock
@@ -269,9 +269,9 @@ def test_reconcile_that_fails_after_a_narrowing_closes_its_edges_in_the_other_sh
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The other shard knows the narrowing only from the status, which then reports the fault."""
-    real = InPlace.remember
+    real = AppliedDigests.remember
 
-    def failing(self: InPlace, plan: Plan) -> None:
+    def failing(self: AppliedDigests, plan: Plan) -> None:
         if plan.key.ref == NORTH:
             raise ValueError
         real(self, plan)
@@ -280,7 +280,7 @@ def test_reconcile_that_fails_after_a_narrowing_closes_its_edges_in_the_other_sh
         document = "Secret", Ref("north", "payments-identity")
         cluster.server.refuses = lambda place: DENIED if place == document else None
         with monkeypatch.context() as patched:
-            patched.setattr(InPlace, "remember", failing)
+            patched.setattr(AppliedDigests, "remember", failing)
             await cluster.put(payments(scopes=["read"]))
             assert cluster.copies[1].engine.faults.count()
             for of, peer in ((NORTH, SOUTH), (SOUTH, NORTH)):

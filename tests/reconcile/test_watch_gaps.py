@@ -21,8 +21,8 @@ from troth.planning.steps.objects import Apply
 from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.reconcile.apply.keys.keyring import Keyring
 from troth.reconcile.apply.writer import Writer
-from troth.reconcile.drift.in_place import InPlace
-from troth.reconcile.drift.served import Served
+from troth.reconcile.drift.applied_digests import AppliedDigests
+from troth.reconcile.drift.issuer_digests import IssuerDigests
 from troth.reconcile.loop.cache import Cache
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.rehearsal import Place
@@ -285,7 +285,7 @@ def test_late_answer_restores_no_key_of_a_deleted_authority() -> None:
 
 def test_applied_objects_of_a_namesake_are_not_remembered() -> None:
     manifest = {"kind": "NetworkPolicy", "metadata": {"name": POLICY[1].name, "namespace": "shop"}}
-    step, memory = Apply(manifest), InPlace(World(OWN))
+    step, memory = Apply(manifest), AppliedDigests(World(OWN))
     first, second = (
         Plan(identity_key(SID), uid, steps=(step,), status={}) for uid in ("first", "second")
     )
@@ -295,11 +295,11 @@ def test_applied_objects_of_a_namesake_are_not_remembered() -> None:
 
 
 def test_issuer_data_of_a_namesake_is_not_remembered() -> None:
-    memory, ref = Served(), Ref(OWN, "production-tokens")
-    memory.in_place(ref, "first", {"view": b"view"})
+    memory, ref = IssuerDigests(), Ref(OWN, "production-tokens")
+    memory.keep(ref, "first", {"view": b"view"})
     assert memory.was_changed(UpdateIssuer(ref, "first", "1", {"view": b"view"}))
     assert not memory.was_changed(UpdateIssuer(ref, "second", "1", {"view": b"view"}))
-    memory.in_place(ref, "second", {"bundle": b"bundle"})
+    memory.keep(ref, "second", {"bundle": b"bundle"})
     assert not memory.was_changed(UpdateIssuer(ref, "first", "1", {"view": b"view"}))
 
 

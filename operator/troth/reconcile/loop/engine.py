@@ -29,8 +29,8 @@ from troth.reconcile.apply.writer import TryAgain
 from troth.reconcile.brokers.faults import StalePlan
 from troth.reconcile.brokers.observer import BrokerObserver
 from troth.reconcile.brokers.work import Background, BrokerWork, Surroundings
+from troth.reconcile.drift.applied_digests import AppliedDigests
 from troth.reconcile.drift.backoff import Repairs
-from troth.reconcile.drift.in_place import InPlace
 from troth.reconcile.events.notice import Notice
 from troth.reconcile.events.recorder import EventRecorder
 from troth.reconcile.events.transitions import has_new_leaf, relabelled, repair
@@ -114,7 +114,7 @@ class Engine:
         self.refusals = RejectedWrites(self.world, clock)
         self.repairs = Repairs(self.world, clock, self._executor.alterations)
         self.faults = Faults()
-        self.in_place = InPlace(self.world)
+        self.applied = AppliedDigests(self.world)
         self.event_recorder = EventRecorder(server.create, leader_fence)
         self._reporter = Reporter(
             self._executor,
@@ -157,7 +157,7 @@ class Engine:
         warn_if_unreadable(self.world, kind, ref)
         if kind == "Secret" and not self.world.knows(kind, ref):
             self._keyring.forget(ref)
-            self.in_place.forget_secret(ref)
+            self.applied.forget_secret(ref)
         if kind == "MessageBroker" and self.world.brokers.declared(ref) is None:
             self.background.disconnect(ref)
             self.observer.disconnect(ref)
@@ -247,7 +247,7 @@ class Engine:
             steps = plan.pending(self.world)
             if self._settle(plan, steps):
                 plan = self._plan(key)
-        self.in_place.remember(plan)
+        self.applied.remember(plan)
         unchecked = key.kind == ISSUER_VIEW and plan.due is not None
         if (errors or not unchecked) and self.faults.note(key, errors):
             self.queue.add({status_key(key)} - {key})
@@ -313,7 +313,7 @@ class Engine:
 
     async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
         notice = repair(step, plan)
-        if notice and not self.in_place.was_changed(step, plan):
+        if notice and not self.applied.was_changed(step, plan):
             notice = None
         if isinstance(step, BackgroundStep):
             self.background.begin(step)
@@ -326,7 +326,7 @@ class Engine:
             self.queue.add({status_key(plan.key)} - {plan.key})
         if isinstance(step, IssueLeaf) and notice and not has_new_leaf(step, plan, self.world):
             notice = relabelled(step)
-        self.in_place.carried_out(step)
+        self.applied.carried_out(step)
         self.queue.add(affected - {plan.key})
         log.info("step", key=str(plan.key), step=type(step).__name__)
         return [notice] if notice else []

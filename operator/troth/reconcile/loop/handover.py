@@ -62,13 +62,13 @@ def is_idle(engine: Engine, shard: int) -> bool:
 def _forget_outcomes(engine: Engine, lost: frozenset[int]) -> Keys:
     """Forget the outcomes for the keys of lost shards; return the keys that this affects."""
     shard_of, faults = engine.sharding.shard_of, engine.faults
-    concerned = engine.refusals.keys | engine.repairs.keys | faults.keys | engine.in_place.keys
+    concerned = engine.refusals.keys | engine.repairs.keys | faults.keys | engine.applied.keys
     for key in (key for key in concerned | engine.key_maker.resources if shard_of(key) in lost):
         engine.refusals.forget(key)
         engine.repairs.forget_writes(key)
         engine.faults.note(key, ())
         engine.key_maker.withdraw(key)
-        engine.in_place.forget(key)
+        engine.applied.forget(key)
     unapplied = list(engine.world.registry.unapplied)
     affected: Keys = set()
     for ref in (ref for ref in unapplied if shard_of(identity_key(ref)) in lost):

@@ -10,13 +10,13 @@ from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.resources.references import Ref
 
 
-class Served:
+class IssuerDigests:
     """Digests of what was last in place in issuers' Secrets."""
 
     def __init__(self) -> None:
         self._digests: dict[Ref, tuple[str, Mapping[str, bytes]]] = {}
 
-    def in_place(self, ref: Ref, uid: str, data: Mapping[str, bytes]) -> None:
+    def keep(self, ref: Ref, uid: str, data: Mapping[str, bytes]) -> None:
         """Record data that is in place as planned."""
         now = {name: _digest(value) for name, value in data.items()}
         self._digests[ref] = uid, {**self._known(ref, uid), **now}

@@ -14,7 +14,7 @@ from troth.planning.steps.objects import Apply
 from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.planning.steps.step import Step
 from troth.planning.steps.webhooks import CompileEndpoint
-from troth.reconcile.drift.served import Served
+from troth.reconcile.drift.issuer_digests import IssuerDigests
 from troth.resources.references import Ref
 from troth.world.facts.objects import canonical
 from troth.world.keys import ISSUER_VIEW, Key, Keys
@@ -25,13 +25,13 @@ Digests = Mapping[tuple[str, Ref], bytes]
 """Digests of written objects, by kind and name."""
 
 
-class InPlace:
+class AppliedDigests:
     """Digests of what was last in place as planned, for each resource."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._digests: dict[Key, tuple[str, Digests]] = {}
-        self._served = Served()
+        self._issuers = IssuerDigests()
 
     def was_changed(self, step: Step, plan: Plan) -> bool:
         """Return whether a step restores exactly what was in place, so that it is a drift."""
@@ -45,18 +45,18 @@ class InPlace:
             case UpdatePublic():
                 return before is not None and before == _digest(step.manifest["stringData"])
             case UpdateIssuer():
-                return self._served.was_changed(step)
+                return self._issuers.was_changed(step)
             case _:
                 return True
 
     def carried_out(self, step: Step) -> None:
         """Record an executed step whose result no plan shows."""
         if isinstance(step, UpdateIssuer):
-            self._served.in_place(step.ref, step.uid, step.data)
+            self._issuers.keep(step.ref, step.uid, step.data)
 
     def forget_secret(self, ref: Ref) -> None:
         """Forget the digests of an issuer's Secret that no longer exists."""
-        self._served.forget(ref)
+        self._issuers.forget(ref)
 
     @property
     def keys(self) -> Keys:
@@ -68,7 +68,7 @@ class InPlace:
         self._digests.pop(key, None)
         secret = self._world.tokens.named(key.ref.name) if key.kind == "TrustDomain" else None
         if secret is not None:
-            self._served.forget(secret.ref)
+            self._issuers.forget(secret.ref)
 
     def remember(self, plan: Plan) -> None:
         """Record what a plan asks for, once it is in place."""
@@ -94,9 +94,9 @@ class InPlace:
             return
         match plan.key.kind:
             case "TrustDomain":
-                self._served.in_place(secret.ref, secret.uid, {BUNDLE: secret.bundle})
+                self._issuers.keep(secret.ref, secret.uid, {BUNDLE: secret.bundle})
             case "IssuerView":
-                self._served.in_place(secret.ref, secret.uid, {VIEW: secret.view})
+                self._issuers.keep(secret.ref, secret.uid, {VIEW: secret.view})
 
 
 def _compiled(step: CompileEndpoint) -> bytes:
