@@ -16,7 +16,7 @@ from troth.resources.references import Ref
 from troth.trust.grants import Observed, Place, Rule, Slot
 from troth.trust.topics.candidate import principal_of
 from troth.world.facts.broker import (
-    AdminShown,
+    AdminInUse,
     BrokerObservation,
     CredentialSecret,
     Exposed,
@@ -196,7 +196,7 @@ def see(
 def see_clients(cluster: Cluster, found: Clients | Fault | None, at: Ref = MAIN) -> Keys:
     """Take in an observation of a broker that differs only in its clients; return the keys."""
     look = cluster.world.brokers.observation(at)
-    shown = look.admin or AdminShown(None, "", NOW)
+    shown = look.admin or AdminInUse(None, "", NOW)
     observed = look.observed or Observed()
     return cluster.world.observe_outcome(
         BrokerObserved(at, observed, look.authorities, shown, cluster.uptime, found)

@@ -82,11 +82,11 @@ def moment(sight: Sight) -> float:
     return sight.at + time.time() - time.monotonic()
 
 
-Reached = Callable[[Shop, str], Awaitable[bool]]
+TargetState = Callable[[Shop, str], Awaitable[bool]]
 """Returns whether a rotation away from a key has reached a point."""
 
 
-def in_phase(name: str) -> Reached:
+def in_phase(name: str) -> TargetState:
     """Return a point that is reached when the status shows a phase."""
 
     async def reached(shop: Shop, _: str) -> bool:

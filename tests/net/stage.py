@@ -35,7 +35,7 @@ from troth.reconcile.runtime.clock import Moments, MovableClock
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Observed
-from troth.world.facts.broker import AdminMade, AdminShown, BrokerObservation, Ledger
+from troth.world.facts.broker import AdminInUse, BrokerObservation, IssuedAdmin, Ledger
 from troth.world.facts.objects import Fault
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, Keys
@@ -251,9 +251,9 @@ class Stage:
         ledger = self.world.brokers.ledger(step.broker) or Ledger()
         if step.change is AdminChange.REPLACE and step.shown.place is not None:
             user, slot = step.shown.place
-            made = AdminMade((user, slot.other), f"made-{self.store.writes}", self.now)
+            made = IssuedAdmin((user, slot.other), f"made-{self.store.writes}", self.now)
             await self.keep_ledger(broker, replace(ledger, admin=made))
-            shown = AdminShown(made.place, made.fingerprint, self.now, self.clock.uptime())
+            shown = AdminInUse(made.place, made.fingerprint, self.now, self.clock.uptime())
             credentials = seen.credentials | {made.place}
             self.see(step.broker, replace(seen, credentials=credentials), admin=shown)
         elif ledger.admin is not None:

@@ -16,7 +16,7 @@ from troth.resources.messaging.observed_broker import Exposure
 from troth.resources.references import Ref
 from troth.trust.grants import Action, Observed, Place, Rule, Slot
 from troth.trust.topics.candidate import principal_of
-from troth.world.facts.broker import AdminMade, AdminShown, Exposed, Ledger
+from troth.world.facts.broker import AdminInUse, Exposed, IssuedAdmin, Ledger
 from troth.world.facts.objects import Fault
 from troth.world.keys import Keys
 from troth.world.observation.ledger import ledger_manifest
@@ -60,13 +60,13 @@ def some_outcome(data: st.DataObject, cluster: Cluster, broker: MessageBroker) -
         case "observed":
             roots = draw(st.sampled_from(("", "", "roots")))
             place = ADMIN if draw(half) else None
-            shown = AdminShown(place, draw(st.sampled_from(PRINTS[1:])), NOW)
+            shown = AdminInUse(place, draw(st.sampled_from(PRINTS[1:])), NOW)
             clients = some_clients(data, cluster, broker)
             exposed = some_exposed(data, cluster)
             return BrokerObserved(ref, seen, roots, shown, uptime, clients, exposed)
         case "clients":  # that alone differ
             before = cluster.world.brokers.observation(ref)
-            shown = before.admin or AdminShown(None, "", NOW)
+            shown = before.admin or AdminInUse(None, "", NOW)
             kept = before.observed or seen
             clients = some_clients(data, cluster, broker)
             exposed = some_exposed(data, cluster)
@@ -91,7 +91,7 @@ def some_ledger(data: st.DataObject, cluster: Cluster, broker: MessageBroker) ->
         rules,
         frozenset(_some(data, sorted(rules))) if draw(half) else frozenset(),
         {place: draw(prints) for place in _some(data, _places(cluster, broker))},
-        AdminMade(ADMIN, "first", NOW, replaces=draw(half)) if draw(sometimes) else None,
+        IssuedAdmin(ADMIN, "first", NOW, replaces=draw(half)) if draw(sometimes) else None,
         frozenset(_some(data, _rules(cluster, broker))) - rules,
     )
     made = ledger_manifest(OWN, broker, ledger)

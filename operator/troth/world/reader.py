@@ -18,7 +18,7 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.topics.evaluation import TopicGrant
-from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, Ledger, StoredLedger
 from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import (
     AuthoritySecret,
@@ -251,7 +251,7 @@ class Reader:
         """Return the last observation of a broker."""
         return self._world.brokers.observation(broker)
 
-    def kept_ledger(self, broker: Ref) -> KeptLedger | None:
+    def kept_ledger(self, broker: Ref) -> StoredLedger | None:
         """Return the ConfigMap with the ledger of a broker, even if it is unreadable."""
         return self._world.brokers.ledgers.get(broker)
 

@@ -11,7 +11,7 @@ from tests.net.clusters.universe import (
 )
 from troth.resources.references import Ref
 from troth.trust.grants import Observed, Rule, Slot
-from troth.world.facts.broker import AdminShown, Ledger
+from troth.world.facts.broker import AdminInUse, Ledger
 from troth.world.facts.objects import Fault
 
 DOWN = Fault("BrokerUnreachable", "nobody answered at a:1")
@@ -31,7 +31,7 @@ class BrokerChanges(Objects):
         draw = self._draw
         place = ("admin", draw.pick((Slot.FIRST, Slot.SECOND))) if draw.often() else None
         written = self._stage.now - timedelta(hours=draw.below(48))
-        shown = AdminShown(place, "theirs", written, self._stage.clock.uptime())
+        shown = AdminInUse(place, "theirs", written, self._stage.clock.uptime())
         observed = self._stage.look(broker).observed or Observed()
         self._stage.see(broker, observed, admin=shown)
 

@@ -15,7 +15,7 @@ from troth.planning.steps.brokers import AdminChange, ChangeAdminCredential
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
 from troth.trust.grants import Place, Slot
-from troth.world.facts.broker import AdminMade, AdminShown, Ledger
+from troth.world.facts.broker import AdminInUse, IssuedAdmin, Ledger
 from troth.world.facts.objects import Fault
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import broker_key
@@ -23,10 +23,10 @@ from troth.world.observation.ledger import packed, unpacked
 from troth.world.reader import Reader
 
 BEFORE: Place = ("admin", Slot.SECOND)
-MADE = AdminMade(("admin", Slot.FIRST), "made", NOW)
-OF_PERSON = AdminShown(BEFORE, "theirs", NOW - timedelta(days=1))
-OF_TROTH = AdminShown(MADE.place, MADE.fingerprint, NOW)
-BY_CERTIFICATE = AdminShown(None, "", NOW)
+MADE = IssuedAdmin(("admin", Slot.FIRST), "made", NOW)
+OF_PERSON = AdminInUse(BEFORE, "theirs", NOW - timedelta(days=1))
+OF_TROTH = AdminInUse(MADE.place, MADE.fingerprint, NOW)
+BY_CERTIFICATE = AdminInUse(None, "", NOW)
 OF_MAIN = rotation_key(Ref("messaging", "main-rotation"))
 
 
@@ -36,8 +36,8 @@ def requested_rotation(at: datetime = NOW, **spec: Any) -> Manifest:
 
 def observed_state(
     *manifests: Manifest,
-    shown: AdminShown | None = OF_PERSON,
-    made: AdminMade | None = None,
+    shown: AdminInUse | None = OF_PERSON,
+    made: IssuedAdmin | None = None,
     others: tuple[Place, ...] = (),
     **look: Any,
 ) -> tuple[AdminState, Cluster]:
@@ -105,14 +105,14 @@ def test_rotation_completes_after_its_resource_is_deleted() -> None:
     [
         (OF_PERSON, MADE, CredentialPhase.PREPARED),
         (OF_PERSON, replace(MADE, replaces=False), CredentialPhase.IDLE),
-        (AdminShown(("other", Slot.FIRST), "theirs", NOW), MADE, CredentialPhase.IDLE),
-        (AdminShown(MADE.place, "theirs", NOW), MADE, CredentialPhase.IDLE),
+        (AdminInUse(("other", Slot.FIRST), "theirs", NOW), MADE, CredentialPhase.IDLE),
+        (AdminInUse(MADE.place, "theirs", NOW), MADE, CredentialPhase.IDLE),
         (BY_CERTIFICATE, MADE, CredentialPhase.IDLE),
     ],
     ids=["never-written", "put-back", "another-user", "same-slot", "certificate"],
 )
 def test_credential_of_troth_is_withdrawn_if_the_secret_holds_another(
-    shown: AdminShown, made: AdminMade, phase: CredentialPhase
+    shown: AdminInUse, made: IssuedAdmin, phase: CredentialPhase
 ) -> None:
     found, _ = observed_state(requested_rotation(), shown=shown, made=made)
     assert (change(found), found.phase) == (AdminChange.WITHDRAW, phase)

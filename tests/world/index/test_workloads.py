@@ -10,7 +10,7 @@ from tests.builders import OWN, Manifest, identity, key_of, shop
 from tests.workloads import budget, rolled, workload
 from tests.world.test_world import reachable
 from troth.resources.references import Ref
-from troth.world.facts.objects import RESTARTED_WITH, Evidence, Workload
+from troth.world.facts.objects import RESTARTED_WITH, RestartRecord, Workload
 from troth.world.index.workloads import KINDS, Workloads
 from troth.world.keys import domain_key
 from troth.world.world import World
@@ -105,10 +105,10 @@ def test_namesake_is_another_workload() -> None:
 
 
 def test_evidence_survives_a_round_trip() -> None:
-    evidence = Evidence("leaf", frozenset({"b", "a"}))
+    evidence = RestartRecord("leaf", frozenset({"b", "a"}))
     assert str(evidence) == "leaf a,b"
     for text in (str(evidence), "", "one", "leaf ,"):
-        assert Evidence.read(str(Evidence.read(text))) == Evidence.read(text)
+        assert RestartRecord.read(str(RestartRecord.read(text))) == RestartRecord.read(text)
 
 
 # Who is affected

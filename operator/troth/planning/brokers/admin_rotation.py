@@ -25,7 +25,7 @@ from troth.planning.steps.brokers import AdminChange, ChangeAdminCredential
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase, CredentialRotation
-from troth.world.facts.broker import AdminMade, AdminShown, BrokerObservation, KeptLedger
+from troth.world.facts.broker import AdminInUse, BrokerObservation, IssuedAdmin, StoredLedger
 from troth.world.facts.objects import Fault
 
 RETRY = 60.0
@@ -42,7 +42,7 @@ class AdminFacts:
 
     broker: MessageBroker
     look: BrokerObservation
-    kept: KeptLedger | None
+    kept: StoredLedger | None
     rotations: tuple[CredentialRotation, ...]
     beside: tuple[Ref, ...]
 
@@ -103,7 +103,7 @@ def plan_admin(known: AdminFacts, moment: Moment) -> AdminState:
 
 
 def _in_use(
-    broker: MessageBroker, shown: AdminShown, made: AdminMade, overlap: timedelta, uptime: float
+    broker: MessageBroker, shown: AdminInUse, made: IssuedAdmin, overlap: timedelta, uptime: float
 ) -> AdminState:
     """Return the state if the Secret has the credential that Troth created."""
     if not made.replaces:
@@ -115,7 +115,7 @@ def _in_use(
     return AdminState(CredentialPhase.RETIRING, made.made_at, step=step)
 
 
-def _withdrawn(broker: MessageBroker, shown: AdminShown, made: AdminMade) -> AdminState:
+def _withdrawn(broker: MessageBroker, shown: AdminInUse, made: IssuedAdmin) -> AdminState:
     """Return the state if the Secret has another credential than Troth created."""
     begun = made.replaces and shown.place == made.before
     phase = CredentialPhase.PREPARED if begun else CredentialPhase.IDLE
@@ -126,7 +126,7 @@ def _withdrawn(broker: MessageBroker, shown: AdminShown, made: AdminMade) -> Adm
 def _scheduled(
     state: AdminState,
     known: AdminFacts,
-    shown: AdminShown,
+    shown: AdminInUse,
     dialect: AdminDialect,
     now: datetime,
 ) -> AdminState:
@@ -170,7 +170,7 @@ def _awaiting(broker: MessageBroker, look: BrokerObservation) -> Fault:
     return Fault("AwaitingCredential", message)
 
 
-def _taken(dialect: AdminDialect, shown: AdminShown, look: BrokerObservation) -> Fault | None:
+def _taken(dialect: AdminDialect, shown: AdminInUse, look: BrokerObservation) -> Fault | None:
     """Return a fault if the user's other slot has a foreign credential."""
     assert shown.place is not None
     user, slot = shown.place

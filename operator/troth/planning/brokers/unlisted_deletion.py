@@ -13,7 +13,7 @@ from troth.planning.grants.finalizer import (
     remove_finalizer_of_unreadable,
 )
 from troth.planning.plan import Plan
-from troth.world.facts.broker import KeptLedger
+from troth.world.facts.broker import StoredLedger
 from troth.world.facts.deletion import Deletion
 from troth.world.keys import BROKER_METADATA, Key, status_key
 
@@ -29,7 +29,7 @@ class UnlistedView:
     key: Key
     deletion: Deletion | None
     is_listed: bool
-    kept: KeptLedger | None
+    kept: StoredLedger | None
     now: datetime
 
 
@@ -52,7 +52,7 @@ def plan_unlisted_deletion(known: UnlistedView) -> Plan:
     return Plan(key, deletion.uid, steps=(step,) if step is not None else ())
 
 
-def _left_behind(key: Key, kept: KeptLedger | None) -> str:
+def _left_behind(key: Key, kept: StoredLedger | None) -> str:
     """Return what may stay at the broker, "" if that is nothing."""
     why = f"Troth does not list the resources of namespace {key.ref.namespace}"
     if key.kind != BROKER_METADATA:

@@ -12,13 +12,13 @@ from troth.planning.grants.finalizer import (
 )
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Remove
-from troth.world.facts.broker import KeptLedger
+from troth.world.facts.broker import StoredLedger
 from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import Unreadable
 from troth.world.keys import Key
 
 
-def plan_unreadable(key: Key, found: Unreadable, kept: KeptLedger | None, now: datetime) -> Plan:
+def plan_unreadable(key: Key, found: Unreadable, kept: StoredLedger | None, now: datetime) -> Plan:
     """Return a plan that reports an unreadable broker, or ends its deletion.
 
     Troth cannot revoke anything there. If the ledger has grants, the deletion waits for a limited

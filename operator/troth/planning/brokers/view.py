@@ -21,7 +21,7 @@ from troth.resources.messaging.observed_broker import ForeignRight
 from troth.resources.references import Ref
 from troth.trust.grants import Observed
 from troth.trust.topics.evaluation import undecided
-from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, Ledger, StoredLedger
 from troth.world.facts.objects import Fault, Unreadable
 from troth.world.index.broker_keys import identity_of
 from troth.world.keys import BROKER_METADATA, Key, broker_key
@@ -47,7 +47,7 @@ class BrokerView:
 
     broker: MessageBroker
     look: BrokerObservation
-    kept: KeptLedger | None
+    kept: StoredLedger | None
     fault: Fault | None
     work: Work | None
     clients: BrokerClients | None
@@ -89,7 +89,7 @@ class MessageBrokerView:
 
     key: Key
     unreadable: Unreadable | None
-    kept: KeptLedger | None
+    kept: StoredLedger | None
     readable: BrokerView | None
     moment: Moment
 

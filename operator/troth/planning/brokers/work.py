@@ -18,7 +18,7 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Observed, Place
-from troth.world.facts.broker import CredentialSecret, Held, Ledger
+from troth.world.facts.broker import CredentialSecret, Ledger, SlotCredential
 
 ALLOW_REMOVALS = "troth.dev/allow-removals"
 """Annotation with which a person allows as many removals as its number says."""
@@ -236,7 +236,7 @@ class _Credentials:
             and not growth.has_room(principal, recorded=True)
         )
 
-    def _missing(self) -> Iterator[tuple[str, Held]]:
+    def _missing(self) -> Iterator[tuple[str, SlotCredential]]:
         """Yield the credentials that the broker does not have."""
         for principal, secret in self._secrets.items():
             for each in secret.held:

@@ -16,13 +16,13 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.restarts import workloads
 from troth.trust.selectors import matches
-from troth.world.facts.objects import Evidence, IdentitySecret, KnownAuthority, Workload
+from troth.world.facts.objects import IdentitySecret, KnownAuthority, RestartRecord, Workload
 
 ENABLE = "set the chart value rollouts.enabled to true"
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
+class StaleContent:
     """The parts of its Secret that a workload runs without: the leaf, and these roots.
 
     `assumed` says that Troth never restarted the workload, so the lack is an assumption.
@@ -51,15 +51,15 @@ class Restarting:
     _: KW_ONLY
     may_restart: bool
 
-    def lack_of(self, workload: Workload) -> Lack:
+    def lack_of(self, workload: Workload) -> StaleContent:
         """Return the parts of its Secret that one of the workloads lacks."""
         return lack_of(workload, self.secret, self.domain, self.authority)
 
 
-def evidence_of(secret: IdentitySecret) -> Evidence:
+def evidence_of(secret: IdentitySecret) -> RestartRecord:
     """Return the evidence for a workload restarted now. The Secret must hold a leaf."""
     assert secret.leaf is not None
-    return Evidence(short(secret.leaf.fingerprint), _short_in(secret.public.get(ROOTS, "")))
+    return RestartRecord(short(secret.leaf.fingerprint), _short_in(secret.public.get(ROOTS, "")))
 
 
 def lack_of(
@@ -67,7 +67,7 @@ def lack_of(
     secret: IdentitySecret,
     domain: TrustDomain,
     authority: KnownAuthority | None,
-) -> Lack:
+) -> StaleContent:
     """Return the parts of its Secret that a workload lacks. A removed root is no lack.
 
     Nor is the plain certificate of a root of which the workload has read the confined one, because
@@ -80,11 +80,11 @@ def lack_of(
         roots = current.roots - read.roots
         if roots:
             roots -= _same_roots(read.roots, authority)
-        return Lack(leaf=read.leaf != current.leaf, roots=roots)
+        return StaleContent(leaf=read.leaf != current.leaf, roots=roots)
     replaced = secret.replaced_at
     if replaced is None or workload.created - replaced >= domain.spec.bundle.propagation:
-        return Lack()
-    return Lack(leaf=True, roots=current.roots, assumed=True)
+        return StaleContent()
+    return StaleContent(leaf=True, roots=current.roots, assumed=True)
 
 
 def restartable(identity: ServiceIdentity, found: Iterable[Workload]) -> Iterator[Workload]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from troth.planning.steps.objects import SetFinalizers
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
-from troth.world.facts.broker import KeptLedger, Ledger
+from troth.world.facts.broker import Ledger, StoredLedger
 from troth.world.facts.deletion import Deletion
 from troth.world.keys import Key
 
@@ -52,7 +52,7 @@ def remove_finalizer_of_unreadable(
     return SetFinalizers(key.kind, key.ref, uid, version, others, warning, known_as)
 
 
-def left_behind(kept: KeptLedger | None, why: str) -> str:
+def left_behind(kept: StoredLedger | None, why: str) -> str:
     """Return what stays at a broker whose spec is not known, "" if that is nothing."""
     if kept is None:
         return ""

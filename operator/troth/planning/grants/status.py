@@ -21,7 +21,7 @@ from troth.trust.declarations.topics.grant_entries import GrantEntry
 from troth.trust.grants import Grant, Place, Rule
 from troth.trust.topics.candidate import GrantObstacle
 from troth.trust.topics.evaluation import TopicGrant
-from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, StoredLedger
 
 GRANTS_IN_SYNC = "GrantsInSync"
 """Type of the condition on a policy's grants."""
@@ -42,7 +42,7 @@ class LiveGrant:
     identity: Ref
     grant: Grant
     secret: CredentialSecret | None
-    kept: KeptLedger | None
+    kept: StoredLedger | None
     look: BrokerObservation
     before: GrantStatus | None
 

@@ -29,7 +29,7 @@ from troth.trust.declarations.topics.grant_entries import GrantEntry, entries_of
 from troth.trust.grants import Rule
 from troth.trust.topics.candidate import GrantObstacle
 from troth.trust.topics.evaluation import TopicGrant, obstacle_to_all, undecided
-from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, Ledger, StoredLedger
 from troth.world.facts.objects import Fault, Unreadable
 from troth.world.keys import Key
 from troth.world.reader import Reader
@@ -52,7 +52,7 @@ class PolicyView:
     grants: tuple[TopicGrant, ...]
     broker: MessageBroker | None
     look: BrokerObservation
-    kept: KeptLedger | None
+    kept: StoredLedger | None
     secrets: Mapping[Ref, CredentialSecret]
     foreign: tuple[Rule, ...]
     texts: Texts | None
@@ -76,7 +76,7 @@ class PolicyDeletionView:
     broker: MessageBroker | None
     is_unreadable: bool
     is_unlisted: bool
-    kept: KeptLedger | None
+    kept: StoredLedger | None
     look: BrokerObservation
     others: tuple[TopicGrant, ...]
     held: frozenset[Ref]

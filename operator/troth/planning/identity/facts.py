@@ -8,7 +8,7 @@ from troth.planning.grants.message_schemas import Texts
 from troth.planning.identity.credentials.view import BrokerCredentials
 from troth.planning.identity.trust_record import TrustRecord
 from troth.planning.moment import Moment
-from troth.planning.network.broker_reach import Reach
+from troth.planning.network.reachable_brokers import ReachableBrokers
 from troth.resources.identity.authentication import Certificate, GatewayOnly
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
@@ -70,7 +70,7 @@ class View:
     """Its own grants, and the publish grants of others in policies by which it consumes."""
     keeps_schemas: bool
     """Whether a policy also accepts its previous schema, which only the document has."""
-    reach: Reach
+    reach: ReachableBrokers
     unread_webhooks: bool
     """Whether an unreadable endpoint may target this identity."""
     trust_turns: tuple[datetime, ...]

@@ -11,7 +11,7 @@ from troth.pki.certificates.leaf import renewal_spread, short
 from troth.planning import verdicts
 from troth.planning.certificates.rollouts import (
     ENABLE,
-    Lack,
+    StaleContent,
     evidence_of,
     lack_of,
     restartable,
@@ -29,7 +29,7 @@ IN_USE = verdicts.true(TYPE, "InUse", "every workload runs with the current cert
 HELD_UP = frozenset({"BudgetAllowsNone", "RolloutPaused", "WriteRefused", FIGHTING})
 """Reasons for which Troth cannot make a due restart."""
 ON_ITS_WAY = frozenset({"RollingOut", "AwaitingTurn"})
-Found = list[tuple[Workload, Lack]]
+Found = list[tuple[Workload, StaleContent]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _next(view: View, secret: IdentitySecret) -> Rollout:
     return _restart(_known(view, workload), secret, lack, found)
 
 
-def _wait(view: View, secret: IdentitySecret, lack: Lack) -> timedelta:
+def _wait(view: View, secret: IdentitySecret, lack: StaleContent) -> timedelta:
     """Return how long a restart waits: until mounts of new pods show the Secret's content.
 
     New roots reach a whole fleet at once, so identities take turns to restart for them. Leaves are
@@ -143,7 +143,9 @@ def _wait(view: View, secret: IdentitySecret, lack: Lack) -> timedelta:
     return view.domain.spec.bundle.propagation * (1 + turn) - elapsed
 
 
-def _restart(known: Restartable, secret: IdentitySecret, lack: Lack, found: Found) -> Rollout:
+def _restart(
+    known: Restartable, secret: IdentitySecret, lack: StaleContent, found: Found
+) -> Rollout:
     workload, budget = known.workload, known.budget
     if budget is not None:
         message = (
@@ -163,7 +165,7 @@ def _restart(known: Restartable, secret: IdentitySecret, lack: Lack, found: Foun
     return Rollout(failed or _rolling_out(workload, found), step)
 
 
-def _for_what(secret: IdentitySecret, lack: Lack) -> str:
+def _for_what(secret: IdentitySecret, lack: StaleContent) -> str:
     assert secret.leaf is not None
     if lack.leaf:
         return f"for the certificate {short(secret.leaf.fingerprint)}"

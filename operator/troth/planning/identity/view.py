@@ -18,7 +18,7 @@ from troth.planning.identity.declared import (
 from troth.planning.identity.facts import IdentityView, Restartable, TerminatingView, View
 from troth.planning.identity.trust_record import TrustRecord
 from troth.planning.moment import Moment
-from troth.planning.network.broker_reach import Reach
+from troth.planning.network.reachable_brokers import ReachableBrokers
 from troth.planning.network.view import gather_reach
 from troth.planning.owned_objects import (
     deny_ref,
@@ -114,7 +114,7 @@ def gather_readable(identity: ServiceIdentity, reader: Reader, moment: Moment) -
         edges=edges,
         topics=topics,
         keeps_schemas=keeps_schemas(ref, reader.messaging),
-        reach=read(Reach((), (), frozenset()), gather_reach, ref, reader),
+        reach=read(ReachableBrokers((), (), frozenset()), gather_reach, ref, reader),
         unread_webhooks=has_unread_webhooks(ref, registry),
         trust_turns=read((), trust_turns, ref, edges, registry),
         reissue_wait=read(timedelta(0), _reissue_wait, identity, domain, known, moment),

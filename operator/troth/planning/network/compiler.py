@@ -334,7 +334,7 @@ def _broker_rules(situation: PolicyInputs, current: CurrentPolicy) -> Iterator[P
 
 
 def _described(broker: MessageBroker) -> BrokerWorkload:
-    """Return the workload of a broker in `Reach`, which always declares one."""
+    """Return the workload of a broker in `ReachableBrokers`, which always declares one."""
     assert broker.spec.workload is not None
     return broker.spec.workload
 

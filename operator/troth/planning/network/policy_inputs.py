@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from troth.planning.network.broker_reach import Reach
+from troth.planning.network.reachable_brokers import ReachableBrokers
 from troth.planning.network.rules import Rule
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
@@ -40,7 +40,7 @@ class PolicyInputs:
     settled: bool
     api_endpoints: frozenset[Endpoint]
     existing: Content | None
-    reach: Reach
+    reach: ReachableBrokers
     now: datetime
 
     def rules(self, direction: str) -> list[Rule]:

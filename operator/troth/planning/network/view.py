@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from troth.planning.network.broker_reach import OutlivedPolicies, Reach, reach_of
+from troth.planning.network.reachable_brokers import OutlivedPolicies, ReachableBrokers, reach_of
 from troth.resources.references import Ref
 from troth.world.reader import Reader
 
 
-def gather_reach(identity: Ref, reader: Reader) -> Reach:
+def gather_reach(identity: Ref, reader: Reader) -> ReachableBrokers:
     """Return the brokers whose pods an identity may reach."""
     grants = reader.grants_for_identity(identity)
     return reach_of(identity, grants, _outlived(reader), reader.registry, reader.messaging)

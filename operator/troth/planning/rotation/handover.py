@@ -28,7 +28,7 @@ from troth.resources.trust_domain.status import RotationPhase
 
 
 @dataclass(frozen=True, slots=True)
-class Laggard:
+class Blocker:
     """Something that a handover waits for: a sentence that names it, and a time limit if any."""
 
     sentence: str
@@ -82,13 +82,13 @@ class Credential(Protocol):
     def old_compromised(self) -> bool:
         """Whether the old one is compromised: it is retired without a wait."""
 
-    def unpublished(self) -> Iterable[Laggard]:
+    def unpublished(self) -> Iterable[Blocker]:
         """Yield the verifiers that do not have the next one yet."""
 
     def published_since(self) -> Iterable[float]:
         """Yield since when each verifier that has the next one has it."""
 
-    def still_used(self) -> Iterable[Laggard]:
+    def still_used(self) -> Iterable[Blocker]:
         """Yield the users of the old one."""
 
     def disused_since(self) -> Iterable[float]:
@@ -154,7 +154,7 @@ def _towards_retirement(credential: Credential, since: float, moment: Moment) ->
 def _held_up(
     phase: RotationPhase,
     credential: Credential,
-    laggards: Iterable[Laggard],
+    laggards: Iterable[Blocker],
     since: float,
     moment: Moment,
 ) -> Handover:

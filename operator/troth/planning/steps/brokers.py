@@ -6,7 +6,7 @@ from enum import StrEnum
 from troth.planning.steps.step import BackgroundStep
 from troth.resources.references import Ref
 from troth.trust.grants import Place, Rule, Slot
-from troth.world.facts.broker import AdminShown, Ledger
+from troth.world.facts.broker import AdminInUse, Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +65,4 @@ class ChangeAdminCredential(BackgroundStep):
     """
 
     change: AdminChange
-    shown: AdminShown
+    shown: AdminInUse

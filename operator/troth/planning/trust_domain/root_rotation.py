@@ -18,7 +18,7 @@ from troth.planning.certificates.rollouts import (
     waiting_for_root,
 )
 from troth.planning.moment import Moment
-from troth.planning.rotation.handover import Handover, Laggard, hand_over
+from troth.planning.rotation.handover import Blocker, Handover, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.authorities import (
     ActivateRoot,
@@ -211,7 +211,7 @@ class _Root:
         """
         return self.active.not_after - self.view.domain.spec.certificates.lifetime
 
-    def unpublished(self) -> Iterator[Laggard]:
+    def unpublished(self) -> Iterator[Blocker]:
         """Yield the readers without the next root, and the workloads that may run without it.
 
         While the next root has only just become valid, clocks that are behind count as well.
@@ -220,7 +220,7 @@ class _Root:
         assert prepared is not None
         valid_to_all = prepared.not_before + BACKDATE
         if self._now < valid_to_all:
-            yield Laggard(
+            yield Blocker(
                 f"the new CA {short(prepared.fingerprint)} has just become valid, and clocks "
                 "may be behind",
                 valid_to_all,
@@ -229,12 +229,12 @@ class _Root:
         for reader in self.view.root.readers:
             if not wanted <= reader.roots:
                 sentence = f"{reader.name} does not have the new root yet"
-                yield Laggard(sentence, min(self.deadline, reader.until or self.deadline))
+                yield Blocker(sentence, min(self.deadline, reader.until or self.deadline))
         for namespace in self.view.root.unlisted:
             sentence = f"namespace {namespace} cannot be read, and its bundle may lack the new root"
-            yield Laggard(sentence, self.deadline)
+            yield Blocker(sentence, self.deadline)
         for sentence in waiting_for_root(prepared, self.view.root.restarting):
-            yield Laggard(sentence, self.deadline)
+            yield Blocker(sentence, self.deadline)
 
     def published_since(self) -> Iterator[float]:
         """Yield since when (uptime) each reader that holds the next root holds it.
@@ -252,7 +252,7 @@ class _Root:
         for since in restarted_since(self.view.root.restarting):
             yield min(since, end)
 
-    def still_used(self) -> Iterator[Laggard]:
+    def still_used(self) -> Iterator[Blocker]:
         """Yield the leaves of the old CA, and the workloads that may still use one."""
         retiring = self.known.retiring
         assert retiring is not None
@@ -260,13 +260,13 @@ class _Root:
             if each.secret.leaf and each.of_retiring:
                 sentence = f"Secret {each.secret.ref} has a certificate of the old root"
                 end = min(each.secret.leaf.not_after, retiring.not_after)
-                yield Laggard(sentence, self.view.moment.over_at(end))
+                yield Blocker(sentence, self.view.moment.over_at(end))
         over = self.view.moment.over_at(retiring.not_after)
         for namespace in self.view.root.unlisted:
             sentence = f"namespace {namespace} cannot be read, and may use the old root"
-            yield Laggard(sentence, over)
+            yield Blocker(sentence, over)
         for sentence in still_on_old_leaf(self.view.root.restarting):
-            yield Laggard(sentence, over)
+            yield Blocker(sentence, over)
 
     def disused_since(self) -> Iterator[float]:
         """Yield since when (uptime) each leaf of the new CA is in place.

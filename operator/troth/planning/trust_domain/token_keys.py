@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from troth.pki.tokens.signing import LEEWAY, MAX_LIFETIME
 from troth.planning.certificates.anchors import federated
 from troth.planning.moment import Moment
-from troth.planning.rotation.handover import Handover, Laggard, hand_over
+from troth.planning.rotation.handover import Blocker, Handover, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.authorities import DropSlots, UpdateRetired
 from troth.planning.steps.signing_keys import ActivateTokenKey, PrepareTokenKey
@@ -153,16 +153,16 @@ class _Key:
         made = self.known.prepared.made_at
         return made + self.view.domain.spec.tokens.key_lifetime if made is not None else None
 
-    def unpublished(self) -> Iterator[Laggard]:
+    def unpublished(self) -> Iterator[Blocker]:
         """Yield the namespaces whose bundle lacks the next key."""
         for namespace, bundle in self.view.token_key.bundles:
             if not self._has_next(bundle):
-                yield Laggard(
+                yield Blocker(
                     f"the bundle of namespace {namespace} does not have the next token key yet",
                     self.deadline,
                 )
         for namespace in self.view.token_key.unlisted:
-            yield Laggard(
+            yield Blocker(
                 f"namespace {namespace} cannot be read, and its bundle may lack the next token key",
                 self.deadline,
             )
@@ -178,7 +178,7 @@ class _Key:
             if bundle is not None and self._has_next(bundle):
                 yield min(bundle.since, end)
 
-    def still_used(self) -> Iterator[Laggard]:
+    def still_used(self) -> Iterator[Blocker]:
         """Yield nothing: tokens expire by themselves, and `overlap` covers their lifetime."""
         yield from ()
 

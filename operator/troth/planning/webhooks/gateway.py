@@ -10,7 +10,7 @@ from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step
 from troth.planning.steps.webhooks import CompileEndpoint
 from troth.planning.webhooks.document import document_of
-from troth.planning.webhooks.keys import Tried, can_verify, plan_keys
+from troth.planning.webhooks.keys import EndpointKeys, can_verify, plan_keys
 from troth.planning.webhooks.owned_secrets import compiled_manifest
 from troth.planning.webhooks.reach import (
     GATEWAY_CHECKS,
@@ -60,7 +60,7 @@ def _narrowing(view: WebhookView, fault: Fault | None) -> Iterator[Step]:
         yield from _withdrawal(view)
 
 
-def _verdict(view: WebhookView, tried: Tried, step: CompileEndpoint | None) -> Verdict:
+def _verdict(view: WebhookView, tried: EndpointKeys, step: CompileEndpoint | None) -> Verdict:
     """Return the verdict on a configuration that no fault prevents."""
     if step is None:
         message = (
@@ -99,7 +99,9 @@ def _withdrawal(view: WebhookView) -> Iterator[Step]:
     yield CompileEndpoint(manifest, known.document, view.keys.ref, left, known.listed)
 
 
-def _compilation(view: WebhookView, tried: Tried, fault: Fault | None) -> CompileEndpoint | None:
+def _compilation(
+    view: WebhookView, tried: EndpointKeys, fault: Fault | None
+) -> CompileEndpoint | None:
     """Return the step that writes the configuration, None if it is not to be written."""
     if fault is not None and fault.reason in UNSERVED | KEPT:
         return None

@@ -23,7 +23,7 @@ ON_ITS_WAY = frozenset({"SecretPending"})
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class EndpointKeys:
     """Keys that the gateway tries, and their Secret.
 
     `verdict` is the condition, and `step` creates the first key.
@@ -35,13 +35,13 @@ class Tried:
     step: ChangeWebhookKeys | None = None
 
 
-def plan_keys(view: WebhookView) -> Tried:
+def plan_keys(view: WebhookView) -> EndpointKeys:
     """Return the keys of an endpoint.
 
     An unusable key does not affect the others: deliveries signed with these stay valid.
     """
     if view.needs_no_key:
-        return Tried(
+        return EndpointKeys(
             verdicts.true(
                 CONDITION, "NotNeeded", "no key is needed, because AWS publishes its certificates"
             )
@@ -52,7 +52,7 @@ def plan_keys(view: WebhookView) -> Tried:
         verdict = verdicts.false(CONDITION, fault.reason, fault.message)
     step = _first_key(view) if fault is not None and view.generates else None
     source = view.keys.ref if view.keys is not None else None
-    return Tried(verdict, tuple(_tried(view)), source, step)
+    return EndpointKeys(verdict, tuple(_tried(view)), source, step)
 
 
 @fails_closed(unplanned(CONDITION))
@@ -66,7 +66,7 @@ def plan_sender_keys(view: WebhookView) -> Part:
     )
 
 
-def can_verify(view: WebhookView, tried: Tried) -> bool:
+def can_verify(view: WebhookView, tried: EndpointKeys) -> bool:
     """Return whether the gateway has a key to verify deliveries with, or needs none."""
     return bool(tried.keys) or view.needs_no_key
 

@@ -216,7 +216,7 @@ def addresses(view: WebhookView) -> Iterator[tuple[str, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class TargetState:
     """Target to which the gateway forwards deliveries.
 
     `target` is None if there is a fault, except one that leaves the configuration unchanged.
@@ -231,7 +231,7 @@ class Reached:
     wait: timedelta | None = None
 
 
-def plan_reach(view: WebhookView) -> Reached:
+def plan_reach(view: WebhookView) -> TargetState:
     """Return the target to which the gateway forwards deliveries, or the obstacle.
 
     The wait for the target counts only if the gateway has the endpoint, because only the compiled
@@ -240,14 +240,14 @@ def plan_reach(view: WebhookView) -> Reached:
     fault = first_fault(view, CONSENT_CHECKS)
     if fault is not None:
         if view.edge.state is EdgeState.SUSPENDED:
-            return Reached(current_target(view), fault, current_listed(view))
-        return Reached(None, fault)
+            return TargetState(current_target(view), fault, current_listed(view))
+        return TargetState(None, fault)
     propagation = plan_propagation(view) if _is_at_gateway(view) else Propagation()
     fault = service_leads_there(view)
     if fault is not None:
-        return Reached(None, fault, propagation.listed)
+        return TargetState(None, fault, propagation.listed)
     if propagation.fault is not None:
-        return Reached(
+        return TargetState(
             None, propagation.fault, propagation.listed, propagation.why, propagation.wait
         )
     assert view.target is not None
@@ -262,7 +262,7 @@ def plan_reach(view: WebhookView) -> Reached:
         path=view.inbound.target.path,
         workflow=view.inbound.target.workflow,
     )
-    return Reached(target, None, propagation.listed)
+    return TargetState(target, None, propagation.listed)
 
 
 def _is_at_gateway(view: WebhookView) -> bool:
@@ -282,7 +282,7 @@ def plan_target(view: WebhookView) -> Part:
     return Part(verdicts=(_verdict(view, reached),), dues=wait)
 
 
-def _verdict(view: WebhookView, reached: Reached) -> Verdict:
+def _verdict(view: WebhookView, reached: TargetState) -> Verdict:
     fault = reached.fault
     if fault is None:
         return verdicts.true(
@@ -295,7 +295,7 @@ def _verdict(view: WebhookView, reached: Reached) -> Verdict:
     return verdicts.false(CONDITION, fault.reason, fault.message + _why(view, reached))
 
 
-def _why(view: WebhookView, reached: Reached) -> str:
+def _why(view: WebhookView, reached: TargetState) -> str:
     """Return what the target waits for, and until when if that is known.
 
     The time is rounded to the nearest second, so that the text stays the same.

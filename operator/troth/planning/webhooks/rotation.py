@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from troth.planning.parts import Part, fails_closed, unplanned
-from troth.planning.rotation.handover import Handover, Laggard, hand_over
+from troth.planning.rotation.handover import Blocker, Handover, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.webhooks import ChangeWebhookKeys
 from troth.planning.webhooks.keys import change_keys, next_id, usable
@@ -158,7 +158,7 @@ class WebhookSecret:
         """Time since which the newest key is known beside others, None if it is alone."""
         return self.known.since if self.retiring else None
 
-    def unpublished(self) -> Iterator[Laggard]:
+    def unpublished(self) -> Iterator[Blocker]:
         """Yield nothing: see `prepared_since`."""
         yield from ()
 
@@ -166,19 +166,19 @@ class WebhookSecret:
         """Yield nothing: see `prepared_since`."""
         yield from ()
 
-    def still_used(self) -> Iterator[Laggard]:
+    def still_used(self) -> Iterator[Blocker]:
         """Yield the sender until it has signed with the newest key."""
         key, compiled = self.current, self.view.compiled
         lately = self.view.verified.get(key.id)
         if lately is not None and lately >= self.made_at:
             return
         if compiled is None or compiled.keys.get(key.id) != key.fingerprint:
-            yield Laggard(
+            yield Blocker(
                 f"the gateway does not use {key.id} yet; give it to the sender when "
                 f"WebhookEndpoint {self.view.endpoint.ref} has GatewayConfigured"
             )
             return
-        yield Laggard(
+        yield Blocker(
             f"no delivery has been verified with {key.id} yet; give the sender what Secret "
             f"{self.known.ref} has under {key.id}"
         )

@@ -43,7 +43,7 @@ from troth.reconcile.runtime.clock import Clock
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.resources.reported import REPORTED
-from troth.world.facts.broker import KeptLedger
+from troth.world.facts.broker import StoredLedger
 from troth.world.facts.objects import Manifest
 from troth.world.keys import Key, Keys
 from troth.world.world import World
@@ -99,7 +99,7 @@ class Executor:
         """
         return await STEP_HANDLERS[type(step)](self._context, step)
 
-    async def keep_ledger(self, manifest: Manifest, kept: KeptLedger | None) -> Keys:
+    async def keep_ledger(self, manifest: Manifest, kept: StoredLedger | None) -> Keys:
         """Write a ledger over the known one, or create it if `kept` is None.
 
         Raises `TryAgain` if the ledger has changed.

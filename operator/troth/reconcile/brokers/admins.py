@@ -24,7 +24,7 @@ from troth.reconcile.events.notice import Notice
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Place
-from troth.world.facts.broker import AdminMade, Ledger
+from troth.world.facts.broker import IssuedAdmin, Ledger
 from troth.world.facts.objects import Manifest
 
 CONFLICT, NOT_FOUND = 409, 404
@@ -106,7 +106,7 @@ class AdminCredentials:
         if (user, slot.other) in (await connected.adapter.observe()).credentials:
             raise StalePlan  # a foreign credential; Troth observes the broker again
         new = rotation.issue(slot.other)
-        made = AdminMade((user, slot.other), new.fingerprint, self.now().replace(microsecond=0))
+        made = IssuedAdmin((user, slot.other), new.fingerprint, self.now().replace(microsecond=0))
         await self.keep(broker, replace(ledger, admin=made))
         await self.require(broker)
         await _applied(connected.adapter, Batch((Credential(user, slot.other, new.material),)))

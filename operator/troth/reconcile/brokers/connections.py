@@ -19,7 +19,7 @@ from troth.documents.secret_keys import ROOTS
 from troth.reconcile.brokers.faults import SecretMissingError, missing
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.world.facts.broker import AdminShown
+from troth.world.facts.broker import AdminInUse
 from troth.world.facts.objects import Manifest
 from troth.world.observation.broker_secrets import written_at
 from troth.world.observation.secret_data import MOST_ENTRIES, SecretData
@@ -44,7 +44,7 @@ class Connected:
     adapter: Driver
     made_from: bytes = field(repr=False)
     authorities: str = field(repr=False)
-    shown: AdminShown
+    shown: AdminInUse
 
 
 class Connections:
@@ -82,7 +82,7 @@ class Connections:
         await self.end(broker.ref)
         adapter = connect(broker, admin, authorities, self.permit)
         place, fingerprint = admin_place(broker, admin)
-        shown = AdminShown(place, fingerprint, written_at(secret))
+        shown = AdminInUse(place, fingerprint, written_at(secret))
         connected = self._connected[broker.ref] = Connected(adapter, made_from, authorities, shown)
         return connected
 

@@ -17,7 +17,7 @@ NEVER = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
-class AdminMade:
+class IssuedAdmin:
     """The last admin credential that Troth created for a broker, recorded before the broker has it.
 
     It belongs to the same user as the previous one, in that user's other slot. `replaces` is
@@ -37,7 +37,7 @@ class AdminMade:
 
 
 @dataclass(frozen=True, slots=True)
-class AdminShown:
+class AdminInUse:
     """Credential of the admin Secret when the broker was last observed with it.
 
     `place` is None if Troth cannot replace it. `written_at` is the last write of the Secret's data.
@@ -50,7 +50,7 @@ class AdminShown:
     written_at: datetime
     since: float = 0.0
 
-    def is_made(self, made: AdminMade) -> bool:
+    def is_made(self, made: IssuedAdmin) -> bool:
         """Return whether it is the credential that Troth created."""
         return (self.place, self.fingerprint) == (made.place, made.fingerprint)
 
@@ -69,7 +69,7 @@ class Ledger:
     rules: frozenset[Rule] = frozenset()
     retained: frozenset[Rule] = frozenset()
     credentials: Mapping[Place, str] = field(default_factory=dict)
-    admin: AdminMade | None = None
+    admin: IssuedAdmin | None = None
     left: frozenset[Rule] = frozenset()
 
     @property
@@ -92,7 +92,7 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptLedger(Fact):
+class StoredLedger(Fact):
     """ConfigMap that holds a ledger, of `size` packed bytes; `fault` says why it is unreadable."""
 
     ledger: Ledger
@@ -101,7 +101,7 @@ class KeptLedger(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class SlotCredential:
     """Credential in a Secret: its slot at the broker, its fingerprint, and its time of creation."""
 
     slot: Slot
@@ -122,16 +122,16 @@ class CredentialSecret(Fact):
 
     broker: Ref | None
     principal: str
-    current: Held | None
-    next: Held | None
-    retiring: Held | None
+    current: SlotCredential | None
+    next: SlotCredential | None
+    retiring: SlotCredential | None
     intact: bool
     public: Mapping[str, str] = field(repr=False)
     next_since: float = 0.0
     retiring_since: float = 0.0
 
     @property
-    def held(self) -> tuple[Held, ...]:
+    def held(self) -> tuple[SlotCredential, ...]:
         """All credentials that must be valid at the broker."""
         return tuple(each for each in (self.current, self.next, self.retiring) if each)
 
@@ -170,7 +170,7 @@ class BrokerObservation:
     fault: Fault | None = None
     failures: Mapping[Rule | Place, str] = field(default_factory=dict)
     authorities: str = ""
-    admin: AdminShown | None = None
+    admin: AdminInUse | None = None
     admin_fault: Fault | None = None
     admin_tried_at: float = NEVER
     clients: SeenClients | None = None

@@ -300,7 +300,7 @@ def canonical(content: Mapping[str, Any]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class RestartRecord:
     """Content of a Secret when a workload was restarted, as fingerprints of 16 digits each."""
 
     leaf: str
@@ -310,7 +310,7 @@ class Evidence:
         return f"{self.leaf} {','.join(sorted(self.roots))}"
 
     @classmethod
-    def read(cls, text: str) -> "Evidence":
+    def read(cls, text: str) -> "RestartRecord":
         """Return the evidence in an annotation; one that is not Troth's matches no Secret."""
         leaf, _, roots = text.partition(" ")
         return cls(leaf, frozenset(filter(None, roots.split(","))))
@@ -332,7 +332,7 @@ class Workload:
     resource_version: str
     created: datetime
     labels: Mapping[str, str]
-    evidence: Evidence | None
+    evidence: RestartRecord | None
     paused: bool
     pods: bool
     replaced: bool

@@ -8,7 +8,7 @@ from troth.resources.references import Ref
 from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.grants import Observed, Rule
 from troth.trust.multimap import Multimap
-from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, Ledger, StoredLedger
 from troth.world.facts.objects import Manifest
 from troth.world.observation.ledger import Packed, kept_ledger
 
@@ -24,7 +24,7 @@ class BrokerState:
         self.leaving_brokers: dict[Ref, MessageBroker] = {}
         self.leaving_policies: dict[Ref, TopicPolicy] = {}
         """Policies that are being deleted. They no longer grant anything."""
-        self.ledgers: dict[Ref, KeptLedger] = {}
+        self.ledgers: dict[Ref, StoredLedger] = {}
         self._packed: dict[Ref, Packed] = {}
         self.secrets: dict[Ref, CredentialSecret] = {}
         self._owned = Multimap[str, Ref]()
@@ -59,7 +59,7 @@ class BrokerState:
         made = self._packed[broker] = Packed.of(ledger)
         return made
 
-    def kept(self, broker: Ref, manifest: Manifest) -> KeptLedger:
+    def kept(self, broker: Ref, manifest: Manifest) -> StoredLedger:
         """Return the facts of a broker's ledger."""
         return kept_ledger(manifest, self._packed.get(broker))
 

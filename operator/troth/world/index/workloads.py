@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector, Operator, Requirement
 from troth.trust.selectors import matches
-from troth.world.facts.objects import RESTARTED_WITH, Budget, Evidence, Manifest, Workload
+from troth.world.facts.objects import RESTARTED_WITH, Budget, Manifest, RestartRecord, Workload
 
 KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 BUDGET = "PodDisruptionBudget"
@@ -80,7 +80,7 @@ def workload(kind: str, manifest: Manifest) -> Workload | None:
         resource_version=metadata.get("resourceVersion", ""),
         created=datetime.fromisoformat(created) if created else _BEFORE_ALL,
         labels=template.get("labels") or {},
-        evidence=None if annotation is None else Evidence.read(annotation),
+        evidence=None if annotation is None else RestartRecord.read(annotation),
         paused=bool(spec.get("paused")),
         **progress,
     )

@@ -19,7 +19,7 @@ from troth.pki.encodings import strict_json
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time, parse_moment
 from troth.trust.grants import Slot
-from troth.world.facts.broker import CredentialSecret, Held
+from troth.world.facts.broker import CredentialSecret, SlotCredential
 from troth.world.facts.objects import Manifest
 from troth.world.observation.objects import fact_of
 from troth.world.observation.secret_data import SecretData
@@ -48,14 +48,14 @@ class State:
 
     broker: Ref
     principal: str
-    current: Held
-    next: Held | None = None
-    retiring: Held | None = None
+    current: SlotCredential
+    next: SlotCredential | None = None
+    retiring: SlotCredential | None = None
 
     @property
-    def held(self) -> dict[Which, Held]:
+    def held(self) -> dict[Which, SlotCredential]:
         """The existing credentials, by role."""
-        each: dict[Which, Held | None] = {
+        each: dict[Which, SlotCredential | None] = {
             "current": self.current,
             "next": self.next,
             "retiring": self.retiring,
@@ -156,7 +156,7 @@ def read_state(text: bytes) -> State:
     return State(Ref(namespace, name), principal, current, upcoming, retiring)
 
 
-def _held(entry: object) -> Held | None:
+def _held(entry: object) -> SlotCredential | None:
     if entry is None:
         return None
     if not isinstance(entry, dict) or entry.keys() != {"slot", "fingerprint", "madeAt"}:
@@ -169,10 +169,10 @@ def _held(entry: object) -> Held | None:
     slot = next((slot for slot in Slot if slot == entry["slot"]), None)
     if slot is None:
         raise ValueError(f"{STATE} has a credential without a valid slot")
-    return Held(slot, fingerprint, made_at)
+    return SlotCredential(slot, fingerprint, made_at)
 
 
-def _document(held: Held) -> dict[str, str]:
+def _document(held: SlotCredential) -> dict[str, str]:
     return {
         "slot": held.slot,
         "fingerprint": held.fingerprint,

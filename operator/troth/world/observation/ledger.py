@@ -19,7 +19,7 @@ from troth.resources.references import Ref
 from troth.resources.schema.bounded_json import read_json
 from troth.resources.schema.scalars import format_time, parse_moment
 from troth.trust.grants import Rule, Slot
-from troth.world.facts.broker import AdminMade, KeptLedger, Ledger
+from troth.world.facts.broker import IssuedAdmin, Ledger, StoredLedger
 from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME, Fault, Manifest
 
 PREFIX = "troth-ledger-"
@@ -122,7 +122,7 @@ def _text(ledger: Ledger) -> bytes:
     return to_json(document)
 
 
-def kept_ledger(manifest: Manifest, known: Packed | None = None) -> KeptLedger:
+def kept_ledger(manifest: Manifest, known: Packed | None = None) -> StoredLedger:
     """Return the facts of a ledger's ConfigMap; with `known` it is unpacked only if it changed."""
     metadata = manifest["metadata"]
     ledger, fault, size = Ledger(), None, 0
@@ -140,7 +140,7 @@ def kept_ledger(manifest: Manifest, known: Packed | None = None) -> KeptLedger:
             "until it is restored or deleted"
         )
         fault = Fault("LedgerUnreadable", message)
-    return KeptLedger(
+    return StoredLedger(
         ref=Ref.of(manifest),
         uid=metadata.get("uid", ""),
         resource_version=metadata.get("resourceVersion", ""),
@@ -172,7 +172,7 @@ def unpacked(data: bytes) -> Ledger:
     )
 
 
-def _admin_document(admin: AdminMade) -> dict[str, Any]:
+def _admin_document(admin: IssuedAdmin) -> dict[str, Any]:
     user, slot = admin.place
     return {
         "user": user,
@@ -183,8 +183,8 @@ def _admin_document(admin: AdminMade) -> dict[str, Any]:
     }
 
 
-def _admin(document: dict[str, Any]) -> AdminMade:
-    return AdminMade(
+def _admin(document: dict[str, Any]) -> IssuedAdmin:
+    return IssuedAdmin(
         (str(document["user"]), Slot(document["slot"])),
         str(document["fingerprint"]),
         parse_moment(document["madeAt"]),

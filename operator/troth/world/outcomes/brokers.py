@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from troth.brokers.clients import Clients
 from troth.resources.references import Ref
 from troth.trust.grants import Observed, Place, Rule
-from troth.world.facts.broker import AdminShown, BrokerObservation, Exposed
+from troth.world.facts.broker import AdminInUse, BrokerObservation, Exposed
 from troth.world.facts.clients import seen_clients
 from troth.world.facts.objects import Fault
 from troth.world.index.guarded_policies import concerned_by_clients
@@ -74,7 +74,7 @@ class BrokerObserved:
     broker: Ref
     observed: Observed
     authorities: str
-    admin: AdminShown
+    admin: AdminInUse
     uptime: float
     clients: Clients | Fault | None = None
     exposed: Exposed | None = None
@@ -197,7 +197,7 @@ def _opened(
     return set(map(policy_key, world.brokers.messaging.at(broker)))
 
 
-def _dated(shown: AdminShown, before: AdminShown | None, uptime: float) -> AdminShown:
+def _dated(shown: AdminInUse, before: AdminInUse | None, uptime: float) -> AdminInUse:
     """Return an admin credential with the time since which it is known to administer."""
     same = before is not None and replace(shown, since=before.since) == before
     return replace(shown, since=before.since if same and before is not None else uptime)

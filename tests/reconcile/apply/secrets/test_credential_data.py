@@ -18,7 +18,7 @@ from troth.reconcile.apply.secrets.credential_data import changed_data, login, m
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
-from troth.world.facts.broker import CredentialSecret, Held
+from troth.world.facts.broker import CredentialSecret, SlotCredential
 from troth.world.observation.broker_secrets import (
     DIGEST,
     Which,
@@ -313,7 +313,7 @@ def test_representations_contain_no_secret(request_: CredentialRequest) -> None:
 def test_kafka_fingerprint_is_a_digest() -> None:
     data = after(KAFKA, CredentialChange.ISSUE)
     current = fact(data).current
-    assert isinstance(current, Held)
+    assert isinstance(current, SlotCredential)
     assert len(current.fingerprint) == 16
     assert held(KAFKA, data, "current").material == data["password"].decode()
 

@@ -33,7 +33,7 @@ from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.trust_domain.status import RotationPhase
 from troth.trust.topics.candidate import principal_of
-from troth.world.facts.broker import BrokerObservation, CredentialSecret, Held
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, SlotCredential
 from troth.world.facts.objects import Fault
 from troth.world.index.brokers import credential_ref
 from troth.world.observation.broker_secrets import ACCOUNT, TYPE, public_data
@@ -61,7 +61,7 @@ class CredentialState:
     secret: Ref
     verdict: Verdict = ISSUED
     step: Step | None = None
-    current: Held | None = None
+    current: SlotCredential | None = None
     phase: CredentialPhase = CredentialPhase.IDLE
     due: datetime | None = None
     rechecks: tuple[datetime, ...] = ()

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from troth.planning.moment import Moment
-from troth.planning.rotation.handover import Handover, Laggard, hand_over
+from troth.planning.rotation.handover import Blocker, Handover, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase, CredentialRotation
-from troth.world.facts.broker import CredentialSecret, Held, Ledger
+from troth.world.facts.broker import CredentialSecret, Ledger, SlotCredential
 
 Rotations = tuple[CredentialRotation, ...]
 
@@ -32,13 +32,13 @@ class BrokerCredential:
     broker: Ref
     principal: str
     secret: CredentialSecret
-    current: Held
+    current: SlotCredential
     ledger: Ledger | None
     rotations: Rotations
     propagation: timedelta
     step: Callable[[CredentialChange], ChangeCredential]
 
-    def at_broker(self, held: Held) -> bool:
+    def at_broker(self, held: SlotCredential) -> bool:
         """Return whether the broker has a credential, according to its ledger."""
         if self.ledger is None:
             return False
@@ -88,20 +88,20 @@ class BrokerCredential:
         """Time since which the current credential is in use beside the previous one."""
         return self.secret.retiring_since if self.secret.retiring else None
 
-    def unpublished(self) -> Iterator[Laggard]:
+    def unpublished(self) -> Iterator[Blocker]:
         """Yield the broker until it has the next credential."""
         if self.secret.next is not None and not self.at_broker(self.secret.next):
             message = f"the next credential is not configured at MessageBroker {self.broker} yet"
-            yield Laggard(message)
+            yield Blocker(message)
 
     def published_since(self) -> Iterator[float]:
         """Yield nothing: see `settle`."""
         yield from ()
 
-    def still_used(self) -> Iterator[Laggard]:
+    def still_used(self) -> Iterator[Blocker]:
         """Yield the broker while it is not known to have the current credential."""
         if not self.at_broker(self.current):
-            yield Laggard(
+            yield Blocker(
                 f"the current credential is not configured at MessageBroker {self.broker}"
             )
 

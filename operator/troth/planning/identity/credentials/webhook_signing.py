@@ -17,7 +17,7 @@ from troth.planning.identity.facts import View
 from troth.planning.identity.secret.webhook_trust import is_for_webhooks
 from troth.planning.owned_objects import metadata_of, rechecks, secret_ref, taken
 from troth.planning.parts import Part, fails_closed, unplanned
-from troth.planning.rotation.handover import Handover, Laggard, hand_over
+from troth.planning.rotation.handover import Blocker, Handover, hand_over
 from troth.planning.rotation.schedule import due_at
 from troth.planning.steps.authorities import DropSlots
 from troth.planning.steps.objects import removal
@@ -171,11 +171,11 @@ class _Key:
         """See `compromised`."""
         return False
 
-    def unpublished(self) -> Iterator[Laggard]:
+    def unpublished(self) -> Iterator[Blocker]:
         """Yield the targets whose Secrets do not have the next key yet."""
         for target in self._targets:
             if self._knows_next_since(target) is None:
-                yield Laggard(
+                yield Blocker(
                     f"Secret {secret_ref(target)} does not have the gateway's next key yet"
                 )
 
@@ -186,7 +186,7 @@ class _Key:
             if since is not None:
                 yield since
 
-    def still_used(self) -> Iterator[Laggard]:
+    def still_used(self) -> Iterator[Blocker]:
         """Yield nothing: `overlap` waits until the tokens of the old key have expired."""
         yield from ()
 

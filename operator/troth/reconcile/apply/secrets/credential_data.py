@@ -16,7 +16,7 @@ from troth.brokers.registry import DIALECTS, dialect_of
 from troth.planning.steps.broker_credentials import CredentialChange
 from troth.resources.messaging.broker_type import BrokerType
 from troth.trust.grants import Slot
-from troth.world.facts.broker import Held
+from troth.world.facts.broker import SlotCredential
 from troth.world.observation.broker_secrets import (
     ACCOUNT,
     STATE,
@@ -92,7 +92,7 @@ def _material(dialect: Dialect, data: Mapping[str, bytes], which: Which) -> Cred
 
 def _issued(dialect: Dialect, request: CredentialRequest, now: datetime) -> _Kept:
     new = dialect.issue(request, now)
-    current = Held(Slot.FIRST, dialect.fingerprint_of(new.material), now)
+    current = SlotCredential(Slot.FIRST, dialect.fingerprint_of(new.material), now)
     return _Kept(State(request.broker, request.principal, current), {"current": new.secret})
 
 
@@ -109,7 +109,9 @@ def _moved(
             raise ValueError("the previous credential still exists; it must be retired first")
         case CredentialChange.PREPARE if state.next is None:
             new = dialect.issue(request, now)
-            upcoming = Held(state.current.slot.other, dialect.fingerprint_of(new.material), now)
+            upcoming = SlotCredential(
+                state.current.slot.other, dialect.fingerprint_of(new.material), now
+            )
             return _Kept(replace(state, next=upcoming), {**secrets, "next": new.secret})
         case CredentialChange.ACTIVATE if state.next is not None:
             return _Kept(
@@ -135,7 +137,7 @@ def _read(dialect: Dialect, data: Mapping[str, bytes], request: CredentialReques
     return _Kept(state, {which: _secret(dialect, data, which) for which in state.held})
 
 
-def _held(data: Mapping[str, bytes], which: Which) -> tuple[State, Held]:
+def _held(data: Mapping[str, bytes], which: Which) -> tuple[State, SlotCredential]:
     state = read_state(data.get(STATE, b""))
     held = state.held.get(which)
     if held is None:

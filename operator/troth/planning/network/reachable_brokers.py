@@ -18,7 +18,7 @@ from troth.trust.topics.evaluation import TopicGrant, undecided
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class ReachableBrokers:
     """The brokers in the cluster at which an identity has grants, sorted.
 
     The network is open to the brokers in `live`. To those in `staying`, open ports stay open and no
@@ -54,7 +54,7 @@ def reach_of(
     outlived: Iterable[OutlivedPolicies],
     registry: Registry,
     messaging: Messaging,
-) -> Reach:
+) -> ReachableBrokers:
     """Return the brokers whose pods an identity with these grants may reach."""
     live: set[Ref] = set()
     staying = {each.broker.ref for each in outlived if _outlives(identity, each, registry)}
@@ -70,7 +70,7 @@ def reach_of(
     if undecided(registry, messaging, (identity,)):
         staying.update(messaging.brokers)
         unread.update(messaging.invalid_brokers)
-    return Reach(
+    return ReachableBrokers(
         tuple(_inside(live, messaging)),
         tuple(_inside(staying - live, messaging)),
         frozenset(unread),
