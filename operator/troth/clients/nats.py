@@ -9,11 +9,15 @@ failed TLS handshake, its `close` never returns.
 
 import asyncio
 import contextlib
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from nats.aio.client import Client, Srv
 from nats.aio.transport import TcpTransport
 from nats.errors import ConnectionClosedError, Error
+
+_DENIED = re.compile(r'Permissions Violation for Publish to "([^"]+)"', re.IGNORECASE)
 
 
 class NatsClient(Client):
@@ -28,6 +32,26 @@ class NatsClient(Client):
         super().__init__()
         self._closings = 0
         self._ended = False
+        self._denied: set[Callable[[str], None]] = set()
+
+    @contextlib.contextmanager
+    def denials(self, denied: Callable[[str], None]) -> Iterator[None]:
+        """Call `denied` for each message that the server denies to publish.
+
+        The server answers such a message with an error of the connection, in the order of messages.
+        `denied` gets its subject in lower case, because the library lowers the text of errors.
+        """
+        self._denied.add(denied)
+        try:
+            yield
+        finally:
+            self._denied.discard(denied)
+
+    async def _process_err(self, err_msg: str) -> None:
+        if (found := _DENIED.search(err_msg)) is not None:
+            for denied in tuple(self._denied):
+                denied(found[1])
+        await super()._process_err(err_msg)
 
     async def connect(self, *servers: Any, **options: Any) -> None:  # noqa: ANN401 - the library's
         """Connect as the library does; raises `ConnectionClosedError` after a `close` meanwhile."""

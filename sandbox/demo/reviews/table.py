@@ -177,10 +177,7 @@ def _approved(desk: Desk, name: str, counts: dict[str, int], by: Person | None =
             return _answered(answer)
         status = _until(desk, name, lambda each: "endedAt" in each)
         found = {each: number for each, number in status.get("counts", {}).items() if number}
-        # If a busy broker answers late, letters count as perhaps repeated. The next trial shows how
-        # often each of them came.
-        done = {each: number for each, number in found.items() if each != "repeated"}
-        facts = {"rejected": False, "phase": status.get("phase"), "counts": done}
+        facts = {"rejected": False, "phase": status.get("phase"), "counts": found}
         said = ", ".join(f"{number} {each}" for each, number in found.items())
         return Observation(facts, (f"{status.get('phase')}: {said}",), _why(status))
 

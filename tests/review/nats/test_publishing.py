@@ -1,14 +1,15 @@
 """Answers of streams, and messages that NATS cannot carry, at a client in memory."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from nats.aio.client import Client
 from nats.errors import BadHeaderError
 
+from troth.clients.nats import NatsClient
 from troth.review.brokers import (
     BrokerUnavailableError,
     Redelivery,
@@ -28,6 +29,9 @@ class Answering:
     max_payload: int = 1_000_000
     sent: list[bytes] = field(default_factory=list)
     heard: Callable[[Any], Awaitable[None]] | None = None
+
+    def denials(self, _: Callable[[str], None]) -> Any:
+        return nullcontext()
 
     def new_inbox(self) -> str:
         return "_INBOX.x"
@@ -55,7 +59,7 @@ class Answering:
 
 
 async def outcome(client: Answering, *headers: tuple[str, bytes]) -> Exception | None:
-    publisher = Publisher(cast("Client", client), lambda _: "RETRY")
+    publisher = Publisher(cast("NatsClient", client), lambda _: "RETRY")
     (found,) = await publisher.publish([Redelivery("id", "retry", headers, b"data")])
     return found
 

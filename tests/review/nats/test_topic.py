@@ -19,6 +19,8 @@ from troth.edge.events.bindings import nats as binding
 from troth.resources.reviews.dead_letter_review_status import LetterOutcome
 from troth.review.brokers import (
     BrokerUnavailableError,
+    DeniedError,
+    NotStoredError,
     Redelivery,
     TooLargeError,
     UnsendableError,
@@ -113,10 +115,8 @@ async def test_new_letters_come_while_it_reads(stand: Stand) -> None:
     assert [each.position for each in batch] == [(0, 1)]
 
 
-async def test_reading_needs_no_consumer(stand: Stand) -> None:
-    """The rights of a reviewer: Direct Get and description of the stream, publish, an inbox."""
-    await stand.open()
-    await stand.store(stand.bury(), stand.bury())
+async def reviewing(stand: Stand) -> str:
+    """Give a principal the rights of a reviewer without an approved review."""
     principal = "reviewer"
     credential = stand.stage.issue(principal)
 
@@ -130,7 +130,14 @@ async def test_reading_needs_no_consumer(stand: Stand) -> None:
         rule(Operation.SUBSCRIBE, f"{inbox_prefix(principal)}.>"),
     )
     assert not await stand.stage.broker.apply(Batch((credential,), given))
-    async with opened(stand, principal=principal) as topic:
+    return principal
+
+
+async def test_reading_needs_no_consumer(stand: Stand) -> None:
+    """The rights of a reviewer: Direct Get and description of the stream, publish, an inbox."""
+    await stand.open()
+    await stand.store(stand.bury(), stand.bury())
+    async with opened(stand, principal=await reviewing(stand)) as topic:
         assert await topic.bounds() == {0: (1, 3)}
         assert await topic.incarnation()
         assert len(await read_all(topic)) == 2
@@ -242,10 +249,21 @@ async def test_denied_and_impossible_redeliveries_fail_alone(stand: Stand) -> No
         none,
         TooLargeError,
         TooLargeError,
-        BrokerUnavailableError,
+        NotStoredError,
         UnsendableError,
         none,
     ]
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stream", "subject"])
+async def test_denied_message_is_certainly_not_stored(stand: Stand, *, stored: bool) -> None:
+    """The worker may begin before the broker has the grant, and nothing is repeated then."""
+    await stand.open()
+    await stand.make("RETRY", RETRY)
+    messages = [Redelivery(str(n), RETRY, (), b"") for n in range(3)]
+    async with opened(stand, principal=await reviewing(stand), stored=stored) as topic:
+        outcomes = await topic.redeliver(messages)
+    assert [type(each) for each in outcomes] == [DeniedError] * 3
 
 
 async def test_topic_without_a_stream_is_delivered_to(stand: Stand) -> None:

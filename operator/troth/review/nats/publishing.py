@@ -5,17 +5,22 @@ The library's own `publish_async` loses the answer of a stream that rejects a me
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import BadHeaderError, Error, MaxPayloadError
 from nats.js.api import Header
 
+from troth.clients.nats import NatsClient
+from troth.edge.events.adapters.nats.producer import await_server
+from troth.edge.events.consumption.flow import UnavailableError
 from troth.review.brokers import (
     BrokerUnavailableError,
+    DeniedError,
+    NotStoredError,
     Redelivery,
     TooLargeError,
     UnsendableError,
@@ -50,18 +55,26 @@ class _Headers(dict[str, str]):
 class Publisher:
     """Publishes messages again."""
 
-    def __init__(self, client: Client, stream_of: Callable[[str], str | None]) -> None:
+    def __init__(self, client: NatsClient, stream_of: Callable[[str], str | None]) -> None:
         """Create it without I/O. `stream_of` returns the stream of a topic, None without one."""
         self._client = client
         self._stream_of = stream_of
         self._inbox = client.new_inbox()
         self._answers: dict[str, asyncio.Future[Msg]] = {}
+        self._subjects: dict[str, str] = {}
+        """Subjects of messages in lower case, by the inbox for the answer."""
+        self._denials: Counter[str] = Counter()
 
     async def publish(self, messages: Sequence[Redelivery]) -> list[Exception | None]:
         """Publish messages in their order; return the failure of each once all have ended.
 
-        A failure is a `BrokerUnavailableError`, a `TooLargeError` or an `UnsendableError`.
+        A failure is a `BrokerUnavailableError`, a `TooLargeError` or an `UnsendableError`. No other
+        publisher may use the client meanwhile, because a denial names only the subject.
         """
+        with self._client.denials(self._denied):
+            return await self._publish(messages)
+
+    async def _publish(self, messages: Sequence[Redelivery]) -> list[Exception | None]:
         try:
             subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._answered)
         except (Error, OSError) as error:
@@ -80,6 +93,22 @@ class Publisher:
         future = self._answers.pop(message.subject, None)
         if future is not None and not future.done():
             future.set_result(message)
+            self._end_denied(self._subjects[message.subject])
+
+    def _denied(self, subject: str) -> None:
+        self._denials[subject] += 1
+        self._end_denied(subject)
+
+    def _end_denied(self, subject: str) -> None:
+        """End the messages of a subject without an answer, if the server has denied that many."""
+        inboxes = [each for each in self._answers if self._subjects[each] == subject]
+        if len(inboxes) > self._denials[subject]:
+            return
+        self._denials[subject] -= len(inboxes)
+        for each in inboxes:
+            future = self._answers.pop(each)
+            if not future.done():
+                future.set_exception(_denied(subject))
 
     async def _begin(
         self, number: int, message: Redelivery
@@ -92,10 +121,13 @@ class Publisher:
             if self._stream_of(message.topic) is not None:
                 inbox = f"{self._inbox}.{number}"
                 answer = self._answers[inbox] = asyncio.get_running_loop().create_future()
+                self._subjects[inbox] = message.topic.lower()
                 await self._client.publish(message.topic, message.data, inbox, headers)
                 return answer
             await self._client.publish(message.topic, message.data, headers=headers)
-            await self._client.flush(timeout=int(ANSWER_SECONDS))
+            await await_server(self._client, message.topic)
+        except UnavailableError:
+            return _denied(message.topic)
         except (UnicodeError, BadHeaderError):
             return UnsendableError("NATS: a header is not UTF-8, or its name is not allowed")
         except MaxPayloadError:
@@ -114,8 +146,10 @@ class Publisher:
                 answer = await begun
         except TimeoutError:
             return _unavailable(topic, "no stream acknowledges the message in time")
+        except DeniedError as error:
+            return error
         if (answer.headers or {}).get(Header.STATUS) == _NO_RESPONDERS:
-            return _unavailable(topic, "no stream stores it")
+            return NotStoredError(f"NATS subject {topic}: no stream stores it")
         return self._failure(members(answer.data), topic)
 
     def _failure(self, answer: Mapping[str, Any], topic: str) -> Exception | None:
@@ -162,8 +196,12 @@ def _size(headers: _Headers, data: bytes) -> int:
     return _LINE + len(data) + sum(each + _SEPARATORS for each in lines)
 
 
-def _too_large(client: Client) -> TooLargeError:
+def _too_large(client: NatsClient) -> TooLargeError:
     return TooLargeError(f"the server accepts {client.max_payload} bytes")
+
+
+def _denied(topic: str) -> DeniedError:
+    return DeniedError(f"NATS subject {topic}: the server denies to publish to it")
 
 
 def _unavailable(topic: str, what: str) -> BrokerUnavailableError:

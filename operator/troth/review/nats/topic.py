@@ -45,6 +45,7 @@ class NatsTopic:
         self._stream_of = stream_of
         self._client: NatsClient | None = None
         self._connecting, self._getting = asyncio.Lock(), asyncio.Lock()
+        self._publishing = asyncio.Lock()
         self._getter: DirectGet | None = None
         self._kept: dict[Position, Stored] = {}
         self._until = 0.0
@@ -112,7 +113,8 @@ class NatsTopic:
             client = await self._connected()
         except BrokerUnavailableError as error:
             return [error] * len(messages)
-        return await Publisher(client, self._stream_of).publish(messages)
+        async with self._publishing:
+            return await Publisher(client, self._stream_of).publish(messages)
 
     async def close(self) -> None:
         """Close the connection."""

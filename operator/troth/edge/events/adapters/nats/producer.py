@@ -93,7 +93,7 @@ async def publish_dead_letter(client: Client, sealed: Sealed, *, acknowledged: b
     try:
         await _publish(client, sealed, PUBLISH_SECONDS, acknowledged=acknowledged)
         if not acknowledged:
-            await _await_server(client, sealed.topic)
+            await await_server(client, sealed.topic)
     except MaxPayloadError:
         raise TooLargeError(f"the server accepts {client.max_payload} bytes") from None
     except APIError as error:
@@ -113,7 +113,7 @@ async def _publish(client: Client, sealed: Sealed, timeout: float, *, acknowledg
         await client.publish(sealed.topic, sealed.data, headers=headers)
 
 
-async def _await_server(client: Client, topic: str) -> None:
+async def await_server(client: Client, topic: str) -> None:
     """Return once the server has processed what was sent; raises `UnavailableError` for a denial.
 
     The library's flush writes its PING before what is still in its buffer. The answer to the first
