@@ -15,11 +15,11 @@ from tests.broker_builders import (
     sync_broker,
 )
 from tests.broker_plans import settled
-from tests.builders import domain, namespace
+from tests.builders import OWN, domain, namespace
 from tests.messaging import broker
 from tests.planning.network.test_broker_policy import WORKLOAD
 from tests.reconcile.serving import Server, running
-from tests.reconcile.test_faults import assert_reported, surprising
+from tests.reconcile.test_faults import TOKENS, assert_reported, surprising
 from tests.webhook_builders import ONE, TWO, issued, keys, leading
 from tests.webhook_scene import PROPAGATION, scene
 from troth.planning.brokers import exposure as broker_exposure
@@ -28,7 +28,13 @@ from troth.planning.brokers import status as broker_status
 from troth.planning.grants import edges_validated, exclusive, message_schemas, topic_policy
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Apply, SetFinalizers
-from troth.planning.trust_domain import authority, bundles, isolation, tokens
+from troth.planning.trust_domain import (
+    authority,
+    bundles,
+    isolation,
+    tokens,
+    watched_namespaces,
+)
 from troth.planning.trust_domain.issuer import certificate
 from troth.planning.webhooks import gateway as webhook_gateway
 from troth.planning.webhooks import keys as webhook_keys
@@ -36,39 +42,79 @@ from troth.planning.webhooks import reach as webhook_reach
 from troth.planning.webhooks import rotation as webhook_rotation
 from troth.planning.webhooks import status as webhook_status
 from troth.resources.references import Ref
+from troth.trust.declarations.watched import Watched
+from troth.world.facts.objects import ISOLATION_POLICY
 from troth.world.keys import broker_key, domain_key, policy_key, webhook_key
 
 ENDPOINT, COMPILED = Ref("shop", "stripe-charges"), Ref("troth-gateway", "shop.stripe-charges")
+DOMAIN = "TrustDomain", Ref("", "production")
+AUTHORITY = "Secret", Ref(OWN, "production-authority")
 BUNDLE = "ConfigMap", Ref("shop", "trust-bundle")
-ISOLATION = "NetworkPolicy", Ref("shop", "troth-isolation")
+ISOLATED = "NetworkPolicy", Ref("shop", ISOLATION_POLICY)
+LEAF = "Secret", Ref(OWN, "production-issuer")
+ISOLATING = domain(tokens={}, isolation="Namespace")
 DOMAIN_PARTS = [
     pytest.param(authority, "_begun", None, id="authority"),
-    pytest.param(authority, "plan_rotation", None, id="root"),
+    pytest.param(authority, "tidy_roots", None, id="root"),
     pytest.param(bundles, "bundle_files", BUNDLE, id="bundles"),
-    pytest.param(isolation, "_exceptions", ISOLATION, id="isolation"),
+    pytest.param(isolation, "_exceptions", ISOLATED, id="isolation"),
     pytest.param(tokens, "_own_steps", None, id="tokens"),
-    pytest.param(certificate, "_part", None, id="issuer"),
+    pytest.param(certificate, "why_issue", LEAF, id="certificate"),
+    pytest.param(watched_namespaces, "_verdict", None, id="watched"),
 ]
+"""Functions of the parts of a trust domain, each with the object that its part writes again."""
 
 
 @pytest.mark.faulty
-@pytest.mark.parametrize(("module", "name", "broken"), DOMAIN_PARTS)
-async def test_fault_in_one_part_of_a_trust_domain_does_not_block_bundles_and_isolation(
-    module: Any, name: str, broken: tuple[str, Ref] | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("module", "name", "unwritten"), DOMAIN_PARTS)
+async def test_fault_in_one_part_of_a_trust_domain_stops_no_other(
+    module: Any, name: str, unwritten: tuple[str, Ref] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    production = domain(tokens={}, isolation="Namespace")
-    server = Server([namespace("shop", domain="production"), production])
+    server = Server([namespace("shop", domain="production"), ISOLATING])
+    async with running(server, watched=Watched.of(OWN, ["shop"])) as it:
+        await it.settle()
+        before = server.objects[DOMAIN]["status"]
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, surprising)
+            for place in (BUNDLE, ISOLATED, LEAF):
+                await it.drop(*place)
+            missing = {each for each in (BUNDLE, ISOLATED, LEAF) if each not in server.objects}
+            assert missing == ({unwritten} if unwritten else set())
+            assert_reported(server, domain_key("production"))
+            after = server.objects[DOMAIN]["status"]
+            assert {**after, "conditions": ()} == {**before, "conditions": ()}
+        it.engine.queue.add([domain_key("production")])
+        await it.settle()
+        assert server.condition(*DOMAIN, "Ready")["status"] == "True"
+
+
+@pytest.mark.faulty
+async def test_authority_that_cannot_be_judged_is_not_created(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(authority, "_there_was_another", surprising)
+    server = Server([namespace("shop", domain="production"), ISOLATING])
     async with running(server) as it:
         await it.settle()
-        before = copy.deepcopy(server.objects["TrustDomain", Ref("", "production")]["status"])
-        monkeypatch.setattr(module, name, surprising)
-        for place in (BUNDLE, ISOLATION):
-            await it.drop(*place)
+        assert AUTHORITY not in server.objects
+        assert {TOKENS, ISOLATED} <= server.objects.keys()
         assert_reported(server, domain_key("production"))
-        assert {BUNDLE, ISOLATION} - server.objects.keys() == ({broken} if broken else set())
-        status = server.objects["TrustDomain", Ref("", "production")]["status"]
-        for field in ("authorities", "isolation", "tokenKeys"):
-            assert status[field] == before[field]
+
+
+@pytest.mark.faulty
+async def test_new_domain_whose_isolation_cannot_be_planned_isolates_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server([namespace("shop", domain="production"), domain(isolation=None)])
+    async with running(server) as it:
+        with monkeypatch.context() as patched:
+            patched.setattr(isolation, "_exceptions", surprising)
+            await it.settle()
+            assert AUTHORITY in server.objects
+            assert ISOLATED not in server.objects
+        it.engine.queue.add([domain_key("production")])
+        await it.settle()
+        assert ISOLATED in server.objects
 
 
 WEBHOOK_PARTS = [
