@@ -37,10 +37,10 @@ from troth.planning.trust_domain import (
 )
 from troth.planning.trust_domain.issuer import certificate
 from troth.planning.webhooks import gateway as webhook_gateway
-from troth.planning.webhooks import keys as webhook_keys
-from troth.planning.webhooks import reach as webhook_reach
-from troth.planning.webhooks import rotation as webhook_rotation
+from troth.planning.webhooks import judged as webhook_judged
+from troth.planning.webhooks import sender_keys as webhook_sender_keys
 from troth.planning.webhooks import status as webhook_status
+from troth.planning.webhooks import target as webhook_target
 from troth.resources.references import Ref
 from troth.trust.declarations.watched import Watched
 from troth.world.facts.objects import ISOLATION_POLICY
@@ -118,10 +118,10 @@ async def test_new_domain_whose_isolation_cannot_be_planned_isolates_later(
 
 
 WEBHOOK_PARTS = [
-    pytest.param(webhook_keys, "rechecks", id="keys"),
-    pytest.param(webhook_rotation, "plan_secret", id="rotation"),
+    pytest.param(webhook_sender_keys, "rechecks", id="keys"),
+    pytest.param(webhook_judged, "plan_secret", id="rotation"),
     pytest.param(webhook_gateway, "_compilation", id="gateway"),
-    pytest.param(webhook_reach, "_verdict", id="target"),
+    pytest.param(webhook_target, "_verdict", id="target"),
     pytest.param(webhook_status, "residual_replay", id="report"),
 ]
 

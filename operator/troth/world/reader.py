@@ -6,7 +6,6 @@ once they are made. `registry` has the declarations that the rules of `troth.tru
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from troth.documents.gateway_report import Verified
 from troth.pki.certificates.authorities import Authority
@@ -118,10 +117,6 @@ class Reader:
     def is_barred(self, kind: str, ref: Ref) -> bool:
         """Return whether an object cannot be kept as declared until a person acts."""
         return self._world.is_barred(kind, ref)
-
-    def foreign(self) -> Iterator[tuple[str, Ref, datetime]]:
-        """Yield the foreign objects of wanted names, and when each was last seen."""
-        yield from ((kind, ref, seen) for (kind, ref), seen in self._world.foreign.items())
 
     def identity_secret(self, ref: Ref) -> IdentitySecret | None:
         """Return the Secret of an identity."""

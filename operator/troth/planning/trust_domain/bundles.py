@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from troth.documents.secret_keys import ROOTS
 from troth.planning import verdicts
 from troth.planning.certificates.anchors import bundle_text
-from troth.planning.owned_objects import differs, metadata_of, taken
+from troth.planning.owned_objects import differs, metadata_of, rechecks, taken
 from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step
@@ -33,7 +33,7 @@ def plan_bundles(view: DomainView) -> Part:
     if not view.anchors:
         message = "no bundle is written or changed, because the authority cannot be used"
         verdict = verdicts.false(TYPE, "AuthorityNotReady", message)
-        return Part((verdict,), dues=view.retries)
+        return Part((verdict,))
     wanted = [each for each in view.bundles if each.ref.namespace not in view.terminating]
     data = {ROOTS: bundle_text(view.anchors), **bundle_files(view)}
     steps: list[Step] = []
@@ -50,7 +50,8 @@ def plan_bundles(view: DomainView) -> Part:
     left_behind = _left_behind(view, {each.ref for each in wanted})
     steps += [Remove("ConfigMap", each.ref, each.uid) for each in left_behind]
     verdict = _verdict(view, foreign, missing=missing)
-    return Part((verdict,), tuple(steps), view.retries)
+    dues = tuple(due for each in wanted for due in rechecks(each))
+    return Part((verdict,), tuple(steps), dues)
 
 
 def _verdict(view: DomainView, foreign: list[Ref], *, missing: bool) -> Verdict:

@@ -152,7 +152,7 @@ class DomainView:
     """Inputs of the plan of a domain that is not being deleted.
 
     `issuer` is the Secret with the issuer's certificate, if it is Troth's. `anchors` are what the
-    domain's workloads trust. `retries` is when foreign ConfigMaps in the way are looked at again.
+    domain's workloads trust.
     """
 
     rotation: RotationView
@@ -167,7 +167,6 @@ class DomainView:
     federated: tuple[Federated, ...]
     bundles: tuple[OwnedObject[Content], ...]
     terminating: frozenset[str]
-    retries: tuple[datetime, ...]
 
     @property
     def domain(self) -> TrustDomain:
@@ -197,8 +196,7 @@ class NetworkIsolation:
 
     `brokers` include those that are being deleted. `unread` are the unreadable brokers and
     identities, sorted. `policies` are the isolation policies by namespace, and `places` those of
-    the namespaces that the domain isolates. `retries` is when foreign policies in the way are
-    looked at again.
+    the namespaces that the domain isolates.
     """
 
     registry: Registry
@@ -208,7 +206,6 @@ class NetworkIsolation:
     policies: Mapping[str, Content]
     places: Mapping[str, OwnedObject[Content]]
     terminating: frozenset[str]
-    retries: tuple[datetime, ...]
 
 
 @dataclass(frozen=True, slots=True)

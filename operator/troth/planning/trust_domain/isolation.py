@@ -12,7 +12,7 @@ from datetime import datetime
 from troth.planning import faults, verdicts
 from troth.planning.network.external_peers import pods_in
 from troth.planning.network.rules import listed, spec_of
-from troth.planning.owned_objects import differs, policy_manifest, taken
+from troth.planning.owned_objects import differs, policy_manifest, rechecks, taken
 from troth.planning.parts import Part, fails_closed
 from troth.planning.steps.objects import Apply, Remove
 from troth.planning.steps.step import Step
@@ -43,7 +43,8 @@ def plan_isolation(domain: TrustDomain, known: NetworkIsolation, now: datetime) 
     namespace cannot be read, no isolation begins there.
     """
     name, isolates = domain.metadata.name, isolation_of(domain)
-    part = Part(dues=known.retries, status={"isolation": isolates})
+    dues = tuple(due for each in known.places.values() for due in rechecks(each))
+    part = Part(dues=dues, status={"isolation": isolates})
     if isolates is Isolation.WORKLOAD:
         return replace(part, steps=tuple(removals(name, known)))
     exceptions, spec = _exceptions(domain, known), _spec(domain)

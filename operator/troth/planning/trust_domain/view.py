@@ -11,7 +11,7 @@ from troth.pki.certificates.authorities import Authority
 from troth.planning.certificates.anchors import confined, federated, roots_in, trusting
 from troth.planning.certificates.view import restarting, trusted_anchors
 from troth.planning.moment import Moment
-from troth.planning.owned_objects import FOREIGN_RETRY, is_child, secret_ref
+from troth.planning.owned_objects import is_child, secret_ref
 from troth.planning.trust_domain.facts import (
     Bundles,
     DomainView,
@@ -89,9 +89,6 @@ def _gather_domain(
         federated=tuple(_federated(domain, reader)),
         bundles=tuple(_owned_bundles(domain, reader)) if anchors else (),
         terminating=reader.terminating(),
-        retries=tuple(
-            seen + FOREIGN_RETRY for kind, ref, seen in reader.foreign() if kind == "ConfigMap"
-        ),
     )
 
 
@@ -154,11 +151,6 @@ def gather_isolation(name: str, reader: Reader) -> NetworkIsolation:
             for each in governed
         },
         terminating=reader.terminating(),
-        retries=tuple(
-            seen + FOREIGN_RETRY
-            for kind, ref, seen in reader.foreign()
-            if kind == "NetworkPolicy" and ref.name == ISOLATION_POLICY
-        ),
     )
 
 

@@ -10,15 +10,10 @@ from troth.planning.steps.objects import Remove
 from troth.planning.steps.step import Step
 from troth.planning.steps.webhooks import CompileEndpoint
 from troth.planning.webhooks.document import document_of
-from troth.planning.webhooks.keys import EndpointKeys, can_verify, plan_keys
+from troth.planning.webhooks.judged import JudgedEndpoint
+from troth.planning.webhooks.keys import EndpointKeys
 from troth.planning.webhooks.owned_secrets import compiled_manifest
-from troth.planning.webhooks.reach import (
-    GATEWAY_CHECKS,
-    KEPT,
-    UNSERVED,
-    first_fault,
-    plan_reach,
-)
+from troth.planning.webhooks.reach import KEPT, UNSERVED
 from troth.planning.webhooks.unsigned import unsigned_fault
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.conditions import Verdict
@@ -34,19 +29,18 @@ def removals(compiled: Iterable[CompiledSecret]) -> Iterator[Step]:
     yield from (Remove("Secret", each.ref, each.uid) for each in compiled)
 
 
-def _closed(error: Exception, view: WebhookView) -> Part:
+def _closed(error: Exception, judged: JudgedEndpoint) -> Part:
     """Return the part that still takes removed keys from the gateway."""
-    steps = ErrorBoundary().run(lambda: tuple(_withdrawal(view)), lambda _: ())
+    steps = ErrorBoundary().run(lambda: tuple(_withdrawal(judged.view)), lambda _: ())
     return Part((faults.verdict(CONDITION, error),), steps)
 
 
 @fails_closed(_closed)
-def plan_gateway(view: WebhookView) -> Part:
+def plan_gateway(judged: JudgedEndpoint) -> Part:
     """Return the part on the gateway's configuration of an endpoint, with its steps."""
-    fault, tried = first_fault(view, GATEWAY_CHECKS), plan_keys(view)
-    step = _compilation(view, tried, fault)
+    view, fault, step = judged.view, judged.gateway_fault, _compilation(judged)
     steps = (step,) if step is not None else tuple(_narrowing(view, fault))
-    verdict = _verdict(view, tried, step)
+    verdict = _verdict(view, judged.keys, step)
     if fault is not None:
         verdict = verdicts.false(CONDITION, fault.reason, fault.message)
     return Part(verdicts=(verdict,), steps=steps, dues=rechecks(view.place))
@@ -99,20 +93,19 @@ def _withdrawal(view: WebhookView) -> Iterator[Step]:
     yield CompileEndpoint(manifest, known.document, view.keys.ref, left, known.listed)
 
 
-def _compilation(
-    view: WebhookView, tried: EndpointKeys, fault: Fault | None
-) -> CompileEndpoint | None:
+def _compilation(judged: JudgedEndpoint) -> CompileEndpoint | None:
     """Return the step that writes the configuration, None if it is not to be written."""
+    view, tried, fault = judged.view, judged.keys, judged.gateway_fault
     if fault is not None and fault.reason in UNSERVED | KEPT:
         return None
-    if not can_verify(view, tried) and view.compiled is None:
+    if not judged.can_verify and view.compiled is None:
         return None
-    reached = plan_reach(view)
+    reached = judged.target
     target, why = reached.target, reached.fault
     unsigned = unsigned_fault(view)
     if unsigned is not None:
         target, why = None, unsigned
-    if not can_verify(view, tried):
+    if not judged.can_verify:
         target, why = None, Fault(tried.verdict.reason, tried.verdict.message)
     return CompileEndpoint(
         compiled_manifest(view.place.ref, view.endpoint),

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from troth.planning import verdicts
-from troth.planning.owned_objects import rechecks
-from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.steps.webhooks import ChangeWebhookKeys
 from troth.planning.webhooks.owned_secrets import generated_manifest, in_the_way
 from troth.planning.webhooks.view import WebhookView
@@ -53,22 +51,6 @@ def plan_keys(view: WebhookView) -> EndpointKeys:
     step = _first_key(view) if fault is not None and view.generates else None
     source = view.keys.ref if view.keys is not None else None
     return EndpointKeys(verdict, tuple(_tried(view)), source, step)
-
-
-@fails_closed(unplanned(CONDITION))
-def plan_sender_keys(view: WebhookView) -> Part:
-    """Return the part on the keys of an endpoint, with the step that creates the first one."""
-    tried = plan_keys(view)
-    return Part(
-        verdicts=(tried.verdict,),
-        steps=(tried.step,) if tried.step is not None else (),
-        dues=rechecks(view.generated),
-    )
-
-
-def can_verify(view: WebhookView, tried: EndpointKeys) -> bool:
-    """Return whether the gateway has a key to verify deliveries with, or needs none."""
-    return bool(tried.keys) or view.needs_no_key
 
 
 def _tried(view: WebhookView) -> Iterator[KnownKey]:

@@ -6,18 +6,18 @@ from troth.planning import verdicts
 from troth.planning.parts import ENDING, Conditions, Part, assemble, ending
 from troth.planning.plan import Plan
 from troth.planning.steps.step import Step
-from troth.planning.webhooks import gateway, keys, propagation, reach, unsigned
+from troth.planning.webhooks import gateway, keys, propagation, target, unsigned
 from troth.planning.webhooks.gateway import plan_gateway, removals
-from troth.planning.webhooks.keys import plan_sender_keys
-from troth.planning.webhooks.reach import plan_target
-from troth.planning.webhooks.rotation import plan_secret_rotation
+from troth.planning.webhooks.judged import JudgedEndpoint
+from troth.planning.webhooks.sender_keys import plan_secret_rotation, plan_sender_keys
 from troth.planning.webhooks.status import plan_report
+from troth.planning.webhooks.target import plan_target
 from troth.planning.webhooks.unsigned import plan_unsigned
 from troth.planning.webhooks.view import EndpointView, WebhookView
 from troth.resources.metadata import is_terminating
 
 CONDITIONS = Conditions(
-    (keys.CONDITION, gateway.CONDITION, reach.CONDITION, unsigned.CONDITION),
+    (keys.CONDITION, gateway.CONDITION, target.CONDITION, unsigned.CONDITION),
     keys.ON_ITS_WAY | propagation.ON_ITS_WAY | {gateway.PENDING},
 )
 TERMINATES = "no gateway serves it any more, and its target rejects its deliveries"
@@ -54,11 +54,12 @@ def _outbound(removed: tuple[Step, ...]) -> Part:
 
 
 def _parts(known: EndpointView, view: WebhookView) -> Iterator[Part]:
-    yield plan_sender_keys(view)
-    yield plan_secret_rotation(view)
-    yield plan_gateway(view)
-    yield plan_target(view)
+    judged = JudgedEndpoint(view)
+    yield plan_sender_keys(judged)
+    yield plan_secret_rotation(judged)
+    yield plan_gateway(judged)
+    yield plan_target(judged)
     yield plan_unsigned(view)
-    yield plan_report(view)
+    yield plan_report(judged)
     elsewhere = (each for each in known.compiled if each.ref != view.place.ref)
     yield Part(steps=tuple(removals(elsewhere)))

@@ -8,23 +8,17 @@ from troth.documents.webhook_endpoint import Target
 from troth.pki.encodings.pem import read_certificates
 from troth.pki.errors import PKIError
 from troth.pki.spiffe import spiffe_id
-from troth.planning import verdicts
-from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.webhooks.document import current_target, signing_of
-from troth.planning.webhooks.keys import can_verify, plan_keys
 from troth.planning.webhooks.owned_secrets import in_the_way
 from troth.planning.webhooks.propagation import Propagation, current_listed, plan_propagation
 from troth.planning.webhooks.view import WebhookView
-from troth.resources.conditions import Verdict
 from troth.resources.identity.spec import Protocol, ServiceIdentity
 from troth.resources.identity.status import EdgeState
-from troth.resources.schema.scalars import format_time
 from troth.trust.declarations.unlisted import UNLISTED
 from troth.trust.edges.federation import UNCONFINED
 from troth.webhooks.schemes.registry import scheme_for
 from troth.world.facts.objects import Fault
 
-CONDITION = "TargetReachable"
 UNSERVED = frozenset(
     {
         "GatewayMissing",
@@ -231,10 +225,10 @@ class TargetState:
     wait: timedelta | None = None
 
 
-def plan_reach(view: WebhookView) -> TargetState:
+def plan_reach(view: WebhookView, *, at_gateway: bool) -> TargetState:
     """Return the target to which the gateway forwards deliveries, or the obstacle.
 
-    The wait for the target counts only if the gateway has the endpoint, because only the compiled
+    The wait for the target counts only if the endpoint is `at_gateway`, because only the compiled
     Secret records across a restart that it is over.
     """
     fault = first_fault(view, CONSENT_CHECKS)
@@ -242,7 +236,7 @@ def plan_reach(view: WebhookView) -> TargetState:
         if view.edge.state is EdgeState.SUSPENDED:
             return TargetState(current_target(view), fault, current_listed(view))
         return TargetState(None, fault)
-    propagation = plan_propagation(view) if _is_at_gateway(view) else Propagation()
+    propagation = plan_propagation(view) if at_gateway else Propagation()
     fault = service_leads_there(view)
     if fault is not None:
         return TargetState(None, fault, propagation.listed)
@@ -263,44 +257,3 @@ def plan_reach(view: WebhookView) -> TargetState:
         workflow=view.inbound.target.workflow,
     )
     return TargetState(target, None, propagation.listed)
-
-
-def _is_at_gateway(view: WebhookView) -> bool:
-    """Return whether the gateway has the endpoint, or is about to get it."""
-    fault = first_fault(view, GATEWAY_CHECKS)
-    if fault is not None and fault.reason in UNSERVED:
-        return False
-    may_begin = fault is None or fault.reason not in KEPT
-    return view.compiled is not None or (may_begin and can_verify(view, plan_keys(view)))
-
-
-@fails_closed(unplanned(CONDITION))
-def plan_target(view: WebhookView) -> Part:
-    """Return the part on whether the gateway can reach the target, and when that may change."""
-    reached = plan_reach(view)
-    wait = () if reached.wait is None else (view.moment.now + reached.wait,)
-    return Part(verdicts=(_verdict(view, reached),), dues=wait)
-
-
-def _verdict(view: WebhookView, reached: TargetState) -> Verdict:
-    fault = reached.fault
-    if fault is None:
-        return verdicts.true(
-            CONDITION,
-            "Reachable",
-            "the gateway is allowed to call the target, and a Service leads to it",
-        )
-    if view.edge.state is EdgeState.SUSPENDED or (view.gateway is None and view.target is not None):
-        return verdicts.unknown(CONDITION, fault.reason, fault.message)
-    return verdicts.false(CONDITION, fault.reason, fault.message + _why(view, reached))
-
-
-def _why(view: WebhookView, reached: TargetState) -> str:
-    """Return what the target waits for, and until when if that is known.
-
-    The time is rounded to the nearest second, so that the text stays the same.
-    """
-    if reached.wait is None:
-        return f": {reached.why}" if reached.why else ""
-    until = view.moment.now + reached.wait + timedelta(milliseconds=500)
-    return f": {reached.why} {format_time(until)}"

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.rotation.handover import Blocker, Handover, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.steps.webhooks import ChangeWebhookKeys
@@ -67,16 +66,6 @@ def plan_secret(view: WebhookView) -> SecretRotation:
         wait=handover.wait,
         step=step,
     )
-
-
-@fails_closed(unplanned())
-def plan_secret_rotation(view: WebhookView) -> Part:
-    """Return the part with the next step of the secret's rotation."""
-    state = plan_secret(view)
-    wait = () if state.wait is None else (view.moment.now + state.wait,)
-    due = () if state.due is None else (state.due,)
-    step = () if state.step is None else (state.step,)
-    return Part(steps=step, dues=(*wait, *due))
 
 
 def _age(key: KnownKey) -> tuple[datetime, int, str]:

@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 
 from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.webhooks.document import signing_of
-from troth.planning.webhooks.keys import plan_keys
-from troth.planning.webhooks.rotation import plan_secret
+from troth.planning.webhooks.judged import JudgedEndpoint
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.schema.scalars import format_duration
 from troth.resources.webhooks.endpoint_status import MOST_KEYS, KeyState, WebhookKey
@@ -17,21 +16,22 @@ REPORTED_AFTER = timedelta(hours=1)
 
 
 @fails_closed(unplanned())
-def plan_report(view: WebhookView) -> Part:
+def plan_report(judged: JudgedEndpoint) -> Part:
     """Return the part with the status except its conditions."""
+    view = judged.view
     return Part(
         status={
             "url": view.inbound.public_url,
-            "keys": tuple(_keys(view))[:MOST_KEYS],
+            "keys": tuple(_keys(judged))[:MOST_KEYS],
             "residual_replay": residual_replay(view),
         }
     )
 
 
-def _keys(view: WebhookView) -> Iterator[WebhookKey]:
+def _keys(judged: JudgedEndpoint) -> Iterator[WebhookKey]:
+    view, rotation = judged.view, judged.rotation
     reported = {key.id: key for key in view.endpoint.status.keys}
-    rotation = plan_secret(view)
-    for key in plan_keys(view).keys:
+    for key in judged.keys.keys:
         before = reported.get(key.id)
         same = before is not None and before.fingerprint == key.fingerprint
         known = before.last_verified if before is not None and same else None
