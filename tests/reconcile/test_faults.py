@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import HOUR, NOW, OWN, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Server, running
-from troth.planning import planner
+from troth.planning import planner, verdicts
 from troth.planning.identity import claims, edge_status, gateway_only, restarts, tokens, unverified
 from troth.planning.identity import network as identity_network
 from troth.planning.identity import view as identity_view
@@ -90,6 +90,7 @@ LAYERS = [
     pytest.param(claims, "accepted_claims", id="claims"),
     pytest.param(edge_status, "peers_agree", id="peers"),
     pytest.param(edge_status, "edge_statuses", id="edges"),
+    pytest.param(verdicts, "conditions", id="status"),
     pytest.param(identity_view, "trusted_anchors", id="anchors"),
     pytest.param(identity_view, "gather_reach", id="reach"),
     pytest.param(identity_view, "_topics", id="topics"),

@@ -22,6 +22,7 @@ from tests.webhook_builders import endpoint
 from tests.world.test_shards import OUTCOMES, RECORDS
 from troth.cluster.errors import ApiError
 from troth.documents.secret_keys import LEAF
+from troth.planning import verdicts
 from troth.planning.identity import edge_status
 from troth.planning.identity import view as identity_view
 from troth.planning.plan import Plan
@@ -215,8 +216,12 @@ def test_narrowing_that_cannot_be_written_closes_the_edge_in_the_other_shard(
 @pytest.mark.faulty
 @pytest.mark.parametrize(
     ("module", "part"),
-    [(identity_view, "gather_readable"), (edge_status, "edge_statuses")],
-    ids=["gather", "edge_statuses"],
+    [
+        (identity_view, "gather_readable"),
+        (edge_status, "edge_statuses"),
+        (verdicts, "conditions"),
+    ],
+    ids=["gather", "edge_statuses", "conditions"],
 )
 def test_identity_that_cannot_be_planned_closes_its_edges_in_the_other_shard(
     module: Any, part: str, monkeypatch: pytest.MonkeyPatch

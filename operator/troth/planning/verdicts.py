@@ -44,8 +44,8 @@ def unknown(type_: str, reason: str, message: str = "") -> Verdict:
     return Verdict(type=type_, status=Truth.UNKNOWN, reason=reason, message=message)
 
 
-def failed(type_: str, fault: Fault | None) -> Verdict | None:
-    """Return the condition of an object whose last write failed, None without a fault."""
+def faulty(type_: str, fault: Fault | None) -> Verdict | None:
+    """Return the false condition with the reason of a fault, None without a fault."""
     return false(type_, fault.reason, fault.message) if fault is not None else None
 
 

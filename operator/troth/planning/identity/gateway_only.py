@@ -65,10 +65,10 @@ def plan_gateway_trust(view: View) -> TrustPart:
     if ended is not None:
         verdict = verdicts.false(TRUST, ended.reason, ended.message)
         return TrustPart((verdict,), steps, dues, status)
-    obstacle = verdicts.failed(TRUST, _obstacle(view))
+    obstacle = verdicts.faulty(TRUST, _obstacle(view))
     if obstacle is not None:
         return TrustPart((obstacle,), (), dues, status, refusal=obstacle)
-    refusal = verdicts.failed(TRUST, view.record.owned.write_fault) or _pending(view, since)
+    refusal = verdicts.faulty(TRUST, view.record.owned.write_fault) or _pending(view, since)
     return TrustPart(
         (refusal or _accepted(trust, since, now),), steps, dues, status, refusal=refusal
     )

@@ -60,8 +60,8 @@ def plan_network(view: View, *, settling: bool) -> Part:
     undenied = removal("NetworkPolicy", view.deny.fact, view.identity)
     if view.identity.spec.enforcement is Enforcement.OBSERVE:
         removed = removal("NetworkPolicy", view.policy, view.identity)
-        return Part((verdicts.failed(TYPE, pending) or OBSERVING,), (*removed, *undenied), dues)
-    conflict = verdicts.failed(TYPE, taken(view.owned_policy, view.identity, view.moment.now))
+        return Part((verdicts.faulty(TYPE, pending) or OBSERVING,), (*removed, *undenied), dues)
+    conflict = verdicts.faulty(TYPE, taken(view.owned_policy, view.identity, view.moment.now))
     if conflict is not None and view.domain is not None:
         return Part((conflict,), dues=dues)
     situation = situation_of(view)
@@ -76,7 +76,7 @@ def plan_network(view: View, *, settling: bool) -> Part:
         compiled, before = unsettled_policy(view, situation)
         step = _apply(view, compiled, view.kept_from(view.policy))
         steps = (*before, step, *(() if before else undenied))
-    return Part((verdicts.failed(TYPE, view.owned_policy.write_fault) or verdict,), steps, dues)
+    return Part((verdicts.faulty(TYPE, view.owned_policy.write_fault) or verdict,), steps, dues)
 
 
 def _settled(view: View, situation: PolicyInputs, *, settling: bool) -> tuple[Verdict, Apply]:

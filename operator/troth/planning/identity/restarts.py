@@ -161,7 +161,7 @@ def _restart(
         evidence=str(evidence_of(secret)),
         message=f"{workload} is being restarted {_for_what(secret, lack)}",
     )
-    failed = verdicts.failed(TYPE, known.write_fault)
+    failed = verdicts.faulty(TYPE, known.write_fault)
     return Rollout(failed or _rolling_out(workload, found), step)
 
 

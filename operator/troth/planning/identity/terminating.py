@@ -41,7 +41,11 @@ NOBODY = Peers((), {}, {}, {}, {})
 
 def plan_terminating_identity(key: Key, view: TerminatingView) -> Plan:
     """Return the plan that keeps an identity closed until it is deleted."""
-    parts = (plan_network(view), ending(view.identity, _closed(view.identity)), plan_document(view))
+    parts = (
+        plan_denial(view),
+        ending(view.identity, _closed(view.identity)),
+        plan_empty_document(view),
+    )
     return assemble(key, view.identity, parts, CONDITIONS, view.moment.now)
 
 
@@ -52,7 +56,7 @@ def _closed(identity: ServiceIdentity) -> str:
 
 
 @fails_closed(unplanned(NETWORK))
-def plan_network(view: TerminatingView) -> Part:
+def plan_denial(view: TerminatingView) -> Part:
     """Return the part of the policy that denies all traffic, including exceptions.
 
     If there is no policy and no trust domain claims the namespace, none is created.
@@ -60,7 +64,7 @@ def plan_network(view: TerminatingView) -> Part:
     identity, policy, dues = view.identity, view.policy.fact, rechecks(view.policy)
     if identity.spec.enforcement is Enforcement.OBSERVE:
         return Part((OBSERVING,), removal("NetworkPolicy", policy, identity), dues)
-    conflict = verdicts.failed(NETWORK, taken(view.policy, identity, view.moment.now))
+    conflict = verdicts.faulty(NETWORK, taken(view.policy, identity, view.moment.now))
     if conflict is not None:
         return Part((conflict,), dues=dues)
     governance = view.governance
@@ -68,12 +72,12 @@ def plan_network(view: TerminatingView) -> Part:
         return Part((verdicts.false(NETWORK, governance.reason, governance.message),), dues=dues)
     verdict = PENDING if policy is None else DENIED
     manifest = policy_manifest(view.policy.ref, identity, deny_all(identity).spec)
-    failed = verdicts.failed(NETWORK, view.policy.write_fault)
+    failed = verdicts.faulty(NETWORK, view.policy.write_fault)
     return Part((failed or verdict,), (Apply(manifest),), dues)
 
 
 @fails_closed(unplanned(beside=(CERTIFICATE,)))
-def plan_document(view: TerminatingView) -> Part:
+def plan_empty_document(view: TerminatingView) -> Part:
     """Return the part of the Secret: its peer list names nobody, and the certificate stays."""
     identity, secret = view.identity, view.secret.fact
     if secret is not None and not is_child(secret, identity):
@@ -114,7 +118,7 @@ def _without_peers(
 
 def _certificate_verdict(secret: IdentitySecret | None, fault: Fault | None) -> Verdict:
     """Return the condition of the certificate, or why the peer list could not be written."""
-    failed = verdicts.failed(CERTIFICATE, fault)
+    failed = verdicts.faulty(CERTIFICATE, fault)
     if failed is not None:
         return failed
     message = "certificates are no longer issued or renewed"

@@ -16,9 +16,9 @@ from troth.planning.network.client_shares import over_share
 from troth.planning.network.external_peers import pods_in, selector
 from troth.planning.network.live_peers import CurrentPolicy, PeerRule, Side, written
 from troth.planning.network.rules import Rule, distinct, numbers, ports_of, spec_of
-from troth.planning.owned_objects import is_child, policy_manifest, rechecks, taken
+from troth.planning.owned_objects import policy_manifest, rechecks, taken
 from troth.planning.parts import Part
-from troth.planning.steps.objects import Apply, Remove
+from troth.planning.steps.objects import Apply, removal
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.message_broker import BrokerMode, BrokerWorkload, MessageBroker
@@ -55,32 +55,27 @@ class BrokerClients:
 def plan_broker_network(known: BrokerClients, now: datetime) -> Part:
     """Return the part on the NetworkPolicy of a broker with these grants."""
     broker, existing = known.broker, known.policy.fact
-    fault = unsupported(broker)
+    fault = verdicts.faulty(TYPE, unsupported(broker))
     if fault is not None:
-        return _part(verdicts.false(TYPE, fault.reason, fault.message))
+        return _part(fault)
     if broker.spec.mode is not BrokerMode.ENFORCE or broker.spec.workload is None:
-        ours = existing if existing is not None and is_child(existing, broker) else None
-        removal = (Remove("NetworkPolicy", ours.ref, ours.uid),) if ours is not None else ()
-        return _part(_unwritten(broker), removal)
-    conflict = taken(known.policy, broker, now)
+        return _part(_unwritten(broker), removal("NetworkPolicy", existing, broker))
+    conflict = verdicts.faulty(TYPE, taken(known.policy, broker, now))
     if conflict is not None:
-        part = _part(verdicts.false(TYPE, conflict.reason, conflict.message))
-        return replace(part, dues=rechecks(known.policy))
+        return replace(_part(conflict), dues=rechecks(known.policy))
     staying = _staying(known)
     clients = tuple(_clients(known, broker.spec.workload, staying))
     without_room = over_share(clients, known.registry)
     admitted = [each for each in clients if each.ref not in without_room]
     manifest = _broker_policy(known, broker.spec.workload, admitted)
     over = existing.resource_version if existing is not None and staying else ""
-    write_fault = known.policy.write_fault
-    if write_fault is not None:
-        verdict = verdicts.false(TYPE, write_fault.reason, write_fault.message)
-    elif existing is None:
+    if existing is None:
         verdict = verdicts.false(TYPE, "PolicyPending", "the NetworkPolicy is being written")
     elif without_room:
         verdict = verdicts.true(TYPE, "ShareExceeded", _without_room(without_room))
     else:
         verdict = verdicts.true(TYPE, "Enforced", "the NetworkPolicy is in place")
+    verdict = verdicts.faulty(TYPE, known.policy.write_fault) or verdict
     return _part(verdict, (Apply(manifest, over=over),), without_room)
 
 

@@ -273,8 +273,7 @@ def _secret(domain: TrustDomain, ref: Ref) -> Manifest:
 
 
 def _lifetime_verdict(domain: TrustDomain) -> Verdict | None:
-    fault = lifetime_fault(domain.spec.certificates.lifetime, domain)
-    return verdicts.false(TYPE, fault.reason, fault.message) if fault is not None else None
+    return verdicts.faulty(TYPE, lifetime_fault(domain.spec.certificates.lifetime, domain))
 
 
 def _verdict(known: KnownAuthority, now: datetime) -> Verdict:

@@ -192,7 +192,7 @@ def _kept(state: CredentialState, use: BrokerUse, view: View) -> CredentialState
         account=broker.spec.described.principal_part,
     )
     step = partial(_step, secret, request, view)
-    refusal = verdicts.failed(CREDENTIALS_ISSUED, use.secret.write_fault)
+    refusal = verdicts.faulty(CREDENTIALS_ISSUED, use.secret.write_fault)
     if secret is None or state.current is None or _of_another_account(secret, request):
         return replace(state, step=step(CredentialChange.ISSUE), verdict=refusal or ISSUING)
     due = due_at(view.rotations, state.current.made_at, view.moment.now)

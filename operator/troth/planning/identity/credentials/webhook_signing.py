@@ -57,10 +57,10 @@ def plan_webhook_signing(view: View) -> Part:
     owned, known = view.signing, view.signing.fact
     if view.identity.spec.serves_webhooks is None:
         return Part(steps=removal("Secret", known, view.identity))
-    conflict = verdicts.failed(CONDITION, taken(owned, view.identity, view.moment.now))
+    conflict = verdicts.faulty(CONDITION, taken(owned, view.identity, view.moment.now))
     if conflict is not None:
         return Part((conflict,), dues=rechecks(owned))
-    failed = verdicts.failed(CONDITION, owned.write_fault)
+    failed = verdicts.faulty(CONDITION, owned.write_fault)
     if known is None:
         create = CreateTokenKey(_secret(view, owned.ref), GATEWAYS)
         return Part((failed or CREATING,), (create,))

@@ -57,12 +57,12 @@ def plan_schema_files(view: View) -> Part:
     if not files:
         return Part(unfit, removal("ConfigMap", fact, view.identity))
     dues = rechecks(owned)
-    conflict = verdicts.failed(CONDITION, taken(owned, view.identity, view.moment.now))
+    conflict = verdicts.faulty(CONDITION, taken(owned, view.identity, view.moment.now))
     if conflict is not None:
         return Part((conflict,), dues=dues)
     manifest = _manifest(files, placed, view)
     steps = (Apply(manifest, view.kept_from(fact)),)
-    failed = verdicts.failed(CONDITION, owned.write_fault)
+    failed = verdicts.faulty(CONDITION, owned.write_fault)
     if failed is None and not unfit and not placed.files:  # the document is about to drop them
         return Part((), steps, dues)
     if fact is None or differs(manifest, fact):

@@ -55,7 +55,7 @@ def leaf_part(view: View) -> SecretPart:
     obstacle = _why_not_issue(view)
     if obstacle is not None:
         return _unissued(view, obstacle)
-    declared = verdicts.failed(TYPE, _lifetime_fault(view) or dns_name_fault(view))
+    declared = verdicts.faulty(TYPE, _lifetime_fault(view) or dns_name_fault(view))
     if declared is not None:
         return document_alone(view, declared)
     assert view.domain is not None
@@ -65,7 +65,7 @@ def leaf_part(view: View) -> SecretPart:
     question = _question(view, view.domain, authority, view.certificate)
     manifest = secret_manifest(view, question.profile.spiffe_id)
     narrowing = pending(view, manifest, question.profile.spiffe_id)
-    failed, fault = verdicts.failed(TYPE, view.owned_secret.write_fault), why_issue(question)
+    failed, fault = verdicts.faulty(TYPE, view.owned_secret.write_fault), why_issue(question)
     steps: tuple[Step, ...]
     if fault is None:
         assert view.secret is not None

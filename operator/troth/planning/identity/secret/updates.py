@@ -49,7 +49,7 @@ def document_alone(view: View, verdict: Verdict, *, keep_roots: bool = True) -> 
         manifest = _with_current_roots(view, manifest)
     steps = update(view, secret, dated_for_roots(view, secret, manifest))
     if steps and view.owned_secret.write_fault:
-        verdict = verdicts.failed(verdict.type, view.owned_secret.write_fault) or verdict
+        verdict = verdicts.faulty(verdict.type, view.owned_secret.write_fault) or verdict
     return SecretPart((verdict,), steps, narrowing=pending(view, manifest, own_id))
 
 
