@@ -61,8 +61,8 @@ class Publisher:
         self._stream_of = stream_of
         self._inbox = client.new_inbox()
         self._answers: dict[str, asyncio.Future[Msg]] = {}
-        self._subjects: dict[str, str] = {}
-        """Subjects of messages in lower case, by the inbox for the answer."""
+        self._topics: dict[str, str] = {}
+        """Topics of messages, by the inbox for the answer."""
         self._denials: Counter[str] = Counter()
 
     async def publish(self, messages: Sequence[Redelivery]) -> list[Exception | None]:
@@ -93,7 +93,7 @@ class Publisher:
         future = self._answers.pop(message.subject, None)
         if future is not None and not future.done():
             future.set_result(message)
-            self._end_denied(self._subjects[message.subject])
+            self._end_denied(self._topics[message.subject].lower())
 
     def _denied(self, subject: str) -> None:
         self._denials[subject] += 1
@@ -101,14 +101,14 @@ class Publisher:
 
     def _end_denied(self, subject: str) -> None:
         """End the messages of a subject without an answer, if the server has denied that many."""
-        inboxes = [each for each in self._answers if self._subjects[each] == subject]
+        inboxes = [each for each in self._answers if self._topics[each].lower() == subject]
         if len(inboxes) > self._denials[subject]:
             return
         self._denials[subject] -= len(inboxes)
         for each in inboxes:
             future = self._answers.pop(each)
             if not future.done():
-                future.set_exception(_denied(subject))
+                future.set_exception(_denial(self._topics[each]))
 
     async def _begin(
         self, number: int, message: Redelivery
@@ -121,13 +121,13 @@ class Publisher:
             if self._stream_of(message.topic) is not None:
                 inbox = f"{self._inbox}.{number}"
                 answer = self._answers[inbox] = asyncio.get_running_loop().create_future()
-                self._subjects[inbox] = message.topic.lower()
+                self._topics[inbox] = message.topic
                 await self._client.publish(message.topic, message.data, inbox, headers)
                 return answer
             await self._client.publish(message.topic, message.data, headers=headers)
             await await_server(self._client, message.topic)
         except UnavailableError:
-            return _denied(message.topic)
+            return _denial(message.topic)
         except (UnicodeError, BadHeaderError):
             return UnsendableError("NATS: a header is not UTF-8, or its name is not allowed")
         except MaxPayloadError:
@@ -200,7 +200,7 @@ def _too_large(client: NatsClient) -> TooLargeError:
     return TooLargeError(f"the server accepts {client.max_payload} bytes")
 
 
-def _denied(topic: str) -> DeniedError:
+def _denial(topic: str) -> DeniedError:
     return DeniedError(f"NATS subject {topic}: the server denies to publish to it")
 
 
