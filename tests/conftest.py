@@ -7,7 +7,7 @@ and `thorough` search for others; a test pins one that failed with `@example`.
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ import structlog
 from hypothesis import HealthCheck, Phase, settings
 
 from troth.planning import faults, parts, planner
+from troth.planning.reasons.table import condition_of
+from troth.resources.conditions import Truth, Verdict
 
 # A shell that runs tests in the background ignores SIGINT, and every process that the tests start
 # inherits this.
@@ -67,6 +69,25 @@ def log_configuration() -> Iterator[None]:
     before = structlog.get_config()
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture(autouse=True)
+def listed_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a test that plans a condition with a reason that the table does not list for it."""
+    ordered, course = parts.ordered, parts.course
+
+    def check(kind: str, verdict: Verdict) -> Verdict:
+        condition = condition_of(kind, verdict.type)
+        others = condition.stays | condition.passes | condition.soon
+        listed = condition.met if verdict.status is Truth.TRUE else others
+        assert verdict.reason in listed, f"{kind}: {verdict.type} {verdict.reason}"
+        return verdict
+
+    def checked(kind: str, verdicts: Iterable[Verdict]) -> list[Verdict]:
+        return ordered(kind, [check(kind, each) for each in verdicts])
+
+    monkeypatch.setattr(parts, "ordered", checked)
+    monkeypatch.setattr(parts, "course", lambda kind, each: course(kind, check(kind, each)))
 
 
 @pytest.fixture(autouse=True)

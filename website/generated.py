@@ -1,13 +1,15 @@
-"""Files of docs/reference that are generated: from the models and rules, and vectors of events."""
+"""Files of docs/reference that are generated from models, rules, reasons and vectors of events."""
 
 import json
 from pathlib import Path
 
 from troth.audit.registry import RULES
+from troth.planning.reasons.table import CONDITIONS
 from troth.resources.kinds import EVERY_KIND
 from website.api_reference import index, page
 from website.event_vectors.document import text as event_vectors
 from website.identity_schema import identity_schema
+from website.reasons import reasons_page
 from website.rules import rules_page
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -24,6 +26,7 @@ def files() -> dict[Path, str]:
         API / "README.md": index(EVERY_KIND),
         REFERENCE / "identity.schema.json": schema,
         REFERENCE / "findings.md": rules_page(RULES),
+        REFERENCE / "reasons.md": reasons_page(CONDITIONS),
         EVENT_VECTORS: event_vectors(),
     }
 

@@ -13,7 +13,7 @@ from troth.audit.finding import Finding, Fix
 from troth.audit.registry import RULES
 from troth.audit.rule import Rule
 from troth.audit.scene import Scene
-from troth.cli.evaluation.evaluate import OF_ABSENCE, OF_BROKERS, OF_OBJECTS, OF_SECRETS
+from troth.planning.reasons.origins import ORIGINS, Origin
 from troth.resources.manifests import dump, is_ours, parse_resource
 from troth.resources.references import Ref
 
@@ -44,7 +44,11 @@ BY_HAND = {
 """Rules with findings that stay after their fix is applied, because a person has to do more, and
 what. What the fix applies must be valid all the same."""
 
-ABSENT = OF_ABSENCE | OF_BROKERS | OF_OBJECTS | OF_SECRETS | {"NamespaceMissing", "NoTrustDomain"}
+ELSEWHERE = {Origin.BROKER, Origin.MISSING, Origin.OBJECT, Origin.SECRET}
+ABSENT = {
+    "NamespaceMissing",
+    *(reason for reason, origin in ORIGINS.items() if origin in ELSEWHERE),
+}
 """Reasons that only mean that an example does not have all objects of a cluster."""
 
 EVERY = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)

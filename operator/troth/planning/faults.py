@@ -12,13 +12,13 @@ from typing import Any, ParamSpec, TypeVar
 
 from troth.planning import verdicts
 from troth.planning.plan import Plan
+from troth.planning.reasons.condition import INTERNAL_ERROR
 from troth.resources.conditions import Verdict, placed
 from troth.resources.references import Ref
 from troth.trust.declarations.narrowing import Narrowing
 from troth.world.keys import Key
 from troth.world.world import World
 
-REASON = "InternalError"
 T = TypeVar("T")
 A = ParamSpec("A")
 
@@ -33,7 +33,7 @@ def sentence(error: BaseException) -> str:
 
 def verdict(type_: str, error: BaseException) -> Verdict:
     """Return the condition of a part that raised `error`."""
-    return verdicts.false(type_, REASON, sentence(error))
+    return verdicts.false(type_, INTERNAL_ERROR, sentence(error))
 
 
 @dataclass(slots=True)

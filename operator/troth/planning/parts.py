@@ -13,6 +13,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from troth.planning import faults, verdicts
 from troth.planning.faults import ErrorBoundary
 from troth.planning.plan import Plan
+from troth.planning.reasons.condition import Course
+from troth.planning.reasons.table import course, ordered
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.metadata import Resource
@@ -26,8 +28,7 @@ class Part:
     `Ready` depends on `verdicts`, not on `beside`, and on `unlisted`, which are not in the status.
     `dues` are the times at which the resource is planned again; past ones have no effect. `status`
     has fields of the resource's status, by their names in Python. A field that no part has stays as
-    it is. `passing` are reasons that end within moments if nothing fails. `errors` are internal
-    exceptions.
+    it is. `errors` are internal exceptions.
     """
 
     verdicts: tuple[Verdict, ...] = ()
@@ -36,7 +37,6 @@ class Part:
     status: Mapping[str, Any] = field(default_factory=dict, repr=False)
     beside: tuple[Verdict, ...] = ()
     unlisted: tuple[Verdict, ...] = ()
-    passing: frozenset[str] = frozenset()
     errors: tuple[Exception, ...] = ()
 
 
@@ -80,26 +80,6 @@ def unplanned(*types: str, beside: tuple[str, ...] = ()) -> Callable[..., Part]:
     return closed
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """The conditions of a kind, in the order in which its status lists them.
-
-    `Ready` has the reason of the first one that it depends on and that is not true. Reasons in
-    `on_its_way` pass without manual action.
-    """
-
-    order: tuple[str, ...]
-    on_its_way: frozenset[str]
-
-    def ordered(self, judged: Iterable[Verdict]) -> list[Verdict]:
-        """Return verdicts in the order of the status."""
-        return sorted(judged, key=lambda each: self.order.index(each.type))
-
-
-ENDING = Conditions((), frozenset({verdicts.TERMINATING}))
-"""Conditions of a resource that is being deleted, if it has none but the summary."""
-
-
 def ending(resource: Resource, consequence: str) -> Part:
     """Return the part of a resource that is being deleted."""
     return Part(unlisted=(verdicts.termination(resource, consequence),))
@@ -109,7 +89,6 @@ def assemble(
     key: Key,
     resource: Any,  # noqa: ANN401 - each kind has its own status
     parts: Iterable[Part],
-    conditions: Conditions,
     now: datetime,
     *,
     errors: tuple[Exception, ...] = (),
@@ -122,11 +101,13 @@ def assemble(
     """
     parts = tuple(parts)
     boundary = ErrorBoundary([*errors, *(error for part in parts for error in part.errors)])
-    needed = conditions.ordered(each for part in parts for each in part.verdicts)
+    needed = ordered(key.kind, (each for part in parts for each in part.verdicts))
     fault = [faults.verdict(verdicts.READY, error) for error in boundary.errors[:1]]
     unlisted = (each for part in parts for each in part.unlisted)
-    summary = verdicts.summed_up((*needed, *fault, *unlisted), conditions.on_its_way)
-    listed = conditions.ordered((*needed, *(each for part in parts for each in part.beside)))
+    missing = verdicts.first_missing((*needed, *fault, *unlisted))
+    ends = course(key.kind, missing) if missing is not None else None
+    summary = verdicts.summed_up(missing, ends)
+    listed = ordered(key.kind, (*needed, *(each for part in parts for each in part.beside)))
     before, generation = resource.status.manifest(), resource.metadata.generation
 
     def status() -> Mapping[str, Any]:
@@ -153,6 +134,6 @@ def assemble(
         status=boundary.run(status, not_ready),
         previous_status=before,
         due=min((due for due in dues if due > now), default=None),
-        passing=verdicts.waits_for(summary, frozenset().union(*(part.passing for part in parts))),
+        passing=ends is Course.SOON,
         errors=tuple(boundary.errors),
     )

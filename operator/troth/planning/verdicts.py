@@ -7,14 +7,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from troth.planning.plan import Plan
+from troth.planning.reasons.condition import Course
+from troth.planning.reasons.table import TERMINATING
 from troth.resources.conditions import Condition, Truth, Verdict, placed
 from troth.resources.metadata import Resource
 from troth.world.facts.objects import Fault, Unreadable
 from troth.world.keys import Key
 
-TERMINATING = "Terminating"
-"""Reason of a resource that is being deleted. It passes without manual action once the holders of
-its finalizers remove them."""
 LISTED = 5
 """Maximum number of names that a message lists."""
 MOST_FINALIZERS = 3
@@ -49,14 +48,16 @@ def faulty(type_: str, fault: Fault | None) -> Verdict | None:
     return false(type_, fault.reason, fault.message) if fault is not None else None
 
 
-def summed_up(needed: Iterable[Verdict], on_its_way: frozenset[str]) -> tuple[Verdict, ...]:
-    """Return Ready, Reconciling and Stalled. Ready is True if every condition in `needed` is.
+def first_missing(needed: Iterable[Verdict]) -> Verdict | None:
+    """Return the first condition that is not True, None if all are."""
+    return next((verdict for verdict in needed if verdict.status is not Truth.TRUE), None)
 
-    A resource that is not ready is Reconciling if the reason is in `on_its_way`, and otherwise
-    Stalled, which needs manual action. kstatus, and with it Flux and Argo CD, distinguishes the
-    two.
+
+def summed_up(missing: Verdict | None, course: Course | None) -> tuple[Verdict, ...]:
+    """Return Ready, Reconciling and Stalled.
+
+    `missing` is the first condition that is not True, and `course` is what ends its reason.
     """
-    missing = next((verdict for verdict in needed if verdict.status is not Truth.TRUE), None)
     if missing is None:
         return (
             true(READY, "InPlace", "everything declared is in place"),
@@ -64,7 +65,7 @@ def summed_up(needed: Iterable[Verdict], on_its_way: frozenset[str]) -> tuple[Ve
             false(STALLED, "Settled"),
         )
     ready = false(READY, missing.reason, missing.message)
-    summary = _reconciling if missing.reason in on_its_way else stalled
+    summary = stalled if course is Course.STAYS else _reconciling
     return (ready, *summary(ready))
 
 
@@ -106,13 +107,7 @@ def termination(resource: Resource, consequence: str) -> Verdict:
     held = ", ".join(metadata.finalizers[:MOST_FINALIZERS])
     message = f"{resource.kind} {name} is being deleted: {consequence}"
     waits = f"; to complete the deletion, remove these finalizers: {held}" if held else ""
-    return false("Terminating", TERMINATING, message + waits)
-
-
-def waits_for(summary: Iterable[Verdict], reasons: frozenset[str]) -> bool:
-    """Return whether the resource is not ready for one of these reasons."""
-    ready = next(verdict for verdict in summary if verdict.type == READY)
-    return ready.status is not Truth.TRUE and ready.reason in reasons
+    return false(TERMINATING, TERMINATING, message + waits)
 
 
 def conditions(

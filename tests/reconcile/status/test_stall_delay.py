@@ -10,8 +10,8 @@ import pytest
 from tests.builders import NOW, Manifest, domain, identity, namespace, stamp
 from tests.reconcile.serving import Running, Server, running
 from troth.planning.plan import Plan
+from troth.planning.reasons.condition import Course
 from troth.planning.verdicts import summed_up
-from troth.planning.verdicts import true as holds
 from troth.reconcile.status.stall_delay import DELAY, StallDelay
 from troth.resources.conditions import Condition, Truth, Verdict, placed
 from troth.resources.references import Ref
@@ -28,7 +28,8 @@ LABEL = "label the namespace"
 def status(reason: str = "NoTrustDomain", generation: int = 1, message: str = LABEL) -> Manifest:
     """Return the status of a resource that is not ready for a reason, or is ready without one."""
     cause = Verdict(type="A", status=Truth.FALSE, reason=reason, message=message)
-    verdicts = summed_up([cause if reason else holds("A", "InPlace")], frozenset({"Coming"}))
+    course = Course.PASSES if reason == "Coming" else Course.STAYS
+    verdicts = summed_up(cause, course) if reason else summed_up(None, None)
     placed_ = [placed(each, (), generation, NOW).manifest() for each in verdicts]
     return {"observedGeneration": generation, "conditions": placed_}
 

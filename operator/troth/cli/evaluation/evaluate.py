@@ -19,6 +19,7 @@ from troth.cli.evaluation.rehearse import Rehearsed
 from troth.cli.evaluation.reviews import REVIEW, obstacle
 from troth.cli.evaluation.schemas import incompatible, schema_places
 from troth.cli.grants.report import GIVEN, Granted, everything_granted
+from troth.planning.reasons.origins import ORIGINS, Origin
 from troth.resources.faults import Step, path
 from troth.resources.findings.exception import FINDING_EXCEPTION
 from troth.resources.identity.status import EdgeState
@@ -31,27 +32,9 @@ from troth.world.facts.objects import Fault
 
 IDENTITY, POLICY = "ServiceIdentity", "TopicPolicy"
 
-OF_BROKERS = frozenset({"NotSeenYet", "AwaitingBroker", "AwaitingCredential", "Changing"})
-"""Reasons that only mean that no broker was contacted."""
-OF_SECRETS = frozenset({"SecretMissing", "SecretPending", "AuthorityMissing", "AuthorityNotReady"})
-"""Reasons that only mean that files contain no Secrets."""
-OF_OBJECTS = frozenset({"SchemaMissing"})
-"""Reasons that only mean that files do not contain an object of another owner."""
-OF_MODE = frozenset({"BrokerObserved"})
-"""Reasons that only mean that somebody has chosen not to enforce yet."""
-OF_PEERS = frozenset(
-    {"PeerInvalid", "IdentityInvalid", "PolicyInvalid", "BrokerInvalid", "EndpointInvalid"}
-    | {"TrustDomainInvalid", "InvalidSpec", "TargetInvalid", "GatewayInvalid"}
-)
-"""Reasons that only mean that another manifest is invalid, which is a finding of its own."""
-OF_ABSENCE = frozenset(
-    {"PeerMissing", "PolicyMissing", "BrokerMissing", "IdentityMissing", "TargetMissing"}
-    | {"GatewayMissing", "NoTrustDomain"}
-)
-"""Reasons that may only mean that another manifest could not be placed."""
 SHARED, NO_NAMESPACE = "SharedIdentity", "NamespaceMissing"
-_ELSEWHERE = OF_BROKERS | {SHARED, NO_NAMESPACE}
-"""Reasons of conditions that are not findings, or are findings by another way."""
+_ELSEWHERE = frozenset({SHARED, NO_NAMESPACE})
+"""Reasons of conditions that are findings by another way."""
 _CONDITIONS: dict[str, tuple[Step, ...]] = {
     "GatewayTrusted": ("spec", "authentication", "gatewayOnly"),
     "TokensAccepted": ("spec", "authentication", "token"),
@@ -303,18 +286,25 @@ class _Evaluation:
     def _is_consequence(self, reason: str) -> bool:
         """Return whether another finding says what is wrong, or nothing is."""
         manifests = self.rehearsed.basis.manifests
-        if (manifests.unplaced or manifests.without_namespace) and reason in OF_ABSENCE:
-            return True
-        return reason in _ELSEWHERE or (self.faulty and reason in OF_PEERS)
+        match ORIGINS.get(reason):
+            case Origin.BROKER:  # no broker was contacted
+                return True
+            case Origin.MISSING if manifests.unplaced or manifests.without_namespace:
+                return True
+            case Origin.INVALID if self.faulty:  # a finding of its own
+                return True
+        return reason in _ELSEWHERE
 
     def _severity(self, reason: str) -> Severity:
         """Return `NOTICE` if only a cluster could show a fault, or if nobody wants it enforced."""
         basis = self.rehearsed.basis
-        secrets = basis.cluster and "Secret" not in basis.hidden
-        if reason in OF_SECRETS and not secrets:
-            return Severity.NOTICE
-        if reason in OF_MODE or (reason in OF_OBJECTS and not basis.cluster):
-            return Severity.NOTICE
+        match ORIGINS.get(reason):
+            case Origin.SECRET if not basis.cluster or "Secret" in basis.hidden:
+                return Severity.NOTICE
+            case Origin.OBJECT if not basis.cluster:
+                return Severity.NOTICE
+            case Origin.MODE:
+                return Severity.NOTICE
         return Severity.ERROR
 
 

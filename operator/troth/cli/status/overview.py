@@ -14,6 +14,7 @@ from troth.cli.status.models import (
 )
 from troth.cli.status.proofs import disproven
 from troth.cli.status.webhook_models import EndpointSummary
+from troth.planning.reasons.origins import ORIGINS, Origin
 from troth.resources.identity.status import EdgeState
 from troth.resources.manifests import Manifest
 from troth.resources.messaging.topic_policy_status import Action, GrantState
@@ -45,8 +46,6 @@ _VERBS = {
     Action.CONSUME.value: "consumes",
     Action.REVIEW.value: "reviews",
 }
-_DRIFTING = frozenset({"Fighting", "WriteRefused", "Conflict", "Braked"})
-"""Reasons of conditions about objects that are not as Troth wrote or wants them."""
 
 
 class Expiry(Model):
@@ -174,7 +173,7 @@ def _drifting(every: Iterable[tuple[str, Manifest]]) -> Iterator[Entry]:
         found = [
             condition
             for condition in _conditions(manifest)
-            if condition["reason"] in _DRIFTING and condition["status"] == "False"
+            if ORIGINS.get(condition["reason"]) is Origin.DRIFT and condition["status"] == "False"
         ]
         if found:
             yield _entry(kind, manifest, found[0])

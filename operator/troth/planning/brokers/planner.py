@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from troth.planning.brokers.exposure import plan_exposure
 from troth.planning.brokers.next_step import parting
 from troth.planning.brokers.status import (
-    CONDITIONS,
     plan_admin_rotation,
     plan_brake,
     plan_network,
@@ -26,7 +25,7 @@ def plan_message_broker(known: MessageBrokerView) -> Plan:
         return plan_unreadable(key, known.unreadable, known.kept, now)
     if view is None:
         return Plan(key, "")
-    return assemble(key, view.broker, _parts(view), CONDITIONS, now)
+    return assemble(key, view.broker, _parts(view), now)
 
 
 def _parts(view: BrokerView) -> Iterator[Part]:

@@ -21,7 +21,7 @@ from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.finalizer import add_finalizer, is_held
 from troth.planning.network.broker_policy import TYPE as NETWORK
 from troth.planning.network.broker_policy import plan_broker_network
-from troth.planning.parts import Conditions, Part, fails_closed, unplanned
+from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.steps.brokers import ObserveBroker
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Condition, Verdict
@@ -29,15 +29,6 @@ from troth.resources.messaging.message_broker_status import ALL_NAMESPACES, LIST
 
 REACHABLE, IN_SYNC, BRAKED = "Reachable", "InSync", "Braked"
 ADMIN_ROTATES = "AdminRotates"
-CONDITIONS = Conditions(
-    (REACHABLE, IN_SYNC, NETWORK, BRAKED, ADMIN_ROTATES),
-    frozenset(
-        {
-            *("NotSeenYet", "Changing", "AwaitingCredentials", "Revoking"),
-            *("PolicyPending", "WriteRefused"),
-        }
-    ),
-)
 
 
 @fails_closed(unplanned(REACHABLE))
@@ -64,7 +55,6 @@ def plan_sync(view: BrokerView) -> Part:
         verdicts=(_in_sync(view),),
         steps=(step,) if step is not None else (),
         status=numbers,
-        passing=frozenset({"Changing", "AwaitingCredentials"}),
     )
 
 

@@ -18,7 +18,7 @@ from troth.planning.identity.credentials.at_brokers import CredentialState, cred
 from troth.planning.identity.credentials.webhook_signing import signing_rotation
 from troth.planning.identity.facts import View
 from troth.planning.identity.restarts import plan_rollout
-from troth.planning.parts import ENDING, Conditions, Part, assemble, ending
+from troth.planning.parts import Part, assemble, ending
 from troth.planning.plan import Plan
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.trust_domain.authority import plan_rotation
@@ -52,7 +52,6 @@ PHASES = {
 IDLE = RotationPhase.IDLE
 ORDER = [phase for phase in RotationPhase if phase is not IDLE]
 """Phases of a handover, in their order."""
-CONDITIONS = Conditions((), frozenset({"AwaitingCredential"}))
 TERMINATES = "it no longer requests a rotation"
 """Consequence of deleting a rotation, for its status."""
 
@@ -77,9 +76,9 @@ def plan_credential_rotation(known: CredentialRotationView) -> Plan:
     if rotation is None:
         return Plan(key, "")
     if is_terminating(rotation):
-        return assemble(key, rotation, (ending(rotation, TERMINATES),), ENDING, now)
+        return assemble(key, rotation, (ending(rotation, TERMINATES),), now)
     part = _part(_progress(rotation, known), now)
-    return assemble(key, rotation, (part,), CONDITIONS, now)
+    return assemble(key, rotation, (part,), now)
 
 
 def _part(progress: Progress, now: datetime) -> Part:

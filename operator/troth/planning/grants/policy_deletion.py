@@ -11,7 +11,7 @@ from troth.planning.grants.finalizer import FINALIZER, PATIENCE, is_held, remove
 from troth.planning.grants.rules import granted, policy_rules, retains
 from troth.planning.grants.status import GRANTS_IN_SYNC, broker_is_enforced, broker_is_served
 from troth.planning.grants.view import PolicyDeletionView
-from troth.planning.parts import Conditions, Part, assemble
+from troth.planning.parts import Part, assemble
 from troth.planning.plan import Plan
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Truth
@@ -26,10 +26,6 @@ from troth.world.facts.broker import Ledger
 from troth.world.keys import Key
 
 AT_ONCE = timedelta(0)
-CONDITIONS = Conditions(
-    (GRANTS_IN_SYNC,),
-    frozenset({"Revoking", "Retaining", "BrokerUnreachable", "Deleting", "WriteRefused"}),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,7 @@ def plan_deletion(key: Key, view: PolicyDeletionView) -> Plan:
             "Troth has nothing left to do; these finalizers hold the TopicPolicy: "
             f"{', '.join(others)}"
         )
-        return assemble(key, policy, (_waiting(Left("Deleting", message)),), CONDITIONS, now)
+        return assemble(key, policy, (_waiting(Left("Deleting", message)),), now)
     deleted_at = policy.metadata.deletion_timestamp
     assert deleted_at is not None
     left = left_of(view)
@@ -68,9 +64,9 @@ def plan_deletion(key: Key, view: PolicyDeletionView) -> Plan:
         if fault is None:
             return Plan(key, policy.metadata.uid, steps=(step,))
         waiting = _waiting(Left(fault.reason, fault.message), steps=(step,))
-        return assemble(key, policy, (waiting,), CONDITIONS, now)
+        return assemble(key, policy, (waiting,), now)
     dues = (deleted_at + left.patience,) if left.patience is not None else ()
-    return assemble(key, policy, (_waiting(left, dues=dues),), CONDITIONS, now)
+    return assemble(key, policy, (_waiting(left, dues=dues),), now)
 
 
 def left_of(view: PolicyDeletionView) -> Left | None:

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from troth.planning import verdicts
-from troth.planning.grants.edges_validated import EDGES_VALIDATED, plan_edges
-from troth.planning.grants.exclusive import EXCLUSIVE, plan_exclusive
+from troth.planning.grants.edges_validated import plan_edges
+from troth.planning.grants.exclusive import plan_exclusive
 from troth.planning.grants.finalizer import (
     add_finalizer,
     is_held,
     remove_finalizer_of_unreadable,
 )
-from troth.planning.grants.message_schemas import SCHEMA_VALID, plan_schema
+from troth.planning.grants.message_schemas import plan_schema
 from troth.planning.grants.policy_deletion import plan_deletion
 from troth.planning.grants.rules import granted, retains
 from troth.planning.grants.status import (
@@ -22,7 +22,7 @@ from troth.planning.grants.status import (
     grant_statuses,
 )
 from troth.planning.grants.view import PolicyView, TopicPolicyView
-from troth.planning.parts import Conditions, Part, assemble, fails_closed, unplanned
+from troth.planning.parts import Part, assemble, fails_closed, unplanned
 from troth.planning.plan import Plan
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
@@ -42,12 +42,6 @@ from troth.world.facts.objects import Unreadable
 from troth.world.keys import Key
 
 PEERS_AGREE, RETENTION_ALLOWED = "PeersAgree", "RetentionAllowed"
-CONDITIONS = Conditions(
-    (GRANTS_IN_SYNC, SCHEMA_VALID, EXCLUSIVE, PEERS_AGREE, EDGES_VALIDATED, RETENTION_ALLOWED),
-    frozenset(
-        {"AwaitingBroker", "AwaitingCredential", "BrokerUnreachable", "NotSeenYet", "WriteRefused"}
-    ),
-)
 _KEPT = frozenset({GrantState.SUSPENDED, GrantState.INACTIVE})
 """States of a grant that is not live and has passed all checks that could refuse it."""
 
@@ -62,7 +56,7 @@ def plan_topic_policy(known: TopicPolicyView) -> Plan:
     if known.readable is None:
         return Plan(key, known.uid)
     view = known.readable
-    return assemble(key, view.policy, _parts(view), CONDITIONS, view.moment.now)
+    return assemble(key, view.policy, _parts(view), view.moment.now)
 
 
 def _parts(view: PolicyView) -> Iterator[Part]:
@@ -90,7 +84,6 @@ def _plan_grants(view: PolicyView, enforced: Mapping[GrantEntry, EnforcedBy]) ->
         verdicts=(_grants_in_sync(view, own),),
         beside=(_peers_agree(own),),
         status={"grants": (*own, *others)[:GRANT_LIMIT]},
-        passing=frozenset({"AwaitingBroker", "AwaitingCredential"}),
     )
 
 

@@ -20,7 +20,6 @@ from troth.world.facts.objects import OWNER_KIND, Fault
 WARNING = timedelta(days=14)
 """Time before the end of an exception at which its condition starts to warn."""
 TRUST = "GatewayTrusted"
-RECORD_PENDING = "GatewayTrustPending"
 """Reason of trust that counts as soon as its begin is recorded."""
 
 
@@ -79,7 +78,7 @@ def _pending(view: View, since: datetime | None) -> Verdict | None:
     if since is None or first_accepted(view.identity, view.registry) is not None:
         return None
     message = f"ConfigMap {view.record.ref}, the record of gateway-only trust, is being written"
-    return verdicts.false(TRUST, RECORD_PENDING, message)
+    return verdicts.false(TRUST, "GatewayTrustPending", message)
 
 
 def _accepted(trust: GatewayOnly, since: datetime | None, now: datetime) -> Verdict:

@@ -6,43 +6,23 @@ from troth.planning import verdicts
 from troth.planning.faults import ErrorBoundary
 from troth.planning.identity.claims import plan_claims
 from troth.planning.identity.credentials.at_brokers import (
-    CREDENTIALS_ISSUED,
     plan_broker_credentials,
 )
-from troth.planning.identity.credentials.at_brokers import ON_ITS_WAY as COMING
-from troth.planning.identity.credentials.webhook_signing import COMING as SIGNING_COMES
-from troth.planning.identity.credentials.webhook_signing import CONDITION as SIGNED
 from troth.planning.identity.credentials.webhook_signing import plan_webhook_signing
 from troth.planning.identity.edge_status import plan_edges, with_closed_edges
 from troth.planning.identity.facts import IdentityView, View
-from troth.planning.identity.gateway_only import RECORD_PENDING, TRUST, plan_gateway_trust
-from troth.planning.identity.messages.schema_files import COMING as SCHEMAS_COME
-from troth.planning.identity.messages.schema_files import CONDITION as SCHEMAS
+from troth.planning.identity.gateway_only import plan_gateway_trust
 from troth.planning.identity.messages.schema_files import plan_schema_files
-from troth.planning.identity.network import TYPE as NETWORK
 from troth.planning.identity.network import plan_network
-from troth.planning.identity.restarts import TYPE as ROLLED_OUT
 from troth.planning.identity.restarts import plan_restarts
 from troth.planning.identity.secret.planner import UNKNOWN, plan_certificate, plan_renewal
-from troth.planning.identity.secret.updates import TYPE as CERTIFICATE
 from troth.planning.identity.terminating import plan_terminating_identity
-from troth.planning.identity.tokens import ACCEPTED, ISSUED, plan_tokens
+from troth.planning.identity.tokens import plan_tokens
 from troth.planning.identity.trust_record import plan_without_identity, recorded
-from troth.planning.identity.unverified import VERIFIED, plan_unverified
-from troth.planning.parts import Conditions, assemble
+from troth.planning.identity.unverified import plan_unverified
+from troth.planning.parts import assemble
 from troth.planning.plan import Plan
 from troth.trust.declarations.narrowing import Narrowing
-
-CONDITIONS = Conditions(
-    order=(
-        *(CERTIFICATE, NETWORK, CREDENTIALS_ISSUED, TRUST, ACCEPTED, ISSUED, SIGNED, SCHEMAS),
-        *("PeersAgree", VERIFIED, ROLLED_OUT),
-    ),
-    on_its_way=COMING
-    | SIGNING_COMES
-    | SCHEMAS_COME
-    | {"AuthorityNotReady", "PolicyPending", RECORD_PENDING},
-)
 
 
 def plan_service_identity(known: IdentityView) -> Plan:
@@ -91,7 +71,6 @@ def _plan(known: IdentityView, view: View) -> Plan:
         known.key,
         identity,
         parts,
-        CONDITIONS,
         now,
         errors=view.errors,
         unreported=lambda: with_closed_edges(

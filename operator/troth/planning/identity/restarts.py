@@ -22,33 +22,26 @@ from troth.planning.parts import Part, fails_closed, unplanned
 from troth.planning.steps.objects import Restart
 from troth.resources.conditions import Verdict
 from troth.trust.declarations.restarts import workloads
-from troth.world.facts.objects import FIGHTING, IdentitySecret, Workload
+from troth.world.facts.objects import IdentitySecret, Workload
 
 TYPE = "RolledOut"
 IN_USE = verdicts.true(TYPE, "InUse", "every workload runs with the current certificate and roots")
-HELD_UP = frozenset({"BudgetAllowsNone", "RolloutPaused", "WriteRefused", FIGHTING})
-"""Reasons for which Troth cannot make a due restart."""
-ON_ITS_WAY = frozenset({"RollingOut", "AwaitingTurn"})
 Found = list[tuple[Workload, StaleContent]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """State of the restarts: condition, next restart, and how long it waits."""
+    """State of the restarts: condition, next restart, and how long it waits.
+
+    `pending` is whether a workload still runs with a replaced certificate or root, and `held_up`
+    whether Troth cannot restart it.
+    """
 
     verdict: Verdict
     step: Restart | None = None
     wait: timedelta | None = None
-
-    @property
-    def held_up(self) -> bool:
-        """Whether a due restart needs manual action."""
-        return self.verdict.reason in HELD_UP
-
-    @property
-    def pending(self) -> bool:
-        """Whether a workload still runs with a replaced certificate or root."""
-        return self.held_up or self.verdict.reason in ON_ITS_WAY
+    pending: bool = False
+    held_up: bool = False
 
 
 @fails_closed(unplanned())
@@ -111,13 +104,13 @@ def _next(view: View, secret: IdentitySecret) -> Rollout:
     ]
     in_motion = next((each for each, lack in found if not lack and not each.complete), None)
     if in_motion is not None:
-        return Rollout(_rolling_out(in_motion, found))
+        return Rollout(_rolling_out(in_motion, found), pending=True)
     due = [pair for pair in found if pair[1]]
     if not due:
         return Rollout(_unusable(view) or IN_USE)
     ready = [pair for pair in due if not pair[0].paused]
     if not ready:
-        return Rollout(_paused(due[0][0]))
+        return Rollout(_paused(due[0][0]), pending=True, held_up=True)
     # incomplete workloads come first: they are unhealthy anyway, and nothing else rolls out then
     ready.sort(key=lambda pair: pair[0].complete)
     workload, lack = next(
@@ -126,7 +119,7 @@ def _next(view: View, secret: IdentitySecret) -> Rollout:
     wait = _wait(view, secret, lack)
     if wait > timedelta(0):
         message = f"{workload} waits for its turn to be restarted {_for_what(secret, lack)}"
-        return Rollout(verdicts.false(TYPE, "AwaitingTurn", message), wait=wait)
+        return Rollout(verdicts.false(TYPE, "AwaitingTurn", message), wait=wait, pending=True)
     return _restart(_known(view, workload), secret, lack, found)
 
 
@@ -152,7 +145,8 @@ def _restart(
             f"{workload} waits to be restarted {_for_what(secret, lack)}: PodDisruptionBudget "
             f"{budget.ref} currently allows no disruption of its pods"
         )
-        return Rollout(verdicts.false(TYPE, "BudgetAllowsNone", message))
+        verdict = verdicts.false(TYPE, "BudgetAllowsNone", message)
+        return Rollout(verdict, pending=True, held_up=True)
     step = Restart(
         kind=workload.kind,
         ref=workload.ref,
@@ -162,7 +156,8 @@ def _restart(
         message=f"{workload} is being restarted {_for_what(secret, lack)}",
     )
     failed = verdicts.faulty(TYPE, known.write_fault)
-    return Rollout(failed or _rolling_out(workload, found), step)
+    verdict = failed or _rolling_out(workload, found)
+    return Rollout(verdict, step, pending=True, held_up=failed is not None)
 
 
 def _for_what(secret: IdentitySecret, lack: StaleContent) -> str:

@@ -20,8 +20,9 @@ from troth.planning.owned_objects import (
     rechecks,
     taken,
 )
-from troth.planning.parts import Conditions, Part, assemble, ending, fails_closed, unplanned
+from troth.planning.parts import Part, assemble, ending, fails_closed, unplanned
 from troth.planning.plan import Plan
+from troth.planning.reasons.table import TERMINATING
 from troth.planning.steps.certificates import UpdatePublic
 from troth.planning.steps.objects import Apply, removal
 from troth.resources.conditions import Verdict
@@ -31,10 +32,6 @@ from troth.world.facts.objects import Fault, IdentitySecret
 from troth.world.keys import Key
 from troth.world.observation.objects import PEERS
 
-CONDITIONS = Conditions(
-    order=(CERTIFICATE, NETWORK),
-    on_its_way=frozenset({verdicts.TERMINATING, "PolicyPending", "WriteRefused"}),
-)
 DENIED = verdicts.true(NETWORK, "Denied", "the NetworkPolicy denies all traffic of its pods")
 NOBODY = Peers((), {}, {}, {}, {})
 
@@ -46,7 +43,7 @@ def plan_terminating_identity(key: Key, view: TerminatingView) -> Plan:
         ending(view.identity, _closed(view.identity)),
         plan_empty_document(view),
     )
-    return assemble(key, view.identity, parts, CONDITIONS, view.moment.now)
+    return assemble(key, view.identity, parts, view.moment.now)
 
 
 def _closed(identity: ServiceIdentity) -> str:
@@ -126,4 +123,4 @@ def _certificate_verdict(secret: IdentitySecret | None, fault: Fault | None) -> 
         message += (
             f"; the one in Secret {secret.ref} expires at {format_time(secret.leaf.not_after)}"
         )
-    return verdicts.false(CERTIFICATE, verdicts.TERMINATING, message)
+    return verdicts.false(CERTIFICATE, TERMINATING, message)

@@ -27,6 +27,7 @@ from troth.planning.owned_objects import (
     secret_ref,
     trust_record_ref,
 )
+from troth.planning.reasons.condition import INTERNAL_ERROR
 from troth.planning.trust_domain.root_rotation import reissue_wait
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.metadata import is_terminating
@@ -88,7 +89,7 @@ def gather_readable(identity: ServiceIdentity, reader: Reader, moment: Moment) -
     run, read = boundary.run, boundary.read
     governance = run(
         lambda: registry.governance(ref.namespace),
-        lambda error: Governance(None, faults.REASON, faults.sentence(error), settled=False),
+        lambda error: Governance(None, INTERNAL_ERROR, faults.sentence(error), settled=False),
     )
     domain = governance.domain
     secret, deny, schemas = _secret(ref, reader), deny_ref(ref), schemas_ref(ref)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from troth.planning import verdicts
-from troth.planning.parts import Conditions, Part, assemble, ending
+from troth.planning.parts import Part, assemble, ending
 from troth.planning.plan import Plan
 from troth.planning.steps.objects import Remove
 from troth.planning.trust_domain import authority, bundles, isolation, tokens, watched_namespaces
@@ -11,17 +11,6 @@ from troth.planning.trust_domain.facts import DomainView, KnownDomain
 from troth.planning.trust_domain.issuer import certificate
 from troth.resources.trust_domain.spec import TrustDomain
 
-CONDITIONS = Conditions(
-    (authority.TYPE, bundles.TYPE, certificate.TYPE, isolation.TYPE, watched_namespaces.TYPE),
-    frozenset(
-        {
-            *("CreatingRoot", "Distributing", "WriteRefused"),
-            *("CreatingTokenKey", "DistributingTokenKey", "IssuingCertificate", "CompilingView"),
-            isolation.PENDING,
-            verdicts.TERMINATING,
-        }
-    ),
-)
 TERMINATES = (
     "it no longer governs any namespace, so its identities have no edges and get no certificates"
 )
@@ -80,7 +69,7 @@ def _plan_existing(known: KnownDomain, view: DomainView) -> Plan:
         watched_namespaces.plan_watched(view),
         Part(status={"readable_spec": domain.readable_spec}),
     )
-    return assemble(known.key, domain, parts, CONDITIONS, now)
+    return assemble(known.key, domain, parts, now)
 
 
 def _plan_terminating(known: KnownDomain, domain: TrustDomain) -> Plan:
@@ -92,7 +81,7 @@ def _plan_terminating(known: KnownDomain, domain: TrustDomain) -> Plan:
         replace(isolated, verdicts=(), beside=isolated.verdicts, status={}),
         ending(domain, TERMINATES),
     )
-    return assemble(known.key, domain, parts, CONDITIONS, now)
+    return assemble(known.key, domain, parts, now)
 
 
 def _gone(known: KnownDomain) -> Part:

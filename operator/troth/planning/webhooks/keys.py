@@ -16,8 +16,6 @@ from troth.world.facts.webhook import TOO_LARGE, KnownKey
 from troth.world.observation.webhook_secrets import GIVEN_LABEL, LONGEST_ID
 
 CONDITION = "SecretAvailable"
-ON_ITS_WAY = frozenset({"SecretPending"})
-"""Reasons that end without a person doing anything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 
 from troth.planning import verdicts
-from troth.planning.parts import ENDING, Conditions, Part, assemble, ending
+from troth.planning.parts import Part, assemble, ending
 from troth.planning.plan import Plan
 from troth.planning.steps.step import Step
-from troth.planning.webhooks import gateway, keys, propagation, target, unsigned
 from troth.planning.webhooks.gateway import plan_gateway, removals
 from troth.planning.webhooks.judged import JudgedEndpoint
 from troth.planning.webhooks.sender_keys import plan_secret_rotation, plan_sender_keys
@@ -16,10 +15,6 @@ from troth.planning.webhooks.unsigned import plan_unsigned
 from troth.planning.webhooks.view import EndpointView, WebhookView
 from troth.resources.metadata import is_terminating
 
-CONDITIONS = Conditions(
-    (keys.CONDITION, gateway.CONDITION, target.CONDITION, unsigned.CONDITION),
-    keys.ON_ITS_WAY | propagation.ON_ITS_WAY | {gateway.PENDING},
-)
 TERMINATES = "no gateway serves it any more, and its target rejects its deliveries"
 """Consequence of the deletion of an endpoint."""
 
@@ -38,10 +33,10 @@ def plan_webhook_endpoint(known: EndpointView) -> Plan:
         return Plan(key, endpoint.metadata.uid if endpoint else "", steps=removed)
     if is_terminating(endpoint):
         parts = Part(steps=removed), ending(endpoint, TERMINATES)
-        return assemble(key, endpoint, parts, ENDING, now)
+        return assemble(key, endpoint, parts, now)
     if known.inbound is None:
-        return assemble(key, endpoint, (_outbound(removed),), CONDITIONS, now)
-    return assemble(key, endpoint, _parts(known, known.inbound), CONDITIONS, now)
+        return assemble(key, endpoint, (_outbound(removed),), now)
+    return assemble(key, endpoint, _parts(known, known.inbound), now)
 
 
 def _outbound(removed: tuple[Step, ...]) -> Part:

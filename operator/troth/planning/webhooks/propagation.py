@@ -19,8 +19,6 @@ from troth.world.facts.objects import Fault
 from troth.world.facts.webhook_listed import Listed
 
 PENDING = "TargetPending"
-ON_ITS_WAY = frozenset({PENDING})
-"""Reasons that end without a person doing anything."""
 
 
 @dataclass(frozen=True, slots=True)

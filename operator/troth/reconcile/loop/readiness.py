@@ -10,6 +10,7 @@ import structlog
 
 from troth.planning import faults
 from troth.planning.plan import Plan
+from troth.planning.reasons.condition import INTERNAL_ERROR
 from troth.planning.verdicts import READY, false
 from troth.reconcile.drift.backoff import Repairs
 from troth.reconcile.status.rejected_writes import RejectedWrites
@@ -62,7 +63,7 @@ def with_refusals(
     reasons = (
         *(("WriteRefused", refusals.of(key)) for key in keys),
         *((FIGHTING, repairs.of(key)) for key in keys),
-        *((faults.REASON, found.of(key)) for key in keys[1:]),
+        *((INTERNAL_ERROR, found.of(key)) for key in keys[1:]),
     )
     reason, sentence = next((each for each in reasons if each[1]), ("", ""))
     if not sentence:

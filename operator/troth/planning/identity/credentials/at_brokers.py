@@ -22,6 +22,8 @@ from troth.planning.identity.credentials.view import BrokerUse
 from troth.planning.identity.facts import View
 from troth.planning.owned_objects import is_child, metadata_of, rechecks, taken
 from troth.planning.parts import Part, fails_closed, unplanned
+from troth.planning.reasons.condition import Course
+from troth.planning.reasons.table import course
 from troth.planning.rotation.handover import Handover
 from troth.planning.rotation.schedule import due_at
 from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
@@ -41,10 +43,6 @@ from troth.world.observation.broker_secrets import ACCOUNT, TYPE, public_data
 CREDENTIALS_ISSUED = "CredentialsIssued"
 ISSUED = verdicts.true(CREDENTIALS_ISSUED, "Issued", "the credentials for all brokers are in place")
 ISSUING = verdicts.false(CREDENTIALS_ISSUED, "Issuing", "a broker credential is being issued")
-ON_ITS_WAY = frozenset({"AwaitingBroker", "Issuing", "WriteRefused"})
-"""Reasons that end without a change of the identity by a person."""
-PASSING = frozenset({"AwaitingBroker"})
-"""Reasons that usually pass within moments, without a write for this identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class CredentialState:
 
     `current` is None while there is no usable credential. `due` is the time of the next rotation.
     `rechecks` is when to check again whether the Secret's name is free. `wait` is the time until
-    the next change. `answers` is false if the last request to the broker failed.
+    the next change.
     """
 
     broker: Ref
@@ -67,7 +65,6 @@ class CredentialState:
     rechecks: tuple[datetime, ...] = ()
     wait: timedelta | None = None
     blockers: tuple[str, ...] = ()
-    answers: bool = True
 
     @property
     def made_at(self) -> datetime | None:
@@ -111,7 +108,6 @@ def plan_broker_credentials(view: View) -> Part:
         (*(each.step for each in states if each.step is not None), *removals),
         tuple(due for each in states for due in each.dues(view.moment.now)),
         {"brokers": tuple(each.entry for each in states[:MOST_BROKERS])},
-        passing=PASSING if all(each.answers for each in states) else frozenset(),
     )
 
 
@@ -129,7 +125,7 @@ def credential_states(view: View) -> tuple[CredentialState, ...]:
 def _urgency(verdict: Verdict) -> int:
     if verdict.status is Truth.TRUE:
         return 2
-    return 1 if verdict.reason in ON_ITS_WAY else 0
+    return 0 if course("ServiceIdentity", verdict) is Course.STAYS else 1
 
 
 def _state(use: BrokerUse, holder: Ref, view: View) -> CredentialState | None:
@@ -138,8 +134,7 @@ def _state(use: BrokerUse, holder: Ref, view: View) -> CredentialState | None:
     `holder` is the broker that the Secret is for.
     """
     secret, principal = use.secret.fact, principal_of(use.uses.broker, view.identity.ref)
-    answers = use.look.fault is None
-    state = CredentialState(use.broker, principal, use.secret.ref, answers=answers)
+    state = CredentialState(use.broker, principal, use.secret.ref)
     if secret is not None and _is_good(secret, use.broker, principal, view):
         phase = phase_of(secret, principal, use.ledger)
         state = replace(state, current=secret.current, phase=phase)

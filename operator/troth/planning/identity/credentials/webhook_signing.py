@@ -35,7 +35,6 @@ KEY_LIFETIME = timedelta(days=30)
 CREATING = verdicts.false(
     CONDITION, "CreatingSigningKey", "a key to sign deliveries is being created"
 )
-COMING = frozenset({"CreatingSigningKey"})
 """Reasons that pass without manual action."""
 
 

@@ -30,7 +30,6 @@ from troth.world.facts.objects import Content, Manifest
 from troth.world.observation.objects import PEERS
 
 CONDITION = "SchemasWritten"
-COMING = frozenset({"SchemasPending"})
 """Reasons that pass without manual action."""
 INDEX = "index.json"
 """Key of the ConfigMap for the policies of each file. It changes whenever a file does, so Troth
