@@ -17,6 +17,8 @@ from troth.planning.reasons.condition import INTERNAL_ERROR, ConditionType, Cour
 from troth.planning.reasons.origins import ORIGINS
 from troth.planning.reasons.table import CONDITIONS, TERMINATING, condition_of, course, ordered
 from troth.planning.verdicts import false, true
+from troth.resources.kinds import EVERY_KIND_BY_NAME
+from troth.resources.schema.crd import custom_resource_definition
 
 PACKAGE = ROOT / "operator/troth"
 SOURCES = (
@@ -94,6 +96,14 @@ def test_documentation_explains_every_reason(kind: str, condition: ConditionType
     rows = [line for page in PAGES for line in text_of(page).splitlines() if line[:1] == "|"]
     explained = {word for row in rows for word in re.findall(r"`(\w+)`", row)}
     assert condition.reasons - condition.met - explained == set()
+
+
+@pytest.mark.parametrize(("kind", "condition"), EVERY)
+def test_custom_resource_lists_every_condition(kind: str, condition: ConditionType) -> None:
+    crd = custom_resource_definition(EVERY_KIND_BY_NAME[kind])
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    words = re.findall(r"\w+", schema["properties"]["conditions"]["description"])
+    assert (condition.name in words) is condition.listed
 
 
 def test_unknown_reason_needs_manual_action() -> None:

@@ -36,7 +36,6 @@ from troth.reconcile.events.recorder import EventRecorder
 from troth.reconcile.events.transitions import has_new_leaf, relabelled, repair
 from troth.reconcile.loop import tracing
 from troth.reconcile.loop.queue import WorkQueue
-from troth.reconcile.loop.readiness import Faults, with_refusals
 from troth.reconcile.loop.reporting import Reporter
 from troth.reconcile.loop.server import Server
 from troth.reconcile.loop.sharding import Sharding
@@ -46,6 +45,7 @@ from troth.reconcile.runtime.clock import Clock, Moments
 from troth.reconcile.runtime.instrumentation import Instrumentation
 from troth.reconcile.runtime.lease_fence import Fence, LeaderFence, LeaseLost, leading
 from troth.reconcile.status.debounce import StatusDebounce
+from troth.reconcile.status.readiness import Faults, with_refusals
 from troth.reconcile.status.rejected_writes import LastingConflict, RejectedWrites, StepFailed
 from troth.reconcile.status.stall_delay import StallDelay
 from troth.resources.algorithms import KeyAlgorithm

@@ -65,4 +65,4 @@ class MessageBrokerStatus(Observed):
     """Findings of the auditor about the resource, at most the first 32."""
     conditions: Conditions = ()
     """Conditions of the broker: Ready, Reachable, InSync, NetworkEnforced, Braked, Reconciling and
-    Stalled."""
+    Stalled. AdminRotates if a CredentialRotation is about the admin credential."""

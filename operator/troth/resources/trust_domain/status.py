@@ -140,4 +140,5 @@ class TrustDomainStatus(Observed):
     """Findings of the auditor about the resource, at most the first 32."""
     conditions: Conditions = ()
     """Conditions of the domain: Ready, AuthorityReady, BundleDistributed, Reconciling and Stalled.
-    TokensReady if the domain issues tokens, NamespacesIsolated if it isolates namespaces."""
+    TokensReady if the domain issues tokens, NamespacesIsolated if it isolates namespaces, and
+    NamespacesWatched if the operator watches only some namespaces."""
