@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from troth.edge.identity.document import Document
+from troth.documents.identity.document import Document
 
 ADDRESS = "https://troth-dev.github.io/troth/reference/identity.schema.json"
 

@@ -13,10 +13,9 @@ from benchmarks.harness.process import Process
 from benchmarks.harness.report import Figure, Report
 from benchmarks.harness.requests import LEASES, READS, Requests, served, writes
 from sandbox import Sandbox, SandboxError
-from troth.documents.secret_keys import LEAF, ROOTS
+from troth.documents.secret_keys import IDENTITY_JSON, LEAF, ROOTS
 from troth.resources.trust_domain.spec import Bundle
 from troth.world.facts.objects import MANAGED_BY, OWNER_NAME
-from troth.world.observation.objects import PEERS
 
 IDENTITIES = 100
 TIMES = 20
@@ -55,7 +54,9 @@ BUNDLES = [Bundle().config_map_name]
 CHANGES = (
     Change("a policy opened by hand", "NetworkPolicy", POLICIES, {"spec": {"ingress": [{}]}}, 1),
     Change("a policy deleted", "NetworkPolicy", POLICIES, None, 1),
-    Change("its peers replaced in a Secret", "Secret", SECRETS, {"data": {PEERS: DAMAGE}}, 1),
+    Change(
+        "its peers replaced in a Secret", "Secret", SECRETS, {"data": {IDENTITY_JSON: DAMAGE}}, 1
+    ),
     Change("the roots replaced in a Secret", "Secret", SECRETS, {"data": {ROOTS: DAMAGE}}, 1),
     Change("a label replaced", "Secret", SECRETS, {"metadata": {"labels": {OWNER_NAME: "x"}}}, 1),
     Change("the label taken", "Secret", SECRETS, {"metadata": {"labels": {MANAGED_BY: None}}}, 2),

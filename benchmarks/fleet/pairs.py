@@ -9,7 +9,7 @@ from benchmarks.fleet import topology
 from benchmarks.fleet.copies import public, whole
 from benchmarks.fleet.topology import Manifest, path
 from benchmarks.harness.client import Write
-from troth.world.observation.objects import PEERS
+from troth.documents.secret_keys import IDENTITY_JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def names(document: str, peer: int) -> bool:
 
 
 def _lists(secret: Manifest, peer: int) -> bool:
-    return names(base64.b64decode(secret.get("data", {}).get(PEERS, "")).decode(), peer)
+    return names(base64.b64decode(secret.get("data", {}).get(IDENTITY_JSON, "")).decode(), peer)
 
 
 def _selects(policy: Manifest, peer: int) -> bool:

@@ -19,7 +19,7 @@ from benchmarks.webhooks import target
 from benchmarks.webhooks.gateway import endpoint
 from benchmarks.webhooks.sender import BODY_BYTES, SECRET, Post, body_of, delivery_answer
 from benchmarks.webhooks.server import GATEWAY
-from troth.edge.identity.document import parse_document
+from troth.documents.identity.document import parse_document
 from troth.pki.keys.jwk import key_id
 from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.gateway.routes import served

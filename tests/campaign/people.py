@@ -14,12 +14,11 @@ from tests.campaign.cluster import ours
 from tests.campaign.machine import Machine, S
 from tests.campaign.stages.stage import MINUTE
 from tests.strategies import NAMESPACES
-from troth.documents.secret_keys import KEY, LEAF, ROOTS
+from troth.documents.secret_keys import IDENTITY_JSON, KEY, LEAF, ROOTS
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.trust.declarations.trust_records import RECORD_PREFIX
 from troth.world.facts.objects import MANAGED_BY
-from troth.world.observation.objects import PEERS
 
 DOMAINS = ("red", "blue")
 PLACES = (("north", "a"), ("north", "b"), ("south", "a"), ("south", "c"), ("east", "d"))
@@ -72,7 +71,7 @@ def without(name: str) -> Change:
 
 
 TAMPERING: Mapping[str, tuple[Change, ...]] = {
-    "Secret": (strip_labels, *map(without, (LEAF, KEY, ROOTS, PEERS))),
+    "Secret": (strip_labels, *map(without, (LEAF, KEY, ROOTS, IDENTITY_JSON))),
     "ConfigMap": (strip_labels, without(ROOTS)),
     "NetworkPolicy": (strip_labels, open_wide, close),
 }

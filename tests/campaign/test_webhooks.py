@@ -43,8 +43,8 @@ from tests.campaign.stages.webhooks import WebhookStage
 from tests.strategies import NAMESPACES, PORTS, campaign, more, often, sometimes, subset
 from tests.webhook_builders import TOPIC, labelled
 from troth.documents.gateway_report import LABEL, member
+from troth.documents.secret_keys import WEBHOOK_KEYS
 from troth.resources.references import Ref
-from troth.world.observation.objects import WEBHOOK_KEYS
 from troth.world.observation.webhook_secrets import COMPILED_DIGEST, MADE
 
 Identity = tuple[str, str]

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.pki.builders import own_root
 from troth.documents.event_bundles import FILE as EVENTS_BUNDLE_MAP
+from troth.documents.identity.document import parse_document
 from troth.documents.message_schemas import schema_file
-from troth.edge.identity.document import parse_document
 from troth.edge.identity.snapshot import Snapshot
 from troth.pki.bundles.spiffe_bundle import bundle_document, bundle_map_document, parse_bundle_map
 from troth.pki.certificates.authorities import SigningAuthority

@@ -25,7 +25,7 @@ from tests.builders import Cluster, authority_secret
 from tests.judges.programs import Program
 from tests.judges.token_judges import go_program, java_program
 from tests.webhook_scene import GATEWAY, scene
-from troth.edge.identity.document import parse_document
+from troth.documents.identity.document import parse_document
 from troth.pki.keys.private import load_private_key
 from troth.pki.tokens.webhook import (
     Signer,

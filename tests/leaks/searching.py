@@ -14,10 +14,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.leaks import forms
+from troth.documents.secret_keys import WEBHOOK_KEYS
 from troth.documents.webhook_endpoint import DOCUMENT
 from troth.pki.keys.parsing import PrivateKey
 from troth.world.observation.broker_secrets import STATE, public_keys
-from troth.world.observation.objects import VIEW, VIEW_STATE, WEBHOOK_KEYS
+from troth.world.observation.objects import VIEW, VIEW_STATE
 from troth.world.observation.retired import RETIRED
 
 FOR_EVERYBODY = {

@@ -20,7 +20,7 @@ from tests.reconcile.serving import Running
 from troth.cli import graph
 from troth.cli.grants.report import everything_granted
 from troth.cli.output import Output, structured
-from troth.documents.secret_keys import KEY, LEAF, ROOTS
+from troth.documents.secret_keys import IDENTITY_JSON, KEY, LEAF, ROOTS, WEBHOOK_KEYS
 from troth.pki.bundles.spiffe_bundle import parse_bundle_map
 from troth.pki.encodings.pem import public_key
 from troth.pki.keys.private import algorithm_of
@@ -151,7 +151,7 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
             )
             yield ("key", where), hashlib.sha256(data[KEY]).hexdigest()
             if not own:
-                peers = json.loads(data[observe.PEERS])
+                peers = json.loads(data[IDENTITY_JSON])
                 yield ("webhooks", where), _webhooks(peers.pop("webhooks", []), data)
                 yield ("peers", where), peers
                 yield ("roots", where), sorted(map(_description, _read(data[ROOTS])))
@@ -171,7 +171,7 @@ def _of_webhooks(where: str, data: dict[str, bytes]) -> Iterator[tuple[Part, Any
 def _webhooks(entries: list[Any], data: dict[str, bytes]) -> Any:
     """Return each gateway entry with its number of keys, and the total number of keys."""
     told = [{**each, "keys": len(each["keys"]["keys"])} for each in entries]
-    return told, len(json.loads(data.get(observe.WEBHOOK_KEYS, b'{"keys": []}'))["keys"])
+    return told, len(json.loads(data.get(WEBHOOK_KEYS, b'{"keys": []}'))["keys"])
 
 
 NO_VIEW = gzip.compress(b"{}")

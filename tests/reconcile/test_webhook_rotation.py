@@ -15,6 +15,7 @@ from tests.reconcile.webhook_rotating import (
     target,
 )
 from troth.cluster.errors import ApiError
+from troth.documents.secret_keys import WEBHOOK_KEYS
 from troth.planning.identity.credentials.webhook_signing import KEY_LIFETIME
 from troth.resources.references import Ref
 from troth.world.observation import objects as observe
@@ -170,7 +171,7 @@ async def test_keys_are_removed_with_the_last_endpoint() -> None:
         secret = it.server.objects[
             "Secret", Ref(TARGETS[0].namespace, f"{TARGETS[0].name}-identity")
         ]
-        assert observe.WEBHOOK_KEYS not in observe.decoded(secret)
+        assert WEBHOOK_KEYS not in observe.decoded(secret)
         written = it.server.writes
         await it.live(MINUTE)
         assert it.server.writes == written

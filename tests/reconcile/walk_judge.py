@@ -20,9 +20,9 @@ from tests.networkpolicy import Pod, selects
 from tests.oracle import Opening
 from tests.oracle import Place as Identity
 from tests.reconcile.fields import DECLARED
+from troth.documents.secret_keys import IDENTITY_JSON
 from troth.reconcile.rehearsal import Place
 from troth.world.facts.objects import OWNER_KIND
-from troth.world.observation.objects import PEERS
 
 APPS = sorted(
     {
@@ -214,5 +214,5 @@ class Judge:
             return
         if after["kind"] == "NetworkPolicy":
             self.faults += opened_undeclared(self.history, before, after, GROUND)
-        elif after["kind"] == "Secret" and PEERS in after.get("data", {}):
+        elif after["kind"] == "Secret" and IDENTITY_JSON in after.get("data", {}):
             self.faults += accepted_undeclared(self.history, before, after)

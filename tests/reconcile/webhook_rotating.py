@@ -23,6 +23,7 @@ from tests.reconcile.rotating import (
     trust_domain,
 )
 from tests.webhook_scene import GATEWAY, accepts_gateway
+from troth.documents.secret_keys import IDENTITY_JSON, WEBHOOK_KEYS
 from troth.pki.tokens.signing import LEEWAY
 from troth.pki.tokens.webhook import LIFETIME
 from troth.resources.references import Ref
@@ -100,13 +101,13 @@ class WebhookScene(Scene):
     def known_at(self, ref: Ref) -> frozenset[str]:
         """Return the IDs of the keys that a target knows."""
         found = self.server.objects.get(("Secret", Ref(ref.namespace, f"{ref.name}-identity")))
-        text = observe.decoded(found).get(observe.WEBHOOK_KEYS) if found else None
+        text = observe.decoded(found).get(WEBHOOK_KEYS) if found else None
         return frozenset(each["kid"] for each in json.loads(text)["keys"]) if text else frozenset()
 
     def listed_at(self, ref: Ref) -> frozenset[str]:
         """Return the names of the endpoints from which a target accepts deliveries."""
         found = self.server.objects.get(("Secret", Ref(ref.namespace, f"{ref.name}-identity")))
-        text = observe.decoded(found).get(observe.PEERS) if found else None
+        text = observe.decoded(found).get(IDENTITY_JSON) if found else None
         entries = json.loads(text).get("webhooks", ()) if text else ()
         return frozenset(each["name"] for entry in entries for each in entry["endpoints"])
 

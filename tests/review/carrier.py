@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.edge.events.trade import POLICY
+from troth.documents.identity.document import Messages
 from troth.edge.events.redriving import RedriveSealer
-from troth.edge.identity.document import Messages
 from troth.edge.identity.files import Identity
 from troth.resources.references import Ref
 from troth.resources.reviews.dead_letter_review import DeadLetterReview

@@ -19,7 +19,7 @@ from tests.review.nats.stand import LETTERS, RETRY, STREAM
 from tests.review.nats.stand import Stand as NatsStand
 from troth.brokers.nats.rules import SUBJECT, Operation, inbox_prefix
 from troth.brokers.protocol import Batch, CredentialRequest
-from troth.edge.identity.document import Messages
+from troth.documents.identity.document import Messages
 from troth.planning.steps.broker_credentials import CredentialChange
 from troth.reconcile.apply.secrets.credential_data import changed_data, material
 from troth.resources.messaging.broker_type import BrokerType

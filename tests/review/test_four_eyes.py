@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tests.builders import Manifest
 from tests.changed_manifests import GONE, changed
 from tests.reviews import dead_letter_review
-from troth.edge.identity.document import Messages
+from troth.documents.identity.document import Messages
 from troth.resources.reviews.dead_letter_review import DeadLetterReview
 from troth.review.four_eyes import (
     PROPAGATION,

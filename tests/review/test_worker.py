@@ -20,7 +20,7 @@ from tests.review.test_four_eyes import NAME, binding, policy
 from tests.review.test_policy_worker import APPROVAL, manifest, ready
 from tests.review.watched import WatchedServer
 from troth.cluster.api import ApiServer
-from troth.edge.identity.document import Messages
+from troth.documents.identity.document import Messages
 from troth.resources.references import Ref
 from troth.review.brokers import BrokerUnavailableError, DeadLetterTopic, Redelivery
 from troth.review.worker import Settings, Worker, _key

@@ -1,4 +1,4 @@
-"""Keys of a Secret's data that several kinds of Secrets share, as `kubernetes.io/tls` has them."""
+"""Keys of the data of Secrets. The first three are those of `kubernetes.io/tls`."""
 
 LEAF = "tls.crt"
 """Certificate with its intermediates, PEM."""
@@ -6,3 +6,7 @@ KEY = "tls.key"
 """Private key of the certificate, PEM."""
 ROOTS = "ca.crt"
 """Trusted root certificates, PEM."""
+IDENTITY_JSON = "identity.json"
+"""What an identity accepts, calls and may publish (`troth.documents.identity`)."""
+WEBHOOK_KEYS = "webhook-jwks.json"
+"""Public keys of the gateways that deliver webhooks to an identity, as a JWK Set."""

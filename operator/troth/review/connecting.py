@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from troth.edge.identity.document import Messages
+from troth.documents.identity.document import Messages
 from troth.resources.messaging.broker_type import BrokerType
 from troth.review.brokers import BrokerUnavailableError, DeadLetterTopic
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from troth.edge.identity.document import Messages
+from troth.documents.identity.document import Messages
 from troth.resources.metadata import is_terminating
 from troth.resources.reviews.dead_letter_review import DeadLetterReview
 from troth.resources.schema.scalars import format_time

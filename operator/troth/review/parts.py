@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from troth.documents.identity.document import Messages
 from troth.edge.events.rejection import Rejection
-from troth.edge.identity.document import Messages
 from troth.edge.identity.files import Identity
 from troth.resources.references import Ref
 from troth.review.brokers import DeadLetterTopic

@@ -10,8 +10,8 @@ from contextlib import suppress
 from datetime import datetime
 
 from troth.cluster.errors import ApiError
+from troth.documents.identity.document import Messages
 from troth.edge.events.rejection import RejectedError
-from troth.edge.identity.document import Messages
 from troth.edge.identity.snapshot import IdentityError
 from troth.resources.references import Ref
 from troth.resources.reviews.dead_letter_review import DeadLetterReview

@@ -22,8 +22,8 @@ from troth.cluster.selection import Selection
 from troth.cluster.watching.backoff import Backoff
 from troth.cluster.watching.informer import Informer
 from troth.cluster.watching.pace import Pace
+from troth.documents.identity.document import Messages
 from troth.edge.events.rejection import Rejection
-from troth.edge.identity.document import Messages
 from troth.edge.identity.files import Identity
 from troth.edge.identity.snapshot import IdentityError
 from troth.resources.references import Ref

@@ -4,11 +4,10 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from troth.documents.secret_keys import ROOTS
+from troth.documents.identity.deliveries import ListedDelivery, deliveries_in, key_ids_in
+from troth.documents.secret_keys import IDENTITY_JSON, ROOTS, WEBHOOK_KEYS
 from troth.world.facts.broker import CredentialSecret
 from troth.world.facts.objects import Content, Fact, IdentitySecret
-from troth.world.facts.webhook_listed import Listed, deliveries_in, key_ids_in
-from troth.world.observation import objects as observe
 
 F = TypeVar("F", bound=Fact)
 K = TypeVar("K", bound=Hashable)
@@ -54,12 +53,12 @@ def _since(now: Iterable[K], before: Mapping[K, float], uptime: float) -> Mappin
     return {each: before.get(each, uptime) for each in now} or _NONE
 
 
-def _deliveries(secret: IdentitySecret) -> Iterable[Listed]:
+def _deliveries(secret: IdentitySecret) -> Iterable[ListedDelivery]:
     """Return the deliveries that a target lists. Only targets have keys; no others are parsed."""
-    if observe.WEBHOOK_KEYS not in secret.public:
+    if WEBHOOK_KEYS not in secret.public:
         return ()
-    return deliveries_in(secret.public.get(observe.PEERS, ""))
+    return deliveries_in(secret.public.get(IDENTITY_JSON, ""))
 
 
 def _webhook_keys(secret: IdentitySecret) -> Iterable[str]:
-    return key_ids_in(secret.public.get(observe.WEBHOOK_KEYS, ""))
+    return key_ids_in(secret.public.get(WEBHOOK_KEYS, ""))

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from sandbox.demo.cast import SHOP
+from troth.documents.identity.document import Messages
 from troth.edge.events.consumption.flow import Consumed
 from troth.edge.events.consumption.handlers import Handler
 from troth.edge.events.event import Event
 from troth.edge.events.message import Message, Sealed
 from troth.edge.events.rights import rights_of
-from troth.edge.identity.document import Messages
 from troth.edge.identity.files import Identity
 
 POLICY = f"{SHOP}/orders"

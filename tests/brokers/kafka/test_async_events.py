@@ -29,13 +29,13 @@ from tests.edge.events.consumer import Marks
 from tests.edge.events.trade import CHECKOUT, ORDER, POLICY
 from tests.patience import PATIENCE
 from troth.documents.client_name import client_name
+from troth.documents.identity.document import Messages
 from troth.edge.events.adapters.aiokafka import producer
 from troth.edge.events.adapters.aiokafka.producer import DeadLetterProducer
 from troth.edge.events.bindings import kafka as binding
 from troth.edge.events.consumption.flow import StoppedError, UnavailableError
 from troth.edge.events.event import Event
 from troth.edge.events.rejection import Reason
-from troth.edge.identity.document import Messages
 
 
 class Connections:

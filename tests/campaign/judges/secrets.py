@@ -17,7 +17,7 @@ from tests.campaign.judges.declared import (
     wants_certificate,
 )
 from tests.oracle import Place as Identity
-from troth.documents.secret_keys import KEY, LEAF
+from troth.documents.secret_keys import IDENTITY_JSON, KEY, LEAF
 from troth.pki.keys.private import load_private_key, same_key
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
@@ -45,7 +45,7 @@ def accepted_undeclared(
 
 def accepted_peers(secret: Manifest) -> set[tuple[str, str]]:
     try:
-        document = json.loads(observe.decoded(secret)[observe.PEERS])
+        document = json.loads(observe.decoded(secret)[IDENTITY_JSON])
     except (KeyError, ValueError):
         return set()
     return {

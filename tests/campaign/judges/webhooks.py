@@ -17,6 +17,7 @@ from tests.builders import Manifest
 from tests.campaign.judges.declared import View
 from tests.networkpolicy import selects
 from tests.oracle import Place as Identity
+from troth.documents.secret_keys import IDENTITY_JSON, WEBHOOK_KEYS
 from troth.pki.keys.jwk import public_jwk
 from troth.pki.keys.private import load_private_key
 from troth.reconcile.rehearsal import Place
@@ -267,7 +268,7 @@ def keys_of(compiled: Manifest) -> dict[str, bytes]:
 def key_ids(secret: Manifest) -> set[str]:
     """Return the kids of the gateways' keys that a target knows."""
     try:
-        document = json.loads(observe.decoded(secret)[observe.WEBHOOK_KEYS])
+        document = json.loads(observe.decoded(secret)[WEBHOOK_KEYS])
         return {each["kid"] for each in document["keys"]}
     except (KeyError, ValueError, TypeError):
         return set()
@@ -276,7 +277,7 @@ def key_ids(secret: Manifest) -> set[str]:
 def routes_in(secret: Manifest) -> set[tuple[str, ...]]:
     """Return the routes from which a target accepts deliveries."""
     try:
-        document = json.loads(observe.decoded(secret)[observe.PEERS])
+        document = json.loads(observe.decoded(secret)[IDENTITY_JSON])
     except (KeyError, ValueError):
         return set()
     return {

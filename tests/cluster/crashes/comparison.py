@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tests.cluster.person import Manifest
 from troth.documents.event_bundles import FILE as EVENT_BUNDLES
+from troth.documents.secret_keys import IDENTITY_JSON, WEBHOOK_KEYS
 from troth.pki.keys.jwk import key_fingerprint, public_jwk
 from troth.world.observation.broker_secrets import digest
 from troth.world.observation.objects import (
@@ -29,10 +30,8 @@ from troth.world.observation.objects import (
     BUNDLE_MAP,
     KEYSTORE,
     PASSWORD,
-    PEERS,
     TRUSTSTORE,
     VIEW,
-    WEBHOOK_KEYS,
     keystore_digest,
 )
 from troth.world.observation.retired import RETIRED
@@ -236,7 +235,7 @@ class _Meanings:
                     yield key, self._chain(value)
                 case "key" | "pem", _:
                     yield key, self._owners(load_pem_private_key(value, None).public_key())
-                case _, name if name in (PEERS, WEBHOOK_KEYS, DOCUMENT):
+                case _, name if name in (IDENTITY_JSON, WEBHOOK_KEYS, DOCUMENT):
                     yield key, self._told(json.loads(value))
                 case _, name if name in (KEYSTORE, TRUSTSTORE):
                     yield key, self._store(value, data[PASSWORD])

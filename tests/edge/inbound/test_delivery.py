@@ -23,7 +23,7 @@ from tests.edge.mounts import (
     snapshot,
 )
 from tests.pki.forged_tokens import forged, part
-from troth.edge.identity.document import DocumentError
+from troth.documents.identity.document import DocumentError
 from troth.edge.identity.snapshot import Snapshot
 from troth.edge.inbound.caller import CALLER, Caller
 from troth.edge.inbound.delivery import Delivery

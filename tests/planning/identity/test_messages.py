@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import DAY, NOW, Cluster, Manifest, accept, gateway_only, identity, shop
 from tests.messaging import NATS, broker, consumer, older_claim, policy, producer
-from troth.edge.identity.document import parse_document
+from troth.documents.identity.document import parse_document
 from troth.planning.steps.certificates import UpdatePublic
 from troth.resources.references import Ref
 from troth.world.keys import identity_key

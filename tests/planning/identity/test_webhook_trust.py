@@ -13,7 +13,7 @@ from tests.changed_manifests import changed
 from tests.networkpolicy import Network, Pod
 from tests.webhook_builders import INBOUND, PATH, endpoint
 from tests.webhook_scene import GATEWAY, HOOKS, accepts_gateway, gateway, namespaces, scene, target
-from troth.edge.identity.document import parse_document
+from troth.documents.identity.document import parse_document
 from troth.planning.steps.certificates import UpdatePublic
 from troth.resources.references import Ref
 from troth.world.observation.objects import decoded

@@ -13,7 +13,6 @@ from troth.audit.proving.reach import is_isolated, labels_for, labels_of, may_co
 from troth.audit.proving.room import fitting
 from troth.documents.probes import Instruction, is_path
 from troth.pki.spiffe import spiffe_id
-from troth.planning.network.issuers import audience_of
 from troth.resources.identity.authentication import ProofOfPossession
 from troth.resources.identity.spec import Port, Protocol, ServiceIdentity
 from troth.resources.identity.status import Direction, EdgeState
@@ -23,6 +22,7 @@ from troth.resources.selectors import LabelSelector
 from troth.trust.declarations.registry import Registry
 from troth.trust.edges.declared import all_edges
 from troth.trust.edges.evaluation import Edge
+from troth.trust.edges.scopes import audience_of
 
 PATH = "troth.dev/probe-path"
 """Annotation of a ServiceIdentity with the path that probes request."""

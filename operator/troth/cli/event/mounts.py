@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from troth.cli.inputs.single import fault
+from troth.documents.identity.document import Messages
 from troth.edge.events.rejection import RejectedError
 from troth.edge.events.rights import Rights, rights_of
-from troth.edge.identity.document import Messages
 from troth.edge.identity.files import Identity
 from troth.edge.identity.snapshot import IdentityError, Snapshot
 

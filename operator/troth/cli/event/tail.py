@@ -16,8 +16,8 @@ from troth.cli.extras import needs_extra
 from troth.cli.inputs.single import fault
 from troth.cli.output import Output, console
 from troth.documents.client_name import client_name
+from troth.documents.identity.document import Messages
 from troth.edge.events.message import Message
-from troth.edge.identity.document import Messages
 
 _GROUP = "troth-event-tail"
 """Group ID of a client without a granted group. librdkafka needs one, and nobody joins it."""

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from troth.documents.secret_keys import ROOTS
+from troth.documents.identity.writing import VERSION
+from troth.documents.secret_keys import IDENTITY_JSON, ROOTS
 from troth.documents.webhook_endpoint import EndpointError, parse_endpoint
 from troth.pki.bundles.trust_bundle import parse_bundle
 from troth.pki.certificates.leaf import short
 from troth.pki.errors import PKIError
 from troth.planning.identity.messages.schema_files import INDEX
-from troth.planning.identity.secret.document import VERSION
 from troth.reconcile.rehearsal import Place
 from troth.resources.manifests import Manifest, dump
 from troth.resources.references import Ref
@@ -67,7 +67,7 @@ class _Reader:
             if manifest["kind"] == "Secret":
                 facts = observe.identity_secret(manifest)
                 self._known |= {facts.leaf.fingerprint} if facts.leaf else set()
-                self._known |= set(_keys_of_gateways(_parsed(facts.public.get(observe.PEERS, ""))))
+                self._known |= set(_keys_of_gateways(_parsed(facts.public.get(IDENTITY_JSON, ""))))
             elif manifest["kind"] == "ConfigMap":
                 self._known |= set(_roots((manifest.get("data") or {}).get(ROOTS, "")))
 
@@ -88,7 +88,7 @@ class _Reader:
     def _secret(self, manifest: Manifest) -> Manifest:
         data = observe.decoded(manifest)
         shown: Manifest = {}
-        if observe.PEERS in data:
+        if IDENTITY_JSON in data:
             facts = observe.identity_secret(manifest)
             if facts.leaf is not None:
                 shown["certificate"] = {
@@ -100,7 +100,7 @@ class _Reader:
                 }
             roots = _roots(facts.public.get(ROOTS, ""))
             shown["roots"] = [self._named(root) for root in roots]
-            shown[observe.PEERS] = self._peers(_parsed(facts.public[observe.PEERS]))
+            shown[IDENTITY_JSON] = self._peers(_parsed(facts.public[IDENTITY_JSON]))
         if manifest.get("type") == COMPILED_TYPE:
             shown[DOCUMENT] = _compiled(data.get(DOCUMENT, b""))
         shown["keys"] = sorted(data)

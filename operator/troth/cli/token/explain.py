@@ -7,7 +7,7 @@ from typing import Any
 
 from troth.cli.status.track import length
 from troth.pki.spiffe import spiffe_id
-from troth.planning.network.issuers import audience_of, issuer_url
+from troth.planning.network.issuers import issuer_url
 from troth.resources.faults import FaultyManifests, ManifestFault
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
@@ -16,7 +16,7 @@ from troth.trust.declarations.registry import Registry
 from troth.trust.declarations.watched import not_watched
 from troth.trust.edges.declared import edges_of
 from troth.trust.edges.evaluation import Edge
-from troth.trust.edges.scopes import Entry, Scopes, scopes_between
+from troth.trust.edges.scopes import Entry, Scopes, audience_of, scopes_between
 from troth.world.world import World
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from troth.cli.token.holder import Holder
-from troth.edge.identity.document import DocumentError, parse_document
+from troth.documents.identity.document import DocumentError, parse_document
+from troth.documents.secret_keys import IDENTITY_JSON, LEAF
 from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, parse_bundle_map
 from troth.pki.errors import PKIError
 from troth.resources.faults import FaultyManifests, ManifestFault
 
-BUNDLE_MAP, IDENTITY = "bundle-map.json", "identity.json"
+BUNDLE_MAP = "bundle-map.json"
 
 _Read = TypeVar("_Read")
 
@@ -22,12 +23,12 @@ def read_bundles(path: Path) -> dict[str, SPIFFEBundle]:
 
 def read_issuers(path: Path) -> Mapping[str, str]:
     """Return the issuers of an `identity.json`, or of the one in a folder, by trust domain."""
-    return _read(path, IDENTITY, _issuers)
+    return _read(path, IDENTITY_JSON, _issuers)
 
 
 def read_holder(path: Path) -> Holder:
     """Return the holder of a `tls.crt`."""
-    return _read(path, "tls.crt", Holder.of)
+    return _read(path, LEAF, Holder.of)
 
 
 def named_issuers(named: Iterable[str], domains: Iterable[str]) -> Mapping[str, str]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from troth.documents.identity.document import Messages, MessageSchema
 from troth.edge.events.rejection import Reason, RejectedError
-from troth.edge.identity.document import Messages, MessageSchema
 from troth.edge.identity.snapshot import Snapshot
 from troth.pki.bundles.spiffe_bundle import SPIFFEBundle
 

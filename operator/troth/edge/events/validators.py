@@ -1,10 +1,10 @@
 """The validator of a schema that an event names."""
 
+from troth.documents.identity.document import MessageSchema
 from troth.edge.events.rejection import Reason, RejectedError
 from troth.edge.events.rights import Rights
 from troth.edge.events.schemas.compiled import compile as compiled
 from troth.edge.events.schemas.validator import UnusableSchemaError, Validator
-from troth.edge.identity.document import MessageSchema
 
 
 def validator_of(rights: Rights, schema: MessageSchema) -> Validator:

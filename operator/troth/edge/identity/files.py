@@ -20,7 +20,8 @@ from time import monotonic
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from troth.documents.event_bundles import FILE as EVENTS_BUNDLE_MAP
-from troth.edge.identity.document import Document, DocumentError, parse_document
+from troth.documents.identity.document import Document, DocumentError, parse_document
+from troth.documents.secret_keys import IDENTITY_JSON, KEY, LEAF, ROOTS
 from troth.edge.identity.file_stat import Look, look_at
 from troth.edge.identity.schema_files import schema_texts
 from troth.edge.identity.server_tls import following
@@ -64,10 +65,10 @@ class Identity:
         only if the schemas of messages do not fit into the Secret.
         """
         secret, bundles = Path(identity), Path(bundle)
-        self._document = secret / "identity.json"
-        self._tls_crt = secret / "tls.crt"
-        self._tls_key = secret / "tls.key"
-        self._ca_crt = secret / "ca.crt"
+        self._document = secret / IDENTITY_JSON
+        self._tls_crt = secret / LEAF
+        self._tls_key = secret / KEY
+        self._ca_crt = secret / ROOTS
         self._bundles = bundles / "bundle-map.json"
         self._event_bundles = bundles / EVENTS_BUNDLE_MAP
         self._schemas = Path(schemas)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from troth.edge.identity.document import Document
+from troth.documents.identity.document import Document
 from troth.pki.bundles.spiffe_bundle import SPIFFEBundle
 
 

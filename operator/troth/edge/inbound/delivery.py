@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
 
-from troth.edge.identity.document import Webhooks
+from troth.documents.identity.document import Webhooks
 from troth.edge.inbound.presented import Presented
 from troth.edge.inbound.refusal import RefusedError
 from troth.pki.tokens.webhook import TokenError, verify_webhook_token

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from troth.documents.identity.document import RequiredToken
 from troth.edge.identity.cache import Kept
-from troth.edge.identity.document import RequiredToken
 from troth.edge.identity.snapshot import Snapshot
 from troth.edge.inbound.caller import Caller
 from troth.edge.inbound.delivery import delivered

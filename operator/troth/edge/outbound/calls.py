@@ -13,7 +13,7 @@ from ssl import SSLContext
 from typing import Generic
 from urllib.parse import urljoin, urlsplit
 
-from troth.edge.identity.document import Called
+from troth.documents.identity.document import Called
 from troth.edge.identity.files import Identity
 from troth.edge.identity.snapshot import Snapshot
 from troth.edge.inbound.caller import CALLER

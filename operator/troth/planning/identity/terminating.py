@@ -4,12 +4,13 @@ The identity no longer has edges, so its NetworkPolicy denies all traffic of its
 list has no peers. Its certificate stays as it is.
 """
 
-from troth.documents.secret_keys import ROOTS
+from troth.documents.identity.reading import parsed
+from troth.documents.identity.writing import Peers, identity_document
+from troth.documents.secret_keys import IDENTITY_JSON, ROOTS
 from troth.planning import verdicts
 from troth.planning.identity.facts import TerminatingView
 from troth.planning.identity.network import OBSERVING, PENDING
 from troth.planning.identity.network import TYPE as NETWORK
-from troth.planning.identity.secret.document import Peers, current_document, identity_document
 from troth.planning.identity.secret.updates import TYPE as CERTIFICATE
 from troth.planning.identity.secret.updates import public_update
 from troth.planning.network.compiler import deny_all
@@ -30,7 +31,6 @@ from troth.resources.identity.spec import Enforcement, ServiceIdentity
 from troth.resources.schema.scalars import format_time
 from troth.world.facts.objects import Fault, IdentitySecret
 from troth.world.keys import Key
-from troth.world.observation.objects import PEERS
 
 DENIED = verdicts.true(NETWORK, "Denied", "the NetworkPolicy denies all traffic of its pods")
 NOBODY = Peers((), {}, {}, {}, {})
@@ -99,7 +99,7 @@ def _without_peers(
     """
     if secret is None:
         return ()
-    own_id = current_document(secret.public.get(PEERS, "")).get("spiffeID")
+    own_id = parsed(secret.public.get(IDENTITY_JSON, "")).get("spiffeID")
     if not isinstance(own_id, str):
         return ()
     kept = {name: text for name, text in secret.public.items() if name == ROOTS}
@@ -108,7 +108,7 @@ def _without_peers(
         "kind": "Secret",
         "type": "kubernetes.io/tls",
         "metadata": metadata_of(secret.ref, identity),
-        "stringData": {**kept, PEERS: identity_document(identity, own_id, NOBODY)},
+        "stringData": {**kept, IDENTITY_JSON: identity_document(identity, own_id, NOBODY)},
     }
     return public_update(secret, manifest, "")
 

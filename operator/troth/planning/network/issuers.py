@@ -1,4 +1,4 @@
-"""Names of token issuers, and the audiences of their tokens.
+"""Names of token issuers.
 
 One issuer serves one trust domain. It runs in Troth's own namespace and has a certificate of that
 domain, so that callers verify its SPIFFE ID and not only its DNS name.
@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from troth.pki.spiffe import spiffe_id
 from troth.planning.certificates.anchors import federated
-from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.registry import Registry
@@ -80,12 +79,6 @@ def issuer_pods(domain: TrustDomain) -> LabelSelector | None:
             "troth.dev/trust-domain": domain.metadata.name,
         }
     )
-
-
-def audience_of(callee: ServiceIdentity, callee_id: str) -> str:
-    """Return the audience of tokens for a callee; `callee_id` is the callee's SPIFFE ID."""
-    token = callee.spec.authentication.token
-    return (token.audience if token else None) or callee_id
 
 
 def _service(domain: TrustDomain, own_namespace: str) -> str:

@@ -13,10 +13,10 @@ again.
 from dataclasses import dataclass
 from datetime import timedelta
 
+from troth.documents.identity.deliveries import ListedDelivery
 from troth.planning.owned_objects import secret_ref
 from troth.planning.webhooks.view import WebhookView
 from troth.world.facts.objects import Fault
-from troth.world.facts.webhook_listed import Listed
 
 PENDING = "TargetPending"
 
@@ -63,9 +63,9 @@ def current_listed(view: WebhookView) -> str:
     return view.compiled.listed if view.compiled is not None else ""
 
 
-def _wanted(view: WebhookView) -> Listed:
+def _wanted(view: WebhookView) -> ListedDelivery:
     to = view.inbound.target
-    return Listed(view.gateway_id, to.port, str(view.endpoint.ref), to.path, to.workflow)
+    return ListedDelivery(view.gateway_id, to.port, str(view.endpoint.ref), to.path, to.workflow)
 
 
 def _is_first_key(view: WebhookView, settle: timedelta) -> bool:

@@ -11,6 +11,7 @@ from time import time
 from typing import Final
 
 from troth.documents.event_bundles import TOLERANCE
+from troth.documents.identity.document import Messages, ReviewedConsumer
 from troth.edge.events.case import Case
 from troth.edge.events.consumption.dead_letters import DeadLetter
 from troth.edge.events.opening import CHECKS, MOST_BYTES, Opener
@@ -18,7 +19,6 @@ from troth.edge.events.redrive import Redrive
 from troth.edge.events.redriven import earlier
 from troth.edge.events.rejection import Reason, RejectedError, Rejection
 from troth.edge.events.rights import rights_of
-from troth.edge.identity.document import Messages, ReviewedConsumer
 from troth.edge.identity.files import Identity
 from troth.resources.reviews.dead_letter_review_status import LetterOutcome
 from troth.review.letters.digest import digest_of

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from time import time
 from typing import Final
 
+from troth.documents.identity.document import Messages
 from troth.edge.events.case import Case
 from troth.edge.events.consumption.dead_letters import DATA, DeadLetter, DeadLetterReader
 from troth.edge.events.consumption.letter_ids import letter_id
@@ -20,7 +21,6 @@ from troth.edge.events.opening import Opener
 from troth.edge.events.redriving import RedriveSealer
 from troth.edge.events.rejection import Reason, RejectedError, Rejection
 from troth.edge.events.rights import rights_of
-from troth.edge.identity.document import Messages
 from troth.edge.identity.files import Identity
 from troth.pki.encodings import base64url
 from troth.resources.references import Ref

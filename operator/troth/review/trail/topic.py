@@ -4,10 +4,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from troth.documents.identity.document import Messages
 from troth.edge.events.message import Sealed
 from troth.edge.events.rejection import RejectedError
 from troth.edge.events.rights import rights_of
-from troth.edge.identity.document import Messages
 from troth.edge.identity.files import Identity
 from troth.resources.messaging.broker_type import BrokerType
 from troth.review.brokers import BrokerUnavailableError

@@ -80,3 +80,9 @@ def _naming(
             continue
         if reference.seen_from(speaker.namespace) == peer:
             yield Entry(speaker, field, place, frozenset(ports), scopes)
+
+
+def audience_of(callee: ServiceIdentity, callee_id: str) -> str:
+    """Return the audience of tokens for a callee; `callee_id` is the callee's SPIFFE ID."""
+    token = callee.spec.authentication.token
+    return (token.audience if token else None) or callee_id

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from troth.documents.identity.deliveries import ListedDelivery
 from troth.pki.certificates.authorities import Authority
 from troth.pki.certificates.leaf import Leaf
 from troth.pki.encodings import base64url
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
-from troth.world.facts.webhook_listed import Listed
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 OWNER_KIND = "troth.dev/owner-kind"
@@ -100,7 +100,7 @@ class IdentitySecret(Fact):
     replaced_at: datetime | None = None
     roots_since: float = 0.0
     leaf_since: float = 0.0
-    webhooks_since: Mapping[Listed, float] = field(default_factory=dict)
+    webhooks_since: Mapping[ListedDelivery, float] = field(default_factory=dict)
     webhook_keys_since: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError, to_json
 
-from troth.documents.secret_keys import KEY, LEAF, ROOTS
+from troth.documents.secret_keys import IDENTITY_JSON, KEY, LEAF, ROOTS, WEBHOOK_KEYS
 from troth.pki.certificates.authorities import Authority, load_authority
 from troth.pki.certificates.leaf import Leaf, leaf_of
 from troth.pki.encodings.pem import MAX_CHAIN_BYTES
@@ -40,10 +40,8 @@ from troth.world.observation.retired import MOST_BYTES, RETIRED, read_keys, read
 from troth.world.observation.secret_data import SecretData
 from troth.world.observation.signing_keys import ISSUERS, signing_keys
 
-PEERS = "identity.json"
 KEYSTORE, TRUSTSTORE, PASSWORD = "keystore.p12", "truststore.p12", "keystore-password"
-WEBHOOK_KEYS = "webhook-jwks.json"
-PUBLIC = (ROOTS, PEERS, WEBHOOK_KEYS)
+PUBLIC = (ROOTS, IDENTITY_JSON, WEBHOOK_KEYS)
 _DIGESTED = (KEYSTORE, TRUSTSTORE, PASSWORD, LEAF, ROOTS)
 NEXT_LEAF, NEXT_KEY, NEXT_ROOTS = "next.crt", "next.key", "next-ca.crt"
 RETIRING, RETIRING_ROOTS = "retiring.crt", "retiring-ca.crt"

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Self
 
-from troth.edge.identity.document import Messages
+from troth.documents.identity.document import Messages
 
 
 class Topics(NamedTuple):

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 
 from pydantic_core import to_json
 
+from troth.documents.identity.reading import parsed
+from troth.documents.secret_keys import IDENTITY_JSON
 from troth.planning import verdicts
 from troth.planning.identity.facts import View
 from troth.planning.identity.messages.schema_room import NAMED, Placed
-from troth.planning.identity.secret.document import current_document
 from troth.planning.identity.secret.manifest import overflows, placed_messages, without_growth
 from troth.planning.owned_objects import (
     differs,
@@ -27,7 +28,6 @@ from troth.resources.conditions import Verdict
 from troth.resources.messaging.schemas.schema_text import digest_of
 from troth.resources.schema.bounded_json import objects_in
 from troth.world.facts.objects import Content, Manifest
-from troth.world.observation.objects import PEERS
 
 CONDITION = "SchemasWritten"
 """Reasons that pass without manual action."""
@@ -49,7 +49,7 @@ def plan_schema_files(view: View) -> Part:
     if view.errors:
         return Part()
     owned, fact = view.schema_files, view.schema_files.fact
-    current = current_document(view.secret.public.get(PEERS, "")) if view.secret else {}
+    current = parsed(view.secret.public.get(IDENTITY_JSON, "")) if view.secret else {}
     placed = _placed(view, current)
     unfit = tuple(_too_large(placed, view))
     files = _with_written(placed.files, fact, current)

@@ -5,18 +5,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from troth.documents.secret_keys import ROOTS
+from troth.documents.identity.reading import listed, parsed, string_map
+from troth.documents.identity.writing import Peers, identity_document
+from troth.documents.secret_keys import IDENTITY_JSON, ROOTS, WEBHOOK_KEYS
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.identity.facts import View
 from troth.planning.identity.messages.entries import messages_of
 from troth.planning.identity.messages.schema_room import ROOM, Placed, place
-from troth.planning.identity.secret.document import (
-    Peers,
-    current_document,
-    current_names,
-    identity_document,
-    listed,
-)
 from troth.planning.identity.secret.webhook_trust import key_set, webhooks_of
 from troth.planning.network.issuers import issuers_known
 from troth.planning.network.live_peers import Side, read
@@ -29,7 +24,6 @@ from troth.trust.declarations.topics.messaging import Messaging
 from troth.trust.edges.evaluation import Edge
 from troth.trust.edges.spiffe_ids import spiffe_ids_of
 from troth.world.facts.objects import Manifest
-from troth.world.observation.objects import PEERS, WEBHOOK_KEYS
 
 MOST = 900_000
 """Maximum size of the public part of an identity's Secret in bytes. A Secret holds 1 MiB.
@@ -46,7 +40,7 @@ tenants, which counts twice, a producer, or a tenant.
 
 def secret_manifest(view: View, own_id: str) -> Manifest:
     """Return the manifest of the Secret without its private part."""
-    current = current_document(view.secret.public.get(PEERS, "") if view.secret else "")
+    current = parsed(view.secret.public.get(IDENTITY_JSON, "") if view.secret else "")
     peers = _peers(view, current)
     keys = {WEBHOOK_KEYS: key_set(peers.webhooks)} if peers.webhooks else {}
     return {
@@ -56,7 +50,7 @@ def secret_manifest(view: View, own_id: str) -> Manifest:
         "metadata": metadata_of(secret_ref(view.identity.ref), view.identity),
         "stringData": {
             ROOTS: bundle_text(view.anchors),
-            PEERS: identity_document(view.identity, own_id, peers),
+            IDENTITY_JSON: identity_document(view.identity, own_id, peers),
             **keys,
         },
     }
@@ -124,7 +118,7 @@ def _peers(view: View, current: Mapping[str, Any]) -> Peers:
     issuers, issuer_ids = (
         issuers_known(view.domain, view.registry, view.own_namespace)
         if view.domain is not None
-        else (current_names(current, "issuers"), current_names(current, "issuerIDs"))
+        else (string_map(current, "issuers"), string_map(current, "issuerIDs"))
     )
     messages = placed_messages(view, current).entries
     inbound = [(edge, edge not in view.edges) for edge in edges if edge.callee == view.identity.ref]

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from troth.documents.secret_keys import ROOTS
+from troth.documents.identity.reading import parsed
+from troth.documents.secret_keys import IDENTITY_JSON, ROOTS
 from troth.planning import verdicts
 from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.identity.facts import View
-from troth.planning.identity.secret.document import current_document
 from troth.planning.identity.secret.manifest import in_force, secret_manifest
 from troth.planning.identity.secret.narrowing import Peering, pending_narrowing
 from troth.planning.owned_objects import is_child
@@ -18,7 +18,6 @@ from troth.resources.schema.scalars import format_time
 from troth.trust.declarations.narrowing import NOTHING, Narrowing
 from troth.trust.edges.evaluation import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED, Edge
 from troth.world.facts.objects import REPLACED_AT, IdentitySecret, Manifest
-from troth.world.observation.objects import PEERS
 
 TYPE = "CertificateIssued"
 
@@ -39,7 +38,7 @@ def document_alone(view: View, verdict: Verdict, *, keep_roots: bool = True) -> 
     secret = view.secret
     if secret is None or not is_child(secret, view.identity):
         return SecretPart((verdict,))
-    own_id = current_document(secret.public.get(PEERS, "")).get("spiffeID")
+    own_id = parsed(secret.public.get(IDENTITY_JSON, "")).get("spiffeID")
     if not isinstance(own_id, str):
         if secret.leaf is None:
             return SecretPart((verdict,))
@@ -74,7 +73,7 @@ def pending(view: View, manifest: Manifest, own_id: str) -> Narrowing:
     assert view.secret is not None
     if view.secret.public == declared:
         return Narrowing()
-    current = current_document(view.secret.public.get(PEERS, ""))
+    current = parsed(view.secret.public.get(IDENTITY_JSON, ""))
     edges, ids = in_force(view, current)
     return pending_narrowing(view.secret.public, declared, Peering(view.identity.ref, edges, ids))
 

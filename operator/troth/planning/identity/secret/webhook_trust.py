@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from troth.documents.identity.deliveries import listed_in
 from troth.planning.identity.facts import View
 from troth.planning.owned_objects import is_child
 from troth.resources.references import Ref
@@ -16,7 +17,6 @@ from troth.trust.declarations.registry import Registry
 from troth.trust.edges.deliveries import routes_on
 from troth.trust.edges.evaluation import CALLEE_NOT_NARROWED, Edge
 from troth.world.facts.objects import TokenKey
-from troth.world.facts.webhook_listed import listed_in
 
 Entry = Mapping[str, Any]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from troth.pki.spiffe import spiffe_id
 from troth.planning.faults import ErrorBoundary
-from troth.planning.network.issuers import audience_of
 from troth.planning.trust_domain.facts import IssuerView
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
@@ -16,7 +15,7 @@ from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.registry import Registry
 from troth.trust.edges.declared import edges_from
-from troth.trust.edges.scopes import scopes_between
+from troth.trust.edges.scopes import audience_of, scopes_between
 
 CurrentView = Mapping[str, Mapping[str, Any]]
 """Callers in the current view, by SPIFFE ID."""

@@ -20,6 +20,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 
 from troth.documents.client_name import client_name
+from troth.documents.identity.document import Messages
 from troth.edge.events.adapters.aiokafka.closing import close_consumer
 from troth.edge.events.adapters.aiokafka.lane import Lane
 from troth.edge.events.adapters.aiokafka.producer import DeadLetterProducer
@@ -38,7 +39,6 @@ from troth.edge.events.consumption.flow import (
 from troth.edge.events.consumption.handlers import Handler
 from troth.edge.events.opening import MOST_BYTES, Opener
 from troth.edge.events.rejection import RejectedError
-from troth.edge.identity.document import Messages
 from troth.edge.identity.files import Identity
 from troth.edge.identity.snapshot import IdentityError
 from troth.resources.messaging.broker_type import BrokerType

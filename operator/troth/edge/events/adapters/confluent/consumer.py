@@ -25,6 +25,7 @@ from confluent_kafka import (
 from confluent_kafka import Message as Record
 
 from troth.documents.client_name import client_name
+from troth.documents.identity.document import Messages
 from troth.edge.events.adapters.confluent.producer import (
     CREDENTIAL_ERRORS,
     DeadLetterProducer,
@@ -52,7 +53,6 @@ from troth.edge.events.consumption.handlers import Handler
 from troth.edge.events.message import Message
 from troth.edge.events.opening import MOST_BYTES, Opener
 from troth.edge.events.rejection import Reason, RejectedError, Rejection
-from troth.edge.identity.document import Messages
 from troth.edge.identity.files import Identity
 from troth.edge.identity.snapshot import IdentityError
 from troth.resources.messaging.broker_type import BrokerType

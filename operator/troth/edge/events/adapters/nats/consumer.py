@@ -18,6 +18,7 @@ from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, Error, NotJSMessageError
 
+from troth.documents.identity.document import Messages
 from troth.edge.events.adapters.nats.producer import publish_dead_letter
 from troth.edge.events.adapters.nats.sources import (
     Place,
@@ -43,7 +44,6 @@ from troth.edge.events.consumption.handlers import Handler
 from troth.edge.events.message import Sealed
 from troth.edge.events.opening import MOST_BYTES, Opener
 from troth.edge.events.rejection import RejectedError
-from troth.edge.identity.document import Messages
 from troth.edge.identity.files import Identity
 from troth.edge.identity.snapshot import IdentityError
 from troth.resources.messaging.broker_type import BrokerType

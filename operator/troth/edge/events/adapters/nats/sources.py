@@ -13,10 +13,10 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error, NotJSMessageError
 from nats.js.api import AckPolicy, ConsumerConfig
 
+from troth.documents.identity.document import Messages
 from troth.edge.events.adapters.nats.pulling import Pull
 from troth.edge.events.bindings import nats
 from troth.edge.events.message import Message
-from troth.edge.identity.document import Messages
 
 FETCH_SECONDS = 1.0
 """Time in seconds for which a source waits for a message."""

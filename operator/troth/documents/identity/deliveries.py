@@ -4,11 +4,11 @@ Reading is lenient: an invalid entry counts as not listed.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from functools import lru_cache
-from typing import Any
 
+from troth.documents.identity.reading import Members, parsed
 from troth.resources.references import Ref
 from troth.resources.schema.bounded_json import objects_in, read_json
 
@@ -17,7 +17,7 @@ _OF_ENDPOINT = ("name", "path", "workflow")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Listed:
+class ListedDelivery:
     """Delivery as `identity.json` lists it.
 
     `gateway` is a SPIFFE ID, `endpoint` a namespace and a name.
@@ -35,24 +35,20 @@ class Listed:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def listed_in(document: Mapping[str, Any]) -> Iterator[Listed]:
+def listed_in(document: Members) -> Iterator[ListedDelivery]:
     """Yield the deliveries that an `identity.json` lists, in order."""
     for entry in objects_in(document.get("webhooks")):
         for each in objects_in(entry.get("endpoints")):
             found = entry.get("gateway"), entry.get("port"), *map(each.get, _OF_ENDPOINT)
             parts = [part for part in found if isinstance(part, str)]
             if len(parts) == len(found):
-                yield Listed(*parts)
+                yield ListedDelivery(*parts)
 
 
 @lru_cache(maxsize=_CACHED)
-def deliveries_in(text: str) -> frozenset[Listed]:
+def deliveries_in(text: str) -> frozenset[ListedDelivery]:
     """Return the deliveries in the text of an `identity.json`, none if it is unreadable."""
-    try:
-        document = read_json(text)
-    except ValueError:
-        return frozenset()
-    return frozenset(listed_in(document)) if isinstance(document, dict) else frozenset()
+    return frozenset(listed_in(parsed(text)))
 
 
 @lru_cache(maxsize=_CACHED)

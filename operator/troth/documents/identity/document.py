@@ -1,6 +1,6 @@
 """Parser of `identity.json`: accepted callers, callees, and what callers must present.
 
-The operator writes the file (`troth.planning.identity.secret.document`). Unknown members are
+The operator writes the file (`troth.documents.identity.writing`). Unknown members are
 ignored at the top level, where new features are added. In known parts they are rejected, because an
 unknown member there may be a restriction.
 """

@@ -19,7 +19,7 @@ from tests.edge.mounts import (
     json_schema,
     orders,
 )
-from troth.edge.identity.document import CallToken, DocumentError, parse_document
+from troth.documents.identity.document import CallToken, DocumentError, parse_document
 
 CALL = {"name": "finance/ledger", "spiffeID": f"spiffe://{DOMAIN}/a", "ports": ["https"]}
 

@@ -13,14 +13,12 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from troth.planning.network.issuers import audience_of
 from troth.resources.identity.peers import Accepts
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.resources.schema.bounded_json import objects_in, read_json
 from troth.trust.edges.evaluation import Edge
-from troth.trust.edges.scopes import scopes_between
+from troth.trust.edges.scopes import audience_of, scopes_between
 
 VERSION = "v1alpha1"
 
@@ -126,32 +124,3 @@ def _token_required(identity: ServiceIdentity, spiffe_id: str) -> dict[str, Any]
     audience = audience_of(identity, spiffe_id)
     proof = token.proof_of_possession.value
     return {"token": {"audience": audience, "proofOfPossession": proof}}
-
-
-def current_document(text: str) -> Mapping[str, Any]:
-    """Return a parsed `identity.json`, empty if it is no JSON object or nests too deeply."""
-    try:
-        document = read_json(text)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def current_names(document: Mapping[str, Any], member: str) -> Mapping[str, str]:
-    """Return a member that maps strings to strings, empty if it does not."""
-    found = document.get(member)
-    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
-        return {}
-    return found
-
-
-def listed(document: Mapping[str, Any], port: str, *, inbound: bool) -> frozenset[str]:
-    """Return the SPIFFE IDs listed for a port: of callers if `inbound`, otherwise of callees."""
-    found: set[str] = set()
-    for entry in objects_in(document.get("accepts" if inbound else "calls")):
-        ports = entry.get("ports")
-        if isinstance(ports, list) and isinstance(entry.get("spiffeID"), str):
-            names = [each.get("name") if isinstance(each, dict) else each for each in ports]
-            if port in names:
-                found.add(entry["spiffeID"])
-    return frozenset(found)

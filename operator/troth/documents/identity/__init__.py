@@ -1,0 +1,1 @@
+"""`identity.json`: how the operator writes it, and how services and the operator read it."""
