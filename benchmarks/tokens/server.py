@@ -18,10 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchmarks.harness.cores import stay
 from benchmarks.tokens.es256 import signed
+from troth.issuer.configuration import read_configuration
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.errors import unavailable
-from troth.issuer.mandate import read_mandate
 from troth.issuer.service_accounts.token_review import Account
 from troth.issuer.serving import Server
 from troth.issuer.tls import IssuerTLS
@@ -45,8 +45,8 @@ class NoApiServer:
 def issuer(directory: Path) -> ASGIApp:
     """Return the issuer as `troth issue` runs it, with a Secret from a file."""
     configure(LogFormat.JSON, "info", direct=True)
-    mandate = read_mandate(json.loads((directory / SECRET).read_text()))
-    return app(lambda: mandate, NoApiServer(), Decisions())
+    configuration = read_configuration(json.loads((directory / SECRET).read_text()))
+    return app(lambda: configuration, NoApiServer(), Decisions())
 
 
 def floor(directory: Path) -> ASGIApp:

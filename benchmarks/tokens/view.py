@@ -27,7 +27,7 @@ from sandbox.control_plane import free_port
 from sandbox.demo.programs import NAMESPACE as SYSTEM
 from sandbox.demo.programs import Program, run_program
 from sandbox.processes import Tether
-from troth.issuer.mandate import VIEW
+from troth.documents.token_grants import FILE
 from troth.issuer.secret_watch import secret_name
 from troth.pki.spiffe import spiffe_id
 
@@ -172,7 +172,7 @@ def _tokens(manifest: Manifest) -> Manifest:
 
 
 def _callers(secret: Manifest) -> Mapping[str, Manifest]:
-    text = zlib.decompress(base64.b64decode(secret["data"][VIEW]), wbits=zlib.MAX_WBITS | 16)
+    text = zlib.decompress(base64.b64decode(secret["data"][FILE]), wbits=zlib.MAX_WBITS | 16)
     callers: Mapping[str, Manifest] = json.loads(text)["callers"]
     return callers
 

@@ -21,7 +21,7 @@ from tests.cluster.person import Manifest, until
 from tests.cluster.process import Process
 from tests.cluster.stage import IDENTITY, Stage
 from tests.issuer import builders
-from tests.issuer.builders import CHECKOUT, DOMAIN, ISSUER, PAYMENTS, mandate, secret_data
+from tests.issuer.builders import CHECKOUT, DOMAIN, ISSUER, PAYMENTS, configuration, secret_data
 from tests.issuer.running import caller, claims
 from tests.patience import PATIENCE
 from tests.pki.account_tokens import signed
@@ -89,7 +89,7 @@ def check(answer: dict[str, Any]) -> Any:
     """Verify a token with the published keys; return the verified token."""
     return verify_access_token(
         answer["access_token"],
-        bundles={DOMAIN: mandate().verifying},
+        bundles={DOMAIN: configuration().verifying},
         issuers={DOMAIN: ISSUER},
         audience=PAYMENTS,
         now=datetime.now(UTC).timestamp(),

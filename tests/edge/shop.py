@@ -208,7 +208,7 @@ def opened(tmp: Path) -> Iterator[Shop]:
             "context": ["channel"],
         }
         accounts = issuing.KnownAccounts(**{"account-token": ("shop", "payments")})
-        app = issuing.issuer_app(issuing.mandate(view), accounts)
+        app = issuing.issuer_app(issuing.configuration(view), accounts)
         write_identity(tmp / "issuer", {"spiffeID": ISSUER_ID}, "issuer")
         issuer = stack.enter_context(Issuer(app, tmp / "issuer").serving())
         way.target = issuer.port

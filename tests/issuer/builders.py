@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.pki import builders as pki
+from troth.issuer.configuration import IssuerConfiguration, read_configuration
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.errors import unavailable
-from troth.issuer.mandate import Mandate, read_mandate
 from troth.issuer.service_accounts.token_review import Account
 from troth.pki.bundles.spiffe_bundle import bundle_document
 from troth.pki.certificates.authorities import SigningAuthority, load_signing_authority
@@ -129,8 +129,8 @@ def secret(
     }
 
 
-def mandate(document: Mapping[str, Any] | None = None, **keys: Any) -> Mandate:
-    return read_mandate(secret(secret_data(document, **keys)))
+def configuration(document: Mapping[str, Any] | None = None, **keys: Any) -> IssuerConfiguration:
+    return read_configuration(secret(secret_data(document, **keys)))
 
 
 def svid(spiffe_id: str = CHECKOUT, *dns_names: str, which: str = "root", **options: Any) -> bytes:
@@ -184,7 +184,7 @@ def client(application: ASGIApp, certificate: bytes | None = None) -> httpx.Asyn
     return httpx.AsyncClient(transport=transport, base_url=ISSUER)
 
 
-def issuer_app(current: Mandate | None = None, accounts: Any = None) -> ASGIApp:
-    """Return the issuer's application for `mandate()`, or for another."""
-    working = current or mandate()
+def issuer_app(current: IssuerConfiguration | None = None, accounts: Any = None) -> ASGIApp:
+    """Return the issuer's application for `configuration()`, or for another."""
+    working = current or configuration()
     return app(lambda: working, accounts or NoAccounts(), Decisions())

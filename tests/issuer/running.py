@@ -18,9 +18,9 @@ from tests.issuer.builders import CHECKOUT, DOMAIN, NoAccounts, svid
 from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from troth.edge.inbound.connections.limits import ConnectionLimits
+from troth.issuer.configuration import IssuerConfiguration
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app, utc_now
-from troth.issuer.mandate import Mandate
 from troth.issuer.serving import LIMITS, Server
 from troth.issuer.tls import IssuerTLS
 from troth.pki.keys.private import private_key_pem
@@ -53,7 +53,7 @@ class Running:
     files: IssuerTLS
     directory: Path
     refused: list[str] = field(default_factory=list)
-    mandate: Mandate = field(default_factory=builders.mandate)
+    configuration: IssuerConfiguration = field(default_factory=builders.configuration)
     moment: datetime | None = None
     """Time of the issuer; None for the machine's clock."""
 
@@ -118,14 +118,17 @@ async def ran(*command: str, stdin: str = "") -> Answer:
 async def running(
     directory: Path, *, lifetime: float = LIFETIME, limits: ConnectionLimits = LIMITS
 ) -> AsyncIterator[Running]:
-    """Serve `builders.mandate()` until the context ends."""
+    """Serve `builders.configuration()` until the context ends."""
     place = directory / "issuer"
     write_pair(place, "tls", ISSUER_ID, "localhost")
     (place / "ca.crt").write_bytes(root())
     files = IssuerTLS(place)
     held: list[Running] = []
     application = app(
-        lambda: held[0].mandate, NoAccounts(), Decisions(), lambda: held[0].moment or utc_now()
+        lambda: held[0].configuration,
+        NoAccounts(),
+        Decisions(),
+        lambda: held[0].moment or utc_now(),
     )
     refused: list[str] = []
     server = Server(

@@ -24,16 +24,16 @@ from tests.issuer.builders import (
     KnownAccounts,
     Wire,
     client,
+    configuration,
     issuer_app,
-    mandate,
     svid,
     without_edge,
 )
 from tests.pki import builders as pki
+from troth.issuer.configuration import IssuerConfiguration
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.forms import LONGEST
-from troth.issuer.mandate import Mandate
 from troth.issuer.service_accounts.token_review import Account
 from troth.pki.encodings.pem import read_certificates
 from troth.pki.tokens.checks import verify_access_token, verify_transaction_token
@@ -83,17 +83,17 @@ def der(pem: bytes) -> bytes:
 def verified(token: str, audience: str = PAYMENTS) -> Any:
     return verify_access_token(
         token,
-        bundles={DOMAIN: mandate().verifying},
+        bundles={DOMAIN: configuration().verifying},
         issuers={DOMAIN: ISSUER},
         audience=audience,
         now=datetime.now(UTC).timestamp(),
     )
 
 
-def transaction(token: str, current: Mandate | None = None) -> Any:
+def transaction(token: str, current: IssuerConfiguration | None = None) -> Any:
     return verify_transaction_token(
         token,
-        bundle=(current or mandate()).verifying,
+        bundle=(current or configuration()).verifying,
         issuer=ISSUER,
         now=datetime.now(UTC).timestamp(),
     )
@@ -166,7 +166,7 @@ async def test_scopes_too_long_for_a_token_are_rejected_and_a_part_is_granted() 
     scopes = [f"payments.{number:0120}" for number in range(64)]
     document = builders.view()
     document["callers"][CHECKOUT]["audiences"][PAYMENTS]["scopes"] = scopes
-    issuer = issuer_app(mandate(document))
+    issuer = issuer_app(configuration(document))
     assert refusal(await request_token(issuer, FOR_PAYMENTS, svid())) == "invalid_scope"
     some = {**FOR_PAYMENTS, "scope": " ".join(scopes[:32])}
     token = (await request_token(issuer, some, svid())).json()["access_token"]
@@ -179,7 +179,7 @@ async def test_client_id_of_the_caller_itself_is_accepted() -> None:
 
 
 async def test_certificate_that_is_not_valid_now_is_no_proof() -> None:
-    current = mandate()
+    current = configuration()
     for days in (2, -2):
         clock = partial(operator.add, datetime.now(UTC), timedelta(days=days))
         application = app(lambda: current, KnownAccounts(), Decisions(), clock)
@@ -237,11 +237,11 @@ async def test_account_with_an_ambiguous_name_is_no_caller() -> None:
 
 
 async def test_edge_closed_during_the_token_review_gives_no_token() -> None:
-    held: list[Mandate] = [mandate()]
+    held: list[IssuerConfiguration] = [configuration()]
 
     class Slow(KnownAccounts):
         async def account(self, token: str, audience: str, peer: Hashable) -> Account:
-            held[0] = mandate(without_edge())
+            held[0] = configuration(without_edge())
             return await super().account(token, audience, peer)
 
     slow = Slow(**{"a.b.c": ("shop", "checkout")})
@@ -295,7 +295,7 @@ async def test_transaction_token_does_not_authenticate_a_caller() -> None:
 
 
 async def test_transaction_token_of_a_foreign_key_is_not_replaced() -> None:
-    strange = issuer_app(mandate(current="strange"))
+    strange = issuer_app(configuration(current="strange"))
     form = {
         **{name: text for name, text in START.items() if name != "request_details"},
         "subject_token_type": f"{TYPE}txn_token",
@@ -314,7 +314,7 @@ async def test_transaction_token_of_a_retiring_key_is_replaced() -> None:
         "subject_token": (await request_token(issuer_app(), START, svid())).json()["access_token"],
         "scope": "orders.view",
     }
-    rotated = mandate(current="next", following=None, retiring="current")
+    rotated = configuration(current="next", following=None, retiring="current")
     answer = (await request_token(issuer_app(rotated), form, svid(PAYMENTS))).json()
     assert transaction(answer["access_token"], rotated).scopes == {"orders.view"}
 
@@ -325,7 +325,7 @@ async def test_context_too_long_for_a_token_is_rejected() -> None:
     document["callers"][CHECKOUT]["startsTransactions"]["context"] = names
     details = json.dumps(dict.fromkeys(names, "x" * 256))
     response = await request_token(
-        issuer_app(mandate(document)), {**START, "request_details": details}, svid()
+        issuer_app(configuration(document)), {**START, "request_details": details}, svid()
     )
     assert refusal(response) == "invalid_request"
 
@@ -387,7 +387,7 @@ async def test_only_post_issues_tokens() -> None:
 
 
 async def test_discovery_lists_issuer_keys_and_bundle() -> None:
-    current = mandate()
+    current = configuration()
     async with client(issuer_app(current)) as caller:
         about = (await caller.get("/.well-known/openid-configuration")).json()
         other = (await caller.get("/.well-known/oauth-authorization-server")).json()
@@ -430,7 +430,7 @@ async def test_token_as_a_scope_is_neither_logged_nor_returned(form: dict[str, s
 
 async def test_every_decision_is_logged_and_counted_once_without_a_token() -> None:
     registry = CollectorRegistry()
-    current = mandate()
+    current = configuration()
     accounts = KnownAccounts(**{"secret.account.token": ("shop", "checkout")})
     application = app(lambda: current, accounts, Decisions(registry))
     with capture_logs() as lines:

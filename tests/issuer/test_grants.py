@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.issuer.builders import CHECKOUT, DOMAIN, LEDGER, PAYMENTS, VIEW, without_edge
+from troth.documents.token_grants import TokenGrants
 from troth.issuer import grants
 from troth.issuer.errors import Code, OAuthError
 from troth.issuer.grants import MOST_REQUESTERS, Proof
@@ -18,11 +19,10 @@ from troth.issuer.token_request import (
     TransactionStart,
     read_request,
 )
-from troth.issuer.view import View
 from troth.pki.tokens.checks import TransactionToken
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-KNOWN = View.model_validate_json(json.dumps(VIEW))
+KNOWN = TokenGrants.model_validate_json(json.dumps(VIEW))
 TYPE = "urn:ietf:params:oauth:token-type:"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 TXN = f"{TYPE}txn_token"
@@ -36,8 +36,8 @@ START = {
 }
 
 
-def known(document: dict[str, Any]) -> View:
-    return View.model_validate_json(json.dumps(document))
+def known(document: dict[str, Any]) -> TokenGrants:
+    return TokenGrants.model_validate_json(json.dumps(document))
 
 
 def refusal(parameters: dict[str, str]) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from tests.issuer.builders import (
 from troth.cluster.api import ApiServer
 from troth.cluster.selection import Selection
 from troth.issuer import secret_watch as module
-from troth.issuer.secret_watch import MandateWatch
+from troth.issuer.secret_watch import ConfigurationWatch
 from troth.resources.references import Ref
 from troth.world.facts.objects import UNREADABLE, Manifest
 
@@ -37,30 +37,30 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def watch(clock: Clock) -> MandateWatch:
-    return MandateWatch(NAMESPACE, NAME, clock)
+def watch(clock: Clock) -> ConfigurationWatch:
+    return ConfigurationWatch(NAMESPACE, NAME, clock)
 
 
-def audiences(watch: MandateWatch) -> set[str]:
-    assert watch.mandate is not None
-    return set(watch.mandate.view.callers[CHECKOUT].audiences)
+def audiences(watch: ConfigurationWatch) -> set[str]:
+    assert watch.configuration is not None
+    return set(watch.configuration.grants.callers[CHECKOUT].audiences)
 
 
-def test_watch_is_ready_after_the_first_view(watch: MandateWatch) -> None:
+def test_watch_is_ready_after_the_first_view(watch: ConfigurationWatch) -> None:
     assert not watch.ready
     assert watch.age is None
     watch.observe(secret())
     assert watch.ready
 
 
-def test_removed_edge_is_removed_at_once(watch: MandateWatch) -> None:
+def test_removed_edge_is_removed_at_once(watch: ConfigurationWatch) -> None:
     watch.observe(secret())
     assert audiences(watch) == {PAYMENTS}
     watch.observe(secret(secret_data(without_edge()), "2"))
     assert audiences(watch) == set()
 
 
-def test_age_counts_from_the_last_change(watch: MandateWatch, clock: Clock) -> None:
+def test_age_counts_from_the_last_change(watch: ConfigurationWatch, clock: Clock) -> None:
     watch.observe(secret())
     clock.moment = 7.0
     watch.observe(secret())  # again, by the list after a broken watch
@@ -70,7 +70,7 @@ def test_age_counts_from_the_last_change(watch: MandateWatch, clock: Clock) -> N
 
 
 def test_invalid_version_changes_nothing_and_is_logged_once(
-    watch: MandateWatch,
+    watch: ConfigurationWatch,
 ) -> None:
     watch.observe(secret())
     broken = secret({**secret_data(), "view.json.gz": b"half"}, "2")
@@ -83,7 +83,7 @@ def test_invalid_version_changes_nothing_and_is_logged_once(
     assert audiences(watch) == set()
 
 
-def test_unreadable_secret_changes_nothing(watch: MandateWatch) -> None:
+def test_unreadable_secret_changes_nothing(watch: ConfigurationWatch) -> None:
     watch.observe(secret())
     newer = secret(secret_data(without_edge()), "2")
     with capture_logs() as lines:
@@ -95,14 +95,14 @@ def test_unreadable_secret_changes_nothing(watch: MandateWatch) -> None:
 
 
 def test_unexpected_error_changes_nothing(
-    watch: MandateWatch, monkeypatch: pytest.MonkeyPatch
+    watch: ConfigurationWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The log does not have the error's text either, because it may be a key."""
 
     def fail(_: Manifest) -> None:
         raise KeyError("hunter2")
 
-    monkeypatch.setattr(module, "read_mandate", fail)
+    monkeypatch.setattr(module, "read_configuration", fail)
     with capture_logs() as lines:
         watch.observe(secret())
     assert [line["event"] for line in lines] == ["issuer configuration unreadable"]
@@ -113,14 +113,14 @@ def test_unexpected_error_changes_nothing(
     assert watch.ready
 
 
-def test_nothing_is_issued_after_the_secret_is_deleted(watch: MandateWatch) -> None:
+def test_nothing_is_issued_after_the_secret_is_deleted(watch: ConfigurationWatch) -> None:
     watch.observe(secret())
     watch.forget("Secret", THE_SECRET, 2)
     assert watch.current() is None
     assert not watch.ready
 
 
-def test_recreated_secret_is_used(watch: MandateWatch) -> None:
+def test_recreated_secret_is_used(watch: ConfigurationWatch) -> None:
     watch.observe(secret())
     watch.forget("Secret", THE_SECRET, 2)
     watch.observe(secret())
@@ -128,7 +128,7 @@ def test_recreated_secret_is_used(watch: MandateWatch) -> None:
 
 
 @pytest.mark.parametrize(("namespace", "name"), [("shop", NAME), (NAMESPACE, "staging")])
-def test_other_secrets_are_ignored(watch: MandateWatch, namespace: str, name: str) -> None:
+def test_other_secrets_are_ignored(watch: ConfigurationWatch, namespace: str, name: str) -> None:
     other = secret(namespace=namespace)
     other["metadata"]["name"] = f"{name}-tokens"
     watch.observe(other)
@@ -138,7 +138,7 @@ def test_other_secrets_are_ignored(watch: MandateWatch, namespace: str, name: st
     assert watch.ready
 
 
-def test_log_names_a_key_by_its_fingerprint_only(watch: MandateWatch) -> None:
+def test_log_names_a_key_by_its_fingerprint_only(watch: ConfigurationWatch) -> None:
     with capture_logs() as lines:
         watch.observe(secret())
     (line,) = lines
@@ -146,7 +146,7 @@ def test_log_names_a_key_by_its_fingerprint_only(watch: MandateWatch) -> None:
     assert "PRIVATE" not in str(line)
 
 
-async def test_secret_is_selected_by_its_name(watch: MandateWatch) -> None:
+async def test_secret_is_selected_by_its_name(watch: ConfigurationWatch) -> None:
     informer = watch.informer(cast(ApiServer, None))
     assert informer.selection == Selection(
         "Secret", NAMESPACE, fields=f"metadata.name={THE_SECRET.name}"

@@ -73,7 +73,7 @@ async def test_openssl_verifies_the_signature(issuer: Running, tmp_path: Path) -
     halves = int.from_bytes(raw[:32]), int.from_bytes(raw[32:])
     (tmp_path / "signature").write_bytes(encode_dss_signature(*halves))
     (tmp_path / "signed").write_text(signed)
-    key = issuer.mandate.verifying.jwt_keys[issuer.mandate.signer.kid]
+    key = issuer.configuration.verifying.jwt_keys[issuer.configuration.signer.kid]
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     (tmp_path / "key.pem").write_bytes(pem)
     judged = await ran(

@@ -3,11 +3,11 @@
 import pytest
 from httpx import Response
 
-from tests.issuer.builders import CHECKOUT, PAYMENTS, KnownAccounts, client, mandate, svid
+from tests.issuer.builders import CHECKOUT, PAYMENTS, KnownAccounts, client, configuration, svid
 from tests.serving.collector import collecting, traced
+from troth.issuer.configuration import IssuerConfiguration
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
-from troth.issuer.mandate import Mandate
 from troth.serving.tracing import Tracer
 
 FOR_PAYMENTS = {"grant_type": "client_credentials", "audience": PAYMENTS}
@@ -20,7 +20,7 @@ async def asked(
     tracer: Tracer,
     form: dict[str, str],
     certificate: bytes | None = None,
-    current: Mandate | None = None,
+    current: IssuerConfiguration | None = None,
     **headers: str,
 ) -> Response:
     application = app(lambda: current, KnownAccounts(), Decisions(), tracer=tracer)
@@ -31,7 +31,7 @@ async def asked(
 async def test_token_request_is_traced_with_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     with collecting() as collector:
         with traced(collector, monkeypatch) as tracer:
-            answer = await asked(tracer, FOR_PAYMENTS, svid(), mandate(), traceparent=PARENT)
+            answer = await asked(tracer, FOR_PAYMENTS, svid(), configuration(), traceparent=PARENT)
         assert answer.status_code == 200
         (span,) = collector.spans
         attributes = dict(span.attributes)
@@ -60,7 +60,12 @@ async def test_trace_of_a_caller_without_a_certificate_is_not_continued(
     with collecting() as collector:
         with traced(collector, monkeypatch) as tracer:
             answer = await asked(
-                tracer, form, None, mandate(), traceparent=PARENT, tracestate=f"vendor={CANARY}"
+                tracer,
+                form,
+                None,
+                configuration(),
+                traceparent=PARENT,
+                tracestate=f"vendor={CANARY}",
             )
         assert answer.status_code == 400
         (span,) = collector.spans

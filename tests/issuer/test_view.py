@@ -9,12 +9,20 @@ from typing import Any
 import pytest
 
 from tests.issuer import builders
-from tests.issuer.builders import CHECKOUT, DOMAIN, PAYMENTS, VIEW, mandate, secret, secret_data
+from tests.issuer.builders import (
+    CHECKOUT,
+    DOMAIN,
+    PAYMENTS,
+    VIEW,
+    configuration,
+    secret,
+    secret_data,
+)
 from tests.pki import builders as pki
 from tests.pki.keys.large_keys import large_key, pem
-from troth.issuer import view as view_module
-from troth.issuer.mandate import read_mandate
-from troth.issuer.view import ViewError, read_view
+from troth.documents import token_grants as view_module
+from troth.documents.token_grants import ConfigurationError, read_grants
+from troth.issuer.configuration import read_configuration
 from troth.pki.keys.jwk import key_id
 from troth.pki.keys.private import private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
@@ -25,15 +33,15 @@ def packed(document: Any) -> bytes:
 
 
 def complaint(compressed: bytes) -> str:
-    with pytest.raises(ViewError) as caught:
-        read_view(compressed)
+    with pytest.raises(ConfigurationError) as caught:
+        read_grants(compressed)
     return str(caught.value)
 
 
 def refusal(**changes: bytes | None) -> str:
     parts = secret_data() | {name.replace("__", "."): part for name, part in changes.items()}
-    with pytest.raises(ViewError) as caught:
-        read_mandate(secret({name: part for name, part in parts.items() if part is not None}))
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(secret({name: part for name, part in parts.items() if part is not None}))
     return str(caught.value)
 
 
@@ -41,7 +49,7 @@ def refusal(**changes: bytes | None) -> str:
 
 
 def test_complete_view_is_read() -> None:
-    view = read_view(packed(VIEW))
+    view = read_grants(packed(VIEW))
     assert view.callers[CHECKOUT].audiences[PAYMENTS].scopes == {
         "payments.charge",
         "payments.refund",
@@ -53,12 +61,12 @@ def test_complete_view_is_read() -> None:
 
 
 def test_unknown_field_of_a_later_operator_is_ignored() -> None:
-    assert read_view(packed({**VIEW, "writtenAt": "2026-11-25T12:00:00Z"})) == read_view(
+    assert read_grants(packed({**VIEW, "writtenAt": "2026-11-25T12:00:00Z"})) == read_grants(
         packed(VIEW)
     )
     more = builders.view()
     more["callers"][CHECKOUT]["audiences"][PAYMENTS]["since"] = "2026-11-25T12:00:00Z"
-    assert read_view(packed(more)) == read_view(packed(VIEW))
+    assert read_grants(packed(more)) == read_grants(packed(VIEW))
 
 
 def test_edge_takes_less_than_500_bytes_of_memory() -> None:
@@ -67,10 +75,10 @@ def test_edge_takes_less_than_500_bytes_of_memory() -> None:
     grant = {"scopes": ["read", "write"], "lifetime": 300}
     entries = {caller: {"audiences": dict.fromkeys(callers, grant)} for caller in callers}
     compressed = packed({**VIEW, "callers": entries})
-    read_view(compressed)
+    read_grants(compressed)
     tracemalloc.start()
     try:
-        view = read_view(compressed)
+        view = read_grants(compressed)
         room, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -172,7 +180,7 @@ def test_decompression_stops_at_the_size_limit(
 
 
 def test_keys_of_all_slots_are_served_and_the_current_one_signs() -> None:
-    current = mandate(retiring="old")
+    current = configuration(retiring="old")
     served = json.loads(current.key_set)["keys"]
     ids = [key_id(builders.signing_key(name).public_key()) for name in ("current", "next", "old")]
     assert [key["kid"] for key in served] == ids
@@ -183,12 +191,12 @@ def test_keys_of_all_slots_are_served_and_the_current_one_signs() -> None:
 
 
 def test_domain_without_a_next_key_is_served() -> None:
-    assert len(mandate(following=None).verifying.jwt_keys) == 1
+    assert len(configuration(following=None).verifying.jwt_keys) == 1
 
 
 def test_unpublished_key_does_not_sign() -> None:
-    with pytest.raises(ViewError, match=r"bundle\.json lacks current\.key"):
-        mandate(published=("next",))
+    with pytest.raises(ConfigurationError, match=r"bundle\.json lacks current\.key"):
+        configuration(published=("next",))
 
 
 @pytest.mark.parametrize("part", ["current__key", "view__json__gz", "bundle__json"])
@@ -213,8 +221,8 @@ def test_key_of_another_kind_is_rejected(algorithm: KeyAlgorithm) -> None:
     ],
 )
 def test_key_that_is_too_large_is_not_parsed(parts: dict[str, bytes], why: str) -> None:
-    with pytest.raises(ViewError, match=why):
-        read_mandate(secret(secret_data() | parts))
+    with pytest.raises(ConfigurationError, match=why):
+        read_configuration(secret(secret_data() | parts))
 
 
 def test_unreadable_keys_and_bundles_are_rejected_and_not_quoted() -> None:
@@ -233,12 +241,12 @@ def test_unreadable_keys_and_bundles_are_rejected_and_not_quoted() -> None:
 def test_value_that_is_not_base64_is_rejected() -> None:
     broken = secret()
     broken["data"]["current.key"] = "!!"
-    with pytest.raises(ViewError, match=r"current\.key is missing or is not base64"):
-        read_mandate(broken)
+    with pytest.raises(ConfigurationError, match=r"current\.key is missing or is not base64"):
+        read_configuration(broken)
 
 
 def test_repr_shows_no_key() -> None:
-    shown = repr(mandate())
+    shown = repr(configuration())
     assert "PRIVATE" not in shown
     assert str(builders.signing_key().private_numbers().private_value) not in shown
     assert "spiffe://" not in shown

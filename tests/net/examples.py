@@ -16,8 +16,8 @@ from tests.net.stage import Manifest, Stage
 from troth.cli.inputs.sources import namespace_metadata
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
+from troth.issuer.configuration import read_configuration
 from troth.issuer.discovery import metadata
-from troth.issuer.mandate import read_mandate
 from troth.resources.references import Ref
 from troth.webhooks.gateway.reporting import Reporter
 from troth.webhooks.gateway.routes import Routes, served
@@ -151,10 +151,10 @@ def _documents(stage: Stage) -> Iterator[tuple[str, str]]:
             value = as_bytes.get(name) or (data.get(name) or manifest["binaryData"][name]).encode()
             yield f"{kind} {ref} {name}", bytes_of(value)
         if kind == "Secret" and "current.key" in data and "view.json.gz" in data:
-            mandate = read_mandate(manifest)
-            yield f"issuer of {ref} /keys", bytes_of(mandate.key_set)
-            yield f"issuer of {ref} /bundle", bytes_of(mandate.bundle)
-            yield f"issuer of {ref} metadata", bytes_of(metadata(mandate.view))
+            configuration = read_configuration(manifest)
+            yield f"issuer of {ref} /keys", bytes_of(configuration.key_set)
+            yield f"issuer of {ref} /bundle", bytes_of(configuration.bundle)
+            yield f"issuer of {ref} metadata", bytes_of(metadata(configuration.grants))
 
 
 async def _report(stage: Stage) -> str:

@@ -23,10 +23,10 @@ from tests.builders import (
     unverified,
 )
 from tests.webhook_scene import GATEWAY, scene
+from troth.documents.token_grants import current_callers
 from troth.planning.certificates.leaf import leaf_due
 from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.planning.steps.certificates import IssueLeaf
-from troth.planning.trust_domain.issuer.configuration import current_callers
 from troth.planning.trust_domain.view import readers_of
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref

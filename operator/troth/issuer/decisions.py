@@ -79,7 +79,7 @@ class Decisions:
         self._log.write([entry])
 
     def read_view_age(self, seconds: Callable[[], float | None]) -> None:
-        """Export the age of the view; no sample while there is none."""
+        """Export the age of the configuration; no sample while there is none."""
         self.registry.register(
             _Sample(
                 "troth_issuer_view_age_seconds",

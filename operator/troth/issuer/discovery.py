@@ -2,23 +2,23 @@
 
 import json
 
+from troth.documents.token_grants import TokenGrants
 from troth.issuer.token_request import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
-from troth.issuer.view import View
 from troth.pki.tokens.signing import ALGORITHM
 
 TOKENS, KEYS, SPIFFE_BUNDLE = "/token", "/keys", "/bundle"
 
 
-def metadata(view: View) -> bytes:
+def metadata(granted: TokenGrants) -> bytes:
     """Return the metadata of an issuer as JSON, for both well-known paths.
 
     OpenID Connect requires some members although the issuer has no users and no pages; their values
     say so.
     """
-    issuer = view.issuer.rstrip("/")
+    issuer = granted.issuer.rstrip("/")
     return json.dumps(
         {
-            "issuer": view.issuer,
+            "issuer": granted.issuer,
             "token_endpoint": f"{issuer}{TOKENS}",
             "jwks_uri": f"{issuer}{KEYS}",
             "spiffe_bundle_endpoint": f"{issuer}{SPIFFE_BUNDLE}",

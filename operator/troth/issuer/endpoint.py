@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from troth.edge.inbound.connections.limits import peer_address
 from troth.issuer import discovery, grants, minting
+from troth.issuer.configuration import IssuerConfiguration
 from troth.issuer.decisions import ISSUED, Decision, Decisions
 from troth.issuer.errors import Code, OAuthError, invalid_request, unavailable
 from troth.issuer.forms import LONGEST, check_media_type, parse_form
 from troth.issuer.grants import Proof
-from troth.issuer.mandate import Mandate
 from troth.issuer.peers import Peers
 from troth.issuer.service_accounts.token_review import Account
 from troth.issuer.token_request import AccessRequest, Request, TransactionStart, read_request
@@ -51,7 +51,7 @@ def utc_now() -> datetime:
 
 
 def app(
-    mandate: Callable[[], Mandate | None],
+    configuration: Callable[[], IssuerConfiguration | None],
     accounts: Accounts,
     decisions: Decisions,
     now: Callable[[], datetime] = utc_now,
@@ -59,22 +59,24 @@ def app(
 ) -> ASGIApp:
     """Return the issuer as an ASGI application.
 
-    `mandate` returns what the issuer may issue now. While it returns None, nothing is issued. The
-    server must add the ASGI TLS extension to the scope, which identifies callers. `tracer` makes
-    the spans of token requests, None for none.
+    `configuration` returns what the issuer may issue now. While it returns None, nothing is issued.
+    The server must add the ASGI TLS extension to the scope, which identifies callers. `tracer`
+    makes the spans of token requests, None for none.
     """
-    endpoint = TokenEndpoint(mandate, accounts, decisions, now, tracer)
+    endpoint = TokenEndpoint(configuration, accounts, decisions, now, tracer)
 
-    def document(of: Callable[[Mandate], bytes]) -> Callable[[HTTPRequest], Awaitable[Response]]:
+    def document(
+        of: Callable[[IssuerConfiguration], bytes],
+    ) -> Callable[[HTTPRequest], Awaitable[Response]]:
         async def serve(_: HTTPRequest) -> Response:
-            current = mandate()
+            current = configuration()
             if current is None:
                 return Response("the issuer has no configuration yet\n", _UNAVAILABLE)
             return Response(of(current), media_type=_JSON)
 
         return serve
 
-    about = document(lambda current: discovery.metadata(current.view))
+    about = document(lambda current: discovery.metadata(current.grants))
     others = Starlette(
         routes=[
             Route(discovery.TOKENS, endpoint, methods=["POST"]),
@@ -101,13 +103,13 @@ class TokenEndpoint:
 
     def __init__(
         self,
-        mandate: Callable[[], Mandate | None],
+        configuration: Callable[[], IssuerConfiguration | None],
         accounts: Accounts,
         decisions: Decisions,
         now: Callable[[], datetime] = utc_now,
         tracer: Tracer | None = None,
     ) -> None:
-        self._mandate = mandate
+        self._configuration = configuration
         self._accounts = accounts
         self._decisions = decisions
         self._now = now
@@ -150,28 +152,28 @@ class TokenEndpoint:
         if parameters.get("client_id", proof.spiffe_id) != proof.spiffe_id:
             raise OAuthError(Code.INVALID_CLIENT, "client_id is not the SPIFFE ID of the caller")
         # read again: an edge may have been removed during the review
-        mandate, now = self._current(), self._now()
+        configuration, now = self._current(), self._now()
         if isinstance(asked, AccessRequest):
-            access = grants.access(asked, proof, mandate.view)
-            return minting.access_token(access, mandate, now, asked.issued_type)
+            access = grants.access(asked, proof, configuration.grants)
+            return minting.access_token(access, configuration, now, asked.issued_type)
         if isinstance(asked, TransactionStart):
-            transaction = grants.start(asked, proof, mandate.view, now)
+            transaction = grants.start(asked, proof, configuration.grants, now)
         else:
-            original = _verified(asked.token, mandate, now)
-            transaction = grants.replace(asked, original, proof, mandate.view, now)
-        return minting.transaction_token(transaction, mandate, now)
+            original = _verified(asked.token, configuration, now)
+            transaction = grants.replace(asked, original, proof, configuration.grants, now)
+        return minting.transaction_token(transaction, configuration, now)
 
     async def _proof(self, asked: Request, scope: Scope, decision: Decision) -> Proof:
         """Return the identity that the caller has proved; raises `OAuthError`."""
-        view = self._current().view
-        shown = self._peers.proof(scope, view.trust_domain, self._now())
+        granted = self._current().grants
+        shown = self._peers.proof(scope, granted.trust_domain, self._now())
         if shown is not None:
             decision.caller = shown.spiffe_id
         if isinstance(asked, AccessRequest) and asked.account_token is not None:
             account = await self._accounts.account(
-                asked.account_token, view.issuer, _address(scope)
+                asked.account_token, granted.issuer, _address(scope)
             )
-            proof = Proof(account.spiffe_id(view.trust_domain))
+            proof = Proof(account.spiffe_id(granted.trust_domain))
             if shown is None:
                 decision.caller = proof.spiffe_id
                 return proof
@@ -188,11 +190,11 @@ class TokenEndpoint:
             )
         return shown
 
-    def _current(self) -> Mandate:
-        mandate = self._mandate()
-        if mandate is None:
+    def _current(self) -> IssuerConfiguration:
+        configuration = self._configuration()
+        if configuration is None:
             raise unavailable("the issuer has no configuration yet; try again")
-        return mandate
+        return configuration
 
 
 def _address(scope: Scope) -> Hashable:
@@ -233,13 +235,13 @@ def _check_headers(scope: Scope) -> None:
     check_media_type(types[0] if len(types) == 1 else None)
 
 
-def _verified(token: str, mandate: Mandate, now: datetime) -> TransactionToken:
+def _verified(token: str, configuration: IssuerConfiguration, now: datetime) -> TransactionToken:
     """Return the claims of a transaction token to replace; raises `invalid_grant`."""
     try:
         return verify_transaction_token(
             token,
-            bundle=mandate.verifying,
-            issuer=mandate.view.issuer,
+            bundle=configuration.verifying,
+            issuer=configuration.grants.issuer,
             now=now.timestamp(),
         )
     except TokenError as error:

@@ -1,6 +1,6 @@
-"""Decides what a caller may have, from the operator's view only.
+"""Decides what a caller may have, from what the operator granted only.
 
-A grant is never wider than the view. A requested scope that is not granted is an error, and never
+A token is never wider than that. A requested scope that is not granted is an error, and never
 dropped silently: the callee would then reject the caller for no visible reason.
 """
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from troth.documents.token_grants import Caller, TokenGrants
 from troth.issuer.errors import Code, OAuthError, invalid_request, without_tokens
 from troth.issuer.token_request import (
     TENANT,
@@ -15,7 +16,6 @@ from troth.issuer.token_request import (
     TransactionReplacement,
     TransactionStart,
 )
-from troth.issuer.view import Caller, View
 from troth.pki.tokens.checks import TransactionToken
 
 TRANSACTION_LIFETIME = timedelta(minutes=5)
@@ -56,9 +56,9 @@ class TransactionGrant:
     expires: datetime
 
 
-def access(request: AccessRequest, proof: Proof, view: View) -> AccessGrant:
+def access(request: AccessRequest, proof: Proof, granted: TokenGrants) -> AccessGrant:
     """Grant an access token for a live edge; raises `OAuthError` if there is none."""
-    audience = _caller(proof, view).audiences.get(request.audience)
+    audience = _caller(proof, granted).audiences.get(request.audience)
     if audience is None:
         raise OAuthError(
             Code.INVALID_TARGET,
@@ -66,16 +66,18 @@ def access(request: AccessRequest, proof: Proof, view: View) -> AccessGrant:
         )
     scopes = audience.scopes if request.scopes is None else request.scopes
     _check_scopes(scopes, audience.scopes)
-    seconds = min(audience.lifetime, view.max_lifetime)
+    seconds = min(audience.lifetime, granted.max_lifetime)
     return AccessGrant(
         proof.spiffe_id, request.audience, scopes, timedelta(seconds=seconds), proof.certificate
     )
 
 
-def start(request: TransactionStart, proof: Proof, view: View, now: datetime) -> TransactionGrant:
+def start(
+    request: TransactionStart, proof: Proof, granted: TokenGrants, now: datetime
+) -> TransactionGrant:
     """Grant the first token of a transaction to a workload that may start transactions."""
-    _check_domain(request.audience, view)
-    starting = _caller(proof, view).starts_transactions
+    _check_domain(request.audience, granted)
+    starting = _caller(proof, granted).starts_transactions
     if starting is None:
         raise OAuthError(
             Code.UNAUTHORIZED_CLIENT,
@@ -94,7 +96,7 @@ def start(request: TransactionStart, proof: Proof, view: View, now: datetime) ->
         requester=proof.spiffe_id,
         context=request.context,
         request=request.request,
-        expires=now + _transaction_lifetime(view),
+        expires=now + _transaction_lifetime(granted),
     )
 
 
@@ -102,12 +104,12 @@ def replace(
     request: TransactionReplacement,
     original: TransactionToken,
     proof: Proof,
-    view: View,
+    granted: TokenGrants,
     now: datetime,
 ) -> TransactionGrant:
     """Grant a transaction token that allows less than the original, for no longer."""
-    _check_domain(request.audience, view)
-    _caller(proof, view)
+    _check_domain(request.audience, granted)
+    _caller(proof, granted)
     expires = datetime.fromtimestamp(original.expires, UTC)
     if expires <= now:  # without the leeway of verifiers, because this clock issued it
         raise OAuthError(Code.INVALID_GRANT, "the transaction token has expired")
@@ -119,24 +121,25 @@ def replace(
         requester=_requesters(original.requester, proof.spiffe_id),
         context=original.context,
         request=original.request,
-        expires=min(expires, now + _transaction_lifetime(view)),
+        expires=min(expires, now + _transaction_lifetime(granted)),
     )
 
 
-def _caller(proof: Proof, view: View) -> Caller:
-    caller = view.callers.get(proof.spiffe_id)
+def _caller(proof: Proof, granted: TokenGrants) -> Caller:
+    caller = granted.callers.get(proof.spiffe_id)
     if caller is None:
         raise OAuthError(
-            Code.UNAUTHORIZED_CLIENT, f"{proof.spiffe_id} is not an identity of {view.trust_domain}"
+            Code.UNAUTHORIZED_CLIENT,
+            f"{proof.spiffe_id} is not an identity of {granted.trust_domain}",
         )
     return caller
 
 
-def _check_domain(audience: str, view: View) -> None:
-    if audience != view.trust_domain:
+def _check_domain(audience: str, granted: TokenGrants) -> None:
+    if audience != granted.trust_domain:
         raise OAuthError(
             Code.INVALID_TARGET,
-            f"a transaction token is for the whole trust domain; use audience={view.trust_domain}",
+            f"a transaction token is for the whole trust domain; use audience={granted.trust_domain}",
         )
 
 
@@ -154,5 +157,5 @@ def _requesters(before: str, now: str) -> str:
     return ",".join(requesters)
 
 
-def _transaction_lifetime(view: View) -> timedelta:
-    return min(TRANSACTION_LIFETIME, timedelta(seconds=view.max_lifetime))
+def _transaction_lifetime(granted: TokenGrants) -> timedelta:
+    return min(TRANSACTION_LIFETIME, timedelta(seconds=granted.max_lifetime))

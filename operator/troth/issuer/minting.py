@@ -7,9 +7,9 @@ from datetime import datetime
 
 from pydantic_core import to_json
 
+from troth.issuer.configuration import IssuerConfiguration
 from troth.issuer.errors import Code, OAuthError, invalid_request
 from troth.issuer.grants import AccessGrant, TransactionGrant
-from troth.issuer.mandate import Mandate
 from troth.issuer.token_request import TRANSACTION_TYPE
 from troth.pki.tokens.form import MAX_TOKEN
 
@@ -23,15 +23,17 @@ class Issued:
     answer: bytes = field(repr=False)
 
 
-def access_token(grant: AccessGrant, mandate: Mandate, now: datetime, issued_type: str) -> Issued:
+def access_token(
+    grant: AccessGrant, configuration: IssuerConfiguration, now: datetime, issued_type: str
+) -> Issued:
     """Return an access token in an answer by RFC 6749, section 5.1 and RFC 8693, section 2.2.1.
 
     Raises `OAuthError` if the scopes exceed the size limit of a token, because every verifier would
     reject it.
     """
     token_id, scope = secrets.token_urlsafe(16), " ".join(sorted(grant.scopes))
-    token = mandate.signer.access_token(
-        issuer=mandate.view.issuer,
+    token = configuration.signer.access_token(
+        issuer=configuration.grants.issuer,
         subject=grant.subject,
         audience=grant.audience,
         scopes=grant.scopes,
@@ -50,15 +52,17 @@ def access_token(grant: AccessGrant, mandate: Mandate, now: datetime, issued_typ
     return Issued(token_id, scope, _answer(token, "Bearer", issued_type, seconds, scope))
 
 
-def transaction_token(grant: TransactionGrant, mandate: Mandate, now: datetime) -> Issued:
+def transaction_token(
+    grant: TransactionGrant, configuration: IssuerConfiguration, now: datetime
+) -> Issued:
     """Return a transaction token in an answer by the draft's section on responses.
 
     Raises `invalid_request` if the context exceeds the size limit of a token.
     """
     transaction, scope = grant.transaction or str(uuid.uuid4()), " ".join(sorted(grant.scopes))
-    token = mandate.signer.transaction_token(
-        issuer=mandate.view.issuer,
-        trust_domain=mandate.view.trust_domain,
+    token = configuration.signer.transaction_token(
+        issuer=configuration.grants.issuer,
+        trust_domain=configuration.grants.trust_domain,
         transaction=transaction,
         subject=grant.subject,
         scopes=grant.scopes,

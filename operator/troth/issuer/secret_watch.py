@@ -6,8 +6,8 @@ from collections.abc import Callable
 import structlog
 
 from troth.cluster.selection import Selection
-from troth.issuer.mandate import Mandate, read_mandate
-from troth.issuer.view import ViewError
+from troth.documents.token_grants import ConfigurationError
+from troth.issuer.configuration import IssuerConfiguration, read_configuration
 from troth.resources.references import Ref
 from troth.serving.secret_watch import SecretWatch
 from troth.world.facts.objects import Manifest
@@ -23,15 +23,15 @@ def secret_name(domain: str) -> str:
     return f"{domain}-tokens"
 
 
-class MandateWatch(SecretWatch):
-    """Keeps the mandate current."""
+class ConfigurationWatch(SecretWatch):
+    """Keeps the configuration current."""
 
-    invalid = ViewError
+    invalid = ConfigurationError
 
     def __init__(
         self, namespace: str, domain: str, uptime: Callable[[], float] = time.monotonic
     ) -> None:
-        self.mandate: Mandate | None = None
+        self.configuration: IssuerConfiguration | None = None
         self._ref = Ref(namespace, secret_name(domain))
         self._uptime = uptime
         self._since = 0.0
@@ -40,17 +40,17 @@ class MandateWatch(SecretWatch):
 
     @property
     def ready(self) -> bool:
-        """Whether the issuer has a mandate."""
-        return self.mandate is not None
+        """Whether the issuer has a configuration."""
+        return self.configuration is not None
 
     @property
     def age(self) -> float | None:
-        """Seconds since the mandate changed or was first read; None if there is none."""
-        return None if self.mandate is None else self._uptime() - self._since
+        """Seconds since the configuration changed or was first read; None if there is none."""
+        return None if self.configuration is None else self._uptime() - self._since
 
-    def current(self) -> Mandate | None:
+    def current(self) -> IssuerConfiguration | None:
         """Return what may be issued now."""
-        return self.mandate
+        return self.configuration
 
     def observe(self, manifest: Manifest) -> None:
         """Read the Secret. Other Secrets are ignored."""
@@ -64,14 +64,14 @@ class MandateWatch(SecretWatch):
 
     def _read(self, ref: Ref, version: str, manifest: Manifest) -> None:
         del ref
-        mandate = read_mandate(manifest)
-        self.mandate, self._since = mandate, self._uptime()
+        configuration = read_configuration(manifest)
+        self.configuration, self._since = configuration, self._uptime()
         log.info(
             "issuer configuration read",
             version=version,
-            trust_domain=mandate.view.trust_domain,
-            callers=len(mandate.view.callers),
-            signing_key=mandate.signing_key,
+            trust_domain=configuration.grants.trust_domain,
+            callers=len(configuration.grants.callers),
+            signing_key=configuration.signing_key,
         )
 
     def _unreadable(self, ref: Ref, version: str, why: str, *, expected: bool) -> None:
@@ -84,4 +84,4 @@ class MandateWatch(SecretWatch):
 
     def _deleted(self, kind: str, ref: Ref, version: int) -> None:
         log.warning("issuer configuration deleted", kind=kind, secret=str(ref), version=version)
-        self.mandate = None
+        self.configuration = None

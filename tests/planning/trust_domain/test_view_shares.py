@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests import builders
 from tests.builders import NOW, OWN, Cluster, Manifest, accept, call, domain, identity, namespace
-from troth.issuer.view import read_view
+from troth.documents import token_grants
+from troth.documents.token_grants import read_grants
 from troth.planning.trust_domain.issuer import configuration as issuer_view
 from troth.planning.trust_domain.issuer.configuration import compiled
 from troth.planning.trust_domain.issuer.shares import OVERHEAD, CallerEntry, share_view
@@ -187,8 +188,8 @@ HOSTILE = st.lists(
 def part_of_shop(cluster: Cluster) -> dict[str, Any]:
     made = cluster.world.registry.domains["production"]
     view = compiled(gather_issuer(made, Reader(cluster.world), cluster.moment), {})
-    read_view(view)
-    assert len(view) <= issuer_view.MOST
+    read_grants(view)
+    assert len(view) <= token_grants.MOST
     return of_namespace(view, "shop")
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from tests import builders
 from tests.builders import Cluster, Manifest, accept, call, domain, identity, namespace
+from troth.documents.token_grants import current_callers
 from troth.planning.owned_objects import policy_ref, secret_ref
-from troth.planning.trust_domain.issuer.configuration import current_callers
 from troth.resources.references import Ref
 from troth.world.keys import Keys, domain_key, identity_key, view_key
 

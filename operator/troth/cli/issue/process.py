@@ -10,7 +10,7 @@ from troth.cluster.api import ApiServer
 from troth.cluster.server_clock import ServerClock, log_change
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
-from troth.issuer.secret_watch import MandateWatch
+from troth.issuer.secret_watch import ConfigurationWatch
 from troth.issuer.service_accounts.token_review import Reviewer
 from troth.issuer.serving import Server
 from troth.issuer.tls import IssuerTLS
@@ -45,7 +45,7 @@ async def run(options: Options, tracer: Tracer | None = None, link: Link | None 
     """
     prepare()
     decisions = Decisions()
-    watch = MandateWatch(options.namespace, options.domain)
+    watch = ConfigurationWatch(options.namespace, options.domain)
     decisions.read_view_age(lambda: watch.age)
     config = await reach(options.kubeconfig, options.context)
     async with ApiServer(config, counting(decisions.registry), ServerClock(log_change)) as api:

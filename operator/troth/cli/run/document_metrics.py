@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from troth.documents import token_grants
 from troth.planning.identity.secret import manifest as secret_manifest
 from troth.planning.network import compiler, live_peers
 from troth.planning.owned_objects import broker_policy_ref, policy_ref, secret_ref
-from troth.planning.trust_domain.issuer import configuration as issuer_view
 from troth.resources.references import Ref
 from troth.world.facts.objects import Content, TokensSecret
 from troth.world.observation import ledger
@@ -58,4 +58,4 @@ def _policy_fill(policy: Content) -> float:
 
 def _view_fill(known: TokensSecret) -> float:
     length = int.from_bytes(known.view[_LENGTH], "little")
-    return max(len(known.view) / issuer_view.MOST, length / issuer_view.LONGEST)
+    return max(len(known.view) / token_grants.MOST, length / token_grants.LONGEST)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError, to_json
 
+from troth.documents import token_grants
 from troth.documents.secret_keys import IDENTITY_JSON, KEY, LEAF, ROOTS, WEBHOOK_KEYS
 from troth.pki.certificates.authorities import Authority, load_authority
 from troth.pki.certificates.leaf import Leaf, leaf_of
@@ -51,7 +52,7 @@ plain certificates of roots of Troth's own.
 """
 OWN_ROOTS = "own-roots:"
 """Prefix of the keystores' digest if the truststore has the roots of its own trust domain only."""
-VIEW, VIEW_STATE, VIEW_CUTOFFS = "view.json.gz", "view.state", "view.cutoffs.json"
+VIEW, VIEW_STATE, VIEW_CUTOFFS = token_grants.FILE, "view.state", "view.cutoffs.json"
 BUNDLE, BUNDLE_MAP = "bundle.json", "bundle-map.json"
 WHOLE, NARROWED = b"whole", b"narrowed"
 """Names in an issuer's Secret besides its keys: the view, whether it is complete, the oldest

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from troth.documents.token_grants import CurrentGrants
 from troth.pki.spiffe import spiffe_id
 from troth.planning.faults import ErrorBoundary
 from troth.planning.trust_domain.facts import IssuerView
@@ -16,9 +17,6 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declarations.registry import Registry
 from troth.trust.edges.declared import edges_from
 from troth.trust.edges.scopes import audience_of, scopes_between
-
-CurrentView = Mapping[str, Mapping[str, Any]]
-"""Callers in the current view, by SPIFFE ID."""
 
 
 @dataclass(slots=True)
@@ -86,7 +84,7 @@ class _Caller:
 
 
 def callers_of(
-    view: IssuerView, current: CurrentView, *, boundary: ErrorBoundary
+    view: IssuerView, current: CurrentGrants, *, boundary: ErrorBoundary
 ) -> dict[str, Any]:
     """Return the entry of each caller of a trust domain, by SPIFFE ID, sorted.
 
@@ -120,7 +118,7 @@ def callers_of(
 
 
 def _member(
-    domain: TrustDomain, registry: Registry, ref: Ref, current: CurrentView
+    domain: TrustDomain, registry: Registry, ref: Ref, current: CurrentGrants
 ) -> "_Caller | None":
     """Return an identity as a caller of the issuer, None if it cannot be one.
 
@@ -142,7 +140,7 @@ def _with_grants(
     domain: TrustDomain,
     registry: Registry,
     ref: Ref,
-    current: CurrentView,
+    current: CurrentGrants,
     now: datetime,
 ) -> "tuple[_Caller | None, bool]":
     """Return a caller with its grants, and whether one of its edges is suspended."""
@@ -188,7 +186,7 @@ def _audiences(registry: Registry, callee: Ref) -> list[str]:
 
 
 def _unreadable(
-    domain: TrustDomain, unreadable: Iterable[Ref], registry: Registry, current: CurrentView
+    domain: TrustDomain, unreadable: Iterable[Ref], registry: Registry, current: CurrentGrants
 ) -> dict[str, _Caller]:
     """Return the callers in the current view that may be unreadable identities, by SPIFFE ID.
 

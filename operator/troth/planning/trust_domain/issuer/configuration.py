@@ -5,14 +5,20 @@ object is unreadable or an edge is suspended, the view keeps what it already gra
 what was revoked, and adds nothing there.
 """
 
-import gzip
-import zlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic_core import to_json
 
+from troth.documents.token_grants import (
+    LONGEST,
+    MOST,
+    VERSION,
+    CurrentGrants,
+    compress,
+    current_callers,
+)
 from troth.pki.spiffe import SPIFFEID, spiffe_id
 from troth.pki.tokens.signing import MAX_LIFETIME
 from troth.planning.faults import ErrorBoundary
@@ -20,10 +26,9 @@ from troth.planning.network.issuers import issuer_url
 from troth.planning.plan import Plan
 from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.planning.trust_domain.facts import IssuerView, KnownIssuer
-from troth.planning.trust_domain.issuer.callers import CurrentView, callers_of
+from troth.planning.trust_domain.issuer.callers import callers_of
 from troth.planning.trust_domain.issuer.shares import CallerEntry, Shared, share_view
 from troth.planning.trust_domain.token_keys import first_key_wait, settle_of
-from troth.resources.schema.bounded_json import read_json
 from troth.trust.declarations.governance import NEVER
 from troth.world.facts.objects import TokensSecret
 from troth.world.observation.objects import (
@@ -36,20 +41,11 @@ from troth.world.observation.objects import (
     write_cutoffs,
 )
 
-VERSION = "v1alpha1"
 PACE = timedelta(seconds=1)
 """Minimum time between two writes of a view, so that a thousand new edges need few writes."""
 NOTHING = timedelta(0)
 UNREADABLE = datetime.min.replace(tzinfo=UTC)
 """Age of a caller that may be an unreadable identity."""
-MOST = 900_000
-"""Maximum bytes of a compressed view. A Secret holds 1 MiB, keys and bundle included."""
-LONGEST = 32 * 1024 * 1024
-"""Maximum bytes of an uncompressed view.
-
-Neither the issuer nor this module decompresses more, because foreign data may expand without limit.
-A repetitive view reaches this limit long before `MOST`.
-"""
 
 
 def plan_issuer_view(found: KnownIssuer) -> Plan:
@@ -84,7 +80,7 @@ def _data(view: IssuerView, known: TokensSecret, boundary: ErrorBoundary) -> dic
     return data
 
 
-def compiled(view: IssuerView, current: CurrentView) -> bytes:
+def compiled(view: IssuerView, current: CurrentGrants) -> bytes:
     """Return a trust domain's compressed view; equal views are equal bytes.
 
     Raises the first error that a caller's part raises.
@@ -96,7 +92,7 @@ def compiled(view: IssuerView, current: CurrentView) -> bytes:
     return found.view
 
 
-def _shared(view: IssuerView, current: CurrentView, boundary: ErrorBoundary) -> Shared:
+def _shared(view: IssuerView, current: CurrentGrants, boundary: ErrorBoundary) -> Shared:
     """Return the view. If it exceeds a limit, each namespace has its share of it."""
     callers = callers_of(view, current, boundary=boundary)
     document = {
@@ -107,7 +103,7 @@ def _shared(view: IssuerView, current: CurrentView, boundary: ErrorBoundary) -> 
         "callers": callers,
     }
     text = to_json(document)
-    if len(text) <= LONGEST and len(data := _compressed(text)) <= MOST:
+    if len(text) <= LONGEST and len(data := compress(text)) <= MOST:
         return Shared(data, {})
     before, after = to_json({**document, "callers": {}})[:-2], b"}}"
     entries = _entries(view, callers)
@@ -129,20 +125,3 @@ def _entries(view: IssuerView, callers: Mapping[str, Any]) -> Iterator[CallerEnt
         oldest = SPIFFEID.parse(name).path.split("/")[2], UNREADABLE, name
         text = to_json({name: entry})[1:-1]
         yield CallerEntry(*known.get(name, oldest), text)
-
-
-def _compressed(text: bytes) -> bytes:
-    return gzip.compress(text, compresslevel=6, mtime=0)
-
-
-def current_callers(view: bytes) -> CurrentView:
-    """Return the callers in a compressed view, none if it cannot be read."""
-    reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        document = read_json(reader.decompress(view, LONGEST), LONGEST)
-    except (zlib.error, ValueError):
-        return {}
-    callers = document.get("callers") if isinstance(document, dict) else None
-    if not isinstance(callers, dict):
-        return {}
-    return {name: entry for name, entry in callers.items() if isinstance(entry, dict)}

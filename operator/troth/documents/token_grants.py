@@ -1,12 +1,14 @@
-"""Reads the operator's view for the issuer: who may have which tokens (`view.json.gz`).
+"""The grants of tokens (`view.json.gz`), which the operator writes and the issuer reads.
 
-The parser is strict although the operator writes the view. A view with one invalid part is rejected
-as a whole.
+The issuer reads them strictly, although the operator writes them. If one part is invalid, it
+rejects the whole.
 """
 
+import gzip
 import zlib
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -15,17 +17,27 @@ from pydantic.dataclasses import dataclass
 
 from troth.pki.spiffe import SPIFFEID, check_trust_domain
 from troth.pki.tokens.signing import MAX_LIFETIME, MAX_TEXT, is_text, parse_scopes
+from troth.resources.schema.bounded_json import read_json
 
+FILE = "view.json.gz"
+"""Key of the Secret's data."""
+VERSION = "v1alpha1"
+MOST = 900_000
+"""Maximum bytes of compressed grants. A Secret holds 1 MiB, keys and bundle included."""
 LONGEST = 32 * 1024 * 1024
-"""Maximum size of a view in bytes. One identity takes about 300, and the compressed view must fit
-in a Secret.
+"""Maximum bytes of uncompressed grants.
+
+Neither the issuer nor the operator decompresses more, because foreign data may expand without
+limit. Repetitive grants reach this limit long before `MOST`. One identity takes about 300 bytes.
 """
+CurrentGrants = Mapping[str, Mapping[str, Any]]
+"""Stored grants by caller, which have not been checked."""
 _MOST_SECONDS = int(MAX_LIFETIME.total_seconds())
 _WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
 
 
-class ViewError(ValueError):
-    """A view, or the keys with it, cannot be used. The text quotes nothing of it."""
+class ConfigurationError(ValueError):
+    """Grants, or the keys with them, cannot be used. The text quotes nothing of them."""
 
 
 def _workload(text: str) -> str:
@@ -41,7 +53,7 @@ def _https(text: str) -> str:
     return text
 
 
-@lru_cache(maxsize=4096)  # a view repeats a few scopes
+@lru_cache(maxsize=4096)  # a few scopes repeat
 def _scope(text: str) -> str:
     if parse_scopes(text) != frozenset({text}):
         raise ValueError("is not a scope")
@@ -91,7 +103,7 @@ class Caller(_Part):
     starts_transactions: Starting | None = None
 
 
-class View(_Part):
+class TokenGrants(_Part):
     """The grants of all callers in one trust domain."""
 
     version: Literal["v1alpha1"]
@@ -108,27 +120,49 @@ class View(_Part):
         return self
 
 
-def read_view(compressed: bytes) -> View:
-    """Return the view in `view.json.gz`; raises `ViewError`."""
+def read_grants(compressed: bytes) -> TokenGrants:
+    """Return the grants in `view.json.gz`; raises `ConfigurationError`."""
     try:
-        return View.model_validate_json(_decompressed(compressed))
+        return TokenGrants.model_validate_json(_decompressed(compressed))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(step) for step in first["loc"][:1])
-        raise ViewError(f"the issuer configuration is invalid: {where} ({first['type']})") from None
+        message = f"the issuer configuration is invalid: {where} ({first['type']})"
+        raise ConfigurationError(message) from None
 
 
 def _decompressed(data: bytes) -> bytes:
-    """Return a decompressed view, never holding more than `LONGEST` bytes; raises `ViewError`."""
+    """Return decompressed grants, never holding more than `LONGEST` bytes.
+
+    Raises `ConfigurationError`.
+    """
     inflating = zlib.decompressobj(_WITH_GZIP_HEADER)
     try:
         whole = inflating.decompress(data, LONGEST + 1)
     except zlib.error:
-        raise ViewError(
+        raise ConfigurationError(
             "the issuer configuration is not compressed with gzip, or is damaged"
         ) from None
     if len(whole) > LONGEST:
-        raise ViewError(f"the issuer configuration is longer than {LONGEST} bytes")
+        raise ConfigurationError(f"the issuer configuration is longer than {LONGEST} bytes")
     if not inflating.eof or inflating.unused_data:
-        raise ViewError("the issuer configuration is truncated, or has trailing data")
+        raise ConfigurationError("the issuer configuration is truncated, or has trailing data")
     return whole
+
+
+def compress(text: bytes) -> bytes:
+    """Return grants as the Secret has them. Equal texts give equal bytes."""
+    return gzip.compress(text, compresslevel=6, mtime=0)
+
+
+def current_callers(grants: bytes) -> CurrentGrants:
+    """Return the callers in compressed grants, none if these cannot be read."""
+    reader = zlib.decompressobj(_WITH_GZIP_HEADER)
+    try:
+        document = read_json(reader.decompress(grants, LONGEST), LONGEST)
+    except (zlib.error, ValueError):
+        return {}
+    callers = document.get("callers") if isinstance(document, dict) else None
+    if not isinstance(callers, dict):
+        return {}
+    return {name: entry for name, entry in callers.items() if isinstance(entry, dict)}

@@ -1,4 +1,4 @@
-"""Reads the issuer's Secret: the view, the signing keys, and the bundle that it publishes.
+"""Reads the issuer's Secret: the grants, the signing keys, and the bundle that it publishes.
 
 All parts come from one version of one object, so they are consistent: a key never signs before the
 bundle contains it. An inconsistent version is rejected as a whole.
@@ -14,7 +14,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from troth.issuer.view import View, ViewError, read_view
+from troth.documents.token_grants import FILE, ConfigurationError, TokenGrants, read_grants
 from troth.pki.bundles.spiffe_bundle import SPIFFEBundle, parse_spiffe_bundle
 from troth.pki.encodings import strict_json
 from troth.pki.errors import PKIError
@@ -24,11 +24,11 @@ from troth.pki.keys.private import load_private_key
 from troth.pki.tokens.signing import ALGORITHM, TokenSigner
 
 CURRENT, NEXT, RETIRING = "current.key", "next.key", "retiring.jwk"
-VIEW, BUNDLE = "view.json.gz", "bundle.json"
+BUNDLE = "bundle.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Mandate:
+class IssuerConfiguration:
     """What the issuer may issue, and its keys.
 
     `verifying` contains the JWT keys of all slots, which verify the transaction tokens to be
@@ -36,7 +36,7 @@ class Mandate:
     """
 
     version: str
-    view: View = field(repr=False)
+    grants: TokenGrants = field(repr=False)
     signer: TokenSigner
     verifying: SPIFFEBundle = field(repr=False)
     key_set: bytes = field(repr=False)
@@ -48,10 +48,10 @@ class Mandate:
         return key_fingerprint(self.signer.kid)
 
 
-def read_mandate(secret: Mapping[str, Any]) -> Mandate:
-    """Return the mandate in the Secret `<domain>-tokens`; raises `ViewError`."""
+def read_configuration(secret: Mapping[str, Any]) -> IssuerConfiguration:
+    """Return the configuration in the Secret `<domain>-tokens`; raises `ConfigurationError`."""
     data = secret.get("data") or {}
-    view = read_view(_part(data, VIEW))
+    granted = read_grants(_part(data, FILE))
     current = _private_key(_part(data, CURRENT, LONGEST_KEY), CURRENT)
     keys = [current.public_key()]
     if NEXT in data:
@@ -61,34 +61,34 @@ def read_mandate(secret: Mapping[str, Any]) -> Mandate:
     bundle = _part(data, BUNDLE)
     known = {key_id(key): key for key in keys}
     signer = TokenSigner(current)
-    return Mandate(
+    return IssuerConfiguration(
         version=str(secret["metadata"]["resourceVersion"]),
-        view=view,
+        grants=granted,
         signer=signer,
-        verifying=_verifying(bundle, view.trust_domain, known, signer.kid),
+        verifying=_verifying(bundle, granted.trust_domain, known, signer.kid),
         key_set=_key_set(known),
         bundle=bundle,
     )
 
 
 def _part(data: Mapping[str, str], name: str, most: int | None = None) -> bytes:
-    """Return a decoded value of the Secret, at most `most` bytes; raises `ViewError`."""
+    """Return a decoded value of the Secret, at most `most` bytes; raises `ConfigurationError`."""
     try:
         text = data[name]
         if most is not None and len(text) > 4 * (most // 3 + 1):
-            raise ViewError(f"{name} is larger than {most} bytes")
+            raise ConfigurationError(f"{name} is larger than {most} bytes")
         return base64.b64decode(text, validate=True)
     except (KeyError, TypeError, binascii.Error):
-        raise ViewError(f"{name} is missing or is not base64") from None
+        raise ConfigurationError(f"{name} is missing or is not base64") from None
 
 
 def _private_key(pem: bytes, name: str) -> ec.EllipticCurvePrivateKey:
     try:
         key = load_private_key(pem)
     except PKIError as error:
-        raise ViewError(f"{name} is not a key: {error.reason}") from None
+        raise ConfigurationError(f"{name} is not a key: {error.reason}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise ViewError(f"{name} is a key that does not sign with {ALGORITHM}")
+        raise ConfigurationError(f"{name} is a key that does not sign with {ALGORITHM}")
     return key
 
 
@@ -96,7 +96,7 @@ def _public_key(document: bytes) -> ec.EllipticCurvePublicKey:
     try:
         return load_public_jwk(strict_json.parse(document))
     except (PKIError, ValueError, AttributeError, TypeError):
-        raise ViewError(f"{RETIRING} is not a public key") from None
+        raise ConfigurationError(f"{RETIRING} is not a public key") from None
 
 
 def _verifying(
@@ -105,9 +105,9 @@ def _verifying(
     try:
         published = parse_spiffe_bundle(document, trust_domain)
     except PKIError as error:
-        raise ViewError(f"{BUNDLE} is not a SPIFFE bundle: {error.reason}") from None
+        raise ConfigurationError(f"{BUNDLE} is not a SPIFFE bundle: {error.reason}") from None
     if kid not in published.jwt_keys:
-        raise ViewError(f"{BUNDLE} lacks {CURRENT}, so no verifier would know the key")
+        raise ConfigurationError(f"{BUNDLE} lacks {CURRENT}, so no verifier would know the key")
     return SPIFFEBundle(trust_domain, published.x509_authorities, MappingProxyType(dict(keys)))
 
 
