@@ -15,7 +15,7 @@ import structlog
 from hypothesis import HealthCheck, Phase, settings
 
 from troth.planning import faults, parts, planner
-from troth.planning.reasons.table import condition_of
+from troth.planning.reasons import table
 from troth.resources.conditions import Truth, Verdict
 
 # A shell that runs tests in the background ignores SIGINT, and every process that the tests start
@@ -74,20 +74,19 @@ def log_configuration() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def listed_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail a test that plans a condition with a reason that the table does not list for it."""
-    ordered, course = parts.ordered, parts.course
 
     def check(kind: str, verdict: Verdict) -> Verdict:
-        condition = condition_of(kind, verdict.type)
+        condition = table.condition_of(kind, verdict.type)
         others = condition.stays | condition.passes | condition.soon
         listed = condition.met if verdict.status is Truth.TRUE else others
         assert verdict.reason in listed, f"{kind}: {verdict.type} {verdict.reason}"
         return verdict
 
     def checked(kind: str, verdicts: Iterable[Verdict]) -> list[Verdict]:
-        return ordered(kind, [check(kind, each) for each in verdicts])
+        return table.ordered(kind, [check(kind, each) for each in verdicts])
 
     monkeypatch.setattr(parts, "ordered", checked)
-    monkeypatch.setattr(parts, "course", lambda kind, each: course(kind, check(kind, each)))
+    monkeypatch.setattr(parts, "course", lambda kind, each: table.course(kind, check(kind, each)))
 
 
 @pytest.fixture(autouse=True)

@@ -55,5 +55,11 @@ def condition(
 
     The planner of every condition may raise an exception.
     """
-    columns = met, f"{INTERNAL_ERROR} {stays}", passes, soon
-    return ConditionType(name, *(frozenset(each.split()) for each in columns), listed)
+    return ConditionType(
+        name,
+        met=frozenset(met.split()),
+        stays=frozenset([INTERNAL_ERROR, *stays.split()]),
+        passes=frozenset(passes.split()),
+        soon=frozenset(soon.split()),
+        listed=listed,
+    )
