@@ -28,10 +28,12 @@ cidrs = st.sampled_from(
 times = st.sampled_from(
     ["2026-11-24T12:00:00Z", "2028-02-29T23:59:59.123456+05:30", "2000-01-01T00:00:00-00:00"]
 )
+characters = st.characters(exclude_categories=["Cs", "Cn"])
+"""JSON cannot carry a lone surrogate. Which characters are assigned depends on the versions of
+Unicode of Python and of the API server."""
 sentences = st.one_of(
     st.sampled_from(["the batch job has no TLS yet", "abc", "warum auch nicht: übermorgen"]),
-    # JSON cannot carry a lone surrogate
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=20).map(lambda text: f"why{text}"),
+    st.text(characters, max_size=20).map(lambda text: f"why{text}"),
 )
 keys = st.one_of(
     st.sampled_from(["app", "example.com/team", "a.b-c.d/E_f.G", "kubernetes.io/metadata.name"]),

@@ -10,7 +10,7 @@ from tests.builders import Manifest
 from tests.changed_manifests import changed
 from tests.cluster.agreement import check
 from tests.cluster.dry_run import DryRun
-from tests.cluster.manifests import gone_wrong
+from tests.cluster.manifests import characters, gone_wrong
 from tests.webhook_builders import BASES, INBOUND, WRONG
 
 HERE = {name: changed(base, "metadata.namespace", "default") for name, base in BASES.items()}
@@ -44,7 +44,7 @@ def test_source_without_a_scheme_is_rejected_with_the_reason(
 
 WORDS = st.one_of(
     st.from_regex(r"[a-z/.%?#{}~ -]{0,12}", fullmatch=True),
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
+    st.text(characters, max_size=12),
 )
 PLACES = {
     "target.path": st.one_of(WORDS, st.lists(st.sampled_from("/.a~%"), max_size=6).map("".join)),

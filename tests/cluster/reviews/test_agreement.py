@@ -10,12 +10,12 @@ from tests.builders import Manifest
 from tests.changed_manifests import changed
 from tests.cluster.agreement import check
 from tests.cluster.dry_run import DryRun
-from tests.cluster.manifests import gone_wrong
+from tests.cluster.manifests import characters, gone_wrong
 from tests.messaging import UNPRINTABLE
 from tests.reviews import BASES, WRONG
 
 HERE = {name: changed(base, "metadata.namespace", "default") for name, base in BASES.items()}
-TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+TEXT = st.text(characters)
 
 
 @pytest.mark.parametrize("manifest", HERE.values(), ids=HERE)

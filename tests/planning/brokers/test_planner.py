@@ -13,15 +13,17 @@ from tests.broker_builders import (
     market,
     sync_broker,
 )
-from tests.builders import Cluster, at, stamp
+from tests.builders import OWN, Cluster, at, stamp
 from troth.planning.grants.finalizer import FINALIZER
 from troth.planning.plan import Plan
 from troth.planning.planner import plan
 from troth.planning.steps.brokers import ChangeBroker, ObserveBroker
-from troth.planning.steps.objects import Remove, SetFinalizers
+from troth.planning.steps.objects import RemoveLedger, SetFinalizers
 from troth.trust.grants import Place, Rule
 from troth.world.facts.broker import Ledger
 from troth.world.keys import broker_key
+from troth.world.observation.ledger import ledger_ref
+from troth.world.outcomes.writes import WriteRefused
 
 
 def deleted() -> Cluster:
@@ -45,6 +47,47 @@ def planned(cluster: Cluster, after: timedelta) -> Plan:
     return plan(broker_key(MAIN), cluster.world, at(cluster.now + after))
 
 
+def released_after_its_ledger(cluster: Cluster, after: timedelta) -> str:
+    """Remove the ledger and let the broker go, as planned; return the warning about it."""
+    (ledger,) = planned(cluster, after).steps
+    assert isinstance(ledger, RemoveLedger)
+    cluster.drop(ledger.kind, ledger.ref)
+    (let_go,) = planned(cluster, after).steps
+    assert isinstance(let_go, SetFinalizers)
+    assert (let_go.finalizers, let_go.warning) == ((), "")
+    return ledger.warning
+
+
+def observed(cluster: Cluster) -> Cluster:
+    """Declare that Troth may not change the broker that is being deleted."""
+    stored = cluster.objects["MessageBroker", MAIN]
+    cluster.put({**stored, "spec": {**stored["spec"], "mode": "Observe"}})
+    return cluster
+
+
+def test_broker_keeps_its_finalizer_until_its_ledger_is_gone() -> None:
+    """Without its broker, nothing would remove the ledger any more."""
+    cluster = observed(deleted())
+    ledger = ledger_ref(OWN, MAIN)
+    refused = WriteRefused("ConfigMap", ledger, "ConfigMap cannot be deleted: no", passing=False)
+    cluster.world.observe_outcome(refused)
+    held = planned(cluster, timedelta(minutes=20))
+    assert [type(step) for step in held.steps] == [RemoveLedger]
+    assert held.status is not None
+    ready = next(each for each in held.status["conditions"] if each["type"] == "Ready")
+    assert (ready["reason"], ready["message"]) == ("WriteRefused", refused.why)
+    assert "because mode is Observe" in released_after_its_ledger(cluster, timedelta(0))
+
+
+def test_broker_does_not_wait_for_the_finalizers_of_its_ledger() -> None:
+    cluster = observed(deleted())
+    place = "ConfigMap", ledger_ref(OWN, MAIN)
+    stored = cluster.objects[place]
+    leaving = {"deletionTimestamp": stamp(cluster.now), "finalizers": ["example.com/backup"]}
+    cluster.put({**stored, "metadata": {**stored["metadata"], **leaving}})
+    assert [type(step) for step in planned(cluster, timedelta(0)).steps] == [SetFinalizers]
+
+
 def test_broker_that_refuses_revocation_is_released_after_ten_minutes() -> None:
     cluster = deleted()
     (step,) = planned(cluster, timedelta(0)).steps
@@ -53,11 +96,9 @@ def test_broker_that_refuses_revocation_is_released_after_ten_minutes() -> None:
     refused: dict[Rule | Place, str] = dict.fromkeys((*step.removals, *step.revocations), "no")
     cluster.world.brokers.note_observation(MAIN, replace(look, failures=refused).tried(0.0))
     assert planned(cluster, timedelta(minutes=9)).steps == ()
-    *_, let_go = planned(cluster, timedelta(minutes=10)).steps
-    assert isinstance(let_go, SetFinalizers)
-    assert let_go.finalizers == ()
-    assert "did not make every change" in let_go.warning
-    assert "troth-shop.checkout, troth-shop.fulfilment" in let_go.warning
+    warning = released_after_its_ledger(cluster, timedelta(minutes=10))
+    assert "did not make every change" in warning
+    assert "troth-shop.checkout, troth-shop.fulfilment" in warning
 
 
 def test_removed_finalizer_of_a_broker_is_restored() -> None:
@@ -117,19 +158,14 @@ def test_unreadable_broker_with_grants_is_released_after_ten_minutes() -> None:
     ready = next(each for each in waiting.status["conditions"] if each["type"] == "Ready")
     assert ready["reason"] == "InvalidSpec"
     assert "at most 10 minutes" in ready["message"]
-    ledger, let_go = planned(cluster, timedelta(minutes=10)).steps
-    assert isinstance(ledger, Remove)
-    assert isinstance(let_go, SetFinalizers)
-    assert let_go.finalizers == ()
-    assert "troth-shop.checkout, troth-shop.fulfilment" in let_go.warning
+    warning = released_after_its_ledger(cluster, timedelta(minutes=10))
+    assert "troth-shop.checkout, troth-shop.fulfilment" in warning
 
 
 def test_unreadable_broker_without_grants_is_released_at_once() -> None:
     cluster = deleted()
     keep_ledger(cluster, Ledger())
-    _, let_go = planned(unread(cluster), timedelta(0)).steps
-    assert isinstance(let_go, SetFinalizers)
-    assert let_go.warning == ""
+    assert released_after_its_ledger(unread(cluster), timedelta(0)) == ""
 
 
 def test_unreadable_broker_without_a_ledger_is_released_at_once() -> None:

@@ -6,7 +6,7 @@ from troth.planning.brokers.view import BrokerView
 from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.finalizer import add_finalizer, is_held, patience_ends, remove_finalizer
 from troth.planning.steps.brokers import ChangeBroker
-from troth.planning.steps.objects import Remove
+from troth.planning.steps.objects import RemoveLedger
 from troth.planning.steps.step import Step
 from troth.world.facts.broker import BrokerObservation
 from troth.world.facts.objects import Fault
@@ -76,7 +76,10 @@ def is_over(view: BrokerView) -> bool:
 
 
 def parting(view: BrokerView) -> Iterator[Step]:
-    """Yield the steps that end a broker's deletion once nothing is left to do there."""
+    """Yield the step that ends a broker's deletion once nothing is left to do there.
+
+    The ledger is removed first. Without its broker, nothing would remove it any more.
+    """
     broker, kept = view.broker, view.kept
     if not is_held(broker):
         return
@@ -91,9 +94,10 @@ def parting(view: BrokerView) -> Iterator[Step]:
             return
     elif kept is not None:
         warning = _left_behind(view)
-    if kept is not None:
-        yield Remove("ConfigMap", kept.ref, kept.uid)
-    yield remove_finalizer(broker, warning)
+    if kept is not None and not kept.leaving:
+        yield RemoveLedger("ConfigMap", kept.ref, kept.uid, warning)
+    else:
+        yield remove_finalizer(broker)
 
 
 def _why_not(view: BrokerView) -> Fault | None:

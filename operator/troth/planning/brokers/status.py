@@ -123,7 +123,7 @@ def _reachable(view: BrokerView) -> Verdict:
 
 
 def _in_sync(view: BrokerView) -> Verdict:
-    fault = view.fault or refused_change(view)
+    fault = view.removal_fault or view.fault or refused_change(view)
     if fault is not None:
         return verdicts.false(IN_SYNC, fault.reason, fault.message)
     work = view.work

@@ -11,7 +11,7 @@ from troth.planning.grants.finalizer import (
     remove_finalizer_of_unreadable,
 )
 from troth.planning.plan import Plan
-from troth.planning.steps.objects import Remove
+from troth.planning.steps.objects import RemoveLedger
 from troth.world.facts.broker import StoredLedger
 from troth.world.facts.deletion import Deletion
 from troth.world.facts.objects import Unreadable
@@ -40,5 +40,6 @@ def plan_unreadable(key: Key, found: Unreadable, kept: StoredLedger | None, now:
         return replace(
             verdicts.unreadable_plan(key, replace(found, because=because), now), due=ends
         )
-    ledger = (Remove("ConfigMap", kept.ref, kept.uid),) if kept is not None else ()
-    return replace(plan, steps=(*ledger, step))
+    if kept is not None and not kept.leaving:  # without its broker, nothing would remove it
+        return replace(plan, steps=(RemoveLedger("ConfigMap", kept.ref, kept.uid, warning),))
+    return replace(plan, steps=(replace(step, warning=""),))

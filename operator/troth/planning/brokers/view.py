@@ -42,7 +42,7 @@ class BrokerView:
     They are None while an observation or a change of the broker is in progress, when nothing is
     planned, and for a broker that is being deleted together with its namespace. `admin` decides
     about the rotation of the admin credential, None if none is declared or under way. `rights` are
-    those of foreign principals.
+    those of foreign principals. `removal_fault` is why the ledger cannot be deleted.
     """
 
     broker: MessageBroker
@@ -53,6 +53,7 @@ class BrokerView:
     clients: BrokerClients | None
     admin: AdminFacts | None
     rights: tuple[ForeignRight, ...]
+    removal_fault: Fault | None
     moment: Moment
 
     @property
@@ -108,16 +109,19 @@ def gather_readable(broker: MessageBroker, reader: Reader, moment: Moment) -> Br
     fault = unsupported(broker) or look.fault or (kept.fault if kept is not None else None)
     admin = _admin(broker, reader)
     rights = _rights(broker, look, reader) if is_shown(broker, look) else ()
-    if look.busy:
-        return BrokerView(broker, look, kept, fault, None, None, admin, rights, moment)
-    ledger = reader.ledger(broker.ref) or Ledger()
     leaving = broker.metadata.deletion_timestamp is not None
+    unremoved = None
+    if leaving and kept is not None:
+        unremoved = reader.write_fault("ConfigMap", kept.ref)
+    if look.busy:
+        return BrokerView(broker, look, kept, fault, None, None, admin, rights, unremoved, moment)
+    ledger = reader.ledger(broker.ref) or Ledger()
     grants = (outliving_at if leaving else grants_at)(broker, ledger, reader)
     seen = look.observed if fault is None else None
     work = work_at(broker, grants, seen, reader) if seen is not None else None
     closing = leaving and reader.is_terminating(broker.ref.namespace)
     clients = None if closing else broker_clients(broker, grants, reader)
-    return BrokerView(broker, look, kept, fault, work, clients, admin, rights, moment)
+    return BrokerView(broker, look, kept, fault, work, clients, admin, rights, unremoved, moment)
 
 
 def admin_state(broker: MessageBroker, reader: Reader, moment: Moment) -> AdminState:

@@ -40,6 +40,16 @@ class Remove(ObjectStep):
         return world.is_leaving(self.kind, self.ref)
 
 
+@dataclass(frozen=True, slots=True)
+class RemoveLedger(Remove):
+    """Delete the ledger of a broker whose deletion ends.
+
+    `warning` says what stays at the broker, empty if that is nothing.
+    """
+
+    warning: str = ""
+
+
 def removal(kind: str, fact: Fact | None, owner: Resource) -> tuple[Remove, ...]:
     """Return the removal of an object that should not exist, if it belongs to this owner."""
     if fact is None or not is_child(fact, owner):

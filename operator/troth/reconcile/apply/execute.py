@@ -19,7 +19,7 @@ from troth.planning.steps.authorities import (
 )
 from troth.planning.steps.broker_credentials import ChangeCredential
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
-from troth.planning.steps.objects import Apply, Remove, Restart, SetFinalizers
+from troth.planning.steps.objects import Apply, Remove, RemoveLedger, Restart, SetFinalizers
 from troth.planning.steps.signing_keys import (
     ActivateTokenKey,
     CreateTokenKey,
@@ -51,6 +51,7 @@ from troth.world.world import World
 STEP_HANDLERS: dict[type[WriteStep], Callable[[Context, Any], Awaitable[Keys]]] = {
     Apply: objects.apply_object,
     Remove: objects.remove,
+    RemoveLedger: objects.remove,
     Restart: objects.restart,
     SetFinalizers: objects.set_finalizers,
     CreateRoot: authorities.create_root,

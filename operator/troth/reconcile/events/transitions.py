@@ -10,7 +10,7 @@ from troth.planning.grants.edges_validated import EDGES_VALIDATED
 from troth.planning.plan import Plan
 from troth.planning.steps.broker_credentials import ChangeCredential, CredentialChange
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
-from troth.planning.steps.objects import Apply, Restart, SetFinalizers
+from troth.planning.steps.objects import Apply, RemoveLedger, Restart, SetFinalizers
 from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.planning.steps.step import Step
 from troth.planning.steps.webhooks import CompileEndpoint
@@ -102,7 +102,7 @@ def repair(step: Step, plan: Plan) -> Notice | None:
             return Notice(REPAIRED, note)
         case Restart():
             return Notice("Restarted", step.message)
-        case SetFinalizers() if step.warning:
+        case SetFinalizers() | RemoveLedger() if step.warning:
             return Notice("LeftBehind", step.warning, "Warning")
         case _:
             return None

@@ -93,11 +93,15 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class StoredLedger(Fact):
-    """ConfigMap that holds a ledger, of `size` packed bytes; `fault` says why it is unreadable."""
+    """ConfigMap that holds a ledger, of `size` packed bytes; `fault` says why it is unreadable.
+
+    `leaving` is whether it is being deleted, and a finalizer holds it.
+    """
 
     ledger: Ledger
     fault: Fault | None = None
     size: int = 0
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,7 @@ def kept_ledger(manifest: Manifest, known: Packed | None = None) -> StoredLedger
         owner_uids=(),
         ledger=ledger,
         fault=fault,
+        leaving="deletionTimestamp" in metadata,
         size=size,
     )
 
