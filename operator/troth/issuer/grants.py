@@ -139,7 +139,8 @@ def _check_domain(audience: str, granted: TokenGrants) -> None:
     if audience != granted.trust_domain:
         raise OAuthError(
             Code.INVALID_TARGET,
-            f"a transaction token is for the whole trust domain; use audience={granted.trust_domain}",
+            "a transaction token is for the whole trust domain; use audience="
+            f"{granted.trust_domain}",
         )
 
 

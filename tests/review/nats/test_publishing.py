@@ -7,11 +7,17 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from nats.errors import BadHeaderError
+from nats.errors import (
+    BadHeaderError,
+    ConnectionClosedError,
+    ConnectionDrainingError,
+    OutboundBufferLimitError,
+)
 
 from troth.clients.nats import NatsClient
 from troth.review.brokers import (
     BrokerUnavailableError,
+    NotStoredError,
     Redelivery,
     TooLargeError,
     UnsendableError,
@@ -58,8 +64,10 @@ class Answering:
         await self.heard(SimpleNamespace(subject=reply, headers=None, data=self.answer))
 
 
-async def outcome(client: Answering, *headers: tuple[str, bytes]) -> Exception | None:
-    publisher = Publisher(cast("NatsClient", client), lambda _: "RETRY")
+async def outcome(
+    client: Answering, *headers: tuple[str, bytes], stream: str | None = "RETRY"
+) -> Exception | None:
+    publisher = Publisher(cast("NatsClient", client), lambda _: stream)
     (found,) = await publisher.publish([Redelivery("id", "retry", headers, b"data")])
     return found
 
@@ -92,6 +100,40 @@ async def test_acknowledgement_of_the_stream_is_a_success() -> None:
 )
 async def test_any_other_answer_is_no_acknowledgement(answer: bytes) -> None:
     assert isinstance(await outcome(Answering(answer)), BrokerUnavailableError)
+
+
+class Reconnecting(Answering):
+    """A client that has no connection now, as the library reports it."""
+
+    error: type[Exception] = OutboundBufferLimitError
+
+    async def publish(self, *_: Any, **__: Any) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [OutboundBufferLimitError, ConnectionClosedError, ConnectionDrainingError]
+)
+@pytest.mark.parametrize("stream", ["RETRY", None])
+async def test_message_is_certainly_not_stored_while_the_client_reconnects(
+    error: type[Exception], stream: str | None
+) -> None:
+    """NATS ends the connection of a client whose permissions change, as those of the worker do."""
+    client = Reconnecting(STORED)
+    client.error = error
+    assert isinstance(await outcome(client, stream=stream), NotStoredError)
+
+
+async def test_message_is_certainly_not_stored_if_no_answer_could_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionClosedError
+
+    client = Answering(STORED)
+    monkeypatch.setattr(client, "subscribe", fail)
+    assert isinstance(await outcome(client), NotStoredError)
+    assert not client.sent
 
 
 async def test_message_that_is_too_large_for_its_stream_is_said() -> None:

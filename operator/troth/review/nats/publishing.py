@@ -11,7 +11,14 @@ from contextlib import suppress
 from typing import Any, Final
 
 from nats.aio.msg import Msg
-from nats.errors import BadHeaderError, Error, MaxPayloadError
+from nats.errors import (
+    BadHeaderError,
+    ConnectionClosedError,
+    ConnectionDrainingError,
+    Error,
+    MaxPayloadError,
+    OutboundBufferLimitError,
+)
 from nats.js.api import Header
 
 from troth.clients.nats import NatsClient
@@ -78,7 +85,7 @@ class Publisher:
         try:
             subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._answered)
         except (Error, OSError) as error:
-            return [_unavailable(each.topic, type(error).__name__) for each in messages]
+            return [_unsent(each.topic, error) for each in messages]
         try:
             begun = [await self._begin(n, each) for n, each in enumerate(messages)]
             return [
@@ -125,13 +132,18 @@ class Publisher:
                 await self._client.publish(message.topic, message.data, inbox, headers)
                 return answer
             await self._client.publish(message.topic, message.data, headers=headers)
-            await await_server(self._client, message.topic)
-        except UnavailableError:
-            return _denial(message.topic)
+        except (ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError) as error:
+            return _unsent(message.topic, error)
         except (UnicodeError, BadHeaderError):
             return UnsendableError("NATS: a header is not UTF-8, or its name is not allowed")
         except MaxPayloadError:
             return _too_large(self._client)
+        except (Error, OSError) as error:
+            return _unavailable(message.topic, type(error).__name__)
+        try:
+            await await_server(self._client, message.topic)
+        except UnavailableError:
+            return _denial(message.topic)
         except (Error, OSError, TimeoutError) as error:
             return _unavailable(message.topic, type(error).__name__)
         return None
@@ -202,6 +214,11 @@ def _too_large(client: NatsClient) -> TooLargeError:
 
 def _denial(topic: str) -> DeniedError:
     return DeniedError(f"NATS subject {topic}: the server denies to publish to it")
+
+
+def _unsent(topic: str, error: Exception) -> NotStoredError:
+    """Return the failure of a message that the library has not sent, as while it reconnects."""
+    return NotStoredError(f"NATS subject {topic}: {type(error).__name__}")
 
 
 def _unavailable(topic: str, what: str) -> BrokerUnavailableError:

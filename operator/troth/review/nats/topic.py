@@ -13,7 +13,13 @@ from troth.edge.events.adapters.nats.producer import publish_dead_letter
 from troth.edge.events.consumption.steps import TooLargeError as LargeError
 from troth.edge.events.consumption.steps import UnavailableError
 from troth.edge.events.message import Sealed
-from troth.review.brokers import BrokerUnavailableError, Redelivery, Stored, TooLargeError
+from troth.review.brokers import (
+    BrokerUnavailableError,
+    NotStoredError,
+    Redelivery,
+    Stored,
+    TooLargeError,
+)
 from troth.review.letters.letter import Position
 from troth.review.nats.direct import ANSWER_SECONDS, DirectGet
 from troth.review.nats.publishing import Publisher, members
@@ -112,7 +118,7 @@ class NatsTopic:
         try:
             client = await self._connected()
         except BrokerUnavailableError as error:
-            return [error] * len(messages)
+            return [NotStoredError(str(error))] * len(messages)
         async with self._publishing:
             return await Publisher(client, self._stream_of).publish(messages)
 
