@@ -58,14 +58,14 @@ def parts_of(tier: Tier, only: tuple[str, ...] = ()) -> tuple[Part, ...]:
     build = _build(90)
     random = {"HYPOTHESIS_PROFILE": "random"}
     tests = {
-        "small": ([Size.SMALL], 2, 40, random),
+        "small": ([Size.SMALL], 3, 40, random),
         "servers": ([Size.MEDIUM, Size.LARGE], 4, 150, random),
         "alone": ([Size.ALONE], 0, 75, random),
     }
     options: tuple[str, ...] = ()
     if tier is Tier.GATE:
         build = _build(40, *PROGRAMS, *(() if java.missing() else OF_JAVA))
-        tests = {"small": ([Size.SMALL], 2, 25, {}), "medium": ([Size.MEDIUM], 3, 35, {})}
+        tests = {"small": ([Size.SMALL], 3, 25, {}), "medium": ([Size.MEDIUM], 4, 35, {})}
         options = SHORT
     parts = {
         name: _tests(name, *columns, only, options)

@@ -13,7 +13,7 @@ from tests.ordering import RECORDED
 
 UNLISTED = 1.0
 """Seconds of a file that `durations.json` does not list: it lists all files that take longer."""
-WORKERS = {Size.ALONE: 1, Size.LARGE: 4, Size.MEDIUM: 4, Size.SMALL: 2}
+WORKERS = {Size.ALONE: 1, Size.LARGE: 4, Size.MEDIUM: 4, Size.SMALL: 3}
 """Files of a size that run at the same time. `WORKERS` of the environment changes no division."""
 
 
