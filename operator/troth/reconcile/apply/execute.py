@@ -51,7 +51,7 @@ from troth.world.world import World
 STEP_HANDLERS: dict[type[WriteStep], Callable[[Context, Any], Awaitable[Keys]]] = {
     Apply: objects.apply_object,
     Remove: objects.remove,
-    RemoveLedger: objects.remove,
+    RemoveLedger: objects.remove_ledger,
     Restart: objects.restart,
     SetFinalizers: objects.set_finalizers,
     CreateRoot: authorities.create_root,

@@ -1,7 +1,7 @@
 """Handlers that apply, delete and change single objects."""
 
 from troth.cluster.errors import ApiError
-from troth.planning.steps.objects import Apply, Remove, Restart, SetFinalizers
+from troth.planning.steps.objects import Apply, Remove, RemoveLedger, Restart, SetFinalizers
 from troth.reconcile.apply.context import Context
 from troth.reconcile.apply.writer import CONFLICT, NOT_FOUND, TryAgain
 from troth.resources.schema.scalars import format_time
@@ -46,6 +46,11 @@ async def remove(context: Context, step: Remove) -> Keys:
     if step.kind == "Secret" and not context.world.knows("Secret", step.ref):
         context.keyring.forget(step.ref)
     return affected
+
+
+async def remove_ledger(context: Context, step: RemoveLedger) -> Keys:
+    """Delete the ledger of a broker; its warning becomes an Event."""
+    return await remove(context, step)
 
 
 async def restart(context: Context, step: Restart) -> Keys:
