@@ -38,7 +38,7 @@ OUTCOMES = (
     *("observed", "observed", "clients", "clients", "changed", "changed"),
     *("failed", "turned"),
 )
-FAULTS = (Fault("Unreachable", "nobody answers"), Fault("Denied", "the admin may not do this"))
+FAULTS = (Fault("Unreachable", "nobody answers"), Fault("AdminRefused", "the admin may not do this"))
 
 
 def took(cluster: Cluster, broker: Ref, outcome: Outcome) -> Keys:

@@ -67,9 +67,9 @@ class Memory:
         return claim
 
     async def done(self, claim: Claimed, window: float, value: bytes = b"") -> None:
-        """Mark an item as accepted."""
+        """Mark an item as accepted, unless a later claim of it is still held."""
         held = self._held.get(claim.key)
-        if held is not None and held.token != claim.token:
+        if held is not None and held.token != claim.token and held.until > int(self._clock()):
             return
         self._held.pop(claim.key, None)
         table = self._done[claim.key[0]]

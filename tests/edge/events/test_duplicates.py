@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Barrier, Event, Thread
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from valkey.asyncio import Valkey as Client
 
@@ -323,6 +323,14 @@ async def tell(story: list[Step], duplicates: Duplicates, clock: Clock) -> None:
                     model.done(event, mine, position)
 
 
+LATE: list[Step] = [
+    *(("begin", "a", HERE), ("wait", 40), ("begin", "a", HERE), ("wait", 40)),
+    *(("done", 0), ("begin", "a", HERE)),
+]
+"""The first consumer is done after its own claim and that of a second one have ended."""
+
+
+@example(LATE)
 @given(st.lists(st.one_of(steps, waits), max_size=40))
 def test_every_story_in_memory_ends_as_in_the_model(story: list[Step]) -> None:
     clock = Clock()
