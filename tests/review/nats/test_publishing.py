@@ -17,6 +17,7 @@ from nats.errors import (
 from troth.clients.nats import NatsClient
 from troth.review.brokers import (
     BrokerUnavailableError,
+    DeniedError,
     NotStoredError,
     Redelivery,
     TooLargeError,
@@ -122,6 +123,29 @@ async def test_message_is_certainly_not_stored_while_the_client_reconnects(
     client = Reconnecting(STORED)
     client.error = error
     assert isinstance(await outcome(client, stream=stream), NotStoredError)
+
+
+class Recovering(Answering):
+    """A client that cannot send its first message, and whose server denies the others."""
+
+    observed: Callable[[str], None]
+
+    def denials(self, denied: Callable[[str], None]) -> Any:
+        self.observed = denied
+        return nullcontext()
+
+    async def publish(self, topic: str, data: bytes, *_: Any) -> None:
+        self.sent.append(data)
+        if len(self.sent) == 1:
+            raise OutboundBufferLimitError
+        self.observed(topic)
+
+
+async def test_unsent_message_does_not_await_the_denial_of_another() -> None:
+    publisher = Publisher(cast("NatsClient", Recovering(STORED)), lambda _: "RETRY")
+    messages = [Redelivery(str(number), "retry", (), b"data") for number in range(3)]
+    outcomes = await publisher.publish(messages)
+    assert [type(each) for each in outcomes] == [NotStoredError, DeniedError, DeniedError]
 
 
 async def test_message_is_certainly_not_stored_if_no_answer_could_come(

@@ -126,11 +126,7 @@ class Publisher:
                 # the server closes the connection of a client that exceeds its limit
                 return _too_large(self._client)
             if self._stream_of(message.topic) is not None:
-                inbox = f"{self._inbox}.{number}"
-                answer = self._answers[inbox] = asyncio.get_running_loop().create_future()
-                self._topics[inbox] = message.topic
-                await self._client.publish(message.topic, message.data, inbox, headers)
-                return answer
+                return await self._request(f"{self._inbox}.{number}", message, headers)
             await self._client.publish(message.topic, message.data, headers=headers)
         except (ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError) as error:
             return _unsent(message.topic, error)
@@ -147,6 +143,19 @@ class Publisher:
         except (Error, OSError, TimeoutError) as error:
             return _unavailable(message.topic, type(error).__name__)
         return None
+
+    async def _request(
+        self, inbox: str, message: Redelivery, headers: _Headers
+    ) -> asyncio.Future[Msg]:
+        """Publish a message to a stream, and return the future of its answer."""
+        answer = self._answers[inbox] = asyncio.get_running_loop().create_future()
+        self._topics[inbox] = message.topic
+        try:
+            await self._client.publish(message.topic, message.data, inbox, headers)
+        except Exception:
+            self._answers.pop(inbox, None)  # otherwise it counts as awaiting an answer
+            raise
+        return answer
 
     async def _outcome(
         self, begun: asyncio.Future[Msg] | Exception | None, topic: str
