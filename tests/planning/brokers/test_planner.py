@@ -85,7 +85,21 @@ def test_broker_does_not_wait_for_the_finalizers_of_its_ledger() -> None:
     stored = cluster.objects[place]
     leaving = {"deletionTimestamp": stamp(cluster.now), "finalizers": ["example.com/backup"]}
     cluster.put({**stored, "metadata": {**stored["metadata"], **leaving}})
-    assert [type(step) for step in planned(cluster, timedelta(0)).steps] == [SetFinalizers]
+    (let_go,) = planned(cluster, timedelta(0)).steps
+    assert isinstance(let_go, SetFinalizers)
+    assert "because mode is Observe" in let_go.warning  # no removal of the ledger has said so
+
+
+def test_unreadable_broker_says_why_its_ledger_stays() -> None:
+    cluster = unread(deleted())
+    refused = WriteRefused("ConfigMap", ledger_ref(OWN, MAIN), "a policy denies it", passing=False)
+    cluster.world.observe_outcome(refused)
+    held = planned(cluster, timedelta(minutes=10))
+    assert [type(step) for step in held.steps] == [RemoveLedger]
+    assert held.status is not None
+    ready = next(each for each in held.status["conditions"] if each["type"] == "Ready")
+    assert ready["reason"] == "InvalidSpec"
+    assert "Its deletion cannot end: a policy denies it" in ready["message"]
 
 
 def test_broker_that_refuses_revocation_is_released_after_ten_minutes() -> None:

@@ -97,7 +97,7 @@ def parting(view: BrokerView) -> Iterator[Step]:
     if kept is not None and not kept.leaving:
         yield RemoveLedger("ConfigMap", kept.ref, kept.uid, warning)
     else:
-        yield remove_finalizer(broker)
+        yield remove_finalizer(broker, warning)
 
 
 def _why_not(view: BrokerView) -> Fault | None:

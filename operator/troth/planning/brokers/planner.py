@@ -22,7 +22,7 @@ def plan_message_broker(known: MessageBrokerView) -> Plan:
     """Return the plan of a broker."""
     key, view, now = known.key, known.readable, known.moment.now
     if known.unreadable is not None:
-        return plan_unreadable(key, known.unreadable, known.kept, now)
+        return plan_unreadable(key, known.unreadable, known.kept, known.removal_fault, now)
     if view is None:
         return Plan(key, "")
     return assemble(key, view.broker, _parts(view), now)

@@ -14,11 +14,17 @@ from troth.planning.plan import Plan
 from troth.planning.steps.objects import RemoveLedger
 from troth.world.facts.broker import StoredLedger
 from troth.world.facts.deletion import Deletion
-from troth.world.facts.objects import Unreadable
+from troth.world.facts.objects import Fault, Unreadable
 from troth.world.keys import Key
 
 
-def plan_unreadable(key: Key, found: Unreadable, kept: StoredLedger | None, now: datetime) -> Plan:
+def plan_unreadable(
+    key: Key,
+    found: Unreadable,
+    kept: StoredLedger | None,
+    removal_fault: Fault | None,
+    now: datetime,
+) -> Plan:
     """Return a plan that reports an unreadable broker, or ends its deletion.
 
     Troth cannot revoke anything there. If the ledger has grants, the deletion waits for a limited
@@ -41,5 +47,8 @@ def plan_unreadable(key: Key, found: Unreadable, kept: StoredLedger | None, now:
             verdicts.unreadable_plan(key, replace(found, because=because), now), due=ends
         )
     if kept is not None and not kept.leaving:  # without its broker, nothing would remove it
+        if removal_fault is not None:
+            because = f"{found.because}. Its deletion cannot end: {removal_fault.message}"
+            plan = verdicts.unreadable_plan(key, replace(found, because=because), now)
         return replace(plan, steps=(RemoveLedger("ConfigMap", kept.ref, kept.uid, warning),))
-    return replace(plan, steps=(replace(step, warning=""),))
+    return replace(plan, steps=(step,))

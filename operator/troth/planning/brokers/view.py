@@ -86,11 +86,13 @@ class MessageBrokerView:
     """What is known of the MessageBroker of a key.
 
     `readable` are the inputs of its plan, None if it does not exist or cannot be read.
+    `removal_fault` is why the ledger cannot be deleted.
     """
 
     key: Key
     unreadable: Unreadable | None
     kept: StoredLedger | None
+    removal_fault: Fault | None
     readable: BrokerView | None
     moment: Moment
 
@@ -100,7 +102,7 @@ def gather(key: Key, reader: Reader, moment: Moment) -> MessageBrokerView:
     unreadable, kept = reader.unreadable(key), reader.kept_ledger(key.ref)
     broker = reader.declared_broker(key.ref) if unreadable is None else None
     readable = gather_readable(broker, reader, moment) if broker is not None else None
-    return MessageBrokerView(key, unreadable, kept, readable, moment)
+    return MessageBrokerView(key, unreadable, kept, _removal_fault(kept, reader), readable, moment)
 
 
 def gather_readable(broker: MessageBroker, reader: Reader, moment: Moment) -> BrokerView:
@@ -110,9 +112,7 @@ def gather_readable(broker: MessageBroker, reader: Reader, moment: Moment) -> Br
     admin = _admin(broker, reader)
     rights = _rights(broker, look, reader) if is_shown(broker, look) else ()
     leaving = broker.metadata.deletion_timestamp is not None
-    unremoved = None
-    if leaving and kept is not None:
-        unremoved = reader.write_fault("ConfigMap", kept.ref)
+    unremoved = _removal_fault(kept, reader) if leaving else None
     if look.busy:
         return BrokerView(broker, look, kept, fault, None, None, admin, rights, unremoved, moment)
     ledger = reader.ledger(broker.ref) or Ledger()
@@ -122,6 +122,10 @@ def gather_readable(broker: MessageBroker, reader: Reader, moment: Moment) -> Br
     closing = leaving and reader.is_terminating(broker.ref.namespace)
     clients = None if closing else broker_clients(broker, grants, reader)
     return BrokerView(broker, look, kept, fault, work, clients, admin, rights, unremoved, moment)
+
+
+def _removal_fault(kept: StoredLedger | None, reader: Reader) -> Fault | None:
+    return reader.write_fault("ConfigMap", kept.ref) if kept is not None else None
 
 
 def admin_state(broker: MessageBroker, reader: Reader, moment: Moment) -> AdminState:
