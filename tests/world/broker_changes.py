@@ -38,7 +38,10 @@ OUTCOMES = (
     *("observed", "observed", "clients", "clients", "changed", "changed"),
     *("failed", "turned"),
 )
-FAULTS = (Fault("Unreachable", "nobody answers"), Fault("AdminRefused", "the admin may not do this"))
+FAULTS = (
+    Fault("Unreachable", "nobody answers"),
+    Fault("AdminRefused", "the admin may not do this"),
+)
 
 
 def took(cluster: Cluster, broker: Ref, outcome: Outcome) -> Keys:
