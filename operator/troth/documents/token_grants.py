@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass
 
-from troth.pki.spiffe import SPIFFEID, check_trust_domain
+from troth.documents.workload_id import WorkloadID
+from troth.pki.spiffe import check_trust_domain
 from troth.pki.tokens.signing import MAX_LIFETIME, MAX_TEXT, is_text, parse_scopes
 from troth.resources.schema.bounded_json import read_json
 
@@ -40,12 +41,6 @@ class ConfigurationError(ValueError):
     """Grants, or the keys with them, cannot be used. The text quotes nothing of them."""
 
 
-def _workload(text: str) -> str:
-    if not SPIFFEID.parse(text).path:
-        raise ValueError("names no workload")
-    return text
-
-
 def _https(text: str) -> str:
     url = urlsplit(text)
     if url.scheme != "https" or not url.hostname or url.query or url.fragment or url.username:
@@ -66,7 +61,6 @@ def _word(text: str) -> str:
     return text
 
 
-Workload = Annotated[str, AfterValidator(_workload)]
 Scope = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_scope)]
 Word = Annotated[str, AfterValidator(_word)]
 Seconds = Annotated[int, Field(ge=1, le=_MOST_SECONDS)]
@@ -110,7 +104,7 @@ class TokenGrants(_Part):
     trust_domain: Annotated[str, AfterValidator(check_trust_domain)]
     issuer: Annotated[str, AfterValidator(_https)]
     max_lifetime: Seconds
-    callers: dict[Workload, Caller]
+    callers: dict[WorkloadID, Caller]
 
     @model_validator(mode="after")
     def _keep_to_one_domain(self) -> Self:
@@ -157,10 +151,9 @@ def compress(text: bytes) -> bytes:
 
 def current_callers(grants: bytes) -> CurrentGrants:
     """Return the callers in compressed grants, none if these cannot be read."""
-    reader = zlib.decompressobj(_WITH_GZIP_HEADER)
     try:
-        document = read_json(reader.decompress(grants, LONGEST), LONGEST)
-    except (zlib.error, ValueError):
+        document = read_json(_decompressed(grants), LONGEST)
+    except ValueError:
         return {}
     callers = document.get("callers") if isinstance(document, dict) else None
     if not isinstance(callers, dict):

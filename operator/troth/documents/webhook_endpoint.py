@@ -10,9 +10,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from troth.documents.workload_id import WorkloadID
 from troth.pki.encodings import strict_json
-from troth.pki.errors import SPIFFEIDError
-from troth.pki.spiffe import SPIFFEID
 from troth.resources.schema.model import spelled
 from troth.resources.webhooks.schemes import SchemeName
 
@@ -40,16 +39,6 @@ class _Part(BaseModel):
         populate_by_name=True,
         hide_input_in_errors=True,
     )
-
-
-def _workload(text: str) -> str:
-    try:
-        identity = SPIFFEID.parse(text)
-    except SPIFFEIDError as error:
-        raise ValueError(f"is not a SPIFFE ID ({error.reason})") from None
-    if not identity.path:
-        raise ValueError("names no workload")
-    return text
 
 
 def _cidr(text: str) -> str:
@@ -128,7 +117,7 @@ class Target(_Part):
     """
 
     callee: str
-    spiffe_id: Annotated[str, AfterValidator(_workload)]
+    spiffe_id: WorkloadID
     host: Annotated[str, Field(pattern=_HOST)]
     port: Annotated[int, Field(ge=1, le=65535)]
     path: Path

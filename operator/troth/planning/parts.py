@@ -14,7 +14,7 @@ from troth.planning import faults, verdicts
 from troth.planning.faults import ErrorBoundary
 from troth.planning.plan import Plan
 from troth.planning.reasons.condition import Course
-from troth.planning.reasons.table import course, ordered
+from troth.planning.reasons.table import course, listed_ones, ordered
 from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.metadata import Resource
@@ -25,10 +25,10 @@ from troth.world.keys import Key
 class Part:
     """One part of a plan.
 
-    `Ready` depends on `verdicts`, not on `beside`, and on `unlisted`, which are not in the status.
-    `dues` are the times at which the resource is planned again; past ones have no effect. `status`
-    has fields of the resource's status, by their names in Python. A field that no part has stays as
-    it is. `errors` are internal exceptions.
+    `Ready` depends on `verdicts`, and not on `beside`. The table of reasons says which of them the
+    status lists. `dues` are the times at which the resource is planned again; past ones have no
+    effect. `status` has fields of the resource's status, by their names in Python. A field that no
+    part has stays as it is. `errors` are internal exceptions.
     """
 
     verdicts: tuple[Verdict, ...] = ()
@@ -36,7 +36,6 @@ class Part:
     dues: tuple[datetime, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict, repr=False)
     beside: tuple[Verdict, ...] = ()
-    unlisted: tuple[Verdict, ...] = ()
     errors: tuple[Exception, ...] = ()
 
 
@@ -82,7 +81,7 @@ def unplanned(*types: str, beside: tuple[str, ...] = ()) -> Callable[..., Part]:
 
 def ending(resource: Resource, consequence: str) -> Part:
     """Return the part of a resource that is being deleted."""
-    return Part(unlisted=(verdicts.termination(resource, consequence),))
+    return Part((verdicts.termination(resource, consequence),))
 
 
 def assemble(
@@ -101,13 +100,13 @@ def assemble(
     """
     parts = tuple(parts)
     boundary = ErrorBoundary([*errors, *(error for part in parts for error in part.errors)])
-    needed = ordered(key.kind, (each for part in parts for each in part.verdicts))
+    needed = [each for part in parts for each in part.verdicts]
     fault = [faults.verdict(verdicts.READY, error) for error in boundary.errors[:1]]
-    unlisted = (each for part in parts for each in part.unlisted)
-    missing = verdicts.first_missing((*needed, *fault, *unlisted))
+    missing = verdicts.first_missing(ordered(key.kind, (*needed, *fault)))
     ends = course(key.kind, missing) if missing is not None else None
     summary = verdicts.summed_up(missing, ends)
-    listed = ordered(key.kind, (*needed, *(each for part in parts for each in part.beside)))
+    beside = (each for part in parts for each in part.beside)
+    listed = ordered(key.kind, (*listed_ones(key.kind, needed), *beside))
     before, generation = resource.status.manifest(), resource.metadata.generation
 
     def status() -> Mapping[str, Any]:

@@ -1,11 +1,11 @@
 """Differences between two states of a cluster as text, without secret values."""
 
 import difflib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from troth.documents.identity.reading import parsed
 from troth.documents.identity.writing import VERSION
 from troth.documents.secret_keys import IDENTITY_JSON, ROOTS
 from troth.documents.webhook_endpoint import EndpointError, parse_endpoint
@@ -143,12 +143,8 @@ def _roots(bundle: str) -> tuple[str, ...]:
 
 def _parsed(text: str) -> object:
     """Return the peers document, or `STRANGE` for other content, which may be secret."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return STRANGE
-    known = isinstance(document, dict) and document.get("version") == VERSION
-    return document if known else STRANGE
+    document = parsed(text)
+    return document if document.get("version") == VERSION else STRANGE
 
 
 def _keys_of_gateways(document: object) -> Iterable[str]:

@@ -1,8 +1,8 @@
 """Parser of `identity.json`: accepted callers, callees, and what callers must present.
 
-The operator writes the file (`troth.documents.identity.writing`). Unknown members are
-ignored at the top level, where new features are added. In known parts they are rejected, because an
-unknown member there may be a restriction.
+The operator writes the file (`writing`). Unknown members are ignored at the top level, where new
+features are added. In known parts they are rejected, because an unknown member there may be a
+restriction.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from troth.documents.message_schemas import schema_file
+from troth.documents.workload_id import WorkloadID
 from troth.pki.encodings import strict_json
-from troth.pki.errors import SPIFFEIDError
 from troth.pki.keys.jwk import key_id, load_public_jwk
-from troth.pki.spiffe import SPIFFEID
 from troth.pki.tokens.signing import is_text, parse_scopes
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.messaging.schemas.schema_text import digest_of
@@ -25,16 +24,6 @@ from troth.resources.schema.model import spelled
 
 class DocumentError(ValueError):
     """An `identity.json` that cannot be read. The text names the place of the fault."""
-
-
-def _workload(text: str) -> str:
-    try:
-        identity = SPIFFEID.parse(text)
-    except SPIFFEIDError as error:
-        raise ValueError(str(error)) from None
-    if not identity.path:
-        raise ValueError("a workload's SPIFFE ID needs a path")
-    return text
 
 
 def _scope(text: str) -> str:
@@ -49,7 +38,6 @@ def _tenant(text: str) -> str:
     return text
 
 
-WorkloadID = Annotated[str, AfterValidator(_workload)]
 Scopes = frozenset[Annotated[str, AfterValidator(_scope)]]
 
 

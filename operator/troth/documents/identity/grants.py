@@ -68,7 +68,7 @@ def requires_less(current: Members, wanted: Members) -> bool:
 
 
 def _words(part: object) -> list[str]:
-    """Return the strings of a list, with `TOO_MUCH` for each part that is no string."""
+    """Return the strings of a list, with `TOO_MUCH` for each part that is not a string."""
     if not isinstance(part, list):
         return [TOO_MUCH]
     return [each if isinstance(each, str) else TOO_MUCH for each in part]

@@ -14,7 +14,7 @@ Members = Mapping[str, Any]
 
 
 def parsed(text: str) -> Members:
-    """Return a parsed `identity.json`, empty if it is no JSON object or nests too deeply."""
+    """Return a parsed `identity.json`, empty if it is not a JSON object or nests too deeply."""
     try:
         document = read_json(text)
     except ValueError:

@@ -86,7 +86,7 @@ def _part(progress: Progress, now: datetime) -> Part:
     due = () if progress.due is None else (progress.due,)
     wait = () if progress.wait is None else (now + progress.wait,)
     return Part(
-        unlisted=(verdicts.false("Rotates", fault.reason, fault.message),) if fault else (),
+        (verdicts.false("Rotates", fault.reason, fault.message),) if fault else (),
         dues=(*due, *wait),
         status={
             "phase": progress.phase,

@@ -20,18 +20,17 @@ _GOVERNANCE = (
 _EDGES = (
     f"{_GOVERNANCE} CalleeNotNarrowed CallerHasNoCertificate CallerNotNarrowed Conflict "
     "EndpointInvalid EnvironmentNotAllowed FederatedRootUnconfined GatewayTrustEnded "
-    "GatewayTrustExpired GatewayTrustTooLong NamespaceNotAllowed NotAccepted "
-    "NotCalled NotFederated PeerInvalid PeerMissing PeerTerminating PortShared PortUndeclared "
-    "ShareExceeded SharedIdentity TargetHasNoCertificate TokensNotEnabled TooManyTrustRecords"
+    "GatewayTrustExpired GatewayTrustTooLong NamespaceNotAllowed NotAccepted NotCalled "
+    "NotFederated PeerInvalid PeerMissing PeerTerminating PortShared PortUndeclared ShareExceeded "
+    "SharedIdentity TargetHasNoCertificate TokensNotEnabled TooManyTrustRecords"
 )
 _GRANTS = (
     f"{_GOVERNANCE} AccountShared BrokerInvalid BrokerMissing BrokerObserved BrokerRefused "
     "DutiesNotSeparate EnvironmentDisputed EnvironmentNotOfBroker EnvironmentNotOfNamespace "
-    "GroupMissing GroupNotKnown GroupNotOwned GroupShared IdentityHasNoCertificate IdentityInvalid "
-    "LedgerFull LedgerUnreadable NamespaceNotAllowed NoApprovedReview NotAtThisBroker "
-    "PolicyInvalid PrincipalsShared RetryTopicMissing RetryTopicNotReceived RetryTopicShared "
-    "ReviewsNotReadable ShareExceeded SharedIdentity StreamMissing StreamNotKnown StreamNotOwned "
-    "StreamShared TopicNotOwned Unsupported"
+    "GroupMissing GroupNotKnown GroupNotOwned GroupShared IdentityHasNoCertificate "
+    "IdentityInvalid LedgerFull LedgerUnreadable NamespaceNotAllowed NotAtThisBroker "
+    "PolicyInvalid PrincipalsShared RetryTopicShared ShareExceeded SharedIdentity StreamMissing "
+    "StreamNotKnown StreamNotOwned StreamShared TopicNotOwned Unsupported"
 )
 _CALLS = "AdminRefused ApiServerFailed BrokerFailed ExtraMissing SecretMissing Unreachable"
 """Reasons of a broker that Troth cannot administer."""
@@ -61,7 +60,10 @@ CONDITIONS: Mapping[str, tuple[ConditionType, ...]] = {
         condition(
             "BundleDistributed",
             met="Distributed TooManyRetired",
-            stays=f"{_WRITES} {_GOVERNANCE} AuthorityNotReady FederatedRootUnconfined",
+            stays=(
+                f"{_WRITES} AuthorityNotReady FederatedRootUnconfined NamespaceOverlap "
+                "NamespaceUnlisted"
+            ),
             passes="Distributing WriteRefused",
         ),
         condition(
@@ -79,7 +81,7 @@ CONDITIONS: Mapping[str, tuple[ConditionType, ...]] = {
         condition(
             "NamespacesIsolated",
             met="Isolated IsolatedWithExceptions",
-            stays=f"{_WRITES}",
+            stays=_WRITES,
             passes="IsolationPending WriteRefused",
         ),
         condition(
@@ -165,7 +167,7 @@ CONDITIONS: Mapping[str, tuple[ConditionType, ...]] = {
         condition(
             "Reachable",
             met="Seen",
-            stays=f"{_WRITES} {_CALLS} BrokerUnreachable Unsupported",
+            stays=f"{_CALLS} BrokerUnreachable Conflict Unsupported",
             passes="NotSeenYet",
         ),
         condition(
@@ -182,7 +184,7 @@ CONDITIONS: Mapping[str, tuple[ConditionType, ...]] = {
             "NetworkEnforced",
             met="Enforced Observing OutsideCluster ShareExceeded",
             stays=f"{_WRITES} Unsupported",
-            passes="NotSeenYet PolicyPending WriteRefused",
+            passes="PolicyPending WriteRefused",
             soon="Changing",
         ),
         condition("Braked", met="TooManyRemovals", passes="Released"),
@@ -261,10 +263,9 @@ CONDITIONS: Mapping[str, tuple[ConditionType, ...]] = {
         condition(
             "Rotates",
             stays=(
-                f"{_CALLS} AdminSecretShared "
-                "AwaitingGivenAuthority GivenSecret LedgerUnreadable MechanismTaken "
-                "NewAdminRefused NotEnforced NotFromHere NothingToRotate OverlapTooLong "
-                "ProviderIssued TargetMissing TimeZoneUnknown WindowNeverOpens"
+                f"{_CALLS} AdminSecretShared AwaitingGivenAuthority GivenSecret LedgerUnreadable "
+                "MechanismTaken NewAdminRefused NotEnforced NotFromHere NothingToRotate "
+                "OverlapTooLong ProviderIssued TargetMissing TimeZoneUnknown WindowNeverOpens"
             ),
             passes="AwaitingCredential",
             listed=False,
@@ -274,11 +275,18 @@ CONDITIONS: Mapping[str, tuple[ConditionType, ...]] = {
 """The conditions of each kind, in the order of its status."""
 
 _COMMON = (
-    condition(TERMINATING, passes=TERMINATING, listed=False),
     condition("Ready", met="InPlace", stays="InvalidSpec"),
+    condition(TERMINATING, passes=TERMINATING, listed=False),
 )
+
+
+def _in_order(conditions: Iterable[ConditionType]) -> Iterable[ConditionType]:
+    """Return conditions in the order in which they decide: those of the status come first."""
+    return sorted((*conditions, *_COMMON), key=lambda each: not each.listed)
+
+
 _PLACES: Mapping[str, Mapping[str, tuple[int, ConditionType]]] = {
-    kind: {each.name: (index, each) for index, each in enumerate((*conditions, *_COMMON))}
+    kind: {each.name: (index, each) for index, each in enumerate(_in_order(conditions))}
     for kind, conditions in CONDITIONS.items()
 }
 
@@ -294,6 +302,11 @@ def course(kind: str, verdict: Verdict) -> Course:
 
 
 def ordered(kind: str, verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Return verdicts in the order of the kind's status."""
+    """Return verdicts in the order in which they decide about `Ready`, which the status has too."""
     places = _PLACES[kind]
     return sorted(verdicts, key=lambda each: places[each.type][0])
+
+
+def listed_ones(kind: str, verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Return the verdicts that the kind's status lists."""
+    return [each for each in verdicts if condition_of(kind, each.type).listed]

@@ -42,7 +42,7 @@ def plan_webhook_endpoint(known: EndpointView) -> Plan:
 def _outbound(removed: tuple[Step, ...]) -> Part:
     message = "outbound webhooks are not supported yet, so nothing is sent"
     return Part(
-        unlisted=(verdicts.false("Served", "Unsupported", message),),
+        (verdicts.false("Served", "Unsupported", message),),
         steps=removed,
         status={"url": "", "keys": (), "residual_replay": ""},
     )
